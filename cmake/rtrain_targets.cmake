@@ -1,0 +1,40 @@
+# What every target of the tree shares: warnings, sanitizers, ccache, precompiled headers.
+
+find_program(RTRAIN_CCACHE ccache)
+if(RTRAIN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # The sloppiness is what ccache asks for with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${RTRAIN_CCACHE})
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+endif()
+
+add_library(rtrain_build_options INTERFACE)
+target_compile_options(rtrain_build_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
+target_include_directories(rtrain_build_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(rtrain_build_options INTERFACE BOOST_ASIO_NO_DEPRECATED JSON_USE_IMPLICIT_CONVERSIONS=0)
+if(RTRAIN_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(RTRAIN_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  add_link_options(-fsanitize=thread)
+endif()
+
+# A precompiled header for everything without LibTorch: the first target compiles it, the others reuse it.
+file(WRITE ${CMAKE_BINARY_DIR}/pch/plain.cpp "")
+add_library(rtrain_pch STATIC ${CMAKE_BINARY_DIR}/pch/plain.cpp)
+target_link_libraries(rtrain_pch PUBLIC rtrain_build_options)
+target_precompile_headers(rtrain_pch PRIVATE
+  <boost/asio.hpp> <boost/asio/experimental/awaitable_operators.hpp> <boost/system/result.hpp> <nlohmann/json.hpp>
+  <chrono> <filesystem> <map> <memory> <optional> <set> <string> <variant> <vector>)
+
+# rtrain_library(NAME DEPS ...): a static library of all .cpp files of the calling folder (not of its subfolders).
+function(rtrain_library name)
+  cmake_parse_arguments(ARG "" "" "DEPS;SOURCES" ${ARGN})
+  if(NOT ARG_SOURCES)
+    file(GLOB ARG_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  endif()
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC rtrain_build_options ${ARG_DEPS})
+  target_precompile_headers(${name} REUSE_FROM rtrain_pch)
+endfunction()

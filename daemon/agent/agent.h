@@ -1,0 +1,27 @@
+// The agent of one node: tells the head what there is, starts ranks through its supervisors, relays their reports and logs.
+#pragma once
+
+#include "common/net/endpoint.h"
+#include "proto/config/config.h"
+
+#include <memory>
+
+namespace rtrain::agent {
+
+class Agent {
+ public:
+  /// Takes the state_dir (flock; kConflict when another agent has it) and the worker socket <state_dir>/agent.sock.
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> open(net::asio::any_io_executor executor, proto::AgentConfig config);
+  ~Agent();
+  /// Connects to the head (with back-off, for ever) and serves until stop(). Call once.
+  net::asio::awaitable<void> async_run();
+  /// SIGTERM: ends every rank (SIGTERM, 2 s, SIGKILL), then the supervisors; async_run() returns when all are gone.
+  void stop();
+
+ private:
+  class Impl;
+  explicit Agent(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rtrain::agent

@@ -1,0 +1,93 @@
+// The life of a job: a pure fold over its events.
+//
+//            AttemptPlaced        all RankEntered
+//   QUEUED ----------------> STARTING ----------> RUNNING
+//     ^  |                     |   |                |  |
+//     |  | CancelRequested     |   | AttemptFailed, |  | all RankFinished with success
+//     |  v                     |   v CancelRequested|  v
+//     | CANCELLED              |  STOPPING <--------+ (AttemptEnded) --> SUCCEEDED
+//     |                                |
+//     +--- AttemptEnded, retry --------+---- AttemptEnded --> FAILED | CANCELLED
+//
+// No clock, no I/O, no randomness: the same function runs live and in replay.
+#pragma once
+
+#include "proto/event/event.h"
+
+#include <span>
+#include <vector>
+
+namespace rtrain::core {
+
+enum class JobPhase { kQueued, kStarting, kRunning, kStopping, kSucceeded, kFailed, kCancelled };
+/// "QUEUED", "STARTING", ... as users see it.
+[[nodiscard]] std::string_view to_string(JobPhase phase);
+[[nodiscard]] bool is_terminal(JobPhase phase);
+
+enum class RankPhase { kPlaced, kForked, kRunning, kEnded };
+[[nodiscard]] std::string_view to_string(RankPhase phase);
+
+struct RankState {
+  proto::RankPlacement placement;
+  RankPhase phase = RankPhase::kPlaced;
+  std::int64_t pid = 0;
+  proto::ExitStatus status;  ///< meaningful when phase is kEnded
+};
+
+/// All that is known of a job. Copyable; a value.
+struct JobState {
+  JobId id;
+  proto::JobSpec spec;
+  std::string run_name, run_dir;
+  JobPhase phase = JobPhase::kQueued;
+  proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< 0: not yet. started: first RankEntered of the first attempt
+  Attempt attempt{0};        ///< the current or last one; 0: none yet
+  std::vector<RankState> ranks;  ///< of that attempt, index = rank
+  int failures = 0;          ///< failed attempts so far
+  std::int64_t last_seq = 0; ///< of the current attempt's reports
+  proto::Json metrics;       ///< of the latest report, null before the first
+  std::int64_t reports = 0;  ///< accepted, over all attempts
+  std::vector<proto::CheckpointRecord> checkpoints;  ///< complete and not deleted, oldest first
+  std::int64_t next_checkpoint_index = 0;
+  proto::Json return_value;  ///< rank 0's, of the attempt that succeeded
+  std::optional<proto::JobError> error;  ///< of the last failed attempt; cleared by success
+  std::string verdict;       ///< why the last failure was or was not retried
+  bool retry = false;        ///< STOPPING ends in QUEUED
+  bool cancel_requested = false;
+  std::string cancelled_by;
+};
+
+/// The state of a job that was just submitted.
+[[nodiscard]] JobState submitted(JobId id, proto::UnixMs at, const proto::JobSubmitted& event);
+
+/// The state after `event`, or why it is refused: kConflict for an older attempt or an event that is not legal in this
+/// phase; the state is unchanged then. A duplicate report (seq not above last_seq) is kConflict as well.
+[[nodiscard]] Result<JobState> apply(JobState state, const proto::StampedEvent& event);
+
+/// Folds a whole log. The error names the event's position. The first event must be JobSubmitted.
+[[nodiscard]] Result<JobState> replay(JobId id, std::span<const proto::StampedEvent> log);
+
+// ---- effects: what must be done because `event` turned `before` into `after` --------------------------------
+
+struct LaunchAttempt { Attempt attempt; };                                   ///< reserve the port, then Launch to each node
+struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< StopAttempt to each node of the attempt
+struct FreeResources { Attempt attempt; };                                   ///< and let the scheduler look again
+struct EnterQueue {};                                                        ///< the job waits for a place
+using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue>;
+
+[[nodiscard]] std::vector<Action> actions(const JobState& before, const JobState& after, const proto::JobEvent& event);
+
+/// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that failed,
+/// AttemptEnded after the last rank ended. The head applies them right after the event that made them due.
+[[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
+
+// ---- restart policy -----------------------------------------------------------------------------------------
+
+struct Verdict { bool retry = false; std::string reason; };
+/// Ray's FailureConfig: retry while failures (this one not yet counted) < max_failures; -1 for ever.
+[[nodiscard]] Verdict decide_restart(const proto::FailureConfig& config, int failures_before);
+
+/// After a failure: how long the ranks of the attempt that still live may take to end before SIGKILL.
+inline constexpr double kFailureGraceS = 0.5;
+
+}  // namespace rtrain::core

@@ -1,0 +1,124 @@
+// The documents of the user API (HTTP/1.1 + JSON under /v1/), shared by the head, which writes them, and the CLI, which reads them.
+// Routes, one table in docs/reference/api.md and proto/api/openapi.json:
+//   GET  /healthz                       no token needed: {"status":"ok"}
+//   GET  /v1/version                    VersionDoc
+//   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc
+//   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
+//   GET  /v1/jobs[?state=RUNNING]       {"jobs":[JobDoc]}, newest first
+//   GET  /v1/jobs/{id}                  JobDoc
+//   GET  /v1/jobs/{id}/result           ResultDoc
+//   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
+//   GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers Rtrain-Offset, Rtrain-Next-Offset,
+//                                       Rtrain-Complete: true|false. One chunk; offset or tail, not both
+//   GET  /v1/jobs/{id}/stream?logs=true&rank=0   server-sent events until the job ends:
+//                                       event: state (JobDoc) | metrics (MetricPoint) | progress (ProgressDoc) | log (LogDoc)
+//                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost.
+//   POST /v1/jobs/{id}/cancel           JobDoc
+//   GET  /v1/nodes                      {"nodes":[NodeDoc]}
+// Errors: ErrorDoc with the HTTP status of http_status().
+#pragma once
+
+#include "proto/event/event.h"
+
+namespace rtrain::proto {
+
+struct VersionDoc { std::string version, commit; int protocol_version = kProtocolVersion; };
+
+struct ErrorDoc {
+  std::string code;      ///< an Errc name
+  std::string message;
+  std::string hint;
+  std::vector<SpecError> errors;  ///< of a job file that was refused
+};
+
+struct SubmitReply { JobId id; std::string name, run_dir; };
+
+struct RankDoc {
+  int rank = 0;
+  std::string node, state;  ///< PLACED | FORKED | RUNNING | ENDED
+  int local_rank = 0, node_rank = 0;
+  std::vector<int> gpus;
+  std::int64_t pid = 0;
+  ExitStatus status;        ///< when ENDED
+};
+
+struct ProgressDoc {
+  std::string stage;
+  std::int64_t epoch = 0, max_epochs = -1, step = 0, steps = -1;
+  double steps_per_s = 0;
+  Json prog_bar = Json::object();
+};
+
+struct JobDoc {
+  JobId id;
+  std::string name, state;   ///< QUEUED | STARTING | RUNNING | STOPPING | SUCCEEDED | FAILED | CANCELLED
+  std::string reason;        ///< why it waits, or the last verdict
+  UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
+  std::int64_t attempt = 0;
+  int failures = 0, max_failures = 0, num_workers = 1;
+  std::vector<RankDoc> ranks;
+  std::optional<ProgressDoc> progress;
+  Json metrics;              ///< latest report, or null
+  std::int64_t reports = 0;
+  std::optional<JobError> error;
+  std::string run_dir;
+};
+
+struct ResultDoc {
+  JobId id;
+  std::string name, state;
+  Json metrics;                                ///< of the latest report, or {}
+  std::optional<CheckpointRecord> checkpoint;  ///< the latest
+  std::string path;                            ///< run_dir
+  std::optional<JobError> error;               ///< null in JSON unless the job FAILED
+  std::vector<CheckpointRecord> best_checkpoints;  ///< kept ones, best first by the score, else newest first
+  std::int64_t attempts = 0;
+  Json return_value;
+};
+
+struct MetricPoint { std::int64_t attempt = 0, seq = 0; UnixMs time_ms = 0; Json metrics; std::string checkpoint; };
+struct LogDoc { std::int64_t attempt = 0; int rank = 0; std::int64_t offset = 0; std::string text; };
+
+struct NodeDoc {
+  NodeInfo info;
+  Resources used;
+  std::vector<int> gpus_used;
+  bool alive = true;
+  std::vector<JobId> jobs;
+};
+
+struct PlanDoc {
+  bool would_start = false, feasible = true;
+  std::vector<RankPlacement> ranks;
+  int queue_position = 0;
+  std::string reason;
+};
+
+void to_json(Json& j, const VersionDoc& v);   void from_json(const Json& j, VersionDoc& v);
+void to_json(Json& j, const ErrorDoc& v);     void from_json(const Json& j, ErrorDoc& v);
+void to_json(Json& j, const SubmitReply& v);  void from_json(const Json& j, SubmitReply& v);
+void to_json(Json& j, const ProgressDoc& v);  void from_json(const Json& j, ProgressDoc& v);
+void to_json(Json& j, const JobDoc& v);       void from_json(const Json& j, JobDoc& v);
+void to_json(Json& j, const ResultDoc& v);    void from_json(const Json& j, ResultDoc& v);
+void to_json(Json& j, const MetricPoint& v);  void from_json(const Json& j, MetricPoint& v);
+void to_json(Json& j, const LogDoc& v);       void from_json(const Json& j, LogDoc& v);
+void to_json(Json& j, const NodeDoc& v);      void from_json(const Json& j, NodeDoc& v);
+void to_json(Json& j, const PlanDoc& v);      void from_json(const Json& j, PlanDoc& v);
+
+[[nodiscard]] ErrorDoc error_doc(const Error& error);
+[[nodiscard]] Error to_error(const ErrorDoc& doc);
+/// 400, 401, 404, 409, 413, 503, ... for a code.
+[[nodiscard]] int http_status(Errc code);
+/// Reads a document of type T; kProtocol with the field at fault.
+template <class T>
+[[nodiscard]] Result<T> read_document(std::string_view text) {
+  auto json = parse_json(text);
+  if (!json) return json.error();
+  try {
+    return json->template get<T>();
+  } catch (const Json::exception& e) {
+    return fail(Errc::kProtocol, std::string("unexpected document: ") + e.what());
+  }
+}
+
+}  // namespace rtrain::proto

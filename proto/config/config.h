@@ -1,0 +1,61 @@
+// Settings of the daemons: configs/head.json and configs/agent.json. One table of fields serves the file, the flags
+// (--state-dir) and the environment (RTRAIN_STATE_DIR). Order: flag > RTRAIN_* > file > default.
+#pragma once
+
+#include "proto/json.h"
+#include "proto/jobspec/jobspec.h"
+
+#include <functional>
+
+namespace rtrain::proto {
+
+struct HeadConfig {
+  std::string listen = "127.0.0.1:7337";      ///< cluster protocol: "host:port" or "unix:/path"
+  std::string api_listen = "127.0.0.1:7338";  ///< user API: the same forms
+  std::string state_dir = "/var/lib/rtrain/head";
+  std::string token_file;       ///< mode 0600; required to listen on anything but loopback or a Unix socket
+  double heartbeat_s = 2;       ///< 0.05..60
+  double lease_s = 15;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
+  int queue_max = 10000;        ///< waiting jobs; a submit above is refused
+  int connections_max = 2000;   ///< of both listeners together
+  std::string log_level = "info";  ///< trace | debug | info | warn | error
+};
+
+struct AgentConfig {
+  std::string head = "127.0.0.1:7337";  ///< cluster address of the head
+  std::string node_name;        ///< default: the host name
+  std::string address;          ///< advertised to other nodes; default: the local address of the connection to the head
+  std::string state_dir = "/var/lib/rtrain/agent";
+  std::string token_file;
+  Resources resources;          ///< default: CPU = cores, memory = physical, GPU = what NVML finds
+  std::map<std::string, std::string> labels;
+  std::string worker_program;   ///< default: rtrain-worker beside the running program
+  std::string keeper_program;   ///< default: rtrain-keeper beside the running program
+  bool prestart_zygote = true;  ///< load LibTorch at start instead of at the first train_func job
+  double worker_lease_s = 15;   ///< a worker that does not hear of its agent for this long ends itself
+  std::string log_level = "info";
+};
+
+/// One documented field: how it is read from JSON, a flag or the environment, and shown by --help.
+struct ConfigField {
+  std::string name;   ///< "state_dir"; flag --state-dir; variable RTRAIN_STATE_DIR
+  std::string type;   ///< string | number | integer | boolean | object
+  std::string help;
+  std::function<Json()> get;                        ///< current value, for --help and `config view`
+  std::function<std::string(const Json&)> set;      ///< "" or what is wrong with the value
+};
+/// The fields of a config, bound to `config`, which must outlive them.
+[[nodiscard]] std::vector<ConfigField> fields(HeadConfig& config);
+[[nodiscard]] std::vector<ConfigField> fields(AgentConfig& config);
+
+/// Applies a JSON object; all errors at once: unknown keys with the nearest, wrong types, ranges.
+[[nodiscard]] std::vector<SpecError> apply_json(std::vector<ConfigField>& fields, const Json& document);
+/// Applies every RTRAIN_<NAME> that `getenv` returns. An object is given as JSON.
+[[nodiscard]] std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields,
+                                                       const std::function<const char*(const char*)>& getenv);
+/// Applies one flag's text.
+[[nodiscard]] std::string apply_text(ConfigField& field, const std::string& text);
+/// What no field can see alone: lease_s against heartbeat_s.
+[[nodiscard]] std::vector<SpecError> check(const HeadConfig& config);
+
+}  // namespace rtrain::proto

@@ -1,0 +1,116 @@
+// The job spec: what `rtrain submit job.json` sends. Names, defaults and meanings are Ray Train's.
+// Plain values; read_job_spec() is the only way in, so a JobSpec in hand is valid.
+#pragma once
+
+#include "proto/json.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rtrain::proto {
+
+/// A shared library and the name under which RTRAIN_TRAIN_FUNCTION registered the function.
+struct TrainFunc {
+  std::string library;  ///< absolute path after resolve_paths()
+  std::string name;     ///< empty: the library registers exactly one
+};
+
+/// Resource amounts by name: "CPU", "GPU" (whole numbers in this version), "memory" (bytes), or a custom name.
+using Resources = std::map<std::string, double>;
+
+enum class PlacementStrategy { kPack, kSpread, kStrictPack, kStrictSpread };
+
+struct ScalingConfig {
+  int num_workers = 1;             ///< >= 1 (Ray also takes 0: only in-process, refused on submit)
+  bool use_gpu = false;
+  std::optional<Resources> resources_per_worker;  ///< absent: {"GPU":1} with use_gpu, else {"CPU":1}
+  PlacementStrategy placement_strategy = PlacementStrategy::kPack;
+  /// What one worker takes, defaults applied, zeros dropped (Ray's rules; see docs/reference/jobspec.md).
+  [[nodiscard]] Resources resources() const;
+};
+
+struct FailureConfig {
+  int max_failures = 0;  ///< restarts after a failed attempt; 0 none, -1 for ever
+};
+
+struct CheckpointConfig {
+  std::optional<int> num_to_keep;  ///< >= 1; absent keeps all. The newest is always kept
+  std::string checkpoint_score_attribute;  ///< metric name; empty: by age
+  bool score_is_max = true;                ///< checkpoint_score_order "max" (default) or "min"
+};
+
+struct RunConfig {
+  std::string storage_path;  ///< absolute after resolve_paths(); default ~/rtrain_results
+  FailureConfig failure_config;
+  CheckpointConfig checkpoint_config;
+  double stop_grace_s = 30;  ///< between SIGTERM and SIGKILL on cancel; 0..3600
+};
+
+struct TorchConfig {
+  std::string backend = "auto";  ///< auto | nccl | gloo | cpu:gloo,cuda:nccl; auto is nccl with GPUs, else gloo
+  double timeout_s = 1800;       ///< collectives; > 0
+  double init_timeout_s = 300;   ///< rendezvous and the first collective; > 0
+};
+
+struct JobSpec {
+  std::string name;  ///< default: the function's or the program's name. [A-Za-z0-9][A-Za-z0-9._-]{0,127}
+  std::optional<TrainFunc> train_func;   ///< exactly one of train_func and command
+  std::vector<std::string> command;
+  Json train_loop_config = Json::object();  ///< an object of at most 1 MiB
+  ScalingConfig scaling_config;
+  RunConfig run_config;
+  TorchConfig torch_config;
+  std::map<std::string, std::string> env;  ///< added to the clean environment of every rank
+  bool env_inherit = false;                ///< start from the agent's environment instead of a clean one
+  std::string working_dir;  ///< absolute after resolve_paths(); default: the folder of job.json
+  std::string resume_from_checkpoint;  ///< a checkpoint folder given to get_checkpoint() of the first attempt; "" none
+};
+
+/// One thing wrong with a job file.
+struct SpecError {
+  std::string path;     ///< "scaling_config.num_worker", "" for the document
+  std::string message;  ///< "unknown key; did you mean num_workers?"
+  int line = 0;         ///< 1-based place in the text where known, else 0
+  int column = 0;
+};
+
+/// "scaling_config.num_worker: unknown key; did you mean num_workers?"
+[[nodiscard]] std::string to_string(const SpecError& error);
+
+struct SpecReading {
+  JobSpec spec;                  ///< meaningful only when errors is empty
+  std::vector<SpecError> errors;  ///< every error at once, in document order
+  [[nodiscard]] bool ok() const { return errors.empty(); }
+};
+
+/// Reads and validates a job document: unknown keys (with the nearest known one), wrong types, ranges,
+/// combinations. Paths stay as written. Never throws.
+[[nodiscard]] SpecReading read_job_spec(std::string_view text);
+[[nodiscard]] SpecReading read_job_spec(const Json& document);
+
+/// Makes the paths absolute as the user would expect:
+/// train_func.library: relative to `job_dir`; a bare file name that is not there is looked for in `library_dir`.
+/// working_dir: relative to job_dir, default job_dir. storage_path and resume_from_checkpoint: relative to `cwd`; "~/" is `home`.
+/// Touches the file system only to look whether a bare library name exists in job_dir.
+void resolve_paths(JobSpec& spec, const std::string& job_dir, const std::string& cwd, const std::string& home,
+                   const std::string& library_dir);
+
+/// Checks what only a submitted (resolved) spec must hold: absolute paths. The head calls it: it trusts no client.
+[[nodiscard]] std::vector<SpecError> check_resolved(const JobSpec& spec);
+
+/// Canonical JSON, defaults filled in; read_job_spec(to_json(s)) gives s again.
+[[nodiscard]] Json to_json(const JobSpec& spec);
+
+/// The JSON Schema (draft 7) of the job spec, the text of proto/jobspec/job.schema.json.
+[[nodiscard]] std::string_view job_schema();
+
+[[nodiscard]] std::string_view to_string(PlacementStrategy strategy);
+
+/// The candidate nearest to `word` by Damerau-Levenshtein distance, at most 2 or a third of its length; "" if none.
+[[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace rtrain::proto

@@ -1,0 +1,146 @@
+// The cluster protocol: every message between head, agent, supervisor (zygote, keeper) and worker.
+// A connection starts with Hello (peer that dialled) and Welcome or Refused (peer that accepted).
+// A receiver closes the connection on a message that is not for it.
+#pragma once
+
+#include "proto/frame/frame.h"
+#include "proto/message/types.h"
+
+#include <variant>
+
+namespace rtrain::proto {
+
+/// Names one rank of one attempt; carried by everything that concerns it.
+struct RankKey {
+  JobId job;
+  Attempt attempt;
+  int rank = 0;
+  friend auto operator<=>(const RankKey&, const RankKey&) = default;
+};
+/// "12.1.0": job.attempt.rank
+[[nodiscard]] std::string to_string(const RankKey& key);
+
+// ---- handshake --------------------------------------------------------------------------------------------
+
+/// First message of the side that dialled.
+struct Hello {
+  int protocol_version = kProtocolVersion;
+  std::string role;   ///< agent | worker | zygote | keeper
+  std::string token;  ///< the cluster's token; for a worker the secret of its attempt
+  std::optional<NodeInfo> node;    ///< agent
+  std::optional<RankKey> rank;     ///< worker
+  std::vector<RankKey> running;    ///< agent, zygote, keeper: the ranks it has in hand
+  std::int64_t pid = 0;
+  std::string torch_version;       ///< zygote
+};
+struct Welcome {
+  double lease_s = 15;      ///< the receiver must stop its ranks when it hears nothing for this long
+  double heartbeat_s = 2;   ///< how often both sides send Heartbeat
+};
+struct Refused {
+  std::string code;     ///< an Errc name
+  std::string message;  ///< for the log and the operator
+};
+/// Both ways; any message renews the lease, this one only that.
+struct Heartbeat {};
+
+// ---- head -> agent ----------------------------------------------------------------------------------------
+
+/// Asks rank 0's node for a TCP port that stays reserved for the attempt. Answer: PortReserved.
+struct ReservePort { JobId job; Attempt attempt; };
+
+/// Starts the ranks of one attempt that live on the receiving node.
+struct Launch {
+  JobId job;
+  Attempt attempt;
+  JobSpec spec;
+  std::string run_name;  ///< the last part of run_dir
+  std::string run_dir;   ///< <storage_path>/<run_name>; created by rank 0
+  std::int64_t submitted_ms = 0;
+  int world_size = 1, num_nodes = 1;
+  std::vector<RankPlacement> ranks;  ///< of this node, by local_rank
+  std::string master_addr;
+  int master_port = 0;
+  std::vector<CheckpointRecord> checkpoints;  ///< complete and kept so far, oldest first
+  std::int64_t next_checkpoint_index = 0;
+};
+/// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
+struct StopAttempt { JobId job; Attempt attempt; double grace_s = 0; std::string reason; };
+/// Reads a rank's log. Answer: LogData with the same request number.
+struct LogRead {
+  std::int64_t request = 0;
+  RankKey key;
+  std::int64_t offset = 0;      ///< bytes from the start; negative: that many lines from the end
+  std::int64_t bytes_max = 65536;
+  double wait_s = 0;            ///< at the end of a live log: wait this long for more before an empty answer
+};
+
+// ---- agent -> head ----------------------------------------------------------------------------------------
+
+struct PortReserved { JobId job; Attempt attempt; int port = 0; std::string error; };
+struct RankStarted { RankKey key; std::int64_t pid = 0; };
+/// The training function is about to be entered (train_func), or the program was exec'd (command).
+struct RankRunning { RankKey key; };
+/// One report(); from rank 0 only reaches the head. Numbered from 1 within an attempt.
+struct RankReport {
+  RankKey key;
+  std::int64_t seq = 0;
+  std::int64_t time_ms = 0;  ///< when the rank called report()
+  Json metrics = Json::object();
+  std::optional<CheckpointRecord> checkpoint;
+  std::vector<std::string> deleted_checkpoints;  ///< paths that retention removed with this report
+};
+/// Where the loop is, a few times a second at most; only the newest matters, may be dropped.
+struct RankProgress {
+  RankKey key;
+  std::string stage;  ///< sanity | train | validate | test | predict
+  std::int64_t epoch = 0, max_epochs = -1;     ///< -1: no limit
+  std::int64_t step = 0, steps = -1;           ///< within the epoch
+  double steps_per_s = 0;
+  Json prog_bar = Json::object();              ///< metrics logged with prog_bar
+};
+struct RankEnded {
+  RankKey key;
+  ExitStatus status;
+  std::optional<RankError> error;  ///< present unless the rank succeeded
+  Json return_value;               ///< of the training function; null if it has none
+};
+struct LogData {
+  std::int64_t request = 0;
+  std::int64_t offset = 0;  ///< of the first byte of the frame's body
+  bool at_end = false;      ///< nothing more now
+  bool complete = false;    ///< the rank has ended and all of its log was sent
+  std::string error;        ///< "" or why there is no log
+  std::string data;         ///< travels as the frame's body
+};
+
+// ---- agent <-> supervisor (zygote, keeper) ----------------------------------------------------------------
+
+/// Forks one rank. Environment, log and record are complete here: the supervisor adds nothing of its own.
+struct SpawnRank {
+  RankKey key;
+  std::vector<std::string> argv;          ///< keeper: the program; empty for the zygote
+  std::optional<TrainFunc> train_func;    ///< zygote
+  std::vector<std::pair<std::string, std::string>> env;  ///< the whole environment
+  std::string working_dir;
+  std::string rank_dir;  ///< absolute, exists: log, error.json, outcome.json, exit.json go here
+};
+struct SpawnResult { RankKey key; std::int64_t pid = 0; std::string error; };  ///< error "" when it runs
+struct SignalRank { RankKey key; int signal = 0; };  ///< to the process group; ignored when the rank has ended
+/// The exit record is on disk.
+struct SupervisedEnd { RankKey key; ExitStatus status; };
+
+// ---- worker <-> agent -------------------------------------------------------------------------------------
+// worker -> agent: Hello, RankRunning, RankReport, RankProgress. agent -> worker: Welcome, Heartbeat (renews the lease).
+
+using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
+                             RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank, SpawnResult,
+                             SignalRank, SupervisedEnd>;
+
+/// "launch", "rank_report", ...
+[[nodiscard]] std::string_view message_name(const Message& message);
+[[nodiscard]] Frame encode(const Message& message);
+/// kProtocol with the message's name and the field at fault. Unknown fields are skipped (a newer peer may send them).
+[[nodiscard]] Result<Message> decode(const Frame& frame);
+
+}  // namespace rtrain::proto

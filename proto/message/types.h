@@ -1,0 +1,89 @@
+// Values that appear in several messages, events and API documents.
+#pragma once
+
+#include "common/base/id.h"
+#include "proto/json.h"
+#include "proto/jobspec/jobspec.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rtrain::proto {
+
+struct GpuInfo {
+  int index = 0;  ///< NVML index on the node
+  std::string uuid, name;
+  std::uint64_t memory_bytes = 0;
+};
+
+/// What an agent tells of its node when it connects.
+struct NodeInfo {
+  std::string name;     ///< unique in the cluster; default: the host name
+  std::string address;  ///< where the other nodes reach the ranks of this node
+  Resources resources;  ///< totals offered: CPU, GPU, memory, custom
+  std::vector<GpuInfo> gpus;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> versions;  ///< "rtrain", "torch" (empty without a zygote), "os", "kernel", "cuda_driver"
+};
+
+/// Where one rank runs and what it holds there.
+struct RankPlacement {
+  int rank = 0;        ///< global
+  std::string node;
+  int node_rank = 0, local_rank = 0;
+  std::vector<int> gpus;  ///< NVML indices held by this rank
+};
+
+/// How a process ended. Exactly one of the three holds. A missing exit record means lost, never success.
+struct ExitStatus {
+  std::optional<int> exit_code;
+  std::optional<int> signal;
+  bool lost = false;
+  [[nodiscard]] bool success() const { return exit_code == 0; }
+};
+/// "exited with code 3", "was killed by signal 9 (Killed)", "was lost: ..."
+[[nodiscard]] std::string to_string(const ExitStatus& status);
+
+/// Why a rank failed, from the rank's own last words where it had any.
+struct RankError {
+  std::string kind;     ///< exception | exit | signal | load | lost | spawn | lease | timeout
+  std::string message;  ///< one sentence: what() of the exception, dlopen's words, ...
+  std::vector<std::string> log_tail;  ///< the last lines (at most 20) of the rank's log
+};
+
+/// Why a job failed: the first rank that did, with its place.
+struct JobError {
+  std::string kind;
+  std::string message;  ///< "rank 1 on node b: killed by signal 9 (Killed)"
+  std::optional<int> rank;
+  std::string node;
+  std::int64_t attempt = 0;
+  ExitStatus status;
+  std::vector<std::string> log_tail;
+};
+
+/// A checkpoint that is complete in storage.
+struct CheckpointRecord {
+  std::string path;    ///< absolute: <run_dir>/checkpoint_000003
+  std::int64_t index = 0;  ///< 3: counts the checkpoint reports of the job over all attempts, from 0
+  Json metrics = Json::object();  ///< reported with it
+};
+
+void to_json(Json& j, const GpuInfo& v);
+void from_json(const Json& j, GpuInfo& v);
+void to_json(Json& j, const NodeInfo& v);
+void from_json(const Json& j, NodeInfo& v);
+void to_json(Json& j, const RankPlacement& v);
+void from_json(const Json& j, RankPlacement& v);
+void to_json(Json& j, const ExitStatus& v);
+void from_json(const Json& j, ExitStatus& v);
+void to_json(Json& j, const RankError& v);
+void from_json(const Json& j, RankError& v);
+void to_json(Json& j, const JobError& v);
+void from_json(const Json& j, JobError& v);
+void to_json(Json& j, const CheckpointRecord& v);
+void from_json(const Json& j, CheckpointRecord& v);
+
+}  // namespace rtrain::proto
