@@ -1,0 +1,67 @@
+// What a worker knows of its job, and how it reports. Ray's get_context(), report() and get_checkpoint().
+#pragma once
+
+#include <rtrain/export.h>
+
+#include <nlohmann/json.hpp>
+#include <torch/types.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rtrain {
+
+/// A folder with the files of one checkpoint, in storage or local.
+class RTRAIN_API Checkpoint {
+ public:
+  explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}
+  [[nodiscard]] static Checkpoint from_directory(std::filesystem::path path) { return Checkpoint(std::move(path)); }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  /// Ray's as_directory(): the folder itself, read-only by convention (storage is a file system here).
+  [[nodiscard]] const std::filesystem::path& as_directory() const { return path_; }
+  /// Copies the files to `target` (made if missing). @throws std::filesystem::filesystem_error
+  void to_directory(const std::filesystem::path& target) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// Ray's TrainContext: ranks and sizes of this worker. Outside a job: rank 0 of 1.
+class RTRAIN_API TrainContext {
+ public:
+  [[nodiscard]] int get_world_size() const;
+  [[nodiscard]] int get_world_rank() const;
+  [[nodiscard]] int get_local_rank() const;
+  [[nodiscard]] int get_local_world_size() const;
+  [[nodiscard]] int get_node_rank() const;
+  [[nodiscard]] std::string get_experiment_name() const;  ///< the job's name
+  [[nodiscard]] std::string get_trial_name() const;       ///< the run's name
+  [[nodiscard]] std::string get_trial_id() const;         ///< the job's id
+  [[nodiscard]] std::filesystem::path get_trial_dir() const;  ///< run_dir: where checkpoints and metrics go
+  [[nodiscard]] nlohmann::json get_trial_resources() const;   ///< of one worker: {"CPU": 1, "GPU": 1}
+  [[nodiscard]] std::filesystem::path get_storage() const;    ///< storage_path
+  [[nodiscard]] nlohmann::json get_metadata() const;          ///< {} (Ray's dataset metadata has no place here)
+  [[nodiscard]] int get_attempt() const;                      ///< 1 for the first try
+};
+/// The context of this process. @thread any
+[[nodiscard]] RTRAIN_API const TrainContext& get_context();
+
+/// Ray's report(): every rank calls it the same number of times. Metrics of rank 0 count; each report is stored and the latest
+/// is Result.metrics, checkpoint or not. With a checkpoint every rank's files are merged into
+/// <run_dir>/checkpoint_<n>/ (written beside, fsynced, renamed by rank 0; a barrier before and after), then num_to_keep applies.
+/// Without a checkpoint it never blocks. Outside a job: does nothing but validate.
+/// @param metrics a JSON object (numbers, strings, booleans; NaN allowed).
+/// @throws std::invalid_argument metrics is no object; std::runtime_error the checkpoint could not be stored (disk full: names path and cause).
+/// @thread the training thread.
+RTRAIN_API void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint = std::nullopt);
+
+/// The latest complete checkpoint of this job (after a restart), or resume_from_checkpoint of the spec, or nothing.
+[[nodiscard]] RTRAIN_API std::optional<Checkpoint> get_checkpoint();
+
+/// Ray's get_device(): cuda:<local index> when the worker holds GPUs, else cpu. get_devices(): all of this worker's.
+[[nodiscard]] RTRAIN_API torch::Device get_device();
+[[nodiscard]] RTRAIN_API std::vector<torch::Device> get_devices();
+
+}  // namespace rtrain

@@ -1,0 +1,71 @@
+// Optimizers on ATen's fused kernels (at::_fused_adam_, _fused_adamw_, _fused_sgd_), CPU and CUDA.
+#pragma once
+
+#include <rtrain/export.h>
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace rtrain {
+
+/// One optimizer over a list of parameters. Steps parameters that have a gradient; skips the others, as PyTorch does.
+class RTRAIN_API Optimizer {
+ public:
+  explicit Optimizer(std::vector<torch::Tensor> parameters) : parameters_(std::move(parameters)) {}
+  virtual ~Optimizer() = default;
+  virtual void step() = 0;
+  [[nodiscard]] const std::vector<torch::Tensor>& parameters() const { return parameters_; }
+  [[nodiscard]] virtual double lr() const = 0;
+  virtual void set_lr(double lr) = 0;
+  /// Tensors by "<parameter number>.<name>" ("0.exp_avg") and "lr"; PyTorch's state names.
+  [[nodiscard]] virtual std::map<std::string, torch::Tensor> state_dict() const = 0;
+  /// @throws std::invalid_argument a tensor is missing or has another shape.
+  virtual void load_state_dict(const std::map<std::string, torch::Tensor>& state) = 0;
+
+ protected:
+  std::vector<torch::Tensor> parameters_;
+};
+
+/// What configure_optimizers() returns: one or more (automatic optimization takes exactly one).
+struct RTRAIN_API Optimizers {
+  std::vector<std::shared_ptr<Optimizer>> all;
+  Optimizers() = default;
+  Optimizers(std::shared_ptr<Optimizer> one) : all{std::move(one)} {}  // NOLINT: implicit on purpose
+};
+
+namespace optim {
+
+/// torch.optim.Adam's arguments and defaults.
+struct RTRAIN_API AdamOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;
+  bool amsgrad = false;
+  bool maximize = false;
+};
+[[nodiscard]] RTRAIN_API std::shared_ptr<Optimizer> Adam(std::vector<torch::Tensor> parameters, AdamOptions options = {});
+struct RTRAIN_API AdamWOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 1e-2;
+  bool amsgrad = false;
+  bool maximize = false;
+};
+[[nodiscard]] RTRAIN_API std::shared_ptr<Optimizer> AdamW(std::vector<torch::Tensor> parameters, AdamWOptions options = {});
+struct RTRAIN_API SGDOptions {
+  double lr = 1e-3;
+  double momentum = 0, dampening = 0, weight_decay = 0;
+  bool nesterov = false;
+  bool maximize = false;
+};
+[[nodiscard]] RTRAIN_API std::shared_ptr<Optimizer> SGD(std::vector<torch::Tensor> parameters, SGDOptions options = {});
+
+}  // namespace optim
+}  // namespace rtrain

@@ -1,0 +1,51 @@
+// The process group of the job, as the rest of the worker sees it: collectives on tensors. c10d stays behind it.
+#pragma once
+
+#include "rtrain/export.h"
+
+#include <torch/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace c10d {
+class ProcessGroup;
+class Store;
+}  // namespace c10d
+
+namespace rtrain {
+
+struct ProcessGroupOptions {
+  std::string backend;  ///< "gloo" or "nccl"
+  int rank = 0, world_size = 1;
+  std::string master_addr;
+  int master_port = 0;
+  std::string node_address;  ///< the address Gloo binds to
+  std::chrono::milliseconds timeout{1800'000}, init_timeout{300'000};
+  torch::Device device = torch::kCPU;
+};
+
+/// The job's group. Made once a process before the training function runs; a world of 1 needs no store and its collectives are no-ops.
+/// Collectives are blocking for the host on CPU, ordered on the current stream on CUDA.
+/// @throws std::runtime_error names operation, rank and cause (a peer that died: "connection closed by peer").
+class RTRAIN_API Collectives {
+ public:
+  static void initialize(const ProcessGroupOptions& options);  ///< TCPStore on rank 0's master_port, then Gloo or NCCL
+  static void shutdown();
+  [[nodiscard]] static bool initialized();
+  [[nodiscard]] static int rank();
+  [[nodiscard]] static int world_size();
+
+  enum class Op { kSum, kMean, kMin, kMax };
+  static void all_reduce(torch::Tensor& tensor, Op op = Op::kSum);
+  static void broadcast(torch::Tensor& tensor, int root = 0);
+  [[nodiscard]] static std::vector<torch::Tensor> all_gather(const torch::Tensor& tensor);
+  static void barrier();
+  /// Strategies only.
+  [[nodiscard]] static const c10::intrusive_ptr<c10d::ProcessGroup>& process_group();
+};
+
+}  // namespace rtrain
