@@ -34,6 +34,8 @@ enum class Errc {
 /// One error: a code, one sentence, and optionally the way out.
 class [[nodiscard]] Error {
  public:
+  /// A bug unless it is never looked at: boost::system::result::error() of a success gives it.
+  Error() : Error(Errc::kInternal, "no error") {}
   Error(Errc code, std::string message, std::string hint = {})
       : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
 

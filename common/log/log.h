@@ -19,6 +19,8 @@ struct Field {
 
 /// Sets up the process's logger (spdlog, stderr). Before it nothing is printed below kWarn. Call once, before threads.
 void init(std::string_view component, Level level);
+/// The line without time, level and component: `message key=value key="two words"`, control characters escaped.
+[[nodiscard]] std::string format_line(std::string_view message, std::initializer_list<Field> fields);
 void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
 
 inline void debug(std::string_view m, std::initializer_list<Field> f = {}) { write(Level::kDebug, m, f); }
