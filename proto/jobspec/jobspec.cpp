@@ -1,0 +1,219 @@
+// Reading and writing of the job spec.
+#include "proto/jobspec/jobspec.h"
+
+#include "proto/jobspec/object_reader.h"
+#include "proto/jobspec/resources.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <limits>
+
+namespace rtrain::proto {
+namespace {
+
+constexpr double kNoMax = std::numeric_limits<double>::max();
+constexpr std::size_t kConfigBytesMax = 1u << 20;
+constexpr std::array<std::pair<PlacementStrategy, std::string_view>, 4> kStrategies{{{PlacementStrategy::kPack, "PACK"},
+                                                                                     {PlacementStrategy::kSpread, "SPREAD"},
+                                                                                     {PlacementStrategy::kStrictPack, "STRICT_PACK"},
+                                                                                     {PlacementStrategy::kStrictSpread, "STRICT_SPREAD"}}};
+
+bool is_name(const std::string& name) {
+  const auto inner = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= 128 && std::isalnum(static_cast<unsigned char>(name[0])) != 0 && std::all_of(name.begin(), name.end(), inner);
+}
+
+bool is_variable(const std::string& name) {
+  const auto inner = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 && std::all_of(name.begin(), name.end(), inner);
+}
+
+bool is_reserved(const std::string& name) {
+  static const std::vector<std::string> kReserved{"RANK",       "LOCAL_RANK", "WORLD_SIZE",  "LOCAL_WORLD_SIZE",    "GROUP_RANK",
+                                                  "NODE_RANK",  "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES"};
+  return name.starts_with("RTRAIN_") || std::find(kReserved.begin(), kReserved.end(), name) != kReserved.end();
+}
+
+/// What a job without a name is called: its function or its program, with other characters replaced.
+std::string default_name(const JobSpec& spec) {
+  std::string name = spec.train_func ? spec.train_func->name : spec.command.empty() ? "" : std::filesystem::path(spec.command[0]).filename().string();
+  if (name.empty() && spec.train_func) name = std::filesystem::path(spec.train_func->library).stem().string();
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') c = '-';
+  name.resize(std::min<std::size_t>(name.size(), 128));
+  return is_name(name) ? name : "job";
+}
+
+void read_train_func(ObjectReader& top, JobSpec& spec) {
+  auto reader = top.object("train_func");
+  if (!reader) return;
+  TrainFunc function;
+  reader->read("library", function.library);
+  reader->read("name", function.name);
+  if (function.library.empty() && (!reader->json().contains("library") || reader->json()["library"].is_string()))
+    reader->error("library", "missing; name the shared library that holds the training function");
+  reader->finish();
+  spec.train_func = std::move(function);
+}
+
+void read_scaling(ObjectReader& top, JobSpec& spec) {
+  auto reader = top.object("scaling_config");
+  if (!reader) return;
+  auto& scaling = spec.scaling_config;
+  if (const Json* workers = reader->raw("num_workers"); workers != nullptr && workers->is_array())
+    reader->error("num_workers", "elastic ranges [min, max] are not supported in this version; give one number");
+  else if (workers != nullptr && workers->is_number_integer() && *workers == 0)
+    reader->error("num_workers", "0 runs in the caller's process, which only TorchTrainer::fit() can do; a submitted job needs at least 1");
+  else reader->read("num_workers", scaling.num_workers, 1, 100'000);
+  reader->read("use_gpu", scaling.use_gpu);
+  read_resources(*reader, scaling);
+  std::string strategy(to_string(scaling.placement_strategy));
+  reader->read_choice("placement_strategy", strategy, {"PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"});
+  for (const auto& [value, name] : kStrategies)
+    if (name == strategy) scaling.placement_strategy = value;
+  reader->refuse("trainer_resources", "there is no such resource: the head is the controller and takes nothing from the workers' nodes");
+  for (const char* key : {"use_tpu", "topology"}) reader->refuse(key, "TPUs are not supported");
+  for (const char* key : {"accelerator_type", "label_selector", "elastic_resize_monitor_interval_s"})
+    reader->refuse(key, "not supported in this version");
+  reader->finish();
+}
+
+void read_run(ObjectReader& top, JobSpec& spec) {
+  auto reader = top.object("run_config");
+  if (!reader) return;
+  auto& run = spec.run_config;
+  reader->read("storage_path", run.storage_path);
+  reader->read("stop_grace_s", run.stop_grace_s, 0, 3600);
+  if (auto failure = reader->object("failure_config")) {
+    failure->read("max_failures", run.failure_config.max_failures, -1);
+    for (const char* key : {"fail_fast", "controller_failure_limit", "max_preemption_failures", "relax_collectives_on_preemption", "preemption_grace_s"})
+      failure->refuse(key, "not supported in this version");
+    failure->finish();
+  }
+  if (auto checkpoint = reader->object("checkpoint_config")) {
+    int keep = 0;
+    checkpoint->read("num_to_keep", keep, 1);
+    if (keep > 0) run.checkpoint_config.num_to_keep = keep;
+    checkpoint->read("checkpoint_score_attribute", run.checkpoint_config.checkpoint_score_attribute);
+    std::string order = "max";
+    checkpoint->read_choice("checkpoint_score_order", order, {"max", "min"});
+    run.checkpoint_config.score_is_max = order == "max";
+    for (const char* key : {"checkpoint_frequency", "checkpoint_at_end"}) checkpoint->refuse(key, "deprecated in Ray and not built here; report a checkpoint when you want one");
+    checkpoint->finish();
+  }
+  reader->refuse("name", "use the top-level name");
+  for (const char* key : {"storage_filesystem", "callbacks", "worker_runtime_env", "logging_config"}) reader->refuse(key, "not supported in this version");
+  reader->finish();
+}
+
+void read_torch(ObjectReader& top, JobSpec& spec) {
+  auto reader = top.object("torch_config");
+  if (!reader) return;
+  reader->read_choice("backend", spec.torch_config.backend, {"auto", "nccl", "gloo", "cpu:gloo,cuda:nccl"});
+  reader->read("timeout_s", spec.torch_config.timeout_s, 0, kNoMax, true);
+  reader->read("init_timeout_s", spec.torch_config.init_timeout_s, 0, kNoMax, true);
+  std::string init_method = "env";
+  reader->read_choice("init_method", init_method, {"env"});
+  reader->finish();
+}
+
+void read_top(ObjectReader& top, JobSpec& spec) {
+  (void)top.raw("$schema");  // for editors
+  top.read("name", spec.name);
+  read_train_func(top, spec);
+  top.read("command", spec.command);
+  const bool has_function = top.json().contains("train_func"), has_command = top.json().contains("command");
+  if (has_function && has_command) top.error("command", "a job has either train_func or command, not both");
+  if (!has_function && !has_command) top.error("", "a job needs train_func (a training function) or command (a program)");
+  if (has_command && top.json()["command"].is_array() && (top.json()["command"].empty() || top.json()["command"][0] == "")) top.error("command", "names no program");
+  if (const Json* config = top.raw("train_loop_config")) {
+    if (!config->is_object()) top.error("train_loop_config", "expected an object, found " + type_words(*config));
+    else if (dump_json(*config).size() > kConfigBytesMax) top.error("train_loop_config", "is larger than 1 MiB; put large data into a file");
+    else spec.train_loop_config = *config;
+  }
+  read_scaling(top, spec);
+  read_run(top, spec);
+  read_torch(top, spec);
+  top.read("env", spec.env);
+  for (const auto& [name, value] : spec.env) {
+    if (!is_variable(name)) top.error("env." + name, "is no name of an environment variable");
+    else if (is_reserved(name)) top.error("env." + name, "is set by rtrain for each rank and cannot be given");
+  }
+  top.read("env_inherit", spec.env_inherit);
+  top.read("working_dir", spec.working_dir);
+  top.read("resume_from_checkpoint", spec.resume_from_checkpoint);
+  for (const char* key : {"scheduling", "datasets", "secrets", "notify", "labels", "description"}) top.refuse(key, "not supported in this version");
+  top.finish();
+  if (top.json().contains("name") && top.json()["name"].is_string() && !is_name(spec.name))
+    top.error("name", "must be 1 to 128 letters, digits, dots, underscores or dashes, and begin with a letter or digit");
+  if (spec.name.empty()) spec.name = default_name(spec);
+  if (spec.run_config.storage_path.empty()) spec.run_config.storage_path = "~/rtrain_results";
+}
+
+SpecReading read(const Json& document, std::map<std::string, Position> positions) {
+  SpecReading reading;
+  SpecErrors errors(std::move(positions));
+  if (document.is_object()) {
+    ObjectReader top(document, "", errors);
+    read_top(top, reading.spec);
+  } else {
+    errors.add("", "a job file is a JSON object, this is " + type_words(document));
+  }
+  reading.errors = errors.take();
+  return reading;
+}
+
+}  // namespace
+
+std::string to_string(const SpecError& error) { return error.path.empty() ? error.message : error.path + ": " + error.message; }
+
+std::string_view to_string(PlacementStrategy strategy) {
+  for (const auto& [value, name] : kStrategies)
+    if (value == strategy) return name;
+  return "PACK";
+}
+
+SpecReading read_job_spec(std::string_view text) {
+  auto document = parse_json(text);
+  if (!document) {
+    SpecReading reading;
+    reading.errors.push_back({"", document.error().message()});
+    return reading;
+  }
+  return read(*document, key_positions(text));
+}
+
+SpecReading read_job_spec(const Json& document) { return read(document, {}); }
+
+Json to_json(const JobSpec& spec) {
+  Json j = Json::object();
+  j["name"] = spec.name;
+  if (spec.train_func) {
+    j["train_func"] = {{"library", spec.train_func->library}};
+    if (!spec.train_func->name.empty()) j["train_func"]["name"] = spec.train_func->name;
+  } else {
+    j["command"] = spec.command;
+  }
+  j["train_loop_config"] = spec.train_loop_config;
+  const auto& scaling = spec.scaling_config;
+  j["scaling_config"] = {{"num_workers", scaling.num_workers}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", std::string(to_string(scaling.placement_strategy))}};
+  if (scaling.resources_per_worker) j["scaling_config"]["resources_per_worker"] = *scaling.resources_per_worker;
+  const auto& run = spec.run_config;
+  j["run_config"] = {{"storage_path", run.storage_path},
+                     {"stop_grace_s", run.stop_grace_s},
+                     {"failure_config", {{"max_failures", run.failure_config.max_failures}}},
+                     {"checkpoint_config", {{"checkpoint_score_order", run.checkpoint_config.score_is_max ? "max" : "min"}}}};
+  auto& checkpoint = j["run_config"]["checkpoint_config"];
+  if (run.checkpoint_config.num_to_keep) checkpoint["num_to_keep"] = *run.checkpoint_config.num_to_keep;
+  if (!run.checkpoint_config.checkpoint_score_attribute.empty()) checkpoint["checkpoint_score_attribute"] = run.checkpoint_config.checkpoint_score_attribute;
+  j["torch_config"] = {{"backend", spec.torch_config.backend}, {"timeout_s", spec.torch_config.timeout_s}, {"init_timeout_s", spec.torch_config.init_timeout_s}};
+  j["env"] = spec.env;
+  j["env_inherit"] = spec.env_inherit;
+  if (!spec.working_dir.empty()) j["working_dir"] = spec.working_dir;
+  if (!spec.resume_from_checkpoint.empty()) j["resume_from_checkpoint"] = spec.resume_from_checkpoint;
+  return j;
+}
+
+}  // namespace rtrain::proto

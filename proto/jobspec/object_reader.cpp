@@ -1,0 +1,179 @@
+#include "proto/jobspec/object_reader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+namespace rtrain::proto {
+namespace {
+
+std::string plain(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+std::string range_words(double min, double max, bool min_excluded) {
+  if (max == std::numeric_limits<double>::max()) return (min_excluded ? "above " : "at least ") + plain(min);
+  return "from " + plain(min) + " to " + plain(max);
+}
+
+}  // namespace
+
+std::string type_words(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::null: return "null";
+    case Json::value_t::boolean: return "a boolean";
+    case Json::value_t::string: return "a string";
+    case Json::value_t::array: return "a list";
+    case Json::value_t::object: return "an object";
+    case Json::value_t::number_float: return "a number with a fraction";
+    default: return "a number";
+  }
+}
+
+void SpecErrors::add(const std::string& path, std::string message) {
+  SpecError error{path, std::move(message), 0, 0};
+  for (std::string place = path;; place.resize(place.rfind('.'))) {
+    if (const auto found = positions_.find(place); found != positions_.end()) {
+      error.line = found->second.line;
+      error.column = found->second.column;
+      break;
+    }
+    if (place.rfind('.') == std::string::npos) break;
+  }
+  errors_.push_back(std::move(error));
+}
+
+std::vector<SpecError> SpecErrors::take() {
+  std::stable_sort(errors_.begin(), errors_.end(), [](const SpecError& a, const SpecError& b) {
+    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  });
+  return std::move(errors_);
+}
+
+std::string ObjectReader::path_of(std::string_view key) const {
+  if (path_.empty()) return std::string(key);
+  if (key.empty()) return path_;
+  return path_ + "." + std::string(key);
+}
+
+const Json* ObjectReader::raw(const char* key) {
+  known_.emplace_back(key);
+  const auto found = object_.find(key);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void ObjectReader::wrong_type(const char* key, const char* expected, const Json& found) {
+  error(key, std::string("expected ") + expected + ", found " + type_words(found));
+}
+
+void ObjectReader::read(const char* key, std::string& out) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_string()) return wrong_type(key, "a string", *value);
+  out = value->get<std::string>();
+  if (out.find('\0') != std::string::npos) error(key, "contains a NUL character");
+}
+
+void ObjectReader::read(const char* key, bool& out) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_boolean()) return wrong_type(key, "true or false", *value);
+  out = value->get<bool>();
+}
+
+void ObjectReader::read(const char* key, int& out, int min, int max) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_number_integer()) return wrong_type(key, "a whole number", *value);
+  // A value above the range of int64 arrives as unsigned: compare as double, which orders all of them.
+  const double number = value->get<double>();
+  if (number < min || number > max) {
+    const bool open = max == std::numeric_limits<int>::max();
+    return error(key, plain(number) + " is out of range; it must be " + (open ? "at least " + std::to_string(min) : range_words(min, max, false)));
+  }
+  out = value->get<int>();
+}
+
+void ObjectReader::read(const char* key, double& out, double min, double max, bool min_excluded) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_number()) return wrong_type(key, "a number", *value);
+  const double number = value->get<double>();
+  if (!std::isfinite(number) || number < min || number > max || (min_excluded && number == min))
+    return error(key, plain(number) + " is out of range; it must be " + range_words(min, max, min_excluded));
+  out = number;
+}
+
+void ObjectReader::read(const char* key, std::vector<std::string>& out) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_array()) return wrong_type(key, "a list of strings", *value);
+  for (std::size_t i = 0; i < value->size(); ++i) {
+    const Json& item = (*value)[i];
+    const std::string place = std::string(key) + "." + std::to_string(i);
+    if (!item.is_string()) {
+      error(place, "expected a string, found " + type_words(item));
+      continue;
+    }
+    out.push_back(item.get<std::string>());
+    if (out.back().find('\0') != std::string::npos) error(place, "contains a NUL character");
+  }
+}
+
+void ObjectReader::read(const char* key, std::map<std::string, std::string>& out) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_object()) return wrong_type(key, "an object of strings", *value);
+  for (const auto& [name, item] : value->items()) {
+    const std::string place = std::string(key) + "." + name;
+    if (!item.is_string()) {
+      error(place, "expected a string, found " + type_words(item));
+      continue;
+    }
+    out[name] = item.get<std::string>();
+    if (out[name].find('\0') != std::string::npos) error(place, "contains a NUL character");
+  }
+}
+
+void ObjectReader::read_choice(const char* key, std::string& out, const std::vector<std::string>& choices) {
+  const Json* value = raw(key);
+  if (value == nullptr) return;
+  if (!value->is_string()) return wrong_type(key, "a string", *value);
+  const auto text = value->get<std::string>();
+  if (std::find(choices.begin(), choices.end(), text) != choices.end()) {
+    out = text;
+    return;
+  }
+  std::string list;
+  for (const auto& choice : choices) list += (list.empty() ? "" : ", ") + choice;
+  const auto near = nearest(text, choices);
+  error(key, "\"" + text + "\" is not one of " + list + (near.empty() ? "" : "; did you mean " + near + "?"));
+}
+
+std::optional<ObjectReader> ObjectReader::object(const char* key) {
+  const Json* value = raw(key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_object()) {
+    wrong_type(key, "an object", *value);
+    return std::nullopt;
+  }
+  return ObjectReader(*value, path_of(key), errors_);
+}
+
+void ObjectReader::refuse(const char* key, const std::string& reason) {
+  refused_.emplace_back(key);
+  if (object_.contains(key)) error(key, reason);
+}
+
+void ObjectReader::finish() {
+  for (const auto& [key, value] : object_.items()) {
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+    if (std::find(refused_.begin(), refused_.end(), key) != refused_.end()) continue;
+    const auto near = nearest(key, known_);
+    error(key, near.empty() ? "unknown key" : "unknown key; did you mean " + near + "?");
+  }
+}
+
+}  // namespace rtrain::proto

@@ -1,0 +1,67 @@
+// Reads one JSON object field by field and collects everything that is wrong with it.
+#pragma once
+
+#include "proto/jobspec/jobspec.h"
+#include "proto/jobspec/positions.h"
+
+#include <limits>
+#include <optional>
+#include <utility>
+
+namespace rtrain::proto {
+
+/// Where the errors of one document go, with their places.
+class SpecErrors {
+ public:
+  explicit SpecErrors(std::map<std::string, Position> positions) : positions_(std::move(positions)) {}
+  /// The place is that of `path`, or of the nearest enclosing key that the text has.
+  void add(const std::string& path, std::string message);
+  /// In document order.
+  [[nodiscard]] std::vector<SpecError> take();
+
+ private:
+  std::map<std::string, Position> positions_;
+  std::vector<SpecError> errors_;
+};
+
+/// A known key is one that was asked for; finish() reports the others.
+/// @lifetime holds references to the object and the errors.
+class ObjectReader {
+ public:
+  ObjectReader(const Json& object, std::string path, SpecErrors& errors) : object_(object), path_(std::move(path)), errors_(errors) {}
+
+  void read(const char* key, std::string& out);
+  void read(const char* key, bool& out);
+  void read(const char* key, int& out, int min, int max = std::numeric_limits<int>::max());
+  /// Finite numbers in [min, max], or above min when `min_excluded`.
+  void read(const char* key, double& out, double min, double max, bool min_excluded = false);
+  void read(const char* key, std::vector<std::string>& out);
+  void read(const char* key, std::map<std::string, std::string>& out);
+  /// One of `choices`; the error lists them, with the nearest first.
+  void read_choice(const char* key, std::string& out, const std::vector<std::string>& choices);
+  /// The object under `key`, if there is one of the right type.
+  [[nodiscard]] std::optional<ObjectReader> object(const char* key);
+  /// The raw value, or nullptr when absent (null counts as absent).
+  [[nodiscard]] const Json* raw(const char* key);
+  /// A key of Ray's that is refused on purpose, with the reason.
+  void refuse(const char* key, const std::string& reason);
+  /// Reports every key that nobody asked for.
+  void finish();
+
+  [[nodiscard]] std::string path_of(std::string_view key) const;
+  void error(std::string_view key, std::string message) { errors_.add(path_of(key), std::move(message)); }
+  [[nodiscard]] const Json& json() const { return object_; }
+
+ private:
+  void wrong_type(const char* key, const char* expected, const Json& found);
+
+  const Json& object_;
+  std::string path_;
+  SpecErrors& errors_;
+  std::vector<std::string> known_, refused_;
+};
+
+/// "a string", "a number", "an object", ... for messages.
+[[nodiscard]] std::string type_words(const Json& value);
+
+}  // namespace rtrain::proto

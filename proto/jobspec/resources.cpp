@@ -1,0 +1,86 @@
+#include "proto/jobspec/resources.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+namespace rtrain::proto {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, double>, 10> kUnits{{{"", 1.0},
+                                                                      {"B", 1.0},
+                                                                      {"kB", 1e3},
+                                                                      {"MB", 1e6},
+                                                                      {"GB", 1e9},
+                                                                      {"TB", 1e12},
+                                                                      {"KiB", 1024.0},
+                                                                      {"MiB", 1048576.0},
+                                                                      {"GiB", 1073741824.0},
+                                                                      {"TiB", 1099511627776.0}}};
+
+void check_name(ObjectReader& resources, const std::string& name) {
+  static const std::vector<std::string> kSpecial{"CPU", "GPU", "memory"};
+  if (std::find(kSpecial.begin(), kSpecial.end(), name) != kSpecial.end()) return;
+  const auto same_letters = std::find_if(kSpecial.begin(), kSpecial.end(), [&](const std::string& special) {
+    return special.size() == name.size() && std::equal(name.begin(), name.end(), special.begin(), [](char a, char b) { return std::tolower(a) == std::tolower(b); });
+  });
+  if (same_letters != kSpecial.end()) resources.error(name, "unknown resource; did you mean " + *same_letters + "?");
+  else if (name == "TPU") resources.error(name, "TPUs are not supported");
+  else if (name.empty()) resources.error(name, "a resource needs a name");
+}
+
+}  // namespace
+
+std::optional<double> parse_bytes(std::string_view text) {
+  double number = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (ec != std::errc{} || number < 0 || !std::isfinite(number)) return std::nullopt;
+  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  for (const auto& [name, factor] : kUnits)
+    if (unit == name) return std::floor(number * factor);
+  return std::nullopt;
+}
+
+void read_resources(ObjectReader& scaling, ScalingConfig& config) {
+  auto resources = scaling.object("resources_per_worker");
+  if (!resources) return;
+  Resources amounts;
+  for (const auto& [name, value] : resources->json().items()) {
+    check_name(*resources, name);
+    double amount = 0;
+    if (value.is_number()) {
+      amount = value.get<double>();
+    } else if (name == "memory" && value.is_string()) {
+      const auto bytes = parse_bytes(value.get<std::string>());
+      if (!bytes) {
+        resources->error(name, "\"" + value.get<std::string>() + "\" is no amount of memory; write bytes or \"8GiB\"");
+        continue;
+      }
+      amount = *bytes;
+    } else {
+      resources->error(name, "expected a number, found " + type_words(value));
+      continue;
+    }
+    if (!std::isfinite(amount) || amount < 0) resources->error(name, "must not be negative");
+    else if (name == "GPU" && amount != std::floor(amount))
+      resources->error(name, "fractions of a GPU are not supported in this version; use a whole number");
+    else amounts[name] = amount;
+  }
+  const double gpus = amounts.contains("GPU") ? amounts["GPU"] : 0;
+  if (gpus > 0 && !config.use_gpu) resources->error("GPU", "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
+  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu) resources->error("GPU", "use_gpu is true but GPU is 0; ask for at least 1 or leave GPU out");
+  config.resources_per_worker = std::move(amounts);
+}
+
+Resources ScalingConfig::resources() const {
+  Resources result = resources_per_worker.value_or(Resources{});
+  if (use_gpu && !result.contains("GPU")) result["GPU"] = 1;
+  // A data loader without a CPU starves its GPU: one is reserved unless the job says otherwise (Ray reserves none).
+  if (!result.contains("CPU") && (use_gpu || !resources_per_worker)) result["CPU"] = 1;
+  std::erase_if(result, [](const auto& amount) { return amount.second == 0; });
+  return result;
+}
+
+}  // namespace rtrain::proto

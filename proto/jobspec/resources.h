@@ -1,0 +1,13 @@
+// resources_per_worker: Ray's rules.
+#pragma once
+
+#include "proto/jobspec/object_reader.h"
+
+namespace rtrain::proto {
+
+/// Reads resources_per_worker under `scaling` into `config` and holds it against use_gpu.
+void read_resources(ObjectReader& scaling, ScalingConfig& config);
+/// "8GiB", "512MB", "1024" -> bytes; nullopt when it is no such text. Units: B, kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB.
+[[nodiscard]] std::optional<double> parse_bytes(std::string_view text);
+
+}  // namespace rtrain::proto
