@@ -1,0 +1,180 @@
+#include "proto/config/config.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+namespace rtrain::proto {
+namespace {
+
+ConfigField text(std::string name, std::string& value, std::string help) {
+  return {std::move(name), "string", std::move(help), [&value] { return Json(value); },
+          [&value](const Json& j) -> std::string {
+            if (!j.is_string()) return "expected a string";
+            value = j.get<std::string>();
+            return {};
+          }};
+}
+
+ConfigField choice(std::string name, std::string& value, std::vector<std::string> choices, std::string help) {
+  auto field = text(std::move(name), value, std::move(help));
+  field.set = [&value, choices](const Json& j) -> std::string {
+    std::string list;
+    for (const auto& c : choices) list += (list.empty() ? "" : ", ") + c;
+    if (!j.is_string() || std::find(choices.begin(), choices.end(), j.get<std::string>()) == choices.end()) return "must be one of " + list;
+    value = j.get<std::string>();
+    return {};
+  };
+  return field;
+}
+
+std::string plain(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+ConfigField number(std::string name, double& value, double min, double max, std::string help) {
+  return {std::move(name), "number", std::move(help), [&value] { return Json(value); },
+          [&value, min, max](const Json& j) -> std::string {
+            if (!j.is_number() || !std::isfinite(j.get<double>())) return "expected a number";
+            const double n = j.get<double>();
+            if (n < min || n > max) return plain(n) + " is out of range; it must be from " + plain(min) + " to " + plain(max);
+            value = n;
+            return {};
+          }};
+}
+
+ConfigField integer(std::string name, int& value, int min, int max, std::string help) {
+  return {std::move(name), "integer", std::move(help), [&value] { return Json(value); },
+          [&value, min, max](const Json& j) -> std::string {
+            if (!j.is_number_integer()) return "expected a whole number";
+            const double n = j.get<double>();
+            if (n < min || n > max) return plain(n) + " is out of range; it must be from " + std::to_string(min) + " to " + std::to_string(max);
+            value = j.get<int>();
+            return {};
+          }};
+}
+
+ConfigField boolean(std::string name, bool& value, std::string help) {
+  return {std::move(name), "boolean", std::move(help), [&value] { return Json(value); },
+          [&value](const Json& j) -> std::string {
+            if (!j.is_boolean()) return "expected true or false";
+            value = j.get<bool>();
+            return {};
+          }};
+}
+
+ConfigField amounts(std::string name, Resources& value, std::string help) {
+  return {std::move(name), "object", std::move(help), [&value] { return Json(value); },
+          [&value](const Json& j) -> std::string {
+            if (!j.is_object()) return "expected an object of amounts, such as {\"CPU\": 8}";
+            Resources read;
+            for (const auto& [key, amount] : j.items()) {
+              if (!amount.is_number() || amount.get<double>() < 0) return key + ": expected a number that is not negative";
+              read[key] = amount.get<double>();
+            }
+            value = std::move(read);
+            return {};
+          }};
+}
+
+ConfigField labels(std::string name, std::map<std::string, std::string>& value, std::string help) {
+  return {std::move(name), "object", std::move(help), [&value] { return Json(value); },
+          [&value](const Json& j) -> std::string {
+            if (!j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}";
+            std::map<std::string, std::string> read;
+            for (const auto& [key, label] : j.items()) {
+              if (!label.is_string()) return key + ": expected a string";
+              read[key] = label.get<std::string>();
+            }
+            value = std::move(read);
+            return {};
+          }};
+}
+
+const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warn", "error"};
+
+std::string variable_of(const std::string& field) {
+  std::string name = "RTRAIN_";
+  for (const char c : field) name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+}  // namespace
+
+std::vector<ConfigField> fields(HeadConfig& c) {
+  return {
+      text("listen", c.listen, "where agents connect: host:port or unix:/path"),
+      text("api_listen", c.api_listen, "where users connect (HTTP): host:port or unix:/path"),
+      text("state_dir", c.state_dir, "folder of the head's durable state"),
+      text("token_file", c.token_file, "file with the cluster's token, mode 0600; needed to listen beyond this machine"),
+      number("heartbeat_s", c.heartbeat_s, 0.05, 60, "seconds between heartbeats"),
+      number("lease_s", c.lease_s, 0.2, 3600, "seconds of silence after which an agent is lost; more than 2 heartbeats"),
+      integer("queue_max", c.queue_max, 1, 10'000'000, "waiting jobs; a submit above is refused"),
+      integer("connections_max", c.connections_max, 8, 1'000'000, "open connections of agents and users together"),
+      choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
+  };
+}
+
+std::vector<ConfigField> fields(AgentConfig& c) {
+  return {
+      text("head", c.head, "the head's cluster address: host:port or unix:/path"),
+      text("node_name", c.node_name, "unique name of this node; default: the host name"),
+      text("address", c.address, "address at which other nodes reach this one; default: that of the connection to the head"),
+      text("state_dir", c.state_dir, "folder of rank logs and exit records"),
+      text("token_file", c.token_file, "file with the cluster's token, mode 0600"),
+      amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": 8589934592}; default: what is found"),
+      labels("labels", c.labels, "labels of this node, such as {\"rack\": \"r1\"}"),
+      text("worker_program", c.worker_program, "rtrain-worker; default: beside this program"),
+      text("keeper_program", c.keeper_program, "rtrain-keeper; default: beside this program"),
+      boolean("prestart_zygote", c.prestart_zygote, "load LibTorch at start instead of at the first job that needs it"),
+      number("worker_lease_s", c.worker_lease_s, 0.2, 3600, "seconds without a word from its agent after which a worker ends itself"),
+      choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
+  };
+}
+
+std::vector<SpecError> apply_json(std::vector<ConfigField>& fields, const Json& document) {
+  if (!document.is_object()) return {{"", "a configuration is a JSON object"}};
+  std::vector<std::string> names;
+  for (const auto& field : fields) names.push_back(field.name);
+  std::vector<SpecError> errors;
+  for (const auto& [key, value] : document.items()) {
+    if (key == "$schema" || value.is_null()) continue;
+    const auto field = std::find_if(fields.begin(), fields.end(), [&](const ConfigField& f) { return f.name == key; });
+    if (field == fields.end()) {
+      const auto near = nearest(key, names);
+      errors.push_back({key, near.empty() ? "unknown key" : "unknown key; did you mean " + near + "?"});
+    } else if (auto wrong = field->set(value); !wrong.empty()) {
+      errors.push_back({key, std::move(wrong)});
+    }
+  }
+  return errors;
+}
+
+std::string apply_text(ConfigField& field, const std::string& text) {
+  if (field.type == "string") return field.set(Json(text));
+  auto value = parse_json(text);
+  if (!value) return "\"" + text + "\" is no " + field.type;
+  return field.set(*value);
+}
+
+std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields, const std::function<const char*(const char*)>& getenv) {
+  std::vector<SpecError> errors;
+  for (auto& field : fields) {
+    const std::string variable = variable_of(field.name);
+    const char* text = getenv(variable.c_str());
+    if (text == nullptr) continue;
+    if (auto wrong = apply_text(field, text); !wrong.empty()) errors.push_back({variable, std::move(wrong)});
+  }
+  return errors;
+}
+
+std::vector<SpecError> check(const HeadConfig& config) {
+  if (config.lease_s > 2 * config.heartbeat_s) return {};
+  return {{"lease_s", plain(config.lease_s) + " must be more than twice heartbeat_s (" + plain(config.heartbeat_s) + ")"}};
+}
+
+}  // namespace rtrain::proto
