@@ -27,10 +27,12 @@ struct JsonLimits {
 [[nodiscard]] std::string dump_json(const Json& value);
 /// The same, indented by two spaces, for people.
 [[nodiscard]] std::string dump_json_pretty(const Json& value);
-/// The double behind a number or one of the three strings above; otherwise nullopt-like NaN with `ok=false`.
+/// The double behind a number or one of the three strings above; otherwise false, and `out` is NaN.
 [[nodiscard]] bool json_number(const Json& value, double& out);
 
 /// RFC 3339 UTC with milliseconds: "2026-11-23T22:30:00.123Z". `unix_ms`: milliseconds since 1970.
 [[nodiscard]] std::string rfc3339(std::int64_t unix_ms);
+/// The inverse, of exactly that form. False: `text` is something else, `out` is untouched.
+[[nodiscard]] bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out);
 
 }  // namespace rtrain::proto

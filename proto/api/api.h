@@ -19,6 +19,7 @@
 #pragma once
 
 #include "proto/event/event.h"
+#include "proto/frame/frame.h"
 
 namespace rtrain::proto {
 

@@ -1,0 +1,155 @@
+#include "proto/api/api.h"
+
+#include "proto/message/type_fields.h"
+
+namespace rtrain::proto {
+
+using codec::Time;
+
+void visit_fields(auto& visit, Is<SpecError> auto& v) {
+  visit("path", v.path);
+  visit("message", v.message);
+  visit("line", v.line);
+  visit("column", v.column);
+}
+void visit_fields(auto& visit, Is<VersionDoc> auto& v) {
+  visit("version", v.version);
+  visit("commit", v.commit);
+  visit("protocol_version", v.protocol_version);
+}
+void visit_fields(auto& visit, Is<ErrorDoc> auto& v) {
+  visit("code", v.code);
+  visit("message", v.message);
+  visit("hint", v.hint);
+  visit("errors", v.errors);
+}
+void visit_fields(auto& visit, Is<SubmitReply> auto& v) {
+  visit("id", v.id);
+  visit("name", v.name);
+  visit("run_dir", v.run_dir);
+}
+void visit_fields(auto& visit, Is<RankDoc> auto& v) {
+  visit("rank", v.rank);
+  visit("node", v.node);
+  visit("state", v.state);
+  visit("local_rank", v.local_rank);
+  visit("node_rank", v.node_rank);
+  visit("gpus", v.gpus);
+  visit("pid", v.pid);
+  visit("status", v.status);
+}
+void visit_fields(auto& visit, Is<ProgressDoc> auto& v) {
+  visit("stage", v.stage);
+  visit("epoch", v.epoch);
+  visit("max_epochs", v.max_epochs);
+  visit("step", v.step);
+  visit("steps", v.steps);
+  visit("steps_per_s", v.steps_per_s);
+  visit("prog_bar", v.prog_bar);
+}
+void visit_fields(auto& visit, Is<JobDoc> auto& v) {
+  visit("id", v.id);
+  visit("name", v.name);
+  visit("state", v.state);
+  visit("reason", v.reason);
+  visit("submitted_at", Time{v.submitted_ms});
+  visit("started_at", Time{v.started_ms});
+  visit("ended_at", Time{v.ended_ms});
+  visit("attempt", v.attempt);
+  visit("failures", v.failures);
+  visit("max_failures", v.max_failures);
+  visit("num_workers", v.num_workers);
+  visit("ranks", v.ranks);
+  visit("progress", v.progress);
+  visit("metrics", v.metrics);
+  visit("reports", v.reports);
+  visit("error", v.error);
+  visit("run_dir", v.run_dir);
+}
+void visit_fields(auto& visit, Is<ResultDoc> auto& v) {
+  visit("id", v.id);
+  visit("name", v.name);
+  visit("state", v.state);
+  visit("metrics", v.metrics);
+  visit("checkpoint", v.checkpoint);
+  visit("path", v.path);
+  visit("error", v.error);
+  visit("best_checkpoints", v.best_checkpoints);
+  visit("attempts", v.attempts);
+  visit("return_value", v.return_value);
+}
+void visit_fields(auto& visit, Is<MetricPoint> auto& v) {
+  visit("attempt", v.attempt);
+  visit("seq", v.seq);
+  visit("time", Time{v.time_ms});
+  visit("metrics", v.metrics);
+  visit("checkpoint", v.checkpoint);
+}
+void visit_fields(auto& visit, Is<LogDoc> auto& v) {
+  visit("attempt", v.attempt);
+  visit("rank", v.rank);
+  visit("offset", v.offset);
+  visit("text", v.text);
+}
+void visit_fields(auto& visit, Is<NodeDoc> auto& v) {
+  visit_fields(visit, v.info);  // the node's own fields stand beside its use
+  visit("used", v.used);
+  visit("gpus_used", v.gpus_used);
+  visit("alive", v.alive);
+  visit("jobs", v.jobs);
+}
+void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
+  visit("would_start", v.would_start);
+  visit("feasible", v.feasible);
+  visit("ranks", v.ranks);
+  visit("queue_position", v.queue_position);
+  visit("reason", v.reason);
+}
+
+void to_json(Json& j, const VersionDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, VersionDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const ErrorDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, ErrorDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const SubmitReply& v) { codec::write(j, v); }
+void from_json(const Json& j, SubmitReply& v) { codec::read(j, v); }
+void to_json(Json& j, const ProgressDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, ProgressDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const JobDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, JobDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const ResultDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, ResultDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const MetricPoint& v) { codec::write(j, v); }
+void from_json(const Json& j, MetricPoint& v) { codec::read(j, v); }
+void to_json(Json& j, const LogDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, LogDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const NodeDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, NodeDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const PlanDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, PlanDoc& v) { codec::read(j, v); }
+
+ErrorDoc error_doc(const Error& error) { return {std::string(to_string(error.code())), error.message(), error.hint(), {}}; }
+
+Error to_error(const ErrorDoc& doc) {
+  std::string message = doc.message;
+  for (const SpecError& error : doc.errors) message += "\n  " + to_string(error);
+  return {errc_from_string(doc.code), message, doc.hint};
+}
+
+int http_status(Errc code) {
+  switch (code) {
+    case Errc::kInvalidArgument:
+    case Errc::kProtocol: return 400;
+    case Errc::kUnauthenticated: return 401;
+    case Errc::kNotFound: return 404;
+    case Errc::kConflict: return 409;
+    case Errc::kLimit: return 413;
+    case Errc::kUnplaceable: return 422;
+    case Errc::kUnavailable: return 503;
+    case Errc::kTimeout: return 504;
+    case Errc::kIo:
+    case Errc::kInternal: return 500;
+  }
+  return 500;
+}
+
+}  // namespace rtrain::proto

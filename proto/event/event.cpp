@@ -1,0 +1,92 @@
+#include "proto/event/event.h"
+
+#include "proto/message/type_fields.h"
+
+#include <algorithm>
+#include <array>
+
+namespace rtrain::proto {
+
+void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
+  visit("spec", v.spec);
+  visit("run_name", v.run_name);
+  visit("run_dir", v.run_dir);
+}
+void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
+  visit("attempt", v.attempt);
+  visit("ranks", v.ranks);
+}
+void visit_fields(auto& visit, Is<RankForked> auto& v) {
+  visit("attempt", v.attempt);
+  visit("rank", v.rank);
+  visit("pid", v.pid);
+}
+void visit_fields(auto& visit, Is<RankEntered> auto& v) {
+  visit("attempt", v.attempt);
+  visit("rank", v.rank);
+}
+void visit_fields(auto& visit, Is<MetricsReported> auto& v) {
+  visit("attempt", v.attempt);
+  visit("seq", v.seq);
+  visit("metrics", v.metrics);
+  visit("checkpoint", v.checkpoint);
+  visit("deleted_checkpoints", v.deleted_checkpoints);
+}
+void visit_fields(auto& visit, Is<RankFinished> auto& v) {
+  visit("attempt", v.attempt);
+  visit("rank", v.rank);
+  visit("status", v.status);
+  visit("error", v.error);
+  visit("return_value", v.return_value);
+}
+void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
+  visit("attempt", v.attempt);
+  visit("error", v.error);
+  visit("retry", v.retry);
+  visit("reason", v.reason);
+}
+void visit_fields(auto& visit, Is<CancelRequested> auto& v) { visit("by", v.by); }
+void visit_fields(auto& visit, Is<AttemptEnded> auto& v) { visit("attempt", v.attempt); }
+
+namespace {
+
+constexpr std::array<std::string_view, 9> kNames{"job_submitted", "attempt_placed", "rank_forked",      "rank_entered", "metrics_reported",
+                                                 "rank_finished", "attempt_failed", "cancel_requested", "attempt_ended"};
+static_assert(kNames.size() == std::variant_size_v<JobEvent>);
+
+template <std::size_t... I>
+JobEvent make_alternative(std::size_t index, std::index_sequence<I...>) {
+  JobEvent event;
+  ((I == index ? static_cast<void>(event.emplace<I>()) : void()), ...);
+  return event;
+}
+
+}  // namespace
+
+std::string_view event_name(const JobEvent& event) { return kNames[event.index()]; }
+
+Json to_json(const StampedEvent& event) {
+  Json json;
+  std::visit([&](const auto& value) { codec::write(json, value); }, event.event);
+  json["type"] = event_name(event.event);
+  json["at_ms"] = event.at;
+  return json;
+}
+
+Result<StampedEvent> event_from_json(const Json& json) {
+  const auto type = json.find("type");
+  if (!json.is_object() || type == json.end() || !type->is_string()) return fail(Errc::kProtocol, "an event without a type");
+  const auto name = type->get<std::string>();
+  const auto known = std::find(kNames.begin(), kNames.end(), name);
+  if (known == kNames.end()) return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
+  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kNames.begin()), std::make_index_sequence<kNames.size()>())};
+  try {
+    codec::Reader{json}("at_ms", event.at);
+    std::visit([&](auto& value) { codec::read(json, value); }, event.event);
+  } catch (const FieldError& error) {
+    return fail(Errc::kProtocol, error.under(name).what());
+  }
+  return event;
+}
+
+}  // namespace rtrain::proto

@@ -1,0 +1,183 @@
+#include "proto/message/message.h"
+
+#include "proto/message/type_fields.h"
+
+#include <algorithm>
+#include <array>
+
+namespace rtrain::proto {
+
+void visit_fields(auto& visit, Is<RankKey> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("rank", v.rank);
+}
+void visit_fields(auto& visit, Is<Hello> auto& v) {
+  visit("protocol_version", v.protocol_version);
+  visit("role", v.role);
+  visit("token", v.token);
+  visit("node", v.node);
+  visit("rank", v.rank);
+  visit("running", v.running);
+  visit("pid", v.pid);
+  visit("torch_version", v.torch_version);
+}
+void visit_fields(auto& visit, Is<Welcome> auto& v) {
+  visit("lease_s", v.lease_s);
+  visit("heartbeat_s", v.heartbeat_s);
+}
+void visit_fields(auto& visit, Is<Refused> auto& v) {
+  visit("code", v.code);
+  visit("message", v.message);
+}
+void visit_fields(auto&, Is<Heartbeat> auto&) {}
+void visit_fields(auto& visit, Is<ReservePort> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+}
+void visit_fields(auto& visit, Is<Launch> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("spec", v.spec);
+  visit("run_name", v.run_name);
+  visit("run_dir", v.run_dir);
+  visit("submitted_ms", v.submitted_ms);
+  visit("world_size", v.world_size);
+  visit("num_nodes", v.num_nodes);
+  visit("ranks", v.ranks);
+  visit("master_addr", v.master_addr);
+  visit("master_port", v.master_port);
+  visit("checkpoints", v.checkpoints);
+  visit("next_checkpoint_index", v.next_checkpoint_index);
+}
+void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("grace_s", v.grace_s);
+  visit("reason", v.reason);
+}
+void visit_fields(auto& visit, Is<LogRead> auto& v) {
+  visit("request", v.request);
+  visit("key", v.key);
+  visit("offset", v.offset);
+  visit("bytes_max", v.bytes_max);
+  visit("wait_s", v.wait_s);
+}
+void visit_fields(auto& visit, Is<PortReserved> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("port", v.port);
+  visit("error", v.error);
+}
+void visit_fields(auto& visit, Is<RankStarted> auto& v) {
+  visit("key", v.key);
+  visit("pid", v.pid);
+}
+void visit_fields(auto& visit, Is<RankRunning> auto& v) { visit("key", v.key); }
+void visit_fields(auto& visit, Is<RankReport> auto& v) {
+  visit("key", v.key);
+  visit("seq", v.seq);
+  visit("time_ms", v.time_ms);
+  visit("metrics", v.metrics);
+  visit("checkpoint", v.checkpoint);
+  visit("deleted_checkpoints", v.deleted_checkpoints);
+}
+void visit_fields(auto& visit, Is<RankProgress> auto& v) {
+  visit("key", v.key);
+  visit("stage", v.stage);
+  visit("epoch", v.epoch);
+  visit("max_epochs", v.max_epochs);
+  visit("step", v.step);
+  visit("steps", v.steps);
+  visit("steps_per_s", v.steps_per_s);
+  visit("prog_bar", v.prog_bar);
+}
+void visit_fields(auto& visit, Is<RankEnded> auto& v) {
+  visit("key", v.key);
+  visit("status", v.status);
+  visit("error", v.error);
+  visit("return_value", v.return_value);
+}
+void visit_fields(auto& visit, Is<LogData> auto& v) {  // `data` travels as the frame's body
+  visit("request", v.request);
+  visit("offset", v.offset);
+  visit("at_end", v.at_end);
+  visit("complete", v.complete);
+  visit("error", v.error);
+}
+void visit_fields(auto& visit, Is<SpawnRank> auto& v) {
+  visit("key", v.key);
+  visit("argv", v.argv);
+  visit("train_func", v.train_func);
+  visit("env", v.env);
+  visit("working_dir", v.working_dir);
+  visit("rank_dir", v.rank_dir);
+}
+void visit_fields(auto& visit, Is<SpawnResult> auto& v) {
+  visit("key", v.key);
+  visit("pid", v.pid);
+  visit("error", v.error);
+}
+void visit_fields(auto& visit, Is<SignalRank> auto& v) {
+  visit("key", v.key);
+  visit("signal", v.signal);
+}
+void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
+  visit("key", v.key);
+  visit("status", v.status);
+}
+
+namespace {
+
+/// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
+constexpr std::array<std::string_view, 19> kNames{
+    "hello",        "welcome",     "refused",       "heartbeat",  "reserve_port", "launch",      "stop_attempt",
+    "log_read",     "port_reserved", "rank_started", "rank_running", "rank_report", "rank_progress", "rank_ended",
+    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end"};
+static_assert(kNames.size() == std::variant_size_v<Message>);
+
+/// A default-made alternative of the variant, by index.
+template <std::size_t... I>
+Message make_alternative(std::size_t index, std::index_sequence<I...>) {
+  Message message;
+  ((I == index ? static_cast<void>(message.emplace<I>()) : void()), ...);
+  return message;
+}
+
+}  // namespace
+
+std::string to_string(const RankKey& key) {
+  return to_string(key.job) + "." + to_string(key.attempt) + "." + std::to_string(key.rank);
+}
+
+std::string_view message_name(const Message& message) { return kNames[message.index()]; }
+
+Frame encode(const Message& message) {
+  Json json;
+  std::visit([&](const auto& value) { codec::write(json, value); }, message);
+  json["type"] = message_name(message);
+  const auto* log = std::get_if<LogData>(&message);
+  return {dump_json(json), log != nullptr ? log->data : std::string()};
+}
+
+Result<Message> decode(const Frame& frame) {
+  const auto json = parse_json(frame.json);
+  if (!json) return fail(Errc::kProtocol, "a message that is not JSON: " + json.error().message());
+  const auto type = json->find("type");
+  if (!json->is_object() || type == json->end() || !type->is_string()) return fail(Errc::kProtocol, "a message without a type");
+  const auto name = type->get<std::string>();
+  const auto known = std::find(kNames.begin(), kNames.end(), name);
+  if (known == kNames.end())
+    return fail(Errc::kProtocol, "unknown message \"" + name.substr(0, 64) + "\"", "the peer may be of a newer version");
+  Message message = make_alternative(static_cast<std::size_t>(known - kNames.begin()), std::make_index_sequence<kNames.size()>());
+  try {
+    std::visit([&](auto& value) { codec::read(*json, value); }, message);
+  } catch (const FieldError& error) {
+    return fail(Errc::kProtocol, error.under(name).what());
+  }
+  if (auto* log = std::get_if<LogData>(&message)) log->data = frame.body;
+  else if (!frame.body.empty()) return fail(Errc::kProtocol, name + ": a body is not expected with this message");
+  return message;
+}
+
+}  // namespace rtrain::proto

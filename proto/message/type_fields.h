@@ -1,0 +1,59 @@
+// The fields of the values that several messages, events and documents share. Private to proto/*.cpp.
+#pragma once
+
+#include "proto/fields.h"
+#include "proto/message/types.h"
+
+namespace rtrain::proto {
+
+void visit_fields(auto& visit, Is<TrainFunc> auto& v) {
+  visit("library", v.library);
+  visit("name", v.name);
+}
+void visit_fields(auto& visit, Is<GpuInfo> auto& v) {
+  visit("index", v.index);
+  visit("uuid", v.uuid);
+  visit("name", v.name);
+  visit("memory_bytes", v.memory_bytes);
+}
+void visit_fields(auto& visit, Is<NodeInfo> auto& v) {
+  visit("name", v.name);
+  visit("address", v.address);
+  visit("resources", v.resources);
+  visit("gpus", v.gpus);
+  visit("labels", v.labels);
+  visit("versions", v.versions);
+}
+void visit_fields(auto& visit, Is<RankPlacement> auto& v) {
+  visit("rank", v.rank);
+  visit("node", v.node);
+  visit("node_rank", v.node_rank);
+  visit("local_rank", v.local_rank);
+  visit("gpus", v.gpus);
+}
+void visit_fields(auto& visit, Is<ExitStatus> auto& v) {
+  visit("exit_code", v.exit_code);
+  visit("signal", v.signal);
+  visit("lost", v.lost);
+}
+void visit_fields(auto& visit, Is<RankError> auto& v) {
+  visit("kind", v.kind);
+  visit("message", v.message);
+  visit("log_tail", v.log_tail);
+}
+void visit_fields(auto& visit, Is<JobError> auto& v) {
+  visit("kind", v.kind);
+  visit("message", v.message);
+  visit("rank", v.rank);
+  visit("node", v.node);
+  visit("attempt", v.attempt);
+  visit("status", v.status);
+  visit("log_tail", v.log_tail);
+}
+void visit_fields(auto& visit, Is<CheckpointRecord> auto& v) {
+  visit("path", v.path);
+  visit("index", v.index);
+  visit("metrics", v.metrics);
+}
+
+}  // namespace rtrain::proto

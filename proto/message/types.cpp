@@ -1,0 +1,33 @@
+#include "proto/message/types.h"
+
+#include "proto/message/type_fields.h"
+
+#include <cstring>
+
+namespace rtrain::proto {
+
+std::string to_string(const ExitStatus& status) {
+  if (status.exit_code) return "exited with code " + std::to_string(*status.exit_code);
+  if (status.signal) {
+    const char* name = ::sigdescr_np(*status.signal);
+    return "was killed by signal " + std::to_string(*status.signal) + " (" + (name != nullptr ? name : "unknown") + ")";
+  }
+  return status.lost ? "was lost: there is no record of how it ended" : "has not ended";
+}
+
+void to_json(Json& j, const GpuInfo& v) { codec::write(j, v); }
+void from_json(const Json& j, GpuInfo& v) { codec::read(j, v); }
+void to_json(Json& j, const NodeInfo& v) { codec::write(j, v); }
+void from_json(const Json& j, NodeInfo& v) { codec::read(j, v); }
+void to_json(Json& j, const RankPlacement& v) { codec::write(j, v); }
+void from_json(const Json& j, RankPlacement& v) { codec::read(j, v); }
+void to_json(Json& j, const ExitStatus& v) { codec::write(j, v); }
+void from_json(const Json& j, ExitStatus& v) { codec::read(j, v); }
+void to_json(Json& j, const RankError& v) { codec::write(j, v); }
+void from_json(const Json& j, RankError& v) { codec::read(j, v); }
+void to_json(Json& j, const JobError& v) { codec::write(j, v); }
+void from_json(const Json& j, JobError& v) { codec::read(j, v); }
+void to_json(Json& j, const CheckpointRecord& v) { codec::write(j, v); }
+void from_json(const Json& j, CheckpointRecord& v) { codec::read(j, v); }
+
+}  // namespace rtrain::proto
