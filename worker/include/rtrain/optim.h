@@ -22,9 +22,10 @@ class RTRAIN_API Optimizer {
   [[nodiscard]] const std::vector<torch::Tensor>& parameters() const { return parameters_; }
   [[nodiscard]] virtual double lr() const = 0;
   virtual void set_lr(double lr) = 0;
-  /// Tensors by "<parameter number>.<name>" ("0.exp_avg") and "lr"; PyTorch's state names.
+  /// Tensors by "<parameter number>.<name>" ("0.exp_avg") and "lr"; PyTorch's state names. They are the optimizer's own:
+  /// copy what must not change with the next step. A parameter that was never stepped has no state yet.
   [[nodiscard]] virtual std::map<std::string, torch::Tensor> state_dict() const = 0;
-  /// @throws std::invalid_argument a tensor is missing or has another shape.
+  /// Copies `state` in. @throws std::invalid_argument a tensor is missing, unknown or has another shape; nothing is changed then.
   virtual void load_state_dict(const std::map<std::string, torch::Tensor>& state) = 0;
 
  protected:
@@ -40,7 +41,7 @@ struct RTRAIN_API Optimizers {
 
 namespace optim {
 
-/// torch.optim.Adam's arguments and defaults.
+/// torch.optim.Adam's arguments and defaults. All three: @throws std::invalid_argument no parameters, or an option out of range.
 struct RTRAIN_API AdamOptions {
   double lr = 1e-3;
   double beta1 = 0.9, beta2 = 0.999;

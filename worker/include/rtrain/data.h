@@ -1,0 +1,10 @@
+// Everything about data: data sets, transforms, samplers, the loader.
+#pragma once
+
+#include <rtrain/batch.h>
+#include <rtrain/data/data_loader.h>
+#include <rtrain/data/dataset.h>
+#include <rtrain/data/mnist.h>
+#include <rtrain/data/sampler.h>
+#include <rtrain/data/tensor_dataset.h>
+#include <rtrain/data/transforms.h>
