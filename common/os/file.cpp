@@ -127,14 +127,14 @@ Result<std::string> read_token_file(const std::string& path) {
   if ((info.st_mode & 077) != 0)
     return fail(Errc::kUnauthenticated, path + ": the token file can be read by others", "chmod 600 " + path);
   auto content = read_fd(fd.get(), path, 4096);
-  if (!content) return content.error();
-  std::string token = *content;
+  if (!content) return content;
+  std::string& token = *content;
   while (!token.empty() && (token.back() == '\n' || token.back() == '\r')) token.pop_back();
   if (token.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
     return fail(Errc::kUnauthenticated, path + ": the token must be one line");
   if (token.size() < 16)
     return fail(Errc::kUnauthenticated, path + ": the token is shorter than 16 characters", "head -c 32 /dev/urandom | base64 > " + path);
-  return token;
+  return content;
 }
 
 std::vector<std::string> tail_lines(const std::string& path, int lines, std::size_t bytes_max) {

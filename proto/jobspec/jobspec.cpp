@@ -185,7 +185,7 @@ SpecReading read_job_spec(std::string_view text) {
   return read(*document, key_positions(text));
 }
 
-SpecReading read_job_spec(const Json& document) { return read(document, {}); }
+SpecReading read_job_document(const Json& document) { return read(document, {}); }
 
 Json to_json(const JobSpec& spec) {
   Json j = Json::object();

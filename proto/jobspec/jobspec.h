@@ -4,6 +4,7 @@
 
 #include "proto/json.h"
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -90,7 +91,10 @@ struct SpecReading {
 /// Reads and validates a job document: unknown keys (with the nearest known one), wrong types, ranges,
 /// combinations. Paths stay as written. Never throws.
 [[nodiscard]] SpecReading read_job_spec(std::string_view text);
-[[nodiscard]] SpecReading read_job_spec(const Json& document);
+[[nodiscard]] SpecReading read_job_document(const Json& document);
+/// The same of a document in hand. A template so that text never becomes a Json string by conversion.
+template <std::same_as<Json> Document>
+[[nodiscard]] SpecReading read_job_spec(const Document& document) { return read_job_document(document); }
 
 /// Makes the paths absolute as the user would expect:
 /// train_func.library: relative to `job_dir`; a bare file name that is not there is looked for in `library_dir`.
