@@ -1,1 +1,8 @@
-int main(){}
+#include "cli/verb.h"
+
+#include <cstdlib>
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  return rtrain::cli::run_program(args, [](const char* name) { return std::getenv(name); });
+}

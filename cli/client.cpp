@@ -1,0 +1,168 @@
+#include "cli/client.h"
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
+#include <charconv>
+
+namespace rtrain::cli {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t kBodyMax = 64u << 20;
+constexpr std::uint32_t kHeaderMax = 16u << 10;
+
+/// Runs `io` until `done` has a value or the time is over. False: it is over.
+bool run_until(asio::io_context& io, const std::optional<error_code>& done, std::chrono::steady_clock::time_point deadline) {
+  while (!done) {
+    if (io.stopped()) io.restart();
+    if (io.run_one_until(deadline) == 0 && !done) return false;
+  }
+  return true;
+}
+
+Error unreachable(const net::Endpoint& endpoint, const std::string& cause) {
+  return fail(Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
+              "start one with `rtraind head --config configs/head.json`, say where it is with --head or RTRAIN_HEAD, "
+              "or run without one: `rtrain run job.json`");
+}
+
+Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const net::Endpoint& endpoint, asio::io_context& io) {
+  std::vector<asio::generic::stream_protocol::endpoint> out;
+  if (const auto* local = std::get_if<net::UnixEndpoint>(&endpoint)) {
+    out.emplace_back(asio::local::stream_protocol::endpoint(local->path));
+    return out;
+  }
+  const auto& tcp = std::get<net::TcpEndpoint>(endpoint);
+  error_code error;
+  const auto address = asio::ip::make_address(tcp.host, error);
+  if (!error) {
+    out.emplace_back(asio::ip::tcp::endpoint(address, tcp.port));
+    return out;
+  }
+  asio::ip::tcp::resolver resolver(io);  // the blocking call: the asynchronous one would start a thread
+  for (const auto& entry : resolver.resolve(tcp.host, std::to_string(tcp.port), error)) out.emplace_back(entry.endpoint());
+  if (out.empty()) return unreachable(endpoint, "the host name cannot be resolved (" + error.message() + ")");
+  return out;
+}
+
+std::int64_t header_number(const http::response<http::string_body>& response, beast::string_view name) {
+  const auto text = response[name];
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
+
+Client::Client(net::Endpoint endpoint, std::string token) : endpoint_(std::move(endpoint)), token_(std::move(token)) {}
+
+Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& endpoint, std::chrono::milliseconds timeout) {
+  auto addresses = addresses_of(endpoint, io);
+  if (!addresses) return addresses.error();
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  std::string cause;
+  for (const auto& address : *addresses) {
+    net::Socket socket(io);
+    auto done = std::make_shared<std::optional<error_code>>();
+    socket.async_connect(address, [done](const error_code& error) { *done = error; });
+    if (!run_until(io, *done, deadline)) {
+      cause = "no answer within " + std::to_string(timeout.count()) + " ms";
+      break;
+    }
+    if (!**done) {
+      error_code ignored;
+      if (std::holds_alternative<net::TcpEndpoint>(endpoint)) socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+      return socket;
+    }
+    cause = (*done)->message();
+  }
+  return unreachable(endpoint, cause);
+}
+
+Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint) {
+  auto doc = proto::read_document<proto::ErrorDoc>(body);
+  if (doc && !doc->code.empty()) {
+    Error error = proto::to_error(*doc);
+    for (const auto& item : doc->errors) error = {error.code(), error.message() + "; " + proto::to_string(item), error.hint()};
+    if (error.code() == Errc::kUnauthenticated && error.hint().empty())
+      return {error.code(), error.message(), "give the head's token: --token-file FILE or RTRAIN_TOKEN_FILE"};
+    return error;
+  }
+  return fail(Errc::kProtocol, net::to_string(endpoint) + " answered with HTTP status " + std::to_string(status) +
+                                   " and no error document: is it a head's api_listen address?");
+}
+
+Result<Reply> Client::request(const std::string& method, const std::string& target, std::string body,
+                              std::chrono::milliseconds timeout) const {
+  asio::io_context io{1};
+  auto socket = connect_within(io, endpoint_, std::min(timeout, kConnectTimeout));
+  if (!socket) return socket.error();
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+
+  http::request<http::string_body> request{http::string_to_verb(method), target, 11};
+  request.set(http::field::host, "rtrain");
+  request.set(http::field::connection, "close");
+  if (!token_.empty()) request.set(http::field::authorization, "Bearer " + token_);
+  if (!body.empty()) request.set(http::field::content_type, "application/json");
+  request.body() = std::move(body);
+  request.prepare_payload();
+
+  beast::flat_buffer buffer;
+  http::response_parser<http::string_body> parser;
+  parser.header_limit(kHeaderMax);
+  parser.body_limit(kBodyMax);
+  std::optional<error_code> written, read;
+  http::async_write(*socket, request, [&](const error_code& error, std::size_t) { written = error; });
+  bool in_time = run_until(io, written, deadline);
+  if (in_time) {  // a head that refuses early may close before it has read all: its answer counts, not our failed write
+    http::async_read(*socket, buffer, parser, [&](const error_code& error, std::size_t) { read = error; });
+    in_time = run_until(io, read, deadline);
+  }
+  if (!in_time) {
+    return fail(Errc::kTimeout, "the head at " + net::to_string(endpoint_) + " did not answer " + method + " " + target +
+                                    " within " + std::to_string(timeout.count()) + " ms");
+  }
+  if (*read) {
+    const bool not_http = read->category() == http::make_error_code(http::error::bad_version).category() &&
+                          *read != http::error::end_of_stream && *read != http::error::partial_message;
+    return fail(not_http ? Errc::kProtocol : Errc::kUnavailable,
+                "the connection to " + net::to_string(endpoint_) +
+                    (not_http ? " does not speak the user API (" : " broke before the answer (") + read->message() + ")",
+                not_http ? "--head is the head's api_listen address, by default 127.0.0.1:7338" : "");
+  }
+  auto& response = parser.get();
+  Reply reply;
+  reply.status = response.result_int();
+  reply.next_offset = header_number(response, "Rtrain-Next-Offset");
+  reply.complete = response["Rtrain-Complete"] == "true";
+  reply.body = std::move(response.body());
+  if (reply.status >= 400) return reply_error(reply.status, reply.body, endpoint_);
+  return reply;
+}
+
+Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const {
+  auto reply = request("GET", target, {}, timeout);
+  if (!reply) return reply.error();
+  auto json = proto::parse_json(reply->body, {.bytes_max = kBodyMax});
+  if (!json) return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
+  return json;
+}
+
+Result<proto::Json> Client::post(const std::string& target, const proto::Json& body) const {
+  auto reply = request("POST", target, proto::dump_json(body));
+  if (!reply) return reply.error();
+  auto json = proto::parse_json(reply->body, {.bytes_max = kBodyMax});
+  if (!json) return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
+  return json;
+}
+
+}  // namespace rtrain::cli

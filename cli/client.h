@@ -1,0 +1,72 @@
+// A small synchronous client of the user API: one connection a request, over TCP or a Unix socket.
+#pragma once
+
+#include "common/net/endpoint.h"
+#include "proto/api/api.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rtrain::cli {
+
+struct Reply {
+  unsigned status = 0;
+  std::string body;
+  std::int64_t next_offset = 0;  ///< of logs: Rtrain-Next-Offset
+  bool complete = false;         ///< of logs: Rtrain-Complete
+};
+
+class Client {
+ public:
+  static constexpr std::chrono::milliseconds kConnectTimeout{5000};
+
+  /// `token` may be empty. Opens nothing yet.
+  Client(net::Endpoint endpoint, std::string token);
+
+  /// The reply with a status below 400. Errors: kUnavailable (nobody answers, the connection broke), kTimeout, what the
+  /// head's ErrorDoc says, kProtocol (something else listens there).
+  [[nodiscard]] Result<Reply> request(const std::string& method, const std::string& target, std::string body = {},
+                                      std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
+  /// The body of a GET as a document.
+  [[nodiscard]] Result<proto::Json> get(const std::string& target,
+                                        std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
+  [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object()) const;
+
+  [[nodiscard]] const net::Endpoint& endpoint() const { return endpoint_; }
+  [[nodiscard]] const std::string& token() const { return token_; }
+
+ private:
+  net::Endpoint endpoint_;
+  std::string token_;
+};
+
+/// Connects with a deadline, running `io` meanwhile. kUnavailable says how a head would be started there.
+[[nodiscard]] Result<net::Socket> connect_within(boost::asio::io_context& io, const net::Endpoint& endpoint,
+                                                 std::chrono::milliseconds timeout);
+/// The error in a reply's body; where there is none, one from the status.
+[[nodiscard]] Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint);
+
+/// A document of the API as a value; kProtocol names what is odd in it.
+template <class T>
+[[nodiscard]] Result<T> as(const proto::Json& json) {
+  try {
+    return json.get<T>();
+  } catch (const proto::Json::exception& e) {
+    return fail(Errc::kProtocol, std::string("unexpected answer of the head: ") + e.what());
+  }
+}
+/// The list under `key` of an object.
+template <class T>
+[[nodiscard]] Result<std::vector<T>> as_list(const proto::Json& json, const char* key) {
+  try {
+    return json.at(key).get<std::vector<T>>();
+  } catch (const proto::Json::exception& e) {
+    return fail(Errc::kProtocol, std::string("unexpected answer of the head: ") + e.what());
+  }
+}
+
+}  // namespace rtrain::cli

@@ -1,0 +1,28 @@
+// The server-sent events of one job, read without a thread: the caller runs the loop.
+#pragma once
+
+#include "cli/client.h"
+#include "cli/sse.h"
+
+#include <chrono>
+#include <memory>
+
+namespace rtrain::cli {
+
+class EventStream {
+ public:
+  /// Opens GET `target`. `io` must outlive the stream; its other handlers (signals) run while the stream is read.
+  [[nodiscard]] static Result<EventStream> open(boost::asio::io_context& io, const Client& client, const std::string& target);
+  EventStream(EventStream&&) noexcept = default;
+  EventStream& operator=(EventStream&&) noexcept;
+  ~EventStream();
+  /// Waits for events until `deadline`, or until any handler of `io` ran. Empty: none yet. kUnavailable: the stream ended.
+  [[nodiscard]] Result<std::vector<SseEvent>> read(std::chrono::steady_clock::time_point deadline);
+
+ private:
+  struct State;
+  explicit EventStream(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace rtrain::cli

@@ -1,0 +1,77 @@
+// Follows one job over the API's event stream until it ends: resumes when the stream breaks, loses and repeats no log line.
+#pragma once
+
+#include "cli/console.h"
+#include "cli/event_stream.h"
+#include "cli/follow_view.h"
+#include "cli/interrupts.h"
+
+#include <map>
+#include <optional>
+
+namespace rtrain::cli {
+
+class Follower {
+ public:
+  struct Options {
+    bool logs = true;
+    std::optional<int> rank;              ///< of this rank only
+    std::optional<std::int64_t> attempt;  ///< of this attempt only
+    std::optional<std::chrono::steady_clock::time_point> deadline;
+    std::chrono::milliseconds resume_within{10000};  ///< how long a lost stream is tried again
+  };
+  enum class End { kEnded, kInterrupted, kTimeout };
+
+  Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console, FollowView& view,
+           JobId job, Options options);
+
+  /// Until the job ends, a signal comes or the deadline passes; after the latter two it may be called again.
+  /// kUnavailable: the stream was lost and could not be resumed; kNotFound: no such job.
+  [[nodiscard]] Result<End> run();
+  /// Bytes of a rank's log that the user has seen already: what the stream repeats of them is skipped.
+  void seen(std::int64_t attempt, int rank, std::int64_t offset) { next_[{attempt, rank}] = offset; }
+
+  /// The last state heard of, and after kEnded the Result.
+  [[nodiscard]] const std::optional<proto::JobDoc>& job() const { return job_; }
+  [[nodiscard]] const std::optional<proto::ResultDoc>& result() const { return result_; }
+
+ private:
+  [[nodiscard]] Result<Done> handle(const SseEvent& event);
+  void take_log(const proto::LogDoc& log);
+  void read_log(std::int64_t attempt, int rank, std::int64_t until);
+  void read_rest_of_logs();
+  void write(const Pieces& pieces) const;
+  [[nodiscard]] double now_s() const;
+  void pause(std::chrono::milliseconds duration);
+
+  boost::asio::io_context& io_;
+  Interrupts& interrupts_;
+  const Client& client_;
+  const Console& console_;
+  FollowView& view_;
+  JobId id_;
+  Options options_;
+  std::optional<EventStream> stream_;
+  bool opened_once_ = false;
+  int interrupts_seen_ = 0;
+  std::map<std::pair<std::int64_t, int>, std::int64_t> next_;  ///< by attempt and rank: the next byte to show
+  std::pair<std::int64_t, std::int64_t> last_report_{0, 0};    ///< attempt and seq of the newest report shown
+  std::optional<proto::JobDoc> job_;
+  std::optional<proto::ResultDoc> result_;
+};
+
+/// One piece of a rank's log, from `offset` on or (tail >= 0) its last lines.
+struct LogPiece {
+  std::string text;
+  std::int64_t next_offset = 0;
+  bool complete = false;
+};
+[[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
+                                         std::optional<std::int64_t> tail = std::nullopt);
+
+/// Shows the end of a job that was followed: the Result block, or with -o json one line on stdout and the error on stderr.
+/// Gives the exit status.
+[[nodiscard]] int show_end(const Console& console, bool json, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
+                           const std::string& whole_log);
+
+}  // namespace rtrain::cli

@@ -1,0 +1,144 @@
+#include "cli/job_file.h"
+
+#include "common/os/file.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <unistd.h>
+
+namespace rtrain::cli {
+
+namespace fs = std::filesystem;
+using proto::Json;
+
+namespace {
+
+constexpr std::size_t kJobBytesMax = 4u << 20;
+
+Result<std::string> read_stdin() {
+  std::string text;
+  std::array<char, 16 << 10> piece{};
+  for (;;) {
+    const ssize_t n = ::read(STDIN_FILENO, piece.data(), piece.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("read stdin", errno);
+    if (n == 0) return text;
+    text.append(piece.data(), static_cast<std::size_t>(n));
+    if (text.size() > kJobBytesMax) return fail(Errc::kLimit, "stdin: a job file has at most 4 MiB");
+  }
+}
+
+std::string kind_of(const Json& value) {
+  return value.is_array() ? "an array" : value.is_string() ? "a string" : value.is_boolean() ? "a boolean" : value.is_null() ? "null" : "a number";
+}
+
+void warn_of_missing(JobFile& job) {
+  std::error_code ignored;
+  if (job.spec.train_func && !fs::exists(job.spec.train_func->library, ignored))
+    job.warnings.push_back("train_func.library: " + job.spec.train_func->library + " does not exist on this machine");
+  if (!job.spec.working_dir.empty() && !fs::is_directory(job.spec.working_dir, ignored))
+    job.warnings.push_back("working_dir: " + job.spec.working_dir + " does not exist on this machine");
+  if (!job.spec.resume_from_checkpoint.empty() && !fs::is_directory(job.spec.resume_from_checkpoint, ignored))
+    job.warnings.push_back("resume_from_checkpoint: " + job.spec.resume_from_checkpoint + " does not exist on this machine");
+}
+
+}  // namespace
+
+Option set_option() {
+  return {"set", 0, "PATH=VALUE", "override a field of the job, e.g. scaling_config.num_workers=4 (may be repeated)"};
+}
+
+Result<Json> with_override(Json document, const std::string& override) {
+  const auto bad = [&](const std::string& why) { return fail(Errc::kInvalidArgument, "--set " + override + ": " + why); };
+  const std::size_t equals = override.find('=');
+  if (equals == std::string::npos || equals == 0) return bad("must be PATH=VALUE, e.g. scaling_config.num_workers=4");
+  const std::string path = override.substr(0, equals);
+  const std::string text = override.substr(equals + 1);
+
+  Json* at = &document;
+  std::string walked;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('.', begin), path.size());
+    const std::string key = path.substr(begin, end - begin);
+    if (key.empty()) return bad("an empty name in the path");
+    if (at->is_null() && !walked.empty()) *at = Json::object();
+    if (at->is_array()) {
+      std::size_t index = 0;
+      const auto [stop, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+      if (error != std::errc{} || stop != key.data() + key.size() || index >= at->size())
+        return bad(walked + " is an array of " + std::to_string(at->size()) + " elements: '" + key + "' is none of them");
+      at = &(*at)[index];
+    } else if (at->is_object()) {
+      at = &(*at)[key];
+    } else {
+      return bad((walked.empty() ? "the job" : walked) + " is " + kind_of(*at) + ", not an object");
+    }
+    walked += (walked.empty() ? "" : ".") + key;
+    begin = end + 1;
+  }
+  auto value = proto::parse_json(text);
+  *at = value ? std::move(*value) : Json(text);
+  return document;
+}
+
+PathBase path_base(const Getenv& getenv) {
+  std::error_code ignored;
+  return {fs::current_path(ignored).string(), variable(getenv, "HOME").value_or(""),
+          fs::path(os::program_dir() + "/../lib").lexically_normal().string()};
+}
+
+Result<JobFile> read_job(const std::string& shown, const std::string& text, const std::vector<std::string>& overrides,
+                         const std::string& job_dir, const PathBase& base) {
+  JobFile job;
+  job.shown = shown;
+  proto::SpecReading reading = proto::read_job_spec(std::string_view(text));
+  if (!overrides.empty()) {
+    auto document = proto::parse_json(text);
+    if (document) {  // a text that is no JSON keeps the errors of the first reading
+      for (const auto& override : overrides) {
+        auto changed = with_override(std::move(*document), override);
+        if (!changed) return changed.error();
+        document = std::move(changed);
+      }
+      proto::SpecReading changed = proto::read_job_spec(*document);
+      for (auto& error : changed.errors) {
+        const auto same = std::find_if(reading.errors.begin(), reading.errors.end(),
+                                       [&](const proto::SpecError& e) { return e.path == error.path; });
+        if (same == reading.errors.end()) continue;
+        error.line = same->line;
+        error.column = same->column;
+      }
+      reading = std::move(changed);
+    }
+  }
+  job.errors = std::move(reading.errors);
+  if (!job.errors.empty()) return job;
+  job.spec = std::move(reading.spec);
+  proto::resolve_paths(job.spec, job_dir, base.cwd, base.home, base.library_dir);
+  job.errors = proto::check_resolved(job.spec);
+  if (job.errors.empty()) warn_of_missing(job);
+  return job;
+}
+
+Result<JobFile> load_job(const Call& call) {
+  const std::string& path = call.args.positionals.front();
+  const PathBase base = path_base(call.getenv);
+  auto text = path == "-" ? read_stdin() : os::read_file(path, kJobBytesMax);
+  if (!text) return text.error();
+  const std::string job_dir = path == "-" ? base.cwd : (fs::path(base.cwd) / path).parent_path().lexically_normal().string();
+  return read_job(path == "-" ? "stdin" : path, *text, call.args.texts("set"), job_dir, base);
+}
+
+std::string error_line(const JobFile& job, const proto::SpecError& error) {
+  std::string place = job.shown;
+  if (error.line > 0) place += ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
+  return place + ": " + proto::to_string(error);
+}
+
+bool report_errors(const JobFile& job, const Console& console) {
+  for (const auto& error : job.errors) console.note(error_line(job, error));
+  return job.errors.empty();
+}
+
+}  // namespace rtrain::cli

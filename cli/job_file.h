@@ -1,0 +1,40 @@
+// A job file as the user gave it: read, overridden by --set, validated, its paths made absolute.
+#pragma once
+
+#include "cli/verb.h"
+#include "proto/jobspec/jobspec.h"
+
+namespace rtrain::cli {
+
+struct JobFile {
+  std::string shown;  ///< "job.json" as given; "stdin" for "-"
+  proto::JobSpec spec;                   ///< resolved; meaningful only when errors is empty
+  std::vector<proto::SpecError> errors;
+  std::vector<std::string> warnings;     ///< what may be right later: "train_func.library: /x/libt.so does not exist"
+};
+
+/// One --set: "scaling_config.num_workers=4". The value is JSON if it reads as such, else a string. Missing objects on the
+/// way are made; a number addresses an element of an array that is there. kInvalidArgument names the override.
+[[nodiscard]] Result<proto::Json> with_override(proto::Json document, const std::string& override);
+
+/// Where the paths of a job file are relative to.
+struct PathBase {
+  std::string cwd, home, library_dir;
+};
+[[nodiscard]] PathBase path_base(const Getenv& getenv);
+
+/// Validates `text`, which came from `job_dir`. Errors of the text carry line and column, also when overrides were applied.
+/// An override that cannot be applied is the Error; everything wrong with the job is in JobFile::errors.
+[[nodiscard]] Result<JobFile> read_job(const std::string& shown, const std::string& text, const std::vector<std::string>& overrides,
+                                       const std::string& job_dir, const PathBase& base);
+/// read_job of the first positional ("-": stdin) and the --set options of a call. kNotFound, kIo when it cannot be read.
+[[nodiscard]] Result<JobFile> load_job(const Call& call);
+/// "job.json:12:5: scaling_config.num_worker: unknown key; did you mean num_workers?"
+[[nodiscard]] std::string error_line(const JobFile& job, const proto::SpecError& error);
+/// Prints the errors to stderr; false when there are any.
+[[nodiscard]] bool report_errors(const JobFile& job, const Console& console);
+
+/// The option that run, submit, validate and plan share.
+[[nodiscard]] Option set_option();
+
+}  // namespace rtrain::cli

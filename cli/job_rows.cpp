@@ -1,0 +1,46 @@
+#include "cli/job_rows.h"
+
+#include "cli/progress_line.h"
+#include "cli/text.h"
+
+namespace rtrain::cli {
+
+bool has_ended(std::string_view state) { return state == "SUCCEEDED" || state == "FAILED" || state == "CANCELLED"; }
+
+std::string gpu_list(std::span<const int> gpus) {
+  std::string out;
+  for (const int gpu : gpus) out += (out.empty() ? "" : ",") + std::to_string(gpu);
+  return out;
+}
+
+double run_seconds(const proto::JobDoc& job, std::int64_t now_ms) {
+  if (job.started_ms == 0) return 0;
+  const std::int64_t end = job.ended_ms > 0 ? job.ended_ms : now_ms;
+  return static_cast<double>(std::max<std::int64_t>(0, end - job.started_ms)) / 1000.0;
+}
+
+std::string job_detail(const proto::JobDoc& job) {
+  if (job.state == "FAILED" && job.error) return job.error->message;
+  if (has_ended(job.state)) return metrics_line(job.metrics);
+  if (job.state == "RUNNING") {
+    if (!job.progress) return metrics_line(job.metrics);
+    const auto& p = *job.progress;
+    std::string out = stage_name(p) + " " + std::to_string(p.step) + (p.steps >= 0 ? "/" + std::to_string(p.steps) : "");
+    if (p.steps_per_s > 0) out += " " + number(p.steps_per_s, 3) + "it/s";
+    if (const auto metrics = metrics_line(p.prog_bar, 3); !metrics.empty()) out += " " + metrics;
+    return out;
+  }
+  return job.reason;
+}
+
+Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms) {
+  Table table({">ID", "NAME", "STATE", ">WORKERS", ">ATTEMPT", "SUBMITTED", ">TIME", "DETAIL"});
+  for (const auto& job : jobs) {
+    table.add({rtrain::to_string(job.id), {job.name, Style::kBold}, {job.state, state_style(job.state)}, std::to_string(job.num_workers),
+               job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "", ago(job.submitted_ms, now_ms),
+               job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+  }
+  return table;
+}
+
+}  // namespace rtrain::cli

@@ -1,0 +1,49 @@
+#include "cli/parse.h"
+
+namespace rtrain::cli {
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> all = {run_verb(),    submit_verb(),  validate_verb(), plan_verb(),   list_verb(),    status_verb(), logs_verb(),
+                                        metrics_verb(), result_verb(), cancel_verb(),   nodes_verb(), version_verb(), help_verb()};
+  return all;
+}
+
+const Verb* find_verb(std::string_view name) {
+  for (const auto& verb : verbs())
+    if (verb.name == name) return &verb;
+  return nullptr;
+}
+
+int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
+  const auto refuse = [&](const Error& error) {
+    Console(ColourChoice::kAuto, getenv).error(error);
+    return static_cast<int>(exit_of(error.code()));
+  };
+  auto command = parse_command(args);
+  if (!command) return refuse(command.error());
+  auto colour = colour_choice(command->args);
+  if (!colour) return refuse(colour.error());
+  const Console console(*colour, getenv);
+  if (command->verb == nullptr && command->version) {
+    command->verb = find_verb("version");
+    command->args.values.erase("version");
+  }
+  if (command->verb == nullptr) {
+    // Asked for, the page is data; a bare `rtrain` is a mistake that the page answers.
+    command->help ? console.out(help_page(console.out_colour())) : console.err(help_page(console.err_colour()));
+    return static_cast<int>(command->help ? Exit::kOk : Exit::kUsage);
+  }
+  if (command->help) {
+    console.out(help_page(*command->verb, console.out_colour()));
+    return 0;
+  }
+  auto output = output_format(*command->verb, command->args);
+  if (!output) return refuse(output.error());
+  Call call{*command->verb, std::move(command->args), std::move(*output), console, getenv};
+  auto status = command->verb->run(call);
+  if (status) return *status;
+  console.error(status.error());
+  return static_cast<int>(exit_of(status.error().code()));
+}
+
+}  // namespace rtrain::cli

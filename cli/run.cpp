@@ -1,0 +1,143 @@
+// rtrain run: a head and an agent inside this process, one job, then nothing stays behind.
+#include "cli/follow.h"
+#include "cli/job_file.h"
+#include "cli/parse.h"
+#include "cli/result_block.h"
+#include "cli/settings.h"
+#include "common/os/file.h"
+#include "daemon/embedded/embedded.h"
+
+#include <csignal>
+#include <filesystem>
+#include <unistd.h>
+
+namespace rtrain::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The state of one run: logs and records of its ranks. Kept after a failure (the logs are in it) or when the user named it.
+class StateDir {
+ public:
+  explicit StateDir(const Call& call)
+      : named_(call.args.text("state-dir")),
+        path_(fs::absolute(named_ ? *named_
+                                  : state_home(call.getenv) + "/run-" + std::to_string(::getpid()) + "-" + std::to_string(os::unix_ms_now() / 1000))
+                  .lexically_normal()
+                  .string()) {}
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] Result<Done> make() const { return os::make_dirs(path_, 0700); }
+  void remove_unless_named() const {
+    std::error_code ignored;
+    if (!named_) fs::remove_all(path_, ignored);
+  }
+  /// The log of the rank that failed; "" when it is not there.
+  [[nodiscard]] std::string log_of(const proto::JobError& error, JobId job) const {
+    if (!error.rank) return {};
+    const std::string below = "/jobs/" + rtrain::to_string(job) + "/" + std::to_string(error.attempt) + "/rank-" + std::to_string(*error.rank) + "/log";
+    for (const char* agent : {"/agent", ""}) {
+      std::error_code ignored;
+      if (fs::exists(path_ + agent + below, ignored)) return path_ + agent + below;
+    }
+    return {};
+  }
+
+ private:
+  std::optional<std::string> named_;
+  std::string path_;
+};
+
+/// A job that this machine can never hold would wait for ever: nobody else joins an embedded cluster.
+Result<Done> check_it_fits(const Client& client, const proto::Json& spec) {
+  auto answer = client.post("/v1/plan", spec);
+  if (!answer) return answer.error();
+  auto plan = as<proto::PlanDoc>(*answer);
+  if (!plan) return plan.error();
+  if (!plan->feasible)
+    return fail(Errc::kUnplaceable, "the job does not fit on this machine: " + plan->reason,
+                "ask for less in scaling_config, or submit it to a cluster: rtrain submit");
+  return ok();
+}
+
+/// Follows to the end. A first signal cancels the job and waits for its end, a second one does not wait.
+Result<Follower::End> follow_to_end(Follower& follower, const Interrupts& interrupts, const Client& client, JobId job, const Console& console) {
+  auto end = follower.run();
+  if (!end || *end != Follower::End::kInterrupted) return end;
+  const bool nobody_reads = interrupts.signal() == SIGPIPE;
+  if (!nobody_reads) console.note("cancelling the job; once more kills it");
+  auto cancelled = client.post("/v1/jobs/" + rtrain::to_string(job) + "/cancel");
+  if (!cancelled && cancelled.error().code() != Errc::kConflict) return cancelled.error();  // conflict: it has just ended
+  return follower.run();
+}
+
+Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) {
+  boost::asio::io_context io{1};
+  Interrupts interrupts(io);  // before the cluster: Ctrl-C while it starts must not leave processes behind
+  if (auto made = state.make(); !made) return made.error();
+  auto cluster = embedded::EmbeddedCluster::open({.state_dir = state.path(),
+                                                  .with_zygote = job.spec.train_func.has_value(),
+                                                  .log_level = call.args.has("verbose") ? "info" : "warn"});
+  if (!cluster) return cluster.error();
+  auto endpoint = net::parse_endpoint((*cluster)->api_endpoint());
+  if (!endpoint) return endpoint.error();
+  const Client client(std::move(*endpoint), "");
+
+  const proto::Json spec = proto::to_json(job.spec);
+  if (auto fits = check_it_fits(client, spec); !fits) return fits.error();
+  auto answer = client.post("/v1/jobs", spec);
+  if (!answer) return answer.error();
+  auto reply = as<proto::SubmitReply>(*answer);
+  if (!reply) return reply.error();
+
+  FollowView view({.live = call.console.live(),
+                   .logs_to_stderr = call.json(),
+                   .log_colour = call.json() ? call.console.err_colour() : call.console.out_colour(),
+                   .colour = call.console.err_colour()});
+  Follower follower(io, interrupts, client, call.console, view, reply->id, {});
+  auto end = follow_to_end(follower, interrupts, client, reply->id, call.console);
+  if (!end) return end.error();
+  if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
+
+  const auto& result = *follower.result();
+  std::string log = result.error ? state.log_of(*result.error, result.id) : "";
+  const int status = show_end(call.console, call.json(), result, follower.job(), log);
+  return interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
+}
+
+Result<int> run(Call& call) {
+  auto job = load_job(call);
+  if (!job) return job.error();
+  if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
+  for (const auto& warning : job->warnings) call.console.warn(warning);
+  const StateDir state(call);
+  auto status = run_in(call, *job, state);
+  const bool logs_are_wanted = status.has_value() && *status == static_cast<int>(Exit::kFailed);
+  if (!logs_are_wanted) state.remove_unless_named();
+  return status;
+}
+
+}  // namespace
+
+Verb run_verb() {
+  return {.name = "run",
+          .usage = "JOB.json",
+          .summary = "run a job on this machine, with nothing to set up",
+          .description = "Starts a head and an agent inside the process, runs the job with real forked workers, shows its logs and progress,\n"
+                         "ends with its Result and leaves no process behind. Ctrl-C cancels the job and waits for its end; once more kills it.\n"
+                         "The state of the run (logs of the ranks) is kept when the job failed or --state-dir names it. '-' reads the job from stdin.",
+          .positionals_min = 1,
+          .positionals_max = 1,
+          .outputs = {"table", "json"},
+          .needs_head = false,
+          .options = {set_option(),
+                      {"state-dir", 0, "DIR", "where logs and records go (default $XDG_STATE_HOME/rtrain/run-PID-TIME)"},
+                      {"verbose", 'v', "", "show what head and agent log"}},
+          .examples = {{"rtrain run job.json", "run it here"},
+                       {"rtrain run -o json job.json | tail -n 1", "the Result as one line of JSON"},
+                       {"rtrain run --set train_loop_config.max_epochs=1 job.json", "with a field changed"},
+                       {"generate-job | rtrain run -", "the job from stdin"}},
+          .run = run};
+}
+
+}  // namespace rtrain::cli

@@ -1,0 +1,104 @@
+// rtrain submit: hands a job to the head and, on a terminal, follows it.
+#include "cli/follow.h"
+#include "cli/job_file.h"
+#include "cli/parse.h"
+#include "cli/result_block.h"
+#include "cli/settings.h"
+
+
+namespace rtrain::cli {
+
+namespace {
+
+enum class After { kDetach, kWait, kFollow };
+
+Result<After> what_next(const Call& call) {
+  const bool detach = call.args.has("detach"), wait = call.args.has("wait"), follow = call.args.has("follow");
+  if (detach + wait + follow > 1)
+    return fail(Errc::kInvalidArgument, "--detach, --wait and --follow exclude each other", "rtrain help submit");
+  if (follow) return After::kFollow;
+  if (wait) return After::kWait;
+  return !detach && call.console.out_terminal() ? After::kFollow : After::kDetach;
+}
+
+void print_submitted(const Call& call, const proto::SubmitReply& reply, bool followed) {
+  const std::string id = rtrain::to_string(reply.id);
+  if (call.output == "name") {
+    call.console.out(id + "\n");
+  } else if (call.json()) {
+    if (!followed) call.console.out(proto::dump_json(proto::Json(reply)) + "\n");  // a followed job ends with its Result alone
+  } else {
+    const std::string line = "job " + id + " (" + reply.name + ") submitted\n";
+    followed ? call.console.err(line) : call.console.out(line);
+  }
+}
+
+Result<int> submit(Call& call) {
+  auto next = what_next(call);
+  if (!next) return next.error();
+  auto timeout = call.args.seconds("timeout");
+  if (!timeout) return timeout.error();
+  auto client = client_of(call);
+  if (!client) return client.error();
+  auto job = load_job(call);
+  if (!job) return job.error();
+  if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
+  for (const auto& warning : job->warnings) call.console.warn(warning);
+
+  auto answer = client->post("/v1/jobs", proto::to_json(job->spec));
+  if (!answer) return answer.error();
+  auto reply = as<proto::SubmitReply>(*answer);
+  if (!reply) return reply.error();
+  print_submitted(call, *reply, *next != After::kDetach);
+  if (*next == After::kDetach) return 0;
+
+  boost::asio::io_context io{1};
+  Interrupts interrupts(io);
+  FollowView view({.live = call.console.live(),
+                   .logs_to_stderr = call.output != "table",
+                   .log_colour = call.output == "table" ? call.console.out_colour() : call.console.err_colour(),
+                   .colour = call.console.err_colour()});
+  Follower::Options options{.logs = *next == After::kFollow};
+  if (*timeout)
+    options.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000));
+  Follower follower(io, interrupts, *client, call.console, view, reply->id, options);
+  auto end = follower.run();
+  if (!end) return end.error();
+  const std::string id = rtrain::to_string(reply->id);
+  const std::string goes_on = "job " + id + " goes on; follow it again: rtrain logs -f " + id + "; stop it: rtrain cancel " + id;
+  if (*end == Follower::End::kInterrupted) {
+    call.console.note(goes_on);
+    return exit_of_signal(interrupts.signal());
+  }
+  if (*end == Follower::End::kTimeout) {
+    call.console.note("--timeout reached; " + goes_on);
+    return static_cast<int>(Exit::kTimeout);
+  }
+  const auto& result = *follower.result();
+  return show_end(call.console, call.json(), result, follower.job(), result.error ? log_command(*result.error, result.id) : "");
+}
+
+}  // namespace
+
+Verb submit_verb() {
+  return {.name = "submit",
+          .usage = "JOB.json",
+          .summary = "submit a job to the head",
+          .description = "Prints the job's id. On a terminal the job is then followed (--follow); in a pipe the verb returns at once\n"
+                         "(--detach). Ctrl-C while following leaves the job running. '-' reads the job from stdin.",
+          .positionals_min = 1,
+          .positionals_max = 1,
+          .outputs = {"table", "json", "name"},
+          .options = {{"follow", 'f', "", "follow the job: state, progress, logs, then the Result"},
+                      {"wait", 'w', "", "wait for the end without the logs, then print the Result"},
+                      {"detach", 'd', "", "print the id and return"},
+                      {"timeout", 0, "SECONDS", "with --follow or --wait: return after this long with exit status 6"},
+                      set_option()},
+          .examples = {{"rtrain submit job.json", "submit and, on a terminal, follow"},
+                       {"id=$(rtrain submit -o name --detach job.json)", "the id for a script"},
+                       {"rtrain submit --wait -o json job.json", "the Result as one line of JSON"},
+                       {"rtrain submit --set scaling_config.num_workers=4 job.json", "with another number of workers"}},
+          .run = submit};
+}
+
+}  // namespace rtrain::cli
