@@ -1,0 +1,148 @@
+#include "proto/message/message.h"
+#include "tests/support/catch.h"
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+using namespace rtrain;
+using namespace rtrain::proto;
+
+namespace {
+
+const RankKey kKey{JobId(12), Attempt(2), 3};
+
+CheckpointRecord checkpoint() { return {"/r/checkpoint_000003", 3, {{"loss", 0.5}}}; }
+
+JobSpec spec() {
+  auto reading = read_job_spec(R"({"train_func": {"library": "/x/lib.so", "name": "f"}, "train_loop_config": {"lr": 0.001},
+      "scaling_config": {"num_workers": 2}, "env": {"A": "1"}})");
+  REQUIRE(reading.ok());
+  return reading.spec;
+}
+
+/// One filled value of each alternative.
+std::vector<Message> samples() {
+  return {
+      Hello{1, "agent", "secret", NodeInfo{"a", "10.0.0.1", {{"CPU", 4}, {"memory", 1e12}}, {{0, "GPU-1", "H", 80ull << 30}}, {{"rack", "1"}}, {{"os", "x"}}}, kKey, {kKey}, 77, "2.11.0"},
+      Welcome{3.5, 0.5},
+      Refused{"conflict", "a name twice"},
+      Heartbeat{},
+      ReservePort{JobId(1), Attempt(1)},
+      Launch{JobId(1), Attempt(2), spec(), "run", "/r/run", 1790000000123, 4, 2, {{1, "a", 0, 1, {0, 3}}}, "10.0.0.1", 40001, {checkpoint()}, 4},
+      StopAttempt{JobId(1), Attempt(2), 2.5, "cancelled"},
+      LogRead{9, kKey, -20, 1000, 1.5},
+      PortReserved{JobId(1), Attempt(2), 40001, "no port"},
+      RankStarted{kKey, 4242},
+      RankRunning{kKey},
+      RankReport{kKey, 5, 1790000000123, {{"loss", 0.25}}, checkpoint(), {"/r/checkpoint_000001"}},
+      RankProgress{kKey, "train", 1, 10, 7, 469, 12.5, {{"loss", 1}}},
+      RankEnded{kKey, ExitStatus{std::nullopt, 9, false}, RankError{"signal", "killed", {"last", "words"}}, {{"a", 1}}},
+      LogData{9, 100, true, true, "", std::string("raw \xff\0 bytes", 12)},
+      SpawnRank{kKey, {"./a", "b c"}, TrainFunc{"/x/lib.so", "f"}, {{"PATH", "/bin"}, {"RANK", "3"}}, "/w", "/s/rank-3"},
+      SpawnResult{kKey, 5, "fork failed"},
+      SignalRank{kKey, 15},
+      SupervisedEnd{kKey, ExitStatus{3, std::nullopt, false}},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("message: every alternative round-trips under its own name") {
+  const auto messages = samples();
+  REQUIRE(messages.size() == std::variant_size_v<Message>);
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    INFO(message_name(messages[i]));
+    CHECK(messages[i].index() == i);
+    names.emplace(message_name(messages[i]));
+    const Frame frame = encode(messages[i]);
+    const auto back = decode(frame);
+    REQUIRE(back.has_value());
+    CHECK(back->index() == i);
+    CHECK(encode(*back).json == frame.json);
+    CHECK(encode(*back).body == frame.body);
+  }
+  CHECK(names.size() == messages.size());
+}
+
+TEST_CASE("message: no field is forgotten") {
+  // A sample whose fields all differ from the default must not write what a default one writes.
+  for (const auto& message : samples()) {
+    const auto filled = *parse_json(encode(message).json);
+    std::visit([&](const auto& value) {
+      const auto blank = *parse_json(encode(std::decay_t<decltype(value)>{}).json);
+      for (const auto& [key, v] : filled.items())
+        if (key != "type" && key != "protocol_version" && !(key == "error" && v == "")) {
+          INFO(message_name(message) << "." << key);
+          CHECK(v != blank.at(key));
+        }
+    }, message);
+  }
+}
+
+TEST_CASE("message: values arrive as they were") {
+  const auto report = std::get<RankReport>(*decode(encode(samples()[11])));
+  CHECK(report.key == kKey);
+  CHECK(report.checkpoint->index == 3);
+  CHECK(report.deleted_checkpoints == std::vector<std::string>{"/r/checkpoint_000001"});
+  const auto launch = std::get<Launch>(*decode(encode(samples()[5])));
+  CHECK(launch.spec.train_func->name == "f");
+  CHECK(launch.spec.scaling_config.num_workers == 2);
+  CHECK(launch.ranks.at(0).gpus == std::vector<int>{0, 3});
+  const auto ended = std::get<RankEnded>(*decode(encode(samples()[13])));
+  CHECK(ended.status.signal == 9);
+  CHECK_FALSE(ended.status.exit_code.has_value());
+  CHECK(ended.error->log_tail.size() == 2);
+}
+
+TEST_CASE("message: a loss that diverged is not lost on the way, nor are odd bytes a crash") {
+  RankReport report{kKey, 1, 1, {{"loss", std::nan("")}, {"top", std::numeric_limits<double>::infinity()}, {"text", "\xff\xfe"}}, {}, {}};
+  const auto back = std::get<RankReport>(*decode(encode(report)));
+  double loss = 0, top = 0;
+  CHECK(json_number(back.metrics.at("loss"), loss));
+  CHECK(std::isnan(loss));
+  CHECK(json_number(back.metrics.at("top"), top));
+  CHECK(std::isinf(top));
+}
+
+TEST_CASE("message: missing fields take their default, unknown ones are skipped") {
+  const auto welcome = decode({R"({"type": "welcome", "lease_s": 7, "from_the_future": [1, 2]})", ""});
+  REQUIRE(welcome.has_value());
+  CHECK(std::get<Welcome>(*welcome).lease_s == 7);
+  CHECK(std::get<Welcome>(*welcome).heartbeat_s == 2);
+}
+
+TEST_CASE("message: errors name the message and the field") {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"([])", "a message without a type"},
+      {R"({"type": 1})", "a message without a type"},
+      {R"({"type": "dance"})", "unknown message \"dance\""},
+      {R"({"type": "welcome", "lease_s": "x"})", "welcome.lease_s: expected a number, found string"},
+      {R"({"type": "rank_started", "pid": 1.5})", "rank_started.pid: expected an integer, found a number with a fraction"},
+      {R"({"type": "rank_started", "pid": 18446744073709551615})", "rank_started.pid: the number 18446744073709551615 is too large"},
+      {R"({"type": "rank_started", "key": {"rank": 3000000000}})", "rank_started.key.rank: the number 3000000000 is too large"},
+      {R"({"type": "rank_started", "key": []})", "rank_started.key: expected an object, found array"},
+      {R"({"type": "hello", "node": {"gpus": [{}, {"index": "0"}]}})", "hello.node.gpus[1].index: expected an integer, found string"},
+      {R"({"type": "hello", "node": {"resources": {"CPU": null}}})", "hello.node.resources.CPU: expected a number, found null"},
+      {R"({"type": "spawn_rank", "env": [["A"]]})", "spawn_rank.env[0]: expected an array of two, found array"},
+      {R"({"type": "rank_ended", "status": {"lost": 1}})", "rank_ended.status.lost: expected true or false, found number"},
+      {R"({"type": "launch", "spec": {"comand": ["x"]}})", "launch.spec: not a valid job spec: "},
+  };
+  for (const auto& [json, expected] : cases) {
+    INFO(json);
+    const auto message = decode({json, ""});
+    REQUIRE_FALSE(message.has_value());
+    CHECK(message.error().code() == Errc::kProtocol);
+    CHECK_THAT(message.error().message(), Catch::Matchers::StartsWith(expected));
+  }
+  CHECK(decode({R"({"type": "heartbeat"})", "body"}).error().message() == "heartbeat: a body is not expected with this message");
+}
+
+TEST_CASE("exit status: told in words") {
+  CHECK(to_string(ExitStatus{3, std::nullopt, false}) == "exited with code 3");
+  CHECK(to_string(ExitStatus{std::nullopt, 9, false}) == "was killed by signal 9 (Killed)");
+  CHECK(to_string(ExitStatus{std::nullopt, std::nullopt, true}) == "was lost: there is no record of how it ended");
+  CHECK_FALSE(ExitStatus{}.success());
+  CHECK(to_string(kKey) == "12.2.3");
+}
