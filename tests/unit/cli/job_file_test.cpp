@@ -1,0 +1,92 @@
+#include "cli/job_file.h"
+#include "tests/support/catch.h"
+
+using namespace rtrain;
+using namespace rtrain::cli;
+using proto::Json;
+
+namespace {
+
+Json set(Json document, const std::string& override) {
+  auto changed = with_override(std::move(document), override);
+  if (!changed) FAIL(changed.error().message());
+  return *changed;
+}
+
+std::string refused(Json document, const std::string& override) {
+  auto changed = with_override(std::move(document), override);
+  REQUIRE(!changed.has_value());
+  CHECK(changed.error().code() == Errc::kInvalidArgument);
+  return changed.error().message();
+}
+
+JobFile read(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  auto job = read_job("job.json", text, overrides, "/jobs", {"/cwd", "/home/u", "/opt/lib"});
+  if (!job) FAIL(job.error().message());
+  return *job;
+}
+
+}  // namespace
+
+TEST_CASE("set: the value is JSON, or else a string", "[unit][cli]") {
+  CHECK(set(Json::object(), "a=3") == Json{{"a", 3}});
+  CHECK(set(Json::object(), "a=true") == Json{{"a", true}});
+  CHECK(set(Json::object(), "a=[1,2]") == Json{{"a", {1, 2}}});
+  CHECK(set(Json::object(), "a=\"3\"") == Json{{"a", "3"}});
+  CHECK(set(Json::object(), "a=results/x") == Json{{"a", "results/x"}});
+  CHECK(set(Json::object(), "a=007") == Json{{"a", "007"}});
+  CHECK(set(Json::object(), "a=") == Json{{"a", ""}});
+  CHECK(set(Json::object(), "a=b=c") == Json{{"a", "b=c"}});
+}
+
+TEST_CASE("set: a path makes the objects on its way and keeps the rest", "[unit][cli]") {
+  CHECK(set({{"scaling_config", {{"use_gpu", true}}}}, "scaling_config.num_workers=4") ==
+        Json{{"scaling_config", {{"use_gpu", true}, {"num_workers", 4}}}});
+  CHECK(set(Json::object(), "a.b.c=1") == Json{{"a", {{"b", {{"c", 1}}}}}});
+  CHECK(set({{"command", {"./x", "old"}}}, "command.1=new") == Json{{"command", {"./x", "new"}}});
+}
+
+TEST_CASE("set: what cannot be set is named", "[unit][cli]") {
+  CHECK(refused(Json::object(), "a").find("must be PATH=VALUE") != std::string::npos);
+  CHECK(refused(Json::object(), "=1").find("must be PATH=VALUE") != std::string::npos);
+  CHECK(refused(Json::object(), "a..b=1") == "--set a..b=1: an empty name in the path");
+  CHECK(refused({{"a", 1}}, "a.b=1") == "--set a.b=1: a is a number, not an object");
+  CHECK(refused({{"command", {"x"}}}, "command.3=y") == "--set command.3=y: command is an array of 1 elements: '3' is none of them");
+  CHECK(refused(Json::array(), "a=1").find("array of 0 elements") != std::string::npos);
+}
+
+TEST_CASE("job_file: errors carry the place in the text", "[unit][cli]") {
+  const JobFile job = read("{\n  \"command\": [\"true\"],\n  \"scaling_config\": {\n    \"num_worker\": 2\n  }\n}\n");
+  REQUIRE(job.errors.size() == 1);
+  CHECK(error_line(job, job.errors[0]) == "job.json:4:5: scaling_config.num_worker: unknown key; did you mean num_workers?");
+}
+
+TEST_CASE("job_file: with --set the untouched errors keep their place, repaired ones go", "[unit][cli]") {
+  const std::string text = "{\n  \"command\": [\"true\"],\n  \"nam\": \"x\",\n  \"scaling_config\": {\"num_workers\": 0}\n}\n";
+  CHECK(read(text).errors.size() == 2);
+  const JobFile job = read(text, {"scaling_config.num_workers=2"});
+  REQUIRE(job.errors.size() == 1);
+  CHECK(job.errors[0].path == "nam");
+  CHECK(job.errors[0].line == 3);
+  const JobFile broken = read("{\"command\": [\"true\"]}", {"scaling_config.num_workers=-1"});
+  REQUIRE(broken.errors.size() == 1);
+  CHECK(broken.errors[0].line == 0);
+  CHECK(error_line(broken, broken.errors[0]).starts_with("job.json: scaling_config.num_workers: "));
+}
+
+TEST_CASE("job_file: paths are made absolute as the user means them", "[unit][cli]") {
+  const JobFile job = read(R"({"train_func": {"library": "sub/libt.so", "name": "f"}, "run_config": {"storage_path": "results"}})");
+  REQUIRE(job.errors.empty());
+  CHECK(job.spec.train_func->library == "/jobs/sub/libt.so");
+  CHECK(job.spec.run_config.storage_path == "/cwd/results");
+  REQUIRE(!job.warnings.empty());
+  CHECK(job.warnings[0] == "train_func.library: /jobs/sub/libt.so does not exist on this machine");
+}
+
+TEST_CASE("job_file: text that is no JSON is one error with its place, --set or not", "[unit][cli]") {
+  for (const auto& overrides : {std::vector<std::string>{}, std::vector<std::string>{"name=x"}}) {
+    const JobFile job = read("{\n \"command\": [\n", overrides);
+    REQUIRE(job.errors.size() == 1);
+    CHECK(job.errors[0].line >= 2);
+  }
+}

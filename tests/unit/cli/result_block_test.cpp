@@ -1,0 +1,58 @@
+#include "cli/result_block.h"
+#include "tests/support/catch.h"
+
+using namespace rtrain;
+using namespace rtrain::cli;
+
+namespace {
+
+proto::ResultDoc succeeded() {
+  proto::ResultDoc doc;
+  doc.id = JobId(42);
+  doc.name = "mnist";
+  doc.state = "SUCCEEDED";
+  doc.metrics = {{"accuracy", 0.91}, {"loss", 0.213}};
+  doc.checkpoint = proto::CheckpointRecord{"/runs/m/checkpoint_000009", 9, {{"loss", 0.213}}};
+  doc.best_checkpoints = {{"/runs/m/checkpoint_000007", 7, {{"loss", 0.19}}}, *doc.checkpoint};
+  doc.path = "/runs/m";
+  doc.attempts = 1;
+  return doc;
+}
+
+}  // namespace
+
+TEST_CASE("result_block: a Result in a few lines", "[unit][cli]") {
+  proto::JobDoc job;
+  job.started_ms = 1000;
+  job.ended_ms = 73'000;
+  CHECK(result_block(succeeded(), job, "", false) ==
+        "job 42 (mnist): SUCCEEDED in 1m 12s\n"
+        "  metrics     accuracy=0.91, loss=0.213\n"
+        "  checkpoint  /runs/m/checkpoint_000009\n"
+        "  best        /runs/m/checkpoint_000007  (loss=0.19)\n"
+        "  path        /runs/m\n");
+}
+
+TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and where the log is", "[unit][cli]") {
+  proto::ResultDoc doc;
+  doc.id = JobId(7);
+  doc.name = "x";
+  doc.state = "FAILED";
+  doc.path = "/runs/x";
+  doc.attempts = 3;
+  doc.error = proto::JobError{.kind = "signal", .message = "rank 1 on node b: was killed by signal 9 (Killed)", .rank = 1, .node = "b", .attempt = 3,
+                              .log_tail = {"step 10", "\x1b[2Jloading"}};
+  proto::JobDoc job;
+  job.max_failures = 2;
+  CHECK(log_command(*doc.error, doc.id) == "rtrain logs 7 --rank 1 --attempt 3");
+  CHECK(result_block(doc, job, log_command(*doc.error, doc.id), false) ==
+        "error: rank 1 on node b: was killed by signal 9 (Killed)\n"
+        "  its last log lines:\n"
+        "    step 10\n"
+        "    loading\n"
+        "  attempt 3 of 3 (max_failures 2)\n"
+        "hint: the whole log: rtrain logs 7 --rank 1 --attempt 3\n"
+        "job 7 (x): FAILED, 3 attempts\n"
+        "  path        /runs/x\n");
+  CHECK(result_block(doc, std::nullopt, "", false).find("  attempt 3\n") != std::string::npos);
+}
