@@ -124,7 +124,7 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   top.read("name", spec.name);
   read_train_func(top, spec);
   top.read("command", spec.command);
-  const bool has_function = top.json().contains("train_func"), has_command = top.json().contains("command");
+  const bool has_function = top.raw("train_func") != nullptr, has_command = top.raw("command") != nullptr;
   if (has_function && has_command) top.error("command", "a job has either train_func or command, not both");
   if (!has_function && !has_command) top.error("", "a job needs train_func (a training function) or command (a program)");
   if (has_command && top.json()["command"].is_array() && (top.json()["command"].empty() || top.json()["command"][0] == "")) top.error("command", "names no program");
@@ -144,7 +144,7 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   top.read("env_inherit", spec.env_inherit);
   top.read("working_dir", spec.working_dir);
   top.read("resume_from_checkpoint", spec.resume_from_checkpoint);
-  for (const char* key : {"scheduling", "datasets", "secrets", "notify", "labels", "description"}) top.refuse(key, "not supported in this version");
+  for (const char* key : {"scheduling", "datasets", "secrets", "notify", "labels", "description", "priority", "time_limit_s", "depends_on"}) top.refuse(key, "not supported in this version");
   top.finish();
   if (top.json().contains("name") && top.json()["name"].is_string() && !is_name(spec.name))
     top.error("name", "must be 1 to 128 letters, digits, dots, underscores or dashes, and begin with a letter or digit");
@@ -152,17 +152,10 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   if (spec.run_config.storage_path.empty()) spec.run_config.storage_path = "~/rtrain_results";
 }
 
-SpecReading read(const Json& document, std::map<std::string, Position> positions) {
-  SpecReading reading;
-  SpecErrors errors(std::move(positions));
-  if (document.is_object()) {
-    ObjectReader top(document, "", errors);
-    read_top(top, reading.spec);
-  } else {
-    errors.add("", "a job file is a JSON object, this is " + type_words(document));
-  }
-  reading.errors = errors.take();
-  return reading;
+void read_document(const Json& document, SpecReading& reading, SpecErrors& errors) {
+  if (!document.is_object()) return errors.add("", "a job file is a JSON object, this is " + type_words(document));
+  ObjectReader top(document, "", errors);
+  read_top(top, reading.spec);
 }
 
 }  // namespace
@@ -176,16 +169,35 @@ std::string_view to_string(PlacementStrategy strategy) {
 }
 
 SpecReading read_job_spec(std::string_view text) {
-  auto document = parse_json(text);
-  if (!document) {
-    SpecReading reading;
-    reading.errors.push_back({"", document.error().message()});
-    return reading;
-  }
-  return read(*document, key_positions(text));
+  JsonText read = read_json_text(text, {}, true);
+  SpecReading reading;
+  SpecErrors errors(std::move(read.places));
+  const bool whole = read.problems.empty() || !read.problems.back().path.empty();  // repeated keys do not end the reading
+  for (auto& problem : read.problems) errors.add(std::move(problem));
+  if (whole) read_document(read.value, reading, errors);
+  reading.errors = errors.take();
+  return reading;
 }
 
-SpecReading read_job_document(const Json& document) { return read(document, {}); }
+SpecReading read_job_document(const Json& document) {
+  SpecReading reading;
+  SpecErrors errors({});
+  read_document(document, reading, errors);
+  reading.errors = errors.take();
+  return reading;
+}
+
+std::map<std::string, std::vector<std::string>> job_spec_keys() {
+  const Json empty = Json::object();
+  const Json document{{"train_func", empty},
+                      {"scaling_config", empty},
+                      {"run_config", {{"failure_config", empty}, {"checkpoint_config", empty}}},
+                      {"torch_config", empty}};
+  SpecReading ignored;
+  SpecErrors errors({});
+  read_document(document, ignored, errors);
+  return std::move(errors.known_keys);
+}
 
 Json to_json(const JobSpec& spec) {
   Json j = Json::object();

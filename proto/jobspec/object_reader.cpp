@@ -34,13 +34,12 @@ std::string type_words(const Json& value) {
 
 void SpecErrors::add(const std::string& path, std::string message) {
   SpecError error{path, std::move(message), 0, 0};
-  for (std::string place = path;; place.resize(place.rfind('.'))) {
+  for (std::string place = path; !place.empty(); place.resize(place.find_last_of(".[") == std::string::npos ? 0 : place.find_last_of(".["))) {
     if (const auto found = positions_.find(place); found != positions_.end()) {
       error.line = found->second.line;
       error.column = found->second.column;
       break;
     }
-    if (place.rfind('.') == std::string::npos) break;
   }
   errors_.push_back(std::move(error));
 }
@@ -112,7 +111,7 @@ void ObjectReader::read(const char* key, std::vector<std::string>& out) {
   if (!value->is_array()) return wrong_type(key, "a list of strings", *value);
   for (std::size_t i = 0; i < value->size(); ++i) {
     const Json& item = (*value)[i];
-    const std::string place = std::string(key) + "." + std::to_string(i);
+    const std::string place = std::string(key) + "[" + std::to_string(i) + "]";
     if (!item.is_string()) {
       error(place, "expected a string, found " + type_words(item));
       continue;
@@ -168,6 +167,7 @@ void ObjectReader::refuse(const char* key, const std::string& reason) {
 }
 
 void ObjectReader::finish() {
+  errors_.known_keys[path_] = known_;
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     if (std::find(refused_.begin(), refused_.end(), key) != refused_.end()) continue;

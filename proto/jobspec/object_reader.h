@@ -2,7 +2,7 @@
 #pragma once
 
 #include "proto/jobspec/jobspec.h"
-#include "proto/jobspec/positions.h"
+#include "proto/json_text.h"
 
 #include <limits>
 #include <optional>
@@ -13,14 +13,18 @@ namespace rtrain::proto {
 /// Where the errors of one document go, with their places.
 class SpecErrors {
  public:
-  explicit SpecErrors(std::map<std::string, Position> positions) : positions_(std::move(positions)) {}
+  explicit SpecErrors(std::map<std::string, TextPosition> positions) : positions_(std::move(positions)) {}
   /// The place is that of `path`, or of the nearest enclosing key that the text has.
   void add(const std::string& path, std::string message);
+  void add(TextProblem problem) { errors_.push_back({std::move(problem.path), std::move(problem.message), problem.at.line, problem.at.column}); }
   /// In document order.
   [[nodiscard]] std::vector<SpecError> take();
 
+  /// The keys that the object at a path may have, of every object that was read: what the schema is held against.
+  std::map<std::string, std::vector<std::string>> known_keys;
+
  private:
-  std::map<std::string, Position> positions_;
+  std::map<std::string, TextPosition> positions_;
   std::vector<SpecError> errors_;
 };
 
@@ -60,6 +64,9 @@ class ObjectReader {
   SpecErrors& errors_;
   std::vector<std::string> known_, refused_;
 };
+
+/// known_keys of a job file with every object in it, by path.
+[[nodiscard]] std::map<std::string, std::vector<std::string>> job_spec_keys();
 
 /// "a string", "a number", "an object", ... for messages.
 [[nodiscard]] std::string type_words(const Json& value);
