@@ -24,7 +24,7 @@ std::string FollowView::subject() const { return "job " + rtrain::to_string(job_
 Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   const bool changed = !known_ || job.state != job_.state || job.attempt != job_.attempt;
   const bool failed_again = known_ && job.failures > job_.failures;
-  const bool new_reason = !changed && job.reason != job_.reason && job.state == "QUEUED" && now_s - reason_said_s_ >= kReasonEvery_s;
+  const bool new_reason = !changed && job.reason != reason_said_ && job.state == "QUEUED" && now_s - reason_said_s_ >= kReasonEvery_s;
   if (known_ && job.attempt != job_.attempt) stage_.reset();
   job_ = job;
   known_ = true;
@@ -40,6 +40,7 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
       std::string line = subject() + ": " + job.state;
       if (job.attempt > 1) line += ", attempt " + std::to_string(job.attempt);
       if (!job.reason.empty() && !failed_again) line += ": " + printable(job.reason, false);
+      reason_said_ = job.reason;
       reason_said_s_ = now_s;
       say(std::move(line));
     }

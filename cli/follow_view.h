@@ -4,6 +4,7 @@
 #include "proto/api/api.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -67,6 +68,7 @@ class FollowView {
   proto::JobDoc job_;
   bool known_ = false;        ///< job_ holds something
   double state_since_s_ = 0;
+  std::string reason_said_;
   double reason_said_s_ = 0;
   std::optional<Stage> stage_;
   double progress_said_s_ = -1e9, stage_said_s_ = -1e9, report_said_s_ = -1e9;

