@@ -47,7 +47,9 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
     INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include"
     INTERFACE_COMPILE_FEATURES cxx_std_20
     INTERFACE_COMPILE_DEFINITIONS "USE_DISTRIBUTED;USE_C10D_GLOO")
-  target_link_libraries(LibTorch::torch INTERFACE ${LibTorch_LIBRARY} ${LibTorch_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
+  # libstdc++ first: the wheel's libraries show a std::filesystem of their own, and its remove_all() crashes when it comes before the real one.
+  target_link_libraries(LibTorch::torch INTERFACE "-Wl,--push-state,--no-as-needed" stdc++ "-Wl,--pop-state"
+    ${LibTorch_LIBRARY} ${LibTorch_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
   # The CUDA wheel: NCCL and CUDA headers come as packages beside it. Compiles and links with no CUDA toolkit on the machine.
   set(RTRAIN_WITH_NCCL OFF)
   if(LibTorch_CUDA_LIBRARY AND LibTorch_C10_CUDA_LIBRARY)

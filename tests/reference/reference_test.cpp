@@ -224,7 +224,7 @@ TEST_CASE("reference: ResNet-18 learns Fashion-MNIST along PyTorch's losses", "[
   for (const auto& theirs : read_json(dir / "losses.json")) {
     const auto batch = iterator.next();
     auto loss = torch::nn::functional::cross_entropy(model(batch->input), batch->target);
-    for (auto& p : model->parameters()) p.mutable_grad() = {};
+    for (auto& p : model->parameters()) p.mutable_grad() = torch::Tensor();
     loss.backward();
     optimizer->step();
     CHECK(loss.item<double>() == Approx(theirs.get<double>()).margin(1e-4));
