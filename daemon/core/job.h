@@ -53,6 +53,8 @@ struct JobState {
   std::optional<proto::JobError> error;  ///< of the last failed attempt; cleared by success
   std::string verdict;       ///< why the last failure was or was not retried
   bool retry = false;        ///< STOPPING ends in QUEUED
+  std::optional<int> failed_rank;  ///< the first rank of the attempt that failed, until AttemptEnded
+  std::optional<proto::RankError> failed_rank_error;
   bool cancel_requested = false;
   std::string cancelled_by;
 };
