@@ -91,8 +91,7 @@ Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& en
 Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint) {
   auto doc = proto::read_document<proto::ErrorDoc>(body);
   if (doc && !doc->code.empty()) {
-    Error error = proto::to_error(*doc);
-    for (const auto& item : doc->errors) error = {error.code(), error.message() + "; " + proto::to_string(item), error.hint()};
+    const Error error = proto::to_error(*doc);
     if (error.code() == Errc::kUnauthenticated && error.hint().empty())
       return {error.code(), error.message(), "give the head's token: --token-file FILE or RTRAIN_TOKEN_FILE"};
     return error;

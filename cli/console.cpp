@@ -53,8 +53,8 @@ void Console::note(std::string_view line) const { err(std::string(line) + "\n");
 
 void Console::error(const Error& error) const {
   // Messages may carry text of the far side: its control characters stay out of the terminal.
-  err(styled("error:", Style::kRed, err_colour_) + " " + printable(error.message(), false) + "\n");
-  if (!error.hint().empty()) err(styled("hint:", Style::kBold, err_colour_) + " " + printable(error.hint(), false) + "\n");
+  err(styled("error:", Style::kRed, err_colour_) + " " + printable_lines(error.message(), "  ") + "\n");
+  if (!error.hint().empty()) err(styled("hint:", Style::kBold, err_colour_) + " " + printable_lines(error.hint(), "  ") + "\n");
 }
 
 void Console::warn(std::string_view line) const {

@@ -13,7 +13,7 @@ std::string log_command(const proto::JobError& error, JobId job) {
 }
 
 std::string error_block(const proto::JobError& error, std::optional<int> max_failures, const std::string& whole_log, bool colour) {
-  std::string out = styled("error:", Style::kRed, colour) + " " + printable(error.message, false) + "\n";
+  std::string out = styled("error:", Style::kRed, colour) + " " + printable_lines(error.message, "  ") + "\n";
   if (!error.log_tail.empty()) {
     out += "  its last log lines:\n";
     for (const auto& line : error.log_tail) out += "    " + printable(line, false) + "\n";

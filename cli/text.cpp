@@ -142,6 +142,8 @@ std::string printable(std::string_view line, bool keep_colour) {
     const Decoded next = decode(line);
     if (next.length == 1 && next.code >= 0x80) {
       out += "\xef\xbf\xbd";  // an invalid byte must not eat what follows it
+    } else if (next.code == '\n') {
+      out += ' ';
     } else if (next.code == '\t' || (next.code >= 0x20 && next.code != 0x7f && (next.code < 0x80 || next.code > 0x9f))) {
       out += line.substr(0, next.length);
     }
@@ -149,6 +151,18 @@ std::string printable(std::string_view line, bool keep_colour) {
   }
   if (coloured) out += "\x1b[0m";
   return out;
+}
+
+std::string printable_lines(std::string_view text, std::string_view indent) {
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  std::string out;
+  for (;;) {
+    const std::size_t end = text.find('\n');
+    out += printable(text.substr(0, end), false);
+    if (end == std::string_view::npos) return out;
+    out += "\n" + std::string(indent);
+    text.remove_prefix(end + 1);
+  }
 }
 
 std::string duration(double seconds) {

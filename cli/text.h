@@ -15,8 +15,10 @@ namespace rtrain::cli {
 /// At most `columns` wide; what was cut ends in "…". Never splits a character.
 [[nodiscard]] std::string fit(std::string_view text, int columns);
 /// The line with control characters and escape sequences removed, so that remote text cannot steer the terminal.
-/// SGR colours ("\x1b[31m") stay when `keep_colour`, closed by a reset.
+/// SGR colours ("\x1b[31m") stay when `keep_colour`, closed by a reset. A line feed becomes a space.
 [[nodiscard]] std::string printable(std::string_view line, bool keep_colour);
+/// printable() of each line of a longer text; the lines after the first begin with `indent`.
+[[nodiscard]] std::string printable_lines(std::string_view text, std::string_view indent);
 
 /// "0.8s", "12s", "3m 12s", "5h 03m", "2d 04h".
 [[nodiscard]] std::string duration(double seconds);

@@ -24,7 +24,7 @@ TEST_CASE("table: colours add no width, and cells cannot bring their own", "[uni
   Table table({"S", "N"});
   table.add({{"OK", Style::kGreen}, "1"});
   table.add({"\x1b[31mBAD", "2\n3"});
-  CHECK(table.str(0, true) == "\x1b[1mS\x1b[0m    \x1b[1mN\x1b[0m\n\x1b[32mOK\x1b[0m   1\nBAD  23\n");
+  CHECK(table.str(0, true) == "\x1b[1mS\x1b[0m    \x1b[1mN\x1b[0m\n\x1b[32mOK\x1b[0m   1\nBAD  2 3\n");
 }
 
 TEST_CASE("table: missing cells are shown as such, lines have no trailing spaces", "[unit][cli]") {

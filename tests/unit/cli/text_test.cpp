@@ -34,6 +34,8 @@ TEST_CASE("text: printable keeps text, drops what steers a terminal", "[unit][cl
   CHECK(printable("\x1b[31mred\x1b[0m", false) == "red");
   CHECK(printable("a\rb\bc\x7f", true) == "abc");
   CHECK(printable("bad\xff\xfe.", true) == "bad\ufffd\ufffd.");
+  CHECK(printable("a\nb", true) == "a b");
+  CHECK(printable_lines("a\n\x1b[2Jb\n", "  ") == "a\n  b");
   CHECK(printable("\x1b", true).empty());
   CHECK(printable("\x1b[", true).empty());
   CHECK(printable("\xc2\x9b" "2J", true) == "2J");  // C1 control as UTF-8
