@@ -80,14 +80,8 @@ class Builder final : public nlohmann::json_sax<Json> {
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while parsing object ..."
-    std::string message = error.what();
-    const auto column = message.find("column ");
-    const auto colon = column == std::string::npos ? message.find("] ") : message.find(": ", column);
-    if (colon != std::string::npos) message.erase(0, colon + 2);
-    const bool empty = std::all_of(text_.begin(), text_.end(), [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
-    if (empty) message = "the text is empty";
-    result.problems.push_back({"", message, place_of(position == 0 ? 0 : position - 1)});
+    const bool blank = text_.find_first_not_of(" \t\r\n") == std::string_view::npos;
+    result.problems.push_back({"", blank ? "the text is empty" : plain_words(error.what(), position), place_of(position == 0 ? 0 : position - 1)});
     return false;
   }
 
@@ -98,6 +92,21 @@ class Builder final : public nlohmann::json_sax<Json> {
     bool repeated = false;  // its value is dropped
     std::string path;       // with a trailing dot for objects
   };
+
+  /// "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while parsing object key - unexpected '}';
+  /// last read: '...'; expected string literal" -> "not valid JSON: unexpected '}'; expected string literal".
+  [[nodiscard]] std::string plain_words(std::string message, std::size_t position) const {
+    if (position > 0 && position <= text_.size() && (text_[position - 1] == '/' || text_[position - 1] == '#'))
+      return "not valid JSON: comments are not part of it";
+    if (const auto dash = message.find(" - "); dash != std::string::npos) message.erase(0, dash + 3);
+    else if (const auto bracket = message.find("] "); bracket != std::string::npos) message.erase(0, bracket + 2);
+    if (const auto last = message.find("; last read: '"); last != std::string::npos) {
+      const auto end = message.rfind("'; expected ");
+      message.erase(last, end != std::string::npos && end > last ? end + 1 - last : std::string::npos);
+    }
+    if (const auto quoted = message.find("string literal"); quoted != std::string::npos) message.replace(quoted, 14, "a string in double quotes");
+    return "not valid JSON: " + message;
+  }
 
   bool open(Json empty) {
     if (levels_.size() >= static_cast<std::size_t>(limits_.depth_max)) {

@@ -1,5 +1,8 @@
 #include "proto/config/config.h"
 
+#include "common/net/endpoint.h"
+#include "proto/jobspec/resources.h"
+
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -16,6 +19,18 @@ ConfigField text(std::string name, std::string& value, std::string help) {
             value = j.get<std::string>();
             return {};
           }};
+}
+
+ConfigField address(std::string name, std::string& value, std::string help) {
+  auto field = text(std::move(name), value, std::move(help));
+  field.set = [&value](const Json& j) -> std::string {
+    if (!j.is_string()) return "expected a string";
+    const auto endpoint = net::parse_endpoint(j.get<std::string>());
+    if (!endpoint) return endpoint.error().message();
+    value = j.get<std::string>();
+    return {};
+  };
+  return field;
 }
 
 ConfigField choice(std::string name, std::string& value, std::vector<std::string> choices, std::string help) {
@@ -73,8 +88,9 @@ ConfigField amounts(std::string name, Resources& value, std::string help) {
             if (!j.is_object()) return "expected an object of amounts, such as {\"CPU\": 8}";
             Resources read;
             for (const auto& [key, amount] : j.items()) {
-              if (!amount.is_number() || amount.get<double>() < 0) return key + ": expected a number that is not negative";
-              read[key] = amount.get<double>();
+              const auto bytes = key == "memory" && amount.is_string() ? parse_bytes(amount.get<std::string>()) : std::nullopt;
+              if (!bytes && (!amount.is_number() || amount.get<double>() < 0)) return key + ": expected a number that is not negative";
+              read[key] = bytes ? *bytes : amount.get<double>();
             }
             value = std::move(read);
             return {};
@@ -107,8 +123,8 @@ std::string variable_of(const std::string& field) {
 
 std::vector<ConfigField> fields(HeadConfig& c) {
   return {
-      text("listen", c.listen, "where agents connect: host:port or unix:/path"),
-      text("api_listen", c.api_listen, "where users connect (HTTP): host:port or unix:/path"),
+      address("listen", c.listen, "where agents connect: host:port or unix:/path"),
+      address("api_listen", c.api_listen, "where users connect (HTTP): host:port or unix:/path"),
       text("state_dir", c.state_dir, "folder of the head's durable state"),
       text("token_file", c.token_file, "file with the cluster's token, mode 0600; needed to listen beyond this machine"),
       number("heartbeat_s", c.heartbeat_s, 0.05, 60, "seconds between heartbeats"),
@@ -121,12 +137,12 @@ std::vector<ConfigField> fields(HeadConfig& c) {
 
 std::vector<ConfigField> fields(AgentConfig& c) {
   return {
-      text("head", c.head, "the head's cluster address: host:port or unix:/path"),
+      address("head", c.head, "the head's cluster address: host:port or unix:/path"),
       text("node_name", c.node_name, "unique name of this node; default: the host name"),
       text("address", c.address, "address at which other nodes reach this one; default: that of the connection to the head"),
       text("state_dir", c.state_dir, "folder of rank logs and exit records"),
       text("token_file", c.token_file, "file with the cluster's token, mode 0600"),
-      amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": 8589934592}; default: what is found"),
+      amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": \"8GiB\"}; default: what is found"),
       labels("labels", c.labels, "labels of this node, such as {\"rack\": \"r1\"}"),
       text("worker_program", c.worker_program, "rtrain-worker; default: beside this program"),
       text("keeper_program", c.keeper_program, "rtrain-keeper; default: beside this program"),

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 
@@ -152,6 +153,13 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   if (spec.run_config.storage_path.empty()) spec.run_config.storage_path = "~/rtrain_results";
 }
 
+/// 2 rather than 2.0 where nothing is lost: people read this form.
+Json number(double value) {
+  constexpr double kExactMax = 9007199254740992.0;  // 2^53
+  if (value == std::floor(value) && std::abs(value) <= kExactMax) return static_cast<std::int64_t>(value);
+  return value;
+}
+
 void read_document(const Json& document, SpecReading& reading, SpecErrors& errors) {
   if (!document.is_object()) return errors.add("", "a job file is a JSON object, this is " + type_words(document));
   ObjectReader top(document, "", errors);
@@ -211,16 +219,19 @@ Json to_json(const JobSpec& spec) {
   j["train_loop_config"] = spec.train_loop_config;
   const auto& scaling = spec.scaling_config;
   j["scaling_config"] = {{"num_workers", scaling.num_workers}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", std::string(to_string(scaling.placement_strategy))}};
-  if (scaling.resources_per_worker) j["scaling_config"]["resources_per_worker"] = *scaling.resources_per_worker;
+  if (scaling.resources_per_worker) {
+    Json& amounts = j["scaling_config"]["resources_per_worker"] = Json::object();
+    for (const auto& [name, amount] : *scaling.resources_per_worker) amounts[name] = number(amount);
+  }
   const auto& run = spec.run_config;
   j["run_config"] = {{"storage_path", run.storage_path},
-                     {"stop_grace_s", run.stop_grace_s},
+                     {"stop_grace_s", number(run.stop_grace_s)},
                      {"failure_config", {{"max_failures", run.failure_config.max_failures}}},
                      {"checkpoint_config", {{"checkpoint_score_order", run.checkpoint_config.score_is_max ? "max" : "min"}}}};
   auto& checkpoint = j["run_config"]["checkpoint_config"];
   if (run.checkpoint_config.num_to_keep) checkpoint["num_to_keep"] = *run.checkpoint_config.num_to_keep;
   if (!run.checkpoint_config.checkpoint_score_attribute.empty()) checkpoint["checkpoint_score_attribute"] = run.checkpoint_config.checkpoint_score_attribute;
-  j["torch_config"] = {{"backend", spec.torch_config.backend}, {"timeout_s", spec.torch_config.timeout_s}, {"init_timeout_s", spec.torch_config.init_timeout_s}};
+  j["torch_config"] = {{"backend", spec.torch_config.backend}, {"timeout_s", number(spec.torch_config.timeout_s)}, {"init_timeout_s", number(spec.torch_config.init_timeout_s)}};
   j["env"] = spec.env;
   j["env_inherit"] = spec.env_inherit;
   if (!spec.working_dir.empty()) j["working_dir"] = spec.working_dir;

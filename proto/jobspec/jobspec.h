@@ -20,7 +20,7 @@ struct TrainFunc {
   std::string name;     ///< empty: the library registers exactly one
 };
 
-/// Resource amounts by name: "CPU", "GPU" (whole numbers in this version), "memory" (bytes), or a custom name.
+/// Resource amounts by name: "CPU", "GPU" (a whole number in this version), "memory" (bytes), or a custom name.
 using Resources = std::map<std::string, double>;
 
 enum class PlacementStrategy { kPack, kSpread, kStrictPack, kStrictSpread };
@@ -114,7 +114,8 @@ void resolve_paths(JobSpec& spec, const std::string& job_dir, const std::string&
 
 [[nodiscard]] std::string_view to_string(PlacementStrategy strategy);
 
-/// The candidate nearest to `word` by Damerau-Levenshtein distance, at most 2 or a third of its length; "" if none.
+/// The candidate nearest to `word` by Damerau-Levenshtein distance, at most 2 or a third of its length; else the only one that
+/// continues it or that it continues ("storage": storage_path); "" if none.
 [[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace rtrain::proto

@@ -23,6 +23,19 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
+/// "storage" -> storage_path, "maximum" -> max: the one candidate that begins the word or that the word begins.
+std::string only_extension(std::string_view word, const std::vector<std::string>& candidates) {
+  constexpr std::size_t kPrefixMin = 3;
+  std::string found;
+  for (const auto& candidate : candidates) {
+    const auto shorter = std::min(word.size(), candidate.size());
+    if (shorter < kPrefixMin || word.substr(0, shorter) != candidate.substr(0, shorter)) continue;
+    if (!found.empty()) return {};
+    found = candidate;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
@@ -37,7 +50,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
       best_distance = d;
     }
   }
-  return best;
+  return best.empty() ? only_extension(word, candidates) : best;
 }
 
 }  // namespace rtrain::proto

@@ -1,0 +1,73 @@
+// The OpenAPI file, the comment of api.h and the documents themselves say the same.
+#include "common/os/file.h"
+#include "proto/api/api.h"
+#include "tests/support/catch.h"
+
+#include <regex>
+#include <set>
+
+using namespace rtrain;
+using namespace rtrain::proto;
+
+namespace {
+
+Json openapi() {
+  const auto document = parse_json(*os::read_file(RTRAIN_SOURCE_DIR "/proto/api/openapi.json"));
+  REQUIRE(document.has_value());
+  return *document;
+}
+
+void check_references(const Json& node, const Json& document) {
+  if (node.is_object() && node.contains("$ref")) {
+    const auto target = node.at("$ref").get<std::string>();
+    INFO(target);
+    CHECK(document.contains(Json::json_pointer(target.substr(1))));
+  }
+  if (node.is_structured())
+    for (const auto& child : node) check_references(child, document);
+}
+
+std::set<std::string> keys(const Json& object) {
+  std::set<std::string> out;
+  for (const auto& [key, value] : object.items()) out.insert(key);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("openapi: it names each route of api.h and no other") {
+  const std::string header = *os::read_file(RTRAIN_SOURCE_DIR "/proto/api/api.h");
+  std::set<std::string> of_header, of_file;
+  const std::regex route("//   (GET|POST) +(/[^ ?\\[]*)");
+  for (auto it = std::sregex_iterator(header.begin(), header.end(), route); it != std::sregex_iterator(); ++it)
+    of_header.insert((*it)[1].str() + " " + (*it)[2].str());
+  const Json document = openapi();
+  for (const auto& [path, methods] : document.at("paths").items())
+    for (const auto& [method, operation] : methods.items()) {
+      of_file.insert((method == "get" ? "GET " : "POST ") + path);
+      CHECK(operation.contains("operationId"));
+      CHECK(operation.contains("responses"));
+    }
+  CHECK(of_header.size() >= 11);
+  CHECK(of_header == of_file);
+}
+
+TEST_CASE("openapi: every reference has its target") {
+  const Json document = openapi();
+  check_references(document, document);
+}
+
+TEST_CASE("openapi: the fields of each document are those that are written") {
+  const Json schemas = openapi().at("components").at("schemas");
+  JobDoc job;
+  job.ranks.emplace_back();
+  const std::pair<const char*, Json> documents[] = {
+      {"Version", VersionDoc{}}, {"Error", ErrorDoc{}},         {"SubmitReply", SubmitReply{}},     {"Job", job},
+      {"Result", ResultDoc{}},   {"MetricPoint", MetricPoint{}}, {"Log", LogDoc{}},                  {"Node", NodeDoc{}},
+      {"Plan", PlanDoc{}},       {"Progress", ProgressDoc{}},   {"Rank", Json(job).at("ranks")[0]}, {"ExitStatus", ExitStatus{}},
+      {"JobError", JobError{}},  {"Checkpoint", CheckpointRecord{}}, {"Gpu", GpuInfo{}}};
+  for (const auto& [name, document] : documents) {
+    INFO(name);
+    CHECK(keys(schemas.at(name).at("properties")) == keys(document));
+  }
+}
