@@ -1,0 +1,160 @@
+"""What the benchmarks share: the programs under test, a private cluster, and summaries."""
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+class Problem(Exception):
+    """Why a benchmark cannot give figures: one sentence for the user."""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Programs:
+    """The programs of a build folder."""
+
+    def __init__(self, build):
+        self.build = Path(build).resolve()
+        self.rtrain = self._program("rtrain")
+        self.rtraind = self._program("rtraind")
+        # The caller's RTRAIN_* settings would change what is measured.
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("RTRAIN_")}
+
+    def _program(self, name):
+        path = self.build / "bin" / name
+        if not os.access(path, os.X_OK):
+            raise Problem(f"{path} is not built; run scripts/build")
+        return str(path)
+
+    def library(self, name):
+        path = self.build / "lib" / f"lib{name}.so"
+        if not path.exists():
+            raise Problem(f"{path} is not built; run scripts/build with LibTorch")
+        return str(path)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    """A head and one agent on loopback, with folders of their own. Use with `with`."""
+
+    def __init__(self, programs, warm=True):
+        self.programs, self.warm = programs, warm
+        self.processes = []
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="rtrain-benchmark-"))
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self):
+        cluster, api = free_port(), free_port()
+        self.api = f"127.0.0.1:{api}"
+        self.head = self._daemon("head", "--listen", f"127.0.0.1:{cluster}", "--api-listen", self.api)
+        self.agent = self._daemon("agent", "--head", f"127.0.0.1:{cluster}", "--node-name", "bench")
+        self._until_ready()
+
+    def _daemon(self, role, *flags):
+        log = open(self.folder / f"{role}.log", "wb")
+        process = subprocess.Popen([self.programs.rtraind, role, "--state-dir", str(self.folder / role), *flags],
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.programs.environment)
+        self.processes.append(process)
+        return process
+
+    def _until_ready(self):
+        """Until the node is there and, for a warm cluster, its zygote has loaded LibTorch."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for process, role in ((self.head, "head"), (self.agent, "agent")):
+                if process.poll() is not None:
+                    raise Problem(f"the {role} ended: {(self.folder / f'{role}.log').read_text(errors='replace').strip()[-500:]}")
+            answer = self.rtrain("nodes", "-o", "json", check=False)
+            if answer.returncode == 0:
+                nodes = json.loads(answer.stdout)["nodes"]
+                if nodes and (not self.warm or nodes[0]["versions"].get("torch")):
+                    return
+            time.sleep(0.05)
+        raise Problem("head and agent did not get ready within 120 s")
+
+    def rtrain(self, *arguments, check=True, timeout=120):
+        answer = subprocess.run([self.programs.rtrain, *arguments, "--head", self.api], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                timeout=timeout, env=self.programs.environment)
+        if check and answer.returncode != 0:
+            raise Problem(f"rtrain {' '.join(arguments)} ended with {answer.returncode}: {answer.stderr.strip()[-500:]}")
+        return answer
+
+
+def rss_mib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise Problem(f"process {pid} has no VmRSS: it ended")
+
+
+def children(pid):
+    """(pid, program name) of the direct children."""
+    out = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+            program = Path(os.readlink(entry / "exe")).name
+        except OSError:
+            continue
+        if int(stat.rpartition(")")[2].split()[1]) == pid:
+            out.append((int(entry.name), program))
+    return out
+
+
+def percentile(values, share):
+    """The smallest value that `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, -(-int(share * 100) * len(ordered) // 100) - 1))]
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def rounded(value, digits):
+    return None if value is None else round(value, digits)
+
+
+def peers_python():
+    """The Python of benchmarks/peers/install, or None."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    python = Path(cache) / "rtrain" / "peers" / "bin" / "python3"
+    return str(python) if python.exists() else None
+
+
+def peer_has(module):
+    python = peers_python()
+    return python is not None and subprocess.run([python, "-c", f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{module}') is None)"]).returncode == 0

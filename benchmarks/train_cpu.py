@@ -1,0 +1,67 @@
+"""train_cpu: images a second of a process on the CPU, ours beside Lightning, in one run, A B A B.
+
+Fashion-MNIST, batches of 128 a process. 1p: 1 process with 2 threads; 2p: 2 processes with one thread each, DDP over Gloo.
+A ratio is ours over Lightning's, of medians; null without Lightning.
+"""
+import json
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from measure import Problem, median, peer_has, peers_python, rounded, say
+
+# Steps of one measurement; the first tenth warms up and does not count.
+STEPS = {"cnn": {"ours": 2000, "lightning": 700}, "resnet18": {"ours": 60, "lightning": 60}}
+REPETITIONS = 3
+
+
+def ours(programs, model, processes, steps):
+    with tempfile.TemporaryDirectory(prefix="rtrain-benchmark-") as folder:
+        job = {
+            "name": f"{model}-{processes}p",
+            "train_func": {"library": programs.library("small_cnn")},
+            "train_loop_config": {"model": model, "batch_size": 128, "steps": steps},
+            "scaling_config": {"num_workers": processes, "resources_per_worker": {"CPU": 2 // processes}},
+            "run_config": {"storage_path": folder},
+        }
+        answer = subprocess.run([programs.rtrain, "run", "-o", "json", "--state-dir", f"{folder}/state", "-"], input=json.dumps(job), capture_output=True,
+                                text=True, timeout=600, env=programs.environment)
+    if answer.returncode != 0:
+        raise Problem(f"rtrain run ended with {answer.returncode}: {answer.stderr.strip()[-500:]}")
+    return json.loads(answer.stdout.strip().splitlines()[-1])["metrics"]["img_s_per_process"]
+
+
+def lightning(model, processes, steps):
+    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / "lightning_cpu.py"), model, str(processes), str(steps)],
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    found = re.search(r"img/s per process ([0-9.]+)", answer.stdout)
+    if answer.returncode != 0 or not found:
+        raise Problem(f"the Lightning peer failed: {answer.stderr.strip()[-500:]}")
+    return float(found[1])
+
+
+def run(programs, quick):
+    if (os.cpu_count() or 1) < 2:
+        raise Problem("needs 2 CPUs")
+    with_lightning = peer_has("lightning")
+    if not with_lightning:
+        say("lightning: not installed; benchmarks/peers/install")
+    figures = {}
+    for model in STEPS:
+        for processes in (1, 2):
+            mine, theirs = [], []
+            for number in range(1 if quick else REPETITIONS):
+                scale = 5 if quick else 1
+                mine.append(ours(programs, model, processes, STEPS[model]["ours"] // scale))
+                text = f"{model}, {processes} process(es), {number + 1}: rtrain {mine[-1]:.0f} img/s a process"
+                if with_lightning:
+                    theirs.append(lightning(model, processes, STEPS[model]["lightning"] // scale))
+                    text += f", lightning {theirs[-1]:.0f}"
+                say(text)
+            name = f"{model}_{processes}p"
+            figures[f"{name}_ratio"] = rounded(median(mine) / median(theirs), 2) if theirs else None
+            figures[f"{name}_img_s"] = rounded(median(mine), 1)
+            figures[f"{name}_lightning_img_s"] = rounded(median(theirs), 1) if theirs else None
+    return figures
