@@ -35,7 +35,7 @@ import json, os, sys
 result = json.load(open(sys.argv[1]))
 assert result["error"] is None, result["error"]
 assert result["metrics"]["accuracy"] > 0.8, result["metrics"]
-assert os.path.exists(os.path.join(result["checkpoint"]["path"], "model.safetensors")), result["checkpoint"]
+assert os.path.exists(os.path.join(result["checkpoint"]["path"], "checkpoint.ckpt", "model.safetensors")), result["checkpoint"]
 END
 
 say "build/fit"

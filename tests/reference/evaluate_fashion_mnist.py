@@ -5,7 +5,7 @@ import torch
 from reference import FOLDER, FashionMNIST, guide_resnet18, need
 
 load_file = need("safetensors.torch").load_file
-file = FOLDER if os.path.isfile(FOLDER) else os.path.join(FOLDER, "model.safetensors")
+file = next(f for f in (FOLDER, os.path.join(FOLDER, "model.safetensors"), os.path.join(FOLDER, "checkpoint.ckpt", "model.safetensors")) if os.path.isfile(f))
 weights = {k.removeprefix("model."): v for k, v in load_file(file).items() if k.startswith("model.")}
 model = guide_resnet18()
 model.load_state_dict(weights)  # strict: every name and shape is torchvision's

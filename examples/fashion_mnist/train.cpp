@@ -1,0 +1,58 @@
+// Ray Train's Lightning guide in C++: ResNet-18 learns Fashion-MNIST on any number of workers.
+#include <rtrain/rtrain.h>
+
+#include <torch/nn/functional/loss.h>
+
+#include <string>
+
+namespace transforms = rtrain::data::transforms;
+
+struct ImageClassifier : rtrain::LightningModule {
+  explicit ImageClassifier(double learning_rate) : lr(learning_rate) {}
+
+  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+    auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
+    log("loss", loss, {.on_step = true, .prog_bar = true});
+    return loss;
+  }
+
+  torch::Tensor validation_step(const rtrain::Batch& batch, std::int64_t) override {
+    const auto logits = model(batch.input);
+    log("val_loss", torch::nn::functional::cross_entropy(logits, batch.target), {.on_epoch = true, .sync_dist = true});
+    log("accuracy", logits.argmax(1).eq(batch.target).to(torch::kFloat).mean(), {.on_epoch = true, .prog_bar = true, .sync_dist = true});
+    return {};
+  }
+
+  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::Adam(parameters(), {.lr = lr}); }
+
+  double lr;
+  rtrain::models::ResNet model = register_module("model", rtrain::models::resnet18(/*num_classes=*/10, /*in_channels=*/1));
+};
+
+/// A number of batches an epoch; 0 or nothing: all of them.
+rtrain::BatchCount limit(const rtrain::Config& config, const std::string& key) {
+  const auto batches = config.value<std::int64_t>(key, 0);
+  return batches > 0 ? rtrain::BatchCount(batches) : rtrain::BatchCount(1.0);
+}
+
+void train_func(const rtrain::Config& config) {
+  const auto transform = transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)});
+  const auto data_dir = config.value("data_dir", "data");
+  const bool pin_memory = rtrain::get_device().is_cuda();
+  const rtrain::DataLoader train(rtrain::data::FashionMNIST(data_dir, /*train=*/true, transform),
+                                 {.batch_size = config.value("batch_size", 128), .shuffle = true, .pin_memory = pin_memory});
+  const rtrain::DataLoader test(rtrain::data::FashionMNIST(data_dir, /*train=*/false, transform), {.batch_size = 500, .pin_memory = pin_memory});
+
+  rtrain::Trainer trainer({.max_epochs = config.value("max_epochs", 10),
+                           .limit_train_batches = limit(config, "limit_train_batches"),
+                           .limit_val_batches = limit(config, "limit_val_batches"),
+                           .accelerator = "auto",
+                           .devices = "auto",
+                           .strategy = rtrain::DDPStrategy(),
+                           .plugins = {rtrain::ClusterEnvironment()},
+                           .callbacks = {rtrain::TrainReportCallback()},
+                           .seed = config.value<std::uint64_t>("seed", 0)});
+  // After a failure the job's next attempt goes on from its latest checkpoint.
+  rtrain::prepare_trainer(trainer).fit(ImageClassifier(config.value("lr", 1e-3)), train, test, rtrain::get_checkpoint());
+}
+RTRAIN_TRAIN_FUNCTION(train_func);
