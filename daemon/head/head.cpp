@@ -1,0 +1,163 @@
+#include "daemon/head/head.h"
+
+#include "common/async/gate.h"
+#include "common/log/log.h"
+#include "common/os/file.h"
+#include "daemon/head/api_server.h"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace rtrain::head {
+namespace asio = net::asio;
+using namespace std::chrono_literals;
+namespace {
+
+/// One head a state folder: two would give the same job ids.
+class StateLock {
+ public:
+  static Result<StateLock> take(const std::string& state_dir) {
+    const std::string path = state_dir + "/head.lock";
+    StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (lock.fd_ < 0) return fail_errno("open " + path, errno);
+    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) return fail(Errc::kConflict, path + ": another head uses this state_dir", "stop it, or give this one its own state_dir");
+    return lock;
+  }
+  StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  StateLock& operator=(StateLock&&) = delete;
+  ~StateLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  explicit StateLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+Result<net::Listener> listen(asio::any_io_executor executor, const char* field, const std::string& text, bool has_token) {
+  auto endpoint = net::parse_endpoint(text);
+  if (!endpoint) return endpoint.error().in(field);
+  if (!has_token && !net::is_local(*endpoint))
+    return fail(Errc::kUnauthenticated, std::string(field) + ": " + text + " can be reached from other machines and no token is set",
+                "write a token (openssl rand -hex 32 > token; chmod 600 token) and set token_file, or listen on 127.0.0.1 or a Unix socket");
+  auto listener = net::Listener::open(executor, *endpoint);
+  if (!listener) return listener.error().in(field);
+  return listener;
+}
+
+}  // namespace
+
+class Head::Impl {
+ public:
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, JobIds ids, net::Listener agents, net::Listener api, bool api_tcp)
+      : config_(std::move(config)),
+        token_(std::move(token)),
+        lock_(std::move(lock)),
+        listener_(std::move(agents)),
+        gate_(executor, [](std::exception_ptr e) {
+          try {
+            std::rethrow_exception(e);
+          } catch (const std::exception& ex) {
+            log::error("a bug in the head", {{"cause", ex.what()}});
+          }
+        }),
+        dispatcher_(config_, std::move(ids), [this](JobId) { api_.announce(); }),
+        api_(executor, std::move(api), api_tcp, token_, config_.connections_max, dispatcher_) {}
+
+  asio::awaitable<void> async_run() {
+    asio::awaitable<void> api = api_.async_run();
+    gate_.spawn(std::move(api));
+    asio::awaitable<void> leases = async_watch_leases();
+    gate_.spawn(std::move(leases));
+    while (!stopping_) {
+      auto socket = co_await listener_.async_accept();
+      if (stopping_) break;
+      if (!socket) {
+        log::warn("cluster: cannot accept", {{"cause", socket.error().message()}});
+        co_await async::async_sleep(100ms);
+        continue;
+      }
+      if (streams_.size() >= static_cast<std::size_t>(config_.connections_max)) continue;
+      asio::awaitable<void> session = async_session(std::move(*socket));
+      gate_.spawn(std::move(session));
+    }
+    co_await gate_.close();
+  }
+
+  void stop() {
+    stopping_ = true;
+    listener_.close();
+    api_.stop();
+    for (const auto& stream : streams_) stream->close();
+  }
+
+  [[nodiscard]] std::uint16_t cluster_port() const { return listener_.port(); }
+  [[nodiscard]] std::uint16_t api_port() const { return api_.port(); }
+
+ private:
+  asio::awaitable<void> async_session(net::Socket socket) {
+    auto stream = proto::make_stream(std::move(socket));
+    streams_.insert(stream);
+    AgentSession::Callbacks callbacks{
+        [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { return dispatcher_.agent_joins(session, hello); },
+        [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { dispatcher_.agent_joined(session, hello); },
+        [this](AgentSession& session, proto::Message message) { dispatcher_.agent_says(session, std::move(message)); },
+        [this](AgentSession& session) { dispatcher_.agent_left(session); }};
+    auto session = std::make_shared<AgentSession>(stream, SessionRules{token_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
+    co_await AgentSession::async_run(session);
+    streams_.erase(stream);
+    api_.announce();
+  }
+
+  asio::awaitable<void> async_watch_leases() {
+    const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::min(config_.heartbeat_s, 0.1) * 1000));
+    while (!stopping_) {
+      co_await async::async_sleep(step);
+      dispatcher_.check_leases();
+    }
+  }
+
+  proto::HeadConfig config_;
+  std::string token_;
+  StateLock lock_;
+  net::Listener listener_;
+  async::Gate gate_;
+  Dispatcher dispatcher_;
+  ApiServer api_;
+  std::set<std::shared_ptr<net::FrameStream>> streams_;
+  bool stopping_ = false;
+};
+
+Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config) {
+  if (const auto wrong = proto::check(config); !wrong.empty()) return fail(Errc::kInvalidArgument, to_string(wrong[0]));
+  std::string token;
+  if (!config.token_file.empty()) {
+    auto text = os::read_token_file(config.token_file);
+    if (!text) return text.error();
+    token = std::move(*text);
+  }
+  auto agents = listen(executor, "listen", config.listen, !token.empty());
+  if (!agents) return agents.error();
+  auto api = listen(executor, "api_listen", config.api_listen, !token.empty());
+  if (!api) return api.error();
+  if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
+  auto lock = StateLock::take(config.state_dir);
+  if (!lock) return lock.error();
+  auto ids = JobIds::open(config.state_dir);
+  if (!ids) return ids.error();
+  const auto api_endpoint = net::parse_endpoint(config.api_listen);
+  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_endpoint);
+  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(*ids), std::move(*agents), std::move(*api), api_tcp)));
+}
+
+Head::Head(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Head::~Head() = default;
+asio::awaitable<void> Head::async_run() { return impl_->async_run(); }
+void Head::stop() { impl_->stop(); }
+std::uint16_t Head::cluster_port() const { return impl_->cluster_port(); }
+std::uint16_t Head::api_port() const { return impl_->api_port(); }
+
+}  // namespace rtrain::head

@@ -1,0 +1,117 @@
+#include "daemon/head/agent_session.h"
+
+#include "common/log/log.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace rtrain::head {
+namespace asio = net::asio;
+using namespace std::chrono_literals;
+namespace {
+
+std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
+
+}  // namespace
+
+bool same_token(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  return difference == 0;
+}
+
+AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks)
+    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
+
+bool AgentSession::send(const proto::Message& message) { return proto::send(*stream_, message); }
+
+void AgentSession::close() { stream_->close(); }
+
+asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
+  auto first = co_await proto::async_read_message(stream_, 10s);
+  if (!first) co_return first.error().in("handshake");
+  auto* hello = std::get_if<proto::Hello>(&*first);
+  if (hello == nullptr) co_return fail(Errc::kProtocol, "handshake: expected hello, got " + std::string(proto::message_name(*first)));
+  if (hello->protocol_version != proto::kProtocolVersion)
+    co_return fail(Errc::kConflict, "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " + std::to_string(proto::kProtocolVersion), "run the same rtrain version everywhere");
+  if (!same_token(hello->token, rules_.token)) co_return fail(Errc::kUnauthenticated, "wrong or missing token", "give the agent the head's token_file");
+  if (hello->role != "agent" || !hello->node || hello->node->name.empty()) co_return fail(Errc::kProtocol, "handshake: role \"" + hello->role + "\" without a node cannot connect here");
+  co_return std::move(*hello);
+}
+
+asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self) {
+  auto hello = co_await self->async_handshake();
+  if (hello) {
+    self->node_ = hello->node->name;
+    if (auto joined = self->callbacks_.join(self, *hello); !joined) hello = joined.error();
+  }
+  if (!hello) {
+    const auto& error = hello.error();
+    log::warn("agent refused", {{"node", self->node_}, {"cause", error.message()}});
+    self->send(proto::Refused{std::string(to_string(error.code())), error.message()});
+    co_await self->stream_->async_flush(1s);
+    self->close();
+    co_return;
+  }
+  proto::accept_peer(*self->stream_);
+  self->open_ = true;
+  self->send(proto::Welcome{self->rules_.lease_s, self->rules_.heartbeat_s});
+  async::Gate gate(co_await asio::this_coro::executor);
+  asio::awaitable<void> beat = async_heartbeat(self);
+  gate.spawn(std::move(beat));
+  self->callbacks_.joined(self, *hello);
+  std::string cause;
+  while (true) {
+    auto message = co_await proto::async_read_message(self->stream_);
+    if (!message) {
+      cause = message.error().message();
+      break;
+    }
+    if (auto* data = std::get_if<proto::LogData>(&*message)) {
+      if (const auto question = self->questions_.find(data->request); question != self->questions_.end()) {
+        question->second->data = std::move(*data);
+        question->second->arrived.cancel();
+      }
+      self->callbacks_.message(*self, proto::Heartbeat{});
+      continue;
+    }
+    self->callbacks_.message(*self, std::move(*message));
+  }
+  log::info("agent disconnected", {{"node", self->node_}, {"cause", cause}});
+  self->open_ = false;
+  self->close();
+  for (auto& [request, question] : self->questions_) question->arrived.cancel();
+  self->callbacks_.left(*self);
+  co_await gate.close();
+}
+
+asio::awaitable<void> AgentSession::async_heartbeat(std::shared_ptr<AgentSession> self) {
+  // Short sleeps: the end of the session must not wait for a whole heartbeat.
+  const auto step = std::min(milliseconds(self->rules_.heartbeat_s), 100ms);
+  auto next = std::chrono::steady_clock::now();
+  while (self->open_) {
+    if (const auto now = std::chrono::steady_clock::now(); now >= next) {
+      if (!self->send(proto::Heartbeat{})) co_return;
+      next = now + milliseconds(self->rules_.heartbeat_s);
+    }
+    co_await async::async_sleep(step);
+  }
+}
+
+asio::awaitable<Result<proto::LogData>> AgentSession::async_read_log(std::shared_ptr<AgentSession> self, proto::LogRead read) {
+  const auto executor = co_await asio::this_coro::executor;
+  auto answer = std::make_shared<Answer>(executor);
+  answer->arrived.expires_after(milliseconds(read.wait_s) + 10s);
+  read.request = self->next_request_++;
+  const auto request = read.request;
+  const bool sent = self->open_ && self->send(proto::Message(read));
+  if (!sent) co_return fail(Errc::kUnavailable, "the agent of node " + self->node_ + " is not connected");
+  self->questions_[request] = answer;
+  co_await answer->arrived.async_wait(asio::as_tuple(asio::use_awaitable));
+  self->questions_.erase(request);
+  if (answer->data) co_return std::move(*answer->data);
+  if (!self->open_) co_return fail(Errc::kUnavailable, "the agent of node " + self->node_ + " went away");
+  co_return fail(Errc::kTimeout, "the agent of node " + self->node_ + " did not answer");
+}
+
+}  // namespace rtrain::head

@@ -1,0 +1,60 @@
+// One connected agent: handshake, heartbeats, and questions that wait for an answer (reading a log).
+#pragma once
+
+#include "common/async/gate.h"
+#include "proto/frame/wire.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+
+namespace rtrain::head {
+
+struct SessionRules {
+  std::string token;   ///< empty: none is asked for
+  double lease_s = 15, heartbeat_s = 2;
+};
+
+/// @thread the head's.  @lifetime by shared_ptr; run() keeps one.
+class AgentSession : public std::enable_shared_from_this<AgentSession> {
+ public:
+  struct Callbacks {
+    /// The peer proved itself. An error is sent as Refused and ends the session. Welcome has been queued when `joined` runs.
+    std::function<Result<Done>(const std::shared_ptr<AgentSession>&, const proto::Hello&)> join;
+    std::function<void(const std::shared_ptr<AgentSession>&, const proto::Hello&)> joined;
+    std::function<void(AgentSession&, proto::Message)> message;
+    std::function<void(AgentSession&)> left;
+  };
+  AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks);
+
+  /// From the handshake to the end of the connection.
+  static net::asio::awaitable<void> async_run(std::shared_ptr<AgentSession> self);
+  /// False when the connection is gone.
+  bool send(const proto::Message& message);
+  /// Asks for a piece of a log. kUnavailable: the agent went away; kTimeout: it did not answer within wait_s + 10 s.
+  static net::asio::awaitable<Result<proto::LogData>> async_read_log(std::shared_ptr<AgentSession> self, proto::LogRead read);
+  void close();
+  [[nodiscard]] const std::string& node() const { return node_; }
+
+ private:
+  struct Answer {
+    explicit Answer(net::asio::any_io_executor executor) : arrived(executor) {}
+    net::asio::steady_timer arrived;
+    std::optional<proto::LogData> data;
+  };
+  net::asio::awaitable<Result<proto::Hello>> async_handshake();
+  static net::asio::awaitable<void> async_heartbeat(std::shared_ptr<AgentSession> self);
+
+  std::shared_ptr<net::FrameStream> stream_;
+  SessionRules rules_;
+  Callbacks callbacks_;
+  std::string node_;
+  std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
+  std::int64_t next_request_ = 1;
+  bool open_ = false;
+};
+
+/// Compares without telling by its duration where two tokens differ.
+[[nodiscard]] bool same_token(std::string_view a, std::string_view b);
+
+}  // namespace rtrain::head

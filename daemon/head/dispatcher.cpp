@@ -1,0 +1,248 @@
+#include "daemon/head/dispatcher.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+
+#include <algorithm>
+
+namespace rtrain::head {
+
+Dispatcher::Dispatcher(proto::HeadConfig config, JobIds ids, ChangeSink changed)
+    : config_(std::move(config)),
+      changed_(std::move(changed)),
+      book_(std::move(ids), [this](JobId id, const core::Action& action) { act(id, action); }, [this](JobId id) { changed_(id); }) {}
+
+// ---- users ----------------------------------------------------------------------------------------------------
+
+Result<JobId> Dispatcher::submit(proto::JobSpec spec) {
+  auto id = book_.submit(std::move(spec), os::unix_ms_now(), config_.queue_max);
+  if (!id) return id;
+  log::info("job submitted", {{"job", to_string(*id)}, {"name", book_.find(*id)->state.spec.name}});
+  schedule();
+  return id;
+}
+
+Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
+  auto done = book_.apply(id, proto::CancelRequested{by}, os::unix_ms_now());
+  if (done) {
+    log::info("job cancelled", {{"job", to_string(id)}, {"by", by}});
+    schedule();
+  }
+  return done;
+}
+
+core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
+  core::Snapshot snapshot{nodes_.views(), {}};
+  for (const auto id : book_.queue()) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
+  snapshot.queue.push_back({JobId(0), scaling});
+  return core::plan(std::move(snapshot)).back();
+}
+
+// ---- effects of events ----------------------------------------------------------------------------------------
+
+void Dispatcher::apply(JobId id, proto::JobEvent event) {
+  const std::string name(proto::event_name(event));
+  if (auto done = book_.apply(id, std::move(event), os::unix_ms_now()); !done)
+    log::warn("event refused", {{"job", to_string(id)}, {"event", name}, {"cause", done.error().message()}});
+}
+
+void Dispatcher::act(JobId id, const core::Action& action) {
+  if (std::holds_alternative<core::LaunchAttempt>(action)) {
+    const auto& state = book_.find(id)->state;
+    std::vector<proto::RankPlacement> ranks;
+    for (const auto& rank : state.ranks) ranks.push_back(rank.placement);
+    nodes_.hold(ranks, state.spec.scaling_config.resources());
+    reserve_port(id);
+  } else if (const auto* stopping = std::get_if<core::StopRanks>(&action)) {
+    stop(id, *stopping);
+  } else if (std::holds_alternative<core::FreeResources>(action)) {
+    const auto& state = book_.find(id)->state;
+    std::vector<proto::RankPlacement> ranks;
+    for (const auto& rank : state.ranks) ranks.push_back(rank.placement);
+    nodes_.release(ranks, state.spec.scaling_config.resources());
+    unlaunched_.erase(id);
+    log::info("attempt ended", {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}, {"state", std::string(core::to_string(state.phase))}, {"error", state.error ? state.error->message : ""}});
+    schedule();
+  }
+  // EnterQueue: whoever caused it runs schedule() when all effects are through.
+}
+
+void Dispatcher::schedule() {
+  schedule_again_ = true;
+  if (scheduling_) return;  // an effect of a placement freed resources: the loop below looks again
+  scheduling_ = true;
+  while (schedule_again_) {
+    schedule_again_ = false;
+    core::Snapshot snapshot{nodes_.views(), {}};
+    for (const auto id : book_.queue()) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
+    for (auto& decision : core::plan(std::move(snapshot))) {
+      if (!decision.placement.placed()) {
+        book_.set_wait_reason(decision.id, decision.reason);
+        continue;
+      }
+      const Attempt attempt(book_.find(decision.id)->state.attempt.value() + 1);
+      log::info("attempt placed", {{"job", to_string(decision.id)}, {"attempt", to_string(attempt)}, {"node", decision.placement.ranks[0].node}});
+      apply(decision.id, proto::AttemptPlaced{attempt, std::move(decision.placement.ranks)});
+      if (schedule_again_) break;  // the snapshot is out of date
+    }
+  }
+  scheduling_ = false;
+}
+
+void Dispatcher::reserve_port(JobId id) {
+  const auto& state = book_.find(id)->state;
+  unlaunched_[id] = state.attempt;
+  const std::string first = state.ranks[0].placement.node;
+  const auto session = nodes_.session(first);
+  if (!session || !session->send(proto::ReservePort{id, state.attempt})) {
+    unlaunched_.erase(id);
+    lose_ranks(id, "node " + first + " went away before the launch", [](const core::RankState&) { return true; });
+  }
+}
+
+void Dispatcher::launch(JobId id, int master_port) {
+  const auto& state = book_.find(id)->state;
+  unlaunched_.erase(id);
+  proto::Launch launch;
+  launch.job = id;
+  launch.attempt = state.attempt;
+  launch.spec = state.spec;
+  launch.run_name = state.run_name;
+  launch.run_dir = state.run_dir;
+  launch.submitted_ms = state.submitted_ms;
+  launch.world_size = static_cast<int>(state.ranks.size());
+  launch.master_port = master_port;
+  launch.checkpoints = state.checkpoints;
+  launch.next_checkpoint_index = state.next_checkpoint_index;
+  std::map<int, std::vector<proto::RankPlacement>> by_node;
+  for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
+  launch.num_nodes = static_cast<int>(by_node.size());
+  launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
+  std::set<std::string> unreachable;
+  for (auto& [node_rank, ranks] : by_node) {
+    const std::string name = ranks[0].node;
+    launch.ranks = std::move(ranks);
+    const auto session = nodes_.session(name);
+    if (!session || !session->send(proto::Message(launch))) unreachable.insert(name);
+  }
+  for (const auto& name : unreachable)
+    lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
+}
+
+void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
+  const auto& state = book_.find(id)->state;
+  if (unlaunched_.contains(id)) {
+    unlaunched_.erase(id);
+    lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
+    return;
+  }
+  std::set<std::string> names;
+  for (const auto& rank : state.ranks)
+    if (rank.phase != core::RankPhase::kEnded) names.insert(rank.placement.node);
+  for (const auto& name : names)
+    if (const auto session = nodes_.session(name)) session->send(proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
+  // A node that is away hears of it when it comes back (agent_joined), or is lost with its lease.
+}
+
+template <class Where>
+void Dispatcher::lose_ranks(JobId id, const std::string& why, Where where) {
+  const auto attempt = book_.find(id)->state.attempt;
+  const auto count = book_.find(id)->state.ranks.size();
+  for (std::size_t rank = 0; rank < count; ++rank) {
+    const auto& state = book_.find(id)->state;
+    if (state.attempt != attempt || state.ranks.size() != count) return;
+    if (state.ranks[rank].phase == core::RankPhase::kEnded || !where(state.ranks[rank])) continue;
+    proto::RankFinished lost;
+    lost.attempt = attempt;
+    lost.rank = static_cast<int>(rank);
+    lost.status.lost = true;
+    lost.error = proto::RankError{"lost", why, {}};
+    apply(id, std::move(lost));
+  }
+}
+
+// ---- agents ---------------------------------------------------------------------------------------------------
+
+Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
+  return nodes_.join(*hello.node, session, std::chrono::steady_clock::now());
+}
+
+void Dispatcher::agent_joined(const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
+  const std::string& name = session->node();
+  log::info("agent connected", {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
+  // What the head believes and the agent has not: those ranks are gone.
+  const std::set<proto::RankKey> running(hello.running.begin(), hello.running.end());
+  std::vector<JobId> ids;
+  for (const auto& [id, record] : book_.all())
+    if (!core::is_terminal(record.state.phase) && record.state.phase != core::JobPhase::kQueued && !unlaunched_.contains(id)) ids.push_back(id);
+  for (const auto id : ids) {
+    const auto attempt = book_.find(id)->state.attempt;
+    lose_ranks(id, "the agent of node " + name + " came back without it", [&](const core::RankState& rank) {
+      return rank.placement.node == name && !running.contains({id, attempt, rank.placement.rank});
+    });
+  }
+  // What the agent has and the head does not want (any more): to be stopped.
+  std::set<std::pair<JobId, Attempt>> unwanted;
+  for (const auto& key : running)
+    if (!book_.is_current(key.job, key.attempt) || book_.find(key.job)->state.phase == core::JobPhase::kStopping) unwanted.insert({key.job, key.attempt});
+  for (const auto& [job, attempt] : unwanted) session->send(proto::StopAttempt{job, attempt, core::kFailureGraceS, "the attempt is over"});
+  schedule();
+}
+
+void Dispatcher::agent_left(AgentSession& session) {
+  nodes_.leave(session);
+  // A port that was asked for will not come any more.
+  std::vector<JobId> waiting;
+  for (const auto& [id, attempt] : unlaunched_)
+    if (book_.find(id)->state.ranks[0].placement.node == session.node()) waiting.push_back(id);
+  for (const auto id : waiting) {
+    unlaunched_.erase(id);
+    lose_ranks(id, "node " + session.node() + " went away before the launch", [](const core::RankState&) { return true; });
+  }
+}
+
+void Dispatcher::agent_says(AgentSession& session, proto::Message message) {
+  nodes_.heard(session.node(), std::chrono::steady_clock::now());
+  std::visit(
+      [&](auto& m) {
+        using T = std::decay_t<decltype(m)>;
+        if constexpr (std::is_same_v<T, proto::Heartbeat>) {
+        } else if constexpr (std::is_same_v<T, proto::PortReserved>) {
+          const auto waiting = unlaunched_.find(m.job);
+          if (waiting == unlaunched_.end() || waiting->second != m.attempt) return;  // cancelled meanwhile
+          if (m.error.empty()) return launch(m.job, m.port);
+          unlaunched_.erase(waiting);
+          lose_ranks(m.job, "no port could be reserved on node " + session.node() + ": " + m.error, [](const core::RankState&) { return true; });
+        } else if constexpr (std::is_same_v<T, proto::RankStarted>) {
+          apply(m.key.job, proto::RankForked{m.key.attempt, m.key.rank, m.pid});
+        } else if constexpr (std::is_same_v<T, proto::RankRunning>) {
+          apply(m.key.job, proto::RankEntered{m.key.attempt, m.key.rank});
+        } else if constexpr (std::is_same_v<T, proto::RankReport>) {
+          if (m.key.rank == 0) apply(m.key.job, proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
+        } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
+          if (m.key.rank == 0) book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
+        } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
+          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value)});
+        } else {
+          log::warn("unexpected message", {{"node", session.node()}, {"message", std::string(proto::message_name(proto::Message(m)))}});
+          session.close();
+        }
+      },
+      message);
+}
+
+void Dispatcher::check_leases() {
+  const std::chrono::duration<double> silence(config_.lease_s + 2 * config_.heartbeat_s);
+  const auto lost = nodes_.lose_silent(std::chrono::steady_clock::now(), silence);
+  for (const auto& name : lost) {
+    log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});
+    std::vector<JobId> ids;
+    for (const auto& [id, record] : book_.all())
+      if (!core::is_terminal(record.state.phase) && record.state.phase != core::JobPhase::kQueued) ids.push_back(id);
+    for (const auto id : ids)
+      lose_ranks(id, "node " + name + " is lost: nothing was heard of its agent for longer than its lease", [&](const core::RankState& rank) { return rank.placement.node == name; });
+  }
+  if (!lost.empty()) schedule();
+}
+
+}  // namespace rtrain::head

@@ -1,0 +1,70 @@
+#include "daemon/head/documents.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rtrain::head {
+
+std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config) {
+  std::ranges::reverse(checkpoints);
+  if (config.checkpoint_score_attribute.empty()) return checkpoints;
+  const auto score = [&](const proto::CheckpointRecord& checkpoint) -> std::optional<double> {
+    const auto found = checkpoint.metrics.find(config.checkpoint_score_attribute);
+    double value = 0;
+    if (found == checkpoint.metrics.end() || !proto::json_number(*found, value) || std::isnan(value)) return std::nullopt;
+    return config.score_is_max ? -value : value;
+  };
+  std::ranges::stable_sort(checkpoints, [&](const auto& a, const auto& b) {
+    const auto x = score(a), y = score(b);
+    return x && y ? *x < *y : x.has_value() && !y.has_value();
+  });
+  return checkpoints;
+}
+
+proto::JobDoc job_doc(const JobRecord& record) {
+  const auto& s = record.state;
+  proto::JobDoc doc;
+  doc.id = s.id;
+  doc.name = s.spec.name;
+  doc.state = core::to_string(s.phase);
+  doc.reason = s.phase == core::JobPhase::kQueued ? record.wait_reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
+  doc.submitted_ms = s.submitted_ms;
+  doc.started_ms = s.started_ms;
+  doc.ended_ms = s.ended_ms;
+  doc.attempt = s.attempt.value();
+  doc.failures = s.failures;
+  doc.max_failures = s.spec.run_config.failure_config.max_failures;
+  doc.num_workers = s.spec.scaling_config.num_workers;
+  for (const auto& rank : s.ranks) {
+    const auto& p = rank.placement;
+    doc.ranks.push_back({p.rank, p.node, std::string(core::to_string(rank.phase)), p.local_rank, p.node_rank, p.gpus, rank.pid, rank.status});
+  }
+  doc.progress = record.progress;
+  doc.metrics = s.metrics;
+  doc.reports = s.reports;
+  doc.error = s.error;
+  doc.run_dir = s.run_dir;
+  return doc;
+}
+
+proto::ResultDoc result_doc(const JobRecord& record) {
+  const auto& s = record.state;
+  proto::ResultDoc doc;
+  doc.id = s.id;
+  doc.name = s.spec.name;
+  doc.state = core::to_string(s.phase);
+  doc.metrics = s.metrics.is_null() ? proto::Json::object() : s.metrics;
+  if (!s.checkpoints.empty()) doc.checkpoint = s.checkpoints.back();
+  doc.path = s.run_dir;
+  if (s.phase == core::JobPhase::kFailed) doc.error = s.error;
+  doc.best_checkpoints = best_first(s.checkpoints, s.spec.run_config.checkpoint_config);
+  doc.attempts = s.attempt.value();
+  doc.return_value = s.return_value;
+  return doc;
+}
+
+proto::PlanDoc plan_doc(const core::Decision& decision) {
+  return {decision.placement.placed(), decision.placement.feasible, decision.placement.ranks, decision.queue_position, decision.reason};
+}
+
+}  // namespace rtrain::head

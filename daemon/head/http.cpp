@@ -1,0 +1,88 @@
+#include "daemon/head/http.h"
+
+#include <charconv>
+
+namespace rtrain::head {
+namespace {
+
+Result<std::string> percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned code = 0;
+    const auto digits = text.substr(i + 1, 2);
+    const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
+    if (digits.size() != 2 || ec != std::errc{} || end != digits.data() + 2) return fail(Errc::kInvalidArgument, "bad percent escape in the request's path");
+    out += static_cast<char>(code);
+    i += 2;
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Target> parse_target(std::string_view text) {
+  if (text.empty() || text[0] != '/' || text.size() > 2048) return fail(Errc::kInvalidArgument, "the request's path must begin with / and have at most 2048 characters");
+  Target target;
+  const auto question = text.find('?');
+  std::string_view path = text.substr(1, question == std::string_view::npos ? question : question - 1);
+  while (!path.empty()) {
+    const auto slash = path.find('/');
+    auto part = percent_decoded(path.substr(0, slash));
+    if (!part) return part.error();
+    target.path.push_back(std::move(*part));
+    path = slash == std::string_view::npos ? std::string_view{} : path.substr(slash + 1);
+  }
+  std::string_view query = question == std::string_view::npos ? std::string_view{} : text.substr(question + 1);
+  while (!query.empty()) {
+    const auto amp = query.find('&');
+    const auto pair = query.substr(0, amp);
+    const auto equals = pair.find('=');
+    auto name = percent_decoded(pair.substr(0, equals));
+    auto value = percent_decoded(equals == std::string_view::npos ? std::string_view{} : pair.substr(equals + 1));
+    if (!name) return name.error();
+    if (!value) return value.error();
+    target.query[*name] = *value;
+    query = amp == std::string_view::npos ? std::string_view{} : query.substr(amp + 1);
+  }
+  return target;
+}
+
+Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback) {
+  const auto found = target.query.find(name);
+  if (found == target.query.end()) return fallback;
+  std::int64_t value = 0;
+  const auto& text = found->second;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc{} || end != text.data() + text.size()) return fail(Errc::kInvalidArgument, name + "=" + text + ": expected a whole number");
+  return value;
+}
+
+HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request) {
+  HttpResponse response{status, request.version()};
+  response.set(http::field::content_type, "application/json");
+  response.set(http::field::cache_control, "no-store");
+  response.keep_alive(request.keep_alive());
+  response.body() = proto::dump_json(body) + "\n";
+  response.prepare_payload();
+  return response;
+}
+
+HttpResponse error_response(const Error& error, const HttpRequest& request) {
+  return error_response(proto::error_doc(error), static_cast<http::status>(proto::http_status(error.code())), request);
+}
+
+HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, const HttpRequest& request) {
+  auto response = json_response(status, proto::Json(doc), request);
+  if (status == http::status::unauthorized) response.set(http::field::www_authenticate, "Bearer");
+  return response;
+}
+
+std::string server_sent_event(std::string_view name, const proto::Json& data) {
+  return "event: " + std::string(name) + "\ndata: " + proto::dump_json(data) + "\n\n";
+}
+
+}  // namespace rtrain::head

@@ -1,0 +1,46 @@
+// The nodes the head knows, with what is held on each, and the connection of its agent while there is one.
+#pragma once
+
+#include "daemon/core/placement.h"
+#include "daemon/head/agent_session.h"
+
+#include <chrono>
+#include <map>
+#include <memory>
+
+namespace rtrain::head {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+struct Node {
+  core::NodeView view;
+  std::shared_ptr<AgentSession> session;  ///< null while the agent is away
+  SteadyTime last_heard;
+};
+
+/// @thread the head's.
+class NodeTable {
+ public:
+  /// Takes a node that (re)connects. kConflict: an agent of that name is connected already.
+  [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentSession> session, SteadyTime now);
+  /// The session ended; the node keeps its ranks until it is lost.
+  void leave(const AgentSession& session);
+  void heard(const std::string& name, SteadyTime now);
+  /// Nodes that were alive and not heard of for `silence`; they are marked lost.
+  [[nodiscard]] std::vector<std::string> lose_silent(SteadyTime now, std::chrono::duration<double> silence);
+
+  void hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
+  void release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
+
+  [[nodiscard]] Node* find(const std::string& name);
+  [[nodiscard]] std::shared_ptr<AgentSession> session(const std::string& name);
+  [[nodiscard]] const std::map<std::string, Node>& all() const { return nodes_; }
+  [[nodiscard]] std::vector<core::NodeView> views() const;
+
+ private:
+  template <class Change>
+  void change(Change change_views, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
+  std::map<std::string, Node> nodes_;
+};
+
+}  // namespace rtrain::head

@@ -1,0 +1,204 @@
+#include "daemon/head/routes.h"
+
+#include "daemon/head/documents.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace rtrain::head {
+namespace {
+
+using proto::Json;
+
+/// A request on its way to a handler.
+struct Call {
+  Dispatcher& dispatcher;
+  const HttpRequest& request;
+  const Target& target;
+  std::vector<std::string> arguments;  ///< what stood at {id}
+
+  [[nodiscard]] HttpResponse json(const Json& body, http::status status = http::status::ok) const { return json_response(status, body, request); }
+  [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
+};
+
+Result<const JobRecord*> job_of(const Call& call) {
+  const auto& text = call.arguments[0];
+  std::int64_t number = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const JobRecord* record = ec == std::errc{} && end == text.data() + text.size() ? call.dispatcher.jobs().find(JobId(number)) : nullptr;
+  if (record == nullptr) return fail(Errc::kNotFound, "job " + text + ": no such job", "rtrain list shows the jobs");
+  return record;
+}
+
+/// The spec in the body, valid and with absolute paths, or the answer that refuses it.
+std::variant<proto::JobSpec, HttpResponse> spec_of(const Call& call) {
+  auto reading = proto::read_job_spec(std::string_view(call.request.body()));
+  if (reading.ok()) reading.errors = proto::check_resolved(reading.spec);
+  if (reading.ok()) return std::move(reading.spec);
+  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)), "the job file has " + std::to_string(reading.errors.size()) + (reading.errors.size() == 1 ? " error" : " errors"),
+                      "rtrain validate job.json shows them with their places", std::move(reading.errors)};
+  return error_response(doc, http::status::bad_request, call.request);
+}
+
+Reply health(const Call& call) { return call.json({{"status", "ok"}}); }
+
+Reply version(const Call& call) { return call.json(proto::VersionDoc{RTRAIN_VERSION, RTRAIN_COMMIT, proto::kProtocolVersion}); }
+
+Reply submit(const Call& call) {
+  auto spec = spec_of(call);
+  if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
+  auto id = call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)));
+  if (!id) return call.error(id.error());
+  const auto& state = call.dispatcher.jobs().find(*id)->state;
+  return call.json(proto::SubmitReply{*id, state.spec.name, state.run_dir}, http::status::created);
+}
+
+Reply plan(const Call& call) {
+  auto spec = spec_of(call);
+  if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
+  return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec).scaling_config)));
+}
+
+Reply list(const Call& call) {
+  const auto wanted = call.target.query.find("state");
+  Json jobs = Json::array();
+  for (auto it = call.dispatcher.jobs().all().rbegin(); it != call.dispatcher.jobs().all().rend(); ++it)
+    if (wanted == call.target.query.end() || wanted->second == core::to_string(it->second.state.phase)) jobs.push_back(job_doc(it->second));
+  return call.json({{"jobs", std::move(jobs)}});
+}
+
+Reply show(const Call& call) {
+  const auto record = job_of(call);
+  return record ? call.json(job_doc(**record)) : call.error(record.error());
+}
+
+Reply result(const Call& call) {
+  const auto record = job_of(call);
+  return record ? call.json(result_doc(**record)) : call.error(record.error());
+}
+
+Reply metrics(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  Json points = Json::array();
+  for (const auto& point : (*record)->metrics) points.push_back(point);
+  return call.json({{"points", std::move(points)}, {"dropped", (*record)->metrics_dropped}});
+}
+
+Reply logs(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto& state = (*record)->state;
+  const auto rank = query_number(call.target, "rank", 0);
+  const auto attempt = query_number(call.target, "attempt", state.attempt.value());
+  const auto offset = query_number(call.target, "offset", 0);
+  const auto tail = query_number(call.target, "tail", 0);
+  const auto limit = query_number(call.target, "limit", 65536);
+  for (const auto* number : {&rank, &attempt, &offset, &tail, &limit})
+    if (!*number) return call.error(number->error());
+  if (state.attempt.value() == 0) return call.error(fail(Errc::kConflict, "job " + to_string(state.id) + " has not started yet, there is no log"));
+  if (*rank < 0 || *rank >= static_cast<std::int64_t>(state.ranks.size())) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
+  if (*attempt != state.attempt.value())
+    return call.error(fail(Errc::kNotFound, "attempt " + std::to_string(*attempt) + ": only the log of the last attempt (" + to_string(state.attempt) + ") can be asked for in this version"));
+  if (*offset < 0 || *tail < 0 || *limit < 1 || *limit > 1 << 20) return call.error(fail(Errc::kInvalidArgument, "offset and tail must not be negative, limit is from 1 to 1048576"));
+  proto::LogRead read;
+  read.key = {state.id, state.attempt, static_cast<int>(*rank)};
+  read.offset = *tail > 0 ? -*tail : *offset;
+  read.bytes_max = *limit;
+  return ReadLog{state.ranks[static_cast<std::size_t>(*rank)].placement.node, read};
+}
+
+Reply stream(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto rank = query_number(call.target, "rank", -1);
+  if (!rank) return call.error(rank.error());
+  const auto wanted = call.target.query.find("logs");
+  return FollowJob{(*record)->state.id, wanted != call.target.query.end() && (wanted->second == "true" || wanted->second == "1"), static_cast<int>(*rank)};
+}
+
+Reply cancel(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  if (auto done = call.dispatcher.cancel((*record)->state.id, "a user"); !done) return call.error(done.error());
+  return call.json(job_doc(**record));
+}
+
+Reply nodes(const Call& call) {
+  Json list = Json::array();
+  for (const auto& [name, node] : call.dispatcher.nodes().all()) {
+    proto::NodeDoc doc{node.view.info, node.view.used, {node.view.gpus_used.begin(), node.view.gpus_used.end()}, node.view.alive && node.session != nullptr, {}};
+    for (const auto& [id, record] : call.dispatcher.jobs().all())
+      if (!core::is_terminal(record.state.phase) && std::ranges::any_of(record.state.ranks, [&](const core::RankState& r) { return r.placement.node == name && r.phase != core::RankPhase::kEnded; }))
+        doc.jobs.push_back(id);
+    list.push_back(doc);
+  }
+  return call.json({{"nodes", std::move(list)}});
+}
+
+struct Handler { Route route; Reply (*handle)(const Call&); };
+
+const std::vector<Handler>& handlers() {
+  static const std::vector<Handler> kHandlers{
+      {{http::verb::get, "/healthz"}, health},
+      {{http::verb::get, "/v1/version"}, version},
+      {{http::verb::post, "/v1/jobs"}, submit},
+      {{http::verb::get, "/v1/jobs"}, list},
+      {{http::verb::post, "/v1/plan"}, plan},
+      {{http::verb::get, "/v1/jobs/{id}"}, show},
+      {{http::verb::get, "/v1/jobs/{id}/result"}, result},
+      {{http::verb::get, "/v1/jobs/{id}/metrics"}, metrics},
+      {{http::verb::get, "/v1/jobs/{id}/logs"}, logs},
+      {{http::verb::get, "/v1/jobs/{id}/stream"}, stream},
+      {{http::verb::post, "/v1/jobs/{id}/cancel"}, cancel},
+      {{http::verb::get, "/v1/nodes"}, nodes},
+  };
+  return kHandlers;
+}
+
+/// The arguments when `path` has the shape of `pattern`.
+std::optional<std::vector<std::string>> match(const char* pattern, const std::vector<std::string>& path) {
+  const auto wanted = parse_target(pattern);
+  if (!wanted || wanted->path.size() != path.size()) return std::nullopt;
+  std::vector<std::string> arguments;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (wanted->path[i] == "{id}") arguments.push_back(path[i]);
+    else if (wanted->path[i] != path[i]) return std::nullopt;
+  }
+  return arguments;
+}
+
+std::string_view target_of(const HttpRequest& request) { return {request.target().data(), request.target().size()}; }
+
+}  // namespace
+
+const std::vector<Route>& routes() {
+  static const std::vector<Route> kRoutes = [] {
+    std::vector<Route> list;
+    for (const auto& handler : handlers()) list.push_back(handler.route);
+    return list;
+  }();
+  return kRoutes;
+}
+
+bool is_public(const HttpRequest& request) { return target_of(request) == "/healthz"; }
+
+Reply answer(Dispatcher& dispatcher, const HttpRequest& request) {
+  const auto target = parse_target(target_of(request));
+  if (!target) return error_response(target.error(), request);
+  std::string allowed;
+  for (const auto& handler : handlers()) {
+    auto arguments = match(handler.route.pattern, target->path);
+    if (!arguments) continue;
+    if (handler.route.method == request.method()) return handler.handle({dispatcher, request, *target, std::move(*arguments)});
+    const auto name = http::to_string(handler.route.method);
+    allowed += (allowed.empty() ? "" : ", ") + std::string(name.data(), name.size());
+  }
+  const std::string path(target_of(request));
+  if (allowed.empty()) return error_response(fail(Errc::kNotFound, path + ": no such route", "the routes begin with /v1/"), request);
+  auto response = error_response(proto::error_doc(fail(Errc::kInvalidArgument, path + ": this method is not allowed here", "use " + allowed)), http::status::method_not_allowed, request);
+  response.set(http::field::allow, allowed);
+  return response;
+}
+
+}  // namespace rtrain::head

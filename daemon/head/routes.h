@@ -1,0 +1,25 @@
+// The routes of the user API and what each answers. Long answers (streams) are left to the server.
+#pragma once
+
+#include "daemon/head/dispatcher.h"
+#include "daemon/head/http.h"
+
+#include <variant>
+
+namespace rtrain::head {
+
+/// What the server has to do with a request.
+struct ReadLog { std::string node; proto::LogRead read; };     ///< ask the agent, answer with the text
+struct FollowJob { JobId id; bool logs = false; int rank = -1; };  ///< server-sent events; rank -1: all
+using Reply = std::variant<HttpResponse, ReadLog, FollowJob>;
+
+/// Every route with its method, for the 405 answer and the test that asks each one without a token.
+struct Route { http::verb method; const char* pattern; };
+[[nodiscard]] const std::vector<Route>& routes();
+
+/// Answers an authorized request. Never throws.
+[[nodiscard]] Reply answer(Dispatcher& dispatcher, const HttpRequest& request);
+/// True for what needs no token: /healthz.
+[[nodiscard]] bool is_public(const HttpRequest& request);
+
+}  // namespace rtrain::head
