@@ -7,6 +7,9 @@
 #include <boost/beast/http.hpp>
 
 #include <charconv>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 namespace rtrain::cli {
 
@@ -54,6 +57,15 @@ Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const
   return out;
 }
 
+/// A head that vanished (power, network) must end a stream that would otherwise wait for ever: within about 25 s.
+void keep_honest(net::Socket& socket) {
+  error_code ignored;
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  for (const auto& [option, value] : {std::pair{TCP_KEEPIDLE, 10}, {TCP_KEEPINTVL, 5}, {TCP_KEEPCNT, 3}})
+    (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof value);
+}
+
 std::int64_t header_number(const http::response<http::string_body>& response, beast::string_view name) {
   const auto text = response[name];
   std::int64_t value = 0;
@@ -79,8 +91,7 @@ Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& en
       break;
     }
     if (!**done) {
-      error_code ignored;
-      if (std::holds_alternative<net::TcpEndpoint>(endpoint)) socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+      if (std::holds_alternative<net::TcpEndpoint>(endpoint)) keep_honest(socket);
       return socket;
     }
     cause = (*done)->message();

@@ -173,18 +173,22 @@ Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt
                            std::optional<std::int64_t> tail) {
   std::string target = job_path(job) + "/logs?rank=" + std::to_string(rank);
   if (attempt > 0) target += "&attempt=" + std::to_string(attempt);
-  target += tail ? "&tail=" + std::to_string(*tail) : "&offset=" + std::to_string(offset) + "&limit=262144";
-  auto reply = client.request("GET", target);
+  // The last 0 lines: the API has no word for it, so the last line is asked for and not shown.
+  target += tail ? "&tail=" + std::to_string(std::max<std::int64_t>(1, *tail)) : "&offset=" + std::to_string(offset);
+  auto reply = client.request("GET", target + "&limit=262144");
   if (!reply) return reply.error();
+  if (tail && *tail == 0) reply->body.clear();
   return LogPiece{std::move(reply->body), reply->next_offset, reply->complete};
 }
 
-int show_end(const Console& console, bool json, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
+int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
              const std::string& whole_log) {
-  if (json) {
+  if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");
     if (result.error && result.state == "FAILED")
       console.err(error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, whole_log, console.err_colour()));
+  } else if (output == "name") {
+    console.err(result_block(result, job, whole_log, console.err_colour()));
   } else {
     console.out(result_block(result, job, whole_log, console.out_colour()));
   }

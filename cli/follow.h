@@ -60,7 +60,7 @@ class Follower {
   std::optional<proto::ResultDoc> result_;
 };
 
-/// One piece of a rank's log, from `offset` on or (tail >= 0) its last lines.
+/// One piece of a rank's log, from `offset` on, or its last `tail` lines.
 struct LogPiece {
   std::string text;
   std::int64_t next_offset = 0;
@@ -69,9 +69,9 @@ struct LogPiece {
 [[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
                                          std::optional<std::int64_t> tail = std::nullopt);
 
-/// Shows the end of a job that was followed: the Result block, or with -o json one line on stdout and the error on stderr.
-/// Gives the exit status.
-[[nodiscard]] int show_end(const Console& console, bool json, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
+/// Shows the end of a job that was followed: the Result block; with -o json one line on stdout and the error on stderr; with
+/// -o name the block on stderr. Gives the exit status.
+[[nodiscard]] int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
                            const std::string& whole_log);
 
 }  // namespace rtrain::cli

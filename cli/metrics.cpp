@@ -56,6 +56,8 @@ Result<int> metrics(Call& call) {
     table.add(std::move(row));
   }
   call.console.print(table);
+  if (const auto dropped = answer->value("dropped", proto::Json()); dropped.is_number_integer() && dropped.get<std::int64_t>() > 0)
+    call.console.note("the head keeps the newest reports: " + std::to_string(dropped.get<std::int64_t>()) + " older ones are gone");
   return 0;
 }
 

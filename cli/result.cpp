@@ -27,7 +27,7 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id) {
     return static_cast<int>(Exit::kTimeout);
   }
   const auto& result = *follower.result();
-  return show_end(call.console, call.json(), result, follower.job(), result.error ? log_command(*result.error, id) : "");
+  return show_end(call.console, call.output, result, follower.job(), result.error ? log_command(*result.error, id) : "");
 }
 
 Result<int> result(Call& call) {
@@ -48,7 +48,7 @@ Result<int> result(Call& call) {
   if (!answer) return answer.error();
   auto doc = as<proto::ResultDoc>(*answer);
   if (!doc) return doc.error();
-  return show_end(call.console, call.json(), *doc, *job, doc->error ? log_command(*doc->error, JobId(*id)) : "");
+  return show_end(call.console, call.output, *doc, *job, doc->error ? log_command(*doc->error, JobId(*id)) : "");
 }
 
 }  // namespace

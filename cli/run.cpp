@@ -101,7 +101,7 @@ Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) 
 
   const auto& result = *follower.result();
   std::string log = result.error ? state.log_of(*result.error, result.id) : "";
-  const int status = show_end(call.console, call.json(), result, follower.job(), log);
+  const int status = show_end(call.console, call.output, result, follower.job(), log);
   return interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
 

@@ -75,7 +75,7 @@ Result<int> submit(Call& call) {
     return static_cast<int>(Exit::kTimeout);
   }
   const auto& result = *follower.result();
-  return show_end(call.console, call.json(), result, follower.job(), result.error ? log_command(*result.error, result.id) : "");
+  return show_end(call.console, call.output, result, follower.job(), result.error ? log_command(*result.error, result.id) : "");
 }
 
 }  // namespace

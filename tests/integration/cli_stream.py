@@ -147,7 +147,12 @@ class Streams(unittest.TestCase):
         stream = [("state", job("RUNNING")), log(0, 0, "1\n2\n3\n4\n"), log(1, 0, "a\nb\n"), ("end", result("SUCCEEDED"))]
         with Head([stream], logs) as head:
             status, out, err = rtrain(head.endpoint, "logs", "-f", "--tail", "1", "42")
-        self.assertEqual((status, out), (0, "[r0] 4\n[r1] b\n"), err)
+            self.assertEqual((status, out), (0, "[r0] 4\n[r1] b\n"), err)
+            head.streams.append(stream[:1] + [log(0, 8, "5\n")] + stream[-1:])
+            head.logs[0] += b"5\n"
+            self.assertEqual(rtrain(head.endpoint, "logs", "-f", "--tail", "1", "--rank", "0", "42")[1], "[r0] 5\n")
+            head.streams.append(stream[:1] + [log(0, 10, "6\n")] + stream[-1:])
+            self.assertEqual(rtrain(head.endpoint, "logs", "-f", "--tail", "0", "--rank", "0", "42")[:2], (0, "[r0] 6\n"))
 
     def test_logs_without_follow_reads_all_pieces_rank_after_rank(self):
         with Head(logs={0: b"hello from rank zero\nbye\n", 1: b"no newline"}) as head:
