@@ -99,6 +99,10 @@ Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& en
   return unreachable(endpoint, cause);
 }
 
+std::string host_header(const net::Endpoint& endpoint) {
+  return std::holds_alternative<net::TcpEndpoint>(endpoint) ? net::to_string(endpoint) : "localhost";
+}
+
 Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint) {
   auto doc = proto::read_document<proto::ErrorDoc>(body);
   if (doc && !doc->code.empty()) {
@@ -119,7 +123,7 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   const auto deadline = std::chrono::steady_clock::now() + timeout;
 
   http::request<http::string_body> request{http::string_to_verb(method), target, 11};
-  request.set(http::field::host, "rtrain");
+  request.set(http::field::host, host_header(endpoint_));
   request.set(http::field::connection, "close");
   if (!token_.empty()) request.set(http::field::authorization, "Bearer " + token_);
   if (!body.empty()) request.set(http::field::content_type, "application/json");

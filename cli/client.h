@@ -47,6 +47,8 @@ class Client {
 /// Connects with a deadline, running `io` meanwhile. kUnavailable says how a head would be started there.
 [[nodiscard]] Result<net::Socket> connect_within(boost::asio::io_context& io, const net::Endpoint& endpoint,
                                                  std::chrono::milliseconds timeout);
+/// The Host header for an endpoint: "gpu-head:7338"; "localhost" for a Unix socket. The head refuses names that are not its own.
+[[nodiscard]] std::string host_header(const net::Endpoint& endpoint);
 /// The error in a reply's body; where there is none, one from the status.
 [[nodiscard]] Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint);
 

@@ -12,6 +12,13 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
+namespace {
+
+/// The head says ": alive" every 10 s on a stream where nothing happens: one that is silent for longer than this is lost.
+constexpr std::chrono::seconds kSilenceMax{40};
+
+}  // namespace
+
 /// Shared with the pending handler, which may run after the stream was closed.
 struct EventStream::State : std::enable_shared_from_this<EventStream::State> {
   State(asio::io_context& context, net::Socket connected, net::Endpoint at)
@@ -28,6 +35,7 @@ struct EventStream::State : std::enable_shared_from_this<EventStream::State> {
     parser.get().body().more = true;
     http::async_read_some(socket, buffer, parser, [self = shared_from_this()](error_code error, std::size_t) {
       self->reading = false;
+      self->heard = std::chrono::steady_clock::now();
       if (error == http::error::need_buffer) error = {};
       self->received.append(self->piece.data(), self->piece.size() - self->parser.get().body().size);
       if (error || self->parser.is_done()) {
@@ -51,6 +59,7 @@ struct EventStream::State : std::enable_shared_from_this<EventStream::State> {
   std::string received;  ///< body bytes not yet parsed
   SseParser sse;
   bool reading = false, ended = false;
+  std::chrono::steady_clock::time_point heard = std::chrono::steady_clock::now();
   std::string cause;
 };
 
@@ -78,7 +87,7 @@ Result<EventStream> EventStream::open(asio::io_context& io, const Client& client
   auto state = stream.state_;
 
   http::request<http::empty_body> request{http::verb::get, target, 11};
-  request.set(http::field::host, "rtrain");
+  request.set(http::field::host, host_header(client.endpoint()));
   request.set(http::field::accept, "text/event-stream");
   if (!client.token().empty()) request.set(http::field::authorization, "Bearer " + client.token());
   error_code error;
@@ -114,8 +123,10 @@ Result<std::vector<SseEvent>> EventStream::read(std::chrono::steady_clock::time_
     if (!parsed) return parsed.error();
     events = std::move(*parsed);
   }
-  if (events.empty() && state_->ended && !state_->reading)
-    return fail(Errc::kUnavailable, "the stream from " + net::to_string(state_->endpoint) + " ended: " + state_->cause);
+  const std::string from = "the stream from " + net::to_string(state_->endpoint);
+  if (events.empty() && state_->ended && !state_->reading) return fail(Errc::kUnavailable, from + " ended: " + state_->cause);
+  if (std::chrono::steady_clock::now() - state_->heard > kSilenceMax)
+    return fail(Errc::kUnavailable, from + " was silent for " + std::to_string(kSilenceMax.count()) + " s");
   return events;
 }
 

@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <thread>
 #include <unistd.h>
 
 namespace rtrain::cli {
@@ -48,6 +49,21 @@ class StateDir {
   std::string path_;
 };
 
+/// The cluster's one agent registers on its own thread; before that every plan says "no node".
+Result<Done> wait_for_the_node(const Client& client) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  for (;;) {
+    auto answer = client.get("/v1/nodes");
+    if (!answer) return answer.error();
+    auto nodes = as_list<proto::NodeDoc>(*answer, "nodes");
+    if (!nodes) return nodes.error();
+    if (!nodes->empty() && nodes->front().alive) return ok();
+    if (std::chrono::steady_clock::now() >= deadline)
+      return fail(Errc::kTimeout, "the agent inside this process did not register within 10 s", "rtrain run --verbose shows what it logs");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 /// A job that this machine can never hold would wait for ever: nobody else joins an embedded cluster.
 Result<Done> check_it_fits(const Client& client, const proto::Json& spec) {
   auto answer = client.post("/v1/plan", spec);
@@ -84,6 +100,7 @@ Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) 
   const Client client(std::move(*endpoint), "");
 
   const proto::Json spec = proto::to_json(job.spec);
+  if (auto registered = wait_for_the_node(client); !registered) return registered.error();
   if (auto fits = check_it_fits(client, spec); !fits) return fits.error();
   auto answer = client.post("/v1/jobs", spec);
   if (!answer) return answer.error();

@@ -47,6 +47,8 @@ class Head:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(size)
                 path, _, query = self.path.partition("?")
+                if self.headers.get("Host") != head.endpoint:  # a head refuses names that are not its own
+                    return self.reply(401, {"code": "unauthenticated", "message": "Host", "hint": "", "errors": []})
                 head.seen.append((self.command, self.path, body, self.headers.get("Authorization")))
                 if (self.command, path) in head.replies:
                     return self.reply(*head.replies[self.command, path])
