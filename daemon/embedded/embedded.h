@@ -18,7 +18,7 @@ struct Options {
 /// Runs both on a thread of its own from open() to the destructor, which stops them cleanly (no process stays behind).
 class EmbeddedCluster {
  public:
-  /// Returns when the agent has registered (its supervisors may still be loading). kIo, kTimeout with the cause.
+  /// Jobs can be submitted at once; they start as soon as the agent has registered. kIo with the cause.
   [[nodiscard]] static Result<std::unique_ptr<EmbeddedCluster>> open(Options options);
   ~EmbeddedCluster();
   /// "unix:/.../api.sock" for the API client.

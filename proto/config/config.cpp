@@ -144,6 +144,7 @@ std::vector<ConfigField> fields(AgentConfig& c) {
       text("token_file", c.token_file, "file with the cluster's token, mode 0600"),
       amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": \"8GiB\"}; default: what is found"),
       labels("labels", c.labels, "labels of this node, such as {\"rack\": \"r1\"}"),
+      text("socket", c.socket, "Unix socket of the ranks and supervisors; default: <state_dir>/agent.sock"),
       text("worker_program", c.worker_program, "rtrain-worker; default: beside this program"),
       text("keeper_program", c.keeper_program, "rtrain-keeper; default: beside this program"),
       boolean("prestart_zygote", c.prestart_zygote, "load LibTorch at start instead of at the first job that needs it"),

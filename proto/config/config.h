@@ -29,6 +29,7 @@ struct AgentConfig {
   std::string token_file;
   Resources resources;          ///< default: CPU = cores, memory = physical, GPU = what NVML finds
   std::map<std::string, std::string> labels;
+  std::string socket;           ///< Unix socket of the ranks and supervisors; default: <state_dir>/agent.sock (at most 107 bytes)
   std::string worker_program;   ///< default: rtrain-worker beside the running program
   std::string keeper_program;   ///< default: rtrain-keeper beside the running program
   bool prestart_zygote = true;  ///< load LibTorch at start instead of at the first train_func job

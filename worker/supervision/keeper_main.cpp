@@ -1,1 +1,41 @@
-int main(){}
+// rtrain-keeper: the supervisor of `command` jobs. Each rank is an exec of the user's program.
+#include "common/log/log.h"
+#include "proto/record/rank_files.h"
+#include "worker/supervision/supervisor.h"
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace rtrain;
+
+/// Becomes the program. Comes back only when it cannot.
+int exec_program(const proto::SpawnRank& spawn) {
+  std::vector<char*> argv;
+  for (const auto& argument : spawn.argv) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  ::execvp(argv[0], argv.data());  // searches the PATH of the rank's own environment
+  const std::string why = "cannot start " + spawn.argv[0] + ": " + std::strerror(errno);
+  std::cerr << why << std::endl;
+  if (auto written = proto::write_error(spawn.rank_dir, {"spawn", why, {}}); !written) std::cerr << written.error().message() << std::endl;
+  return 127;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    std::cout << "rtrain-keeper " << RTRAIN_VERSION << "\n";
+    return 0;
+  }
+  if (argc != 3 || std::string_view(argv[1]) != "--socket") {
+    std::cerr << "usage: rtrain-keeper --socket PATH\n\nStarted by the agent; supervises the ranks of command jobs.\n";
+    return 2;
+  }
+  log::init("keeper", log::Level::kInfo);
+  return supervision::supervise({"keeper", argv[2], "", true}, exec_program);
+}

@@ -1,0 +1,73 @@
+#include "proto/record/rank_files.h"
+
+#include "common/os/file.h"
+
+namespace rtrain::proto {
+namespace {
+
+Result<Json> read_json(const std::string& path) {
+  auto text = os::read_file(path, 1u << 20);
+  if (!text) return text.error();
+  auto json = parse_json(*text);
+  if (!json) return json.error().in(path);
+  return json;
+}
+
+}  // namespace
+
+std::string log_path(const std::string& rank_dir) { return rank_dir + "/log"; }
+
+std::string attempt_dir(const std::string& state_dir, JobId job, Attempt attempt) {
+  return state_dir + "/jobs/" + to_string(job) + "/" + to_string(attempt);
+}
+
+std::string rank_dir(const std::string& state_dir, const RankKey& key) {
+  return attempt_dir(state_dir, key.job, key.attempt) + "/rank-" + std::to_string(key.rank);
+}
+
+Result<Done> write_exit_record(const std::string& rank_dir, const ExitRecord& record) {
+  const Json json{{"job", record.key.job.value()}, {"attempt", record.key.attempt.value()}, {"rank", record.key.rank},
+                  {"pid", record.pid},             {"status", record.status},               {"ended_ms", record.ended_ms}};
+  return os::write_file_atomic(rank_dir + "/exit.json", dump_json(json) + "\n");
+}
+
+Result<ExitRecord> read_exit_record(const std::string& rank_dir) {
+  const auto json = read_json(rank_dir + "/exit.json");
+  if (!json) return json.error();
+  try {
+    ExitRecord record;
+    record.key = {JobId(json->at("job").get<std::int64_t>()), Attempt(json->at("attempt").get<std::int64_t>()), json->at("rank").get<int>()};
+    record.pid = json->at("pid").get<std::int64_t>();
+    record.status = json->at("status").get<ExitStatus>();
+    record.ended_ms = json->at("ended_ms").get<std::int64_t>();
+    return record;
+  } catch (const Json::exception& e) {
+    return fail(Errc::kProtocol, rank_dir + "/exit.json: " + e.what());
+  }
+}
+
+Result<Done> write_error(const std::string& rank_dir, const RankError& error) {
+  return os::write_file_atomic(rank_dir + "/error.json", dump_json(Json(error)) + "\n");
+}
+
+Result<RankError> read_error(const std::string& rank_dir) {
+  const auto json = read_json(rank_dir + "/error.json");
+  if (!json) return json.error();
+  try {
+    return json->get<RankError>();
+  } catch (const Json::exception& e) {
+    return fail(Errc::kProtocol, rank_dir + "/error.json: " + e.what());
+  }
+}
+
+Result<Done> write_outcome(const std::string& rank_dir, const Json& value) {
+  return os::write_file_atomic(rank_dir + "/outcome.json", dump_json(Json{{"return_value", value}}) + "\n");
+}
+
+Result<Json> read_outcome(const std::string& rank_dir) {
+  const auto json = read_json(rank_dir + "/outcome.json");
+  if (!json) return json.error();
+  return json->value("return_value", Json());
+}
+
+}  // namespace rtrain::proto

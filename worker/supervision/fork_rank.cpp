@@ -1,0 +1,111 @@
+#include "worker/supervision/fork_rank.h"
+
+#include "common/os/file.h"
+#include "proto/record/rank_files.h"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rtrain::supervision {
+namespace {
+
+/// Tells the parent through the pipe and ends the child.
+[[noreturn]] void give_up(int pipe_fd, const std::string& what) {
+  const std::string text = what + ": " + std::strerror(errno);
+  (void)!::write(pipe_fd, text.data(), text.size());
+  ::_exit(127);
+}
+
+void default_signals() {
+  for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+/// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has one), so ordinary calls are safe.
+void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
+  if (::setsid() < 0) give_up(pipe_fd, "setsid");
+  if (dies_with_parent) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(127);  // the parent died before the line above
+  }
+  default_signals();
+  const std::string log = proto::log_path(spawn.rank_dir);
+  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (log_fd < 0) give_up(pipe_fd, "open " + log);
+  const int null_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
+  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0) give_up(pipe_fd, "redirect to " + log);
+  ::clearenv();
+  for (const auto& [name, value] : spawn.env) ::setenv(name.c_str(), value.c_str(), 1);
+  if (::chdir(spawn.working_dir.c_str()) != 0) give_up(pipe_fd, "enter working_dir " + spawn.working_dir);
+}
+
+}  // namespace
+
+Result<pid_t> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("pipe", errno);
+  const pid_t parent = ::getpid();
+  std::fflush(nullptr);  // or the child would print it again
+  const pid_t pid = ::fork();
+  if (pid < 0) {
+    const int why = errno;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return fail_errno("fork", why);
+  }
+  if (pid == 0) {
+    set_up_child(spawn, dies_with_parent, parent, ends[1]);
+    ::syscall(SYS_close_range, 3u, ~0u, 0u);  // the pipe too: its end tells the parent that all is well
+    const int code = child(spawn);
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  ::close(ends[1]);
+  std::string trouble;
+  std::array<char, 512> buffer{};
+  while (true) {
+    const auto count = ::read(ends[0], buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    trouble.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  ::close(ends[0]);
+  if (!trouble.empty()) return fail(Errc::kIo, trouble);  // the child has ended; the supervisor's reaper collects it
+  return pid;
+}
+
+void kill_strays(const std::string& rank_dir) {
+  const std::string mark = "RTRAIN_RANK_DIR=" + rank_dir;
+  // Each kill can hand us the grandchildren: look again until none is left (bounded: a fork bomb is for cgroups).
+  for (int round = 0; round < 8; ++round) {
+    std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+    bool found = false;
+    for (pid_t pid = 0; children >> pid;) {
+      std::ifstream environ("/proc/" + std::to_string(pid) + "/environ");
+      for (std::string variable; std::getline(environ, variable, '\0');) {
+        if (variable != mark) continue;
+        found = true;
+        ::kill(pid, SIGKILL);
+        break;
+      }
+    }
+    if (!found) return;
+    ::usleep(1000);
+  }
+}
+
+}  // namespace rtrain::supervision

@@ -1,0 +1,187 @@
+#include "worker/supervision/supervisor.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+#include "proto/frame/blocking.h"
+#include "proto/record/rank_files.h"
+#include "worker/supervision/fork_rank.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace rtrain::supervision {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+using namespace proto;
+
+constexpr auto kRedial = 200ms;
+
+ExitStatus status_of(const siginfo_t& info) {
+  ExitStatus status;
+  if (info.si_code == CLD_EXITED) status.exit_code = info.si_status;
+  else status.signal = info.si_status;
+  return status;
+}
+
+class Supervisor {
+ public:
+  Supervisor(const SupervisorOptions& options, const ChildMain& child) : options_(options), child_(child) {
+    if (const char* secret = std::getenv("RTRAIN_SECRET")) secret_ = secret;
+    ::unsetenv("RTRAIN_SECRET");
+  }
+
+  int run() {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    std::signal(SIGPIPE, SIG_IGN);
+    sigset_t watched;
+    sigemptyset(&watched);
+    for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&watched, signal);
+    ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+    const int signals = ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    heard_ = Clock::now();
+    while (!exit_code_) {
+      if (agent_ < 0) dial();
+      if (exit_code_) break;
+      std::array<pollfd, 2> waits{{{signals, POLLIN, 0}, {agent_, POLLIN, 0}}};  // a negative descriptor is skipped
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(heard_ + lease_ - Clock::now());
+      const auto limit = agent_ < 0 ? std::min<std::chrono::milliseconds>(kRedial, left) : left;
+      ::poll(waits.data(), waits.size(), static_cast<int>(std::max<std::int64_t>(1, limit.count())));
+      if ((waits[0].revents & POLLIN) != 0) take_signals(signals);
+      reap();
+      if (agent_ >= 0 && waits[1].revents != 0) take_message();
+      if (!exit_code_ && Clock::now() - heard_ >= lease_) {
+        log::warn("the lease from the agent ran out", {{"ranks", std::to_string(ranks_.size())}});
+        exit_code_ = 3;
+      }
+    }
+    end_all_ranks();
+    return *exit_code_;
+  }
+
+ private:
+  struct Rank { RankKey key; std::string dir; };
+
+  void dial() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, options_.socket.c_str(), sizeof(address.sun_path) - 1);
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+      ::close(fd);
+      return;
+    }
+    agent_ = fd;
+    Hello hello;
+    hello.role = options_.role;
+    hello.token = secret_;
+    hello.pid = ::getpid();
+    hello.torch_version = options_.torch_version;
+    for (const auto& [pid, rank] : ranks_) hello.running.push_back(rank.key);
+    send(hello);
+  }
+
+  void hang_up() {
+    if (agent_ >= 0) ::close(agent_);
+    agent_ = -1;
+  }
+
+  void send(const Message& message) {
+    if (agent_ < 0) return;  // the agent learns what it missed from the records on disk
+    if (!write_frame(agent_, encode(message))) hang_up();
+  }
+
+  void take_message() {
+    auto frame = read_frame(agent_, FrameLimits{});
+    auto message = frame ? decode(*frame) : Result<Message>(frame.error());
+    if (!message) {
+      if (message.error().code() != Errc::kUnavailable) log::warn("the agent's message is refused", {{"cause", message.error().message()}});
+      hang_up();
+      return;
+    }
+    heard_ = Clock::now();
+    if (const auto* spawn = std::get_if<SpawnRank>(&*message)) spawn_rank(*spawn);
+    else if (const auto* signal = std::get_if<SignalRank>(&*message)) signal_rank(*signal);
+    else if (const auto* welcome = std::get_if<Welcome>(&*message)) lease_ = std::chrono::milliseconds(static_cast<std::int64_t>(welcome->lease_s * 1000));
+    else if (const auto* refused = std::get_if<Refused>(&*message)) {
+      log::error("the agent refused this supervisor", {{"cause", refused->message}});
+      exit_code_ = 1;
+    }
+  }
+
+  void spawn_rank(const SpawnRank& spawn) {
+    auto pid = fork_rank(spawn, options_.ranks_die_with_me, child_);
+    if (pid) ranks_[*pid] = {spawn.key, spawn.rank_dir};
+    send(SpawnResult{spawn.key, pid ? *pid : 0, pid ? "" : pid.error().message()});
+  }
+
+  void signal_rank(const SignalRank& request) {
+    for (const auto& [pid, rank] : ranks_)
+      if (rank.key == request.key) ::kill(-pid, request.signal);  // not reaped yet: the number is still theirs
+  }
+
+  void take_signals(int fd) {
+    for (signalfd_siginfo info{}; ::read(fd, &info, sizeof(info)) == sizeof(info);)
+      if (info.ssi_signo != SIGCHLD) exit_code_ = 0;
+  }
+
+  void reap() {
+    while (true) {
+      siginfo_t info{};
+      // Look without reaping: the group of a rank must be killed while its leader's number cannot be given to another.
+      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+      const pid_t pid = info.si_pid;
+      const auto found = ranks_.find(pid);
+      if (found != ranks_.end()) ::kill(-pid, SIGKILL);
+      ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
+      if (found == ranks_.end()) continue;
+      const Rank rank = found->second;
+      ranks_.erase(found);
+      kill_strays(rank.dir);
+      const ExitStatus status = status_of(info);
+      // Durable before anyone is told.
+      if (auto written = write_exit_record(rank.dir, {rank.key, pid, status, os::unix_ms_now()}); !written)
+        log::error("the exit record cannot be written", {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
+      send(SupervisedEnd{rank.key, status});
+    }
+  }
+
+  void end_all_ranks() {
+    for (const auto& [pid, rank] : ranks_) ::kill(-pid, SIGKILL);
+    for (int tries = 0; !ranks_.empty() && tries < 2000; ++tries) {  // 2 s: a rank in an uninterruptible wait must not hold us
+      reap();
+      if (!ranks_.empty()) ::usleep(1000);
+    }
+    hang_up();
+  }
+
+  const SupervisorOptions& options_;
+  const ChildMain& child_;
+  std::string secret_;
+  int agent_ = -1;
+  std::map<pid_t, Rank> ranks_;
+  Clock::time_point heard_;
+  std::chrono::milliseconds lease_ = 15s;
+  std::optional<int> exit_code_;
+};
+
+}  // namespace
+
+int supervise(const SupervisorOptions& options, const ChildMain& child) { return Supervisor(options, child).run(); }
+
+}  // namespace rtrain::supervision
