@@ -13,13 +13,15 @@
 
 namespace c10d {
 class ProcessGroup;
-class Store;
 }  // namespace c10d
+namespace rtrain::runtime {
+class KeyValueStore;
+}  // namespace rtrain::runtime
 
 namespace rtrain {
 
 struct ProcessGroupOptions {
-  std::string backend;  ///< "gloo" or "nccl"
+  std::string backend = "gloo";  ///< "gloo"; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
   int rank = 0, world_size = 1;
   std::string master_addr;
   int master_port = 0;
@@ -34,6 +36,7 @@ struct ProcessGroupOptions {
 class RTRAIN_API Collectives {
  public:
   static void initialize(const ProcessGroupOptions& options);  ///< TCPStore on rank 0's master_port, then Gloo or NCCL
+  /// The end of this rank's part. Rank 0 waits for the others here: it holds the store that they may still need.
   static void shutdown();
   [[nodiscard]] static bool initialized();
   [[nodiscard]] static int rank();
@@ -44,7 +47,9 @@ class RTRAIN_API Collectives {
   static void broadcast(torch::Tensor& tensor, int root = 0);
   [[nodiscard]] static std::vector<torch::Tensor> all_gather(const torch::Tensor& tensor);
   static void barrier();
-  /// Strategies only.
+  /// The job's key-value store; null in a world of 1.
+  [[nodiscard]] static runtime::KeyValueStore* store();
+  /// Strategies only. @throws std::logic_error a world of 1, or not initialised.
   [[nodiscard]] static const c10::intrusive_ptr<c10d::ProcessGroup>& process_group();
 };
 

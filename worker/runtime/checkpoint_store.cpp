@@ -1,0 +1,158 @@
+#include "worker/runtime/checkpoint_store.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+namespace rtrain::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  ~Fd() { if (fd_ >= 0) ::close(fd_); }
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
+  /// close() is where a network file system tells of a full disk.
+  int close() { return ::close(std::exchange(fd_, -1)); }
+
+ private:
+  int fd_;
+};
+
+std::string name_of(std::int64_t index) {
+  char name[40];
+  std::snprintf(name, sizeof name, "checkpoint_%06lld", static_cast<long long>(index));
+  return name;
+}
+
+/// Bytes from one file to another inside the kernel where it can (shared blocks on file systems that know them), else by hand.
+Result<Done> copy_bytes(int from, int to, const std::string& source, const std::string& target) {
+  for (bool in_kernel = true;;) {
+    ssize_t n = 0;
+    if (in_kernel) {
+      n = ::copy_file_range(from, nullptr, to, nullptr, 1u << 30, 0);
+      if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
+        in_kernel = false;
+        continue;
+      }
+      if (n < 0 && errno != EINTR) return fail_errno("write " + target, errno);
+    } else {
+      static thread_local std::vector<char> chunk(1u << 20);
+      n = ::read(from, chunk.data(), chunk.size());
+      if (n < 0 && errno != EINTR) return fail_errno("read " + source, errno);
+      for (ssize_t done = 0; done < n;) {
+        const ssize_t written = ::write(to, chunk.data() + done, static_cast<std::size_t>(n - done));
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return fail_errno("write " + target, errno);
+        done += written;
+      }
+    }
+    if (n == 0) return ok();
+  }
+}
+
+/// Under a name of its own first: two ranks may bring the same file.
+Result<Done> copy_file(const fs::path& source, const fs::path& target, int rank) {
+  const std::string temporary = (target.parent_path() / ("." + target.filename().string() + ".rank-" + std::to_string(rank))).string();
+  Fd from(::open(source.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!from.is_open()) return fail_errno("open " + source.string(), errno);
+  struct stat info {};
+  if (::fstat(from.get(), &info) != 0) return fail_errno("stat " + source.string(), errno);
+  Fd to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, info.st_mode & 0777));
+  if (!to.is_open()) return fail_errno("create " + temporary, errno);
+  if (auto copied = copy_bytes(from.get(), to.get(), source.string(), target.string()); !copied) return copied;
+  if (::fsync(to.get()) != 0 || to.close() != 0) return fail_errno("write " + target.string(), errno);
+  if (::rename(temporary.c_str(), target.c_str()) != 0) return fail_errno("rename " + temporary + " to " + target.string(), errno);
+  return ok();
+}
+
+Result<Done> copy_tree(const fs::path& source, const fs::path& target, int rank) {
+  if (auto made = os::make_dirs(target.string()); !made) return made;
+  std::error_code error;
+  for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
+    const auto kind = it->status(error).type();
+    if (error) break;
+    const auto to = target / it->path().filename();
+    Result<Done> copied = ok();
+    if (kind == fs::file_type::directory) copied = copy_tree(it->path(), to, rank);
+    else if (kind == fs::file_type::regular) copied = copy_file(it->path(), to, rank);
+    else copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
+    if (!copied) return copied;
+  }
+  if (error) return fail(Errc::kIo, "read folder " + source.string() + ": " + error.message());
+  return os::fsync_path(target.string());
+}
+
+}  // namespace
+
+CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank)
+    : run_dir_(std::move(run_dir)), suffix_(".tmp-" + std::to_string(attempt)), rank_(rank) {}
+
+std::string CheckpointStore::path(std::int64_t index) const { return run_dir_ + "/" + name_of(index); }
+std::string CheckpointStore::staging_path(std::int64_t index) const { return run_dir_ + "/." + name_of(index) + suffix_; }
+
+Result<Done> CheckpointStore::remove_leftovers() const {
+  std::error_code error;
+  for (fs::directory_iterator it(run_dir_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(".checkpoint_") || name.find(".tmp-") == std::string::npos) continue;
+    std::error_code removal;
+    fs::remove_all(it->path(), removal);
+    if (removal) return fail(Errc::kIo, "remove " + it->path().string() + ": " + removal.message());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) return fail(Errc::kIo, "read folder " + run_dir_ + ": " + error.message());
+  return ok();
+}
+
+Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t index) const {
+  std::error_code error;
+  if (!fs::is_directory(source, error)) return fail(Errc::kNotFound, "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
+  return copy_tree(source, staging_path(index), rank_);
+}
+
+Result<Done> CheckpointStore::publish(std::int64_t index) const {
+  const std::string target = path(index);
+  const std::string old = target.substr(0, run_dir_.size() + 1) + "." + name_of(index) + ".tmp-old";
+  if (::rename(target.c_str(), old.c_str()) == 0) {
+    std::error_code ignored;
+    fs::remove_all(old, ignored);
+  }
+  const std::string staged = staging_path(index);
+  if (auto synced = os::fsync_path(staged); !synced) return synced;
+  if (::rename(staged.c_str(), target.c_str()) != 0) return fail_errno("rename " + staged + " to " + target, errno);
+  return os::fsync_path(run_dir_);
+}
+
+void CheckpointStore::discard(std::int64_t index) const {
+  std::error_code ignored;
+  fs::remove_all(staging_path(index), ignored);
+}
+
+std::vector<std::string> CheckpointStore::remove(const std::vector<proto::CheckpointRecord>& checkpoints) const {
+  std::vector<std::string> gone;
+  for (const auto& checkpoint : checkpoints) {
+    // Another name first: nobody sees a checkpoint with half of its files.
+    const std::string hidden = run_dir_ + "/." + name_of(checkpoint.index) + ".tmp-old";
+    std::error_code error;
+    if (::rename(checkpoint.path.c_str(), hidden.c_str()) == 0) fs::remove_all(hidden, error);
+    else if (errno != ENOENT) error = {errno, std::generic_category()};
+    if (error) log::warn("could not remove an old checkpoint", {{"path", checkpoint.path}, {"cause", error.message()}});
+    if (::access(checkpoint.path.c_str(), F_OK) != 0) gone.push_back(checkpoint.path);
+  }
+  return gone;
+}
+
+}  // namespace rtrain::runtime

@@ -1,0 +1,40 @@
+// Checkpoints in storage: <run_dir>/checkpoint_000003 appears whole or not at all.
+#pragma once
+
+#include "common/base/result.h"
+#include "proto/message/types.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rtrain::runtime {
+
+/// One attempt's hand in the run's folder. Every rank stages its files into <run_dir>/.checkpoint_000003.tmp-<attempt>/; when all
+/// have, rank 0 publishes it by a rename. Errors are kIo and name the path and the cause (no space left, quota, read-only).
+/// @thread the training thread.
+class CheckpointStore {
+ public:
+  CheckpointStore(std::string run_dir, std::int64_t attempt, int rank);
+
+  /// Removes what older attempts left half-written. Rank 0, before the first checkpoint.
+  [[nodiscard]] Result<Done> remove_leftovers() const;
+  /// Copies the files below `source` (all folders, regular files and what symbolic links point to) and fsyncs them. Of files that
+  /// several ranks bring under one name, the last stays.
+  [[nodiscard]] Result<Done> stage(const std::string& source, std::int64_t index) const;
+  /// Makes the staged folder visible under its name and lasting. What an attempt published but never told the head is replaced.
+  [[nodiscard]] Result<Done> publish(std::int64_t index) const;
+  /// Removes what stage() wrote, after a failure.
+  void discard(std::int64_t index) const;
+  /// Removes published checkpoints; gone from the name space before their files are. Returns the paths that are gone.
+  [[nodiscard]] std::vector<std::string> remove(const std::vector<proto::CheckpointRecord>& checkpoints) const;
+  /// <run_dir>/checkpoint_000003
+  [[nodiscard]] std::string path(std::int64_t index) const;
+
+ private:
+  [[nodiscard]] std::string staging_path(std::int64_t index) const;
+  std::string run_dir_, suffix_;
+  int rank_;
+};
+
+}  // namespace rtrain::runtime

@@ -1,0 +1,70 @@
+#include "worker/runtime/report_agreement.h"
+
+#include <charconv>
+
+namespace rtrain::runtime {
+namespace {
+
+std::string report_key(int rank) { return "report/" + std::to_string(rank); }
+std::string staged_key(std::int64_t n, int rank) { return "staged/" + std::to_string(n) + "/" + std::to_string(rank); }
+std::string published_key(std::int64_t n) { return "published/" + std::to_string(n); }
+
+Result<Done> outcome(const std::string& text) {
+  if (text.empty()) return ok();
+  return fail(Errc::kIo, text);
+}
+
+}  // namespace
+
+ReportAgreement::ReportAgreement(KeyValueStore& store, int rank, int world_size, std::function<bool()> wait_more)
+    : store_(store), rank_(rank), world_size_(world_size), wait_more_(std::move(wait_more)) {}
+
+void ReportAgreement::pass(std::int64_t n) { store_.set(report_key(rank_), std::to_string(n)); }
+
+Result<Done> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<Done>()>& publish) {
+  store_.set(staged_key(n, rank_), staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
+  pass(n);
+  return rank_ == 0 ? settle_as_first(n, publish) : await_first(n);
+}
+
+std::int64_t ReportAgreement::last_report(int rank) {
+  const auto text = store_.get(report_key(rank)).value_or("0");
+  std::int64_t n = 0;
+  std::from_chars(text.data(), text.data() + text.size(), n);
+  return n;
+}
+
+Result<Done> ReportAgreement::settle_as_first(std::int64_t n, const std::function<Result<Done>()>& publish) {
+  std::string error;
+  for (int rank = 0; rank < world_size_; ++rank) {
+    while (last_report(rank) < n)
+      if (!wait_more_())
+        return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
+                                        " has not called it; every rank must call report() the same number of times");
+    if (const auto staged = store_.get(staged_key(n, rank)); staged && error.empty()) error = *staged;
+  }
+  if (error.empty())
+    if (auto published = publish(); !published) error = "rank 0: " + published.error().message();
+  store_.set(published_key(n), error);
+  for (int rank = 0; rank < world_size_; ++rank) store_.remove(staged_key(n, rank));
+  // Everyone is at report n, so nobody waits for an older one any more.
+  if (published_ > 0) store_.remove(published_key(published_));
+  published_ = n;
+  return outcome(error);
+}
+
+Result<Done> ReportAgreement::await_first(std::int64_t n) {
+  for (;;) {
+    if (const auto published = store_.get(published_key(n))) return outcome(*published);
+    if (last_report(0) >= n && !store_.get(staged_key(n, 0))) {
+      // Rank 0 stages before it says that it is at report n, and takes its key away only after it has published.
+      if (const auto published = store_.get(published_key(n))) return outcome(*published);
+      store_.remove(staged_key(n, rank_));
+      return fail(Errc::kInvalidArgument, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank_) +
+                                              " brings a checkpoint but rank 0 does not; rank 0 must bring one, too");
+    }
+    if (!wait_more_()) return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank 0 has not called it");
+  }
+}
+
+}  // namespace rtrain::runtime

@@ -1,0 +1,38 @@
+// How the ranks agree on one report with a checkpoint. Over a key-value store, so that a rank that brings no checkpoint never
+// waits (as in Ray, where often rank 0 alone has one) and no collective of the training loop is disturbed.
+#pragma once
+
+#include "common/base/result.h"
+#include "worker/runtime/key_value_store.h"
+
+#include <cstdint>
+#include <functional>
+
+namespace rtrain::runtime {
+
+/// Keys: "report/<rank>" the number of that rank's last report; "staged/<n>/<rank>" what became of its files ("" good, else why
+/// not); "published/<n>" what became of the whole. Old keys are removed: the store does not grow.
+/// @thread the training thread.
+class ReportAgreement {
+ public:
+  /// `wait_more()` pauses and is called between looks; false gives up (kTimeout).
+  ReportAgreement(KeyValueStore& store, int rank, int world_size, std::function<bool()> wait_more);
+
+  /// Report number n (from 1) of this rank brings no checkpoint.
+  void pass(std::int64_t n);
+  /// This rank has staged its files for report n (`staged` an error: it could not). Rank 0: waits for all ranks' report n, then
+  /// calls `publish` unless one failed, and tells the others. Others: wait for that.
+  /// kIo the first error, with its rank. kInvalidArgument: rank 0's report n brings no checkpoint. kTimeout.
+  [[nodiscard]] Result<Done> settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<Done>()>& publish);
+
+ private:
+  [[nodiscard]] Result<Done> settle_as_first(std::int64_t n, const std::function<Result<Done>()>& publish);
+  [[nodiscard]] Result<Done> await_first(std::int64_t n);
+  [[nodiscard]] std::int64_t last_report(int rank);
+  KeyValueStore& store_;
+  int rank_, world_size_;
+  std::int64_t published_ = 0;
+  std::function<bool()> wait_more_;
+};
+
+}  // namespace rtrain::runtime

@@ -1,0 +1,18 @@
+// Which checkpoints a job keeps: num_to_keep, Ray Train's rules. Pure.
+#pragma once
+
+#include "proto/jobspec/jobspec.h"
+#include "proto/message/types.h"
+
+#include <vector>
+
+namespace rtrain::runtime {
+
+/// Best first: by checkpoint_score_attribute in checkpoint_score_order, the newer of two equals first; those without the attribute
+/// (or NaN) last, newest first. Without an attribute: newest first.
+[[nodiscard]] std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config);
+/// Those to delete: all but the num_to_keep best and the newest, which is always kept (a restart needs it). In order of age.
+[[nodiscard]] std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints,
+                                                             const proto::CheckpointConfig& config);
+
+}  // namespace rtrain::runtime

@@ -1,0 +1,64 @@
+#include "worker/runtime/run_record.h"
+
+#include "common/os/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <sstream>
+
+namespace rtrain::runtime {
+
+Result<Done> write_params(const std::string& run_dir, const proto::Json& train_loop_config) {
+  if (auto made = os::make_dirs(run_dir); !made) return made;
+  const std::string path = run_dir + "/params.json";
+  if (::access(path.c_str(), F_OK) == 0) return ok();
+  return os::write_file_atomic(path, proto::dump_json_pretty(train_loop_config) + "\n");
+}
+
+Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report) {
+  const proto::Json checkpoint = report.checkpoint ? proto::Json(std::filesystem::path(report.checkpoint->path).filename().string()) : proto::Json();
+  const std::string line = proto::dump_json({{"attempt", report.key.attempt.value()},
+                                             {"report", report.seq},
+                                             {"time", proto::rfc3339(report.time_ms)},
+                                             {"metrics", report.metrics},
+                                             {"checkpoint", checkpoint}}) + "\n";
+  const std::string path = run_dir + "/metrics.jsonl";
+  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return fail_errno("open " + path, errno);
+  const auto written = ::write(fd, line.data(), line.size());
+  const int error = written < 0 ? errno : ENOSPC;  // a short write to a file: no room for the rest
+  ::close(fd);
+  if (written != static_cast<ssize_t>(line.size())) return fail_errno("write " + path, error);
+  return ok();
+}
+
+Result<std::vector<proto::Json>> read_metrics(const std::string& run_dir) {
+  const std::string path = run_dir + "/metrics.jsonl";
+  auto text = os::read_file(path, std::size_t{1} << 30);
+  if (!text) {
+    if (text.error().code() == Errc::kNotFound) return std::vector<proto::Json>{};
+    return text.error();
+  }
+  std::vector<proto::Json> rows;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    auto row = proto::parse_json(line);
+    if (!row && lines.eof()) break;
+    if (!row) return row.error().in(path + " line " + std::to_string(rows.size() + 1));
+    rows.push_back(with_numbers(std::move(*row)));
+  }
+  return rows;
+}
+
+proto::Json with_numbers(proto::Json value) {
+  double number = 0;
+  if (value.is_string() && proto::json_number(value, number)) return number;
+  if (value.is_structured())
+    for (auto& item : value) item = with_numbers(std::move(item));
+  return value;
+}
+
+}  // namespace rtrain::runtime

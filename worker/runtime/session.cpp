@@ -1,0 +1,249 @@
+#include "worker/runtime/session.h"
+
+#include "common/os/file.h"
+#include "proto/frame/blocking.h"
+#include "worker/runtime/lease.h"
+#include "worker/runtime/outbox.h"
+#include "worker/runtime/record.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace rtrain::runtime {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds kDialTimeout{10'000};
+constexpr milliseconds kRedialPause{100};
+constexpr milliseconds kWriteTimeout{2'000};
+constexpr std::size_t kOutboxBytesMax = 64u << 20;
+
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  ~Fd() { reset(); }
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    reset();
+    fd_ = std::exchange(other.fd_, -1);
+    return *this;
+  }
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
+  void reset() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+Result<Fd> connect_to(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    return fail(Errc::kInvalidArgument, "RTRAIN_AGENT_SOCKET is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes: " + path,
+                "give the agent a state_dir with a shorter path");
+  std::memcpy(address.sun_path, path.data(), path.size());
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.is_open()) return fail_errno("socket", errno);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail(Errc::kUnavailable, "the agent does not answer on " + path + ": " + std::strerror(errno));
+  return fd;
+}
+
+struct Connection { Fd fd; proto::Welcome welcome; };
+
+/// One try: connect, Hello, Welcome.
+Result<Connection> dial(const Environment& environment, milliseconds timeout) {
+  auto fd = connect_to(environment.agent_socket);
+  if (!fd) return fd.error();
+  proto::Hello hello;
+  hello.role = "worker";
+  hello.token = environment.secret;
+  hello.rank = environment.key;
+  hello.pid = ::getpid();
+  if (auto sent = proto::write_frame(fd->get(), proto::encode(hello), timeout); !sent) return sent.error().in("hello to the agent");
+  auto frame = proto::read_frame(fd->get(), proto::kHandshakeLimits, timeout);
+  if (!frame) return frame.error().in("the agent's welcome");
+  auto message = proto::decode(*frame);
+  if (!message) return message.error().in("the agent's welcome");
+  if (const auto* refused = std::get_if<proto::Refused>(&*message))
+    return fail(Errc::kConflict, "the agent refused this worker: " + refused->message);
+  const auto* welcome = std::get_if<proto::Welcome>(&*message);
+  if (welcome == nullptr) return fail(Errc::kProtocol, "the agent answered hello with " + std::string(proto::message_name(*message)));
+  return Connection{std::move(*fd), *welcome};
+}
+
+milliseconds lease_of(const proto::Welcome& welcome) { return milliseconds(static_cast<std::int64_t>(std::max(0.05, welcome.lease_s) * 1000)); }
+
+/// The end of this process group. A rank that may run elsewhere by now must not touch the job's storage any more.
+[[noreturn]] void end_process_group(const Environment& environment, const std::string& why) {
+  const std::string line = "rtrain: " + why + "; this rank ends itself\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  (void)write_error_record(environment.rank_dir, {"lease", why, {}});
+  ::kill(0, SIGKILL);
+  ::_exit(128 + SIGKILL);
+}
+
+}  // namespace
+
+struct Session::Impl {
+  Impl(Environment env, Connection connection)
+      : environment(std::move(env)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome)),
+        wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  const Environment environment;
+  // The thread's own:
+  Fd socket;
+  Lease lease;
+  Clock::time_point next_dial{};
+  // Shared:
+  Fd wake;
+  std::mutex mutex;
+  std::condition_variable sent;
+  Outbox outbox{kOutboxBytesMax};
+  bool stopping = false;
+  std::thread thread;
+
+  void ring() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake.get(), &one, sizeof one);
+  }
+
+  void run() {
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex);
+        if (stopping) return;
+      }
+      if (!socket.is_open()) redial();
+      if (socket.is_open()) write_waiting();
+      wait();
+      if (lease.expired(Clock::now()))
+        end_process_group(environment, "nothing was heard from the agent for " + std::to_string(lease.length().count() / 1000) +
+                                           " s: the lease of rank " + std::to_string(environment.rank) + " has run out");
+    }
+  }
+
+  void redial() {
+    if (Clock::now() < next_dial) return;
+    auto connection = dial(environment, std::min(kWriteTimeout, lease.length() / 4));
+    if (connection) {
+      socket = std::move(connection->fd);
+      heard(connection->welcome);
+    } else if (connection.error().code() == Errc::kConflict) {
+      end_process_group(environment, connection.error().message());
+    } else {
+      next_dial = Clock::now() + kRedialPause;
+    }
+  }
+
+  void heard(const proto::Message& message) {
+    if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.set_length(lease_of(*welcome));
+    if (const auto* refused = std::get_if<proto::Refused>(&message))
+      end_process_group(environment, "the agent refused this worker: " + refused->message);
+    lease.renew(Clock::now());
+  }
+
+  /// Writes outside the lock: send() never waits for the agent.
+  void write_waiting() {
+    for (;;) {
+      proto::Frame frame;
+      {
+        const std::lock_guard lock(mutex);
+        const auto* next = outbox.front();
+        if (next == nullptr) {
+          sent.notify_all();
+          return;
+        }
+        frame = *next;
+      }
+      if (!proto::write_frame(socket.get(), frame, std::min(kWriteTimeout, lease.length() / 2))) return lose_connection();
+      const std::lock_guard lock(mutex);
+      outbox.pop();
+    }
+  }
+
+  void lose_connection() {
+    socket.reset();
+    next_dial = Clock::now() + kRedialPause;
+  }
+
+  /// Until something arrives, something is to be sent, or it is time to look at the lease.
+  void wait() {
+    pollfd watched[] = {{wake.get(), POLLIN, 0}, {socket.get(), POLLIN, 0}};
+    const auto pause = socket.is_open() ? std::clamp<milliseconds>(lease.length() / 10, milliseconds(10), milliseconds(500)) : kRedialPause / 2;
+    if (::poll(watched, socket.is_open() ? 2 : 1, static_cast<int>(pause.count())) <= 0) return;
+    std::uint64_t rings = 0;
+    [[maybe_unused]] const auto got = ::read(wake.get(), &rings, sizeof rings);
+    if (!socket.is_open() || (watched[1].revents & (POLLIN | POLLHUP | POLLERR)) == 0) return;
+    auto frame = proto::read_frame(socket.get(), {}, std::min(kWriteTimeout, lease.length() / 4));
+    if (!frame) return lose_connection();
+    auto message = proto::decode(*frame);
+    if (!message) return lose_connection();
+    heard(*message);
+  }
+};
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Session>> Session::open(const Environment& environment) {
+  const auto deadline = Clock::now() + kDialTimeout;
+  auto connection = dial(environment, kDialTimeout);
+  while (!connection && connection.error().code() == Errc::kUnavailable && Clock::now() < deadline) {
+    ::poll(nullptr, 0, 10);
+    connection = dial(environment, std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+  }
+  if (!connection) return connection.error();
+  auto impl = std::make_unique<Impl>(environment, std::move(*connection));
+  if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
+  impl->thread = std::thread([raw = impl.get()] {
+    sigset_t all;  // signals are for the training thread
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    raw->run();
+  });
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+Session::~Session() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->ring();
+  impl_->thread.join();
+}
+
+void Session::send(proto::Message message) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->outbox.push(message);
+  }
+  impl_->ring();
+}
+
+Result<Done> Session::flush(milliseconds timeout) {
+  std::unique_lock lock(impl_->mutex);
+  if (impl_->sent.wait_for(lock, timeout, [&] { return impl_->outbox.empty(); })) return ok();
+  return fail(Errc::kTimeout, "the agent did not take all reports within " + std::to_string(timeout.count()) + " ms");
+}
+
+}  // namespace rtrain::runtime
