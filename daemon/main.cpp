@@ -3,6 +3,7 @@
 #include "common/os/file.h"
 #include "daemon/agent/agent.h"
 #include "daemon/head/head.h"
+#include "proto/frame/frame.h"
 
 #include <boost/asio.hpp>
 #include <boost/program_options.hpp>
@@ -44,7 +45,8 @@ bool read_settings(Config& config, const po::variables_map& flags) {
   for (auto& field : fields) {
     const auto flag = flag_of(field.name);
     if (flags.count(flag) == 0) continue;
-    if (auto why = proto::apply_text(field, flags[flag].as<std::string>()); !why.empty()) wrong.push_back({"", {"--" + flag, why}});
+    const std::string& text = flags[flag].template as<std::string>();
+    if (auto why = proto::apply_text(field, text); !why.empty()) wrong.emplace_back("", proto::SpecError{"--" + flag, std::move(why)});
   }
   if constexpr (std::is_same_v<Config, proto::HeadConfig>)
     for (auto& error : proto::check(config)) wrong.emplace_back("", std::move(error));

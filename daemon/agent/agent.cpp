@@ -1,0 +1,333 @@
+#include "daemon/agent/agent.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+#include "daemon/agent/attempts.h"
+#include "daemon/agent/head_link.h"
+#include "daemon/agent/inventory.h"
+#include "daemon/agent/log_reader.h"
+#include "daemon/agent/old_jobs.h"
+#include "proto/record/rank_files.h"
+
+#include <cerrno>
+#include <set>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+extern char** environ;
+
+namespace rtrain::agent {
+namespace asio = net::asio;
+using namespace std::chrono_literals;
+namespace {
+
+constexpr double kStopGraceS = 2;
+constexpr auto kTick = 50ms;
+
+class StateLock {
+ public:
+  static Result<StateLock> take(const std::string& state_dir) {
+    const std::string path = state_dir + "/agent.lock";
+    StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (lock.fd_ < 0) return fail_errno("open " + path, errno);
+    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) return fail(Errc::kConflict, path + ": another agent uses this state_dir", "stop it, or give this one its own state_dir and node_name");
+    return lock;
+  }
+  StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  StateLock& operator=(StateLock&&) = delete;
+  ~StateLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  explicit StateLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+std::map<std::string, std::string> own_environment() {
+  std::map<std::string, std::string> result;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    const auto equals = text.find('=');
+    if (equals != std::string::npos) result[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return result;
+}
+
+std::string or_beside(const std::string& configured, const char* program) { return configured.empty() ? os::program_dir() + "/" + program : configured; }
+
+}  // namespace
+
+class Agent::Impl {
+ public:
+  Impl(asio::any_io_executor executor, proto::AgentConfig config, std::string token, net::Endpoint head, StateLock lock, net::Listener listener)
+      : executor_(executor),
+        config_(std::move(config)),
+        token_(std::move(token)),
+        lock_(std::move(lock)),
+        listener_(std::move(listener)),
+        gate_(executor,
+              [](std::exception_ptr escaped) {
+                try {
+                  std::rethrow_exception(escaped);
+                } catch (const std::exception& e) {
+                  log::error("a bug in the agent", {{"cause", e.what()}});
+                }
+              }),
+        node_(take_inventory(config_)),
+        secret_(os::random_hex(16)),
+        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, secret_, config_.worker_lease_s}, [this] { supervisor_died(true); }),
+        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, secret_, config_.worker_lease_s}, [this] { supervisor_died(false); }),
+        attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { link_.send(std::move(message)); },
+                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }}),
+        link_(std::move(head), {[this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
+                                [this] { attempts_.stop_all(0, "the lease from the head ran out"); }}) {}
+
+  asio::awaitable<void> async_run() {
+    if (config_.prestart_zygote)
+      if (auto started = zygote_.start(); !started) log::warn("no zygote: train_func jobs cannot run on this node", {{"cause", started.error().message()}});
+    asio::awaitable<void> accepting = async_accept();
+    gate_.spawn(std::move(accepting));
+    asio::awaitable<void> ticking = async_tick();
+    gate_.spawn(std::move(ticking));
+    asio::awaitable<void> linking = link_.async_run();
+    gate_.spawn(std::move(linking));
+    while (!stopping_) co_await async::async_sleep(kTick);
+    // Ranks, then supervisors, then the connections.
+    while (!attempts_.empty()) co_await async::async_sleep(5ms);
+    co_await link_.async_flush();
+    co_await zygote_.async_stop();
+    co_await keeper_.async_stop();
+    ended_ = true;
+    link_.stop();
+    listener_.close();
+    for (const auto& stream : streams_) stream->close();
+    co_await gate_.close();
+  }
+
+  void stop() {
+    if (stopping_) return;
+    stopping_ = true;
+    attempts_.stop_all(kStopGraceS, "the agent is stopping");
+  }
+
+ private:
+  // ---- towards the head ---------------------------------------------------------------------------------------
+
+  proto::Hello hello(const std::string& local_address) {
+    if (config_.address.empty()) node_.address = local_address;
+    proto::Hello hello;
+    hello.role = "agent";
+    hello.token = token_;
+    hello.pid = ::getpid();
+    hello.node = node_;
+    if (!zygote_.torch_version().empty()) hello.node->versions["torch"] = zygote_.torch_version();
+    hello.running = attempts_.running();
+    for (const auto& key : link_.unsent_ends()) hello.running.push_back(key);
+    return hello;
+  }
+
+  void head_says(proto::Message message) {
+    if (const auto* port = std::get_if<proto::ReservePort>(&message)) return attempts_.reserve_port(*port);
+    if (const auto* launch = std::get_if<proto::Launch>(&message)) return start_ranks(*launch);
+    if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
+    if (const auto* read = std::get_if<proto::LogRead>(&message)) {
+      asio::awaitable<void> reading = async_read_log(*read);
+      gate_.spawn(std::move(reading));
+      return;
+    }
+    log::warn("unexpected message from the head", {{"message", std::string(proto::message_name(message))}});
+  }
+
+  void start_ranks(const proto::Launch& launch) {
+    log::info("launching", {{"job", to_string(launch.job)}, {"attempt", to_string(launch.attempt)}, {"ranks", std::to_string(launch.ranks.size())}});
+    attempts_.launch(launch);
+    if (stopping_) attempts_.stop_all(0, "the agent is stopping");
+  }
+
+  asio::awaitable<void> async_read_log(proto::LogRead read) {
+    const auto path = proto::log_path(proto::rank_dir(config_.state_dir, read.key));
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(read.wait_s * 1000));
+    while (true) {
+      auto data = read_log(path, read, attempts_.is_live(read.key));
+      const bool news = !data.data.empty() || data.complete || !data.error.empty();
+      if (news || ended_ || std::chrono::steady_clock::now() >= until) {
+        link_.send(std::move(data));
+        co_return;
+      }
+      co_await async::async_sleep(kTick);
+    }
+  }
+
+  // ---- towards supervisors and workers ------------------------------------------------------------------------
+
+  Result<SupervisorProcess*> supervisor(bool is_train_func) {
+    auto& wanted = is_train_func ? zygote_ : keeper_;
+    if (auto started = wanted.start(); !started) return started.error();
+    return &wanted;
+  }
+
+  void supervisor_died(bool is_train_func) {
+    attempts_.supervisor_died(is_train_func);
+    // Not at once: a zygote that cannot start must not be started in a circle.
+    (is_train_func ? zygote_restart_ : keeper_restart_) = std::chrono::steady_clock::now() + 1s;
+  }
+
+  NodeFacts facts() const {
+    NodeFacts facts;
+    facts.node = node_.name;
+    facts.address = node_.address;
+    facts.interface = interface_of(node_.address);
+    facts.inherited = own_environment();
+    return facts;
+  }
+
+  asio::awaitable<void> async_accept() {
+    while (!ended_) {
+      auto socket = co_await listener_.async_accept();
+      if (ended_) break;
+      if (!socket) {
+        log::warn("cannot accept a worker", {{"cause", socket.error().message()}});
+        co_await async::async_sleep(100ms);
+        continue;
+      }
+      asio::awaitable<void> session = async_session(proto::make_stream(std::move(*socket)));
+      gate_.spawn(std::move(session));
+    }
+  }
+
+  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream) {
+    streams_.insert(stream);
+    auto first = co_await proto::async_read_message(stream, 10s);
+    const auto* hello = first ? std::get_if<proto::Hello>(&*first) : nullptr;
+    if (hello == nullptr) {
+      log::warn("a local connection is refused", {{"cause", first ? "expected hello" : first.error().message()}});
+    } else if (hello->protocol_version != proto::kProtocolVersion) {
+      co_await async_refuse(stream, fail(Errc::kConflict, hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) + ", this agent version " + std::to_string(proto::kProtocolVersion)));
+    } else if (hello->role == "worker" && hello->rank) {
+      co_await async_serve_worker(stream, *hello->rank, hello->token);
+    } else if ((hello->role == "zygote" || hello->role == "keeper") && hello->token == secret_) {
+      co_await async_serve_supervisor(stream, *hello);
+    } else {
+      co_await async_refuse(stream, fail(Errc::kUnauthenticated, "role \"" + hello->role + "\" with a wrong secret"));
+    }
+    stream->close();
+    streams_.erase(stream);
+  }
+
+  asio::awaitable<void> async_refuse(std::shared_ptr<net::FrameStream> stream, Error error) {
+    log::warn("a local connection is refused", {{"cause", error.message()}});
+    proto::send(*stream, proto::Refused{std::string(to_string(error.code())), error.message()});
+    co_await stream->async_flush(1s);
+  }
+
+  asio::awaitable<void> async_serve_worker(std::shared_ptr<net::FrameStream> stream, proto::RankKey key, std::string secret) {
+    auto joined = attempts_.worker_joins(key, secret, stream);
+    if (!joined) {
+      co_await async_refuse(stream, joined.error());
+      co_return;
+    }
+    proto::accept_peer(*stream);
+    proto::send(*stream, proto::Welcome{config_.worker_lease_s, config_.worker_lease_s / 5});
+    while (true) {
+      auto message = co_await proto::async_read_message(stream);
+      if (!message) break;
+      if (std::holds_alternative<proto::Heartbeat>(*message)) continue;
+      // A rank speaks for itself only.
+      const auto* running = std::get_if<proto::RankRunning>(&*message);
+      const auto* report = std::get_if<proto::RankReport>(&*message);
+      const auto* progress = std::get_if<proto::RankProgress>(&*message);
+      const bool own = (running != nullptr && running->key == key) || (report != nullptr && report->key == key) || (progress != nullptr && progress->key == key);
+      if (!own) {
+        log::warn("a rank sent what is not its own", {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
+        break;
+      }
+      attempts_.worker_says(key, std::move(*message));
+    }
+    stream->close();
+    attempts_.worker_left(key);
+  }
+
+  asio::awaitable<void> async_serve_supervisor(std::shared_ptr<net::FrameStream> stream, proto::Hello hello) {
+    auto& supervisor = hello.role == "zygote" ? zygote_ : keeper_;
+    proto::accept_peer(*stream);
+    supervisor.attach(stream, hello);
+    while (true) {
+      auto message = co_await proto::async_read_message(stream);
+      if (!message) break;
+      if (const auto* result = std::get_if<proto::SpawnResult>(&*message)) attempts_.spawned(*result);
+      else if (const auto* end = std::get_if<proto::SupervisedEnd>(&*message)) attempts_.ended(*end);
+    }
+    supervisor.detach(*stream);
+  }
+
+  asio::awaitable<void> async_tick() {
+    const auto beat = std::chrono::milliseconds(static_cast<std::int64_t>(config_.worker_lease_s * 200));  // a fifth of the lease
+    auto next_beat = std::chrono::steady_clock::now();
+    while (!ended_) {
+      co_await async::async_sleep(kTick);
+      const auto now = std::chrono::steady_clock::now();
+      link_.tick();
+      attempts_.tick();
+      if (now >= next_beat) {
+        next_beat = now + beat;
+        attempts_.heartbeat_workers();
+        zygote_.heartbeat();
+        keeper_.heartbeat();
+      }
+      restart_if_due(zygote_, zygote_restart_, now);
+      restart_if_due(keeper_, keeper_restart_, now);
+    }
+  }
+
+  void restart_if_due(SupervisorProcess& supervisor, std::optional<std::chrono::steady_clock::time_point>& due, std::chrono::steady_clock::time_point now) {
+    if (!due || now < *due || stopping_) return;
+    due.reset();
+    if (auto started = supervisor.start(); !started) log::error("a supervisor cannot be started again", {{"role", supervisor.options().role}, {"cause", started.error().message()}});
+  }
+
+  asio::any_io_executor executor_;
+  proto::AgentConfig config_;
+  std::string token_;
+  StateLock lock_;
+  net::Listener listener_;
+  async::Gate gate_;
+  proto::NodeInfo node_;
+  std::string secret_;
+  SupervisorProcess zygote_, keeper_;
+  Attempts attempts_;
+  HeadLink link_;
+  std::set<std::shared_ptr<net::FrameStream>> streams_;
+  std::optional<std::chrono::steady_clock::time_point> zygote_restart_, keeper_restart_;
+  bool stopping_ = false, ended_ = false;
+};
+
+Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto::AgentConfig config) {
+  std::string token;
+  if (!config.token_file.empty()) {
+    auto text = os::read_token_file(config.token_file);
+    if (!text) return text.error();
+    token = std::move(*text);
+  }
+  auto head = net::parse_endpoint(config.head);
+  if (!head) return head.error().in("head");
+  if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
+  auto lock = StateLock::take(config.state_dir);
+  if (!lock) return lock.error();
+  if (config.socket.empty()) config.socket = config.state_dir + "/agent.sock";
+  auto local = net::parse_endpoint("unix:" + config.socket);
+  if (!local) return local.error().in("socket");
+  auto listener = net::Listener::open(executor, *local);
+  if (!listener) return listener.error().in("socket");
+  remove_old_jobs(config.state_dir, os::unix_ms_now());
+  return std::unique_ptr<Agent>(new Agent(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*head), std::move(*lock), std::move(*listener))));
+}
+
+Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Agent::~Agent() = default;
+asio::awaitable<void> Agent::async_run() { return impl_->async_run(); }
+void Agent::stop() { impl_->stop(); }
+
+}  // namespace rtrain::agent

@@ -1,0 +1,260 @@
+#include "daemon/agent/attempts.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+#include "daemon/agent/rank_outcome.h"
+#include "proto/record/rank_files.h"
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+
+namespace rtrain::agent {
+using namespace std::chrono_literals;
+namespace {
+
+constexpr auto kSpawnLimit = 60s;       // a zygote that loads LibTorch from a cold disk needs seconds, not a minute
+constexpr auto kLastWordsLimit = 2s;    // between a process's end and the end of its socket
+constexpr auto kUnusedPortLimit = 60s;
+
+bool same_secret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) difference |= static_cast<unsigned char>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+/// A fresh folder for the attempt with its launch file. Leftovers of the same number (a head that lost its state) go.
+Result<std::string> make_attempt_dir(const std::string& state_dir, const proto::Launch& launch) {
+  const auto dir = proto::attempt_dir(state_dir, launch.job, launch.attempt);
+  std::error_code ignored;
+  std::filesystem::remove_all(dir, ignored);
+  if (auto made = os::make_dirs(dir, 0700); !made) return made.error();
+  // Not durable on purpose: it is read within milliseconds by the ranks, and only by them.
+  if (auto written = os::write_file_atomic(dir + "/launch.json", proto::encode(launch).json, 0600); !written) return written.error();
+  return dir;
+}
+
+}  // namespace
+
+void Attempts::reserve_port(const proto::ReservePort& request) {
+  auto port = PortReservation::take();
+  if (!port) return setting_.to_head(proto::PortReserved{request.job, request.attempt, 0, port.error().message()});
+  const int number = port->port();
+  ports_.insert_or_assign(Key{request.job, request.attempt}, Port{std::move(*port), Clock::now()});
+  setting_.to_head(proto::PortReserved{request.job, request.attempt, number, ""});
+}
+
+void Attempts::launch(const proto::Launch& launch) {
+  const Key key{launch.job, launch.attempt};
+  if (attempts_.contains(key)) return log::warn("launched twice, ignored", {{"job", to_string(launch.job)}});
+  Slot& slot = attempts_[key];
+  slot.launch = launch;
+  slot.secret = os::random_hex(16);
+  slot.launched = Clock::now();
+  for (const auto& placement : launch.ranks) slot.ranks[placement.rank].placement = placement;
+  const auto dir = make_attempt_dir(setting_.state_dir, launch);
+  const auto supervisor = dir ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(dir.error());
+  NodeFacts facts = setting_.facts();
+  facts.agent_socket = setting_.socket;
+  facts.secret = slot.secret;
+  if (dir) facts.launch_file = *dir + "/launch.json";
+  for (auto& [number, rank] : slot.ranks) {
+    rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
+    const auto made = supervisor ? os::make_dirs(rank.dir, 0700) : Result<Done>(supervisor.error());
+    if (!made) {
+      end_without_process(slot, rank, "spawn", made.error().message() + (made.error().hint().empty() ? "" : "; " + made.error().hint()), false);
+      continue;
+    }
+    proto::SpawnRank spawn;
+    spawn.key = key_of(slot, rank);
+    spawn.argv = launch.spec.command;
+    spawn.train_func = launch.spec.train_func;
+    spawn.env = rank_environment(launch, rank.placement, rank.dir, facts);
+    spawn.working_dir = launch.spec.working_dir;
+    spawn.rank_dir = rank.dir;
+    (*supervisor)->send(std::move(spawn));
+  }
+  forget_ended();
+}
+
+void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::string& reason) {
+  const auto found = attempts_.find({job, attempt});
+  if (found == attempts_.end()) return;
+  Slot& slot = found->second;
+  const auto kill_at = Clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(grace_s * 1000));
+  if (slot.stopping) {
+    slot.kill_at = std::min(slot.kill_at, kill_at);
+    return;
+  }
+  slot.stopping = true;
+  slot.kill_at = kill_at;
+  slot.reason = reason;
+  if (const auto supervisor = setting_.supervisor(is_train_func(slot)))
+    for (auto& [number, rank] : slot.ranks)
+      if (!rank.ended && rank.pid == 0 && (*supervisor)->withdraw(key_of(slot, rank))) end_without_process(slot, rank, "lost", "was never started: " + reason, true);
+  signal(slot, SIGTERM);
+  forget_ended();
+}
+
+void Attempts::stop_all(double grace_s, const std::string& reason) {
+  std::vector<Key> keys;
+  for (const auto& [key, slot] : attempts_) keys.push_back(key);
+  for (const auto& [job, attempt] : keys) stop(job, attempt, grace_s, reason);
+}
+
+void Attempts::signal(const Slot& slot, int number) {
+  const auto supervisor = setting_.supervisor(is_train_func(slot));
+  if (!supervisor) return;  // it died: supervisor_died() ends its ranks
+  for (const auto& [rank_number, rank] : slot.ranks)
+    if (!rank.ended && !rank.status) (*supervisor)->send(proto::SignalRank{key_of(slot, rank), number});
+}
+
+void Attempts::spawned(const proto::SpawnResult& result) {
+  Rank* rank = find(result.key);
+  if (rank == nullptr || rank->ended) return;
+  Slot& slot = attempts_[{result.key.job, result.key.attempt}];
+  if (!result.error.empty()) {
+    end_without_process(slot, *rank, "spawn", result.error, false);
+    return forget_ended();
+  }
+  rank->pid = result.pid;
+  setting_.to_head(proto::RankStarted{result.key, result.pid});
+  if (!is_train_func(slot)) setting_.to_head(proto::RankRunning{result.key});
+  // A stop that came while the process was being made has not reached it.
+  if (slot.stopping)
+    if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (*supervisor)->send(proto::SignalRank{result.key, slot.killed ? SIGKILL : SIGTERM});
+}
+
+void Attempts::ended(const proto::SupervisedEnd& end) {
+  Rank* rank = find(end.key);
+  if (rank == nullptr || rank->ended) return;
+  process_gone(attempts_[{end.key.job, end.key.attempt}], *rank, end.status);
+  forget_ended();
+}
+
+void Attempts::supervisor_died(bool is_function) {
+  for (auto& [key, slot] : attempts_) {
+    if (is_train_func(slot) != is_function) continue;
+    for (auto& [number, rank] : slot.ranks) {
+      if (rank.ended || rank.status) continue;
+      if (rank.pid == 0) continue;  // waits in the queue for the next supervisor, or runs into kSpawnLimit
+      if (const auto record = proto::read_exit_record(rank.dir)) {
+        process_gone(slot, rank, record->status);
+        continue;
+      }
+      // A rank without its supervisor has nobody to write down how it ends. The process group is still its own: the leader lives
+      // (a zygote's rank) or died with the keeper.
+      ::kill(static_cast<pid_t>(-rank.pid), SIGKILL);
+      end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") died and left no record of how it ended", true);
+    }
+  }
+  forget_ended();
+}
+
+Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream) {
+  Rank* rank = find(key);
+  if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
+  if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
+  if (rank->worker) return fail(Errc::kConflict, "rank " + to_string(key) + " is connected already");
+  rank->worker = std::move(stream);
+  return ok();
+}
+
+void Attempts::worker_says(const proto::RankKey& key, proto::Message message) {
+  if (find(key) != nullptr) setting_.to_head(std::move(message));
+}
+
+void Attempts::worker_left(const proto::RankKey& key) {
+  Rank* rank = find(key);
+  if (rank == nullptr) return;
+  rank->worker.reset();
+  if (rank->status) process_gone(attempts_[{key.job, key.attempt}], *rank, *rank->status);
+  forget_ended();
+}
+
+void Attempts::heartbeat_workers() {
+  for (const auto& [key, slot] : attempts_)
+    for (const auto& [number, rank] : slot.ranks)
+      if (rank.worker) proto::send(*rank.worker, proto::Heartbeat{});
+}
+
+void Attempts::tick() {
+  const auto now = Clock::now();
+  for (auto& [key, slot] : attempts_) {
+    if (slot.stopping && !slot.killed && now >= slot.kill_at) {
+      slot.killed = true;
+      signal(slot, SIGKILL);
+    }
+    for (auto& [number, rank] : slot.ranks) {
+      if (rank.ended) continue;
+      if (rank.status && now - rank.gone_since > kLastWordsLimit) {
+        if (rank.worker) rank.worker->close();  // something it left behind holds the socket open
+        rank.worker.reset();
+        process_gone(slot, rank, *rank.status);
+      } else if (rank.pid == 0 && !rank.status && now - slot.launched > kSpawnLimit) {
+        if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (void)(*supervisor)->withdraw(key_of(slot, rank));
+        end_without_process(slot, rank, "spawn", std::string("the ") + (is_train_func(slot) ? "zygote" : "keeper") + " did not start it within 60 s", false);
+      }
+    }
+  }
+  std::erase_if(ports_, [&](const auto& port) { return !attempts_.contains(port.first) && now - port.second.since > kUnusedPortLimit; });
+  forget_ended();
+}
+
+std::vector<proto::RankKey> Attempts::running() const {
+  std::vector<proto::RankKey> keys;
+  for (const auto& [key, slot] : attempts_)
+    for (const auto& [number, rank] : slot.ranks)
+      if (!rank.ended) keys.push_back(key_of(slot, rank));
+  return keys;
+}
+
+bool Attempts::is_live(const proto::RankKey& key) const {
+  const auto slot = attempts_.find({key.job, key.attempt});
+  if (slot == attempts_.end()) return false;
+  const auto rank = slot->second.ranks.find(key.rank);
+  return rank != slot->second.ranks.end() && !rank->second.ended && !rank->second.status;
+}
+
+Attempts::Rank* Attempts::find(const proto::RankKey& key) {
+  const auto slot = attempts_.find({key.job, key.attempt});
+  if (slot == attempts_.end()) return nullptr;
+  const auto rank = slot->second.ranks.find(key.rank);
+  return rank == slot->second.ranks.end() ? nullptr : &rank->second;
+}
+
+void Attempts::end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost) {
+  proto::RankEnded end;
+  end.key = key_of(slot, rank);
+  if (lost) end.status.lost = true;
+  else end.status.exit_code = 127;  // as shells say "could not be run"
+  end.error = proto::RankError{kind, why, {}};
+  if (lost && rank.pid != 0) end.error->log_tail = os::tail_lines(proto::log_path(rank.dir), 20);
+  finish(slot, rank, end);
+}
+
+void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status) {
+  if (!rank.status) {
+    rank.status = status;
+    rank.gone_since = Clock::now();
+  }
+  if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
+  finish(slot, rank, compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir)));
+}
+
+void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {
+  rank.ended = true;
+  rank.status = end.status;
+  log::info("rank ended", {{"rank", to_string(key_of(slot, rank))}, {"status", to_string(end.status)}, {"error", end.error ? end.error->message : ""}});
+  setting_.to_head(end);
+}
+
+void Attempts::forget_ended() {
+  for (auto it = attempts_.begin(); it != attempts_.end();) {
+    const bool over = std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
+    if (over) ports_.erase(it->first);
+    it = over ? attempts_.erase(it) : std::next(it);
+  }
+}
+
+}  // namespace rtrain::agent

@@ -1,0 +1,83 @@
+// The ranks of this node: launched, stopped, relayed and ended.
+#pragma once
+
+#include "daemon/agent/port_reservation.h"
+#include "daemon/agent/rank_environment.h"
+#include "daemon/agent/supervisor_process.h"
+
+namespace rtrain::agent {
+
+/// @thread the agent's.
+class Attempts {
+ public:
+  struct Setting {
+    std::string state_dir, socket;
+    std::function<void(proto::Message)> to_head;
+    /// The started supervisor for a job, or why there is none.
+    std::function<Result<SupervisorProcess*>(bool is_train_func)> supervisor;
+    std::function<NodeFacts()> facts;  ///< node, address, interface, inherited
+  };
+  explicit Attempts(Setting setting) : setting_(std::move(setting)) {}
+
+  void reserve_port(const proto::ReservePort& request);
+  void launch(const proto::Launch& launch);
+  /// SIGTERM now, SIGKILL after grace_s. Unknown attempts are ignored: they are over.
+  void stop(JobId job, Attempt attempt, double grace_s, const std::string& reason);
+  void stop_all(double grace_s, const std::string& reason);
+
+  void spawned(const proto::SpawnResult& result);
+  void ended(const proto::SupervisedEnd& end);
+  /// The supervisor of these ranks is gone: what has no exit record is lost.
+  void supervisor_died(bool is_train_func);
+
+  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret.
+  [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream);
+  void worker_says(const proto::RankKey& key, proto::Message message);
+  void worker_left(const proto::RankKey& key);
+  void heartbeat_workers();
+
+  /// Timers: SIGKILL after the grace, ranks that nobody spawned, ports that nobody used. To call a few times a second.
+  void tick();
+
+  [[nodiscard]] std::vector<proto::RankKey> running() const;
+  [[nodiscard]] bool is_live(const proto::RankKey& key) const;
+  [[nodiscard]] bool empty() const { return attempts_.empty(); }
+
+ private:
+  using Key = std::pair<JobId, Attempt>;
+  using Clock = std::chrono::steady_clock;
+  struct Rank {
+    proto::RankPlacement placement;
+    std::string dir;
+    std::int64_t pid = 0;
+    bool ended = false;
+    std::shared_ptr<net::FrameStream> worker;
+    std::optional<proto::ExitStatus> status;  ///< the process is gone, its last words on the socket are still being read
+    Clock::time_point gone_since;
+  };
+  struct Slot {
+    proto::Launch launch;
+    std::string secret;
+    std::map<int, Rank> ranks;
+    Clock::time_point launched;
+    bool stopping = false, killed = false;
+    Clock::time_point kill_at;
+    std::string reason;
+  };
+  struct Port { PortReservation reservation; Clock::time_point since; };
+
+  Rank* find(const proto::RankKey& key);
+  void signal(const Slot& slot, int number);
+  void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost);
+  void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);
+  void finish(Slot& slot, Rank& rank, const proto::RankEnded& end);
+  void forget_ended();
+  static proto::RankKey key_of(const Slot& slot, const Rank& rank) { return {slot.launch.job, slot.launch.attempt, rank.placement.rank}; }
+  static bool is_train_func(const Slot& slot) { return slot.launch.spec.train_func.has_value(); }
+
+  Setting setting_;
+  std::map<Key, Slot> attempts_;
+  std::map<Key, Port> ports_;
+};
+
+}  // namespace rtrain::agent

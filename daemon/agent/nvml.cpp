@@ -1,0 +1,65 @@
+#include "daemon/agent/nvml.h"
+
+#include "common/log/log.h"
+
+#include <array>
+
+#include <dlfcn.h>
+
+namespace rtrain::agent {
+namespace {
+
+// The few functions of NVML's stable C interface that are used (NVIDIA Management Library API reference).
+using Device = struct nvmlDevice_st*;
+struct Memory { unsigned long long total, free, used; };
+constexpr int kSuccess = 0;
+
+class Library {
+ public:
+  Library() : handle_(::dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL)) {}
+  ~Library() {
+    if (handle_ != nullptr) ::dlclose(handle_);
+  }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+  explicit operator bool() const { return handle_ != nullptr; }
+  /// Calls `name`; false when it is missing or fails.
+  template <class... Args>
+  bool call(const char* name, Args... arguments) const {
+    auto* function = reinterpret_cast<int (*)(Args...)>(::dlsym(handle_, name));
+    return function != nullptr && function(arguments...) == kSuccess;
+  }
+
+ private:
+  void* handle_;
+};
+
+}  // namespace
+
+GpuInventory ask_nvml() {
+  GpuInventory inventory;
+  const Library nvml;
+  if (!nvml) return inventory;
+  if (!nvml.call("nvmlInit_v2")) {
+    log::warn("NVML is installed but does not start; this node offers no GPU");
+    return inventory;
+  }
+  std::array<char, 128> text{};
+  if (nvml.call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size()))) inventory.driver_version = text.data();
+  unsigned count = 0;
+  if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
+  for (unsigned index = 0; index < count; ++index) {
+    Device device = nullptr;
+    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;  // a GPU that fell off the bus is not offered
+    proto::GpuInfo gpu;
+    gpu.index = static_cast<int>(index);
+    if (nvml.call("nvmlDeviceGetName", device, text.data(), static_cast<unsigned>(text.size()))) gpu.name = text.data();
+    if (nvml.call("nvmlDeviceGetUUID", device, text.data(), static_cast<unsigned>(text.size()))) gpu.uuid = text.data();
+    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory)) gpu.memory_bytes = memory.total;
+    inventory.gpus.push_back(std::move(gpu));
+  }
+  nvml.call("nvmlShutdown");
+  return inventory;
+}
+
+}  // namespace rtrain::agent

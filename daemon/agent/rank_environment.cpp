@@ -1,0 +1,62 @@
+#include "daemon/agent/rank_environment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace rtrain::agent {
+namespace {
+
+constexpr const char* kKept[] = {"PATH", "HOME", "LANG", "USER", "TMPDIR"};
+
+/// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs it for peer access, and
+/// so does Ray), and its own are those at its place.
+std::string visible_gpus(const proto::Launch& launch) {
+  std::set<int> all;
+  for (const auto& rank : launch.ranks) all.insert(rank.gpus.begin(), rank.gpus.end());
+  std::string text;
+  for (const int gpu : all) text += (text.empty() ? "" : ",") + std::to_string(gpu);
+  return text;
+}
+
+int cpu_threads(const proto::Resources& resources) {
+  const auto cpus = resources.find("CPU");
+  return cpus == resources.end() ? 1 : std::max(1, static_cast<int>(std::floor(cpus->second)));
+}
+
+}  // namespace
+
+EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node) {
+  std::map<std::string, std::string> env;
+  if (launch.spec.env_inherit) {
+    env = node.inherited;
+  } else {
+    for (const char* name : kKept)
+      if (const auto found = node.inherited.find(name); found != node.inherited.end()) env[name] = found->second;
+  }
+  env["OMP_NUM_THREADS"] = std::to_string(cpu_threads(launch.spec.scaling_config.resources()));
+  if (!node.interface.empty()) env["GLOO_SOCKET_IFNAME"] = env["NCCL_SOCKET_IFNAME"] = node.interface;
+  for (const auto& [name, value] : launch.spec.env) env[name] = value;
+
+  env["RANK"] = std::to_string(rank.rank);
+  env["LOCAL_RANK"] = std::to_string(rank.local_rank);
+  env["WORLD_SIZE"] = std::to_string(launch.world_size);
+  env["LOCAL_WORLD_SIZE"] = std::to_string(launch.ranks.size());
+  env["GROUP_RANK"] = env["NODE_RANK"] = std::to_string(rank.node_rank);
+  env["MASTER_ADDR"] = launch.master_addr;
+  env["MASTER_PORT"] = std::to_string(launch.master_port);
+  env["CUDA_VISIBLE_DEVICES"] = visible_gpus(launch);
+  env["RTRAIN_JOB_ID"] = to_string(launch.job);
+  env["RTRAIN_JOB_NAME"] = launch.spec.name;
+  env["RTRAIN_ATTEMPT"] = to_string(launch.attempt);
+  env["RTRAIN_NODE"] = node.node;
+  env["RTRAIN_NODE_ADDRESS"] = node.address;
+  env["RTRAIN_RUN_DIR"] = launch.run_dir;
+  env["RTRAIN_RANK_DIR"] = rank_dir;
+  env["RTRAIN_LAUNCH_FILE"] = node.launch_file;
+  env["RTRAIN_AGENT_SOCKET"] = node.agent_socket;
+  env["RTRAIN_SECRET"] = node.secret;
+  return {env.begin(), env.end()};
+}
+
+}  // namespace rtrain::agent

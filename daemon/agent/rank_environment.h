@@ -1,0 +1,22 @@
+// The whole environment of a rank. Pure.
+#pragma once
+
+#include "proto/message/message.h"
+
+namespace rtrain::agent {
+
+/// What a rank's environment takes from its node.
+struct NodeFacts {
+  std::string node, address, interface;  ///< interface: of the address; "" leaves the *_SOCKET_IFNAME variables out
+  std::string agent_socket, launch_file;
+  std::string secret;                    ///< of the attempt
+  std::map<std::string, std::string> inherited;  ///< the agent's own environment
+};
+
+using EnvironmentList = std::vector<std::pair<std::string, std::string>>;
+
+/// Clean (PATH, HOME, LANG, USER, TMPDIR of the agent) unless the job inherits; then defaults that the job may change, the job's env,
+/// and last what names the rank. Sorted by name, each name once.
+[[nodiscard]] EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node);
+
+}  // namespace rtrain::agent

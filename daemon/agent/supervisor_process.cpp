@@ -1,0 +1,124 @@
+#include "daemon/agent/supervisor_process.h"
+
+#include "common/log/log.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char** environ;
+
+namespace rtrain::agent {
+namespace asio = net::asio;
+using namespace std::chrono_literals;
+namespace {
+
+/// A new session (a Ctrl-C at the terminal is not for it), none of our file descriptors, default signals.
+Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& secret) {
+  std::vector<char*> arguments, environment;
+  for (const auto& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
+  arguments.push_back(nullptr);
+  std::string secret_variable = "RTRAIN_SECRET=" + secret;
+  for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
+  environment.push_back(secret_variable.data());
+  environment.push_back(nullptr);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, 2, 1);
+  posix_spawn_file_actions_addclosefrom_np(&files, 3);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t all, none;
+  sigfillset(&all);
+  sigemptyset(&none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, arguments[0], &files, &attributes, arguments.data(), environment.data());
+  posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return fail_errno("start " + argv[0], error);
+  return pid;
+}
+
+}  // namespace
+
+SupervisorProcess::SupervisorProcess(asio::any_io_executor executor, Options options, std::function<void()> died)
+    : executor_(executor), options_(std::move(options)), died_(std::move(died)), gate_(executor), pidfd_(executor) {}
+
+Result<Done> SupervisorProcess::start() {
+  if (running()) return ok();
+  if (::access(options_.program.c_str(), X_OK) != 0)
+    return fail(Errc::kNotFound, options_.program + " is not an executable program", "build it, or name it in the agent's configuration (worker_program, keeper_program)");
+  std::vector<std::string> argv{options_.program};
+  if (options_.role == "zygote") argv.emplace_back("--zygote");
+  argv.insert(argv.end(), {"--socket", options_.socket});
+  auto pid = spawn(argv, options_.secret);
+  if (!pid) return pid.error();
+  pid_ = *pid;
+  pidfd_.assign(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  asio::awaitable<void> watch = async_watch();
+  gate_.spawn(std::move(watch));
+  return ok();
+}
+
+asio::awaitable<void> SupervisorProcess::async_watch() {
+  co_await pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
+  int status = 0;
+  ::waitpid(pid_, &status, 0);
+  const auto pid = pid_;
+  pid_ = 0;
+  boost::system::error_code ignored;
+  pidfd_.close(ignored);
+  if (stopping_) co_return;
+  log::warn("a supervisor died", {{"role", options_.role}, {"pid", std::to_string(pid)}, {"status", WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit " + std::to_string(WEXITSTATUS(status))}});
+  died_();
+}
+
+void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello) {
+  stream_ = std::move(stream);
+  torch_version_ = hello.torch_version;
+  proto::send(*stream_, proto::Welcome{options_.lease_s, options_.lease_s / 5});
+  for (; !waiting_.empty(); waiting_.pop_front()) proto::send(*stream_, waiting_.front());
+}
+
+void SupervisorProcess::detach(const net::FrameStream& stream) {
+  if (stream_.get() == &stream) stream_.reset();
+}
+
+void SupervisorProcess::send(proto::Message message) {
+  if (stream_) proto::send(*stream_, message);
+  else waiting_.push_back(std::move(message));
+}
+
+void SupervisorProcess::heartbeat() {
+  if (stream_) proto::send(*stream_, proto::Heartbeat{});
+}
+
+bool SupervisorProcess::withdraw(const proto::RankKey& key) {
+  return std::erase_if(waiting_, [&](const proto::Message& message) {
+           const auto* spawning = std::get_if<proto::SpawnRank>(&message);
+           return spawning != nullptr && spawning->key == key;
+         }) > 0;
+}
+
+asio::awaitable<void> SupervisorProcess::async_stop() {
+  stopping_ = true;
+  if (running()) ::kill(pid_, SIGTERM);
+  for (int waited = 0; running() && waited < 3000; waited += 5) co_await async::async_sleep(5ms);
+  if (running()) ::kill(pid_, SIGKILL);
+  co_await gate_.close();
+}
+
+}  // namespace rtrain::agent

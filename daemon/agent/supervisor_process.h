@@ -1,0 +1,60 @@
+// One supervisor (zygote or keeper): its process, its connection, and what waits for it.
+#pragma once
+
+#include "common/async/gate.h"
+#include "proto/frame/wire.h"
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include <deque>
+#include <functional>
+
+namespace rtrain::agent {
+
+/// @thread the agent's.
+class SupervisorProcess {
+ public:
+  struct Options {
+    std::string role;     ///< zygote | keeper
+    std::string program;
+    std::string socket;   ///< of the agent
+    std::string secret;   ///< told to the process in RTRAIN_SECRET, shown again in its Hello
+    double lease_s = 15;
+  };
+  /// `died`: the process is gone without having been asked.
+  SupervisorProcess(net::asio::any_io_executor executor, Options options, std::function<void()> died);
+
+  /// Starts the process unless it runs. kNotFound, kIo name the program.
+  [[nodiscard]] Result<Done> start();
+  /// Its Hello arrived.
+  void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello);
+  void detach(const net::FrameStream& stream);
+  /// Queued until the process has said Hello.
+  void send(proto::Message message);
+  void heartbeat();
+  /// Takes back a rank that still waits to be spawned.
+  [[nodiscard]] bool withdraw(const proto::RankKey& key);
+  /// SIGTERM, after 3 s SIGKILL; returns when the process is gone.
+  net::asio::awaitable<void> async_stop();
+
+  [[nodiscard]] bool connected() const { return stream_ != nullptr; }
+  [[nodiscard]] bool running() const { return pid_ > 0; }
+  [[nodiscard]] const std::string& torch_version() const { return torch_version_; }
+  [[nodiscard]] const Options& options() const { return options_; }
+
+ private:
+  net::asio::awaitable<void> async_watch();
+
+  net::asio::any_io_executor executor_;
+  Options options_;
+  std::function<void()> died_;
+  async::Gate gate_;
+  net::asio::posix::stream_descriptor pidfd_;
+  pid_t pid_ = 0;
+  std::shared_ptr<net::FrameStream> stream_;
+  std::deque<proto::Message> waiting_;
+  std::string torch_version_;
+  bool stopping_ = false;
+};
+
+}  // namespace rtrain::agent
