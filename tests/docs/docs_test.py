@@ -7,6 +7,7 @@ Marks in the info string of a code block: `json job` (must pass `rtrain validate
 the checkout), `torch` (only with LibTorch), `cluster` on a page's first command (a head and an agent are there already).
 """
 import ast
+import functools
 import json
 import os
 import re
@@ -228,9 +229,10 @@ class Commands(unittest.TestCase):
                 output, _ = shell.communicate()
                 self.fail(f"{page.name} did not end\n{output}")
             left = self.end_leftovers(home)
+            if os.environ.get("RTRAIN_DOCS_SHOW"):
+                print(output)
             self.assertEqual(shell.returncode, 0, f"{page.name} failed\n{output}")
             self.assertEqual(left, [], f"{page.name} left processes behind\n{output}")
-            return output
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -254,7 +256,7 @@ def add_pages():
     for page in PAGES:
         if any(block.language == "sh" and "run" in block.marks for block in blocks(page)):
             name = re.sub(r"\W+", "_", page.relative_to(SOURCE).with_suffix("").as_posix())
-            setattr(Commands, f"test_{name}", lambda self, page=page: self.run_page(page))
+            setattr(Commands, f"test_{name}", functools.partialmethod(Commands.run_page, page))
 
 
 add_pages()
