@@ -7,7 +7,6 @@ Marks in the info string of a code block: `json job` (must pass `rtrain validate
 the checkout), `torch` (only with LibTorch), `cluster` on a page's first command (a head and an agent are there already).
 """
 import ast
-import functools
 import json
 import os
 import re
@@ -256,7 +255,11 @@ def add_pages():
     for page in PAGES:
         if any(block.language == "sh" and "run" in block.marks for block in blocks(page)):
             name = re.sub(r"\W+", "_", page.relative_to(SOURCE).with_suffix("").as_posix())
-            setattr(Commands, f"test_{name}", functools.partialmethod(Commands.run_page, page))
+
+            def test(self, page=page):
+                self.run_page(page)
+
+            setattr(Commands, f"test_{name}", test)
 
 
 add_pages()
