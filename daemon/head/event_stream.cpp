@@ -18,8 +18,9 @@ constexpr auto kKeepAlive = 10s;
 
 /// What the log readers of one stream share with its writer.
 struct LogInbox {
-  explicit LogInbox(asio::any_io_executor executor) : news(executor) {}
-  News news;
+  LogInbox(asio::any_io_executor executor, News& stream_news) : room(executor), news(stream_news) {}
+  News room;   ///< announced when chunks were taken out
+  News& news;  ///< what the writer waits for
   std::deque<proto::LogDoc> chunks;
   int readers = 0;   ///< that still run
   bool closed = false;
@@ -60,7 +61,7 @@ asio::awaitable<void> async_read_rank(std::shared_ptr<LogInbox> inbox, Dispatche
       co_await async::async_sleep(50ms);
     }
     if (data->complete && data->at_end) break;
-    while (inbox->chunks.size() >= kChunksMax && !inbox->closed) co_await inbox->news.async_wait(1s);
+    while (inbox->chunks.size() >= kChunksMax && !inbox->closed) co_await inbox->room.async_wait(1s);
   }
   --inbox->readers;
   inbox->news.announce();
@@ -95,7 +96,7 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
   const auto executor = co_await asio::this_coro::executor;
   EventWriter writer(client);
   async::Gate gate(executor);
-  auto inbox = std::make_shared<LogInbox>(executor);
+  auto inbox = std::make_shared<LogInbox>(executor, news);
   std::uint64_t state_version = 0, progress_version = 0;
   std::int64_t metrics_seen = 0;  // counted from the first point ever
   std::int64_t followed_attempt = 0;
@@ -124,7 +125,7 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
     if (record.progress_version != progress_version && record.progress) text += server_sent_event("progress", *record.progress);
     progress_version = record.progress_version;
     for (; !inbox->chunks.empty() && text.size() < (1u << 20); inbox->chunks.pop_front()) text += server_sent_event("log", inbox->chunks.front());
-    inbox->news.announce();  // there is room again
+    inbox->room.announce();
     const bool done = over && all_metrics && inbox->chunks.empty();
     if (done) text += server_sent_event("end", result_doc(record));
     const auto now = std::chrono::steady_clock::now();
@@ -138,7 +139,7 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
     co_await news.async_wait(1s);
   }
   inbox->closed = true;
-  inbox->news.announce();
+  inbox->room.announce();
   co_await gate.close();
 }
 
