@@ -118,18 +118,16 @@ def rss_mib(pid):
     raise Problem(f"process {pid} has no VmRSS: it ended")
 
 
-def children(pid):
-    """(pid, program name) of the direct children."""
+def supervisors(folder):
+    """(pid, program) of the processes that were started with a path below `folder`, but not the daemons."""
     out = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
         try:
-            stat = (entry / "stat").read_text()
-            program = Path(os.readlink(entry / "exe")).name
+            arguments = (entry / "cmdline").read_bytes().decode().split("\0") if entry.name.isdigit() else []
         except OSError:
             continue
-        if int(stat.rpartition(")")[2].split()[1]) == pid:
+        program = Path(arguments[0]).name if arguments else ""
+        if program in ("rtrain-worker", "rtrain-keeper") and any(argument.startswith(str(folder)) for argument in arguments[1:]):
             out.append((int(entry.name), program))
     return out
 
