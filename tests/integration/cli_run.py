@@ -1,8 +1,8 @@
 """`rtrain run` with real processes: a head, an agent and a keeper inside one command, and nothing left behind."""
-import json, os, shlex, signal, subprocess, sys, tempfile, time, unittest, uuid
+import json, os, pty, select, shlex, signal, subprocess, sys, tempfile, time, unittest, uuid
 
 BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
-RTRAIN = os.path.join(BIN, "rtrain")
+RTRAIN = os.path.abspath(os.path.join(BIN, "rtrain"))
 
 
 def processes_with(marker):
@@ -162,7 +162,37 @@ class Run(unittest.TestCase):
         status, _, err = self.rtrain("run", "--state-dir", state, self.job_file("echo kept"))
         self.assertEqual(status, 0, err)
         logs = [os.path.join(folder, name) for folder, _, names in os.walk(state) for name in names if name == "log"]
-        self.assertEqual([open(path).read() for path in logs], ["kept\n"])
+        self.assertEqual(len(logs), 1)
+        with open(logs[0]) as file:
+            self.assertEqual(file.read(), "kept\n")
+
+    def test_ctrl_c_on_a_terminal_stops_the_job_in_order(self):
+        # The terminal sends SIGINT to its whole foreground group: only rtrain may be in it.
+        started = os.path.join(self.root, "started")
+        path = self.job_file("trap 'echo interrupted' INT; trap 'echo stopping; exit 0' TERM; touch %s; while :; do sleep 0.05; done" % shlex.quote(started))
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.root)
+            os.execve(RTRAIN, [RTRAIN, "run", path], {**self.env, "TERM": "xterm"})
+        screen = b""
+        sent = False
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if not sent and os.path.exists(started):
+                os.write(terminal, b"\x03")
+                sent = True
+            if select.select([terminal], [], [], 0.05)[0]:
+                try:
+                    piece = os.read(terminal, 65536)
+                except OSError:
+                    break
+                screen += piece
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 130, screen)
+        text = screen.decode()
+        self.assertIn("job 1 (cli-test): CANCELLED", text.replace("\x1b[33m", "").replace("\x1b[0m", ""))
+        self.assertIn("stopping", text)
+        self.assertNotIn("interrupted", text)
 
     def test_a_program_that_is_not_there_is_named(self):
         path = self.job_file("true")

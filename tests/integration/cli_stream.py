@@ -2,7 +2,7 @@
 import http.server, json, os, pty, re, select, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest
 
 BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
-RTRAIN = os.path.join(BIN, "rtrain")
+RTRAIN = os.path.abspath(os.path.join(BIN, "rtrain"))
 
 
 def job(state, **more):
