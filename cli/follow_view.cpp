@@ -23,7 +23,9 @@ std::string FollowView::subject() const { return "job " + rtrain::to_string(job_
 
 Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   const bool changed = !known_ || job.state != job_.state || job.attempt != job_.attempt;
-  const bool failed_again = known_ && job.failures > job_.failures;
+  // The last failure of a job that gives up is told by its Result.
+  const bool tried_again = job.max_failures < 0 || job.failures <= job.max_failures;
+  const bool failed_again = known_ && job.failures > job_.failures && tried_again;
   const bool new_reason = !changed && job.reason != reason_said_ && job.state == "QUEUED" && now_s - reason_said_s_ >= kReasonEvery_s;
   if (known_ && job.attempt != job_.attempt) stage_.reset();
   job_ = job;

@@ -112,9 +112,12 @@ TEST_CASE("follow_view: a failed attempt that is tried again is told on both", "
     (void)view.on_state(job("RUNNING"), 0);
     auto again = job("QUEUED");
     again.failures = 1;
+    again.max_failures = 2;
     again.reason = "attempt 2 of 3";
     again.error = proto::JobError{.message = "rank 1 on node b: was killed by signal 9 (Killed)", .attempt = 1};
     CHECK(err(view.on_state(again, 1)).find("attempt 1 failed: rank 1 on node b: was killed by signal 9 (Killed) (attempt 2 of 3)\n") != std::string::npos);
+    again.failures = 3;
+    CHECK(err(view.on_state(again, 2)).find("failed") == std::string::npos);  // the Result tells of the last one
   }
 }
 
