@@ -1,0 +1,104 @@
+#include <rtrain/callbacks/early_stopping.h>
+
+#include <rtrain/trainer.h>
+
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+
+namespace rtrain {
+namespace {
+
+std::string shown(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// JSON has no infinity.
+nlohmann::json finite_or_null(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
+
+}  // namespace
+
+EarlyStopping::EarlyStopping(EarlyStoppingOptions options) : options_(std::move(options)), best_score_(options_.mode == "min" ? kInfinity : -kInfinity) {
+  std::string problems;
+  if (options_.monitor.empty()) problems += "\n  monitor is empty, expected the name of a logged metric";
+  if (options_.mode != "min" && options_.mode != "max") problems += "\n  mode is \"" + options_.mode + "\", expected \"min\" or \"max\"";
+  if (options_.patience < 0) problems += "\n  patience is " + std::to_string(options_.patience) + ", expected 0 or more";
+  if (!problems.empty()) throw std::invalid_argument("EarlyStopping: these options cannot be used:" + problems);
+}
+
+std::string EarlyStopping::state_key() const { return "EarlyStopping{monitor=" + options_.monitor + ", mode=" + options_.mode + "}"; }
+
+void EarlyStopping::setup(Trainer& trainer, LightningModule&, Stage) {
+  const auto& o = trainer.options();
+  const bool once_an_epoch = o.val_check_interval.is_fraction() && o.val_check_interval.fraction() == 1.0 && o.check_val_every_n_epoch == 1;
+  at_train_epoch_end_ = options_.check_on_train_epoch_end.value_or(once_an_epoch);
+}
+
+void EarlyStopping::on_train_epoch_end(Trainer& trainer, LightningModule&) {
+  if (at_train_epoch_end_) check(trainer);
+}
+
+void EarlyStopping::on_validation_end(Trainer& trainer, LightningModule&) {
+  if (!at_train_epoch_end_ && trainer.fitting() && !trainer.sanity_checking()) check(trainer);
+}
+
+void EarlyStopping::check(Trainer& trainer) {
+  const auto metrics = trainer.callback_metrics();
+  const auto found = metrics.find(options_.monitor);
+  if (found == metrics.end()) {
+    if (!options_.strict) return;
+    std::string names;
+    for (const auto& [name, value] : metrics) names += (names.empty() ? "" : ", ") + name;
+    throw std::runtime_error("EarlyStopping: the metric \"" + options_.monitor + "\" was not logged; there are: " + (names.empty() ? "none" : names));
+  }
+  const bool stop = trainer.strategy().reduce_boolean_decision(should_stop(found->second), /*all=*/false);
+  if (!stop) return;
+  trainer.set_should_stop();
+  stopped_epoch_ = trainer.current_epoch();
+  if (options_.verbose && trainer.is_global_zero()) std::cerr << "EarlyStopping: " << reason_ << std::endl;
+}
+
+bool EarlyStopping::should_stop(double current) {
+  const auto name = options_.monitor + " = " + shown(current);
+  if (options_.check_finite && !std::isfinite(current)) {
+    reason_ = name + " is not finite";
+    return true;
+  }
+  if (options_.stopping_threshold && better(current, *options_.stopping_threshold)) {
+    reason_ = name + " is better than the threshold " + shown(*options_.stopping_threshold);
+    return true;
+  }
+  if (options_.divergence_threshold && better(*options_.divergence_threshold, current)) {
+    reason_ = name + " is worse than the threshold " + shown(*options_.divergence_threshold);
+    return true;
+  }
+  const double margin = options_.mode == "min" ? current + options_.min_delta : current - options_.min_delta;
+  if (better(margin, best_score_)) {
+    best_score_ = current;
+    wait_count_ = 0;
+    return false;
+  }
+  if (++wait_count_ < options_.patience) return false;
+  reason_ = options_.monitor + " did not improve in the last " + std::to_string(wait_count_) + " checks; the best was " + shown(best_score_);
+  return true;
+}
+
+nlohmann::json EarlyStopping::state_dict() const {
+  return {{"wait_count", wait_count_}, {"stopped_epoch", stopped_epoch_}, {"best_score", finite_or_null(best_score_)}, {"stopping_reason", reason_}};
+}
+
+void EarlyStopping::load_state_dict(const nlohmann::json& state) {
+  wait_count_ = state.at("wait_count").get<int>();
+  stopped_epoch_ = state.at("stopped_epoch").get<std::int64_t>();
+  const auto& best = state.at("best_score");
+  best_score_ = best.is_null() ? (options_.mode == "min" ? kInfinity : -kInfinity) : best.get<double>();
+  reason_ = state.at("stopping_reason").get<std::string>();
+}
+
+}  // namespace rtrain

@@ -1,0 +1,48 @@
+#include <rtrain/callbacks/train_report.h>
+
+#include <rtrain/context.h>
+#include <rtrain/trainer.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace rtrain {
+namespace {
+
+/// A fresh local folder, gone with this object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    auto name = (std::filesystem::temp_directory_path() / "rtrain-checkpoint-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder " + name + " for the checkpoint: " + std::strerror(errno));
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) {
+  nlohmann::json metrics = trainer.callback_metrics();
+  metrics["epoch"] = trainer.current_epoch();
+  metrics["step"] = trainer.global_step();
+  const TemporaryFolder folder;
+  trainer.save_checkpoint(folder.path() / kCheckpointName);
+  report(metrics, Checkpoint::from_directory(folder.path()));
+  trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
+}
+
+}  // namespace rtrain

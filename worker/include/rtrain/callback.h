@@ -1,0 +1,89 @@
+// Code beside the model that is called at the same places as its hooks: Lightning's Callback.
+#pragma once
+
+#include <rtrain/batch.h>
+#include <rtrain/export.h>
+#include <rtrain/lightning_module.h>
+
+#include <nlohmann/json.hpp>
+
+#include <concepts>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace rtrain {
+
+/// Every hook gets the Trainer and the module. Hooks of one place run in the order of TrainerOptions::callbacks (those that
+/// write checkpoints last), then the module's own. At the end of a training epoch the ones that monitor a metric
+/// (ModelCheckpoint, EarlyStopping) run after the module's, so that they see what it logs there.
+class RTRAIN_API Callback {
+ public:
+  virtual ~Callback() = default;
+
+  virtual void setup(Trainer&, LightningModule&, Stage) {}
+  virtual void teardown(Trainer&, LightningModule&, Stage) {}
+  virtual void on_fit_start(Trainer&, LightningModule&) {}
+  virtual void on_fit_end(Trainer&, LightningModule&) {}
+  virtual void on_sanity_check_start(Trainer&, LightningModule&) {}
+  virtual void on_sanity_check_end(Trainer&, LightningModule&) {}
+  virtual void on_train_start(Trainer&, LightningModule&) {}
+  virtual void on_train_end(Trainer&, LightningModule&) {}
+  virtual void on_train_epoch_start(Trainer&, LightningModule&) {}
+  virtual void on_train_epoch_end(Trainer&, LightningModule&) {}
+  virtual void on_train_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*loss*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_before_zero_grad(Trainer&, LightningModule&, Optimizer&) {}
+  virtual void on_before_backward(Trainer&, LightningModule&, const torch::Tensor& /*loss*/) {}
+  virtual void on_after_backward(Trainer&, LightningModule&) {}
+  virtual void on_before_optimizer_step(Trainer&, LightningModule&, Optimizer&) {}
+  virtual void on_validation_start(Trainer&, LightningModule&) {}
+  virtual void on_validation_end(Trainer&, LightningModule&) {}
+  virtual void on_validation_epoch_start(Trainer&, LightningModule&) {}
+  virtual void on_validation_epoch_end(Trainer&, LightningModule&) {}
+  virtual void on_validation_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_validation_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_test_start(Trainer&, LightningModule&) {}
+  virtual void on_test_end(Trainer&, LightningModule&) {}
+  virtual void on_test_epoch_start(Trainer&, LightningModule&) {}
+  virtual void on_test_epoch_end(Trainer&, LightningModule&) {}
+  virtual void on_test_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_test_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_predict_start(Trainer&, LightningModule&) {}
+  virtual void on_predict_end(Trainer&, LightningModule&) {}
+  virtual void on_predict_epoch_start(Trainer&, LightningModule&) {}
+  virtual void on_predict_epoch_end(Trainer&, LightningModule&) {}
+  virtual void on_predict_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_predict_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  /// A hook or a step threw; the exception leaves the Trainer after this.
+  virtual void on_exception(Trainer&, LightningModule&, const std::exception&) {}
+  virtual void on_save_checkpoint(Trainer&, LightningModule&, TrainerCheckpoint&) {}
+  virtual void on_load_checkpoint(Trainer&, LightningModule&, const TrainerCheckpoint&) {}
+
+  /// What a checkpoint keeps of this callback; null: nothing.
+  [[nodiscard]] virtual nlohmann::json state_dict() const { return nullptr; }
+  virtual void load_state_dict(const nlohmann::json&) {}
+  /// Tells this callback's state from that of another of its type; default: the name of the type.
+  [[nodiscard]] virtual std::string state_key() const;
+
+  /// True for a callback that reads metrics at the end of an epoch: it runs after the module's own hook there.
+  [[nodiscard]] virtual bool monitors() const { return false; }
+  /// True for one that writes checkpoints: it comes last, when the others have their final state.
+  [[nodiscard]] virtual bool writes_checkpoints() const { return false; }
+};
+
+/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr of one to look at afterwards.
+class RTRAIN_API AnyCallback {
+ public:
+  template <std::derived_from<Callback> C>
+  AnyCallback(C callback) : callback_(std::make_shared<C>(std::move(callback))) {}  // NOLINT: implicit on purpose
+  template <std::derived_from<Callback> C>
+  AnyCallback(std::shared_ptr<C> callback) : callback_(std::move(callback)) {}  // NOLINT: implicit on purpose
+  [[nodiscard]] const std::shared_ptr<Callback>& get() const { return callback_; }
+
+ private:
+  std::shared_ptr<Callback> callback_;
+};
+
+}  // namespace rtrain

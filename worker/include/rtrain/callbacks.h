@@ -1,0 +1,8 @@
+// Callbacks that come with the SDK.
+#pragma once
+
+#include <rtrain/callback.h>
+#include <rtrain/callbacks/early_stopping.h>
+#include <rtrain/callbacks/lambda_callback.h>
+#include <rtrain/callbacks/model_checkpoint.h>
+#include <rtrain/callbacks/train_report.h>

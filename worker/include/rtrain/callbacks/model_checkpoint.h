@@ -1,0 +1,78 @@
+#pragma once
+
+#include <rtrain/callback.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace rtrain {
+
+/// Lightning's arguments and defaults. With no every_n_* given: every epoch.
+struct RTRAIN_API ModelCheckpointOptions {
+  std::filesystem::path dirpath;   ///< empty: default_root_dir/checkpoints
+  std::string filename;            ///< "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}"
+  std::optional<std::string> monitor;  ///< of callback_metrics; left out: the latest counts as the best
+  std::string mode = "min";        ///< or "max"
+  int save_top_k = 1;              ///< -1: all, 0: none; without monitor only -1, 0, 1
+  bool save_last = false;          ///< keep last.ckpt as well
+  bool save_weights_only = false;
+  bool auto_insert_metric_name = true;
+  std::optional<std::int64_t> every_n_train_steps;  ///< exclusive with every_n_epochs
+  std::optional<std::int64_t> every_n_epochs;
+  std::optional<bool> save_on_train_epoch_end;      ///< left out: at the training epoch's end unless validation runs several times in it
+  bool enable_version_counter = true;               ///< a path that exists gets "-v1" instead of being written over
+};
+
+/// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is a folder "epoch=0-step=100.ckpt".
+class RTRAIN_API ModelCheckpoint : public Callback {
+ public:
+  /// @throws std::invalid_argument every problem of the options at once.
+  explicit ModelCheckpoint(ModelCheckpointOptions options);
+  ModelCheckpoint() : ModelCheckpoint(ModelCheckpointOptions{}) {}
+
+  [[nodiscard]] const std::filesystem::path& best_model_path() const { return best_model_path_; }
+  [[nodiscard]] std::optional<double> best_model_score() const { return best_model_score_; }
+  [[nodiscard]] const std::map<std::string, double>& best_k_models() const { return best_k_models_; }  ///< path -> score
+  [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
+
+  void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
+  void on_train_batch_end(Trainer& trainer, LightningModule& module, const torch::Tensor& loss, const Batch& batch, std::int64_t batch_idx) override;
+  void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
+  void on_validation_end(Trainer& trainer, LightningModule& module) override;
+  [[nodiscard]] nlohmann::json state_dict() const override;
+  void load_state_dict(const nlohmann::json& state) override;
+  [[nodiscard]] std::string state_key() const override;
+  [[nodiscard]] bool monitors() const override { return true; }
+  [[nodiscard]] bool writes_checkpoints() const override { return true; }
+
+ private:
+  using Candidates = std::map<std::string, double>;
+  [[nodiscard]] bool skips(const Trainer& trainer) const;
+  [[nodiscard]] bool saves_at_train_epoch_end(const Trainer& trainer) const;
+  [[nodiscard]] std::filesystem::path free_path(Trainer& trainer, const std::string& name_template, const Candidates& candidates,
+                                                const std::filesystem::path& may_replace) const;
+  void save_top_k(Trainer& trainer, const Candidates& candidates);
+  void save_last(Trainer& trainer, const Candidates& candidates);
+  void save_for_epoch(Trainer& trainer);
+  void save(Trainer& trainer, const std::filesystem::path& path);
+  void remove(Trainer& trainer, const std::filesystem::path& path) const;
+  [[nodiscard]] bool better(double a, double b) const { return options_.mode == "min" ? a < b : a > b; }
+
+  ModelCheckpointOptions options_;
+  std::filesystem::path dirpath_;
+  std::filesystem::path best_model_path_, last_model_path_, kth_best_model_path_;
+  std::optional<double> best_model_score_;
+  std::map<std::string, double> best_k_models_;
+  std::int64_t last_global_step_saved_ = 0;  ///< 0: nothing to save before the first step
+  bool deferred_until_validation_ = false;   ///< the monitored metric was not there yet
+};
+
+/// "{epoch}-{val_loss:.2f}" with the values put in; a name that is not among them counts as 0.
+/// @throws std::invalid_argument a "{" that is not closed, or a format that is not [0][width][.digits][d|f|e|g].
+[[nodiscard]] RTRAIN_API std::string format_checkpoint_name(const std::string& name_template, const std::map<std::string, double>& values,
+                                                            bool auto_insert_metric_name = true);
+
+}  // namespace rtrain

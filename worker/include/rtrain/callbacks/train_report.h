@@ -1,0 +1,18 @@
+#pragma once
+
+#include <rtrain/callback.h>
+
+#include <filesystem>
+
+namespace rtrain {
+
+/// Ray's RayTrainReportCallback: at the end of every training epoch report() gets callback_metrics, "epoch" (from 0) and "step",
+/// with a checkpoint folder that holds "checkpoint.ckpt". As in Ray it runs before the module's own on_train_epoch_end: a metric
+/// logged there is not in that epoch's report.
+class RTRAIN_API TrainReportCallback : public Callback {
+ public:
+  static constexpr const char* kCheckpointName = "checkpoint.ckpt";
+  void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
+};
+
+}  // namespace rtrain

@@ -1,0 +1,248 @@
+// Distributed data parallel training: what torch.nn.parallel.DistributedDataParallel does in Python, around the same c10d::Reducer.
+#include <rtrain/context.h>
+#include <rtrain/strategies.h>
+
+#include "worker/strategies/process_group.h"
+
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+#include <torch/torch.h>
+
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+#include <unordered_map>
+
+namespace rtrain {
+namespace {
+
+constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;  ///< what one broadcast of parameters or buffers carries at most
+
+Collectives::Op op_of(Strategy::Reduce reduce) {
+  switch (reduce) {
+    case Strategy::Reduce::kSum: return Collectives::Op::kSum;
+    case Strategy::Reduce::kMean: return Collectives::Op::kMean;
+    case Strategy::Reduce::kMin: return Collectives::Op::kMin;
+    case Strategy::Reduce::kMax: return Collectives::Op::kMax;
+  }
+  return Collectives::Op::kSum;
+}
+
+std::string broadcast_text(const std::string& own, int root, torch::Device device) {
+  auto size = torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
+  Collectives::broadcast(size, root);
+  const auto bytes = size.item<std::int64_t>();
+  if (bytes == 0) return {};
+  auto text = torch::zeros({bytes}, torch::kUInt8);
+  if (Collectives::rank() == root) std::memcpy(text.data_ptr(), own.data(), own.size());
+  text = text.to(device);
+  Collectives::broadcast(text, root);
+  text = text.to(torch::kCPU);
+  return {static_cast<const char*>(text.data_ptr()), static_cast<std::size_t>(bytes)};
+}
+
+/// One line a parameter or buffer: "layer1.weight float [64, 3, 7, 7]".
+std::string describe(const torch::nn::Module& module) {
+  std::ostringstream text;
+  const auto add = [&](const char* kind, const auto& items) {
+    for (const auto& item : items) {
+      text << kind << ' ' << item.key() << ' ' << item.value().scalar_type() << ' ' << item.value().sizes()
+           << (item.value().requires_grad() ? "" : " without gradient") << '\n';
+    }
+  };
+  add("parameter", module.named_parameters());
+  add("buffer", module.named_buffers());
+  return text.str();
+}
+
+/// The first line that differs, of each; "nothing" where one has ended.
+std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
+  std::istringstream in_a(a), in_b(b);
+  std::string line_a, line_b;
+  while (true) {
+    const bool more_a = static_cast<bool>(std::getline(in_a, line_a)), more_b = static_cast<bool>(std::getline(in_b, line_b));
+    if (!more_a && !more_b) return {};
+    if (!more_a || !more_b || line_a != line_b) return {more_a ? line_a : "nothing", more_b ? line_b : "nothing"};
+  }
+}
+
+/// Every rank throws the same sentence when one differs from rank 0; otherwise gradients of different parameters would be added.
+void require_equal_modules(const torch::nn::Module& module, torch::Device device) {
+  const auto own = describe(module);
+  const auto reference = broadcast_text(own, 0, device);
+  auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(Collectives::rank()),
+                                        torch::dtype(torch::kInt64))
+                       .to(device);
+  Collectives::all_reduce(first_bad, Collectives::Op::kMin);
+  const auto rank = first_bad.item<std::int64_t>();
+  if (rank == std::numeric_limits<std::int64_t>::max()) return;
+  const auto [at_zero, here] = first_difference(reference, own);
+  throw std::runtime_error(broadcast_text("DDPStrategy: the ranks' models differ: rank " + std::to_string(rank) + " has " + here + ", rank 0 has " + at_zero,
+                                          static_cast<int>(rank), device));
+}
+
+bool has_sparse_gradient(const torch::nn::Module& module, const torch::Tensor& parameter) {
+  if (const auto* embedding = dynamic_cast<const torch::nn::EmbeddingImpl*>(&module)) {
+    return embedding->options.sparse() && embedding->weight.is_same(parameter);
+  }
+  if (const auto* bag = dynamic_cast<const torch::nn::EmbeddingBagImpl*>(&module)) return bag->options.sparse() && bag->weight.is_same(parameter);
+  for (const auto& child : module.children()) {
+    if (has_sparse_gradient(*child, parameter)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+struct DDPStrategy::Wrapped {
+  LightningModule& module;
+  std::vector<torch::Tensor> parameters;  ///< those with gradients
+  std::vector<std::string> names;
+  std::vector<torch::Tensor> buffers;
+  std::shared_ptr<c10d::Reducer> reducer;
+  bool sync_buffers_next = true;
+  bool static_graph_seen = false;
+
+  [[noreturn]] void explain(const c10::Error& error) const {
+    const std::string text = error.what_without_backtrace();
+    if (text.find("reduction in the prior iteration") == std::string::npos) throw std::runtime_error("DDPStrategy: " + text);
+    std::string unused;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const auto& gradient = parameters[i].grad();
+      if (!gradient.defined() || !gradient.any().item<bool>()) unused += (unused.empty() ? "" : ", ") + names[i];
+    }
+    throw std::runtime_error("DDPStrategy: in the last step some parameters got no gradient" + (unused.empty() ? "" : " (" + unused + ")") +
+                             ", so the ranks could not finish their sums; if the model leaves parameters out on purpose, "
+                             "write DDPStrategy({.find_unused_parameters = true})");
+  }
+};
+
+DDPStrategy::DDPStrategy() = default;
+DDPStrategy::DDPStrategy(DDPStrategy&&) noexcept = default;
+DDPStrategy::~DDPStrategy() = default;
+
+DDPStrategy::DDPStrategy(DDPOptions options) : options_(options) {
+  std::string problems;
+  if (!(options.bucket_cap_mb > 0)) problems += "\n  bucket_cap_mb is " + std::to_string(options.bucket_cap_mb) + ", expected more than 0";
+  if (options.timeout && options.timeout->count() <= 0) problems += "\n  timeout is " + std::to_string(options.timeout->count()) + " ms, expected more than 0";
+  if (!problems.empty()) throw std::invalid_argument("DDPStrategy: these options cannot be used:" + problems);
+}
+
+bool DDPStrategy::is_distributed() const { return Collectives::initialized() && Collectives::world_size() > 1; }
+
+void DDPStrategy::setup(LightningModule& module, bool fitting) {
+  wrapped_.reset();
+  if (!is_distributed()) {
+    if (const auto ranks = get_context().get_world_size(); ranks > 1) {
+      throw std::runtime_error("DDPStrategy: this is one of " + std::to_string(ranks) + " ranks, but the process group was not set up");
+    }
+    return;
+  }
+  const auto& group = Collectives::process_group();
+  if (options_.timeout) group->setTimeout(*options_.timeout);
+
+  auto wrapped = std::make_unique<Wrapped>(Wrapped{module, {}, {}, module.buffers(), nullptr});
+  for (const auto& item : module.named_parameters()) {
+    if (!item.value().requires_grad()) continue;
+    wrapped->parameters.push_back(item.value());
+    wrapped->names.push_back(item.key());
+  }
+  if (options_.init_sync) {
+    require_equal_modules(module, device());
+    std::vector<torch::Tensor> states;
+    for (const auto& parameter : module.parameters()) states.push_back(parameter.detach());
+    for (const auto& buffer : wrapped->buffers) states.push_back(buffer.detach());
+    if (!states.empty()) c10d::broadcast_coalesced(group, states, kBroadcastBytes, /*rank=*/0);
+  }
+  if (!fitting) return;
+  if (wrapped->parameters.empty()) throw std::runtime_error("DDPStrategy: the model has no parameter that requires a gradient");
+
+  std::vector<bool> sparse;
+  std::unordered_map<std::size_t, std::string> names;
+  for (std::size_t i = 0; i < wrapped->parameters.size(); ++i) {
+    sparse.push_back(has_sparse_gradient(module, wrapped->parameters[i]));
+    names.emplace(i, wrapped->names[i]);
+  }
+  const auto cap = static_cast<std::size_t>(options_.bucket_cap_mb * 1024 * 1024);
+  const auto first_cap = static_cast<std::size_t>(c10d::kDefaultFirstBucketBytes);
+  // Buckets are cut again after the first step, in the order in which gradients came; until then one will do, unless they never are.
+  const bool rebuilds = options_.static_graph || !options_.find_unused_parameters;
+  const std::vector<std::size_t> limits = rebuilds ? std::vector<std::size_t>{std::numeric_limits<std::int64_t>::max()} : std::vector<std::size_t>{first_cap, cap};
+  auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(wrapped->parameters, limits, sparse));
+  std::reverse(buckets.begin(), buckets.end());  // backward makes the last parameters' gradients first
+  wrapped->reducer = std::make_shared<c10d::Reducer>(wrapped->parameters, std::move(buckets), group, std::move(sparse), static_cast<std::int64_t>(cap),
+                                                     options_.find_unused_parameters, options_.gradient_as_bucket_view, std::move(names),
+                                                     static_cast<std::int64_t>(std::min(first_cap, cap)), /*skip_all_reduce_unused_params=*/false,
+                                                     /*use_python_reducer=*/false, std::vector<std::int64_t>{});
+  if (options_.static_graph) wrapped->reducer->set_static_graph();
+  wrapped_ = std::move(wrapped);
+}
+
+void DDPStrategy::teardown() { wrapped_.reset(); }
+
+void DDPStrategy::before_forward(bool sync) {
+  if (!wrapped_) return;
+  auto& w = *wrapped_;
+  const bool with_gradients = torch::GradMode::is_enabled();
+  try {
+    if (with_gradients && sync) w.reducer->prepare_for_forward();
+    if (with_gradients) w.reducer->rebuild_buckets();
+  } catch (const c10::Error& error) {
+    w.explain(error);
+  }
+  // The first forward after one that changed the buffers of every rank in its own way.
+  if (w.sync_buffers_next && options_.broadcast_buffers && !w.buffers.empty()) {
+    const torch::NoGradGuard no_grad;
+    c10d::broadcast_coalesced(Collectives::process_group(), w.buffers, kBroadcastBytes, /*rank=*/0);
+  }
+  w.sync_buffers_next = with_gradients && sync;
+}
+
+void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
+  if (!wrapped_ || !sync) return loss.backward();
+  auto& w = *wrapped_;
+  try {
+    const bool look_for_unused = options_.find_unused_parameters && !options_.static_graph;
+    w.reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss} : std::vector<torch::Tensor>{});
+    if (options_.static_graph && !w.static_graph_seen) {
+      // The first backward records the graph; its sums start when it has ended. The engine takes such a wish only from within.
+      w.static_graph_seen = true;
+      loss.register_hook([reducer = std::weak_ptr<c10d::Reducer>(w.reducer)](const torch::Tensor&) {
+        torch::autograd::Engine::get_default_engine().queue_callback([reducer] {
+          if (const auto alive = reducer.lock()) alive->delay_all_reduce();
+        });
+      });
+    }
+    loss.backward();
+  } catch (const c10::Error& error) {
+    w.explain(error);
+  }
+}
+
+void DDPStrategy::zero_grad(const std::vector<torch::Tensor>& parameters) {
+  // Views of the buckets stay, cleared; an unused parameter must have no gradient at all, or the optimizer would move it.
+  if (wrapped_ && options_.gradient_as_bucket_view && !options_.find_unused_parameters) {
+    const torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> gradients;
+    for (const auto& parameter : parameters) {
+      if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+    }
+    if (!gradients.empty()) at::_foreach_zero_(gradients);
+    return;
+  }
+  for (const auto& parameter : parameters) parameter.mutable_grad().reset();
+}
+
+void DDPStrategy::reduce(torch::Tensor& value, Reduce op) {
+  if (is_distributed()) Collectives::all_reduce(value, op_of(op));
+}
+
+std::string DDPStrategy::broadcast(const std::string& value) { return is_distributed() ? broadcast_text(value, 0, device()) : value; }
+
+void DDPStrategy::barrier() {
+  if (is_distributed()) Collectives::barrier();
+}
+
+}  // namespace rtrain

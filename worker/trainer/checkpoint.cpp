@@ -1,0 +1,259 @@
+// What a checkpoint folder holds, and how it is written and read back.
+#include "worker/trainer/trainer_impl.h"
+
+#include <rtrain/safetensors.h>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <torch/torch.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace rtrain {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kVersion = 1;
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kOptimizer = "optimizer.safetensors";
+constexpr const char* kLoop = "loop.json";
+constexpr const char* kReported = "checkpoint.ckpt";  ///< where a reported checkpoint has it
+
+std::string rank_file(int rank) { return "rng-rank" + std::to_string(rank) + ".safetensors"; }
+
+[[noreturn]] void fail(const fs::path& path, const std::string& what) { throw std::runtime_error("checkpoint " + path.string() + ": " + what); }
+
+void sync_to_disk(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(path, std::strerror(errno));
+  const int failed = ::fsync(fd) != 0 ? errno : 0;
+  ::close(fd);
+  if (failed != 0 && failed != EINVAL) fail(path, std::strerror(failed));
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << text << '\n';
+  out.close();
+  if (!out) fail(path, "cannot be written: " + std::string(std::strerror(errno)));
+  sync_to_disk(path);
+}
+
+/// Gives the finished folder its name; an older one of that name goes away.
+void publish(const fs::path& partial, const fs::path& path) {
+  const fs::path old = path.string() + ".old";
+  fs::remove_all(old);
+  if (fs::exists(path)) fs::rename(path, old);
+  fs::rename(partial, path);
+  fs::remove_all(old);
+  sync_to_disk(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+}
+
+std::map<std::string, torch::Tensor> on_cpu(const std::map<std::string, torch::Tensor>& tensors) {
+  std::map<std::string, torch::Tensor> result;
+  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor.detach().to(torch::kCPU).contiguous());
+  return result;
+}
+
+std::map<std::string, torch::Tensor> state_of(const torch::nn::Module& module) {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& item : module.named_parameters()) state.emplace(item.key(), item.value());
+  for (const auto& item : module.named_buffers()) state.emplace(item.key(), item.value());
+  return state;
+}
+
+std::string shape_of(const torch::Tensor& tensor) {
+  std::ostringstream text;
+  text << tensor.sizes();
+  return text.str();
+}
+
+/// All that does not fit in one message; nothing is changed then.
+void load_state(torch::nn::Module& module, const std::map<std::string, torch::Tensor>& saved) {
+  const auto own = state_of(module);
+  std::string problems;
+  for (const auto& [name, tensor] : own) {
+    const auto found = saved.find(name);
+    if (found == saved.end()) {
+      problems += "\n  " + name + ": missing in the checkpoint";
+    } else if (found->second.sizes() != tensor.sizes()) {
+      problems += "\n  " + name + ": the checkpoint has shape " + shape_of(found->second) + ", the model " + shape_of(tensor);
+    }
+  }
+  for (const auto& [name, tensor] : saved) {
+    if (!own.contains(name)) problems += "\n  " + name + ": not in the model";
+  }
+  if (!problems.empty()) throw std::runtime_error("the checkpoint does not fit the model:" + problems);
+  const torch::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : own) torch::Tensor(tensor).copy_(saved.at(name));
+}
+
+std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors, const std::string& prefix) {
+  std::map<std::string, torch::Tensor> result;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), tensor);
+  }
+  return result;
+}
+
+nlohmann::json read_json(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail(path, "cannot be read: " + std::string(std::strerror(errno)));
+  try {
+    return nlohmann::json::parse(in);
+  } catch (const nlohmann::json::exception& e) {
+    fail(path, std::string("is no valid JSON: ") + e.what());
+  }
+}
+
+}  // namespace
+
+std::map<std::string, torch::Tensor> generator_states(torch::Device device) {
+  std::map<std::string, torch::Tensor> states;
+  const auto add = [&](const char* name, at::Generator generator) {
+    const std::lock_guard lock(generator.mutex());
+    states.emplace(name, generator.get_state());
+  };
+  add("rng.cpu", at::detail::getDefaultCPUGenerator());
+  if (device.is_cuda()) add("rng.cuda", at::globalContext().defaultGenerator(device));
+  return states;
+}
+
+void set_generator_states(const std::map<std::string, torch::Tensor>& states, torch::Device device) {
+  const auto set = [&](const char* name, at::Generator generator) {
+    const auto found = states.find(name);
+    if (found == states.end()) return;
+    const std::lock_guard lock(generator.mutex());
+    generator.set_state(found->second);
+  };
+  set("rng.cpu", at::detail::getDefaultCPUGenerator());
+  if (device.is_cuda()) set("rng.cuda", at::globalContext().defaultGenerator(device));
+}
+
+TrainerCheckpoint Trainer::Impl::dump(bool weights_only) {
+  TrainerCheckpoint content;
+  content.model = state_of(*module);
+  content.loop = {{"format", "rtrain-checkpoint"}, {"version", kVersion},     {"epoch", fit_loop.current_epoch()},
+                  {"global_step", fit_loop.global_step()}, {"world_size", placement.world_size}};
+  if (!weights_only) {
+    const HookScope scope(*this, Hook::kOther);
+    for (const auto& callback : callbacks) {
+      auto state = callback->state_dict();
+      if (!state.is_null()) content.callbacks[callback->state_key()] = std::move(state);
+    }
+    content.loop["progress"] = fit_loop.state();
+    if (optimizer) content.optimizer = optimizer->state_dict();
+    content.rank = generator_states(placement.device);
+    for (const auto& [name, gradient] : fit_loop.pending_gradients()) content.rank.emplace("gradient." + name, gradient);
+    for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
+  }
+  call_module(Hook::kOther, &LightningModule::on_save_checkpoint, content);
+  return content;
+}
+
+void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
+  auto& strategy = *placement.strategy;
+  const auto final_path = (path.has_filename() ? path : path.parent_path()).lexically_normal();
+  const fs::path partial = final_path.string() + ".partial";
+  if (placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
+  strategy.barrier();
+  fs::create_directories(partial);
+  if (placement.global_rank == 0) {
+    save_safetensors(partial / kModel, {on_cpu(content.model), {{"format", "pt"}}});
+    auto loop = content.loop;
+    loop["callbacks"] = content.callbacks;
+    loop["module"] = content.module;
+    if (!weights_only) save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
+    write_text(partial / kLoop, loop.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  if (!weights_only) save_safetensors(partial / rank_file(placement.global_rank), {on_cpu(content.rank), {}});
+  sync_to_disk(partial);
+  strategy.barrier();
+  if (placement.global_rank == 0) publish(partial, final_path);
+  strategy.barrier();
+  // A path that is this rank's own, not shared with rank 0.
+  if (placement.global_rank != 0 && fs::exists(partial)) publish(partial, final_path);
+}
+
+void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
+  auto& run = *impl_;
+  if (path.empty()) throw std::invalid_argument("save_checkpoint: the path is empty");
+  if (run.attachment->module == nullptr) {
+    throw std::logic_error("save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
+  }
+  const auto before = std::exchange(run.module, run.attachment->module);
+  struct Back {
+    Impl& impl;
+    LightningModule* module;
+    ~Back() { impl.module = module; }
+  } const back{run, before};
+  run.write(path, run.dump(weights_only), weights_only);
+}
+
+TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
+  auto path = given;
+  if (!fs::exists(path / kModel) && fs::exists(path / kReported / kModel)) path /= kReported;
+  if (!fs::exists(path / kModel)) {
+    fail(given, fs::exists(given) ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel : "there is no such folder");
+  }
+  TrainerCheckpoint content;
+  content.model = load_safetensors(path / kModel).tensors;
+  if (!fs::exists(path / kLoop)) return content;  // bare weights
+  content.loop = read_json(path / kLoop);
+  if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint") fail(path / kLoop, "is not rtrain's loop.json");
+  if (content.loop.value("version", 0) > kVersion) {
+    fail(path / kLoop, "has version " + content.loop["version"].dump() + ", this rtrain reads up to " + std::to_string(kVersion));
+  }
+  content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
+  content.module = content.loop.value("module", nlohmann::json::object());
+  if (fs::exists(path / kOptimizer)) content.optimizer = load_safetensors(path / kOptimizer).tensors;
+  if (fs::exists(path / rank_file(rank))) content.rank = load_safetensors(path / rank_file(rank)).tensors;
+  return content;
+}
+
+void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& content) {
+  call_module(Hook::kOther, &LightningModule::on_load_checkpoint, content);
+  load_state(*module, content.model);
+  if (function != Stage::kFit) return;
+  for (const auto& item : content.callbacks.items()) {
+    const bool present = std::any_of(callbacks.begin(), callbacks.end(), [&](const auto& c) { return c->state_key() == item.key(); });
+    if (!present) warn("the checkpoint holds the state of a callback that this Trainer does not have: " + item.key());
+  }
+  call_callbacks(Hook::kOther, &Callback::on_load_checkpoint, content);
+  const HookScope scope(*this, Hook::kOther);
+  for (const auto& callback : callbacks) {
+    const auto found = content.callbacks.find(callback->state_key());
+    if (found != content.callbacks.end()) callback->load_state_dict(*found);
+  }
+}
+
+void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
+  if (!content.loop.contains("progress")) {
+    throw std::runtime_error("fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
+  }
+  const auto saved_world_size = content.loop.value("world_size", placement.world_size);
+  fit_loop.load_state(content.loop.at("progress"), saved_world_size, placement.world_size);
+  try {
+    optimizer->load_state_dict(content.optimizer);
+  } catch (const std::invalid_argument& e) {
+    throw std::runtime_error(std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
+  }
+  if (saved_world_size == placement.world_size) {
+    resumed_rank_state = content.rank;
+    fit_loop.load_pending_gradients(with_prefix(content.rank, "gradient."));
+  } else if (fit_loop.resumes_within_epoch()) {
+    warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) + " rank(s), now there are " + std::to_string(placement.world_size) +
+         ": training goes on at the same sample, but not with the same random numbers");
+  }
+}
+
+}  // namespace rtrain

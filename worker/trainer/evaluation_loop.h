@@ -1,0 +1,40 @@
+// One pass over a loader without gradients: validation inside a fit, and validate(), test(), predict().
+#pragma once
+
+#include "worker/trainer/metrics.h"
+#include "worker/trainer/loop_progress.h"
+
+#include <rtrain/data/data_loader.h>
+#include <rtrain/trainer.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace rtrain {
+
+class EvaluationLoop {
+ public:
+  explicit EvaluationLoop(Trainer::Impl& run) : run_(run), results_(/*training=*/false) {}
+
+  void set_data(DataLoader loader, std::int64_t max_batches);
+  [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
+  [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the pass that runs
+  /// At most `limit` batches (-1: all). @return the logged metrics of the epoch.
+  MetricValues evaluate(Stage stage, std::int64_t limit = -1);
+  [[nodiscard]] bool has_run() const { return has_run_; }
+  [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< in its end hooks
+  [[nodiscard]] LoggedMetrics& results() { return results_; }
+  [[nodiscard]] const LoopProgress& batch() const { return batch_; }
+  [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
+
+ private:
+  Trainer::Impl& run_;
+  LoggedMetrics results_;
+  DataLoader loader_;
+  std::int64_t max_batches_ = 0, batches_ = 0;
+  LoopProgress batch_;
+  bool has_run_ = false, is_ending_ = false;
+  std::vector<torch::Tensor> predictions_;
+};
+
+}  // namespace rtrain

@@ -1,0 +1,79 @@
+// Epochs of training, and the batches of one epoch. Order and counters are Lightning's.
+#pragma once
+
+#include "worker/trainer/metrics.h"
+#include "worker/trainer/loop_progress.h"
+
+#include <rtrain/data/data_loader.h>
+#include <rtrain/trainer.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace rtrain {
+
+class FitLoop {
+ public:
+  explicit FitLoop(Trainer::Impl& run) : run_(run), results_(/*training=*/true) {}
+
+  void set_data(DataLoader loader);
+  void run();
+
+  [[nodiscard]] std::int64_t current_epoch() const { return epoch_.current.completed; }
+  [[nodiscard]] std::int64_t epochs_processed() const { return epoch_.current.processed; }
+  [[nodiscard]] std::int64_t global_step() const { return steps_; }
+  [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
+  [[nodiscard]] std::int64_t batches_in_epoch() const { return batch_.current.processed; }
+  [[nodiscard]] std::int64_t batches_that_stepped() const { return batches_that_stepped_; }
+  [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }
+  [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
+  [[nodiscard]] LoggedMetrics& results() { return results_; }
+
+  /// loop.json's "progress".
+  [[nodiscard]] nlohmann::json state() const;
+  /// @param world_size now: a place in an epoch counts samples, so that another number of ranks goes on at the same sample.
+  void load_state(const nlohmann::json& state, int saved_world_size, int world_size);
+  void start_over();
+  /// Gradients of an accumulation that is not complete, by parameter name; they belong to this rank.
+  [[nodiscard]] std::map<std::string, torch::Tensor> pending_gradients() const;
+  void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
+
+ private:
+  [[nodiscard]] bool done() const;
+  void run_epoch();
+  [[nodiscard]] bool epoch_done() const;
+  /// @return false: nothing more in this epoch.
+  bool train_batch(DataLoader::Iterator& batches);
+  torch::Tensor optimize(const Batch& batch, std::int64_t batch_idx);
+  void step_optimizer();
+  void clip_gradients();
+  void after_batch();
+  void choose_validation_interval();
+
+  [[nodiscard]] bool max_steps_reached() const;
+  [[nodiscard]] bool can_stop_early() const;
+  [[nodiscard]] bool epoch_exhausted() const { return batch_.current.ready == max_batches_ || is_last_batch_; }
+  [[nodiscard]] bool accumulates() const;
+  [[nodiscard]] bool validates_in_this_epoch() const;
+  [[nodiscard]] bool validation_is_due() const;
+
+  Trainer::Impl& run_;
+  LoggedMetrics results_;
+  DataLoader loader_;
+  std::int64_t max_batches_ = 0;
+  std::optional<std::int64_t> val_check_batch_;
+  LoopProgress epoch_, batch_;
+  std::int64_t steps_ = 0;                 ///< optimizer steps: global_step
+  std::int64_t batches_that_stepped_ = 0;  ///< the loggers' x-axis
+  bool is_last_batch_ = false;
+  bool has_gradients_ = false;             ///< a backward ran since they were cleared
+  bool validated_ = false;                 ///< the validation after the latest batch is done
+  bool resumed_within_epoch_ = false;
+  bool resumed_after_batch_ = false;       ///< the latest batch's validation may still be due
+};
+
+}  // namespace rtrain

@@ -1,0 +1,97 @@
+// What steps and hooks log, reduced over an epoch and over the ranks, under Lightning's names.
+#pragma once
+
+#include "worker/trainer/hook.h"
+
+#include <rtrain/lightning_module.h>
+#include <rtrain/logger.h>
+#include <rtrain/strategies.h>
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rtrain {
+
+/// A number, or a tensor of no dimensions that nobody has read yet (reading one on a GPU waits for it).
+struct MetricValue {
+  torch::Tensor tensor;  ///< undefined: it is the number
+  double number = 0;
+  [[nodiscard]] double item() const;
+};
+using MetricValues = std::map<std::string, MetricValue>;
+
+/// One loop's metrics. Entries keep the order of their first log(), which is the order of their collectives on every rank.
+class LoggedMetrics {
+ public:
+  explicit LoggedMetrics(bool training) : training_(training) {}
+
+  /// @param options on_step and on_epoch are set. @throws std::logic_error other options than before.
+  void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options, std::int64_t batch_size, Strategy& strategy);
+  struct Views {
+    MetricValues callback, logged, progress_bar;
+  };
+  /// Adds the values of the last step, or of the epoch so far, to `views`. An epoch's value is reduced over the ranks once.
+  void add_to(Views& views, bool on_step, Strategy& strategy);
+  void reset();
+  void reset(Hook hook);
+
+ private:
+  struct Entry {
+    Hook hook;
+    std::string name, step_name, epoch_name;
+    LogOptions options;
+    MetricValue step, total;
+    double weight = 0;
+    std::optional<MetricValue> computed;
+    bool is_reset = true;
+  };
+  [[nodiscard]] static MetricValue compute(const Entry& entry, Strategy& strategy);
+  bool training_;
+  std::vector<Entry> entries_;
+};
+
+/// The Trainer's three views of all metrics, and when they change: Lightning's logger connector.
+class MetricBoard {
+ public:
+  MetricBoard(Strategy& strategy, std::vector<std::shared_ptr<Logger>> loggers, std::int64_t log_every_n_steps)
+      : strategy_(strategy), loggers_(std::move(loggers)), log_every_n_steps_(log_every_n_steps) {}
+
+  /// Which loop's metrics log() goes to; null: none.
+  void use(LoggedMetrics* active) { active_ = active; }
+  void clear();  ///< a new run
+
+  void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
+  void on_batch_start(std::int64_t batch_size);
+  void on_batch_end();
+  void epoch_end_reached();
+  void refresh();  ///< brings the views up to date; collective when metrics with sync_dist are due
+  void reset_results();
+
+  /// Whether the loop runs its first batch: none between epochs. Validation inside an epoch puts it aside.
+  [[nodiscard]] std::optional<bool> first_iteration() const { return first_iteration_; }
+  void set_first_iteration(std::optional<bool> value) { first_iteration_ = value; }
+
+  [[nodiscard]] const LoggedMetrics::Views& views() const { return views_; }
+  /// The active loop's logged metrics of the epoch.
+  [[nodiscard]] MetricValues epoch_metrics();
+  void to_loggers(std::int64_t step);           ///< of the active loop, now
+  void step_to_loggers(std::int64_t steps, bool stopping);  ///< every log_every_n_steps
+
+ private:
+  Strategy& strategy_;
+  std::vector<std::shared_ptr<Logger>> loggers_;
+  std::int64_t log_every_n_steps_;
+  LoggedMetrics* active_ = nullptr;
+  LoggedMetrics::Views views_;
+  std::optional<bool> first_iteration_;
+  Hook last_hook_ = Hook::kNone;
+  std::int64_t batch_size_ = 1;
+};
+
+}  // namespace rtrain

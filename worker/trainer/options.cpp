@@ -1,0 +1,179 @@
+// What the options mean here, and everything that is wrong with them at once.
+#include "worker/trainer/trainer_impl.h"
+
+#include <rtrain/callbacks.h>
+
+#include "worker/callbacks/progress_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace rtrain {
+namespace {
+
+class Problems {
+ public:
+  void add(std::string text) { all_.push_back(std::move(text)); }
+  void expect(bool holds, const std::string& text) {
+    if (!holds) add(text);
+  }
+  void throw_if_any(const std::string& heading) const {
+    if (all_.empty()) return;
+    std::string text = heading;
+    for (const auto& problem : all_) text += "\n  " + problem;
+    throw std::invalid_argument(text);
+  }
+
+ private:
+  std::vector<std::string> all_;
+};
+
+void check_count(Problems& problems, const std::string& name, std::int64_t value, std::int64_t lowest, const std::string& meaning) {
+  if (value < lowest) problems.add(name + " is " + std::to_string(value) + ", expected " + meaning);
+}
+
+void check_limit(Problems& problems, const std::string& name, const BatchCount& limit) {
+  const bool fits = limit.is_fraction() ? limit.fraction() >= 0 && limit.fraction() <= 1 : limit.batches() >= 0;
+  problems.expect(fits, name + " is " + limit.text() + ", expected a number of batches (0 or more) or a fraction (0.0 to 1.0)");
+}
+
+std::shared_ptr<Strategy> choose_strategy(Problems& problems, const AnyStrategy& choice, int world_size) {
+  if (choice.get()) return choice.get();
+  if (choice.name() == "auto") {
+    if (world_size > 1) return std::make_shared<DDPStrategy>();
+    return std::make_shared<SingleDeviceStrategy>();
+  }
+  if (choice.name() == "ddp") return std::make_shared<DDPStrategy>();
+  if (choice.name() == "single_device") return std::make_shared<SingleDeviceStrategy>();
+  problems.add("strategy is \"" + choice.name() + "\", expected \"auto\", \"ddp\", \"single_device\" or a strategy such as rtrain::DDPStrategy()");
+  return std::make_shared<SingleDeviceStrategy>();
+}
+
+torch::Device choose_device(Problems& problems, const std::string& accelerator) {
+  const bool wants_gpu = accelerator == "gpu" || accelerator == "cuda";
+  if (accelerator == "cpu") return torch::kCPU;
+  if (accelerator != "auto" && !wants_gpu) {
+    problems.add("accelerator is \"" + accelerator + "\", expected \"auto\", \"cpu\" or \"gpu\"");
+    return torch::kCPU;
+  }
+  const auto device = get_device();
+  if (wants_gpu && !device.is_cuda()) {
+    problems.add("accelerator is \"" + accelerator + "\", but this worker holds no GPU (scaling_config.use_gpu gives it one)");
+  }
+  return device;
+}
+
+}  // namespace
+
+std::string BatchCount::text() const { return is_fraction_ ? nlohmann::json(fraction_).dump() : std::to_string(batches_); }
+
+Placement check_options(const TrainerOptions& o) {
+  Problems problems;
+  if (o.max_epochs) check_count(problems, "max_epochs", *o.max_epochs, -1, "0 or more, or -1 for no limit");
+  if (o.min_epochs) check_count(problems, "min_epochs", *o.min_epochs, 0, "0 or more");
+  check_count(problems, "max_steps", o.max_steps, -1, "0 or more, or -1 for no limit");
+  if (o.min_steps) check_count(problems, "min_steps", *o.min_steps, 0, "0 or more");
+  check_limit(problems, "limit_train_batches", o.limit_train_batches);
+  check_limit(problems, "limit_val_batches", o.limit_val_batches);
+  check_limit(problems, "limit_test_batches", o.limit_test_batches);
+  check_limit(problems, "limit_predict_batches", o.limit_predict_batches);
+  const auto& interval = o.val_check_interval;
+  problems.expect(interval.is_fraction() ? interval.fraction() > 0 && interval.fraction() <= 1 : interval.batches() >= 1,
+                  "val_check_interval is " + interval.text() + ", expected a number of batches (1 or more) or a fraction (above 0.0, up to 1.0)");
+  if (o.check_val_every_n_epoch) {
+    check_count(problems, "check_val_every_n_epoch", *o.check_val_every_n_epoch, 1, "1 or more, or std::nullopt to count batches over all epochs");
+  } else {
+    problems.expect(!interval.is_fraction(), "check_val_every_n_epoch is std::nullopt, so val_check_interval must be a number of batches (it is the fraction " +
+                                                 interval.text() + ")");
+  }
+  check_count(problems, "num_sanity_val_steps", o.num_sanity_val_steps, -1, "0 or more, or -1 for all batches");
+  check_count(problems, "log_every_n_steps", o.log_every_n_steps, 0, "0 or more");
+  check_count(problems, "accumulate_grad_batches", o.accumulate_grad_batches, 1, "1 or more");
+  if (o.gradient_clip_val) {
+    problems.expect(std::isfinite(*o.gradient_clip_val) && *o.gradient_clip_val >= 0,
+                    "gradient_clip_val is " + nlohmann::json(*o.gradient_clip_val).dump() + ", expected a finite number, 0 or more");
+  }
+  problems.expect(o.gradient_clip_algorithm == "norm" || o.gradient_clip_algorithm == "value",
+                  "gradient_clip_algorithm is \"" + o.gradient_clip_algorithm + "\", expected \"norm\" or \"value\"");
+  for (const auto& callback : o.callbacks) problems.expect(callback.get() != nullptr, "callbacks holds a null pointer");
+  for (const auto& logger : o.loggers) problems.expect(logger != nullptr, "loggers holds a null pointer");
+
+  Placement at;
+  for (const auto& plugin : o.plugins) {
+    if (plugin.get() == nullptr) {
+      problems.add("plugins holds a null pointer");
+      continue;
+    }
+    auto environment = std::dynamic_pointer_cast<ClusterEnvironment>(plugin.get());
+    if (!environment) {
+      problems.add("plugins holds \"" + plugin.get()->name() + "\", which the Trainer has no use for; expected rtrain::ClusterEnvironment()");
+    } else if (at.environment) {
+      problems.add("plugins holds more than one ClusterEnvironment");
+    } else {
+      at.environment = std::move(environment);
+    }
+  }
+  const auto environment = at.environment ? at.environment : std::make_shared<ClusterEnvironment>();
+  at.world_size = environment->world_size();
+  at.global_rank = environment->global_rank();
+  at.local_rank = environment->local_rank();
+  at.strategy = choose_strategy(problems, o.strategy, at.world_size);
+  at.strategy_was_auto = o.strategy.get() == nullptr && o.strategy.name() == "auto";
+  at.device = choose_device(problems, o.accelerator);
+  const auto on_node = get_context().get_local_world_size();
+  if (o.devices.count()) {
+    problems.expect(*o.devices.count() == on_node, "devices is " + o.devices.text() + ", but the job has " + std::to_string(on_node) +
+                                                       " worker(s) on this node: their number is scaling_config.num_workers; write \"auto\"");
+  } else {
+    problems.expect(o.devices.text() == "auto", "devices is \"" + o.devices.text() + "\", expected \"auto\" or a number");
+  }
+
+  problems.throw_if_any("Trainer: these options cannot be used:");
+  at.strategy->set_device(at.device);
+  return at;
+}
+
+std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options) {
+  std::vector<std::shared_ptr<Callback>> all;
+  if (options.enable_progress_bar.value_or(true)) all.push_back(std::make_shared<ProgressReport>());
+  bool reports = false, writes = false;
+  for (const auto& callback : options.callbacks) {
+    all.push_back(callback.get());
+    reports = reports || dynamic_cast<TrainReportCallback*>(callback.get().get()) != nullptr;
+    writes = writes || callback.get()->writes_checkpoints();
+  }
+  if (writes && options.enable_checkpointing == false) {
+    throw std::invalid_argument("Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of them");
+  }
+  if (!writes && options.enable_checkpointing.value_or(!reports)) all.push_back(std::make_shared<ModelCheckpoint>());
+  std::stable_partition(all.begin(), all.end(), [](const auto& callback) { return !callback->writes_checkpoints(); });
+  return all;
+}
+
+std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::string& option) {
+  if (batches == 0) return 0;
+  if (!limit.is_fraction()) return std::min(limit.batches(), batches);
+  const auto count = static_cast<std::int64_t>(static_cast<double>(batches) * limit.fraction());
+  if (count == 0 && limit.fraction() > 0) {
+    throw std::invalid_argument(option + " is " + limit.text() + " of " + std::to_string(batches) + " batches, which is less than one: set at least " +
+                                nlohmann::json(1.0 / static_cast<double>(batches)).dump() + ", or a number of batches");
+  }
+  return count;
+}
+
+Trainer& prepare_trainer(Trainer& trainer) {
+  Problems problems;
+  const auto& at = trainer.impl_->placement;
+  if (dynamic_cast<DDPStrategy*>(at.strategy.get()) == nullptr || at.strategy_was_auto) {
+    problems.add("strategy is " + (at.strategy_was_auto ? std::string("\"auto\"") : at.strategy->name()) +
+                 ", expected one that trains with the job's ranks: rtrain::DDPStrategy()");
+  }
+  if (at.environment && typeid(*at.environment) != typeid(ClusterEnvironment)) {
+    problems.add("plugins holds the cluster environment \"" + at.environment->name() + "\", expected rtrain::ClusterEnvironment()");
+  }
+  problems.throw_if_any("prepare_trainer: this Trainer cannot run in a job:");
+  return trainer;
+}
+
+}  // namespace rtrain

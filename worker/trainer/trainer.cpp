@@ -1,0 +1,236 @@
+#include <rtrain/trainer.h>
+
+#include "worker/trainer/samplers.h"
+#include "worker/trainer/trainer_impl.h"
+
+#include <c10/core/DeviceGuard.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <iostream>
+#include <stdexcept>
+
+namespace rtrain {
+
+void warn(const std::string& text) {
+  if (get_context().get_world_rank() == 0) std::cerr << "rtrain: warning: " << text << std::endl;
+}
+
+Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
+    : self(trainer),
+      options(std::move(given)),
+      placement(check_options(options)),
+      callbacks(arrange_callbacks(options)),
+      metrics(*placement.strategy, placement.global_rank == 0 ? options.loggers : std::vector<std::shared_ptr<Logger>>{}, options.log_every_n_steps),
+      validation(*this),
+      evaluation(*this),
+      fit_loop(*this) {
+  attachment->trainer = &trainer;
+  if (options.seed) torch::manual_seed(*options.seed);
+}
+
+Trainer::Impl::~Impl() { attachment->trainer = nullptr; }
+
+Batch Trainer::Impl::to_device(Batch batch) {
+  const HookScope scope(*this, Hook::kOther);
+  return module->on_after_batch_transfer(module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
+}
+
+DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
+  if (!loader.defined() || !options.use_distributed_sampler || !placement.strategy->is_distributed()) return loader;
+  if (dynamic_cast<const DistributedSampler*>(&loader.sampler()) != nullptr) return loader;
+  if (loader_stage == Stage::kPredict) return loader.with_sampler(own_part_without_padding(loader, placement.world_size, placement.global_rank));
+  // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
+  const bool shuffle = loader_stage == Stage::kTrain || dynamic_cast<const RandomSampler*>(&loader.sampler()) != nullptr;
+  return loader.with_sampler(own_part(loader, {.num_replicas = placement.world_size, .rank = placement.global_rank, .shuffle = shuffle, .seed = options.seed.value_or(0)}));
+}
+
+void Trainer::Impl::begin(Stage now, LightningModule& given) {
+  if (running) throw std::logic_error("Trainer: a run is already going on; a Trainer runs one at a time");
+  running = true;
+  function = stage = now;
+  module = &given;
+  Attachment::tie(attachment, given);
+  current_hook = Hook::kOther;
+  // The local rank 0 of each node prepares what all of it will read.
+  if (placement.local_rank == 0) call_module(Hook::kOther, &LightningModule::prepare_data);
+  placement.strategy->barrier();
+  call(Hook::kOther, &Callback::setup, &LightningModule::setup, now);
+  placement.strategy->barrier();
+  call_module(Hook::kOther, &LightningModule::configure_model);
+}
+
+void Trainer::Impl::end() {
+  placement.strategy->teardown();
+  if (placement.device.is_cuda()) module->to(torch::kCPU);
+  if (function == Stage::kFit) call(Hook::kOther, &Callback::on_fit_end, &LightningModule::on_fit_end);
+  call(Hook::kOther, &Callback::teardown, &LightningModule::teardown, function);
+}
+
+template <class Body>
+void Trainer::Impl::guarded(Body body) {
+  struct Quiet {  // leaves the Trainer usable, however the run ends
+    Impl& run;
+    ~Quiet() {
+      run.running = false;
+      run.current_hook = Hook::kNone;
+      run.metrics.use(nullptr);
+      run.module = nullptr;
+      run.stage = run.function;
+      run.resumed_rank_state.clear();
+    }
+  };
+  c10::OptionalDeviceGuard device_guard;
+  if (placement.device.is_cuda()) device_guard.reset_device(placement.device);
+  const Quiet quiet{*this};
+  try {
+    body();
+  } catch (const std::exception& failure) {
+    if (module != nullptr) call_callbacks(Hook::kOther, &Callback::on_exception, failure);
+    placement.strategy->teardown();
+    throw;
+  }
+}
+
+void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+  if (running) throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
+  guarded([&] {
+    max_epochs = options.max_epochs.value_or(-1);
+    if (!options.max_epochs && options.max_steps == -1) {
+      warn("max_epochs was not set: training for 1000 epochs; max_epochs = -1 trains without an end");
+      max_epochs = 1000;
+    }
+    min_epochs = options.min_epochs.value_or(options.min_steps ? 1 : 0);
+    should_stop = false;
+    optimizer.reset();
+    fit_loop.start_over();
+    validation.set_data({}, 0);
+
+    begin(Stage::kFit, given);
+    std::optional<TrainerCheckpoint> saved;
+    if (!resume_from.path().empty()) {
+      saved = read_checkpoint(resume_from.path(), placement.global_rank);
+      restore_module_and_callbacks(*saved);
+    }
+    metrics.clear();
+    given.to(placement.device);
+    placement.strategy->setup(given, /*fitting=*/true);
+    auto optimizers = call_module(Hook::kOther, &LightningModule::configure_optimizers);
+    if (optimizers.all.size() != 1 || optimizers.all.front() == nullptr) {
+      throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) + " optimizers, expected exactly one");
+    }
+    optimizer = std::move(optimizers.all.front());
+    call(Hook::kOther, &Callback::on_fit_start, &LightningModule::on_fit_start);
+    for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();
+    if (saved) restore_training(*saved);
+
+    const auto val_loader = distributed(val.defined() ? val : call_module(Hook::kOther, &LightningModule::val_dataloader), Stage::kValidate);
+    validation.set_data(val_loader, val_loader.defined() ? limited(options.limit_val_batches, val_loader.size(), "limit_val_batches") : 0);
+    const auto train_loader = distributed(train.defined() ? train : call_module(Hook::kOther, &LightningModule::train_dataloader), Stage::kTrain);
+    if (!train_loader.defined()) throw std::invalid_argument("fit: no training data: pass a DataLoader or override train_dataloader()");
+    fit_loop.set_data(train_loader);
+
+    placement.strategy->barrier();
+    if (options.num_sanity_val_steps != 0 && validation.max_batches() > 0 && !fit_loop.resumes_within_epoch()) {
+      // A few batches of validation, so that its mistakes show before hours of training; it must leave no trace.
+      const auto generators = generator_states(placement.device);
+      stage = Stage::kSanityCheck;
+      call_callbacks(Hook::kOther, &Callback::on_sanity_check_start);
+      (void)validation.evaluate(Stage::kSanityCheck, options.num_sanity_val_steps);
+      call_callbacks(Hook::kOther, &Callback::on_sanity_check_end);
+      metrics.clear();
+      set_generator_states(generators, placement.device);
+    }
+    fit_loop.run();
+    stage = Stage::kFit;
+    end();
+  });
+}
+
+Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoader& data, const CheckpointPath& weights) {
+  if (running) throw std::logic_error("Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a time");
+  Metrics result;
+  guarded([&] {
+    begin(now, given);
+    if (!weights.path().empty()) restore_module_and_callbacks(read_checkpoint(weights.path(), placement.global_rank));
+    metrics.clear();
+    given.to(placement.device);
+    placement.strategy->setup(given, /*fitting=*/false);
+    const auto& [own, limit, name] = now == Stage::kTest      ? std::tuple(&LightningModule::test_dataloader, options.limit_test_batches, "limit_test_batches")
+                                     : now == Stage::kPredict ? std::tuple(&LightningModule::predict_dataloader, options.limit_predict_batches, "limit_predict_batches")
+                                                              : std::tuple(&LightningModule::val_dataloader, options.limit_val_batches, "limit_val_batches");
+    const auto loader = distributed(data.defined() ? data : call_module(Hook::kOther, own), now);
+    if (!loader.defined()) throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
+    evaluation.set_data(loader, limited(limit, loader.size(), name));
+    placement.strategy->barrier();
+    for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());
+    end();
+  });
+  return result;
+}
+
+// ---- the public face -------------------------------------------------------------------------------------------
+
+Trainer::Trainer(TrainerOptions options) : impl_(std::make_unique<Impl>(*this, std::move(options))) {}
+Trainer::~Trainer() = default;
+
+void Trainer::fit(LightningModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+  impl_->fit(module, train, val, resume_from);
+}
+void Trainer::fit(LightningModule&& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+  impl_->fit(module, train, val, resume_from);
+}
+void Trainer::fit(std::shared_ptr<LightningModule> module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+  if (module == nullptr) throw std::invalid_argument("fit: the module is a null pointer");
+  impl_->owned = std::move(module);
+  impl_->fit(*impl_->owned, train, val, resume_from);
+}
+Metrics Trainer::validate(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kValidate, module, loader, weights);
+}
+Metrics Trainer::test(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kTest, module, loader, weights);
+}
+std::vector<torch::Tensor> Trainer::predict(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  (void)impl_->evaluate(Stage::kPredict, module, loader, weights);
+  return impl_->evaluation.take_predictions();
+}
+
+namespace {
+Metrics items(const MetricValues& values) {
+  Metrics result;
+  for (const auto& [name, value] : values) result.emplace(name, value.item());
+  return result;
+}
+}  // namespace
+
+Metrics Trainer::callback_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().callback); }
+Metrics Trainer::logged_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().logged); }
+Metrics Trainer::progress_bar_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().progress_bar); }
+std::int64_t Trainer::current_epoch() const { return impl_->fit_loop.current_epoch(); }
+std::int64_t Trainer::global_step() const { return impl_->fit_loop.global_step(); }
+std::int64_t Trainer::num_training_batches() const { return impl_->fit_loop.max_batches(); }
+std::int64_t Trainer::num_val_batches() const { return impl_->validation.max_batches(); }
+std::int64_t Trainer::num_evaluation_batches() const { return impl_->function == Stage::kFit ? impl_->validation.batches() : impl_->evaluation.batches(); }
+bool Trainer::should_stop() const { return impl_->should_stop; }
+void Trainer::set_should_stop(bool stop) { impl_->should_stop = stop; }
+Stage Trainer::stage() const { return impl_->stage; }
+bool Trainer::fitting() const { return impl_->running && impl_->function == Stage::kFit; }
+bool Trainer::is_last_batch() const { return impl_->fit_loop.is_last_batch(); }
+bool Trainer::validation_has_run() const { return impl_->validation.has_run(); }
+std::int64_t Trainer::max_epochs() const { return impl_->max_epochs; }
+int Trainer::global_rank() const { return impl_->placement.global_rank; }
+int Trainer::local_rank() const { return impl_->placement.local_rank; }
+int Trainer::world_size() const { return impl_->placement.world_size; }
+torch::Device Trainer::device() const { return impl_->placement.device; }
+Strategy& Trainer::strategy() const { return *impl_->placement.strategy; }
+const std::vector<std::shared_ptr<Callback>>& Trainer::callbacks() const { return impl_->callbacks; }
+const TrainerOptions& Trainer::options() const { return impl_->options; }
+
+std::filesystem::path Trainer::default_root_dir() const {
+  if (!impl_->options.default_root_dir.empty()) return impl_->options.default_root_dir;
+  const auto run_dir = get_context().get_trial_dir();
+  return run_dir.empty() ? std::filesystem::current_path() : run_dir;
+}
+
+}  // namespace rtrain

@@ -1,0 +1,123 @@
+// What a Trainer is made of. The loops share it; each owns its own counters.
+#pragma once
+
+#include "worker/trainer/evaluation_loop.h"
+#include "worker/trainer/fit_loop.h"
+#include "worker/trainer/hook.h"
+#include "worker/trainer/metrics.h"
+
+#include <rtrain/trainer.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rtrain {
+
+/// Two-way tie of a Trainer and the module it ran last: whoever goes first clears its side.
+struct Attachment {
+  Trainer* trainer = nullptr;
+  LightningModule* module = nullptr;
+  static void tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module);
+  static void capture_modes(LightningModule& module);
+  static void restore_modes(LightningModule& module) { module.restore_modes(); }
+};
+
+/// Where the ranks of this process come from, and what the options mean on this machine.
+struct Placement {
+  int world_size = 1, global_rank = 0, local_rank = 0;
+  torch::Device device = torch::kCPU;
+  std::shared_ptr<Strategy> strategy;
+  bool strategy_was_auto = false;
+  std::shared_ptr<ClusterEnvironment> environment;
+};
+/// @throws std::invalid_argument every problem of the options at once.
+[[nodiscard]] Placement check_options(const TrainerOptions& options);
+/// The callbacks in the order of their calls, with those that the options ask for added.
+[[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
+/// Batches of one pass over `batches`, after the limit. @throws std::invalid_argument a fraction that leaves none.
+[[nodiscard]] std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::string& option);
+
+/// Writes to the rank's log, on rank 0 only.
+void warn(const std::string& text);
+
+struct Trainer::Impl {
+  Impl(Trainer& trainer, TrainerOptions given);
+  ~Impl();
+
+  // ---- one run ---------------------------------------------------------------------------------------------
+  void fit(LightningModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from);
+  Metrics evaluate(Stage function, LightningModule& module, const DataLoader& loader, const CheckpointPath& weights);
+  void begin(Stage function, LightningModule& module);
+  void end();
+  /// Runs `body`; a failure reaches the callbacks' on_exception before it leaves.
+  template <class Body>
+  void guarded(Body body);
+
+  // ---- calling out -----------------------------------------------------------------------------------------
+  template <class... P, class... A>
+  void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...), A&&... arguments) {
+    const HookScope scope(*this, where);
+    for (const auto& callback : callbacks) ((*callback).*hook)(self, *module, arguments...);
+  }
+  template <class R, class... P, class... A>
+  R call_module(Hook where, R (LightningModule::*hook)(P...), A&&... arguments) {
+    const HookScope scope(*this, where);
+    return ((*module).*hook)(std::forward<A>(arguments)...);
+  }
+  /// Callbacks first, then the module.
+  template <class... P, class... Q, class... A>
+  void call(Hook where, void (Callback::*of_callback)(Trainer&, LightningModule&, P...), void (LightningModule::*of_module)(Q...), A&&... arguments) {
+    call_callbacks(where, of_callback, arguments...);
+    call_module(where, of_module, arguments...);
+  }
+  struct HookScope {
+    HookScope(Impl& impl, Hook now) : run(impl), before(std::exchange(impl.current_hook, now)) {}
+    ~HookScope() { run.current_hook = before; }
+    Impl& run;
+    Hook before;
+  };
+
+  [[nodiscard]] Batch to_device(Batch batch);
+  /// Each rank's own part of `loader`, as Lightning injects its samplers.
+  [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
+  [[nodiscard]] std::vector<torch::Tensor> parameters() const { return module->parameters(); }
+
+  // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------------------
+  [[nodiscard]] TrainerCheckpoint dump(bool weights_only);
+  void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
+  void restore_module_and_callbacks(const TrainerCheckpoint& content);
+  void restore_training(const TrainerCheckpoint& content);
+
+  Trainer& self;
+  TrainerOptions options;
+  Placement placement;
+  std::vector<std::shared_ptr<Callback>> callbacks;
+  std::shared_ptr<Attachment> attachment = std::make_shared<Attachment>();
+  std::shared_ptr<LightningModule> owned;  ///< a module handed over as a shared_ptr
+  LightningModule* module = nullptr;       ///< during a run
+  std::shared_ptr<Optimizer> optimizer;
+  std::map<std::string, torch::Tensor> resumed_rank_state;  ///< generators, put back right before the loop goes on
+
+  Stage function = Stage::kFit;
+  Stage stage = Stage::kFit;
+  bool running = false;
+  bool should_stop = false;
+  Hook current_hook = Hook::kNone;
+  std::int64_t max_epochs = -1, min_epochs = 0;
+
+  MetricBoard metrics;
+  EvaluationLoop validation;  ///< inside fit
+  EvaluationLoop evaluation;  ///< validate, test, predict
+  FitLoop fit_loop;
+};
+
+/// State of LibTorch's default generators of this process.
+[[nodiscard]] std::map<std::string, torch::Tensor> generator_states(torch::Device device);
+void set_generator_states(const std::map<std::string, torch::Tensor>& states, torch::Device device);
+/// @param world_size, rank of the reader: picks the rank's own file. @throws std::runtime_error names path and fault.
+[[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);
+
+}  // namespace rtrain
