@@ -33,7 +33,7 @@ std::string option_lines(const std::vector<Option>& options) {
 std::vector<Option> global_options(const Verb* verb) {
   std::vector<Option> out;
   if (verb == nullptr || verb->needs_head) {
-    out.push_back({"head", 0, "ENDPOINT", "where the head's API is: host:port or unix:/path (RTRAIN_HEAD; default 127.0.0.1:7338)"});
+    out.push_back({"head", 0, "ENDPOINT", "where the head's API is: host:port or unix:/path (RTRAIN_API; default 127.0.0.1:7338)"});
     out.push_back({"token-file", 0, "FILE", "file with the head's token, mode 0600 (RTRAIN_TOKEN_FILE)"});
   }
   if (verb == nullptr || !verb->outputs.empty()) {
@@ -54,7 +54,7 @@ std::string exit_codes() {
 }
 
 constexpr std::string_view kEnvironment =
-    "  RTRAIN_HEAD          where the head's API is, when --head does not say\n"
+    "  RTRAIN_API          where the head's API is, when --head does not say\n"
     "  RTRAIN_TOKEN_FILE    file with the token, when --token-file does not say\n"
     "  XDG_CONFIG_HOME      rtrain/config.json below it: {\"head\": ENDPOINT, \"token_file\": FILE} (default ~/.config)\n"
     "  XDG_STATE_HOME       rtrain/run-PID-TIME below it is the state of `rtrain run` (default ~/.local/state)\n"

@@ -41,7 +41,7 @@ Result<Settings> read_config(const std::string& path) {
 Result<Settings> settings(const Arguments& args, const Getenv& getenv) {
   auto out = read_config(config_path(getenv));
   if (!out) return out;
-  if (const auto head = variable(getenv, "RTRAIN_HEAD")) out->head = *head;
+  if (const auto head = variable(getenv, "RTRAIN_API")) out->head = *head;
   if (const auto file = variable(getenv, "RTRAIN_TOKEN_FILE")) out->token_file = *file;
   if (const auto head = args.text("head")) out->head = *head;
   if (const auto file = args.text("token-file")) out->token_file = *file;

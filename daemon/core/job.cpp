@@ -32,7 +32,12 @@ class Transition {
     s_.phase = JobPhase::kStarting;
     s_.attempt = e.attempt;
     s_.ranks.clear();
-    for (const auto& placement : e.ranks) s_.ranks.push_back({placement, RankPhase::kPlaced, 0, {}});
+    auto& nodes = s_.nodes[e.attempt];
+    for (const auto& placement : e.ranks) {
+      s_.ranks.push_back({placement, RankPhase::kPlaced, 0, {}});
+      nodes.push_back(placement.node);
+    }
+    if (s_.nodes.size() > kAttemptsKept) s_.nodes.erase(s_.nodes.begin());
     s_.last_seq = 0;
     s_.retry = false;
     return std::move(s_);

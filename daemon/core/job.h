@@ -14,6 +14,7 @@
 
 #include "proto/event/event.h"
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,8 @@ struct RankState {
   proto::ExitStatus status;  ///< meaningful when phase is kEnded
 };
 
+inline constexpr std::size_t kAttemptsKept = 100;
+
 /// All that is known of a job. Copyable; a value.
 struct JobState {
   JobId id;
@@ -43,6 +46,7 @@ struct JobState {
   proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< 0: not yet. started: first RankEntered of the first attempt
   Attempt attempt{0};        ///< the current or last one; 0: none yet
   std::vector<RankState> ranks;  ///< of that attempt, index = rank
+  std::map<Attempt, std::vector<std::string>> nodes;  ///< of the newest kAttemptsKept attempts, index = rank: where their logs lie
   int failures = 0;          ///< failed attempts so far
   std::int64_t last_seq = 0; ///< of the current attempt's reports
   proto::Json metrics;       ///< of the latest report, null before the first

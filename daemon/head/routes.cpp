@@ -97,15 +97,15 @@ Reply logs(const Call& call) {
   for (const auto* number : {&rank, &attempt, &offset, &tail, &limit})
     if (!*number) return call.error(number->error());
   if (state.attempt.value() == 0) return call.error(fail(Errc::kConflict, "job " + to_string(state.id) + " has not started yet, there is no log"));
-  if (*rank < 0 || *rank >= static_cast<std::int64_t>(state.ranks.size())) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
-  if (*attempt != state.attempt.value())
-    return call.error(fail(Errc::kNotFound, "attempt " + std::to_string(*attempt) + ": only the log of the last attempt (" + to_string(state.attempt) + ") can be asked for in this version"));
+  const auto nodes = state.nodes.find(Attempt(*attempt));
+  if (nodes == state.nodes.end()) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no attempt " + std::to_string(*attempt) + " any log of which is known"));
+  if (*rank < 0 || *rank >= static_cast<std::int64_t>(nodes->second.size())) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
   if (*offset < 0 || *tail < 0 || *limit < 1 || *limit > 1 << 20) return call.error(fail(Errc::kInvalidArgument, "offset and tail must not be negative, limit is from 1 to 1048576"));
   proto::LogRead read;
-  read.key = {state.id, state.attempt, static_cast<int>(*rank)};
+  read.key = {state.id, Attempt(*attempt), static_cast<int>(*rank)};
   read.offset = *tail > 0 ? -*tail : *offset;
   read.bytes_max = *limit;
-  return ReadLog{state.ranks[static_cast<std::size_t>(*rank)].placement.node, read};
+  return ReadLog{nodes->second[static_cast<std::size_t>(*rank)], read};
 }
 
 Reply stream(const Call& call) {

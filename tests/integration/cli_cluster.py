@@ -34,7 +34,7 @@ class Cluster:
         self.folder.cleanup()
 
     def rtrain(self, *args, stdin=None, timeout=60):
-        done = subprocess.run([RTRAIN, *args], env={**self.env, "RTRAIN_HEAD": self.api}, input=stdin, capture_output=True, text=True,
+        done = subprocess.run([RTRAIN, *args], env={**self.env, "RTRAIN_API": self.api}, input=stdin, capture_output=True, text=True,
                               timeout=timeout, cwd=self.root)
         return done.returncode, done.stdout, done.stderr
 
@@ -132,7 +132,7 @@ class Day(unittest.TestCase):
         self.assertIn("exited with code 3", err)
         endless = self.cluster.submit("sleep 60")
         self.cluster.wait_for("running job", lambda: self.cluster.state(endless) == "RUNNING")
-        follower = subprocess.Popen([RTRAIN, "logs", "-f", endless], env={**self.cluster.env, "RTRAIN_HEAD": self.cluster.api}, stdout=subprocess.DEVNULL)
+        follower = subprocess.Popen([RTRAIN, "logs", "-f", endless], env={**self.cluster.env, "RTRAIN_API": self.cluster.api}, stdout=subprocess.DEVNULL)
         self.rtrain("cancel", endless)
         self.assertEqual(follower.wait(timeout=20), 9)
 
@@ -177,7 +177,7 @@ class LostHead(unittest.TestCase):
         try:
             job = cluster.submit("sleep 60")
             cluster.wait_for("running job", lambda: cluster.state(job) == "RUNNING")
-            follower = subprocess.Popen([RTRAIN, "logs", "-f", job], env={**cluster.env, "RTRAIN_HEAD": cluster.api}, stdout=subprocess.DEVNULL,
+            follower = subprocess.Popen([RTRAIN, "logs", "-f", job], env={**cluster.env, "RTRAIN_API": cluster.api}, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True)
             time.sleep(0.5)
             cluster.daemons[0].kill()

@@ -115,7 +115,7 @@ class Head:
 
 
 def environment(endpoint):
-    return {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "RTRAIN_HEAD": endpoint, "XDG_CONFIG_HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    return {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "RTRAIN_API": endpoint, "XDG_CONFIG_HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
 
 def rtrain(endpoint, *args, timeout=30, stdin=None, **env):
