@@ -6,7 +6,7 @@ from measure import Cluster, Problem, median, percentile, rounded, rss_mib, say,
 
 
 def run(programs, quick):
-    with Cluster(programs, warm=False) as cluster:
+    with Cluster(programs) as cluster:
         time.sleep(1 if quick else 5)
         head, agent = rss_mib(cluster.head.pid), rss_mib(cluster.agent.pid)
         others = {name: rss_mib(pid) for pid, name in supervisors(cluster.folder)}

@@ -56,7 +56,7 @@ def run(programs, quick):
             "scaling_config": {"num_workers": WORKERS},
             "run_config": {"storage_path": str(cluster.folder / "results")},
         }))
-        one_submit(cluster, job_file, out)  # the first job reads files that later ones find in memory
+        one_submit(cluster, job_file, out)  # the first job waits for the zygote and reads files that later ones find in memory
         firsts, lasts = [], []
         for number in range(repetitions):
             first, last = one_submit(cluster, job_file, out)

@@ -51,8 +51,8 @@ def free_port():
 class Cluster:
     """A head and one agent on loopback, with folders of their own. Use with `with`."""
 
-    def __init__(self, programs, warm=True):
-        self.programs, self.warm = programs, warm
+    def __init__(self, programs):
+        self.programs = programs
         self.processes = []
 
     def __enter__(self):
@@ -89,19 +89,17 @@ class Cluster:
         return process
 
     def _until_ready(self):
-        """Until the node is there and, for a warm cluster, its zygote has loaded LibTorch."""
-        deadline = time.monotonic() + 120
+        """Until the node is there. Its zygote may still load LibTorch: the first job waits for it."""
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             for process, role in ((self.head, "head"), (self.agent, "agent")):
                 if process.poll() is not None:
                     raise Problem(f"the {role} ended: {(self.folder / f'{role}.log').read_text(errors='replace').strip()[-500:]}")
             answer = self.rtrain("nodes", "-o", "json", check=False)
-            if answer.returncode == 0:
-                nodes = json.loads(answer.stdout)["nodes"]
-                if nodes and (not self.warm or nodes[0]["versions"].get("torch")):
-                    return
+            if answer.returncode == 0 and json.loads(answer.stdout)["nodes"]:
+                return
             time.sleep(0.05)
-        raise Problem("head and agent did not get ready within 120 s")
+        raise Problem("head and agent did not get ready within 20 s")
 
     def rtrain(self, *arguments, check=True, timeout=120):
         answer = subprocess.run([self.programs.rtrain, *arguments, "--head", self.api], stdin=subprocess.DEVNULL, capture_output=True, text=True,
