@@ -32,9 +32,9 @@ class Fd {
   int fd_;
 };
 
-std::string name_of(std::int64_t index) {
-  char name[40];
-  std::snprintf(name, sizeof name, "checkpoint_%06lld", static_cast<long long>(index));
+std::string numbered(const char* what, std::int64_t number) {
+  char name[48];
+  std::snprintf(name, sizeof name, "%s_%06lld", what, static_cast<long long>(number));
   return name;
 }
 
@@ -101,8 +101,10 @@ Result<Done> copy_tree(const fs::path& source, const fs::path& target, int rank)
 CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank)
     : run_dir_(std::move(run_dir)), suffix_(".tmp-" + std::to_string(attempt)), rank_(rank) {}
 
-std::string CheckpointStore::path(std::int64_t index) const { return run_dir_ + "/" + name_of(index); }
-std::string CheckpointStore::staging_path(std::int64_t index) const { return run_dir_ + "/." + name_of(index) + suffix_; }
+std::string CheckpointStore::path(std::int64_t index) const { return run_dir_ + "/" + numbered("checkpoint", index); }
+std::string CheckpointStore::staging_path(std::int64_t report) const { return run_dir_ + "/." + numbered("checkpoint_report", report) + suffix_; }
+
+std::string CheckpointStore::hidden_path(std::int64_t index) const { return run_dir_ + "/." + numbered("checkpoint", index) + ".tmp-old"; }
 
 Result<Done> CheckpointStore::remove_leftovers() const {
   std::error_code error;
@@ -117,35 +119,35 @@ Result<Done> CheckpointStore::remove_leftovers() const {
   return ok();
 }
 
-Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t index) const {
+Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t report) const {
   std::error_code error;
   if (!fs::is_directory(source, error)) return fail(Errc::kNotFound, "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
-  return copy_tree(source, staging_path(index), rank_);
+  return copy_tree(source, staging_path(report), rank_);
 }
 
-Result<Done> CheckpointStore::publish(std::int64_t index) const {
+Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) const {
   const std::string target = path(index);
-  const std::string old = target.substr(0, run_dir_.size() + 1) + "." + name_of(index) + ".tmp-old";
+  const std::string old = hidden_path(index);
   if (::rename(target.c_str(), old.c_str()) == 0) {
     std::error_code ignored;
     fs::remove_all(old, ignored);
   }
-  const std::string staged = staging_path(index);
+  const std::string staged = staging_path(report);
   if (auto synced = os::fsync_path(staged); !synced) return synced;
   if (::rename(staged.c_str(), target.c_str()) != 0) return fail_errno("rename " + staged + " to " + target, errno);
   return os::fsync_path(run_dir_);
 }
 
-void CheckpointStore::discard(std::int64_t index) const {
+void CheckpointStore::discard(std::int64_t report) const {
   std::error_code ignored;
-  fs::remove_all(staging_path(index), ignored);
+  fs::remove_all(staging_path(report), ignored);
 }
 
 std::vector<std::string> CheckpointStore::remove(const std::vector<proto::CheckpointRecord>& checkpoints) const {
   std::vector<std::string> gone;
   for (const auto& checkpoint : checkpoints) {
     // Another name first: nobody sees a checkpoint with half of its files.
-    const std::string hidden = run_dir_ + "/." + name_of(checkpoint.index) + ".tmp-old";
+    const std::string hidden = hidden_path(checkpoint.index);
     std::error_code error;
     if (::rename(checkpoint.path.c_str(), hidden.c_str()) == 0) fs::remove_all(hidden, error);
     else if (errno != ENOENT) error = {errno, std::generic_category()};

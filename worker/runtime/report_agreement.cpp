@@ -1,5 +1,6 @@
 #include "worker/runtime/report_agreement.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace rtrain::runtime {
@@ -9,9 +10,9 @@ std::string report_key(int rank) { return "report/" + std::to_string(rank); }
 std::string staged_key(std::int64_t n, int rank) { return "staged/" + std::to_string(n) + "/" + std::to_string(rank); }
 std::string published_key(std::int64_t n) { return "published/" + std::to_string(n); }
 
-Result<Done> outcome(const std::string& text) {
-  if (text.empty()) return ok();
-  return fail(Errc::kIo, text);
+Result<std::string> outcome(const std::string& text) {
+  if (text.starts_with('+')) return text.substr(1);
+  return fail(Errc::kIo, text.substr(std::min<std::size_t>(1, text.size())));
 }
 
 }  // namespace
@@ -21,7 +22,7 @@ ReportAgreement::ReportAgreement(KeyValueStore& store, int rank, int world_size,
 
 void ReportAgreement::pass(std::int64_t n) { store_.set(report_key(rank_), std::to_string(n)); }
 
-Result<Done> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<Done>()>& publish) {
+Result<std::string> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish) {
   store_.set(staged_key(n, rank_), staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
   pass(n);
   return rank_ == 0 ? settle_as_first(n, publish) : await_first(n);
@@ -34,26 +35,28 @@ std::int64_t ReportAgreement::last_report(int rank) {
   return n;
 }
 
-Result<Done> ReportAgreement::settle_as_first(std::int64_t n, const std::function<Result<Done>()>& publish) {
-  std::string error;
+Result<std::string> ReportAgreement::settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish) {
+  std::string result;
   for (int rank = 0; rank < world_size_; ++rank) {
     while (last_report(rank) < n)
       if (!wait_more_())
         return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
                                         " has not called it; every rank must call report() the same number of times");
-    if (const auto staged = store_.get(staged_key(n, rank)); staged && error.empty()) error = *staged;
+    if (const auto staged = store_.get(staged_key(n, rank)); staged && !staged->empty() && result.empty()) result = "-" + *staged;
   }
-  if (error.empty())
-    if (auto published = publish(); !published) error = "rank 0: " + published.error().message();
-  store_.set(published_key(n), error);
+  if (result.empty()) {
+    const auto published = publish();
+    result = published ? "+" + *published : "-rank 0: " + published.error().message();
+  }
+  store_.set(published_key(n), result);
   for (int rank = 0; rank < world_size_; ++rank) store_.remove(staged_key(n, rank));
   // Everyone is at report n, so nobody waits for an older one any more.
   if (published_ > 0) store_.remove(published_key(published_));
   published_ = n;
-  return outcome(error);
+  return outcome(result);
 }
 
-Result<Done> ReportAgreement::await_first(std::int64_t n) {
+Result<std::string> ReportAgreement::await_first(std::int64_t n) {
   for (;;) {
     if (const auto published = store_.get(published_key(n))) return outcome(*published);
     if (last_report(0) >= n && !store_.get(staged_key(n, 0))) {

@@ -7,11 +7,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace rtrain::runtime {
 
 /// Keys: "report/<rank>" the number of that rank's last report; "staged/<n>/<rank>" what became of its files ("" good, else why
-/// not); "published/<n>" what became of the whole. Old keys are removed: the store does not grow.
+/// not); "published/<n>" what became of the whole ("+path" or "-error"). Old keys are removed: the store does not grow.
 /// @thread the training thread.
 class ReportAgreement {
  public:
@@ -21,13 +22,13 @@ class ReportAgreement {
   /// Report number n (from 1) of this rank brings no checkpoint.
   void pass(std::int64_t n);
   /// This rank has staged its files for report n (`staged` an error: it could not). Rank 0: waits for all ranks' report n, then
-  /// calls `publish` unless one failed, and tells the others. Others: wait for that.
+  /// calls `publish` unless one failed, and tells the others. Others: wait for that. All get what `publish` gave.
   /// kIo the first error, with its rank. kInvalidArgument: rank 0's report n brings no checkpoint. kTimeout.
-  [[nodiscard]] Result<Done> settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<Done>()>& publish);
+  [[nodiscard]] Result<std::string> settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish);
 
  private:
-  [[nodiscard]] Result<Done> settle_as_first(std::int64_t n, const std::function<Result<Done>()>& publish);
-  [[nodiscard]] Result<Done> await_first(std::int64_t n);
+  [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish);
+  [[nodiscard]] Result<std::string> await_first(std::int64_t n);
   [[nodiscard]] std::int64_t last_report(int rank);
   KeyValueStore& store_;
   int rank_, world_size_;

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 namespace rtrain::runtime {
@@ -15,7 +16,11 @@ Result<Done> write_params(const std::string& run_dir, const proto::Json& train_l
   if (auto made = os::make_dirs(run_dir); !made) return made;
   const std::string path = run_dir + "/params.json";
   if (::access(path.c_str(), F_OK) == 0) return ok();
-  return os::write_file_atomic(path, proto::dump_json_pretty(train_loop_config) + "\n");
+  std::ofstream file(path);  // for people: not worth an fsync before the first step
+  file << proto::dump_json_pretty(train_loop_config) << '\n';
+  file.close();
+  if (!file) return fail_errno("write " + path, errno);
+  return ok();
 }
 
 Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report) {

@@ -1,0 +1,87 @@
+// How a training library tells which functions it offers.
+//   void train_func(const rtrain::Config& config) { ... }
+//   RTRAIN_TRAIN_FUNCTION(train_func);
+#pragma once
+
+#include <rtrain/config.h>
+#include <rtrain/export.h>
+#include <rtrain/version.h>
+
+#include <nlohmann/json.hpp>
+#include <torch/version.h>
+
+#include <concepts>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#define RTRAIN_TEXT_OF_(x) #x
+#define RTRAIN_TEXT_OF(x) RTRAIN_TEXT_OF_(x)
+#define RTRAIN_JOIN_(a, b) a##b
+#define RTRAIN_JOIN(a, b) RTRAIN_JOIN_(a, b)
+
+/// What must be the same in a library and in the worker that loads it. Stands in the library's file as text, so that a worker
+/// can refuse it before any of its code runs.
+#define RTRAIN_ABI_TAG                                                                                                   \
+  "rtrain-abi: rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION ", nlohmann/json " RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MAJOR) "." \
+      RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MINOR) "." RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_PATCH) ", C++11 ABI " RTRAIN_TEXT_OF(_GLIBCXX_USE_CXX11_ABI)
+
+extern "C" {
+/// `config`: a const rtrain::Config*, `return_value`: a nlohmann::json*. Both are looked at only when the tags are the same.
+typedef void (*rtrain_train_function)(const void* config, void* return_value);
+/// Called by RTRAIN_TRAIN_FUNCTION when the library is loaded. Plain C, so that a library of any version can be told why not.
+RTRAIN_API void rtrain_register_train_function(const char* abi_tag, const char* name, rtrain_train_function function);
+}
+
+namespace rtrain {
+
+/// void or something JSON can hold, from (const Config&) or from nothing.
+template <class F>
+concept TrainCallable = std::invocable<F&, const Config&> || std::invocable<F&>;
+
+namespace detail {
+
+template <TrainCallable F>
+nlohmann::json call_train_function(F& function, const Config& config) {
+  const auto to_json = [](auto&& call) -> nlohmann::json {
+    if constexpr (std::is_void_v<decltype(call())>) {
+      call();
+      return nullptr;
+    } else {
+      return nlohmann::json(call());
+    }
+  };
+  if constexpr (std::invocable<F&, const Config&>) return to_json([&]() -> decltype(auto) { return function(config); });
+  else return to_json([&]() -> decltype(auto) { return function(); });
+}
+
+template <auto Function>
+void registered_train_function(const void* config, void* return_value) {
+  auto function = Function;
+  *static_cast<nlohmann::json*>(return_value) = call_train_function(function, *static_cast<const Config*>(config));
+}
+
+}  // namespace detail
+
+/// Any train function, as TorchTrainer takes it: a function, a lambda, a std::function.
+class RTRAIN_API TrainFunction {
+ public:
+  template <TrainCallable F>
+    requires(!std::same_as<std::remove_cvref_t<F>, TrainFunction>)
+  TrainFunction(F function)  // NOLINT: implicit on purpose
+      : call_([f = std::move(function)](const Config& config) mutable { return detail::call_train_function(f, config); }) {}
+  [[nodiscard]] nlohmann::json operator()(const Config& config) const { return call_(config); }
+
+ private:
+  std::function<nlohmann::json(const Config&)> call_;
+};
+
+}  // namespace rtrain
+
+/// Offers `function` under its own name, which job.json gives as train_func.name (not needed when it is the only one).
+#define RTRAIN_TRAIN_FUNCTION(function) RTRAIN_TRAIN_FUNCTION_NAMED(function, #function)
+/// The same under another name.
+#define RTRAIN_TRAIN_FUNCTION_NAMED(function, name)                                                                      \
+  [[maybe_unused]] static const bool RTRAIN_JOIN(rtrain_registered_, __COUNTER__) =                                      \
+      (::rtrain_register_train_function(RTRAIN_ABI_TAG, name, &::rtrain::detail::registered_train_function<&function>), true)

@@ -1,0 +1,20 @@
+// The whole SDK.
+#pragma once
+
+#include <rtrain/callbacks.h>
+#include <rtrain/cluster_environment.h>
+#include <rtrain/config.h>
+#include <rtrain/context.h>
+#include <rtrain/data.h>
+#include <rtrain/lightning_module.h>
+#include <rtrain/logger.h>
+#include <rtrain/models.h>
+#include <rtrain/optim.h>
+#include <rtrain/progress.h>
+#include <rtrain/registry.h>
+#include <rtrain/result.h>
+#include <rtrain/safetensors.h>
+#include <rtrain/strategies.h>
+#include <rtrain/torch_trainer.h>
+#include <rtrain/trainer.h>
+#include <rtrain/version.h>

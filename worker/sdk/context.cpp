@@ -1,0 +1,77 @@
+#include <rtrain/context.h>
+#include <rtrain/progress.h>
+
+#include "worker/sdk/job.h"
+
+#include <torch/cuda.h>
+
+namespace rtrain {
+namespace {
+
+const runtime::Environment& environment() { return sdk::Job::current().environment(); }
+
+}  // namespace
+
+void Checkpoint::to_directory(const std::filesystem::path& target) const {
+  std::filesystem::create_directories(target);
+  std::filesystem::copy(path_, target, std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+}
+
+int TrainContext::get_world_size() const { return environment().world_size; }
+int TrainContext::get_world_rank() const { return environment().rank; }
+int TrainContext::get_local_rank() const { return environment().local_rank; }
+int TrainContext::get_local_world_size() const { return environment().local_world_size; }
+int TrainContext::get_node_rank() const { return environment().node_rank; }
+std::string TrainContext::get_experiment_name() const { return environment().launch.spec.name; }
+std::string TrainContext::get_trial_name() const { return environment().launch.run_name; }
+std::string TrainContext::get_trial_id() const { return environment().in_job ? to_string(environment().key.job) : ""; }
+std::filesystem::path TrainContext::get_trial_dir() const { return environment().launch.run_dir; }
+nlohmann::json TrainContext::get_trial_resources() const { return environment().launch.spec.scaling_config.resources(); }
+std::filesystem::path TrainContext::get_storage() const { return environment().launch.spec.run_config.storage_path; }
+nlohmann::json TrainContext::get_metadata() const { return nlohmann::json::object(); }
+int TrainContext::get_attempt() const { return environment().in_job ? static_cast<int>(environment().key.attempt.value()) : 1; }
+
+const TrainContext& get_context() {
+  static const TrainContext context;
+  return context;
+}
+
+void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint) {
+  sdk::Job::current().report(metrics, checkpoint ? std::optional(checkpoint->path()) : std::nullopt);
+}
+
+std::optional<Checkpoint> get_checkpoint() {
+  const auto path = sdk::Job::current().latest_checkpoint();
+  return path ? std::optional(Checkpoint(*path)) : std::nullopt;
+}
+
+torch::Device get_device() { return get_devices().front(); }
+
+std::vector<torch::Device> get_devices() {
+  std::vector<torch::Device> devices;
+  for (const int index : environment().device_indices) devices.emplace_back(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
+  if (!environment().in_job && torch::cuda::is_available()) devices.emplace_back(torch::kCUDA, 0);
+  if (devices.empty()) devices.emplace_back(torch::kCPU);
+  return devices;
+}
+
+bool progress_due() noexcept {
+  try {
+    return sdk::Job::current().progress_due();
+  } catch (...) {
+    return false;
+  }
+}
+
+void report_progress(const Progress& progress, bool last) {
+  sdk::Job::current().progress({.stage = progress.stage,
+                                .epoch = progress.epoch,
+                                .max_epochs = progress.max_epochs,
+                                .step = progress.step,
+                                .steps = progress.steps,
+                                .steps_per_s = progress.steps_per_s,
+                                .prog_bar = progress.prog_bar},
+                               last);
+}
+
+}  // namespace rtrain

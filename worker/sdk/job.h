@@ -1,0 +1,65 @@
+// This process's part in a job: what the environment says, the connection to the agent, reports.
+#pragma once
+
+#include "worker/runtime/checkpoint_store.h"
+#include "worker/runtime/environment.h"
+#include "worker/runtime/report_agreement.h"
+#include "worker/runtime/session.h"
+
+#include <atomic>
+#include <filesystem>
+#include <mutex>
+
+namespace rtrain::sdk {
+
+/// There is one a process. The environment is read when it is first asked for, so after the fork.
+/// @thread the training thread, but for progress().
+class Job {
+ public:
+  /// @throws std::runtime_error the environment is not what an agent sets.
+  static Job& current();
+  /// A job without a cluster, for TorchTrainer with num_workers 0: reports go to `launch.run_dir`. Ends with end_local().
+  void begin_local(proto::Launch launch);
+  void end_local();
+
+  [[nodiscard]] const runtime::Environment& environment() const { return environment_; }
+  /// In a job of the cluster, or in a local one: reports are stored.
+  [[nodiscard]] bool active() const { return environment_.in_job || local_; }
+
+  /// Dials the agent; nothing outside a job or when it is done already. @throws std::runtime_error
+  void connect();
+  /// The session; null outside a job.
+  [[nodiscard]] runtime::Session* session() const { return session_.get(); }
+  /// Rank 0: the run's folder with params.json, and no half-written checkpoints of earlier attempts in it.
+  [[nodiscard]] Result<Done> prepare_run_dir() const;
+
+  void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
+  /// Newest first: what this process reported, the newest of the job that is still there, resume_from_checkpoint.
+  [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
+  [[nodiscard]] bool progress_due() const noexcept;
+  void progress(proto::RankProgress progress, bool last);
+  [[nodiscard]] std::vector<proto::CheckpointRecord> kept_checkpoints() const { return kept_; }
+  [[nodiscard]] const proto::Json& latest_metrics() const { return latest_metrics_; }
+
+ private:
+  explicit Job(runtime::Environment environment);
+  void adopt(runtime::Environment environment);
+  [[nodiscard]] std::string store_checkpoint(const std::string& source, proto::RankReport& report);
+  [[nodiscard]] Result<std::string> publish(proto::RankReport& report);
+  void drop_old_checkpoints();
+  runtime::ReportAgreement& agreement();
+
+  runtime::Environment environment_;
+  bool local_ = false;
+  std::unique_ptr<runtime::Session> session_;
+  std::optional<runtime::CheckpointStore> store_;
+  std::unique_ptr<runtime::ReportAgreement> agreement_;
+  std::chrono::milliseconds waited_{0};  // in the agreement, for this report
+  std::int64_t reports_ = 0, next_index_ = 0;
+  std::vector<proto::CheckpointRecord> kept_, to_drop_;
+  std::optional<std::string> latest_;
+  proto::Json latest_metrics_ = proto::Json::object();
+  std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock
+};
+
+}  // namespace rtrain::sdk

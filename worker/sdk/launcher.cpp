@@ -1,0 +1,137 @@
+#include "worker/sdk/launcher.h"
+
+#include "common/base/result.h"
+#include "proto/api/api.h"
+#include "worker/runtime/run_record.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <sstream>
+#include <stdexcept>
+
+extern char** environ;
+
+namespace rtrain::sdk {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_program(const fs::path& path) { return ::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path); }
+
+fs::path own_library_dir() {
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<const void*>(&find_rtrain), &info) == 0 || info.dli_fname == nullptr) return {};
+  return fs::weakly_canonical(info.dli_fname).parent_path();
+}
+
+struct Pipe {
+  Pipe() {
+    if (::pipe2(fds, O_CLOEXEC) != 0) throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
+  }
+  ~Pipe() { close_read(); close_write(); }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  void close_read() { if (fds[0] >= 0) ::close(std::exchange(fds[0], -1)); }
+  void close_write() { if (fds[1] >= 0) ::close(std::exchange(fds[1], -1)); }
+  int fds[2] = {-1, -1};
+};
+
+/// A job of any size without a file of its own: an unnamed one.
+int spec_file(const nlohmann::json& spec) {
+  const int fd = static_cast<int>(::memfd_create("job.json", 0));
+  const std::string text = proto::dump_json(spec);
+  if (fd < 0 || ::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::lseek(fd, 0, SEEK_SET) != 0)
+    throw std::runtime_error(std::string("could not hand the job over: ") + std::strerror(errno));
+  return fd;
+}
+
+std::string read_all(int fd) {
+  std::string text;
+  for (char chunk[4096];;) {
+    const auto n = ::read(fd, chunk, sizeof chunk);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return text;
+    text.append(chunk, static_cast<std::size_t>(n));
+  }
+}
+
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+}  // namespace
+
+std::string find_rtrain() {
+  if (const char* named = std::getenv("RTRAIN_BIN"); named != nullptr && *named != '\0') {
+    if (is_program(named)) return named;
+    throw std::runtime_error(std::string("RTRAIN_BIN is ") + named + ", which is no program");
+  }
+  const auto library_dir = own_library_dir();
+  for (const auto& candidate : {library_dir.parent_path() / "bin" / "rtrain", library_dir / "rtrain"})
+    if (is_program(candidate)) return candidate.string();
+  std::istringstream path(std::getenv("PATH") != nullptr ? std::getenv("PATH") : "");
+  for (std::string folder; std::getline(path, folder, ':');)
+    if (!folder.empty() && is_program(fs::path(folder) / "rtrain")) return (fs::path(folder) / "rtrain").string();
+  throw std::runtime_error("the rtrain program was not found: looked at RTRAIN_BIN, " + (library_dir.parent_path() / "bin").string() +
+                           " and PATH. Set RTRAIN_BIN to it");
+}
+
+nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment) {
+  const std::string program = find_rtrain();
+  const int input = spec_file(spec);
+  Pipe output;
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, output.fds[1], STDOUT_FILENO);
+  std::vector<const char*> argv{"rtrain", "run", "-", "-o", "json", nullptr};
+  std::vector<const char*> envp;
+  for (const auto& variable : environment) envp.push_back(variable.c_str());
+  for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
+  envp.push_back(nullptr);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv.data()), const_cast<char**>(envp.data()));
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(input);
+  if (error != 0) throw std::runtime_error("could not start " + program + ": " + std::strerror(error));
+
+  output.close_write();
+  const std::string text = read_all(output.fds[0]);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  auto document = proto::parse_json(last_line(text));
+  if (document && document->is_object() && document->contains("state")) return std::move(*document);
+  const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status)) : "ended with code " + std::to_string(WEXITSTATUS(status));
+  throw std::runtime_error("rtrain run " + how + " and gave no result; what it said is on stderr");
+}
+
+TrainingResult result_of(const nlohmann::json& document) {
+  proto::ResultDoc doc;
+  try {
+    doc = document.get<proto::ResultDoc>();
+  } catch (const nlohmann::json::exception& error) {
+    throw std::runtime_error(std::string("rtrain run gave a result that this SDK does not understand: ") + error.what());
+  }
+  TrainingResult result;
+  if (doc.metrics.is_object()) result.metrics = runtime::with_numbers(doc.metrics);
+  if (doc.checkpoint) result.checkpoint.emplace(doc.checkpoint->path);
+  result.path = doc.path;
+  if (doc.error) result.error = TrainingError{doc.error->kind, doc.error->message, doc.error->rank, doc.error->node, doc.error->log_tail};
+  else if (doc.state != "SUCCEEDED") result.error = TrainingError{"cancelled", "the job was cancelled", std::nullopt, {}, {}};
+  for (const auto& best : doc.best_checkpoints) result.best_checkpoints.emplace_back(Checkpoint(best.path), runtime::with_numbers(best.metrics));
+  result.return_value = doc.return_value;
+  return result;
+}
+
+}  // namespace rtrain::sdk

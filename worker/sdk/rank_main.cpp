@@ -1,0 +1,191 @@
+#include "worker/sdk/rank_main.h"
+
+#include <rtrain/context.h>
+
+#include "common/os/file.h"
+#include "worker/runtime/record.h"
+#include "worker/sdk/job.h"
+#include "worker/sdk/train_library.h"
+#include "worker/strategies/process_group.h"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/cuda.h>
+#include <torch/torch.h>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+namespace rtrain::sdk {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFlushAfterSuccess{10'000};
+constexpr milliseconds kFlushAfterFailure{1'000};
+/// A rank that only saw its peer's connection break waits this long with its own error: the peer's tells more.
+constexpr milliseconds kPeerSpeaksFirst{400};
+
+void flush_output() {
+  std::cout.flush();
+  std::cerr.flush();
+  std::fflush(nullptr);
+}
+
+std::string text_of(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+}
+
+bool is_of_a_lost_peer(const std::string& message) {
+  static constexpr std::array kWords{"Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout", "remote process exited"};
+  for (const char* words : kWords)
+    if (message.find(words) != std::string::npos) return true;
+  return false;
+}
+
+/// Writes the error where the agent finds it, sends what waits and ends the process.
+[[noreturn]] void end_with_error(const runtime::Environment& environment, const char* kind, const std::string& message) {
+  flush_output();
+  if (is_of_a_lost_peer(message)) std::this_thread::sleep_for(kPeerSpeaksFirst);
+  std::fprintf(stderr, "rtrain: %s\n", message.c_str());
+  if (!environment.rank_dir.empty())
+    if (auto written = runtime::write_error_record(environment.rank_dir, {kind, message, {}}); !written)
+      std::fprintf(stderr, "rtrain: %s\n", written.error().message().c_str());
+  if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
+  ::_exit(1);
+}
+
+/// Ends the process with `kind` when `step` throws.
+template <class Step>
+auto guarded(const runtime::Environment& environment, const char* kind, Step step) -> decltype(step()) {
+  try {
+    return step();
+  } catch (const LoadError& error) {
+    end_with_error(environment, "load", error.what());
+  } catch (const std::exception& error) {
+    end_with_error(environment, kind, text_of(error));
+  } catch (...) {
+    end_with_error(environment, kind, "threw something that is no std::exception");
+  }
+}
+
+/// exit() inside the training function. Runs first of all exit handlers, and ends the process: destructors of a loaded library
+/// beside running threads would only add a crash to it.
+pid_t rank_pid = 0;
+void on_early_exit(int status, void* environment) {
+  if (::getpid() != rank_pid) return;  // a child that the function forked
+  flush_output();
+  const auto& rank = *static_cast<const runtime::Environment*>(environment);
+  (void)runtime::write_error_record(rank.rank_dir, {"exit", "exit(" + std::to_string(status) + ") was called before the training function returned", {}});
+  if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
+  ::_exit(status);
+}
+
+void set_up_process() {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // the log is a file: whole lines at once, also those before a crash
+  std::signal(SIGPIPE, SIG_IGN);             // a peer that is gone is an error of that collective, as under Python
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  // The zygote's OpenMP has read its own environment long ago.
+  if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::atoi(threads) > 0) torch::set_num_threads(std::atoi(threads));
+}
+
+bool uses_nccl(const runtime::Environment& environment) {
+  const std::string& backend = environment.launch.spec.torch_config.backend;
+  return backend.find("nccl") != std::string::npos || (backend == "auto" && environment.gpus > 0);
+}
+
+void take_device(const runtime::Environment& e) {
+  const auto device = get_device();
+  if (device.is_cuda()) c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
+  else if (uses_nccl(e)) throw std::runtime_error("torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
+}
+
+void join_process_group(const runtime::Environment& e) {
+  const auto& config = e.launch.spec.torch_config;
+  const auto ms = [](double seconds) { return milliseconds(static_cast<std::int64_t>(seconds * 1000)); };
+  Collectives::initialize({.backend = uses_nccl(e) ? "nccl" : "gloo",
+                           .rank = e.rank,
+                           .world_size = e.world_size,
+                           .master_addr = e.master_addr,
+                           .master_port = e.master_port,
+                           .node_address = e.node_address,
+                           .timeout = ms(config.timeout_s),
+                           .init_timeout = ms(config.init_timeout_s),
+                           .device = get_device()});
+}
+
+}  // namespace
+
+void run_rank(const std::function<TrainFunction()>& find) {
+  set_up_process();
+  rank_pid = ::getpid();
+  Job* job = nullptr;
+  try {
+    job = &Job::current();
+  } catch (const std::exception& error) {
+    runtime::Environment nowhere;
+    if (const char* rank_dir = std::getenv("RTRAIN_RANK_DIR")) nowhere.rank_dir = rank_dir;
+    std::fprintf(stderr, "rtrain: %s\n", error.what());
+    (void)runtime::write_error_record(nowhere.rank_dir, {"spawn", error.what(), {}});
+    ::_exit(1);
+  }
+  const auto& environment = job->environment();
+  guarded(environment, "spawn", [&] { job->connect(); });
+  if (environment.rank == 0)
+    guarded(environment, "exception", [&] {
+      if (auto prepared = job->prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+    });
+  const auto function = guarded(environment, "load", find);
+  guarded(environment, "exception", [&] { take_device(environment); });
+  guarded(environment, "timeout", [&] { join_process_group(environment); });
+
+  // The agent says so itself for programs that it started by exec.
+  if (environment.launch.spec.train_func) job->session()->send(proto::RankRunning{environment.key});
+  ::on_exit(on_early_exit, const_cast<runtime::Environment*>(&environment));
+  const auto return_value = guarded(environment, "exception", [&] {
+    auto value = function(Config(environment.launch.spec.train_loop_config));
+    if (get_device().is_cuda()) torch::cuda::synchronize(get_device().index());  // peers may wait for our kernels
+    return value;
+  });
+
+  flush_output();
+  guarded(environment, "exception", [&] {
+    if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value); !written) throw std::runtime_error(written.error().message());
+    if (auto flushed = job->session()->flush(kFlushAfterSuccess); !flushed) throw std::runtime_error(flushed.error().message());
+  });
+  Collectives::shutdown();
+  flush_output();
+  ::_exit(0);  // nothing is left to do, and destructors beside running threads could only go wrong
+}
+
+void run_rank_of_library(const std::string& library, const std::string& name) {
+  run_rank([&] { return load_train_function(library, name); });
+}
+
+void warm_up() {
+  // One thread: OpenMP must not make its pool before the fork. Forward only: backward would start the threads of autograd.
+  const int threads = torch::get_num_threads();
+  torch::set_num_threads(1);
+  {
+    namespace nn = torch::nn;
+    const torch::NoGradGuard no_grad;
+    const auto images = torch::rand({4, 1, 8, 8});
+    const auto features = nn::Conv2d(nn::Conv2dOptions(1, 4, 3))(images).relu().flatten(1);
+    const auto logits = nn::Linear(features.size(1), 10)(features);
+    (void)nn::functional::cross_entropy(logits, torch::zeros({4}, torch::kLong)).item<float>();
+  }
+  torch::set_num_threads(threads);
+}
+
+std::string torch_version() { return TORCH_VERSION; }
+
+}  // namespace rtrain::sdk

@@ -1,0 +1,165 @@
+#include <rtrain/torch_trainer.h>
+
+#include "proto/jobspec/jobspec.h"
+#include "common/os/file.h"
+#include "worker/runtime/retention.h"
+#include "worker/sdk/job.h"
+#include "worker/sdk/launcher.h"
+#include "worker/sdk/rank_main.h"
+#include "worker/strategies/process_group.h"
+
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+
+namespace rtrain {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A program may call fit() several times. A worker is a run of the program for one of these calls: the variables say for which,
+// and what the calls before it gave.
+constexpr const char* kCallVariable = "RTRAIN_FIT_CALL";
+constexpr const char* kResultsVariable = "RTRAIN_FIT_RESULTS";
+
+struct Calls {
+  int made = 0;
+  nlohmann::json results = nlohmann::json::array();
+};
+Calls& calls() {
+  static Calls all;
+  return all;
+}
+
+std::vector<std::string> own_command() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::vector<std::string> command;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\0', begin), text.size());
+    command.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (command.empty()) throw std::runtime_error("/proc/self/cmdline is empty: is /proc mounted?");
+  command[0] = fs::read_symlink("/proc/self/exe").string();
+  return command;
+}
+
+/// A job's name is a file name, too.
+std::string name_from(std::string program) {
+  for (char& c : program)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') c = '_';
+  return program.empty() || std::isalnum(static_cast<unsigned char>(program[0])) == 0 ? "fit" + program : program;
+}
+
+std::string what_is_wrong(const proto::SpecReading& reading) {
+  std::string text = "TorchTrainer:";
+  for (const auto& error : reading.errors) text += "\n  " + proto::to_string(error);
+  return text;
+}
+
+}  // namespace
+
+TorchTrainer::TorchTrainer(TrainFunction train_func, ScalingConfig scaling_config, RunConfig run_config, nlohmann::json train_loop_config,
+                           TorchConfig torch_config, std::optional<Checkpoint> resume_from_checkpoint)
+    : train_func_(std::move(train_func)), scaling_config_(std::move(scaling_config)), run_config_(std::move(run_config)),
+      train_loop_config_(std::move(train_loop_config)), torch_config_(std::move(torch_config)),
+      resume_from_checkpoint_(std::move(resume_from_checkpoint)) {}
+
+namespace {
+
+nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run, const nlohmann::json& loop_config, const TorchConfig& torch,
+                           const std::optional<Checkpoint>& resume) {
+  const auto command = own_command();
+  const auto& keep = run.checkpoint_config;
+  nlohmann::json document = {
+      {"name", run.name.empty() ? name_from(fs::path(command[0]).filename().string()) : run.name},
+      {"command", command},
+      {"working_dir", fs::current_path().string()},
+      {"env_inherit", true},
+      {"train_loop_config", loop_config},
+      {"scaling_config",
+       {{"num_workers", std::max(1, scaling.num_workers)}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", scaling.placement_strategy}}},
+      {"run_config",
+       {{"failure_config", {{"max_failures", run.failure_config.max_failures}}},
+        {"checkpoint_config", {{"checkpoint_score_order", keep.checkpoint_score_order}}}}},
+      {"torch_config", {{"backend", torch.backend}, {"timeout_s", torch.timeout_s}, {"init_timeout_s", torch.init_timeout_s}}}};
+  if (!scaling.resources_per_worker.empty()) document["scaling_config"]["resources_per_worker"] = scaling.resources_per_worker;
+  if (scaling.num_workers < 0) document["scaling_config"]["num_workers"] = scaling.num_workers;  // refused with the reader's own words
+  if (!run.storage_path.empty()) document["run_config"]["storage_path"] = run.storage_path;
+  auto& checkpoint_config = document["run_config"]["checkpoint_config"];
+  if (keep.num_to_keep) checkpoint_config["num_to_keep"] = *keep.num_to_keep;
+  if (!keep.checkpoint_score_attribute.empty()) checkpoint_config["checkpoint_score_attribute"] = keep.checkpoint_score_attribute;
+  if (resume) document["resume_from_checkpoint"] = fs::absolute(resume->path()).string();
+  return document;
+}
+
+/// num_workers 0: no process but this one.
+TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
+  const char* home = std::getenv("HOME");
+  proto::resolve_paths(spec, fs::current_path().string(), fs::current_path().string(), home != nullptr ? home : "/", "");
+  proto::Launch launch;
+  launch.job = JobId(1);
+  launch.attempt = Attempt(1);
+  launch.submitted_ms = os::unix_ms_now();
+  launch.run_name = spec.name + "-" + std::to_string(launch.submitted_ms) + "-" + std::to_string(::getpid());
+  launch.run_dir = spec.run_config.storage_path + "/" + launch.run_name;
+  launch.spec = std::move(spec);
+  auto& job = sdk::Job::current();
+  job.begin_local(launch);
+  TrainingResult result;
+  result.path = launch.run_dir;
+  try {
+    if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+    Collectives::initialize({});
+    result.return_value = train_func(Config(launch.spec.train_loop_config));
+  } catch (const std::exception& error) {
+    result.error = TrainingError{"exception", error.what(), 0, "", {}};
+  } catch (...) {
+    result.error = TrainingError{"exception", "the training function threw something that is no std::exception", 0, "", {}};
+  }
+  Collectives::shutdown();
+  result.metrics = job.latest_metrics();
+  const auto kept = job.kept_checkpoints();
+  if (!kept.empty()) result.checkpoint.emplace(kept.back().path);
+  for (const auto& best : runtime::by_score(kept, launch.spec.run_config.checkpoint_config)) result.best_checkpoints.emplace_back(Checkpoint(best.path), best.metrics);
+  job.end_local();
+  return result;
+}
+
+}  // namespace
+
+TrainingResult TorchTrainer::fit() {
+  const int call = calls().made++;
+  const auto document = document_of(scaling_config_, run_config_, train_loop_config_, torch_config_, resume_from_checkpoint_);
+  auto& job = sdk::Job::current();
+  if (job.environment().in_job) {
+    const char* number = std::getenv(kCallVariable);
+    const int wanted = number != nullptr ? std::atoi(number) : 0;
+    if (call == wanted) sdk::run_rank([this] { return train_func_; });
+    const char* earlier = std::getenv(kResultsVariable);
+    const auto results = proto::parse_json(earlier != nullptr ? earlier : "[]");
+    if (!results || !results->is_array() || static_cast<std::size_t>(call) >= results->size())
+      throw std::runtime_error("TorchTrainer: fit() was called in another order in a worker than in the program itself");
+    const auto& gave = (*results)[static_cast<std::size_t>(call)];
+    return gave.is_null() ? TrainingResult{} : sdk::result_of(gave);
+  }
+
+  const auto reading = proto::read_job_spec(document);
+  if (!reading.ok()) throw std::invalid_argument(what_is_wrong(reading));
+  if (scaling_config_.num_workers == 0) {
+    calls().results.push_back(nullptr);
+    return run_here(train_func_, reading.spec);
+  }
+  const auto given = sdk::run_job(document, {std::string(kCallVariable) + "=" + std::to_string(call),
+                                             std::string(kResultsVariable) + "=" + proto::dump_json(calls().results)});
+  calls().results.push_back(given);
+  return sdk::result_of(given);
+}
+
+}  // namespace rtrain
