@@ -17,18 +17,20 @@ bool all_ended(const JobState& state) {
   return std::ranges::all_of(state.ranks, [](const RankState& r) { return r.phase == RankPhase::kEnded; });
 }
 
-/// One overload per event: a forgotten event does not compile.
+/// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
 class Transition {
  public:
-  Transition(JobState state, UnixMs at) : s_(std::move(state)), at_(at) {}
+  Transition(JobState& state, UnixMs at) : s_(state), at_(at) {}
 
-  Result<JobState> operator()(const JobSubmitted&) { return illegal("job_submitted"); }
+  Result<Done> operator()(const JobSubmitted&) { return illegal("job_submitted"); }
 
-  Result<JobState> operator()(const AttemptPlaced& e) {
+  Result<Done> operator()(const AttemptPlaced& e) {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
     if (static_cast<int>(e.ranks.size()) != s_.spec.scaling_config.num_workers)
       return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " + std::to_string(s_.spec.scaling_config.num_workers) + " workers");
+    for (std::size_t i = 0; i < e.ranks.size(); ++i)
+      if (e.ranks[i].rank != static_cast<int>(i)) return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
     s_.phase = JobPhase::kStarting;
     s_.attempt = e.attempt;
     s_.ranks.clear();
@@ -40,71 +42,73 @@ class Transition {
     if (s_.nodes.size() > kAttemptsKept) s_.nodes.erase(s_.nodes.begin());
     s_.last_seq = 0;
     s_.retry = false;
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const RankForked& e) {
+  Result<Done> operator()(const RankForked& e) {
     if (auto wrong = check_rank("rank_forked", e.attempt, e.rank)) return *wrong;
     auto& rank = s_.ranks[static_cast<std::size_t>(e.rank)];
-    if (rank.phase != RankPhase::kPlaced) return illegal("rank_forked");
-    rank.phase = RankPhase::kForked;
+    // The worker's word may overtake the supervisor's: both come to the head through different processes.
+    const bool overtaken = rank.phase == RankPhase::kRunning && rank.pid == 0;
+    if (rank.phase != RankPhase::kPlaced && !overtaken) return illegal("rank_forked");
+    if (!overtaken) rank.phase = RankPhase::kForked;
     rank.pid = e.pid;
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const RankEntered& e) {
+  Result<Done> operator()(const RankEntered& e) {
     if (auto wrong = check_rank("rank_entered", e.attempt, e.rank)) return *wrong;
     auto& rank = s_.ranks[static_cast<std::size_t>(e.rank)];
-    // The worker's word may overtake the supervisor's: both come to the head through different processes.
     if (rank.phase != RankPhase::kPlaced && rank.phase != RankPhase::kForked) return illegal("rank_entered");
     rank.phase = RankPhase::kRunning;
     if (s_.started_ms == 0) s_.started_ms = at_;
     const bool all = std::ranges::none_of(s_.ranks, [](const RankState& r) { return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked; });
     if (s_.phase == JobPhase::kStarting && all) s_.phase = JobPhase::kRunning;
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const MetricsReported& e) {
+  Result<Done> operator()(const MetricsReported& e) {
     if (auto wrong = check_rank("metrics_reported", e.attempt, 0)) return *wrong;
     if (e.seq <= s_.last_seq) return fail(Errc::kConflict, "metrics_reported: report " + std::to_string(e.seq) + " was seen before");
     s_.last_seq = e.seq;
     s_.metrics = e.metrics;
     ++s_.reports;
     if (e.checkpoint) {
+      std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return c.path == e.checkpoint->path; });  // written again by a later attempt
       s_.checkpoints.push_back(*e.checkpoint);
       s_.next_checkpoint_index = std::max(s_.next_checkpoint_index, e.checkpoint->index + 1);
     }
     std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return std::ranges::find(e.deleted_checkpoints, c.path) != e.deleted_checkpoints.end(); });
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const RankFinished& e) {
+  Result<Done> operator()(const RankFinished& e) {
     if (auto wrong = check_rank("rank_finished", e.attempt, e.rank)) return *wrong;
     auto& rank = s_.ranks[static_cast<std::size_t>(e.rank)];
     if (rank.phase == RankPhase::kEnded) return illegal("rank_finished");
     rank.phase = RankPhase::kEnded;
     rank.status = e.status;
     if (e.rank == 0) s_.return_value = e.return_value;
-    if (!e.error && e.status.success()) return std::move(s_);
+    if (!e.error && e.status.success()) return ok();
     if (s_.phase != JobPhase::kStopping && !s_.failed_rank) {
       s_.failed_rank = e.rank;
       s_.failed_rank_error = e.error.value_or(RankError{"exit", to_string(e.status), {}});
     }
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const AttemptFailed& e) {
+  Result<Done> operator()(const AttemptFailed& e) {
     if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("attempt_failed");
-    if (e.attempt != s_.attempt) return stale(e.attempt);
+    if (e.attempt != s_.attempt || e.error.attempt != e.attempt.value()) return stale(e.attempt);
     s_.phase = JobPhase::kStopping;
     s_.error = e.error;
     s_.verdict = e.reason;
     s_.retry = e.retry;
     ++s_.failures;
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const CancelRequested& e) {
+  Result<Done> operator()(const CancelRequested& e) {
     if (is_terminal(s_.phase)) return fail(Errc::kConflict, "job " + to_string(s_.id) + " has already ended: " + std::string(to_string(s_.phase)));
     if (s_.cancel_requested) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is being cancelled already");
     s_.cancel_requested = true;
@@ -112,13 +116,14 @@ class Transition {
     s_.retry = false;
     if (s_.phase == JobPhase::kQueued) return end(JobPhase::kCancelled);
     s_.phase = JobPhase::kStopping;
-    return std::move(s_);
+    return ok();
   }
 
-  Result<JobState> operator()(const AttemptEnded& e) {
+  Result<Done> operator()(const AttemptEnded& e) {
     if (s_.attempt.value() == 0 || s_.phase == JobPhase::kQueued || is_terminal(s_.phase)) return illegal("attempt_ended");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (!all_ended(s_)) return fail(Errc::kConflict, "attempt_ended: some ranks still run");
+    if (s_.failed_rank && s_.phase != JobPhase::kStopping) return fail(Errc::kConflict, "attempt_ended: a rank failed and no attempt_failed says what follows");
     const bool failed = s_.error && s_.error->attempt == s_.attempt.value();
     s_.failed_rank.reset();
     s_.failed_rank_error.reset();
@@ -129,7 +134,7 @@ class Transition {
     }
     if (!s_.retry) return end(JobPhase::kFailed);
     s_.phase = JobPhase::kQueued;
-    return std::move(s_);
+    return ok();
   }
 
  private:
@@ -138,17 +143,18 @@ class Transition {
     if (rank < 0 || rank >= static_cast<int>(s_.ranks.size())) return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
     return std::nullopt;
   }
-  Result<JobState> end(JobPhase phase) {
+  Result<Done> end(JobPhase phase) {
     s_.phase = phase;
     s_.ended_ms = at_;
-    return std::move(s_);
+    if (phase != JobPhase::kSucceeded) s_.return_value = nullptr;
+    return ok();
   }
   Error stale(Attempt attempt) const {
     return fail(Errc::kConflict, "attempt " + to_string(attempt) + " is not the current one of job " + to_string(s_.id) + " (" + to_string(s_.attempt) + ", " + std::string(to_string(s_.phase)) + ")");
   }
   Error illegal(const char* event) const { return fail(Errc::kConflict, std::string(event) + " is not legal while job " + to_string(s_.id) + " is " + std::string(to_string(s_.phase))); }
 
-  JobState s_;
+  JobState& s_;
   UnixMs at_;
 };
 
@@ -176,28 +182,31 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   return state;
 }
 
-Result<JobState> apply(JobState state, const StampedEvent& event) { return std::visit(Transition{std::move(state), event.at}, event.event); }
+Result<Done> advance(JobState& state, const StampedEvent& event) { return std::visit(Transition{state, event.at}, event.event); }
+
+Result<JobState> apply(JobState state, const StampedEvent& event) {
+  if (auto done = advance(state, event); !done) return done.error();
+  return state;
+}
 
 Result<JobState> replay(JobId id, std::span<const StampedEvent> log) {
   if (log.empty() || !std::holds_alternative<JobSubmitted>(log[0].event)) return fail(Errc::kConflict, "replaying job " + to_string(id) + ": the first event is not job_submitted");
   JobState state = submitted(id, log[0].at, std::get<JobSubmitted>(log[0].event));
   for (std::size_t i = 1; i < log.size(); ++i) {
-    auto next = apply(state, log[i]);
-    if (!next) return next.error().in("replaying event " + std::to_string(i) + " of job " + to_string(id));
-    state = std::move(*next);
+    if (auto next = advance(state, log[i]); !next) return next.error().in("replaying event " + std::to_string(i) + " of job " + to_string(id));
   }
   return state;
 }
 
-std::vector<Action> actions(const JobState& before, const JobState& after, const JobEvent& event) {
+std::vector<Action> actions(JobPhase before, const JobState& after, const JobEvent& event) {
   std::vector<Action> result;
   if (std::holds_alternative<JobSubmitted>(event)) result.emplace_back(EnterQueue{});
   if (std::holds_alternative<AttemptPlaced>(event)) result.emplace_back(LaunchAttempt{after.attempt});
   if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after)) result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
-  if (std::holds_alternative<CancelRequested>(event) && before.phase != JobPhase::kQueued)
+  if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
     result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (std::holds_alternative<AttemptEnded>(event)) {
-    result.emplace_back(FreeResources{before.attempt});
+    result.emplace_back(FreeResources{after.attempt});
     if (after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
   }
   return result;

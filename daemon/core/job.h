@@ -35,6 +35,7 @@ struct RankState {
   proto::ExitStatus status;  ///< meaningful when phase is kEnded
 };
 
+/// How far back the nodes of an attempt are remembered: a job that restarts for ever must not grow for ever.
 inline constexpr std::size_t kAttemptsKept = 100;
 
 /// All that is known of a job. Copyable; a value.
@@ -69,11 +70,13 @@ struct JobState {
 /// The state after `event`, or why it is refused: kConflict for an older attempt or an event that is not legal in this
 /// phase; the state is unchanged then. A duplicate report (seq not above last_seq) is kConflict as well.
 [[nodiscard]] Result<JobState> apply(JobState state, const proto::StampedEvent& event);
+/// The same in place, without a copy of a state that may hold thousands of ranks and checkpoints.
+[[nodiscard]] Result<Done> advance(JobState& state, const proto::StampedEvent& event);
 
 /// Folds a whole log. The error names the event's position. The first event must be JobSubmitted.
 [[nodiscard]] Result<JobState> replay(JobId id, std::span<const proto::StampedEvent> log);
 
-// ---- effects: what must be done because `event` turned `before` into `after` --------------------------------
+// ---- effects: what must be done because `event` led from the phase `before` to the state `after` --------------------------------
 
 struct LaunchAttempt { Attempt attempt; };                                   ///< reserve the port, then Launch to each node
 struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< StopAttempt to each node of the attempt
@@ -81,7 +84,7 @@ struct FreeResources { Attempt attempt; };                                   ///
 struct EnterQueue {};                                                        ///< the job waits for a place
 using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue>;
 
-[[nodiscard]] std::vector<Action> actions(const JobState& before, const JobState& after, const proto::JobEvent& event);
+[[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after, const proto::JobEvent& event);
 
 /// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that failed,
 /// AttemptEnded after the last rank ended. The head applies them right after the event that made them due.

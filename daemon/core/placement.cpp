@@ -47,7 +47,7 @@ std::vector<int> free_gpus(const NodeView& node, bool idle) {
 
 /// How many workers a node can take.
 int capacity(const NodeView& node, const Resources& need, bool idle) {
-  if (!node.alive) return 0;
+  if (!node.alive || (node.away && !idle)) return 0;
   double workers = std::numeric_limits<int>::max();
   for (const auto& [name, amount] : need) workers = std::min(workers, std::floor((free_of(node, name, idle) + kSlack) / amount));
   if (const double gpus = amount_of(need, "GPU"); gpus > 0) workers = std::min(workers, std::floor(static_cast<double>(free_gpus(node, idle).size()) / gpus));
@@ -109,7 +109,29 @@ std::vector<Share> shares(const ScalingConfig& scaling, const std::vector<NodeVi
   return result;
 }
 
-/// "node a has 1 of 2 GPU free, node b is lost"
+/// How many workers of the job fit now, where not all do.
+int fitting(const ScalingConfig& scaling, const std::vector<NodeView>& nodes, const Resources& need) {
+  std::int64_t fit = 0;
+  for (const auto& node : nodes) {
+    const std::int64_t room = capacity(node, need, false);
+    if (scaling.placement_strategy == PlacementStrategy::kStrictPack) fit = std::max(fit, room);
+    else fit += scaling.placement_strategy == PlacementStrategy::kStrictSpread ? std::min<std::int64_t>(room, 1) : room;
+  }
+  return static_cast<int>(std::min<std::int64_t>(fit, scaling.num_workers));
+}
+
+/// "1 of 2 GPU", "512 of 4096 MiB memory"; of an idle node "2 GPU".
+std::string stock_words(const NodeView& node, const std::string& name, bool idle) {
+  const double scale = name == "memory" ? 1 << 20 : 1;
+  const auto shown = [&](double amount) { return name == "memory" ? std::floor(amount / scale) : std::round(amount * 1000) / 1000; };
+  std::ostringstream out;
+  out << shown(std::max(0.0, free_of(node, name, idle)));
+  if (!idle) out << " of " << shown(amount_of(node.info.resources, name));
+  out << (name == "memory" ? " MiB memory" : " " + name);
+  return out.str();
+}
+
+/// "node a has 1 of 2 GPU free; node b is lost": of each node what it has least of, by the workers it would hold.
 std::string shortage(const std::vector<NodeView>& nodes, const Resources& need, bool idle) {
   if (nodes.empty()) return "no node is connected";
   std::string text;
@@ -117,20 +139,14 @@ std::string shortage(const std::vector<NodeView>& nodes, const Resources& need, 
   for (const auto& node : nodes) {
     if (++shown > 8) return text + "; and " + std::to_string(nodes.size() - 8) + " more nodes";
     text += (text.empty() ? "" : "; ") + std::string("node ") + node.info.name;
-    if (!node.alive) {
-      text += " is lost";
+    if (!node.alive || (node.away && !idle)) {
+      text += node.alive ? " is not connected at the moment" : " is lost";
       continue;
     }
+    const int room = capacity(node, need, idle);
     std::string parts;
-    for (const auto& [name, amount] : need) {
-      std::ostringstream part;
-      const double scale = name == "memory" ? 1 << 20 : 1;
-      const double free = free_of(node, name, idle);
-      part << (name == "memory" ? std::floor(free / scale) : free);
-      if (!idle) part << " of " << std::floor(amount_of(node.info.resources, name) / scale);
-      part << (name == "memory" ? " MiB memory" : " " + name);
-      parts += (parts.empty() ? "" : ", ") + part.str();
-    }
+    for (const auto& [name, amount] : need)
+      if (std::floor((free_of(node, name, idle) + kSlack) / amount) <= room) parts += (parts.empty() ? "" : ", ") + stock_words(node, name, idle);
     text += " has " + parts + (idle ? "" : " free");
   }
   return text;
@@ -167,7 +183,9 @@ Placement place(const ScalingConfig& scaling, const std::vector<NodeView>& nodes
   if (found.empty()) {
     placement.feasible = !shares(scaling, nodes, need, true).empty();
     const std::string wanted = "needs " + std::to_string(scaling.num_workers) + " x " + need_words(need) + where_words(scaling.placement_strategy);
-    placement.reason = placement.feasible ? wanted + "; " + shortage(nodes, need, false)
+    const int fit = placement.feasible ? fitting(scaling, nodes, need) : 0;
+    const std::string now = fit == 0 ? ", none fits now; " : ", " + std::to_string(fit) + (fit == 1 ? " fits now; " : " fit now; ");
+    placement.reason = placement.feasible ? wanted + now + shortage(nodes, need, false)
                                           : wanted + ", more than the cluster has: " + shortage(nodes, need, true);
     return placement;
   }

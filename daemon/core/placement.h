@@ -13,11 +13,13 @@ struct NodeView {
   proto::Resources used;       ///< held by placed attempts
   std::set<int> gpus_used;     ///< NVML indices
   bool alive = true;
+  bool away = false;           ///< alive, but its agent is not connected at the moment: what runs there goes on, nothing can start
 };
 
 struct Placement {
   std::vector<proto::RankPlacement> ranks;  ///< by rank; empty when it does not fit
-  /// Why not, for a person: "needs 4 x {GPU: 1}; node a has 1 of 2 GPU free; ...". Empty when placed.
+  /// Why not, for a person: "needs 4 x {CPU: 1, GPU: 1}, 1 fits now; node a has 1 of 2 GPU free; ...", of each node only what is
+  /// short there. Empty when placed.
   std::string reason;
   bool feasible = true;  ///< false: it would not fit even if every node were idle
   [[nodiscard]] bool placed() const { return !ranks.empty(); }

@@ -24,7 +24,7 @@ Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_
   record.state = core::submitted(*id, now, event);
   record.state_version = 1;
   queued_.insert(*id);
-  for (const auto& action : core::actions(core::JobState{}, record.state, event)) act_(*id, action);
+  for (const auto& action : core::actions(core::JobPhase::kQueued, record.state, event)) act_(*id, action);
   changed_(*id);
   return *id;
 }
@@ -35,18 +35,18 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
   JobRecord& record = found->second;
   std::vector<core::Action> due;
   for (std::optional<proto::JobEvent> next = std::move(event); next; next = core::follow_up(record.state)) {
-    auto after = core::apply(record.state, {now, *next});
-    if (!after) return after.error();
-    for (auto& action : core::actions(record.state, *after, *next)) due.push_back(std::move(action));
-    record.state = std::move(*after);
-    if (const auto* report = std::get_if<proto::MetricsReported>(&*next)) {
+    const auto before = record.state.phase;
+    const proto::StampedEvent stamped{now, std::move(*next)};
+    if (auto done = core::advance(record.state, stamped); !done) return done.error();
+    for (auto& action : core::actions(before, record.state, stamped.event)) due.push_back(std::move(action));
+    if (const auto* report = std::get_if<proto::MetricsReported>(&stamped.event)) {
       record.metrics.push_back({report->attempt.value(), report->seq, now, report->metrics, report->checkpoint ? report->checkpoint->path : ""});
       if (record.metrics.size() > kMetricPointsMax) {
         record.metrics.pop_front();
         ++record.metrics_dropped;
       }
     }
-    if (std::holds_alternative<proto::AttemptPlaced>(*next)) record.progress.reset();
+    if (std::holds_alternative<proto::AttemptPlaced>(stamped.event)) record.progress.reset();
   }
   ++record.state_version;
   if (record.state.phase == core::JobPhase::kQueued) queued_.insert(id);

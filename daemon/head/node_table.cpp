@@ -8,6 +8,7 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentSession>
     return fail(Errc::kConflict, "an agent named " + info.name + " is connected already", "give each agent its own node_name");
   node.view.info = std::move(info);
   node.view.alive = true;
+  node.view.away = false;
   node.session = std::move(session);
   node.last_heard = now;
   return ok();
@@ -15,7 +16,10 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentSession>
 
 void NodeTable::leave(const AgentSession& session) {
   for (auto& [name, node] : nodes_)
-    if (node.session.get() == &session) node.session.reset();
+    if (node.session.get() == &session) {
+      node.session.reset();
+      node.view.away = true;
+    }
 }
 
 void NodeTable::heard(const std::string& name, SteadyTime now) {
@@ -29,6 +33,7 @@ std::vector<std::string> NodeTable::lose_silent(SteadyTime now, std::chrono::dur
     node.view.alive = false;
     if (node.session) node.session->close();
     node.session.reset();
+    node.view.away = true;
     lost.push_back(name);
   }
   return lost;
