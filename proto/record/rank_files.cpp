@@ -67,7 +67,8 @@ Result<Done> write_outcome(const std::string& rank_dir, const Json& value) {
 Result<Json> read_outcome(const std::string& rank_dir) {
   const auto json = read_json(rank_dir + "/outcome.json");
   if (!json) return json.error();
-  return json->value("return_value", Json());
+  if (!json->is_object() || !json->contains("return_value")) return fail(Errc::kProtocol, rank_dir + "/outcome.json: no return_value");
+  return json->at("return_value");
 }
 
 }  // namespace rtrain::proto

@@ -1,0 +1,87 @@
+#include "daemon/agent/rank_outcome.h"
+
+#include "common/os/file.h"
+#include "tests/support/catch.h"
+#include "tests/support/temp_dir.h"
+
+using namespace rtrain;
+using namespace rtrain::agent;
+using proto::ExitStatus;
+using proto::RankError;
+
+namespace {
+
+const proto::RankKey kKey{JobId(7), Attempt(2), 1};
+
+ExitStatus exited(int code) { return {code, {}, false}; }
+ExitStatus signalled(int number) { return {{}, number, false}; }
+ExitStatus was_lost() { return {{}, {}, true}; }
+
+}  // namespace
+
+TEST_CASE("rank outcome: every way to end") {
+  const RankError thrown{"exception", "loss is NaN", {}};
+  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<RankError> error; std::optional<proto::Json> outcome; const char* kind; const char* message; };
+  const std::vector<Row> rows{
+      {"a program that exits 0", exited(0), false, {}, {}, "", ""},
+      {"a program that exits 3", exited(3), false, {}, {}, "exit", "exited with code 3"},
+      {"a program that is killed", signalled(9), false, {}, {}, "signal", "was killed by signal 9 (Killed)"},
+      {"a program that could not be started", exited(127), false, RankError{"spawn", "cannot start x: No such file or directory", {}}, {}, "spawn", "cannot start x: No such file or directory"},
+      {"a program with an SDK that returned a value", exited(0), false, {}, proto::Json(3), "", ""},
+      {"a function that returned", exited(0), true, {}, proto::Json{{"accuracy", 0.9}}, "", ""},
+      {"a function that returned nothing", exited(0), true, {}, proto::Json(), "", ""},
+      {"a function that threw", exited(1), true, thrown, {}, "exception", "loss is NaN"},
+      {"a function that threw and was then killed", signalled(6), true, thrown, {}, "exception", "loss is NaN"},
+      {"a function that called exit(0)", exited(0), true, {}, {}, "exit", "exited with code 0 before the training function returned"},
+      {"a function that called exit(5)", exited(5), true, {}, {}, "exit", "exited with code 5 before the training function returned"},
+      {"a function that crashed", signalled(11), true, {}, {}, "signal", "was killed by signal 11 (Segmentation fault)"},
+      {"a function that returned and then crashed", signalled(11), true, {}, proto::Json(1), "signal", "was killed by signal 11 (Segmentation fault)"},
+      {"a lost program", was_lost(), false, {}, {}, "lost", "was lost"},
+      {"a lost function that had returned", was_lost(), true, {}, proto::Json(1), "lost", "was lost"},
+  };
+  for (const auto& row : rows) {
+    INFO(row.name);
+    const auto end = compose_end(kKey, row.status, row.train_func, {row.error, row.outcome, {"last line"}});
+    CHECK(end.key == kKey);
+    CHECK(to_string(end.status) == to_string(row.status));
+    CHECK(end.error.has_value() == (row.kind[0] != '\0'));
+    if (end.error) {
+      CHECK(end.error->kind == row.kind);
+      CHECK(end.error->message.starts_with(row.message));
+      CHECK(end.error->log_tail == std::vector<std::string>{"last line"});
+      CHECK(end.return_value.is_null());
+    } else {
+      CHECK(end.return_value == row.outcome.value_or(proto::Json()));
+    }
+  }
+}
+
+TEST_CASE("rank outcome: last words are read from the rank's folder") {
+  test::TempDir dir;
+  const std::string folder = dir.path().string();
+  CHECK_FALSE(read_last_words(folder).error.has_value());
+  CHECK_FALSE(read_last_words(folder).outcome.has_value());
+  CHECK(read_last_words(folder).log_tail.empty());
+
+  REQUIRE(proto::write_error(folder, {"exception", "boom", {}}).has_value());
+  REQUIRE(proto::write_outcome(folder, {{"x", 1}}).has_value());
+  std::string log;
+  for (int line = 1; line <= 30; ++line) log += "line " + std::to_string(line) + "\n";
+  REQUIRE(os::write_file_atomic(proto::log_path(folder), log + "torn").has_value());
+  const auto words = read_last_words(folder);
+  CHECK(words.error->message == "boom");
+  CHECK((*words.outcome)["x"] == 1);
+  REQUIRE(words.log_tail.size() == 20);
+  CHECK(words.log_tail.front() == "line 12");
+  CHECK(words.log_tail.back() == "torn");
+}
+
+TEST_CASE("rank outcome: a torn record is no word at all") {
+  test::TempDir dir;
+  const std::string folder = dir.path().string();
+  REQUIRE(os::write_file_atomic(folder + "/error.json", "{\"kind\": \"exc").has_value());
+  REQUIRE(os::write_file_atomic(folder + "/outcome.json", "[]").has_value());
+  const auto words = read_last_words(folder);
+  CHECK_FALSE(words.error.has_value());
+  CHECK_FALSE(words.outcome.has_value());
+}
