@@ -79,7 +79,8 @@ TEST_CASE("reference: optimizers take PyTorch's steps", "[reference]") {
     const auto kind = row["kind"].get<std::string>();
     INFO(row.dump());
     std::vector<torch::Tensor> parameters;
-    for (int i = 0; i < row["parameters"].get<int>(); ++i) parameters.push_back(values.at(key + "/begin/" + std::to_string(i)).clone().set_requires_grad(true));
+    for (int i = 0; i < row["parameters"].get<int>(); ++i)
+      parameters.push_back(values.at(key + "/begin/" + std::to_string(i)).clone().set_requires_grad(true));
     const auto& o = row["options"];
     std::shared_ptr<Optimizer> optimizer;
     const auto fill = [&](auto options) {
@@ -128,9 +129,16 @@ TEST_CASE("reference: optimizers take PyTorch's steps", "[reference]") {
 TEST_CASE("reference: PyPI's safetensors reads our files and we read its", "[reference]") {
   const test::TempDir dir;
   SafeTensors content;
-  for (const auto& [name, type] : std::map<std::string, torch::ScalarType>{{"F64", torch::kDouble}, {"F32", torch::kFloat}, {"F16", torch::kHalf}, {"BF16", torch::kBFloat16},
-                                                                           {"I64", torch::kLong}, {"I32", torch::kInt}, {"I16", torch::kShort}, {"I8", torch::kChar},
-                                                                           {"U8", torch::kByte}, {"BOOL", torch::kBool}}) {
+  for (const auto& [name, type] : std::map<std::string, torch::ScalarType>{{"F64", torch::kDouble},
+                                                                           {"F32", torch::kFloat},
+                                                                           {"F16", torch::kHalf},
+                                                                           {"BF16", torch::kBFloat16},
+                                                                           {"I64", torch::kLong},
+                                                                           {"I32", torch::kInt},
+                                                                           {"I16", torch::kShort},
+                                                                           {"I8", torch::kChar},
+                                                                           {"U8", torch::kByte},
+                                                                           {"BOOL", torch::kBool}}) {
     content.tensors.emplace(name, (torch::arange(12) % 5 - (name == "U8" || name == "BOOL" ? 0 : 2)).to(type).view({3, 4}));
   }
   content.tensors.emplace("scalar", torch::tensor(2.5f));
@@ -157,7 +165,9 @@ TEST_CASE("reference: ToTensor and Normalize are torchvision's to the last bit",
   CHECK(torch::equal(t::ToTensor()->apply(ramp)[0], values.at("to_tensor")));
   CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})->apply(ramp)[0], values.at("half")));
   CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)})->apply(ramp)[0], values.at("odd")));
-  CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})})->apply(values.at("colours").unsqueeze(0))[0], values.at("imagenet")));
+  CHECK(torch::equal(
+      t::Compose({t::ToTensor(), t::Normalize({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})})->apply(values.at("colours").unsqueeze(0))[0],
+      values.at("imagenet")));
   for (const bool train : {true, false}) {
     const auto set = data::FashionMNIST(dir / "no data here", train, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)}));
     CHECK(set->size() == (train ? 60'000 : 10'000));
@@ -199,7 +209,9 @@ TEST_CASE("reference: ResNet is torchvision's in names, shapes, initial values a
   load(*model, load_safetensors(dir / "weights.safetensors").tensors);
   const auto outputs = load_safetensors(dir / "outputs.safetensors").tensors;
   const torch::NoGradGuard no_grad;
-  const auto difference = [&](const torch::Tensor& mine, const std::string& theirs) { return (mine - outputs.at(theirs)).abs().max().item<double>(); };
+  const auto difference = [&](const torch::Tensor& mine, const std::string& theirs) {
+    return (mine - outputs.at(theirs)).abs().max().item<double>();
+  };
   model->eval();
   CHECK(difference(model(outputs.at("images")), "eval") < 1e-5);
   model->train();
@@ -218,8 +230,10 @@ TEST_CASE("reference: ResNet-18 learns Fashion-MNIST along PyTorch's losses", "[
   auto model = models::resnet18(10, 1);
   load(*model, load_safetensors(dir / "initial.safetensors").tensors);
   const auto optimizer = optim::Adam(model->parameters(), {.lr = 1e-3});
-  const DataLoader loader(data::FashionMNIST("data", true, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})),
-                          {.batch_size = 32, .sampler = std::make_shared<DistributedSampler>(60'000, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .seed = 42})});
+  const DataLoader loader(
+      data::FashionMNIST("data", true, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})),
+      {.batch_size = 32,
+       .sampler = std::make_shared<DistributedSampler>(60'000, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .seed = 42})});
   auto iterator = loader.epoch(1);
   for (const auto& theirs : read_json(dir / "losses.json")) {
     const auto batch = iterator.next();

@@ -3,6 +3,8 @@
 
 #include "tests/support/catch.h"
 
+#include <sys/wait.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -21,8 +23,8 @@ inline bool make_reference(const std::string& script, const std::filesystem::pat
     return false;
   }
   const auto output = folder / (script + ".log");
-  const auto command = "PYTHONDONTWRITEBYTECODE=1 '" + python + "' '" + RTRAIN_SOURCE_DIR + "/tests/reference/" + script + "' '" + folder.string() + "' >'" +
-                       output.string() + "' 2>&1";
+  const auto command = "PYTHONDONTWRITEBYTECODE=1 '" + python + "' '" + RTRAIN_SOURCE_DIR + "/tests/reference/" + script + "' '" + folder.string() +
+                       "' >'" + output.string() + "' 2>&1";
   const int status = std::system(command.c_str());
   std::ifstream in(output);
   const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -97,7 +97,8 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
     const auto* dtype = find_dtype(tensor.scalar_type());
     if (dtype == nullptr || tensor.layout() != at::kStrided) {
-      fail(path, "tensor \"" + name + "\" cannot be represented: " + std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
+      fail(path,
+           "tensor \"" + name + "\" cannot be represented: " + std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
     }
     entries.push_back({name, dtype, tensor.detach()});
   }
@@ -246,7 +247,8 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   std::uint64_t header_size = 0;
   if (file_size < sizeof header_size) fail(path, "too short for a safetensors file (" + std::to_string(file_size) + " bytes)");
   read_exactly(file.get(), &header_size, sizeof header_size, 0, path);
-  if (header_size > kHeaderBytesMax) fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) + " bytes, over the format's 100,000,000");
+  if (header_size > kHeaderBytesMax)
+    fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) + " bytes, over the format's 100,000,000");
   if (header_size > file_size - sizeof header_size) fail(path, "the file ends within its header");
   std::string text(header_size, '\0');
   read_exactly(file.get(), text.data(), text.size(), sizeof header_size, path);
@@ -267,17 +269,19 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
     }
   }
   // The data must be covered by the tensors, each byte once.
-  std::sort(tensors.begin(), tensors.end(), [](const Described& a, const Described& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::sort(tensors.begin(), tensors.end(),
+            [](const Described& a, const Described& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   std::uint64_t covered = 0;
   for (const auto& tensor : tensors) {
     if (tensor.begin != covered) {
-      fail(path, "tensor \"" + tensor.name + "\" begins at byte " + std::to_string(tensor.begin) + " of the data, expected " + std::to_string(covered) +
-                     (tensor.begin < covered ? " (it overlaps the one before)" : " (a hole)"));
+      fail(path, "tensor \"" + tensor.name + "\" begins at byte " + std::to_string(tensor.begin) + " of the data, expected " +
+                     std::to_string(covered) + (tensor.begin < covered ? " (it overlaps the one before)" : " (a hole)"));
     }
     covered = tensor.end;
   }
   if (covered != file_size - data_at) {
-    fail(path, "the tensors take " + std::to_string(covered) + " bytes, the file has " + std::to_string(file_size - data_at) + (covered > file_size - data_at ? " (it ends too early)" : ""));
+    fail(path, "the tensors take " + std::to_string(covered) + " bytes, the file has " + std::to_string(file_size - data_at) +
+                   (covered > file_size - data_at ? " (it ends too early)" : ""));
   }
 
   for (const auto& described : tensors) {

@@ -108,7 +108,8 @@ class ImagesOfBytes final : public Dataset {
     auto* label = target.mutable_data_ptr<std::int64_t>();
     for (std::size_t i = 0; i < indices.size(); ++i) {
       const auto sample = static_cast<std::size_t>(indices[i]);
-      if (indices[i] < 0 || indices[i] >= size()) throw std::out_of_range("data set: sample " + std::to_string(indices[i]) + " of " + std::to_string(size()));
+      if (indices[i] < 0 || indices[i] >= size())
+        throw std::out_of_range("data set: sample " + std::to_string(indices[i]) + " of " + std::to_string(size()));
       const auto* from = images_.bytes.data() + sample * pixels;
       if (table_) {
         auto* into = input.mutable_data_ptr<float>() + i * pixels;
@@ -154,8 +155,8 @@ std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs:
   auto images = read_idx(*images_path, 3);
   auto labels = read_idx(*labels_path, 1);
   if (images.sizes[0] != labels.sizes[0]) {
-    throw std::runtime_error(data_set + ": " + images_path->string() + " has " + std::to_string(images.sizes[0]) + " images, " + labels_path->string() +
-                             " has " + std::to_string(labels.sizes[0]) + " labels");
+    throw std::runtime_error(data_set + ": " + images_path->string() + " has " + std::to_string(images.sizes[0]) + " images, " +
+                             labels_path->string() + " has " + std::to_string(labels.sizes[0]) + " labels");
   }
   return std::make_shared<ImagesOfBytes>(std::move(images), std::move(labels), transform ? std::move(transform) : transforms::ToTensor());
 }
@@ -164,7 +165,8 @@ std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs:
 
 std::shared_ptr<Dataset> FashionMNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {
   return open("FashionMNIST", {root, root / "FashionMNIST" / "raw", "/usr/share/datasets/fashion-mnist"},
-              "Debian's and Ubuntu's package dataset-fashion-mnist has the files; or put them into one of these folders.", train, std::move(transform));
+              "Debian's package dataset-fashion-mnist has the files; or put them into one of these folders.", train,
+              std::move(transform));
 }
 
 std::shared_ptr<Dataset> MNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {

@@ -25,7 +25,8 @@ class NormalizeTransform final : public Transform {
   NormalizeTransform(const std::vector<double>& mean, const std::vector<double>& std)
       : mean_(at::tensor(mean, at::kFloat).view({-1, 1, 1})), std_(at::tensor(std, at::kFloat).view({-1, 1, 1})) {
     if (mean.size() != std.size() || mean.empty()) {
-      throw std::invalid_argument("Normalize: " + std::to_string(mean.size()) + " means and " + std::to_string(std.size()) + " stds; one of each a channel");
+      throw std::invalid_argument("Normalize: " + std::to_string(mean.size()) + " means and " + std::to_string(std.size()) +
+                                  " stds; one of each a channel");
     }
     if ((std_ == 0).any().item<bool>()) throw std::invalid_argument("Normalize: a std of 0 would divide by zero");
   }

@@ -27,7 +27,8 @@ std::string found(double value) { return ", found " + std::to_string(value); }
 
 /// The fused kernels walk parameter, gradient and state by memory order, so all must be laid out alike.
 torch::Tensor laid_out_like(const torch::Tensor& parameter, const torch::Tensor& tensor) {
-  return tensor.strides() == parameter.strides() && tensor.scalar_type() == parameter.scalar_type() ? tensor : at::empty_like(parameter).copy_(tensor);
+  return tensor.strides() == parameter.strides() && tensor.scalar_type() == parameter.scalar_type() ? tensor
+                                                                                                    : at::empty_like(parameter).copy_(tensor);
 }
 
 torch::Tensor dense_gradient(const torch::Tensor& parameter, const char* optimizer) {
@@ -91,7 +92,8 @@ class Fused : public Optimizer {
     if (used != state.size()) {
       for (const auto& [key, tensor] : state) {
         const auto dot = key.find('.');
-        const auto known = key == "lr" || (dot != std::string::npos && is_number_of_parameter(key.substr(0, dot)) && state_names().contains(key.substr(dot + 1)));
+        const auto known =
+            key == "lr" || (dot != std::string::npos && is_number_of_parameter(key.substr(0, dot)) && state_names().contains(key.substr(dot + 1)));
         require(known, name_, "the state has an unknown entry \"" + key + "\"");
       }
     }
@@ -134,7 +136,8 @@ class Fused : public Optimizer {
     }
     return false;
   }
-  [[nodiscard]] torch::Tensor load_one(const torch::Tensor& parameter, const std::string& key, const std::string& name, const torch::Tensor& saved) const {
+  [[nodiscard]] torch::Tensor load_one(const torch::Tensor& parameter, const std::string& key, const std::string& name,
+                                       const torch::Tensor& saved) const {
     require(saved.defined(), name_, "the state's \"" + key + "\" is undefined");
     if (name == "step") {
       require(saved.numel() == 1, name_, "the state's \"" + key + "\" is no single number");
@@ -188,9 +191,11 @@ class FusedAdam final : public Fused {
     at::_foreach_add_(steps, 1);
     const auto& a = arguments_;
     if (decoupled_) {
-      at::_fused_adamw_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad, a.maximize);
+      at::_fused_adamw_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad,
+                        a.maximize);
     } else {
-      at::_fused_adam_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad, a.maximize);
+      at::_fused_adam_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad,
+                       a.maximize);
     }
   }
 
@@ -230,8 +235,8 @@ class FusedSGD final : public Fused {
       gradients.push_back(dense_gradient(parameters_[i], name_));
       if (options_.momentum != 0) buffers.push_back(state_[i].at("momentum_buffer"));
     }
-    at::_fused_sgd_(parameters, gradients, buffers, options_.weight_decay, options_.momentum, lr_, options_.dampening, options_.nesterov, options_.maximize,
-                    is_first_step);
+    at::_fused_sgd_(parameters, gradients, buffers, options_.weight_decay, options_.momentum, lr_, options_.dampening, options_.nesterov,
+                    options_.maximize, is_first_step);
   }
   SGDOptions options_;
   std::set<std::string> names_;
@@ -240,10 +245,12 @@ class FusedSGD final : public Fused {
 }  // namespace
 
 std::shared_ptr<Optimizer> Adam(std::vector<torch::Tensor> parameters, AdamOptions o) {
-  return std::make_shared<FusedAdam>("Adam", std::move(parameters), o.lr, AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, false);
+  return std::make_shared<FusedAdam>("Adam", std::move(parameters), o.lr,
+                                     AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, false);
 }
 std::shared_ptr<Optimizer> AdamW(std::vector<torch::Tensor> parameters, AdamWOptions o) {
-  return std::make_shared<FusedAdam>("AdamW", std::move(parameters), o.lr, AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true);
+  return std::make_shared<FusedAdam>("AdamW", std::move(parameters), o.lr,
+                                     AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true);
 }
 std::shared_ptr<Optimizer> SGD(std::vector<torch::Tensor> parameters, SGDOptions options) {
   return std::make_shared<FusedSGD>(std::move(parameters), options);

@@ -30,7 +30,8 @@ std::string file_of(const std::string& header, const std::string& data) {
 
 SafeTensors sample() {
   SafeTensors content;
-  for (const auto type : {torch::kDouble, torch::kFloat, torch::kHalf, torch::kBFloat16, torch::kLong, torch::kInt, torch::kShort, torch::kChar, torch::kByte}) {
+  for (const auto type :
+       {torch::kDouble, torch::kFloat, torch::kHalf, torch::kBFloat16, torch::kLong, torch::kInt, torch::kShort, torch::kChar, torch::kByte}) {
     content.tensors.emplace(std::string("of ") + c10::toString(type), torch::arange(5).to(type));
   }
   content.tensors.emplace("flags", torch::tensor({true, false, true}));
@@ -83,7 +84,8 @@ TEST_CASE("safetensors: a failed save leaves the old file and nothing else", "[u
   const auto path = dir / "model.safetensors";
   save_safetensors(path, {{{"w", torch::ones({2})}}, {}});
   const auto before = read(path);
-  CHECK_THROWS_WITH(save_safetensors(path, {{{"w", torch::ones({2}, torch::kComplexFloat)}}, {}}), Contains("\"w\"") && Contains("ComplexFloat") && Contains(path.string()));
+  CHECK_THROWS_WITH(save_safetensors(path, {{{"w", torch::ones({2}, torch::kComplexFloat)}}, {}}),
+                    Contains("\"w\"") && Contains("ComplexFloat") && Contains(path.string()));
   CHECK_THROWS_WITH(save_safetensors(path, {{{"w", torch::Tensor()}}, {}}), Contains("undefined"));
   CHECK_THROWS_WITH(save_safetensors(path, {{{"__metadata__", torch::ones({2})}}, {}}), Contains("__metadata__"));
   CHECK_THROWS_WITH(save_safetensors(path, {{{"\xff\xfe", torch::ones({2})}}, {}}), Contains("UTF-8"));

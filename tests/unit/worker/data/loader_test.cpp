@@ -46,8 +46,10 @@ struct Watched : Dataset {
 
 TEST_CASE("loader: batches are cut from the order, the last one short or dropped", "[unit][worker][data]") {
   for (const int prefetch : {0, 1, 3}) {
-    CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .prefetch = prefetch}).epoch(0)) == std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}, {6}});
-    CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)) == std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}});
+    CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .prefetch = prefetch}).epoch(0)) ==
+          std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}, {6}});
+    CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)) ==
+          std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}});
     CHECK(batches(DataLoader(numbers(2), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)).empty());
     CHECK(batches(DataLoader(numbers(0), {.batch_size = 3, .prefetch = prefetch}).epoch(0)).empty());
     CHECK(batches(DataLoader(numbers(2), {.batch_size = 64, .prefetch = prefetch}).epoch(0)) == std::vector<std::vector<std::int64_t>>{{0, 1}});
@@ -151,7 +153,8 @@ TEST_CASE("samplers: shards of one epoch cover the data, with the head repeated 
 
 TEST_CASE("loader: another sampler gives the same data in its order", "[unit][worker][data]") {
   const DataLoader loader(numbers(6), {.batch_size = 2, .shuffle = true});
-  const auto half = loader.with_sampler(std::make_shared<DistributedSampler>(6, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .shuffle = false}));
+  const auto half =
+      loader.with_sampler(std::make_shared<DistributedSampler>(6, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .shuffle = false}));
   CHECK(half.size() == 2);
   CHECK(batches(half.epoch(0)) == std::vector<std::vector<std::int64_t>>{{1, 3}, {5}});
 }
