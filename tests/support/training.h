@@ -47,7 +47,9 @@ inline DataLoader boring_loader(std::int64_t samples = 64, std::int64_t batch_si
 
 /// Nothing but the loop: no checkpoints, no progress.
 inline TrainerOptions quiet(TrainerOptions options) {
-  options.enable_checkpointing = options.enable_checkpointing.value_or(false);
+  bool writes = false;
+  for (const auto& callback : options.callbacks) writes = writes || callback.get()->writes_checkpoints();
+  if (!options.enable_checkpointing) options.enable_checkpointing = writes;
   options.enable_progress_bar = false;
   options.accelerator = "cpu";
   return options;

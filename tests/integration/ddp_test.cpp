@@ -1,0 +1,340 @@
+// Two processes train over Gloo what one process trains on the joined batches.
+#include "tests/support/catch.h"
+#include "tests/support/training.h"
+#include "worker/strategies/process_group.h"
+
+#include <ATen/Parallel.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+using namespace rtrain;
+using rtrain::test::Folder;
+using rtrain::test::quiet;
+
+namespace {
+
+/// A port that is ours: bound, not listening, for as long as the object lives.
+class HeldPort {
+ public:
+  HeldPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int yes = 1;
+    ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    port_ = ntohs(address.sin_port);
+  }
+  ~HeldPort() { ::close(fd_); }
+  [[nodiscard]] int port() const { return port_; }
+
+ private:
+  int fd_, port_ = 0;
+};
+
+/// Forks `world` ranks that run `body` in one process group. @return their exit codes (128 + signal); 3: it threw (the text is in `failures`).
+std::vector<int> run_ranks(int world, const std::function<void(int rank)>& body, std::vector<std::string>* failures = nullptr) {
+  at::set_num_threads(1);  // a pool of threads would not survive the fork
+  const HeldPort port;
+  const Folder folder;
+  std::vector<pid_t> ranks;
+  std::cout.flush();
+  for (int rank = 0; rank < world; ++rank) {
+    const auto pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      ::alarm(90);
+      int code = 0;
+      try {
+        ProcessGroupOptions options;
+        options.backend = "gloo";
+        options.rank = rank;
+        options.world_size = world;
+        options.master_addr = options.node_address = "127.0.0.1";
+        options.master_port = port.port();
+        options.timeout = std::chrono::seconds(60);
+        Collectives::initialize(options);
+        body(rank);
+        Collectives::shutdown();
+      } catch (const std::exception& e) {
+        std::ofstream(folder / std::to_string(rank)) << e.what();
+        code = 3;
+      }
+      ::_exit(code);
+    }
+    ranks.push_back(pid);
+  }
+  std::vector<int> codes;
+  for (int rank = 0; rank < world; ++rank) {
+    int status = 0;
+    REQUIRE(::waitpid(ranks[static_cast<std::size_t>(rank)], &status, 0) > 0);
+    codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    std::ifstream in(folder / std::to_string(rank));
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    if (failures != nullptr) {
+      failures->push_back(text);
+    } else if (!text.empty()) {
+      UNSCOPED_INFO("rank " << rank << ": " << text);
+    }
+  }
+  return codes;
+}
+
+const std::vector<int> kBothEnded{0, 0};
+
+struct Net : LightningModule {
+  torch::nn::Linear a = register_module("a", torch::nn::Linear(6, 40));
+  torch::nn::Linear b = register_module("b", torch::nn::Linear(40, 7));
+  torch::nn::Linear c = register_module("c", torch::nn::Linear(7, 1));
+  torch::nn::Linear extra{nullptr};
+  explicit Net(bool with_unused = false) {
+    if (with_unused) extra = register_module("extra", torch::nn::Linear(3, 3));
+    to(torch::kFloat64);
+  }
+  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    auto loss = (c(torch::tanh(b(torch::tanh(a(batch.input))))).squeeze(1) - batch.target).square().mean();
+    log("loss", loss, {.on_step = true, .on_epoch = true, .sync_dist = true});
+    log("rank", static_cast<double>(trainer().global_rank() + 1), {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum, .sync_dist = true});
+    log("own", static_cast<double>(trainer().global_rank()), {.sync_dist = true, .rank_zero_only = true});
+    return loss;
+  }
+  Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.05, .momentum = 0.9}); }
+};
+
+constexpr std::int64_t kSamples = 48;
+std::shared_ptr<Dataset> samples() {
+  torch::manual_seed(4);
+  auto x = torch::randn({kSamples, 6}, torch::kFloat64);
+  return data::TensorDataset(x, x.sum(1).sin());
+}
+
+using Tensors = std::map<std::string, torch::Tensor>;
+
+/// Gradients of each step ("0.a.weight") and the parameters at the end ("end.a.weight").
+Tensors train(Net& net, TrainerOptions options, const DataLoader& loader, Metrics* metrics = nullptr) {
+  Tensors seen;
+  std::int64_t step = 0;
+  options.callbacks.push_back(LambdaCallback({.on_before_optimizer_step = [&](Trainer&, LightningModule& m, Optimizer&) {
+    for (const auto& item : m.named_parameters()) {
+      if (item.value().grad().defined()) seen.emplace(std::to_string(step) + "." + item.key(), item.value().grad().clone());
+    }
+    ++step;
+  }}));
+  Trainer trainer(quiet(std::move(options)));
+  trainer.fit(net, loader);
+  for (const auto& item : net.named_parameters()) seen.emplace("end." + item.key(), item.value().detach().clone());
+  if (metrics != nullptr) *metrics = trainer.callback_metrics();
+  return seen;
+}
+
+/// One process on the joined batches, in the order in which two ranks share them.
+Tensors train_alone(TrainerOptions options, bool with_unused, std::int64_t batch_size, Metrics* metrics = nullptr) {
+  auto data = samples();
+  torch::manual_seed(100);
+  Net net(with_unused);
+  options.strategy = "single_device";
+  const auto sampler = std::make_shared<DistributedSampler>(data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
+  return train(net, std::move(options), DataLoader(data, {.batch_size = 2 * batch_size, .sampler = sampler}), metrics);
+}
+
+void check_close(const Tensors& a, const Tensors& b, double tolerance = 1e-10) {
+  REQUIRE(a.size() == b.size());
+  for (const auto& [name, tensor] : a) {
+    INFO(name);
+    REQUIRE(b.contains(name));
+    CHECK((tensor - b.at(name)).abs().max().item<double>() < tolerance);
+  }
+}
+
+void check_against_alone(const DDPOptions& ddp, TrainerOptions options, bool with_unused, std::int64_t batch_size) {
+  const Folder folder;
+  const auto codes = run_ranks(2, [&](int rank) {
+    auto data = samples();
+    torch::manual_seed(static_cast<std::uint64_t>(100 + rank));  // rank 0's parameters count
+    Net net(with_unused);
+    auto own = options;
+    own.strategy = DDPStrategy(ddp);
+    save_safetensors(folder / std::to_string(rank), {train(net, std::move(own), DataLoader(data, {.batch_size = batch_size, .shuffle = true})), {}});
+  });
+  REQUIRE(codes == kBothEnded);
+  const auto alone = train_alone(options, with_unused, batch_size);
+  check_close(alone, load_safetensors(folder / "0").tensors);
+  check_close(alone, load_safetensors(folder / "1").tensors);
+}
+
+}  // namespace
+
+TEST_CASE("ddp: two ranks have the gradients and parameters of one process on the joined batch", "[integration][ddp]") {
+  const TrainerOptions options{.max_epochs = 2};
+  check_against_alone({}, options, false, 4);
+  check_against_alone({.gradient_as_bucket_view = true}, options, false, 4);
+  check_against_alone({.bucket_cap_mb = 0.0005}, options, false, 4);  // buckets of about 65 numbers: uneven, one layer in several
+  check_against_alone({.static_graph = true}, options, false, 4);
+  check_against_alone({.bucket_cap_mb = 0.0005, .find_unused_parameters = true}, options, false, 4);
+}
+
+TEST_CASE("ddp: parameters without a gradient stay as they are when they are looked for", "[integration][ddp]") {
+  check_against_alone({.find_unused_parameters = true}, {.max_epochs = 2}, true, 4);
+  check_against_alone({.find_unused_parameters = true, .gradient_as_bucket_view = true}, {.max_epochs = 2}, true, 4);
+  std::vector<std::string> failures;
+  const auto codes = run_ranks(
+      2,
+      [&](int) {
+        Net net(/*with_unused=*/true);
+        Trainer trainer(quiet({.max_epochs = 1, .strategy = "ddp"}));
+        trainer.fit(net, DataLoader(samples(), {.batch_size = 4}));
+      },
+      &failures);
+  CHECK(codes == std::vector<int>{3, 3});
+  for (const auto& text : failures) CHECK_THAT(text, Catch::Contains("extra.weight, extra.bias") && Catch::Contains("find_unused_parameters = true"));
+}
+
+TEST_CASE("ddp: accumulated batches are summed once, with clipping after it", "[integration][ddp]") {
+  const TrainerOptions options{.max_epochs = 2, .accumulate_grad_batches = 4, .gradient_clip_val = 0.1};  // 6 batches: the last two are a short accumulation
+  check_against_alone({}, options, false, 4);
+  check_against_alone({.gradient_as_bucket_view = true}, options, false, 4);
+}
+
+TEST_CASE("ddp: models that differ are refused with the parameter's name, on every rank", "[integration][ddp]") {
+  std::vector<std::string> failures;
+  const auto codes = run_ranks(
+      2,
+      [&](int rank) {
+        Net net(/*with_unused=*/rank == 1);
+        Trainer trainer(quiet({.max_epochs = 1, .strategy = "ddp"}));
+        trainer.fit(net, DataLoader(samples(), {.batch_size = 4}));
+      },
+      &failures);
+  CHECK(codes == std::vector<int>{3, 3});
+  for (const auto& text : failures) CHECK(text == "DDPStrategy: the ranks' models differ: rank 1 has parameter extra.weight Double [3, 3], rank 0 has nothing");
+}
+
+TEST_CASE("ddp: synced metrics are those of all samples, and the same on each rank", "[integration][ddp]") {
+  const Folder folder;
+  const TrainerOptions options{.max_epochs = 1};
+  REQUIRE(run_ranks(2, [&](int rank) {
+            auto data = samples();
+            torch::manual_seed(100);
+            Net net;
+            Metrics metrics;
+            auto own = options;
+            own.strategy = "auto";
+            (void)train(net, std::move(own), DataLoader(data, {.batch_size = 9}), &metrics);  // batches of 9, 9 and 6: weighted
+            std::ofstream(folder / std::to_string(rank)) << nlohmann::json(metrics).dump();
+          }) == kBothEnded);
+  Metrics alone;
+  (void)train_alone(options, false, 9, &alone);
+  for (int rank = 0; rank < 2; ++rank) {
+    std::ifstream in(folder / std::to_string(rank));
+    const auto metrics = nlohmann::json::parse(in).get<Metrics>();
+    CHECK(metrics.at("loss_epoch") == Approx(alone.at("loss_epoch")).epsilon(1e-10));
+    CHECK(metrics.at("loss_step") == Approx(alone.at("loss_step")).epsilon(1e-10));
+    CHECK(metrics.at("rank") == 3 * (1 + 2));
+    CHECK(metrics.at("own") == rank);
+  }
+}
+
+namespace {
+
+/// What differs by rank (dropout, batch norm's running means) and what does not.
+struct Noisy : LightningModule {
+  torch::nn::Linear a = register_module("a", torch::nn::Linear(6, 16));
+  torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(16));
+  torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.4));
+  torch::nn::Linear b = register_module("b", torch::nn::Linear(16, 1));
+  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    return (b(dropout(torch::relu(norm(a(batch.input.to(torch::kFloat32)))))).squeeze(1) - batch.target.to(torch::kFloat32)).square().mean();
+  }
+  torch::Tensor validation_step(const Batch& batch, std::int64_t) override {
+    log("val", a(batch.input.to(torch::kFloat32)).mean(), {.sync_dist = true});
+    return {};
+  }
+  Optimizers configure_optimizers() override { return optim::Adam(parameters(), {.lr = 0.01}); }
+};
+
+void train_noisy(int rank, std::uint64_t seed, const std::filesystem::path& result, const CheckpointPath& from, std::vector<AnyCallback> callbacks) {
+  auto data = samples();
+  torch::manual_seed(seed + static_cast<std::uint64_t>(rank));
+  Noisy net;
+  Trainer trainer(quiet({.max_epochs = 3, .strategy = DDPStrategy(), .callbacks = std::move(callbacks)}));
+  trainer.fit(net, DataLoader(data, {.batch_size = 5, .shuffle = true}), DataLoader(data, {.batch_size = 8}), from);
+  Tensors state;
+  for (const auto& item : net.named_parameters()) state.emplace(item.key(), item.value().detach());
+  for (const auto& item : net.named_buffers()) state.emplace(item.key(), item.value());
+  save_safetensors(result, {state, {}});
+}
+
+}  // namespace
+
+TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks that never were", "[integration][ddp]") {
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int rank) { train_noisy(rank, 1, folder / ("whole" + std::to_string(rank)), {}, {}); }) == kBothEnded);
+  for (const std::int64_t step : {3, 7, 10}) {
+    INFO("killed at step " << step);
+    const auto checkpoint = folder / ("step" + std::to_string(step));
+    const auto codes = run_ranks(2, [&](int rank) {
+      train_noisy(rank, 1, folder / "never", {}, {LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
+        if (t.global_step() != step) return;
+        t.save_checkpoint(checkpoint);
+        t.strategy().barrier();
+        ::kill(::getpid(), SIGKILL);
+      }})});
+    });
+    CHECK(codes == std::vector<int>{128 + SIGKILL, 128 + SIGKILL});
+    REQUIRE(run_ranks(2, [&](int rank) { train_noisy(rank, 77, folder / ("resumed" + std::to_string(rank)), checkpoint, {}); }) == kBothEnded);
+    for (const std::string rank : {"0", "1"}) {
+      const auto whole = load_safetensors(folder / ("whole" + rank)).tensors, resumed = load_safetensors(folder / ("resumed" + rank)).tensors;
+      REQUIRE(whole.size() == resumed.size());
+      for (const auto& [name, tensor] : whole) {
+        INFO("rank " << rank << " " << name);
+        CHECK(torch::equal(tensor, resumed.at(name)));
+      }
+    }
+  }
+}
+
+TEST_CASE("ddp: ModelCheckpoint and EarlyStopping agree over the ranks", "[integration][ddp]") {
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int rank) {
+            auto checkpoints = std::make_shared<ModelCheckpoint>(ModelCheckpointOptions{.dirpath = folder / "c", .filename = "{epoch}", .monitor = "val", .save_top_k = 2});
+            train_noisy(rank, 1, folder / ("end" + std::to_string(rank)), {}, {checkpoints, EarlyStopping({.monitor = "val", .stopping_threshold = 1e9})});
+            std::ofstream(folder / ("best" + std::to_string(rank))) << checkpoints->best_model_path().string();
+          }) == kBothEnded);
+  const auto read = [&](const std::string& name) {
+    std::ifstream in(folder / name);
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  };
+  CHECK(read("best0") == (folder / "c/epoch=0.ckpt").string());
+  CHECK(read("best1") == read("best0"));
+  CHECK(std::filesystem::exists(folder / "c/epoch=0.ckpt/rng-rank1.safetensors"));
+  CHECK_FALSE(std::filesystem::exists(folder / "c/epoch=1.ckpt"));  // stopped after the first epoch
+}
+
+TEST_CASE("ddp: prediction gives each rank its own part, nothing twice", "[integration][ddp]") {
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int rank) {
+            struct Echo : LightningModule {
+              torch::Tensor w = register_parameter("w", torch::ones({1}));
+              torch::Tensor predict_step(const Batch& batch, std::int64_t) override { return batch.input; }
+            } echo;
+            Trainer trainer(quiet({.strategy = "ddp"}));
+            auto parts = trainer.predict(echo, DataLoader(data::TensorDataset(torch::arange(7, torch::kInt64)), {.batch_size = 2}));
+            save_safetensors(folder / std::to_string(rank), {{{"x", torch::cat(parts)}}, {}});
+          }) == kBothEnded);
+  CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("x"), torch::tensor({0, 2, 4, 6}, torch::kInt64)));
+  CHECK(torch::equal(load_safetensors(folder / "1").tensors.at("x"), torch::tensor({1, 3, 5}, torch::kInt64)));
+}
