@@ -8,7 +8,7 @@
 namespace transforms = rtrain::data::transforms;
 
 struct ImageClassifier : rtrain::LightningModule {
-  explicit ImageClassifier(double learning_rate) : lr(learning_rate) {}
+  ImageClassifier(double learning_rate, bool learning_rate_decays) : lr(learning_rate), lr_decays(learning_rate_decays) {}
 
   torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
@@ -25,7 +25,15 @@ struct ImageClassifier : rtrain::LightningModule {
 
   rtrain::Optimizers configure_optimizers() override { return rtrain::optim::Adam(parameters(), {.lr = lr}); }
 
+  /// To zero by the run's last step, in a straight line: what a single epoch needs to end on a calm point.
+  void on_before_optimizer_step(rtrain::Optimizer& optimizer) override {
+    if (!lr_decays) return;
+    const auto steps = static_cast<double>(trainer().num_training_batches() * trainer().max_epochs());
+    optimizer.set_lr(lr * (1 - static_cast<double>(global_step()) / steps));
+  }
+
   double lr;
+  bool lr_decays;
   rtrain::models::ResNet model = register_module("model", rtrain::models::resnet18(/*num_classes=*/10, /*in_channels=*/1));
 };
 
@@ -53,6 +61,7 @@ void train_func(const rtrain::Config& config) {
                            .callbacks = {rtrain::TrainReportCallback()},
                            .seed = config.value<std::uint64_t>("seed", 0)});
   // After a failure the job's next attempt goes on from its latest checkpoint.
-  rtrain::prepare_trainer(trainer).fit(ImageClassifier(config.value("lr", 1e-3)), train, test, rtrain::get_checkpoint());
+  ImageClassifier model(config.value("lr", 1e-3), config.value("lr_decays", false));
+  rtrain::prepare_trainer(trainer).fit(model, train, test, rtrain::get_checkpoint());
 }
 RTRAIN_TRAIN_FUNCTION(train_func);
