@@ -1,0 +1,206 @@
+// The process group between real processes over loopback: values, errors, and an end without hanging.
+#include "worker/strategies/process_group.h"
+
+#include "tests/support/catch.h"
+#include "worker/runtime/key_value_store.h"
+
+#include <torch/torch.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <iostream>
+#include <thread>
+
+using namespace rtrain;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A port as an agent reserves it: bound with SO_REUSEADDR, not listening.
+class ReservedPort {
+ public:
+  ReservedPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int on = 1;
+    ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address), length) == 0);
+    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+    port_ = ::ntohs(address.sin_port);
+  }
+  ~ReservedPort() { ::close(fd_); }
+  ReservedPort(const ReservedPort&) = delete;
+  ReservedPort& operator=(const ReservedPort&) = delete;
+  [[nodiscard]] int port() const { return port_; }
+
+ private:
+  int fd_, port_ = 0;
+};
+
+ProcessGroupOptions options(int rank, int world, int port) {
+  return {.rank = rank, .world_size = world, .master_addr = "127.0.0.1", .master_port = port, .node_address = "127.0.0.1", .timeout = 20s, .init_timeout = 20s};
+}
+
+void expect(bool holds, const char* what) {
+  if (!holds) throw std::runtime_error(std::string("does not hold: ") + what);
+}
+
+struct Ends { std::vector<int> codes; std::chrono::milliseconds took{}; };
+
+/// Forks `world` ranks (before any thread of LibTorch runs here) and waits for them: 0 when `body` returned, 1 when it threw.
+Ends run_ranks(int world, const std::function<void(int rank, int port)>& body) {
+  const ReservedPort reserved;
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<pid_t> pids;
+  for (int rank = 0; rank < world; ++rank) {
+    const pid_t pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      ::alarm(60);
+      int code = 0;
+      try {
+        body(rank, reserved.port());
+      } catch (const std::exception& error) {
+        std::cerr << "rank " << rank << ": " << error.what() << std::endl;
+        code = 1;
+      }
+      ::_exit(code);
+    }
+    pids.push_back(pid);
+  }
+  Ends ends;
+  for (const pid_t pid : pids) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    ends.codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  }
+  ends.took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+  return ends;
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  throw std::runtime_error("nothing was thrown");
+}
+
+}  // namespace
+
+TEST_CASE("collectives: values over three processes", "[integration]") {
+  const auto ends = run_ranks(3, [](int rank, int port) {
+    Collectives::initialize(options(rank, 3, port));
+    expect(Collectives::rank() == rank && Collectives::world_size() == 3, "rank and world");
+
+    auto sum = torch::full({5}, rank + 1.0);
+    Collectives::all_reduce(sum);
+    expect(sum.eq(6).all().item<bool>(), "sum");
+    auto mean = torch::full({2, 2}, rank * 3.0, torch::kDouble);
+    Collectives::all_reduce(mean, Collectives::Op::kMean);
+    expect(mean.eq(3).all().item<bool>(), "mean");
+    auto most = torch::tensor({rank, -rank}), least = most.clone();
+    Collectives::all_reduce(most, Collectives::Op::kMax);
+    Collectives::all_reduce(least, Collectives::Op::kMin);
+    expect(most.equal(torch::tensor({2, 0})) && least.equal(torch::tensor({0, -2})), "max and min");
+
+    auto strided = torch::arange(12).reshape({3, 4}).t() * (rank == 1 ? 1 : 0);
+    Collectives::broadcast(strided, 1);
+    expect(strided.equal(torch::arange(12).reshape({3, 4}).t()), "broadcast of a strided tensor");
+    auto parameter = torch::full({4}, static_cast<float>(rank), torch::requires_grad());
+    Collectives::broadcast(parameter);
+    expect(parameter.eq(0).all().item<bool>() && parameter.requires_grad(), "broadcast of a parameter");
+
+    const auto all = Collectives::all_gather(torch::tensor({rank, 10 * rank}));
+    expect(all.size() == 3 && all[2].equal(torch::tensor({2, 20})), "all_gather");
+    Collectives::barrier();
+    Collectives::shutdown();
+    expect(!Collectives::initialized(), "shutdown");
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0, 0});
+}
+
+TEST_CASE("collectives: set up and ended in a moment, whoever comes first", "[integration]") {
+  const auto ends = run_ranks(2, [](int rank, int port) {
+    if (rank == 0) std::this_thread::sleep_for(100ms);  // rank 1 knocks before the store is there
+    const auto begin = std::chrono::steady_clock::now();
+    Collectives::initialize(options(rank, 2, port));
+    const auto took = std::chrono::steady_clock::now() - begin;
+    std::cerr << "rank " << rank << " joined within " << std::chrono::duration<double, std::milli>(took).count() << " ms\n";
+    expect(took < 700ms, "no second of waiting for a retry");
+    Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0});
+}
+
+TEST_CASE("collectives: the store outlives rank 0's own work", "[integration]") {
+  const auto ends = run_ranks(2, [](int rank, int port) {
+    Collectives::initialize(options(rank, 2, port));
+    auto* store = Collectives::store();
+    if (rank == 1) {
+      std::this_thread::sleep_for(300ms);
+      store->set("late", "word");
+      expect(store->get("late") == "word", "the store answers");
+      expect(store->get("never") == std::nullopt, "a missing key does not wait");
+      store->remove("late");
+      expect(store->get("late") == std::nullopt, "removed");
+    }
+    Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0});
+}
+
+TEST_CASE("collectives: a peer that dies is an error with its cause, at once", "[integration]") {
+  const auto ends = run_ranks(2, [](int rank, int port) {
+    std::signal(SIGPIPE, SIG_IGN);
+    Collectives::initialize(options(rank, 2, port));
+    Collectives::barrier();
+    if (rank == 1) ::kill(::getpid(), SIGKILL);
+    const auto message = message_of([] {
+      auto tensor = torch::ones({1000});
+      for (int i = 0; i < 3; ++i) Collectives::all_reduce(tensor);
+    });
+    std::cerr << message << '\n';
+    expect(message.find("all_reduce on rank 0 of 2: ") == 0, "the operation and the rank");
+    expect(message.find("peer") != std::string::npos || message.find("Broken pipe") != std::string::npos, "the cause");
+  });
+  CHECK(ends.codes == std::vector<int>{0, 128 + SIGKILL});
+  CHECK(ends.took < 5s);
+}
+
+TEST_CASE("collectives: rank 0 that never comes is told with its address and the limit", "[integration]") {
+  const auto ends = run_ranks(1, [](int, int port) {
+    auto late = options(1, 2, port);
+    late.init_timeout = 300ms;
+    const auto message = message_of([&] { Collectives::initialize(late); });
+    std::cerr << message << '\n';
+    expect(message.find("rank 1 of 2 could not join the process group (gloo, 127.0.0.1:" + std::to_string(port) + ")") == 0, "who and where");
+    expect(message.find("init_timeout_s") != std::string::npos, "the way out");
+  });
+  CHECK(ends.codes == std::vector<int>{0});
+}
+
+TEST_CASE("collectives: in a world of 1 they do nothing and need no store", "[integration]") {
+  const auto ends = run_ranks(1, [](int, int) {
+    expect(message_of([] { (void)Collectives::rank(); }).find("not set up") != std::string::npos, "before");
+    Collectives::initialize({});
+    auto tensor = torch::ones({2});
+    Collectives::all_reduce(tensor);
+    Collectives::broadcast(tensor);
+    Collectives::barrier();
+    expect(tensor.eq(1).all().item<bool>() && Collectives::all_gather(tensor).size() == 1, "unchanged");
+    expect(Collectives::store() == nullptr, "no store");
+    Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0});
+}
