@@ -110,6 +110,7 @@ class Agent::Impl {
   void stop() {
     if (stopping_) return;
     stopping_ = true;
+    link_.send(proto::Leaving{});  // before the ends of the ranks: their jobs must not be restarted here
     attempts_.stop_all(kStopGraceS, "the agent is stopping");
   }
 

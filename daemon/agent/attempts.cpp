@@ -239,7 +239,9 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
     rank.gone_since = Clock::now();
   }
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
-  finish(slot, rank, compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir)));
+  auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir));
+  if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";  // the signal was ours: say why
+  finish(slot, rank, end);
 }
 
 void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {

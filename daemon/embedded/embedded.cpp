@@ -65,15 +65,19 @@ struct EmbeddedCluster::Impl {
   std::unique_ptr<agent::Agent> agent;
   std::thread thread;
 
-  /// The agent first: its ranks end while the head still hears of it.
-  asio::awaitable<void> async_run() {
+  /// The agent first: its ranks end while the head still hears of it. Whatever ends it, the head ends too, and with it the thread.
+  void start() {
     asio::co_spawn(io, head->async_run(), &log_escape);
-    co_await agent->async_run();
-    head->stop();
+    asio::co_spawn(io, agent->async_run(), [this](std::exception_ptr escaped) {
+      log_escape(escaped);
+      head->stop();
+    });
+    thread = std::thread([this] { io.run(); });
   }
 };
 
 Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) {
+  log::init("rtrain", log::level_from_string(options.log_level));
   if (auto made = os::make_dirs(options.state_dir, 0700); !made) return made.error();
   auto sockets = SocketFolder::make();
   if (!sockets) return sockets.error();
@@ -100,8 +104,7 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   impl->agent = std::move(*opened_agent);
 
   // Jobs wait in the queue until the agent has registered, which takes a millisecond: nothing to wait for here.
-  asio::co_spawn(impl->io, impl->async_run(), &log_escape);
-  impl->thread = std::thread([io = &impl->io] { io->run(); });
+  impl->start();
   return std::unique_ptr<EmbeddedCluster>(new EmbeddedCluster(std::move(impl)));
 }
 

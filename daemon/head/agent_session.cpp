@@ -21,7 +21,7 @@ bool same_token(std::string_view a, std::string_view b) {
 }
 
 AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks)
-    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
+    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)), beat_(stream_->socket().get_executor()) {}
 
 bool AgentSession::send(const proto::Message& message) { return proto::send(*stream_, message); }
 
@@ -80,25 +80,20 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   log::info("agent disconnected", {{"node", self->node_}, {"cause", cause}});
   self->open_ = false;
   self->close();
+  self->beat_.cancel();
   for (auto& [request, question] : self->questions_) question->arrived.cancel();
   self->callbacks_.left(*self);
   co_await gate.close();
 }
 
 asio::awaitable<void> AgentSession::async_heartbeat(std::shared_ptr<AgentSession> self) {
-  // Short sleeps: the end of the session must not wait for a whole heartbeat.
-  const auto step = std::min(milliseconds(self->rules_.heartbeat_s), 100ms);
-  auto next = std::chrono::steady_clock::now();
-  while (self->open_) {
-    if (const auto now = std::chrono::steady_clock::now(); now >= next) {
-      if (!self->send(proto::Heartbeat{})) co_return;
-      next = now + milliseconds(self->rules_.heartbeat_s);
-    }
-    co_await async::async_sleep(step);
+  while (self->open_ && self->send(proto::Heartbeat{})) {
+    self->beat_.expires_after(milliseconds(self->rules_.heartbeat_s));
+    co_await self->beat_.async_wait(asio::as_tuple(asio::use_awaitable));
   }
 }
 
-asio::awaitable<Result<proto::LogData>> AgentSession::async_read_log(std::shared_ptr<AgentSession> self, proto::LogRead read) {
+asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read) {
   const auto executor = co_await asio::this_coro::executor;
   auto answer = std::make_shared<Answer>(executor);
   answer->arrived.expires_after(milliseconds(read.wait_s) + 10s);

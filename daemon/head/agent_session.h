@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/async/gate.h"
+#include "daemon/head/agent_line.h"
 #include "proto/frame/wire.h"
 
 #include <functional>
@@ -16,7 +17,7 @@ struct SessionRules {
 };
 
 /// @thread the head's.  @lifetime by shared_ptr; run() keeps one.
-class AgentSession : public std::enable_shared_from_this<AgentSession> {
+class AgentSession final : public AgentLine, public std::enable_shared_from_this<AgentSession> {
  public:
   struct Callbacks {
     /// The peer proved itself. An error is sent as Refused and ends the session. Welcome has been queued when `joined` runs.
@@ -29,12 +30,10 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
 
   /// From the handshake to the end of the connection.
   static net::asio::awaitable<void> async_run(std::shared_ptr<AgentSession> self);
-  /// False when the connection is gone.
-  bool send(const proto::Message& message);
-  /// Asks for a piece of a log. kUnavailable: the agent went away; kTimeout: it did not answer within wait_s + 10 s.
-  static net::asio::awaitable<Result<proto::LogData>> async_read_log(std::shared_ptr<AgentSession> self, proto::LogRead read);
-  void close();
-  [[nodiscard]] const std::string& node() const { return node_; }
+  bool send(const proto::Message& message) override;
+  net::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead read) override { return async_ask(shared_from_this(), std::move(read)); }
+  void close() override;
+  [[nodiscard]] const std::string& node() const override { return node_; }
 
  private:
   struct Answer {
@@ -44,6 +43,7 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
   };
   net::asio::awaitable<Result<proto::Hello>> async_handshake();
   static net::asio::awaitable<void> async_heartbeat(std::shared_ptr<AgentSession> self);
+  static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
 
   std::shared_ptr<net::FrameStream> stream_;
   SessionRules rules_;
@@ -51,6 +51,7 @@ class AgentSession : public std::enable_shared_from_this<AgentSession> {
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
   std::int64_t next_request_ = 1;
+  net::asio::steady_timer beat_;  ///< the pause of the heartbeat; cancelled at the end of the session
   bool open_ = false;
 };
 

@@ -2,10 +2,15 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "daemon/head/accept.h"
+#include "daemon/head/agent_session.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include <array>
+#include <tuple>
 
 namespace rtrain::head {
 namespace asio = net::asio;
@@ -14,9 +19,36 @@ namespace {
 
 constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 2 * 1024 * 1024;
-constexpr auto kIdleLimit = 30s;
+constexpr auto kIdleLimit = 30s;     // between requests, and for a client to take an answer
+constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its last
+constexpr std::size_t kReadBytes = 4096;
 
 std::string_view view(const boost::core::string_view& text) { return {text.data(), text.size()}; }
+
+/// What to answer to bytes that are no request; nothing when the client just went away or was too slow.
+std::optional<Error> unreadable(const boost::system::error_code& ec) {
+  if (ec == http::error::header_limit) return fail(Errc::kLimit, "the header of the request is larger than 8 KiB");
+  if (ec == http::error::body_limit) return fail(Errc::kLimit, "the body of the request is larger than 2 MiB", "keep large values in files and give their paths in train_loop_config");
+  if (ec == http::error::end_of_stream || ec == http::error::partial_message || ec.category() != http::make_error_code(http::error::end_of_stream).category()) return std::nullopt;
+  return fail(Errc::kInvalidArgument, "this is not an HTTP/1.1 request: " + ec.message());
+}
+
+/// Answers and takes what still comes, for a moment: closing over unread bytes would reset the connection and the answer with it.
+asio::awaitable<void> async_refuse_rest(HttpStream& client, Error error) {
+  log::info("API: a request is refused", {{"cause", error.message()}});
+  const HttpRequest none;
+  auto response = error_response(error, none);
+  response.keep_alive(false);
+  client.expires_after(2s);
+  co_await http::async_write(client, response, asio::as_tuple(asio::use_awaitable));
+  boost::system::error_code ignored;
+  client.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  std::array<char, 16 * 1024> rest;
+  for (bool more = true; more;) {
+    auto [ec, size] = co_await client.async_read_some(asio::buffer(rest), asio::as_tuple(asio::use_awaitable));
+    more = !ec;
+  }
+}
 
 }  // namespace
 
@@ -28,8 +60,14 @@ bool host_is_ours(std::string_view host, std::string_view our_name) {
   return !ec || name == "localhost" || name == our_name || std::string_view(name).starts_with(std::string(our_name) + ".");
 }
 
-ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, int connections_max, Dispatcher& dispatcher)
-    : listener_(std::move(listener)), tcp_(tcp), token_(std::move(token)), connections_max_(static_cast<std::size_t>(connections_max)), dispatcher_(dispatcher), news_(executor), gate_(executor) {}
+bool is_cross_origin(std::string_view origin, std::string_view host) {
+  if (origin.empty()) return false;
+  const auto scheme = origin.find("://");
+  return scheme == std::string_view::npos || origin.substr(scheme + 3) != host;
+}
+
+ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::function<std::size_t()> connections_max, Dispatcher& dispatcher)
+    : listener_(std::move(listener)), tcp_(tcp), token_(std::move(token)), connections_max_(std::move(connections_max)), dispatcher_(dispatcher), news_(executor), gate_(executor) {}
 
 void ApiServer::stop() {
   stopping_ = true;
@@ -40,14 +78,12 @@ void ApiServer::stop() {
 
 asio::awaitable<void> ApiServer::async_run() {
   while (!stopping_) {
-    auto socket = co_await listener_.async_accept();
-    if (stopping_) break;
-    if (!socket) {
-      log::warn("API: cannot accept", {{"cause", socket.error().message()}});
-      co_await async::async_sleep(100ms);  // out of file descriptors: existing connections go on
-      continue;
-    }
-    if (open_.size() >= connections_max_) continue;  // the socket closes here
+    auto socket = co_await async_next(listener_, stopping_, "API");
+    if (!socket) break;
+    const bool full = open_.size() >= connections_max_();
+    if (full && !full_) log::warn("API: connections are closed at once, connections_max are open", {{"open", std::to_string(open_.size())}});
+    full_ = full;
+    if (full) continue;  // the socket closes here
     asio::awaitable<void> serving = async_serve(std::move(*socket));
     gate_.spawn(std::move(serving));
   }
@@ -59,52 +95,61 @@ asio::awaitable<void> ApiServer::async_serve(net::Socket socket) {
   open_.insert(&client);
   beast::flat_buffer buffer;
   bool keep = true;
-  while (keep && !stopping_) {
-    http::request_parser<http::string_body> parser;
-    parser.header_limit(kHeaderBytesMax);
-    parser.body_limit(kBodyBytesMax);
-    client.expires_after(kIdleLimit);
-    auto [ec, size] = co_await http::async_read(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
-    if (ec == http::error::body_limit || ec == http::error::header_limit) {
-      HttpRequest none;
-      auto response = error_response(fail(Errc::kLimit, "the request is larger than 2 MiB"), none);
-      response.keep_alive(false);
-      co_await http::async_write(client, response, asio::as_tuple(asio::use_awaitable));
-      break;
-    }
-    if (ec) break;
-    HttpRequest request = parser.release();
-    co_await async_answer(client, request, keep);
-  }
+  while (keep && !stopping_) keep = co_await async_exchange(client, buffer);
   open_.erase(&client);
   boost::system::error_code ignored;
   client.socket().shutdown(asio::socket_base::shutdown_both, ignored);
 }
 
-asio::awaitable<void> ApiServer::async_answer(HttpStream& client, HttpRequest& request, bool& keep) {
+asio::awaitable<bool> ApiServer::async_exchange(HttpStream& client, beast::flat_buffer& buffer) {
+  if (buffer.size() == 0) {  // between two requests a client may be silent for longer than within one
+    client.expires_after(kIdleLimit);
+    auto [ec, size] = co_await client.async_read_some(buffer.prepare(kReadBytes), asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return false;
+    buffer.commit(size);
+  }
+  client.expires_after(kRequestLimit);
+  http::request_parser<http::string_body> parser;
+  parser.header_limit(kHeaderBytesMax);
+  parser.body_limit(kBodyBytesMax);
+  auto [header_ec, header_size] = co_await http::async_read_header(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
+  boost::system::error_code ec = header_ec;
+  if (!ec && view(parser.get()[http::field::expect]) == "100-continue") {
+    http::response<http::empty_body> go_on{http::status::continue_, 11};
+    co_await http::async_write(client, go_on, asio::as_tuple(asio::use_awaitable));
+  }
+  if (!ec && !parser.is_done()) std::tie(ec, header_size) = co_await http::async_read(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
+  if (ec) {
+    if (const auto refusal = unreadable(ec)) co_await async_refuse_rest(client, *refusal);
+    co_return false;
+  }
+  const HttpRequest request = parser.release();
+  co_return co_await async_answer(client, request);
+}
+
+asio::awaitable<bool> ApiServer::async_answer(HttpStream& client, const HttpRequest& request) {
   std::optional<HttpResponse> response;
   if (const auto refusal = refuse(request)) {
     response = error_response(*refusal, request);
   } else {
     auto reply = answer(dispatcher_, request);
     if (auto* follow = std::get_if<FollowJob>(&reply)) {
-      keep = false;
       co_await async_stream_job(client, dispatcher_, news_, *follow, stopping_);
-      co_return;
+      co_return false;
     }
     if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request);
     else response = std::move(std::get<HttpResponse>(reply));
   }
-  keep = response->keep_alive();
   client.expires_after(kIdleLimit);
   auto [ec, size] = co_await http::async_write(client, *response, asio::as_tuple(asio::use_awaitable));
-  if (ec) keep = false;
+  co_return !ec && response->keep_alive();
 }
 
 asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpRequest& request) {
   const auto session = dispatcher_.nodes().session(log.node);
   if (!session) co_return error_response(fail(Errc::kUnavailable, "node " + log.node + " is not connected, its logs cannot be read now"), request);
-  auto data = co_await AgentSession::async_read_log(session, log.read);
+  asio::awaitable<Result<proto::LogData>> reading = session->async_read_log(log.read);
+  auto data = co_await std::move(reading);
   if (!data) co_return error_response(data.error(), request);
   if (!data->error.empty()) co_return error_response(fail(Errc::kNotFound, data->error), request);
   HttpResponse response{http::status::ok, request.version()};
@@ -122,6 +167,8 @@ asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpReques
 std::optional<Error> ApiServer::refuse(const HttpRequest& request) const {
   if (tcp_ && !host_is_ours(view(request[http::field::host]), os::host_name()))
     return fail(Errc::kUnauthenticated, "the Host header names another machine", "address the head by its IP address, its host name or localhost");
+  if (is_cross_origin(view(request[http::field::origin]), view(request[http::field::host])))
+    return fail(Errc::kUnauthenticated, "the request comes from a web page of another site", "only the head's own pages may use its API in a browser");
   if (token_.empty() || is_public(request)) return std::nullopt;
   const auto header = view(request[http::field::authorization]);
   if (header.starts_with("Bearer ") && same_token(header.substr(7), token_)) return std::nullopt;

@@ -7,23 +7,33 @@
 
 namespace rtrain::head {
 
-Dispatcher::Dispatcher(proto::HeadConfig config, JobIds ids, ChangeSink changed)
+namespace {
+
+/// A connection on which nothing came for so many heartbeats is taken for broken when the same agent dials again.
+constexpr double kBrokenAfterBeats = 3;
+
+}  // namespace
+
+Clock Clock::real() { return {&std::chrono::steady_clock::now, &os::unix_ms_now}; }
+
+Dispatcher::Dispatcher(proto::HeadConfig config, JobIds ids, ChangeSink changed, Clock clock)
     : config_(std::move(config)),
       changed_(std::move(changed)),
+      clock_(std::move(clock)),
       book_(std::move(ids), [this](JobId id, const core::Action& action) { act(id, action); }, [this](JobId id) { changed_(id); }) {}
 
 // ---- users ----------------------------------------------------------------------------------------------------
 
 Result<JobId> Dispatcher::submit(proto::JobSpec spec) {
-  auto id = book_.submit(std::move(spec), os::unix_ms_now(), config_.queue_max);
+  auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max);
   if (!id) return id;
   log::info("job submitted", {{"job", to_string(*id)}, {"name", book_.find(*id)->state.spec.name}});
-  schedule();
+  schedule_newest(*id);
   return id;
 }
 
 Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
-  auto done = book_.apply(id, proto::CancelRequested{by}, os::unix_ms_now());
+  auto done = book_.apply(id, proto::CancelRequested{by}, clock_.wall());
   if (done) {
     log::info("job cancelled", {{"job", to_string(id)}, {"by", by}});
     schedule();
@@ -32,39 +42,50 @@ Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
 }
 
 core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
-  core::Snapshot snapshot{nodes_.views(), {}};
-  for (const auto id : book_.queue()) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
-  snapshot.queue.push_back({JobId(0), scaling});
-  return core::plan(std::move(snapshot)).back();
+  auto asked = snapshot(book_.queue());
+  asked.queue.push_back({JobId(0), scaling});
+  return core::plan(std::move(asked)).back();
 }
 
 // ---- effects of events ----------------------------------------------------------------------------------------
 
 void Dispatcher::apply(JobId id, proto::JobEvent event) {
   const std::string name(proto::event_name(event));
-  if (auto done = book_.apply(id, std::move(event), os::unix_ms_now()); !done)
+  if (auto done = book_.apply(id, std::move(event), clock_.wall()); !done)
     log::warn("event refused", {{"job", to_string(id)}, {"event", name}, {"cause", done.error().message()}});
 }
 
 void Dispatcher::act(JobId id, const core::Action& action) {
   if (std::holds_alternative<core::LaunchAttempt>(action)) {
-    const auto& state = book_.find(id)->state;
-    std::vector<proto::RankPlacement> ranks;
-    for (const auto& rank : state.ranks) ranks.push_back(rank.placement);
-    nodes_.hold(ranks, state.spec.scaling_config.resources());
+    nodes_.hold(places(id), book_.find(id)->state.spec.scaling_config.resources());
     reserve_port(id);
   } else if (const auto* stopping = std::get_if<core::StopRanks>(&action)) {
     stop(id, *stopping);
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
-    std::vector<proto::RankPlacement> ranks;
-    for (const auto& rank : state.ranks) ranks.push_back(rank.placement);
-    nodes_.release(ranks, state.spec.scaling_config.resources());
+    nodes_.release(places(id), state.spec.scaling_config.resources());
     unlaunched_.erase(id);
     log::info("attempt ended", {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}, {"state", std::string(core::to_string(state.phase))}, {"error", state.error ? state.error->message : ""}});
     schedule();
   }
   // EnterQueue: whoever caused it runs schedule() when all effects are through.
+}
+
+std::vector<proto::RankPlacement> Dispatcher::places(JobId id) const {
+  std::vector<proto::RankPlacement> places;
+  for (const auto& rank : book_.find(id)->state.ranks) places.push_back(rank.placement);
+  return places;
+}
+
+core::Snapshot Dispatcher::snapshot(const std::vector<JobId>& queue) const {
+  core::Snapshot snapshot{nodes_.views(), {}};
+  for (const auto id : queue) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
+  return snapshot;
+}
+
+void Dispatcher::schedule_newest(JobId id) {
+  if (!blocker_ || book_.find(*blocker_)->state.phase != core::JobPhase::kQueued) return schedule();
+  book_.set_wait_reason(id, core::plan(snapshot({*blocker_, id})).back().reason);
 }
 
 void Dispatcher::schedule() {
@@ -73,10 +94,10 @@ void Dispatcher::schedule() {
   scheduling_ = true;
   while (schedule_again_) {
     schedule_again_ = false;
-    core::Snapshot snapshot{nodes_.views(), {}};
-    for (const auto id : book_.queue()) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
-    for (auto& decision : core::plan(std::move(snapshot))) {
+    blocker_.reset();
+    for (auto& decision : core::plan(snapshot(book_.queue()))) {
       if (!decision.placement.placed()) {
+        if (!blocker_ && decision.placement.feasible) blocker_ = decision.id;
         book_.set_wait_reason(decision.id, decision.reason);
         continue;
       }
@@ -163,11 +184,11 @@ void Dispatcher::lose_ranks(JobId id, const std::string& why, Where where) {
 
 // ---- agents ---------------------------------------------------------------------------------------------------
 
-Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
-  return nodes_.join(*hello.node, session, std::chrono::steady_clock::now());
+Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
+  return nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(kBrokenAfterBeats * config_.heartbeat_s));
 }
 
-void Dispatcher::agent_joined(const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
+void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
   const std::string& name = session->node();
   log::info("agent connected", {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
   // What the head believes and the agent has not: those ranks are gone.
@@ -189,8 +210,8 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentSession>& session, cons
   schedule();
 }
 
-void Dispatcher::agent_left(AgentSession& session) {
-  nodes_.leave(session);
+void Dispatcher::agent_left(AgentLine& session) {
+  if (!nodes_.leave(session)) return;
   // A port that was asked for will not come any more.
   std::vector<JobId> waiting;
   for (const auto& [id, attempt] : unlaunched_)
@@ -199,14 +220,28 @@ void Dispatcher::agent_left(AgentSession& session) {
     unlaunched_.erase(id);
     lose_ranks(id, "node " + session.node() + " went away before the launch", [](const core::RankState&) { return true; });
   }
+  schedule();  // nothing new fits, but those who wait learn why
 }
 
-void Dispatcher::agent_says(AgentSession& session, proto::Message message) {
-  nodes_.heard(session.node(), std::chrono::steady_clock::now());
+bool Dispatcher::lives_on(const proto::RankKey& key, const std::string& node) const {
+  const auto* record = book_.find(key.job);
+  if (record == nullptr || record->state.attempt != key.attempt) return false;
+  const auto& ranks = record->state.ranks;
+  return key.rank >= 0 && key.rank < static_cast<int>(ranks.size()) && ranks[static_cast<std::size_t>(key.rank)].placement.node == node;
+}
+
+void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
+  if (nodes_.session(session.node()).get() != &session) return;  // a connection that was replaced
+  nodes_.heard(session.node(), clock_.steady());
   std::visit(
       [&](auto& m) {
         using T = std::decay_t<decltype(m)>;
+        if constexpr (requires { m.key.attempt; })
+          if (!lives_on(m.key, session.node()))
+            return log::debug("a message of an older attempt or another node's rank is skipped", {{"node", session.node()}, {"rank", to_string(m.key)}});
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
+        } else if constexpr (std::is_same_v<T, proto::Leaving>) {
+          nodes_.find(session.node())->view.away = true;
         } else if constexpr (std::is_same_v<T, proto::PortReserved>) {
           const auto waiting = unlaunched_.find(m.job);
           if (waiting == unlaunched_.end() || waiting->second != m.attempt) return;  // cancelled meanwhile
@@ -233,7 +268,7 @@ void Dispatcher::agent_says(AgentSession& session, proto::Message message) {
 
 void Dispatcher::check_leases() {
   const std::chrono::duration<double> silence(config_.lease_s + 2 * config_.heartbeat_s);
-  const auto lost = nodes_.lose_silent(std::chrono::steady_clock::now(), silence);
+  const auto lost = nodes_.lose_silent(clock_.steady(), silence);
   for (const auto& name : lost) {
     log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});
     std::vector<JobId> ids;

@@ -26,12 +26,26 @@ struct LogInbox {
   bool closed = false;
 };
 
-/// Where to cut a chunk so that no line (and no UTF-8 character) is torn, unless the line is longer than the chunk.
-std::size_t whole_lines(const proto::LogData& data) {
-  if (data.complete) return data.data.size();
-  const auto newline = data.data.rfind('\n');
-  return newline == std::string::npos ? data.data.size() : newline + 1;
+/// How many bytes of an unfinished UTF-8 character stand at the end.
+std::size_t torn_character(std::string_view text) {
+  for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if ((byte & 0xc0) == 0x80) continue;  // a continuation: its first byte stands further in front
+    const std::size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
 }
+
+}  // namespace
+
+std::size_t whole_text(std::string_view text, bool complete) {
+  if (complete) return text.size();
+  const auto newline = text.rfind('\n');
+  return newline == std::string_view::npos ? text.size() - torn_character(text) : newline + 1;
+}
+
+namespace {
 
 asio::awaitable<void> async_read_rank(std::shared_ptr<LogInbox> inbox, Dispatcher& dispatcher, std::string node, proto::RankKey key) {
   proto::LogRead read;
@@ -41,23 +55,25 @@ asio::awaitable<void> async_read_rank(std::shared_ptr<LogInbox> inbox, Dispatche
   while (!inbox->closed) {
     const auto session = dispatcher.nodes().session(node);
     Result<proto::LogData> data = fail(Errc::kUnavailable, "away");
-    if (session) data = co_await AgentSession::async_read_log(session, read);
-    if (data && !data->error.empty()) data = fail(Errc::kNotFound, data->error);
-    if (!data) {
+    if (session) {
+      asio::awaitable<Result<proto::LogData>> reading = session->async_read_log(read);
+      data = co_await std::move(reading);
+    }
+    const bool no_log = data && !data->error.empty();
+    if (!data || no_log) {
       // The agent may come back with the log; once the attempt is over it is not waited for.
-      const auto* record = dispatcher.jobs().find(key.job);
-      const bool live = record != nullptr && dispatcher.jobs().is_current(key.job, key.attempt);
-      if (!live && ++lost_answers > 3) break;
+      const bool live = dispatcher.jobs().is_current(key.job, key.attempt);
+      if (!live && (no_log || ++lost_answers > 3)) break;
       co_await async::async_sleep(200ms);
       continue;
     }
-    const auto size = whole_lines(*data);
+    const auto size = whole_text(data->data, data->complete);
     if (size > 0) {
       read.offset = data->offset + static_cast<std::int64_t>(size);
       inbox->chunks.push_back({key.attempt.value(), key.rank, data->offset, data->data.substr(0, size)});
       inbox->news.announce();
     } else if (!data->data.empty()) {
-      // A torn line and nothing new: let it grow instead of asking again at once.
+      // Half a character: let the rest come instead of asking again at once.
       co_await async::async_sleep(50ms);
     }
     if (data->complete && data->at_end) break;
@@ -81,6 +97,40 @@ class EventWriter {
   HttpStream& client_;
 };
 
+/// Starts the readers of a job's logs: of each rank once it has a process, of the attempts that pass while the stream is open.
+class LogFollower {
+ public:
+  LogFollower(Dispatcher& dispatcher, async::Gate& gate, std::shared_ptr<LogInbox> inbox, int rank) : dispatcher_(dispatcher), gate_(gate), inbox_(std::move(inbox)), rank_(rank) {}
+
+  void look(const core::JobState& state) {
+    if (attempt_.value() == 0) attempt_ = state.attempt;  // what came before this stream is not told again
+    for (; attempt_ < state.attempt; attempt_ = Attempt(attempt_.value() + 1), started_.clear()) {
+      const auto passed = state.nodes.find(attempt_);  // too quick to be seen while it ran: its logs are there all the same
+      for (std::size_t rank = 0; passed != state.nodes.end() && rank < passed->second.size(); ++rank) start(state.id, rank, passed->second[rank]);
+    }
+    for (std::size_t rank = 0; rank < state.ranks.size(); ++rank) {
+      const auto& r = state.ranks[rank];
+      const bool has_log = r.phase == core::RankPhase::kEnded ? r.pid != 0 : r.phase != core::RankPhase::kPlaced;
+      if (has_log) start(state.id, rank, r.placement.node);
+    }
+  }
+
+ private:
+  void start(JobId job, std::size_t rank, const std::string& node) {
+    if ((rank_ >= 0 && static_cast<std::size_t>(rank_) != rank) || !started_.insert(rank).second) return;
+    ++inbox_->readers;
+    asio::awaitable<void> reader = async_read_rank(inbox_, dispatcher_, node, {job, attempt_, static_cast<int>(rank)});
+    gate_.spawn(std::move(reader));
+  }
+
+  Dispatcher& dispatcher_;
+  async::Gate& gate_;
+  std::shared_ptr<LogInbox> inbox_;
+  int rank_;  ///< -1: all
+  Attempt attempt_{0};
+  std::set<std::size_t> started_;  ///< ranks of attempt_
+};
+
 constexpr std::string_view kHeader =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n\r\n";
 
@@ -97,23 +147,15 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
   EventWriter writer(client);
   async::Gate gate(executor);
   auto inbox = std::make_shared<LogInbox>(executor, news);
+  LogFollower follower(dispatcher, gate, inbox, follow.rank);
   std::uint64_t state_version = 0, progress_version = 0;
   std::int64_t metrics_seen = 0;  // counted from the first point ever
-  std::int64_t followed_attempt = 0;
   bool open = co_await writer.async_write(std::string(kHeader));
   auto last_write = std::chrono::steady_clock::now();
   while (open && !stopping) {
     const auto& record = *dispatcher.jobs().find(follow.id);
     const auto& state = record.state;
-    if (follow.logs && state.attempt.value() > followed_attempt) {
-      followed_attempt = state.attempt.value();
-      for (const auto& rank : state.ranks) {
-        if (follow.rank >= 0 && rank.placement.rank != follow.rank) continue;
-        ++inbox->readers;
-        asio::awaitable<void> reader = async_read_rank(inbox, dispatcher, rank.placement.node, {follow.id, state.attempt, rank.placement.rank});
-        gate.spawn(std::move(reader));
-      }
-    }
+    if (follow.logs) follower.look(state);
     const bool over = core::is_terminal(state.phase) && inbox->readers == 0;
     std::string text;
     if (record.state_version != state_version) text += server_sent_event("state", job_doc(record));

@@ -20,6 +20,10 @@ class News {
   net::asio::steady_timer timer_;
 };
 
+/// How much of a piece of a log can be shown: whole lines where there is one, else up to the last whole character. All of it when the
+/// log is complete. Pure.
+[[nodiscard]] std::size_t whole_text(std::string_view text, bool complete);
+
 /// Writes the stream's header and events; returns when the job has ended and its logs are drained, the client is gone, or
 /// `stopping` is set. A slow client is not queued for: it gets the newest state when it reads again.
 net::asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, News& news, FollowJob follow, const bool& stopping);

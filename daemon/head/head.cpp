@@ -3,9 +3,11 @@
 #include "common/async/gate.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "daemon/head/accept.h"
+#include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
 
-#include <boost/asio/steady_timer.hpp>
+#include <algorithm>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -65,7 +67,7 @@ class Head::Impl {
           }
         }),
         dispatcher_(config_, std::move(ids), [this](JobId) { api_.announce(); }),
-        api_(executor, std::move(api), api_tcp, token_, config_.connections_max, dispatcher_) {}
+        api_(executor, std::move(api), api_tcp, token_, [this] { return connections_max() - std::min(connections_max(), streams_.size()); }, dispatcher_) {}
 
   asio::awaitable<void> async_run() {
     asio::awaitable<void> api = api_.async_run();
@@ -73,14 +75,12 @@ class Head::Impl {
     asio::awaitable<void> leases = async_watch_leases();
     gate_.spawn(std::move(leases));
     while (!stopping_) {
-      auto socket = co_await listener_.async_accept();
-      if (stopping_) break;
-      if (!socket) {
-        log::warn("cluster: cannot accept", {{"cause", socket.error().message()}});
-        co_await async::async_sleep(100ms);
+      auto socket = co_await async_next(listener_, stopping_, "cluster");
+      if (!socket) break;
+      if (streams_.size() >= connections_max()) {
+        log::warn("cluster: a connection is closed at once, connections_max are open");
         continue;
       }
-      if (streams_.size() >= static_cast<std::size_t>(config_.connections_max)) continue;
       asio::awaitable<void> session = async_session(std::move(*socket));
       gate_.spawn(std::move(session));
     }
@@ -98,6 +98,9 @@ class Head::Impl {
   [[nodiscard]] std::uint16_t api_port() const { return api_.port(); }
 
  private:
+  /// Of agents and users together; agents go first, users share what is left.
+  [[nodiscard]] std::size_t connections_max() const { return static_cast<std::size_t>(config_.connections_max); }
+
   asio::awaitable<void> async_session(net::Socket socket) {
     auto stream = proto::make_stream(std::move(socket));
     streams_.insert(stream);
@@ -113,7 +116,7 @@ class Head::Impl {
   }
 
   asio::awaitable<void> async_watch_leases() {
-    const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::min(config_.heartbeat_s, 0.1) * 1000));
+    const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25) * 1000));
     while (!stopping_) {
       co_await async::async_sleep(step);
       dispatcher_.check_leases();
@@ -126,8 +129,8 @@ class Head::Impl {
   net::Listener listener_;
   async::Gate gate_;
   Dispatcher dispatcher_;
-  ApiServer api_;
   std::set<std::shared_ptr<net::FrameStream>> streams_;
+  ApiServer api_;
   bool stopping_ = false;
 };
 

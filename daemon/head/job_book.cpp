@@ -13,7 +13,7 @@ std::string run_name(const std::string& name, proto::UnixMs now, JobId id) {
 
 Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max) {
   if (queued_.size() >= static_cast<std::size_t>(queue_max))
-    return fail(Errc::kLimit, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)", "wait, cancel jobs, or raise queue_max of the head");
+    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)", "wait, cancel jobs, or raise queue_max of the head");
   auto id = ids_.next();
   if (!id) return id.error();
   proto::JobSubmitted event;

@@ -30,7 +30,7 @@ class JobBook {
   using ChangeSink = std::function<void(JobId)>;
   JobBook(JobIds ids, ActionSink act, ChangeSink changed) : ids_(std::move(ids)), act_(std::move(act)), changed_(std::move(changed)) {}
 
-  /// Gives the job its number and run folder and puts it into the queue. kLimit when `queue_max` jobs wait.
+  /// Gives the job its number and run folder and puts it into the queue. kUnavailable when `queue_max` jobs wait.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, int queue_max);
   /// Applies an event and what follows from it by policy, then hands on the actions. kNotFound, kConflict: nothing changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);

@@ -1,11 +1,31 @@
 #include "daemon/head/node_table.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace rtrain::head {
 
-Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentSession> session, SteadyTime now) {
+namespace {
+
+constexpr std::size_t kNodeNameMax = 255;
+
+std::optional<Error> wrong(const proto::NodeInfo& info) {
+  const auto printable = [](unsigned char c) { return c > ' ' && c != 0x7f; };
+  if (info.name.empty() || info.name.size() > kNodeNameMax || !std::ranges::all_of(info.name, printable))
+    return fail(Errc::kInvalidArgument, "the node's name must have 1 to 255 characters and no blanks", "set node_name of the agent");
+  for (const auto& [name, amount] : info.resources)
+    if (!std::isfinite(amount) || amount < 0) return fail(Errc::kInvalidArgument, "node " + info.name + " offers " + std::to_string(amount) + " " + name, "correct resources of the agent");
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now, std::chrono::duration<double> silence) {
+  if (auto error = wrong(info)) return *error;
   auto& node = nodes_[info.name];
-  if (node.session)
+  if (node.session && now - node.last_heard < silence)
     return fail(Errc::kConflict, "an agent named " + info.name + " is connected already", "give each agent its own node_name");
+  if (node.session) node.session->close();
   node.view.info = std::move(info);
   node.view.alive = true;
   node.view.away = false;
@@ -14,12 +34,12 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentSession>
   return ok();
 }
 
-void NodeTable::leave(const AgentSession& session) {
-  for (auto& [name, node] : nodes_)
-    if (node.session.get() == &session) {
-      node.session.reset();
-      node.view.away = true;
-    }
+bool NodeTable::leave(const AgentLine& session) {
+  auto* node = find(session.node());
+  if (node == nullptr || node->session.get() != &session) return false;
+  node->session.reset();
+  node->view.away = node->view.alive;
+  return true;
 }
 
 void NodeTable::heard(const std::string& name, SteadyTime now) {
@@ -54,7 +74,7 @@ Node* NodeTable::find(const std::string& name) {
   return found == nodes_.end() ? nullptr : &found->second;
 }
 
-std::shared_ptr<AgentSession> NodeTable::session(const std::string& name) {
+std::shared_ptr<AgentLine> NodeTable::session(const std::string& name) {
   const auto* node = find(name);
   return node == nullptr ? nullptr : node->session;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "daemon/core/placement.h"
-#include "daemon/head/agent_session.h"
+#include "daemon/head/agent_line.h"
 
 #include <chrono>
 #include <map>
@@ -14,17 +14,18 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 struct Node {
   core::NodeView view;
-  std::shared_ptr<AgentSession> session;  ///< null while the agent is away
+  std::shared_ptr<AgentLine> session;  ///< null while the agent is away
   SteadyTime last_heard;
 };
 
 /// @thread the head's.
 class NodeTable {
  public:
-  /// Takes a node that (re)connects. kConflict: an agent of that name is connected already.
-  [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentSession> session, SteadyTime now);
-  /// The session ended; the node keeps its ranks until it is lost.
-  void leave(const AgentSession& session);
+  /// Takes a node that (re)connects. kConflict: an agent of that name is connected and was heard of within `silence`. One that was
+  /// not is a connection that broke unnoticed: it is closed and replaced. kInvalidArgument: a name or an amount that cannot be.
+  [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now, std::chrono::duration<double> silence);
+  /// The session ended; the node keeps its ranks until it is lost. False: another session has taken its place already.
+  bool leave(const AgentLine& session);
   void heard(const std::string& name, SteadyTime now);
   /// Nodes that were alive and not heard of for `silence`; they are marked lost.
   [[nodiscard]] std::vector<std::string> lose_silent(SteadyTime now, std::chrono::duration<double> silence);
@@ -33,7 +34,7 @@ class NodeTable {
   void release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
 
   [[nodiscard]] Node* find(const std::string& name);
-  [[nodiscard]] std::shared_ptr<AgentSession> session(const std::string& name);
+  [[nodiscard]] std::shared_ptr<AgentLine> session(const std::string& name);
   [[nodiscard]] const std::map<std::string, Node>& all() const { return nodes_; }
   [[nodiscard]] std::vector<core::NodeView> views() const;
 

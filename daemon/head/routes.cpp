@@ -125,13 +125,16 @@ Reply cancel(const Call& call) {
 }
 
 Reply nodes(const Call& call) {
+  std::map<std::string, std::set<JobId>> jobs;
+  for (const auto& [id, record] : call.dispatcher.jobs().all()) {
+    if (core::is_terminal(record.state.phase)) continue;
+    for (const auto& rank : record.state.ranks)
+      if (rank.phase != core::RankPhase::kEnded) jobs[rank.placement.node].insert(id);
+  }
   Json list = Json::array();
   for (const auto& [name, node] : call.dispatcher.nodes().all()) {
-    proto::NodeDoc doc{node.view.info, node.view.used, {node.view.gpus_used.begin(), node.view.gpus_used.end()}, node.view.alive && node.session != nullptr, {}};
-    for (const auto& [id, record] : call.dispatcher.jobs().all())
-      if (!core::is_terminal(record.state.phase) && std::ranges::any_of(record.state.ranks, [&](const core::RankState& r) { return r.placement.node == name && r.phase != core::RankPhase::kEnded; }))
-        doc.jobs.push_back(id);
-    list.push_back(doc);
+    const auto& ids = jobs[name];
+    list.push_back(proto::NodeDoc{node.view.info, node.view.used, {node.view.gpus_used.begin(), node.view.gpus_used.end()}, node.view.alive && !node.view.away, {ids.begin(), ids.end()}});
   }
   return call.json({{"nodes", std::move(list)}});
 }
