@@ -26,9 +26,12 @@ class JobStore : public runtime::KeyValueStore {
  public:
   explicit JobStore(c10::intrusive_ptr<c10d::Store> store) : store_(std::move(store)) {}
   void set(const std::string& key, const std::string& value) override { store_->set(key, std::vector<std::uint8_t>(value.begin(), value.end())); }
+  /// One round trip and never a wait: c10d's get() would wait for a key that someone removes after check() saw it. A compareSet()
+  /// that expects what nobody writes gives the value, or that back when there is none.
   std::optional<std::string> get(const std::string& key) override {
-    if (!store_->check({key})) return std::nullopt;
-    const auto value = store_->get(key);
+    static const std::vector<std::uint8_t> kNobodysWord{'\0', '?'};
+    const auto value = store_->compareSet(key, kNobodysWord, kNobodysWord);
+    if (value == kNobodysWord) return std::nullopt;
     return std::string(value.begin(), value.end());
   }
   void remove(const std::string& key) override { store_->deleteKey(key); }
@@ -143,7 +146,7 @@ void on_contiguous(torch::Tensor& tensor, Run run) {
   torch::Tensor dense = tensor.detach().contiguous();
   std::vector<torch::Tensor> tensors{dense};
   run(tensors);
-  if (!dense.is_same(tensor) && dense.data_ptr() != tensor.data_ptr()) tensor.detach().copy_(dense);
+  if (dense.data_ptr() != tensor.data_ptr()) tensor.detach().copy_(dense);
 }
 
 }  // namespace
