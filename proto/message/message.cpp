@@ -31,6 +31,7 @@ void visit_fields(auto& visit, Is<Refused> auto& v) {
   visit("message", v.message);
 }
 void visit_fields(auto&, Is<Heartbeat> auto&) {}
+void visit_fields(auto&, Is<Leaving> auto&) {}
 void visit_fields(auto& visit, Is<ReservePort> auto& v) {
   visit("job", v.job);
   visit("attempt", v.attempt);
@@ -130,10 +131,10 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 19> kNames{
+constexpr std::array<std::string_view, 20> kNames{
     "hello",        "welcome",     "refused",       "heartbeat",  "reserve_port", "launch",      "stop_attempt",
     "log_read",     "port_reserved", "rank_started", "rank_running", "rank_report", "rank_progress", "rank_ended",
-    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end"};
+    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end", "leaving"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.

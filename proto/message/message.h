@@ -105,6 +105,8 @@ struct RankEnded {
   std::optional<RankError> error;  ///< present unless the rank succeeded
   Json return_value;               ///< of the training function; null if it has none
 };
+/// The agent was told to stop: nothing more may be placed on its node. The ends of its ranks follow, then the end of the connection.
+struct Leaving {};
 struct LogData {
   std::int64_t request = 0;
   std::int64_t offset = 0;  ///< of the first byte of the frame's body
@@ -135,7 +137,7 @@ struct SupervisedEnd { RankKey key; ExitStatus status; };
 
 using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
                              RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank, SpawnResult,
-                             SignalRank, SupervisedEnd>;
+                             SignalRank, SupervisedEnd, Leaving>;
 
 /// "launch", "rank_report", ...
 [[nodiscard]] std::string_view message_name(const Message& message);

@@ -86,19 +86,18 @@ class Daemon:
 class Cluster:
     """A head and agents in a temporary folder. The folder's name is in the arguments or the environment of every process of the cluster."""
 
-    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0):
+    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", api=None, head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0):
         self.root = tempfile.mkdtemp(prefix="rtrain-d-")
         self.env = {"PATH": os.environ["PATH"], "HOME": self.root, "LANG": "C.UTF-8", "USER": "tester", "RTRAIN_TEST_ROOT": self.root}
         self.token, self.agent_flags, self.hosts, self.daemons = token, list(agent), hosts, {}
-        self.cpus, self.worker_lease_s = cpus, worker_lease_s
+        self.cpus, self.worker_lease_s, self.heads = cpus, worker_lease_s, 0
         try:
             if token:
                 self.write("token", token + "\n", 0o600)
-            self.api_path = self.root + "/api"
-            self.head_flags = ["--listen", listen, "--api-listen", "unix:" + self.api_path, "--state-dir", self.root + "/head",
+            self.head_host = head_host
+            self.head_flags = ["--listen", listen, "--api-listen", api or "unix:" + self.root + "/api", "--state-dir", self.root + "/head",
                                "--lease-s", str(lease_s), "--heartbeat-s", str(heartbeat_s), *self.token_flags(), *head]
-            self.head = self.start("head", ["head", *self.head_flags], host=head_host)
-            self.cluster_address = self.ready("cluster")
+            self.start_head()
             for name in agents:
                 self.start_agent(name)
             self.wait_nodes(*agents)
@@ -123,6 +122,13 @@ class Cluster:
         self.daemons[name] = daemon
         return daemon
 
+    def start_head(self):
+        """The first one, or one that takes the place of the last at the same addresses."""
+        self.head = self.start("head", ["head", *self.head_flags], host=self.head_host)
+        self.cluster_address, self.api_address = self.ready("cluster"), self.ready("API")
+        self.heads += 1
+        self.head_flags[1], self.head_flags[3] = self.cluster_address, self.api_address
+
     def start_agent(self, name, *flags):
         return self.start(name, ["agent", "--head", self.cluster_address, "--node-name", name, "--state-dir", self.root + "/" + name, "--prestart-zygote", "false",
                                  "--resources", json.dumps({"CPU": self.cpus}), "--worker-lease-s", str(self.worker_lease_s), *self.token_flags(),
@@ -133,8 +139,8 @@ class Cluster:
         def found():
             if self.head.process.poll() is not None:
                 raise AssertionError("the head ended: " + self.head.log())
-            return re.search(r"ready.*\b%s=(\S+)" % what, self.head.log())
-        return wait_for("ready head", found).group(1)
+            return re.findall(r"ready.*\b%s=(\S+)" % what, self.head.log())[self.heads:]
+        return wait_for("ready head", found)[0]
 
     def wait_nodes(self, *names, seconds=15):
         wait_for("nodes " + " ".join(names), lambda: self.alive_nodes() == sorted(names), seconds)
@@ -179,7 +185,8 @@ class Cluster:
 
     def request(self, method, path, body=None, token=True, headers=(), timeout=20):
         """(status, headers, bytes)"""
-        connection = UnixConnection(self.api_path, timeout)
+        unix = self.api_address.startswith("unix:")
+        connection = UnixConnection(self.api_address[5:], timeout) if unix else http.client.HTTPConnection(self.api_address, timeout=timeout)
         try:
             sent = dict(headers)
             if token and self.token:

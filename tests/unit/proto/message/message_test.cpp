@@ -43,6 +43,7 @@ std::vector<Message> samples() {
       SpawnResult{kKey, 5, "fork failed"},
       SignalRank{kKey, 15},
       SupervisedEnd{kKey, ExitStatus{3, std::nullopt, false}},
+      Leaving{},
   };
 }
 

@@ -1,0 +1,159 @@
+"""kill -9 of a rank, of a keeper, of an agent, of the head; SIGTERM of each. Nothing is orphaned, nothing is called a success."""
+import os, signal, time, unittest
+
+from harness import Cluster, main, processes_with, wait_for
+
+LEASES = {"lease_s": 1.5, "heartbeat_s": 0.2, "worker_lease_s": 1.5}
+LOST_WITHIN = 1.5 + 2 * 0.2 + 2  # the head's word on a silent node, and a busy machine's slack
+
+
+class Faults(unittest.TestCase):
+    def start(self, agents=("a", "b"), **options):
+        self.cluster = Cluster(agents=agents, **{**LEASES, **options})
+        self.addCleanup(self.cluster.stop)
+        return self.cluster
+
+    def running(self, *args, **more):
+        id = self.cluster.submit(*args, **more)
+        doc = self.cluster.wait_state(id, "RUNNING")
+        wait_for("pids", lambda: all(rank["pid"] > 0 for rank in self.cluster.job(id)["ranks"]))
+        return self.cluster.job(id)
+
+    def keeper_of(self, agent):
+        pids = [pid for pid, command in processes_with(self.cluster.root + "/" + agent + "/agent.sock").items() if "rtrain-keeper" in command.split(" ")[0]]
+        self.assertEqual(len(pids), 1)
+        return pids[0]
+
+    def gone(self, pids, seconds):
+        wait_for("end of %s" % pids, lambda: not set(pids) & set(processes_with(self.cluster.root)), seconds)
+
+    def test_kill_9_of_a_rank_is_named_and_ends_the_others(self):
+        c = self.start()
+        doc = self.running("sleep 60", workers=4, cpus=2)
+        begun = time.monotonic()
+        os.kill(doc["ranks"][1]["pid"], signal.SIGKILL)
+        doc = c.wait_end(doc["id"], 2)
+        self.assertLess(time.monotonic() - begun, 2)
+        self.assertEqual((doc["state"], doc["error"]["kind"], doc["error"]["rank"], doc["error"]["status"]["signal"]), ("FAILED", "signal", 1, 9))
+        self.assertIn("rank 1 on node %s: was killed by signal 9 (Killed)" % doc["ranks"][1]["node"], doc["error"]["message"])
+        self.gone([rank["pid"] for rank in doc["ranks"]], 1)
+
+    def test_kill_9_of_a_rank_with_a_restart_left(self):
+        c = self.start()
+        doc = self.running("[ $RTRAIN_ATTEMPT = 2 ] || sleep 60", workers=2, max_failures=1)
+        os.kill(doc["ranks"][0]["pid"], signal.SIGKILL)
+        doc = c.wait_end(doc["id"])
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
+
+    def test_kill_9_of_the_keeper_ends_its_ranks_and_the_next_attempt_has_a_new_one(self):
+        c = self.start(agents=("a",))
+        doc = self.running("[ $RTRAIN_ATTEMPT = 2 ] || sleep 60", workers=2, max_failures=1)
+        keeper = self.keeper_of("a")
+        os.kill(keeper, signal.SIGKILL)
+        self.gone([keeper] + [rank["pid"] for rank in doc["ranks"]], 1)
+        doc = c.wait_end(doc["id"])
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
+        self.assertNotEqual(self.keeper_of("a"), keeper)
+
+    def test_kill_9_of_the_keeper_is_a_loss_with_its_cause(self):
+        c = self.start(agents=("a",))
+        doc = self.running("echo words; sleep 60")
+        os.kill(self.keeper_of("a"), signal.SIGKILL)
+        doc = c.wait_end(doc["id"], 3)
+        self.assertEqual((doc["state"], doc["error"]["kind"], doc["error"]["status"]["lost"]), ("FAILED", "lost", True))
+        self.assertIn("its supervisor (keeper) died", doc["error"]["message"])
+        self.assertEqual(doc["error"]["log_tail"], ["words"])
+
+    def test_kill_9_of_an_agent_loses_its_ranks_and_the_job_runs_on_the_other_node(self):
+        c = self.start()
+        doc = self.running("[ $RTRAIN_ATTEMPT = 2 ] || sleep 60", workers=2, cpus=2, max_failures=1)
+        first = doc["ranks"][0]["node"]
+        ranks = [rank["pid"] for rank in doc["ranks"]]
+        self.assertEqual({rank["node"] for rank in doc["ranks"]}, {first})
+        keeper = self.keeper_of(first)
+        c.daemons[first].kill()
+        c.daemons[first].wait()
+        self.gone([keeper] + ranks, LOST_WITHIN)
+        doc = c.wait_end(doc["id"], LOST_WITHIN + 5)
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
+        self.assertNotEqual(doc["ranks"][0]["node"], first)
+        self.assertEqual(len(c.alive_nodes()), 1)
+        os.unlink("%s/%s/agent.sock" % (c.root, first))  # kill -9 leaves it to the next agent, which replaces it
+
+    def test_an_agent_that_comes_back_after_kill_9_has_lost_its_ranks_and_takes_new_ones(self):
+        c = self.start(agents=("a",), lease_s=10, worker_lease_s=1.5)
+        doc = self.running("sleep 60", workers=2)
+        ranks = [rank["pid"] for rank in doc["ranks"]]
+        c.daemons["a"].kill()
+        c.daemons["a"].wait()
+        c.start_agent("a")
+        doc = c.wait_end(doc["id"], 5)
+        self.assertEqual((doc["state"], doc["error"]["kind"]), ("FAILED", "lost"))
+        self.assertIn("the agent of node a came back without it", doc["error"]["message"])
+        self.gone(ranks, 3)
+        c.wait_nodes("a")
+        self.assertEqual(c.run("true", workers=2, cpus=2)["state"], "SUCCEEDED")
+
+    def test_sigterm_of_an_agent_ends_its_ranks_and_gives_the_job_to_the_others(self):
+        c = self.start()
+        doc = self.running("trap 'echo bye; exit 9' TERM; [ $RTRAIN_ATTEMPT = 2 ] || while :; do sleep 0.05; done", cpus=4, max_failures=1)
+        first = doc["ranks"][0]["node"]
+        c.daemons[first].kill(signal.SIGTERM)
+        self.assertEqual(c.daemons[first].wait(5), 0)
+        self.gone([doc["ranks"][0]["pid"]], 0.5)
+        self.assertFalse(os.path.exists("%s/%s/agent.sock" % (c.root, first)))
+        doc = c.wait_end(doc["id"])
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
+        self.assertNotEqual(doc["ranks"][0]["node"], first)
+
+    def test_sigterm_of_all_under_running_and_waiting_jobs_leaves_nothing(self):
+        c = self.start()
+        self.running("trap '' TERM; while :; do sleep 0.1; done", workers=4, cpus=2)
+        c.submit("true")
+        begun = time.monotonic()
+        self.doCleanups()  # stop() checks exit codes, processes and sockets
+        self.assertLess(time.monotonic() - begun, 12)
+
+    def test_kill_9_of_the_head_ends_the_ranks_by_their_lease_and_a_new_head_takes_the_agents(self):
+        c = self.start(agents=("a",))
+        doc = self.running("sleep 60", workers=2)
+        c.head.kill()
+        c.head.wait()
+        self.gone([rank["pid"] for rank in doc["ranks"]], LOST_WITHIN)
+        c.start_head()
+        c.wait_nodes("a")
+        after = c.run("true")
+        self.assertEqual(after["state"], "SUCCEEDED")
+        self.assertGreater(after["id"], doc["id"])  # numbers are never given twice
+
+    def test_a_new_head_stops_what_it_does_not_know(self):
+        c = self.start(agents=("a",), lease_s=20, heartbeat_s=0.5, worker_lease_s=20)
+        doc = self.running("sleep 60", workers=2)
+        c.head.kill(signal.SIGTERM)
+        self.assertEqual(c.head.wait(), 0)
+        self.assertEqual(set(processes_with(c.root)) & {rank["pid"] for rank in doc["ranks"]}, {rank["pid"] for rank in doc["ranks"]})
+        c.start_head()
+        self.gone([rank["pid"] for rank in doc["ranks"]], 6)
+
+    def test_one_state_dir_one_daemon(self):
+        c = self.start(agents=("a",))
+        for role, flags in (("head", c.head_flags[4:6] + ["--listen", "127.0.0.1:0", "--api-listen", "unix:" + c.root + "/api2"]),
+                            ("agent", ["--head", c.cluster_address, "--state-dir", c.root + "/a"])):
+            second = c.start("second " + role, [role, *flags])
+            self.assertEqual(second.wait(), 1)
+            self.assertIn("uses this state_dir", second.log())
+            second.process.returncode = 0
+            del c.daemons["second " + role]
+        self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+
+    def test_two_agents_of_one_name_are_one_too_many(self):
+        c = self.start(agents=("a",))
+        other = c.start("other", ["agent", "--head", c.cluster_address, "--node-name", "a", "--state-dir", c.root + "/other", "--prestart-zygote", "false"])
+        wait_for("refusal", lambda: "an agent named a is connected already" in other.log())
+        self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+        other.kill(signal.SIGTERM)
+        self.assertEqual(other.wait(), 0)
+
+
+if __name__ == "__main__":
+    main()
