@@ -280,6 +280,33 @@ void train_noisy(int rank, std::uint64_t seed, const std::filesystem::path& resu
 
 }  // namespace
 
+TEST_CASE("ddp: buffers are rank 0's before each forward, unless they are left alone", "[integration][ddp]") {
+  struct Watches : Noisy {
+    std::vector<torch::Tensor> means;
+    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+      means.push_back(norm->running_mean.clone());
+      return Noisy::training_step(batch, i);
+    }
+  };
+  const auto means_of = [](bool broadcast) {
+    const Folder folder;
+    REQUIRE(run_ranks(2, [&](int rank) {
+              auto data = samples();
+              torch::manual_seed(static_cast<std::uint64_t>(rank));
+              Watches net;
+              Trainer trainer(quiet({.max_epochs = 1, .strategy = DDPStrategy({.broadcast_buffers = broadcast})}));
+              trainer.fit(net, DataLoader(data, {.batch_size = 8}));
+              save_safetensors(folder / std::to_string(rank), {{{"means", torch::stack(net.means)}}, {}});
+            }) == kBothEnded);
+    return std::pair(load_safetensors(folder / "0").tensors.at("means"), load_safetensors(folder / "1").tensors.at("means"));
+  };
+  const auto [zero, one] = means_of(true);
+  CHECK(torch::equal(zero, one));
+  CHECK_FALSE(torch::equal(zero[0], zero[2]));
+  const auto [own_zero, own_one] = means_of(false);
+  CHECK_FALSE(torch::equal(own_zero[1], own_one[1]));
+}
+
 TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks that never were", "[integration][ddp]") {
   const Folder folder;
   REQUIRE(run_ranks(2, [&](int rank) { train_noisy(rank, 1, folder / ("whole" + std::to_string(rank)), {}, {}); }) == kBothEnded);

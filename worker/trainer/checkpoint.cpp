@@ -1,6 +1,8 @@
 // What a checkpoint folder holds, and how it is written and read back.
 #include "worker/trainer/trainer_impl.h"
 
+#include "worker/runtime/json.h"
+
 #include <rtrain/safetensors.h>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -108,11 +110,10 @@ std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, tor
 nlohmann::json read_json(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) fail(path, "cannot be read: " + std::string(std::strerror(errno)));
-  try {
-    return nlohmann::json::parse(in);
-  } catch (const nlohmann::json::exception& e) {
-    fail(path, std::string("is no valid JSON: ") + e.what());
-  }
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  auto json = runtime::parse_json(text);
+  if (!json) fail(path, "is no valid JSON: " + json.error().message());
+  return std::move(*json);
 }
 
 }  // namespace
@@ -154,6 +155,7 @@ TrainerCheckpoint Trainer::Impl::dump(bool weights_only) {
     if (optimizer) content.optimizer = optimizer->state_dict();
     content.rank = generator_states(placement.device);
     for (const auto& [name, gradient] : fit_loop.pending_gradients()) content.rank.emplace("gradient." + name, gradient);
+    for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
     for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
   }
   call_module(Hook::kOther, &LightningModule::on_save_checkpoint, content);
@@ -173,7 +175,7 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
     if (!weights_only) save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
-    write_text(partial / kLoop, loop.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    write_text(partial / kLoop, runtime::dump_json_pretty(loop));
   }
   if (!weights_only) save_safetensors(partial / rank_file(placement.global_rank), {on_cpu(content.rank), {}});
   sync_to_disk(partial);
@@ -211,7 +213,7 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   content.loop = read_json(path / kLoop);
   if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint") fail(path / kLoop, "is not rtrain's loop.json");
   if (content.loop.value("version", 0) > kVersion) {
-    fail(path / kLoop, "has version " + content.loop["version"].dump() + ", this rtrain reads up to " + std::to_string(kVersion));
+    fail(path / kLoop, "has version " + runtime::dump_json(content.loop["version"]) + ", this rtrain reads up to " + std::to_string(kVersion));
   }
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
@@ -250,6 +252,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   if (saved_world_size == placement.world_size) {
     resumed_rank_state = content.rank;
     fit_loop.load_pending_gradients(with_prefix(content.rank, "gradient."));
+    if (fit_loop.resumes_within_epoch()) fit_loop.results().load_state(with_prefix(content.rank, "metric."));
   } else if (fit_loop.resumes_within_epoch()) {
     warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) + " rank(s), now there are " + std::to_string(placement.world_size) +
          ": training goes on at the same sample, but not with the same random numbers");

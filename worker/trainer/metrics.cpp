@@ -74,6 +74,8 @@ void accumulate(MetricValue& total, MetricValue value, ReduceFx fx, double weigh
   }
 }
 
+std::string key_of(Hook hook, const std::string& name) { return std::to_string(static_cast<int>(hook)) + "." + name; }
+
 std::map<std::string, double> items(const MetricValues& values) {
   std::map<std::string, double> result;
   for (const auto& [name, value] : values) result.emplace(name, value.item());
@@ -99,12 +101,21 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
     if (value.tensor.dim() != 0) value.tensor = value.tensor.reshape({});
     if (value.tensor.scalar_type() != torch::kFloat32 && value.tensor.scalar_type() != torch::kFloat64) value.tensor = value.tensor.to(torch::kFloat32);
   }
-  const bool first = entry->is_reset;
+  bool first = entry->is_reset;
   entry->is_reset = false;
   entry->computed.reset();
   if (*options.on_step) entry->step = syncs(options, strategy) ? reduced(value, options.reduce_fx, strategy) : value;
   if (!*options.on_epoch) return;
   const auto weight = static_cast<double>(options.batch_size.value_or(batch_size));
+  if (first && !resumed_.empty()) {
+    if (const auto found = resumed_.extract(key_of(hook, name))) {
+      const auto* sums = found.mapped().const_data_ptr<double>();
+      const bool is_float = sums[2] != 0, is_double = sums[3] != 0;
+      entry->total = is_float || is_double ? MetricValue{torch::scalar_tensor(sums[0], is_double ? torch::kFloat64 : torch::kFloat32)} : MetricValue{{}, sums[0]};
+      entry->weight = sums[1];
+      first = false;
+    }
+  }
   if (first) {
     entry->total = value;
     if (options.reduce_fx == ReduceFx::kMean) {
@@ -150,7 +161,20 @@ void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
   }
 }
 
+std::map<std::string, torch::Tensor> LoggedMetrics::state() const {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& entry : entries_) {
+    if (entry.is_reset || !*entry.options.on_epoch) continue;
+    const auto& tensor = entry.total.tensor;
+    const bool is_double = tensor.defined() && tensor.scalar_type() == torch::kFloat64;
+    state.emplace(key_of(entry.hook, entry.name), torch::tensor({entry.total.item(), entry.weight, tensor.defined() && !is_double ? 1.0 : 0.0, is_double ? 1.0 : 0.0},
+                                                                torch::kFloat64));
+  }
+  return state;
+}
+
 void LoggedMetrics::reset() {
+  resumed_.clear();
   for (auto& entry : entries_) entry.is_reset = true;
 }
 

@@ -41,6 +41,11 @@ class LoggedMetrics {
   void reset();
   void reset(Hook hook);
 
+  /// The sums of the epoch so far, as a checkpoint within it keeps them: "<hook>.<name>" -> [total, weight, is float32, is float64].
+  [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
+  /// The sums go on when their metric is logged again.
+  void load_state(std::map<std::string, torch::Tensor> state) { resumed_ = std::move(state); }
+
  private:
   struct Entry {
     Hook hook;
@@ -54,6 +59,7 @@ class LoggedMetrics {
   [[nodiscard]] static MetricValue compute(const Entry& entry, Strategy& strategy);
   bool training_;
   std::vector<Entry> entries_;
+  std::map<std::string, torch::Tensor> resumed_;
 };
 
 /// The Trainer's three views of all metrics, and when they change: Lightning's logger connector.

@@ -4,6 +4,7 @@
 #include <rtrain/callbacks.h>
 
 #include "worker/callbacks/progress_report.h"
+#include "worker/runtime/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -66,7 +67,7 @@ torch::Device choose_device(Problems& problems, const std::string& accelerator) 
 
 }  // namespace
 
-std::string BatchCount::text() const { return is_fraction_ ? nlohmann::json(fraction_).dump() : std::to_string(batches_); }
+std::string BatchCount::text() const { return is_fraction_ ? runtime::dump_json(fraction_) : std::to_string(batches_); }
 
 Placement check_options(const TrainerOptions& o) {
   Problems problems;
@@ -92,7 +93,7 @@ Placement check_options(const TrainerOptions& o) {
   check_count(problems, "accumulate_grad_batches", o.accumulate_grad_batches, 1, "1 or more");
   if (o.gradient_clip_val) {
     problems.expect(std::isfinite(*o.gradient_clip_val) && *o.gradient_clip_val >= 0,
-                    "gradient_clip_val is " + nlohmann::json(*o.gradient_clip_val).dump() + ", expected a finite number, 0 or more");
+                    "gradient_clip_val is " + runtime::dump_json(*o.gradient_clip_val) + ", expected a finite number, 0 or more");
   }
   problems.expect(o.gradient_clip_algorithm == "norm" || o.gradient_clip_algorithm == "value",
                   "gradient_clip_algorithm is \"" + o.gradient_clip_algorithm + "\", expected \"norm\" or \"value\"");
@@ -157,7 +158,7 @@ std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::s
   const auto count = static_cast<std::int64_t>(static_cast<double>(batches) * limit.fraction());
   if (count == 0 && limit.fraction() > 0) {
     throw std::invalid_argument(option + " is " + limit.text() + " of " + std::to_string(batches) + " batches, which is less than one: set at least " +
-                                nlohmann::json(1.0 / static_cast<double>(batches)).dump() + ", or a number of batches");
+                                runtime::dump_json(1.0 / static_cast<double>(batches)) + ", or a number of batches");
   }
   return count;
 }

@@ -62,7 +62,10 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
 
 void Trainer::Impl::end() {
   placement.strategy->teardown();
-  if (placement.device.is_cuda()) module->to(torch::kCPU);
+  if (placement.device.is_cuda()) {
+    for (auto& parameter : module->parameters()) parameter.mutable_grad().reset();  // they would stay behind on the GPU
+    module->to(torch::kCPU);
+  }
   if (function == Stage::kFit) call(Hook::kOther, &Callback::on_fit_end, &LightningModule::on_fit_end);
   call(Hook::kOther, &Callback::teardown, &LightningModule::teardown, function);
 }

@@ -18,7 +18,8 @@ struct Net : LightningModule {
   torch::nn::Linear second = register_module("second", torch::nn::Linear(16, 3));
   torch::Tensor training_step(const Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(second(dropout(torch::relu(norm(first(batch.input))))), batch.target);
-    log("loss", loss, {.on_step = true, .prog_bar = true});
+    log("loss", loss, {.on_step = true, .on_epoch = true, .prog_bar = true});
+    log("batches", 1.0, {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum});
     return loss;
   }
   torch::Tensor validation_step(const Batch& batch, std::int64_t) override {
