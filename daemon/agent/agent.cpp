@@ -171,7 +171,8 @@ class Agent::Impl {
   }
 
   void supervisor_died(bool is_train_func) {
-    attempts_.supervisor_died(is_train_func);
+    const auto& dead = is_train_func ? zygote_ : keeper_;
+    attempts_.supervisor_died(is_train_func, [&](const proto::RankKey& key) { return dead.holds(key); });
     // Not at once: a zygote that cannot start must not be started in a circle.
     (is_train_func ? zygote_restart_ : keeper_restart_) = std::chrono::steady_clock::now() + 1s;
   }

@@ -132,12 +132,15 @@ void Attempts::ended(const proto::SupervisedEnd& end) {
   forget_ended();
 }
 
-void Attempts::supervisor_died(bool is_function) {
+void Attempts::supervisor_died(bool is_function, const std::function<bool(const proto::RankKey&)>& waits) {
   for (auto& [key, slot] : attempts_) {
     if (is_train_func(slot) != is_function) continue;
     for (auto& [number, rank] : slot.ranks) {
       if (rank.ended || rank.status) continue;
-      if (rank.pid == 0) continue;  // waits in the queue for the next supervisor, or runs into kSpawnLimit
+      if (rank.pid == 0) {  // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
+        if (!waits(key_of(slot, rank))) end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") died before it had started it", true);
+        continue;
+      }
       if (const auto record = proto::read_exit_record(rank.dir)) {
         process_gone(slot, rank, record->status);
         continue;

@@ -27,8 +27,8 @@ class Attempts {
 
   void spawned(const proto::SpawnResult& result);
   void ended(const proto::SupervisedEnd& end);
-  /// The supervisor of these ranks is gone: what has no exit record is lost.
-  void supervisor_died(bool is_train_func);
+  /// The supervisor of these ranks is gone: what has no exit record is lost. `waits`: this rank was not handed to it yet.
+  void supervisor_died(bool is_train_func, const std::function<bool(const proto::RankKey&)>& waits);
 
   /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret.
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream);

@@ -52,6 +52,11 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& sec
   return pid;
 }
 
+bool spawns(const proto::Message& message, const proto::RankKey& key) {
+  const auto* spawning = std::get_if<proto::SpawnRank>(&message);
+  return spawning != nullptr && spawning->key == key;
+}
+
 }  // namespace
 
 SupervisorProcess::SupervisorProcess(asio::any_io_executor executor, Options options, std::function<void()> died)
@@ -81,6 +86,7 @@ asio::awaitable<void> SupervisorProcess::async_watch() {
   pid_ = 0;
   boost::system::error_code ignored;
   pidfd_.close(ignored);
+  stream_.reset();  // its end may be read later than this: what is sent from now on is for the next process
   if (stopping_) co_return;
   log::warn("a supervisor died", {{"role", options_.role}, {"pid", std::to_string(pid)}, {"status", WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit " + std::to_string(WEXITSTATUS(status))}});
   died_();
@@ -107,10 +113,11 @@ void SupervisorProcess::heartbeat() {
 }
 
 bool SupervisorProcess::withdraw(const proto::RankKey& key) {
-  return std::erase_if(waiting_, [&](const proto::Message& message) {
-           const auto* spawning = std::get_if<proto::SpawnRank>(&message);
-           return spawning != nullptr && spawning->key == key;
-         }) > 0;
+  return std::erase_if(waiting_, [&](const proto::Message& message) { return spawns(message, key); }) > 0;
+}
+
+bool SupervisorProcess::holds(const proto::RankKey& key) const {
+  return std::any_of(waiting_.begin(), waiting_.end(), [&](const proto::Message& message) { return spawns(message, key); });
 }
 
 asio::awaitable<void> SupervisorProcess::async_stop() {

@@ -34,6 +34,8 @@ class SupervisorProcess {
   void heartbeat();
   /// Takes back a rank that still waits to be spawned.
   [[nodiscard]] bool withdraw(const proto::RankKey& key);
+  /// True for a rank that waits for the process to say Hello; one that was sent is not here any more.
+  [[nodiscard]] bool holds(const proto::RankKey& key) const;
   /// SIGTERM, after 3 s SIGKILL; returns when the process is gone.
   net::asio::awaitable<void> async_stop();
 
