@@ -249,11 +249,26 @@ class Ends(unittest.TestCase):
                 return False
         return not any(alive(pid) for pid in self.pids)
 
-    def test_a_killed_zygote_does_not_take_the_job_down_silently(self):
-        zygote = int(open("/proc/%d/stat" % self.pids[0]).read().rsplit(")", 1)[1].split()[1])
+    def test_a_killed_zygote_ends_the_attempt_and_the_next_job_gets_a_new_one(self):
+        with open("/proc/%d/stat" % self.pids[0]) as file:
+            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        begun = time.monotonic()
         os.kill(zygote, 9)
-        status, out, _ = self.cluster.rtrain("submit", "--wait", "-o", "json", "-", stdin=self.cluster.spec("succeed", workers=1))  # a new zygote
-        self.assertEqual(status, 0, out)
+        error = wait_for("end of the job", lambda: json.loads(self.cluster.rtrain("status", self.job, "-o", "json")[1])["error"], seconds=3)
+        self.assertLess(time.monotonic() - begun, 2.5)
+        self.assertEqual(error["kind"], "lost")
+        self.assertIn("zygote", error["message"])
+        result = self.cluster.job("succeed", workers=1)
+        self.assertEqual(result["state"], "SUCCEEDED", result)
+
+    def test_a_job_submitted_while_the_zygote_dies_does_not_hang(self):
+        with open("/proc/%d/stat" % self.pids[0]) as file:
+            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        os.kill(zygote, 9)
+        begun = time.monotonic()
+        result = self.cluster.job("succeed", workers=1)
+        self.assertLess(time.monotonic() - begun, 20)
+        self.assertTrue(result["state"] == "SUCCEEDED" or result["error"]["kind"] == "lost", result)
 
     def test_without_its_agent_a_rank_ends_itself_with_its_children(self):
         self.cluster.daemons["a"].kill()

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <stdexcept>
 #include <thread>
 
@@ -79,6 +80,12 @@ void collective(const char* operation, Work work) {
   }
 }
 
+std::string seconds(milliseconds duration) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g s", static_cast<double>(duration.count()) / 1000);
+  return text;
+}
+
 /// True when something accepts on host:port. c10d's own retry waits a second after a refusal; rank 0 is mostly milliseconds away.
 bool accepts(const addrinfo& address) {
   const int fd = ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -99,8 +106,8 @@ void await_store(const std::string& host, int port, milliseconds timeout) {
   const auto deadline = steady_clock::now() + timeout;
   for (auto pause = milliseconds(1); !accepts(*addresses); pause = std::min(pause * 2, milliseconds(20))) {
     if (steady_clock::now() > deadline)
-      throw std::runtime_error("rank 0 did not open its store on " + host + ":" + std::to_string(port) + " within " +
-                               std::to_string(timeout.count() / 1000) + " s (torch_config.init_timeout_s)");
+      throw std::runtime_error("rank 0 did not open its store on " + host + ":" + std::to_string(port) + " within " + seconds(timeout) +
+                               " (torch_config.init_timeout_s)");
     std::this_thread::sleep_for(pause);
   }
 }
