@@ -247,18 +247,18 @@ class Hosts:
         try:
             self.ip("netns", "add", self.id + "-sw")
             self.made.append(self.id + "-sw")
-            self.ip("-n", self.id + "-sw", "link", "add", "br", "type", "bridge")
-            self.ip("-n", self.id + "-sw", "link", "set", "br", "up")
+            self.ip("-n", self.id + "-sw", "link", "add", "name", "switch0", "type", "bridge")
+            self.ip("-n", self.id + "-sw", "link", "set", "dev", "switch0", "up")
             for number, name in enumerate(names):
                 space = self.space(name)
                 self.ip("netns", "add", space)
                 self.made.append(space)
-                self.ip("-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", "p" + name, "netns", self.id + "-sw")
+                self.ip("-n", space, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "p" + name, "netns", self.id + "-sw")
                 self.ip("-n", space, "addr", "add", self.address(name) + "/24", "dev", "eth0")
-                self.ip("-n", space, "link", "set", "eth0", "up")
-                self.ip("-n", space, "link", "set", "lo", "up")
-                self.ip("-n", self.id + "-sw", "link", "set", "p" + name, "master", "br")
-                self.ip("-n", self.id + "-sw", "link", "set", "p" + name, "up")
+                self.ip("-n", space, "link", "set", "dev", "eth0", "up")
+                self.ip("-n", space, "link", "set", "dev", "lo", "up")
+                self.ip("-n", self.id + "-sw", "link", "set", "dev", "p" + name, "master", "switch0")
+                self.ip("-n", self.id + "-sw", "link", "set", "dev", "p" + name, "up")
         except subprocess.CalledProcessError:
             self.remove()
             raise
@@ -291,10 +291,10 @@ class Hosts:
 
     def cut(self, name):
         """Packets to and from the host vanish; nobody is told."""
-        self.ip("-n", self.id + "-sw", "link", "set", "p" + name, "nomaster")
+        self.ip("-n", self.id + "-sw", "link", "set", "dev", "p" + name, "nomaster")
 
     def join(self, name):
-        self.ip("-n", self.id + "-sw", "link", "set", "p" + name, "master", "br")
+        self.ip("-n", self.id + "-sw", "link", "set", "dev", "p" + name, "master", "switch0")
 
     def remove(self):
         for space in reversed(self.made):
