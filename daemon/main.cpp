@@ -60,17 +60,20 @@ void print_usage(std::ostream& out) {
   out << "usage: rtraind head  [--config FILE] [--FIELD VALUE]...   schedule jobs and serve the API\n"
          "       rtraind agent [--config FILE] [--FIELD VALUE]...   run the ranks of one node\n"
          "       rtraind --version | rtraind ROLE --help\n\n"
-         "examples:\n  rtraind head --config configs/head.json\n  rtraind agent --config configs/agent.json --head 10.0.0.1:7337 --token-file token\n";
+         "examples:\n  rtraind head --config configs/head.json\n  rtraind agent --config configs/agent.json --head 10.0.0.1:7337 --token-file "
+         "token\n";
 }
 
 template <class Config>
 void print_fields(const char* role) {
   Config config;
-  std::cout << "usage: rtraind " << role << " [--config FILE] [--FIELD VALUE]...\n\nA flag wins over its variable, that over the file, that over the default.\n\n";
+  std::cout << "usage: rtraind " << role
+            << " [--config FILE] [--FIELD VALUE]...\n\nA flag wins over its variable, that over the file, that over the default.\n\n";
   for (const auto& field : proto::fields(config)) {
     std::string variable = "RTRAIN_" + field.name;
     std::ranges::transform(variable, variable.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    std::cout << "  --" << flag_of(field.name) << " (" << variable << ", default " << proto::dump_json(field.get()) << ")\n      " << field.help << "\n";
+    std::cout << "  --" << flag_of(field.name) << " (" << variable << ", default " << proto::dump_json(field.get()) << ")\n      " << field.help
+              << "\n";
   }
 }
 
@@ -122,7 +125,9 @@ int run_head(proto::HeadConfig config) {
   auto head = head::Head::open(io.get_executor(), std::move(config));
   if (!head) return report(head.error());
   // Port 0 asks for any free one: say which it became.
-  const auto shown = [](const std::string& text, std::uint16_t port) { return text.ends_with(":0") ? text.substr(0, text.size() - 1) + std::to_string(port) : text; };
+  const auto shown = [](const std::string& text, std::uint16_t port) {
+    return text.ends_with(":0") ? text.substr(0, text.size() - 1) + std::to_string(port) : text;
+  };
   log::info("ready", {{"cluster", shown(listen, (*head)->cluster_port())}, {"API", shown(api, (*head)->api_port())}});
   return serve(io, **head);
 }

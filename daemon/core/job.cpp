@@ -28,7 +28,8 @@ class Transition {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
     if (static_cast<int>(e.ranks.size()) != s_.spec.scaling_config.num_workers)
-      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " + std::to_string(s_.spec.scaling_config.num_workers) + " workers");
+      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
+                                       std::to_string(s_.spec.scaling_config.num_workers) + " workers");
     for (std::size_t i = 0; i < e.ranks.size(); ++i)
       if (e.ranks[i].rank != static_cast<int>(i)) return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
     s_.phase = JobPhase::kStarting;
@@ -62,7 +63,8 @@ class Transition {
     if (rank.phase != RankPhase::kPlaced && rank.phase != RankPhase::kForked) return illegal("rank_entered");
     rank.phase = RankPhase::kRunning;
     if (s_.started_ms == 0) s_.started_ms = at_;
-    const bool all = std::ranges::none_of(s_.ranks, [](const RankState& r) { return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked; });
+    const bool all =
+        std::ranges::none_of(s_.ranks, [](const RankState& r) { return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked; });
     if (s_.phase == JobPhase::kStarting && all) s_.phase = JobPhase::kRunning;
     return ok();
   }
@@ -78,7 +80,8 @@ class Transition {
       s_.checkpoints.push_back(*e.checkpoint);
       s_.next_checkpoint_index = std::max(s_.next_checkpoint_index, e.checkpoint->index + 1);
     }
-    std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return std::ranges::find(e.deleted_checkpoints, c.path) != e.deleted_checkpoints.end(); });
+    std::erase_if(s_.checkpoints,
+                  [&](const CheckpointRecord& c) { return std::ranges::find(e.deleted_checkpoints, c.path) != e.deleted_checkpoints.end(); });
     return ok();
   }
 
@@ -123,7 +126,8 @@ class Transition {
     if (s_.attempt.value() == 0 || s_.phase == JobPhase::kQueued || is_terminal(s_.phase)) return illegal("attempt_ended");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (!all_ended(s_)) return fail(Errc::kConflict, "attempt_ended: some ranks still run");
-    if (s_.failed_rank && s_.phase != JobPhase::kStopping) return fail(Errc::kConflict, "attempt_ended: a rank failed and no attempt_failed says what follows");
+    if (s_.failed_rank && s_.phase != JobPhase::kStopping)
+      return fail(Errc::kConflict, "attempt_ended: a rank failed and no attempt_failed says what follows");
     const bool failed = s_.error && s_.error->attempt == s_.attempt.value();
     s_.failed_rank.reset();
     s_.failed_rank_error.reset();
@@ -140,7 +144,8 @@ class Transition {
  private:
   std::optional<Error> check_rank(const char* event, Attempt attempt, int rank) const {
     if (attempt != s_.attempt || s_.phase == JobPhase::kQueued || is_terminal(s_.phase)) return stale(attempt);
-    if (rank < 0 || rank >= static_cast<int>(s_.ranks.size())) return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
+    if (rank < 0 || rank >= static_cast<int>(s_.ranks.size()))
+      return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
     return std::nullopt;
   }
   Result<Done> end(JobPhase phase) {
@@ -150,9 +155,12 @@ class Transition {
     return ok();
   }
   Error stale(Attempt attempt) const {
-    return fail(Errc::kConflict, "attempt " + to_string(attempt) + " is not the current one of job " + to_string(s_.id) + " (" + to_string(s_.attempt) + ", " + std::string(to_string(s_.phase)) + ")");
+    return fail(Errc::kConflict, "attempt " + to_string(attempt) + " is not the current one of job " + to_string(s_.id) + " (" +
+                                     to_string(s_.attempt) + ", " + std::string(to_string(s_.phase)) + ")");
   }
-  Error illegal(const char* event) const { return fail(Errc::kConflict, std::string(event) + " is not legal while job " + to_string(s_.id) + " is " + std::string(to_string(s_.phase))); }
+  Error illegal(const char* event) const {
+    return fail(Errc::kConflict, std::string(event) + " is not legal while job " + to_string(s_.id) + " is " + std::string(to_string(s_.phase)));
+  }
 
   JobState& s_;
   UnixMs at_;
@@ -190,7 +198,8 @@ Result<JobState> apply(JobState state, const StampedEvent& event) {
 }
 
 Result<JobState> replay(JobId id, std::span<const StampedEvent> log) {
-  if (log.empty() || !std::holds_alternative<JobSubmitted>(log[0].event)) return fail(Errc::kConflict, "replaying job " + to_string(id) + ": the first event is not job_submitted");
+  if (log.empty() || !std::holds_alternative<JobSubmitted>(log[0].event))
+    return fail(Errc::kConflict, "replaying job " + to_string(id) + ": the first event is not job_submitted");
   JobState state = submitted(id, log[0].at, std::get<JobSubmitted>(log[0].event));
   for (std::size_t i = 1; i < log.size(); ++i) {
     if (auto next = advance(state, log[i]); !next) return next.error().in("replaying event " + std::to_string(i) + " of job " + to_string(id));
@@ -202,7 +211,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   std::vector<Action> result;
   if (std::holds_alternative<JobSubmitted>(event)) result.emplace_back(EnterQueue{});
   if (std::holds_alternative<AttemptPlaced>(event)) result.emplace_back(LaunchAttempt{after.attempt});
-  if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after)) result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
+  if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after))
+    result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
   if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
     result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (std::holds_alternative<AttemptEnded>(event)) {
@@ -218,7 +228,13 @@ std::optional<JobEvent> follow_up(const JobState& state) {
     const auto& rank = state.ranks[static_cast<std::size_t>(*state.failed_rank)];
     const auto& error = *state.failed_rank_error;
     const auto verdict = decide_restart(state.spec.run_config.failure_config, state.failures);
-    JobError job_error{error.kind, rank_place(state, *state.failed_rank) + ": " + error.message, *state.failed_rank, rank.placement.node, state.attempt.value(), rank.status, error.log_tail};
+    JobError job_error{error.kind,
+                       rank_place(state, *state.failed_rank) + ": " + error.message,
+                       *state.failed_rank,
+                       rank.placement.node,
+                       state.attempt.value(),
+                       rank.status,
+                       error.log_tail};
     return AttemptFailed{state.attempt, std::move(job_error), verdict.retry, verdict.reason};
   }
   if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt};
@@ -230,7 +246,8 @@ Verdict decide_restart(const FailureConfig& config, int failures_before) {
   const std::string count = "failure " + std::to_string(failures_before + 1);
   if (config.max_failures < 0) return {true, count + ": restarted (max_failures is -1: for ever)"};
   const bool retry = failures_before < config.max_failures;
-  return {retry, count + (retry ? ": restarted (max_failures is " : ": not restarted, max_failures is ") + std::to_string(config.max_failures) + (retry ? ")" : "")};
+  return {retry, count + (retry ? ": restarted (max_failures is " : ": not restarted, max_failures is ") + std::to_string(config.max_failures) +
+                     (retry ? ")" : "")};
 }
 
 }  // namespace rtrain::core

@@ -50,7 +50,8 @@ int capacity(const NodeView& node, const Resources& need, bool idle) {
   if (!node.alive || (node.away && !idle)) return 0;
   double workers = std::numeric_limits<int>::max();
   for (const auto& [name, amount] : need) workers = std::min(workers, std::floor((free_of(node, name, idle) + kSlack) / amount));
-  if (const double gpus = amount_of(need, "GPU"); gpus > 0) workers = std::min(workers, std::floor(static_cast<double>(free_gpus(node, idle).size()) / gpus));
+  if (const double gpus = amount_of(need, "GPU"); gpus > 0)
+    workers = std::min(workers, std::floor(static_cast<double>(free_gpus(node, idle).size()) / gpus));
   return static_cast<int>(std::max(0.0, workers));
 }
 
@@ -61,7 +62,8 @@ std::vector<Share> shares(const ScalingConfig& scaling, const std::vector<NodeVi
   struct Room { const NodeView* node; int capacity; double used; int taken = 0; };
   std::vector<Room> rooms;
   for (const auto& node : nodes)
-    if (const int room = capacity(node, need, idle); room > 0) rooms.push_back({&node, room, idle ? 0 : amount_of(node.used, "GPU") * 1e6 + amount_of(node.used, "CPU")});
+    if (const int room = capacity(node, need, idle); room > 0)
+      rooms.push_back({&node, room, idle ? 0 : amount_of(node.used, "GPU") * 1e6 + amount_of(node.used, "CPU")});
   std::ranges::sort(rooms, {}, [](const Room& r) { return r.node->info.name; });
   const int workers = scaling.num_workers;
   int left = workers;
@@ -77,7 +79,8 @@ std::vector<Share> shares(const ScalingConfig& scaling, const std::vector<NodeVi
         for (auto& room : rooms) {
           if (room.taken > 0) continue;
           const bool fits = room.capacity >= left, best_fits = best != nullptr && best->capacity >= left;
-          if (best == nullptr || (fits && !best_fits) || (fits && best_fits && (room.capacity < best->capacity || (room.capacity == best->capacity && room.used > best->used))) ||
+          if (best == nullptr || (fits && !best_fits) ||
+              (fits && best_fits && (room.capacity < best->capacity || (room.capacity == best->capacity && room.used > best->used))) ||
               (!fits && !best_fits && room.capacity > best->capacity))
             best = &room;
         }
@@ -203,6 +206,8 @@ Placement place(const ScalingConfig& scaling, const std::vector<NodeView>& nodes
 }
 
 void hold(std::vector<NodeView>& nodes, const std::vector<RankPlacement>& ranks, const Resources& per_worker) { change(nodes, ranks, per_worker, 1); }
-void release(std::vector<NodeView>& nodes, const std::vector<RankPlacement>& ranks, const Resources& per_worker) { change(nodes, ranks, per_worker, -1); }
+void release(std::vector<NodeView>& nodes, const std::vector<RankPlacement>& ranks, const Resources& per_worker) {
+  change(nodes, ranks, per_worker, -1);
+}
 
 }  // namespace rtrain::core

@@ -16,7 +16,8 @@ std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::mil
 
 bool same_token(std::string_view a, std::string_view b) {
   unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
   return difference == 0;
 }
 
@@ -33,9 +34,14 @@ asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
   auto* hello = std::get_if<proto::Hello>(&*first);
   if (hello == nullptr) co_return fail(Errc::kProtocol, "handshake: expected hello, got " + std::string(proto::message_name(*first)));
   if (hello->protocol_version != proto::kProtocolVersion)
-    co_return fail(Errc::kConflict, "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " + std::to_string(proto::kProtocolVersion), "run the same rtrain version everywhere");
-  if (!same_token(hello->token, rules_.token)) co_return fail(Errc::kUnauthenticated, "wrong or missing token", "give the agent the head's token_file");
-  if (hello->role != "agent" || !hello->node || hello->node->name.empty()) co_return fail(Errc::kProtocol, "handshake: role \"" + hello->role + "\" without a node cannot connect here");
+    co_return fail(Errc::kConflict,
+                   "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " +
+                       std::to_string(proto::kProtocolVersion),
+                   "run the same rtrain version everywhere");
+  if (!same_token(hello->token, rules_.token))
+    co_return fail(Errc::kUnauthenticated, "wrong or missing token", "give the agent the head's token_file");
+  if (hello->role != "agent" || !hello->node || hello->node->name.empty())
+    co_return fail(Errc::kProtocol, "handshake: role \"" + hello->role + "\" without a node cannot connect here");
   co_return std::move(*hello);
 }
 

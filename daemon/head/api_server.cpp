@@ -28,8 +28,11 @@ std::string_view view(const boost::core::string_view& text) { return {text.data(
 /// What to answer to bytes that are no request; nothing when the client just went away or was too slow.
 std::optional<Error> unreadable(const boost::system::error_code& ec) {
   if (ec == http::error::header_limit) return fail(Errc::kLimit, "the header of the request is larger than 8 KiB");
-  if (ec == http::error::body_limit) return fail(Errc::kLimit, "the body of the request is larger than 2 MiB", "keep large values in files and give their paths in train_loop_config");
-  if (ec == http::error::end_of_stream || ec == http::error::partial_message || ec.category() != http::make_error_code(http::error::end_of_stream).category()) return std::nullopt;
+  if (ec == http::error::body_limit)
+    return fail(Errc::kLimit, "the body of the request is larger than 2 MiB", "keep large values in files and give their paths in train_loop_config");
+  if (ec == http::error::end_of_stream || ec == http::error::partial_message ||
+      ec.category() != http::make_error_code(http::error::end_of_stream).category())
+    return std::nullopt;
   return fail(Errc::kInvalidArgument, "this is not an HTTP/1.1 request: " + ec.message());
 }
 
@@ -66,8 +69,15 @@ bool is_cross_origin(std::string_view origin, std::string_view host) {
   return scheme == std::string_view::npos || origin.substr(scheme + 3) != host;
 }
 
-ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::function<std::size_t()> connections_max, Dispatcher& dispatcher)
-    : listener_(std::move(listener)), tcp_(tcp), token_(std::move(token)), connections_max_(std::move(connections_max)), dispatcher_(dispatcher), news_(executor), gate_(executor) {}
+ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token,
+                     std::function<std::size_t()> connections_max, Dispatcher& dispatcher)
+    : listener_(std::move(listener)),
+      tcp_(tcp),
+      token_(std::move(token)),
+      connections_max_(std::move(connections_max)),
+      dispatcher_(dispatcher),
+      news_(executor),
+      gate_(executor) {}
 
 void ApiServer::stop() {
   stopping_ = true;
@@ -168,7 +178,8 @@ std::optional<Error> ApiServer::refuse(const HttpRequest& request) const {
   if (tcp_ && !host_is_ours(view(request[http::field::host]), os::host_name()))
     return fail(Errc::kUnauthenticated, "the Host header names another machine", "address the head by its IP address, its host name or localhost");
   if (is_cross_origin(view(request[http::field::origin]), view(request[http::field::host])))
-    return fail(Errc::kUnauthenticated, "the request comes from a web page of another site", "only the head's own pages may use its API in a browser");
+    return fail(Errc::kUnauthenticated, "the request comes from a web page of another site",
+                "only the head's own pages may use its API in a browser");
   if (token_.empty() || is_public(request)) return std::nullopt;
   const auto header = view(request[http::field::authorization]);
   if (header.starts_with("Bearer ") && same_token(header.substr(7), token_)) return std::nullopt;

@@ -12,7 +12,8 @@ namespace rtrain::head {
 /// @thread the head's.
 class ApiServer {
  public:
-  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::function<std::size_t()> connections_max, Dispatcher& dispatcher);
+  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::function<std::size_t()> connections_max,
+            Dispatcher& dispatcher);
   /// Until stop().
   net::asio::awaitable<void> async_run();
   void stop();

@@ -65,7 +65,10 @@ void Dispatcher::act(JobId id, const core::Action& action) {
     const auto& state = book_.find(id)->state;
     nodes_.release(places(id), state.spec.scaling_config.resources());
     unlaunched_.erase(id);
-    log::info("attempt ended", {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}, {"state", std::string(core::to_string(state.phase))}, {"error", state.error ? state.error->message : ""}});
+    log::info("attempt ended", {{"job", to_string(id)},
+                                {"attempt", to_string(state.attempt)},
+                                {"state", std::string(core::to_string(state.phase))},
+                                {"error", state.error ? state.error->message : ""}});
     schedule();
   }
   // EnterQueue: whoever caused it runs schedule() when all effects are through.
@@ -205,7 +208,8 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   // What the agent has and the head does not want (any more): to be stopped.
   std::set<std::pair<JobId, Attempt>> unwanted;
   for (const auto& key : running)
-    if (!book_.is_current(key.job, key.attempt) || book_.find(key.job)->state.phase == core::JobPhase::kStopping) unwanted.insert({key.job, key.attempt});
+    if (!book_.is_current(key.job, key.attempt) || book_.find(key.job)->state.phase == core::JobPhase::kStopping)
+      unwanted.insert({key.job, key.attempt});
   for (const auto& [job, attempt] : unwanted) session->send(proto::StopAttempt{job, attempt, core::kFailureGraceS, "the attempt is over"});
   schedule();
 }
@@ -238,7 +242,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
         using T = std::decay_t<decltype(m)>;
         if constexpr (requires { m.key.attempt; })
           if (!lives_on(m.key, session.node()))
-            return log::debug("a message of an older attempt or another node's rank is skipped", {{"node", session.node()}, {"rank", to_string(m.key)}});
+            return log::debug("a message of an older attempt or another node's rank is skipped",
+                              {{"node", session.node()}, {"rank", to_string(m.key)}});
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
           nodes_.find(session.node())->view.away = true;
@@ -253,9 +258,12 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
         } else if constexpr (std::is_same_v<T, proto::RankRunning>) {
           apply(m.key.job, proto::RankEntered{m.key.attempt, m.key.rank});
         } else if constexpr (std::is_same_v<T, proto::RankReport>) {
-          if (m.key.rank == 0) apply(m.key.job, proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
+          if (m.key.rank == 0)
+            apply(m.key.job,
+                  proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
         } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
-          if (m.key.rank == 0) book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
+          if (m.key.rank == 0)
+            book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
         } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
           apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value)});
         } else {
@@ -275,7 +283,8 @@ void Dispatcher::check_leases() {
     for (const auto& [id, record] : book_.all())
       if (!core::is_terminal(record.state.phase) && record.state.phase != core::JobPhase::kQueued) ids.push_back(id);
     for (const auto id : ids)
-      lose_ranks(id, "node " + name + " is lost: nothing was heard of its agent for longer than its lease", [&](const core::RankState& rank) { return rank.placement.node == name; });
+      lose_ranks(id, "node " + name + " is lost: nothing was heard of its agent for longer than its lease",
+                 [&](const core::RankState& rank) { return rank.placement.node == name; });
   }
   if (!lost.empty()) schedule();
 }

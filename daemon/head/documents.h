@@ -10,6 +10,7 @@ namespace rtrain::head {
 [[nodiscard]] proto::ResultDoc result_doc(const JobRecord& record);
 [[nodiscard]] proto::PlanDoc plan_doc(const core::Decision& decision);
 /// Kept checkpoints, best first: by the score attribute where the job names one (those without it last), else newest first.
-[[nodiscard]] std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config);
+[[nodiscard]] std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRecord> checkpoints,
+                                                              const proto::CheckpointConfig& config);
 
 }  // namespace rtrain::head

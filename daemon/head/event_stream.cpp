@@ -100,7 +100,8 @@ class EventWriter {
 /// Starts the readers of a job's logs: of each rank once it has a process, of the attempts that pass while the stream is open.
 class LogFollower {
  public:
-  LogFollower(Dispatcher& dispatcher, async::Gate& gate, std::shared_ptr<LogInbox> inbox, int rank) : dispatcher_(dispatcher), gate_(gate), inbox_(std::move(inbox)), rank_(rank) {}
+  LogFollower(Dispatcher& dispatcher, async::Gate& gate, std::shared_ptr<LogInbox> inbox, int rank)
+      : dispatcher_(dispatcher), gate_(gate), inbox_(std::move(inbox)), rank_(rank) {}
 
   void look(const core::JobState& state) {
     if (attempt_.value() == 0) attempt_ = state.attempt;  // what came before this stream is not told again
@@ -161,7 +162,8 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
     if (record.state_version != state_version) text += server_sent_event("state", job_doc(record));
     state_version = record.state_version;
     metrics_seen = std::max(metrics_seen, record.metrics_dropped);
-    for (int taken = 0; metrics_seen < record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size()) && taken < 1000; ++taken, ++metrics_seen)
+    for (int taken = 0; metrics_seen < record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size()) && taken < 1000;
+         ++taken, ++metrics_seen)
       text += server_sent_event("metrics", record.metrics[static_cast<std::size_t>(metrics_seen - record.metrics_dropped)]);
     const bool all_metrics = metrics_seen == record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size());
     if (record.progress_version != progress_version && record.progress) text += server_sent_event("progress", *record.progress);

@@ -25,7 +25,8 @@ class StateLock {
     const std::string path = state_dir + "/head.lock";
     StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (lock.fd_ < 0) return fail_errno("open " + path, errno);
-    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) return fail(Errc::kConflict, path + ": another head uses this state_dir", "stop it, or give this one its own state_dir");
+    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0)
+      return fail(Errc::kConflict, path + ": another head uses this state_dir", "stop it, or give this one its own state_dir");
     return lock;
   }
   StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -54,20 +55,24 @@ Result<net::Listener> listen(asio::any_io_executor executor, const char* field, 
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, JobIds ids, net::Listener agents, net::Listener api, bool api_tcp)
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, JobIds ids, net::Listener agents,
+       net::Listener api, bool api_tcp)
       : config_(std::move(config)),
         token_(std::move(token)),
         lock_(std::move(lock)),
         listener_(std::move(agents)),
-        gate_(executor, [](std::exception_ptr e) {
-          try {
-            std::rethrow_exception(e);
-          } catch (const std::exception& ex) {
-            log::error("a bug in the head", {{"cause", ex.what()}});
-          }
-        }),
+        gate_(executor,
+              [](std::exception_ptr e) {
+                try {
+                  std::rethrow_exception(e);
+                } catch (const std::exception& ex) {
+                  log::error("a bug in the head", {{"cause", ex.what()}});
+                }
+              }),
         dispatcher_(config_, std::move(ids), [this](JobId) { api_.announce(); }),
-        api_(executor, std::move(api), api_tcp, token_, [this] { return connections_max() - std::min(connections_max(), streams_.size()); }, dispatcher_) {}
+        api_(
+            executor, std::move(api), api_tcp, token_, [this] { return connections_max() - std::min(connections_max(), streams_.size()); },
+            dispatcher_) {}
 
   asio::awaitable<void> async_run() {
     asio::awaitable<void> api = api_.async_run();
@@ -153,7 +158,8 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
   if (!ids) return ids.error();
   const auto api_endpoint = net::parse_endpoint(config.api_listen);
   const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_endpoint);
-  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(*ids), std::move(*agents), std::move(*api), api_tcp)));
+  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(*ids),
+                                                               std::move(*agents), std::move(*api), api_tcp)));
 }
 
 Head::Head(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

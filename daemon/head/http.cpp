@@ -15,7 +15,8 @@ Result<std::string> percent_decoded(std::string_view text) {
     unsigned code = 0;
     const auto digits = text.substr(i + 1, 2);
     const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
-    if (digits.size() != 2 || ec != std::errc{} || end != digits.data() + 2) return fail(Errc::kInvalidArgument, "bad percent escape in the request's path");
+    if (digits.size() != 2 || ec != std::errc{} || end != digits.data() + 2)
+      return fail(Errc::kInvalidArgument, "bad percent escape in the request's path");
     out += static_cast<char>(code);
     i += 2;
   }
@@ -25,7 +26,8 @@ Result<std::string> percent_decoded(std::string_view text) {
 }  // namespace
 
 Result<Target> parse_target(std::string_view text) {
-  if (text.empty() || text[0] != '/' || text.size() > 2048) return fail(Errc::kInvalidArgument, "the request's path must begin with / and have at most 2048 characters");
+  if (text.empty() || text[0] != '/' || text.size() > 2048)
+    return fail(Errc::kInvalidArgument, "the request's path must begin with / and have at most 2048 characters");
   Target target;
   const auto question = text.find('?');
   std::string_view path = text.substr(1, question == std::string_view::npos ? question : question - 1);

@@ -13,7 +13,8 @@ std::string run_name(const std::string& name, proto::UnixMs now, JobId id) {
 
 Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max) {
   if (queued_.size() >= static_cast<std::size_t>(queue_max))
-    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)", "wait, cancel jobs, or raise queue_max of the head");
+    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)",
+                "wait, cancel jobs, or raise queue_max of the head");
   auto id = ids_.next();
   if (!id) return id.error();
   proto::JobSubmitted event;
@@ -81,7 +82,8 @@ std::vector<JobId> JobBook::queue() const { return {queued_.begin(), queued_.end
 
 bool JobBook::is_current(JobId id, Attempt attempt) const {
   const auto* record = find(id);
-  return record != nullptr && record->state.attempt == attempt && record->state.phase != core::JobPhase::kQueued && !core::is_terminal(record->state.phase);
+  return record != nullptr && record->state.attempt == attempt && record->state.phase != core::JobPhase::kQueued &&
+         !core::is_terminal(record->state.phase);
 }
 
 }  // namespace rtrain::head

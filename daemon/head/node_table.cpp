@@ -14,7 +14,8 @@ std::optional<Error> wrong(const proto::NodeInfo& info) {
   if (info.name.empty() || info.name.size() > kNodeNameMax || !std::ranges::all_of(info.name, printable))
     return fail(Errc::kInvalidArgument, "the node's name must have 1 to 255 characters and no blanks", "set node_name of the agent");
   for (const auto& [name, amount] : info.resources)
-    if (!std::isfinite(amount) || amount < 0) return fail(Errc::kInvalidArgument, "node " + info.name + " offers " + std::to_string(amount) + " " + name, "correct resources of the agent");
+    if (!std::isfinite(amount) || amount < 0)
+      return fail(Errc::kInvalidArgument, "node " + info.name + " offers " + std::to_string(amount) + " " + name, "correct resources of the agent");
   return std::nullopt;
 }
 
@@ -67,7 +68,9 @@ void NodeTable::change(Change change_views, const std::vector<proto::RankPlaceme
 }
 
 void NodeTable::hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) { change(&core::hold, ranks, per_worker); }
-void NodeTable::release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) { change(&core::release, ranks, per_worker); }
+void NodeTable::release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
+  change(&core::release, ranks, per_worker);
+}
 
 Node* NodeTable::find(const std::string& name) {
   const auto found = nodes_.find(name);

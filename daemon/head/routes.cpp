@@ -35,7 +35,8 @@ std::variant<proto::JobSpec, HttpResponse> spec_of(const Call& call) {
   auto reading = proto::read_job_spec(std::string_view(call.request.body()));
   if (reading.ok()) reading.errors = proto::check_resolved(reading.spec);
   if (reading.ok()) return std::move(reading.spec);
-  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)), "the job file has " + std::to_string(reading.errors.size()) + (reading.errors.size() == 1 ? " error" : " errors"),
+  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)),
+                      "the job file has " + std::to_string(reading.errors.size()) + (reading.errors.size() == 1 ? " error" : " errors"),
                       "rtrain validate job.json shows them with their places", std::move(reading.errors)};
   return error_response(doc, http::status::bad_request, call.request);
 }
@@ -98,9 +99,13 @@ Reply logs(const Call& call) {
     if (!*number) return call.error(number->error());
   if (state.attempt.value() == 0) return call.error(fail(Errc::kConflict, "job " + to_string(state.id) + " has not started yet, there is no log"));
   const auto nodes = state.nodes.find(Attempt(*attempt));
-  if (nodes == state.nodes.end()) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no attempt " + std::to_string(*attempt) + " any log of which is known"));
-  if (*rank < 0 || *rank >= static_cast<std::int64_t>(nodes->second.size())) return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
-  if (*offset < 0 || *tail < 0 || *limit < 1 || *limit > 1 << 20) return call.error(fail(Errc::kInvalidArgument, "offset and tail must not be negative, limit is from 1 to 1048576"));
+  if (nodes == state.nodes.end())
+    return call.error(
+        fail(Errc::kNotFound, "job " + to_string(state.id) + " has no attempt " + std::to_string(*attempt) + " any log of which is known"));
+  if (*rank < 0 || *rank >= static_cast<std::int64_t>(nodes->second.size()))
+    return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
+  if (*offset < 0 || *tail < 0 || *limit < 1 || *limit > 1 << 20)
+    return call.error(fail(Errc::kInvalidArgument, "offset and tail must not be negative, limit is from 1 to 1048576"));
   proto::LogRead read;
   read.key = {state.id, Attempt(*attempt), static_cast<int>(*rank)};
   read.offset = *tail > 0 ? -*tail : *offset;
@@ -114,7 +119,8 @@ Reply stream(const Call& call) {
   const auto rank = query_number(call.target, "rank", -1);
   if (!rank) return call.error(rank.error());
   const auto wanted = call.target.query.find("logs");
-  return FollowJob{(*record)->state.id, wanted != call.target.query.end() && (wanted->second == "true" || wanted->second == "1"), static_cast<int>(*rank)};
+  return FollowJob{(*record)->state.id, wanted != call.target.query.end() && (wanted->second == "true" || wanted->second == "1"),
+                   static_cast<int>(*rank)};
 }
 
 Reply cancel(const Call& call) {
@@ -134,7 +140,11 @@ Reply nodes(const Call& call) {
   Json list = Json::array();
   for (const auto& [name, node] : call.dispatcher.nodes().all()) {
     const auto& ids = jobs[name];
-    list.push_back(proto::NodeDoc{node.view.info, node.view.used, {node.view.gpus_used.begin(), node.view.gpus_used.end()}, node.view.alive && !node.view.away, {ids.begin(), ids.end()}});
+    list.push_back(proto::NodeDoc{node.view.info,
+                                  node.view.used,
+                                  {node.view.gpus_used.begin(), node.view.gpus_used.end()},
+                                  node.view.alive && !node.view.away,
+                                  {ids.begin(), ids.end()}});
   }
   return call.json({{"nodes", std::move(list)}});
 }
@@ -199,7 +209,8 @@ Reply answer(Dispatcher& dispatcher, const HttpRequest& request) {
   }
   const std::string path(target_of(request));
   if (allowed.empty()) return error_response(fail(Errc::kNotFound, path + ": no such route", "the routes begin with /v1/"), request);
-  auto response = error_response(proto::error_doc(fail(Errc::kInvalidArgument, path + ": this method is not allowed here", "use " + allowed)), http::status::method_not_allowed, request);
+  auto response = error_response(proto::error_doc(fail(Errc::kInvalidArgument, path + ": this method is not allowed here", "use " + allowed)),
+                                 http::status::method_not_allowed, request);
   response.set(http::field::allow, allowed);
   return response;
 }

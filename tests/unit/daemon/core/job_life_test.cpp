@@ -86,7 +86,9 @@ struct Life {
     return *this;
   }
   template <class T>
-  [[nodiscard]] int count() const { return static_cast<int>(std::ranges::count_if(done, [](const Action& a) { return std::holds_alternative<T>(a); })); }
+  [[nodiscard]] int count() const {
+    return static_cast<int>(std::ranges::count_if(done, [](const Action& a) { return std::holds_alternative<T>(a); }));
+  }
 };
 
 }  // namespace

@@ -63,3 +63,17 @@ TEST_CASE("scheduler: without a node all jobs wait and say why") {
 }
 
 TEST_CASE("scheduler: an empty queue decides nothing") { CHECK(plan({{node("a", 4)}, {}}).empty()); }
+
+TEST_CASE("scheduler: the newest job gets the same answer from the one that holds it back alone") {
+  // The head leans on this: a submit looks at two jobs, not at the ten thousand that wait.
+  auto busy = node("a", 2);
+  busy.used = {{"CPU", 1}};
+  const auto blocker = job(5, 2);
+  for (const auto& newest : {job(9, 1), job(9, 2), job(9, 1, {{"CPU", 64}})}) {
+    const auto whole = plan({{busy}, {job(1, 1, {{"CPU", 64}}), blocker, job(6, 1), newest}}).back();
+    const auto pair = plan({{busy}, {blocker, newest}}).back();
+    CHECK(pair.reason == whole.reason);
+    CHECK(pair.placement.feasible == whole.placement.feasible);
+    CHECK_FALSE(pair.placement.placed());
+  }
+}

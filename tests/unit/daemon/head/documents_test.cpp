@@ -7,7 +7,9 @@ using namespace rtrain::head;
 
 namespace {
 
-proto::CheckpointRecord checkpoint(std::int64_t index, proto::Json metrics) { return {"/r/checkpoint_" + std::to_string(index), index, std::move(metrics)}; }
+proto::CheckpointRecord checkpoint(std::int64_t index, proto::Json metrics) {
+  return {"/r/checkpoint_" + std::to_string(index), index, std::move(metrics)};
+}
 
 std::vector<std::int64_t> indices(const std::vector<proto::CheckpointRecord>& checkpoints) {
   std::vector<std::int64_t> result;
@@ -34,7 +36,8 @@ JobRecord record(core::JobPhase phase) {
 }  // namespace
 
 TEST_CASE("documents: the best checkpoints come first") {
-  const std::vector<proto::CheckpointRecord> kept{checkpoint(0, {{"loss", 0.5}}), checkpoint(1, {{"loss", 0.25}}), checkpoint(2, {{"other", 1}}), checkpoint(3, {{"loss", 0.75}}),
+  const std::vector<proto::CheckpointRecord> kept{checkpoint(0, {{"loss", 0.5}}),  checkpoint(1, {{"loss", 0.25}}),
+                                                  checkpoint(2, {{"other", 1}}),   checkpoint(3, {{"loss", 0.75}}),
                                                   checkpoint(4, {{"loss", 0.25}}), checkpoint(5, {{"loss", "much"}})};
   CHECK(indices(best_first(kept, {})) == std::vector<std::int64_t>{5, 4, 3, 2, 1, 0});
   proto::CheckpointConfig config;

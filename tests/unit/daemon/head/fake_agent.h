@@ -18,7 +18,9 @@ class FakeAgent final : public head::AgentLine {
     heard.push_back(message);
     return true;
   }
-  boost::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead) override { co_return fail(Errc::kUnavailable, "a stand-in has no logs"); }
+  boost::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead) override {
+    co_return fail(Errc::kUnavailable, "a stand-in has no logs");
+  }
   void close() override { open = false; }
 
   template <class T>
@@ -40,7 +42,8 @@ class FakeAgent final : public head::AgentLine {
 class Cluster {
  public:
   explicit Cluster(proto::HeadConfig config = {})
-      : dispatcher(std::move(config), *head::JobIds::open(folder.path().string()), [this](JobId) { ++changes; }, {[this] { return now; }, [this] { return wall; }}) {}
+      : dispatcher(std::move(config), *head::JobIds::open(folder.path().string()), [this](JobId) { ++changes; },
+                   {[this] { return now; }, [this] { return wall; }}) {}
 
   std::shared_ptr<FakeAgent> connect(const std::string& name, double cpu = 2, std::vector<proto::RankKey> running = {}) {
     auto agent = std::make_shared<FakeAgent>(name);

@@ -22,7 +22,8 @@ struct Fixture {
   test::TempDir folder;
   std::vector<core::Action> actions;
   int changes = 0;
-  JobBook book{*JobIds::open(folder.path().string()), [this](JobId, const core::Action& action) { actions.push_back(action); }, [this](JobId) { ++changes; }};
+  JobBook book{*JobIds::open(folder.path().string()), [this](JobId, const core::Action& action) { actions.push_back(action); },
+               [this](JobId) { ++changes; }};
 
   JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, 100); }
   void apply(JobId id, proto::JobEvent event) {

@@ -17,7 +17,9 @@ Reply ask(test::Cluster& cluster, http::verb method, const std::string& target, 
 }
 
 HttpResponse get(test::Cluster& cluster, const std::string& target) { return std::get<HttpResponse>(ask(cluster, http::verb::get, target)); }
-HttpResponse post(test::Cluster& cluster, const std::string& target, const std::string& body = {}) { return std::get<HttpResponse>(ask(cluster, http::verb::post, target, body)); }
+HttpResponse post(test::Cluster& cluster, const std::string& target, const std::string& body = {}) {
+  return std::get<HttpResponse>(ask(cluster, http::verb::post, target, body));
+}
 int status(const HttpResponse& response) { return static_cast<int>(response.result_int()); }
 proto::Json json(const HttpResponse& response) { return *proto::parse_json(response.body()); }
 
@@ -41,7 +43,8 @@ TEST_CASE("routes: each one is known by its path, other methods are 405 and say 
 
 TEST_CASE("routes: only the health check needs no token") {
   CHECK(is_public(HttpRequest{http::verb::get, "/healthz", 11}));
-  for (const char* target : {"/v1/version", "/healthz/", "/healthz?x", "/v1/jobs", "//healthz"}) CHECK_FALSE(is_public(HttpRequest{http::verb::get, target, 11}));
+  for (const char* target : {"/v1/version", "/healthz/", "/healthz?x", "/v1/jobs", "//healthz"})
+    CHECK_FALSE(is_public(HttpRequest{http::verb::get, target, 11}));
   test::Cluster cluster;
   CHECK(json(get(cluster, "/healthz")) == proto::Json({{"status", "ok"}}));
 }
@@ -111,8 +114,10 @@ TEST_CASE("routes: a log is asked of the node where that attempt's rank ran") {
   const auto older = std::get<ReadLog>(ask(cluster, http::verb::get, "/v1/jobs/1/logs?attempt=1&tail=20"));
   CHECK(older.read.key.attempt == Attempt(1));
   CHECK(older.read.offset == -20);
-  for (const char* query : {"rank=2", "rank=-1", "attempt=3", "attempt=0"}) CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 404);
-  for (const char* query : {"rank=x", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="}) CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 400);
+  for (const char* query : {"rank=2", "rank=-1", "attempt=3", "attempt=0"})
+    CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 404);
+  for (const char* query : {"rank=x", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="})
+    CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 400);
   const auto queued = cluster.submit(1);
   CHECK(status(get(cluster, "/v1/jobs/" + to_string(queued) + "/logs")) == 409);
 }
