@@ -3,6 +3,7 @@
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/agent/rank_outcome.h"
+#include "daemon/agent/strays.h"
 #include "proto/record/rank_files.h"
 
 #include <algorithm>
@@ -133,6 +134,11 @@ void Attempts::ended(const proto::SupervisedEnd& end) {
 }
 
 void Attempts::supervisor_died(bool is_function, const std::function<bool(const proto::RankKey&)>& waits) {
+  std::vector<std::string> dirs;
+  for (const auto& [key, slot] : attempts_)
+    for (const auto& [number, rank] : slot.ranks)
+      if (is_train_func(slot) == is_function && !rank.ended && !rank.status && !(rank.pid == 0 && waits(key_of(slot, rank)))) dirs.push_back(rank.dir);
+  kill_strays(dirs);  // before anyone is told: the next attempt must not run beside what is left of this one
   for (auto& [key, slot] : attempts_) {
     if (is_train_func(slot) != is_function) continue;
     for (auto& [number, rank] : slot.ranks) {

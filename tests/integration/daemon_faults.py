@@ -55,6 +55,15 @@ class Faults(unittest.TestCase):
         self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
         self.assertNotEqual(self.keeper_of("a"), keeper)
 
+    def test_kill_9_of_the_keeper_leaves_nothing_of_its_ranks(self):
+        c = self.start(agents=("a",))
+        doc = self.running("sleep 300 & (setsid sh -c 'setsid sleep 301 & sleep 302' &); echo up; wait")
+        wait_for("first words", lambda: c.log_of(doc["id"]) == "up\n")
+        wait_for("children", lambda: len(c.ranks_of(doc["id"])) >= 5)
+        os.kill(self.keeper_of("a"), signal.SIGKILL)
+        self.assertEqual(c.wait_end(doc["id"], 3)["state"], "FAILED")
+        wait_for("end of all processes", lambda: c.ranks_of(doc["id"]) == {}, 0.5)
+
     def test_kill_9_of_the_keeper_is_a_loss_with_its_cause(self):
         c = self.start(agents=("a",))
         doc = self.running("echo words; sleep 60")

@@ -58,9 +58,8 @@ class Supervisor {
       if (agent_ < 0) dial();
       if (exit_code_) break;
       std::array<pollfd, 2> waits{{{signals, POLLIN, 0}, {agent_, POLLIN, 0}}};  // a negative descriptor is skipped
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(heard_ + lease_ - Clock::now());
-      const auto limit = agent_ < 0 ? std::min<std::chrono::milliseconds>(kRedial, left) : left;
-      ::poll(waits.data(), waits.size(), static_cast<int>(std::max<std::int64_t>(1, limit.count())));
+      const auto limit = agent_ < 0 ? std::min<std::chrono::milliseconds>(kRedial, lease_left()) : lease_left();
+      ::poll(waits.data(), waits.size(), static_cast<int>(limit.count()));
       if ((waits[0].revents & POLLIN) != 0) take_signals(signals);
       reap();
       if (agent_ >= 0 && waits[1].revents != 0) take_message();
@@ -106,8 +105,11 @@ class Supervisor {
     if (!write_frame(agent_, encode(message))) hang_up();
   }
 
+  /// At least a millisecond.
+  std::chrono::milliseconds lease_left() const { return std::max(1ms, std::chrono::ceil<std::chrono::milliseconds>(heard_ + lease_ - Clock::now())); }
+
   void take_message() {
-    auto frame = read_frame(agent_, FrameLimits{});
+    auto frame = read_frame(agent_, FrameLimits{}, std::min<std::chrono::milliseconds>(5s, lease_left()));  // half a message must not outlast the lease
     auto message = frame ? decode(*frame) : Result<Message>(frame.error());
     if (!message) {
       if (message.error().code() != Errc::kUnavailable) log::warn("the agent's message is refused", {{"cause", message.error().message()}});
