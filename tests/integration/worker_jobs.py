@@ -1,132 +1,74 @@
-"""Training functions in real workers: those that succeed, and every way to fail. One error each, with rank, node, cause and log."""
-import json, os, subprocess, sys, tempfile, time, unittest, uuid
+"""Training functions in real workers on two nodes: those that succeed, and every way to fail. One error each, with rank, node, cause and log."""
+import json, os, signal, subprocess, time
 
-BUILD = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BUILD_DIR"])
-RTRAIN, RTRAIND = (os.path.join(BUILD, "bin", name) for name in ("rtrain", "rtraind"))
-LIBRARY = os.path.join(BUILD, "tests", "libtrain_functions.so")
+import harness
+from harness import BIN, ClusterTest, Cluster, main, wait_for
+
+LIBRARIES = os.path.join(os.path.dirname(BIN), "tests")
+LIBRARY = os.path.join(LIBRARIES, "libtrain_functions.so")
 
 
-def processes_with(marker):
-    """Ids of live processes with the marker in their environment."""
+def group_members(leaders):
+    """Live processes of these process groups. A forked worker still shows its zygote's environment: that tells nothing."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            with open("/proc/%s/stat" % pid) as file:
-                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    continue
-            with open("/proc/%s/environ" % pid, "rb") as file:
-                if marker.encode() in file.read():
-                    found.append(int(pid))
+            with open("/proc/%d/stat" % pid) as file:
+                state, _, group = file.read().rsplit(")", 1)[1].split()[:3]
         except OSError:
             continue
+        if state != "Z" and int(group) in leaders:
+            found.append(pid)
     return found
 
 
-def wait_for(what, predicate, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (value := predicate()):
-        if time.monotonic() > deadline:
-            raise AssertionError("no %s within %s s" % (what, seconds))
-        time.sleep(0.01)
-    return value
+class WorkerCluster(Cluster):
+    def spec(self, function, config=None, workers=2, library=LIBRARY, cpus=1, strategy="SPREAD", max_failures=0, checkpoint_config=None, storage=None):
+        return {"name": "worker-test", "train_func": {"library": library, "name": function}, "train_loop_config": config or {},
+                "scaling_config": {"num_workers": workers, "resources_per_worker": {"CPU": cpus}, "placement_strategy": strategy},
+                "run_config": {"storage_path": storage or self.root + "/runs", "failure_config": {"max_failures": max_failures},
+                               "checkpoint_config": checkpoint_config or {}},
+                "working_dir": self.root}
+
+    def result(self, *args, seconds=30, **more):
+        """Runs a job to its end. Its result, with its id and the ranks of its last attempt."""
+        id = self.submit(*args, **more)
+        ranks = self.wait_end(id, seconds)["ranks"]
+        return {**self.api("GET", "/v1/jobs/%d/result" % id)[1], "ranks": ranks}
 
 
-class Cluster:
-    """A head and one agent with a warm zygote."""
-
-    def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="rtrain-w-")
-        self.root = self.folder.name
-        self.marker = "marker-" + uuid.uuid4().hex
-        self.env = {"PATH": os.environ["PATH"], "HOME": self.root, "LANG": "C.UTF-8", "XDG_CONFIG_HOME": self.root + "/config", "WORKER_TEST_MARKER": self.marker}
-        self.daemons = {}
-        self.start("head", "head", "--listen", "unix:" + self.root + "/cluster", "--api-listen", "unix:" + self.root + "/api", "--state-dir", self.root + "/head")
-        self.start("a", "agent", "--head", "unix:" + self.root + "/cluster", "--node-name", "a", "--state-dir", self.root + "/a", "--resources", '{"CPU": 4}')
-        wait_for("node", lambda: self.rtrain("nodes", "-o", "name")[1] == "a\n")
-
-    def start(self, name, *args):
-        with open(self.root + "/%s.log" % name, "ab") as log:
-            self.daemons[name] = subprocess.Popen([RTRAIND, *args], env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-
-    def stop(self):
-        for daemon in reversed(list(self.daemons.values())):
-            daemon.terminate()
-            try:
-                daemon.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
-        left = lambda: processes_with(self.marker)
-        deadline = time.monotonic() + 3
-        while left() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        stray = left()
-        for pid in stray:
-            os.kill(pid, 9)
-        self.folder.cleanup()
-        assert not stray, "processes stayed behind: %s" % stray
-
-    def rtrain(self, *args, stdin=None, timeout=90):
-        done = subprocess.run([RTRAIN, *args], env={**self.env, "RTRAIN_API": "unix:" + self.root + "/api"}, input=stdin, capture_output=True, text=True,
-                              timeout=timeout, cwd=self.root)
-        return done.returncode, done.stdout, done.stderr
-
-    def spec(self, function, config=None, workers=2, library=LIBRARY, **more):
-        spec = {"name": "worker-test", "train_func": {"library": library, "name": function}, "train_loop_config": config or {},
-                "scaling_config": {"num_workers": workers}, "run_config": {"storage_path": self.root + "/runs"}, "env": {"WORKER_TEST_MARKER": self.marker}}
-        for key, value in more.items():
-            spec[key] = {**spec[key], **value} if isinstance(spec.get(key), dict) else value
-        return json.dumps(spec)
-
-    def submit(self, *args, **more):
-        status, out, err = self.rtrain("submit", "--detach", "-o", "name", "-", stdin=self.spec(*args, **more))
-        assert status == 0, err
-        return out.strip()
-
-    def job(self, *args, **more):
-        """Runs a job to its end: (result, seconds from its first rank's start to its end)."""
-        status, out, err = self.rtrain("submit", "--wait", "-o", "json", "-", stdin=self.spec(*args, **more))
-        assert status in (0, 1), err
-        result = json.loads(out.splitlines()[-1])
-        return result
-
-
-class Jobs(unittest.TestCase):
+class Jobs(ClusterTest):
     maxDiff = None
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster()
-        cls.cluster.job("succeed")  # the zygote has loaded LibTorch
+        cls.cluster = WorkerCluster(agents=("a", "b"))
+        cls.job = staticmethod(cls.cluster.result)
+        cls.job("succeed", seconds=60)  # the zygotes have loaded LibTorch
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.stop()
-
-    def job(self, *args, **more):
-        return self.cluster.job(*args, **more)
-
-    def fails(self, kind, *words, rank=1, log=None, seconds=2.0, **more):
+    def fails(self, kind, *words, rank=1, log=None, **more):
         begun = time.monotonic()
         result = self.job(**more)
         took = time.monotonic() - begun
         error = result["error"]
         self.assertEqual(result["state"], "FAILED", result)
-        self.assertEqual((error["kind"], error["rank"], error["node"]), (kind, rank, "a"), error)
-        for word in ("rank %d on node a" % rank, *words):
+        node = result["ranks"][rank]["node"]
+        self.assertEqual((error["kind"], error["rank"], error["node"]), (kind, rank, node), error)
+        for word in ("rank %d on node %s" % (rank, node), *words):
             self.assertIn(word, error["message"])
         if log is not None:
             self.assertTrue(any(log in line for line in error["log_tail"]), error)
-        self.assertLess(took, seconds + 1, error)  # submit and start are in it, too
-        status, out, _ = self.cluster.rtrain("status", str(result["id"]), "-o", "json")
-        self.assertEqual({r["state"] for r in json.loads(out)["ranks"]}, {"ENDED"})
+        self.assertLess(took, 2.5, error)  # submit and start are in it, too
+        self.assertEqual({entry["state"] for entry in result["ranks"]}, {"ENDED"})
+        self.assertEqual(group_members([entry["pid"] for entry in result["ranks"] if entry["pid"]]), [])
         return result
 
     def test_the_context_knows_the_rank_and_the_function_returns_a_value(self):
-        result = self.job("succeed", workers=2, scaling_config={"resources_per_worker": {"CPU": 2}})
+        result = self.job("succeed", cpus=2)
         self.assertEqual(result["state"], "SUCCEEDED", result)
         who = result["return_value"]
         self.assertEqual((who["rank"], who["world"], who["local_rank"], who["node_rank"], who["attempt"]), (0, 2, 0, 0, 1))
+        self.assertEqual([rank["node"] for rank in result["ranks"]], ["a", "b"])
         self.assertEqual((who["name"], who["storage"], who["dir"]), ("worker-test", self.cluster.root + "/runs", result["path"]))
         self.assertEqual(who["resources"], {"CPU": 2})
         self.assertEqual((who["threads"], who["device"]), (2, "cpu"))
@@ -167,7 +109,7 @@ class Jobs(unittest.TestCase):
         self.fails("load", "cannot open the training library /nowhere/lib.so", "No such file", library="/nowhere/lib.so", function="f", **one)
         self.fails("load", 'no training function "trian"; it offers: succeed, fail_one', function="trian", **one)
         self.fails("load", "offers several training functions", function="", **one)
-        self.fails("load", "was built with rtrain 0.0.1, LibTorch 1.13.0", "this worker is rtrain ", library=BUILD + "/tests/libforeign_library.so", function="", **one)
+        self.fails("load", "was built with rtrain 0.0.1, LibTorch 1.13.0", "this worker is rtrain ", library=LIBRARIES + "/libforeign_library.so", function="", **one)
 
     def test_a_library_with_a_missing_symbol_says_which(self):
         source = self.cluster.root + "/broken.cpp"
@@ -178,8 +120,8 @@ class Jobs(unittest.TestCase):
         self.fails("load", "undefined symbol", "not_there", library=library, function="", workers=1, rank=0)
 
     def test_after_a_failure_it_goes_on_from_the_latest_checkpoint(self):
-        result = self.job("resume", {"steps": 6, "die_after": 3}, run_config={"failure_config": {"max_failures": 1},
-                          "checkpoint_config": {"num_to_keep": 2, "checkpoint_score_attribute": "loss", "checkpoint_score_order": "min"}})
+        result = self.job("resume", {"steps": 6, "die_after": 3}, max_failures=1,
+                          checkpoint_config={"num_to_keep": 2, "checkpoint_score_attribute": "loss", "checkpoint_score_order": "min"})
         self.assertEqual((result["state"], result["attempts"], result["error"]), ("SUCCEEDED", 2, None), result)
         self.assertEqual(result["return_value"]["begun_at"], 3)
         self.assertEqual(result["return_value"]["latest"], result["checkpoint"]["path"])
@@ -203,8 +145,7 @@ class Jobs(unittest.TestCase):
     def test_every_report_arrives(self):
         result = self.job("many_reports", {"count": 3000})
         self.assertEqual((result["state"], result["metrics"]), ("SUCCEEDED", {"i": 2999}), result)
-        points = json.loads(self.cluster.rtrain("metrics", str(result["id"]), "-o", "json")[1])
-        points = points["points"] if isinstance(points, dict) else points
+        points = self.cluster.api("GET", "/v1/jobs/%d/metrics" % result["id"])[1]["points"]
         self.assertEqual([point["metrics"]["i"] for point in points][-5:], list(range(2995, 3000)))
 
     def test_a_full_disk_names_the_path_and_leaves_nothing_half(self):
@@ -214,73 +155,64 @@ class Jobs(unittest.TestCase):
         if mounted.returncode != 0:
             self.skipTest("tmpfs cannot be mounted here")
         try:
-            result = self.fails("exception", "the checkpoint could not be stored", small, "No space left on device", rank=0, workers=1, function="fill_the_disk",
-                                run_config={"storage_path": small})
+            result = self.fails("exception", "the checkpoint could not be stored", small, "No space left on device", rank=0, workers=1, function="fill_the_disk", storage=small)
             self.assertEqual([name for name in os.listdir(result["path"]) if "checkpoint" in name], [])
         finally:
             subprocess.run(["umount", "-l", small], check=True)
 
 
-class Ends(unittest.TestCase):
+class Ends(ClusterTest):
     """What ends a worker when those who look after it are gone."""
 
     def setUp(self):
-        self.cluster = Cluster()
-        self.pid_file = self.cluster.root + "/pid-"
-        self.job = self.cluster.submit("run_for_ever", {"pid_file": self.pid_file})
-        self.pids = [int(wait_for("rank %d" % rank, lambda: self.pid_of(rank))) for rank in range(2)]
+        self.cluster = WorkerCluster(worker_lease_s=3)
+        self.addCleanup(self.cluster.stop)
+        pid_file = self.cluster.root + "/pid-"
+        self.job = self.cluster.submit("run_for_ever", {"pid_file": pid_file})
+        wait_for("two ranks", lambda: all(os.path.exists(pid_file + rank) for rank in "01"))
+        self.leaders = [rank["pid"] for rank in self.cluster.job(self.job)["ranks"]]
+        wait_for("their children", lambda: len(group_members(self.leaders)) == 4)
 
-    def tearDown(self):
-        self.cluster.stop()
+    @classmethod
+    def setUpClass(cls):
+        pass
 
-    def pid_of(self, rank):
-        try:
-            with open(self.pid_file + str(rank)) as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+    @classmethod
+    def tearDownClass(cls):
+        pass
 
-    def groups_are_gone(self):
-        def alive(pid):
-            try:
-                os.killpg(pid, 0)
-                return True
-            except ProcessLookupError:
-                return False
-        return not any(alive(pid) for pid in self.pids)
+    def zygote(self):
+        return next(pid for pid, command in harness.processes_with(self.cluster.root).items() if "--zygote" in command and pid not in group_members(self.leaders))
 
     def test_a_killed_zygote_ends_the_attempt_and_the_next_job_gets_a_new_one(self):
-        with open("/proc/%d/stat" % self.pids[0]) as file:
-            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
-        begun = time.monotonic()
-        os.kill(zygote, 9)
-        error = wait_for("end of the job", lambda: json.loads(self.cluster.rtrain("status", self.job, "-o", "json")[1])["error"], seconds=3)
-        self.assertLess(time.monotonic() - begun, 2.5)
+        os.kill(self.zygote(), signal.SIGKILL)
+        error = self.cluster.wait_end(self.job, 2)["error"]
         self.assertEqual(error["kind"], "lost")
         self.assertIn("zygote", error["message"])
-        result = self.cluster.job("succeed", workers=1)
-        self.assertEqual(result["state"], "SUCCEEDED", result)
+        wait_for("end of the ranks", lambda: not group_members(self.leaders), 2)
+        self.assertEqual(self.cluster.result("succeed", workers=1)["state"], "SUCCEEDED")
 
     def test_a_job_submitted_while_the_zygote_dies_does_not_hang(self):
-        with open("/proc/%d/stat" % self.pids[0]) as file:
-            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
-        os.kill(zygote, 9)
-        begun = time.monotonic()
-        result = self.cluster.job("succeed", workers=1)
-        self.assertLess(time.monotonic() - begun, 20)
+        os.kill(self.zygote(), signal.SIGKILL)
+        result = self.cluster.result("succeed", workers=1, seconds=20)
         self.assertTrue(result["state"] == "SUCCEEDED" or result["error"]["kind"] == "lost", result)
 
     def test_without_its_agent_a_rank_ends_itself_with_its_children(self):
-        self.cluster.daemons["a"].kill()
-        wait_for("end of the ranks", self.groups_are_gone, seconds=25)
+        agent = self.cluster.daemons.pop("a")
+        agent.kill()
+        agent.wait()
+        begun = time.monotonic()
+        wait_for("end of the ranks", lambda: not group_members(self.leaders), 8)
+        self.assertGreater(time.monotonic() - begun, 1.5)  # not before the lease has run out
+        wait_for("end of the supervisors", lambda: len(harness.processes_with(self.cluster.root)) == 1, 8)  # the head
+        os.unlink(self.cluster.root + "/a/agent.sock")  # what a killed agent leaves
 
     def test_cancel_leaves_no_process(self):
         begun = time.monotonic()
-        status, _, err = self.cluster.rtrain("cancel", self.job)
-        self.assertEqual(status, 0, err)
-        wait_for("end of the ranks", self.groups_are_gone, seconds=3)
-        self.assertLess(time.monotonic() - begun, 3)
+        self.cluster.api("POST", "/v1/jobs/%d/cancel" % self.job)
+        wait_for("end of the ranks", lambda: not group_members(self.leaders), 3)
+        self.assertLess(time.monotonic() - begun, 2)
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,8 +1,9 @@
 """TorchTrainer in a C++ program: workers are the program again, each fit() gives its Result, errors do not throw."""
-import json, os, subprocess, sys, tempfile, unittest
+import json, os, subprocess, tempfile, unittest
 
-BUILD = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BUILD_DIR"])
-PROGRAM = os.path.join(BUILD, "tests", "torch_trainer_program")
+from harness import BIN, main
+
+PROGRAM = os.path.join(os.path.dirname(BIN), "tests", "torch_trainer_program")
 
 
 class Program(unittest.TestCase):
@@ -38,4 +39,4 @@ class Program(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

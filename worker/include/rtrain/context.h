@@ -49,9 +49,10 @@ class RTRAIN_API TrainContext {
 [[nodiscard]] RTRAIN_API const TrainContext& get_context();
 
 /// Ray's report(): every rank calls it the same number of times. Metrics of rank 0 count; each report is stored and the latest
-/// is Result.metrics, checkpoint or not. With a checkpoint every rank's files are merged into
-/// <run_dir>/checkpoint_<n>/ (written beside, fsynced, renamed by rank 0; a barrier before and after), then num_to_keep applies.
-/// Without a checkpoint it never blocks. Outside a job: does nothing but validate.
+/// is Result.metrics, checkpoint or not. With a checkpoint the files of all ranks that bring one are merged into
+/// <run_dir>/checkpoint_<n>/ (written beside, fsynced, renamed by rank 0 when every rank has come this far), then num_to_keep
+/// applies; those ranks return together. A rank without a checkpoint never waits; rank 0 must bring one where another does.
+/// No collective is used: whatever the loop does between reports stays in step. Outside a job: does nothing but validate.
 /// @param metrics a JSON object (numbers, strings, booleans; NaN allowed).
 /// @throws std::invalid_argument metrics is no object; std::runtime_error the checkpoint could not be stored (disk full: names path and cause).
 /// @thread the training thread.
