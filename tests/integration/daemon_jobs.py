@@ -140,7 +140,7 @@ class Jobs(ClusterTest):
 
     def test_max_failures_restarts_and_then_gives_up(self):
         c = self.cluster
-        doc = c.run("echo attempt $RTRAIN_ATTEMPT; [ $RTRAIN_ATTEMPT = 3 ]", workers=2, max_failures=2)
+        doc = c.run("echo attempt $RTRAIN_ATTEMPT; sleep 0.3; [ $RTRAIN_ATTEMPT = 3 ]", workers=2, max_failures=2)
         self.assertEqual((doc["state"], doc["attempt"], doc["failures"], doc["error"]), ("SUCCEEDED", 3, 2, None))
         self.assertEqual([c.log_of(doc["id"], 1, attempt) for attempt in (1, 2, 3)], ["attempt %d\n" % n for n in (1, 2, 3)])
         doc = c.run("exit 4", max_failures=2)
