@@ -140,7 +140,7 @@ void set_generator_states(const std::map<std::string, torch::Tensor>& states, to
   if (device.is_cuda()) set("rng.cuda", at::globalContext().defaultGenerator(device));
 }
 
-TrainerCheckpoint Trainer::Impl::dump(bool weights_only) {
+TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
   content.model = state_of(*module);
   content.loop = {{"format", "rtrain-checkpoint"}, {"version", kVersion},     {"epoch", fit_loop.current_epoch()},
@@ -198,7 +198,7 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
     LightningModule* module;
     ~Back() { impl.module = module; }
   } const back{run, before};
-  run.write(path, run.dump(weights_only), weights_only);
+  run.write(path, run.capture(weights_only), weights_only);
 }
 
 TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {

@@ -86,7 +86,7 @@ struct Trainer::Impl {
   [[nodiscard]] std::vector<torch::Tensor> parameters() const { return module->parameters(); }
 
   // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------------------
-  [[nodiscard]] TrainerCheckpoint dump(bool weights_only);
+  [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
