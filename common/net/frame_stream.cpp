@@ -136,6 +136,8 @@ asio::awaitable<void> FrameStream::async_flush(std::chrono::milliseconds timeout
   return Impl::async_flush(impl_, std::chrono::steady_clock::now() + timeout);
 }
 
+std::size_t FrameStream::queued_bytes() const { return impl_->queued.size() + impl_->writing.size(); }
+
 void FrameStream::close() { impl_->close(); }
 bool FrameStream::is_open() const { return impl_->open; }
 Socket& FrameStream::socket() { return impl_->socket; }

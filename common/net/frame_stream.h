@@ -33,6 +33,8 @@ class FrameStream {
   /// Queues a frame; never suspends. False when the peer reads so slowly that the queue is full, or after close():
   /// the stream is closed then and async_read ends.
   bool send(WireFrame frame);
+  /// Bytes that the kernel has not taken yet: a sender of much waits until they are few.
+  [[nodiscard]] std::size_t queued_bytes() const;
   /// Waits until all that was queued is written, or `timeout`.
   asio::awaitable<void> async_flush(std::chrono::milliseconds timeout);
   void close();

@@ -7,8 +7,10 @@
 #include "daemon/agent/inventory.h"
 #include "daemon/agent/log_reader.h"
 #include "daemon/agent/old_jobs.h"
+#include "daemon/agent/secret.h"
 #include "proto/record/rank_files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <set>
 
@@ -24,6 +26,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr double kStopGraceS = 2;
+constexpr auto kStopLimit = 5s;  // the grace, and what SIGKILL and last words take; beyond it a supervisor hangs
 constexpr auto kTick = 50ms;
 
 class StateLock {
@@ -96,10 +99,17 @@ class Agent::Impl {
     gate_.spawn(std::move(linking));
     while (!stopping_) co_await async::async_sleep(kTick);
     // Ranks, then supervisors, then the connections.
-    while (!attempts_.empty()) co_await async::async_sleep(5ms);
-    co_await link_.async_flush();
+    const auto limit = std::chrono::steady_clock::now() + kStopLimit;
+    while (!attempts_.empty() && std::chrono::steady_clock::now() < limit) co_await async::async_sleep(5ms);
+    const bool stuck = !attempts_.empty();
+    if (stuck) log::error("ranks do not end, their supervisors do not answer", {{"ranks", std::to_string(attempts_.running().size())}});
+    else co_await link_.async_flush();
     co_await zygote_.async_stop();
     co_await keeper_.async_stop();
+    if (stuck) {
+      for (const bool is_train_func : {true, false}) attempts_.supervisor_died(is_train_func, [](const proto::RankKey&) { return false; });
+      co_await link_.async_flush();
+    }
     ended_ = true;
     link_.stop();
     listener_.close();
@@ -126,7 +136,7 @@ class Agent::Impl {
     hello.node = node_;
     if (!zygote_.torch_version().empty()) hello.node->versions["torch"] = zygote_.torch_version();
     hello.running = attempts_.running();
-    for (const auto& key : link_.unsent_ends()) hello.running.push_back(key);
+    for (const auto& key : link_.untold_ends()) hello.running.push_back(key);
     return hello;
   }
 
@@ -150,7 +160,7 @@ class Agent::Impl {
 
   asio::awaitable<void> async_read_log(proto::LogRead read) {
     const auto path = proto::log_path(proto::rank_dir(config_.state_dir, read.key));
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(read.wait_s * 1000));
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(read.wait_s, 0.0, 60.0) * 1000));
     while (true) {
       auto data = read_log(path, read, attempts_.is_live(read.key));
       const bool news = !data.data.empty() || data.complete || !data.error.empty();
@@ -210,7 +220,7 @@ class Agent::Impl {
       co_await async_refuse(stream, fail(Errc::kConflict, hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) + ", this agent version " + std::to_string(proto::kProtocolVersion)));
     } else if (hello->role == "worker" && hello->rank) {
       co_await async_serve_worker(stream, *hello->rank, hello->token);
-    } else if ((hello->role == "zygote" || hello->role == "keeper") && hello->token == secret_) {
+    } else if ((hello->role == "zygote" || hello->role == "keeper") && same_secret(hello->token, secret_)) {
       co_await async_serve_supervisor(stream, *hello);
     } else {
       co_await async_refuse(stream, fail(Errc::kUnauthenticated, "role \"" + hello->role + "\" with a wrong secret"));
@@ -253,8 +263,12 @@ class Agent::Impl {
   }
 
   asio::awaitable<void> async_serve_supervisor(std::shared_ptr<net::FrameStream> stream, proto::Hello hello) {
-    auto& supervisor = hello.role == "zygote" ? zygote_ : keeper_;
+    const bool is_train_func = hello.role == "zygote";
+    auto& supervisor = is_train_func ? zygote_ : keeper_;
+    if (hello.pid != supervisor.pid()) co_return;  // the last words of one that died meanwhile
     proto::accept_peer(*stream);
+    supervisor.await_hello();
+    attempts_.supervisor_joined(is_train_func, hello.running, [&supervisor](const proto::RankKey& key) { return supervisor.holds(key); });
     supervisor.attach(stream, hello);
     while (true) {
       auto message = co_await proto::async_read_message(stream);

@@ -15,7 +15,8 @@ class Agent {
   ~Agent();
   /// Connects to the head (with back-off, for ever) and serves until stop(). Call once.
   net::asio::awaitable<void> async_run();
-  /// SIGTERM: ends every rank (SIGTERM, 2 s, SIGKILL), then the supervisors; async_run() returns when all are gone.
+  /// SIGTERM: ends every rank (SIGTERM, 2 s, SIGKILL), then the supervisors; async_run() returns when all are gone. A supervisor that
+  /// hangs is killed after 8 s, with its ranks.
   void stop();
 
  private:

@@ -3,12 +3,14 @@
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/agent/rank_outcome.h"
+#include "daemon/agent/secret.h"
 #include "daemon/agent/strays.h"
 #include "proto/record/rank_files.h"
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <set>
 
 namespace rtrain::agent {
 using namespace std::chrono_literals;
@@ -17,12 +19,6 @@ namespace {
 constexpr auto kSpawnLimit = 60s;       // a zygote that loads LibTorch from a cold disk needs seconds, not a minute
 constexpr auto kLastWordsLimit = 2s;    // between a process's end and the end of its socket
 constexpr auto kUnusedPortLimit = 60s;
-
-bool same_secret(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) difference |= static_cast<unsigned char>(a[i] ^ b[i]);
-  return difference == 0;
-}
 
 /// A fresh folder for the attempt with its launch file. Leftovers of the same number (a head that lost its state) go.
 Result<std::string> make_attempt_dir(const std::string& state_dir, const proto::Launch& launch) {
@@ -55,10 +51,6 @@ void Attempts::launch(const proto::Launch& launch) {
   for (const auto& placement : launch.ranks) slot.ranks[placement.rank].placement = placement;
   const auto dir = make_attempt_dir(setting_.state_dir, launch);
   const auto supervisor = dir ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(dir.error());
-  NodeFacts facts = setting_.facts();
-  facts.agent_socket = setting_.socket;
-  facts.secret = slot.secret;
-  if (dir) facts.launch_file = *dir + "/launch.json";
   for (auto& [number, rank] : slot.ranks) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
     const auto made = supervisor ? os::make_dirs(rank.dir, 0700) : Result<Done>(supervisor.error());
@@ -66,16 +58,25 @@ void Attempts::launch(const proto::Launch& launch) {
       end_without_process(slot, rank, "spawn", made.error().message() + (made.error().hint().empty() ? "" : "; " + made.error().hint()), false);
       continue;
     }
-    proto::SpawnRank spawn;
-    spawn.key = key_of(slot, rank);
-    spawn.argv = launch.spec.command;
-    spawn.train_func = launch.spec.train_func;
-    spawn.env = rank_environment(launch, rank.placement, rank.dir, facts);
-    spawn.working_dir = launch.spec.working_dir;
-    spawn.rank_dir = rank.dir;
-    (*supervisor)->send(std::move(spawn));
+    (*supervisor)->send(spawn_request(slot, rank));
   }
   forget_ended();
+}
+
+proto::SpawnRank Attempts::spawn_request(const Slot& slot, const Rank& rank) const {
+  const auto& launch = slot.launch;
+  NodeFacts facts = setting_.facts();
+  facts.agent_socket = setting_.socket;
+  facts.secret = slot.secret;
+  facts.launch_file = proto::attempt_dir(setting_.state_dir, launch.job, launch.attempt) + "/launch.json";
+  proto::SpawnRank spawn;
+  spawn.key = key_of(slot, rank);
+  spawn.argv = launch.spec.command;
+  spawn.train_func = launch.spec.train_func;
+  spawn.env = rank_environment(launch, rank.placement, rank.dir, facts);
+  spawn.working_dir = launch.spec.working_dir;
+  spawn.rank_dir = rank.dir;
+  return spawn;
 }
 
 void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::string& reason) {
@@ -118,9 +119,11 @@ void Attempts::spawned(const proto::SpawnResult& result) {
     end_without_process(slot, *rank, "spawn", result.error, false);
     return forget_ended();
   }
-  rank->pid = result.pid;
-  setting_.to_head(proto::RankStarted{result.key, result.pid});
-  if (!is_train_func(slot)) setting_.to_head(proto::RankRunning{result.key});
+  if (rank->pid == 0) {  // else it was told before
+    rank->pid = result.pid;
+    setting_.to_head(proto::RankStarted{result.key, result.pid});
+    if (!is_train_func(slot)) setting_.to_head(proto::RankRunning{result.key});
+  }
   // A stop that came while the process was being made has not reached it.
   if (slot.stopping)
     if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (*supervisor)->send(proto::SignalRank{result.key, slot.killed ? SIGKILL : SIGTERM});
@@ -133,7 +136,30 @@ void Attempts::ended(const proto::SupervisedEnd& end) {
   forget_ended();
 }
 
-void Attempts::supervisor_died(bool is_function, const std::function<bool(const proto::RankKey&)>& waits) {
+void Attempts::supervisor_joined(bool is_function, const std::vector<proto::RankKey>& in_hand, const Waits& waits) {
+  const auto supervisor = setting_.supervisor(is_function);
+  if (!supervisor) return;
+  const std::set<proto::RankKey> held(in_hand.begin(), in_hand.end());
+  for (auto& [key, slot] : attempts_) {
+    if (is_train_func(slot) != is_function) continue;
+    for (auto& [number, rank] : slot.ranks) {
+      const auto rank_key = key_of(slot, rank);
+      if (rank.ended || rank.status || waits(rank_key)) continue;
+      if (held.contains(rank_key)) {
+        if (slot.stopping) (*supervisor)->send(proto::SignalRank{rank_key, slot.killed ? SIGKILL : SIGTERM});
+      } else if (const auto record = proto::read_exit_record(rank.dir)) {
+        process_gone(slot, rank, record->status);
+      } else if (rank.pid == 0 && !std::filesystem::exists(proto::log_path(rank.dir)) && !slot.stopping) {
+        (*supervisor)->send(spawn_request(slot, rank));  // the request did not arrive: a rank that was started has a log
+      } else {
+        end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") came back without it and left no record of how it ended", true);
+      }
+    }
+  }
+  forget_ended();
+}
+
+void Attempts::supervisor_died(bool is_function, const Waits& waits) {
   std::vector<std::string> dirs;
   for (const auto& [key, slot] : attempts_)
     for (const auto& [number, rank] : slot.ranks)
@@ -201,7 +227,9 @@ void Attempts::tick() {
         rank.worker.reset();
         process_gone(slot, rank, *rank.status);
       } else if (rank.pid == 0 && !rank.status && now - slot.launched > kSpawnLimit) {
-        if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (void)(*supervisor)->withdraw(key_of(slot, rank));
+        // Taken back, or ended wherever it is on its way: a folder on a dead file server may come back to life after this.
+        if (const auto supervisor = setting_.supervisor(is_train_func(slot)); supervisor && !(*supervisor)->withdraw(key_of(slot, rank)))
+          (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGKILL});
         end_without_process(slot, rank, "spawn", std::string("the ") + (is_train_func(slot) ? "zygote" : "keeper") + " did not start it within 60 s", false);
       }
     }

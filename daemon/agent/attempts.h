@@ -27,8 +27,12 @@ class Attempts {
 
   void spawned(const proto::SpawnResult& result);
   void ended(const proto::SupervisedEnd& end);
-  /// The supervisor of these ranks is gone: what has no exit record is lost. `waits`: this rank was not handed to it yet.
-  void supervisor_died(bool is_train_func, const std::function<bool(const proto::RankKey&)>& waits);
+  using Waits = std::function<bool(const proto::RankKey&)>;  ///< true: this rank was not handed to a supervisor yet
+  /// The supervisor of these ranks is gone: what has no exit record is lost.
+  void supervisor_died(bool is_train_func, const Waits& waits);
+  /// It dialled, perhaps not for the first time, and has these ranks in hand. What a broken connection swallowed is made good: ends are
+  /// read from the records, requests to spawn and to stop are sent again.
+  void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);
 
   /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret.
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream);
@@ -67,6 +71,7 @@ class Attempts {
   struct Port { PortReservation reservation; Clock::time_point since; };
 
   Rank* find(const proto::RankKey& key);
+  proto::SpawnRank spawn_request(const Slot& slot, const Rank& rank) const;
   void signal(const Slot& slot, int number);
   void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost);
   void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);

@@ -2,7 +2,6 @@
 
 #include "common/log/log.h"
 
-#include <algorithm>
 #include <random>
 
 namespace rtrain::agent {
@@ -10,14 +9,9 @@ namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
 
-constexpr std::size_t kWaitingMax = 100'000;
+constexpr std::size_t kAheadMax = 4u << 20;  // in the connection's queue; the rest waits in the outbox
 
 std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
-
-bool may_be_dropped(const proto::Message& message) {
-  const auto* report = std::get_if<proto::RankReport>(&message);
-  return report != nullptr && !report->checkpoint;
-}
 
 }  // namespace
 
@@ -44,6 +38,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   const std::string local = net::local_address(*socket);
   auto stream = proto::make_stream(std::move(*socket));
   dialling_ = stream;
+  const auto greeted = std::chrono::steady_clock::now();
   proto::send(*stream, callbacks_.hello(local));
   auto answer = co_await proto::async_read_message(stream, 10s);
   dialling_.reset();
@@ -54,48 +49,52 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   proto::accept_peer(*stream);
   lease_ = milliseconds(welcome->lease_s);
   heartbeat_ = milliseconds(welcome->heartbeat_s);
-  heard_ = std::chrono::steady_clock::now();
+  granted_ = greeted;
   lease_held_ = true;
   stream_ = stream;
   log::info("connected to the head", {{"head", to_string(head_)}, {"address", local}});
-  drain();
+  pump();
   while (true) {
     auto message = co_await proto::async_read_message(stream);
     if (!message) {
       if (!stopping_) log::warn("the connection to the head ended", {{"cause", message.error().message()}});
       break;
     }
-    heard_ = std::chrono::steady_clock::now();
-    lease_held_ = true;
     if (!std::holds_alternative<proto::Heartbeat>(*message)) callbacks_.message(std::move(*message));
+    else if (const auto sent = outbox_.heartbeat_answered()) granted_ = *sent;
   }
   stream->close();
   stream_.reset();
+  outbox_.disconnected();
   co_return ok();
 }
 
 void HeadLink::send(proto::Message message) {
-  if (stream_ && waiting_.empty() && proto::send(*stream_, message)) return;
-  if (std::holds_alternative<proto::RankProgress>(message) || std::holds_alternative<proto::LogData>(message)) return;
-  waiting_.push_back(std::move(message));
-  if (waiting_.size() <= kWaitingMax) return;
-  if (const auto oldest = std::ranges::find_if(waiting_, may_be_dropped); oldest != waiting_.end()) {
-    log::warn("the head is away too long: a report is dropped");
-    waiting_.erase(oldest);
+  if (std::holds_alternative<proto::RankProgress>(message) || std::holds_alternative<proto::LogData>(message)) {
+    if (stream_) proto::send(*stream_, message);
+    return;
   }
+  if (const int dropped = outbox_.push(message); dropped > 0) log::warn("the head is away too long: reports are dropped", {{"reports", std::to_string(dropped)}});
+  pump();
 }
 
-void HeadLink::drain() {
-  while (stream_ && !waiting_.empty() && proto::send(*stream_, waiting_.front())) waiting_.pop_front();
+/// As much as the connection takes without piling up.
+void HeadLink::pump() {
+  while (stream_ && stream_->queued_bytes() < kAheadMax) {
+    const auto* frame = outbox_.next();
+    if (frame == nullptr || !stream_->send({frame->json, frame->body})) return;
+    outbox_.sent();
+  }
 }
 
 void HeadLink::tick() {
   const auto now = std::chrono::steady_clock::now();
-  if (stream_ && now >= next_heartbeat_) {
-    proto::send(*stream_, proto::Heartbeat{});
+  pump();
+  if (stream_ && now >= next_heartbeat_ && proto::send(*stream_, proto::Heartbeat{})) {
+    outbox_.heartbeat_sent(now);
     next_heartbeat_ = now + heartbeat_;
   }
-  if (!lease_held_ || now - heard_ < lease_) return;
+  if (!lease_held_ || now - granted_ < lease_) return;
   lease_held_ = false;
   log::warn("the lease from the head ran out");
   if (stream_) stream_->close();  // half-open: dial again
@@ -103,21 +102,23 @@ void HeadLink::tick() {
 }
 
 asio::awaitable<void> HeadLink::async_flush() {
-  const auto stream = stream_;
-  if (stream) co_await stream->async_flush(1s);
+  const auto until = std::chrono::steady_clock::now() + 1s;
+  bool asked = false;
+  while (stream_ && outbox_.bytes() > 0 && std::chrono::steady_clock::now() < until) {
+    pump();
+    if (!asked && outbox_.next() == nullptr) {
+      next_heartbeat_ = {};  // now: its answer confirms all
+      tick();
+      asked = true;
+    }
+    co_await async::async_sleep(2ms);
+  }
 }
 
 void HeadLink::stop() {
   stopping_ = true;
   if (stream_) stream_->close();
   if (dialling_) dialling_->close();
-}
-
-std::vector<proto::RankKey> HeadLink::unsent_ends() const {
-  std::vector<proto::RankKey> keys;
-  for (const auto& message : waiting_)
-    if (const auto* end = std::get_if<proto::RankEnded>(&message)) keys.push_back(end->key);
-  return keys;
 }
 
 }  // namespace rtrain::agent

@@ -1,10 +1,12 @@
 // The agent's connection to its head: dialled again for ever, with a lease.
+// The lease counts from when the last heartbeat that the head answered was sent. The head counts from when it heard it, which is later:
+// so the agent always gives up first, also where the packets of one direction only are lost.
 #pragma once
 
 #include "common/async/gate.h"
+#include "daemon/agent/outbox.h"
 #include "proto/frame/wire.h"
 
-#include <deque>
 #include <functional>
 
 namespace rtrain::agent {
@@ -15,32 +17,33 @@ class HeadLink {
   struct Callbacks {
     std::function<proto::Hello(const std::string& local_address)> hello;  ///< built anew for each connection
     std::function<void(proto::Message)> message;
-    /// Nothing was heard of the head for its lease: the ranks must end, the head may place them elsewhere. Once a silence.
+    /// The head answered nothing for its lease: the ranks must end, the head may place them elsewhere. Once a silence.
     std::function<void()> lease_lost;
   };
   HeadLink(net::Endpoint head, Callbacks callbacks) : head_(std::move(head)), callbacks_(std::move(callbacks)) {}
 
   /// Connects, serves, connects again, until stop().
   net::asio::awaitable<void> async_run();
-  /// In order. Kept while the head is away (progress is not: only the newest matters).
+  /// In order. Kept until the head has it (progress and logs are not: who asks for them asks again).
   void send(proto::Message message);
   /// Heartbeat and lease; to call at least ten times a second.
   void tick();
+  /// Waits until the head has all that was sent, at most 1 s.
   net::asio::awaitable<void> async_flush();
   void stop();
-  /// Ranks whose end the head has not been sent yet.
-  [[nodiscard]] std::vector<proto::RankKey> unsent_ends() const;
+  /// Ranks that ended, and the head may not know it yet.
+  [[nodiscard]] std::vector<proto::RankKey> untold_ends() const { return outbox_.ends(); }
 
  private:
   net::asio::awaitable<Result<Done>> async_connect_once();
-  void drain();
+  void pump();
 
   net::Endpoint head_;
   Callbacks callbacks_;
   std::shared_ptr<net::FrameStream> stream_;  ///< set between Welcome and the end of a connection
   std::shared_ptr<net::FrameStream> dialling_;
-  std::deque<proto::Message> waiting_;
-  std::chrono::steady_clock::time_point heard_ = std::chrono::steady_clock::now(), next_heartbeat_{};
+  Outbox outbox_;
+  std::chrono::steady_clock::time_point granted_{}, next_heartbeat_{};  ///< granted_: from when the lease counts
   std::chrono::milliseconds lease_{15'000}, heartbeat_{2'000};
   bool lease_held_ = false, stopping_ = false;
 };

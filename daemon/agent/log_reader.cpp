@@ -12,6 +12,7 @@ namespace rtrain::agent {
 namespace {
 
 constexpr std::int64_t kChunkMax = 1 << 20;   // a frame's body
+constexpr std::int64_t kLinesMax = 1'000'000'000;
 constexpr std::int64_t kTailMax = 16 << 20;   // how far back the last lines are looked for
 
 /// Where the last `lines` lines begin.
@@ -42,8 +43,8 @@ proto::LogData read_log(const std::string& path, const proto::LogRead& read, boo
   }
   struct stat info {};
   ::fstat(fd, &info);
-  data.offset = read.offset >= 0 ? std::min<std::int64_t>(read.offset, info.st_size) : tail_offset(fd, info.st_size, -read.offset);
-  data.data.resize(static_cast<std::size_t>(std::clamp<std::int64_t>(info.st_size - data.offset, 0, std::min(read.bytes_max, kChunkMax))));
+  data.offset = read.offset >= 0 ? std::min<std::int64_t>(read.offset, info.st_size) : tail_offset(fd, info.st_size, -std::max(read.offset, -kLinesMax));
+  data.data.resize(static_cast<std::size_t>(std::clamp<std::int64_t>(info.st_size - data.offset, 0, std::clamp<std::int64_t>(read.bytes_max, 0, kChunkMax))));
   const auto got = ::pread(fd, data.data.data(), data.data.size(), data.offset);
   data.data.resize(static_cast<std::size_t>(std::max<ssize_t>(0, got)));
   data.at_end = data.offset + static_cast<std::int64_t>(data.data.size()) >= info.st_size;

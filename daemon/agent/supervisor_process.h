@@ -29,6 +29,8 @@ class SupervisorProcess {
   /// Its Hello arrived.
   void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello);
   void detach(const net::FrameStream& stream);
+  /// Whatever connection there was is not used any more: messages wait for attach().
+  void await_hello() { stream_.reset(); }
   /// Queued until the process has said Hello.
   void send(proto::Message message);
   void heartbeat();
@@ -41,6 +43,7 @@ class SupervisorProcess {
 
   [[nodiscard]] bool connected() const { return stream_ != nullptr; }
   [[nodiscard]] bool running() const { return pid_ > 0; }
+  [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] const std::string& torch_version() const { return torch_version_; }
   [[nodiscard]] const Options& options() const { return options_; }
 

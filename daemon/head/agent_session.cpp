@@ -22,7 +22,7 @@ bool same_token(std::string_view a, std::string_view b) {
 }
 
 AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks)
-    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)), beat_(stream_->socket().get_executor()) {}
+    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
 
 bool AgentSession::send(const proto::Message& message) { return proto::send(*stream_, message); }
 
@@ -62,9 +62,6 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   proto::accept_peer(*self->stream_);
   self->open_ = true;
   self->send(proto::Welcome{self->rules_.lease_s, self->rules_.heartbeat_s});
-  async::Gate gate(co_await asio::this_coro::executor);
-  asio::awaitable<void> beat = async_heartbeat(self);
-  gate.spawn(std::move(beat));
   self->callbacks_.joined(self, *hello);
   std::string cause;
   while (true) {
@@ -81,22 +78,16 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
       self->callbacks_.message(*self, proto::Heartbeat{});
       continue;
     }
+    // Answered when all that came before it is taken in, and never unasked: an agent that is not heard must not think it is.
+    const bool beat = std::holds_alternative<proto::Heartbeat>(*message);
     self->callbacks_.message(*self, std::move(*message));
+    if (beat) self->send(proto::Heartbeat{});
   }
   log::info("agent disconnected", {{"node", self->node_}, {"cause", cause}});
   self->open_ = false;
   self->close();
-  self->beat_.cancel();
   for (auto& [request, question] : self->questions_) question->arrived.cancel();
   self->callbacks_.left(*self);
-  co_await gate.close();
-}
-
-asio::awaitable<void> AgentSession::async_heartbeat(std::shared_ptr<AgentSession> self) {
-  while (self->open_ && self->send(proto::Heartbeat{})) {
-    self->beat_.expires_after(milliseconds(self->rules_.heartbeat_s));
-    co_await self->beat_.async_wait(asio::as_tuple(asio::use_awaitable));
-  }
 }
 
 asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read) {

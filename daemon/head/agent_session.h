@@ -1,9 +1,10 @@
 // One connected agent: handshake, heartbeats, and questions that wait for an answer (reading a log).
 #pragma once
 
-#include "common/async/gate.h"
 #include "daemon/head/agent_line.h"
 #include "proto/frame/wire.h"
+
+#include <boost/asio/steady_timer.hpp>
 
 #include <functional>
 #include <map>
@@ -42,7 +43,6 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
     std::optional<proto::LogData> data;
   };
   net::asio::awaitable<Result<proto::Hello>> async_handshake();
-  static net::asio::awaitable<void> async_heartbeat(std::shared_ptr<AgentSession> self);
   static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
 
   std::shared_ptr<net::FrameStream> stream_;
@@ -51,7 +51,6 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
   std::int64_t next_request_ = 1;
-  net::asio::steady_timer beat_;  ///< the pause of the heartbeat; cancelled at the end of the session
   bool open_ = false;
 };
 

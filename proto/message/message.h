@@ -34,14 +34,16 @@ struct Hello {
   std::string torch_version;       ///< zygote
 };
 struct Welcome {
-  double lease_s = 15;      ///< the receiver must stop its ranks when it hears nothing for this long
-  double heartbeat_s = 2;   ///< how often both sides send Heartbeat
+  double lease_s = 15;      ///< the receiver must stop its ranks when it hears nothing (an agent: no answer) for this long
+  double heartbeat_s = 2;   ///< how often an agent sends Heartbeat to its head, or sends it to those it serves
 };
 struct Refused {
   std::string code;     ///< an Errc name
   std::string message;  ///< for the log and the operator
 };
-/// Both ways; any message renews the lease, this one only that.
+/// agent -> head: answered by a Heartbeat of the head, once all that came before it has been taken in. The agent's lease counts from
+/// when the answered one was sent, the head's word on the agent from any message.
+/// agent -> supervisor, worker: renews their lease, as any message does.
 struct Heartbeat {};
 
 // ---- head -> agent ----------------------------------------------------------------------------------------

@@ -115,6 +115,18 @@ class Faults(unittest.TestCase):
         self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
         self.assertNotEqual(doc["ranks"][0]["node"], first)
 
+    def test_sigterm_of_an_agent_whose_keeper_hangs(self):
+        c = self.start(agents=("a",), worker_lease_s=60)
+        doc = self.running("trap '' TERM; (setsid sleep 300 &) ; while :; do sleep 0.1; done", workers=2)
+        keeper = self.keeper_of("a")
+        os.kill(keeper, signal.SIGSTOP)
+        c.daemons["a"].kill(signal.SIGTERM)
+        self.assertEqual(c.daemons["a"].wait(10), 0)
+        self.gone([keeper] + [rank["pid"] for rank in doc["ranks"]], 0.5)
+        self.assertEqual(c.ranks_of(doc["id"]), {})
+        doc = c.wait_end(doc["id"], 2)  # it was told before the agent went
+        self.assertEqual((doc["state"], doc["error"]["kind"]), ("FAILED", "lost"))
+
     def test_sigterm_of_all_under_running_and_waiting_jobs_leaves_nothing(self):
         c = self.start()
         self.running("trap '' TERM; while :; do sleep 0.1; done", workers=4, cpus=2)

@@ -1,5 +1,5 @@
 """Three network namespaces as three hosts: a job across them, its logs, a queue, a cancel, and a host that is cut off."""
-import os, time, unittest
+import os, shutil, time, unittest
 
 from harness import Cluster, Hosts, main, processes_with, skip, wait_for
 
@@ -8,7 +8,9 @@ LEASE, BEAT = 1.5, 0.2
 LOST_WITHIN = LEASE + 2 * BEAT + 2
 
 
-class ThreeHosts(unittest.TestCase):
+class OnHosts(unittest.TestCase):
+    lease = LEASE
+
     @classmethod
     def setUpClass(cls):
         cls.hosts = Hosts("a", "b", "c")
@@ -16,13 +18,17 @@ class ThreeHosts(unittest.TestCase):
 
     def setUp(self):
         # The head has a host's address of its own, so that it can be cut off from an agent that is not its neighbour.
-        self.cluster = Cluster(agents=("a", "b", "c"), cpus=2, token=TOKEN, hosts=self.hosts, head_host="a", listen=self.hosts.address("a") + ":0", lease_s=LEASE, heartbeat_s=BEAT, worker_lease_s=LEASE)
+        self.cluster = Cluster(agents=("a", "b", "c"), cpus=2, token=TOKEN, hosts=self.hosts, head_host="a", listen=self.hosts.address("a") + ":0", lease_s=self.lease, heartbeat_s=BEAT, worker_lease_s=self.lease)
         self.addCleanup(self.cluster.stop)
 
     def tearDown(self):
         for name in self.hosts.names:
             self.hosts.join(name)
+            if shutil.which("nft"):
+                self.hosts.heal(name)
 
+
+class ThreeHosts(OnHosts):
     def test_a_job_on_three_hosts_its_logs_and_the_next_in_the_queue(self):
         c = self.cluster
         script = 'echo "rank $RANK on $RTRAIN_NODE $RTRAIN_NODE_ADDRESS $NODE_RANK $LOCAL_RANK/$LOCAL_WORLD_SIZE $MASTER_ADDR $GLOO_SOCKET_IFNAME"; ip -4 -o addr show eth0 | grep -o "inet [0-9.]*"; sleep 1'
@@ -86,6 +92,33 @@ else:
         c.wait_nodes("a", "b", "c")
         self.assertEqual(c.run("true", workers=3, strategy="STRICT_SPREAD")["state"], "SUCCEEDED")
 
+    def one_way(self, source, target):
+        """The packets of one direction vanish until the job runs elsewhere: never two of one rank."""
+        c = self.cluster
+        script = 'while :; do date +%s.%N >> "seen-$RANK-$RTRAIN_ATTEMPT"; [ $RTRAIN_ATTEMPT = 2 ] && exit 0; sleep 0.02; done'
+        id = c.submit(script, workers=2, cpus=2, strategy="STRICT_SPREAD", max_failures=1)
+        doc = c.wait_state(id, "RUNNING")
+        victim = next(r for r in doc["ranks"] if r["node"] != "a")
+        names = {"head": "a", "agent": victim["node"]}
+        self.hosts.drop(names[source], names[target])
+        doc = c.wait_end(id, 2 * LOST_WITHIN)
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
+        wait_for("end of the cut rank", lambda: c.ranks_of(id) == {}, 4)
+        def times(attempt):
+            with open("%s/seen-%d-%d" % (c.root, victim["rank"], attempt)) as file:
+                return [float(line) for line in file]
+        self.assertLess(max(times(1)), min(times(2)))
+        self.hosts.heal(names[target])
+        c.wait_nodes("a", "b", "c")
+
+    @unittest.skipUnless(shutil.which("nft"), "no nft program (nftables)")
+    def test_an_agent_that_hears_but_is_not_heard_stops_before_its_ranks_run_elsewhere(self):
+        self.one_way("agent", "head")
+
+    @unittest.skipUnless(shutil.which("nft"), "no nft program (nftables)")
+    def test_an_agent_that_is_heard_but_hears_nothing_stops_before_its_ranks_run_elsewhere(self):
+        self.one_way("head", "agent")
+
     def test_a_loss_without_a_restart_is_named(self):
         c = self.cluster
         id = c.submit("sleep 60", workers=3, strategy="STRICT_SPREAD")
@@ -106,6 +139,25 @@ else:
         doc = c.wait_end(id)
         self.assertEqual((doc["state"], doc["attempt"]), ("SUCCEEDED", 1))
         self.assertEqual([c.log_of(id, rank) for rank in range(3)], ["done\n"] * 3)
+
+
+class LongLease(OnHosts):
+    lease = 8  # nobody gives anybody up here
+
+    @unittest.skipUnless(shutil.which("nft"), "no nft program (nftables)")
+    def test_an_end_that_was_on_its_way_when_the_connection_broke_is_told_again(self):
+        c = self.cluster
+        id = c.submit("echo words; until [ -e end ]; do sleep 0.02; done", workers=3, strategy="STRICT_SPREAD")
+        victim = next(r for r in c.wait_state(id, "RUNNING")["ranks"] if r["node"] == "b")
+        self.hosts.drop("b", "a")
+        c.write("end", "")
+        wait_for("record", lambda: os.path.exists("%s/b/jobs/%d/1/rank-%d/exit.json" % (c.root, id, victim["rank"])))
+        time.sleep(2 * BEAT)  # the message is in the connection by now
+        self.hosts.refuse("b", "a")
+        wait_for("break", lambda: "the connection to the head ended" in c.daemons["b"].log(), 5)
+        self.hosts.heal("a")
+        doc = c.wait_end(id)
+        self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 1, 0))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,10 @@
 """The keeper by itself, with this script as its agent: forks, records, signals, reconnection, and its lease."""
 import contextlib, json, os, shutil, signal, socket, struct, subprocess, tempfile, time, unittest
 
+from frames import Peer
 from harness import BIN, main, processes_with, wait_for
 
 SECRET = "only-the-keeper-knows"
-
-
-class Agent:
-    """The agent's end of one connection."""
-
-    def __init__(self, connection):
-        self.connection = connection
-        connection.settimeout(5)
-        self.unread = []
-
-    def take(self):
-        header = self.exactly(12)
-        magic, size, body = struct.unpack(">4sII", header)
-        assert magic == b"RTR1" and body == 0, header
-        return json.loads(self.exactly(size))
-
-    def exactly(self, count):
-        data = b""
-        while len(data) < count:
-            piece = self.connection.recv(count - len(data))
-            if not piece:
-                raise EOFError
-            data += piece
-        return data
-
-    def say(self, type, **fields):
-        text = json.dumps({"type": type, **fields}).encode()
-        self.connection.sendall(b"RTR1" + struct.pack(">II", len(text), 0) + text)
 
 
 class Keeper(unittest.TestCase):
@@ -60,7 +33,7 @@ class Keeper(unittest.TestCase):
         wait_for("end of all processes: %s" % processes_with(self.root), lambda: not processes_with(self.root), 3)
 
     def accept(self, lease_s=10.0, running=()):
-        agent = Agent(self.door.accept()[0])
+        agent = Peer(self.door.accept()[0])
         self.addCleanup(agent.connection.close)
         hello = agent.take()
         self.assertEqual((hello["type"], hello["role"], hello["token"], hello["pid"]), ("hello", "keeper", SECRET, self.keeper.pid))
@@ -75,12 +48,15 @@ class Keeper(unittest.TestCase):
         return "%s/rank-%d" % (self.root, rank)
 
     def spawn(self, script, rank=0, **more):
-        os.makedirs(self.dir(rank), exist_ok=True)
-        self.agent.say("spawn_rank", **{**dict(key=self.key(rank), argv=script if isinstance(script, list) else ["sh", "-c", script], train_func=None, working_dir=self.root,
-                                               env=[["PATH", os.environ["PATH"]], ["RTRAIN_RANK_DIR", self.dir(rank)], ["EMPTY", ""]], rank_dir=self.dir(rank)), **more})
+        self.ask(script, rank, **more)
         result = self.agent.take()
         self.assertEqual((result["type"], result["key"]), ("spawn_result", self.key(rank)))
         return result
+
+    def ask(self, script, rank=0, **more):
+        os.makedirs(self.dir(rank), exist_ok=True)
+        self.agent.say("spawn_rank", **{**dict(key=self.key(rank), argv=script if isinstance(script, list) else ["sh", "-c", script], train_func=None, working_dir=self.root,
+                                               env=[["PATH", os.environ["PATH"]], ["RTRAIN_RANK_DIR", self.dir(rank)], ["EMPTY", ""]], rank_dir=self.dir(rank)), **more})
 
     def end_of(self, rank=0):
         end = self.agent.take()
@@ -133,16 +109,46 @@ class Keeper(unittest.TestCase):
         self.assertEqual(self.end_of(3)["exit_code"], 0)
 
     def test_ranks_outlive_the_connection_and_are_told_of_at_the_next(self):
-        pid = self.spawn("sleep 60")["pid"]
-        self.spawn("sleep 0.1; exit 4", rank=1)
+        pids = {rank: self.spawn("until [ -e ../end-%d ]; do sleep 0.02; done; exit %d" % (rank, 4 + rank), rank, working_dir=self.dir(0))["pid"] for rank in range(2)}
+        for _ in range(3):
+            self.agent.connection.close()
+            self.agent = self.accept(running=(0, 1))
+            told = [self.agent.take() for _ in pids]
+            self.assertEqual({message["key"]["rank"]: (message["type"], message["pid"], message["error"]) for message in told},
+                             {rank: ("spawn_result", pid, "") for rank, pid in pids.items()})
+        for rank in pids:
+            open("%s/end-%d" % (self.root, rank), "w").close()
+            self.assertEqual(self.end_of(rank)["exit_code"], 4 + rank)
+
+    def stuck(self, rank):
+        """A rank that hangs on its way into its program, as on a dead file server: nobody reads its log."""
+        os.makedirs(self.dir(rank))
+        os.mkfifo(self.dir(rank) + "/log")
+        self.ask("echo never", rank)
+
+    def test_a_rank_that_hangs_before_its_program_holds_up_nobody(self):
+        self.stuck(0)
+        begun = time.monotonic()
+        self.spawn("exit 6", rank=1)
+        self.assertEqual(self.end_of(1)["exit_code"], 6)
+        self.assertLess(time.monotonic() - begun, 1)
         self.agent.connection.close()
-        self.agent = self.accept(running=(0, 1)) if self.alive(pid) else None
-        self.assertEqual(self.end_of(1)["exit_code"], 4)
-        self.agent.connection.close()
-        self.agent = self.accept(running=(0,))
-        self.assertTrue(self.alive(pid))
-        self.agent.say("signal_rank", key=self.key(0), signal=9)
-        self.assertEqual(self.end_of(0)["signal"], 9)
+        self.agent = self.accept(running=(0,))  # and no word that it was spawned
+        for number in (15, 9):
+            if number == 9:
+                self.stuck(2)
+            rank = 0 if number == 15 else 2
+            self.agent.say("signal_rank", key=self.key(rank), signal=number)
+            result = self.agent.take()
+            self.assertEqual((result["type"], result["key"], result["error"]), ("spawn_result", self.key(rank), ""))
+            self.assertEqual(self.end_of(rank)["signal"], number)
+
+    def test_a_rank_that_hangs_before_its_program_ends_with_the_keeper(self):
+        self.stuck(0)
+        self.spawn("sleep 60", rank=1)
+        self.keeper.send_signal(signal.SIGTERM)
+        self.assertEqual(self.keeper.wait(timeout=3), 0)
+        self.assertEqual(json.loads(self.file("exit.json", 0))["status"]["signal"], 9)
 
     def test_a_rank_that_ends_while_nobody_listens_leaves_its_record(self):
         self.spawn("sleep 0.3; exit 5")

@@ -296,6 +296,24 @@ class Hosts:
     def join(self, name):
         self.ip("-n", self.id + "-sw", "link", "set", "dev", "p" + name, "master", "switch0")
 
+    def drop(self, source, target):
+        """What the source sends to the target vanishes; the other way goes on. Until heal()."""
+        self.filter(source, target, "drop")
+
+    def refuse(self, source, target):
+        """What the source sends to the target is answered by a reset: connections break. Until heal()."""
+        self.filter(source, target, "reject with tcp reset")
+
+    def filter(self, source, target, verdict):
+        self.heal(target)
+        self.nft(target, "add table ip lost; add chain ip lost arriving { type filter hook input priority 0; }; add rule ip lost arriving ip saddr %s ip protocol tcp %s" % (self.address(source), verdict))
+
+    def heal(self, target):
+        self.nft(target, "add table ip lost; delete table ip lost")
+
+    def nft(self, name, rules):
+        subprocess.run([*self.prefix(name), "nft", rules], check=True, capture_output=True, text=True, timeout=20)
+
     def remove(self):
         for space in reversed(self.made):
             subprocess.run(["ip", "netns", "del", space], capture_output=True, timeout=20)

@@ -36,6 +36,9 @@ void default_signals() {
 
 /// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has one), so ordinary calls are safe.
 void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
+  const auto pipe = static_cast<unsigned>(pipe_fd);  // the supervisor's connection must not stay open in a child that is held up here
+  if (pipe > 3) ::syscall(SYS_close_range, 3u, pipe - 1, 0u);
+  ::syscall(SYS_close_range, pipe + 1, ~0u, 0u);
   if (::setsid() < 0) give_up(pipe_fd, "setsid");
   if (dies_with_parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -55,7 +58,7 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
 
 }  // namespace
 
-Result<pid_t> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child) {
+Result<ForkedRank> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("pipe", errno);
   const pid_t parent = ::getpid();
@@ -75,17 +78,18 @@ Result<pid_t> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, co
     ::_exit(code);
   }
   ::close(ends[1]);
-  std::string trouble;
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return ForkedRank{pid, ends[0]};
+}
+
+bool read_setup(int setup, std::string& trouble) {
   std::array<char, 512> buffer{};
   while (true) {
-    const auto count = ::read(ends[0], buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    trouble.append(buffer.data(), static_cast<std::size_t>(count));
+    const auto count = ::read(setup, buffer.data(), buffer.size());
+    if (count > 0) trouble.append(buffer.data(), static_cast<std::size_t>(count));
+    else if (count == 0 || (errno != EINTR && errno != EAGAIN)) return true;
+    else if (errno == EAGAIN) return false;
   }
-  ::close(ends[0]);
-  if (!trouble.empty()) return fail(Errc::kIo, trouble);  // the child has ended; the supervisor's reaper collects it
-  return pid;
 }
 
 void kill_strays(const std::string& rank_dir) {

@@ -7,9 +7,16 @@
 
 namespace rtrain::supervision {
 
-/// The new rank's pid, or why its process could not be set up (fork, log file, folder), with errno's text.
-/// Returns when the child is about to enter `child`.
-[[nodiscard]] Result<pid_t> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child);
+/// A child that sets itself up: session, log, environment, folder. That can take as long as a dead file server does, so nobody waits
+/// for it: `setup` is a pipe (non-blocking, the caller closes it) that ends when the child enters its program, or tells why it cannot.
+struct ForkedRank {
+  pid_t pid = 0;
+  int setup = -1;
+};
+/// kIo: no pipe, no process.
+[[nodiscard]] Result<ForkedRank> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child);
+/// Adds what the pipe has to `trouble`. True at its end: the child is in its program, or there is trouble and it is ending.
+[[nodiscard]] bool read_setup(int setup, std::string& trouble);
 
 /// Kills what the rank left behind outside its process group: processes that became our children (we are their subreaper) and carry
 /// its RTRAIN_RANK_DIR in the environment they were started with.

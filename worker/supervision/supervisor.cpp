@@ -6,13 +6,14 @@
 #include "proto/record/rank_files.h"
 #include "worker/supervision/fork_rank.h"
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include <poll.h>
 #include <sys/prctl.h>
@@ -57,10 +58,13 @@ class Supervisor {
     while (!exit_code_) {
       if (agent_ < 0) dial();
       if (exit_code_) break;
-      std::array<pollfd, 2> waits{{{signals, POLLIN, 0}, {agent_, POLLIN, 0}}};  // a negative descriptor is skipped
+      std::vector<pollfd> waits{{signals, POLLIN, 0}, {agent_, POLLIN, 0}};  // a negative descriptor is skipped
+      for (const auto& [pid, rank] : ranks_)
+        if (rank.setup >= 0) waits.push_back({rank.setup, POLLIN, 0});
       const auto limit = agent_ < 0 ? std::min<std::chrono::milliseconds>(kRedial, lease_left()) : lease_left();
       ::poll(waits.data(), waits.size(), static_cast<int>(limit.count()));
       if ((waits[0].revents & POLLIN) != 0) take_signals(signals);
+      take_setups();
       reap();
       if (agent_ >= 0 && waits[1].revents != 0) take_message();
       if (!exit_code_ && Clock::now() - heard_ >= lease_) {
@@ -73,7 +77,12 @@ class Supervisor {
   }
 
  private:
-  struct Rank { RankKey key; std::string dir; };
+  struct Rank {
+    RankKey key;
+    std::string dir;
+    int setup = -1;  ///< the pipe of a rank that is not in its program yet
+    std::string trouble;
+  };
 
   void dial() {
     sockaddr_un address{};
@@ -93,6 +102,8 @@ class Supervisor {
     hello.torch_version = options_.torch_version;
     for (const auto& [pid, rank] : ranks_) hello.running.push_back(rank.key);
     send(hello);
+    for (const auto& [pid, rank] : ranks_)
+      if (rank.setup < 0) send(SpawnResult{rank.key, pid, ""});  // it may not have been heard
   }
 
   void hang_up() {
@@ -127,14 +138,34 @@ class Supervisor {
   }
 
   void spawn_rank(const SpawnRank& spawn) {
-    auto pid = fork_rank(spawn, options_.ranks_die_with_me, child_);
-    if (pid) ranks_[*pid] = {spawn.key, spawn.rank_dir};
-    send(SpawnResult{spawn.key, pid ? *pid : 0, pid ? "" : pid.error().message()});
+    const auto forked = fork_rank(spawn, options_.ranks_die_with_me, child_);
+    if (forked) ranks_[forked->pid] = {spawn.key, spawn.rank_dir, forked->setup, ""};
+    else send(SpawnResult{spawn.key, 0, forked.error().message()});
+  }
+
+  void take_setups() {
+    for (auto it = ranks_.begin(); it != ranks_.end();) {
+      const auto rank = it++;
+      if (rank->second.setup >= 0 && read_setup(rank->second.setup, rank->second.trouble)) finish_setup(rank);
+    }
+  }
+
+  /// The rank is in its program, or, with trouble, is none: its process ends by itself.
+  void finish_setup(std::map<pid_t, Rank>::iterator rank) {
+    auto& [pid, set_up] = *rank;
+    ::close(std::exchange(set_up.setup, -1));
+    send(SpawnResult{set_up.key, set_up.trouble.empty() ? pid : 0, set_up.trouble});
+    if (!set_up.trouble.empty()) ranks_.erase(rank);
+  }
+
+  /// Not reaped yet: the number is still theirs. A rank that has no process group yet is one process.
+  static void kill_group(pid_t pid, int signal) {
+    if (::kill(-pid, signal) != 0) ::kill(pid, signal);
   }
 
   void signal_rank(const SignalRank& request) {
     for (const auto& [pid, rank] : ranks_)
-      if (rank.key == request.key) ::kill(-pid, request.signal);  // not reaped yet: the number is still theirs
+      if (rank.key == request.key) kill_group(pid, request.signal);
   }
 
   void take_signals(int fd) {
@@ -148,7 +179,12 @@ class Supervisor {
       // Look without reaping: the group of a rank must be killed while its leader's number cannot be given to another.
       if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
       const pid_t pid = info.si_pid;
-      const auto found = ranks_.find(pid);
+      auto found = ranks_.find(pid);
+      if (found != ranks_.end() && found->second.setup >= 0) {
+        (void)read_setup(found->second.setup, found->second.trouble);  // its last words, if it ended on the way
+        finish_setup(found);
+        found = ranks_.find(pid);
+      }
       if (found != ranks_.end()) ::kill(-pid, SIGKILL);
       ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
       if (found == ranks_.end()) continue;
@@ -164,7 +200,7 @@ class Supervisor {
   }
 
   void end_all_ranks() {
-    for (const auto& [pid, rank] : ranks_) ::kill(-pid, SIGKILL);
+    for (const auto& [pid, rank] : ranks_) kill_group(pid, SIGKILL);
     for (int tries = 0; !ranks_.empty() && tries < 2000; ++tries) {  // 2 s: a rank in an uninterruptible wait must not hold us
       reap();
       if (!ranks_.empty()) ::usleep(1000);
