@@ -98,6 +98,28 @@ void visit_fields(auto& visit, Is<RankEnded> auto& v) {
   visit("status", v.status);
   visit("error", v.error);
   visit("return_value", v.return_value);
+  visit("yielded", v.yielded);
+}
+void visit_fields(auto& visit, Is<YieldAttempt> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("grace_s", v.grace_s);
+  visit("reason", v.reason);
+}
+void visit_fields(auto& visit, Is<Taken> auto& v) { visit("count", v.count); }
+void visit_fields(auto& visit, Is<RankDiagnosis> auto& v) {
+  visit("key", v.key);
+  visit("stage", v.stage);
+  visit("epoch", v.epoch);
+  visit("step", v.step);
+  visit("silent_s", v.silent_s);
+  visit("collective", v.collective);
+  visit("collective_seq", v.collective_seq);
+  visit("in_collective", v.in_collective);
+}
+void visit_fields(auto& visit, Is<NodeHealth> auto& v) {
+  visit("quarantined_gpus", v.quarantined_gpus);
+  visit("reason", v.reason);
 }
 void visit_fields(auto& visit, Is<LogData> auto& v) {  // `data` travels as the frame's body
   visit("request", v.request);
@@ -131,10 +153,11 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 20> kNames{
+constexpr std::array<std::string_view, 24> kNames{
     "hello",        "welcome",     "refused",       "heartbeat",  "reserve_port", "launch",      "stop_attempt",
     "log_read",     "port_reserved", "rank_started", "rank_running", "rank_report", "rank_progress", "rank_ended",
-    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end", "leaving"};
+    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end", "leaving",
+    "yield_attempt", "taken",     "rank_diagnosis", "node_health"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.

@@ -41,8 +41,8 @@ struct Refused {
   std::string code;     ///< an Errc name
   std::string message;  ///< for the log and the operator
 };
-/// agent -> head: answered by a Heartbeat of the head, once all that came before it has been taken in. The agent's lease counts from
-/// when the answered one was sent, the head's word on the agent from any message.
+/// agent -> head: answered by a Heartbeat of the head, in order. The agent's lease counts from when the answered one was sent, the head's
+/// word on the agent from any message.
 /// agent -> supervisor, worker: renews their lease, as any message does.
 struct Heartbeat {};
 
@@ -68,6 +68,12 @@ struct Launch {
 };
 /// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
 struct StopAttempt { JobId job; Attempt attempt; double grace_s = 0; std::string reason; };
+/// Asks an attempt to write a checkpoint at its next step boundary and to end: preemption, drain, a change of size. Goes on to each
+/// worker as it is. A program without the SDK gets SIGTERM instead. After grace_s the ranks are stopped as by StopAttempt.
+struct YieldAttempt { JobId job; Attempt attempt; double grace_s = 0; std::string reason; };
+/// The first `count` messages of this connection are stored and need not be sent again. Hello, Heartbeat, RankProgress and LogData
+/// are not counted.
+struct Taken { std::int64_t count = 0; };
 /// Reads a rank's log. Answer: LogData with the same request number.
 struct LogRead {
   std::int64_t request = 0;
@@ -106,7 +112,20 @@ struct RankEnded {
   ExitStatus status;
   std::optional<RankError> error;  ///< present unless the rank succeeded
   Json return_value;               ///< of the training function; null if it has none
+  bool yielded = false;            ///< it ended because YieldAttempt asked, with its last checkpoint reported
 };
+/// A rank that makes no step for the job's hang time says where it stands, once a silence; the other ranks' words come the same way.
+struct RankDiagnosis {
+  RankKey key;
+  std::string stage;                 ///< as in RankProgress; "" before the first step
+  std::int64_t epoch = 0, step = 0;  ///< the last one that was finished
+  double silent_s = 0;               ///< since then
+  std::string collective;            ///< the collective it waits in, or the last one; "" none yet
+  std::int64_t collective_seq = 0;   ///< counts the collectives of the rank, from 1
+  bool in_collective = false;
+};
+/// What a node cannot offer any more, all of it each time: GPUs held by a process that cannot be killed.
+struct NodeHealth { std::vector<int> quarantined_gpus; std::string reason; };
 /// The agent was told to stop: nothing more may be placed on its node. The ends of its ranks follow, then the end of the connection.
 struct Leaving {};
 struct LogData {
@@ -135,11 +154,12 @@ struct SignalRank { RankKey key; int signal = 0; };  ///< to the process group; 
 struct SupervisedEnd { RankKey key; ExitStatus status; };
 
 // ---- worker <-> agent -------------------------------------------------------------------------------------
-// worker -> agent: Hello, RankRunning, RankReport, RankProgress. agent -> worker: Welcome, Heartbeat (renews the lease).
+// worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis. agent -> worker: Welcome, Heartbeat (renews the lease),
+// YieldAttempt.
 
 using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
                              RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank, SpawnResult,
-                             SignalRank, SupervisedEnd, Leaving>;
+                             SignalRank, SupervisedEnd, Leaving, YieldAttempt, Taken, RankDiagnosis, NodeHealth>;
 
 /// "launch", "rank_report", ...
 [[nodiscard]] std::string_view message_name(const Message& message);

@@ -21,7 +21,8 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"common", {"common"}},
     {"proto", {"common"}},
     {"daemon/core", {"proto", "common/base"}},
-    {"daemon/head", {"daemon/core", "proto", "common"}},
+    {"daemon/store", {"daemon/core", "proto", "common"}},
+    {"daemon/head", {"daemon/store", "daemon/core", "proto", "common"}},
     {"daemon/agent", {"daemon/core", "proto", "common"}},
     {"daemon/embedded", {"daemon/head", "daemon/agent", "daemon/core", "proto", "common"}},
     {"daemon", {"daemon", "proto", "common"}},  // main.cpp: one program, two roles

@@ -37,13 +37,17 @@ std::vector<Message> samples() {
       RankRunning{kKey},
       RankReport{kKey, 5, 1790000000123, {{"loss", 0.25}}, checkpoint(), {"/r/checkpoint_000001"}},
       RankProgress{kKey, "train", 1, 10, 7, 469, 12.5, {{"loss", 1}}},
-      RankEnded{kKey, ExitStatus{std::nullopt, 9, false}, RankError{"signal", "killed", {"last", "words"}}, {{"a", 1}}},
+      RankEnded{kKey, ExitStatus{std::nullopt, 9, false}, RankError{"signal", "killed", {"last", "words"}}, {{"a", 1}}, true},
       LogData{9, 100, true, true, "", std::string("raw \xff\0 bytes", 12)},
       SpawnRank{kKey, {"./a", "b c"}, TrainFunc{"/x/lib.so", "f"}, {{"PATH", "/bin"}, {"RANK", "3"}}, "/w", "/s/rank-3"},
       SpawnResult{kKey, 5, "fork failed"},
       SignalRank{kKey, 15},
       SupervisedEnd{kKey, ExitStatus{3, std::nullopt, false}},
       Leaving{},
+      YieldAttempt{JobId(1), Attempt(2), 30, "preempted"},
+      Taken{7},
+      RankDiagnosis{kKey, "train", 1, 41, 30.5, "allreduce", 83, true},
+      NodeHealth{{3}, "pid 5 cannot be killed"},
   };
 }
 

@@ -1,0 +1,89 @@
+// What the head must not forget: written here before anyone is told of it, read back at the next start.
+// Two implementations: SqliteStore (sqlite_store.h) and the simulation's disk. The head names only these interfaces.
+#pragma once
+
+#include "daemon/core/job.h"
+#include "proto/api/api.h"
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace rtrain::store {
+
+/// How much has been appended, or is durable: counts of records since the store was opened.
+/// Events and metric points become durable apart: an event at once (group commit), a point within kPointsDelay.
+/// A point that was appended before an event of the same job is durable before that event is.
+struct Mark {
+  std::int64_t events = 0;  ///< job events and node settings
+  std::int64_t points = 0;  ///< metric points
+  friend bool operator==(const Mark&, const Mark&) = default;
+  /// True when everything up to `other` is within this mark.
+  [[nodiscard]] bool covers(const Mark& other) const { return events >= other.events && points >= other.points; }
+};
+
+/// What an operator or an agent said of a node; outlives both.
+struct NodeSetting {
+  std::string node;
+  bool cordoned = false;                  ///< nothing new is placed there
+  bool draining = false;                  ///< what runs there is asked to yield
+  proto::UnixMs drain_deadline_ms = 0;    ///< when it is stopped; 0: waits for its end
+  std::string reason, by;
+  std::vector<int> quarantined_gpus;      ///< NVML indices that are not offered
+  std::map<std::string, std::string> labels;  ///< set by `rtrain node label`, over those of the agent's settings
+};
+
+/// Whether the store takes writes at the moment.
+struct Health {
+  bool writable = true;
+  std::string why;  ///< "no space left in /var/lib/rtrain/head (12 MiB free)"; "" when writable
+};
+
+/// @thread one executor, the head's; callbacks come there. Nothing here waits for a disk.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  /// The number of the next job; above every number ever appended. JobBook counts on from it.
+  [[nodiscard]] virtual JobId next_job_id() const = 0;
+  /// `after` is the state that the event led to: the store keeps it as a snapshot when the job has ended, or when many events passed.
+  virtual void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) = 0;
+  virtual void append(JobId id, const proto::MetricPoint& point) = 0;
+  virtual void put(const NodeSetting& setting) = 0;
+  [[nodiscard]] virtual Mark appended() const = 0;
+  [[nodiscard]] virtual Mark durable() const = 0;
+  /// Called each time durable() has grown. One callback; set once.
+  virtual void on_durable(std::function<void()> grown) = 0;
+  /// A full disk makes it unwritable until there is room: what was appended waits and is written then. A failed fsync is not
+  /// survived: the process ends (exit 74, EX_IOERR) and the next start replays what is on disk.
+  [[nodiscard]] virtual Health health() const = 0;
+};
+
+/// Where a page of a job's metric points begins: after so many points, counted over all attempts.
+struct MetricPage {
+  std::vector<proto::MetricPoint> points;
+  std::int64_t next = 0;  ///< where the next page begins
+  bool more = false;      ///< there is a next page
+};
+
+/// Reading back. Sees what is durable. May read a file or a page of the database: milliseconds.
+class History {
+ public:
+  virtual ~History() = default;
+  /// A job that ended; nothing when there is none of that number (never was, lives, or was pruned).
+  [[nodiscard]] virtual Result<std::optional<core::JobState>> ended_job(JobId id) = 0;
+  /// Ended jobs below `before`, newest first, at most `limit`.
+  [[nodiscard]] virtual Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) = 0;
+  /// Events of any job, oldest first, from number `from` (0: the first).
+  [[nodiscard]] virtual Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) = 0;
+  [[nodiscard]] virtual Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) = 0;
+};
+
+/// What a start finds.
+struct Recovered {
+  std::vector<core::JobState> jobs;  ///< those that have not ended, by number; reports, last_seq and metrics taken from the points
+  std::vector<NodeSetting> nodes;
+};
+
+}  // namespace rtrain::store
