@@ -20,6 +20,22 @@ std::vector<std::string> metric_names(std::span<const proto::MetricPoint> points
   return names;
 }
 
+/// All pages; the last `tail` points where it is given.
+Result<std::vector<proto::MetricPoint>> read_points(Client& client, std::int64_t id, std::optional<std::int64_t> tail) {
+  std::vector<proto::MetricPoint> points;
+  std::string where = tail ? "?tail=" + std::to_string(*tail) : "?from=0";
+  while (true) {
+    auto answer = client.get("/v1/jobs/" + std::to_string(id) + "/metrics" + where);
+    if (!answer) return answer.error();
+    auto page = as_list<proto::MetricPoint>(*answer, "points");
+    if (!page) return page.error();
+    points.insert(points.end(), std::make_move_iterator(page->begin()), std::make_move_iterator(page->end()));
+    const bool more = answer->value("more", proto::Json(false)) == true;
+    if (!more || page->empty()) return points;
+    where = "?from=" + std::to_string(answer->value("next", proto::Json(0)).get<std::int64_t>());
+  }
+}
+
 Result<int> metrics(Call& call) {
   auto id = parse_job_id(call.args.positionals.front());
   if (!id) return id.error();
@@ -27,22 +43,17 @@ Result<int> metrics(Call& call) {
   if (!tail) return tail.error();
   auto client = client_of(call);
   if (!client) return client.error();
-  auto answer = client->get("/v1/jobs/" + std::to_string(*id) + "/metrics");
-  if (!answer) return answer.error();
-  auto points = as_list<proto::MetricPoint>(*answer, "points");
+  auto points = read_points(*client, *id, *tail);
   if (!points) return points.error();
-  const std::size_t skip = points->size() - std::min(points->size(), static_cast<std::size_t>((*tail).value_or(INT64_MAX)));
   if (call.json()) {
-    auto& array = (*answer)["points"];
-    array.erase(array.begin(), array.begin() + static_cast<std::ptrdiff_t>(skip));
-    call.console.out(proto::dump_json(*answer) + "\n");
+    call.console.out(proto::dump_json({{"points", *points}}) + "\n");
     return 0;
   }
   if (points->empty()) {
     call.console.note("job " + std::to_string(*id) + " has reported nothing yet");
     return 0;
   }
-  const auto shown = std::span(*points).subspan(skip);
+  const std::span shown(*points);
   const auto names = metric_names(shown);
   std::vector<std::string> headers{">ATTEMPT", ">REPORT", "TIME"};
   for (const auto& name : names) headers.push_back(">" + printable(name, false));
@@ -56,8 +67,6 @@ Result<int> metrics(Call& call) {
     table.add(std::move(row));
   }
   call.console.print(table);
-  if (const auto dropped = answer->value("dropped", proto::Json()); dropped.is_number_integer() && dropped.get<std::int64_t>() > 0)
-    call.console.note("the head keeps the newest reports: " + std::to_string(dropped.get<std::int64_t>()) + " older ones are gone");
   return 0;
 }
 

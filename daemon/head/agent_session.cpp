@@ -28,6 +28,18 @@ bool AgentSession::send(const proto::Message& message) { return proto::send(*str
 
 void AgentSession::close() { stream_->close(); }
 
+void AgentSession::confirm() {
+  confirming_ = true;
+  callbacks_.when_stored([weak = weak_from_this(), count = taken_] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->confirming_ = false;
+    if (!self->open_) return;
+    self->send(proto::Taken{count});
+    if (self->taken_ > count) self->confirm();
+  });
+}
+
 asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
   auto first = co_await proto::async_read_message(stream_, 10s);
   if (!first) co_return first.error().in("handshake");
@@ -78,10 +90,14 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
       self->callbacks_.message(*self, proto::Heartbeat{});
       continue;
     }
-    // Answered when all that came before it is taken in, and never unasked: an agent that is not heard must not think it is.
+    // A heartbeat is answered, and never unasked: an agent that is not heard must not think it is.
     const bool beat = std::holds_alternative<proto::Heartbeat>(*message);
+    const bool counts = !beat && !std::holds_alternative<proto::RankProgress>(*message);
     self->callbacks_.message(*self, std::move(*message));
     if (beat) self->send(proto::Heartbeat{});
+    if (!counts) continue;
+    ++self->taken_;
+    if (!self->confirming_) self->confirm();
   }
   log::info("agent disconnected", {{"node", self->node_}, {"cause", cause}});
   self->open_ = false;

@@ -26,6 +26,8 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
     std::function<void(const std::shared_ptr<AgentSession>&, const proto::Hello&)> joined;
     std::function<void(AgentSession&, proto::Message)> message;
     std::function<void(AgentSession&)> left;
+    /// Runs it when all that was taken in so far is durable.
+    std::function<void(std::function<void()>)> when_stored;
   };
   AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks);
 
@@ -42,6 +44,8 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
     net::asio::steady_timer arrived;
     std::optional<proto::LogData> data;
   };
+  /// Sends Taken when what came so far is stored; one at a time, for all that came meanwhile.
+  void confirm();
   net::asio::awaitable<Result<proto::Hello>> async_handshake();
   static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
 
@@ -51,7 +55,8 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
   std::int64_t next_request_ = 1;
-  bool open_ = false;
+  std::int64_t taken_ = 0;  ///< messages of this connection that Taken counts
+  bool open_ = false, confirming_ = false;
 };
 
 /// Compares without telling by its duration where two tokens differ.

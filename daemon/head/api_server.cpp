@@ -4,6 +4,7 @@
 #include "common/os/file.h"
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
+#include "daemon/head/durable_wait.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -21,6 +22,7 @@ constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 2 * 1024 * 1024;
 constexpr auto kIdleLimit = 30s;     // between requests, and for a client to take an answer
 constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its last
+constexpr auto kStoreLimit = 5s;     // for what an answer tells to become durable
 constexpr std::size_t kReadBytes = 4096;
 
 std::string_view view(const boost::core::string_view& text) { return {text.data(), text.size()}; }
@@ -149,10 +151,19 @@ asio::awaitable<bool> ApiServer::async_answer(HttpStream& client, const HttpRequ
     }
     if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request);
     else response = std::move(std::get<HttpResponse>(reply));
+    bool durable = is_public(request);
+    if (!durable) durable = co_await async_durable(dispatcher_.gate(), kStoreLimit);
+    if (!durable) response = error_response(not_durable(), request);
   }
   client.expires_after(kIdleLimit);
   auto [ec, size] = co_await http::async_write(client, *response, asio::as_tuple(asio::use_awaitable));
   co_return !ec && response->keep_alive();
+}
+
+Error ApiServer::not_durable() const {
+  const auto health = dispatcher_.health();
+  return fail(Errc::kUnavailable, "the head could not store its last events within 5 s" + (health.why.empty() ? std::string() : ": " + health.why),
+              "a submit or a cancel may have been taken all the same: look again (rtrain list) when the head can write");
 }
 
 asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpRequest& request) {

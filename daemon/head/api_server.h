@@ -26,6 +26,7 @@ class ApiServer {
   /// One request and its answer; false when the connection is to be closed.
   net::asio::awaitable<bool> async_exchange(HttpStream& client, beast::flat_buffer& buffer);
   net::asio::awaitable<bool> async_answer(HttpStream& client, const HttpRequest& request);
+  [[nodiscard]] Error not_durable() const;
   net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
   [[nodiscard]] std::optional<Error> refuse(const HttpRequest& request) const;

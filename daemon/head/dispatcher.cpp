@@ -16,11 +16,24 @@ constexpr double kBrokenAfterBeats = 3;
 
 Clock Clock::real() { return {&std::chrono::steady_clock::now, &os::unix_ms_now}; }
 
-Dispatcher::Dispatcher(proto::HeadConfig config, JobIds ids, ChangeSink changed, Clock clock)
+Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock)
     : config_(std::move(config)),
+      store_(store),
+      gate_(store.journal),
       changed_(std::move(changed)),
       clock_(std::move(clock)),
-      book_(std::move(ids), [this](JobId id, const core::Action& action) { act(id, action); }, [this](JobId id) { changed_(id); }) {}
+      book_(store, [this](JobId id, const core::Action& action) { act(id, action); }, [this](JobId id) { changed_(id); }) {
+  recover(std::move(recovered));
+}
+
+void Dispatcher::recover(store::Recovered recovered) {
+  book_.recover(std::move(recovered.jobs), clock_.wall());
+  for (const auto id : book_.active()) {
+    const auto ranks = places(id);
+    for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
+    nodes_.hold(ranks, book_.find(id)->state.spec.scaling_config.resources());
+  }
+}
 
 // ---- users ----------------------------------------------------------------------------------------------------
 
@@ -51,8 +64,9 @@ core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
 
 void Dispatcher::apply(JobId id, proto::JobEvent event) {
   const std::string name(proto::event_name(event));
+  // An agent sends again what was not confirmed before a connection broke: the second time is refused here.
   if (auto done = book_.apply(id, std::move(event), clock_.wall()); !done)
-    log::warn("event refused", {{"job", to_string(id)}, {"event", name}, {"cause", done.error().message()}});
+    log::debug("event refused", {{"job", to_string(id)}, {"event", name}, {"cause", done.error().message()}});
 }
 
 void Dispatcher::act(JobId id, const core::Action& action) {
@@ -113,15 +127,23 @@ void Dispatcher::schedule() {
   scheduling_ = false;
 }
 
+void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message message, std::function<void()> lost) {
+  gate_.after_events([session, message = std::move(message), lost = std::move(lost)] {
+    if ((!session || !session->send(message)) && lost) lost();
+  });
+}
+
 void Dispatcher::reserve_port(JobId id) {
   const auto& state = book_.find(id)->state;
-  unlaunched_[id] = state.attempt;
+  const auto attempt = state.attempt;
+  unlaunched_[id] = attempt;
   const std::string first = state.ranks[0].placement.node;
-  const auto session = nodes_.session(first);
-  if (!session || !session->send(proto::ReservePort{id, state.attempt})) {
-    unlaunched_.erase(id);
+  tell(nodes_.session(first), proto::ReservePort{id, attempt}, [this, id, attempt, first] {
+    const auto waiting = unlaunched_.find(id);
+    if (waiting == unlaunched_.end() || waiting->second != attempt) return;
+    unlaunched_.erase(waiting);
     lose_ranks(id, "node " + first + " went away before the launch", [](const core::RankState&) { return true; });
-  }
+  });
 }
 
 void Dispatcher::launch(JobId id, int master_port) {
@@ -142,15 +164,14 @@ void Dispatcher::launch(JobId id, int master_port) {
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
   launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
-  std::set<std::string> unreachable;
   for (auto& [node_rank, ranks] : by_node) {
     const std::string name = ranks[0].node;
     launch.ranks = std::move(ranks);
-    const auto session = nodes_.session(name);
-    if (!session || !session->send(proto::Message(launch))) unreachable.insert(name);
+    tell(nodes_.session(name), launch, [this, id, attempt = launch.attempt, name] {
+      if (!book_.is_current(id, attempt)) return;
+      lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
+    });
   }
-  for (const auto& name : unreachable)
-    lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
 }
 
 void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
@@ -163,8 +184,7 @@ void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
   std::set<std::string> names;
   for (const auto& rank : state.ranks)
     if (rank.phase != core::RankPhase::kEnded) names.insert(rank.placement.node);
-  for (const auto& name : names)
-    if (const auto session = nodes_.session(name)) session->send(proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
+  for (const auto& name : names) tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
   // A node that is away hears of it when it comes back (agent_joined), or is lost with its lease.
 }
 
@@ -196,10 +216,9 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   log::info("agent connected", {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
   // What the head believes and the agent has not: those ranks are gone.
   const std::set<proto::RankKey> running(hello.running.begin(), hello.running.end());
-  std::vector<JobId> ids;
-  for (const auto& [id, record] : book_.all())
-    if (!core::is_terminal(record.state.phase) && record.state.phase != core::JobPhase::kQueued && !unlaunched_.contains(id)) ids.push_back(id);
-  for (const auto id : ids) {
+  const auto active = book_.active();
+  for (const auto id : active) {
+    if (unlaunched_.contains(id)) continue;
     const auto attempt = book_.find(id)->state.attempt;
     lose_ranks(id, "the agent of node " + name + " came back without it", [&](const core::RankState& rank) {
       return rank.placement.node == name && !running.contains({id, attempt, rank.placement.rank});
@@ -210,7 +229,7 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   for (const auto& key : running)
     if (!book_.is_current(key.job, key.attempt) || book_.find(key.job)->state.phase == core::JobPhase::kStopping)
       unwanted.insert({key.job, key.attempt});
-  for (const auto& [job, attempt] : unwanted) session->send(proto::StopAttempt{job, attempt, core::kFailureGraceS, "the attempt is over"});
+  for (const auto& [job, attempt] : unwanted) tell(session, proto::StopAttempt{job, attempt, core::kFailureGraceS, "the attempt is over"});
   schedule();
 }
 
@@ -279,10 +298,8 @@ void Dispatcher::check_leases() {
   const auto lost = nodes_.lose_silent(clock_.steady(), silence);
   for (const auto& name : lost) {
     log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});
-    std::vector<JobId> ids;
-    for (const auto& [id, record] : book_.all())
-      if (!core::is_terminal(record.state.phase) && record.state.phase != core::JobPhase::kQueued) ids.push_back(id);
-    for (const auto id : ids)
+    const auto active = book_.active();
+    for (const auto id : active)
       lose_ranks(id, "node " + name + " is lost: nothing was heard of its agent for longer than its lease",
                  [&](const core::RankState& rank) { return rank.placement.node == name; });
   }

@@ -4,6 +4,7 @@
 #include "daemon/core/scheduler.h"
 #include "daemon/head/job_book.h"
 #include "daemon/head/node_table.h"
+#include "daemon/head/output_gate.h"
 #include "proto/config/config.h"
 
 #include <functional>
@@ -22,7 +23,8 @@ struct Clock {
 class Dispatcher {
  public:
   using ChangeSink = std::function<void(JobId)>;
-  Dispatcher(proto::HeadConfig config, JobIds ids, ChangeSink changed, Clock clock = Clock::real());
+  /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a full lease from now.
+  Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real());
 
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec);
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
@@ -36,6 +38,10 @@ class Dispatcher {
   void agent_says(AgentLine& session, proto::Message message);
   /// Nodes whose silence lasted longer than their lease are lost, and the ranks on them.
   void check_leases();
+
+  /// What the outside may be told, and when.
+  [[nodiscard]] OutputGate& gate() { return gate_; }
+  [[nodiscard]] store::Health health() const { return store_.journal.health(); }
 
   [[nodiscard]] const JobBook& jobs() const { return book_; }
   [[nodiscard]] NodeTable& nodes() { return nodes_; }
@@ -52,13 +58,18 @@ class Dispatcher {
   void reserve_port(JobId id);
   void launch(JobId id, int master_port);
   void stop(JobId id, const core::StopRanks& stop);
+  /// Sends when what led to it is durable; runs `lost` when the connection is gone by then.
+  void tell(const std::shared_ptr<AgentLine>& session, proto::Message message, std::function<void()> lost = {});
   void apply(JobId id, proto::JobEvent event);
+  void recover(store::Recovered recovered);
   [[nodiscard]] std::vector<proto::RankPlacement> places(JobId id) const;
   /// Ends every unfinished rank of the current attempt for which `where` holds, as lost.
   template <class Where>
   void lose_ranks(JobId id, const std::string& why, Where where);
 
   proto::HeadConfig config_;
+  JobBook::Store store_;
+  OutputGate gate_;
   ChangeSink changed_;
   Clock clock_;
   JobBook book_;

@@ -2,6 +2,7 @@
 
 #include "common/async/gate.h"
 #include "daemon/head/documents.h"
+#include "daemon/head/durable_wait.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -143,6 +144,25 @@ asio::awaitable<void> News::async_wait(std::chrono::milliseconds limit) {
   co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
+namespace {
+
+/// The points after the first `seen`, at most 1,000; from the store where memory has them no more. How many were added.
+std::int64_t add_metrics(std::string& text, store::History& history, const JobRecord& record, std::int64_t seen) {
+  constexpr int kPageMax = 1000;
+  if (seen < record.metrics_dropped) {
+    const auto page = history.metrics(record.state.id, seen, static_cast<int>(std::min<std::int64_t>(kPageMax, record.metrics_dropped - seen)));
+    if (!page) return record.metrics_dropped - seen;  // pruned: what is left follows
+    for (const auto& point : page->points) text += server_sent_event("metrics", point);
+    return static_cast<std::int64_t>(page->points.size());
+  }
+  std::int64_t added = 0;
+  for (auto at = static_cast<std::size_t>(seen - record.metrics_dropped); at < record.metrics.size() && added < kPageMax; ++at, ++added)
+    text += server_sent_event("metrics", record.metrics[at]);
+  return added;
+}
+
+}  // namespace
+
 asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, News& news, FollowJob follow, const bool& stopping) {
   const auto executor = co_await asio::this_coro::executor;
   EventWriter writer(client);
@@ -154,17 +174,16 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
   bool open = co_await writer.async_write(std::string(kHeader));
   auto last_write = std::chrono::steady_clock::now();
   while (open && !stopping) {
-    const auto& record = *dispatcher.jobs().find(follow.id);
+    const auto* found = dispatcher.jobs().find(follow.id);
+    if (found == nullptr) break;  // pruned meanwhile
+    const auto& record = *found;
     const auto& state = record.state;
     if (follow.logs) follower.look(state);
     const bool over = core::is_terminal(state.phase) && inbox->readers == 0;
     std::string text;
     if (record.state_version != state_version) text += server_sent_event("state", job_doc(record));
     state_version = record.state_version;
-    metrics_seen = std::max(metrics_seen, record.metrics_dropped);
-    for (int taken = 0; metrics_seen < record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size()) && taken < 1000;
-         ++taken, ++metrics_seen)
-      text += server_sent_event("metrics", record.metrics[static_cast<std::size_t>(metrics_seen - record.metrics_dropped)]);
+    metrics_seen += add_metrics(text, dispatcher.jobs().history(), record, metrics_seen);
     const bool all_metrics = metrics_seen == record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size());
     if (record.progress_version != progress_version && record.progress) text += server_sent_event("progress", *record.progress);
     progress_version = record.progress_version;
@@ -176,6 +195,9 @@ asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatche
     if (text.empty() && now - last_write >= kKeepAlive) text = ": alive\n\n";
     if (!text.empty()) {
       last_write = now;
+      bool durable = co_await async_durable(dispatcher.gate(), 1s);
+      while (!durable && !stopping) durable = co_await async_durable(dispatcher.gate(), 1s);
+      if (!durable) break;
       open = co_await writer.async_write(std::move(text));
       if (done) break;
       continue;  // look again: news may have come while the client was written to

@@ -6,6 +6,7 @@
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
+#include "daemon/store/memory_store.h"
 
 #include <algorithm>
 
@@ -55,11 +56,12 @@ Result<net::Listener> listen(asio::any_io_executor executor, const char* field, 
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, JobIds ids, net::Listener agents,
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, std::unique_ptr<store::MemoryStore> store, net::Listener agents,
        net::Listener api, bool api_tcp)
       : config_(std::move(config)),
         token_(std::move(token)),
         lock_(std::move(lock)),
+        store_(std::move(store)),
         listener_(std::move(agents)),
         gate_(executor,
               [](std::exception_ptr e) {
@@ -69,7 +71,7 @@ class Head::Impl {
                   log::error("a bug in the head", {{"cause", ex.what()}});
                 }
               }),
-        dispatcher_(config_, std::move(ids), [this](JobId) { api_.announce(); }),
+        dispatcher_(config_, {*store_, *store_}, {}, [this](JobId) { api_.announce(); }),
         api_(
             executor, std::move(api), api_tcp, token_, [this] { return connections_max() - std::min(connections_max(), streams_.size()); },
             dispatcher_) {}
@@ -113,7 +115,8 @@ class Head::Impl {
         [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { return dispatcher_.agent_joins(session, hello); },
         [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { dispatcher_.agent_joined(session, hello); },
         [this](AgentSession& session, proto::Message message) { dispatcher_.agent_says(session, std::move(message)); },
-        [this](AgentSession& session) { dispatcher_.agent_left(session); }};
+        [this](AgentSession& session) { dispatcher_.agent_left(session); },
+        [this](std::function<void()> stored) { dispatcher_.gate().after_all(std::move(stored)); }};
     auto session = std::make_shared<AgentSession>(stream, SessionRules{token_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
     co_await AgentSession::async_run(session);
     streams_.erase(stream);
@@ -131,6 +134,7 @@ class Head::Impl {
   proto::HeadConfig config_;
   std::string token_;
   StateLock lock_;
+  std::unique_ptr<store::MemoryStore> store_;
   net::Listener listener_;
   async::Gate gate_;
   Dispatcher dispatcher_;
@@ -154,11 +158,10 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
   if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
   auto lock = StateLock::take(config.state_dir);
   if (!lock) return lock.error();
-  auto ids = JobIds::open(config.state_dir);
-  if (!ids) return ids.error();
+  auto store = std::make_unique<store::MemoryStore>();
   const auto api_endpoint = net::parse_endpoint(config.api_listen);
   const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_endpoint);
-  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(*ids),
+  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(store),
                                                                std::move(*agents), std::move(*api), api_tcp)));
 }
 

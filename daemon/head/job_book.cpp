@@ -11,28 +11,57 @@ std::string run_name(const std::string& name, proto::UnixMs now, JobId id) {
   return name + "_" + stamp + "_" + to_string(id);
 }
 
+JobBook::JobBook(Store store, ActionSink act, ChangeSink changed)
+    : store_(store), next_id_(store.journal.next_job_id().value()), act_(std::move(act)), changed_(std::move(changed)) {}
+
+void JobBook::recover(std::vector<core::JobState> jobs, proto::UnixMs now) {
+  for (auto& state : jobs) {
+    const JobId id = state.id;
+    auto& record = jobs_[id];
+    record.state = std::move(state);
+    record.metrics_dropped = record.state.reports;
+    record.state_version = 1;
+    while (auto due = core::follow_up(record.state)) {
+      const proto::StampedEvent stamped{now, std::move(*due)};
+      if (auto done = core::advance(record.state, stamped); !done) {
+        log::error("an event that was due is refused", {{"job", to_string(id)}, {"cause", done.error().message()}});
+        break;
+      }
+      journal(record, stamped);
+    }
+    sort_by_phase(id, record.state.phase);
+  }
+}
+
 Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max) {
   if (queued_.size() >= static_cast<std::size_t>(queue_max))
     return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)",
                 "wait, cancel jobs, or raise queue_max of the head");
-  auto id = ids_.next();
-  if (!id) return id.error();
+  if (const auto health = store_.journal.health(); !health.writable)
+    return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why, "what runs goes on; submit again when there is room");
+  const JobId id(next_id_++);
   proto::JobSubmitted event;
-  event.run_name = run_name(spec.name, now, *id);
+  event.run_name = run_name(spec.name, now, id);
   event.run_dir = spec.run_config.storage_path + "/" + event.run_name;
   event.spec = std::move(spec);
-  auto& record = jobs_[*id];
-  record.state = core::submitted(*id, now, event);
+  auto& record = jobs_[id];
+  record.state = core::submitted(id, now, event);
   record.state_version = 1;
-  queued_.insert(*id);
-  for (const auto& action : core::actions(core::JobPhase::kQueued, record.state, event)) act_(*id, action);
-  changed_(*id);
-  return *id;
+  sort_by_phase(id, record.state.phase);
+  const auto due = core::actions(core::JobPhase::kQueued, record.state, event);
+  journal(record, {now, std::move(event)});
+  for (const auto& action : due) act_(id, action);
+  changed_(id);
+  return id;
 }
 
 Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) {
   const auto found = jobs_.find(id);
-  if (found == jobs_.end()) return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
+  if (found == jobs_.end()) {
+    if (const auto* ended = find(id))
+      return fail(Errc::kConflict, "job " + to_string(id) + " has already ended: " + std::string(core::to_string(ended->state.phase)));
+    return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
+  }
   JobRecord& record = found->second;
   std::vector<core::Action> due;
   for (std::optional<proto::JobEvent> next = std::move(event); next; next = core::follow_up(record.state)) {
@@ -40,21 +69,40 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     const proto::StampedEvent stamped{now, std::move(*next)};
     if (auto done = core::advance(record.state, stamped); !done) return done.error();
     for (auto& action : core::actions(before, record.state, stamped.event)) due.push_back(std::move(action));
-    if (const auto* report = std::get_if<proto::MetricsReported>(&stamped.event)) {
-      record.metrics.push_back({report->attempt.value(), report->seq, now, report->metrics, report->checkpoint ? report->checkpoint->path : ""});
-      if (record.metrics.size() > kMetricPointsMax) {
-        record.metrics.pop_front();
-        ++record.metrics_dropped;
-      }
-    }
+    const auto* report = std::get_if<proto::MetricsReported>(&stamped.event);
+    if (report != nullptr) keep_metrics(record, *report, now);
+    if (report == nullptr || report->checkpoint || !report->deleted_checkpoints.empty()) journal(record, stamped);
     if (std::holds_alternative<proto::AttemptPlaced>(stamped.event)) record.progress.reset();
   }
   ++record.state_version;
-  if (record.state.phase == core::JobPhase::kQueued) queued_.insert(id);
-  else queued_.erase(id);
+  sort_by_phase(id, record.state.phase);
   for (const auto& action : due) act_(id, action);
   changed_(id);
   return ok();
+}
+
+void JobBook::journal(const JobRecord& record, const proto::StampedEvent& event) { store_.journal.append(record.state.id, event, record.state); }
+
+void JobBook::keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now) {
+  record.metrics.push_back({report.attempt.value(), report.seq, now, report.metrics, report.checkpoint ? report.checkpoint->path : ""});
+  store_.journal.append(record.state.id, record.metrics.back());
+  if (record.metrics.size() <= kMetricPointsMax) return;
+  record.metrics.pop_front();
+  ++record.metrics_dropped;
+}
+
+void JobBook::sort_by_phase(JobId id, core::JobPhase phase) {
+  const bool queued = phase == core::JobPhase::kQueued, ended = core::is_terminal(phase);
+  if (queued) queued_.insert(id);
+  else queued_.erase(id);
+  if (queued || ended) active_.erase(id);
+  else active_.insert(id);
+  if (!ended) return;
+  ended_.push_back(id);
+  // The oldest ended one is durable long since: kEndedJobsMax others have ended after it.
+  if (ended_.size() <= kEndedJobsMax) return;
+  jobs_.erase(ended_.front());
+  ended_.pop_front();
 }
 
 void JobBook::set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress) {
@@ -74,8 +122,25 @@ void JobBook::set_wait_reason(JobId id, const std::string& reason) {
 }
 
 const JobRecord* JobBook::find(JobId id) const {
-  const auto found = jobs_.find(id);
-  return found == jobs_.end() ? nullptr : &found->second;
+  if (const auto found = jobs_.find(id); found != jobs_.end()) return &found->second;
+  if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end()) {
+    archived_.splice(archived_.begin(), archived_, known->second);
+    return &archived_.front();
+  }
+  if (id.value() < 1 || id.value() >= next_id_) return nullptr;
+  auto ended = store_.history.ended_job(id);
+  if (!ended) log::error("an ended job cannot be read", {{"job", to_string(id)}, {"cause", ended.error().message()}});
+  if (!ended || !*ended) return nullptr;
+  auto& record = archived_.emplace_front();
+  record.state = std::move(**ended);
+  record.metrics_dropped = record.state.reports;
+  record.state_version = 1;
+  archived_by_id_[id] = archived_.begin();
+  if (archived_.size() > kArchivedMax) {
+    archived_by_id_.erase(archived_.back().state.id);
+    archived_.pop_back();
+  }
+  return &archived_.front();
 }
 
 std::vector<JobId> JobBook::queue() const { return {queued_.begin(), queued_.end()}; }

@@ -35,6 +35,14 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> se
   return ok();
 }
 
+void NodeTable::expect(const std::string& name, SteadyTime now) {
+  auto& node = nodes_[name];
+  if (!node.view.info.name.empty()) return;
+  node.view.info.name = name;
+  node.view.away = true;
+  node.last_heard = now;
+}
+
 bool NodeTable::leave(const AgentLine& session) {
   auto* node = find(session.node());
   if (node == nullptr || node->session.get() != &session) return false;

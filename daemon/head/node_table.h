@@ -24,6 +24,8 @@ class NodeTable {
   /// Takes a node that (re)connects. kConflict: an agent of that name is connected and was heard of within `silence`. One that was
   /// not is a connection that broke unnoticed: it is closed and replaced. kInvalidArgument: a name or an amount that cannot be.
   [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now, std::chrono::duration<double> silence);
+  /// A node that holds ranks, known from before a restart: away until its agent dials, lost when it does not within the lease.
+  void expect(const std::string& name, SteadyTime now);
   /// The session ended; the node keeps its ranks until it is lost. False: another session has taken its place already.
   bool leave(const AgentLine& session);
   void heard(const std::string& name, SteadyTime now);

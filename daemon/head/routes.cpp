@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace rtrain::head {
 namespace {
 
 using proto::Json;
+
+constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000;
+constexpr int kListPage = 500;  // ended jobs read from the store at once
 
 /// A request on its way to a handler.
 struct Call {
@@ -41,7 +45,10 @@ std::variant<proto::JobSpec, HttpResponse> spec_of(const Call& call) {
   return error_response(doc, http::status::bad_request, call.request);
 }
 
-Reply health(const Call& call) { return call.json({{"status", "ok"}}); }
+Reply health(const Call& call) {
+  const auto health = call.dispatcher.health();
+  return health.writable ? call.json({{"status", "ok"}}) : call.json({{"status", "read_only"}, {"reason", health.why}});
+}
 
 Reply version(const Call& call) { return call.json(proto::VersionDoc{RTRAIN_VERSION, RTRAIN_COMMIT, proto::kProtocolVersion}); }
 
@@ -60,11 +67,35 @@ Reply plan(const Call& call) {
   return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec).scaling_config)));
 }
 
+/// Newest first: what is in memory, and between and below it the ended jobs of the store.
 Reply list(const Call& call) {
+  const auto limit = query_number(call.target, "limit", kListDefault);
+  const auto before = query_number(call.target, "before", std::numeric_limits<std::int64_t>::max());
+  for (const auto* number : {&limit, &before})
+    if (!*number) return call.error(number->error());
+  if (*limit < 1 || *limit > kListMax || *before < 1) return call.error(fail(Errc::kInvalidArgument, "limit is from 1 to 10000, before is a job's number"));
   const auto wanted = call.target.query.find("state");
+  const auto is_wanted = [&](core::JobPhase phase) { return wanted == call.target.query.end() || wanted->second == core::to_string(phase); };
+  const auto full = [&](const Json& jobs) { return static_cast<std::int64_t>(jobs.size()) >= *limit; };
+  const auto& live = call.dispatcher.jobs().all();
+  auto next_live = std::make_reverse_iterator(live.lower_bound(JobId(*before)));
   Json jobs = Json::array();
-  for (auto it = call.dispatcher.jobs().all().rbegin(); it != call.dispatcher.jobs().all().rend(); ++it)
-    if (wanted == call.target.query.end() || wanted->second == core::to_string(it->second.state.phase)) jobs.push_back(job_doc(it->second));
+  for (JobId below(*before); !full(jobs);) {
+    auto ended = call.dispatcher.jobs().history().ended_jobs(below, kListPage);
+    if (!ended) return call.error(ended.error());
+    for (auto& state : *ended) {
+      for (; next_live != live.rend() && next_live->first >= state.id && !full(jobs); ++next_live)
+        if (is_wanted(next_live->second.state.phase)) jobs.push_back(job_doc(next_live->second));
+      below = state.id;
+      if (live.contains(state.id) || full(jobs) || !is_wanted(state.phase)) continue;
+      JobRecord record;
+      record.state = std::move(state);
+      jobs.push_back(job_doc(record));
+    }
+    if (static_cast<int>(ended->size()) < kListPage) break;
+  }
+  for (; next_live != live.rend() && !full(jobs); ++next_live)
+    if (is_wanted(next_live->second.state.phase)) jobs.push_back(job_doc(next_live->second));
   return call.json({{"jobs", std::move(jobs)}});
 }
 
@@ -79,11 +110,25 @@ Reply result(const Call& call) {
 }
 
 Reply metrics(const Call& call) {
-  const auto record = job_of(call);
-  if (!record) return call.error(record.error());
+  const auto found = job_of(call);
+  if (!found) return call.error(found.error());
+  const auto from = query_number(call.target, "from", 0), tail = query_number(call.target, "tail", 0), limit = query_number(call.target, "limit", kMetricsMax);
+  for (const auto* number : {&from, &tail, &limit})
+    if (!*number) return call.error(number->error());
+  if (*from < 0 || *tail < 0 || *limit < 1 || *limit > kMetricsMax)
+    return call.error(fail(Errc::kInvalidArgument, "from and tail must not be negative, limit is from 1 to 10000"));
+  const JobRecord& record = **found;
   Json points = Json::array();
-  for (const auto& point : (*record)->metrics) points.push_back(point);
-  return call.json({{"points", std::move(points)}, {"dropped", (*record)->metrics_dropped}});
+  std::int64_t next = *tail > 0 ? std::max<std::int64_t>(0, record.state.reports - *tail) : *from;
+  if (next < record.metrics_dropped) {
+    auto page = call.dispatcher.jobs().history().metrics(record.state.id, next, static_cast<int>(std::min(*limit, record.metrics_dropped - next)));
+    if (!page) return call.error(page.error());
+    for (const auto& point : page->points) points.push_back(point);
+    next += static_cast<std::int64_t>(page->points.size());
+  }
+  for (; next >= record.metrics_dropped && next < record.state.reports && static_cast<std::int64_t>(points.size()) < *limit; ++next)
+    points.push_back(record.metrics[static_cast<std::size_t>(next - record.metrics_dropped)]);
+  return call.json({{"points", std::move(points)}, {"next", next}, {"more", next < record.state.reports}});
 }
 
 Reply logs(const Call& call) {

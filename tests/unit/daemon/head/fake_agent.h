@@ -2,7 +2,7 @@
 #pragma once
 
 #include "daemon/head/dispatcher.h"
-#include "tests/support/temp_dir.h"
+#include "daemon/store/memory_store.h"
 
 #include <algorithm>
 #include <memory>
@@ -41,8 +41,11 @@ class FakeAgent final : public head::AgentLine {
 /// A dispatcher with a clock of its own, and agents that answer as real ones do.
 class Cluster {
  public:
-  explicit Cluster(proto::HeadConfig config = {})
-      : dispatcher(std::move(config), *head::JobIds::open(folder.path().string()), [this](JobId) { ++changes; },
+  explicit Cluster(proto::HeadConfig config = {}) : Cluster(std::make_shared<store::MemoryStore>(), {}, std::move(config)) {}
+  /// A head that goes on where another one stopped.
+  Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {})
+      : store(std::move(disk)),
+        dispatcher(std::move(config), {*store, *store}, std::move(recovered), [this](JobId) { ++changes; },
                    {[this] { return now; }, [this] { return wall; }}) {}
 
   std::shared_ptr<FakeAgent> connect(const std::string& name, double cpu = 2, std::vector<proto::RankKey> running = {}) {
@@ -95,7 +98,7 @@ class Cluster {
     wall += static_cast<proto::UnixMs>(seconds * 1000);
   }
 
-  TempDir folder;
+  std::shared_ptr<store::MemoryStore> store;
   int changes = 0;
   head::SteadyTime now{};
   proto::UnixMs wall = 1'700'000'000'000;

@@ -1,8 +1,7 @@
 #include "daemon/head/job_book.h"
 
-#include "common/os/file.h"
+#include "daemon/store/memory_store.h"
 #include "tests/support/catch.h"
-#include "tests/support/temp_dir.h"
 
 using namespace rtrain;
 using namespace rtrain::head;
@@ -19,10 +18,10 @@ proto::JobSpec spec(int max_failures = 0) {
 }
 
 struct Fixture {
-  test::TempDir folder;
+  store::MemoryStore store;
   std::vector<core::Action> actions;
   int changes = 0;
-  JobBook book{*JobIds::open(folder.path().string()), [this](JobId, const core::Action& action) { actions.push_back(action); },
+  JobBook book{{store, store}, [this](JobId, const core::Action& action) { actions.push_back(action); },
                [this](JobId) { ++changes; }};
 
   JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, 100); }
@@ -121,26 +120,63 @@ TEST_CASE("job book: metric points are kept, progress belongs to the current att
   CHECK_FALSE(record->progress.has_value());
 }
 
-TEST_CASE("job ids: never the same twice, not after a restart either") {
-  test::TempDir folder;
-  std::int64_t last = 0;
-  for (int restart = 0; restart < 3; ++restart) {
-    auto ids = *JobIds::open(folder.path().string());
-    for (int i = 0; i < 1500; ++i) {
-      const auto id = ids.next();
-      REQUIRE(id.has_value());
-      REQUIRE(id->value() > last);
-      last = id->value();
-    }
+TEST_CASE("job book: of many reports memory keeps the newest, the store all") {
+  Fixture f;
+  const auto id = f.submit();
+  f.place(id, 1);
+  constexpr int kReports = static_cast<int>(kMetricPointsMax) + 500;
+  for (int seq = 1; seq <= kReports; ++seq) {
+    proto::MetricsReported report;
+    report.attempt = Attempt(1);
+    report.seq = seq;
+    report.metrics = {{"step", seq}};
+    f.apply(id, report);
   }
+  const auto* record = f.book.find(id);
+  CHECK(record->metrics.size() == kMetricPointsMax);
+  CHECK(record->metrics_dropped == 500);
+  const auto page = f.store.metrics(id, 499, 2);
+  REQUIRE(page.has_value());
+  CHECK(page->points[0].seq == 500);
+  CHECK(page->points[1].seq == 501);
+  CHECK(f.store.events(id, 0, 10)->size() == 2);  // a report without a checkpoint is a point and no event
 }
 
-TEST_CASE("job ids: a file that holds no number is not guessed at") {
-  test::TempDir folder;
-  for (const char* content : {"", "x", "-5", "0"}) {
-    REQUIRE(os::write_file_atomic((folder / "next_job_id").string(), content).has_value());
-    const auto ids = JobIds::open(folder.path().string());
-    REQUIRE(ids.has_error());
-    CHECK(ids.error().message().find("next_job_id") != std::string::npos);
-  }
+TEST_CASE("job book: a job that ended long ago is found in the store") {
+  Fixture f;
+  const auto first = f.submit();
+  f.place(first, 1);
+  f.finish(first, 1, 0);
+  for (std::size_t i = 0; i < kEndedJobsMax; ++i) f.apply(f.submit(), proto::CancelRequested{"a user"});
+  CHECK_FALSE(f.book.all().contains(first));
+  const auto* record = f.book.find(first);
+  REQUIRE(record != nullptr);
+  CHECK(record->state.phase == core::JobPhase::kSucceeded);
+  const auto late = f.book.apply(first, proto::CancelRequested{"a user"}, 9);
+  REQUIRE(late.has_error());
+  CHECK(late.error().code() == Errc::kConflict);
+}
+
+TEST_CASE("job book: a store that takes no writes takes no jobs") {
+  Fixture f;
+  f.store.set_health({false, "no space left in /var/lib/rtrain/head"});
+  const auto refused = f.book.submit(spec(), 0, 100);
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code() == Errc::kUnavailable);
+  CHECK(refused.error().message().find("no space left") != std::string::npos);
+}
+
+TEST_CASE("job book: an end that was due when the head died is applied at the start") {
+  Fixture f;
+  const auto id = f.submit();
+  f.place(id, 1);
+  proto::RankFinished event;
+  event.attempt = Attempt(1);
+  event.status.exit_code = 0;
+  auto state = f.book.find(id)->state;
+  REQUIRE(core::advance(state, {6, event}).has_value());  // as if the journal ended right here
+  Fixture next;
+  next.book.recover({state}, 7);
+  CHECK(next.book.find(id)->state.phase == core::JobPhase::kSucceeded);
+  CHECK(next.store.events(id, 0, 10)->size() == 1);
 }

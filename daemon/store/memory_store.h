@@ -1,0 +1,103 @@
+// A store that forgets at the end of the process: for tests.
+#pragma once
+
+#include "daemon/store/journal.h"
+
+#include <algorithm>
+#include <map>
+
+namespace rtrain::store {
+
+/// Durable at once, or when a test says commit().
+class MemoryStore final : public Journal, public History {
+ public:
+  explicit MemoryStore(bool durable_at_once = true) : at_once_(durable_at_once) {}
+
+  [[nodiscard]] JobId next_job_id() const override { return JobId(next_job_id_); }
+  void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) override {
+    auto& job = jobs_[id];
+    job.events.push_back(event);
+    job.state = after;
+    next_job_id_ = std::max(next_job_id_, id.value() + 1);
+    ++appended_.events;
+    settle();
+  }
+  void append(JobId id, const proto::MetricPoint& point) override {
+    jobs_[id].points.push_back(point);
+    ++appended_.points;
+    settle();
+  }
+  void put(const NodeSetting& setting) override {
+    nodes_[setting.node] = setting;
+    ++appended_.events;
+    settle();
+  }
+  [[nodiscard]] Mark appended() const override { return appended_; }
+  [[nodiscard]] Mark durable() const override { return durable_; }
+  void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
+  [[nodiscard]] Health health() const override { return health_; }
+
+  [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override {
+    const auto found = jobs_.find(id);
+    if (found == jobs_.end() || !core::is_terminal(found->second.state.phase)) return std::optional<core::JobState>();
+    return std::optional(found->second.state);
+  }
+  [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override {
+    std::vector<core::JobState> found;
+    for (auto it = jobs_.rbegin(); it != jobs_.rend() && static_cast<int>(found.size()) < limit; ++it)
+      if (it->first < before && core::is_terminal(it->second.state.phase)) found.push_back(it->second.state);
+    return found;
+  }
+  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override {
+    return page(jobs_[id].events, from, limit);
+  }
+  [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override {
+    MetricPage result;
+    result.points = page(jobs_[id].points, from, limit);
+    result.next = from + static_cast<std::int64_t>(result.points.size());
+    result.more = result.next < static_cast<std::int64_t>(jobs_[id].points.size());
+    return result;
+  }
+
+  /// Everything appended so far becomes durable.
+  void commit() {
+    if (durable_ == appended_) return;
+    durable_ = appended_;
+    if (grown_) grown_();
+  }
+  void set_health(Health health) { health_ = std::move(health); }
+  /// What a start would find.
+  [[nodiscard]] Recovered recover() const {
+    Recovered recovered;
+    for (const auto& [id, job] : jobs_)
+      if (!core::is_terminal(job.state.phase)) recovered.jobs.push_back(job.state);
+    for (const auto& [name, setting] : nodes_) recovered.nodes.push_back(setting);
+    return recovered;
+  }
+
+ private:
+  struct Job {
+    core::JobState state;
+    std::vector<proto::StampedEvent> events;
+    std::vector<proto::MetricPoint> points;
+  };
+  template <class T>
+  static std::vector<T> page(const std::vector<T>& all, std::int64_t from, int limit) {
+    const auto size = static_cast<std::int64_t>(all.size());
+    from = std::clamp<std::int64_t>(from, 0, size);
+    return {all.begin() + from, all.begin() + std::min<std::int64_t>(size, from + limit)};
+  }
+  void settle() {
+    if (at_once_) commit();
+  }
+
+  bool at_once_;
+  std::int64_t next_job_id_ = 1;
+  std::map<JobId, Job> jobs_;
+  std::map<std::string, NodeSetting> nodes_;
+  Mark appended_, durable_;
+  Health health_;
+  std::function<void()> grown_;
+};
+
+}  // namespace rtrain::store
