@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -46,6 +47,10 @@ struct Reader;
 /// Structs opt in by a visit_fields() found by argument-dependent lookup.
 template <class T>
 concept Visitable = requires(Writer& w, const T& v) { visit_fields(w, v); };
+
+/// Enumerations opt in by `std::span<const std::string_view> enum_names(T)`, their values' texts in order.
+template <class T>
+concept Named = std::is_enum_v<T> && requires(T v) { { enum_names(v) } -> std::convertible_to<std::span<const std::string_view>>; };
 
 template <class T> struct IsId : std::false_type {};
 template <class Tag> struct IsId<Id<Tag>> : std::true_type {};
@@ -110,6 +115,8 @@ void write(Json& out, const T& value) {
     out = to_json(value);
   } else if constexpr (IsId<T>::value) {
     out = value.value();
+  } else if constexpr (Named<T>) {
+    out = enum_names(value)[static_cast<std::size_t>(value)];
   } else if constexpr (IsOptional<T>::value) {
     if (value) write(out, *value);
     else out = nullptr;
@@ -147,6 +154,16 @@ void read_integer(const Json& in, Int& value) {
   }
 }
 
+template <Named T>
+void read_named(const Json& in, T& value) {
+  if (!in.is_string()) wrong_type("a string", in);
+  const auto text = in.get<std::string>();
+  const auto names = enum_names(value);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i] == text) return void(value = static_cast<T>(i));
+  throw FieldError(": unknown value \"" + text.substr(0, 64) + "\"");
+}
+
 template <class T>
 void read(const Json& in, T& value) {
   if constexpr (std::same_as<T, Json>) {
@@ -169,6 +186,8 @@ void read(const Json& in, T& value) {
     std::int64_t number = 0;
     read_integer(in, number);
     value = T(number);
+  } else if constexpr (Named<T>) {
+    read_named(in, value);
   } else if constexpr (IsOptional<T>::value) {
     value.reset();
     if (!in.is_null()) read(in, value.emplace());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <sstream>
 #include <utility>
 
 namespace rtrain::core {
@@ -13,8 +15,22 @@ std::string rank_place(const JobState& state, int rank) {
   return "rank " + std::to_string(rank) + " on node " + state.ranks[static_cast<std::size_t>(rank)].placement.node;
 }
 
+/// Whether ranks may be fewer than num_workers, and how few.
+int workers_min(const ScalingConfig&) { return 1; }
+
 bool all_ended(const JobState& state) {
   return std::ranges::all_of(state.ranks, [](const RankState& r) { return r.phase == RankPhase::kEnded; });
+}
+
+std::string seconds(double s) {
+  std::ostringstream text;
+  text << s << " s";
+  return text.str();
+}
+
+/// Nothing was heard of a step. A program that is no training function tells of none, so that its exit code alone says nothing.
+bool before_first_step(const JobState& state, const std::string& kind) {
+  return !state.first_step && state.last_seq == 0 && (state.spec.train_func || kind == "exception" || kind == "load");
 }
 
 /// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
@@ -27,9 +43,11 @@ class Transition {
   Result<Done> operator()(const AttemptPlaced& e) {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
-    if (static_cast<int>(e.ranks.size()) != s_.spec.scaling_config.num_workers)
-      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
-                                       std::to_string(s_.spec.scaling_config.num_workers) + " workers");
+    if (s_.held) return fail(Errc::kConflict, "attempt_placed: job " + to_string(s_.id) + " is held by " + s_.held_by);
+    const auto& scaling = s_.spec.scaling_config;
+    if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), workers_min(scaling)))
+      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " + std::to_string(workers_min(scaling)) + " to " +
+                                       std::to_string(scaling.num_workers) + " workers");
     for (std::size_t i = 0; i < e.ranks.size(); ++i)
       if (e.ranks[i].rank != static_cast<int>(i)) return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
     s_.phase = JobPhase::kStarting;
@@ -37,12 +55,16 @@ class Transition {
     s_.ranks.clear();
     auto& nodes = s_.nodes[e.attempt];
     for (const auto& placement : e.ranks) {
-      s_.ranks.push_back({placement, RankPhase::kPlaced, 0, {}});
+      s_.ranks.push_back({placement, RankPhase::kPlaced, 0, {}, false, false});
       nodes.push_back(placement.node);
     }
     if (s_.nodes.size() > kAttemptsKept) s_.nodes.erase(s_.nodes.begin());
     s_.last_seq = 0;
     s_.retry = false;
+    s_.first_step = false;
+    s_.yield.reset();
+    s_.not_before_ms = 0;
+    s_.placed_ms = at_;
     return ok();
   }
 
@@ -54,6 +76,7 @@ class Transition {
     if (rank.phase != RankPhase::kPlaced && !overtaken) return illegal("rank_forked");
     if (!overtaken) rank.phase = RankPhase::kForked;
     rank.pid = e.pid;
+    rank.started = true;
     return ok();
   }
 
@@ -62,10 +85,18 @@ class Transition {
     auto& rank = s_.ranks[static_cast<std::size_t>(e.rank)];
     if (rank.phase != RankPhase::kPlaced && rank.phase != RankPhase::kForked) return illegal("rank_entered");
     rank.phase = RankPhase::kRunning;
+    rank.started = true;
     if (s_.started_ms == 0) s_.started_ms = at_;
     const bool all =
         std::ranges::none_of(s_.ranks, [](const RankState& r) { return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked; });
     if (s_.phase == JobPhase::kStarting && all) s_.phase = JobPhase::kRunning;
+    return ok();
+  }
+
+  Result<Done> operator()(const FirstStep& e) {
+    if (auto wrong = check_rank("first_step", e.attempt, 0)) return *wrong;
+    if (s_.first_step) return illegal("first_step");
+    s_.first_step = true;
     return ok();
   }
 
@@ -91,11 +122,13 @@ class Transition {
     if (rank.phase == RankPhase::kEnded) return illegal("rank_finished");
     rank.phase = RankPhase::kEnded;
     rank.status = e.status;
+    rank.yielded = e.yielded;
+    rank.started = rank.started || !e.status.lost;
     if (e.rank == 0) s_.return_value = e.return_value;
     if (!e.error && e.status.success()) return ok();
     if (s_.phase != JobPhase::kStopping && !s_.failed_rank) {
       s_.failed_rank = e.rank;
-      s_.failed_rank_error = e.error.value_or(RankError{"exit", to_string(e.status), {}});
+      s_.failed_rank_error = e.error.value_or(RankError{e.status.lost ? "lost" : e.status.signal ? "signal" : "exit", to_string(e.status), {}});
     }
     return ok();
   }
@@ -104,15 +137,58 @@ class Transition {
     if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("attempt_failed");
     if (e.attempt != s_.attempt || e.error.attempt != e.attempt.value()) return stale(e.attempt);
     s_.phase = JobPhase::kStopping;
+    const auto [kind, message] = own_words(e.error);
+    s_.last_failure = PastFailure{e.failure_class, kind, message, before_first_step(s_, kind)};
+    s_.failed_in_row = s_.last_seq > 0 ? 1 : s_.failed_in_row + 1;
     s_.error = e.error;
+    s_.failure_class = e.failure_class;
     s_.verdict = e.reason;
     s_.retry = e.retry;
-    ++s_.failures;
+    s_.not_before_ms = e.retry_at_ms;
+    ++(e.counted ? s_.failures : s_.controller_failures);
+    return ok();
+  }
+
+  Result<Done> operator()(const YieldRequested& e) {
+    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("yield_requested");
+    if (e.attempt != s_.attempt) return stale(e.attempt);
+    if (s_.failed_rank) return fail(Errc::kConflict, "yield_requested: a rank of attempt " + to_string(e.attempt) + " has failed");
+    s_.phase = JobPhase::kStopping;
+    s_.yield = Yield{e.cause, e.reason, e.grace_s, e.retry};
+    ++(e.cause == YieldCause::kPreempted ? s_.preemptions : e.cause == YieldCause::kDrain ? s_.drains : s_.resizes);
+    return ok();
+  }
+
+  Result<Done> operator()(const TimeLimitReached& e) {
+    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("time_limit_reached");
+    if (e.attempt != s_.attempt) return stale(e.attempt);
+    if (s_.failed_rank) return fail(Errc::kConflict, "time_limit_reached: a rank of attempt " + to_string(e.attempt) + " has failed");
+    s_.phase = JobPhase::kStopping;
+    s_.error = JobError{"time_limit", "ran into its time limit of " + seconds(e.limit_s), {}, {}, e.attempt.value(), {}, {}};
+    s_.failure_class = FailureClass::kUser;
+    s_.verdict = "the time limit of " + seconds(e.limit_s) + " is reached: not restarted";
+    s_.retry = false;
+    return ok();
+  }
+
+  Result<Done> operator()(const JobHeld& e) {
+    if (is_terminal(s_.phase)) return has_ended();
+    if (s_.held) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is held already, by " + s_.held_by);
+    s_.held = true;
+    s_.held_by = e.by;
+    return ok();
+  }
+
+  Result<Done> operator()(const JobReleased&) {
+    if (is_terminal(s_.phase)) return has_ended();
+    if (!s_.held) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is not held");
+    s_.held = false;
+    s_.held_by.clear();
     return ok();
   }
 
   Result<Done> operator()(const CancelRequested& e) {
-    if (is_terminal(s_.phase)) return fail(Errc::kConflict, "job " + to_string(s_.id) + " has already ended: " + std::string(to_string(s_.phase)));
+    if (is_terminal(s_.phase)) return has_ended();
     if (s_.cancel_requested) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is being cancelled already");
     s_.cancel_requested = true;
     s_.cancelled_by = e.by;
@@ -132,13 +208,17 @@ class Transition {
     s_.failed_rank.reset();
     s_.failed_rank_error.reset();
     if (s_.cancel_requested) return end(JobPhase::kCancelled);
-    if (!failed) {
+    if (failed) return s_.retry ? wait() : end(JobPhase::kFailed);
+    if (!gave_way()) {
       s_.error.reset();
       return end(JobPhase::kSucceeded);
     }
-    if (!s_.retry) return end(JobPhase::kFailed);
-    s_.phase = JobPhase::kQueued;
-    return ok();
+    if (!s_.yield || s_.yield->retry) return wait();
+    s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
+    s_.failure_class = FailureClass::kPreemption;
+    s_.verdict = "preemption " + std::to_string(s_.preemptions) + ", max_preemption_failures is " +
+                 std::to_string(s_.spec.run_config.failure_config.max_preemption_failures) + ": not restarted";
+    return end(JobPhase::kFailed);
   }
 
  private:
@@ -148,9 +228,26 @@ class Transition {
       return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
     return std::nullopt;
   }
+  /// The attempt made way with work left, rather than to have come to its end before it heard of it.
+  bool gave_way() const {
+    return std::ranges::any_of(s_.ranks, [&](const RankState& r) { return r.yielded || (s_.yield && !r.status.success()); });
+  }
+  /// The failed rank's kind and message, without the place that JobError adds.
+  std::pair<std::string, std::string> own_words(const JobError& error) const {
+    if (s_.failed_rank_error) return {s_.failed_rank_error->kind, s_.failed_rank_error->message};
+    return {error.kind, error.message};
+  }
+  Result<Done> wait() {
+    s_.phase = JobPhase::kQueued;
+    return ok();
+  }
+  Error has_ended() const { return fail(Errc::kConflict, "job " + to_string(s_.id) + " has already ended: " + std::string(to_string(s_.phase))); }
   Result<Done> end(JobPhase phase) {
     s_.phase = phase;
     s_.ended_ms = at_;
+    s_.not_before_ms = 0;
+    s_.held = false;
+    s_.held_by.clear();
     if (phase != JobPhase::kSucceeded) s_.return_value = nullptr;
     return ok();
   }
@@ -186,11 +283,17 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   state.spec = event.spec;
   state.run_name = event.run_name;
   state.run_dir = event.run_dir;
-  state.submitted_ms = at;
+  state.user = event.user;
+  state.array = event.array;
+  state.submitted_ms = state.updated_ms = at;
   return state;
 }
 
-Result<Done> advance(JobState& state, const StampedEvent& event) { return std::visit(Transition{state, event.at}, event.event); }
+Result<Done> advance(JobState& state, const StampedEvent& event) {
+  auto done = std::visit(Transition{state, event.at}, event.event);
+  if (done) state.updated_ms = event.at;
+  return done;
+}
 
 Result<JobState> apply(JobState state, const StampedEvent& event) {
   if (auto done = advance(state, event); !done) return done.error();
@@ -215,6 +318,11 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
     result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
   if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
     result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
+  if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
+    result.emplace_back(YieldRanks{after.attempt, yield->grace_s, yield->reason});
+  if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
+    result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, after.error->message});
+  if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
   if (std::holds_alternative<AttemptEnded>(event)) {
     result.emplace_back(FreeResources{after.attempt});
     if (after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
@@ -224,30 +332,32 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
 
 std::optional<JobEvent> follow_up(const JobState& state) {
   const bool active = state.phase == JobPhase::kStarting || state.phase == JobPhase::kRunning;
-  if (active && state.failed_rank) {
-    const auto& rank = state.ranks[static_cast<std::size_t>(*state.failed_rank)];
-    const auto& error = *state.failed_rank_error;
-    const auto verdict = decide_restart(state.spec.run_config.failure_config, state.failures);
-    JobError job_error{error.kind,
-                       rank_place(state, *state.failed_rank) + ": " + error.message,
-                       *state.failed_rank,
-                       rank.placement.node,
-                       state.attempt.value(),
-                       rank.status,
-                       error.log_tail};
-    return AttemptFailed{state.attempt, std::move(job_error), verdict.retry, verdict.reason};
-  }
+  if (active && state.failed_rank) return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
   if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt};
   return std::nullopt;
 }
 
-Verdict decide_restart(const FailureConfig& config, int failures_before) {
-  if (config.max_failures == 0) return {false, "failure 1: max_failures is 0, so the job is not restarted"};
-  const std::string count = "failure " + std::to_string(failures_before + 1);
-  if (config.max_failures < 0) return {true, count + ": restarted (max_failures is -1: for ever)"};
-  const bool retry = failures_before < config.max_failures;
-  return {retry, count + (retry ? ": restarted (max_failures is " : ": not restarted, max_failures is ") + std::to_string(config.max_failures) +
-                     (retry ? ")" : "")};
+FailureHistory failure_history(const JobState& state) {
+  return {state.failures, state.preemptions, state.controller_failures, state.failed_in_row, state.last_failure};
+}
+
+AttemptFailed attempt_failed(const JobState& state, const RankError& error, std::optional<int> rank, UnixMs now) {
+  const bool any_started = std::ranges::any_of(state.ranks, &RankState::started);
+  JobError job_error{error.kind, error.message, rank, {}, state.attempt.value(), {}, error.log_tail};
+  if (rank) {
+    const auto& failed = state.ranks[static_cast<std::size_t>(*rank)];
+    job_error.message = rank_place(state, *rank) + ": " + error.message;
+    job_error.node = failed.placement.node;
+    job_error.status = failed.status;
+  }
+  Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, state.last_seq > 0, before_first_step(state, error.kind)};
+  const auto verdict = decide(state.spec.run_config.failure_config, failure_history(state), failure);
+  const UnixMs retry_at = verdict.delay_s > 0 ? now + std::llround(verdict.delay_s * 1000) : 0;
+  return {state.attempt, std::move(job_error), verdict.retry, verdict.reason, failure.cause.failure_class, verdict.counted, retry_at};
+}
+
+YieldRequested yield_requested(const JobState& state, YieldCause cause, std::string reason, double grace_s) {
+  return {state.attempt, cause, std::move(reason), grace_s, may_yield(state.spec.run_config.failure_config, failure_history(state), cause)};
 }
 
 }  // namespace rtrain::core

@@ -4,15 +4,19 @@
 //   QUEUED ----------------> STARTING ----------> RUNNING
 //     ^  |                     |   |                |  |
 //     |  | CancelRequested     |   | AttemptFailed, |  | all RankFinished with success
-//     |  v                     |   v CancelRequested|  v
-//     | CANCELLED              |  STOPPING <--------+ (AttemptEnded) --> SUCCEEDED
+//     |  v                     |   | CancelRequested|  v
+//     | CANCELLED              |   | YieldRequested |  (AttemptEnded) --> SUCCEEDED
+//     |                        |   v TimeLimit...   |
+//     |                        +> STOPPING <--------+
 //     |                                |
-//     +--- AttemptEnded, retry --------+---- AttemptEnded --> FAILED | CANCELLED
+//     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were through before they yielded)
+//
+// A held job keeps its phase; QUEUED and held is not placed.
 //
 // No clock, no I/O, no randomness: the same function runs live and in replay.
 #pragma once
 
-#include "proto/event/event.h"
+#include "daemon/core/failure.h"
 
 #include <map>
 #include <span>
@@ -33,6 +37,16 @@ struct RankState {
   RankPhase phase = RankPhase::kPlaced;
   std::int64_t pid = 0;
   proto::ExitStatus status;  ///< meaningful when phase is kEnded
+  bool started = false;      ///< somebody saw its process, or what it said
+  bool yielded = false;      ///< ended because it was asked to, with more to do
+};
+
+/// What an attempt that is asked for its place was told.
+struct Yield {
+  proto::YieldCause cause = proto::YieldCause::kPreempted;
+  std::string reason;
+  double grace_s = 0;
+  bool retry = true;
 };
 
 /// How far back the nodes of an attempt are remembered: a job that restarts for ever must not grow for ever.
@@ -43,12 +57,25 @@ struct JobState {
   JobId id;
   proto::JobSpec spec;
   std::string run_name, run_dir;
+  std::string user;                       ///< who submitted it; "" unknown
+  std::optional<proto::ArrayTask> array;  ///< its place in an array
   JobPhase phase = JobPhase::kQueued;
   proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< 0: not yet. started: first RankEntered of the first attempt
+  proto::UnixMs placed_ms = 0;   ///< when the current attempt was placed
+  proto::UnixMs updated_ms = 0;  ///< of the last event
+  proto::UnixMs not_before_ms = 0;  ///< QUEUED: the next attempt waits until then; 0: it does not
+  bool held = false;         ///< not placed until it is released
+  std::string held_by;
   Attempt attempt{0};        ///< the current or last one; 0: none yet
   std::vector<RankState> ranks;  ///< of that attempt, index = rank
   std::map<Attempt, std::vector<std::string>> nodes;  ///< of the newest kAttemptsKept attempts, index = rank: where their logs lie
-  int failures = 0;          ///< failed attempts so far
+  int failures = 0;             ///< failed attempts so far that count against max_failures
+  int controller_failures = 0;  ///< attempts that could not be started
+  int preemptions = 0, drains = 0, resizes = 0;  ///< attempts that were asked for their place
+  int failed_in_row = 0;        ///< failed attempts since the last one that reported
+  std::optional<PastFailure> last_failure;
+  bool first_step = false;      ///< the current attempt has made a step
+  std::optional<Yield> yield;   ///< the current attempt was asked for its place
   std::int64_t last_seq = 0; ///< of the current attempt's reports
   proto::Json metrics;       ///< of the latest report, null before the first
   std::int64_t reports = 0;  ///< accepted, over all attempts
@@ -57,7 +84,8 @@ struct JobState {
   proto::Json return_value;  ///< rank 0's, of the attempt that succeeded
   std::optional<proto::JobError> error;  ///< of the last failed attempt; cleared by success
   std::string verdict;       ///< why the last failure was or was not retried
-  bool retry = false;        ///< STOPPING ends in QUEUED
+  proto::FailureClass failure_class = proto::FailureClass::kUser;  ///< of `error`
+  bool retry = false;        ///< STOPPING for a failure ends in QUEUED
   std::optional<int> failed_rank;  ///< the first rank of the attempt that failed, until AttemptEnded
   std::optional<proto::RankError> failed_rank_error;
   bool cancel_requested = false;
@@ -80,21 +108,27 @@ struct JobState {
 
 struct LaunchAttempt { Attempt attempt; };                                   ///< reserve the port, then Launch to each node
 struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< StopAttempt to each node of the attempt
+struct YieldRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< YieldAttempt to each node, StopAttempt after grace_s
 struct FreeResources { Attempt attempt; };                                   ///< and let the scheduler look again
 struct EnterQueue {};                                                        ///< the job waits for a place
-using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue>;
+using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks>;
 
 [[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after, const proto::JobEvent& event);
 
 /// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that failed,
-/// AttemptEnded after the last rank ended. The head applies them right after the event that made them due.
+/// AttemptEnded after the last rank ended. The head applies them right after the event that made them due, with its time.
 [[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
 
-// ---- restart policy -----------------------------------------------------------------------------------------
+// ---- failures -----------------------------------------------------------------------------------------------
 
-struct Verdict { bool retry = false; std::string reason; };
-/// Ray's FailureConfig: retry while failures (this one not yet counted) < max_failures; -1 for ever.
-[[nodiscard]] Verdict decide_restart(const proto::FailureConfig& config, int failures_before);
+/// What the policy needs to know of the attempts so far.
+[[nodiscard]] FailureHistory failure_history(const JobState& state);
+
+/// The failure of the current attempt by an error that no rank told (a hang, for one), or that rank `rank` told.
+[[nodiscard]] proto::AttemptFailed attempt_failed(const JobState& state, const proto::RankError& error, std::optional<int> rank, proto::UnixMs now);
+
+/// The request to the current attempt to give its place back.
+[[nodiscard]] proto::YieldRequested yield_requested(const JobState& state, proto::YieldCause cause, std::string reason, double grace_s);
 
 /// After a failure: how long the ranks of the attempt that still live may take to end before SIGKILL.
 inline constexpr double kFailureGraceS = 0.5;

@@ -284,7 +284,7 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
           if (m.key.rank == 0)
             book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
         } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
-          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value)});
+          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value), m.yielded});
         } else {
           log::warn("unexpected message", {{"node", session.node()}, {"message", std::string(proto::message_name(proto::Message(m)))}});
           session.close();

@@ -7,10 +7,28 @@
 
 namespace rtrain::proto {
 
+namespace {
+constexpr std::array<std::string_view, 3> kFailureClasses{"user", "infrastructure", "preemption"};
+constexpr std::array<std::string_view, 3> kYieldCauses{"preempted", "drain", "resize"};
+}  // namespace
+
+std::span<const std::string_view> enum_names(FailureClass) { return kFailureClasses; }
+std::span<const std::string_view> enum_names(YieldCause) { return kYieldCauses; }
+std::string_view to_string(FailureClass failure_class) { return kFailureClasses[static_cast<std::size_t>(failure_class)]; }
+std::string_view to_string(YieldCause cause) { return kYieldCauses[static_cast<std::size_t>(cause)]; }
+
+void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
+  visit("id", v.id);
+  visit("index", v.index);
+  visit("count", v.count);
+  visit("max_running", v.max_running);
+}
 void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
   visit("spec", v.spec);
   visit("run_name", v.run_name);
   visit("run_dir", v.run_dir);
+  visit("user", v.user);
+  visit("array", v.array);
 }
 void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
   visit("attempt", v.attempt);
@@ -38,20 +56,39 @@ void visit_fields(auto& visit, Is<RankFinished> auto& v) {
   visit("status", v.status);
   visit("error", v.error);
   visit("return_value", v.return_value);
+  visit("yielded", v.yielded);
 }
 void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
   visit("attempt", v.attempt);
   visit("error", v.error);
   visit("retry", v.retry);
   visit("reason", v.reason);
+  visit("failure_class", v.failure_class);
+  visit("counted", v.counted);
+  visit("retry_at_ms", v.retry_at_ms);
 }
 void visit_fields(auto& visit, Is<CancelRequested> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<AttemptEnded> auto& v) { visit("attempt", v.attempt); }
+void visit_fields(auto& visit, Is<JobHeld> auto& v) { visit("by", v.by); }
+void visit_fields(auto& visit, Is<JobReleased> auto& v) { visit("by", v.by); }
+void visit_fields(auto& visit, Is<FirstStep> auto& v) { visit("attempt", v.attempt); }
+void visit_fields(auto& visit, Is<YieldRequested> auto& v) {
+  visit("attempt", v.attempt);
+  visit("cause", v.cause);
+  visit("reason", v.reason);
+  visit("grace_s", v.grace_s);
+  visit("retry", v.retry);
+}
+void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
+  visit("attempt", v.attempt);
+  visit("limit_s", v.limit_s);
+}
 
 namespace {
 
-constexpr std::array<std::string_view, 9> kNames{"job_submitted", "attempt_placed", "rank_forked",      "rank_entered", "metrics_reported",
-                                                 "rank_finished", "attempt_failed", "cancel_requested", "attempt_ended"};
+constexpr std::array<std::string_view, 14> kNames{"job_submitted",  "attempt_placed",   "rank_forked",   "rank_entered",    "metrics_reported",
+                                                  "rank_finished",  "attempt_failed",   "cancel_requested", "attempt_ended", "job_held",
+                                                  "job_released",   "first_step",       "yield_requested",  "time_limit_reached"};
 static_assert(kNames.size() == std::variant_size_v<JobEvent>);
 
 template <std::size_t... I>

@@ -3,6 +3,7 @@
 
 #include "proto/message/types.h"
 
+#include <span>
 #include <variant>
 
 namespace rtrain::proto {
@@ -10,11 +11,34 @@ namespace rtrain::proto {
 /// Wall time, milliseconds since 1970; for display only, never for a deadline.
 using UnixMs = std::int64_t;
 
-struct JobSubmitted { JobSpec spec; std::string run_name; std::string run_dir; };
+/// Whose fault a failure is. Written as "user", "infrastructure", "preemption".
+enum class FailureClass { kUser, kInfrastructure, kPreemption };
+[[nodiscard]] std::string_view to_string(FailureClass failure_class);
+[[nodiscard]] std::span<const std::string_view> enum_names(FailureClass);  ///< all of them, in order
+
+/// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize".
+enum class YieldCause { kPreempted, kDrain, kResize };
+[[nodiscard]] std::string_view to_string(YieldCause cause);
+[[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);
+
+/// The place of a job within an array of jobs that were submitted together.
+struct ArrayTask {
+  JobId id;             ///< of the array: its first job's
+  int index = 0;        ///< this job's, as the submission numbers them
+  int count = 1;        ///< jobs of the array
+  int max_running = 0;  ///< so many at a time; 0: no limit
+};
+
+struct JobSubmitted { JobSpec spec; std::string run_name; std::string run_dir; std::string user; std::optional<ArrayTask> array; };
+/// The job keeps its place in the queue and is not started until it is released. What runs goes on.
+struct JobHeld { std::string by; };
+struct JobReleased { std::string by; };
 /// The scheduler gave every rank its place. Starts an attempt.
 struct AttemptPlaced { Attempt attempt; std::vector<RankPlacement> ranks; };
 struct RankForked { Attempt attempt; int rank = 0; std::int64_t pid = 0; };
 struct RankEntered { Attempt attempt; int rank = 0; };
+/// The training loop of the attempt made its first step; once an attempt.
+struct FirstStep { Attempt attempt; };
 struct MetricsReported {
   Attempt attempt;
   std::int64_t seq = 0;
@@ -22,20 +46,47 @@ struct MetricsReported {
   std::optional<CheckpointRecord> checkpoint;
   std::vector<std::string> deleted_checkpoints;
 };
-struct RankFinished { Attempt attempt; int rank = 0; ExitStatus status; std::optional<RankError> error; Json return_value; };
+struct RankFinished {
+  Attempt attempt;
+  int rank = 0;
+  ExitStatus status;
+  std::optional<RankError> error;
+  Json return_value;
+  bool yielded = false;  ///< it ended because it was asked to yield, and has more to do
+};
 /// The first failure of an attempt and the verdict on it. The other ranks are being stopped.
-struct AttemptFailed { Attempt attempt; JobError error; bool retry = false; std::string reason; };
+struct AttemptFailed {
+  Attempt attempt;
+  JobError error;
+  bool retry = false;
+  std::string reason;  ///< the verdict as a sentence
+  FailureClass failure_class = FailureClass::kUser;
+  bool counted = true;      ///< against max_failures; else the attempt never started, which counts against controller_failure_limit
+  UnixMs retry_at_ms = 0;   ///< not before; 0: at once
+};
+/// The attempt is asked to write a checkpoint, to end and to wait for another place. No failure.
+struct YieldRequested {
+  Attempt attempt;
+  YieldCause cause = YieldCause::kPreempted;
+  std::string reason;
+  double grace_s = 0;  ///< then its ranks are stopped
+  bool retry = true;   ///< false: it was preempted oftener than max_preemption_failures allows, and ends for good
+};
+/// The attempt ran for as long as the job may. Its ranks are being stopped, the job ends.
+struct TimeLimitReached { Attempt attempt; double limit_s = 0; };
 struct CancelRequested { std::string by; };
 /// Every rank of the attempt is gone and its resources are free.
 struct AttemptEnded { Attempt attempt; };
 
 using JobEvent = std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported, RankFinished,
-                              AttemptFailed, CancelRequested, AttemptEnded>;
+                              AttemptFailed, CancelRequested, AttemptEnded, JobHeld, JobReleased, FirstStep, YieldRequested, TimeLimitReached>;
 
 struct StampedEvent { UnixMs at = 0; JobEvent event; };
 
 [[nodiscard]] std::string_view event_name(const JobEvent& event);  ///< "job_submitted", ...
 [[nodiscard]] Json to_json(const StampedEvent& event);
+/// kProtocol names the event and the field. Fields that are not known are skipped, those that are missing have their defaults: an
+/// older journal is readable.
 [[nodiscard]] Result<StampedEvent> event_from_json(const Json& json);
 
 }  // namespace rtrain::proto

@@ -35,7 +35,9 @@ struct ScalingConfig {
 };
 
 struct FailureConfig {
-  int max_failures = 0;  ///< restarts after a failed attempt; 0 none, -1 for ever
+  int max_failures = 0;              ///< restarts after a failed attempt; 0 none, -1 for ever
+  int max_preemption_failures = -1;  ///< restarts after the scheduler took the place away; -1 for ever
+  int controller_failure_limit = -1; ///< restarts of an attempt that could not be started; -1 for ever
 };
 
 struct CheckpointConfig {

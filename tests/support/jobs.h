@@ -35,20 +35,39 @@ inline proto::JobEvent report(std::int64_t attempt, std::int64_t seq, proto::Jso
   return proto::MetricsReported{Attempt(attempt), seq, std::move(metrics), {}, {}};
 }
 inline proto::JobEvent exited(std::int64_t attempt, int rank, int code = 0) {
-  proto::RankFinished event{Attempt(attempt), rank, {}, {}, {}};
+  proto::RankFinished event{Attempt(attempt), rank, {}, {}, {}, false};
   event.status.exit_code = code;
   return event;
 }
 inline proto::JobEvent killed(std::int64_t attempt, int rank, int signal = 9) {
-  proto::RankFinished event{Attempt(attempt), rank, {}, {}, {}};
+  proto::RankFinished event{Attempt(attempt), rank, {}, {}, {}, false};
   event.status.signal = signal;
   return event;
 }
 inline proto::JobEvent lost(std::int64_t attempt, int rank) {
-  proto::RankFinished event{Attempt(attempt), rank, {}, proto::RankError{"lost", "the node went away", {}}, {}};
+  proto::RankFinished event{Attempt(attempt), rank, {}, proto::RankError{"lost", "the node went away", {}}, {}, false};
   event.status.lost = true;
   return event;
 }
+/// Exit code 0 after it was asked to yield, with more to do.
+inline proto::JobEvent yielded(std::int64_t attempt, int rank) {
+  auto event = std::get<proto::RankFinished>(exited(attempt, rank));
+  event.yielded = true;
+  return event;
+}
+/// The training function threw.
+inline proto::JobEvent threw(std::int64_t attempt, int rank, const std::string& what = "loss is NaN") {
+  auto event = std::get<proto::RankFinished>(exited(attempt, rank, 1));
+  event.error = proto::RankError{"exception", what, {}};
+  return event;
+}
+inline proto::JobEvent first_step(std::int64_t attempt) { return proto::FirstStep{Attempt(attempt)}; }
+inline proto::JobEvent yield(std::int64_t attempt, proto::YieldCause cause = proto::YieldCause::kPreempted, bool retry = true) {
+  return proto::YieldRequested{Attempt(attempt), cause, "job 9 needs its place", 20, retry};
+}
+inline proto::JobEvent time_limit(std::int64_t attempt, double limit_s = 60) { return proto::TimeLimitReached{Attempt(attempt), limit_s}; }
+inline proto::JobEvent hold(std::string by = "a user") { return proto::JobHeld{std::move(by)}; }
+inline proto::JobEvent release(std::string by = "a user") { return proto::JobReleased{std::move(by)}; }
 inline proto::JobEvent ended(std::int64_t attempt) { return proto::AttemptEnded{Attempt(attempt)}; }
 inline proto::JobEvent cancel(std::string by = "a user") { return proto::CancelRequested{std::move(by)}; }
 

@@ -144,8 +144,9 @@ TEST_CASE("job: a rank that ended without success or words of its own is a failu
   RankFinished end;
   end.attempt = k1;
   end.status.lost = true;
-  life << placed(k1, 1) << end;
+  life << placed(k1, 1) << RankForked{k1, 0, 99} << end;
   CHECK(life.state.phase == JobPhase::kFailed);
+  CHECK(life.state.error->kind == "lost");
 }
 
 TEST_CASE("job: success after a failed attempt clears the error") {

@@ -61,7 +61,9 @@ std::string phase(const Life& life) { return std::string(to_string(life.state.ph
 std::string picture(const JobState& s) {
   std::string text = std::string(to_string(s.phase)) + " " + to_string(s.attempt) + " f" + std::to_string(s.failures) + " seq" + std::to_string(s.last_seq) + " r" + std::to_string(s.reports) + " " +
                      proto::dump_json(s.metrics) + " " + proto::dump_json(s.return_value) + " e" + (s.error ? s.error->message : "") + " v" + s.verdict + " c" + s.cancelled_by + (s.retry ? " retry" : "") +
-                     " n" + std::to_string(s.next_checkpoint_index) + " t" + std::to_string(s.submitted_ms) + "," + std::to_string(s.started_ms) + "," + std::to_string(s.ended_ms);
+                     " n" + std::to_string(s.next_checkpoint_index) + " u" + std::to_string(s.controller_failures) + "," + std::to_string(s.preemptions) + "," + std::to_string(s.drains) + "," + std::to_string(s.resizes) + "," + std::to_string(s.failed_in_row) +
+                     (s.held ? " held by " + s.held_by : "") + (s.first_step ? " step" : "") + (s.yield ? " yield " + s.yield->reason : "") + " b" + std::to_string(s.not_before_ms) + "," + std::to_string(s.placed_ms) + "," + std::to_string(s.updated_ms) +
+                     " t" + std::to_string(s.submitted_ms) + "," + std::to_string(s.started_ms) + "," + std::to_string(s.ended_ms);
   for (const auto& rank : s.ranks) text += " | " + rank.placement.node + " " + std::string(to_string(rank.phase)) + " " + std::to_string(rank.pid) + " " + (rank.phase == RankPhase::kEnded ? to_string(rank.status) : "");
   for (const auto& checkpoint : s.checkpoints) text += " + " + checkpoint.path;
   return text;
@@ -82,7 +84,9 @@ TEST_CASE("job: event logs lead to their phases") {
       {"finished before anyone said it entered", 1, 0, {placed(1, 1), exited(1, 0)}, "SUCCEEDED", 0},
       {"one failed, the other still lives", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3)}, "STOPPING", 1},
       {"failed for good", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3), killed(1, 0, 15)}, "FAILED", 1},
-      {"failed while starting", 2, 0, {placed(1, 2), lost(1, 0), lost(1, 1)}, "FAILED", 1},
+      {"failed while starting", 2, 0, {placed(1, 2), forked(1, 0), lost(1, 0), lost(1, 1)}, "FAILED", 1},
+      {"never started", 2, 0, {placed(1, 2), lost(1, 0), lost(1, 1)}, "QUEUED", 0},
+      {"placed again after it never started", 2, 0, {placed(1, 2), lost(1, 0), lost(1, 1), placed(2, 2)}, "STARTING", 0},
       {"failed with a retry left", 1, 1, {placed(1, 1), exited(1, 0, 3)}, "QUEUED", 1},
       {"the retry runs", 1, 1, {placed(1, 1), exited(1, 0, 3), placed(2, 1), entered(2, 0)}, "RUNNING", 1},
       {"the retry succeeds", 1, 1, {placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0)}, "SUCCEEDED", 1},
@@ -120,7 +124,8 @@ TEST_CASE("job: what is not legal now is refused and changes nothing") {
       {"submitted twice", 0, nothing, proto::JobSubmitted{command_spec(2), "x", "/x"}, "job_submitted"},
       {"placed twice", 0, {placed(1, 2)}, placed(2, 2), "STARTING"},
       {"an attempt is skipped", 0, nothing, placed(2, 2), "attempt 2"},
-      {"too few ranks", 0, nothing, placed(1, 1), "1 ranks for 2 workers"},
+      {"no ranks", 0, nothing, placed(1, 0), "0 ranks for 1 to 2 workers"},
+      {"too many ranks", 0, nothing, placed(1, 3), "3 ranks for 1 to 2 workers"},
       {"ranks out of order", 0, nothing, proto::AttemptPlaced{Attempt(1), shuffled}, "order"},
       {"placed after the end", 0, over, placed(2, 2), "SUCCEEDED"},
       {"forked before placed", 0, nothing, forked(1, 0), "attempt 1"},
@@ -173,7 +178,7 @@ TEST_CASE("job: follow_up names the rank that failed first, once") {
   const auto& failed = std::get<proto::AttemptFailed>(*next);
   CHECK(failed.attempt == Attempt(1));
   CHECK(failed.retry);
-  CHECK(failed.reason == "failure 1: restarted (max_failures is 1)");
+  CHECK(failed.reason == "user failure 1, max_failures is 1: restarted at once");
   CHECK(failed.error.kind == "exception");
   CHECK(failed.error.message == "rank 2 on node n2: loss is NaN");
   CHECK(failed.error.rank == 2);
@@ -280,17 +285,6 @@ TEST_CASE("job: effects of cancel in each phase") {
   stopping << killed(1, 1);
   CHECK(phase(stopping) == "CANCELLED");
   CHECK(stopping.count<EnterQueue>() == 0);
-}
-
-TEST_CASE("job: max_failures 0 never, n so often, -1 for ever") {
-  for (int before = 0; before < 5; ++before) {
-    CHECK_FALSE(decide_restart({0}, before).retry);
-    CHECK(decide_restart({3}, before).retry == (before < 3));
-    CHECK(decide_restart({-1}, before).retry);
-  }
-  CHECK(decide_restart({0}, 0).reason.find("max_failures is 0") != std::string::npos);
-  CHECK(decide_restart({3}, 3).reason == "failure 4: not restarted, max_failures is 3");
-  CHECK(decide_restart({-1}, 7).reason == "failure 8: restarted (max_failures is -1: for ever)");
 }
 
 TEST_CASE("job: a job that restarts for ever remembers the nodes of its newest attempts only") {

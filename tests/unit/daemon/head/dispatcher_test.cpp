@@ -163,7 +163,7 @@ TEST_CASE("dispatcher: cancelling") {
   }
 }
 
-TEST_CASE("dispatcher: an agent lost between placement and launch fails the attempt, kind lost") {
+TEST_CASE("dispatcher: an agent lost between placement and launch ends the attempt, and the job is placed again") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 1), b = cluster.connect("b", 1);
   const auto id = cluster.submit(2);
@@ -179,10 +179,14 @@ TEST_CASE("dispatcher: an agent lost between placement and launch fails the atte
     REQUIRE(a->all<proto::StopAttempt>().size() == 1);
     CHECK(cluster.phase(id) == JobPhase::kStopping);
     cluster.end(*a, id, k1, 0, 143);
+    CHECK(cluster.phase(id) == JobPhase::kQueued);
   }
-  CHECK(cluster.phase(id) == JobPhase::kFailed);
   CHECK(cluster.state(id).error->kind == "lost");
-  for (const auto& [name, node] : cluster.dispatcher.nodes().all()) CHECK(node.view.used.empty());
+  CHECK(cluster.state(id).failures == 0);
+  CHECK(cluster.state(id).controller_failures == 1);
+  const bool again = cluster.phase(id) == JobPhase::kStarting;
+  CHECK(cluster.state(id).attempt == Attempt(again ? 2 : 1));
+  for (const auto& [name, node] : cluster.dispatcher.nodes().all()) CHECK(node.view.used.empty() != again);
 }
 
 TEST_CASE("dispatcher: nothing is placed on a node whose agent is away, and no attempt is burnt on it") {

@@ -13,15 +13,20 @@ std::vector<JobEvent> samples() {
   REQUIRE(reading.ok());
   const CheckpointRecord checkpoint{"/r/checkpoint_000000", 0, {{"loss", 1}}};
   return {
-      JobSubmitted{reading.spec, "run", "/r/run"},
+      JobSubmitted{reading.spec, "run", "/r/run", "alice", ArrayTask{JobId(4), 3, 10, 2}},
       AttemptPlaced{Attempt(1), {{0, "a", 0, 0, {1}}, {1, "b", 1, 0, {}}}},
       RankForked{Attempt(1), 1, 99},
       RankEntered{Attempt(1), 1},
       MetricsReported{Attempt(1), 4, {{"loss", 0.5}}, checkpoint, {"/r/old"}},
-      RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false}, RankError{"exception", "what", {"line"}}, "value"},
-      AttemptFailed{Attempt(1), JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}}, true, "1 of 2"},
+      RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false}, RankError{"exception", "what", {"line"}}, "value", true},
+      AttemptFailed{Attempt(1), JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}}, true, "1 of 2", FailureClass::kInfrastructure, false, 1790000001123},
       CancelRequested{"alice"},
       AttemptEnded{Attempt(1)},
+      JobHeld{"alice"},
+      JobReleased{"bob"},
+      FirstStep{Attempt(1)},
+      YieldRequested{Attempt(1), YieldCause::kDrain, "node a is drained", 30, false},
+      TimeLimitReached{Attempt(1), 3600},
   };
 }
 
@@ -50,4 +55,24 @@ TEST_CASE("event: errors name the event and the field") {
   CHECK(event_from_json({{"type", "dance"}}).error().message() == "unknown event \"dance\"");
   CHECK(event_from_json({{"type", "rank_forked"}, {"rank", "x"}}).error().message() == "rank_forked.rank: expected an integer, found string");
   CHECK(event_from_json({{"type", "rank_forked"}, {"at_ms", "x"}}).error().message() == "rank_forked.at_ms: expected an integer, found string");
+}
+
+TEST_CASE("event: a journal of an older version is readable, and so is one of a newer") {
+  const auto failed = event_from_json({{"type", "attempt_failed"}, {"at_ms", 5}, {"attempt", 1}, {"retry", true}, {"reason", "1 of 2"}});
+  REQUIRE(failed.has_value());
+  const auto& old = std::get<AttemptFailed>(failed->event);
+  CHECK(old.failure_class == FailureClass::kUser);
+  CHECK(old.counted);
+  CHECK(old.retry_at_ms == 0);
+  const auto finished = event_from_json({{"type", "rank_finished"}, {"attempt", 1}, {"rank", 0}, {"colour", "red"}});
+  REQUIRE(finished.has_value());
+  CHECK_FALSE(std::get<RankFinished>(finished->event).yielded);
+  const auto submitted = event_from_json({{"type", "job_submitted"}, {"spec", {{"command", {"true"}}}}});
+  REQUIRE(submitted.has_value());
+  CHECK_FALSE(std::get<JobSubmitted>(submitted->event).array.has_value());
+}
+
+TEST_CASE("event: a class or a cause that is not known is named") {
+  CHECK(event_from_json({{"type", "yield_requested"}, {"cause", "whim"}}).error().message() == "yield_requested.cause: unknown value \"whim\"");
+  CHECK(event_from_json({{"type", "attempt_failed"}, {"failure_class", 3}}).error().message() == "attempt_failed.failure_class: expected a string, found number");
 }

@@ -1,0 +1,111 @@
+#include "daemon/core/failure.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace rtrain::core {
+
+using proto::FailureClass;
+
+namespace {
+
+constexpr double kBackOffMaxS = 60;
+
+template <std::size_t N>
+bool has_any(std::string_view text, const std::array<std::string_view, N>& words) {
+  return std::ranges::any_of(words, [&](std::string_view word) { return text.find(word) != std::string_view::npos; });
+}
+
+/// As Gloo, NCCL and c10d's store tell that the process at the other end is gone.
+constexpr std::array<std::string_view, 9> kPeerGone{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
+                                                    "Socket Timeout",            "remote process exited",    "ncclRemoteError",
+                                                    "Connection refused",        "NCCL communicator was aborted", "Timed out waiting"};
+/// As CUDA tells of a device that broke.
+constexpr std::array<std::string_view, 4> kHardware{"uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error",
+                                                    "GPU has fallen off the bus"};
+/// errno's words for a program that is not there or none: another start of it does not help.
+constexpr std::array<std::string_view, 5> kNoProgram{"No such file or directory", "Permission denied", "Exec format error", "Not a directory",
+                                                     "Is a directory"};
+
+Cause infrastructure(std::string why = {}) { return {FailureClass::kInfrastructure, false, std::move(why)}; }
+Cause user() { return {FailureClass::kUser, false, {}}; }
+
+Cause classify_signal(int signal, const proto::RankError& error) {
+  switch (signal) {
+    case 9: return infrastructure("SIGKILL came from outside: the kernel out of memory, or an operator");
+    case 7: return infrastructure("SIGBUS: a file or shared memory it had mapped went away, or the memory is broken");
+    case 15:
+    case 1:
+    case 2: return infrastructure("the signal came from outside");
+    case 6: break;
+    default: return user();
+  }
+  const bool nccl = std::ranges::any_of(error.log_tail, [](const std::string& line) { return line.find("NCCL") != std::string::npos && has_any(line, kPeerGone); });
+  return nccl ? infrastructure("NCCL gave up on a rank that died") : user();
+}
+
+/// "failure 2 (why), max_failures is 3"
+std::string nth(int count, const std::string& why, int limit, const char* key) {
+  return "failure " + std::to_string(count) + (why.empty() ? "" : " (" + why + ")") + ", " + key + " is " + std::to_string(limit) +
+         (limit < 0 ? ": for ever" : "");
+}
+
+std::string in_seconds(double delay_s) { return delay_s == 0 ? "at once" : "in " + std::to_string(std::lround(delay_s)) + " s"; }
+
+}  // namespace
+
+Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started) {
+  const auto& kind = error.kind;
+  if (kind == "exception" || kind == "load") {
+    if (has_any(error.message, kPeerGone)) return infrastructure("it lost a connection, as when another rank dies");
+    if (has_any(error.message, kHardware)) return infrastructure("the device is broken");
+    return user();
+  }
+  if (kind == "spawn") return has_any(error.message, kNoProgram) ? user() : infrastructure();
+  if (kind == "lost") {
+    auto cause = infrastructure();
+    cause.never_started = !any_started;
+    return cause;
+  }
+  if (kind == "lease" || kind == "timeout" || kind == "hang") return infrastructure();
+  if (status.signal) return classify_signal(*status.signal, error);
+  if (status.lost) return infrastructure();
+  return user();
+}
+
+Verdict decide(const proto::FailureConfig& config, const FailureHistory& history, const Failure& failure) {
+  Verdict verdict;
+  verdict.counted = !failure.cause.never_started;
+  verdict.delay_s = back_off_s(failure.reported ? 1 : history.in_row + 1);
+  const int limit = verdict.counted ? config.max_failures : config.controller_failure_limit;
+  const int before = verdict.counted ? history.failures : history.controller_failures;
+  verdict.retry = limit < 0 || before < limit;
+
+  const std::string what =
+      verdict.counted ? std::string(to_string(failure.cause.failure_class)) + " " + nth(before + 1, failure.cause.why, limit, "max_failures")
+                      : "the attempt could not be started, which is no failure of the job (" +
+                            nth(before + 1, failure.cause.why, limit, "controller_failure_limit") + ")";
+  const bool again = failure.cause.failure_class == FailureClass::kUser && failure.before_first_step && history.last &&
+                     history.last->before_first_step && history.last->failure_class == FailureClass::kUser && history.last->kind == failure.kind &&
+                     history.last->message == failure.message;
+  if (verdict.retry && again) {
+    verdict.retry = false;
+    verdict.reason = what + ": not restarted, the same error came twice running before the first step, so another try would not help";
+  } else {
+    verdict.reason = what + ": " + (verdict.retry ? "restarted " + in_seconds(verdict.delay_s) : "not restarted");
+  }
+  if (!verdict.retry) verdict.delay_s = 0;
+  return verdict;
+}
+
+bool may_yield(const proto::FailureConfig& config, const FailureHistory& history, proto::YieldCause cause) {
+  return cause != proto::YieldCause::kPreempted || config.max_preemption_failures < 0 || history.preemptions < config.max_preemption_failures;
+}
+
+double back_off_s(int failed_in_row) {
+  if (failed_in_row <= 1) return 0;
+  return std::min(kBackOffMaxS, std::exp2(std::min(failed_in_row - 2, 30)));
+}
+
+}  // namespace rtrain::core
