@@ -87,9 +87,15 @@ void read_run(ObjectReader& top, JobSpec& spec) {
   auto& run = spec.run_config;
   reader->read("storage_path", run.storage_path);
   reader->read("stop_grace_s", run.stop_grace_s, 0, 3600);
+  if (double hang_s = 0; reader->raw("hang_timeout_s") != nullptr) {
+    reader->read("hang_timeout_s", hang_s, 0, kNoMax, true);
+    if (hang_s > 0) run.hang_timeout_s = hang_s;
+  }
   if (auto failure = reader->object("failure_config")) {
     failure->read("max_failures", run.failure_config.max_failures, -1);
-    for (const char* key : {"fail_fast", "controller_failure_limit", "max_preemption_failures", "relax_collectives_on_preemption", "preemption_grace_s"})
+    failure->read("max_preemption_failures", run.failure_config.max_preemption_failures, -1);
+    failure->read("controller_failure_limit", run.failure_config.controller_failure_limit, -1);
+    for (const char* key : {"fail_fast", "relax_collectives_on_preemption", "preemption_grace_s"})
       failure->refuse(key, "not supported in this version");
     failure->finish();
   }
@@ -226,8 +232,12 @@ Json to_json(const JobSpec& spec) {
   const auto& run = spec.run_config;
   j["run_config"] = {{"storage_path", run.storage_path},
                      {"stop_grace_s", number(run.stop_grace_s)},
-                     {"failure_config", {{"max_failures", run.failure_config.max_failures}}},
+                     {"failure_config",
+                      {{"max_failures", run.failure_config.max_failures},
+                       {"max_preemption_failures", run.failure_config.max_preemption_failures},
+                       {"controller_failure_limit", run.failure_config.controller_failure_limit}}},
                      {"checkpoint_config", {{"checkpoint_score_order", run.checkpoint_config.score_is_max ? "max" : "min"}}}};
+  if (run.hang_timeout_s) j["run_config"]["hang_timeout_s"] = number(*run.hang_timeout_s);
   auto& checkpoint = j["run_config"]["checkpoint_config"];
   if (run.checkpoint_config.num_to_keep) checkpoint["num_to_keep"] = *run.checkpoint_config.num_to_keep;
   if (!run.checkpoint_config.checkpoint_score_attribute.empty()) checkpoint["checkpoint_score_attribute"] = run.checkpoint_config.checkpoint_score_attribute;

@@ -50,7 +50,8 @@ struct RunConfig {
   std::string storage_path;  ///< absolute after resolve_paths(); default ~/rtrain_results
   FailureConfig failure_config;
   CheckpointConfig checkpoint_config;
-  double stop_grace_s = 30;  ///< between SIGTERM and SIGKILL on cancel; 0..3600
+  double stop_grace_s = 30;  ///< between SIGTERM and SIGKILL on cancel and at the time limit; 0..3600
+  std::optional<double> hang_timeout_s;  ///< a rank without a step for this long is taken to hang; > 0; absent: torch_config.timeout_s
 };
 
 struct TorchConfig {
@@ -71,6 +72,7 @@ struct JobSpec {
   bool env_inherit = false;                ///< start from the agent's environment instead of a clean one
   std::string working_dir;  ///< absolute after resolve_paths(); default: the folder of job.json
   std::string resume_from_checkpoint;  ///< a checkpoint folder given to get_checkpoint() of the first attempt; "" none
+  [[nodiscard]] double hang_timeout_s() const { return run_config.hang_timeout_s.value_or(torch_config.timeout_s); }
 };
 
 /// One thing wrong with a job file.

@@ -30,7 +30,8 @@ const char* const kFull = R"({
   "train_loop_config": {"lr": 0.001, "batch_size": 128, "max_epochs": 10},
   "scaling_config": {"num_workers": 2, "use_gpu": true, "resources_per_worker": {"CPU": 1.5, "GPU": 2, "memory": "8GiB", "license": 1},
                      "placement_strategy": "STRICT_SPREAD"},
-  "run_config": {"storage_path": "results", "stop_grace_s": 2.5, "failure_config": {"max_failures": -1},
+  "run_config": {"storage_path": "results", "stop_grace_s": 2.5, "hang_timeout_s": 45,
+                 "failure_config": {"max_failures": -1, "max_preemption_failures": 4, "controller_failure_limit": 5},
                  "checkpoint_config": {"num_to_keep": 2, "checkpoint_score_attribute": "loss", "checkpoint_score_order": "min"}},
   "torch_config": {"backend": "gloo", "timeout_s": 60, "init_timeout_s": 30.5},
   "env": {"A": "1", "OMP_NUM_THREADS": "2"},
@@ -53,7 +54,11 @@ TEST_CASE("job spec: every field is read") {
   CHECK(spec.scaling_config.placement_strategy == PlacementStrategy::kStrictSpread);
   CHECK(spec.run_config.storage_path == "results");
   CHECK(spec.run_config.stop_grace_s == 2.5);
+  CHECK(spec.run_config.hang_timeout_s == 45.0);
+  CHECK(spec.hang_timeout_s() == 45);
   CHECK(spec.run_config.failure_config.max_failures == -1);
+  CHECK(spec.run_config.failure_config.max_preemption_failures == 4);
+  CHECK(spec.run_config.failure_config.controller_failure_limit == 5);
   CHECK(spec.run_config.checkpoint_config.num_to_keep == 2);
   CHECK(spec.run_config.checkpoint_config.checkpoint_score_attribute == "loss");
   CHECK_FALSE(spec.run_config.checkpoint_config.score_is_max);
@@ -73,6 +78,10 @@ TEST_CASE("job spec: what is left out takes Ray's defaults") {
   CHECK(spec.scaling_config.resources() == Resources{{"CPU", 1}});
   CHECK(spec.run_config.storage_path == "~/rtrain_results");
   CHECK(spec.run_config.failure_config.max_failures == 0);
+  CHECK(spec.run_config.failure_config.max_preemption_failures == -1);
+  CHECK(spec.run_config.failure_config.controller_failure_limit == -1);
+  CHECK_FALSE(spec.run_config.hang_timeout_s.has_value());
+  CHECK(spec.hang_timeout_s() == 1800);
   CHECK_FALSE(spec.run_config.checkpoint_config.num_to_keep.has_value());
   CHECK(spec.run_config.checkpoint_config.score_is_max);
   CHECK(good(R"({"train_func": {"library": "/a/libx.so"}})").name == "libx");
