@@ -86,7 +86,7 @@ class Agent::Impl {
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { link_.send(std::move(message)); },
                    [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }}),
         link_(std::move(head), {[this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
-                                [this] { attempts_.stop_all(0, "the lease from the head ran out"); }}) {}
+                                [this] { attempts_.stop_all(0, "the lease from the head ran out"); }, [](std::int64_t) {}}) {}
 
   asio::awaitable<void> async_run() {
     if (config_.prestart_zygote)

@@ -60,22 +60,33 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
       if (!stopping_) log::warn("the connection to the head ended", {{"cause", message.error().message()}});
       break;
     }
-    if (!std::holds_alternative<proto::Heartbeat>(*message)) callbacks_.message(std::move(*message));
-    else if (const auto sent = outbox_.heartbeat_answered()) granted_ = *sent;
+    if (const auto* taken = std::get_if<proto::Taken>(&*message)) {
+      outbox_.taken(taken->count);
+      callbacks_.settled(outbox_.settled());
+    } else if (!std::holds_alternative<proto::Heartbeat>(*message)) {
+      callbacks_.message(std::move(*message));
+    } else if (!beats_.empty()) {
+      granted_ = beats_.front();
+      beats_.pop_front();
+    }
   }
   stream->close();
   stream_.reset();
+  beats_.clear();
   outbox_.disconnected();
   co_return ok();
 }
 
-void HeadLink::send(proto::Message message) {
+std::int64_t HeadLink::send(proto::Message message) {
   if (std::holds_alternative<proto::RankProgress>(message) || std::holds_alternative<proto::LogData>(message)) {
     if (stream_) proto::send(*stream_, message);
-    return;
+    return 0;
   }
-  if (const int dropped = outbox_.push(message); dropped > 0) log::warn("the head is away too long: reports are dropped", {{"reports", std::to_string(dropped)}});
+  const auto dropped_before = outbox_.dropped();
+  const auto number = outbox_.push(message);
+  if (outbox_.dropped() > dropped_before) log::warn("the head is away too long: reports are dropped", {{"reports", std::to_string(outbox_.dropped())}});
   pump();
+  return number;
 }
 
 /// As much as the connection takes without piling up.
@@ -91,7 +102,7 @@ void HeadLink::tick() {
   const auto now = std::chrono::steady_clock::now();
   pump();
   if (stream_ && now >= next_heartbeat_ && proto::send(*stream_, proto::Heartbeat{})) {
-    outbox_.heartbeat_sent(now);
+    beats_.push_back(now);
     next_heartbeat_ = now + heartbeat_;
   }
   if (!lease_held_ || now - granted_ < lease_) return;
@@ -103,14 +114,8 @@ void HeadLink::tick() {
 
 asio::awaitable<void> HeadLink::async_flush() {
   const auto until = std::chrono::steady_clock::now() + 1s;
-  bool asked = false;
   while (stream_ && outbox_.bytes() > 0 && std::chrono::steady_clock::now() < until) {
     pump();
-    if (!asked && outbox_.next() == nullptr) {
-      next_heartbeat_ = {};  // now: its answer confirms all
-      tick();
-      asked = true;
-    }
     co_await async::async_sleep(2ms);
   }
 }

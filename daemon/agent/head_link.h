@@ -1,4 +1,5 @@
 // The agent's connection to its head: dialled again for ever, with a lease.
+// A message is confirmed when the head says Taken; an answered heartbeat renews the lease and nothing else.
 // The lease counts from when the last heartbeat that the head answered was sent. The head counts from when it heard it, which is later:
 // so the agent always gives up first, also where the packets of one direction only are lost.
 #pragma once
@@ -7,6 +8,7 @@
 #include "daemon/agent/outbox.h"
 #include "proto/frame/wire.h"
 
+#include <deque>
 #include <functional>
 
 namespace rtrain::agent {
@@ -19,13 +21,16 @@ class HeadLink {
     std::function<void(proto::Message)> message;
     /// The head answered nothing for its lease: the ranks must end, the head may place them elsewhere. Once a silence.
     std::function<void()> lease_lost;
+    /// Messages up to this number are stored by the head.
+    std::function<void(std::int64_t)> settled;
   };
   HeadLink(net::Endpoint head, Callbacks callbacks) : head_(std::move(head)), callbacks_(std::move(callbacks)) {}
 
   /// Connects, serves, connects again, until stop().
   net::asio::awaitable<void> async_run();
-  /// In order. Kept until the head has it (progress and logs are not: who asks for them asks again).
-  void send(proto::Message message);
+  /// In order. Kept until the head has stored it (progress and logs are not: who asks for them asks again).
+  /// @return its number, for `settled`; 0 for what is not kept.
+  std::int64_t send(proto::Message message);
   /// Heartbeat and lease; to call at least ten times a second.
   void tick();
   /// Waits until the head has all that was sent, at most 1 s.
@@ -43,6 +48,7 @@ class HeadLink {
   std::shared_ptr<net::FrameStream> stream_;  ///< set between Welcome and the end of a connection
   std::shared_ptr<net::FrameStream> dialling_;
   Outbox outbox_;
+  std::deque<std::chrono::steady_clock::time_point> beats_;  ///< of this connection: when those were sent that are not answered yet
   std::chrono::steady_clock::time_point granted_{}, next_heartbeat_{};  ///< granted_: from when the lease counts
   std::chrono::milliseconds lease_{15'000}, heartbeat_{2'000};
   bool lease_held_ = false, stopping_ = false;

@@ -9,18 +9,17 @@ std::size_t size_of(const proto::Frame& frame) { return frame.json.size() + fram
 
 }  // namespace
 
-int Outbox::push(const proto::Message& message) {
+std::int64_t Outbox::push(const proto::Message& message) {
   const auto* report = std::get_if<proto::RankReport>(&message);
   const auto* end = std::get_if<proto::RankEnded>(&message);
   items_.push_back({++last_number_, proto::encode(message), end ? std::optional(end->key) : std::nullopt, report != nullptr && !report->checkpoint});
   bytes_ += size_of(items_.back().frame);
-  int dropped = 0;
-  for (; bytes_ > bytes_max_; ++dropped) {
+  for (; bytes_ > bytes_max_; ++dropped_) {
     const auto oldest = std::ranges::find_if(items_, &Item::may_be_dropped);
     if (oldest == items_.end()) break;
     remove(oldest);
   }
-  return dropped;
+  return last_number_;
 }
 
 const proto::Frame* Outbox::next() const {
@@ -29,22 +28,20 @@ const proto::Frame* Outbox::next() const {
 }
 
 void Outbox::sent() {
-  if (const auto item = unsent(); item != items_.end()) sent_through_ = item->number;
+  const auto item = unsent();
+  if (item == items_.end()) return;
+  sent_through_ = item->number;
+  in_flight_.push_back(item->number);
 }
 
-void Outbox::heartbeat_sent(Time now) { heartbeats_.push_back({sent_through_, now}); }
-
-std::optional<Outbox::Time> Outbox::heartbeat_answered() {
-  if (heartbeats_.empty()) return std::nullopt;
-  const auto answered = heartbeats_.front();
-  heartbeats_.pop_front();
-  while (!items_.empty() && items_.front().number <= answered.sent_through) remove(items_.begin());
-  return answered.at;
+void Outbox::taken(std::int64_t count) {
+  for (; taken_ < count && !in_flight_.empty(); ++taken_, in_flight_.pop_front())
+    if (!items_.empty() && items_.front().number == in_flight_.front()) remove(items_.begin());
 }
 
 void Outbox::disconnected() {
-  heartbeats_.clear();
-  sent_through_ = 0;
+  in_flight_.clear();
+  sent_through_ = taken_ = 0;
 }
 
 std::vector<proto::RankKey> Outbox::ends() const {

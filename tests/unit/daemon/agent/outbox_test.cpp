@@ -9,7 +9,6 @@ using namespace std::chrono_literals;
 namespace {
 
 const proto::RankKey kKey{JobId(7), Attempt(2), 1};
-const Outbox::Time kStart{};
 
 proto::RankReport report(std::int64_t seq, bool checkpoint = false) {
   proto::RankReport message;
@@ -39,41 +38,41 @@ using Seqs = std::vector<std::int64_t>;
 TEST_CASE("outbox: everything is sent once, in order") {
   Outbox outbox;
   CHECK(outbox.next() == nullptr);
-  for (int seq = 1; seq <= 3; ++seq) CHECK(outbox.push(report(seq)) == 0);
+  for (int seq = 1; seq <= 3; ++seq) CHECK(outbox.push(report(seq)) == seq);
   CHECK(send_all(outbox) == Seqs{1, 2, 3});
   outbox.push(report(4));
   CHECK(send_all(outbox) == Seqs{4});
 }
 
-TEST_CASE("outbox: what no answered heartbeat followed is sent again on the next connection") {
+TEST_CASE("outbox: what the head has not taken is sent again on the next connection") {
   Outbox outbox;
-  for (int seq = 1; seq <= 2; ++seq) outbox.push(report(seq));
-  send_all(outbox);
-  outbox.heartbeat_sent(kStart);
-  outbox.push(report(3));
-  send_all(outbox);
-  outbox.heartbeat_sent(kStart + 1s);
-  CHECK(outbox.heartbeat_answered() == kStart);
+  for (int seq = 1; seq <= 3; ++seq) outbox.push(report(seq));
+  CHECK(send_all(outbox) == Seqs{1, 2, 3});
+  outbox.taken(2);
+  CHECK(outbox.settled() == 2);
   outbox.push(report(4));
   outbox.disconnected();
   CHECK(send_all(outbox) == Seqs{3, 4});
-  CHECK_FALSE(outbox.heartbeat_answered());  // that was the other connection's
-  outbox.heartbeat_sent(kStart + 2s);
-  CHECK(outbox.heartbeat_answered() == kStart + 2s);
+  outbox.taken(1);  // counted anew for each connection
+  CHECK(outbox.settled() == 3);
+  outbox.taken(2);
+  CHECK(outbox.settled() == 4);
   CHECK(outbox.bytes() == 0);
   outbox.disconnected();
   CHECK(outbox.next() == nullptr);
 }
 
-TEST_CASE("outbox: an answer confirms what was sent before its heartbeat, not what was only waiting") {
+TEST_CASE("outbox: a confirmation is for what was sent, not for what only waits, and none for more than that counts") {
   Outbox outbox;
   for (int seq = 1; seq <= 3; ++seq) outbox.push(report(seq));
   outbox.sent();
-  outbox.heartbeat_sent(kStart);
-  outbox.heartbeat_answered();
+  outbox.taken(100);
+  CHECK(outbox.settled() == 1);
   CHECK(send_all(outbox) == Seqs{2, 3});
-  outbox.disconnected();
-  CHECK(send_all(outbox) == Seqs{2, 3});
+  outbox.taken(1);
+  CHECK(outbox.settled() == 1);
+  outbox.taken(2);
+  CHECK(outbox.settled() == 2);
 }
 
 TEST_CASE("outbox: an end that may not have arrived is known as such until it is confirmed") {
@@ -83,8 +82,7 @@ TEST_CASE("outbox: an end that may not have arrived is known as such until it is
   CHECK(outbox.ends() == std::vector{kKey});
   send_all(outbox);
   CHECK(outbox.ends() == std::vector{kKey});
-  outbox.heartbeat_sent(kStart);
-  outbox.heartbeat_answered();
+  outbox.taken(2);
   CHECK(outbox.ends().empty());
 }
 
@@ -95,9 +93,8 @@ TEST_CASE("outbox: above its bound the oldest plain reports go, never a checkpoi
   outbox.push(report(1, true));
   outbox.push(report(2));
   outbox.push(proto::RankEnded{kKey, {0, {}, false}, {}, {}});
-  int dropped = 0;
-  for (int seq = 3; seq < 100; ++seq) dropped += outbox.push(report(seq));
-  CHECK(dropped > 90);
+  for (int seq = 3; seq < 100; ++seq) outbox.push(report(seq));
+  CHECK(outbox.dropped() > 90);
   CHECK(outbox.bytes() <= 5 * one.bytes());
   const auto left = send_all(outbox);
   REQUIRE(left.size() > 2);
@@ -111,4 +108,19 @@ TEST_CASE("outbox: above its bound the oldest plain reports go, never a checkpoi
   for (int seq = 200; seq < 300; ++seq) outbox.push(report(seq, true));
   CHECK(outbox.bytes() > 5 * one.bytes());
   CHECK(send_all(outbox) == [] { Seqs all; for (int seq = 200; seq < 300; ++seq) all.push_back(seq); return all; }());
+}
+
+TEST_CASE("outbox: what was dropped on its way is still counted by the head") {
+  Outbox one;
+  one.push(report(1));
+  Outbox outbox(3 * one.bytes());
+  for (int seq = 1; seq <= 3; ++seq) outbox.push(report(seq));
+  CHECK(send_all(outbox) == Seqs{1, 2, 3});
+  outbox.push(report(4));  // 1 goes
+  CHECK(outbox.dropped() == 1);
+  CHECK(outbox.settled() == 1);
+  outbox.taken(2);  // 1 and 2
+  CHECK(outbox.settled() == 2);
+  outbox.disconnected();
+  CHECK(send_all(outbox) == Seqs{3, 4});
 }
