@@ -27,12 +27,18 @@ struct PathBase {
 /// An override that cannot be applied is the Error; everything wrong with the job is in JobFile::errors.
 [[nodiscard]] Result<JobFile> read_job(const std::string& shown, const std::string& text, const std::vector<std::string>& overrides,
                                        const std::string& job_dir, const PathBase& base);
-/// read_job of the first positional ("-": stdin) and the --set options of a call. kNotFound, kIo when it cannot be read.
+/// read_job of the first positional ("-": stdin), the scheduling options and the --set options of a call. kNotFound, kIo when it cannot be read.
 [[nodiscard]] Result<JobFile> load_job(const Call& call);
 /// "job.json:12:5: scaling_config.num_worker: unknown key; did you mean num_workers?"
 [[nodiscard]] std::string error_line(const JobFile& job, const proto::SpecError& error);
 /// Prints the errors to stderr; false when there are any.
 [[nodiscard]] bool report_errors(const JobFile& job, const Console& console);
+
+/// --queue, --priority, --time, ...: fields of `scheduling` under the names that Slurm's users know.
+/// With `and_more`, a verb's other options, behind them.
+[[nodiscard]] std::vector<Option> scheduling_options(std::vector<Option> and_more);
+/// Those of them that a call has, as overrides; --set comes after them and wins.
+[[nodiscard]] std::vector<std::string> scheduling_overrides(const Arguments& args);
 
 /// The option that run, submit, validate and plan share.
 [[nodiscard]] Option set_option();

@@ -52,7 +52,7 @@ Verb plan_verb() {
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},
-          .options = {set_option()},
+          .options = scheduling_options({set_option()}),
           .examples = {{"rtrain plan job.json", "rank by rank"},
                        {"rtrain plan --set scaling_config.num_workers=16 job.json", "would 16 workers fit?"},
                        {"rtrain plan -o json job.json", "for a script"}},

@@ -148,6 +148,7 @@ Verb run_verb() {
           .outputs = {"table", "json"},
           .needs_head = false,
           .options = {set_option(),
+                      {"time", 0, "LIMIT", "time limit of an attempt: 90m, HH:MM:SS, DD-HH:MM:SS"},
                       {"state-dir", 0, "DIR", "where logs and records go (default $XDG_STATE_HOME/rtrain/run-PID-TIME)"},
                       {"verbose", 'v', "", "show what head and agent log"}},
           .examples = {{"rtrain run job.json", "run it here"},

@@ -89,15 +89,15 @@ Verb submit_verb() {
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json", "name"},
-          .options = {{"follow", 'f', "", "follow the job: state, progress, logs, then the Result"},
-                      {"wait", 'w', "", "wait for the end without the logs, then print the Result"},
-                      {"detach", 'd', "", "print the id and return"},
-                      {"timeout", 0, "SECONDS", "with --follow or --wait: return after this long with exit status 6"},
-                      set_option()},
+          .options = scheduling_options({{"follow", 'f', "", "follow the job: state, progress, logs, then the Result"},
+                                         {"wait", 'w', "", "wait for the end without the logs, then print the Result"},
+                                         {"detach", 'd', "", "print the id and return"},
+                                         {"timeout", 0, "SECONDS", "with --follow or --wait: return after this long with exit status 6"},
+                                         set_option()}),
           .examples = {{"rtrain submit job.json", "submit and, on a terminal, follow"},
                        {"id=$(rtrain submit -o name --detach job.json)", "the id for a script"},
                        {"rtrain submit --wait -o json job.json", "the Result as one line of JSON"},
-                       {"rtrain submit --set scaling_config.num_workers=4 job.json", "with another number of workers"}},
+                       {"rtrain submit --time 2h --depends-on afterok:12 job.json", "after job 12, for two hours at most"}},
           .run = submit};
 }
 

@@ -33,7 +33,7 @@ Verb validate_verb() {
           .positionals_max = 1,
           .outputs = {"table", "json"},
           .needs_head = false,
-          .options = {set_option()},
+          .options = scheduling_options({set_option()}),
           .examples = {{"rtrain validate job.json", "check it"},
                        {"rtrain validate --set scaling_config.num_workers=0 job.json", "check it with a field changed"},
                        {"rtrain validate -o json - < job.json", "the errors as JSON"}},

@@ -3,6 +3,7 @@
 
 #include "proto/jobspec/object_reader.h"
 #include "proto/jobspec/resources.h"
+#include "proto/jobspec/scheduling_reader.h"
 
 #include <algorithm>
 #include <array>
@@ -16,15 +17,11 @@ namespace {
 
 constexpr double kNoMax = std::numeric_limits<double>::max();
 constexpr std::size_t kConfigBytesMax = 1u << 20;
+constexpr int kWorkersMax = 100'000;
 constexpr std::array<std::pair<PlacementStrategy, std::string_view>, 4> kStrategies{{{PlacementStrategy::kPack, "PACK"},
                                                                                      {PlacementStrategy::kSpread, "SPREAD"},
                                                                                      {PlacementStrategy::kStrictPack, "STRICT_PACK"},
                                                                                      {PlacementStrategy::kStrictSpread, "STRICT_SPREAD"}}};
-
-bool is_name(const std::string& name) {
-  const auto inner = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-'; };
-  return !name.empty() && name.size() <= 128 && std::isalnum(static_cast<unsigned char>(name[0])) != 0 && std::all_of(name.begin(), name.end(), inner);
-}
 
 bool is_variable(const std::string& name) {
   const auto inner = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
@@ -59,15 +56,45 @@ void read_train_func(ObjectReader& top, JobSpec& spec) {
   spec.train_func = std::move(function);
 }
 
+void read_workers(ObjectReader& reader, ScalingConfig& scaling) {
+  const Json* workers = reader.raw("num_workers");
+  if (workers == nullptr) return;
+  const bool range = workers->is_array();
+  const auto known = [&](const Json& value) { return value.is_number_integer() && value.get<double>() >= 0 && value.get<double>() <= kWorkersMax; };
+  if (range && (workers->size() != 2 || !std::ranges::all_of(*workers, known)))
+    return reader.error("num_workers", "a range is [min, max], two whole numbers from 1 to " + std::to_string(kWorkersMax));
+  if (*(range ? &workers->front() : workers) == 0)
+    return reader.error("num_workers", "0 runs in the caller's process, which only TorchTrainer::fit() can do; a submitted job needs at least 1");
+  if (!range) {
+    reader.read("num_workers", scaling.num_workers, 1, kWorkersMax);
+    scaling.min_workers = scaling.num_workers;
+    return;
+  }
+  scaling.min_workers = workers->front().get<int>();
+  scaling.num_workers = workers->back().get<int>();
+  if (scaling.min_workers > scaling.num_workers)
+    reader.error("num_workers", "the range [" + std::to_string(scaling.min_workers) + ", " + std::to_string(scaling.num_workers) + "] is empty; the minimum stands first");
+}
+
+void read_label_selector(ObjectReader& reader, LabelSelector& selector) {
+  const Json* value = reader.raw("label_selector");
+  if (value == nullptr) return;
+  if (value->is_array()) return reader.error("label_selector", "one selector for each worker is not supported; give one object for all workers");
+  std::map<std::string, std::string> texts;
+  reader.read("label_selector", texts);
+  for (const auto& [key, text] : texts) {
+    auto match = parse_label_match(text);
+    if (!is_label_key(key)) reader.error("label_selector." + key, "is no name of a label: [prefix/]name, of letters, digits, '-', '_', '.'");
+    else if (!match) reader.error("label_selector." + key, match.error().message());
+    else selector.emplace(key, std::move(*match));
+  }
+}
+
 void read_scaling(ObjectReader& top, JobSpec& spec) {
   auto reader = top.object("scaling_config");
   if (!reader) return;
   auto& scaling = spec.scaling_config;
-  if (const Json* workers = reader->raw("num_workers"); workers != nullptr && workers->is_array())
-    reader->error("num_workers", "elastic ranges [min, max] are not supported in this version; give one number");
-  else if (workers != nullptr && workers->is_number_integer() && *workers == 0)
-    reader->error("num_workers", "0 runs in the caller's process, which only TorchTrainer::fit() can do; a submitted job needs at least 1");
-  else reader->read("num_workers", scaling.num_workers, 1, 100'000);
+  read_workers(*reader, scaling);
   reader->read("use_gpu", scaling.use_gpu);
   read_resources(*reader, scaling);
   std::string strategy(to_string(scaling.placement_strategy));
@@ -75,9 +102,11 @@ void read_scaling(ObjectReader& top, JobSpec& spec) {
   for (const auto& [value, name] : kStrategies)
     if (name == strategy) scaling.placement_strategy = value;
   reader->refuse("trainer_resources", "there is no such resource: the head is the controller and takes nothing from the workers' nodes");
-  for (const char* key : {"use_tpu", "topology"}) reader->refuse(key, "TPUs are not supported");
-  for (const char* key : {"accelerator_type", "label_selector", "elastic_resize_monitor_interval_s"})
-    reader->refuse(key, "not supported in this version");
+  reader->refuse("use_tpu", "TPUs are not supported");
+  reader->refuse("topology", "TPUs are not supported; to keep the workers in one rack see scheduling.topology");
+  reader->read("accelerator_type", scaling.accelerator_type);
+  read_label_selector(*reader, scaling.label_selector);
+  reader->read("elastic_resize_monitor_interval_s", scaling.elastic_resize_monitor_interval_s, 0, kNoMax);
   reader->finish();
 }
 
@@ -143,6 +172,7 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   read_scaling(top, spec);
   read_run(top, spec);
   read_torch(top, spec);
+  read_scheduling(top, spec.scheduling);
   top.read("env", spec.env);
   for (const auto& [name, value] : spec.env) {
     if (!is_variable(name)) top.error("env." + name, "is no name of an environment variable");
@@ -151,19 +181,13 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   top.read("env_inherit", spec.env_inherit);
   top.read("working_dir", spec.working_dir);
   top.read("resume_from_checkpoint", spec.resume_from_checkpoint);
-  for (const char* key : {"scheduling", "datasets", "secrets", "notify", "labels", "description", "priority", "time_limit_s", "depends_on"}) top.refuse(key, "not supported in this version");
+  for (const char* key : {"datasets", "secrets", "notify", "labels", "description"}) top.refuse(key, "not supported in this version");
+  for (const char* key : {"queue", "priority", "time_limit", "depends_on", "array", "hold"}) top.refuse(key, std::string("write scheduling.") + key);
   top.finish();
   if (top.json().contains("name") && top.json()["name"].is_string() && !is_name(spec.name))
-    top.error("name", "must be 1 to 128 letters, digits, dots, underscores or dashes, and begin with a letter or digit");
+    top.error("name", kNameRule);
   if (spec.name.empty()) spec.name = default_name(spec);
   if (spec.run_config.storage_path.empty()) spec.run_config.storage_path = "~/rtrain_results";
-}
-
-/// 2 rather than 2.0 where nothing is lost: people read this form.
-Json number(double value) {
-  constexpr double kExactMax = 9007199254740992.0;  // 2^53
-  if (value == std::floor(value) && std::abs(value) <= kExactMax) return static_cast<std::int64_t>(value);
-  return value;
 }
 
 void read_document(const Json& document, SpecReading& reading, SpecErrors& errors) {
@@ -173,6 +197,17 @@ void read_document(const Json& document, SpecReading& reading, SpecErrors& error
 }
 
 }  // namespace
+
+bool is_name(const std::string& name) {
+  const auto inner = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= 128 && std::isalnum(static_cast<unsigned char>(name[0])) != 0 && std::all_of(name.begin(), name.end(), inner);
+}
+
+Json plain_number(double value) {
+  constexpr double kExactMax = 9007199254740992.0;  // 2^53
+  if (value == std::floor(value) && std::abs(value) <= kExactMax) return static_cast<std::int64_t>(value);
+  return value;
+}
 
 std::string to_string(const SpecError& error) { return error.path.empty() ? error.message : error.path + ": " + error.message; }
 
@@ -206,7 +241,8 @@ std::map<std::string, std::vector<std::string>> job_spec_keys() {
   const Json document{{"train_func", empty},
                       {"scaling_config", empty},
                       {"run_config", {{"failure_config", empty}, {"checkpoint_config", empty}}},
-                      {"torch_config", empty}};
+                      {"torch_config", empty},
+                      {"scheduling", {{"topology", empty}}}};
   SpecReading ignored;
   SpecErrors errors({});
   read_document(document, ignored, errors);
@@ -224,24 +260,29 @@ Json to_json(const JobSpec& spec) {
   }
   j["train_loop_config"] = spec.train_loop_config;
   const auto& scaling = spec.scaling_config;
-  j["scaling_config"] = {{"num_workers", scaling.num_workers}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", std::string(to_string(scaling.placement_strategy))}};
+  const Json workers = scaling.elastic() ? Json::array({scaling.min_workers, scaling.num_workers}) : Json(scaling.num_workers);
+  j["scaling_config"] = {{"num_workers", workers}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", std::string(to_string(scaling.placement_strategy))}};
   if (scaling.resources_per_worker) {
     Json& amounts = j["scaling_config"]["resources_per_worker"] = Json::object();
-    for (const auto& [name, amount] : *scaling.resources_per_worker) amounts[name] = number(amount);
+    for (const auto& [name, amount] : *scaling.resources_per_worker) amounts[name] = plain_number(amount);
   }
+  if (!scaling.accelerator_type.empty()) j["scaling_config"]["accelerator_type"] = scaling.accelerator_type;
+  for (const auto& [key, match] : scaling.label_selector) j["scaling_config"]["label_selector"][key] = to_string(match);
+  j["scaling_config"]["elastic_resize_monitor_interval_s"] = plain_number(scaling.elastic_resize_monitor_interval_s);
   const auto& run = spec.run_config;
   j["run_config"] = {{"storage_path", run.storage_path},
-                     {"stop_grace_s", number(run.stop_grace_s)},
+                     {"stop_grace_s", plain_number(run.stop_grace_s)},
                      {"failure_config",
                       {{"max_failures", run.failure_config.max_failures},
                        {"max_preemption_failures", run.failure_config.max_preemption_failures},
                        {"controller_failure_limit", run.failure_config.controller_failure_limit}}},
                      {"checkpoint_config", {{"checkpoint_score_order", run.checkpoint_config.score_is_max ? "max" : "min"}}}};
-  if (run.hang_timeout_s) j["run_config"]["hang_timeout_s"] = number(*run.hang_timeout_s);
+  if (run.hang_timeout_s) j["run_config"]["hang_timeout_s"] = plain_number(*run.hang_timeout_s);
   auto& checkpoint = j["run_config"]["checkpoint_config"];
   if (run.checkpoint_config.num_to_keep) checkpoint["num_to_keep"] = *run.checkpoint_config.num_to_keep;
   if (!run.checkpoint_config.checkpoint_score_attribute.empty()) checkpoint["checkpoint_score_attribute"] = run.checkpoint_config.checkpoint_score_attribute;
-  j["torch_config"] = {{"backend", spec.torch_config.backend}, {"timeout_s", number(spec.torch_config.timeout_s)}, {"init_timeout_s", number(spec.torch_config.init_timeout_s)}};
+  j["torch_config"] = {{"backend", spec.torch_config.backend}, {"timeout_s", plain_number(spec.torch_config.timeout_s)}, {"init_timeout_s", plain_number(spec.torch_config.init_timeout_s)}};
+  j["scheduling"] = scheduling_json(spec.scheduling);
   j["env"] = spec.env;
   j["env_inherit"] = spec.env_inherit;
   if (!spec.working_dir.empty()) j["working_dir"] = spec.working_dir;

@@ -2,6 +2,8 @@
 // Plain values; read_job_spec() is the only way in, so a JobSpec in hand is valid.
 #pragma once
 
+#include "proto/jobspec/label_selector.h"
+#include "proto/jobspec/scheduling.h"
 #include "proto/json.h"
 
 #include <concepts>
@@ -20,16 +22,22 @@ struct TrainFunc {
   std::string name;     ///< empty: the library registers exactly one
 };
 
-/// Resource amounts by name: "CPU", "GPU" (a whole number in this version), "memory" (bytes), or a custom name.
+/// Resource amounts by name: "CPU", "GPU" (whole, or a share of one GPU between 0 and 1), "memory" (bytes), or a custom name.
 using Resources = std::map<std::string, double>;
 
 enum class PlacementStrategy { kPack, kSpread, kStrictPack, kStrictSpread };
 
 struct ScalingConfig {
-  int num_workers = 1;             ///< >= 1 (Ray also takes 0: only in-process, refused on submit)
+  int num_workers = 1;             ///< >= 1 (Ray also takes 0: only in-process, refused on submit); of a range the maximum
+  int min_workers = 0;             ///< 1..num_workers; below num_workers the job is elastic. 0, which no job file gives: num_workers
   bool use_gpu = false;
   std::optional<Resources> resources_per_worker;  ///< absent: {"GPU":1} with use_gpu, else {"CPU":1}
   PlacementStrategy placement_strategy = PlacementStrategy::kPack;
+  std::string accelerator_type;    ///< of every node of the job: its family ("H100") or full name, in any case; "" any
+  LabelSelector label_selector;    ///< holds for every node of the job
+  double elastic_resize_monitor_interval_s = 60;  ///< at least this long between two resizes; >= 0
+  [[nodiscard]] int least_workers() const { return min_workers > 0 ? min_workers : num_workers; }
+  [[nodiscard]] bool elastic() const { return least_workers() < num_workers; }
   /// What one worker takes, defaults applied, zeros dropped (Ray's rules; see docs/reference/jobspec.md).
   [[nodiscard]] Resources resources() const;
 };
@@ -68,6 +76,7 @@ struct JobSpec {
   ScalingConfig scaling_config;
   RunConfig run_config;
   TorchConfig torch_config;
+  SchedulingConfig scheduling;
   std::map<std::string, std::string> env;  ///< added to the clean environment of every rank
   bool env_inherit = false;                ///< start from the agent's environment instead of a clean one
   std::string working_dir;  ///< absolute after resolve_paths(); default: the folder of job.json

@@ -64,13 +64,13 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
       continue;
     }
     if (!std::isfinite(amount) || amount < 0) resources->error(name, "must not be negative");
-    else if (name == "GPU" && amount != std::floor(amount))
-      resources->error(name, "fractions of a GPU are not supported in this version; use a whole number");
+    else if (name == "GPU" && amount > 1 && amount != std::floor(amount))
+      resources->error(name, "a worker has whole GPUs, or a share of one: a whole number, or one between 0 and 1");
     else amounts[name] = amount;
   }
   const double gpus = amounts.contains("GPU") ? amounts["GPU"] : 0;
   if (gpus > 0 && !config.use_gpu) resources->error("GPU", "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
-  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu) resources->error("GPU", "use_gpu is true but GPU is 0; ask for at least 1 or leave GPU out");
+  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu) resources->error("GPU", "use_gpu is true but GPU is 0; ask for more than 0 or leave GPU out");
   config.resources_per_worker = std::move(amounts);
 }
 

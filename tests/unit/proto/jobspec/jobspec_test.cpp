@@ -23,22 +23,25 @@ JobSpec good(const std::string& text) {
 
 JobSpec scaled(const std::string& scaling) { return good(R"({"command": ["true"], "scaling_config": )" + scaling + "}"); }
 
-const char* const kFull = R"({
+const char* const kFull = R"json({
   "$schema": "job.schema.json",
   "name": "fashion-resnet18",
   "train_func": {"library": "libfashion_mnist.so", "name": "train_func"},
   "train_loop_config": {"lr": 0.001, "batch_size": 128, "max_epochs": 10},
   "scaling_config": {"num_workers": 2, "use_gpu": true, "resources_per_worker": {"CPU": 1.5, "GPU": 2, "memory": "8GiB", "license": 1},
-                     "placement_strategy": "STRICT_SPREAD"},
+                     "placement_strategy": "STRICT_SPREAD", "accelerator_type": "H100", "label_selector": {"rack": "!in(b, a)", "zone": "z1"},
+                     "elastic_resize_monitor_interval_s": 5},
   "run_config": {"storage_path": "results", "stop_grace_s": 2.5, "hang_timeout_s": 45,
                  "failure_config": {"max_failures": -1, "max_preemption_failures": 4, "controller_failure_limit": 5},
                  "checkpoint_config": {"num_to_keep": 2, "checkpoint_score_attribute": "loss", "checkpoint_score_order": "min"}},
+  "scheduling": {"queue": "night", "priority": -7, "time_limit": "1-02:03:04", "depends_on": ["afterok:12:13", "after:14"], "array": "0-15:4%2",
+                 "hold": true, "reservation": "r1", "preemptible": false, "preempt_grace_s": 5, "topology": {"level": "rack", "mode": "required"}},
   "torch_config": {"backend": "gloo", "timeout_s": 60, "init_timeout_s": 30.5},
   "env": {"A": "1", "OMP_NUM_THREADS": "2"},
   "env_inherit": true,
   "working_dir": "w",
   "resume_from_checkpoint": "c"
-})";
+})json";
 
 }  // namespace
 
@@ -52,6 +55,20 @@ TEST_CASE("job spec: every field is read") {
   CHECK(spec.scaling_config.use_gpu);
   CHECK(*spec.scaling_config.resources_per_worker == Resources{{"CPU", 1.5}, {"GPU", 2}, {"memory", 8.0 * (1 << 30)}, {"license", 1}});
   CHECK(spec.scaling_config.placement_strategy == PlacementStrategy::kStrictSpread);
+  CHECK(spec.scaling_config.accelerator_type == "H100");
+  CHECK(to_string(spec.scaling_config.label_selector) == "rack=!in(a,b), zone=z1");
+  CHECK(spec.scaling_config.elastic_resize_monitor_interval_s == 5);
+  const auto& scheduling = spec.scheduling;
+  CHECK(scheduling.queue == "night");
+  CHECK(scheduling.priority == -7);
+  CHECK(scheduling.time_limit_s == 93'784.0);
+  CHECK(scheduling.depends_on == std::vector<Dependency>{{DependencyKind::kAfterOk, JobId(12)}, {DependencyKind::kAfterOk, JobId(13)}, {DependencyKind::kAfter, JobId(14)}});
+  CHECK(scheduling.array == ArraySpec{{0, 4, 8, 12}, 4, 2});
+  CHECK(scheduling.hold);
+  CHECK(scheduling.reservation == "r1");
+  CHECK_FALSE(scheduling.preemptible);
+  CHECK(scheduling.preempt_grace_s == 5);
+  CHECK(scheduling.topology == TopologyConfig{TopologyLevel::kRack, TopologyMode::kRequired});
   CHECK(spec.run_config.storage_path == "results");
   CHECK(spec.run_config.stop_grace_s == 2.5);
   CHECK(spec.run_config.hang_timeout_s == 45.0);
@@ -96,6 +113,19 @@ TEST_CASE("job spec: the resources of a worker follow Ray's rules") {
   CHECK(scaled(R"({"resources_per_worker": {"memory": 5}})").scaling_config.resources() == Resources{{"memory", 5}});
   CHECK(scaled(R"({"resources_per_worker": {"CPU": 0, "GPU": 0}})").scaling_config.resources() == Resources{});
   CHECK(scaled(R"({"resources_per_worker": {}})").scaling_config.resources() == Resources{});
+}
+
+TEST_CASE("job spec: a number of workers, or a range of it") {
+  const auto fixed = scaled(R"({"num_workers": 3})").scaling_config;
+  CHECK(fixed.min_workers == 3);
+  CHECK_FALSE(fixed.elastic());
+  const auto elastic = scaled(R"({"num_workers": [2, 5]})").scaling_config;
+  CHECK(elastic.min_workers == 2);
+  CHECK(elastic.num_workers == 5);
+  CHECK(elastic.elastic());
+  CHECK_FALSE(scaled(R"({"num_workers": [4, 4]})").scaling_config.elastic());
+  CHECK(to_json(scaled(R"({"num_workers": [2, 5]})"))["scaling_config"]["num_workers"] == Json::array({2, 5}));
+  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"GPU": 0.25}})").scaling_config.resources().at("GPU") == 0.25);
 }
 
 TEST_CASE("job spec: amounts of memory") {
