@@ -28,21 +28,22 @@ constexpr std::array<std::string_view, 4> kHardware{"uncorrectable ECC error", "
 constexpr std::array<std::string_view, 5> kNoProgram{"No such file or directory", "Permission denied", "Exec format error", "Not a directory",
                                                      "Is a directory"};
 
-Cause infrastructure(std::string why = {}) { return {FailureClass::kInfrastructure, false, std::move(why)}; }
-Cause user() { return {FailureClass::kUser, false, {}}; }
+Cause of_node(std::string why = {}) { return {FailureClass::kInfrastructure, false, true, std::move(why)}; }
+Cause of_network(std::string why = {}) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
+Cause user() { return {}; }
 
 Cause classify_signal(int signal, const proto::RankError& error) {
   switch (signal) {
-    case 9: return infrastructure("SIGKILL came from outside: the kernel out of memory, or an operator");
-    case 7: return infrastructure("SIGBUS: a file or shared memory it had mapped went away, or the memory is broken");
+    case 9: return of_node("SIGKILL came from outside: the kernel out of memory, or an operator");
+    case 7: return of_node("SIGBUS: a file or shared memory it had mapped went away, or the memory is broken");
     case 15:
     case 1:
-    case 2: return infrastructure("the signal came from outside");
+    case 2: return of_node("the signal came from outside");
     case 6: break;
     default: return user();
   }
   const bool nccl = std::ranges::any_of(error.log_tail, [](const std::string& line) { return line.find("NCCL") != std::string::npos && has_any(line, kPeerGone); });
-  return nccl ? infrastructure("NCCL gave up on a rank that died") : user();
+  return nccl ? of_network("NCCL gave up on a rank that died") : user();
 }
 
 /// "failure 2 (why), max_failures is 3"
@@ -58,19 +59,20 @@ std::string in_seconds(double delay_s) { return delay_s == 0 ? "at once" : "in "
 Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started) {
   const auto& kind = error.kind;
   if (kind == "exception" || kind == "load") {
-    if (has_any(error.message, kPeerGone)) return infrastructure("it lost a connection, as when another rank dies");
-    if (has_any(error.message, kHardware)) return infrastructure("the device is broken");
+    if (has_any(error.message, kPeerGone)) return of_network("it lost a connection, as when another rank dies");
+    if (has_any(error.message, kHardware)) return of_node("the device is broken");
     return user();
   }
-  if (kind == "spawn") return has_any(error.message, kNoProgram) ? user() : infrastructure();
+  if (kind == "spawn") return has_any(error.message, kNoProgram) ? user() : of_node();
   if (kind == "lost") {
-    auto cause = infrastructure();
+    auto cause = of_node();
     cause.never_started = !any_started;
     return cause;
   }
-  if (kind == "lease" || kind == "timeout" || kind == "hang") return infrastructure();
+  if (kind == "lease") return of_node();
+  if (kind == "timeout" || kind == "hang") return of_network();
   if (status.signal) return classify_signal(*status.signal, error);
-  if (status.lost) return infrastructure();
+  if (status.lost) return of_node();
   return user();
 }
 

@@ -10,7 +10,8 @@ struct Cause {
   proto::FailureClass failure_class = proto::FailureClass::kUser;
   /// The attempt never ran: no rank of it was started as far as anyone knows. Counts as no failure of the job.
   bool never_started = false;
-  std::string why;  ///< "", or what the class was told by: "it lost the connection to a rank that died"
+  bool of_node = false;  ///< it speaks against the node of the rank: its memory, its device, its agent
+  std::string why;       ///< "", or what the class was told by: "it lost the connection to a rank that died"
 };
 
 /// By the kind of the error:

@@ -1,5 +1,7 @@
 #include "daemon/core/job.h"
 
+#include "daemon/core/suspicion.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -314,6 +316,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   std::vector<Action> result;
   if (std::holds_alternative<JobSubmitted>(event)) result.emplace_back(EnterQueue{});
   if (std::holds_alternative<AttemptPlaced>(event)) result.emplace_back(LaunchAttempt{after.attempt});
+  if (const auto* failed = std::get_if<AttemptFailed>(&event); failed != nullptr && blames_node(*failed))
+    result.emplace_back(BlameNode{failed->error.node, failed->error.message});
   if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
   if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)

@@ -111,7 +111,8 @@ struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  
 struct YieldRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< YieldAttempt to each node, StopAttempt after grace_s
 struct FreeResources { Attempt attempt; };                                   ///< and let the scheduler look again
 struct EnterQueue {};                                                        ///< the job waits for a place
-using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks>;
+struct BlameNode { std::string node, why; };                                 ///< an infrastructure failure that speaks against the node
+using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode>;
 
 [[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after, const proto::JobEvent& event);
 

@@ -58,11 +58,11 @@ int capacity(const NodeView& node, const Resources& need, bool idle) {
 struct Share { const NodeView* node; int workers; };
 
 /// How many workers go to which node, in node order; empty when they do not all fit.
-std::vector<Share> shares(const ScalingConfig& scaling, const std::vector<NodeView>& nodes, const Resources& need, bool idle) {
+std::vector<Share> shares(const ScalingConfig& scaling, const std::vector<NodeView>& nodes, const Resources& need, bool idle, bool suspected_too = true) {
   struct Room { const NodeView* node; int capacity; double used; int taken = 0; };
   std::vector<Room> rooms;
   for (const auto& node : nodes)
-    if (const int room = capacity(node, need, idle); room > 0)
+    if (const int room = suspected_too || node.suspicion == 0 ? capacity(node, need, idle) : 0; room > 0)
       rooms.push_back({&node, room, idle ? 0 : amount_of(node.used, "GPU") * 1e6 + amount_of(node.used, "CPU")});
   std::ranges::sort(rooms, {}, [](const Room& r) { return r.node->info.name; });
   const int workers = scaling.num_workers;
@@ -182,7 +182,8 @@ void change(std::vector<NodeView>& nodes, const std::vector<RankPlacement>& rank
 Placement place(const ScalingConfig& scaling, const std::vector<NodeView>& nodes) {
   const Resources need = scaling.resources();
   Placement placement;
-  const auto found = shares(scaling, nodes, need, false);
+  auto found = shares(scaling, nodes, need, false, false);
+  if (found.empty() && std::ranges::any_of(nodes, [](const NodeView& node) { return node.suspicion > 0; })) found = shares(scaling, nodes, need, false);
   if (found.empty()) {
     placement.feasible = !shares(scaling, nodes, need, true).empty();
     const std::string wanted = "needs " + std::to_string(scaling.num_workers) + " x " + need_words(need) + where_words(scaling.placement_strategy);

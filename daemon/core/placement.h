@@ -14,6 +14,7 @@ struct NodeView {
   std::set<int> gpus_used;     ///< NVML indices
   bool alive = true;
   bool away = false;           ///< alive, but its agent is not connected at the moment: what runs there goes on, nothing can start
+  double suspicion = 0;        ///< above 0: taken only when a job fits nowhere else (suspicion.h)
 };
 
 struct Placement {
@@ -27,6 +28,7 @@ struct Placement {
 
 /// Where `scaling` would run now. PACK: fewest nodes, fullest first; SPREAD: even counts; STRICT_PACK: one node;
 /// STRICT_SPREAD: each on its own node. Ranks are numbered node by node (node of rank 0 first), then by GPU index.
+/// Nodes that are suspected are left out where the job fits without them.
 /// Deterministic: ties go to the node's name.
 [[nodiscard]] Placement place(const proto::ScalingConfig& scaling, const std::vector<NodeView>& nodes);
 

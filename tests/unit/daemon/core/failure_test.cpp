@@ -16,10 +16,10 @@ ExitStatus by_signal(int signal) { return {std::nullopt, signal, false}; }
 const ExitStatus kLost{std::nullopt, std::nullopt, true};
 
 Failure user_error(const std::string& message, bool before_first_step = true, bool reported = false) {
-  return {{FailureClass::kUser, false, {}}, "exception", message, reported, before_first_step};
+  return {{}, "exception", message, reported, before_first_step};
 }
-Failure infrastructure_error() { return {{FailureClass::kInfrastructure, false, {}}, "lost", "the node went away", false, true}; }
-Failure never_started() { return {{FailureClass::kInfrastructure, true, {}}, "lost", "was never started", false, true}; }
+Failure infrastructure_error() { return {{FailureClass::kInfrastructure, false, true, {}}, "lost", "the node went away", false, true}; }
+Failure never_started() { return {{FailureClass::kInfrastructure, true, true, {}}, "lost", "was never started", false, true}; }
 
 FailureHistory after(int failures, int in_row = 0) {
   FailureHistory history;
