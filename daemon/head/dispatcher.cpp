@@ -138,9 +138,11 @@ void Dispatcher::reserve_port(JobId id) {
   const auto attempt = state.attempt;
   unlaunched_[id] = attempt;
   const std::string first = state.ranks[0].placement.node;
-  tell(nodes_.session(first), proto::ReservePort{id, attempt}, [this, id, attempt, first] {
+  const auto session = nodes_.session(first);
+  tell(session, proto::ReservePort{id, attempt}, [this, id, attempt, first, session] {
     const auto waiting = unlaunched_.find(id);
     if (waiting == unlaunched_.end() || waiting->second != attempt) return;
+    if (nodes_.session(first) != session) return;  // another connection has taken its place, and was asked
     unlaunched_.erase(waiting);
     lose_ranks(id, "node " + first + " went away before the launch", [](const core::RankState&) { return true; });
   });
@@ -218,7 +220,11 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   const std::set<proto::RankKey> running(hello.running.begin(), hello.running.end());
   const auto active = book_.active();
   for (const auto id : active) {
-    if (unlaunched_.contains(id)) continue;
+    if (unlaunched_.contains(id)) {
+      // The question may have gone into a connection that was dead. Of two answers the first one counts.
+      if (book_.find(id)->state.ranks[0].placement.node == name) reserve_port(id);
+      continue;
+    }
     const auto attempt = book_.find(id)->state.attempt;
     lose_ranks(id, "the agent of node " + name + " came back without it", [&](const core::RankState& rank) {
       return rank.placement.node == name && !running.contains({id, attempt, rank.placement.rank});

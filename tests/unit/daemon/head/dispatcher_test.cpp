@@ -316,3 +316,18 @@ TEST_CASE("dispatcher: plan() looks behind the queue and changes nothing") {
   CHECK(decision.reason == "waits behind job " + to_string(waiting));
   CHECK(cluster.dispatcher.jobs().all().size() == 2);
 }
+
+TEST_CASE("dispatcher: an agent that takes the place of a dead connection is asked again for the port") {
+  test::Cluster cluster;
+  auto dead = cluster.connect("a");
+  const auto id = cluster.submit(1);
+  CHECK(dead->all<proto::ReservePort>().size() == 1);  // went into a connection that nobody reads any more
+  cluster.pass(10);
+  auto a = cluster.connect("a");
+  REQUIRE(cluster.last_answer.has_value());
+  CHECK_FALSE(dead->open);
+  REQUIRE(a->all<proto::ReservePort>().size() == 1);
+  cluster.reserve(*a);
+  CHECK(a->all<proto::Launch>().size() == 1);
+  CHECK(cluster.phase(id) == core::JobPhase::kStarting);
+}
