@@ -1,0 +1,134 @@
+#include "tests/sim/cluster.h"
+
+#include "tests/sim/trouble.h"
+#include "tests/sim/users.h"
+
+namespace rtrain::sim {
+namespace {
+
+constexpr double kRestLimitS = 900;  // after everything was healed
+
+proto::HeadConfig make_config(Random& random) {
+  proto::HeadConfig config;
+  config.heartbeat_s = random.between(0.5, 2.0);
+  config.lease_s = config.heartbeat_s * random.between(3.0, 8.0);
+  return config;
+}
+
+}  // namespace
+
+Cluster::Cluster(const RunOptions& options)
+    : world_(options.seed, options.tracing),
+      workload_(make_workload(world_.random(), options.size)),
+      infos_(make_nodes(world_.random(), options.size.nodes)),
+      network_(world_, infos_.size()),
+      disk_(world_),
+      referee_(world_, disk_, workload_, infos_),
+      head_(world_, disk_, referee_, make_config(world_.random())),
+      agents_(infos_.size()) {
+  if (options.print) world_.print_trace();
+  for (std::size_t node = 0; node < infos_.size(); ++node) hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, node));
+}
+
+Cluster::~Cluster() = default;
+
+void Cluster::start_agent(std::size_t node) {
+  world_.note("agent starts", node);
+  agents_[node] = std::make_unique<SimAgent>(world_, network_, *hosts_[node], infos_[node], node,
+                                             [this](std::shared_ptr<Connection> connection) { return head_.accept(std::move(connection)); });
+}
+
+void Cluster::power_cut(std::size_t node) {
+  world_.note("power cut", node);
+  network_.break_connections(node, true);
+  agents_[node].reset();
+  hosts_[node]->power_cut();
+}
+
+void Cluster::heal() {
+  world_.note("everything is healed");
+  network_.heal_all();
+  disk_.full = false;
+  disk_.next_sync_fails = false;
+  disk_.slowness = 1;
+  head_.disk_changed();
+  if (!head_.up()) head_.start();
+  for (std::size_t node = 0; node < nodes(); ++node)
+    if (!agent_up(node)) start_agent(node);
+}
+
+bool Cluster::at_rest() const {
+  const auto* head = head_.dispatcher();
+  if (head == nullptr || referee_.alive() > 0) return false;
+  for (const auto& agent : agents_)
+    if (!agent || !agent->connected() || !agent->idle()) return false;
+  for (const auto& info : infos_)
+    if (const auto node = head->nodes().all().find(info.name); node == head->nodes().all().end() || !node->second.session) return false;
+  for (const auto& [id, record] : head->jobs().all())
+    if (!core::is_terminal(record.state.phase) &&
+        (record.state.phase != core::JobPhase::kQueued || head->plan(record.state.spec.scaling_config).placement.feasible))
+      return false;
+  return true;
+}
+
+std::string Cluster::unrest() const {
+  const auto* head = head_.dispatcher();
+  if (head == nullptr) return "the head is down";
+  std::string text;
+  for (const auto& [id, record] : head->jobs().all())
+    if (!core::is_terminal(record.state.phase) && (record.state.phase != core::JobPhase::kQueued || head->plan(record.state.spec.scaling_config).placement.feasible))
+      text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) + " (attempt " + to_string(record.state.attempt) + ", " + record.wait_reason + "); ";
+  for (std::size_t node = 0; node < agents_.size(); ++node)
+    if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())
+      text += "the agent of " + infos_[node].name + (agents_[node]->connected() ? " has something to tell; " : " is not connected; ");
+  return text + std::to_string(referee_.alive()) + " processes live";
+}
+
+void Cluster::check_rest() {
+  const auto& head = *head_.dispatcher();
+  for (const auto& [id, record] : head.jobs().all())
+    referee_.check(core::is_terminal(record.state.phase) || !record.wait_reason.empty(), "a job that waits says why", [&, id = id] { return "job " + to_string(id); });
+  for (const auto& [id, name] : referee_.acknowledged_jobs())
+    referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] { return "job " + to_string(id) + " (" + name + ") is unknown to the head"; });
+  for (const auto& [name, node] : head.nodes().all()) {
+    double used = static_cast<double>(node.view.gpus_used.size());
+    for (const auto& [resource, amount] : node.view.used) used += amount;
+    referee_.check(used < 1e-6, "nothing is held by jobs that ended", [&, name = name] { return "something is held on " + name; });
+  }
+  referee_.check_disk();
+}
+
+RunResult run(const RunOptions& options) {
+  RunResult result;
+  Cluster cluster(options);
+  auto& world = cluster.world();
+  auto& referee = cluster.referee();
+  try {
+    Users users(cluster);
+    Trouble trouble(cluster);
+    cluster.head().start();
+    for (std::size_t node = 0; node < cluster.nodes(); ++node) cluster.start_agent(node);
+    const Time limit = trouble.ends() + seconds(kRestLimitS);
+    Time next_look = trouble.ends() + seconds(1);
+    bool rest = false;
+    while (!referee.violation() && !rest && world.step(limit))
+      if (world.now() >= next_look) {
+        next_look = world.now() + seconds(1);
+        rest = users.content() && cluster.at_rest();
+      }
+    referee.check(rest, "every job ends or waits for a stated reason", [&] { return cluster.unrest(); });
+    if (!referee.violation()) cluster.check_rest();
+  } catch (const std::exception& e) {
+    referee.check(false, "nothing throws", [&] { return std::string(e.what()); });
+  }
+  result.violation = referee.violation();
+  result.trace_hash = world.trace_hash();
+  result.events = world.events();
+  result.ended = world.now();
+  result.jobs = static_cast<int>(referee.acknowledged_jobs().size());
+  result.head_starts = cluster.head().starts();
+  result.last_lines = world.last_lines();
+  return result;
+}
+
+}  // namespace rtrain::sim

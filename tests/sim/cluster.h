@@ -1,0 +1,66 @@
+// A whole cluster in one thread: head, disk, network, nodes with their agents, users, and what goes wrong.
+#pragma once
+
+#include "tests/sim/sim_agent.h"
+#include "tests/sim/sim_head.h"
+
+namespace rtrain::sim {
+
+struct RunOptions {
+  std::uint64_t seed = 1;
+  WorkloadSize size;
+  bool tracing = false;  ///< keep the last lines
+  bool print = false;    ///< print each line
+};
+
+struct RunResult {
+  std::optional<Violation> violation;
+  std::uint64_t trace_hash = 0;
+  std::int64_t events = 0;
+  Time ended = 0;
+  int jobs = 0, head_starts = 0;
+  std::deque<std::string> last_lines;
+};
+
+class Cluster {
+ public:
+  explicit Cluster(const RunOptions& options);
+  ~Cluster();
+
+  World& world() { return world_; }
+  SimHead& head() { return head_; }
+  Disk& disk() { return disk_; }
+  Network& network() { return network_; }
+  Referee& referee() { return referee_; }
+  [[nodiscard]] const Workload& workload() const { return workload_; }
+  [[nodiscard]] std::size_t nodes() const { return hosts_.size(); }
+
+  void start_agent(std::size_t node);
+  /// The machine loses its power: agent, ranks and what they had in memory are gone.
+  void power_cut(std::size_t node);
+  [[nodiscard]] bool agent_up(std::size_t node) const { return agents_[node] != nullptr; }
+  /// Everything that was broken works again.
+  void heal();
+
+  /// Every job has ended or waits for a reason that is true, and nobody has anything left to do or to tell.
+  [[nodiscard]] bool at_rest() const;
+  /// What is still going on, for a person.
+  [[nodiscard]] std::string unrest() const;
+  void check_rest();
+
+ private:
+  World world_;
+  Workload workload_;
+  std::vector<proto::NodeInfo> infos_;
+  Network network_;
+  Disk disk_;
+  Referee referee_;
+  SimHead head_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<std::unique_ptr<SimAgent>> agents_;
+};
+
+/// One run from its seed to its end.
+[[nodiscard]] RunResult run(const RunOptions& options);
+
+}  // namespace rtrain::sim

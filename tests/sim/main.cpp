@@ -1,0 +1,95 @@
+// rtrain-sim: runs the head against simulated agents, users, disks and networks, seed after seed.
+#include "common/log/log.h"
+#include "proto/json.h"
+#include "tests/sim/cluster.h"
+
+#include <boost/program_options.hpp>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+namespace {
+
+namespace po = boost::program_options;
+using namespace rtrain;
+
+void print_violation(const sim::RunOptions& options, const sim::Violation& violation) {
+  auto again = options;
+  again.tracing = true;
+  const auto replay = sim::run(again);
+  std::fprintf(stderr, "seed %llu, at %s s: broken: %s\n  %s\nThe last %zu lines of its trace:\n", static_cast<unsigned long long>(options.seed),
+               sim::to_text(violation.at).c_str(), violation.invariant.c_str(), violation.what.c_str(), replay.last_lines.size());
+  for (const auto& line : replay.last_lines) std::fprintf(stderr, "  %s\n", line.c_str());
+  std::fprintf(stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d --trace\n", static_cast<unsigned long long>(options.seed),
+               options.size.jobs, options.size.nodes);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::uint64_t seed = 1;
+  int runs = 100, violations_max = 3;
+  bool trace = false;
+  std::string output;
+  sim::RunOptions options;
+  po::options_description described("rtrain-sim [options]: the head against a simulated cluster, from a seed");
+  auto add = described.add_options();
+  add("help,h", "this text");
+  add("seed", po::value(&seed)->default_value(seed), "of the first run; the next ones count on");
+  add("runs", po::value(&runs)->default_value(runs), "how many");
+  add("jobs", po::value(&options.size.jobs)->default_value(options.size.jobs), "of each run");
+  add("nodes", po::value(&options.size.nodes)->default_value(options.size.nodes), "of each run");
+  add("stop-after", po::value(&violations_max)->default_value(violations_max), "end after so many runs that broke a rule; 0: never");
+  add("trace", po::bool_switch(&trace), "print everything that happens");
+  add("output,o", po::value(&output), "\"json\": print the summary as JSON; else the file to write it to");
+  try {
+    po::variables_map values;
+    po::store(po::parse_command_line(argc, argv, described), values);
+    if (values.count("help") != 0) {
+      std::cout << described;
+      return 0;
+    }
+    po::notify(values);
+  } catch (const po::error& e) {
+    std::cerr << "rtrain-sim: " << e.what() << "\n" << described;
+    return 2;
+  }
+  log::init("sim", log::Level::kOff);
+  options.print = options.tracing = trace;
+
+  const auto began = std::chrono::steady_clock::now();
+  std::int64_t events = 0, jobs = 0, head_starts = 0;
+  int done = 0;
+  std::vector<std::uint64_t> failed;
+  for (; done < runs && (violations_max == 0 || static_cast<int>(failed.size()) < violations_max); ++done) {
+    options.seed = seed + static_cast<std::uint64_t>(done);
+    const auto result = sim::run(options);
+    events += result.events;
+    jobs += result.jobs;
+    head_starts += result.head_starts;
+    if (!result.violation) continue;
+    failed.push_back(options.seed);
+    print_violation(options, *result.violation);
+  }
+  const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const proto::Json summary{{"runs", done},
+                            {"violations", failed.size()},
+                            {"jobs_per_run", done > 0 ? static_cast<double>(jobs) / done : 0.0},
+                            {"nodes", options.size.nodes},
+                            {"events", events},
+                            {"head_starts", head_starts},
+                            {"seconds", took},
+                            {"runs_per_s", took > 0 ? done / took : 0.0},
+                            {"seeds_failed", failed}};
+  if (output.empty()) {
+    std::printf("%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second\n", done, static_cast<unsigned long long>(seed),
+                summary["jobs_per_run"].get<double>(), options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>());
+  } else if (output == "json") {
+    std::printf("%s\n", summary.dump().c_str());
+  } else if (!(std::ofstream(output) << summary.dump() << "\n")) {
+    std::cerr << "rtrain-sim: cannot write " << output << "\n";
+    return 2;
+  }
+  return failed.empty() ? 0 : 1;
+}

@@ -1,0 +1,88 @@
+#include "tests/sim/plan.h"
+
+#include <algorithm>
+
+namespace rtrain::sim {
+namespace {
+
+AttemptPlan make_attempt(Random& random, int workers) {
+  AttemptPlan plan;
+  plan.rank = random.between(0, workers - 1);
+  plan.fraction = random.between(0.05, 1.0);
+  const double dice = random.uniform();
+  if (dice < 0.70) return plan;
+  if (dice < 0.82) {
+    plan.end = AttemptPlan::End::kExit;
+    plan.code = random.between(1, 3);
+  } else if (dice < 0.92) {
+    plan.end = AttemptPlan::End::kSignal;
+    plan.code = random.chance(0.5) ? 11 : 6;
+  } else if (dice < 0.96) {
+    plan.end = AttemptPlan::End::kHang;
+  } else {
+    plan.end = AttemptPlan::End::kNoStart;
+  }
+  return plan;
+}
+
+JobPlan make_job(Random& random, int number, int nodes) {
+  JobPlan plan;
+  auto& spec = plan.spec;
+  spec.name = "job-" + std::to_string(number);
+  if (random.chance(0.5)) spec.command = {"train"};
+  else spec.train_func = proto::TrainFunc{"/lib/libtrain.so", "train"};
+  auto& scaling = spec.scaling_config;
+  scaling.num_workers = random.chance(0.6) ? random.between(1, 3) : random.between(2, std::max(2, nodes));
+  scaling.use_gpu = random.chance(0.4);
+  if (!scaling.use_gpu && random.chance(0.3)) scaling.resources_per_worker = proto::Resources{{"CPU", static_cast<double>(random.between(1, 3))}};
+  if (scaling.use_gpu && random.chance(0.3)) scaling.resources_per_worker = proto::Resources{{"CPU", 1}, {"GPU", 2}};
+  scaling.placement_strategy = random.chance(0.7) ? proto::PlacementStrategy::kPack : proto::PlacementStrategy::kSpread;
+  spec.run_config.storage_path = "/results";
+  spec.run_config.failure_config.max_failures = random.chance(0.5) ? random.between(0, 3) : 20;
+  spec.run_config.stop_grace_s = random.between(0.2, 3.0);
+  plan.submit_s = random.between(0.0, 40.0);
+  plan.run_s = random.chance(0.2) ? random.between(0.01, 0.5) : random.between(1.0, 15.0);
+  if (random.chance(0.7)) plan.report_every_s = std::max(0.05, plan.run_s / random.between(2, 12));
+  if (random.chance(0.5)) plan.checkpoint_every = random.between(1, 3);
+  plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
+  for (int attempt = 0; attempt < 4; ++attempt) plan.attempts.push_back(make_attempt(random, scaling.num_workers));
+  plan.attempts.push_back(AttemptPlan{});  // what is tried often enough succeeds
+  const bool hangs = std::ranges::any_of(plan.attempts, [](const AttemptPlan& attempt) { return attempt.end == AttemptPlan::End::kHang; });
+  if (random.chance(0.15)) plan.cancel_s = random.between(0.0, 20.0);
+  else if (hangs) plan.cancel_s = random.between(30.0, 60.0);
+  return plan;
+}
+
+}  // namespace
+
+const AttemptPlan& JobPlan::attempt(Attempt number) const {
+  return attempts[std::min(static_cast<std::size_t>(std::max<std::int64_t>(number.value(), 1)) - 1, attempts.size() - 1)];
+}
+
+double metric(const std::string& name, Attempt attempt, std::int64_t seq) {
+  return static_cast<double>(name.size() * 1000 + static_cast<std::size_t>(attempt.value()) * 100) + static_cast<double>(seq);
+}
+
+std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes) {
+  std::vector<proto::NodeInfo> result;
+  for (int i = 0; i < nodes; ++i) {
+    proto::NodeInfo info;
+    info.name = "node-" + std::string(i < 10 ? "0" : "") + std::to_string(i);
+    info.address = "10.0.0." + std::to_string(i + 1);
+    info.resources["CPU"] = random.between(2, 6);
+    const int gpus = random.chance(0.6) ? random.between(1, 4) : 0;
+    if (gpus > 0) info.resources["GPU"] = gpus;
+    for (int gpu = 0; gpu < gpus; ++gpu) info.gpus.push_back({gpu, "GPU-" + std::to_string(i) + "-" + std::to_string(gpu), "simulated", 80ULL << 30});
+    result.push_back(std::move(info));
+  }
+  return result;
+}
+
+Workload make_workload(Random& random, const WorkloadSize& size) {
+  Workload workload;
+  for (int i = 0; i < size.jobs; ++i) workload.jobs.push_back(make_job(random, i, size.nodes));
+  for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
+  return workload;
+}
+
+}  // namespace rtrain::sim

@@ -1,0 +1,78 @@
+// One agent of the simulation. The outbox is the real one. Modelled, because they are tied to sockets, files and processes there:
+//   daemon/agent/head_link.*: dials again with back-off; Hello with the ranks in hand and those whose end is not confirmed; a heartbeat
+//     every heartbeat_s; the lease counts from when the last answered heartbeat was sent, and its end stops every rank without grace and
+//     closes the connection.
+//   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its grace SIGKILL, and a second
+//     one may only shorten the grace; a stop reaches a process that is still being made; an end is told once, with the true status.
+#pragma once
+
+#include "daemon/agent/outbox.h"
+#include "tests/sim/host.h"
+#include "tests/sim/network.h"
+
+#include <functional>
+
+namespace rtrain::sim {
+
+class SimAgent {
+ public:
+  /// @param reach hands a connection to the head; false: nobody listens there
+  SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node, std::function<bool(std::shared_ptr<Connection>)> reach);
+  ~SimAgent();
+  SimAgent(const SimAgent&) = delete;
+  SimAgent& operator=(const SimAgent&) = delete;
+
+  /// Nothing in hand and nothing to tell.
+  [[nodiscard]] bool idle() const { return attempts_.empty() && outbox_.bytes() == 0; }
+  [[nodiscard]] bool connected() const { return joined_; }
+
+ private:
+  using Key = std::pair<JobId, Attempt>;
+  struct Rank {
+    proto::RankPlacement placement;
+    bool started = false, ended = false;
+  };
+  struct Slot {
+    std::shared_ptr<const proto::Launch> launch;
+    std::map<int, Rank> ranks;
+    bool stopping = false, killed = false;
+    Time kill_at = 0;
+    std::string reason;
+  };
+  /// Runs `act` later unless this agent is gone by then.
+  void later(Time delay, std::function<void()> act);
+  // ---- towards the head
+  void dial_later();
+  void dial();
+  void head_says(const proto::Message& message);
+  void connection_ended();
+  void send(const proto::Message& message);
+  void pump();
+  void beat();
+  void watch_lease();
+  // ---- the ranks
+  void launch(const proto::Launch& launch);
+  void stop(Key key, double grace_s, const std::string& reason);
+  void signal(const Slot& slot, int number);
+  void rank_started(const proto::RankKey& key, std::int64_t pid);
+  void rank_ended(const proto::RankKey& key, const proto::ExitStatus& status, std::optional<proto::RankError> error);
+  Slot* find(const proto::RankKey& key);
+
+  World& world_;
+  Network& network_;
+  Host& host_;
+  proto::NodeInfo info_;
+  std::size_t node_;
+  std::function<bool(std::shared_ptr<Connection>)> reach_;
+  std::shared_ptr<bool> lives_ = std::make_shared<bool>(true);
+  agent::Outbox outbox_;
+  std::shared_ptr<Connection> connection_;
+  std::int64_t dialled_ = 0;  ///< counts connections: what a timer was set for
+  std::deque<Time> beats_;    ///< of this connection: when those were sent that are not answered yet
+  Time greeted_ = 0, granted_ = 0, lease_ = 0, heartbeat_ = 0;
+  bool joined_ = false, lease_held_ = false;
+  int failures_ = 0;
+  std::map<Key, Slot> attempts_;
+};
+
+}  // namespace rtrain::sim

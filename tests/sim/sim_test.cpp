@@ -1,0 +1,43 @@
+// The simulation holds its rules, and a seed is a run.
+#include "common/log/log.h"
+#include "tests/sim/cluster.h"
+#include "tests/support/catch.h"
+
+using namespace rtrain;
+
+namespace {
+
+sim::RunResult run(std::uint64_t seed, bool tracing = false) {
+  static const bool quiet = (log::init("sim", log::Level::kOff), true);
+  sim::RunOptions options;
+  (void)quiet;
+  options.seed = seed;
+  options.tracing = tracing;
+  return sim::run(options);
+}
+
+}  // namespace
+
+TEST_CASE("simulation: a seed replays exactly, with and without its trace") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    const auto once = run(seed), again = run(seed, true);
+    CHECK(once.trace_hash == again.trace_hash);
+    CHECK(once.events == again.events);
+    CHECK(once.ended == again.ended);
+    CHECK(once.last_lines.empty());
+    CHECK_FALSE(again.last_lines.empty());
+  }
+  CHECK(run(1).trace_hash != run(2).trace_hash);
+}
+
+TEST_CASE("simulation: no rule is broken in 300 runs, and things went wrong in them") {
+  int head_starts = 0, jobs = 0;
+  for (std::uint64_t seed = 10'001; seed <= 10'300; ++seed) {
+    const auto result = run(seed);
+    if (result.violation) FAIL_CHECK("seed " << seed << ": " << result.violation->invariant << ": " << result.violation->what);
+    head_starts += result.head_starts;
+    jobs += result.jobs;
+  }
+  CHECK(head_starts > 600);
+  CHECK(jobs >= 300 * 20);
+}
