@@ -31,8 +31,8 @@ std::string seconds(double s) {
 }
 
 /// Nothing was heard of a step. A program that is no training function tells of none, so that its exit code alone says nothing.
-bool before_first_step(const JobState& state, const std::string& kind) {
-  return !state.first_step && state.last_seq == 0 && (state.spec.train_func || kind == "exception" || kind == "load");
+bool before_first_step(const JobState& state, bool reported, const std::string& kind) {
+  return !state.first_step && !reported && (state.spec.train_func || kind == "exception" || kind == "load");
 }
 
 /// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
@@ -140,8 +140,8 @@ class Transition {
     if (e.attempt != s_.attempt || e.error.attempt != e.attempt.value()) return stale(e.attempt);
     s_.phase = JobPhase::kStopping;
     const auto [kind, message] = own_words(e.error);
-    s_.last_failure = PastFailure{e.failure_class, kind, message, before_first_step(s_, kind)};
-    s_.failed_in_row = s_.last_seq > 0 ? 1 : s_.failed_in_row + 1;
+    s_.last_failure = PastFailure{e.failure_class, kind, message, before_first_step(s_, e.reported, kind)};
+    s_.failed_in_row = e.reported ? 1 : s_.failed_in_row + 1;
     s_.error = e.error;
     s_.failure_class = e.failure_class;
     s_.verdict = e.reason;
@@ -354,10 +354,11 @@ AttemptFailed attempt_failed(const JobState& state, const RankError& error, std:
     job_error.node = failed.placement.node;
     job_error.status = failed.status;
   }
-  Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, state.last_seq > 0, before_first_step(state, error.kind)};
+  const bool reported = state.last_seq > 0;
+  Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, reported, before_first_step(state, reported, error.kind)};
   const auto verdict = decide(state.spec.run_config.failure_config, failure_history(state), failure);
   const UnixMs retry_at = verdict.delay_s > 0 ? now + std::llround(verdict.delay_s * 1000) : 0;
-  return {state.attempt, std::move(job_error), verdict.retry, verdict.reason, failure.cause.failure_class, verdict.counted, retry_at};
+  return {state.attempt, std::move(job_error), verdict.retry, verdict.reason, failure.cause.failure_class, verdict.counted, retry_at, reported};
 }
 
 YieldRequested yield_requested(const JobState& state, YieldCause cause, std::string reason, double grace_s) {

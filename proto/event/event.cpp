@@ -66,6 +66,7 @@ void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
   visit("failure_class", v.failure_class);
   visit("counted", v.counted);
   visit("retry_at_ms", v.retry_at_ms);
+  visit("reported", v.reported);
 }
 void visit_fields(auto& visit, Is<CancelRequested> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<AttemptEnded> auto& v) { visit("attempt", v.attempt); }

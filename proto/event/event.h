@@ -63,6 +63,7 @@ struct AttemptFailed {
   FailureClass failure_class = FailureClass::kUser;
   bool counted = true;      ///< against max_failures; else the attempt never started, which counts against controller_failure_limit
   UnixMs retry_at_ms = 0;   ///< not before; 0: at once
+  bool reported = false;    ///< the attempt had reported: said here because metric points are no events, and a replay sees none
 };
 /// The attempt is asked to write a checkpoint, to end and to wait for another place. No failure.
 struct YieldRequested {

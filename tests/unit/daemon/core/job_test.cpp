@@ -350,3 +350,19 @@ TEST_CASE("job: replay names the event that is wrong") {
   REQUIRE(error.has_error());
   CHECK(error.error().message().starts_with("replaying event 2 of job 7: "));
 }
+
+TEST_CASE("job: that an attempt reported before it failed is known after a replay without its metric points") {
+  Life life(1, 5);
+  life << placed(1, 1) << report(1, 1) << threw(1, 0);
+  REQUIRE(life.state.last_failure.has_value());
+  std::erase_if(life.log, [](const auto& event) { return std::holds_alternative<proto::MetricsReported>(event.event); });
+  const auto replayed = replay(JobId(7), life.log);
+  REQUIRE(replayed.has_value());
+  CHECK(replayed->last_failure->before_first_step == life.state.last_failure->before_first_step);
+  CHECK(replayed->failed_in_row == life.state.failed_in_row);
+  // So the same words before the next attempt's first step do not end the job.
+  Life next(1, 5);
+  next.state = *replayed;
+  next << placed(2, 1) << threw(2, 0);
+  CHECK(phase(next) == "QUEUED");
+}

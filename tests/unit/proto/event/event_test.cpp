@@ -19,7 +19,7 @@ std::vector<JobEvent> samples() {
       RankEntered{Attempt(1), 1},
       MetricsReported{Attempt(1), 4, {{"loss", 0.5}}, checkpoint, {"/r/old"}},
       RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false}, RankError{"exception", "what", {"line"}}, "value", true},
-      AttemptFailed{Attempt(1), JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}}, true, "1 of 2", FailureClass::kInfrastructure, false, 1790000001123},
+      AttemptFailed{Attempt(1), JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}}, true, "1 of 2", FailureClass::kInfrastructure, false, 1790000001123, true},
       CancelRequested{"alice"},
       AttemptEnded{Attempt(1)},
       JobHeld{"alice"},
