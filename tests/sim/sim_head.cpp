@@ -1,21 +1,27 @@
 #include "tests/sim/sim_head.h"
 
+#include "tests/sim/compare.h"
+
 #include <map>
 
 namespace rtrain::sim {
 
 /// One incarnation: everything in here goes with a crash.
 struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
-  Process(World& w, Disk& disk, Referee& r, const proto::HeadConfig& head_config, std::function<void()> sync_failed)
+  Process(World& w, Disk& d, Referee& r, const proto::HeadConfig& head_config, std::function<void()> sync_failed)
       : world(w),
+        disk(d),
         referee(r),
         config(head_config),
-        journal(std::make_shared<SimJournal>(w, disk, std::move(sync_failed))),
-        dispatcher(head_config, {*journal, *journal}, disk.recover(), [](JobId) {}, {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
+        journal(std::make_shared<SimJournal>(w, d, std::move(sync_failed))),
+        dispatcher(head_config, {*journal, *journal}, d.recover(), [](JobId) {}, {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
 
   void watch_leases();
+  /// A start right now would find what is in memory.
+  void check_recovery();
 
   World& world;
+  Disk& disk;
   Referee& referee;
   proto::HeadConfig config;
   bool dead = false;
@@ -130,6 +136,15 @@ void SimHead::Process::watch_leases() {
   });
 }
 
+void SimHead::Process::check_recovery() {
+  if (journal->durable() != journal->appended()) return;
+  for (const auto& [id, record] : dispatcher.jobs().all()) {
+    if (core::is_terminal(record.state.phase)) continue;
+    const auto differs = difference(record.state, disk.state(id));
+    referee.check(differs.empty(), "a replay gives the same state", [&, id = id] { return "job " + to_string(id) + ": " + differs; });
+  }
+}
+
 void SimHead::start() {
   ++starts_;
   world_.note("head starts", starts_);
@@ -147,6 +162,7 @@ void SimHead::crash(bool silently) {
   if (!process_) return;
   world_.note("head dies");
   const auto process = std::move(process_);
+  process->check_recovery();
   process->dead = true;
   process->journal->crash();
   for (const auto& [number, session] : process->sessions) session->vanish(silently);
