@@ -1,5 +1,7 @@
 #include "daemon/agent/outbox.h"
 
+#include "common/base/fault.h"
+
 #include <algorithm>
 
 namespace rtrain::agent {
@@ -40,6 +42,8 @@ void Outbox::taken(std::int64_t count) {
 }
 
 void Outbox::disconnected() {
+  if (fault::on(fault::Fault::kOutboxForgets))
+    while (!items_.empty() && items_.front().number <= sent_through_) remove(items_.begin());
   in_flight_.clear();
   sent_through_ = taken_ = 0;
 }

@@ -1,5 +1,7 @@
 #include "daemon/core/failure.h"
 
+#include "common/base/fault.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -82,7 +84,7 @@ Verdict decide(const proto::FailureConfig& config, const FailureHistory& history
   verdict.delay_s = back_off_s(failure.reported ? 1 : history.in_row + 1);
   const int limit = verdict.counted ? config.max_failures : config.controller_failure_limit;
   const int before = verdict.counted ? history.failures : history.controller_failures;
-  verdict.retry = limit < 0 || before < limit;
+  verdict.retry = limit < 0 || before < limit || (fault::on(fault::Fault::kOneRetryTooMany) && before == limit);
 
   const std::string what =
       verdict.counted ? std::string(to_string(failure.cause.failure_class)) + " " + nth(before + 1, failure.cause.why, limit, "max_failures")

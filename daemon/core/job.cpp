@@ -1,5 +1,6 @@
 #include "daemon/core/job.h"
 
+#include "common/base/fault.h"
 #include "daemon/core/suspicion.h"
 
 #include <algorithm>
@@ -104,7 +105,7 @@ class Transition {
 
   Result<Done> operator()(const MetricsReported& e) {
     if (auto wrong = check_rank("metrics_reported", e.attempt, 0)) return *wrong;
-    if (e.seq <= s_.last_seq) return fail(Errc::kConflict, "metrics_reported: report " + std::to_string(e.seq) + " was seen before");
+    if (e.seq <= s_.last_seq && !fault::on(fault::Fault::kSeqNotChecked)) return fail(Errc::kConflict, "metrics_reported: report " + std::to_string(e.seq) + " was seen before");
     s_.last_seq = e.seq;
     s_.metrics = e.metrics;
     ++s_.reports;
@@ -128,6 +129,7 @@ class Transition {
     rank.started = rank.started || !e.status.lost;
     if (e.rank == 0) s_.return_value = e.return_value;
     if (!e.error && e.status.success()) return ok();
+    if (e.status.lost && fault::on(fault::Fault::kLostIsSuccess)) return ok();
     if (s_.phase != JobPhase::kStopping && !s_.failed_rank) {
       s_.failed_rank = e.rank;
       s_.failed_rank_error = e.error.value_or(RankError{e.status.lost ? "lost" : e.status.signal ? "signal" : "exit", to_string(e.status), {}});
@@ -327,8 +329,10 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, after.error->message});
   if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
+  const bool free_early = fault::on(fault::Fault::kFreeEarly);
+  if (free_early && std::holds_alternative<AttemptFailed>(event)) result.emplace_back(FreeResources{after.attempt});
   if (std::holds_alternative<AttemptEnded>(event)) {
-    result.emplace_back(FreeResources{after.attempt});
+    if (!free_early || !after.error || after.error->attempt != after.attempt.value()) result.emplace_back(FreeResources{after.attempt});
     if (after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
   }
   return result;

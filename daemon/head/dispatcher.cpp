@@ -1,5 +1,6 @@
 #include "daemon/head/dispatcher.h"
 
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 
@@ -78,6 +79,7 @@ void Dispatcher::act(JobId id, const core::Action& action) {
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
     nodes_.release(places(id), state.spec.scaling_config.resources());
+    if (fault::on(fault::Fault::kDoubleFree)) nodes_.release(places(id), state.spec.scaling_config.resources());
     unlaunched_.erase(id);
     log::info("attempt ended", {{"job", to_string(id)},
                                 {"attempt", to_string(state.attempt)},
@@ -225,6 +227,7 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
       if (book_.find(id)->state.ranks[0].placement.node == name) reserve_port(id);
       continue;
     }
+    if (fault::on(fault::Fault::kRejoinNotCompared)) continue;
     const auto attempt = book_.find(id)->state.attempt;
     lose_ranks(id, "the agent of node " + name + " came back without it", [&](const core::RankState& rank) {
       return rank.placement.node == name && !running.contains({id, attempt, rank.placement.rank});
@@ -249,12 +252,17 @@ void Dispatcher::agent_left(AgentLine& session) {
     unlaunched_.erase(id);
     lose_ranks(id, "node " + session.node() + " went away before the launch", [](const core::RankState&) { return true; });
   }
+  if (fault::on(fault::Fault::kLoseOnDisconnect)) {
+    const auto active = book_.active();
+    for (const auto id : active)
+      lose_ranks(id, "the agent went away", [&](const core::RankState& rank) { return rank.placement.node == session.node(); });
+  }
   schedule();  // nothing new fits, but those who wait learn why
 }
 
 bool Dispatcher::lives_on(const proto::RankKey& key, const std::string& node) const {
   const auto* record = book_.find(key.job);
-  if (record == nullptr || record->state.attempt != key.attempt) return false;
+  if (record == nullptr || (record->state.attempt != key.attempt && !fault::on(fault::Fault::kAttemptNotChecked))) return false;
   const auto& ranks = record->state.ranks;
   return key.rank >= 0 && key.rank < static_cast<int>(ranks.size()) && ranks[static_cast<std::size_t>(key.rank)].placement.node == node;
 }
@@ -269,6 +277,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
           if (!lives_on(m.key, session.node()))
             return log::debug("a message of an older attempt or another node's rank is skipped",
                               {{"node", session.node()}, {"rank", to_string(m.key)}});
+        if constexpr (requires { m.key.attempt; })
+          if (fault::on(fault::Fault::kAttemptNotChecked)) m.key.attempt = book_.find(m.key.job)->state.attempt;
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
           nodes_.find(session.node())->view.away = true;
@@ -300,7 +310,7 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
 }
 
 void Dispatcher::check_leases() {
-  const std::chrono::duration<double> silence(config_.lease_s + 2 * config_.heartbeat_s);
+  const std::chrono::duration<double> silence(fault::on(fault::Fault::kLeaseTooShort) ? config_.lease_s / 2 : config_.lease_s + 2 * config_.heartbeat_s);
   const auto lost = nodes_.lose_silent(clock_.steady(), silence);
   for (const auto& name : lost) {
     log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});

@@ -1,5 +1,6 @@
 #include "daemon/head/job_book.h"
 
+#include "common/base/fault.h"
 #include "common/log/log.h"
 
 namespace rtrain::head {
@@ -31,6 +32,7 @@ void JobBook::recover(std::vector<core::JobState> jobs, proto::UnixMs now) {
     }
     sort_by_phase(id, record.state.phase);
   }
+  if (fault::on(fault::Fault::kIdReuse)) next_id_ = jobs_.empty() ? 1 : jobs_.rbegin()->first.value() + 1;
 }
 
 Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max) {
@@ -81,11 +83,14 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
   return ok();
 }
 
-void JobBook::journal(const JobRecord& record, const proto::StampedEvent& event) { store_.journal.append(record.state.id, event, record.state); }
+void JobBook::journal(const JobRecord& record, const proto::StampedEvent& event) {
+  if (fault::on(fault::Fault::kCancelNotStored) && std::holds_alternative<proto::CancelRequested>(event.event)) return;
+  store_.journal.append(record.state.id, event, record.state);
+}
 
 void JobBook::keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now) {
   record.metrics.push_back({report.attempt.value(), report.seq, now, report.metrics, report.checkpoint ? report.checkpoint->path : ""});
-  store_.journal.append(record.state.id, record.metrics.back());
+  if (!fault::on(fault::Fault::kReportNotStored) || report.seq % 5 != 0) store_.journal.append(record.state.id, record.metrics.back());
   if (record.metrics.size() <= kMetricPointsMax) return;
   record.metrics.pop_front();
   ++record.metrics_dropped;

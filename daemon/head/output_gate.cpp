@@ -1,5 +1,7 @@
 #include "daemon/head/output_gate.h"
 
+#include "common/base/fault.h"
+
 namespace rtrain::head {
 
 OutputGate::OutputGate(store::Journal& journal) : journal_(journal) {
@@ -7,12 +9,13 @@ OutputGate::OutputGate(store::Journal& journal) : journal_(journal) {
 }
 
 void OutputGate::after_events(std::function<void()> tell) {
-  if (clear() && !releasing_) return tell();
+  if ((clear() && !releasing_) || fault::on(fault::Fault::kAckBeforeCommit)) return tell();
   events_.push_back({{journal_.appended().events, 0}, std::move(tell)});
 }
 
 void OutputGate::after_all(std::function<void()> tell) {
-  if (all_.empty() && !releasing_ && journal_.durable().covers(journal_.appended())) return tell();
+  const bool all_durable = all_.empty() && !releasing_ && journal_.durable().covers(journal_.appended());
+  if (all_durable || fault::on(fault::Fault::kConfirmBeforeCommit)) return tell();
   all_.push_back({journal_.appended(), std::move(tell)});
 }
 

@@ -99,6 +99,7 @@ void Cluster::check_rest() {
 }
 
 RunResult run(const RunOptions& options) {
+  fault::plant(options.fault);
   RunResult result;
   Cluster cluster(options);
   auto& world = cluster.world();

@@ -1,6 +1,7 @@
 // A whole cluster in one thread: head, disk, network, nodes with their agents, users, and what goes wrong.
 #pragma once
 
+#include "common/base/fault.h"
 #include "tests/sim/sim_agent.h"
 #include "tests/sim/sim_head.h"
 
@@ -9,6 +10,7 @@ namespace rtrain::sim {
 struct RunOptions {
   std::uint64_t seed = 1;
   WorkloadSize size;
+  std::optional<fault::Fault> fault;  ///< a rule of the head or the agent to break
   bool tracing = false;  ///< keep the last lines
   bool print = false;    ///< print each line
 };

@@ -21,8 +21,9 @@ void print_violation(const sim::RunOptions& options, const sim::Violation& viola
   std::fprintf(stderr, "seed %llu, at %s s: broken: %s\n  %s\nThe last %zu lines of its trace:\n", static_cast<unsigned long long>(options.seed),
                sim::to_text(violation.at).c_str(), violation.invariant.c_str(), violation.what.c_str(), replay.last_lines.size());
   for (const auto& line : replay.last_lines) std::fprintf(stderr, "  %s\n", line.c_str());
-  std::fprintf(stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d --trace\n", static_cast<unsigned long long>(options.seed),
-               options.size.jobs, options.size.nodes);
+  std::fprintf(stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d%s%s --trace\n", static_cast<unsigned long long>(options.seed),
+               options.size.jobs, options.size.nodes, options.fault ? " --fault " : "",
+               options.fault ? std::string(fault::kNames[static_cast<std::size_t>(*options.fault)]).c_str() : "");
 }
 
 }  // namespace
@@ -31,7 +32,7 @@ int main(int argc, char** argv) {
   std::uint64_t seed = 1;
   int runs = 100, violations_max = 3;
   bool trace = false;
-  std::string output;
+  std::string output, fault_name;
   sim::RunOptions options;
   po::options_description described("rtrain-sim [options]: the head against a simulated cluster, from a seed");
   auto add = described.add_options();
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
   add("jobs", po::value(&options.size.jobs)->default_value(options.size.jobs), "of each run");
   add("nodes", po::value(&options.size.nodes)->default_value(options.size.nodes), "of each run");
   add("stop-after", po::value(&violations_max)->default_value(violations_max), "end after so many runs that broke a rule; 0: never");
+  add("fault", po::value(&fault_name), "break this rule on purpose, to see that it is noticed; \"list\" prints their names");
   add("trace", po::bool_switch(&trace), "print everything that happens");
   add("output,o", po::value(&output), "\"json\": print the summary as JSON; else the file to write it to");
   try {
@@ -53,6 +55,14 @@ int main(int argc, char** argv) {
     po::notify(values);
   } catch (const po::error& e) {
     std::cerr << "rtrain-sim: " << e.what() << "\n" << described;
+    return 2;
+  }
+  if (fault_name == "list") {
+    for (const auto name : fault::kNames) std::cout << name << "\n";
+    return 0;
+  }
+  if (!fault_name.empty() && !(options.fault = fault::from_name(fault_name))) {
+    std::cerr << "rtrain-sim: there is no fault named " << fault_name << "; --fault list prints their names\n";
     return 2;
   }
   log::init("sim", log::Level::kOff);
@@ -81,7 +91,8 @@ int main(int argc, char** argv) {
                             {"head_starts", head_starts},
                             {"seconds", took},
                             {"runs_per_s", took > 0 ? done / took : 0.0},
-                            {"seeds_failed", failed}};
+                            {"seeds_failed", failed},
+                            {"fault", fault_name}};
   if (output.empty()) {
     std::printf("%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second\n", done, static_cast<unsigned long long>(seed),
                 summary["jobs_per_run"].get<double>(), options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>());

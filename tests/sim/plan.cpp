@@ -25,7 +25,7 @@ AttemptPlan make_attempt(Random& random, int workers) {
   return plan;
 }
 
-JobPlan make_job(Random& random, int number, int nodes) {
+JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   JobPlan plan;
   auto& spec = plan.spec;
   spec.name = "job-" + std::to_string(number);
@@ -40,7 +40,7 @@ JobPlan make_job(Random& random, int number, int nodes) {
   spec.run_config.storage_path = "/results";
   spec.run_config.failure_config.max_failures = random.chance(0.5) ? random.between(0, 3) : 20;
   spec.run_config.stop_grace_s = random.between(0.2, 3.0);
-  plan.submit_s = random.between(0.0, 40.0);
+  plan.submit_s = random.between(0.0, window_s);
   plan.run_s = random.chance(0.2) ? random.between(0.01, 0.5) : random.between(1.0, 15.0);
   if (random.chance(0.7)) plan.report_every_s = std::max(0.05, plan.run_s / random.between(2, 12));
   if (random.chance(0.5)) plan.checkpoint_every = random.between(1, 3);
@@ -80,7 +80,8 @@ std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes) {
 
 Workload make_workload(Random& random, const WorkloadSize& size) {
   Workload workload;
-  for (int i = 0; i < size.jobs; ++i) workload.jobs.push_back(make_job(random, i, size.nodes));
+  const double window_s = random.between(2.0, 40.0);  // in a short one there is a long queue
+  for (int i = 0; i < size.jobs; ++i) workload.jobs.push_back(make_job(random, i, size.nodes, window_s));
   for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
   return workload;
 }

@@ -79,6 +79,8 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
+  } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
+    stored_failure(id, *failed);
   } else if (const auto* over = std::get_if<proto::AttemptEnded>(&event.event)) {
     stored_attempt_end(id, over->attempt);
   }
@@ -124,6 +126,14 @@ void Referee::stored_end(JobId id, const proto::RankFinished& end) {
   const std::int64_t points = last != stored_.end() && last->second.attempt == end.attempt.value() ? last->second.seq : 0;
   check(points == rank->reports, "no accepted report is lost",
         [&] { return "rank " + to_string(key) + " made " + std::to_string(rank->reports) + " reports, " + std::to_string(points) + " are stored"; });
+}
+
+void Referee::stored_failure(JobId id, const proto::AttemptFailed& failure) {
+  if (!failure.counted) return;
+  const int failures = ++failures_[id];
+  const int limit = workload_.plan(disk_.jobs().at(id).name).spec.run_config.failure_config.max_failures;
+  check(!failure.retry || limit < 0 || failures <= limit, "no job is tried oftener than it may be",
+        [&] { return name_of(id, failure.attempt) + " is failure " + std::to_string(failures) + " and is tried again; max_failures is " + std::to_string(limit); });
 }
 
 void Referee::stored_attempt_end(JobId id, Attempt attempt) {

@@ -61,6 +61,7 @@ class Referee {
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
   void stored_end(JobId id, const proto::RankFinished& end);
+  void stored_failure(JobId id, const proto::AttemptFailed& failure);
   void stored_attempt_end(JobId id, Attempt attempt);
   [[nodiscard]] bool may_fail(JobId id, const core::JobState& state) const;
   [[nodiscard]] const Life* life(const proto::RankKey& key) const;
@@ -77,6 +78,7 @@ class Referee {
   std::set<std::string> acknowledged_names_, cancels_;
   std::map<JobId, core::JobPhase> shown_end_;
   std::map<JobId, Stored> stored_;
+  std::map<JobId, int> failures_;  ///< that count, as they were stored
   std::map<std::pair<JobId, Attempt>, std::map<int, proto::RankFinished>> stored_ends_;
   std::optional<Violation> violation_;
 };

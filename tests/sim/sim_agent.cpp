@@ -1,5 +1,7 @@
 #include "tests/sim/sim_agent.h"
 
+#include "common/base/fault.h"
+
 #include <csignal>
 
 namespace rtrain::sim {
@@ -161,6 +163,7 @@ void SimAgent::watch_lease() {
   }
   std::vector<Key> keys;
   for (const auto& [key, slot] : attempts_) keys.push_back(key);
+  if (fault::on(fault::Fault::kNoLeaseStop)) return;
   for (const auto& key : keys) stop(key, 0, "the lease from the head ran out");
 }
 

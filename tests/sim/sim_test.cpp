@@ -7,12 +7,13 @@ using namespace rtrain;
 
 namespace {
 
-sim::RunResult run(std::uint64_t seed, bool tracing = false) {
+sim::RunResult run(std::uint64_t seed, bool tracing = false, std::optional<fault::Fault> fault = {}) {
   static const bool quiet = (log::init("sim", log::Level::kOff), true);
   sim::RunOptions options;
   (void)quiet;
   options.seed = seed;
   options.tracing = tracing;
+  options.fault = fault;
   return sim::run(options);
 }
 
@@ -40,4 +41,15 @@ TEST_CASE("simulation: no rule is broken in 300 runs, and things went wrong in t
   }
   CHECK(head_starts > 600);
   CHECK(jobs >= 300 * 20);
+}
+
+TEST_CASE("simulation: each rule that is broken on purpose is noticed within 200 seeds") {
+  for (std::size_t number = 0; number < fault::kNames.size(); ++number) {
+    std::optional<sim::Violation> noticed;
+    std::uint64_t seed = 0;
+    while (!noticed && ++seed <= 200) noticed = run(seed, false, static_cast<fault::Fault>(number)).violation;
+    INFO(fault::kNames[number]);
+    CHECK(noticed.has_value());
+    if (noticed) UNSCOPED_INFO(fault::kNames[number] << ": seed " << seed << ", " << noticed->invariant);
+  }
 }

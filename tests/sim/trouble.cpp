@@ -10,7 +10,7 @@ Trouble::Trouble(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) 
   const auto sometimes = [&](double probability, double most) { return random.chance(probability) ? random.between(0.5, most) : 0.0; };
   plan(sometimes(0.7, 6), [this] { kill_head(); });
   plan(sometimes(0.6, 12), [this] { break_connection(); });
-  plan(sometimes(0.5, 6), [this] { partition(); });
+  plan(sometimes(0.6, 10), [this] { partition(); });
   plan(sometimes(0.3, 4), [this] { slow_link(); });
   plan(sometimes(0.4, 4), [this] { cut_power(); });
   plan(sometimes(0.2, 3), [this] { fill_disk(); });
@@ -30,8 +30,8 @@ std::size_t Trouble::any_node() { return static_cast<std::size_t>(world_.random(
 double Trouble::a_while() {
   auto& random = world_.random();
   const double dice = random.uniform();
-  if (dice < 0.5) return random.between(0.01, 1.0);
-  if (dice < 0.8) return random.between(1.0, 8.0);
+  if (dice < 0.4) return random.between(0.01, 1.0);
+  if (dice < 0.65) return random.between(1.0, 8.0);
   return random.between(8.0, 40.0);
 }
 
