@@ -48,14 +48,14 @@ Result<int> nodes(Call& call) {
     call.console.note("no nodes: start an agent on each machine with `rtraind agent --config configs/agent.json`");
     return 0;
   }
-  Table table({"NODE", "STATE", "ADDRESS", ">CPU", ">GPU", "MEMORY", "JOBS", "GPU MODEL", "CUSTOM", "LABELS"});
+  Table table({"NODE", "STATE", "ADDRESS", ">CPU", ">GPU", "MEMORY", "JOBS", "GPU MODEL", "CUSTOM", "LABELS", "REASON"});
   for (const auto& node : *list) {
     std::string jobs;
     for (const auto id : node.jobs) jobs += (jobs.empty() ? "" : ",") + rtrain::to_string(id);
-    const std::string state = node.alive ? "ALIVE" : "LOST";
+    const std::string state = !node.alive ? "LOST" : node.suspicion > 0 ? "SUSPECTED" : "ALIVE";
     table.add({node.info.name, {state, state_style(state)}, node.info.address, used_of(node, "CPU"), used_of(node, "GPU"),
                bytes(of(node.used, "memory")) + "/" + bytes(of(node.info.resources, "memory")), jobs,
-               node.info.gpus.empty() ? "" : node.info.gpus.front().name, custom_of(node), joined(node.info.labels)});
+               node.info.gpus.empty() ? "" : node.info.gpus.front().name, custom_of(node), joined(node.info.labels), printable(node.reason, false)});
   }
   call.console.print(table);
   return 0;

@@ -63,7 +63,7 @@ struct Verb {
   Result<int> (*run)(Call& call) = nullptr;  ///< the exit status; an error is printed and gives exit_of(its code)
 };
 
-// One per file of the same name.
+// One per file of the same name, but for those that say otherwise.
 [[nodiscard]] Verb run_verb();
 [[nodiscard]] Verb submit_verb();
 [[nodiscard]] Verb validate_verb();
@@ -72,8 +72,11 @@ struct Verb {
 [[nodiscard]] Verb status_verb();
 [[nodiscard]] Verb logs_verb();
 [[nodiscard]] Verb metrics_verb();
+[[nodiscard]] Verb events_verb();
 [[nodiscard]] Verb result_verb();
 [[nodiscard]] Verb cancel_verb();
+[[nodiscard]] Verb hold_verb();     // hold.cpp
+[[nodiscard]] Verb release_verb();  // hold.cpp
 [[nodiscard]] Verb nodes_verb();
 [[nodiscard]] Verb version_verb();
 [[nodiscard]] Verb help_verb();

@@ -18,9 +18,6 @@ std::string rank_place(const JobState& state, int rank) {
   return "rank " + std::to_string(rank) + " on node " + state.ranks[static_cast<std::size_t>(rank)].placement.node;
 }
 
-/// Whether ranks may be fewer than num_workers, and how few.
-int workers_min(const ScalingConfig&) { return 1; }
-
 bool all_ended(const JobState& state) {
   return std::ranges::all_of(state.ranks, [](const RankState& r) { return r.phase == RankPhase::kEnded; });
 }
@@ -48,8 +45,9 @@ class Transition {
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
     if (s_.held) return fail(Errc::kConflict, "attempt_placed: job " + to_string(s_.id) + " is held by " + s_.held_by);
     const auto& scaling = s_.spec.scaling_config;
-    if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), workers_min(scaling)))
-      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " + std::to_string(workers_min(scaling)) + " to " +
+    if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), scaling.least_workers()))
+      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
+                                       (scaling.elastic() ? std::to_string(scaling.least_workers()) + " to " : "") +
                                        std::to_string(scaling.num_workers) + " workers");
     for (std::size_t i = 0; i < e.ranks.size(); ++i)
       if (e.ranks[i].rank != static_cast<int>(i)) return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
@@ -290,6 +288,8 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   state.user = event.user;
   state.array = event.array;
   state.submitted_ms = state.updated_ms = at;
+  state.held = event.spec.scheduling.hold;
+  if (state.held) state.held_by = "its job file";
   return state;
 }
 
@@ -332,8 +332,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   const bool free_early = fault::on(fault::Fault::kFreeEarly);
   if (free_early && std::holds_alternative<AttemptFailed>(event)) result.emplace_back(FreeResources{after.attempt});
   if (std::holds_alternative<AttemptEnded>(event)) {
-    if (!free_early || !after.error || after.error->attempt != after.attempt.value()) result.emplace_back(FreeResources{after.attempt});
     if (after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
+    if (!free_early || !after.error || after.error->attempt != after.attempt.value()) result.emplace_back(FreeResources{after.attempt});
   }
   return result;
 }

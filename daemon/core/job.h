@@ -110,7 +110,7 @@ struct LaunchAttempt { Attempt attempt; };                                   ///
 struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< StopAttempt to each node of the attempt
 struct YieldRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< YieldAttempt to each node, StopAttempt after grace_s
 struct FreeResources { Attempt attempt; };                                   ///< and let the scheduler look again
-struct EnterQueue {};                                                        ///< the job waits for a place
+struct EnterQueue {};                                                        ///< the job waits for a place, not before not_before_ms
 struct BlameNode { std::string node, why; };                                 ///< an infrastructure failure that speaks against the node
 using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode>;
 

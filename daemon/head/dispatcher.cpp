@@ -12,6 +12,7 @@ namespace {
 
 /// A connection on which nothing came for so many heartbeats is taken for broken when the same agent dials again.
 constexpr double kBrokenAfterBeats = 3;
+constexpr std::chrono::seconds kSuspicionStep{10};
 
 }  // namespace
 
@@ -34,6 +35,7 @@ void Dispatcher::recover(store::Recovered recovered) {
     for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
     nodes_.hold(ranks, book_.find(id)->state.spec.scaling_config.resources());
   }
+  for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
 }
 
 // ---- users ----------------------------------------------------------------------------------------------------
@@ -56,7 +58,10 @@ Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
 }
 
 core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
-  auto asked = snapshot(book_.queue());
+  std::vector<JobId> queue;
+  for (const auto id : book_.queue())
+    if (keeps_from_start(book_.find(id)->state).empty()) queue.push_back(id);
+  auto asked = snapshot(queue);
   asked.queue.push_back({JobId(0), scaling});
   return core::plan(std::move(asked)).back();
 }
@@ -73,7 +78,14 @@ void Dispatcher::apply(JobId id, proto::JobEvent event) {
 void Dispatcher::act(JobId id, const core::Action& action) {
   if (std::holds_alternative<core::LaunchAttempt>(action)) {
     nodes_.hold(places(id), book_.find(id)->state.spec.scaling_config.resources());
+    placed(id);
     reserve_port(id);
+  } else if (std::holds_alternative<core::EnterQueue>(action)) {
+    entered_queue(id);  // whoever caused it runs schedule() when all effects are through
+  } else if (const auto* yielding = std::get_if<core::YieldRanks>(&action)) {
+    ask_to_yield(id, *yielding);
+  } else if (const auto* blamed = std::get_if<core::BlameNode>(&action)) {
+    nodes_.blame(blamed->node, id, blamed->why, clock_.steady());
   } else if (const auto* stopping = std::get_if<core::StopRanks>(&action)) {
     stop(id, *stopping);
   } else if (std::holds_alternative<core::FreeResources>(action)) {
@@ -81,13 +93,20 @@ void Dispatcher::act(JobId id, const core::Action& action) {
     nodes_.release(places(id), state.spec.scaling_config.resources());
     if (fault::on(fault::Fault::kDoubleFree)) nodes_.release(places(id), state.spec.scaling_config.resources());
     unlaunched_.erase(id);
+    ended(id);
     log::info("attempt ended", {{"job", to_string(id)},
                                 {"attempt", to_string(state.attempt)},
                                 {"state", std::string(core::to_string(state.phase))},
                                 {"error", state.error ? state.error->message : ""}});
     schedule();
   }
-  // EnterQueue: whoever caused it runs schedule() when all effects are through.
+}
+
+std::set<std::string> Dispatcher::living_nodes(JobId id) const {
+  std::set<std::string> names;
+  for (const auto& rank : book_.find(id)->state.ranks)
+    if (rank.phase != core::RankPhase::kEnded) names.insert(rank.placement.node);
+  return names;
 }
 
 std::vector<proto::RankPlacement> Dispatcher::places(JobId id) const {
@@ -103,6 +122,7 @@ core::Snapshot Dispatcher::snapshot(const std::vector<JobId>& queue) const {
 }
 
 void Dispatcher::schedule_newest(JobId id) {
+  if (const auto kept = keeps_from_start(book_.find(id)->state); !kept.empty()) return book_.set_wait_reason(id, kept);
   if (!blocker_ || book_.find(*blocker_)->state.phase != core::JobPhase::kQueued) return schedule();
   book_.set_wait_reason(id, core::plan(snapshot({*blocker_, id})).back().reason);
 }
@@ -114,7 +134,7 @@ void Dispatcher::schedule() {
   while (schedule_again_) {
     schedule_again_ = false;
     blocker_.reset();
-    for (auto& decision : core::plan(snapshot(book_.queue()))) {
+    for (auto& decision : core::plan(snapshot(startable()))) {
       if (!decision.placement.placed()) {
         if (!blocker_ && decision.placement.feasible) blocker_ = decision.id;
         book_.set_wait_reason(decision.id, decision.reason);
@@ -179,34 +199,9 @@ void Dispatcher::launch(JobId id, int master_port) {
 }
 
 void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
-  const auto& state = book_.find(id)->state;
-  if (unlaunched_.contains(id)) {
-    unlaunched_.erase(id);
-    lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
-    return;
-  }
-  std::set<std::string> names;
-  for (const auto& rank : state.ranks)
-    if (rank.phase != core::RankPhase::kEnded) names.insert(rank.placement.node);
-  for (const auto& name : names) tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
+  if (unlaunched_.erase(id) > 0) return lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
+  for (const auto& name : living_nodes(id)) tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
   // A node that is away hears of it when it comes back (agent_joined), or is lost with its lease.
-}
-
-template <class Where>
-void Dispatcher::lose_ranks(JobId id, const std::string& why, Where where) {
-  const auto attempt = book_.find(id)->state.attempt;
-  const auto count = book_.find(id)->state.ranks.size();
-  for (std::size_t rank = 0; rank < count; ++rank) {
-    const auto& state = book_.find(id)->state;
-    if (state.attempt != attempt || state.ranks.size() != count) return;
-    if (state.ranks[rank].phase == core::RankPhase::kEnded || !where(state.ranks[rank])) continue;
-    proto::RankFinished lost;
-    lost.attempt = attempt;
-    lost.rank = static_cast<int>(rank);
-    lost.status.lost = true;
-    lost.error = proto::RankError{"lost", why, {}};
-    apply(id, std::move(lost));
-  }
 }
 
 // ---- agents ---------------------------------------------------------------------------------------------------
@@ -234,11 +229,12 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
     });
   }
   // What the agent has and the head does not want (any more): to be stopped.
-  std::set<std::pair<JobId, Attempt>> unwanted;
-  for (const auto& key : running)
-    if (!book_.is_current(key.job, key.attempt) || book_.find(key.job)->state.phase == core::JobPhase::kStopping)
-      unwanted.insert({key.job, key.attempt});
-  for (const auto& [job, attempt] : unwanted) tell(session, proto::StopAttempt{job, attempt, core::kFailureGraceS, "the attempt is over"});
+  std::set<std::pair<JobId, Attempt>> seen;
+  for (const auto& key : running) {
+    if (!seen.insert({key.job, key.attempt}).second) continue;
+    if (!book_.is_current(key.job, key.attempt)) tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
+    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping) tell(session, stop_again(state));
+  }
   schedule();
 }
 
@@ -297,8 +293,11 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
             apply(m.key.job,
                   proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
         } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
+          hear_progress(m);
           if (m.key.rank == 0)
             book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
+        } else if constexpr (std::is_same_v<T, proto::RankDiagnosis>) {
+          hear_diagnosis(std::move(m));
         } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
           apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value), m.yielded});
         } else {
@@ -309,7 +308,7 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
       message);
 }
 
-void Dispatcher::check_leases() {
+void Dispatcher::tick() {
   const std::chrono::duration<double> silence(fault::on(fault::Fault::kLeaseTooShort) ? config_.lease_s / 2 : config_.lease_s + 2 * config_.heartbeat_s);
   const auto lost = nodes_.lose_silent(clock_.steady(), silence);
   for (const auto& name : lost) {
@@ -320,6 +319,10 @@ void Dispatcher::check_leases() {
                  [&](const core::RankState& rank) { return rank.placement.node == name; });
   }
   if (!lost.empty()) schedule();
+  for (const auto& due : deadlines_.take_due(clock_.steady())) do_due(due);
+  if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
+  suspicion_aged_ = clock_.steady();
+  nodes_.age_suspicion(suspicion_aged_);
 }
 
 }  // namespace rtrain::head

@@ -34,6 +34,9 @@ proto::JobDoc job_doc(const JobRecord& record) {
   doc.attempt = s.attempt.value();
   doc.failures = s.failures;
   doc.max_failures = s.spec.run_config.failure_config.max_failures;
+  doc.preemptions = s.preemptions;
+  doc.held = s.held;
+  doc.retry_at_ms = s.not_before_ms;
   doc.num_workers = s.spec.scaling_config.num_workers;
   for (const auto& rank : s.ranks) {
     const auto& p = rank.placement;
@@ -43,6 +46,7 @@ proto::JobDoc job_doc(const JobRecord& record) {
   doc.metrics = s.metrics;
   doc.reports = s.reports;
   doc.error = s.error;
+  if (s.error) doc.failure_class = to_string(s.failure_class);
   doc.run_dir = s.run_dir;
   return doc;
 }

@@ -127,7 +127,7 @@ class Head::Impl {
     const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25) * 1000));
     while (!stopping_) {
       co_await async::async_sleep(step);
-      dispatcher_.check_leases();
+      dispatcher_.tick();
     }
   }
 

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::size_t kNodeNameMax = 255;
 
+std::int64_t to_ms(SteadyTime time) { return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count(); }
+
 std::optional<Error> wrong(const proto::NodeInfo& info) {
   const auto printable = [](unsigned char c) { return c > ' ' && c != 0x7f; };
   if (info.name.empty() || info.name.size() > kNodeNameMax || !std::ranges::all_of(info.name, printable))
@@ -67,6 +69,20 @@ std::vector<std::string> NodeTable::lose_silent(SteadyTime now, std::chrono::dur
   }
   return lost;
 }
+
+void NodeTable::blame(const std::string& name, JobId job, const std::string& why, SteadyTime now) {
+  auto* node = find(name);
+  if (node == nullptr) return;
+  node->incidents.add(job, to_ms(now), why);
+  node->view.suspicion = node->incidents.suspicion(to_ms(now));
+}
+
+void NodeTable::age_suspicion(SteadyTime now) {
+  for (auto& [name, node] : nodes_)
+    if (!node.incidents.empty()) node.view.suspicion = node.incidents.suspicion(to_ms(now));
+}
+
+std::string NodeTable::suspicion_reason(const Node& node, SteadyTime now) const { return node.incidents.reason(to_ms(now)); }
 
 template <class Change>
 void NodeTable::change(Change change_views, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "daemon/core/placement.h"
+#include "daemon/core/suspicion.h"
 #include "daemon/head/agent_line.h"
+#include "daemon/head/deadlines.h"
 
 #include <chrono>
 #include <map>
@@ -10,12 +12,11 @@
 
 namespace rtrain::head {
 
-using SteadyTime = std::chrono::steady_clock::time_point;
-
 struct Node {
   core::NodeView view;
   std::shared_ptr<AgentLine> session;  ///< null while the agent is away
   SteadyTime last_heard;
+  core::Incidents incidents;           ///< failures that speak against it; known to this head since its start
 };
 
 /// @thread the head's.
@@ -31,6 +32,12 @@ class NodeTable {
   void heard(const std::string& name, SteadyTime now);
   /// Nodes that were alive and not heard of for `silence`; they are marked lost.
   [[nodiscard]] std::vector<std::string> lose_silent(SteadyTime now, std::chrono::duration<double> silence);
+
+  /// A failure of `job` speaks against the node. Its suspicion is worked out again.
+  void blame(const std::string& name, JobId job, const std::string& why, SteadyTime now);
+  /// Suspicion fades.
+  void age_suspicion(SteadyTime now);
+  [[nodiscard]] std::string suspicion_reason(const Node& node, SteadyTime now) const;
 
   void hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
   void release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);

@@ -11,7 +11,7 @@ namespace {
 
 using proto::Json;
 
-constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000;
+constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
 constexpr int kListPage = 500;  // ended jobs read from the store at once
 
 /// A request on its way to a handler.
@@ -131,6 +131,26 @@ Reply metrics(const Call& call) {
   return call.json({{"points", std::move(points)}, {"next", next}, {"more", next < record.state.reports}});
 }
 
+Reply events(const Call& call) {
+  const auto found = job_of(call);
+  if (!found) return call.error(found.error());
+  const auto from = query_number(call.target, "from", 0), limit = query_number(call.target, "limit", kEventsDefault);
+  for (const auto* number : {&from, &limit})
+    if (!*number) return call.error(number->error());
+  if (*from < 0 || *limit < 1 || *limit > kEventsMax)
+    return call.error(fail(Errc::kInvalidArgument, "from must not be negative, limit is from 1 to " + std::to_string(kEventsMax)));
+  auto page = call.dispatcher.jobs().history().events((*found)->state.id, *from, static_cast<int>(*limit) + 1);  // one more tells whether there is more
+  if (!page) return call.error(page.error());
+  const bool more = std::cmp_greater(page->size(), *limit);
+  if (more) page->pop_back();
+  Json list = Json::array();
+  for (const auto& event : *page) {
+    auto& json = list.emplace_back(proto::to_json(event));
+    json["at"] = proto::rfc3339(event.at);
+  }
+  return call.json({{"events", std::move(list)}, {"next", *from + static_cast<std::int64_t>(page->size())}, {"more", more}});
+}
+
 Reply logs(const Call& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
@@ -175,6 +195,20 @@ Reply cancel(const Call& call) {
   return call.json(job_doc(**record));
 }
 
+Reply hold(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  if (auto done = call.dispatcher.hold((*record)->state.id, "a user"); !done) return call.error(done.error());
+  return call.json(job_doc(**record));
+}
+
+Reply release(const Call& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  if (auto done = call.dispatcher.release((*record)->state.id, "a user"); !done) return call.error(done.error());
+  return call.json(job_doc(**record));
+}
+
 Reply nodes(const Call& call) {
   std::map<std::string, std::set<JobId>> jobs;
   for (const auto& [id, record] : call.dispatcher.jobs().all()) {
@@ -189,7 +223,9 @@ Reply nodes(const Call& call) {
                                   node.view.used,
                                   {node.view.gpus_used.begin(), node.view.gpus_used.end()},
                                   node.view.alive && !node.view.away,
-                                  {ids.begin(), ids.end()}});
+                                  {ids.begin(), ids.end()},
+                                  node.view.suspicion,
+                                  call.dispatcher.nodes().suspicion_reason(node, call.dispatcher.now())});
   }
   return call.json({{"nodes", std::move(list)}});
 }
@@ -206,9 +242,12 @@ const std::vector<Handler>& handlers() {
       {{http::verb::get, "/v1/jobs/{id}"}, show},
       {{http::verb::get, "/v1/jobs/{id}/result"}, result},
       {{http::verb::get, "/v1/jobs/{id}/metrics"}, metrics},
+      {{http::verb::get, "/v1/jobs/{id}/events"}, events},
       {{http::verb::get, "/v1/jobs/{id}/logs"}, logs},
       {{http::verb::get, "/v1/jobs/{id}/stream"}, stream},
       {{http::verb::post, "/v1/jobs/{id}/cancel"}, cancel},
+      {{http::verb::post, "/v1/jobs/{id}/hold"}, hold},
+      {{http::verb::post, "/v1/jobs/{id}/release"}, release},
       {{http::verb::get, "/v1/nodes"}, nodes},
   };
   return kHandlers;

@@ -58,12 +58,16 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("attempt", v.attempt);
   visit("failures", v.failures);
   visit("max_failures", v.max_failures);
+  visit("preemptions", v.preemptions);
+  visit("held", v.held);
+  visit("retry_at", Time{v.retry_at_ms});
   visit("num_workers", v.num_workers);
   visit("ranks", v.ranks);
   visit("progress", v.progress);
   visit("metrics", v.metrics);
   visit("reports", v.reports);
   visit("error", v.error);
+  visit("failure_class", v.failure_class);
   visit("run_dir", v.run_dir);
 }
 void visit_fields(auto& visit, Is<ResultDoc> auto& v) {
@@ -97,6 +101,8 @@ void visit_fields(auto& visit, Is<NodeDoc> auto& v) {
   visit("gpus_used", v.gpus_used);
   visit("alive", v.alive);
   visit("jobs", v.jobs);
+  visit("suspicion", v.suspicion);
+  visit("reason", v.reason);
 }
 void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("would_start", v.would_start);

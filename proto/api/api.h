@@ -8,12 +8,15 @@
 //   GET  /v1/jobs/{id}                  JobDoc
 //   GET  /v1/jobs/{id}/result           ResultDoc
 //   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
+//   GET  /v1/jobs/{id}/events?from=0&limit=1000   {"events":[StampedEvent with "at"],"next":..,"more":..}, oldest first
 //   GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers Rtrain-Offset, Rtrain-Next-Offset,
 //                                       Rtrain-Complete: true|false. One chunk; offset or tail, not both
 //   GET  /v1/jobs/{id}/stream?logs=true&rank=0   server-sent events until the job ends:
 //                                       event: state (JobDoc) | metrics (MetricPoint) | progress (ProgressDoc) | log (LogDoc)
 //                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost.
 //   POST /v1/jobs/{id}/cancel           JobDoc
+//   POST /v1/jobs/{id}/hold             JobDoc
+//   POST /v1/jobs/{id}/release          JobDoc
 //   GET  /v1/nodes                      {"nodes":[NodeDoc]}
 // Errors: ErrorDoc with the HTTP status of http_status().
 #pragma once
@@ -57,11 +60,15 @@ struct JobDoc {
   UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
   std::int64_t attempt = 0;
   int failures = 0, max_failures = 0, num_workers = 1;
+  int preemptions = 0;       ///< how often its place was taken away
+  bool held = false;         ///< does not start before it is released
+  UnixMs retry_at_ms = 0;    ///< failed, and does not start again before then; 0: nothing keeps it
   std::vector<RankDoc> ranks;
   std::optional<ProgressDoc> progress;
   Json metrics;              ///< latest report, or null
   std::int64_t reports = 0;
   std::optional<JobError> error;
+  std::string failure_class; ///< of error: user | infrastructure | preemption; "" without one
   std::string run_dir;
 };
 
@@ -86,6 +93,8 @@ struct NodeDoc {
   std::vector<int> gpus_used;
   bool alive = true;
   std::vector<JobId> jobs;
+  double suspicion = 0;      ///< above 0: several jobs failed here for no fault of theirs, it is taken last
+  std::string reason;        ///< why it is suspected
 };
 
 struct PlanDoc {

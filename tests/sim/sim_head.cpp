@@ -131,7 +131,7 @@ void SimHead::Process::watch_leases() {
   world.after(seconds(std::clamp(config.heartbeat_s / 4, 0.01, 0.25)), [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || self->dead) return;
-    self->dispatcher.check_leases();
+    self->dispatcher.tick();
     self->watch_leases();
   });
 }

@@ -125,7 +125,7 @@ TEST_CASE("job: an attempt that yields goes back into the queue and has not fail
   CHECK(after(running + rows[9].events).drains == 1);
   CHECK(after(running + rows[10].events).resizes == 1);
   // The next attempt knows nothing of it.
-  const auto next = after(running + rows[0].events + std::vector<JobEvent>{placed(2, 1), exited(2, 0)});
+  const auto next = after(running + rows[0].events + std::vector<JobEvent>{placed(2, 2), exited(2, 0), exited(2, 1)});
   CHECK(next.phase == JobPhase::kSucceeded);
   CHECK_FALSE(next.yield.has_value());
 }
@@ -200,7 +200,8 @@ TEST_CASE("job: an exception that comes twice before the first step ends the job
 }
 
 TEST_CASE("job: an attempt that could not be started counts apart and goes on as if it had not been") {
-  const auto state = after({placed(1, 2), lost(1, 0), lost(1, 1)});
+  const std::vector<JobEvent> events{placed(1, 2), lost(1, 0), lost(1, 1)};
+  const auto state = after(events);
   CHECK(state.phase == JobPhase::kQueued);
   CHECK(state.failures == 0);
   CHECK(state.controller_failures == 1);
@@ -216,7 +217,23 @@ TEST_CASE("job: who submitted it, and its place in an array, are kept") {
 }
 
 TEST_CASE("job: an elastic attempt has the workers that there is room for") {
-  const auto state = after({placed(1, 1), exited(1, 0)});
-  CHECK(state.phase == JobPhase::kSucceeded);
-  CHECK(state.ranks.size() == 1);
+  auto spec = command_spec(4);
+  spec.scaling_config.min_workers = 2;
+  const auto fresh = submitted(JobId(7), 1, proto::JobSubmitted{spec, "r", "/r", "", {}});
+  for (int workers = 0; workers <= 5; ++workers) {
+    INFO(workers);
+    const auto state = apply(fresh, {2, placed(1, workers)});
+    CHECK(state.has_value() == (workers >= 2 && workers <= 4));
+    if (state) CHECK(std::cmp_equal(state->ranks.size(), workers));
+    else CHECK(state.error().message().find("for 2 to 4 workers") != std::string::npos);
+  }
+}
+
+TEST_CASE("job: a job file may hold its job from the start") {
+  auto spec = command_spec(1);
+  spec.scheduling.hold = true;
+  const auto fresh = submitted(JobId(7), 1, proto::JobSubmitted{spec, "r", "/r", "", {}});
+  CHECK(fresh.held_by == "its job file");
+  CHECK(apply(fresh, {2, placed(1, 1)}).has_error());
+  CHECK(apply(*apply(fresh, {2, release()}), {3, placed(1, 1)}).has_value());
 }

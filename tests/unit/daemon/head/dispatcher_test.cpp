@@ -209,7 +209,7 @@ TEST_CASE("dispatcher: an agent that comes back in time goes on with its ranks; 
   for (int rank = 0; rank < 2; ++rank) cluster.start(*a, id, k1, rank);
   cluster.dispatcher.agent_left(*a);
   cluster.pass(5);
-  cluster.dispatcher.check_leases();
+  cluster.dispatcher.tick();
   CHECK(cluster.phase(id) == JobPhase::kRunning);
   SECTION("with both") {
     a = cluster.connect("a", 2, {{id, k1, 0}, {id, k1, 1}});
@@ -244,10 +244,10 @@ TEST_CASE("dispatcher: an agent not heard of for its lease and two heartbeats is
   auto b = cluster.connect("b", 1);
   cluster.pass(18.9);
   cluster.dispatcher.agent_says(*b, proto::Heartbeat{});
-  cluster.dispatcher.check_leases();
+  cluster.dispatcher.tick();
   CHECK(cluster.phase(id) == JobPhase::kRunning);
   cluster.pass(0.2);
-  cluster.dispatcher.check_leases();
+  cluster.dispatcher.tick();
   CHECK_FALSE(a->open);
   CHECK(cluster.state(id).attempt == k2);
   CHECK(cluster.state(id).ranks[0].placement.node == "b");

@@ -51,10 +51,10 @@ TEST_CASE("recovery: a node that does not come back has a full lease before its 
   Cluster head(before.head.store, before.head.store->recover());
   const auto lease = proto::HeadConfig{}.lease_s;
   head.pass(lease);
-  head.dispatcher.check_leases();
+  head.dispatcher.tick();
   CHECK(head.phase(before.id) == JobPhase::kRunning);
   head.pass(5);
-  head.dispatcher.check_leases();
+  head.dispatcher.tick();
   CHECK(head.phase(before.id) == JobPhase::kFailed);
 }
 

@@ -27,7 +27,7 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 12);
+  CHECK(routes().size() == 15);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
     if (const auto id = path.find("{id}"); id != std::string::npos) path.replace(id, 4, "1");
@@ -147,4 +147,39 @@ TEST_CASE("routes: nodes show what they hold and whether they are there") {
   cluster.reserve(*a);
   cluster.dispatcher.agent_left(*a);
   CHECK(json(get(cluster, "/v1/nodes"))["nodes"][0]["alive"] == false);
+}
+
+TEST_CASE("routes: hold and release") {
+  test::Cluster cluster;
+  REQUIRE(status(post(cluster, "/v1/jobs", kJob)) == 201);
+  const auto held = json(post(cluster, "/v1/jobs/1/hold"));
+  CHECK(held.at("held") == true);
+  CHECK(held.at("reason") == "held by a user; `rtrain release 1` lets it start");
+  CHECK(status(post(cluster, "/v1/jobs/1/hold")) == 409);
+  auto agent = cluster.connect("a");
+  CHECK(json(get(cluster, "/v1/jobs/1")).at("state") == "QUEUED");
+  CHECK(json(post(cluster, "/v1/jobs/1/release")).at("state") == "STARTING");
+  CHECK(status(post(cluster, "/v1/jobs/1/release")) == 409);
+  CHECK(status(post(cluster, "/v1/jobs/7/hold")) == 404);
+}
+
+TEST_CASE("routes: the events of a job, a page at a time") {
+  test::Cluster cluster;
+  REQUIRE(status(post(cluster, "/v1/jobs", kJob)) == 201);
+  for (const char* verb : {"hold", "release", "hold", "cancel"}) REQUIRE(status(post(cluster, std::string("/v1/jobs/1/") + verb)) == 200);
+  std::vector<std::string> types;
+  proto::Json page;
+  for (std::int64_t from = 0;; from = page.at("next").get<std::int64_t>()) {
+    page = json(get(cluster, "/v1/jobs/1/events?limit=2&from=" + std::to_string(from)));
+    for (const auto& event : page.at("events")) {
+      types.push_back(event.at("type").get<std::string>());
+      CHECK(event.at("at") == proto::rfc3339(cluster.wall));
+      CHECK(proto::event_from_json(event).has_value());
+    }
+    if (page.at("more") == false) break;
+  }
+  CHECK(types == std::vector<std::string>{"job_submitted", "job_held", "job_released", "job_held", "cancel_requested"});
+  CHECK(page.at("next") == 5);
+  for (const char* query : {"from=-1", "limit=0", "limit=10001", "from=x"}) CHECK(status(get(cluster, std::string("/v1/jobs/1/events?") + query)) == 400);
+  CHECK(status(get(cluster, "/v1/jobs/2/events")) == 404);
 }

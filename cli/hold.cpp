@@ -1,0 +1,76 @@
+// rtrain hold, rtrain release: jobs that must not start, and may again.
+#include "cli/job_rows.h"
+#include "cli/parse.h"
+#include "cli/settings.h"
+
+namespace rtrain::cli {
+
+namespace {
+
+/// Posts `/v1/jobs/ID/<action>` for every job that is named; each is tried, whatever becomes of the others. The first failure is the
+/// status.
+Result<int> for_each_job(Call& call, const std::string& action, const char* (*words)(const proto::JobDoc& job)) {
+  std::vector<std::int64_t> ids;
+  for (const auto& text : call.args.positionals) {
+    auto id = parse_job_id(text);
+    if (!id) return id.error();
+    ids.push_back(*id);
+  }
+  auto client = client_of(call);
+  if (!client) return client.error();
+  int status = 0;
+  proto::Json changed = proto::Json::array();
+  for (const auto id : ids) {
+    auto answer = client->post("/v1/jobs/" + std::to_string(id) + "/" + action);
+    const Result<proto::JobDoc> job = answer ? as<proto::JobDoc>(*answer) : Result<proto::JobDoc>(answer.error());
+    if (!job) {
+      call.console.error(job.error());
+      if (status == 0) status = static_cast<int>(exit_of(job.error().code()));
+      continue;
+    }
+    changed.push_back(*job);
+    if (call.output == "name") call.console.out(std::to_string(id) + "\n");
+    if (call.output == "table") call.console.out("job " + std::to_string(id) + " (" + job->name + ") " + words(*job) + "\n");
+  }
+  if (call.json()) call.console.out(proto::dump_json({{"jobs", changed}}) + "\n");
+  return status;
+}
+
+Result<int> hold(Call& call) {
+  return for_each_job(call, "hold", [](const proto::JobDoc& job) {
+    return job.state == "QUEUED" ? "is held" : "runs on, and is held if it comes back into the queue";
+  });
+}
+
+Result<int> release(Call& call) {
+  return for_each_job(call, "release", [](const proto::JobDoc&) { return "is released"; });
+}
+
+}  // namespace
+
+Verb hold_verb() {
+  return {.name = "hold",
+          .usage = "ID [ID...]",
+          .summary = "keep jobs from starting",
+          .description = "A held job keeps its place in the queue and does not start before `rtrain release`. One that runs goes on; it is held if it\n"
+                         "comes back into the queue. Status 7 when a job is held already or has ended.",
+          .positionals_min = 1,
+          .positionals_max = -1,
+          .outputs = {"table", "json", "name"},
+          .examples = {{"rtrain hold 42", "one job"}, {"rtrain hold 42 43", "two"}},
+          .run = hold};
+}
+
+Verb release_verb() {
+  return {.name = "release",
+          .usage = "ID [ID...]",
+          .summary = "let held jobs start again",
+          .description = "Status 7 when a job is not held or has ended.",
+          .positionals_min = 1,
+          .positionals_max = -1,
+          .outputs = {"table", "json", "name"},
+          .examples = {{"rtrain release 42", "one job"}, {"rtrain release 42 43", "two"}},
+          .run = release};
+}
+
+}  // namespace rtrain::cli
