@@ -64,16 +64,15 @@ Error open_failed(const std::string& path) {
   return fail_errno("open " + path, errno);
 }
 
-}  // namespace
-
-Result<Done> write_file_atomic(const std::string& path, std::string_view content, unsigned mode) {
+/// A new file in the place of the old one, in one step.
+Result<Done> put(const std::string& path, std::string_view content, unsigned mode, bool sync) {
   static std::atomic<unsigned> counter{0};
   const std::string temporary = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   {
     const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!fd.is_open()) return fail_errno("create " + temporary, errno);
     auto written = write_all(fd.get(), content, temporary);
-    if (written && ::fsync(fd.get()) != 0) written = fail_errno("fsync " + temporary, errno);
+    if (written && sync && ::fsync(fd.get()) != 0) written = fail_errno("fsync " + temporary, errno);
     if (!written) {
       ::unlink(temporary.c_str());
       return written.error();
@@ -84,7 +83,16 @@ Result<Done> write_file_atomic(const std::string& path, std::string_view content
     ::unlink(temporary.c_str());
     return fail_errno("rename " + temporary + " to " + path, error);
   }
-  return fsync_path(folder_of(path));
+  return ok();
+}
+
+}  // namespace
+
+Result<Done> replace_file(const std::string& path, std::string_view content, unsigned mode) { return put(path, content, mode, false); }
+
+Result<Done> write_file_atomic(const std::string& path, std::string_view content, unsigned mode) {
+  auto written = put(path, content, mode, true);
+  return written ? fsync_path(folder_of(path)) : written;
 }
 
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {

@@ -12,6 +12,8 @@ namespace rtrain::os {
 
 /// Writes tmp, fsync, rename, fsync of the folder: after a crash the file is the old one or the new one, never half.
 [[nodiscard]] Result<Done> write_file_atomic(const std::string& path, std::string_view content, unsigned mode = 0644);
+/// The same without the fsyncs: whole for every reader and over the death of any process, not over that of the machine.
+[[nodiscard]] Result<Done> replace_file(const std::string& path, std::string_view content, unsigned mode = 0644);
 /// kNotFound, kIo, kLimit (larger than bytes_max).
 [[nodiscard]] Result<std::string> read_file(const std::string& path, std::size_t bytes_max = 64u << 20);
 /// mkdir -p; existing is fine.

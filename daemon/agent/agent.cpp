@@ -2,6 +2,7 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "daemon/agent/agent_record.h"
 #include "daemon/agent/attempts.h"
 #include "daemon/agent/head_link.h"
 #include "daemon/agent/inventory.h"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <set>
 
 #include <fcntl.h>
@@ -80,15 +82,19 @@ class Agent::Impl {
                 }
               }),
         node_(take_inventory(config_)),
-        secret_(os::random_hex(16)),
-        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, secret_, config_.worker_lease_s}, [this] { supervisor_died(true); }),
-        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, secret_, config_.worker_lease_s}, [this] { supervisor_died(false); }),
-        attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { link_.send(std::move(message)); },
+        lease_file_(config_.state_dir),
+        before_(read_agent_record(config_.state_dir)),
+        record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}},
+        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(true)),
+        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(false)),
+        attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
                    [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }}),
         link_(std::move(head), {[this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
-                                [this] { attempts_.stop_all(0, "the lease from the head ran out"); }, [](std::int64_t) {}}) {}
+                                [this] { attempts_.stop_all(0, "the lease from the head ran out"); },
+                                [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); }, [this](std::int64_t number) { attempts_.settled(number); }}) {}
 
   asio::awaitable<void> async_run() {
+    recover();
     if (config_.prestart_zygote)
       if (auto started = zygote_.start(); !started) log::warn("no zygote: train_func jobs cannot run on this node", {{"cause", started.error().message()}});
     asio::awaitable<void> accepting = async_accept();
@@ -180,6 +186,39 @@ class Agent::Impl {
     return &wanted;
   }
 
+  SupervisorProcess::Callbacks supervisor_callbacks(bool is_train_func) {
+    return {[this, is_train_func](const os::ProcessIdentity& process) {
+              (is_train_func ? record_.zygote : record_.keeper) = process;
+              write_record();
+            },
+            [this, is_train_func] { supervisor_died(is_train_func); }};
+  }
+
+  void write_record() {
+    if (auto written = write_agent_record(config_.state_dir, record_); !written)
+      log::error("an agent that is started after this one will not find its supervisors", {{"cause", written.error().message()}});
+  }
+
+  /// Takes up what an agent that was killed left running, with its lease.
+  void recover() {
+    for (const auto& attempt : find_attempts(config_.state_dir)) attempts_.adopt(attempt);
+    for (const bool is_train_func : {true, false}) {
+      auto& kept = is_train_func ? record_.zygote : record_.keeper;
+      const auto old = !before_ ? std::nullopt : is_train_func ? before_->zygote : before_->keeper;
+      auto& supervisor = is_train_func ? zygote_ : keeper_;
+      const bool dials_here = before_ && before_->socket == config_.socket;
+      if (old && dials_here && supervisor.adopt(*old)) {
+        log::info("a supervisor of an earlier agent is taken up", {{"role", supervisor.options().role}, {"pid", std::to_string(old->pid)}});
+        kept = old;
+        continue;
+      }
+      if (old && os::signal_group(*old, SIGKILL)) log::warn("a supervisor of an earlier agent dials another socket and is ended", {{"role", supervisor.options().role}});
+      attempts_.supervisor_died(is_train_func, [](const proto::RankKey&) { return false; });
+    }
+    write_record();
+    if (!attempts_.empty()) link_.resume(lease_file_.read());
+  }
+
   void supervisor_died(bool is_train_func) {
     const auto& dead = is_train_func ? zygote_ : keeper_;
     attempts_.supervisor_died(is_train_func, [&](const proto::RankKey& key) { return dead.holds(key); });
@@ -216,11 +255,11 @@ class Agent::Impl {
     const auto* hello = first ? std::get_if<proto::Hello>(&*first) : nullptr;
     if (hello == nullptr) {
       log::warn("a local connection is refused", {{"cause", first ? "expected hello" : first.error().message()}});
-    } else if (hello->protocol_version != proto::kProtocolVersion) {
+    } else if (!proto::speaks(hello->protocol_version)) {
       co_await async_refuse(stream, fail(Errc::kConflict, hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) + ", this agent version " + std::to_string(proto::kProtocolVersion)));
     } else if (hello->role == "worker" && hello->rank) {
-      co_await async_serve_worker(stream, *hello->rank, hello->token);
-    } else if ((hello->role == "zygote" || hello->role == "keeper") && same_secret(hello->token, secret_)) {
+      co_await async_serve_worker(stream, *hello);
+    } else if ((hello->role == "zygote" || hello->role == "keeper") && same_secret(hello->token, record_.secret)) {
       co_await async_serve_supervisor(stream, *hello);
     } else {
       co_await async_refuse(stream, fail(Errc::kUnauthenticated, "role \"" + hello->role + "\" with a wrong secret"));
@@ -235,8 +274,9 @@ class Agent::Impl {
     co_await stream->async_flush(1s);
   }
 
-  asio::awaitable<void> async_serve_worker(std::shared_ptr<net::FrameStream> stream, proto::RankKey key, std::string secret) {
-    auto joined = attempts_.worker_joins(key, secret, stream);
+  asio::awaitable<void> async_serve_worker(std::shared_ptr<net::FrameStream> stream, proto::Hello hello) {
+    const auto key = *hello.rank;
+    auto joined = attempts_.worker_joins(key, hello.token, stream, hello.protocol_version >= 2);
     if (!joined) {
       co_await async_refuse(stream, joined.error());
       co_return;
@@ -248,11 +288,7 @@ class Agent::Impl {
       if (!message) break;
       if (std::holds_alternative<proto::Heartbeat>(*message)) continue;
       // A rank speaks for itself only.
-      const auto* running = std::get_if<proto::RankRunning>(&*message);
-      const auto* report = std::get_if<proto::RankReport>(&*message);
-      const auto* progress = std::get_if<proto::RankProgress>(&*message);
-      const bool own = (running != nullptr && running->key == key) || (report != nullptr && report->key == key) || (progress != nullptr && progress->key == key);
-      if (!own) {
+      if (proto::rank_of(*message) != key) {
         log::warn("a rank sent what is not its own", {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
         break;
       }
@@ -311,7 +347,9 @@ class Agent::Impl {
   net::Listener listener_;
   async::Gate gate_;
   proto::NodeInfo node_;
-  std::string secret_;
+  LeaseFile lease_file_;
+  std::optional<AgentRecord> before_;  ///< of the agent that was here before
+  AgentRecord record_;
   SupervisorProcess zygote_, keeper_;
   Attempts attempts_;
   HeadLink link_;

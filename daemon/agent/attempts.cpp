@@ -20,25 +20,19 @@ constexpr auto kSpawnLimit = 60s;       // a zygote that loads LibTorch from a c
 constexpr auto kLastWordsLimit = 2s;    // between a process's end and the end of its socket
 constexpr auto kUnusedPortLimit = 60s;
 
-/// A fresh folder for the attempt with its launch file. Leftovers of the same number (a head that lost its state) go.
-Result<std::string> make_attempt_dir(const std::string& state_dir, const proto::Launch& launch) {
-  const auto dir = proto::attempt_dir(state_dir, launch.job, launch.attempt);
-  std::error_code ignored;
-  std::filesystem::remove_all(dir, ignored);
-  if (auto made = os::make_dirs(dir, 0700); !made) return made.error();
-  // Not durable on purpose: it is read within milliseconds by the ranks, and only by them.
-  if (auto written = os::write_file_atomic(dir + "/launch.json", proto::encode(launch).json, 0600); !written) return written.error();
-  return dir;
-}
+bool was_started(const std::string& rank_dir) { return std::filesystem::exists(proto::log_path(rank_dir)); }
 
 }  // namespace
 
 void Attempts::reserve_port(const proto::ReservePort& request) {
   auto port = PortReservation::take();
-  if (!port) return setting_.to_head(proto::PortReserved{request.job, request.attempt, 0, port.error().message()});
+  if (!port) {
+    tell(proto::PortReserved{request.job, request.attempt, 0, port.error().message()});
+    return;
+  }
   const int number = port->port();
   ports_.insert_or_assign(Key{request.job, request.attempt}, Port{std::move(*port), Clock::now()});
-  setting_.to_head(proto::PortReserved{request.job, request.attempt, number, ""});
+  tell(proto::PortReserved{request.job, request.attempt, number, ""});
 }
 
 void Attempts::launch(const proto::Launch& launch) {
@@ -49,8 +43,8 @@ void Attempts::launch(const proto::Launch& launch) {
   slot.secret = os::random_hex(16);
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) slot.ranks[placement.rank].placement = placement;
-  const auto dir = make_attempt_dir(setting_.state_dir, launch);
-  const auto supervisor = dir ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(dir.error());
+  const auto recorded = record_attempt(setting_.state_dir, {launch, slot.secret});
+  const auto supervisor = recorded ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(recorded.error());
   for (auto& [number, rank] : slot.ranks) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
     const auto made = supervisor ? os::make_dirs(rank.dir, 0700) : Result<Done>(supervisor.error());
@@ -60,6 +54,30 @@ void Attempts::launch(const proto::Launch& launch) {
     }
     (*supervisor)->send(spawn_request(slot, rank));
   }
+  forget_ended();
+}
+
+void Attempts::adopt(const LiveAttempt& attempt) {
+  const auto& launch = attempt.launch;
+  const Key key{launch.job, launch.attempt};
+  Slot& slot = attempts_[key];
+  slot.launch = launch;
+  slot.secret = attempt.secret;
+  slot.launched = Clock::now();
+  for (const auto& placement : launch.ranks) {
+    Rank& rank = slot.ranks[placement.rank];
+    rank.placement = placement;
+    rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
+    if (auto process = proto::read_process(rank.dir)) rank.process = *process;
+    if (const auto end = read_end(rank.dir)) {
+      relay_said(slot, rank);
+      finish(slot, rank, *end);
+    }
+  }
+  log::info("an attempt of an earlier agent is taken up", {{"job", to_string(launch.job)}, {"attempt", to_string(launch.attempt)}, {"ranks", std::to_string(slot.ranks.size())}});
+  // The port was free while nobody held it: it is ours again unless rank 0 listens on it by now, as it should, or somebody took it.
+  if (slot.ranks.contains(0) && launch.master_port > 0)
+    if (auto port = PortReservation::take(launch.master_port)) ports_.insert_or_assign(key, Port{std::move(*port), Clock::now()});
   forget_ended();
 }
 
@@ -121,8 +139,10 @@ void Attempts::spawned(const proto::SpawnResult& result) {
   }
   if (rank->pid == 0) {  // else it was told before
     rank->pid = result.pid;
-    setting_.to_head(proto::RankStarted{result.key, result.pid});
-    if (!is_train_func(slot)) setting_.to_head(proto::RankRunning{result.key});
+    if (auto process = proto::read_process(rank->dir)) rank->process = *process;
+    else rank->process = os::identify(static_cast<pid_t>(result.pid));
+    tell(proto::RankStarted{result.key, result.pid});
+    if (!is_train_func(slot)) tell(proto::RankRunning{result.key});
   }
   // A stop that came while the process was being made has not reached it.
   if (slot.stopping)
@@ -149,8 +169,8 @@ void Attempts::supervisor_joined(bool is_function, const std::vector<proto::Rank
         if (slot.stopping) (*supervisor)->send(proto::SignalRank{rank_key, slot.killed ? SIGKILL : SIGTERM});
       } else if (const auto record = proto::read_exit_record(rank.dir)) {
         process_gone(slot, rank, record->status);
-      } else if (rank.pid == 0 && !std::filesystem::exists(proto::log_path(rank.dir)) && !slot.stopping) {
-        (*supervisor)->send(spawn_request(slot, rank));  // the request did not arrive: a rank that was started has a log
+      } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir) && !slot.stopping) {
+        (*supervisor)->send(spawn_request(slot, rank));  // the request did not arrive: a rank that was started has a record and a log
       } else {
         end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") came back without it and left no record of how it ended", true);
       }
@@ -169,34 +189,81 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
     if (is_train_func(slot) != is_function) continue;
     for (auto& [number, rank] : slot.ranks) {
       if (rank.ended || rank.status) continue;
-      if (rank.pid == 0) {  // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
-        if (!waits(key_of(slot, rank))) end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") died before it had started it", true);
-        continue;
-      }
+      const auto role = is_function ? "zygote" : "keeper";
       if (const auto record = proto::read_exit_record(rank.dir)) {
         process_gone(slot, rank, record->status);
-        continue;
+      } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir)) {  // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
+        if (!waits(key_of(slot, rank))) end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died before it had started it", true);
+      } else {
+        // A rank without its supervisor has nobody to write down how it ends. The leader of its group lives (a zygote's rank) or died
+        // with the keeper.
+        if (rank.process) os::signal_group(*rank.process, SIGKILL);
+        end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died and left no record of how it ended", true);
       }
-      // A rank without its supervisor has nobody to write down how it ends. The process group is still its own: the leader lives
-      // (a zygote's rank) or died with the keeper.
-      ::kill(static_cast<pid_t>(-rank.pid), SIGKILL);
-      end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") died and left no record of how it ended", true);
     }
   }
   forget_ended();
 }
 
-Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream) {
+Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
   if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
   if (rank->worker) return fail(Errc::kConflict, "rank " + to_string(key) + " is connected already");
   rank->worker = std::move(stream);
+  rank->confirms = confirms;
+  rank->unconfirmed.clear();
+  rank->taken = 0;
   return ok();
 }
 
 void Attempts::worker_says(const proto::RankKey& key, proto::Message message) {
-  if (find(key) != nullptr) setting_.to_head(std::move(message));
+  Rank* rank = find(key);
+  if (rank == nullptr || rank->ended) return;
+  const bool kept = !std::holds_alternative<proto::RankProgress>(message);
+  const auto number = relay(*rank, std::move(message));
+  if (!kept) return;
+  rank->unconfirmed.push_back(number);
+  confirm(*rank);
+}
+
+std::int64_t Attempts::tell(proto::Message message) {
+  const auto number = setting_.to_head(std::move(message));
+  if (number > 0) last_number_ = number;
+  return number;
+}
+
+std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
+  if (const auto* report = std::get_if<proto::RankReport>(&message)) {
+    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
+    rank.last_seq = report->seq;
+  } else if (std::holds_alternative<proto::RankRunning>(message)) {
+    if (std::exchange(rank.entered, true)) return last_number_;
+  }
+  return tell(std::move(message));
+}
+
+void Attempts::relay_said(const Slot& slot, Rank& rank) {
+  const auto key = key_of(slot, rank);
+  for (auto& message : proto::read_said(rank.dir))
+    if (proto::rank_of(message) == key) relay(rank, std::move(message));
+}
+
+void Attempts::settled(std::int64_t number) {
+  settled_ = number;
+  for (auto& [key, slot] : attempts_)
+    for (auto& [rank_number, rank] : slot.ranks) confirm(rank);
+  std::erase_if(over_, [&](const auto& over) {
+    const bool known = over.second <= number;
+    if (known) forget_attempt(setting_.state_dir, over.first.first, over.first.second);
+    return known;
+  });
+}
+
+void Attempts::confirm(Rank& rank) {
+  const auto before = rank.taken;
+  for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front()) ++rank.taken;
+  if (rank.taken > before && rank.worker && rank.confirms) proto::send(*rank.worker, proto::Taken{rank.taken});
 }
 
 void Attempts::worker_left(const proto::RankKey& key) {
@@ -276,6 +343,7 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
     rank.gone_since = Clock::now();
   }
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
+  relay_said(slot, rank);
   auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir));
   if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";  // the signal was ours: say why
   finish(slot, rank, end);
@@ -285,13 +353,17 @@ void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {
   rank.ended = true;
   rank.status = end.status;
   log::info("rank ended", {{"rank", to_string(key_of(slot, rank))}, {"status", to_string(end.status)}, {"error", end.error ? end.error->message : ""}});
-  setting_.to_head(end);
+  record_end(rank.dir, end);
+  slot.last_end = tell(end);
 }
 
 void Attempts::forget_ended() {
   for (auto it = attempts_.begin(); it != attempts_.end();) {
     const bool over = std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
-    if (over) ports_.erase(it->first);
+    if (over) {
+      ports_.erase(it->first);
+      over_[it->first] = it->second.last_end;
+    }
     it = over ? attempts_.erase(it) : std::next(it);
   }
 }

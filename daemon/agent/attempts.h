@@ -1,9 +1,12 @@
 // The ranks of this node: launched, stopped, relayed and ended.
 #pragma once
 
+#include "daemon/agent/attempt_record.h"
 #include "daemon/agent/port_reservation.h"
 #include "daemon/agent/rank_environment.h"
 #include "daemon/agent/supervisor_process.h"
+
+#include <deque>
 
 namespace rtrain::agent {
 
@@ -12,7 +15,8 @@ class Attempts {
  public:
   struct Setting {
     std::string state_dir, socket;
-    std::function<void(proto::Message)> to_head;
+    /// Queues it; its number for settled(), 0 for what is not kept.
+    std::function<std::int64_t(proto::Message)> to_head;
     /// The started supervisor for a job, or why there is none.
     std::function<Result<SupervisorProcess*>(bool is_train_func)> supervisor;
     std::function<NodeFacts()> facts;  ///< node, address, interface, inherited
@@ -21,6 +25,9 @@ class Attempts {
 
   void reserve_port(const proto::ReservePort& request);
   void launch(const proto::Launch& launch);
+  /// Takes up an attempt of the agent that was here before. What became of its ranks meanwhile is known when their supervisor has
+  /// joined, or was found dead.
+  void adopt(const LiveAttempt& attempt);
   /// SIGTERM now, SIGKILL after grace_s. Unknown attempts are ignored: they are over.
   void stop(JobId job, Attempt attempt, double grace_s, const std::string& reason);
   void stop_all(double grace_s, const std::string& reason);
@@ -34,11 +41,13 @@ class Attempts {
   /// read from the records, requests to spawn and to stop are sent again.
   void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);
 
-  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret.
-  [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream);
+  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. `confirms`: it wants to hear Taken.
+  [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms);
   void worker_says(const proto::RankKey& key, proto::Message message);
   void worker_left(const proto::RankKey& key);
   void heartbeat_workers();
+  /// The head has stored all messages up to this number.
+  void settled(std::int64_t number);
 
   /// Timers: SIGKILL after the grace, ranks that nobody spawned, ports that nobody used. To call a few times a second.
   void tick();
@@ -53,9 +62,15 @@ class Attempts {
   struct Rank {
     proto::RankPlacement placement;
     std::string dir;
-    std::int64_t pid = 0;
+    std::int64_t pid = 0;                         ///< 0: its supervisor has not said that it runs
+    std::optional<os::ProcessIdentity> process;   ///< known once it was started, also by an earlier agent's time
     bool ended = false;
     std::shared_ptr<net::FrameStream> worker;
+    bool confirms = false;
+    std::deque<std::int64_t> unconfirmed;         ///< what this connection of the worker said, by the numbers it has towards the head
+    std::int64_t taken = 0;                       ///< so many of them the worker was told
+    std::int64_t last_seq = 0;                    ///< of its reports
+    bool entered = false;                         ///< RankRunning was told
     std::optional<proto::ExitStatus> status;  ///< the process is gone, its last words on the socket are still being read
     Clock::time_point gone_since;
   };
@@ -67,6 +82,7 @@ class Attempts {
     bool stopping = false, killed = false;
     Clock::time_point kill_at;
     std::string reason;
+    std::int64_t last_end = 0;  ///< the number of the last RankEnded
   };
   struct Port { PortReservation reservation; Clock::time_point since; };
 
@@ -77,12 +93,20 @@ class Attempts {
   void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);
   void finish(Slot& slot, Rank& rank, const proto::RankEnded& end);
   void forget_ended();
+  std::int64_t tell(proto::Message message);
+  /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is settled
+  std::int64_t relay(Rank& rank, proto::Message message);
+  /// The same for all that an ended rank has left in its folder.
+  void relay_said(const Slot& slot, Rank& rank);
+  void confirm(Rank& rank);
   static proto::RankKey key_of(const Slot& slot, const Rank& rank) { return {slot.launch.job, slot.launch.attempt, rank.placement.rank}; }
   static bool is_train_func(const Slot& slot) { return slot.launch.spec.train_func.has_value(); }
 
   Setting setting_;
   std::map<Key, Slot> attempts_;
   std::map<Key, Port> ports_;
+  std::map<Key, std::int64_t> over_;  ///< attempts that are over, until the head has stored this last end
+  std::int64_t last_number_ = 0, settled_ = 0;
 };
 
 }  // namespace rtrain::agent

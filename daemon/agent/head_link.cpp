@@ -49,8 +49,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   proto::accept_peer(*stream);
   lease_ = milliseconds(welcome->lease_s);
   heartbeat_ = milliseconds(welcome->heartbeat_s);
-  granted_ = greeted;
-  lease_held_ = true;
+  grant(greeted);
   stream_ = stream;
   log::info("connected to the head", {{"head", to_string(head_)}, {"address", local}});
   pump();
@@ -66,7 +65,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
     } else if (!std::holds_alternative<proto::Heartbeat>(*message)) {
       callbacks_.message(std::move(*message));
     } else if (!beats_.empty()) {
-      granted_ = beats_.front();
+      grant(beats_.front());
       beats_.pop_front();
     }
   }
@@ -89,6 +88,20 @@ std::int64_t HeadLink::send(proto::Message message) {
   return number;
 }
 
+void HeadLink::grant(std::chrono::steady_clock::time_point from) {
+  granted_ = from;
+  lease_held_ = true;
+  callbacks_.granted({from, lease_});
+}
+
+void HeadLink::resume(const std::optional<LeaseFile::Grant>& grant) {
+  if (grant) {
+    granted_ = grant->from;
+    lease_ = grant->length;
+  }
+  lease_held_ = true;  // without one tick() sees at once that it is over
+}
+
 /// As much as the connection takes without piling up.
 void HeadLink::pump() {
   while (stream_ && stream_->queued_bytes() < kAheadMax) {
@@ -105,10 +118,11 @@ void HeadLink::tick() {
     beats_.push_back(now);
     next_heartbeat_ = now + heartbeat_;
   }
+  // A connection on which no answer comes may be a machine that is gone: dialled again while there is time.
+  if (stream_ && now - granted_ >= std::max(lease_ / 3, 3 * heartbeat_)) stream_->close();
   if (!lease_held_ || now - granted_ < lease_) return;
   lease_held_ = false;
   log::warn("the lease from the head ran out");
-  if (stream_) stream_->close();  // half-open: dial again
   callbacks_.lease_lost();
 }
 

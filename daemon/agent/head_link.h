@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/async/gate.h"
+#include "daemon/agent/agent_record.h"
 #include "daemon/agent/outbox.h"
 #include "proto/frame/wire.h"
 
@@ -21,11 +22,15 @@ class HeadLink {
     std::function<void(proto::Message)> message;
     /// The head answered nothing for its lease: the ranks must end, the head may place them elsewhere. Once a silence.
     std::function<void()> lease_lost;
+    /// The lease counts from here now.
+    std::function<void(const LeaseFile::Grant&)> granted;
     /// Messages up to this number are stored by the head.
     std::function<void(std::int64_t)> settled;
   };
   HeadLink(net::Endpoint head, Callbacks callbacks) : head_(std::move(head)), callbacks_(std::move(callbacks)) {}
 
+  /// There are ranks of an earlier agent: its lease goes on, nothing means that it is over. Before async_run().
+  void resume(const std::optional<LeaseFile::Grant>& grant);
   /// Connects, serves, connects again, until stop().
   net::asio::awaitable<void> async_run();
   /// In order. Kept until the head has stored it (progress and logs are not: who asks for them asks again).
@@ -42,6 +47,7 @@ class HeadLink {
  private:
   net::asio::awaitable<Result<Done>> async_connect_once();
   void pump();
+  void grant(std::chrono::steady_clock::time_point from);
 
   net::Endpoint head_;
   Callbacks callbacks_;
@@ -50,7 +56,7 @@ class HeadLink {
   Outbox outbox_;
   std::deque<std::chrono::steady_clock::time_point> beats_;  ///< of this connection: when those were sent that are not answered yet
   std::chrono::steady_clock::time_point granted_{}, next_heartbeat_{};  ///< granted_: from when the lease counts
-  std::chrono::milliseconds lease_{15'000}, heartbeat_{2'000};
+  std::chrono::milliseconds lease_{60'000}, heartbeat_{2'000};
   bool lease_held_ = false, stopping_ = false;
 };
 

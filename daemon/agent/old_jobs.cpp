@@ -1,6 +1,7 @@
 #include "daemon/agent/old_jobs.h"
 
 #include "common/log/log.h"
+#include "daemon/agent/attempt_record.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -28,6 +29,7 @@ std::int64_t newest_write_ms(const fs::path& folder) {
 void remove_old_jobs(const std::string& state_dir, std::int64_t now_ms) {
   std::error_code ec;
   for (const auto& job : fs::directory_iterator(state_dir + "/jobs", ec)) {
+    if (has_live_attempt(job.path())) continue;  // a rank may be silent for as long as it likes
     if (now_ms - newest_write_ms(job.path()) < kKeepMs) continue;
     std::error_code removed;
     fs::remove_all(job.path(), removed);

@@ -11,7 +11,8 @@ namespace rtrain::agent {
 /// sets SO_REUSEADDR (c10d's TCPStore, Python's torch.distributed) bind it. Held until destruction.
 class PortReservation {
  public:
-  [[nodiscard]] static Result<PortReservation> take();
+  /// `port` 0: any free one. kIo: there is none, or this one is taken.
+  [[nodiscard]] static Result<PortReservation> take(int port = 0);
   PortReservation(PortReservation&& other) noexcept : fd_(std::exchange(other.fd_, -1)), port_(other.port_) {}
   PortReservation& operator=(PortReservation&& other) noexcept {
     std::swap(fd_, other.fd_);

@@ -52,6 +52,8 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& sec
   return pid;
 }
 
+int pidfd_of(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+
 bool spawns(const proto::Message& message, const proto::RankKey& key) {
   const auto* spawning = std::get_if<proto::SpawnRank>(&message);
   return spawning != nullptr && spawning->key == key;
@@ -59,8 +61,8 @@ bool spawns(const proto::Message& message, const proto::RankKey& key) {
 
 }  // namespace
 
-SupervisorProcess::SupervisorProcess(asio::any_io_executor executor, Options options, std::function<void()> died)
-    : executor_(executor), options_(std::move(options)), died_(std::move(died)), gate_(executor), pidfd_(executor) {}
+SupervisorProcess::SupervisorProcess(asio::any_io_executor executor, Options options, Callbacks callbacks)
+    : executor_(executor), options_(std::move(options)), callbacks_(std::move(callbacks)), gate_(executor), pidfd_(executor) {}
 
 Result<Done> SupervisorProcess::start() {
   if (running()) return ok();
@@ -71,25 +73,45 @@ Result<Done> SupervisorProcess::start() {
   argv.insert(argv.end(), {"--socket", options_.socket});
   auto pid = spawn(argv, options_.secret);
   if (!pid) return pid.error();
-  pid_ = *pid;
-  pidfd_.assign(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  asio::awaitable<void> watch = async_watch();
-  gate_.spawn(std::move(watch));
+  watch(pidfd_of(*pid), *pid);
+  if (const auto process = os::identify(*pid)) callbacks_.started(*process);
   return ok();
+}
+
+bool SupervisorProcess::adopt(const os::ProcessIdentity& process) {
+  const int pidfd = pidfd_of(process.pid);
+  if (pidfd < 0) return false;
+  if (os::fate_of(process) != os::ProcessFate::kRuns) {  // asked after the descriptor was taken: that is of this process now, or of none
+    ::close(pidfd);
+    return false;
+  }
+  watch(pidfd, process.pid);
+  return true;
+}
+
+void SupervisorProcess::watch(int pidfd, pid_t pid) {
+  pid_ = pid;
+  pidfd_.assign(pidfd);
+  asio::awaitable<void> watching = async_watch();
+  gate_.spawn(std::move(watching));
+}
+
+void SupervisorProcess::signal(int number) {
+  if (running()) ::syscall(SYS_pidfd_send_signal, pidfd_.native_handle(), number, nullptr, 0);
 }
 
 asio::awaitable<void> SupervisorProcess::async_watch() {
   co_await pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
   int status = 0;
-  ::waitpid(pid_, &status, 0);
+  const bool ours = ::waitpid(pid_, &status, 0) == pid_;  // one that an earlier agent started is reaped by init
   const auto pid = pid_;
   pid_ = 0;
   boost::system::error_code ignored;
   pidfd_.close(ignored);
   stream_.reset();  // its end may be read later than this: what is sent from now on is for the next process
   if (stopping_) co_return;
-  log::warn("a supervisor died", {{"role", options_.role}, {"pid", std::to_string(pid)}, {"status", WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit " + std::to_string(WEXITSTATUS(status))}});
-  died_();
+  log::warn("a supervisor died", {{"role", options_.role}, {"pid", std::to_string(pid)}, {"status", !ours ? "unknown" : WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit " + std::to_string(WEXITSTATUS(status))}});
+  callbacks_.died();
 }
 
 void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello) {
@@ -122,9 +144,9 @@ bool SupervisorProcess::holds(const proto::RankKey& key) const {
 
 asio::awaitable<void> SupervisorProcess::async_stop() {
   stopping_ = true;
-  if (running()) ::kill(pid_, SIGTERM);
+  signal(SIGTERM);
   for (int waited = 0; running() && waited < 3000; waited += 5) co_await async::async_sleep(5ms);
-  if (running()) ::kill(pid_, SIGKILL);
+  signal(SIGKILL);
   co_await gate_.close();
 }
 

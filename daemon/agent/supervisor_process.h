@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/async/gate.h"
+#include "common/os/process.h"
 #include "proto/frame/wire.h"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -19,13 +20,18 @@ class SupervisorProcess {
     std::string program;
     std::string socket;   ///< of the agent
     std::string secret;   ///< told to the process in RTRAIN_SECRET, shown again in its Hello
-    double lease_s = 15;
+    double lease_s = 60;
   };
-  /// `died`: the process is gone without having been asked.
-  SupervisorProcess(net::asio::any_io_executor executor, Options options, std::function<void()> died);
+  struct Callbacks {
+    std::function<void(const os::ProcessIdentity&)> started;  ///< a new process; nothing was sent to it yet
+    std::function<void()> died;                               ///< the process is gone without having been asked
+  };
+  SupervisorProcess(net::asio::any_io_executor executor, Options options, Callbacks callbacks);
 
   /// Starts the process unless it runs. kNotFound, kIo name the program.
   [[nodiscard]] Result<Done> start();
+  /// Takes up the process that an earlier agent started, if it still runs; it dials within 200 ms. False: it does not run.
+  [[nodiscard]] bool adopt(const os::ProcessIdentity& process);
   /// Its Hello arrived.
   void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello);
   void detach(const net::FrameStream& stream);
@@ -48,11 +54,13 @@ class SupervisorProcess {
   [[nodiscard]] const Options& options() const { return options_; }
 
  private:
+  void watch(int pidfd, pid_t pid);
+  void signal(int number);
   net::asio::awaitable<void> async_watch();
 
   net::asio::any_io_executor executor_;
   Options options_;
-  std::function<void()> died_;
+  Callbacks callbacks_;
   async::Gate gate_;
   net::asio::posix::stream_descriptor pidfd_;
   pid_t pid_ = 0;

@@ -24,7 +24,23 @@ bool same_token(std::string_view a, std::string_view b) {
 AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks)
     : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
 
-bool AgentSession::send(const proto::Message& message) { return proto::send(*stream_, message); }
+bool AgentSession::send(const proto::Message& message) {
+  const auto* yield = std::get_if<proto::YieldAttempt>(&message);
+  // An agent of version 1 cannot ask its workers: they are stopped, with the same grace.
+  if (yield != nullptr && version_ == 1) return proto::send(*stream_, proto::StopAttempt{yield->job, yield->attempt, yield->grace_s, yield->reason});
+  return proto::send(*stream_, message);
+}
+
+void AgentSession::answer_heartbeat() {
+  if (version_ > 1) {
+    send(proto::Heartbeat{});
+    return;
+  }
+  // It takes the answer for what Taken says now.
+  callbacks_.when_stored([weak = weak_from_this()] {
+    if (const auto self = weak.lock(); self && self->open_) self->send(proto::Heartbeat{});
+  });
+}
 
 void AgentSession::close() { stream_->close(); }
 
@@ -45,11 +61,11 @@ asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
   if (!first) co_return first.error().in("handshake");
   auto* hello = std::get_if<proto::Hello>(&*first);
   if (hello == nullptr) co_return fail(Errc::kProtocol, "handshake: expected hello, got " + std::string(proto::message_name(*first)));
-  if (hello->protocol_version != proto::kProtocolVersion)
+  if (!proto::speaks(hello->protocol_version))
     co_return fail(Errc::kConflict,
                    "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " +
-                       std::to_string(proto::kProtocolVersion),
-                   "run the same rtrain version everywhere");
+                       std::to_string(proto::kProtocolVersion) + " and down to " + std::to_string(proto::kProtocolVersionOldest),
+                   "upgrade the head first, then the agents");
   if (!same_token(hello->token, rules_.token))
     co_return fail(Errc::kUnauthenticated, "wrong or missing token", "give the agent the head's token_file");
   if (hello->role != "agent" || !hello->node || hello->node->name.empty())
@@ -61,6 +77,7 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   auto hello = co_await self->async_handshake();
   if (hello) {
     self->node_ = hello->node->name;
+    self->version_ = hello->protocol_version;
     if (auto joined = self->callbacks_.join(self, *hello); !joined) hello = joined.error();
   }
   if (!hello) {
@@ -94,8 +111,8 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
     const bool beat = std::holds_alternative<proto::Heartbeat>(*message);
     const bool counts = !beat && !std::holds_alternative<proto::RankProgress>(*message);
     self->callbacks_.message(*self, std::move(*message));
-    if (beat) self->send(proto::Heartbeat{});
-    if (!counts) continue;
+    if (beat) self->answer_heartbeat();
+    if (!counts || self->version_ == 1) continue;
     ++self->taken_;
     if (!self->confirming_) self->confirm();
   }

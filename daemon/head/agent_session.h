@@ -14,7 +14,7 @@ namespace rtrain::head {
 
 struct SessionRules {
   std::string token;   ///< empty: none is asked for
-  double lease_s = 15, heartbeat_s = 2;
+  double lease_s = 60, heartbeat_s = 2;
 };
 
 /// @thread the head's.  @lifetime by shared_ptr; run() keeps one.
@@ -46,6 +46,7 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   };
   /// Sends Taken when what came so far is stored; one at a time, for all that came meanwhile.
   void confirm();
+  void answer_heartbeat();
   net::asio::awaitable<Result<proto::Hello>> async_handshake();
   static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
 
@@ -55,6 +56,7 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
   std::int64_t next_request_ = 1;
+  int version_ = proto::kProtocolVersion;  ///< the agent's
   std::int64_t taken_ = 0;  ///< messages of this connection that Taken counts
   bool open_ = false, confirming_ = false;
 };

@@ -15,7 +15,7 @@ struct HeadConfig {
   std::string state_dir = "/var/lib/rtrain/head";
   std::string token_file;       ///< mode 0600; required to listen on anything but loopback or a Unix socket
   double heartbeat_s = 2;       ///< 0.05..60
-  double lease_s = 15;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
+  double lease_s = 60;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
   int queue_max = 10000;        ///< waiting jobs; a submit above is refused
   int connections_max = 2000;   ///< of both listeners together
   std::string log_level = "info";  ///< trace | debug | info | warn | error
@@ -33,7 +33,7 @@ struct AgentConfig {
   std::string worker_program;   ///< default: rtrain-worker beside the running program
   std::string keeper_program;   ///< default: rtrain-keeper beside the running program
   bool prestart_zygote = true;  ///< load LibTorch at start instead of at the first train_func job
-  double worker_lease_s = 15;   ///< a worker that does not hear of its agent for this long ends itself
+  double worker_lease_s = 60;   ///< a worker that does not hear of its agent for this long ends itself
   std::string log_level = "info";
 };
 

@@ -174,6 +174,15 @@ std::string to_string(const RankKey& key) {
   return to_string(key.job) + "." + to_string(key.attempt) + "." + std::to_string(key.rank);
 }
 
+std::optional<RankKey> rank_of(const Message& message) {
+  return std::visit(
+      []<class T>(const T& m) -> std::optional<RankKey> {
+        if constexpr (std::is_same_v<T, RankRunning> || std::is_same_v<T, RankReport> || std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis>) return m.key;
+        else return std::nullopt;
+      },
+      message);
+}
+
 std::string_view message_name(const Message& message) { return kNames[message.index()]; }
 
 Frame encode(const Message& message) {

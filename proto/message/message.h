@@ -34,7 +34,7 @@ struct Hello {
   std::string torch_version;       ///< zygote
 };
 struct Welcome {
-  double lease_s = 15;      ///< the receiver must stop its ranks when it hears nothing (an agent: no answer) for this long
+  double lease_s = 60;      ///< the receiver must stop its ranks when it hears nothing (an agent: no answer) for this long
   double heartbeat_s = 2;   ///< how often an agent sends Heartbeat to its head, or sends it to those it serves
 };
 struct Refused {
@@ -160,6 +160,9 @@ struct SupervisedEnd { RankKey key; ExitStatus status; };
 using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
                              RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank, SpawnResult,
                              SignalRank, SupervisedEnd, Leaving, YieldAttempt, Taken, RankDiagnosis, NodeHealth>;
+
+/// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis); nothing for any other message.
+[[nodiscard]] std::optional<RankKey> rank_of(const Message& message);
 
 /// "launch", "rank_report", ...
 [[nodiscard]] std::string_view message_name(const Message& message);

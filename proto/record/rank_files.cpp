@@ -2,6 +2,8 @@
 
 #include "common/os/file.h"
 
+#include <fstream>
+
 namespace rtrain::proto {
 namespace {
 
@@ -23,6 +25,31 @@ std::string attempt_dir(const std::string& state_dir, JobId job, Attempt attempt
 
 std::string rank_dir(const std::string& state_dir, const RankKey& key) {
   return attempt_dir(state_dir, key.job, key.attempt) + "/rank-" + std::to_string(key.rank);
+}
+
+Result<Done> write_process(const std::string& rank_dir, const os::ProcessIdentity& process) {
+  const Json json{{"pid", process.pid}, {"start_ticks", process.start_ticks}, {"boot", process.boot}};
+  return os::replace_file(rank_dir + "/process.json", dump_json(json) + "\n");
+}
+
+Result<os::ProcessIdentity> read_process(const std::string& rank_dir) {
+  const auto json = read_json(rank_dir + "/process.json");
+  if (!json) return json.error();
+  try {
+    return os::ProcessIdentity{json->at("pid").get<pid_t>(), json->at("start_ticks").get<std::uint64_t>(), json->at("boot").get<std::string>()};
+  } catch (const Json::exception& e) {
+    return fail(Errc::kProtocol, rank_dir + "/process.json: " + e.what());
+  }
+}
+
+std::string said_path(const std::string& rank_dir) { return rank_dir + "/said.jsonl"; }
+
+std::vector<Message> read_said(const std::string& rank_dir) {
+  std::vector<Message> messages;
+  std::ifstream file(said_path(rank_dir));
+  for (std::string line; std::getline(file, line) && !file.eof();)
+    if (auto message = decode({line, {}})) messages.push_back(std::move(*message));
+  return messages;
 }
 
 Result<Done> write_exit_record(const std::string& rank_dir, const ExitRecord& record) {

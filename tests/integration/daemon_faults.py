@@ -86,22 +86,8 @@ class Faults(unittest.TestCase):
         doc = c.wait_end(doc["id"], LOST_WITHIN + 5)
         self.assertEqual((doc["state"], doc["attempt"], doc["failures"]), ("SUCCEEDED", 2, 1))
         self.assertNotEqual(doc["ranks"][0]["node"], first)
-        self.assertEqual(len(c.alive_nodes()), 1)
+        wait_for("loss of the node", lambda: len(c.alive_nodes()) == 1, LOST_WITHIN)
         os.unlink("%s/%s/agent.sock" % (c.root, first))  # kill -9 leaves it to the next agent, which replaces it
-
-    def test_an_agent_that_comes_back_after_kill_9_has_lost_its_ranks_and_takes_new_ones(self):
-        c = self.start(agents=("a",), lease_s=10, worker_lease_s=1.5)
-        doc = self.running("sleep 60", workers=2)
-        ranks = [rank["pid"] for rank in doc["ranks"]]
-        c.daemons["a"].kill()
-        c.daemons["a"].wait()
-        c.start_agent("a")
-        doc = c.wait_end(doc["id"], 5)
-        self.assertEqual((doc["state"], doc["error"]["kind"]), ("FAILED", "lost"))
-        self.assertIn("the agent of node a came back without it", doc["error"]["message"])
-        self.gone(ranks, 3)
-        c.wait_nodes("a")
-        self.assertEqual(c.run("true", workers=2, cpus=2)["state"], "SUCCEEDED")
 
     def test_sigterm_of_an_agent_ends_its_ranks_and_gives_the_job_to_the_others(self):
         c = self.start()

@@ -96,7 +96,11 @@ void only_rank_zero_reports(const Config&) {
 }
 
 void many_reports(const Config& config) {
-  for (int i = 0; i < config.value("count", 1000); ++i) rtrain::report({{"i", i}});
+  const std::chrono::milliseconds pause(config.value("pause_ms", 0));
+  for (int i = 0; i < config.value("count", 1000); ++i) {
+    rtrain::report({{"i", i}});
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 /// Its checkpoint does not fit.

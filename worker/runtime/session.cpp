@@ -2,9 +2,10 @@
 
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
+#include "proto/message/outbox.h"
 #include "worker/runtime/lease.h"
-#include "worker/runtime/outbox.h"
 #include "worker/runtime/record.h"
+#include "worker/runtime/said.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -107,6 +108,7 @@ milliseconds lease_of(const proto::Welcome& welcome) { return milliseconds(stati
 struct Session::Impl {
   Impl(Environment env, Connection connection)
       : environment(std::move(env)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome)),
+        said(environment.rank_dir),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   const Environment environment;
@@ -114,11 +116,15 @@ struct Session::Impl {
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
+  SaidFile said;
   // Shared:
   Fd wake;
   std::mutex mutex;
-  std::condition_variable sent;
-  Outbox outbox{kOutboxBytesMax};
+  std::condition_variable moved;  ///< something was written, stored, or the connection ended
+  proto::Outbox outbox{kOutboxBytesMax};
+  std::optional<proto::Frame> progress;  ///< the newest that was not sent
+  std::int64_t said_through = 0;         ///< numbers of the outbox that stand in the file
+  bool connected = true, writing = false, said_ok = true;
   bool stopping = false;
   std::thread thread;
 
@@ -133,6 +139,7 @@ struct Session::Impl {
         const std::lock_guard lock(mutex);
         if (stopping) return;
       }
+      write_down();
       if (!socket.is_open()) redial();
       if (socket.is_open()) write_waiting();
       wait();
@@ -148,6 +155,8 @@ struct Session::Impl {
     if (connection) {
       socket = std::move(connection->fd);
       heard(connection->welcome);
+      const std::lock_guard lock(mutex);
+      connected = true;
     } else if (connection.error().code() == Errc::kConflict) {
       end_process_group(environment, connection.error().message());
     } else {
@@ -156,34 +165,81 @@ struct Session::Impl {
   }
 
   void heard(const proto::Message& message) {
+    if (const auto* taken = std::get_if<proto::Taken>(&message)) {
+      const std::lock_guard lock(mutex);
+      outbox.taken(taken->count);
+      moved.notify_all();
+    }
     if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.set_length(lease_of(*welcome));
     if (const auto* refused = std::get_if<proto::Refused>(&message))
       end_process_group(environment, "the agent refused this worker: " + refused->message);
     lease.renew(Clock::now());
   }
 
+  /// What is new goes into the file, outside the lock: send() never waits for a disk.
+  void write_down() {
+    for (;;) {
+      std::string json;
+      std::int64_t number = 0;
+      {
+        const std::lock_guard lock(mutex);
+        said_ok = said.ok();
+        const auto next = outbox.first_after(said_through);
+        if (next.frame == nullptr || !said_ok) {
+          said_through = outbox.last_number();
+          moved.notify_all();
+          break;
+        }
+        number = next.number;
+        json = next.frame->json;
+      }
+      said.append(json);
+      const std::lock_guard lock(mutex);
+      said_through = number;
+    }
+    std::string kept;
+    {
+      const std::lock_guard lock(mutex);
+      if (!said.wants_rewrite(outbox.bytes())) return;
+      for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= said_through; item = outbox.first_after(item.number)) kept += item.frame->json + "\n";
+    }
+    said.rewrite(kept);
+  }
+
   /// Writes outside the lock: send() never waits for the agent.
   void write_waiting() {
     for (;;) {
       proto::Frame frame;
+      bool kept = true;
       {
         const std::lock_guard lock(mutex);
-        const auto* next = outbox.front();
-        if (next == nullptr) {
-          sent.notify_all();
+        if (const auto* next = outbox.next()) {
+          frame = *next;
+          outbox.sent();  // if it does not arrive, the next connection brings it
+        } else if (progress) {
+          frame = *progress;
+          kept = false;
+        } else {
+          moved.notify_all();
           return;
         }
-        frame = *next;
+        writing = true;
       }
-      if (!proto::write_frame(socket.get(), frame, std::min(kWriteTimeout, lease.length() / 2))) return lose_connection();
+      const bool written = proto::write_frame(socket.get(), frame, std::min(kWriteTimeout, lease.length() / 2)).has_value();
       const std::lock_guard lock(mutex);
-      outbox.pop();
+      writing = false;
+      if (!written) return lose_connection();
+      if (!kept && progress && progress->json == frame.json) progress.reset();
     }
   }
 
+  /// With the lock held.
   void lose_connection() {
     socket.reset();
     next_dial = Clock::now() + kRedialPause;
+    connected = false;
+    outbox.disconnected();
+    moved.notify_all();
   }
 
   /// Until something arrives, something is to be sent, or it is time to look at the lease.
@@ -195,10 +251,10 @@ struct Session::Impl {
     [[maybe_unused]] const auto got = ::read(wake.get(), &rings, sizeof rings);
     if (!socket.is_open() || (watched[1].revents & (POLLIN | POLLHUP | POLLERR)) == 0) return;
     auto frame = proto::read_frame(socket.get(), {}, std::min(kWriteTimeout, lease.length() / 4));
-    if (!frame) return lose_connection();
-    auto message = proto::decode(*frame);
-    if (!message) return lose_connection();
-    heard(*message);
+    auto message = frame ? proto::decode(*frame) : Result<proto::Message>(frame.error());
+    if (message) return heard(*message);
+    const std::lock_guard lock(mutex);
+    lose_connection();
   }
 };
 
@@ -235,15 +291,23 @@ Session::~Session() {
 void Session::send(proto::Message message) {
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->outbox.push(message);
+    if (std::holds_alternative<proto::RankProgress>(message)) impl_->progress = proto::encode(message);
+    else impl_->outbox.push(message);
   }
   impl_->ring();
 }
 
 Result<Done> Session::flush(milliseconds timeout) {
   std::unique_lock lock(impl_->mutex);
-  if (impl_->sent.wait_for(lock, timeout, [&] { return impl_->outbox.empty(); })) return ok();
+  const auto said = [&] { return impl_->said_ok && impl_->said_through >= impl_->outbox.last_number(); };
+  const auto written = [&] { return impl_->connected && !impl_->writing && impl_->outbox.next() == nullptr && !impl_->progress; };
+  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (said() && !impl_->connected); }) || said()) return ok();
   return fail(Errc::kTimeout, "the agent did not take all reports within " + std::to_string(timeout.count()) + " ms");
+}
+
+bool Session::wait_stored(milliseconds timeout) {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->moved.wait_for(lock, timeout, [&] { return impl_->outbox.settled() == impl_->outbox.last_number(); });
 }
 
 }  // namespace rtrain::runtime

@@ -11,8 +11,9 @@
 namespace rtrain::runtime {
 
 /// The connection to the agent, on a thread of its own that waits in poll(2) (started by open(), so after the fork).
-/// A bounded queue: when the agent is away it is dialled again and reports wait (64 MiB; beyond that the oldest without a
-/// checkpoint are dropped, those with one never); of progress only the newest waits.
+/// A message is kept until the agent says that the head has stored it (Taken): when the agent is away it is dialled again and told all
+/// that is not. Bounded to 64 MiB; beyond that the oldest reports that name no checkpoint are dropped. What is kept also stands in the
+/// rank's folder (said.h), where the agent finds it when the rank has ended. Of progress only the newest waits, and it is not kept.
 /// When the lease runs out the whole process group is killed (SIGKILL): a rank never outlives its right to run.
 /// @thread all members from any thread.
 class Session {
@@ -22,8 +23,10 @@ class Session {
   ~Session();
   /// Queues it; never blocks.
   void send(proto::Message message);
-  /// Waits until everything sent was written to the agent's socket. kTimeout.
+  /// Waits until the death of this process loses nothing of what was sent: the agent's socket has it, or the rank's folder. kTimeout.
   [[nodiscard]] Result<Done> flush(std::chrono::milliseconds timeout);
+  /// Waits until the head has stored all that was sent. False: not in time.
+  [[nodiscard]] bool wait_stored(std::chrono::milliseconds timeout);
 
  private:
   struct Impl;

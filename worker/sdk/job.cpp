@@ -16,7 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::int64_t kProgressPeriodMs = 200;
-constexpr milliseconds kAgentTakesReport{1000};
+constexpr milliseconds kHeadStoresReport{1000};
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -136,10 +136,10 @@ Result<std::string> Job::publish(proto::RankReport& report) {
   return report.checkpoint->path;
 }
 
-/// Only when the agent knows of the checkpoint that replaces them: a crash in between leaves one too many, not one too few.
+/// Only when the head has stored the report of the checkpoint that replaces them: a crash in between leaves one too many, not one too few.
 void Job::drop_old_checkpoints() {
   if (to_drop_.empty()) return;
-  if (session_ && !session_->flush(kAgentTakesReport)) return;  // with a later report
+  if (session_ && !session_->wait_stored(kHeadStoresReport)) return;  // with a later report
   const auto gone = store_->remove(to_drop_);
   std::erase_if(to_drop_, [&](const auto& dropped) { return std::find(gone.begin(), gone.end(), dropped.path) != gone.end(); });
 }

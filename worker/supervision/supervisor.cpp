@@ -139,8 +139,12 @@ class Supervisor {
 
   void spawn_rank(const SpawnRank& spawn) {
     const auto forked = fork_rank(spawn, options_.ranks_die_with_me, child_);
-    if (forked) ranks_[forked->pid] = {spawn.key, spawn.rank_dir, forked->setup, ""};
-    else send(SpawnResult{spawn.key, 0, forked.error().message()});
+    if (!forked) return send(SpawnResult{spawn.key, 0, forked.error().message()});
+    ranks_[forked->pid] = {spawn.key, spawn.rank_dir, forked->setup, ""};
+    // Before anyone is told: an agent that comes after this one's death can still end what we started.
+    if (const auto process = os::identify(forked->pid))
+      if (auto written = write_process(spawn.rank_dir, *process); !written)
+        log::error("the rank's process cannot be written down", {{"rank", to_string(spawn.key)}, {"cause", written.error().message()}});
   }
 
   void take_setups() {
@@ -214,7 +218,7 @@ class Supervisor {
   int agent_ = -1;
   std::map<pid_t, Rank> ranks_;
   Clock::time_point heard_;
-  std::chrono::milliseconds lease_ = 15s;
+  std::chrono::milliseconds lease_ = 60s;
   std::optional<int> exit_code_;
 };
 

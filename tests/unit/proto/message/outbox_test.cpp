@@ -1,10 +1,9 @@
-#include "daemon/agent/outbox.h"
+#include "proto/message/outbox.h"
 
 #include "tests/support/catch.h"
 
 using namespace rtrain;
-using namespace rtrain::agent;
-using namespace std::chrono_literals;
+using rtrain::proto::Outbox;
 
 namespace {
 
