@@ -24,7 +24,8 @@ Cluster::Cluster(const RunOptions& options)
       network_(world_, infos_.size()),
       disk_(world_),
       referee_(world_, disk_, workload_, infos_),
-      head_(world_, disk_, referee_, make_config(world_.random())),
+      config_(make_config(world_.random())),
+      head_(world_, disk_, referee_, config_),
       agents_(infos_.size()) {
   if (options.print) world_.print_trace();
   for (std::size_t node = 0; node < infos_.size(); ++node) hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, node));
@@ -34,7 +35,7 @@ Cluster::~Cluster() = default;
 
 void Cluster::start_agent(std::size_t node) {
   world_.note("agent starts", node);
-  agents_[node] = std::make_unique<SimAgent>(world_, network_, *hosts_[node], infos_[node], node,
+  agents_[node] = std::make_unique<SimAgent>(world_, network_, *hosts_[node], infos_[node], node, seconds(config_.lease_s),
                                              [this](std::shared_ptr<Connection> connection) { return head_.accept(std::move(connection)); });
 }
 
@@ -43,6 +44,16 @@ void Cluster::power_cut(std::size_t node) {
   network_.break_connections(node, true);
   agents_[node].reset();
   hosts_[node]->power_cut();
+}
+
+void Cluster::kill_agent(std::size_t node) {
+  world_.note("agent dies", node);
+  agents_[node].reset();
+}
+
+void Cluster::kill_supervisor(std::size_t node) {
+  world_.note("supervisor dies", node);
+  hosts_[node]->kill_supervisor();
 }
 
 void Cluster::heal() {

@@ -40,6 +40,9 @@ class Cluster {
   void start_agent(std::size_t node);
   /// The machine loses its power: agent, ranks and what they had in memory are gone.
   void power_cut(std::size_t node);
+  /// kill -9 of the agent; its supervisors and ranks live on.
+  void kill_agent(std::size_t node);
+  void kill_supervisor(std::size_t node);
   [[nodiscard]] bool agent_up(std::size_t node) const { return agents_[node] != nullptr; }
   /// Everything that was broken works again.
   void heal();
@@ -57,6 +60,7 @@ class Cluster {
   Network network_;
   Disk disk_;
   Referee referee_;
+  proto::HeadConfig config_;
   SimHead head_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<SimAgent>> agents_;

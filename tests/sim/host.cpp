@@ -1,5 +1,6 @@
 #include "tests/sim/host.h"
 
+#include <algorithm>
 #include <csignal>
 
 namespace rtrain::sim {
@@ -18,18 +19,76 @@ proto::ExitStatus killed(int number) {
 
 }  // namespace
 
-void Host::tell(Time delay, std::function<void(Ears&)> words) {
-  last_word_ = std::max(last_word_, world_.now() + delay);
-  world_.at(last_word_, [this, boot = boots_, words = std::move(words)] {
-    if (boot == boots_) words(ears_);
+void Host::tell(Time when, std::function<void(Ears&)> words) {
+  world_.at(when, [this, agent = agents_, boot = boots_, words = std::move(words)] {
+    if (agent_up_ && agent == agents_ && boot == boots_) words(ears_);
   });
 }
 
+// ---- the agent ------------------------------------------------------------------------------------------------
+
+void Host::agent_starts(Ears ears, Time worker_lease) {
+  ears_ = std::move(ears);
+  worker_lease_ = worker_lease;
+  agent_up_ = true;
+  ++agents_;
+  auto& random = world_.random();
+  tell(world_.now() + seconds(random.between(0.005, 0.3)), [this](Ears& listening) {
+    if (supervisor_up_) return listening.supervisor_joined();
+    supervisor_up_ = true;  // a new one
+    listening.supervisor_died();
+  });
+  for (const auto& [key, process] : processes_)
+    world_.after(seconds(random.between(0.02, 0.6)), [this, process, agent = agents_] {
+      if (process->alive && agent_up_ && agent == agents_) connect_worker(process);
+    });
+}
+
+void Host::agent_dies() {
+  agent_up_ = false;
+  ears_ = {};
+  for (const auto& [key, process] : processes_) process->connected = false;
+  // What was on its way to the supervisor may have arrived, or not.
+  std::erase_if(pending_, [&](const proto::RankKey&) { return world_.random().chance(0.3); });
+}
+
+void Host::heartbeat() {
+  for (const auto& [key, process] : processes_)
+    if (process->connected) process->heard = world_.now();
+}
+
+void Host::connect_worker(const ProcessPtr& process) {
+  process->connected = true;
+  process->heard = world_.now();
+  for (const auto& message : process->unconfirmed) deliver(process, message, seconds(0.0001));
+}
+
+void Host::confirm(const proto::RankKey& key, std::size_t count) {
+  const auto found = processes_.find(key);
+  auto* unconfirmed = found != processes_.end() ? &found->second->unconfirmed : said_.contains(key) ? &said_[key] : nullptr;
+  if (unconfirmed == nullptr) return;
+  unconfirmed->erase(unconfirmed->begin(), unconfirmed->begin() + static_cast<std::ptrdiff_t>(std::min(count, unconfirmed->size())));
+}
+
+std::optional<proto::ExitStatus> Host::exit_record(const proto::RankKey& key) const {
+  const auto found = records_.find(key);
+  return found == records_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<proto::Message> Host::said(const proto::RankKey& key) const {
+  const auto found = said_.find(key);
+  if (found == said_.end()) return {};
+  return {found->second.begin(), found->second.end()};
+}
+
+// ---- the ranks ------------------------------------------------------------------------------------------------
+
 void Host::spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement) {
   auto& random = world_.random();
+  pending_.insert(key);
   const double takes = random.chance(0.05) ? random.between(0.1, 2.0) : random.between(0.002, 0.02);
-  world_.after(seconds(takes), [this, boot = boots_, key, launch = std::move(launch), placement] {
-    if (boot == boots_) start(key, launch, placement);
+  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement] {
+    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement);
   });
 }
 
@@ -38,16 +97,17 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   const auto& plan = workload_.plan(launch->spec.name);
   const auto& attempt = plan.attempt(key.attempt);
   const bool odd_one = attempt.rank == key.rank;
-  if (odd_one && attempt.end == AttemptPlan::End::kNoStart)
-    return tell(seconds(0.001), [key](Ears& ears) {
-      if (ears.not_started) ears.not_started(key, "no such program");
-    });
+  supervisor_word_ = std::max(supervisor_word_, world_.now() + seconds(random.between(0.0001, 0.002)));
+  if (odd_one && attempt.end == AttemptPlan::End::kNoStart) return tell(supervisor_word_, [key](Ears& ears) { ears.not_started(key, "no such program"); });
   const auto process = std::make_shared<Process>();
   process->key = key;
   process->launch = std::move(launch);
   process->plan = &plan;
   process->checkpoint = process->launch->next_checkpoint_index;
+  process->pid = ++last_pid_;
   process->end = exited(0);
+  process->heard = world_.now();
+  process->connected = agent_up_;
   double runs = plan.run_s * random.between(0.95, 1.05);
   if (odd_one && attempt.end != AttemptPlan::End::kSuccess) {
     runs *= attempt.fraction;
@@ -56,18 +116,28 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   }
   process->ends = world_.now() + seconds(runs);
   processes_[key] = process;
+  was_started_.insert(key);
   referee_.started(key, node_, process->launch->spec.scaling_config.resources(), placement.gpus);
   world_.note("started", key.job, key.attempt, key.rank, node_);
-  tell(seconds(random.between(0.0001, 0.001)), [key, pid = ++last_pid_](Ears& ears) {
-    if (ears.started) ears.started(key, pid);
-  });
+  tell(supervisor_word_, [key, pid = process->pid](Ears& ears) { ears.started(key, pid); });
   if (process->launch->spec.train_func)
-    tell(seconds(random.between(0.0001, 0.05)), [key](Ears& ears) {
-      if (ears.said) ears.said(proto::RankRunning{key});
+    world_.after(seconds(random.between(0.0001, 0.05)), [this, process] {
+      if (process->alive) say(process, proto::RankRunning{process->key});
     });
   if (key.rank == 0 && plan.report_every_s > 0 && process->launch->spec.train_func) report_later(process);
+  watch_lease(process);
   if (odd_one && attempt.end == AttemptPlan::End::kHang) return;
   world_.at(process->ends, [this, process] { end(process, process->end); });
+}
+
+void Host::say(const ProcessPtr& process, proto::Message message) {
+  process->unconfirmed.push_back(message);
+  if (process->connected) deliver(process, std::move(message), seconds(0.0001));
+}
+
+void Host::deliver(const ProcessPtr& process, proto::Message message, Time delay) {
+  process->last_word = std::max(process->last_word, world_.now() + delay);
+  tell(process->last_word, [key = process->key, message = std::move(message)](Ears& ears) { ears.said(key, message); });
 }
 
 void Host::report_later(const ProcessPtr& process) {
@@ -90,10 +160,17 @@ void Host::report(const ProcessPtr& process) {
     report.checkpoint = std::move(checkpoint);
   }
   referee_.reported(key, report.seq);
-  tell(seconds(0.0001), [report = std::move(report)](Ears& ears) {
-    if (ears.said) ears.said(report);
-  });
+  say(process, std::move(report));
   report_later(process);
+}
+
+void Host::watch_lease(const ProcessPtr& process) {
+  world_.at(process->heard + worker_lease_, [this, process] {
+    if (!process->alive) return;
+    if (world_.now() < process->heard + worker_lease_) return watch_lease(process);
+    world_.note("a worker's lease ran out", process->key.job, process->key.attempt, process->key.rank);
+    end(process, killed(SIGKILL));
+  });
 }
 
 void Host::signal(const proto::RankKey& key, int number) {
@@ -111,25 +188,48 @@ void Host::end(const ProcessPtr& process, const proto::ExitStatus& status) {
   if (!process->alive) return;
   process->alive = false;
   const auto key = process->key;
+  said_[key] = std::move(process->unconfirmed);
   processes_.erase(key);
   records_[key] = status;
   referee_.ended(key, status, true);
   world_.note("ended", key.job, key.attempt, key.rank, status.exit_code.value_or(-1), status.signal.value_or(0));
-  tell(seconds(world_.random().between(0.0002, 0.005)), [key, status](Ears& ears) {
-    if (ears.ended) ears.ended(key, status);
-  });
+  supervisor_word_ = std::max(supervisor_word_, world_.now() + seconds(world_.random().between(0.0002, 0.005)));
+  tell(std::max(supervisor_word_, process->last_word), [key, status](Ears& ears) { ears.ended(key, status); });
+}
+
+// ---- trouble --------------------------------------------------------------------------------------------------
+
+void Host::lose(const ProcessPtr& process) {
+  process->alive = false;
+  said_[process->key] = std::move(process->unconfirmed);
+  proto::ExitStatus status;
+  status.lost = true;
+  referee_.ended(process->key, status, false);
 }
 
 void Host::power_cut() {
   ++boots_;
-  ears_ = {};
-  for (const auto& [key, process] : processes_) {
-    process->alive = false;
-    proto::ExitStatus status;
-    status.lost = true;
-    referee_.ended(key, status, false);
-  }
+  agent_dies();
+  for (const auto& [key, process] : processes_) lose(process);
   processes_.clear();
+  pending_.clear();
+  records_.clear();
+  said_.clear();
+  was_started_.clear();
+  files = {};
+  supervisor_up_ = true;
+}
+
+void Host::kill_supervisor() {
+  ++supervisors_;
+  for (const auto& [key, process] : processes_) lose(process);
+  processes_.clear();
+  pending_.clear();
+  if (!agent_up_) {
+    supervisor_up_ = false;
+    return;
+  }
+  tell(world_.now() + seconds(0.001), [](Ears& ears) { ears.supervisor_died(); });
 }
 
 }  // namespace rtrain::sim

@@ -1,61 +1,101 @@
-// One machine under an agent: its processes, which do what their plan says, and the exit records that its supervisors write.
-// Everything here outlives the agent; a power cut ends all of it.
-// Modelled rules of the supervisors: a rank is started once; a signal goes to its whole group; the exit record is on disk before anybody
-// is told of the end.
+// One machine under an agent: the processes of its ranks, which do what their plan says, the supervisors, and what all of them write down.
+// All of it outlives the agent; a power cut ends it.
+// Modelled rules, those of worker/supervision and worker/runtime:
+//   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is told of the end;
+//   what a worker says waits in its outbox and its file until the agent has confirmed it, and goes to the next agent again;
+//   a worker that does not hear of an agent for its lease ends itself.
 #pragma once
 
 #include "tests/sim/plan.h"
 #include "tests/sim/referee.h"
 #include "tests/sim/world.h"
 
+#include <deque>
 #include <memory>
 
 namespace rtrain::sim {
 
+/// What lies in the agent's state folder: read by the agent that comes after it.
+struct AgentFiles {
+  struct Lease { Time from = 0, length = 0; };
+  std::map<std::pair<JobId, Attempt>, std::shared_ptr<const proto::Launch>> live;  ///< attempts whose end the head does not know
+  std::map<proto::RankKey, proto::RankEnded> ends;
+  std::optional<Lease> lease;
+};
+
 class Host {
  public:
-  /// What the agent hears of its ranks, while there is one.
+  /// What an agent hears, while there is one.
   struct Ears {
     std::function<void(const proto::RankKey&, std::int64_t pid)> started;
     std::function<void(const proto::RankKey&, const std::string& why)> not_started;
-    std::function<void(proto::Message)> said;  ///< RankRunning, RankReport: from the worker's own socket
-    std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;  ///< after its last words
+    std::function<void(const proto::RankKey&, proto::Message)> said;  ///< RankRunning, RankReport: from the worker's own socket
+    std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;
+    std::function<void()> supervisor_joined;
+    std::function<void()> supervisor_died;
   };
   Host(World& world, Referee& referee, const Workload& workload, std::size_t node) : world_(world), referee_(referee), workload_(workload), node_(node) {}
 
-  void listen(Ears ears) { ears_ = std::move(ears); }
+  // ---- the agent
+  /// A new agent: supervisors and workers dial it after a while.
+  void agent_starts(Ears ears, Time worker_lease);
+  void agent_dies();
+  /// Renews the lease of every worker that is connected.
+  void heartbeat();
   void spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
   void signal(const proto::RankKey& key, int number);
+  /// The worker's first `count` unconfirmed messages need not be said again.
+  void confirm(const proto::RankKey& key, std::size_t count);
+  [[nodiscard]] bool in_hand(const proto::RankKey& key) const { return processes_.contains(key) || pending_.contains(key); }
+  [[nodiscard]] bool was_started(const proto::RankKey& key) const { return was_started_.contains(key); }
+  [[nodiscard]] std::optional<proto::ExitStatus> exit_record(const proto::RankKey& key) const;
+  /// What an ended rank said and nobody confirmed.
+  [[nodiscard]] std::vector<proto::Message> said(const proto::RankKey& key) const;
+  AgentFiles files;
+
+  // ---- trouble
   void power_cut();
-  [[nodiscard]] std::size_t processes() const { return processes_.size(); }
+  /// The zygote or keeper: its ranks go with it, and nobody writes down how they ended.
+  void kill_supervisor();
 
  private:
   struct Process {
     proto::RankKey key;
     std::shared_ptr<const proto::Launch> launch;
     const JobPlan* plan = nullptr;
-    bool alive = true, ending = false;
-    std::int64_t seq = 0, checkpoint = 0;
-    Time ends = 0;
+    bool alive = true, ending = false, connected = false;
+    std::int64_t seq = 0, checkpoint = 0, pid = 0;
+    Time ends = 0, heard = 0;
     proto::ExitStatus end;
+    std::deque<proto::Message> unconfirmed;
+    Time last_word = 0;  ///< when the last of them arrives at the agent
   };
   using ProcessPtr = std::shared_ptr<Process>;
   void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
+  void say(const ProcessPtr& process, proto::Message message);
+  void deliver(const ProcessPtr& process, proto::Message message, Time delay);
+  void connect_worker(const ProcessPtr& process);
   void report_later(const ProcessPtr& process);
   void report(const ProcessPtr& process);
+  void watch_lease(const ProcessPtr& process);
   void end(const ProcessPtr& process, const proto::ExitStatus& status);
-  /// Words of a process reach the agent in order, after a moment.
-  void tell(Time delay, std::function<void(Ears&)> words);
+  void lose(const ProcessPtr& process);
+  /// Runs unless the agent, or the machine, is another one by then.
+  void tell(Time when, std::function<void(Ears&)> words);
 
   World& world_;
   Referee& referee_;
   const Workload& workload_;
   std::size_t node_;
   Ears ears_;
+  bool agent_up_ = false, supervisor_up_ = true;
+  std::int64_t agents_ = 0, boots_ = 0, supervisors_ = 0, last_pid_ = 100;
+  Time worker_lease_ = seconds(15), supervisor_word_ = 0;
   std::map<proto::RankKey, ProcessPtr> processes_;
+  std::set<proto::RankKey> pending_;  ///< handed to the supervisor, not started yet
+  std::set<proto::RankKey> was_started_;
   std::map<proto::RankKey, proto::ExitStatus> records_;
-  std::int64_t boots_ = 0, last_pid_ = 100;
-  Time last_word_ = 0;
+  std::map<proto::RankKey, std::deque<proto::Message>> said_;
 };
 
 }  // namespace rtrain::sim

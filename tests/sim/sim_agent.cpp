@@ -2,6 +2,7 @@
 
 #include "common/base/fault.h"
 
+#include <algorithm>
 #include <csignal>
 
 namespace rtrain::sim {
@@ -11,29 +12,30 @@ constexpr double kHandshakeLimitS = 10, kConnectLimitS = 5;
 
 }  // namespace
 
-SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node, std::function<bool(std::shared_ptr<Connection>)> reach)
-    : world_(world), network_(network), host_(host), info_(std::move(info)), node_(node), reach_(std::move(reach)) {
-  host_.listen({[this](const proto::RankKey& key, std::int64_t pid) { rank_started(key, pid); },
-                [this](const proto::RankKey& key, const std::string& why) {
-                  proto::ExitStatus status;
-                  status.exit_code = 127;
-                  rank_ended(key, status, proto::RankError{"spawn", why, {}});
-                },
-                [this](proto::Message message) {
-                  const auto* report = std::get_if<proto::RankReport>(&message);
-                  if (find(report != nullptr ? report->key : std::get<proto::RankRunning>(message).key) != nullptr) send(message);
-                },
-                [this](const proto::RankKey& key, const proto::ExitStatus& status) {
-                  std::optional<proto::RankError> error;
-                  if (!status.success()) error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
-                  rank_ended(key, status, std::move(error));
-                }});
+SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node, Time worker_lease, std::function<bool(std::shared_ptr<Connection>)> reach)
+    : world_(world), network_(network), host_(host), info_(std::move(info)), node_(node), reach_(std::move(reach)), worker_lease_(worker_lease) {
+  host_.agent_starts({[this](const proto::RankKey& key, std::int64_t pid) { rank_started(key, pid); },
+                      [this](const proto::RankKey& key, const std::string& why) {
+                        proto::ExitStatus status;
+                        status.exit_code = 127;
+                        end_without_process(key, status, {"spawn", why, {}});
+                        forget_ended();
+                      },
+                      [this](const proto::RankKey& key, const proto::Message& message) { worker_says(key, message); },
+                      [this](const proto::RankKey& key, const proto::ExitStatus& status) {
+                        process_gone(key, status);
+                        forget_ended();
+                      },
+                      [this] { supervisor_joined(); }, [this] { supervisor_died(); }},
+                     worker_lease_);
+  recover();
+  beat_workers();
   later(seconds(world_.random().between(0.0, 0.5)), [this] { dial(); });
 }
 
 SimAgent::~SimAgent() {
   *lives_ = false;
-  host_.listen({});
+  host_.agent_dies();
   if (connection_) connection_->close(Side::kAgent, world_.random().chance(0.5));
 }
 
@@ -104,22 +106,20 @@ void SimAgent::head_says(const proto::Message& message) {
     world_.note("joined", node_);
     lease_ = seconds(welcome->lease_s);
     heartbeat_ = seconds(welcome->heartbeat_s);
-    granted_ = greeted_;
     joined_ = true;
-    if (!lease_held_) {
-      lease_held_ = true;
-      watch_lease();
-      if (!joined_) return;  // the greeting took longer than the lease
-    }
+    grant(greeted_);
+    if (!joined_) return;  // the greeting took longer than the lease
     pump();
     return beat();
   }
   if (const auto* taken = std::get_if<proto::Taken>(&message)) {
     outbox_.taken(taken->count);
+    settled();
   } else if (std::holds_alternative<proto::Heartbeat>(message)) {
     if (beats_.empty()) return;
-    granted_ = beats_.front();
+    const Time from = beats_.front();
     beats_.pop_front();
+    grant(from);
   } else if (const auto* port = std::get_if<proto::ReservePort>(&message)) {
     if (world_.random().chance(0.01)) send(proto::PortReserved{port->job, port->attempt, 0, "no port is free"});
     else send(proto::PortReserved{port->job, port->attempt, 20'000 + world_.random().between(0, 9999), ""});
@@ -130,9 +130,17 @@ void SimAgent::head_says(const proto::Message& message) {
   }
 }
 
-void SimAgent::send(const proto::Message& message) {
-  outbox_.push(message);
+void SimAgent::grant(Time from) {
+  granted_ = from;
+  host_.files.lease = AgentFiles::Lease{from, lease_};
+  if (std::exchange(lease_held_, true)) return;
+  watch_lease();
+}
+
+std::int64_t SimAgent::send(const proto::Message& message) {
+  last_number_ = outbox_.push(message);
   pump();
+  return last_number_;
 }
 
 void SimAgent::pump() {
@@ -180,10 +188,75 @@ void SimAgent::launch(const proto::Launch& launch) {
   world_.note("launch", launch.job, launch.attempt, node_);
   auto& slot = attempts_[key];
   slot.launch = std::make_shared<proto::Launch>(launch);
+  host_.files.live[key] = slot.launch;
   for (const auto& placement : launch.ranks) {
     slot.ranks[placement.rank].placement = placement;
     host_.spawn({launch.job, launch.attempt, placement.rank}, slot.launch, placement);
   }
+}
+
+void SimAgent::recover() {
+  for (const auto& [key, launch] : host_.files.live) {
+    world_.note("adopt", key.first, key.second, node_);
+    auto& slot = attempts_[key];
+    slot.launch = launch;
+    for (const auto& placement : launch->ranks) slot.ranks[placement.rank].placement = placement;
+    for (auto& [number, rank] : slot.ranks) {
+      const proto::RankKey rank_key{key.first, key.second, number};
+      const auto end = host_.files.ends.find(rank_key);
+      if (end == host_.files.ends.end()) continue;
+      relay_said(rank_key, rank);
+      finish(end->second);
+    }
+  }
+  forget_ended();
+  if (attempts_.empty()) return;
+  if (host_.files.lease) {
+    granted_ = host_.files.lease->from;
+    lease_ = host_.files.lease->length;
+  }
+  lease_held_ = true;
+  watch_lease();
+}
+
+void SimAgent::supervisor_joined() {
+  supervised_ = true;
+  const auto attempts = attempts_;  // an end changes them
+  for (const auto& [key, slot] : attempts)
+    for (const auto& [number, rank] : slot.ranks) {
+      const proto::RankKey rank_key{key.first, key.second, number};
+      if (rank.ended) continue;
+      if (host_.in_hand(rank_key)) {
+        if (slot.stopping) host_.signal(rank_key, slot.killed ? SIGKILL : SIGTERM);
+      } else if (const auto record = host_.exit_record(rank_key)) {
+        process_gone(rank_key, *record);
+      } else if (!rank.started && !host_.was_started(rank_key) && !slot.stopping) {
+        host_.spawn(rank_key, slot.launch, rank.placement);
+      } else {
+        proto::ExitStatus lost;
+        lost.lost = true;
+        end_without_process(rank_key, lost, {"lost", "its supervisor came back without it and left no record of how it ended", {}});
+      }
+    }
+  forget_ended();
+}
+
+void SimAgent::supervisor_died() {
+  supervised_ = true;  // the next one is started at once
+  const auto attempts = attempts_;
+  for (const auto& [key, slot] : attempts)
+    for (const auto& [number, rank] : slot.ranks) {
+      const proto::RankKey rank_key{key.first, key.second, number};
+      if (rank.ended || host_.in_hand(rank_key)) continue;
+      if (const auto record = host_.exit_record(rank_key)) {
+        process_gone(rank_key, *record);
+        continue;
+      }
+      proto::ExitStatus lost;
+      lost.lost = true;
+      end_without_process(rank_key, lost, {"lost", "its supervisor died and left no record of how it ended", {}});
+    }
+  forget_ended();
 }
 
 void SimAgent::stop(Key key, double grace_s, const std::string& reason) {
@@ -211,7 +284,7 @@ void SimAgent::signal(const Slot& slot, int number) {
   const auto ranks = slot.ranks;  // an end changes the slot
   const auto launch = slot.launch;
   for (const auto& [rank, state] : ranks)
-    if (!state.ended) host_.signal({launch->job, launch->attempt, rank}, number);
+    if (!state.ended && supervised_) host_.signal({launch->job, launch->attempt, rank}, number);
 }
 
 void SimAgent::rank_started(const proto::RankKey& key, std::int64_t pid) {
@@ -223,19 +296,85 @@ void SimAgent::rank_started(const proto::RankKey& key, std::int64_t pid) {
   if (slot->stopping) host_.signal(key, slot->killed ? SIGKILL : SIGTERM);
 }
 
-void SimAgent::rank_ended(const proto::RankKey& key, const proto::ExitStatus& status, std::optional<proto::RankError> error) {
+void SimAgent::worker_says(const proto::RankKey& key, const proto::Message& message) {
   Slot* slot = find(key);
   if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
-  slot->ranks.at(key.rank).ended = true;
-  if (slot->stopping && error) error->message += " (" + slot->reason + ")";
+  Rank& rank = slot->ranks.at(key.rank);
+  rank.unconfirmed.push_back(relay(rank, message));
+}
+
+std::int64_t SimAgent::relay(Rank& rank, const proto::Message& message) {
+  if (const auto* report = std::get_if<proto::RankReport>(&message)) {
+    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
+    rank.last_seq = report->seq;
+  } else if (std::exchange(rank.entered, true)) {
+    return last_number_;
+  }
+  return send(message);
+}
+
+void SimAgent::relay_said(const proto::RankKey& key, Rank& rank) {
+  for (const auto& message : host_.said(key)) relay(rank, message);
+}
+
+/// The head has stored what it has confirmed: workers need not keep it, nor the files the attempts that are over.
+void SimAgent::settled() {
+  const auto number = outbox_.settled();
+  for (auto& [key, slot] : attempts_)
+    for (auto& [rank_number, rank] : slot.ranks) {
+      std::size_t count = 0;
+      for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= number; rank.unconfirmed.pop_front()) ++count;
+      if (count > 0) host_.confirm({key.first, key.second, rank_number}, count);
+    }
+  std::erase_if(over_, [&](const auto& over) {
+    if (over.second > number) return false;
+    host_.files.live.erase(over.first);
+    std::erase_if(host_.files.ends, [&](const auto& end) { return end.first.job == over.first.first && end.first.attempt == over.first.second; });
+    return true;
+  });
+}
+
+void SimAgent::process_gone(const proto::RankKey& key, const proto::ExitStatus& status) {
+  Slot* slot = find(key);
+  if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
+  relay_said(key, slot->ranks.at(key.rank));
+  proto::RankEnded end;
+  end.key = key;
+  end.status = status;
+  if (!status.success()) end.error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
+  if (slot->stopping && end.error) end.error->message += " (" + slot->reason + ")";
+  finish(end);
+}
+
+void SimAgent::end_without_process(const proto::RankKey& key, const proto::ExitStatus& status, proto::RankError error) {
+  Slot* slot = find(key);
+  if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
   proto::RankEnded end;
   end.key = key;
   end.status = status;
   end.error = std::move(error);
-  send(end);
-  for (const auto& [rank, state] : slot->ranks)
-    if (!state.ended) return;
-  attempts_.erase({key.job, key.attempt});
+  finish(end);
+}
+
+void SimAgent::finish(const proto::RankEnded& end) {
+  Slot& slot = *find(end.key);
+  slot.ranks.at(end.key.rank).ended = true;
+  host_.files.ends[end.key] = end;
+  slot.last_end = send(end);
+}
+
+void SimAgent::forget_ended() {
+  for (auto it = attempts_.begin(); it != attempts_.end();) {
+    const bool over = std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
+    if (over) over_[it->first] = it->second.last_end;
+    it = over ? attempts_.erase(it) : std::next(it);
+  }
+}
+
+/// Five times a lease; but no rank may outlive, without an agent, the time for which the head counts on this node.
+void SimAgent::beat_workers() {
+  if (world_.now() + worker_lease_ <= granted_ + lease_ + 2 * heartbeat_) host_.heartbeat();
+  later(worker_lease_ / 5, [this] { beat_workers(); });
 }
 
 }  // namespace rtrain::sim

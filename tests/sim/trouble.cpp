@@ -13,6 +13,8 @@ Trouble::Trouble(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) 
   plan(sometimes(0.6, 10), [this] { partition(); });
   plan(sometimes(0.3, 4), [this] { slow_link(); });
   plan(sometimes(0.4, 4), [this] { cut_power(); });
+  plan(sometimes(0.5, 8), [this] { kill_agent(); });
+  plan(sometimes(0.2, 3), [this] { cluster_.kill_supervisor(any_node()); });
   plan(sometimes(0.2, 3), [this] { fill_disk(); });
   plan(sometimes(0.2, 3), [this] { slow_disk(); });
   plan(sometimes(0.2, 3), [this] { cluster_.disk().next_sync_fails = true; });
@@ -72,6 +74,15 @@ void Trouble::cut_power() {
   const auto node = any_node();
   if (!cluster_.agent_up(node)) return;
   cluster_.power_cut(node);
+  world_.after(seconds(a_while()), [this, node] {
+    if (!cluster_.agent_up(node)) cluster_.start_agent(node);
+  });
+}
+
+void Trouble::kill_agent() {
+  const auto node = any_node();
+  if (!cluster_.agent_up(node)) return;
+  cluster_.kill_agent(node);
   world_.after(seconds(a_while()), [this, node] {
     if (!cluster_.agent_up(node)) cluster_.start_agent(node);
   });

@@ -19,6 +19,7 @@ class Trouble {
   void partition();
   void slow_link();
   void cut_power();
+  void kill_agent();
   void fill_disk();
   void slow_disk();
   [[nodiscard]] std::size_t any_node();
