@@ -57,6 +57,12 @@ Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
   return done;
 }
 
+Waiting Dispatcher::waiting(JobId id) const {
+  const auto* record = book_.find(id);
+  if (record == nullptr || record->state.phase != core::JobPhase::kQueued) return {};
+  return {record->wait_reason, 0, 0};
+}
+
 core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
   std::vector<JobId> queue;
   for (const auto id : book_.queue())

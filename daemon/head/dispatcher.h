@@ -21,6 +21,13 @@ struct Clock {
   [[nodiscard]] static Clock real();
 };
 
+/// Why a job of the queue waits.
+struct Waiting {
+  std::string reason;
+  int position = 0;                       ///< 1-based among those that wait; 0: it does not stand in line (held, for one)
+  proto::UnixMs expected_start_ms = 0;    ///< at the latest, if what runs keeps to its limits; 0: nobody can say
+};
+
 /// @thread the head's.
 class Dispatcher {
  public:
@@ -36,6 +43,8 @@ class Dispatcher {
   /// Asks the job's attempt to write a checkpoint and to end, and stops it after grace_s. It goes back into the queue. kConflict when
   /// it has no attempt, or one that stops already.
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason, double grace_s);
+  /// Worked out when asked. Empty for a job that does not wait.
+  [[nodiscard]] Waiting waiting(JobId id) const;
   /// What would happen to a job with this scaling if it were submitted now.
   [[nodiscard]] core::Decision plan(const proto::ScalingConfig& scaling) const;
 

@@ -17,22 +17,19 @@ namespace rtrain::store {
 /// Events and metric points become durable apart: an event at once (group commit), a point within kPointsDelay.
 /// A point that was appended before an event of the same job is durable before that event is.
 struct Mark {
-  std::int64_t events = 0;  ///< job events and node settings
+  std::int64_t events = 0;  ///< job events and documents
   std::int64_t points = 0;  ///< metric points
   friend bool operator==(const Mark&, const Mark&) = default;
   /// True when everything up to `other` is within this mark.
   [[nodiscard]] bool covers(const Mark& other) const { return events >= other.events && points >= other.points; }
 };
 
-/// What an operator or an agent said of a node; outlives both.
-struct NodeSetting {
-  std::string node;
-  bool cordoned = false;                  ///< nothing new is placed there
-  bool draining = false;                  ///< what runs there is asked to yield
-  proto::UnixMs drain_deadline_ms = 0;    ///< when it is stopped; 0: waits for its end
-  std::string reason, by;
-  std::vector<int> quarantined_gpus;      ///< NVML indices that are not offered
-  std::map<std::string, std::string> labels;  ///< set by `rtrain node label`, over those of the agent's settings
+/// A small thing that outlives the head and is no event of a job: what an operator said of a node, a reservation, how much a queue has
+/// used. The newest value of each kind and name counts.
+struct Document {
+  std::string kind;  ///< "node", "reservation", "usage", ...: who writes a kind reads it
+  std::string name;
+  proto::Json value;  ///< null: there is none any more
 };
 
 /// Whether the store takes writes at the moment.
@@ -50,7 +47,7 @@ class Journal {
   /// `after` is the state that the event led to: the store keeps it as a snapshot when the job has ended, or when many events passed.
   virtual void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) = 0;
   virtual void append(JobId id, const proto::MetricPoint& point) = 0;
-  virtual void put(const NodeSetting& setting) = 0;
+  virtual void put(const Document& document) = 0;
   [[nodiscard]] virtual Mark appended() const = 0;
   [[nodiscard]] virtual Mark durable() const = 0;
   /// Called each time durable() has grown. One callback; set once.
@@ -83,7 +80,7 @@ class History {
 /// What a start finds.
 struct Recovered {
   std::vector<core::JobState> jobs;  ///< those that have not ended, by number; reports, last_seq and metrics taken from the points
-  std::vector<NodeSetting> nodes;
+  std::vector<Document> documents;  ///< by kind and name
 };
 
 }  // namespace rtrain::store

@@ -27,8 +27,8 @@ class MemoryStore final : public Journal, public History {
     ++appended_.points;
     settle();
   }
-  void put(const NodeSetting& setting) override {
-    nodes_[setting.node] = setting;
+  void put(const Document& document) override {
+    documents_.insert_or_assign({document.kind, document.name}, document);
     ++appended_.events;
     settle();
   }
@@ -71,7 +71,8 @@ class MemoryStore final : public Journal, public History {
     Recovered recovered;
     for (const auto& [id, job] : jobs_)
       if (!core::is_terminal(job.state.phase)) recovered.jobs.push_back(job.state);
-    for (const auto& [name, setting] : nodes_) recovered.nodes.push_back(setting);
+    for (const auto& [key, document] : documents_)
+      if (!document.value.is_null()) recovered.documents.push_back(document);
     return recovered;
   }
 
@@ -94,7 +95,7 @@ class MemoryStore final : public Journal, public History {
   bool at_once_;
   std::int64_t next_job_id_ = 1;
   std::map<JobId, Job> jobs_;
-  std::map<std::string, NodeSetting> nodes_;
+  std::map<std::pair<std::string, std::string>, Document> documents_;
   Mark appended_, durable_;
   Health health_;
   std::function<void()> grown_;

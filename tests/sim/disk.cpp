@@ -60,7 +60,8 @@ store::Recovered Disk::recover() const {
   store::Recovered recovered;
   for (const auto& [id, job] : jobs_)
     if (!job.end) recovered.jobs.push_back(state(id));
-  for (const auto& [name, setting] : nodes_) recovered.nodes.push_back(setting);
+  for (const auto& [key, document] : documents_)
+    if (!document.value.is_null()) recovered.documents.push_back(document);
   return recovered;
 }
 
@@ -82,8 +83,8 @@ void SimJournal::append(JobId id, const proto::MetricPoint& point) {
   arm();
 }
 
-void SimJournal::put(const store::NodeSetting& setting) {
-  events_.push_back(setting);
+void SimJournal::put(const store::Document& document) {
+  events_.push_back(document);
   ++appended_.events;
   arm();
 }
@@ -124,7 +125,7 @@ void SimJournal::commit() {
   for (; batch_ > 0; --batch_, ++written_.events) {
     auto& record = events_.front();
     if (auto* event = std::get_if<Event>(&record)) disk_.write(event->id, event->event, std::move(event->snapshot));
-    else disk_.write(std::get<store::NodeSetting>(record));
+    else disk_.write(std::get<store::Document>(record));
     events_.pop_front();
   }
   tell(written_);

@@ -45,7 +45,7 @@ class Disk {
 
   void write(JobId id, const proto::StampedEvent& event, std::optional<core::JobState> snapshot);
   void write(JobId id, const proto::MetricPoint& point);
-  void write(const store::NodeSetting& setting) { nodes_[setting.node] = setting; }
+  void write(const store::Document& document) { documents_.insert_or_assign({document.kind, document.name}, document); }
 
   bool full = false;         ///< nothing can be written at the moment
   double slowness = 1;       ///< factor on the time a commit takes
@@ -55,7 +55,7 @@ class Disk {
  private:
   World& world_;
   std::map<JobId, Job> jobs_;
-  std::map<std::string, store::NodeSetting> nodes_;
+  std::map<std::pair<std::string, std::string>, store::Document> documents_;
 };
 
 /// One head's view of the disk: dies with it.
@@ -67,7 +67,7 @@ class SimJournal final : public store::Journal, public store::History, public st
   [[nodiscard]] JobId next_job_id() const override { return disk_.next_job_id(); }
   void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) override;
   void append(JobId id, const proto::MetricPoint& point) override;
-  void put(const store::NodeSetting& setting) override;
+  void put(const store::Document& document) override;
   [[nodiscard]] store::Mark appended() const override { return appended_; }
   [[nodiscard]] store::Mark durable() const override { return durable_; }
   void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
@@ -94,7 +94,7 @@ class SimJournal final : public store::Journal, public store::History, public st
   World& world_;
   Disk& disk_;
   std::function<void()> sync_failed_, grown_;
-  std::deque<std::variant<Event, store::NodeSetting>> events_;  ///< not on disk yet
+  std::deque<std::variant<Event, store::Document>> events_;  ///< not on disk yet
   std::deque<Point> points_;
   std::size_t batch_ = 0;  ///< of events_, those of the commit under way
   store::Mark appended_, written_, durable_;
