@@ -51,8 +51,8 @@ def free_port():
 class Cluster:
     """A head and one agent on loopback, with folders of their own. Use with `with`."""
 
-    def __init__(self, programs):
-        self.programs = programs
+    def __init__(self, programs, head_settings=()):
+        self.programs, self.head_settings = programs, head_settings
         self.processes = []
 
     def __enter__(self):
@@ -77,12 +77,34 @@ class Cluster:
     def _start(self):
         cluster, api = free_port(), free_port()
         self.api = f"127.0.0.1:{api}"
-        self.head = self._daemon("head", "--listen", f"127.0.0.1:{cluster}", "--api-listen", self.api)
+        self.head_flags = ["--listen", f"127.0.0.1:{cluster}", "--api-listen", self.api, *self.head_settings]
+        self.head = self._daemon("head", *self.head_flags)
         self.agent = self._daemon("agent", "--head", f"127.0.0.1:{cluster}", "--node-name", "bench")
         self._until_ready()
 
+    def kill_head(self):
+        """SIGKILL; returns when it is gone."""
+        self.head.kill()
+        self.head.wait()
+        self.processes.remove(self.head)
+
+    def start_head(self):
+        """On the same ports and folder; returns when its API answers, with the seconds that it took from the start of the process."""
+        begin = time.monotonic()
+        self.head = self._daemon("head", *self.head_flags)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(self.api.rsplit(":", 1)[1])), timeout=5).close()
+            except OSError:
+                if self.head.poll() is not None:
+                    raise Problem(f"the head did not start again: {(self.folder / 'head.log').read_text(errors='replace').strip()[-500:]}")
+                time.sleep(0.005)
+                continue
+            if self.rtrain("status", check=False).returncode == 0:
+                return time.monotonic() - begin
+
     def _daemon(self, role, *flags):
-        log = open(self.folder / f"{role}.log", "wb")
+        log = open(self.folder / f"{role}.log", "ab")
         process = subprocess.Popen([self.programs.rtraind, role, "--state-dir", str(self.folder / role), *flags],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.programs.environment)
         self.processes.append(process)

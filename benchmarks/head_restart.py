@@ -1,0 +1,44 @@
+"""How long a killed head takes to serve again with 10,000 jobs in its journal: a part of `benchmarks/run recovery`."""
+import http.client
+import json
+import os
+import time
+
+from measure import Cluster, Problem, median, rounded, say
+
+JOBS, WAITING = 10_000, 1_000  # the others were cancelled: they have ended
+
+
+def post(connection, path, body=None):
+    connection.request("POST", path, body=json.dumps(body) if body is not None else None)
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status >= 300:
+        raise Problem(f"POST {path}: {answer.status} {text.decode(errors='replace')[:300]}")
+    return json.loads(text)
+
+
+def run(programs, quick):
+    """{head_restart_s, head_restart_max_s, journal_jobs}: from the start of the new process to the answer of `rtrain status`."""
+    jobs = 500 if quick else JOBS
+    waiting = jobs // 10 if quick else WAITING
+    with Cluster(programs) as cluster:
+        host, port = cluster.api.rsplit(":", 1)
+        spec = {"name": "waits", "command": ["true"], "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": os.cpu_count()}},
+                "run_config": {"storage_path": str(cluster.folder / "results")}, "working_dir": str(cluster.folder), "scheduling": {"hold": True}}
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        for number in range(jobs):
+            job = post(connection, "/v1/jobs", spec)["id"]
+            if number >= waiting:
+                post(connection, f"/v1/jobs/{job}/cancel")
+        connection.close()
+        times = []
+        for _ in range(2 if quick else 7):
+            cluster.kill_head()
+            times.append(cluster.start_head())
+            say(f"killed with {jobs} jobs in the journal, {waiting} of them waiting: serves again after {times[-1]:.3f} s")
+            time.sleep(0.5)
+        known = json.loads(cluster.rtrain("list", "-o", "json", "--limit", str(jobs)).stdout)["jobs"]
+        if len(known) != jobs:
+            raise Problem(f"{len(known)} of {jobs} jobs are there after the restarts")
+    return {"head_restart_s": rounded(median(times), 3), "head_restart_max_s": rounded(max(times), 3), "journal_jobs": jobs}
