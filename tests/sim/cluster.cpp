@@ -58,6 +58,7 @@ void Cluster::kill_supervisor(std::size_t node) {
 
 void Cluster::heal() {
   world_.note("everything is healed");
+  healed_ = true;
   network_.heal_all();
   disk_.full = false;
   disk_.next_sync_fails = false;
@@ -68,6 +69,13 @@ void Cluster::heal() {
     if (!agent_up(node)) start_agent(node);
 }
 
+bool Cluster::may_stay(const head::JobRecord& record) const {
+  const auto& state = record.state;
+  if (core::is_terminal(state.phase)) return true;
+  if (state.phase != core::JobPhase::kQueued) return false;
+  return !state.held && !head_.dispatcher()->plan(state.spec.scaling_config).placement.feasible;
+}
+
 bool Cluster::at_rest() const {
   const auto* head = head_.dispatcher();
   if (head == nullptr || referee_.alive() > 0) return false;
@@ -76,9 +84,7 @@ bool Cluster::at_rest() const {
   for (const auto& info : infos_)
     if (const auto node = head->nodes().all().find(info.name); node == head->nodes().all().end() || !node->second.session) return false;
   for (const auto& [id, record] : head->jobs().all())
-    if (!core::is_terminal(record.state.phase) &&
-        (record.state.phase != core::JobPhase::kQueued || head->plan(record.state.spec.scaling_config).placement.feasible))
-      return false;
+    if (!may_stay(record)) return false;
   return true;
 }
 
@@ -87,7 +93,7 @@ std::string Cluster::unrest() const {
   if (head == nullptr) return "the head is down";
   std::string text;
   for (const auto& [id, record] : head->jobs().all())
-    if (!core::is_terminal(record.state.phase) && (record.state.phase != core::JobPhase::kQueued || head->plan(record.state.spec.scaling_config).placement.feasible))
+    if (!may_stay(record))
       text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) + " (attempt " + to_string(record.state.attempt) + ", " + record.wait_reason + "); ";
   for (std::size_t node = 0; node < agents_.size(); ++node)
     if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())

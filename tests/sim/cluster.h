@@ -46,9 +46,12 @@ class Cluster {
   [[nodiscard]] bool agent_up(std::size_t node) const { return agents_[node] != nullptr; }
   /// Everything that was broken works again.
   void heal();
+  [[nodiscard]] bool healed() const { return healed_; }
 
   /// Every job has ended or waits for a reason that is true, and nobody has anything left to do or to tell.
   [[nodiscard]] bool at_rest() const;
+  /// The job may be as it is for ever.
+  [[nodiscard]] bool may_stay(const head::JobRecord& record) const;
   /// What is still going on, for a person.
   [[nodiscard]] std::string unrest() const;
   void check_rest();
@@ -64,6 +67,7 @@ class Cluster {
   SimHead head_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<SimAgent>> agents_;
+  bool healed_ = false;
 };
 
 /// One run from its seed to its end.

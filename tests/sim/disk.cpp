@@ -15,7 +15,14 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
   auto& job = jobs_[id];
   if (watch.event) watch.event(id, event);
   job.events.push_back(event);
-  if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) job.name = submitted->spec.name;
+  if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) {
+    job.name = submitted->spec.name;
+    job.held = submitted->spec.scheduling.hold;
+  }
+  if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
+  if (std::holds_alternative<proto::JobReleased>(event.event)) job.held = false;
+  if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event)) job.stopping = yield->attempt.value();
+  if (const auto* limit = std::get_if<proto::TimeLimitReached>(&event.event)) job.stopping = limit->attempt.value();
   if (const auto* placed = std::get_if<proto::AttemptPlaced>(&event.event)) job.placed = placed->attempt.value();
   if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) job.stopping = failed->attempt.value();
   if (std::holds_alternative<proto::CancelRequested>(event.event)) {

@@ -31,7 +31,7 @@ class Disk {
     std::string name;
     std::int64_t placed = 0, stopping = 0, over = 0;  ///< the newest attempt that was placed, is to be stopped, has ended
     std::set<std::pair<std::int64_t, int>> finished;  ///< (attempt, rank)
-    bool cancelled = false;
+    bool cancelled = false, held = false;
     std::optional<core::JobPhase> end;
   };
   explicit Disk(World& world) : world_(world) {}

@@ -87,12 +87,12 @@ void Host::spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   auto& random = world_.random();
   pending_.insert(key);
   const double takes = random.chance(0.05) ? random.between(0.1, 2.0) : random.between(0.002, 0.02);
-  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement] {
-    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement);
+  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement, handed_over = world_.now()] {
+    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement, handed_over);
   });
 }
 
-void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement) {
+void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement, Time handed_over) {
   auto& random = world_.random();
   const auto& plan = workload_.plan(launch->spec.name);
   const auto& attempt = plan.attempt(key.attempt);
@@ -106,8 +106,8 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   process->checkpoint = process->launch->next_checkpoint_index;
   process->pid = ++last_pid_;
   process->end = exited(0);
-  process->heard = world_.now();
   process->connected = agent_up_;
+  process->heard = agent_up_ ? world_.now() : handed_over;
   double runs = plan.run_s * random.between(0.95, 1.05);
   if (odd_one && attempt.end != AttemptPlan::End::kSuccess) {
     runs *= attempt.fraction;
@@ -146,14 +146,20 @@ void Host::report_later(const ProcessPtr& process) {
 }
 
 void Host::report(const ProcessPtr& process) {
-  if (!process->alive) return;
+  if (!process->alive || process->yielding) return;
+  const int every = process->plan->checkpoint_every;
+  say_report(process, every > 0 && (process->seq + 1) % every == 0);
+  report_later(process);
+}
+
+void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
   const auto& key = process->key;
   proto::RankReport report;
   report.key = key;
   report.seq = ++process->seq;
   report.time_ms = world_.wall_ms();
   report.metrics = {{"loss", metric(process->plan->spec.name, key.attempt, report.seq)}};
-  if (process->plan->checkpoint_every > 0 && report.seq % process->plan->checkpoint_every == 0) {
+  if (with_checkpoint) {
     proto::CheckpointRecord checkpoint;
     checkpoint.index = process->checkpoint++;
     checkpoint.path = process->launch->run_dir + "/checkpoint_" + std::to_string(checkpoint.index);
@@ -161,7 +167,6 @@ void Host::report(const ProcessPtr& process) {
   }
   referee_.reported(key, report.seq);
   say(process, std::move(report));
-  report_later(process);
 }
 
 void Host::watch_lease(const ProcessPtr& process) {
@@ -182,6 +187,23 @@ void Host::signal(const proto::RankKey& key, int number) {
   if (takes < 0 || process->ending) return;
   process->ending = true;
   world_.after(seconds(takes), [this, process, number] { end(process, killed(number)); });
+}
+
+void Host::ask_to_yield(const proto::RankKey& key) {
+  const auto found = processes_.find(key);
+  if (found == processes_.end()) return;
+  const auto process = found->second;
+  const double takes = process->plan->yields_after_s;
+  if (takes < 0 || process->yielding || process->ending) return;
+  world_.after(seconds(takes), [this, process] {
+    if (!process->alive || process->ending) return;
+    process->yielding = true;  // agreed by all ranks at a step; the reports stop with it
+    if (process->key.rank == 0) say_report(process, true);
+    world_.after(seconds(world_.random().between(0.001, 0.1)), [this, process] {
+      if (process->alive) yielded_.insert(process->key);
+      end(process, exited(0));
+    });
+  });
 }
 
 void Host::end(const ProcessPtr& process, const proto::ExitStatus& status) {
@@ -216,6 +238,7 @@ void Host::power_cut() {
   records_.clear();
   said_.clear();
   was_started_.clear();
+  yielded_.clear();
   files = {};
   supervisor_up_ = true;
 }

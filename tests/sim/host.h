@@ -44,10 +44,14 @@ class Host {
   void heartbeat();
   void spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
   void signal(const proto::RankKey& key, int number);
+  /// The worker is told that its place is wanted.
+  void ask_to_yield(const proto::RankKey& key);
   /// The worker's first `count` unconfirmed messages need not be said again.
   void confirm(const proto::RankKey& key, std::size_t count);
   [[nodiscard]] bool in_hand(const proto::RankKey& key) const { return processes_.contains(key) || pending_.contains(key); }
   [[nodiscard]] bool was_started(const proto::RankKey& key) const { return was_started_.contains(key); }
+  /// It ended because it was asked to, with its last checkpoint reported.
+  [[nodiscard]] bool yielded(const proto::RankKey& key) const { return yielded_.contains(key); }
   [[nodiscard]] std::optional<proto::ExitStatus> exit_record(const proto::RankKey& key) const;
   /// What an ended rank said and nobody confirmed.
   [[nodiscard]] std::vector<proto::Message> said(const proto::RankKey& key) const;
@@ -63,7 +67,7 @@ class Host {
     proto::RankKey key;
     std::shared_ptr<const proto::Launch> launch;
     const JobPlan* plan = nullptr;
-    bool alive = true, ending = false, connected = false;
+    bool alive = true, ending = false, yielding = false, connected = false;
     std::int64_t seq = 0, checkpoint = 0, pid = 0;
     Time ends = 0, heard = 0;
     proto::ExitStatus end;
@@ -71,12 +75,14 @@ class Host {
     Time last_word = 0;  ///< when the last of them arrives at the agent
   };
   using ProcessPtr = std::shared_ptr<Process>;
-  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
+  /// @param handed_over when the agent asked for it: without an agent its lease counts from then, as its supervisor's does
+  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement, Time handed_over);
   void say(const ProcessPtr& process, proto::Message message);
   void deliver(const ProcessPtr& process, proto::Message message, Time delay);
   void connect_worker(const ProcessPtr& process);
   void report_later(const ProcessPtr& process);
   void report(const ProcessPtr& process);
+  void say_report(const ProcessPtr& process, bool with_checkpoint);
   void watch_lease(const ProcessPtr& process);
   void end(const ProcessPtr& process, const proto::ExitStatus& status);
   void lose(const ProcessPtr& process);
@@ -93,7 +99,7 @@ class Host {
   Time worker_lease_ = seconds(15), supervisor_word_ = 0;
   std::map<proto::RankKey, ProcessPtr> processes_;
   std::set<proto::RankKey> pending_;  ///< handed to the supervisor, not started yet
-  std::set<proto::RankKey> was_started_;
+  std::set<proto::RankKey> was_started_, yielded_;
   std::map<proto::RankKey, proto::ExitStatus> records_;
   std::map<proto::RankKey, std::deque<proto::Message>> said_;
 };

@@ -45,6 +45,11 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   if (random.chance(0.7)) plan.report_every_s = std::max(0.05, plan.run_s / random.between(2, 12));
   if (random.chance(0.5)) plan.checkpoint_every = random.between(1, 3);
   plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
+  plan.yields_after_s = random.chance(0.2) ? -1 : random.between(0.01, 1.5);
+  if (random.chance(0.2)) spec.scheduling.time_limit_s = random.between(0.5, 40.0);
+  spec.scheduling.hold = random.chance(0.05);
+  if (spec.scheduling.hold || random.chance(0.1)) plan.hold_s = random.between(0.0, 5.0);
+  plan.held_s = random.between(0.1, 20.0);
   for (int attempt = 0; attempt < 4; ++attempt) plan.attempts.push_back(make_attempt(random, scaling.num_workers));
   plan.attempts.push_back(AttemptPlan{});  // what is tried often enough succeeds
   const bool hangs = std::ranges::any_of(plan.attempts, [](const AttemptPlan& attempt) { return attempt.end == AttemptPlan::End::kHang; });

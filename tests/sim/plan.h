@@ -26,6 +26,8 @@ struct JobPlan {
   double run_s = 1;                 ///< of a rank that succeeds
   double report_every_s = 0;        ///< rank 0; 0: never
   int checkpoint_every = 0;         ///< every n-th report has one; 0: none
+  double hold_s = -1, held_s = 1;   ///< a user holds it so long after the submit was acknowledged, for so long; -1: never
+  double yields_after_s = 0.1;      ///< what a worker takes to write a checkpoint and to end when it is asked for its place; below 0: it does not hear
   double end_after_term_s = 0.1;    ///< what a rank takes to end after SIGTERM; below 0: it ignores it
   std::vector<AttemptPlan> attempts;  ///< the last one goes for all later ones
   [[nodiscard]] const AttemptPlan& attempt(Attempt number) const;

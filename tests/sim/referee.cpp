@@ -77,6 +77,8 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
     const auto known = acknowledged_.find(id);
     check(disk_.jobs().at(id).events.empty() && (known == acknowledged_.end() || known->second == submitted->spec.name), "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
+  } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
+    check(!disk_.jobs().at(id).held, "a held job is not placed", [&] { return "job " + to_string(id) + " is placed and held"; });
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
   } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
@@ -151,11 +153,13 @@ void Referee::told_agent(const proto::Message& message) {
   };
   if (const auto* reserve = std::get_if<proto::ReservePort>(&message)) return placed(reserve->job, reserve->attempt);
   if (const auto* launch = std::get_if<proto::Launch>(&message)) return placed(launch->job, launch->attempt);
-  if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) {
-    const auto* job = disk_.find(stop->job);
-    check(job != nullptr && (job->stopping >= stop->attempt.value() || job->over >= stop->attempt.value()), "nothing is told before it is durable",
-          [&] { return "stop_attempt of " + name_of(stop->job, stop->attempt) + " went out, why is not on disk"; });
-  }
+  const auto stopping = [&](JobId id, Attempt attempt) {
+    const auto* job = disk_.find(id);
+    check(job != nullptr && (job->stopping >= attempt.value() || job->over >= attempt.value()), "nothing is told before it is durable",
+          [&] { return std::string(proto::message_name(message)) + " of " + name_of(id, attempt) + " went out, why is not on disk"; });
+  };
+  if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) stopping(stop->job, stop->attempt);
+  if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) stopping(yield->job, yield->attempt);
 }
 
 void Referee::confirmed(const proto::Message& message) {
@@ -186,6 +190,13 @@ void Referee::cancel_acknowledged(JobId id) {
   check(job != nullptr && job->cancelled, "nothing is told before it is durable", [&] { return "the cancel of job " + to_string(id) + " is acknowledged and not on disk"; });
 }
 
+void Referee::hold_acknowledged(JobId id) {
+  const auto* job = disk_.find(id);
+  const auto held = [](const proto::StampedEvent& event) { return std::holds_alternative<proto::JobHeld>(event.event); };
+  check(job != nullptr && std::ranges::any_of(job->events, held), "nothing is told before it is durable",
+        [&] { return "the hold of job " + to_string(id) + " is acknowledged and not on disk"; });
+}
+
 void Referee::shown(JobId id, core::JobPhase phase) {
   const auto* job = disk_.find(id);
   check(job != nullptr, "nothing is told before it is durable", [&] { return "job " + to_string(id) + " is shown and not on disk"; });
@@ -203,6 +214,7 @@ void Referee::shown(JobId id, core::JobPhase phase) {
 
 /// Its failures are used up, or its last two attempts ended by the same error before they had reported anything.
 bool Referee::may_fail(JobId id, const core::JobState& state) const {
+  if (state.error && state.error->kind == "time_limit") return state.spec.scheduling.time_limit_s.has_value();
   const auto& config = state.spec.run_config.failure_config;
   if (config.max_failures >= 0 && state.failures > config.max_failures) return true;
   if (config.controller_failure_limit >= 0 && state.controller_failures > config.controller_failure_limit) return true;
@@ -225,6 +237,12 @@ void Referee::check_disk() {
   }
   for (const auto& [id, job] : disk_.jobs()) {
     if (!job.end) continue;
+    const auto is_failure = [](const proto::StampedEvent& event) {
+      const auto* failed = std::get_if<proto::AttemptFailed>(&event.event);
+      return failed != nullptr && failed->counted;
+    };
+    check(disk_.state(id).failures == std::ranges::count_if(job.events, is_failure), "a place that was given back is no failure",
+          [&, id = id] { return "job " + to_string(id); });
     const auto state = disk_.state(id);
     const auto& ends = stored_ends_[{id, state.attempt}];
     const auto said = [&, id = id] { return "job " + to_string(id) + " (" + state.spec.name + ") is " + std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) + (state.error ? ": " + state.error->message + "; " + state.verdict : ""); };
@@ -233,10 +251,11 @@ void Referee::check_disk() {
     check(replayed.has_value() && replayed->phase == state.phase && replayed->attempt == state.attempt, "a replay gives the same state",
           [&] { return said() + "; replayed: " + (replayed ? std::string(core::to_string(replayed->phase)) : replayed.error().message()); });
     bool all_succeeded = state.attempt.value() > 0;
-    for (const auto& [rank, end] : ends) all_succeeded = all_succeeded && end.status.success() && !end.error;
+    for (const auto& [rank, end] : ends) all_succeeded = all_succeeded && end.status.success() && !end.error && !end.yielded;
+    const bool out_of_time = state.error && state.error->kind == "time_limit";  // its ranks may have come to their end all the same
     if (state.phase == core::JobPhase::kSucceeded) check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result", said);
     if (state.phase == core::JobPhase::kCancelled) check(cancels_.contains(state.spec.name), "a job ends with its right result", said);
-    if (state.phase == core::JobPhase::kFailed) check(!all_succeeded && state.error && may_fail(id, state), "a job ends with its right result", said);
+    if (state.phase == core::JobPhase::kFailed) check((!all_succeeded || out_of_time) && state.error && may_fail(id, state), "a job ends with its right result", said);
   }
 }
 

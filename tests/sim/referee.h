@@ -44,6 +44,7 @@ class Referee {
   void acknowledged(JobId id, const std::string& name);
   void cancel_sent(const std::string& name) { cancels_.insert(name); }
   void cancel_acknowledged(JobId id);
+  void hold_acknowledged(JobId id);
   /// A user was shown this state.
   void shown(JobId id, core::JobPhase phase);
 

@@ -127,6 +127,8 @@ void SimAgent::head_says(const proto::Message& message) {
     launch(*launching);
   } else if (const auto* stopping = std::get_if<proto::StopAttempt>(&message)) {
     stop({stopping->job, stopping->attempt}, stopping->grace_s, stopping->reason);
+  } else if (const auto* yielding = std::get_if<proto::YieldAttempt>(&message)) {
+    yield({yielding->job, yielding->attempt});
   }
 }
 
@@ -280,6 +282,15 @@ void SimAgent::stop(Key key, double grace_s, const std::string& reason) {
   });
 }
 
+void SimAgent::yield(Key key) {
+  const auto found = attempts_.find(key);
+  if (found == attempts_.end() || found->second.stopping) return;
+  world_.note("yield", key.first, key.second, node_);
+  if (!found->second.launch->spec.train_func) return signal(found->second, SIGTERM);
+  for (const auto& [rank, state] : found->second.ranks)
+    if (!state.ended) host_.ask_to_yield({key.first, key.second, rank});
+}
+
 void SimAgent::signal(const Slot& slot, int number) {
   const auto ranks = slot.ranks;  // an end changes the slot
   const auto launch = slot.launch;
@@ -342,6 +353,7 @@ void SimAgent::process_gone(const proto::RankKey& key, const proto::ExitStatus& 
   end.key = key;
   end.status = status;
   if (!status.success()) end.error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
+  end.yielded = host_.yielded(key);
   if (slot->stopping && end.error) end.error->message += " (" + slot->reason + ")";
   finish(end);
 }

@@ -4,7 +4,7 @@
 //     closes the connection.
 //     The next agent of the node goes on with the lease of the one before it.
 //   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its grace SIGKILL, and a second
-//     one may only shorten the grace; a stop reaches a process that is still being made; an end is told once, with the true status.
+//     one may only shorten the grace; a request to yield goes on to each worker, a program without the SDK gets SIGTERM; a stop reaches a process that is still being made; an end is told once, with the true status.
 //     Attempts and ends are written down until the head has stored the last end, and the next agent takes them up: what its supervisors
 //     have in hand runs on, what has a record ended so, what was never started is started, everything else is lost. What a worker says
 //     is confirmed to it when the head has stored it, and is told to the head once by each agent.
@@ -71,6 +71,7 @@ class SimAgent {
   void relay_said(const proto::RankKey& key, Rank& rank);
   void settled();
   void stop(Key key, double grace_s, const std::string& reason);
+  void yield(Key key);
   void signal(const Slot& slot, int number);
   void rank_started(const proto::RankKey& key, std::int64_t pid);
   void process_gone(const proto::RankKey& key, const proto::ExitStatus& status);

@@ -203,6 +203,24 @@ void SimHead::cancel(JobId id, std::function<void(Result<Done>)> answer) {
   head.gate().after_events([done, answer = std::move(answer)] { answer(done); });
 }
 
+void SimHead::hold(JobId id, std::function<void(Result<Done>)> answer) {
+  if (!process_) return;
+  auto done = process_->dispatcher.hold(id, "a user");
+  process_->dispatcher.gate().after_events([done, answer = std::move(answer)] { answer(done); });
+}
+
+void SimHead::release(JobId id, std::function<void(Result<Done>)> answer) {
+  if (!process_) return;
+  auto done = process_->dispatcher.release(id, "a user");
+  process_->dispatcher.gate().after_events([done, answer = std::move(answer)] { answer(done); });
+}
+
+void SimHead::yield(JobId id, double grace_s) {
+  if (!process_) return;
+  world_.note("asked for its place", id);
+  (void)process_->dispatcher.yield(id, proto::YieldCause::kDrain, "an operator wants its place", grace_s);
+}
+
 void SimHead::show(JobId id, std::function<void(Result<core::JobPhase>)> answer) {
   if (!process_) return;
   auto& head = process_->dispatcher;

@@ -29,6 +29,10 @@ class SimHead {
   // ---- users: each answer comes once, or never when the head dies first
   void submit(const proto::JobSpec& spec, std::function<void(Result<JobId>)> answer);
   void cancel(JobId id, std::function<void(Result<Done>)> answer);
+  void hold(JobId id, std::function<void(Result<Done>)> answer);
+  void release(JobId id, std::function<void(Result<Done>)> answer);
+  /// An operator wants its place.
+  void yield(JobId id, double grace_s);
   void show(JobId id, std::function<void(Result<core::JobPhase>)> answer);
   /// Null while it is down.
   [[nodiscard]] const head::Dispatcher* dispatcher() const;

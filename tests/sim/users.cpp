@@ -3,7 +3,7 @@
 namespace rtrain::sim {
 namespace {
 
-constexpr double kAnswerLimitS = 5, kLookEveryS = 1, kCleanUpEveryS = 60;
+constexpr double kAnswerLimitS = 5, kLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
 
 }  // namespace
 
@@ -14,6 +14,7 @@ Users::Users(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) {
   }
   world_.after(seconds(kLookEveryS), [this] { look(); });
   world_.after(seconds(kCleanUpEveryS), [this] { clean_up(); });
+  if (world_.random().chance(0.5)) want_a_place();
 }
 
 template <class Answer>
@@ -48,6 +49,10 @@ void Users::submit(const JobPlan& plan) {
       [this, &plan, again](const Result<JobId>& id) {
         if (!id) return again();
         world_.note("acknowledged", *id, plan.spec.name);
+        if (plan.hold_s >= 0) {
+          ++open_;
+          world_.after(seconds(plan.hold_s), [this, id = *id, &plan] { hold(id, plan.held_s); });
+        }
         if (plan.cancel_s < 0) {
           --open_;
           return;
@@ -74,6 +79,35 @@ void Users::cancel(JobId id, const std::string& name) {
                     again);
 }
 
+void Users::hold(JobId id, double held_s) {
+  const auto then_release = [this, id, held_s] { world_.after(seconds(held_s), [this, id] { release(id); }); };
+  ask<Result<Done>>([this, id](const auto& answer) { cluster_.head().hold(id, answer); },
+                    [this, id, then_release](const Result<Done>& done) {
+                      if (done) cluster_.referee().hold_acknowledged(id);
+                      then_release();  // also where it was held already, or has ended
+                    },
+                    then_release);
+}
+
+void Users::release(JobId id) {
+  const auto again = [this, id] { world_.after(seconds(world_.random().between(0.2, 2.0)), [this, id] { release(id); }); };
+  ask<Result<Done>>([this, id](const auto& answer) { cluster_.head().release(id, answer); },
+                    [this, again](const Result<Done>& done) {
+                      if (!done && done.error().code() != Errc::kConflict) return again();
+                      --open_;
+                    },
+                    again);
+}
+
+void Users::want_a_place() {
+  auto& random = world_.random();
+  world_.after(seconds(random.between(0.5, 2 * kWantEveryS)), [this] { want_a_place(); });
+  const auto* head = cluster_.head().dispatcher();
+  if (head == nullptr || head->jobs().active().empty() || cluster_.healed()) return;
+  const auto& active = head->jobs().active();
+  cluster_.head().yield(*std::next(active.begin(), random.between(0, static_cast<int>(active.size()) - 1)), random.between(0.1, 5.0));
+}
+
 void Users::look() {
   world_.after(seconds(kLookEveryS), [this] { look(); });
   const auto& known = cluster_.referee().acknowledged_jobs();
@@ -94,8 +128,13 @@ void Users::clean_up() {
   const auto* head = cluster_.head().dispatcher();
   if (head == nullptr) return;
   std::vector<JobId> forgotten;
-  for (const auto& [id, record] : head->jobs().all())
-    if (record.state.phase == core::JobPhase::kRunning && world_.wall_ms() - record.state.placed_ms > 60'000) forgotten.push_back(id);
+  for (const auto& [id, record] : head->jobs().all()) {
+    const auto& state = record.state;
+    const bool runs_for_ever = state.phase == core::JobPhase::kRunning && world_.wall_ms() - state.placed_ms > 60'000;
+    // The answer to its submit was lost, and whoever held it knows only of its second copy.
+    const bool held_for_ever = state.phase == core::JobPhase::kQueued && state.held && world_.wall_ms() - state.submitted_ms > 120'000;
+    if (runs_for_ever || held_for_ever) forgotten.push_back(id);
+  }
   for (const auto id : forgotten) {
     ++open_;
     cancel(id, cluster_.disk().jobs().at(id).name);

@@ -14,7 +14,10 @@ class Users {
  private:
   void submit(const JobPlan& plan);
   void cancel(JobId id, const std::string& name);
+  void hold(JobId id, double held_s);
+  void release(JobId id);
   void look();
+  void want_a_place();
   /// An operator ends what runs far longer than any job does: those that hang, and whose acknowledgement was lost.
   void clean_up();
   /// `call` puts the question to the head. Its answer comes to `answered`; `lost` runs when none came in time.
