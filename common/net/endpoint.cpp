@@ -104,6 +104,19 @@ struct Listener::Impl {
   std::uint16_t port = 0;
   std::string unix_path;
   struct stat inode {};
+  int spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);  ///< given up for a moment to take a connection when there is no other descriptor
+
+  ~Impl() {
+    if (spare >= 0) ::close(spare);
+  }
+
+  bool turn_one_away() {
+    if (spare >= 0) ::close(spare);
+    const int fd = ::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) ::close(fd);
+    spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return fd >= 0;
+  }
 
   void close() {
     error_code ignored;
@@ -203,7 +216,16 @@ asio::awaitable<Result<Socket>> Listener::async_accept() {
   }
   if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
     co_return fail(Errc::kUnavailable, "accept: the listener was closed");
+  if (error == asio::error::no_descriptors || error == error_code(ENFILE, boost::system::system_category()) || error == asio::error::no_memory ||
+      error == asio::error::no_buffer_space)
+    co_return fail(Errc::kLimit, "accept: " + error.message());
   co_return fail(Errc::kIo, "accept: " + error.message());
+}
+
+std::size_t Listener::turn_away(std::size_t count) {
+  std::size_t turned = 0;
+  while (turned < count && impl_->acceptor.is_open() && impl_->turn_one_away()) ++turned;
+  return turned;
 }
 
 std::uint16_t Listener::port() const { return impl_->port; }
@@ -260,17 +282,30 @@ asio::awaitable<Result<Socket>> async_connect(Endpoint endpoint, std::chrono::mi
   co_return Result<Socket>(std::move(attempt->socket));
 }
 
-std::string local_address(const Socket& socket) {
+namespace {
+
+/// Nothing for a socket that is not TCP, or whose end is not known.
+std::optional<std::string> ip_address(const Socket& socket, int (*name_of)(int, sockaddr*, socklen_t*)) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (::getsockname(const_cast<Socket&>(socket).native_handle(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return "127.0.0.1";
+  if (name_of(const_cast<Socket&>(socket).native_handle(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
   asio::ip::tcp::endpoint endpoint;
-  if (storage.ss_family != AF_INET && storage.ss_family != AF_INET6) return "127.0.0.1";
+  if (storage.ss_family != AF_INET && storage.ss_family != AF_INET6) return std::nullopt;
   std::memcpy(endpoint.data(), &storage, std::min<std::size_t>(size, endpoint.capacity()));
   endpoint.resize(size);
   auto address = endpoint.address();
   if (address.is_v6() && address.to_v6().is_v4_mapped()) address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   return address.to_string();
+}
+
+}  // namespace
+
+std::string local_address(const Socket& socket) {
+  return ip_address(socket, [](int fd, sockaddr* name, socklen_t* size) { return ::getsockname(fd, name, size); }).value_or("127.0.0.1");
+}
+
+std::string peer_address(const Socket& socket) {
+  return ip_address(socket, [](int fd, sockaddr* name, socklen_t* size) { return ::getpeername(fd, name, size); }).value_or("");
 }
 
 }  // namespace rtrain::net

@@ -37,9 +37,12 @@ class Listener {
   Listener(Listener&&) noexcept;
   Listener& operator=(Listener&&) noexcept;
   ~Listener();
-  /// Waits for one connection. kIo when the process is out of file descriptors (try again after a pause);
-  /// kUnavailable after close().
+  /// Waits for one connection. kLimit: the process or the machine is out of file descriptors or memory (free one, or turn_away(), and try
+  /// again); kIo: anything else, try again after a pause; kUnavailable after close().
   asio::awaitable<Result<Socket>> async_accept();
+  /// Takes up to `count` connections that wait, with a file descriptor kept for this, and closes them: they learn at once that they are not
+  /// served. How many. For a process that is out of file descriptors.
+  std::size_t turn_away(std::size_t count);
   /// The bound port (useful when 0 was asked for); 0 for Unix.
   [[nodiscard]] std::uint16_t port() const;
   void close();
@@ -54,5 +57,7 @@ class Listener {
 asio::awaitable<Result<Socket>> async_connect(Endpoint endpoint, std::chrono::milliseconds timeout);
 /// The local address of a connected TCP socket ("10.1.0.2"); "127.0.0.1" for Unix.
 [[nodiscard]] std::string local_address(const Socket& socket);
+/// The address of the other end without its port ("10.1.0.7"); "" for Unix, and when it has gone already.
+[[nodiscard]] std::string peer_address(const Socket& socket);
 
 }  // namespace rtrain::net

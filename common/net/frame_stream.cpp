@@ -15,11 +15,16 @@ namespace {
 
 using boost::system::error_code;
 
+constexpr std::size_t kKeptBytes = 4096;  // of a buffer that is not needed now
+
 }  // namespace
 
 struct FrameStream::Impl : std::enable_shared_from_this<FrameStream::Impl> {
   Impl(Socket connected, FrameCodec used_codec, std::size_t queue_max)
-      : socket(std::move(connected)), codec(used_codec), write_queue_bytes_max(queue_max), progress(socket.get_executor()) {}
+      : socket(std::move(connected)), codec(used_codec), write_queue_bytes_max(queue_max), progress(socket.get_executor()) {
+    error_code ignored;
+    socket.non_blocking(true, ignored);
+  }
 
   Socket socket;
   FrameCodec codec;
@@ -30,7 +35,7 @@ struct FrameStream::Impl : std::enable_shared_from_this<FrameStream::Impl> {
 
   // Reading: bytes that arrived stay here, so that a read that timed out in the middle of a frame can be taken up again.
   std::string inbox;
-  std::array<char, 16 * 1024> chunk;
+  std::size_t taken = 0;  // of the inbox
   error_code read_error;
 
   // Writing: `queued` collects while `writing` is on its way; all that waits goes out in one write.
@@ -39,21 +44,28 @@ struct FrameStream::Impl : std::enable_shared_from_this<FrameStream::Impl> {
 
   /// Takes a whole frame out of the inbox. Unset (no error, no frame): more bytes are needed.
   Result<bool> take(WireFrame& frame) {
-    if (inbox.size() < codec.header_bytes) return false;
-    const auto sizes = codec.decode_header(std::string_view(inbox).substr(0, codec.header_bytes), json_bytes_max, body_bytes_max);
+    const auto rest = std::string_view(inbox).substr(taken);
+    if (rest.size() < codec.header_bytes) return false;
+    const auto sizes = codec.decode_header(rest.substr(0, codec.header_bytes), json_bytes_max, body_bytes_max);
     if (!sizes) return sizes.error();
     const auto [json_bytes, body_bytes] = *sizes;
-    if (inbox.size() < codec.header_bytes + json_bytes + body_bytes) return false;
-    frame.json = inbox.substr(codec.header_bytes, json_bytes);
-    frame.body = inbox.substr(codec.header_bytes + json_bytes, body_bytes);
-    inbox.erase(0, codec.header_bytes + json_bytes + body_bytes);
+    if (rest.size() < codec.header_bytes + json_bytes + body_bytes) return false;
+    frame.json = rest.substr(codec.header_bytes, json_bytes);
+    frame.body = rest.substr(codec.header_bytes + json_bytes, body_bytes);
+    taken += codec.header_bytes + json_bytes + body_bytes;
     return true;
+  }
+
+  /// Thousands of connections are silent most of the time: one that is holds no buffer.
+  static void give_back(std::string& buffer) {
+    if (buffer.capacity() > kKeptBytes) buffer = std::string();
+    else buffer.clear();
   }
 
   void start_write() {
     writing.swap(queued);
     asio::async_write(socket, asio::buffer(writing), [self = shared_from_this()](error_code error, std::size_t) {
-      self->writing.clear();
+      give_back(self->writing);
       if (error) self->close();
       else if (!self->queued.empty()) self->start_write();
       else self->progress.cancel();
@@ -70,10 +82,17 @@ struct FrameStream::Impl : std::enable_shared_from_this<FrameStream::Impl> {
     socket.close(ignored);
   }
 
+  /// Waits until there is something and then reads it into a buffer that all connections share.
   static asio::awaitable<void> async_fill(std::shared_ptr<Impl> self) {
-    const auto [error, bytes] = co_await self->socket.async_read_some(asio::buffer(self->chunk), asio::as_tuple(asio::use_awaitable));
-    self->inbox.append(self->chunk.data(), bytes);
-    if (error && error != asio::error::operation_aborted) self->read_error = error;
+    static thread_local std::array<char, 64 * 1024> chunk;
+    if (self->taken == self->inbox.size()) give_back(self->inbox);
+    else self->inbox.erase(0, self->taken);
+    self->taken = 0;
+    auto [error] = co_await self->socket.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
+    std::size_t bytes = 0;
+    if (!error) bytes = self->socket.read_some(asio::buffer(chunk), error);
+    self->inbox.append(chunk.data(), bytes);
+    if (error && error != asio::error::operation_aborted && error != asio::error::would_block && error != asio::error::try_again) self->read_error = error;
   }
 
   static asio::awaitable<Result<WireFrame>> async_read(std::shared_ptr<Impl> self, std::optional<std::chrono::steady_clock::time_point> deadline) {

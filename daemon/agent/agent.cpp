@@ -165,11 +165,18 @@ class Agent::Impl {
   }
 
   asio::awaitable<void> async_read_log(proto::LogRead read) {
+    constexpr std::chrono::seconds kAnswerMax{10};  // beyond wait_s: as long as the head waits
     const auto path = proto::log_path(proto::rank_dir(config_.state_dir, read.key));
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(read.wait_s, 0.0, 60.0) * 1000));
     while (true) {
       auto data = read_log(path, read, attempts_.is_live(read.key));
       const bool news = !data.data.empty() || data.complete || !data.error.empty();
+      if (news && !ended_ && link_.is_behind()) {  // not read again before the head has taken what is on its way
+        data = {};
+        if (std::chrono::steady_clock::now() >= until + kAnswerMax) co_return;  // who asked has given up
+        co_await async::async_sleep(kTick);
+        continue;
+      }
       if (news || ended_ || std::chrono::steady_clock::now() >= until) {
         link_.send(std::move(data));
         co_return;

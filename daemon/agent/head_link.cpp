@@ -134,6 +134,8 @@ asio::awaitable<void> HeadLink::async_flush() {
   }
 }
 
+bool HeadLink::is_behind() const { return stream_ && stream_->queued_bytes() >= kAheadMax; }
+
 void HeadLink::stop() {
   stopping_ = true;
   if (stream_) stream_->close();

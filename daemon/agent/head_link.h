@@ -41,6 +41,8 @@ class HeadLink {
   /// Waits until the head has all that was sent, at most 1 s.
   net::asio::awaitable<void> async_flush();
   void stop();
+  /// The head takes more slowly than is sent: what can wait, should.
+  [[nodiscard]] bool is_behind() const;
   /// Ranks that ended, and the head may not know it yet.
   [[nodiscard]] std::vector<proto::RankKey> untold_ends() const { return outbox_.ends(); }
 

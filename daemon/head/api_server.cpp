@@ -21,9 +21,11 @@ namespace {
 constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 2 * 1024 * 1024;
 constexpr auto kIdleLimit = 30s;     // between requests, and for a client to take an answer
-constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its last
+constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its last; the first request of a connection: from its begin
 constexpr auto kStoreLimit = 5s;     // for what an answer tells to become durable
 constexpr std::size_t kReadBytes = 4096;
+constexpr std::size_t kLogBytesMax = 16u << 20;  // of pieces of logs that are on their way to users; the next one waits for room
+constexpr auto kLogWait = 10s;
 
 std::string_view view(const boost::core::string_view& text) { return {text.data(), text.size()}; }
 
@@ -55,6 +57,15 @@ asio::awaitable<void> async_refuse_rest(HttpStream& client, Error error) {
   }
 }
 
+/// What a HEAD of a stream is told.
+HttpResponse stream_header(const HttpRequest& request) {
+  HttpResponse response{http::status::ok, request.version()};
+  response.set(http::field::content_type, "text/event-stream");
+  response.set(http::field::cache_control, "no-store");
+  response.keep_alive(false);
+  return response;
+}
+
 }  // namespace
 
 bool host_is_ours(std::string_view host, std::string_view our_name) {
@@ -71,56 +82,62 @@ bool is_cross_origin(std::string_view origin, std::string_view host) {
   return scheme == std::string_view::npos || origin.substr(scheme + 3) != host;
 }
 
-ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token,
-                     std::function<std::size_t()> connections_max, Dispatcher& dispatcher)
+ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::shared_ptr<Connections> connections,
+                     Dispatcher& dispatcher)
     : listener_(std::move(listener)),
       tcp_(tcp),
       token_(std::move(token)),
-      connections_max_(std::move(connections_max)),
+      connections_(std::move(connections)),
       dispatcher_(dispatcher),
       news_(executor),
+      log_budget_(std::make_shared<async::Budget>(executor, kLogBytesMax)),
       gate_(executor) {}
 
 void ApiServer::stop() {
   stopping_ = true;
   listener_.close();
-  news_.announce();
-  for (auto* client : open_) client->cancel();
+  news_.announce_all();
 }
 
 asio::awaitable<void> ApiServer::async_run() {
+  bool full = false;
   while (!stopping_) {
-    auto socket = co_await async_next(listener_, stopping_, "API");
+    auto socket = co_await async_next(listener_, *connections_, Connections::Kind::kUser, stopping_);
     if (!socket) break;
-    const bool full = open_.size() >= connections_max_();
-    if (full && !full_) log::warn("API: connections are closed at once, connections_max are open", {{"open", std::to_string(open_.size())}});
-    full_ = full;
-    if (full) continue;  // the socket closes here
-    asio::awaitable<void> serving = async_serve(std::move(*socket));
+    auto peer = net::peer_address(*socket);
+    auto visitor = std::make_unique<Visitor>(Visitor{HttpStream(std::move(*socket)), {}, {}});
+    auto& client = visitor->client;
+    visitor->place = connections_->admit(Connections::Kind::kUser, std::move(peer), std::chrono::steady_clock::now(), [&client] { client.close(); });
+    const bool was_full = std::exchange(full, !visitor->place);
+    if (full && !was_full) log::warn("API: connections are closed at once, connections_max are in use", {{"open", std::to_string(connections_->size())}});
+    if (full) continue;
+    asio::awaitable<void> serving = async_serve(std::move(visitor));
     gate_.spawn(std::move(serving));
   }
   co_await gate_.close();
 }
 
-asio::awaitable<void> ApiServer::async_serve(net::Socket socket) {
-  HttpStream client(std::move(socket));
-  open_.insert(&client);
-  beast::flat_buffer buffer;
+asio::awaitable<void> ApiServer::async_serve(std::unique_ptr<Visitor> visitor) {
   bool keep = true;
-  while (keep && !stopping_) keep = co_await async_exchange(client, buffer);
-  open_.erase(&client);
+  while (keep && !stopping_) keep = co_await async_exchange(*visitor);
   boost::system::error_code ignored;
-  client.socket().shutdown(asio::socket_base::shutdown_both, ignored);
+  visitor->client.socket().shutdown(asio::socket_base::shutdown_both, ignored);
 }
 
-asio::awaitable<bool> ApiServer::async_exchange(HttpStream& client, beast::flat_buffer& buffer) {
+asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
+  auto& client = visitor.client;
+  auto& buffer = visitor.buffer;
+  if (!visitor.known) client.expires_after(kRequestLimit);
   if (buffer.size() == 0) {  // between two requests a client may be silent for longer than within one
-    client.expires_after(kIdleLimit);
+    if (visitor.known) {
+      visitor.place.idle();
+      client.expires_after(kIdleLimit);
+    }
     auto [ec, size] = co_await client.async_read_some(buffer.prepare(kReadBytes), asio::as_tuple(asio::use_awaitable));
     if (ec) co_return false;
     buffer.commit(size);
   }
-  client.expires_after(kRequestLimit);
+  if (visitor.known) client.expires_after(kRequestLimit);
   http::request_parser<http::string_body> parser;
   parser.header_limit(kHeaderBytesMax);
   parser.body_limit(kBodyBytesMax);
@@ -136,25 +153,31 @@ asio::awaitable<bool> ApiServer::async_exchange(HttpStream& client, beast::flat_
     co_return false;
   }
   const HttpRequest request = parser.release();
-  co_return co_await async_answer(client, request);
+  co_return co_await async_answer(visitor, request);
 }
 
-asio::awaitable<bool> ApiServer::async_answer(HttpStream& client, const HttpRequest& request) {
+asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpRequest& request) {
+  auto& client = visitor.client;
   std::optional<HttpResponse> response;
+  async::Budget::Share share(log_budget_);  // until the answer is written
   if (const auto refusal = refuse(request)) {
     response = error_response(*refusal, request);
   } else {
+    visitor.known = visitor.known || !is_public(request);
+    if (visitor.known) visitor.place.known();
     auto reply = answer(dispatcher_, request);
+    if (std::holds_alternative<FollowJob>(reply) && request.method() == http::verb::head) reply = stream_header(request);
     if (auto* follow = std::get_if<FollowJob>(&reply)) {
-      co_await async_stream_job(client, dispatcher_, news_, *follow, stopping_);
+      co_await async_stream_job(client, dispatcher_, news_, std::move(*follow), stopping_);
       co_return false;
     }
-    if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request);
+    if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request, share);
     else response = std::move(std::get<HttpResponse>(reply));
     bool durable = is_public(request);
     if (!durable) durable = co_await async_durable(dispatcher_.gate(), kStoreLimit);
     if (!durable) response = error_response(not_durable(), request);
   }
+  if (request.method() == http::verb::head) response->body().clear();  // its length stays in the header
   client.expires_after(kIdleLimit);
   auto [ec, size] = co_await http::async_write(client, *response, asio::as_tuple(asio::use_awaitable));
   co_return !ec && response->keep_alive();
@@ -166,7 +189,9 @@ Error ApiServer::not_durable() const {
               "a submit or a cancel may have been taken all the same: look again (rtrain list) when the head can write");
 }
 
-asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpRequest& request) {
+asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share) {
+  const bool room = co_await share.async_take(static_cast<std::size_t>(log.read.bytes_max), kLogWait);
+  if (!room) co_return error_response(fail(Errc::kUnavailable, "too many pieces of logs are being read at the moment", "ask again, or for less (limit)"), request);
   const auto session = dispatcher_.nodes().session(log.node);
   if (!session) co_return error_response(fail(Errc::kUnavailable, "node " + log.node + " is not connected, its logs cannot be read now"), request);
   asio::awaitable<Result<proto::LogData>> reading = session->async_read_log(log.read);

@@ -1,45 +1,50 @@
 // HTTP/1.1 for users: connections, limits, authorization. What is answered stands in routes.h.
 #pragma once
 
+#include "common/async/budget.h"
 #include "common/async/gate.h"
+#include "daemon/head/connections.h"
 #include "daemon/head/event_stream.h"
-
-#include <functional>
-#include <set>
 
 namespace rtrain::head {
 
 /// @thread the head's.
 class ApiServer {
  public:
-  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::function<std::size_t()> connections_max,
-            Dispatcher& dispatcher);
+  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::shared_ptr<Connections> connections, Dispatcher& dispatcher);
   /// Until stop().
   net::asio::awaitable<void> async_run();
   void stop();
   [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
-  /// Tells the streams that something changed.
-  void announce() { news_.announce(); }
+  /// Tells the streams of a job that something changed.
+  void announce(JobId job) { news_.announce(job); }
 
  private:
-  net::asio::awaitable<void> async_serve(net::Socket socket);
+  /// A connection and what is left of what was read from it.
+  struct Visitor {
+    HttpStream client;
+    beast::flat_buffer buffer;
+    Connections::Place place;
+    bool known = false;  ///< its last request was a good one
+  };
+  net::asio::awaitable<void> async_serve(std::unique_ptr<Visitor> visitor);
   /// One request and its answer; false when the connection is to be closed.
-  net::asio::awaitable<bool> async_exchange(HttpStream& client, beast::flat_buffer& buffer);
-  net::asio::awaitable<bool> async_answer(HttpStream& client, const HttpRequest& request);
+  net::asio::awaitable<bool> async_exchange(Visitor& visitor);
+  net::asio::awaitable<bool> async_answer(Visitor& visitor, const HttpRequest& request);
   [[nodiscard]] Error not_durable() const;
-  net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request);
+  net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
   [[nodiscard]] std::optional<Error> refuse(const HttpRequest& request) const;
 
   net::Listener listener_;
   bool tcp_;
   std::string token_;
-  std::function<std::size_t()> connections_max_;
+  std::shared_ptr<Connections> connections_;
   Dispatcher& dispatcher_;
-  News news_;
+  JobNews news_;
+  std::shared_ptr<async::Budget> log_budget_;
   async::Gate gate_;
-  std::set<HttpStream*> open_;
-  bool stopping_ = false, full_ = false;
+  bool stopping_ = false;
 };
 
 /// Host headers that a page of another site cannot have: an IP address, localhost, or a name of this machine.

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace rtrain::head {
@@ -40,6 +41,18 @@ class StateLock {
   explicit StateLock(int fd) : fd_(fd) {}
   int fd_;
 };
+
+/// Of agents and users together. Files, and what the store opens, need descriptors too.
+std::size_t connections_max(const proto::HeadConfig& config) {
+  constexpr rlim_t kOthers = 64;
+  rlimit files{};
+  const auto wanted = static_cast<std::size_t>(config.connections_max);
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY || files.rlim_cur >= wanted + kOthers) return wanted;
+  const auto possible = static_cast<std::size_t>(std::max<rlim_t>(files.rlim_cur / 2, files.rlim_cur > kOthers ? files.rlim_cur - kOthers : 0));
+  log::warn("fewer connections than connections_max can be held: the limit of open files is too low",
+            {{"connections_max", std::to_string(wanted)}, {"open_files", std::to_string(files.rlim_cur)}, {"connections", std::to_string(possible)}});
+  return possible;
+}
 
 Result<net::Listener> listen(asio::any_io_executor executor, const char* field, const std::string& text, bool has_token) {
   auto endpoint = net::parse_endpoint(text);
@@ -71,24 +84,26 @@ class Head::Impl {
                   log::error("a bug in the head", {{"cause", ex.what()}});
                 }
               }),
-        dispatcher_(config_, {*store_, *store_}, {}, [this](JobId) { api_.announce(); }),
-        api_(
-            executor, std::move(api), api_tcp, token_, [this] { return connections_max() - std::min(connections_max(), streams_.size()); },
-            dispatcher_) {}
+        dispatcher_(config_, {*store_, *store_}, {}, [this](JobId id) { api_.announce(id); }),
+        connections_(std::make_shared<Connections>(connections_max(config_))),
+        api_(executor, std::move(api), api_tcp, token_, connections_, dispatcher_) {}
 
   asio::awaitable<void> async_run() {
     asio::awaitable<void> api = api_.async_run();
     gate_.spawn(std::move(api));
     asio::awaitable<void> leases = async_watch_leases();
     gate_.spawn(std::move(leases));
+    bool full = false;
     while (!stopping_) {
-      auto socket = co_await async_next(listener_, stopping_, "cluster");
+      auto socket = co_await async_next(listener_, *connections_, Connections::Kind::kAgent, stopping_);
       if (!socket) break;
-      if (streams_.size() >= connections_max()) {
-        log::warn("cluster: a connection is closed at once, connections_max are open");
-        continue;
-      }
-      asio::awaitable<void> session = async_session(std::move(*socket));
+      auto peer = net::peer_address(*socket);
+      auto stream = proto::make_stream(std::move(*socket));
+      auto place = connections_->admit(Connections::Kind::kAgent, std::move(peer), std::chrono::steady_clock::now(), [stream] { stream->close(); });
+      const bool was_full = std::exchange(full, !place);
+      if (full && !was_full) log::warn("cluster: connections are closed at once, connections_max agents are connected");
+      if (full) continue;
+      asio::awaitable<void> session = async_session(std::move(stream), std::move(place));
       gate_.spawn(std::move(session));
     }
     co_await gate_.close();
@@ -98,29 +113,25 @@ class Head::Impl {
     stopping_ = true;
     listener_.close();
     api_.stop();
-    for (const auto& stream : streams_) stream->close();
+    connections_->close_all();
   }
 
   [[nodiscard]] std::uint16_t cluster_port() const { return listener_.port(); }
   [[nodiscard]] std::uint16_t api_port() const { return api_.port(); }
 
  private:
-  /// Of agents and users together; agents go first, users share what is left.
-  [[nodiscard]] std::size_t connections_max() const { return static_cast<std::size_t>(config_.connections_max); }
-
-  asio::awaitable<void> async_session(net::Socket socket) {
-    auto stream = proto::make_stream(std::move(socket));
-    streams_.insert(stream);
+  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream, Connections::Place place) {
     AgentSession::Callbacks callbacks{
         [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { return dispatcher_.agent_joins(session, hello); },
-        [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { dispatcher_.agent_joined(session, hello); },
+        [this, &place](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
+          place.known();
+          dispatcher_.agent_joined(session, hello);
+        },
         [this](AgentSession& session, proto::Message message) { dispatcher_.agent_says(session, std::move(message)); },
         [this](AgentSession& session) { dispatcher_.agent_left(session); },
         [this](std::function<void()> stored) { dispatcher_.gate().after_all(std::move(stored)); }};
     auto session = std::make_shared<AgentSession>(stream, SessionRules{token_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
     co_await AgentSession::async_run(session);
-    streams_.erase(stream);
-    api_.announce();
   }
 
   asio::awaitable<void> async_watch_leases() {
@@ -138,7 +149,7 @@ class Head::Impl {
   net::Listener listener_;
   async::Gate gate_;
   Dispatcher dispatcher_;
-  std::set<std::shared_ptr<net::FrameStream>> streams_;
+  std::shared_ptr<Connections> connections_;
   ApiServer api_;
   bool stopping_ = false;
 };

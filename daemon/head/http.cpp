@@ -83,8 +83,11 @@ HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, con
   return response;
 }
 
-std::string server_sent_event(std::string_view name, const proto::Json& data) {
-  return "event: " + std::string(name) + "\ndata: " + proto::dump_json(data) + "\n\n";
+std::string server_sent_event(std::string_view name, const proto::Json& data, std::string_view id) {
+  std::string text = "event: ";
+  text.append(name).append("\n");
+  if (!id.empty()) text.append("id: ").append(id).append("\n");
+  return text.append("data: ").append(proto::dump_json(data)).append("\n\n");
 }
 
 }  // namespace rtrain::head

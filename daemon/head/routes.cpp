@@ -58,12 +58,20 @@ Reply answer(Dispatcher& dispatcher, const HttpRequest& request) {
   for (const auto& handler : handlers()) {
     auto arguments = match(handler.route.pattern, target->path);
     if (!arguments) continue;
-    if (handler.route.method == request.method()) return handler.handle({dispatcher, request, *target, std::move(*arguments)});
+    const bool asked = handler.route.method == request.method() || (handler.route.method == http::verb::get && request.method() == http::verb::head);
+    if (asked) return handler.handle({dispatcher, request, *target, std::move(*arguments)});
     const auto name = http::to_string(handler.route.method);
     allowed += (allowed.empty() ? "" : ", ") + std::string(name.data(), name.size());
+    if (handler.route.method == http::verb::get) allowed += ", HEAD";
   }
   const std::string path(target_of(request));
   if (allowed.empty()) return error_response(fail(Errc::kNotFound, path + ": no such route", "the routes begin with /v1/"), request);
+  if (request.method() == http::verb::options) {
+    HttpResponse response{http::status::no_content, request.version()};
+    response.set(http::field::allow, allowed + ", OPTIONS");
+    response.keep_alive(request.keep_alive());
+    return response;
+  }
   auto response = error_response(proto::error_doc(fail(Errc::kInvalidArgument, path + ": this method is not allowed here", "use " + allowed)),
                                  http::status::method_not_allowed, request);
   response.set(http::field::allow, allowed);

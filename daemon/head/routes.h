@@ -3,6 +3,7 @@
 
 #include "daemon/head/dispatcher.h"
 #include "daemon/head/http.h"
+#include "proto/api/stream_position.h"
 
 #include <variant>
 
@@ -10,7 +11,8 @@ namespace rtrain::head {
 
 /// What the server has to do with a request.
 struct ReadLog { std::string node; proto::LogRead read; };     ///< ask the agent, answer with the text
-struct FollowJob { JobId id; bool logs = false; int rank = -1; };  ///< server-sent events; rank -1: all
+/// Server-sent events; rank -1: all. `from`: what a stream that broke has told already.
+struct FollowJob { JobId id; bool logs = false; int rank = -1; proto::StreamPosition from; };
 using Reply = std::variant<HttpResponse, ReadLog, FollowJob>;
 
 /// Every route with its method, for the 405 answer and the test that asks each one without a token.

@@ -165,9 +165,13 @@ Reply stream(const RouteCall& call) {
   if (!record) return call.error(record.error());
   const auto rank = query_number(call.target, "rank", -1);
   if (!rank) return call.error(rank.error());
+  if (*rank < -1 || *rank > std::numeric_limits<int>::max()) return call.error(fail(Errc::kInvalidArgument, "rank is a rank's number"));
   const auto wanted = call.target.query.find("logs");
+  const auto last = call.request["Last-Event-ID"];
+  auto from = proto::parse_stream_position({last.data(), last.size()});
+  if (!from) return call.error(from.error().in("Last-Event-ID"));
   return FollowJob{(*record)->state.id, wanted != call.target.query.end() && (wanted->second == "true" || wanted->second == "1"),
-                   static_cast<int>(*rank)};
+                   static_cast<int>(*rank), std::move(*from)};
 }
 
 Reply cancel(const RouteCall& call) {

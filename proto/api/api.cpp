@@ -93,6 +93,7 @@ void visit_fields(auto& visit, Is<LogDoc> auto& v) {
   visit("attempt", v.attempt);
   visit("rank", v.rank);
   visit("offset", v.offset);
+  visit("next", v.next);
   visit("text", v.text);
 }
 void visit_fields(auto& visit, Is<NodeDoc> auto& v) {

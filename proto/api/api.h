@@ -13,7 +13,8 @@
 //                                       Rtrain-Complete: true|false. One chunk; offset or tail, not both
 //   GET  /v1/jobs/{id}/stream?logs=true&rank=0   server-sent events until the job ends:
 //                                       event: state (JobDoc) | metrics (MetricPoint) | progress (ProgressDoc) | log (LogDoc)
-//                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost.
+//                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost: ask again with the
+//                                       header Last-Event-ID, the id of the last event that came (stream_position.h).
 //   POST /v1/jobs/{id}/cancel           JobDoc
 //   POST /v1/jobs/{id}/hold             JobDoc
 //   POST /v1/jobs/{id}/release          JobDoc
@@ -85,7 +86,8 @@ struct ResultDoc {
 };
 
 struct MetricPoint { std::int64_t attempt = 0, seq = 0; UnixMs time_ms = 0; Json metrics; std::string checkpoint; };
-struct LogDoc { std::int64_t attempt = 0; int rank = 0; std::int64_t offset = 0; std::string text; };
+/// [offset, next) of a rank's log. Bytes that are no UTF-8 are replaced in the text, which may be longer or shorter then.
+struct LogDoc { std::int64_t attempt = 0; int rank = 0; std::int64_t offset = 0, next = 0; std::string text; };
 
 struct NodeDoc {
   NodeInfo info;

@@ -2,6 +2,7 @@
 
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
+#include "daemon/head/log_follower.h"
 #include "tests/support/catch.h"
 
 using namespace rtrain;
@@ -40,6 +41,10 @@ TEST_CASE("http: numbers in a query are whole and stand alone") {
 
 TEST_CASE("http: a server-sent event is a name and one line of data") {
   CHECK(server_sent_event("log", {{"text", "a\nb\r\n"}}) == "event: log\ndata: {\"text\":\"a\\nb\\r\\n\"}\n\n");
+}
+
+TEST_CASE("http: an event that can be resumed after has an id") {
+  CHECK(server_sent_event("log", {{"rank", 1}}, "metrics=3") == "event: log\nid: metrics=3\ndata: {\"rank\":1}\n\n");
 }
 
 TEST_CASE("http: an error has the status of its code and says how to log in") {

@@ -41,6 +41,16 @@ TEST_CASE("routes: each one is known by its path, other methods are 405 and say 
   CHECK(status(get(cluster, "/v1/%zz")) == 400);
 }
 
+TEST_CASE("routes: HEAD is answered as GET is, OPTIONS says which methods there are") {
+  test::Cluster cluster;
+  CHECK(status(std::get<HttpResponse>(ask(cluster, http::verb::head, "/v1/jobs"))) == 200);
+  CHECK(status(std::get<HttpResponse>(ask(cluster, http::verb::head, "/v1/plan"))) == 405);
+  CHECK(status(std::get<HttpResponse>(ask(cluster, http::verb::head, "/v1/nothing"))) == 404);
+  const auto options = std::get<HttpResponse>(ask(cluster, http::verb::options, "/v1/jobs"));
+  CHECK(status(options) == 204);
+  CHECK(options[http::field::allow] == "POST, GET, HEAD, OPTIONS");
+}
+
 TEST_CASE("routes: only the health check needs no token") {
   CHECK(is_public(HttpRequest{http::verb::get, "/healthz", 11}));
   for (const char* target : {"/v1/version", "/healthz/", "/healthz?x", "/v1/jobs", "//healthz"})
@@ -131,6 +141,18 @@ TEST_CASE("routes: following takes the server's hand") {
   const auto one = std::get<FollowJob>(ask(cluster, http::verb::get, "/v1/jobs/1/stream?rank=3"));
   CHECK_FALSE(one.logs);
   CHECK(one.rank == 3);
+  CHECK(one.from == proto::StreamPosition{});
+}
+
+TEST_CASE("routes: a stream that broke is followed from where it was") {
+  test::Cluster cluster;
+  cluster.submit(1);
+  HttpRequest request{http::verb::get, "/v1/jobs/1/stream", 11};
+  request.set("Last-Event-ID", "metrics=7,attempt=2,2.0=100");
+  const auto follow = std::get<FollowJob>(answer(cluster.dispatcher, request));
+  CHECK(follow.from == proto::StreamPosition{7, 2, {{{2, 0}, 100}}});
+  request.set("Last-Event-ID", "yesterday");
+  CHECK(status(std::get<HttpResponse>(answer(cluster.dispatcher, request))) == 400);
 }
 
 TEST_CASE("routes: nodes show what they hold and whether they are there") {

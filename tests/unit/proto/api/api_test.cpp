@@ -36,7 +36,7 @@ TEST_CASE("api: documents round-trip") {
   round_trip(ResultDoc{JobId(1), "a", "FAILED", Json::object(), CheckpointRecord{"/c", 1, Json::object()}, "/r",
                        JobError{"signal", "m", 1, "n", 1, {std::nullopt, 9, false}, {"l"}}, {{"/c", 1, Json::object()}}, 2, {{"x", 1}}});
   round_trip(MetricPoint{1, 2, 1795559400123, {{"loss", 1}}, "/c"});
-  round_trip(LogDoc{1, 2, 300, "text\n"});
+  round_trip(LogDoc{1, 2, 300, 0, "text\n"});
   round_trip(NodeDoc{{"n", "10.0.0.1", {{"CPU", 4}}, {}, {{"rack", "1"}}, {}}, {{"CPU", 1}}, {0}, true, {JobId(1)}, 1.5, "two jobs failed"});
   round_trip(PlanDoc{true, true, {{0, "n", 0, 0, {}}}, 2, "fits"});
 }

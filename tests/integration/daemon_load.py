@@ -1,0 +1,161 @@
+"""Clients that are slow, silent or hostile: the head serves the others, keeps its memory, and lives through a lack of file descriptors."""
+import contextlib, json, os, resource, selectors, socket, subprocess, threading, time, unittest
+
+from harness import Cluster, main, resident_kib, wait_for
+
+IDLE, DRIBBLING, FOLLOWERS = 1000, 200, 20
+FLOOD = "i=0; while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789 $i; i=$((i+1)); done"
+
+
+def address(text):
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+class Crowd:
+    """Connections that are held whatever the head does: one that it closes is made anew. Half of the idle ones dial the cluster listener."""
+
+    def __init__(self, cluster, idle, dribbling, followers=0, job=None):
+        self.api, self.agents = address(cluster.api_address), address(cluster.cluster_address)
+        self.selector, self.stopping, self.closed, self.open = selectors.DefaultSelector(), False, 0, 0
+        self.dribblers, self.followers, self.job = [], [], job
+        for number in range(idle):
+            self.hold(self.api if number % 2 else self.agents, "idle")
+        for number in range(dribbling):
+            self.hold(self.api if number % 2 else self.agents, "dribbling")
+        for _ in range(followers):
+            connection = socket.create_connection(self.api, timeout=10)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n\r\n" % job)
+            self.followers.append(connection)  # and never read
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def hold(self, door, kind):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(door)
+        self.open += 1
+        self.selector.register(connection, selectors.EVENT_READ, (door, kind))
+        if kind == "dribbling":
+            self.dribblers.append((connection, iter(b"GET /v1/jobs HTTP/1.1\r\nX-Long: " if door == self.api else b"RTR1\0\0\0\x40\0\0\0\0{")))
+
+    def run(self):
+        next_byte = time.monotonic()
+        while not self.stopping:
+            for key, _ in self.selector.select(0.1):
+                with contextlib.suppress(BlockingIOError, ConnectionError):
+                    if key.fileobj.recv(4096):
+                        continue
+                self.selector.unregister(key.fileobj)
+                self.dribblers = [pair for pair in self.dribblers if pair[0] is not key.fileobj]
+                key.fileobj.close()
+                self.closed += 1
+                self.open -= 1
+                self.hold(*key.data)
+            if time.monotonic() >= next_byte:
+                next_byte += 1
+                for connection, text in self.dribblers:
+                    with contextlib.suppress(OSError):
+                        connection.send(bytes([next(text, 97)]))
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join()
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+        for connection in self.followers:
+            connection.close()
+
+
+class Load(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def cluster(self, **options):
+        cluster = Cluster(api="127.0.0.1:0", **options)
+        self.addCleanup(cluster.stop)
+        return cluster
+
+    def status_ms(self, c):
+        """What `rtrain status` asks for, over connections of its own."""
+        begun = time.monotonic()
+        for path in ("/v1/nodes", "/v1/jobs"):
+            self.assertEqual(c.request("GET", path)[0], 200)
+        return (time.monotonic() - begun) * 1000
+
+    def test_a_crowd_of_idle_slow_and_deaf_clients(self):
+        c = self.cluster()
+        flood = c.submit(FLOOD)
+        c.wait_state(flood, "RUNNING")
+        crowd = Crowd(c, IDLE, DRIBBLING, FOLLOWERS, flood)
+        self.addCleanup(crowd.stop)
+        taken, until = [], time.monotonic() + 13  # longer than a stranger may stay
+        while time.monotonic() < until:
+            taken.append(self.status_ms(c))
+            time.sleep(0.02)
+        self.assertEqual(c.run("true", seconds=30)["state"], "SUCCEEDED")
+        memory = resident_kib(c.head.pid) / 1024
+        taken.sort()
+        print("status p99 %.1f ms of %d calls, head %.0f MiB, %d connections were cut" % (taken[int(len(taken) * 0.99)], len(taken), memory, crowd.closed))
+        self.assertLess(taken[-1], 10_000)  # nobody waits for the crowd
+        self.assertLess(memory, 200)
+        self.assertGreaterEqual(crowd.closed, IDLE + DRIBBLING)  # each stranger had his time, and no more
+        self.assertEqual(c.alive_nodes(), ["a"])
+        self.assertEqual(c.api("POST", "/v1/jobs/%d/cancel" % flood)[0], 200)
+        self.assertEqual(c.wait_end(flood, 30)["state"], "CANCELLED")
+
+    def test_silent_connections_take_no_place_of_an_agent_or_a_user(self):
+        c = self.cluster(head=["--connections-max", "40"])
+        crowd = Crowd(c, 200, 0)
+        self.addCleanup(crowd.stop)
+        wait_for("evictions", lambda: crowd.closed > 160)
+        c.start_agent("b")
+        c.wait_nodes("a", "b")
+        self.assertEqual(c.run("true", workers=2, cpus=3, strategy="STRICT_SPREAD", seconds=30)["state"], "SUCCEEDED")
+
+    def test_the_head_lives_through_a_lack_of_file_descriptors(self):
+        c = self.cluster()
+        used, limits = len(os.listdir("/proc/%d/fd" % c.head.pid)), resource.prlimit(c.head.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(c.head.pid, resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+        crowd = Crowd(c, 60, 0)
+        self.addCleanup(crowd.stop)
+        wait_for("the lack", lambda: "no connection can be accepted now" in c.head.log())
+        for _ in range(3):
+            self.assertEqual(c.run("true", seconds=30)["state"], "SUCCEEDED")  # the agent was not sent away, users get in
+        self.assertEqual(c.alive_nodes(), ["a"])
+        resource.prlimit(c.head.pid, resource.RLIMIT_NOFILE, limits)
+        self.assertEqual(c.run("true", seconds=30)["state"], "SUCCEEDED")
+
+    def test_a_follower_that_lags_gets_every_line(self):
+        c = self.cluster()
+        id = c.submit("i=0; while [ $i -lt 60000 ]; do echo line $i; i=$((i+1)); done")
+        with socket.create_connection(address(c.api_address), timeout=30) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n\r\n" % id)
+            self.assertEqual(c.wait_end(id, 30)["state"], "SUCCEEDED")  # without reading
+            data = b""
+            while piece := connection.recv(65536):
+                data += piece
+        self.assertIn(b"event: end\n", data)
+        text = "".join(json.loads(line[6:])["text"] for line in data.decode().splitlines() if line.startswith('data: {"attempt":1,"next"') or ('"text":' in line and line.startswith("data: ")))
+        self.assertEqual(text.splitlines(), ["line %d" % i for i in range(60000)])
+
+    def test_a_head_request_has_no_body_and_requests_may_be_sent_ahead(self):
+        c = self.cluster(agents=())
+        with socket.create_connection(address(c.api_address), timeout=10) as connection:
+            connection.sendall(b"HEAD /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50 +
+                               b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := connection.recv(65536):
+                data += piece
+        answers = data.split(b"HTTP/1.1 200 OK\r\n")[1:]
+        self.assertEqual(len(answers), 52)
+        self.assertTrue(answers[0].endswith(b"\r\n\r\n"), answers[0])
+        self.assertIn(b"protocol_version", answers[-1])
+
+
+if __name__ == "__main__":
+    main()
