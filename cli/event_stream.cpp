@@ -15,7 +15,7 @@ using boost::system::error_code;
 namespace {
 
 /// The head says ": alive" every 10 s on a stream where nothing happens: one that is silent for longer than this is lost.
-constexpr std::chrono::seconds kSilenceMax{40};
+constexpr std::chrono::seconds kSilenceMax{25};
 
 }  // namespace
 
@@ -80,7 +80,7 @@ EventStream::~EventStream() {
   }
 }
 
-Result<EventStream> EventStream::open(asio::io_context& io, const Client& client, const std::string& target) {
+Result<EventStream> EventStream::open(asio::io_context& io, const Client& client, const std::string& target, const std::string& last_id) {
   auto socket = connect_within(io, client.endpoint(), Client::kConnectTimeout);
   if (!socket) return socket.error();
   EventStream stream(std::make_shared<State>(io, std::move(*socket), client.endpoint()));
@@ -89,6 +89,7 @@ Result<EventStream> EventStream::open(asio::io_context& io, const Client& client
   http::request<http::empty_body> request{http::verb::get, target, 11};
   request.set(http::field::host, host_header(client.endpoint()));
   request.set(http::field::accept, "text/event-stream");
+  if (!last_id.empty()) request.set("Last-Event-ID", last_id);
   if (!client.token().empty()) request.set(http::field::authorization, "Bearer " + client.token());
   error_code error;
   http::write(state->socket, request, error);

@@ -11,8 +11,9 @@ namespace rtrain::cli {
 
 class EventStream {
  public:
-  /// Opens GET `target`. `io` must outlive the stream; its other handlers (signals) run while the stream is read.
-  [[nodiscard]] static Result<EventStream> open(boost::asio::io_context& io, const Client& client, const std::string& target);
+  /// Opens GET `target`, from after the event `last_id` of an earlier stream ("": from the begin). `io` must outlive the stream; its other handlers (signals) run while the stream is read.
+  [[nodiscard]] static Result<EventStream> open(boost::asio::io_context& io, const Client& client, const std::string& target,
+                                                const std::string& last_id = {});
   EventStream(EventStream&&) noexcept = default;
   EventStream& operator=(EventStream&&) noexcept;
   ~EventStream();

@@ -2,6 +2,7 @@
 
 #include "cli/exit_code.h"
 #include "cli/result_block.h"
+#include "proto/api/stream_position.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -36,13 +37,39 @@ void Follower::pause(std::chrono::milliseconds duration) {
   }
 }
 
+/// What the head is told of what was shown already.
+std::string Follower::position() const {
+  if (!last_id_.empty() || next_.empty()) return last_id_;
+  proto::StreamPosition position;
+  position.attempt = next_.begin()->first.first;
+  position.logs = next_;
+  return to_string(position);
+}
+
+Result<Done> Follower::wait_for_head(const Error& cause) {
+  if (!lost_at_) {
+    lost_at_ = Clock::now();
+    tries_ = 0;
+    write(view_.on_note("the connection to the head was lost; reconnecting...", now_s()));
+  } else if (Clock::now() - *lost_at_ >= options_.resume_within) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.resume_within).count();
+    const std::string id = rtrain::to_string(id_);
+    return fail(Errc::kUnavailable,
+                "the stream of job " + id + " was lost and could not be resumed within " + std::to_string(seconds) + " s: " + cause.message(),
+                "the job does not depend on this program and may go on; follow it again: rtrain logs -f " + id + "; look: rtrain status " + id);
+  }
+  // Many followers lose one head: they do not come back all at once.
+  const double jitter = std::uniform_real_distribution<double>(0.5, 1)(random_);
+  pause(std::chrono::milliseconds(static_cast<std::int64_t>(jitter * static_cast<double>(std::min(250 << std::min(tries_++, 8), 2000)))));
+  return ok();
+}
+
 Result<Follower::End> Follower::run() {
-  std::optional<Clock::time_point> lost_at;
   std::string target = job_path(id_) + "/stream?logs=" + (options_.logs ? "true" : "false");
   if (options_.rank) target += "&rank=" + std::to_string(*options_.rank);
-  const auto leave = [&](End end) {
+  const auto leave = [&](auto what) -> Result<End> {
     write(view_.finish(now_s()));
-    return end;
+    return what;
   };
   for (;;) {
     interrupts_.poll();
@@ -53,57 +80,40 @@ Result<Follower::End> Follower::run() {
     if (options_.deadline && Clock::now() >= *options_.deadline) return leave(End::kTimeout);
     view_.set_width(console_.live() ? console_.width() : 0);
 
-    std::optional<Error> broken;
     if (!stream_) {
-      auto opened = EventStream::open(io_, client_, target);
-      if (opened) {
-        stream_.emplace(std::move(*opened));
-        opened_once_ = true;
-        lost_at.reset();
-      } else if (!opened_once_ || opened.error().code() == Errc::kUnauthenticated) {
-        write(view_.finish(now_s()));
-        return opened.error();
-      } else {
-        broken = opened.error();
-      }
-    }
-    if (stream_) {
-      auto wake = Clock::now() + 500ms;
-      if (options_.deadline) wake = std::min(wake, *options_.deadline);
-      auto events = stream_->read(wake);
-      if (events) {
-        for (const auto& event : *events) {
-          if (auto handled = handle(event); !handled) {
-            write(view_.finish(now_s()));
-            return handled.error();
-          }
-        }
-        if (result_) {
-          if (options_.logs) read_rest_of_logs();
-          return leave(End::kEnded);
-        }
-        write(view_.on_tick(now_s()));
+      auto opened = EventStream::open(io_, client_, target, position());
+      if (!opened) {
+        const auto code = opened.error().code();
+        const bool may_come_back = code == Errc::kUnavailable || code == Errc::kTimeout || code == Errc::kProtocol || code == Errc::kInternal;
+        if (!may_come_back || !(opened_once_ || options_.known)) return leave(opened.error());
+        if (auto waited = wait_for_head(opened.error()); !waited) return leave(waited.error());
         continue;
       }
+      stream_.emplace(std::move(*opened));
+      opened_once_ = true;
+    }
+    auto wake = Clock::now() + 500ms;
+    if (options_.deadline) wake = std::min(wake, *options_.deadline);
+    auto events = stream_->read(wake);
+    if (!events) {
       stream_.reset();
-      broken = events.error();
-      if (broken->code() != Errc::kUnavailable) {
-        write(view_.finish(now_s()));
-        return *broken;
-      }
+      if (events.error().code() != Errc::kUnavailable) return leave(events.error());
+      if (auto waited = wait_for_head(events.error()); !waited) return leave(waited.error());
+      continue;
     }
-    if (!lost_at) {
-      lost_at = Clock::now();
-      write(view_.on_note("the stream was lost; reconnecting...", now_s()));
-    } else if (Clock::now() - *lost_at >= options_.resume_within) {
-      write(view_.finish(now_s()));
-      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.resume_within).count();
-      return fail(Errc::kUnavailable,
-                  "the stream of job " + rtrain::to_string(id_) + " was lost and could not be resumed within " +
-                      std::to_string(seconds) + " s: " + broken->message(),
-                  "the job may go on; look again: rtrain status " + rtrain::to_string(id_));
+    if (lost_at_ && !events->empty()) {
+      lost_at_.reset();
+      write(view_.on_note("connected again", now_s()));
     }
-    pause(250ms);
+    for (const auto& event : *events) {
+      if (auto handled = handle(event); !handled) return leave(handled.error());
+      if (!event.id.empty()) last_id_ = event.id;
+    }
+    if (result_) {
+      if (options_.logs) read_rest_of_logs();
+      return leave(End::kEnded);
+    }
+    write(view_.on_tick(now_s()));
   }
 }
 
@@ -140,33 +150,51 @@ Result<Done> Follower::handle(const SseEvent& event) {
 
 void Follower::take_log(const proto::LogDoc& log) {
   if ((options_.rank && *options_.rank != log.rank) || (options_.attempt && *options_.attempt != log.attempt)) return;
-  if (next_[{log.attempt, log.rank}] < log.offset) read_log(log.attempt, log.rank, log.offset);
+  if (next_[{log.attempt, log.rank}] < log.offset) (void)read_log(log.attempt, log.rank, log.offset);
   std::int64_t& next = next_[{log.attempt, log.rank}];
-  const auto end = log.offset + static_cast<std::int64_t>(log.text.size());
+  const auto end = std::max(log.next, log.next == 0 ? log.offset + static_cast<std::int64_t>(log.text.size()) : 0);
   if (end <= next) return;
-  const auto skip = static_cast<std::size_t>(std::max<std::int64_t>(0, next - log.offset));
+  const auto skip = std::min(log.text.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, next - log.offset)));
   next = end;
   write(view_.on_log(log.attempt, log.rank, std::string_view(log.text).substr(skip), now_s()));
 }
 
 /// Reads what the stream skipped, up to the byte `until`. What cannot be read any more is passed over.
-void Follower::read_log(std::int64_t attempt, int rank, std::int64_t until) {
+Result<Done> Follower::read_log(std::int64_t attempt, int rank, std::int64_t until) {
   std::int64_t& next = next_[{attempt, rank}];
+  Result<Done> outcome = ok();
   while (next < until) {
     auto piece = fetch_log(client_, id_, attempt, rank, next);
+    if (!piece) outcome = piece.error();
     if (!piece || piece->text.empty() || piece->next_offset <= next) break;
-    if (piece->next_offset > until) piece->text.resize(static_cast<std::size_t>(until - next));
+    if (piece->next_offset > until) piece->text.resize(piece->text.size() - std::min(piece->text.size(), static_cast<std::size_t>(piece->next_offset - until)));
     next = std::min(piece->next_offset, until);
     write(view_.on_log(attempt, rank, piece->text, now_s()));
   }
   next = std::max(next, until == INT64_MAX ? next : until);
+  return outcome;
 }
 
 void Follower::read_rest_of_logs() {
   if (!job_ || job_->attempt == 0) return;
   if (options_.attempt && *options_.attempt != job_->attempt) return;
-  for (int rank = 0; rank < job_->num_workers; ++rank)
-    if (!options_.rank || *options_.rank == rank) read_log(job_->attempt, rank, INT64_MAX);
+  for (int rank = 0; rank < job_->num_workers; ++rank) {
+    if (options_.rank && *options_.rank != rank) continue;
+    const auto read = read_log(job_->attempt, rank, INT64_MAX);
+    if (read || (read.error().code() != Errc::kUnavailable && read.error().code() != Errc::kTimeout)) continue;
+    const std::string id = rtrain::to_string(id_);
+    write(view_.on_note("the end of the logs cannot be read now: " + read.error().message() + "; later: rtrain logs " + id, now_s()));
+    return;
+  }
+}
+
+Option resume_option() { return {"resume-within", 0, "SECONDS", "how long to try again when the head is away (default 60), then exit status 4"}; }
+
+Result<Done> read_resume(const Arguments& args, Follower::Options& options) {
+  auto seconds = args.seconds("resume-within");
+  if (!seconds) return seconds.error();
+  if (*seconds) options.resume_within = std::chrono::milliseconds(static_cast<std::int64_t>(std::min(**seconds, 1e9) * 1000));
+  return ok();
 }
 
 Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,

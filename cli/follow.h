@@ -5,9 +5,11 @@
 #include "cli/event_stream.h"
 #include "cli/follow_view.h"
 #include "cli/interrupts.h"
+#include "cli/verb.h"
 
 #include <map>
 #include <optional>
+#include <random>
 
 namespace rtrain::cli {
 
@@ -18,7 +20,8 @@ class Follower {
     std::optional<int> rank;              ///< of this rank only
     std::optional<std::int64_t> attempt;  ///< of this attempt only
     std::optional<std::chrono::steady_clock::time_point> deadline;
-    std::chrono::milliseconds resume_within{10000};  ///< how long a lost stream is tried again
+    bool known = false;                   ///< the head has answered for this job: it is waited for from the first attempt to follow it
+    std::chrono::milliseconds resume_within{60000};  ///< how long a lost stream is tried again
   };
   enum class End { kEnded, kInterrupted, kTimeout };
 
@@ -38,11 +41,14 @@ class Follower {
  private:
   [[nodiscard]] Result<Done> handle(const SseEvent& event);
   void take_log(const proto::LogDoc& log);
-  void read_log(std::int64_t attempt, int rank, std::int64_t until);
+  Result<Done> read_log(std::int64_t attempt, int rank, std::int64_t until);
   void read_rest_of_logs();
   void write(const Pieces& pieces) const;
   [[nodiscard]] double now_s() const;
   void pause(std::chrono::milliseconds duration);
+  [[nodiscard]] std::string position() const;
+  /// The stream is gone: says so once, waits for the next try. An error when the time for that is over.
+  [[nodiscard]] Result<Done> wait_for_head(const Error& cause);
 
   boost::asio::io_context& io_;
   Interrupts& interrupts_;
@@ -53,12 +59,21 @@ class Follower {
   Options options_;
   std::optional<EventStream> stream_;
   bool opened_once_ = false;
+  std::optional<std::chrono::steady_clock::time_point> lost_at_;  ///< until an event comes again
+  int tries_ = 0;                        ///< since then
+  std::mt19937 random_{std::random_device{}()};
+  std::string last_id_;                  ///< of the last event that had one: where the head goes on
   int interrupts_seen_ = 0;
   std::map<std::pair<std::int64_t, int>, std::int64_t> next_;  ///< by attempt and rank: the next byte to show
   std::pair<std::int64_t, std::int64_t> last_report_{0, 0};    ///< attempt and seq of the newest report shown
   std::optional<proto::JobDoc> job_;
   std::optional<proto::ResultDoc> result_;
 };
+
+/// --resume-within, of the verbs that follow a job.
+[[nodiscard]] Option resume_option();
+/// Sets it in `options` where it was given.
+[[nodiscard]] Result<Done> read_resume(const Arguments& args, Follower::Options& options);
 
 /// One piece of a rank's log, from `offset` on, or its last `tail` lines.
 struct LogPiece {

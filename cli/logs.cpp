@@ -80,14 +80,16 @@ int follow_status(const Call& call, const proto::ResultDoc& result) {
 Result<int> follow(Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job, FollowView& view) {
   boost::asio::io_context io{1};
   Interrupts interrupts(io);
-  Follower::Options options{.attempt = what.attempt};
+  Follower::Options options{.attempt = what.attempt, .known = true};
   if (what.rank) options.rank = static_cast<int>(*what.rank);
+  if (auto read = read_resume(call.args, options); !read) return read.error();
   Follower follower(io, interrupts, client, call.console, view, job.id, options);
   const std::int64_t attempt = what.attempt.value_or(job.attempt);
   if (attempt > 0) {
     auto shown = show_logs(call, client, what, job, attempt, view,
                            [&](int rank, std::int64_t offset) { follower.seen(attempt, rank, offset); });
-    if (!shown) return shown.error();
+    // An agent that is away may come back: the stream waits for it.
+    if (!shown && shown.error().code() != Errc::kUnavailable) return shown.error();
   }
   auto end = follower.run();
   if (!end) return end.error();
@@ -123,14 +125,15 @@ Verb logs_verb() {
           .usage = "ID",
           .summary = "print the logs of a job's ranks",
           .description = "Without -f: what there is, rank after rank. With -f: as it comes, until the job ends; the status is then 0 only when\n"
-                         "the job SUCCEEDED, 1 FAILED, 9 CANCELLED, 4 when the stream was lost for more than 10 s. Lines of a job with several\n"
+                         "the job SUCCEEDED, 1 FAILED, 9 CANCELLED, 4 when the head was away for more than 60 s. Lines of a job with several\n"
                          "workers begin with [rN]. Control sequences are removed, colours stay on a terminal.",
           .positionals_min = 1,
           .positionals_max = 1,
           .options = {{"follow", 'f', "", "follow the logs until the job ends"},
                       {"rank", 'r', "N", "of rank N only"},
                       {"attempt", 'a', "N", "of the N-th attempt (default: the newest)"},
-                      {"tail", 'n', "N", "begin N lines before the end of each log"}},
+                      {"tail", 'n', "N", "begin N lines before the end of each log"},
+                      resume_option()},
           .examples = {{"rtrain logs 42", "everything so far"},
                        {"rtrain logs -f 42", "until the job ends"},
                        {"rtrain logs 42 --rank 1 --attempt 1", "the whole log of a rank that failed"},

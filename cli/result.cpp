@@ -16,6 +16,7 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id) {
   Interrupts interrupts(io);
   FollowView view({.live = call.console.live(), .colour = call.console.err_colour()});
   Follower::Options options{.logs = false};
+  if (auto read = read_resume(call.args, options); !read) return read.error();
   if (*timeout)
     options.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000));
   Follower follower(io, interrupts, client, call.console, view, id, options);
@@ -62,7 +63,8 @@ Verb result_verb() {
           .positionals_max = 1,
           .outputs = {"table", "json"},
           .options = {{"wait", 'w', "", "wait for the end of the job"},
-                      {"timeout", 0, "SECONDS", "with --wait: return after this long with exit status 6"}},
+                      {"timeout", 0, "SECONDS", "with --wait: return after this long with exit status 6"},
+                      resume_option()},
           .examples = {{"rtrain result 42", "how job 42 ended"},
                        {"rtrain result --wait --timeout 3600 42", "wait an hour at most"},
                        {"rtrain result 42 -o json", "one line of JSON"}},

@@ -111,7 +111,7 @@ Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) 
                    .logs_to_stderr = call.json(),
                    .log_colour = call.json() ? call.console.err_colour() : call.console.out_colour(),
                    .colour = call.console.err_colour()});
-  Follower follower(io, interrupts, client, call.console, view, reply->id, {});
+  Follower follower(io, interrupts, client, call.console, view, reply->id, {.known = true});
   auto end = follow_to_end(follower, interrupts, client, reply->id, call.console);
   if (!end) return end.error();
   if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks

@@ -38,6 +38,8 @@ Result<int> submit(Call& call) {
   if (!next) return next.error();
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
+  Follower::Options options{.logs = *next == After::kFollow, .known = true};
+  if (auto read = read_resume(call.args, options); !read) return read.error();
   auto client = client_of(call);
   if (!client) return client.error();
   auto job = load_job(call);
@@ -58,7 +60,6 @@ Result<int> submit(Call& call) {
                    .logs_to_stderr = call.output != "table",
                    .log_colour = call.output == "table" ? call.console.out_colour() : call.console.err_colour(),
                    .colour = call.console.err_colour()});
-  Follower::Options options{.logs = *next == After::kFollow};
   if (*timeout)
     options.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000));
   Follower follower(io, interrupts, *client, call.console, view, reply->id, options);
@@ -93,6 +94,7 @@ Verb submit_verb() {
                                          {"wait", 'w', "", "wait for the end without the logs, then print the Result"},
                                          {"detach", 'd', "", "print the id and return"},
                                          {"timeout", 0, "SECONDS", "with --follow or --wait: return after this long with exit status 6"},
+                                         resume_option(),
                                          set_option()}),
           .examples = {{"rtrain submit job.json", "submit and, on a terminal, follow"},
                        {"id=$(rtrain submit -o name --detach job.json)", "the id for a script"},

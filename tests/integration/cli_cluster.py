@@ -177,7 +177,7 @@ class LostHead(unittest.TestCase):
         try:
             job = cluster.submit("sleep 60")
             cluster.wait_for("running job", lambda: cluster.state(job) == "RUNNING")
-            follower = subprocess.Popen([RTRAIN, "logs", "-f", job], env={**cluster.env, "RTRAIN_API": cluster.api}, stdout=subprocess.DEVNULL,
+            follower = subprocess.Popen([RTRAIN, "logs", "-f", "--resume-within", "3", job], env={**cluster.env, "RTRAIN_API": cluster.api}, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True)
             time.sleep(0.5)
             cluster.daemons[0].kill()

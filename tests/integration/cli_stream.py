@@ -174,11 +174,13 @@ class Streams(unittest.TestCase):
     def test_a_stream_that_stays_lost_is_never_success(self):
         with Head([[("state", job("RUNNING")), log(0, 0, "one\n"), "drop"]], {0: b"one\n"}) as head:
             begun = time.monotonic()
-            status, out, err = rtrain(head.endpoint, "logs", "-f", "42")
+            status, out, err = rtrain(head.endpoint, "logs", "-f", "--resume-within", "3", "42")
             took = time.monotonic() - begun
         self.assertEqual((status, out), (4, "[r0] one\n"))
-        self.assertIn("could not be resumed within 10 s", err)
-        self.assertTrue(9 < took < 20, took)
+        self.assertIn("could not be resumed within 3 s", err)
+        self.assertGreater(took, 2.5)
+        self.assertIn("follow it again: rtrain logs -f 42", err)
+        self.assertEqual(err.count("reconnecting..."), 1)
 
     def test_an_end_without_the_end_event_is_a_loss_and_is_resumed(self):
         with Head([[("state", job("RUNNING"))], [("state", job("RUNNING")), ("end", result("SUCCEEDED"))]]) as head:
