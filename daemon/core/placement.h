@@ -3,7 +3,10 @@
 
 #include "proto/message/types.h"
 
+#include <map>
 #include <set>
+#include <span>
+#include <vector>
 
 namespace rtrain::core {
 
@@ -11,9 +14,12 @@ namespace rtrain::core {
 struct NodeView {
   proto::NodeInfo info;
   proto::Resources used;       ///< held by placed attempts
-  std::set<int> gpus_used;     ///< NVML indices
+  std::set<int> gpus_used;     ///< NVML indices of GPUs of which anything is held
+  std::map<int, double> gpu_shares;  ///< of those that are shared: how much is held; the others of gpus_used are held whole
+  std::set<int> gpus_out;      ///< NVML indices out of service: nothing is placed on them
   bool alive = true;
   bool away = false;           ///< alive, but its agent is not connected at the moment: what runs there goes on, nothing can start
+  bool cordoned = false;       ///< an operator wants nothing new there (cordon, drain); what runs goes on
   double suspicion = 0;        ///< above 0: taken only when a job fits nowhere else (suspicion.h)
 };
 
@@ -28,11 +34,15 @@ struct Placement {
 
 /// Where `scaling` would run now. PACK: fewest nodes, fullest first; SPREAD: even counts; STRICT_PACK: one node;
 /// STRICT_SPREAD: each on its own node. Ranks are numbered node by node (node of rank 0 first), then by GPU index.
+/// Shares of a GPU go to the fullest GPU that has room. An elastic job gets as many workers as fit, at least its minimum.
 /// Nodes that are suspected are left out where the job fits without them.
-/// Deterministic: ties go to the node's name.
+/// Deterministic: ties go to the node's name. For one question; who asks often asks a Planner (planner.h).
 [[nodiscard]] Placement place(const proto::ScalingConfig& scaling, const std::vector<NodeView>& nodes);
 
-/// What `ranks` hold on each node of the placement is added to or taken from `nodes`.
+/// What one rank holds is added to or taken from the view of its node.
+void hold(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker);
+void release(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker);
+/// The same for all of a placement; ranks on nodes that are not among `nodes` are skipped.
 void hold(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
 void release(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
 

@@ -1,41 +1,36 @@
 #include "daemon/core/scheduler.h"
 
-#include <map>
-#include <tuple>
+#include <unordered_map>
 
 namespace rtrain::core {
 
-namespace {
+Planner make_planner(const Snapshot& snapshot) {
+  Planner planner;
+  planner.set_queues(snapshot.queues);
+  planner.set_fair_share(snapshot.fair_share);
+  for (const auto& node : snapshot.nodes) planner.node(node);
+  planner.set_reservations(snapshot.reservations);
+  for (const auto& job : snapshot.running) planner.adopt(job);
+  for (const auto& job : snapshot.queue) planner.wait(job);
+  return planner;
+}
 
-/// What a job asks for, as a key: a long queue is mostly the same few jobs again and again.
-using Ask = std::tuple<int, proto::PlacementStrategy, proto::Resources>;
-
-}  // namespace
-
-std::vector<Decision> plan(Snapshot snapshot) {
+std::vector<Decision> plan(const Snapshot& snapshot, proto::UnixMs now) {
+  auto planner = make_planner(snapshot);
+  auto plan = planner.plan(now);
+  std::unordered_map<JobId, Placement> placements;
+  for (auto& start : plan.starts) placements[start.id] = std::move(start.placement);
+  // The others are explained by what is left when those have started.
+  for (const auto& job : snapshot.queue)
+    if (const auto placed = placements.find(job.id); placed != placements.end()) planner.start({job, placed->second.ranks, now});
   std::vector<Decision> decisions;
-  decisions.reserve(snapshot.queue.size());
-  std::optional<JobId> blocker;  // the first feasible job that cannot start: nobody overtakes it
-  std::map<Ask, Placement> settled;  // what cannot start in this plan any more, whatever else is decided
-  int waiting = 0;
   for (const auto& job : snapshot.queue) {
-    Ask ask{job.scaling.num_workers, job.scaling.placement_strategy, job.scaling.resources()};
-    const auto known = settled.find(ask);
-    Decision decision{job.id, known != settled.end() ? known->second : place(job.scaling, snapshot.nodes), 0, {}};
-    if (blocker && decision.placement.feasible) {
-      decision.placement.ranks.clear();
-      decision.reason = "waits behind job " + to_string(*blocker);
-    } else if (decision.placement.placed()) {
-      hold(snapshot.nodes, decision.placement.ranks, std::get<proto::Resources>(ask));
-    } else {
-      decision.reason = decision.placement.reason;
-      if (decision.placement.feasible) blocker = job.id;
+    if (const auto placed = placements.find(job.id); placed != placements.end()) {
+      decisions.push_back({job.id, std::move(placed->second), 0, {}, 0});
+      continue;
     }
-    if (!decision.placement.placed()) {
-      decision.queue_position = ++waiting;
-      if (known == settled.end()) settled.emplace(std::move(ask), decision.placement);
-    }
-    decisions.push_back(std::move(decision));
+    auto explanation = planner.explain(job.id, now);
+    decisions.push_back({job.id, {{}, explanation.reason, explanation.feasible}, explanation.position, explanation.reason, explanation.expected_start_ms});
   }
   return decisions;
 }
