@@ -51,8 +51,8 @@ def free_port():
 class Cluster:
     """A head and one agent on loopback, with folders of their own. Use with `with`."""
 
-    def __init__(self, programs, head_settings=()):
-        self.programs, self.head_settings = programs, head_settings
+    def __init__(self, programs, head_settings=(), agent_settings=()):
+        self.programs, self.head_settings, self.agent_settings = programs, head_settings, agent_settings
         self.processes = []
 
     def __enter__(self):
@@ -75,12 +75,14 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self):
-        cluster, api = free_port(), free_port()
-        self.api = f"127.0.0.1:{api}"
-        self.head_flags = ["--listen", f"127.0.0.1:{cluster}", "--api-listen", self.api, *self.head_settings]
-        self.head = self._daemon("head", *self.head_flags)
-        self.agent = self._daemon("agent", "--head", f"127.0.0.1:{cluster}", "--node-name", "bench")
+        self._start_first_head()
+        self.agent = self._daemon("agent", "--head", self.cluster, "--node-name", "bench", *self.agent_settings)
         self._until_ready()
+
+    def _start_first_head(self):
+        self.cluster, self.api = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.head_flags = ["--listen", self.cluster, "--api-listen", self.api, *self.head_settings]
+        self.head = self._daemon("head", *self.head_flags)
 
     def kill_head(self):
         """SIGKILL; returns when it is gone."""
@@ -92,16 +94,20 @@ class Cluster:
         """On the same ports and folder; returns when its API answers, with the seconds that it took from the start of the process."""
         begin = time.monotonic()
         self.head = self._daemon("head", *self.head_flags)
+        self._until_head_answers()
+        return time.monotonic() - begin
+
+    def _until_head_answers(self):
         while True:
             try:
                 socket.create_connection(("127.0.0.1", int(self.api.rsplit(":", 1)[1])), timeout=5).close()
             except OSError:
                 if self.head.poll() is not None:
-                    raise Problem(f"the head did not start again: {(self.folder / 'head.log').read_text(errors='replace').strip()[-500:]}")
+                    raise Problem(f"the head did not start: {(self.folder / 'head.log').read_text(errors='replace').strip()[-500:]}")
                 time.sleep(0.005)
                 continue
             if self.rtrain("status", check=False).returncode == 0:
-                return time.monotonic() - begin
+                return
 
     def _daemon(self, role, *flags):
         log = open(self.folder / f"{role}.log", "ab")
