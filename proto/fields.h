@@ -1,5 +1,5 @@
 // One list of fields serves both directions: `void visit_fields(auto& visit, Is<T> auto& value)` names each field of T once.
-// Private to proto/*.cpp.
+// Private to proto/*.cpp and daemon/store.
 #pragma once
 
 #include "common/base/id.h"

@@ -87,7 +87,8 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   head.listen = "unix:" + impl->sockets.path() + "/cluster";
   head.api_listen = impl->api;
   head.state_dir = options.state_dir + "/head";
-  auto opened_head = head::Head::open(impl->io.get_executor(), head);
+  // The job ends with this process: there is nobody who could miss it after a power cut.
+  auto opened_head = head::Head::open(impl->io.get_executor(), head, {0, false});
   if (!opened_head) return opened_head.error();
   impl->head = std::move(*opened_head);
 

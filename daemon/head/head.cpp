@@ -6,7 +6,7 @@
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
-#include "daemon/store/memory_store.h"
+#include "daemon/store/sqlite_store.h"
 
 #include <algorithm>
 
@@ -69,7 +69,7 @@ Result<net::Listener> listen(asio::any_io_executor executor, const char* field, 
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, std::unique_ptr<store::MemoryStore> store, net::Listener agents,
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
        net::Listener api, bool api_tcp)
       : config_(std::move(config)),
         token_(std::move(token)),
@@ -84,7 +84,7 @@ class Head::Impl {
                   log::error("a bug in the head", {{"cause", ex.what()}});
                 }
               }),
-        dispatcher_(config_, {*store_, *store_}, {}, [this](JobId id) { api_.announce(id); }),
+        dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }),
         connections_(std::make_shared<Connections>(connections_max(config_))),
         api_(executor, std::move(api), api_tcp, token_, connections_, dispatcher_) {}
 
@@ -145,7 +145,7 @@ class Head::Impl {
   proto::HeadConfig config_;
   std::string token_;
   StateLock lock_;
-  std::unique_ptr<store::MemoryStore> store_;
+  std::unique_ptr<store::SqliteStore> store_;
   net::Listener listener_;
   async::Gate gate_;
   Dispatcher dispatcher_;
@@ -154,7 +154,7 @@ class Head::Impl {
   bool stopping_ = false;
 };
 
-Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config) {
+Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config, Durability durability) {
   if (const auto wrong = proto::check(config); !wrong.empty()) return fail(Errc::kInvalidArgument, to_string(wrong[0]));
   std::string token;
   if (!config.token_file.empty()) {
@@ -162,14 +162,16 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
     if (!text) return text.error();
     token = std::move(*text);
   }
+  if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
+  auto lock = StateLock::take(config.state_dir);
+  if (!lock) return lock.error();
+  auto opened = store::SqliteStore::open(executor, {config.state_dir, durability.ballast_bytes, durability.sync});
+  if (!opened) return opened.error();
+  auto store = std::move(*opened);
   auto agents = listen(executor, "listen", config.listen, !token.empty());
   if (!agents) return agents.error();
   auto api = listen(executor, "api_listen", config.api_listen, !token.empty());
   if (!api) return api.error();
-  if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
-  auto lock = StateLock::take(config.state_dir);
-  if (!lock) return lock.error();
-  auto store = std::make_unique<store::MemoryStore>();
   const auto api_endpoint = net::parse_endpoint(config.api_listen);
   const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_endpoint);
   return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(store),

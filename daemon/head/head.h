@@ -8,10 +8,17 @@
 
 namespace rtrain::head {
 
+/// How carefully a head keeps its state.
+struct Durability {
+  std::int64_t ballast_bytes = 64 << 20;  ///< space that is kept for a full disk; 0: none
+  bool sync = true;                       ///< false: the state survives the death of the process, not that of the machine
+};
+
 class Head {
  public:
-  /// Opens both listeners. Errors: an address that is not loopback without a token, a port or socket in use, state_dir.
-  [[nodiscard]] static Result<std::unique_ptr<Head>> open(net::asio::any_io_executor executor, proto::HeadConfig config);
+  /// Opens the store, reads back the jobs that live, and opens both listeners. Errors: an address that is not loopback without a token,
+  /// a port or socket in use, state_dir: another head's, not writable, on NFS, a journal that is broken or of a newer rtraind.
+  [[nodiscard]] static Result<std::unique_ptr<Head>> open(net::asio::any_io_executor executor, proto::HeadConfig config, Durability durability = {});
   ~Head();
   /// Serves until stop(). Call once.
   net::asio::awaitable<void> async_run();

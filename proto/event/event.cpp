@@ -1,6 +1,6 @@
 #include "proto/event/event.h"
 
-#include "proto/message/type_fields.h"
+#include "proto/event/event_fields.h"
 
 #include <algorithm>
 #include <array>
@@ -17,12 +17,6 @@ std::span<const std::string_view> enum_names(YieldCause) { return kYieldCauses; 
 std::string_view to_string(FailureClass failure_class) { return kFailureClasses[static_cast<std::size_t>(failure_class)]; }
 std::string_view to_string(YieldCause cause) { return kYieldCauses[static_cast<std::size_t>(cause)]; }
 
-void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
-  visit("id", v.id);
-  visit("index", v.index);
-  visit("count", v.count);
-  visit("max_running", v.max_running);
-}
 void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
   visit("spec", v.spec);
   visit("run_name", v.run_name);

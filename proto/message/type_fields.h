@@ -1,4 +1,4 @@
-// The fields of the values that several messages, events and documents share. Private to proto/*.cpp.
+// The fields of the values that several messages, events and documents share. Private to proto/*.cpp and daemon/store.
 #pragma once
 
 #include "proto/fields.h"

@@ -1,0 +1,132 @@
+#include "daemon/store/schema.h"
+
+#include "common/log/log.h"
+#include "common/os/file.h"
+
+#include <array>
+#include <filesystem>
+
+#include <sys/statfs.h>
+#include <unistd.h>
+
+namespace rtrain::store {
+namespace {
+
+/// Migration i leads from version i to i + 1.
+constexpr std::array<const char*, kSchemaVersion> kMigrations{
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE jobs(id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, phase TEXT NOT NULL, snapshot TEXT, snapshot_events INTEGER NOT NULL);"
+    "CREATE INDEX jobs_ended ON jobs(ended);"
+    "CREATE TABLE events(job INTEGER NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY(job, number)) WITHOUT ROWID;"
+    "CREATE TABLE documents(kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(kind, name)) WITHOUT ROWID;"
+    "CREATE TABLE segments(job INTEGER NOT NULL, segment INTEGER NOT NULL, first INTEGER NOT NULL, points INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " last_at INTEGER NOT NULL, PRIMARY KEY(job, segment)) WITHOUT ROWID;"};
+
+/// Locks and shared memory of SQLite's WAL do not work across machines.
+Result<Done> check_file_system(const std::string& state_dir) {
+  struct statfs info {};
+  if (::statfs(state_dir.c_str(), &info) != 0) return fail_errno("look at " + state_dir, errno);
+  const auto type = static_cast<std::uint32_t>(info.f_type);
+  if (type != 0x6969u && type != 0xFF534D42u && type != 0xFE534D42u && type != 0x517Bu) return ok();
+  return fail(Errc::kIo, state_dir + " is on a network file system (" + (type == 0x6969u ? "NFS" : "SMB") + "), on which the journal is not safe",
+              "set state_dir to a folder on a local disk of the head's machine");
+}
+
+Error broken(const std::string& state_dir, const std::string& what) {
+  return fail(Errc::kIo, "the journal " + journal_path(state_dir) + " is broken: " + what, repair_hint(state_dir));
+}
+
+bool has_content(const std::string& path) {
+  std::error_code ec;
+  const auto size = std::filesystem::file_size(path, ec);
+  return !ec && size > 0;
+}
+
+/// What an error of SQLite means for a head that wants to start.
+Error refuse(Database& database, const std::string& state_dir, const Error& error) {
+  if (database.trouble() == Trouble::kCorrupt) return broken(state_dir, error.message());
+  if (database.trouble() == Trouble::kNoSpace) return fail(Errc::kIo, error.message(), "make room in " + state_dir);
+  return error.in("the journal");
+}
+
+Result<Done> migrate(Database& database, int version) {
+  return database.transaction([&]() -> Result<Done> {
+    for (int from = version; from < kSchemaVersion; ++from)
+      if (auto done = database.execute(kMigrations[static_cast<std::size_t>(from)]); !done) return done;
+    return database.execute("PRAGMA application_id=" + std::to_string(kApplicationId) + "; PRAGMA user_version=" + std::to_string(kSchemaVersion));
+  });
+}
+
+/// The last head may have died at any moment: SQLite's own recovery has run by now, and what it gave is looked at.
+Result<Done> check_contents(Database& database, const std::string& state_dir) {
+  auto clean = database.text("SELECT value FROM meta WHERE key='clean'");
+  if (!clean) return refuse(database, state_dir, clean.error());
+  auto pages = database.integer("PRAGMA page_count");
+  auto size = database.integer("PRAGMA page_size");
+  if (!pages || !size) return refuse(database, state_dir, pages ? size.error() : pages.error());
+  if (*clean == "1" || *pages * *size > kQuickCheckBytes) return ok();
+  auto verdict = database.text("PRAGMA quick_check(1)");
+  if (!verdict) return refuse(database, state_dir, verdict.error());
+  if (*verdict != "ok") return broken(state_dir, *verdict);
+  return ok();
+}
+
+}  // namespace
+
+std::string journal_path(const std::string& state_dir) { return state_dir + "/journal.db"; }
+
+std::string repair_hint(const std::string& state_dir) {
+  return "`rtraind fsck " + state_dir + "` says what is wrong with it, `rtraind recover " + state_dir + "` makes a sound one from what can be read or from a backup";
+}
+
+Result<int> check_version(Database& database, const std::string& state_dir) {
+  auto version = database.integer("PRAGMA user_version");
+  auto application = database.integer("PRAGMA application_id");
+  auto objects = database.integer("SELECT count(*) FROM sqlite_schema");
+  for (const auto* read : {&version, &application, &objects})
+    if (!*read) return refuse(database, state_dir, read->error());
+  if (*objects == 0 && *application == 0 && *version == 0) return 0;  // it was just made
+  if (*application != kApplicationId) return broken(state_dir, "it is another program's database");
+  if (*version > kSchemaVersion)
+    return fail(Errc::kConflict,
+                "the journal " + database.path() + " has schema version " + std::to_string(*version) + ", and this rtraind knows " +
+                    std::to_string(kSchemaVersion) + ": a newer rtraind wrote it",
+                "start that one again, or restore a backup from before the upgrade: rtraind recover " + state_dir + " --from BACKUP");
+  if (*version < 1) return broken(state_dir, "its schema version is " + std::to_string(*version));
+  return static_cast<int>(*version);
+}
+
+Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, bool sync) {
+  const std::string path = journal_path(state_dir);
+  if (auto local = check_file_system(state_dir); !local) return local.error();
+  std::error_code ec;
+  const bool exists = std::filesystem::exists(path, ec);
+  if (exists && ::access(path.c_str(), R_OK | W_OK) != 0) return fail_errno("the journal " + path + " cannot be written", errno);
+  // A journal that lost its main file and has a log would be replayed into nothing.
+  if (!exists && has_content(path + "-wal")) return broken(state_dir, "there is " + path + "-wal, and the file it belongs to is gone");
+  // A first start that died may leave an empty file; one that gave numbers to jobs has not.
+  const bool used = std::filesystem::exists(state_dir + "/next_job_id", ec);
+  if (exists && used && std::filesystem::file_size(path, ec) == 0 && !has_content(path + "-wal")) return broken(state_dir, "the file is empty");
+  if (!exists && used) log::warn("there is no journal: the head starts without jobs; numbers go on", {{"file", path}});
+  auto opened = Database::open(path, Database::Mode::kCreate);
+  if (!opened) return opened.error().in("the journal");
+  auto& database = **opened;
+  auto version = check_version(database, state_dir);
+  if (!version) return version.error();
+  const std::string settings = std::string("PRAGMA journal_mode=WAL; PRAGMA synchronous=") + (sync ? "FULL" : "OFF") +
+                               "; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16384; PRAGMA foreign_keys=OFF";
+  if (auto set = database.execute(settings); !set) return refuse(database, state_dir, set.error());
+  if (*version < kSchemaVersion) {
+    if (*version > 0) log::info("the journal's schema is brought up to date", {{"from", std::to_string(*version)}, {"to", std::to_string(kSchemaVersion)}});
+    if (auto done = migrate(database, *version); !done) return refuse(database, state_dir, done.error());
+    if (sync && !exists)
+      if (auto synced = os::fsync_path(state_dir); !synced) return synced.error();
+  }
+  if (*version > 0)
+    if (auto sound = check_contents(database, state_dir); !sound) return sound.error();
+  // Not clean until it is closed.
+  if (auto marked = database.execute("INSERT OR REPLACE INTO meta VALUES('clean', '0')"); !marked) return refuse(database, state_dir, marked.error());
+  return opened;
+}
+
+}  // namespace rtrain::store

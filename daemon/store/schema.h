@@ -1,0 +1,37 @@
+// The tables of the journal, their version, and what must hold before a head relies on them.
+//
+//   meta      (key, value)                              "clean": the last head closed it; "copy": it came from a backup
+//   jobs      (id, ended, phase, snapshot, snapshot_events)  ended: when, 0 for a job that lives; snapshot: JobState after so many events
+//   events    (job, number, at, json)                   number: 0, 1, ... within the job
+//   documents (kind, name, value)                       the newest value of each
+//   segments  (job, segment, first, points, bytes, last_at)   what is durable in a metric file (segment.h)
+#pragma once
+
+#include "daemon/store/database.h"
+
+namespace rtrain::store {
+
+inline constexpr int kSchemaVersion = 1;
+/// "RTRN": `file journal.db` and fsck tell a journal from any other database.
+inline constexpr std::int64_t kApplicationId = 0x5254524E;
+
+/// The database's file in a state folder.
+[[nodiscard]] std::string journal_path(const std::string& state_dir);
+
+/// The hint of every error that says the journal is broken.
+[[nodiscard]] std::string repair_hint(const std::string& state_dir);
+
+/// Opens the journal for its one writing connection: makes it where there is none, and brings an older schema up to date.
+/// kIo with what is wrong and the way out: no folder, not writable, on a network file system, not a journal, broken, truncated.
+/// kConflict: its schema is newer than this program.
+/// The whole file is read (quick_check) only when the last head did not close it and it is no larger than kQuickCheckBytes: a start
+/// must be fast. What is not read now is found when it is read, or by fsck.
+/// @param sync false: nothing is forced to the disk; a power cut may lose it all
+[[nodiscard]] Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, bool sync = true);
+
+inline constexpr std::int64_t kQuickCheckBytes = 32 << 20;
+
+/// The schema version of an open database; refuses one that is no journal or newer than this program.
+[[nodiscard]] Result<int> check_version(Database& database, const std::string& state_dir);
+
+}  // namespace rtrain::store

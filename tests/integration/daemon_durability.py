@@ -1,0 +1,128 @@
+"""The head is killed at any moment: what it acknowledged is there again, and it says so when its journal is not."""
+import contextlib, os, shutil, signal, sqlite3, subprocess, unittest
+
+from harness import RTRAIND, Cluster, main
+
+
+class Durability(unittest.TestCase):
+    def start(self, **options):
+        self.cluster = Cluster(**{"agents": ("a",), "lease_s": 20, "heartbeat_s": 0.5, "worker_lease_s": 20, **options})
+        self.addCleanup(self.cluster.stop)
+        return self.cluster
+
+    def kill_head(self):
+        self.cluster.head.kill()
+        self.cluster.head.wait()
+
+    def restart_head(self):
+        self.cluster.start_head()
+        self.cluster.wait_nodes("a")
+
+    def refusal(self):
+        """What a head says that does not start."""
+        ended = subprocess.run([RTRAIND, "head", *self.cluster.head_flags], capture_output=True, text=True, timeout=20)
+        self.assertNotEqual(ended.returncode, 0)
+        return ended.stderr
+
+    @property
+    def journal(self):
+        return self.cluster.root + "/head/journal.db"
+
+    def put_back(self, name):
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.journal + ending)
+        shutil.copy(self.cluster.root + "/" + name, self.journal)
+
+    def test_jobs_events_and_results_are_there_after_kills_of_the_head(self):
+        c = self.start(cpus=2)
+        ended = c.run("echo words; exit 3")
+        running = c.submit("until [ -e go ]; do sleep 0.02; done", workers=2)
+        before = c.wait_state(running, "RUNNING")
+        waiting = [c.submit("true") for _ in range(20)]
+        for _ in range(3):
+            self.kill_head()
+            self.restart_head()
+        self.assertEqual(c.job(ended["id"])["error"], ended["error"])
+        after = c.job(running)
+        self.assertEqual((after["state"], after["attempt"], after["ranks"]), ("RUNNING", 1, before["ranks"]))
+        events = c.api("GET", "/v1/jobs/%d/events" % running)[1]["events"]
+        self.assertEqual([event["type"] for event in events][:2], ["job_submitted", "attempt_placed"])
+        self.assertEqual([c.job(id)["state"] for id in waiting], ["QUEUED"] * 20)
+        later = c.submit("true")
+        self.assertGreater(later, waiting[-1])
+        c.write("go", "")
+        for id in [running, *waiting, later]:
+            self.assertEqual((c.wait_end(id)["state"], c.job(id)["attempt"]), ("SUCCEEDED", 1))
+
+    def test_every_acknowledged_job_is_there_and_no_number_comes_twice(self):
+        c = self.start()
+        seen = []
+        for _ in range(4):
+            for _ in range(25):
+                seen.append(c.submit("true"))
+            self.kill_head()
+            self.restart_head()
+        self.assertEqual(len(set(seen)), 100)
+        self.assertEqual(seen, sorted(seen))
+        for id in seen:
+            self.assertEqual(c.wait_end(id, 40)["state"], "SUCCEEDED")
+
+    def test_numbers_are_not_given_again_after_the_database_was_put_back(self):
+        c = self.start()
+        for _ in range(3):
+            c.submit("true")
+        c.head.kill(signal.SIGTERM)
+        c.head.wait()
+        shutil.copy(self.journal, c.root + "/copy")
+        self.restart_head()
+        given = [c.submit("true") for _ in range(30)]
+        self.kill_head()
+        self.put_back("copy")
+        self.restart_head()
+        self.assertGreater(c.submit("true"), given[-1])
+
+    def test_a_clean_restart_skips_no_number(self):
+        c = self.start()
+        first = c.submit("true")
+        c.wait_end(first)
+        c.head.kill(signal.SIGTERM)
+        c.head.wait()
+        self.restart_head()
+        self.assertEqual(c.submit("true"), first + 1)
+
+    def test_a_journal_that_is_no_good_is_refused_in_one_sentence_with_the_way_out(self):
+        c = self.start()
+        c.wait_end(c.submit("true"))
+        c.head.kill(signal.SIGTERM)
+        c.head.wait()
+        shutil.copy(self.journal, c.root + "/good")
+        hint = "`rtraind fsck %s/head`" % c.root
+
+        with open(self.journal, "r+b") as file:
+            file.truncate(os.path.getsize(self.journal) // 2)
+        said = self.refusal()
+        self.assertIn("is broken", said)
+        self.assertIn(hint, said)
+
+        self.put_back("good")
+        with open(self.journal, "r+b") as file:
+            file.write(b"not a database, whatever its name says")
+        said = self.refusal()
+        self.assertIn("is broken", said)
+        self.assertIn(hint, said)
+
+        self.put_back("good")
+        with contextlib.closing(sqlite3.connect(self.journal)) as database:
+            database.execute("PRAGMA user_version=99")
+        said = self.refusal()
+        self.assertIn("has schema version 99", said)
+        self.assertIn("a newer rtraind wrote it", said)
+
+        self.put_back("good")
+        self.restart_head()
+        self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+
+
+if __name__ == "__main__":
+    main()

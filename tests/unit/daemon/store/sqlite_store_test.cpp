@@ -1,0 +1,251 @@
+#include "daemon/store/sqlite_store.h"
+
+#include "common/os/file.h"
+#include "daemon/store/job_state_json.h"
+#include "daemon/store/schema.h"
+#include "daemon/store/segment.h"
+#include "tests/support/catch.h"
+#include "tests/support/jobs.h"
+#include "tests/support/temp_dir.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <filesystem>
+#include <fstream>
+
+using namespace rtrain;
+using namespace rtrain::store;
+
+namespace {
+
+/// A store in a folder of its own, and jobs that live by the events that it is given.
+struct Disk {
+  test::TempDir folder;
+  std::string dir = folder.path().string();
+  boost::asio::io_context io{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
+  std::unique_ptr<SqliteStore> store;
+  Recovered found;
+  std::map<JobId, core::JobState> jobs;
+  proto::UnixMs now = 1000;
+
+  Disk() { open(); }
+  void open() {
+    store.reset();
+    auto opened = SqliteStore::open(io.get_executor(), {dir, 0, false});
+    INFO((opened ? "" : opened.error().message()));
+    REQUIRE(opened.has_value());
+    store = std::move(*opened);
+    found = store->take_recovered();
+  }
+  JobId submit() {
+    const JobId id(jobs.empty() ? store->next_job_id().value() : std::max(store->next_job_id().value(), jobs.rbegin()->first.value() + 1));
+    proto::JobSubmitted event{test::command_spec(1, 3), "run", "/runs/run", "ada", {}};
+    jobs[id] = core::submitted(id, ++now, event);
+    store->append(id, {now, event}, jobs[id]);
+    return id;
+  }
+  void apply(JobId id, proto::JobEvent event) {
+    const proto::StampedEvent stamped{++now, std::move(event)};
+    REQUIRE(core::advance(jobs.at(id), stamped).has_value());
+    const auto* report = std::get_if<proto::MetricsReported>(&stamped.event);
+    if (report != nullptr) store->append(id, proto::MetricPoint{report->attempt.value(), report->seq, now, report->metrics, report->checkpoint ? report->checkpoint->path : ""});
+    if (report == nullptr || report->checkpoint) store->append(id, stamped, jobs.at(id));
+    while (auto due = core::follow_up(jobs.at(id))) apply(id, std::move(*due));
+  }
+  void run(JobId id) {
+    apply(id, test::placed(jobs.at(id).attempt.value() + 1, 1));
+    apply(id, test::forked(jobs.at(id).attempt.value(), 0));
+    apply(id, test::entered(jobs.at(id).attempt.value(), 0));
+  }
+  void settle() {
+    while (!store->durable().covers(store->appended())) io.run_one();
+  }
+  [[nodiscard]] std::string error_of_open() {
+    store.reset();
+    auto opened = SqliteStore::open(io.get_executor(), {dir, 0, false});
+    REQUIRE(opened.has_error());
+    return opened.error().message() + " | " + opened.error().hint();
+  }
+  void sql(const std::string& text) {
+    auto database = *Database::open(journal_path(dir), Database::Mode::kReadWrite);
+    const auto done = database->execute(text);
+    INFO((done ? "" : done.error().message()));
+    REQUIRE(done.has_value());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("store: jobs that live come back as they were") {
+  Disk disk;
+  const auto waiting = disk.submit(), running = disk.submit(), ended = disk.submit();
+  disk.run(running);
+  for (int seq = 1; seq <= 5; ++seq) disk.apply(running, test::report(1, seq, {{"loss", 1.0 / seq}}));
+  disk.run(ended);
+  disk.apply(ended, test::exited(1, 0));
+  disk.store->put({"node", "a", {{"cordoned", true}}});
+  disk.store->put({"node", "b", 1});
+  disk.store->put({"node", "b", nullptr});
+  disk.settle();
+  disk.open();
+  REQUIRE(disk.found.jobs.size() == 2);
+  for (const auto& job : disk.found.jobs) CHECK(to_json(job) == to_json(disk.jobs.at(job.id)));
+  CHECK(disk.found.jobs[0].id == waiting);
+  CHECK(disk.found.jobs[1].reports == 5);
+  CHECK(disk.found.jobs[1].last_seq == 5);
+  REQUIRE(disk.found.documents.size() == 1);
+  CHECK(disk.found.documents[0].name == "a");
+  CHECK(disk.found.documents[0].value["cordoned"] == true);
+  CHECK(disk.store->next_job_id() == JobId(4));
+  const auto state = *disk.store->ended_job(ended);
+  REQUIRE(state);
+  CHECK(to_json(*state) == to_json(disk.jobs.at(ended)));
+  CHECK_FALSE(*disk.store->ended_job(running));
+  CHECK_FALSE(*disk.store->ended_job(JobId(99)));
+}
+
+TEST_CASE("store: what was appended is durable only when the disk has it") {
+  Disk disk;
+  int told = 0;
+  disk.store->on_durable([&] { ++told; });
+  disk.submit();
+  CHECK(disk.store->appended().events == 1);
+  CHECK(disk.store->durable().events == 0);
+  disk.settle();
+  CHECK(told == 1);
+  CHECK(disk.store->durable() == Mark{1, 0});
+}
+
+TEST_CASE("store: events and metrics of a job are read by pages") {
+  Disk disk;
+  const auto id = disk.submit();
+  disk.run(id);
+  for (int seq = 1; seq <= 2500; ++seq) disk.apply(id, test::report(1, seq, {{"seq", seq}}));
+  disk.settle();
+  const auto check = [&](std::size_t count) {
+    const auto events = *disk.store->events(id, 0, 100);
+    REQUIRE(events.size() == count);
+    CHECK(std::holds_alternative<proto::RankEntered>(events[3].event));
+    CHECK(disk.store->events(id, 3, 1)->size() == 1);
+    CHECK(disk.store->events(id, static_cast<std::int64_t>(count), 100)->empty());
+    std::int64_t next = 0;
+    for (bool more = true; more;) {
+      const auto page = *disk.store->metrics(id, next, 1000);
+      for (const auto& point : page.points) REQUIRE(point.metrics["seq"] == ++next);
+      CHECK(page.next == next);
+      more = page.more;
+    }
+    CHECK(next == 2500);
+    CHECK(disk.store->metrics(id, 2500, 10)->points.empty());
+  };
+  check(4);
+  disk.open();
+  check(4);
+  disk.apply(id, test::exited(1, 0));
+  disk.settle();
+  check(6);
+}
+
+TEST_CASE("store: ended jobs, newest first") {
+  Disk disk;
+  for (int i = 0; i < 5; ++i) {
+    const auto id = disk.submit();
+    if (i == 2) continue;
+    disk.apply(id, proto::CancelRequested{"ada"});
+  }
+  disk.settle();
+  std::vector<std::int64_t> ids;
+  for (const auto& job : *disk.store->ended_jobs(JobId(5), 2)) ids.push_back(job.id.value());
+  CHECK(ids == std::vector<std::int64_t>{4, 2});
+}
+
+TEST_CASE("store: a job of many events starts from its snapshot") {
+  Disk disk;
+  const auto id = disk.submit();
+  for (int i = 0; i < 600; ++i) {
+    disk.apply(id, proto::JobHeld{"ada"});
+    disk.apply(id, proto::JobReleased{"ada"});
+  }
+  disk.settle();
+  disk.store.reset();
+  // Events before the snapshot are not read: they may be anything.
+  disk.sql("UPDATE events SET json='?' WHERE number<900");
+  disk.open();
+  REQUIRE(disk.found.jobs.size() == 1);
+  CHECK(to_json(disk.found.jobs[0]) == to_json(disk.jobs.at(id)));
+}
+
+TEST_CASE("store: numbers go on above a mark that a restored database does not know") {
+  Disk disk;
+  for (int i = 0; i < 3; ++i) disk.submit();
+  disk.settle();
+  disk.store.reset();
+  std::filesystem::copy_file(journal_path(disk.dir), disk.dir + "/copy");
+  disk.open();
+  CHECK(disk.store->next_job_id() == JobId(4));
+  for (int i = 0; i < 40; ++i) disk.submit();
+  disk.settle();
+  disk.store.reset();
+  std::filesystem::rename(disk.dir + "/copy", journal_path(disk.dir));
+  disk.open();
+  CHECK(disk.found.jobs.size() == 3);
+  CHECK(disk.store->next_job_id().value() > 43);
+}
+
+TEST_CASE("store: damaged metrics are named and never skipped") {
+  Disk disk;
+  const auto id = disk.submit();
+  disk.run(id);
+  for (int seq = 1; seq <= 10; ++seq) disk.apply(id, test::report(1, seq));
+  disk.apply(id, test::exited(1, 0));
+  disk.settle();
+  const auto path = segment_path(disk.dir, id, 0);
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(kSegmentHeaderBytes + 100);
+    file.put('!');
+  }
+  const auto page = disk.store->metrics(id, 0, 100);
+  REQUIRE(page.has_error());
+  CHECK(page.error().message().find(path + ", offset ") != std::string::npos);
+  CHECK(page.error().hint().find("rtraind fsck") != std::string::npos);
+}
+
+TEST_CASE("store: a journal that cannot be trusted is refused with the way out") {
+  Disk disk;
+  disk.submit();
+  disk.settle();
+  disk.store.reset();
+  const auto path = journal_path(disk.dir);
+  SECTION("newer schema") {
+    disk.sql("PRAGMA user_version=99");
+    const auto error = disk.error_of_open();
+    CHECK(error.find("schema version 99") != std::string::npos);
+    CHECK(error.find("rtraind recover") != std::string::npos);
+  }
+  SECTION("no database") {
+    REQUIRE(os::write_file_atomic(path, std::string(9000, 'x')).has_value());
+    CHECK(disk.error_of_open().find("is broken") != std::string::npos);
+  }
+  SECTION("empty") {
+    std::filesystem::resize_file(path, 0);
+    CHECK(disk.error_of_open().find("is broken: the file is empty") != std::string::npos);
+  }
+  SECTION("truncated") {
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+    const auto error = disk.error_of_open();
+    CHECK(error.find("is broken") != std::string::npos);
+    CHECK(error.find("rtraind fsck") != std::string::npos);
+  }
+  SECTION("another program's") {
+    disk.sql("PRAGMA application_id=1");
+    CHECK(disk.error_of_open().find("another program") != std::string::npos);
+  }
+  SECTION("an event that does not replay") {
+    disk.sql("UPDATE events SET json='{}'");
+    const auto error = disk.error_of_open();
+    CHECK(error.find("job 1 cannot be read back: event 0") != std::string::npos);
+    CHECK(error.find("rtraind recover") != std::string::npos);
+  }
+}
