@@ -156,6 +156,7 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   auto& response = parser.get();
   Reply reply;
   reply.status = response.result_int();
+  reply.offset = header_number(response, "Rtrain-Offset");
   reply.next_offset = header_number(response, "Rtrain-Next-Offset");
   reply.complete = response["Rtrain-Complete"] == "true";
   reply.body = std::move(response.body());

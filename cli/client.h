@@ -16,6 +16,7 @@ namespace rtrain::cli {
 struct Reply {
   unsigned status = 0;
   std::string body;
+  std::int64_t offset = 0;       ///< of logs: Rtrain-Offset
   std::int64_t next_offset = 0;  ///< of logs: Rtrain-Next-Offset
   bool complete = false;         ///< of logs: Rtrain-Complete
 };

@@ -167,6 +167,7 @@ Result<Done> Follower::read_log(std::int64_t attempt, int rank, std::int64_t unt
     auto piece = fetch_log(client_, id_, attempt, rank, next);
     if (!piece) outcome = piece.error();
     if (!piece || piece->text.empty() || piece->next_offset <= next) break;
+    if (piece->cut > 0) write(view_.on_note(cut_note(rank, piece->cut), now_s()));
     if (piece->next_offset > until) piece->text.resize(piece->text.size() - std::min(piece->text.size(), static_cast<std::size_t>(piece->next_offset - until)));
     next = std::min(piece->next_offset, until);
     write(view_.on_log(attempt, rank, piece->text, now_s()));
@@ -205,8 +206,13 @@ Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt
   target += tail ? "&tail=" + std::to_string(std::max<std::int64_t>(1, *tail)) : "&offset=" + std::to_string(offset);
   auto reply = client.request("GET", target + "&limit=262144");
   if (!reply) return reply.error();
+  const auto cut = tail ? 0 : std::max<std::int64_t>(0, reply->offset - offset);
   if (tail && *tail == 0) reply->body.clear();
-  return LogPiece{std::move(reply->body), reply->next_offset, reply->complete};
+  return LogPiece{std::move(reply->body), reply->next_offset, reply->complete, cut};
+}
+
+std::string cut_note(int rank, std::int64_t bytes) {
+  return std::to_string(bytes) + " bytes of rank " + std::to_string(rank) + "'s log were cut, it is longer than its bound";
 }
 
 int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,

@@ -80,7 +80,10 @@ struct LogPiece {
   std::string text;
   std::int64_t next_offset = 0;
   bool complete = false;
+  std::int64_t cut = 0;  ///< so many bytes from `offset` on are gone: the log is longer than its bound
 };
+/// "1048576 bytes of rank 0's log were cut, it is longer than its bound"
+[[nodiscard]] std::string cut_note(int rank, std::int64_t bytes);
 [[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
                                          std::optional<std::int64_t> tail = std::nullopt);
 

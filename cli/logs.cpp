@@ -58,6 +58,7 @@ Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& w
       auto piece = fetch_log(client, job.id, attempt, rank, offset, tail);
       if (!piece && piece.error().code() == Errc::kNotFound && !what.rank) break;  // a rank that never started has no log
       if (!piece) return piece.error();
+      if (piece->cut > 0) call.console.note(cut_note(rank, piece->cut));
       write(view.on_log(attempt, rank, piece->text, 0));
       const bool more = piece->next_offset > offset && !piece->text.empty();
       offset = std::max(offset, piece->next_offset);

@@ -3,23 +3,23 @@
 #include "common/os/file.h"
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 namespace rtrain::os {
 namespace {
 
-struct Stat { char state = 0; std::uint64_t start_ticks = 0; };
-
-std::optional<Stat> read_stat(pid_t pid) {
+std::optional<ProcessStat> read_stat(pid_t pid) {
   const auto text = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
   if (!text) return std::nullopt;
   const auto name_end = text->rfind(')');  // the name may hold anything, also blanks and brackets
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(text->substr(name_end + 1));
-  Stat stat;
-  fields >> stat.state;
+  ProcessStat stat;
   std::string skipped;
-  for (int field = 4; field < 22; ++field) fields >> skipped;
+  fields >> stat.state >> stat.parent >> skipped >> stat.session;
+  for (int field = 7; field < 22; ++field) fields >> skipped;
   fields >> stat.start_ticks;
   return fields ? std::optional(stat) : std::nullopt;
 }
@@ -34,14 +34,26 @@ const std::string& boot_id() {
   return kId;
 }
 
+std::optional<ProcessStat> stat_of(pid_t pid) { return pid > 0 ? read_stat(pid) : std::nullopt; }
+
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  std::error_code ec;
+  for (std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", ec), end; !ec && threads != end; threads.increment(ec)) {
+    std::ifstream file(threads->path() / "children");
+    for (pid_t child = 0; file >> child;) children.push_back(child);
+  }
+  return children;
+}
+
 std::optional<ProcessIdentity> identify(pid_t pid) {
-  const auto stat = pid > 0 ? read_stat(pid) : std::nullopt;
+  const auto stat = stat_of(pid);
   if (!stat) return std::nullopt;
   return ProcessIdentity{pid, stat->start_ticks, boot_id()};
 }
 
 ProcessFate fate_of(const ProcessIdentity& process) {
-  const auto stat = process.pid > 0 ? read_stat(process.pid) : std::nullopt;
+  const auto stat = stat_of(process.pid);
   const bool other_boot = process.boot != boot_id();
   if (!stat) return ProcessFate::kGone;
   if (other_boot || stat->start_ticks != process.start_ticks) return ProcessFate::kReplaced;

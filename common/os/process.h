@@ -6,11 +6,23 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rtrain::os {
 
 /// The boot this machine is in: /proc/sys/kernel/random/boot_id. "" when it cannot be read.
 [[nodiscard]] const std::string& boot_id();
+
+/// Of proc(5), stat.
+struct ProcessStat {
+  char state = 0;  ///< R, S, D (an uninterruptible wait), Z (ended, not reaped), ...
+  pid_t parent = 0, session = 0;
+  std::uint64_t start_ticks = 0;  ///< clock ticks between the boot and its start
+};
+/// Nothing when there is no such process. A zombie is one.
+[[nodiscard]] std::optional<ProcessStat> stat_of(pid_t pid);
+/// Zombies among them. Empty as well when there is no such process.
+[[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
 
 struct ProcessIdentity {
   pid_t pid = 0;

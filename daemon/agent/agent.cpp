@@ -1,6 +1,7 @@
 #include "daemon/agent/agent.h"
 
 #include "common/log/log.h"
+#include "common/os/cgroup.h"
 #include "common/os/file.h"
 #include "daemon/agent/agent_record.h"
 #include "daemon/agent/attempts.h"
@@ -8,6 +9,8 @@
 #include "daemon/agent/inventory.h"
 #include "daemon/agent/log_reader.h"
 #include "daemon/agent/old_jobs.h"
+#include "daemon/agent/quarantine.h"
+#include "daemon/agent/rank_groups.h"
 #include "daemon/agent/secret.h"
 #include "proto/record/rank_files.h"
 
@@ -30,6 +33,7 @@ namespace {
 constexpr double kStopGraceS = 2;
 constexpr auto kStopLimit = 5s;  // the grace, and what SIGKILL and last words take; beyond it a supervisor hangs
 constexpr auto kTick = 50ms;
+constexpr auto kQuarantineLook = 1s;
 
 class StateLock {
  public:
@@ -84,12 +88,15 @@ class Agent::Impl {
         node_(take_inventory(config_)),
         lease_file_(config_.state_dir),
         before_(read_agent_record(config_.state_dir)),
-        record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}},
+        quarantine_(config_.state_dir),
+        record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}, open_rank_groups(config_.cgroup, config_.state_dir)},
         zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(true)),
         keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(false)),
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
-                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }}),
+                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, gpu_processes,
+                   [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
         link_(std::move(head), {[this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
+                                [this] { if (quarantine_.was_ever()) link_.send(quarantine_.health()); },
                                 [this] { attempts_.stop_all(0, "the lease from the head ran out"); },
                                 [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); }, [this](std::int64_t number) { attempts_.settled(number); }}) {}
 
@@ -118,6 +125,7 @@ class Agent::Impl {
     }
     ended_ = true;
     link_.stop();
+    if (!record_.cgroup_tree.empty() && !os::remove_cgroup(record_.cgroup_tree)) log::warn("control groups stay: something in them does not end", {{"tree", record_.cgroup_tree}});
     listener_.close();
     for (const auto& stream : streams_) stream->close();
     co_await gate_.close();
@@ -140,6 +148,7 @@ class Agent::Impl {
     hello.token = token_;
     hello.pid = ::getpid();
     hello.node = node_;
+    hello.node->versions["cgroup"] = record_.cgroup_tree.empty() ? "none" : "v2";
     if (!zygote_.torch_version().empty()) hello.node->versions["torch"] = zygote_.torch_version();
     hello.running = attempts_.running();
     for (const auto& key : link_.untold_ends()) hello.running.push_back(key);
@@ -150,6 +159,7 @@ class Agent::Impl {
     if (const auto* port = std::get_if<proto::ReservePort>(&message)) return attempts_.reserve_port(*port);
     if (const auto* launch = std::get_if<proto::Launch>(&message)) return start_ranks(*launch);
     if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
+    if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) return attempts_.yield(*yield);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {
       asio::awaitable<void> reading = async_read_log(*read);
       gate_.spawn(std::move(reading));
@@ -206,9 +216,20 @@ class Agent::Impl {
       log::error("an agent that is started after this one will not find its supervisors", {{"cause", written.error().message()}});
   }
 
+  void quarantine(Quarantine::Entry entry) {
+    const bool gpus = !entry.gpus.empty();
+    quarantine_.add(std::move(entry));
+    if (gpus) link_.send(quarantine_.health());
+  }
+
   /// Takes up what an agent that was killed left running, with its lease.
   void recover() {
-    for (const auto& attempt : find_attempts(config_.state_dir)) attempts_.adopt(attempt);
+    std::set<proto::RankKey> known;
+    for (const auto& attempt : find_attempts(config_.state_dir)) {
+      attempts_.adopt(attempt);
+      for (const auto& rank : attempt.launch.ranks) known.insert({attempt.launch.job, attempt.launch.attempt, rank.rank});
+    }
+    for (const auto& tree : std::set<std::string>{before_ ? before_->cgroup_tree : "", record_.cgroup_tree}) clean_rank_groups(tree, known);
     for (const bool is_train_func : {true, false}) {
       auto& kept = is_train_func ? record_.zygote : record_.keeper;
       const auto old = !before_ ? std::nullopt : is_train_func ? before_->zygote : before_->keeper;
@@ -290,6 +311,7 @@ class Agent::Impl {
     }
     proto::accept_peer(*stream);
     proto::send(*stream, proto::Welcome{config_.worker_lease_s, config_.worker_lease_s / 5});
+    attempts_.worker_welcomed(key);
     while (true) {
       auto message = co_await proto::async_read_message(stream);
       if (!message) break;
@@ -336,6 +358,10 @@ class Agent::Impl {
         zygote_.heartbeat();
         keeper_.heartbeat();
       }
+      if (!quarantine_.empty() && now >= next_look_) {
+        next_look_ = now + kQuarantineLook;
+        if (quarantine_.release()) link_.send(quarantine_.health());
+      }
       restart_if_due(zygote_, zygote_restart_, now);
       restart_if_due(keeper_, keeper_restart_, now);
     }
@@ -356,12 +382,14 @@ class Agent::Impl {
   proto::NodeInfo node_;
   LeaseFile lease_file_;
   std::optional<AgentRecord> before_;  ///< of the agent that was here before
+  Quarantine quarantine_;
   AgentRecord record_;
   SupervisorProcess zygote_, keeper_;
   Attempts attempts_;
   HeadLink link_;
   std::set<std::shared_ptr<net::FrameStream>> streams_;
   std::optional<std::chrono::steady_clock::time_point> zygote_restart_, keeper_restart_;
+  std::chrono::steady_clock::time_point next_look_;
   bool stopping_ = false, ended_ = false;
 };
 

@@ -36,7 +36,8 @@ std::optional<AgentRecord> read_agent_record(const std::string& state_dir) {
   const auto json = text ? proto::parse_json(*text) : Result<Json>(text.error());
   if (!json) return std::nullopt;
   try {
-    return AgentRecord{json->at("secret").get<std::string>(), json->at("socket").get<std::string>(), process_of(json->at("zygote")), process_of(json->at("keeper"))};
+    return AgentRecord{json->at("secret").get<std::string>(), json->at("socket").get<std::string>(), process_of(json->at("zygote")), process_of(json->at("keeper")),
+                       json->value("cgroup_tree", std::string())};
   } catch (const Json::exception& e) {
     log::warn("the record of an earlier agent cannot be read", {{"file", path_of(state_dir)}, {"cause", e.what()}});
     return std::nullopt;
@@ -44,7 +45,7 @@ std::optional<AgentRecord> read_agent_record(const std::string& state_dir) {
 }
 
 Result<Done> write_agent_record(const std::string& state_dir, const AgentRecord& record) {
-  const Json json{{"secret", record.secret}, {"socket", record.socket}, {"zygote", to_json(record.zygote)}, {"keeper", to_json(record.keeper)}};
+  const Json json{{"secret", record.secret}, {"socket", record.socket}, {"zygote", to_json(record.zygote)}, {"keeper", to_json(record.keeper)}, {"cgroup_tree", record.cgroup_tree}};
   return os::replace_file(path_of(state_dir), proto::dump_json(json) + "\n", 0600);
 }
 

@@ -15,6 +15,7 @@ struct AgentRecord {
   std::string secret;  ///< they show it
   std::string socket;  ///< they dial it
   std::optional<os::ProcessIdentity> zygote, keeper;
+  std::string cgroup_tree;  ///< of its ranks' control groups; "": none
 };
 [[nodiscard]] std::optional<AgentRecord> read_agent_record(const std::string& state_dir);
 [[nodiscard]] Result<Done> write_agent_record(const std::string& state_dir, const AgentRecord& record);

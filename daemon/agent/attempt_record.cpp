@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kLaunch = "/launch.json";
 constexpr const char* kLive = "/live.json";
+constexpr const char* kYield = "/yield";
 constexpr const char* kEnd = "/end.json";
 
 template <class T>
@@ -32,7 +33,8 @@ Result<LiveAttempt> read_attempt(const std::string& dir) {
   if (!live || !live->is_object() || !live->contains("secret") || !live->at("secret").is_string()) return fail(Errc::kProtocol, dir + kLive + ": no secret");
   auto launch = read_message<proto::Launch>(dir + kLaunch);
   if (!launch) return launch.error();
-  return LiveAttempt{std::move(*launch), live->at("secret").get<std::string>()};
+  const auto tree = live->find("cgroup_tree");  // an agent before this version wrote none
+  return LiveAttempt{std::move(*launch), live->at("secret").get<std::string>(), tree != live->end() && tree->is_string() ? tree->get<std::string>() : "", fs::exists(dir + kYield)};
 }
 
 }  // namespace
@@ -43,7 +45,12 @@ Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& att
   fs::remove_all(dir, ignored);
   if (auto made = os::make_dirs(dir, 0700); !made) return made;
   if (auto written = os::replace_file(dir + kLaunch, proto::encode(attempt.launch).json, 0600); !written) return written;
-  return os::replace_file(dir + kLive, proto::dump_json({{"secret", attempt.secret}}) + "\n", 0600);
+  return os::replace_file(dir + kLive, proto::dump_json({{"secret", attempt.secret}, {"cgroup_tree", attempt.cgroup_tree}}) + "\n", 0600);
+}
+
+void record_yield(const std::string& state_dir, JobId job, Attempt attempt) {
+  const auto path = proto::attempt_dir(state_dir, job, attempt) + kYield;
+  if (auto written = os::replace_file(path, ""); !written) log::warn("a request to yield cannot be written down", {{"file", path}, {"cause", written.error().message()}});
 }
 
 void forget_attempt(const std::string& state_dir, JobId job, Attempt attempt) {

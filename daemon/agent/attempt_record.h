@@ -1,6 +1,7 @@
 // What an agent writes down of the attempts on its node, so that the next agent takes them up where this one ended.
 //   <attempt>/launch.json   the message that started it; read by its ranks, too
-//   <attempt>/live.json     its secret; there until the head has stored the end of every rank
+//   <attempt>/live.json     its secret and where its control groups are; there until the head has stored the end of every rank
+//   <attempt>/yield         it was asked to yield
 //   <rank>/end.json         what the head is told of the rank's end; beside the files of proto/record/rank_files.h
 // None is synced: they outlive the agent, not the machine, and neither do the ranks.
 #pragma once
@@ -9,10 +10,16 @@
 
 namespace rtrain::agent {
 
-struct LiveAttempt { proto::Launch launch; std::string secret; };
+struct LiveAttempt {
+  proto::Launch launch;
+  std::string secret;
+  std::string cgroup_tree;  ///< "": its ranks have no control groups
+  bool yielding = false;
+};
 
 /// Makes the attempt's folder and writes it down. Leftovers of the same number (a head that lost its state) go.
 [[nodiscard]] Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& attempt);
+void record_yield(const std::string& state_dir, JobId job, Attempt attempt);
 /// The attempt is over and the head knows.
 void forget_attempt(const std::string& state_dir, JobId job, Attempt attempt);
 /// Every attempt that is not over. What cannot be read is logged and left alone: its ranks are lost.

@@ -2,8 +2,8 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "daemon/agent/log_bound.h"
 #include "daemon/agent/rank_outcome.h"
-#include "daemon/agent/secret.h"
 #include "daemon/agent/strays.h"
 #include "proto/record/rank_files.h"
 
@@ -11,6 +11,7 @@
 #include <csignal>
 #include <filesystem>
 #include <set>
+#include <sstream>
 
 namespace rtrain::agent {
 using namespace std::chrono_literals;
@@ -19,6 +20,11 @@ namespace {
 constexpr auto kSpawnLimit = 60s;       // a zygote that loads LibTorch from a cold disk needs seconds, not a minute
 constexpr auto kLastWordsLimit = 2s;    // between a process's end and the end of its socket
 constexpr auto kUnusedPortLimit = 60s;
+constexpr auto kBoundFailed = 600s;
+constexpr auto kGpuLook = 500ms;
+constexpr auto kGpuWait = 10s;          // for the memory of a rank that has ended; the driver frees it after the process
+constexpr auto kBoundEvery = 200ms;     // a disk takes a few hundred MiB meanwhile
+constexpr double kYieldedGraceS = 2;    // between SIGTERM and SIGKILL of what did not yield in time
 
 bool was_started(const std::string& rank_dir) { return std::filesystem::exists(proto::log_path(rank_dir)); }
 
@@ -41,20 +47,47 @@ void Attempts::launch(const proto::Launch& launch) {
   Slot& slot = attempts_[key];
   slot.launch = launch;
   slot.secret = os::random_hex(16);
+  slot.cgroup_tree = setting_.cgroup_tree;
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) slot.ranks[placement.rank].placement = placement;
-  const auto recorded = record_attempt(setting_.state_dir, {launch, slot.secret});
+  const auto recorded = record_attempt(setting_.state_dir, {launch, slot.secret, slot.cgroup_tree, false});
   const auto supervisor = recorded ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(recorded.error());
   for (auto& [number, rank] : slot.ranks) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
     const auto made = supervisor ? os::make_dirs(rank.dir, 0700) : Result<Done>(supervisor.error());
-    if (!made) {
-      end_without_process(slot, rank, "spawn", made.error().message() + (made.error().hint().empty() ? "" : "; " + made.error().hint()), false);
-      continue;
-    }
-    (*supervisor)->send(spawn_request(slot, rank));
+    if (!made) end_without_process(slot, rank, "spawn", made.error().message() + (made.error().hint().empty() ? "" : "; " + made.error().hint()), false);
+  }
+  if (const auto found = intruders(slot); !found.empty()) {
+    for (const auto& process : found)
+      log::warn("a process still uses a GPU of a job that is to start", {{"job", to_string(launch.job)}, {"gpu", std::to_string(process.gpu)}, {"pid", std::to_string(process.pid)}, {"bytes", std::to_string(process.memory_bytes)}});
+    slot.held_until = Clock::now() + kGpuWait;
+  } else {
+    spawn(slot);
   }
   forget_ended();
+}
+
+std::vector<GpuProcess> Attempts::intruders(const Slot& slot) const {
+  std::set<int> gpus;
+  for (const auto& [number, rank] : slot.ranks) gpus.insert(rank.placement.gpus.begin(), rank.placement.gpus.end());
+  for (const auto& [key, other] : attempts_)
+    for (const auto& [number, rank] : other.ranks)
+      if (&other != &slot && !rank.ended)
+        for (const int gpu : rank.placement.gpus) gpus.erase(gpu);  // shared
+  if (gpus.empty()) return {};
+  return setting_.gpu_processes({gpus.begin(), gpus.end()});
+}
+
+void Attempts::spawn(Slot& slot) {
+  if (slot.held_until && Clock::now() >= *slot.held_until) log::warn("a job starts although its GPUs are still in use", {{"job", to_string(slot.launch.job)}});
+  slot.held_until.reset();
+  slot.launched = Clock::now();
+  const auto supervisor = setting_.supervisor(is_train_func(slot));
+  for (auto& [number, rank] : slot.ranks) {
+    if (rank.ended) continue;
+    if (supervisor) (*supervisor)->send(spawn_request(slot, rank));
+    else end_without_process(slot, rank, "spawn", supervisor.error().message(), false);
+  }
 }
 
 void Attempts::adopt(const LiveAttempt& attempt) {
@@ -63,6 +96,8 @@ void Attempts::adopt(const LiveAttempt& attempt) {
   Slot& slot = attempts_[key];
   slot.launch = launch;
   slot.secret = attempt.secret;
+  slot.cgroup_tree = attempt.cgroup_tree;
+  if (attempt.yielding) slot.yield = proto::YieldAttempt{launch.job, launch.attempt, 0, {}};  // the head says again until when
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) {
     Rank& rank = slot.ranks[placement.rank];
@@ -94,6 +129,8 @@ proto::SpawnRank Attempts::spawn_request(const Slot& slot, const Rank& rank) con
   spawn.env = rank_environment(launch, rank.placement, rank.dir, facts);
   spawn.working_dir = launch.spec.working_dir;
   spawn.rank_dir = rank.dir;
+  spawn.cgroup = group_of(slot, rank);
+  spawn.kill_wait_s = setting_.kill_wait_s;
   return spawn;
 }
 
@@ -109,11 +146,31 @@ void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::strin
   slot.stopping = true;
   slot.kill_at = kill_at;
   slot.reason = reason;
+  if (slot.held_until) {
+    for (auto& [number, rank] : slot.ranks)
+      if (!rank.ended) end_without_process(slot, rank, "lost", "was never started: " + reason, true);
+    return forget_ended();
+  }
   if (const auto supervisor = setting_.supervisor(is_train_func(slot)))
     for (auto& [number, rank] : slot.ranks)
       if (!rank.ended && rank.pid == 0 && (*supervisor)->withdraw(key_of(slot, rank))) end_without_process(slot, rank, "lost", "was never started: " + reason, true);
   signal(slot, SIGTERM);
   forget_ended();
+}
+
+void Attempts::yield(const proto::YieldAttempt& request) {
+  const auto found = attempts_.find({request.job, request.attempt});
+  if (found == attempts_.end() || found->second.stopping) return;
+  Slot& slot = found->second;
+  const bool again = slot.yield.has_value();
+  slot.yield = request;
+  slot.stop_at = Clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(request.grace_s * 1000));
+  if (again) return;
+  log::info("an attempt is asked to yield", {{"job", to_string(request.job)}, {"attempt", to_string(request.attempt)}, {"reason", request.reason}});
+  record_yield(setting_.state_dir, request.job, request.attempt);
+  if (!is_train_func(slot)) return signal(slot, SIGTERM);  // not said again: a program that saves its state may take a second one for an order to stop
+  for (const auto& [number, rank] : slot.ranks)
+    if (rank.worker && rank.confirms) proto::send(*rank.worker, request);
 }
 
 void Attempts::stop_all(double grace_s, const std::string& reason) {
@@ -144,16 +201,38 @@ void Attempts::spawned(const proto::SpawnResult& result) {
     tell(proto::RankStarted{result.key, result.pid});
     if (!is_train_func(slot)) tell(proto::RankRunning{result.key});
   }
-  // A stop that came while the process was being made has not reached it.
-  if (slot.stopping)
+  // A stop or a yield that came while the process was being made has not reached it.
+  if (slot.stopping || (slot.yield && !is_train_func(slot)))
     if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (*supervisor)->send(proto::SignalRank{result.key, slot.killed ? SIGKILL : SIGTERM});
 }
 
 void Attempts::ended(const proto::SupervisedEnd& end) {
   Rank* rank = find(end.key);
   if (rank == nullptr || rank->ended) return;
-  process_gone(attempts_[{end.key.job, end.key.attempt}], *rank, end.status);
+  Slot& slot = attempts_[{end.key.job, end.key.attempt}];
+  if (end.stuck_pid != 0) quarantine(slot, *rank, static_cast<pid_t>(end.stuck_pid));  // before the end: the head gives its GPUs away then
+  if (end.stuck_pid != 0 && end.status.lost) give_up(slot, *rank, static_cast<pid_t>(end.stuck_pid));
+  else process_gone(slot, *rank, end.status);
   forget_ended();
+}
+
+void Attempts::quarantine(const Slot& slot, const Rank& rank, pid_t stuck) {
+  const auto process = os::identify(stuck);
+  setting_.stuck({key_of(slot, rank), rank.placement.gpus, process.value_or(os::ProcessIdentity{stuck, 0, os::boot_id()}), group_of(slot, rank)});
+}
+
+void Attempts::give_up(Slot& slot, Rank& rank, pid_t stuck) {
+  const auto stat = os::stat_of(stuck);
+  auto waits_in = os::read_file("/proc/" + std::to_string(stuck) + "/wchan", 256);
+  std::string where = stat ? std::string("state ") + stat->state : "";
+  if (waits_in && !waits_in->empty() && *waits_in != "0") where += ", in " + *waits_in;
+  relay_said(slot, rank);
+  if (rank.worker) rank.worker->close();
+  rank.worker.reset();
+  std::ostringstream why;
+  why << "process " << stuck << " does not end: SIGKILL was sent " << setting_.kill_wait_s << " s ago" << (where.empty() ? "" : " (" + where + ")");
+  if (!rank.placement.gpus.empty()) why << "; its GPUs are quarantined until it has gone";
+  end_without_process(slot, rank, "unkillable", why.str(), true);
 }
 
 void Attempts::supervisor_joined(bool is_function, const std::vector<proto::RankKey>& in_hand, const Waits& waits) {
@@ -161,7 +240,7 @@ void Attempts::supervisor_joined(bool is_function, const std::vector<proto::Rank
   if (!supervisor) return;
   const std::set<proto::RankKey> held(in_hand.begin(), in_hand.end());
   for (auto& [key, slot] : attempts_) {
-    if (is_train_func(slot) != is_function) continue;
+    if (is_train_func(slot) != is_function || slot.held_until) continue;
     for (auto& [number, rank] : slot.ranks) {
       const auto rank_key = key_of(slot, rank);
       if (rank.ended || rank.status || waits(rank_key)) continue;
@@ -180,13 +259,18 @@ void Attempts::supervisor_joined(bool is_function, const std::vector<proto::Rank
 }
 
 void Attempts::supervisor_died(bool is_function, const Waits& waits) {
-  std::vector<std::string> dirs;
+  std::vector<Remains> remains;
+  std::vector<std::pair<const Slot*, const Rank*>> left;
   for (const auto& [key, slot] : attempts_)
     for (const auto& [number, rank] : slot.ranks)
-      if (is_train_func(slot) == is_function && !rank.ended && !rank.status && !(rank.pid == 0 && waits(key_of(slot, rank)))) dirs.push_back(rank.dir);
-  kill_strays(dirs);  // before anyone is told: the next attempt must not run beside what is left of this one
+      if (is_train_func(slot) == is_function && !rank.ended && !rank.status && !(rank.pid == 0 && waits(key_of(slot, rank)))) {
+        remains.push_back({rank.dir, group_of(slot, rank), rank.process});
+        left.emplace_back(&slot, &rank);
+      }
+  // Before anyone is told: the next attempt must not run beside what is left of this one, nor get its GPUs.
+  for (const auto& [which, pid] : kill_remains(remains)) quarantine(*left[which].first, *left[which].second, pid);
   for (auto& [key, slot] : attempts_) {
-    if (is_train_func(slot) != is_function) continue;
+    if (is_train_func(slot) != is_function || slot.held_until) continue;
     for (auto& [number, rank] : slot.ranks) {
       if (rank.ended || rank.status) continue;
       const auto role = is_function ? "zygote" : "keeper";
@@ -195,9 +279,7 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
       } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir)) {  // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
         if (!waits(key_of(slot, rank))) end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died before it had started it", true);
       } else {
-        // A rank without its supervisor has nobody to write down how it ends. The leader of its group lives (a zygote's rank) or died
-        // with the keeper.
-        if (rank.process) os::signal_group(*rank.process, SIGKILL);
+        // A rank without its supervisor has nobody to write down how it ends.
         end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died and left no record of how it ended", true);
       }
     }
@@ -205,83 +287,12 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
   forget_ended();
 }
 
-Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms) {
-  Rank* rank = find(key);
-  if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
-  if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
-  if (rank->worker) return fail(Errc::kConflict, "rank " + to_string(key) + " is connected already");
-  rank->worker = std::move(stream);
-  rank->confirms = confirms;
-  rank->unconfirmed.clear();
-  rank->taken = 0;
-  return ok();
-}
-
-void Attempts::worker_says(const proto::RankKey& key, proto::Message message) {
-  Rank* rank = find(key);
-  if (rank == nullptr || rank->ended) return;
-  const bool kept = !std::holds_alternative<proto::RankProgress>(message);
-  const auto number = relay(*rank, std::move(message));
-  if (!kept) return;
-  rank->unconfirmed.push_back(number);
-  confirm(*rank);
-}
-
-std::int64_t Attempts::tell(proto::Message message) {
-  const auto number = setting_.to_head(std::move(message));
-  if (number > 0) last_number_ = number;
-  return number;
-}
-
-std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
-  if (const auto* report = std::get_if<proto::RankReport>(&message)) {
-    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
-    rank.last_seq = report->seq;
-  } else if (std::holds_alternative<proto::RankRunning>(message)) {
-    if (std::exchange(rank.entered, true)) return last_number_;
-  }
-  return tell(std::move(message));
-}
-
-void Attempts::relay_said(const Slot& slot, Rank& rank) {
-  const auto key = key_of(slot, rank);
-  for (auto& message : proto::read_said(rank.dir))
-    if (proto::rank_of(message) == key) relay(rank, std::move(message));
-}
-
-void Attempts::settled(std::int64_t number) {
-  settled_ = number;
-  for (auto& [key, slot] : attempts_)
-    for (auto& [rank_number, rank] : slot.ranks) confirm(rank);
-  std::erase_if(over_, [&](const auto& over) {
-    const bool known = over.second <= number;
-    if (known) forget_attempt(setting_.state_dir, over.first.first, over.first.second);
-    return known;
-  });
-}
-
-void Attempts::confirm(Rank& rank) {
-  const auto before = rank.taken;
-  for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front()) ++rank.taken;
-  if (rank.taken > before && rank.worker && rank.confirms) proto::send(*rank.worker, proto::Taken{rank.taken});
-}
-
-void Attempts::worker_left(const proto::RankKey& key) {
-  Rank* rank = find(key);
-  if (rank == nullptr) return;
-  rank->worker.reset();
-  if (rank->status) process_gone(attempts_[{key.job, key.attempt}], *rank, *rank->status);
-  forget_ended();
-}
-
-void Attempts::heartbeat_workers() {
-  for (const auto& [key, slot] : attempts_)
-    for (const auto& [number, rank] : slot.ranks)
-      if (rank.worker) proto::send(*rank.worker, proto::Heartbeat{});
-}
-
 void Attempts::tick() {
   const auto now = Clock::now();
+  std::vector<Key> late;
+  for (const auto& [key, slot] : attempts_)
+    if (slot.stop_at && now >= *slot.stop_at && !slot.stopping) late.push_back(key);
+  for (const auto& [job, attempt] : late) stop(job, attempt, kYieldedGraceS, "did not yield in time: " + attempts_[{job, attempt}].yield->reason);
   for (auto& [key, slot] : attempts_) {
     if (slot.stopping && !slot.killed && now >= slot.kill_at) {
       slot.killed = true;
@@ -301,8 +312,28 @@ void Attempts::tick() {
       }
     }
   }
+  if (now >= next_bound_) {
+    next_bound_ = now + kBoundEvery;
+    for (const auto& [key, slot] : attempts_)
+      for (const auto& [number, rank] : slot.ranks)
+        if (rank.pid != 0 && !rank.ended) bound(rank);
+  }
+  if (now >= next_gpu_look_) {
+    next_gpu_look_ = now + kGpuLook;
+    for (auto& [key, slot] : attempts_)
+      if (slot.held_until && (now >= *slot.held_until || intruders(slot).empty())) spawn(slot);
+  }
   std::erase_if(ports_, [&](const auto& port) { return !attempts_.contains(port.first) && now - port.second.since > kUnusedPortLimit; });
   forget_ended();
+}
+
+void Attempts::bound(const Rank& rank) {
+  if (setting_.log_bytes_max == 0) return;
+  const auto cut = bound_log(proto::log_path(rank.dir), setting_.log_bytes_max);
+  if (cut && *cut > 0) log::warn("the oldest part of a log is cut", {{"log", proto::log_path(rank.dir)}, {"bytes", std::to_string(*cut)}});
+  if (cut || cut.error().code() == Errc::kNotFound) return;
+  next_bound_ = Clock::now() + kBoundFailed;
+  log::error("a log can grow without end: it cannot be cut", {{"cause", cut.error().message()}});
 }
 
 std::vector<proto::RankKey> Attempts::running() const {
@@ -345,6 +376,7 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
   relay_said(slot, rank);
   auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir));
+  end.yielded = slot.yield && !slot.killed && !is_train_func(slot);
   if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";  // the signal was ours: say why
   finish(slot, rank, end);
 }
@@ -353,6 +385,7 @@ void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {
   rank.ended = true;
   rank.status = end.status;
   log::info("rank ended", {{"rank", to_string(key_of(slot, rank))}, {"status", to_string(end.status)}, {"error", end.error ? end.error->message : ""}});
+  bound(rank);
   record_end(rank.dir, end);
   slot.last_end = tell(end);
 }

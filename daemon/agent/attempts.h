@@ -2,8 +2,11 @@
 #pragma once
 
 #include "daemon/agent/attempt_record.h"
+#include "daemon/agent/nvml.h"
 #include "daemon/agent/port_reservation.h"
+#include "daemon/agent/quarantine.h"
 #include "daemon/agent/rank_environment.h"
+#include "daemon/agent/rank_groups.h"
 #include "daemon/agent/supervisor_process.h"
 
 #include <deque>
@@ -20,6 +23,12 @@ class Attempts {
     /// The started supervisor for a job, or why there is none.
     std::function<Result<SupervisorProcess*>(bool is_train_func)> supervisor;
     std::function<NodeFacts()> facts;  ///< node, address, interface, inherited
+    std::string cgroup_tree;           ///< of the ranks that are launched from now on; "": none
+    double kill_wait_s = 30;
+    std::int64_t log_bytes_max = 0;    ///< of one rank; 0: no bound
+    std::function<std::vector<GpuProcess>(const std::vector<int>& gpus)> gpu_processes;
+    /// A process of a rank does not end on SIGKILL; told before the rank's end is.
+    std::function<void(Quarantine::Entry)> stuck;
   };
   explicit Attempts(Setting setting) : setting_(std::move(setting)) {}
 
@@ -30,6 +39,8 @@ class Attempts {
   void adopt(const LiveAttempt& attempt);
   /// SIGTERM now, SIGKILL after grace_s. Unknown attempts are ignored: they are over.
   void stop(JobId job, Attempt attempt, double grace_s, const std::string& reason);
+  /// Goes on to each worker; SIGTERM to ranks without one. Ranks that have not ended after its grace are stopped. Again: another grace.
+  void yield(const proto::YieldAttempt& request);
   void stop_all(double grace_s, const std::string& reason);
 
   void spawned(const proto::SpawnResult& result);
@@ -43,6 +54,8 @@ class Attempts {
 
   /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. `confirms`: it wants to hear Taken.
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms);
+  /// It has got its Welcome: what its attempt was told before it came follows.
+  void worker_welcomed(const proto::RankKey& key);
   void worker_says(const proto::RankKey& key, proto::Message message);
   void worker_left(const proto::RankKey& key);
   void heartbeat_workers();
@@ -77,6 +90,10 @@ class Attempts {
   struct Slot {
     proto::Launch launch;
     std::string secret;
+    std::string cgroup_tree;
+    std::optional<proto::YieldAttempt> yield;
+    std::optional<Clock::time_point> held_until;  ///< its ranks wait for GPUs that a process still uses, at the latest until then
+    std::optional<Clock::time_point> stop_at;  ///< when the time to yield is over
     std::map<int, Rank> ranks;
     Clock::time_point launched;
     bool stopping = false, killed = false;
@@ -92,6 +109,13 @@ class Attempts {
   void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost);
   void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);
   void finish(Slot& slot, Rank& rank, const proto::RankEnded& end);
+  void quarantine(const Slot& slot, const Rank& rank, pid_t stuck);
+  /// SIGKILL did not end its process.
+  void give_up(Slot& slot, Rank& rank, pid_t stuck);
+  void bound(const Rank& rank);
+  /// What runs on the GPUs of an attempt and is no rank that shares them.
+  [[nodiscard]] std::vector<GpuProcess> intruders(const Slot& slot) const;
+  void spawn(Slot& slot);
   void forget_ended();
   std::int64_t tell(proto::Message message);
   /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is settled
@@ -100,6 +124,7 @@ class Attempts {
   void relay_said(const Slot& slot, Rank& rank);
   void confirm(Rank& rank);
   static proto::RankKey key_of(const Slot& slot, const Rank& rank) { return {slot.launch.job, slot.launch.attempt, rank.placement.rank}; }
+  static std::string group_of(const Slot& slot, const Rank& rank) { return rank_group(slot.cgroup_tree, key_of(slot, rank)); }
   static bool is_train_func(const Slot& slot) { return slot.launch.spec.train_func.has_value(); }
 
   Setting setting_;
@@ -107,6 +132,8 @@ class Attempts {
   std::map<Key, Port> ports_;
   std::map<Key, std::int64_t> over_;  ///< attempts that are over, until the head has stored this last end
   std::int64_t last_number_ = 0, settled_ = 0;
+  Clock::time_point next_bound_{};
+  Clock::time_point next_gpu_look_{};
 };
 
 }  // namespace rtrain::agent

@@ -52,6 +52,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   grant(greeted);
   stream_ = stream;
   log::info("connected to the head", {{"head", to_string(head_)}, {"address", local}});
+  callbacks_.connected();
   pump();
   while (true) {
     auto message = co_await proto::async_read_message(stream);

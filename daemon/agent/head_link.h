@@ -20,6 +20,7 @@ class HeadLink {
   struct Callbacks {
     std::function<proto::Hello(const std::string& local_address)> hello;  ///< built anew for each connection
     std::function<void(proto::Message)> message;
+    std::function<void()> connected;  ///< Welcome was read: the time to say what each head must know
     /// The head answered nothing for its lease: the ranks must end, the head may place them elsewhere. Once a silence.
     std::function<void()> lease_lost;
     /// The lease counts from here now.

@@ -2,6 +2,7 @@
 
 #include "common/log/log.h"
 
+#include <algorithm>
 #include <array>
 
 #include <dlfcn.h>
@@ -12,6 +13,7 @@ namespace {
 // The few functions of NVML's stable C interface that are used (NVIDIA Management Library API reference).
 using Device = struct nvmlDevice_st*;
 struct Memory { unsigned long long total, free, used; };
+struct Process { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; };  // nvmlProcessInfo_t of _v2 and _v3
 constexpr int kSuccess = 0;
 
 class Library {
@@ -34,7 +36,31 @@ class Library {
   void* handle_;
 };
 
+/// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call fails, and nothing is known.
+std::vector<Process> processes_on(const Library& nvml, Device device) {
+  std::array<Process, 64> found{};
+  for (const char* name : {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"}) {
+    auto count = static_cast<unsigned>(found.size());
+    if (nvml.call(name, device, &count, found.data())) return {found.begin(), found.begin() + std::min<std::size_t>(count, found.size())};
+  }
+  return {};
+}
+
 }  // namespace
+
+std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus) {
+  constexpr unsigned long long kUnknown = ~0ULL;  // NVML_VALUE_NOT_AVAILABLE
+  std::vector<GpuProcess> all;
+  const Library nvml;
+  if (!nvml || !nvml.call("nvmlInit_v2")) return all;
+  for (const int gpu : gpus) {
+    Device device = nullptr;
+    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", static_cast<unsigned>(gpu), &device)) continue;  // only declared, or fell off the bus
+    for (const auto& process : processes_on(nvml, device)) all.push_back({gpu, process.pid, process.used == kUnknown ? 0 : process.used});
+  }
+  nvml.call("nvmlShutdown");
+  return all;
+}
 
 GpuInventory ask_nvml() {
   GpuInventory inventory;

@@ -72,6 +72,7 @@ Cause classify(const proto::RankError& error, const proto::ExitStatus& status, b
     return cause;
   }
   if (kind == "lease") return of_node();
+  if (kind == "unkillable") return of_node("its process does not end on SIGKILL: a device, a driver or a file server hangs");
   if (kind == "timeout" || kind == "hang") return of_network();
   if (status.signal) return classify_signal(*status.signal, error);
   if (status.lost) return of_node();

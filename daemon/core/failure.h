@@ -19,7 +19,7 @@ struct Cause {
 ///   signal                        infrastructure for one that comes from outside: 9 (the kernel out of memory, an operator), 7 (a
 ///                                 mapped file that went away), 15, 1 and 2; also 6 where NCCL gave up on a peer; else user
 ///   spawn                         infrastructure, but user where the program or its folder is not there or cannot be run
-///   lost, lease, timeout, hang    infrastructure
+///   lost, lease, timeout, hang, unkillable    infrastructure
 ///   time_limit                    user
 /// @param any_started  a rank of the attempt was started, as far as anyone knows
 [[nodiscard]] Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started);

@@ -73,6 +73,18 @@ ConfigField integer(std::string name, int& value, int min, int max, std::string 
           }};
 }
 
+/// An amount of bytes with a least value, or 0 for none.
+ConfigField bytes_or_none(std::string name, std::int64_t& value, std::int64_t min, std::string help) {
+  return {std::move(name), "integer", std::move(help), [&value] { return Json(value); },
+          [&value, min](const Json& j) -> std::string {
+            if (!j.is_number_integer()) return "expected a whole number of bytes";
+            const double n = j.get<double>();
+            if (n != 0 && (n < static_cast<double>(min) || n > 9e15)) return plain(n) + " is out of range; it must be 0 (no bound) or at least " + std::to_string(min);
+            value = j.get<std::int64_t>();
+            return {};
+          }};
+}
+
 ConfigField boolean(std::string name, bool& value, std::string help) {
   return {std::move(name), "boolean", std::move(help), [&value] { return Json(value); },
           [&value](const Json& j) -> std::string {
@@ -149,6 +161,9 @@ std::vector<ConfigField> fields(AgentConfig& c) {
       text("keeper_program", c.keeper_program, "rtrain-keeper; default: beside this program"),
       boolean("prestart_zygote", c.prestart_zygote, "load LibTorch at start instead of at the first job that needs it"),
       number("worker_lease_s", c.worker_lease_s, 0.2, 3600, "seconds without a word from its agent after which a worker ends itself"),
+      choice("cgroup", c.cgroup, {"auto", "off"}, "auto: each rank in a control group of its own, where possible; off: never"),
+      number("kill_wait_s", c.kill_wait_s, 0.1, 3600, "seconds after SIGKILL after which a rank is given up and its GPUs are quarantined"),
+      bytes_or_none("log_bytes_max", c.log_bytes_max, std::int64_t{1} << 20, "largest log of one rank; above it the oldest part is cut; 0: no bound"),
       choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
   };
 }

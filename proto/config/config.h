@@ -34,6 +34,9 @@ struct AgentConfig {
   std::string keeper_program;   ///< default: rtrain-keeper beside the running program
   bool prestart_zygote = true;  ///< load LibTorch at start instead of at the first train_func job
   double worker_lease_s = 60;   ///< a worker that does not hear of its agent for this long ends itself
+  std::string cgroup = "auto";  ///< auto: each rank in a control group of its own where the machine allows it; off: never
+  double kill_wait_s = 30;      ///< 0.1..3600; a rank that lives on for this long after SIGKILL is given up, its GPUs are quarantined
+  std::int64_t log_bytes_max = std::int64_t{1} << 30;  ///< of one rank's log, the oldest part goes first; 0: no bound, else at least 1 MiB
   std::string log_level = "info";
 };
 

@@ -135,6 +135,8 @@ void visit_fields(auto& visit, Is<SpawnRank> auto& v) {
   visit("env", v.env);
   visit("working_dir", v.working_dir);
   visit("rank_dir", v.rank_dir);
+  visit("cgroup", v.cgroup);
+  visit("kill_wait_s", v.kill_wait_s);
 }
 void visit_fields(auto& visit, Is<SpawnResult> auto& v) {
   visit("key", v.key);
@@ -148,6 +150,7 @@ void visit_fields(auto& visit, Is<SignalRank> auto& v) {
 void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
   visit("key", v.key);
   visit("status", v.status);
+  visit("stuck_pid", v.stuck_pid);
 }
 
 namespace {

@@ -130,7 +130,7 @@ struct NodeHealth { std::vector<int> quarantined_gpus; std::string reason; };
 struct Leaving {};
 struct LogData {
   std::int64_t request = 0;
-  std::int64_t offset = 0;  ///< of the first byte of the frame's body
+  std::int64_t offset = 0;  ///< of the first byte of the frame's body; above the one asked for when the bytes between were cut
   bool at_end = false;      ///< nothing more now
   bool complete = false;    ///< the rank has ended and all of its log was sent
   std::string error;        ///< "" or why there is no log
@@ -147,11 +147,14 @@ struct SpawnRank {
   std::vector<std::pair<std::string, std::string>> env;  ///< the whole environment
   std::string working_dir;
   std::string rank_dir;  ///< absolute, exists: log, error.json, outcome.json, exit.json go here
+  std::string cgroup;    ///< absolute: the control group to make for the rank; "": none
+  double kill_wait_s = 30;  ///< how long a process may take to end after SIGKILL before it is told as stuck
 };
 struct SpawnResult { RankKey key; std::int64_t pid = 0; std::string error; };  ///< error "" when it runs
-struct SignalRank { RankKey key; int signal = 0; };  ///< to the process group; ignored when the rank has ended
-/// The exit record is on disk.
-struct SupervisedEnd { RankKey key; ExitStatus status; };
+struct SignalRank { RankKey key; int signal = 0; };  ///< to the process group, SIGKILL to all that the rank forked; ignored when it has ended
+/// Nothing of the rank is alive any more, and its exit record is on disk. Or (stuck_pid is not 0): this process of it got SIGKILL
+/// kill_wait_s ago and still lives; status is lost when it is the rank itself. The end of such a process is not told.
+struct SupervisedEnd { RankKey key; ExitStatus status; std::int64_t stuck_pid = 0; };
 
 // ---- worker <-> agent -------------------------------------------------------------------------------------
 // worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis. agent -> worker: Welcome, Heartbeat (renews the lease),

@@ -25,7 +25,7 @@ struct NodeInfo {
   Resources resources;  ///< totals offered: CPU, GPU, memory, custom
   std::vector<GpuInfo> gpus;
   std::map<std::string, std::string> labels;
-  std::map<std::string, std::string> versions;  ///< "rtrain", "torch" (empty without a zygote), "os", "kernel", "cuda_driver"
+  std::map<std::string, std::string> versions;  ///< "rtrain", "torch" (empty without a zygote), "os", "kernel", "cuda_driver", "cgroup" (v2 | none)
 };
 
 /// Where one rank runs and what it holds there.

@@ -86,11 +86,11 @@ class Daemon:
 class Cluster:
     """A head and agents in a temporary folder. The folder's name is in the arguments or the environment of every process of the cluster."""
 
-    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", api=None, head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0):
+    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", api=None, head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0, resources=None):
         self.root = tempfile.mkdtemp(prefix="rtrain-d-")
         self.env = {"PATH": os.environ["PATH"], "HOME": self.root, "LANG": "C.UTF-8", "USER": "tester", "RTRAIN_TEST_ROOT": self.root}
         self.token, self.agent_flags, self.hosts, self.daemons = token, list(agent), hosts, {}
-        self.cpus, self.worker_lease_s, self.heads = cpus, worker_lease_s, 0
+        self.resources, self.worker_lease_s, self.heads = {"CPU": cpus, **(resources or {})}, worker_lease_s, 0
         try:
             if token:
                 self.write("token", token + "\n", 0o600)
@@ -131,7 +131,7 @@ class Cluster:
 
     def start_agent(self, name, *flags):
         return self.start(name, ["agent", "--head", self.cluster_address, "--node-name", name, "--state-dir", self.root + "/" + name, "--prestart-zygote", "false",
-                                 "--resources", json.dumps({"CPU": self.cpus}), "--worker-lease-s", str(self.worker_lease_s), *self.token_flags(),
+                                 "--resources", json.dumps(self.resources), "--worker-lease-s", str(self.worker_lease_s), *self.token_flags(),
                                  *self.agent_flags, *flags], host=name if self.hosts else None)
 
     def ready(self, what):

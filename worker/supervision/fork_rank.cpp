@@ -1,6 +1,6 @@
 #include "worker/supervision/fork_rank.h"
 
-#include "common/os/file.h"
+#include "common/os/cgroup.h"
 #include "proto/record/rank_files.h"
 
 #include <array>
@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -36,6 +35,10 @@ void default_signals() {
 
 /// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has one), so ordinary calls are safe.
 void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
+  if (!spawn.cgroup.empty()) {
+    const auto procs = os::procs_of_cgroup(spawn.cgroup);
+    if ((errno = os::join_cgroup(procs.c_str())) != 0) give_up(pipe_fd, "join " + procs);
+  }
   const auto pipe = static_cast<unsigned>(pipe_fd);  // the supervisor's connection must not stay open in a child that is held up here
   if (pipe > 3) ::syscall(SYS_close_range, 3u, pipe - 1, 0u);
   ::syscall(SYS_close_range, pipe + 1, ~0u, 0u);
@@ -59,6 +62,8 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
 }  // namespace
 
 Result<ForkedRank> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child) {
+  if (!spawn.cgroup.empty())
+    if (auto made = os::make_cgroup(spawn.cgroup); !made) return made.error();
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("pipe", errno);
   const pid_t parent = ::getpid();
@@ -89,26 +94,6 @@ bool read_setup(int setup, std::string& trouble) {
     if (count > 0) trouble.append(buffer.data(), static_cast<std::size_t>(count));
     else if (count == 0 || (errno != EINTR && errno != EAGAIN)) return true;
     else if (errno == EAGAIN) return false;
-  }
-}
-
-void kill_strays(const std::string& rank_dir) {
-  const std::string mark = "RTRAIN_RANK_DIR=" + rank_dir;
-  // Each kill can hand us the grandchildren: look again until none is left (bounded: a fork bomb is for cgroups).
-  for (int round = 0; round < 8; ++round) {
-    std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
-    bool found = false;
-    for (pid_t pid = 0; children >> pid;) {
-      std::ifstream environ("/proc/" + std::to_string(pid) + "/environ");
-      for (std::string variable; std::getline(environ, variable, '\0');) {
-        if (variable != mark) continue;
-        found = true;
-        ::kill(pid, SIGKILL);
-        break;
-      }
-    }
-    if (!found) return;
-    ::usleep(1000);
   }
 }
 

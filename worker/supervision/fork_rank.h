@@ -13,13 +13,9 @@ struct ForkedRank {
   pid_t pid = 0;
   int setup = -1;
 };
-/// kIo: no pipe, no process.
+/// The child is in the request's control group, if it names one, before anything else. kIo: no group, no pipe, no process.
 [[nodiscard]] Result<ForkedRank> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child);
 /// Adds what the pipe has to `trouble`. True at its end: the child is in its program, or there is trouble and it is ending.
 [[nodiscard]] bool read_setup(int setup, std::string& trouble);
-
-/// Kills what the rank left behind outside its process group: processes that became our children (we are their subreaper) and carry
-/// its RTRAIN_RANK_DIR in the environment they were started with.
-void kill_strays(const std::string& rank_dir);
 
 }  // namespace rtrain::supervision

@@ -1,10 +1,12 @@
 #include "worker/supervision/supervisor.h"
 
 #include "common/log/log.h"
+#include "common/os/cgroup.h"
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
 #include "proto/record/rank_files.h"
 #include "worker/supervision/fork_rank.h"
+#include "worker/supervision/orphans.h"
 
 #include <cerrno>
 #include <chrono>
@@ -31,6 +33,10 @@ using namespace std::chrono_literals;
 using namespace proto;
 
 constexpr auto kRedial = 200ms;
+constexpr auto kLook = 500ms;    // between looks at what ranks without a control group have below them
+constexpr auto kSoon = 2ms;      // between looks at what was killed, and
+constexpr auto kLater = 100ms;   // when it has not ended for
+constexpr auto kSoonFor = 500ms;
 
 ExitStatus status_of(const siginfo_t& info) {
   ExitStatus status;
@@ -61,11 +67,12 @@ class Supervisor {
       std::vector<pollfd> waits{{signals, POLLIN, 0}, {agent_, POLLIN, 0}};  // a negative descriptor is skipped
       for (const auto& [pid, rank] : ranks_)
         if (rank.setup >= 0) waits.push_back({rank.setup, POLLIN, 0});
-      const auto limit = agent_ < 0 ? std::min<std::chrono::milliseconds>(kRedial, lease_left()) : lease_left();
-      ::poll(waits.data(), waits.size(), static_cast<int>(limit.count()));
+      ::poll(waits.data(), waits.size(), static_cast<int>(pause().count()));
       if ((waits[0].revents & POLLIN) != 0) take_signals(signals);
       take_setups();
       reap();
+      clear();
+      look();
       if (agent_ >= 0 && waits[1].revents != 0) take_message();
       if (!exit_code_ && Clock::now() - heard_ >= lease_) {
         log::warn("the lease from the agent ran out", {{"ranks", std::to_string(ranks_.size())}});
@@ -79,9 +86,14 @@ class Supervisor {
  private:
   struct Rank {
     RankKey key;
-    std::string dir;
-    int setup = -1;  ///< the pipe of a rank that is not in its program yet
+    RankProcess process;
+    std::string cgroup;   ///< "": none
+    std::chrono::milliseconds kill_wait{};
+    int setup = -1;       ///< the pipe of a rank that is not in its program yet
     std::string trouble;
+    std::optional<Clock::time_point> killed;  ///< when SIGKILL was sent for the first time
+    std::optional<ExitStatus> status;         ///< the process is gone, what it left behind may not be
+    std::optional<SupervisedEnd> stuck;       ///< told: SIGKILL does not end it, or something of it
   };
 
   void dial() {
@@ -101,9 +113,15 @@ class Supervisor {
     hello.pid = ::getpid();
     hello.torch_version = options_.torch_version;
     for (const auto& [pid, rank] : ranks_) hello.running.push_back(rank.key);
+    for (const auto& rank : ended_)
+      if (rank.trouble.empty()) hello.running.push_back(rank.key);
     send(hello);
-    for (const auto& [pid, rank] : ranks_)
-      if (rank.setup < 0) send(SpawnResult{rank.key, pid, ""});  // it may not have been heard
+    for (const auto& [pid, rank] : ranks_) {  // it may not have been heard
+      if (rank.setup < 0) send(SpawnResult{rank.key, pid, ""});
+      if (rank.stuck) send(*rank.stuck);
+    }
+    for (const auto& rank : ended_)
+      if (rank.stuck) send(*rank.stuck);
   }
 
   void hang_up() {
@@ -118,6 +136,20 @@ class Supervisor {
 
   /// At least a millisecond.
   std::chrono::milliseconds lease_left() const { return std::max(1ms, std::chrono::ceil<std::chrono::milliseconds>(heard_ + lease_ - Clock::now())); }
+
+  /// Until the lease is over, the agent is dialled again, or something that was killed is looked at again.
+  std::chrono::milliseconds pause() const {
+    auto limit = lease_left();
+    if (agent_ < 0) limit = std::min<std::chrono::milliseconds>(limit, kRedial);
+    const auto now = Clock::now();
+    const auto look_again = [&](const Rank& rank) { limit = std::min<std::chrono::milliseconds>(limit, now - *rank.killed < kSoonFor ? kSoon : kLater); };
+    for (const auto& rank : ended_) look_again(rank);
+    for (const auto& [pid, rank] : ranks_) {
+      if (rank.killed && !rank.stuck) look_again(rank);
+      if (rank.cgroup.empty()) limit = std::min<std::chrono::milliseconds>(limit, kLook);
+    }
+    return limit;
+  }
 
   void take_message() {
     auto frame = read_frame(agent_, FrameLimits{}, std::min<std::chrono::milliseconds>(5s, lease_left()));  // half a message must not outlast the lease
@@ -139,10 +171,19 @@ class Supervisor {
 
   void spawn_rank(const SpawnRank& spawn) {
     const auto forked = fork_rank(spawn, options_.ranks_die_with_me, child_);
-    if (!forked) return send(SpawnResult{spawn.key, 0, forked.error().message()});
-    ranks_[forked->pid] = {spawn.key, spawn.rank_dir, forked->setup, ""};
+    if (!forked) {
+      if (!spawn.cgroup.empty()) os::remove_cgroup(spawn.cgroup);
+      return send(SpawnResult{spawn.key, 0, forked.error().message()});
+    }
+    const auto process = os::identify(forked->pid);
+    Rank& rank = ranks_[forked->pid];
+    rank.key = spawn.key;
+    rank.process = {forked->pid, process ? process->start_ticks : 0, spawn.rank_dir};
+    rank.cgroup = spawn.cgroup;
+    rank.kill_wait = std::chrono::milliseconds(static_cast<std::int64_t>(spawn.kill_wait_s * 1000));
+    rank.setup = forked->setup;
     // Before anyone is told: an agent that comes after this one's death can still end what we started.
-    if (const auto process = os::identify(forked->pid))
+    if (process)
       if (auto written = write_process(spawn.rank_dir, *process); !written)
         log::error("the rank's process cannot be written down", {{"rank", to_string(spawn.key)}, {"cause", written.error().message()}});
   }
@@ -159,17 +200,31 @@ class Supervisor {
     auto& [pid, set_up] = *rank;
     ::close(std::exchange(set_up.setup, -1));
     send(SpawnResult{set_up.key, set_up.trouble.empty() ? pid : 0, set_up.trouble});
-    if (!set_up.trouble.empty()) ranks_.erase(rank);
+    if (set_up.trouble.empty()) return;
+    kill_all(set_up);
+    ended_.push_back(std::move(set_up));
+    ranks_.erase(rank);
   }
 
   /// Not reaped yet: the number is still theirs. A rank that has no process group yet is one process.
-  static void kill_group(pid_t pid, int signal) {
+  static void signal_group(pid_t pid, int signal) {
     if (::kill(-pid, signal) != 0) ::kill(pid, signal);
   }
 
+  /// All that can be found of a rank. Its process may have ended, and must not have been reaped.
+  static void kill_all(Rank& rank) {
+    if (!rank.killed) rank.killed = Clock::now();
+    if (rank.cgroup.empty()) Orphans::kill_below(rank.process.pid);
+    else os::kill_cgroup(rank.cgroup);
+    signal_group(rank.process.pid, SIGKILL);
+  }
+
   void signal_rank(const SignalRank& request) {
-    for (const auto& [pid, rank] : ranks_)
-      if (rank.key == request.key) kill_group(pid, request.signal);
+    for (auto& [pid, rank] : ranks_) {
+      if (rank.key != request.key) continue;
+      if (request.signal == SIGKILL) kill_all(rank);
+      else signal_group(pid, request.signal);
+    }
   }
 
   void take_signals(int fd) {
@@ -189,25 +244,74 @@ class Supervisor {
         finish_setup(found);
         found = ranks_.find(pid);
       }
-      if (found != ranks_.end()) ::kill(-pid, SIGKILL);
+      if (found != ranks_.end()) kill_all(found->second);
       ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
       if (found == ranks_.end()) continue;
-      const Rank rank = found->second;
+      Rank rank = std::move(found->second);
       ranks_.erase(found);
-      kill_strays(rank.dir);
-      const ExitStatus status = status_of(info);
+      rank.status = status_of(info);
+      rank.killed = Clock::now();
       // Durable before anyone is told.
-      if (auto written = write_exit_record(rank.dir, {rank.key, pid, status, os::unix_ms_now()}); !written)
+      if (auto written = write_exit_record(rank.process.dir, {rank.key, pid, *rank.status, os::unix_ms_now()}); !written)
         log::error("the exit record cannot be written", {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
-      send(SupervisedEnd{rank.key, status});
+      ended_.push_back(std::move(rank));
     }
   }
 
+  std::vector<RankProcess> running() const {
+    std::vector<RankProcess> processes;
+    for (const auto& [pid, rank] : ranks_) processes.push_back(rank.process);
+    return processes;
+  }
+
+  /// One process of an ended rank that still lives, after another SIGKILL to all of them; 0 when there is none.
+  pid_t left_of(const Rank& rank, const std::vector<RankProcess>& running) {
+    if (rank.cgroup.empty()) return orphans_.kill_left(rank.process, running);
+    if (os::is_cgroup_empty(rank.cgroup)) return 0;
+    os::kill_cgroup(rank.cgroup);
+    const auto inside = os::cgroup_processes(rank.cgroup);
+    return inside.empty() ? rank.process.pid : inside.front();  // it forks faster than we look
+  }
+
+  /// Ends are told when nothing of the rank is left, or what is left does not die.
+  void clear() {
+    for (auto& [pid, rank] : ranks_) tell_if_stuck(rank, pid);
+    const auto living = ended_.empty() ? std::vector<RankProcess>{} : running();
+    for (auto it = ended_.begin(); it != ended_.end();) {
+      const auto left = left_of(*it, living);
+      if (left != 0) {
+        tell_if_stuck(*it++, left);
+        continue;
+      }
+      const bool silent = it->stuck || !it->trouble.empty();
+      if (!it->cgroup.empty()) os::remove_cgroup(it->cgroup);
+      if (!silent) send(SupervisedEnd{it->key, *it->status});
+      it = ended_.erase(it);
+    }
+  }
+
+  void tell_if_stuck(Rank& rank, pid_t pid) {
+    if (rank.stuck || !rank.killed || !rank.trouble.empty() || Clock::now() - *rank.killed < rank.kill_wait) return;
+    log::error("a process does not end on SIGKILL", {{"rank", to_string(rank.key)}, {"pid", std::to_string(pid)}});
+    rank.stuck = SupervisedEnd{rank.key, rank.status.value_or(ExitStatus{{}, {}, true}), pid};
+    send(*rank.stuck);
+  }
+
+  void look() {
+    const auto now = Clock::now();
+    if (now < next_look_) return;
+    next_look_ = now + kLook;
+    auto fenceless = running();
+    std::erase_if(fenceless, [this](const RankProcess& process) { return !ranks_.at(process.pid).cgroup.empty(); });
+    orphans_.look(fenceless);
+  }
+
   void end_all_ranks() {
-    for (const auto& [pid, rank] : ranks_) kill_group(pid, SIGKILL);
-    for (int tries = 0; !ranks_.empty() && tries < 2000; ++tries) {  // 2 s: a rank in an uninterruptible wait must not hold us
+    for (auto& [pid, rank] : ranks_) kill_all(rank);
+    for (int tries = 0; !(ranks_.empty() && ended_.empty()) && tries < 2000; ++tries) {  // 2 s: a process in an uninterruptible wait must not hold us
       reap();
-      if (!ranks_.empty()) ::usleep(1000);
+      clear();
+      if (!(ranks_.empty() && ended_.empty())) ::usleep(1000);
     }
     hang_up();
   }
@@ -216,7 +320,10 @@ class Supervisor {
   const ChildMain& child_;
   std::string secret_;
   int agent_ = -1;
-  std::map<pid_t, Rank> ranks_;
+  std::map<pid_t, Rank> ranks_;   ///< by their process, which was not reaped
+  std::vector<Rank> ended_;       ///< it was; something it left behind may live
+  Orphans orphans_;
+  Clock::time_point next_look_;
   Clock::time_point heard_;
   std::chrono::milliseconds lease_ = 60s;
   std::optional<int> exit_code_;

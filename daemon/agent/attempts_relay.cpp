@@ -1,0 +1,92 @@
+// What the workers of the ranks say, on its way to the head.
+#include "daemon/agent/attempts.h"
+
+#include "common/log/log.h"
+#include "daemon/agent/secret.h"
+#include "proto/record/rank_files.h"
+
+namespace rtrain::agent {
+
+Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms) {
+  Rank* rank = find(key);
+  if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
+  if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
+  if (rank->worker) return fail(Errc::kConflict, "rank " + to_string(key) + " is connected already");
+  rank->worker = std::move(stream);
+  rank->confirms = confirms;
+  rank->unconfirmed.clear();
+  rank->taken = 0;
+  return ok();
+}
+
+void Attempts::worker_welcomed(const proto::RankKey& key) {
+  Rank* rank = find(key);
+  if (rank == nullptr || !rank->worker || !rank->confirms) return;
+  const auto& yield = attempts_[{key.job, key.attempt}].yield;
+  if (yield) proto::send(*rank->worker, *yield);
+}
+
+void Attempts::worker_says(const proto::RankKey& key, proto::Message message) {
+  Rank* rank = find(key);
+  if (rank == nullptr || rank->ended) return;
+  const bool kept = !std::holds_alternative<proto::RankProgress>(message);
+  const auto number = relay(*rank, std::move(message));
+  if (!kept) return;
+  rank->unconfirmed.push_back(number);
+  confirm(*rank);
+}
+
+std::int64_t Attempts::tell(proto::Message message) {
+  const auto number = setting_.to_head(std::move(message));
+  if (number > 0) last_number_ = number;
+  return number;
+}
+
+std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
+  if (const auto* report = std::get_if<proto::RankReport>(&message)) {
+    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
+    rank.last_seq = report->seq;
+  } else if (std::holds_alternative<proto::RankRunning>(message)) {
+    if (std::exchange(rank.entered, true)) return last_number_;
+  }
+  return tell(std::move(message));
+}
+
+void Attempts::relay_said(const Slot& slot, Rank& rank) {
+  const auto key = key_of(slot, rank);
+  for (auto& message : proto::read_said(rank.dir))
+    if (proto::rank_of(message) == key) relay(rank, std::move(message));
+}
+
+void Attempts::settled(std::int64_t number) {
+  settled_ = number;
+  for (auto& [key, slot] : attempts_)
+    for (auto& [rank_number, rank] : slot.ranks) confirm(rank);
+  std::erase_if(over_, [&](const auto& over) {
+    const bool known = over.second <= number;
+    if (known) forget_attempt(setting_.state_dir, over.first.first, over.first.second);
+    return known;
+  });
+}
+
+void Attempts::confirm(Rank& rank) {
+  const auto before = rank.taken;
+  for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front()) ++rank.taken;
+  if (rank.taken > before && rank.worker && rank.confirms) proto::send(*rank.worker, proto::Taken{rank.taken});
+}
+
+void Attempts::worker_left(const proto::RankKey& key) {
+  Rank* rank = find(key);
+  if (rank == nullptr) return;
+  rank->worker.reset();
+  if (rank->status) process_gone(attempts_[{key.job, key.attempt}], *rank, *rank->status);
+  forget_ended();
+}
+
+void Attempts::heartbeat_workers() {
+  for (const auto& [key, slot] : attempts_)
+    for (const auto& [number, rank] : slot.ranks)
+      if (rank.worker) proto::send(*rank.worker, proto::Heartbeat{});
+}
+
+}  // namespace rtrain::agent
