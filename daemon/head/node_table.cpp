@@ -91,9 +91,11 @@ void NodeTable::change(Change change_views, const std::vector<proto::RankPlaceme
   for (auto& view : changed) nodes_[view.info.name].view = std::move(view);
 }
 
-void NodeTable::hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) { change(&core::hold, ranks, per_worker); }
+void NodeTable::hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
+  change([](auto& nodes, const auto&... what) { core::hold(nodes, what...); }, ranks, per_worker);
+}
 void NodeTable::release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
-  change(&core::release, ranks, per_worker);
+  change([](auto& nodes, const auto&... what) { core::release(nodes, what...); }, ranks, per_worker);
 }
 
 Node* NodeTable::find(const std::string& name) {
