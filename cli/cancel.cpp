@@ -1,4 +1,5 @@
 // rtrain cancel: ends jobs.
+#include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
@@ -23,16 +24,16 @@ Result<proto::JobDoc> wait_until_ended(const Client& client, std::int64_t id, st
 }
 
 Result<int> cancel(Call& call) {
-  std::vector<std::int64_t> ids;
+  std::vector<JobReference> references;
   for (const auto& text : call.args.positionals) {
-    auto id = parse_job_id(text);
-    if (!id) return id.error();
-    ids.push_back(*id);
+    auto reference = parse_job_reference(text);
+    if (!reference) return reference.error();
+    references.push_back(std::move(*reference));
   }
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
-  if (ids.size() > 1 && !call.args.has("yes") && !call.console.confirm("Cancel " + std::to_string(ids.size()) + " jobs?"))
-    return fail(Errc::kInvalidArgument, std::to_string(ids.size()) + " jobs were not cancelled: nobody said yes", "add --yes");
+  if (references.size() > 1 && !call.args.has("yes") && !call.console.confirm("Cancel " + std::to_string(references.size()) + " jobs?"))
+    return fail(Errc::kInvalidArgument, std::to_string(references.size()) + " jobs were not cancelled: nobody said yes", "add --yes");
   auto client = client_of(call);
   if (!client) return client.error();
 
@@ -40,19 +41,27 @@ Result<int> cancel(Call& call) {
                                  : std::chrono::steady_clock::time_point::max();
   int status = 0;
   proto::Json cancelled = proto::Json::array();
-  for (const auto id : ids) {  // each is tried, whatever becomes of the others; the first failure is the status
-    auto answer = client->post("/v1/jobs/" + std::to_string(id) + "/cancel");
-    Result<proto::JobDoc> job = answer ? as<proto::JobDoc>(*answer) : Result<proto::JobDoc>(answer.error());
-    if (job && call.args.has("wait")) job = wait_until_ended(*client, id, deadline);
-    if (!job) {
-      call.console.error(job.error());
-      if (status == 0) status = static_cast<int>(exit_of(job.error().code()));
+  const auto refuse = [&](const Error& error) {
+    call.console.error(error);
+    if (status == 0) status = static_cast<int>(exit_of(error.code()));
+  };
+  for (const auto& reference : references) {  // each is tried, whatever becomes of the others; the first failure is the status
+    auto jobs = change_jobs(*client, reference, "cancel");
+    if (!jobs) {
+      refuse(jobs.error());
       continue;
     }
-    cancelled.push_back(*job);
-    if (call.output == "name") call.console.out(std::to_string(id) + "\n");
-    if (call.output == "table")
-      call.console.out("job " + std::to_string(id) + " (" + job->name + ") " + (job->state == "CANCELLED" ? "cancelled" : "is being cancelled") + "\n");
+    for (auto& asked : *jobs) {
+      auto job = call.args.has("wait") ? wait_until_ended(*client, asked.id.value(), deadline) : Result<proto::JobDoc>(std::move(asked));
+      if (!job) {
+        refuse(job.error());
+        continue;
+      }
+      cancelled.push_back(*job);
+      if (call.output == "name") call.console.out(job_name_of(*job) + "\n");
+      if (call.output == "table")
+        call.console.out("job " + job_name_of(*job) + " (" + job->name + ") " + (job->state == "CANCELLED" ? "cancelled" : "is being cancelled") + "\n");
+    }
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", cancelled}}) + "\n");
   return status;
@@ -74,7 +83,8 @@ Verb cancel_verb() {
                       {"yes", 'y', "", "do not ask"}},
           .examples = {{"rtrain cancel 42", "one job"},
                        {"rtrain cancel --wait 42", "and wait until its ranks are gone"},
-                       {"rtrain cancel --yes 42 43", "two, without a question"}},
+                       {"rtrain cancel --yes 42 43", "two, without a question"},
+                       {"rtrain cancel 42_[3-7]", "some of an array; `rtrain cancel 42` is all of it"}},
           .run = cancel};
 }
 

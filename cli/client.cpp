@@ -1,5 +1,7 @@
 #include "cli/client.h"
 
+#include "common/os/user.h"
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -126,6 +128,7 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   request.set(http::field::host, host_header(endpoint_));
   request.set(http::field::connection, "close");
   if (!token_.empty()) request.set(http::field::authorization, "Bearer " + token_);
+  request.set("Rtrain-User", os::user_name());
   if (!body.empty()) request.set(http::field::content_type, "application/json");
   request.body() = std::move(body);
   request.prepare_payload();
@@ -164,20 +167,15 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   return reply;
 }
 
-Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const {
-  auto reply = request("GET", target, {}, timeout);
+Result<proto::Json> Client::document(const std::string& target, const Result<Reply>& reply) const {
   if (!reply) return reply.error();
   auto json = proto::parse_json(reply->body, {.bytes_max = kBodyMax});
   if (!json) return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
   return json;
 }
 
-Result<proto::Json> Client::post(const std::string& target, const proto::Json& body) const {
-  auto reply = request("POST", target, proto::dump_json(body));
-  if (!reply) return reply.error();
-  auto json = proto::parse_json(reply->body, {.bytes_max = kBodyMax});
-  if (!json) return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
-  return json;
-}
+Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const { return document(target, request("GET", target, {}, timeout)); }
+Result<proto::Json> Client::post(const std::string& target, const proto::Json& body) const { return document(target, request("POST", target, proto::dump_json(body))); }
+Result<proto::Json> Client::remove(const std::string& target) const { return document(target, request("DELETE", target)); }
 
 }  // namespace rtrain::cli

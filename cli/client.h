@@ -37,10 +37,14 @@ class Client {
                                         std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
   [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object()) const;
 
+  /// A DELETE; what was deleted comes back.
+  [[nodiscard]] Result<proto::Json> remove(const std::string& target) const;
+
   [[nodiscard]] const net::Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] const std::string& token() const { return token_; }
 
  private:
+  [[nodiscard]] Result<proto::Json> document(const std::string& target, const Result<Reply>& reply) const;
   net::Endpoint endpoint_;
   std::string token_;
 };

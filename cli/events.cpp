@@ -1,5 +1,6 @@
 // rtrain events: what happened to a job, from its submission on.
 #include "cli/event_words.h"
+#include "cli/job_reference.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
 #include "cli/text.h"
@@ -30,12 +31,12 @@ std::string text_of(const proto::Json& event, const char* field) {
 }
 
 Result<int> events(Call& call) {
-  auto id = parse_job_id(call.args.positionals.front());
-  if (!id) return id.error();
   auto tail = call.args.integer("tail", 1, 1'000'000'000);
   if (!tail) return tail.error();
   auto client = client_of(call);
   if (!client) return client.error();
+  auto id = find_job(*client, call.args.positionals.front());
+  if (!id) return id.error();
   auto list = read_events(*client, *id, *tail);
   if (!list) return list.error();
   if (call.json()) {

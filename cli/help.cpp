@@ -122,7 +122,7 @@ std::optional<std::string> help_topic(std::string_view name, bool colour) {
 std::string help_page(bool colour) {
   std::string out = "rtrain: train with C++ and LibTorch on one machine or a cluster\n\n";
   out += heading("Usage", colour) + "  rtrain VERB [OPTIONS] [ARGUMENTS]\n\n" + heading("Verbs", colour);
-  for (const auto& verb : verbs()) out += "  " + padded(verb.name, 10) + verb.summary + "\n";
+  for (const auto& verb : verbs()) out += "  " + padded(verb.name, 13) + verb.summary + "\n";
   out += "\n" + heading("Options of every verb that has use for them", colour) + option_lines(global_options(nullptr));
   out += "\n" + heading("Topics", colour);
   for (const auto& topic : topics()) out += "  " + padded("rtrain help " + topic.name, 26) + topic.summary + "\n";

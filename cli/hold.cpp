@@ -1,4 +1,5 @@
 // rtrain hold, rtrain release: jobs that must not start, and may again.
+#include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
@@ -7,30 +8,30 @@ namespace rtrain::cli {
 
 namespace {
 
-/// Posts `/v1/jobs/ID/<action>` for every job that is named; each is tried, whatever becomes of the others. The first failure is the
-/// status.
+/// Does `action` to every job that is named; each is tried, whatever becomes of the others. The first failure is the status.
 Result<int> for_each_job(Call& call, const std::string& action, const char* (*words)(const proto::JobDoc& job)) {
-  std::vector<std::int64_t> ids;
+  std::vector<JobReference> references;
   for (const auto& text : call.args.positionals) {
-    auto id = parse_job_id(text);
-    if (!id) return id.error();
-    ids.push_back(*id);
+    auto reference = parse_job_reference(text);
+    if (!reference) return reference.error();
+    references.push_back(std::move(*reference));
   }
   auto client = client_of(call);
   if (!client) return client.error();
   int status = 0;
   proto::Json changed = proto::Json::array();
-  for (const auto id : ids) {
-    auto answer = client->post("/v1/jobs/" + std::to_string(id) + "/" + action);
-    const Result<proto::JobDoc> job = answer ? as<proto::JobDoc>(*answer) : Result<proto::JobDoc>(answer.error());
-    if (!job) {
-      call.console.error(job.error());
-      if (status == 0) status = static_cast<int>(exit_of(job.error().code()));
+  for (const auto& reference : references) {
+    const auto jobs = change_jobs(*client, reference, action);
+    if (!jobs) {
+      call.console.error(jobs.error());
+      if (status == 0) status = static_cast<int>(exit_of(jobs.error().code()));
       continue;
     }
-    changed.push_back(*job);
-    if (call.output == "name") call.console.out(std::to_string(id) + "\n");
-    if (call.output == "table") call.console.out("job " + std::to_string(id) + " (" + job->name + ") " + words(*job) + "\n");
+    for (const auto& job : *jobs) {
+      changed.push_back(job);
+      if (call.output == "name") call.console.out(job_name_of(job) + "\n");
+      if (call.output == "table") call.console.out("job " + job_name_of(job) + " (" + job.name + ") " + words(job) + "\n");
+    }
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", changed}}) + "\n");
   return status;

@@ -1,5 +1,6 @@
 #include "cli/job_rows.h"
 
+#include "cli/job_reference.h"
 #include "cli/progress_line.h"
 #include "cli/text.h"
 
@@ -33,12 +34,17 @@ std::string job_detail(const proto::JobDoc& job) {
   return job.reason;
 }
 
-Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms) {
-  Table table({">ID", "NAME", "STATE", ">WORKERS", ">ATTEMPT", "SUBMITTED", ">TIME", "DETAIL"});
+Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, bool wide) {
+  std::vector<std::string> headers{">ID", "NAME"};
+  if (wide) headers.insert(headers.end(), {"USER", "QUEUE", ">PRIORITY"});
+  headers.insert(headers.end(), {"STATE", ">WORKERS", ">ATTEMPT", "SUBMITTED", ">TIME", "DETAIL"});
+  Table table(std::move(headers));
   for (const auto& job : jobs) {
-    table.add({rtrain::to_string(job.id), {job.name, Style::kBold}, {job.state, state_style(job.state)}, std::to_string(job.num_workers),
-               job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "", ago(job.submitted_ms, now_ms),
-               job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+    std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
+    if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
+    row.insert(row.end(), {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers), job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "",
+                           ago(job.submitted_ms, now_ms), job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+    table.add(std::move(row));
   }
   return table;
 }

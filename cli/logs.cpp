@@ -1,5 +1,6 @@
 // rtrain logs: what the ranks of a job wrote.
 #include "cli/follow.h"
+#include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
@@ -13,15 +14,15 @@ struct LogsCall {
   std::optional<std::int64_t> rank, attempt, tail;
 };
 
-Result<LogsCall> read_call(const Call& call) {
-  auto id = parse_job_id(call.args.positionals.front());
-  if (!id) return id.error();
+Result<LogsCall> read_call(const Call& call, const Client& client) {
   auto rank = call.args.integer("rank", 0, 1'000'000);
   if (!rank) return rank.error();
   auto attempt = call.args.integer("attempt", 1, 1'000'000'000);
   if (!attempt) return attempt.error();
   auto tail = call.args.integer("tail", 0, 10'000'000);
   if (!tail) return tail.error();
+  auto id = find_job(client, call.args.positionals.front());
+  if (!id) return id.error();
   return LogsCall{JobId(*id), *rank, *attempt, *tail};
 }
 
@@ -99,10 +100,10 @@ Result<int> follow(Call& call, const Client& client, const LogsCall& what, const
 }
 
 Result<int> logs(Call& call) {
-  auto what = read_call(call);
-  if (!what) return what.error();
   auto client = client_of(call);
   if (!client) return client.error();
+  auto what = read_call(call, *client);
+  if (!what) return what.error();
   auto answer = client->get("/v1/jobs/" + rtrain::to_string(what->id));
   if (!answer) return answer.error();
   auto job = as<proto::JobDoc>(*answer);

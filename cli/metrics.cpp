@@ -1,4 +1,5 @@
 // rtrain metrics: what a job reported, report by report.
+#include "cli/job_reference.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
 #include "cli/text.h"
@@ -37,12 +38,12 @@ Result<std::vector<proto::MetricPoint>> read_points(Client& client, std::int64_t
 }
 
 Result<int> metrics(Call& call) {
-  auto id = parse_job_id(call.args.positionals.front());
-  if (!id) return id.error();
   auto tail = call.args.integer("tail", 1, 1'000'000'000);
   if (!tail) return tail.error();
   auto client = client_of(call);
   if (!client) return client.error();
+  auto id = find_job(*client, call.args.positionals.front());
+  if (!id) return id.error();
   auto points = read_points(*client, *id, *tail);
   if (!points) return points.error();
   if (call.json()) {

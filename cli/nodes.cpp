@@ -2,6 +2,8 @@
 #include "cli/settings.h"
 #include "cli/text.h"
 
+#include <algorithm>
+
 namespace rtrain::cli {
 
 namespace {
@@ -29,6 +31,14 @@ std::string custom_of(const proto::NodeDoc& node) {
   return out;
 }
 
+/// In capitals, as the states of jobs are.
+std::string state_of(const proto::NodeDoc& node) {
+  if (node.state == "ready" && node.suspicion > 0) return "SUSPECTED";
+  std::string state = node.state;
+  std::ranges::transform(state, state.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return state;
+}
+
 Result<int> nodes(Call& call) {
   auto client = client_of(call);
   if (!client) return client.error();
@@ -52,7 +62,7 @@ Result<int> nodes(Call& call) {
   for (const auto& node : *list) {
     std::string jobs;
     for (const auto id : node.jobs) jobs += (jobs.empty() ? "" : ",") + rtrain::to_string(id);
-    const std::string state = !node.alive ? "LOST" : node.suspicion > 0 ? "SUSPECTED" : "ALIVE";
+    const std::string state = state_of(node);
     table.add({node.info.name, {state, state_style(state)}, node.info.address, used_of(node, "CPU"), used_of(node, "GPU"),
                bytes(of(node.used, "memory")) + "/" + bytes(of(node.info.resources, "memory")), jobs,
                node.info.gpus.empty() ? "" : node.info.gpus.front().name, custom_of(node), joined(node.info.labels), printable(node.reason, false)});

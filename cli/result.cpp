@@ -1,6 +1,7 @@
 // rtrain result: how a job ended.
 #include "cli/follow.h"
 #include "cli/job_rows.h"
+#include "cli/job_reference.h"
 #include "cli/parse.h"
 #include "cli/result_block.h"
 #include "cli/settings.h"
@@ -32,10 +33,10 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id) {
 }
 
 Result<int> result(Call& call) {
-  auto id = parse_job_id(call.args.positionals.front());
-  if (!id) return id.error();
   auto client = client_of(call);
   if (!client) return client.error();
+  auto id = find_job(*client, call.args.positionals.front());
+  if (!id) return id.error();
   if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id));
   const std::string path = "/v1/jobs/" + std::to_string(*id);
   auto job_answer = client->get(path);

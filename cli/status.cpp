@@ -1,4 +1,5 @@
 // rtrain status: the cluster at a glance, or one job rank by rank.
+#include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/progress_line.h"
@@ -69,11 +70,25 @@ Result<int> cluster_status(const Call& call, const Client& client) {
   return 0;
 }
 
+/// "2 failed, 1 could not be started, asked for its place: 1 preemption, 2 drains; the last: infrastructure"; "" when nothing happened.
+std::string failure_counts(const proto::JobDoc& job) {
+  std::string out;
+  const auto add = [&](int count, const std::string& what) {
+    if (count > 0) out += (out.empty() ? "" : ", ") + std::to_string(count) + " " + what;
+  };
+  add(job.failures, "counted");
+  add(job.controller_failures, "could not be started");
+  if (!out.empty() && !job.failure_class.empty()) out += "; the last of class " + job.failure_class;
+  std::string places;
+  for (const auto& [count, what] : {std::pair{job.preemptions, "preempted"}, {job.drains, "drained"}, {job.resizes, "resized"}})
+    if (count > 0) places += (places.empty() ? "" : ", ") + std::string(what) + " " + std::to_string(count) + (count == 1 ? " time" : " times");
+  return out + (out.empty() || places.empty() ? "" : "; ") + places;
+}
+
 void print_job(const Call& call, const proto::JobDoc& job) {
   const bool colour = call.console.out_colour();
   const std::int64_t now = os::unix_ms_now();
-  const std::string id = rtrain::to_string(job.id);
-  std::string out = "job " + id + " (" + printable(job.name, false) + "): " + styled(job.state, state_style(job.state), colour);
+  std::string out = "job " + job_name_of(job) + " (" + printable(job.name, false) + "): " + styled(job.state, state_style(job.state), colour);
   if (!job.reason.empty()) out += ": " + printable(job.reason, false);
   out += "\n";
   const auto row = [&](const char* label, const std::string& text) {
@@ -82,11 +97,18 @@ void print_job(const Call& call, const proto::JobDoc& job) {
     name.resize(12, ' ');
     out += "  " + styled(name, Style::kDim, colour) + printable(text, false) + "\n";
   };
-  row("submitted", ago(job.submitted_ms, now));
+  if (job.array)
+    row("array", "index " + std::to_string(job.array->index) + " of " + std::to_string(job.array->count) + " jobs; this one is job " + rtrain::to_string(job.id) + ", the others: rtrain list --array " +
+                     rtrain::to_string(job.array->id));
+  row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
+  row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
+  if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");
+  if (job.retry_at_ms > now) row("retry", "not before " + proto::rfc3339(job.retry_at_ms));
   if (job.started_ms > 0) row("started", ago(job.started_ms, now) + (job.ended_ms > 0 ? ", ran " : ", running for ") + duration(run_seconds(job, now)));
   if (job.attempt > 0)
     row("attempt", std::to_string(job.attempt) + (job.failures > 0 ? ", " + std::to_string(job.failures) + " failed" : "") +
                        " (max_failures " + std::to_string(job.max_failures) + ")");
+  row("failures", failure_counts(job));
   if (job.progress && job.state == "RUNNING")
     row("progress", progress_text(*job.progress, job.progress->steps_per_s > 0 ? static_cast<double>(job.progress->step) / job.progress->steps_per_s : 0));
   row("metrics", metrics_line(job.metrics));
@@ -109,7 +131,7 @@ Result<int> status(Call& call) {
   auto client = client_of(call);
   if (!client) return client.error();
   if (call.args.positionals.empty()) return cluster_status(call, *client);
-  auto id = parse_job_id(call.args.positionals.front());
+  auto id = find_job(*client, call.args.positionals.front());
   if (!id) return id.error();
   auto answer = client->get("/v1/jobs/" + std::to_string(*id));
   if (!answer) return answer.error();

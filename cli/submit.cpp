@@ -28,7 +28,8 @@ void print_submitted(const Call& call, const proto::SubmitReply& reply, bool fol
   } else if (call.json()) {
     if (!followed) call.console.out(proto::dump_json(proto::Json(reply)) + "\n");  // a followed job ends with its Result alone
   } else {
-    const std::string line = "job " + id + " (" + reply.name + ") submitted\n";
+    const std::string line = reply.count > 1 ? "array " + id + " (" + reply.name + ") submitted: " + std::to_string(reply.count) + " jobs\n"
+                                             : "job " + id + " (" + reply.name + ") submitted\n";
     followed ? call.console.err(line) : call.console.out(line);
   }
 }

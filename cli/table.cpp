@@ -22,9 +22,9 @@ std::string styled(std::string_view text, Style style, bool colour) {
 }
 
 Style state_style(std::string_view state) {
-  if (state == "SUCCEEDED" || state == "ALIVE") return Style::kGreen;
+  if (state == "SUCCEEDED" || state == "READY") return Style::kGreen;
   if (state == "FAILED" || state == "LOST") return Style::kRed;
-  if (state == "CANCELLED" || state == "STOPPING" || state == "SUSPECTED") return Style::kYellow;
+  if (state == "CANCELLED" || state == "STOPPING" || state == "SUSPECTED" || state == "CORDONED" || state == "DRAINING" || state == "DRAINED" || state == "AWAY") return Style::kYellow;
   if (state == "RUNNING" || state == "STARTING") return Style::kBlue;
   return Style::kPlain;
 }

@@ -77,7 +77,10 @@ struct Verb {
 [[nodiscard]] Verb cancel_verb();
 [[nodiscard]] Verb hold_verb();     // hold.cpp
 [[nodiscard]] Verb release_verb();  // hold.cpp
+[[nodiscard]] Verb queue_verb();
 [[nodiscard]] Verb nodes_verb();
+[[nodiscard]] Verb node_verb();
+[[nodiscard]] Verb reservation_verb();
 [[nodiscard]] Verb version_verb();
 [[nodiscard]] Verb help_verb();
 

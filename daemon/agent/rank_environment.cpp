@@ -46,6 +46,12 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
   env["MASTER_ADDR"] = launch.master_addr;
   env["MASTER_PORT"] = std::to_string(launch.master_port);
   env["CUDA_VISIBLE_DEVICES"] = visible_gpus(launch);
+  if (launch.array) {
+    const auto& array = *launch.array;
+    env["RTRAIN_ARRAY_JOB_ID"] = to_string(array.id);
+    for (const auto& [name, value] : {std::pair{"INDEX", array.index}, {"COUNT", array.count}, {"MIN", array.min}, {"MAX", array.max}, {"STEP", array.step}})
+      env[std::string("RTRAIN_ARRAY_") + name] = std::to_string(value);
+  }
   env["RTRAIN_JOB_ID"] = to_string(launch.job);
   env["RTRAIN_JOB_NAME"] = launch.spec.name;
   env["RTRAIN_ATTEMPT"] = to_string(launch.attempt);

@@ -5,6 +5,7 @@
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/durable_wait.h"
+#include "daemon/head/request_user.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -152,7 +153,8 @@ asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
     if (const auto refusal = unreadable(ec)) co_await async_refuse_rest(client, *refusal);
     co_return false;
   }
-  const HttpRequest request = parser.release();
+  HttpRequest request = parser.release();
+  if (!tcp_) name_peer(request, client.socket().native_handle());
   co_return co_await async_answer(visitor, request);
 }
 

@@ -36,21 +36,20 @@ void Dispatcher::recover(store::Recovered recovered) {
     nodes_.hold(ranks, book_.find(id)->state.spec.scaling_config.resources());
   }
   for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
+  for (const auto id : book_.active())
+    if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
+  for (const auto id : book_.queue()) stands_in_line(id);
+  recover_documents(recovered.documents);
 }
 
 // ---- users ----------------------------------------------------------------------------------------------------
 
-Result<JobId> Dispatcher::submit(proto::JobSpec spec) {
-  auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max);
-  if (!id) return id;
-  log::info("job submitted", {{"job", to_string(*id)}, {"name", book_.find(*id)->state.spec.name}});
-  schedule_newest(*id);
-  return id;
-}
-
 Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
+  const auto* record = book_.find(id);
+  const bool waited = record != nullptr && record->state.phase == core::JobPhase::kQueued;
   auto done = book_.apply(id, proto::CancelRequested{by}, clock_.wall());
   if (done) {
+    if (waited) settle(id);
     log::info("job cancelled", {{"job", to_string(id)}, {"by", by}});
     schedule();
   }
@@ -104,6 +103,8 @@ void Dispatcher::act(JobId id, const core::Action& action) {
                                 {"attempt", to_string(state.attempt)},
                                 {"state", std::string(core::to_string(state.phase))},
                                 {"error", state.error ? state.error->message : ""}});
+    for (const auto& rank : state.ranks)
+      if (rank.placement.local_rank == 0) note_drained(rank.placement.node);
     schedule();
   }
 }
@@ -190,6 +191,7 @@ void Dispatcher::launch(JobId id, int master_port) {
   launch.master_port = master_port;
   launch.checkpoints = state.checkpoints;
   launch.next_checkpoint_index = state.next_checkpoint_index;
+  launch.array = state.array;
   std::map<int, std::vector<proto::RankPlacement>> by_node;
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
@@ -213,7 +215,9 @@ void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
 // ---- agents ---------------------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
-  return nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(kBrokenAfterBeats * config_.heartbeat_s));
+  auto joined = nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(kBrokenAfterBeats * config_.heartbeat_s));
+  if (joined) apply_setting(hello.node->name);
+  return joined;
 }
 
 void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
@@ -241,6 +245,7 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
     if (!book_.is_current(key.job, key.attempt)) tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
     else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping) tell(session, stop_again(state));
   }
+  empty_node(name);  // a head that died in the middle of a drain has not asked all
   schedule();
 }
 
@@ -286,6 +291,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
           log::warn("node health", {{"node", session.node()}, {"quarantined_gpus", std::to_string(m.quarantined_gpus.size())}, {"reason", m.reason}});
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
           nodes_.find(session.node())->view.away = true;
+        } else if constexpr (std::is_same_v<T, proto::NodeHealth>) {
+          hear_health(session.node(), m);
         } else if constexpr (std::is_same_v<T, proto::PortReserved>) {
           const auto waiting = unlaunched_.find(m.job);
           if (waiting == unlaunched_.end() || waiting->second != m.attempt) return;  // cancelled meanwhile
@@ -328,6 +335,8 @@ void Dispatcher::tick() {
   }
   if (!lost.empty()) schedule();
   for (const auto& due : deadlines_.take_due(clock_.steady())) do_due(due);
+  end_drains();
+  turn_reservations();
   if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
   suspicion_aged_ = clock_.steady();
   nodes_.age_suspicion(suspicion_aged_);

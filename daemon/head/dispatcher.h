@@ -3,10 +3,14 @@
 
 #include "daemon/core/hang.h"
 #include "daemon/core/scheduler.h"
+#include "daemon/head/array_turns.h"
 #include "daemon/head/deadlines.h"
+#include "daemon/head/dependencies.h"
 #include "daemon/head/job_book.h"
+#include "daemon/head/node_setting.h"
 #include "daemon/head/node_table.h"
 #include "daemon/head/output_gate.h"
+#include "daemon/head/reservations.h"
 #include "proto/config/config.h"
 
 #include <functional>
@@ -35,11 +39,18 @@ class Dispatcher {
   /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a full lease from now.
   Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real());
 
-  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec);
+  /// One job, or one for each index of an array: then the number is the array's, which is its first job's. kNotFound: it depends on a job
+  /// that nobody knows.
+  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {});
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
   [[nodiscard]] Result<Done> release(JobId id, const std::string& by);
+  /// What cancel, hold and release do, to every job of an array, or those with `indices`. The jobs that changed; when none did, the first
+  /// refusal.
+  [[nodiscard]] Result<std::vector<JobId>> for_array(JobId array, const std::optional<std::vector<int>>& indices, const proto::JobEvent& event);
+  /// The job with this index of an array.
+  [[nodiscard]] Result<JobId> member(JobId array, int index) const;
   /// Asks the job's attempt to write a checkpoint and to end, and stops it after grace_s. It goes back into the queue. kConflict when
   /// it has no attempt, or one that stops already.
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason, double grace_s);
@@ -47,6 +58,26 @@ class Dispatcher {
   [[nodiscard]] Waiting waiting(JobId id) const;
   /// What would happen to a job with this scaling if it were submitted now.
   [[nodiscard]] core::Decision plan(const proto::ScalingConfig& scaling) const;
+
+  // dispatcher_nodes.cpp. kNotFound: there is no such node.
+  /// Nothing new starts on the node; what runs goes on.
+  [[nodiscard]] Result<Done> cordon(const std::string& node, const std::string& reason, const std::string& by);
+  /// Takes back a cordon or a drain. Jobs that were asked to leave leave all the same.
+  [[nodiscard]] Result<Done> uncordon(const std::string& node, const std::string& by);
+  /// Cordons, and asks every job there to write a checkpoint and to yield: each gets its preempt_grace_s, but no longer than the deadline.
+  /// What is left at the deadline is stopped.
+  [[nodiscard]] Result<Done> drain(const std::string& node, const std::string& reason, std::optional<double> deadline_s, const std::string& by);
+  /// Sets labels, or takes them away. kInvalidArgument: no label, or one that is rtrain's own.
+  [[nodiscard]] Result<Done> label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by);
+  /// GPUs that are out of service are given out again, whatever the agent says of them; none named: all. kConflict: one is in service.
+  [[nodiscard]] Result<Done> return_gpus(const std::string& node, const std::vector<int>& gpus, const std::string& by);
+  [[nodiscard]] const NodeSetting& setting(const std::string& node) const;
+  /// Those with a rank on the node that has not ended.
+  [[nodiscard]] std::set<JobId> jobs_on(const std::string& node) const;
+  /// kInvalidArgument, kNotFound (a node), kConflict: check_reservation().
+  [[nodiscard]] Result<Done> reserve(core::Reservation reservation);
+  [[nodiscard]] Result<Done> unreserve(const std::string& name, const std::string& by);
+  [[nodiscard]] const Reservations& reservations() const { return reservations_; }
 
   /// May it? Then Welcome goes out, and agent_joined() follows.
   [[nodiscard]] Result<Done> agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello);
@@ -63,6 +94,9 @@ class Dispatcher {
 
   [[nodiscard]] const JobBook& jobs() const { return book_; }
   [[nodiscard]] SteadyTime now() const { return clock_.steady(); }
+  [[nodiscard]] proto::UnixMs wall() const { return clock_.wall(); }
+  /// Those that wait, in the order in which they are looked at.
+  [[nodiscard]] std::vector<JobId> queue() const { return book_.queue(); }
   [[nodiscard]] NodeTable& nodes() { return nodes_; }
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
 
@@ -80,6 +114,32 @@ class Dispatcher {
   void recover_deadlines(const core::JobState& state);
   /// StopAttempt or YieldAttempt, for an agent that comes back with ranks of an attempt that is being stopped.
   [[nodiscard]] proto::Message stop_again(const core::JobState& state) const;
+  // dispatcher_nodes.cpp
+  [[nodiscard]] Result<NodeSetting*> setting_of(const std::string& node);
+  void recover_documents(const std::vector<store::Document>& documents);
+  /// What was said of the node goes into the scheduler's view of it.
+  void apply_setting(const std::string& node);
+  void keep_setting(const std::string& node);
+  void hear_health(const std::string& node, const proto::NodeHealth& health);
+  /// A draining node: its jobs are asked to leave.
+  void empty_node(const std::string& node);
+  void note_drained(const std::string& node);
+  void end_drains();
+  /// Reservations that begin or are over.
+  void turn_reservations();
+
+  // dispatcher_submit.cpp: what keeps a job from a place, told of every job that comes, starts or ends.
+  void stands_in_line(JobId id);
+  void leaves_line(JobId id);
+  void note_started(JobId id);
+  void note_ended(JobId id);
+  void note_standing(JobId id, const Standing& news);
+  /// After an event to a job that waited: it may have ended, or be held.
+  void settle(JobId id);
+  /// keeps_from_start() may say something else of these.
+  void recheck(const std::vector<JobId>& ids);
+  [[nodiscard]] Standing standing(JobId target);
+  [[nodiscard]] Result<std::vector<JobId>> members(JobId array, const std::optional<std::vector<int>>& indices) const;
   /// "" when the job may be placed, else why it may not.
   [[nodiscard]] std::string keeps_from_start(const core::JobState& state) const;
   /// Those of the queue that may be placed; the others are told why not.
@@ -112,6 +172,13 @@ class Dispatcher {
   JobBook book_;
   NodeTable nodes_;
   Deadlines deadlines_;
+  std::map<std::string, NodeSetting> settings_;        ///< by node; only those of which something was said
+  std::map<std::string, SteadyTime> drain_until_;      ///< by node: drains with a deadline
+  Reservations reservations_;
+  proto::UnixMs reservations_turned_ms_ = 0;
+  Dependencies dependencies_;
+  std::map<JobId, Standing> array_standings_;          ///< by array: of those that somebody waits for
+  ArrayTurns turns_;
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;  ///< by rank, of attempts that seem to hang
   SteadyTime suspicion_aged_{};
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node

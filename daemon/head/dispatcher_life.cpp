@@ -22,6 +22,7 @@ bool lives(const core::JobState& state) { return state.phase == core::JobPhase::
 Result<Done> Dispatcher::hold(JobId id, const std::string& by) {
   auto done = book_.apply(id, proto::JobHeld{by}, clock_.wall());
   if (done) {
+    if (book_.find(id)->state.phase == core::JobPhase::kQueued) settle(id);
     log::info("job held", {{"job", to_string(id)}, {"by", by}});
     schedule();  // those behind it may start now
   }
@@ -37,13 +38,6 @@ Result<Done> Dispatcher::release(JobId id, const std::string& by) {
   return done;
 }
 
-std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
-  if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
-  // Not the wall clock, which may jump, but the deadline that was made of it.
-  if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
-  return "";
-}
-
 std::vector<JobId> Dispatcher::startable() {
   std::vector<JobId> ids;
   for (const auto id : book_.queue()) {
@@ -56,15 +50,18 @@ std::vector<JobId> Dispatcher::startable() {
 // ---- from placement to end ------------------------------------------------------------------------------------
 
 void Dispatcher::placed(JobId id) {
+  note_started(id);
   if (const auto limit = book_.find(id)->state.spec.scheduling.time_limit_s) deadlines_.set(id, DueFor::kTimeLimit, clock_.steady() + from_seconds(*limit));
 }
 
 void Dispatcher::ended(JobId id) {
   for (const auto what : {DueFor::kTimeLimit, DueFor::kYieldGrace, DueFor::kHang}) deadlines_.clear(id, what);
   diagnoses_.erase(id);
+  if (core::is_terminal(book_.find(id)->state.phase)) note_ended(id);
 }
 
 void Dispatcher::entered_queue(JobId id) {
+  stands_in_line(id);
   const auto wait_ms = book_.find(id)->state.not_before_ms - clock_.wall();
   if (wait_ms > 0) deadlines_.set(id, DueFor::kRetry, clock_.steady() + std::chrono::milliseconds(wait_ms));
 }

@@ -28,14 +28,22 @@ proto::JobDoc job_doc(const JobRecord& record) {
   doc.name = s.spec.name;
   doc.state = core::to_string(s.phase);
   doc.reason = s.phase == core::JobPhase::kQueued ? record.wait_reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
+  doc.user = s.user;
+  doc.array = s.array;
+  doc.queue = s.spec.scheduling.queue;
+  doc.priority = s.spec.scheduling.priority;
   doc.submitted_ms = s.submitted_ms;
   doc.started_ms = s.started_ms;
   doc.ended_ms = s.ended_ms;
   doc.attempt = s.attempt.value();
   doc.failures = s.failures;
   doc.max_failures = s.spec.run_config.failure_config.max_failures;
+  doc.controller_failures = s.controller_failures;
   doc.preemptions = s.preemptions;
+  doc.drains = s.drains;
+  doc.resizes = s.resizes;
   doc.held = s.held;
+  doc.held_by = s.held_by;
   doc.retry_at_ms = s.not_before_ms;
   doc.num_workers = s.spec.scaling_config.num_workers;
   for (const auto& rank : s.ranks) {
@@ -65,6 +73,30 @@ proto::ResultDoc result_doc(const JobRecord& record) {
   doc.attempts = s.attempt.value();
   doc.return_value = s.return_value;
   return doc;
+}
+
+proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vector<JobId> jobs, const std::string& suspicion) {
+  const auto& view = node.view;
+  proto::NodeDoc doc;
+  doc.info = view.info;
+  doc.used = view.used;
+  doc.gpus_used = {view.gpus_used.begin(), view.gpus_used.end()};
+  doc.alive = view.alive && !view.away;
+  doc.cordoned = view.cordoned;
+  doc.gpus_out = {view.gpus_out.begin(), view.gpus_out.end()};
+  doc.state = !view.alive ? "lost" : view.away ? "away" : setting.draining ? (jobs.empty() ? "drained" : "draining") : view.cordoned ? "cordoned" : "ready";
+  doc.jobs = std::move(jobs);
+  doc.suspicion = view.suspicion;
+  doc.reason = setting.words();
+  if (!suspicion.empty()) doc.reason += (doc.reason.empty() ? "" : "; ") + suspicion;
+  doc.drain_until_ms = setting.drain_until_ms;
+  return doc;
+}
+
+proto::QueuedDoc queued_doc(const JobRecord& record, int position, const std::string& reason, proto::UnixMs expected_start_ms) {
+  const auto& s = record.state;
+  return {s.id, s.array, position, s.spec.name, s.user, s.spec.scheduling.queue, s.spec.scheduling.priority, s.spec.scaling_config.num_workers,
+          s.spec.scaling_config.resources(), s.submitted_ms, reason, expected_start_ms};
 }
 
 proto::PlanDoc plan_doc(const core::Decision& decision) {

@@ -35,17 +35,36 @@ void JobBook::recover(std::vector<core::JobState> jobs, proto::UnixMs now) {
   if (fault::on(fault::Fault::kIdReuse)) next_id_ = jobs_.empty() ? 1 : jobs_.rbegin()->first.value() + 1;
 }
 
-Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max) {
-  if (queued_.size() >= static_cast<std::size_t>(queue_max))
-    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already (queue_max)",
+Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max, const std::string& user) {
+  const auto array = std::exchange(spec.scheduling.array, std::nullopt);  // each job bears its own index, not the list of all
+  const std::size_t count = array ? array->indices.size() : 1;
+  if (queued_.size() + count > static_cast<std::size_t>(queue_max))
+    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already" + (array ? ", with " + std::to_string(count) + " more the queue is full" : "") + " (queue_max)",
                 "wait, cancel jobs, or raise queue_max of the head");
   if (const auto health = store_.journal.health(); !health.writable)
     return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why, "what runs goes on; submit again when there is room");
-  const JobId id(next_id_++);
+  const JobId first(next_id_);
+  next_id_ += static_cast<std::int64_t>(count);
+  if (!array) {
+    enter(first, std::move(spec), now, user, std::nullopt);
+    return first;
+  }
+  proto::ArrayTask task{first, 0, static_cast<int>(count), array->max_running.value_or(0), array->indices.front(), array->indices.back(), array->step};
+  for (std::size_t i = 0; i < count; ++i) {
+    task.index = array->indices[i];
+    enter(JobId(first.value() + static_cast<std::int64_t>(i)), spec, now, user, task);
+  }
+  return first;
+}
+
+void JobBook::enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array) {
+  if (array) spec.train_loop_config["array_index"] = array->index;
   proto::JobSubmitted event;
   event.run_name = run_name(spec.name, now, id);
   event.run_dir = spec.run_config.storage_path + "/" + event.run_name;
   event.spec = std::move(spec);
+  event.user = user;
+  event.array = std::move(array);
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
   record.state_version = 1;
@@ -54,7 +73,6 @@ Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_
   journal(record, {now, std::move(event)});
   for (const auto& action : due) act_(id, action);
   changed_(id);
-  return id;
 }
 
 Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) {

@@ -39,9 +39,9 @@ class JobBook {
   /// (not their actions: who recovers looks at the states).
   void recover(std::vector<core::JobState> jobs, proto::UnixMs now);
 
-  /// Gives the job its number and run folder and puts it into the queue. kUnavailable when `queue_max` jobs wait, or when the store
-  /// takes no writes.
-  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, int queue_max);
+  /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first one's number comes back.
+  /// kUnavailable when more than `queue_max` jobs would wait, or when the store takes no writes.
+  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, int queue_max, const std::string& user = {});
   /// Applies an event and what follows from it by policy, journals them, then hands on the actions. kNotFound, kConflict: nothing
   /// changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
@@ -60,6 +60,7 @@ class JobBook {
   [[nodiscard]] store::History& history() const { return store_.history; }
 
  private:
+  void enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
   void sort_by_phase(JobId id, core::JobPhase phase);

@@ -29,6 +29,7 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> se
   if (node.session && now - node.last_heard < silence)
     return fail(Errc::kConflict, "an agent named " + info.name + " is connected already", "give each agent its own node_name");
   if (node.session) node.session->close();
+  node.own_labels = info.labels;
   node.view.info = std::move(info);
   node.view.alive = true;
   node.view.away = false;

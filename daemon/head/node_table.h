@@ -14,6 +14,7 @@ namespace rtrain::head {
 
 struct Node {
   core::NodeView view;
+  std::map<std::string, std::string> own_labels;  ///< as its agent said them; those of the view have what operators said over them
   std::shared_ptr<AgentLine> session;  ///< null while the agent is away
   SteadyTime last_heard;
   core::Incidents incidents;           ///< failures that speak against it; known to this head since its start

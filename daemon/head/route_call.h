@@ -9,16 +9,35 @@ struct RouteCall {
   Dispatcher& dispatcher;
   const HttpRequest& request;
   const Target& target;
-  std::vector<std::string> arguments;  ///< what stood at {id}
+  std::vector<std::string> arguments;  ///< what stood at {id}, {name}
+  std::string user;                    ///< who asks; "" unknown
 
   [[nodiscard]] HttpResponse json(const proto::Json& body, http::status status = http::status::ok) const { return json_response(status, body, request); }
+  [[nodiscard]] std::string by() const { return user.empty() ? "a user" : user; }
   [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
 };
 
 struct Handler { Route route; Reply (*handle)(const RouteCall&); };
 
+/// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`.
+[[nodiscard]] Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known);
+/// A field of it; `fallback` when it is not there. kInvalidArgument names the field.
+template <class T>
+[[nodiscard]] Result<T> field_of(const proto::Json& body, const char* name, T fallback) {
+  const auto found = body.find(name);
+  if (found == body.end() || found->is_null()) return fallback;
+  try {
+    return found->get<T>();
+  } catch (const proto::Json::exception& error) {
+    return fail(Errc::kInvalidArgument, std::string(name) + ": " + error.what());
+  }
+}
+
 /// Of one resource each, in the file of that name.
 [[nodiscard]] std::vector<Handler> job_routes();
+[[nodiscard]] std::vector<Handler> array_routes();
+[[nodiscard]] std::vector<Handler> queue_routes();
 [[nodiscard]] std::vector<Handler> node_routes();
+[[nodiscard]] std::vector<Handler> reservation_routes();
 
 }  // namespace rtrain::head

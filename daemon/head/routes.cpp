@@ -1,6 +1,9 @@
 #include "daemon/head/routes.h"
 
+#include "daemon/head/request_user.h"
 #include "daemon/head/route_call.h"
+
+#include <algorithm>
 
 namespace rtrain::head {
 namespace {
@@ -18,7 +21,7 @@ const std::vector<Handler>& handlers() {
         {{http::verb::get, "/healthz"}, health},
         {{http::verb::get, "/v1/version"}, version},
     };
-    for (const auto& resource : {job_routes(), node_routes()}) all.insert(all.end(), resource.begin(), resource.end());
+    for (const auto& resource : {job_routes(), array_routes(), queue_routes(), node_routes(), reservation_routes()}) all.insert(all.end(), resource.begin(), resource.end());
     return all;
   }();
   return kHandlers;
@@ -30,7 +33,7 @@ std::optional<std::vector<std::string>> match(const char* pattern, const std::ve
   if (!wanted || wanted->path.size() != path.size()) return std::nullopt;
   std::vector<std::string> arguments;
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (wanted->path[i] == "{id}") arguments.push_back(path[i]);
+    if (wanted->path[i].starts_with('{')) arguments.push_back(path[i]);
     else if (wanted->path[i] != path[i]) return std::nullopt;
   }
   return arguments;
@@ -49,17 +52,32 @@ const std::vector<Route>& routes() {
   return kRoutes;
 }
 
+Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known) {
+  if (call.request.body().empty()) return proto::Json::object();
+  auto body = proto::parse_json(call.request.body());
+  if (!body) return body.error().in("the body");
+  if (!body->is_object()) return fail(Errc::kInvalidArgument, "the body must be a JSON object");
+  for (const auto& [key, value] : body->items())
+    if (std::ranges::find(known, key) == known.end()) {
+      const auto near = proto::nearest(key, known);
+      return fail(Errc::kInvalidArgument, key + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
+    }
+  return body;
+}
+
 bool is_public(const HttpRequest& request) { return target_of(request) == "/healthz"; }
 
 Reply answer(Dispatcher& dispatcher, const HttpRequest& request) {
   const auto target = parse_target(target_of(request));
   if (!target) return error_response(target.error(), request);
+  auto user = user_of(request);
+  if (!user) return error_response(user.error(), request);
   std::string allowed;
   for (const auto& handler : handlers()) {
     auto arguments = match(handler.route.pattern, target->path);
     if (!arguments) continue;
     const bool asked = handler.route.method == request.method() || (handler.route.method == http::verb::get && request.method() == http::verb::head);
-    if (asked) return handler.handle({dispatcher, request, *target, std::move(*arguments)});
+    if (asked) return handler.handle({dispatcher, request, *target, std::move(*arguments), std::move(*user)});
     const auto name = http::to_string(handler.route.method);
     allowed += (allowed.empty() ? "" : ", ") + std::string(name.data(), name.size());
     if (handler.route.method == http::verb::get) allowed += ", HEAD";

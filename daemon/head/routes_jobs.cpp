@@ -14,11 +14,19 @@ using proto::Json;
 constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
 constexpr int kListPage = 500;  // ended jobs read from the store at once
 
+/// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
   const auto& text = call.arguments[0];
+  const char* const text_end = text.data() + text.size();
   std::int64_t number = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const JobRecord* record = ec == std::errc{} && end == text.data() + text.size() ? call.dispatcher.jobs().find(JobId(number)) : nullptr;
+  const auto [end, ec] = std::from_chars(text.data(), text_end, number);
+  const JobRecord* record = ec == std::errc{} && end == text_end ? call.dispatcher.jobs().find(JobId(number)) : nullptr;
+  if (ec == std::errc{} && end != text_end && *end == '_') {
+    int index = 0;
+    const auto [index_end, index_ec] = std::from_chars(end + 1, text_end, index);
+    if (index_ec == std::errc{} && index_end == text_end)
+      if (const auto id = call.dispatcher.member(JobId(number), index)) record = call.dispatcher.jobs().find(*id);
+  }
   if (record == nullptr) return fail(Errc::kNotFound, "job " + text + ": no such job", "rtrain list shows the jobs");
   return record;
 }
@@ -37,10 +45,10 @@ std::variant<proto::JobSpec, HttpResponse> spec_of(const RouteCall& call) {
 Reply submit(const RouteCall& call) {
   auto spec = spec_of(call);
   if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
-  auto id = call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)));
+  auto id = call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)), call.user);
   if (!id) return call.error(id.error());
   const auto& state = call.dispatcher.jobs().find(*id)->state;
-  return call.json(proto::SubmitReply{*id, state.spec.name, state.run_dir}, http::status::created);
+  return call.json(proto::SubmitReply{*id, state.spec.name, state.run_dir, state.array ? state.array->count : 1}, http::status::created);
 }
 
 Reply plan(const RouteCall& call) {
@@ -56,8 +64,17 @@ Reply list(const RouteCall& call) {
   for (const auto* number : {&limit, &before})
     if (!*number) return call.error(number->error());
   if (*limit < 1 || *limit > kListMax || *before < 1) return call.error(fail(Errc::kInvalidArgument, "limit is from 1 to 10000, before is a job's number"));
-  const auto wanted = call.target.query.find("state");
-  const auto is_wanted = [&](core::JobPhase phase) { return wanted == call.target.query.end() || wanted->second == core::to_string(phase); };
+  const auto array = query_number(call.target, "array", 0);
+  if (!array) return call.error(array.error());
+  const auto asked = [&](const char* name) {
+    const auto found = call.target.query.find(name);
+    return found == call.target.query.end() ? std::nullopt : std::optional(found->second);
+  };
+  const auto state_wanted = asked("state"), user_wanted = asked("user");
+  const auto is_wanted = [&](const core::JobState& state) {
+    return (!state_wanted || *state_wanted == core::to_string(state.phase)) && (!user_wanted || *user_wanted == state.user) &&
+           (*array == 0 || (state.array && state.array->id == JobId(*array)));
+  };
   const auto full = [&](const Json& jobs) { return static_cast<std::int64_t>(jobs.size()) >= *limit; };
   const auto& live = call.dispatcher.jobs().all();
   auto next_live = std::make_reverse_iterator(live.lower_bound(JobId(*before)));
@@ -67,9 +84,9 @@ Reply list(const RouteCall& call) {
     if (!ended) return call.error(ended.error());
     for (auto& state : *ended) {
       for (; next_live != live.rend() && next_live->first >= state.id && !full(jobs); ++next_live)
-        if (is_wanted(next_live->second.state.phase)) jobs.push_back(job_doc(next_live->second));
+        if (is_wanted(next_live->second.state)) jobs.push_back(job_doc(next_live->second));
       below = state.id;
-      if (live.contains(state.id) || full(jobs) || !is_wanted(state.phase)) continue;
+      if (live.contains(state.id) || full(jobs) || !is_wanted(state)) continue;
       JobRecord record;
       record.state = std::move(state);
       jobs.push_back(job_doc(record));
@@ -77,7 +94,7 @@ Reply list(const RouteCall& call) {
     if (static_cast<int>(ended->size()) < kListPage) break;
   }
   for (; next_live != live.rend() && !full(jobs); ++next_live)
-    if (is_wanted(next_live->second.state.phase)) jobs.push_back(job_doc(next_live->second));
+    if (is_wanted(next_live->second.state)) jobs.push_back(job_doc(next_live->second));
   return call.json({{"jobs", std::move(jobs)}});
 }
 
@@ -177,21 +194,21 @@ Reply stream(const RouteCall& call) {
 Reply cancel(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.cancel((*record)->state.id, "a user"); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.cancel((*record)->state.id, call.by()); !done) return call.error(done.error());
   return call.json(job_doc(**record));
 }
 
 Reply hold(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.hold((*record)->state.id, "a user"); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.hold((*record)->state.id, call.by()); !done) return call.error(done.error());
   return call.json(job_doc(**record));
 }
 
 Reply release(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.release((*record)->state.id, "a user"); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.release((*record)->state.id, call.by()); !done) return call.error(done.error());
   return call.json(job_doc(**record));
 }
 

@@ -1,4 +1,5 @@
 // /v1/nodes.
+#include "daemon/head/documents.h"
 #include "daemon/head/route_call.h"
 
 namespace rtrain::head {
@@ -6,25 +7,78 @@ namespace {
 
 using proto::Json;
 
+proto::NodeDoc doc_of(const Dispatcher& dispatcher, const std::string& name, const Node& node, const std::set<JobId>& jobs) {
+  return node_doc(node, dispatcher.setting(name), {jobs.begin(), jobs.end()}, dispatcher.nodes().suspicion_reason(node, dispatcher.now()));
+}
+
 Reply nodes(const RouteCall& call) {
   std::map<std::string, std::set<JobId>> jobs;
-  for (const auto& [id, record] : call.dispatcher.jobs().all()) {
-    if (core::is_terminal(record.state.phase)) continue;
-    for (const auto& rank : record.state.ranks)
+  const auto& book = call.dispatcher.jobs();
+  for (const auto id : book.active())
+    for (const auto& rank : book.find(id)->state.ranks)
       if (rank.phase != core::RankPhase::kEnded) jobs[rank.placement.node].insert(id);
-  }
   Json list = Json::array();
-  for (const auto& [name, node] : call.dispatcher.nodes().all()) {
-    const auto& ids = jobs[name];
-    list.push_back(proto::NodeDoc{node.view.info,
-                                  node.view.used,
-                                  {node.view.gpus_used.begin(), node.view.gpus_used.end()},
-                                  node.view.alive && !node.view.away,
-                                  {ids.begin(), ids.end()},
-                                  node.view.suspicion,
-                                  call.dispatcher.nodes().suspicion_reason(node, call.dispatcher.now())});
-  }
+  for (const auto& [name, node] : std::as_const(call.dispatcher).nodes().all()) list.push_back(doc_of(call.dispatcher, name, node, jobs[name]));
   return call.json({{"nodes", std::move(list)}});
+}
+
+Reply node(const RouteCall& call) {
+  const auto& name = call.arguments[0];
+  const auto& all = std::as_const(call.dispatcher).nodes().all();
+  const auto found = all.find(name);
+  if (found == all.end()) return call.error(fail(Errc::kNotFound, "node " + name + ": no such node", "rtrain nodes -o name lists them"));
+  return call.json(doc_of(call.dispatcher, name, found->second, call.dispatcher.jobs_on(name)));
+}
+
+Reply done_or(const RouteCall& call, const Result<Done>& done) { return done ? node(call) : call.error(done.error()); }
+
+Reply cordon(const RouteCall& call) {
+  const auto body = body_of(call, {"reason"});
+  if (!body) return call.error(body.error());
+  const auto reason = field_of<std::string>(*body, "reason", "");
+  if (!reason) return call.error(reason.error());
+  return done_or(call, call.dispatcher.cordon(call.arguments[0], *reason, call.by()));
+}
+
+Reply uncordon(const RouteCall& call) {
+  if (const auto body = body_of(call, {}); !body) return call.error(body.error());
+  return done_or(call, call.dispatcher.uncordon(call.arguments[0], call.by()));
+}
+
+Reply drain(const RouteCall& call) {
+  const auto body = body_of(call, {"reason", "deadline_s"});
+  if (!body) return call.error(body.error());
+  const auto reason = field_of<std::string>(*body, "reason", "");
+  if (!reason) return call.error(reason.error());
+  const auto deadline = field_of<double>(*body, "deadline_s", -1);
+  if (!deadline) return call.error(deadline.error());
+  const bool has_deadline = body->contains("deadline_s") && !body->at("deadline_s").is_null();
+  constexpr double kDeadlineMaxS = 30 * 86'400.0;
+  if (has_deadline && !(*deadline >= 0 && *deadline <= kDeadlineMaxS))
+    return call.error(fail(Errc::kInvalidArgument, "deadline_s is from 0 to 2592000 (30 days)"));
+  return done_or(call, call.dispatcher.drain(call.arguments[0], *reason, has_deadline ? std::optional(*deadline) : std::nullopt, call.by()));
+}
+
+Reply label(const RouteCall& call) {
+  const auto body = body_of(call, {"labels"});
+  if (!body) return call.error(body.error());
+  const auto labels = field_of<Json>(*body, "labels", Json());
+  if (!labels || !labels->is_object() || labels->empty())
+    return call.error(fail(Errc::kInvalidArgument, R"(labels: an object such as {"rack": "r1", "old": null})"));
+  std::map<std::string, std::optional<std::string>> changes;
+  for (const auto& [key, value] : labels->items()) {
+    if (!value.is_null() && !value.is_string()) return call.error(fail(Errc::kInvalidArgument, "labels." + key + ": expected a string, or null to take it away"));
+    changes[key] = value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
+  }
+  return done_or(call, call.dispatcher.label(call.arguments[0], changes, call.by()));
+}
+
+Reply return_gpus(const RouteCall& call) {
+  const auto body = body_of(call, {"gpus"});
+  if (!body) return call.error(body.error());
+  const auto gpus = field_of<std::vector<int>>(*body, "gpus", {});
+  if (!gpus) return call.error(gpus.error());
+  return done_or(call, call.dispatcher.return_gpus(call.arguments[0], *gpus, call.by()));
 }
 
 }  // namespace
@@ -32,6 +86,12 @@ Reply nodes(const RouteCall& call) {
 std::vector<Handler> node_routes() {
   return {
       {{http::verb::get, "/v1/nodes"}, nodes},
+      {{http::verb::get, "/v1/nodes/{name}"}, node},
+      {{http::verb::post, "/v1/nodes/{name}/cordon"}, cordon},
+      {{http::verb::post, "/v1/nodes/{name}/uncordon"}, uncordon},
+      {{http::verb::post, "/v1/nodes/{name}/drain"}, drain},
+      {{http::verb::post, "/v1/nodes/{name}/label"}, label},
+      {{http::verb::post, "/v1/nodes/{name}/return"}, return_gpus},
   };
 }
 

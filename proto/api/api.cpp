@@ -27,6 +27,11 @@ void visit_fields(auto& visit, Is<SubmitReply> auto& v) {
   visit("id", v.id);
   visit("name", v.name);
   visit("run_dir", v.run_dir);
+  visit("count", v.count);
+}
+void visit_fields(auto& visit, Is<ArrayReply> auto& v) {
+  visit("id", v.id);
+  visit("jobs", v.jobs);
 }
 void visit_fields(auto& visit, Is<RankDoc> auto& v) {
   visit("rank", v.rank);
@@ -52,14 +57,22 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("name", v.name);
   visit("state", v.state);
   visit("reason", v.reason);
+  visit("user", v.user);
+  visit("array", v.array);
+  visit("queue", v.queue);
+  visit("priority", v.priority);
   visit("submitted_at", Time{v.submitted_ms});
   visit("started_at", Time{v.started_ms});
   visit("ended_at", Time{v.ended_ms});
   visit("attempt", v.attempt);
   visit("failures", v.failures);
   visit("max_failures", v.max_failures);
+  visit("controller_failures", v.controller_failures);
   visit("preemptions", v.preemptions);
+  visit("drains", v.drains);
+  visit("resizes", v.resizes);
   visit("held", v.held);
+  visit("held_by", v.held_by);
   visit("retry_at", Time{v.retry_at_ms});
   visit("num_workers", v.num_workers);
   visit("ranks", v.ranks);
@@ -101,9 +114,41 @@ void visit_fields(auto& visit, Is<NodeDoc> auto& v) {
   visit("used", v.used);
   visit("gpus_used", v.gpus_used);
   visit("alive", v.alive);
+  visit("state", v.state);
+  visit("cordoned", v.cordoned);
+  visit("gpus_out", v.gpus_out);
   visit("jobs", v.jobs);
   visit("suspicion", v.suspicion);
   visit("reason", v.reason);
+  visit("drain_until", Time{v.drain_until_ms});
+}
+void visit_fields(auto& visit, Is<QueuedDoc> auto& v) {
+  visit("id", v.id);
+  visit("array", v.array);
+  visit("position", v.position);
+  visit("name", v.name);
+  visit("user", v.user);
+  visit("queue", v.queue);
+  visit("priority", v.priority);
+  visit("num_workers", v.num_workers);
+  visit("resources_per_worker", v.resources_per_worker);
+  visit("submitted_at", Time{v.submitted_ms});
+  visit("reason", v.reason);
+  visit("expected_start", Time{v.expected_start_ms});
+}
+void visit_fields(auto& visit, Is<QueueDoc> auto& v) {
+  visit("name", v.name);
+  visit("running", v.running);
+  visit("waiting", v.waiting);
+}
+void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
+  visit("name", v.name);
+  visit("nodes", v.nodes);
+  visit("users", v.users);
+  visit("start", Time{v.start_ms});
+  visit("end", Time{v.end_ms});
+  visit("by", v.by);
+  visit("active", v.active);
 }
 void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("would_start", v.would_start);
@@ -119,6 +164,14 @@ void to_json(Json& j, const ErrorDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ErrorDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const SubmitReply& v) { codec::write(j, v); }
 void from_json(const Json& j, SubmitReply& v) { codec::read(j, v); }
+void to_json(Json& j, const ArrayReply& v) { codec::write(j, v); }
+void from_json(const Json& j, ArrayReply& v) { codec::read(j, v); }
+void to_json(Json& j, const QueuedDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, QueuedDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const QueueDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, QueueDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const ReservationDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, ReservationDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ProgressDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ProgressDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const JobDoc& v) { codec::write(j, v); }

@@ -4,7 +4,7 @@
 //   GET  /v1/version                    VersionDoc
 //   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
-//   GET  /v1/jobs[?state=RUNNING]       {"jobs":[JobDoc]}, newest first
+//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12]   {"jobs":[JobDoc]}, newest first
 //   GET  /v1/jobs/{id}                  JobDoc
 //   GET  /v1/jobs/{id}/result           ResultDoc
 //   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
@@ -18,7 +18,22 @@
 //   POST /v1/jobs/{id}/cancel           JobDoc
 //   POST /v1/jobs/{id}/hold             JobDoc
 //   POST /v1/jobs/{id}/release          JobDoc
+//   POST /v1/arrays/{id}/cancel         {"indices":"3-7"} or nothing: all -> ArrayReply
+//   POST /v1/arrays/{id}/hold           the same
+//   POST /v1/arrays/{id}/release        the same
+//   GET  /v1/queue                      {"jobs":[QueuedDoc],"queues":[QueueDoc]}: what waits, in order
 //   GET  /v1/nodes                      {"nodes":[NodeDoc]}
+//   GET  /v1/nodes/{name}               NodeDoc
+//   POST /v1/nodes/{name}/cordon        {"reason":..} -> NodeDoc
+//   POST /v1/nodes/{name}/uncordon      NodeDoc
+//   POST /v1/nodes/{name}/drain         {"reason":..,"deadline_s":..} -> NodeDoc
+//   POST /v1/nodes/{name}/label         {"labels":{"rack":"r1","old":null}} -> NodeDoc
+//   POST /v1/nodes/{name}/return        {"gpus":[3]} or nothing: all -> NodeDoc
+//   GET  /v1/reservations               {"reservations":[ReservationDoc]}
+//   POST /v1/reservations               ReservationDoc -> 201 ReservationDoc
+//   DELETE /v1/reservations/{name}      ReservationDoc
+// {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who asks; on a Unix socket the head
+// asks the kernel.
 // Errors: ErrorDoc with the HTTP status of http_status().
 #pragma once
 
@@ -36,7 +51,14 @@ struct ErrorDoc {
   std::vector<SpecError> errors;  ///< of a job file that was refused
 };
 
-struct SubmitReply { JobId id; std::string name, run_dir; };
+struct SubmitReply {
+  JobId id;  ///< of an array: the array's, which is its first job's
+  std::string name, run_dir;
+  int count = 1;  ///< jobs that were made: more than one for an array
+};
+
+/// What was done to the jobs of an array.
+struct ArrayReply { JobId id; std::vector<JobId> jobs; };
 
 struct RankDoc {
   int rank = 0;
@@ -58,11 +80,17 @@ struct JobDoc {
   JobId id;
   std::string name, state;   ///< QUEUED | STARTING | RUNNING | STOPPING | SUCCEEDED | FAILED | CANCELLED
   std::string reason;        ///< why it waits, or the last verdict
+  std::string user;          ///< who submitted it; "" unknown
+  std::optional<ArrayTask> array;  ///< its place in an array; null for a job of its own
+  std::string queue;
+  int priority = 0;
   UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
   std::int64_t attempt = 0;
   int failures = 0, max_failures = 0, num_workers = 1;
-  int preemptions = 0;       ///< how often its place was taken away
+  int controller_failures = 0;  ///< attempts that could not be started
+  int preemptions = 0, drains = 0, resizes = 0;  ///< how often it was asked for its place
   bool held = false;         ///< does not start before it is released
+  std::string held_by;
   UnixMs retry_at_ms = 0;    ///< failed, and does not start again before then; 0: nothing keeps it
   std::vector<RankDoc> ranks;
   std::optional<ProgressDoc> progress;
@@ -93,10 +121,39 @@ struct NodeDoc {
   NodeInfo info;
   Resources used;
   std::vector<int> gpus_used;
-  bool alive = true;
+  bool alive = true;         ///< its agent is connected
+  std::string state = "ready";  ///< ready | cordoned | draining | drained | away | lost; an agent that is not there comes first
+  bool cordoned = false;     ///< nothing new starts here
+  std::vector<int> gpus_out;    ///< GPUs that are out of service
   std::vector<JobId> jobs;
   double suspicion = 0;      ///< above 0: several jobs failed here for no fault of theirs, it is taken last
-  std::string reason;        ///< why it is suspected
+  std::string reason;        ///< why it is not ready, or is suspected, or what is out of service
+  UnixMs drain_until_ms = 0; ///< draining: what is left then is stopped; 0: no deadline
+};
+
+/// A job that waits.
+struct QueuedDoc {
+  JobId id;
+  std::optional<ArrayTask> array;
+  int position = 0;          ///< 1-based among those that stand in line; 0: something else keeps it (a hold, another job)
+  std::string name, user, queue;
+  int priority = 0, num_workers = 1;
+  Resources resources_per_worker;
+  UnixMs submitted_ms = 0;
+  std::string reason;        ///< why it waits
+  UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; null in JSON: nobody can say
+};
+
+/// A queue with what it has.
+struct QueueDoc { std::string name; int running = 0, waiting = 0; };
+
+/// Nodes kept for those who may use them.
+struct ReservationDoc {
+  std::string name;
+  std::vector<std::string> nodes, users;  ///< users empty: everybody who names it
+  UnixMs start_ms = 0, end_ms = 0;
+  std::string by;            ///< who made it
+  bool active = false;       ///< it has begun
 };
 
 struct PlanDoc {
@@ -109,6 +166,10 @@ struct PlanDoc {
 void to_json(Json& j, const VersionDoc& v);   void from_json(const Json& j, VersionDoc& v);
 void to_json(Json& j, const ErrorDoc& v);     void from_json(const Json& j, ErrorDoc& v);
 void to_json(Json& j, const SubmitReply& v);  void from_json(const Json& j, SubmitReply& v);
+void to_json(Json& j, const ArrayReply& v);   void from_json(const Json& j, ArrayReply& v);
+void to_json(Json& j, const QueuedDoc& v);    void from_json(const Json& j, QueuedDoc& v);
+void to_json(Json& j, const QueueDoc& v);     void from_json(const Json& j, QueueDoc& v);
+void to_json(Json& j, const ReservationDoc& v);  void from_json(const Json& j, ReservationDoc& v);
 void to_json(Json& j, const ProgressDoc& v);  void from_json(const Json& j, ProgressDoc& v);
 void to_json(Json& j, const JobDoc& v);       void from_json(const Json& j, JobDoc& v);
 void to_json(Json& j, const ResultDoc& v);    void from_json(const Json& j, ResultDoc& v);

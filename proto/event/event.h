@@ -21,14 +21,6 @@ enum class YieldCause { kPreempted, kDrain, kResize };
 [[nodiscard]] std::string_view to_string(YieldCause cause);
 [[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);
 
-/// The place of a job within an array of jobs that were submitted together.
-struct ArrayTask {
-  JobId id;             ///< of the array: its first job's
-  int index = 0;        ///< this job's, as the submission numbers them
-  int count = 1;        ///< jobs of the array
-  int max_running = 0;  ///< so many at a time; 0: no limit
-};
-
 struct JobSubmitted { JobSpec spec; std::string run_name; std::string run_dir; std::string user; std::optional<ArrayTask> array; };
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
 struct JobHeld { std::string by; };

@@ -50,6 +50,7 @@ void visit_fields(auto& visit, Is<Launch> auto& v) {
   visit("master_port", v.master_port);
   visit("checkpoints", v.checkpoints);
   visit("next_checkpoint_index", v.next_checkpoint_index);
+  visit("array", v.array);
 }
 void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
   visit("job", v.job);

@@ -65,6 +65,7 @@ struct Launch {
   int master_port = 0;
   std::vector<CheckpointRecord> checkpoints;  ///< complete and kept so far, oldest first
   std::int64_t next_checkpoint_index = 0;
+  std::optional<ArrayTask> array;  ///< the job is one of an array
 };
 /// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
 struct StopAttempt { JobId job; Attempt attempt; double grace_s = 0; std::string reason; };

@@ -50,6 +50,15 @@ void visit_fields(auto& visit, Is<JobError> auto& v) {
   visit("status", v.status);
   visit("log_tail", v.log_tail);
 }
+void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
+  visit("id", v.id);
+  visit("index", v.index);
+  visit("count", v.count);
+  visit("min", v.min);
+  visit("max", v.max);
+  visit("step", v.step);
+  visit("max_running", v.max_running);
+}
 void visit_fields(auto& visit, Is<CheckpointRecord> auto& v) {
   visit("path", v.path);
   visit("index", v.index);

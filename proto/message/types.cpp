@@ -6,6 +6,8 @@
 
 namespace rtrain::proto {
 
+std::string to_string(const ArrayTask& task) { return rtrain::to_string(task.id) + "_" + std::to_string(task.index); }
+
 std::string to_string(const ExitStatus& status) {
   if (status.exit_code) return "exited with code " + std::to_string(*status.exit_code);
   if (status.signal) {

@@ -71,6 +71,18 @@ struct CheckpointRecord {
   Json metrics = Json::object();  ///< reported with it
 };
 
+/// The place of a job within an array of jobs that were submitted together. Their numbers follow each other as their indices do.
+struct ArrayTask {
+  JobId id;                     ///< of the array: its first job's
+  int index = 0;                ///< this job's, as the submission numbers them
+  int count = 1;                ///< jobs of the array
+  int max_running = 0;          ///< so many at a time; 0: no limit
+  int min = 0, max = 0;         ///< the first and the last index
+  int step = 1;                 ///< from index to index; 1 for a list of them
+};
+/// "12_3": array and index.
+[[nodiscard]] std::string to_string(const ArrayTask& task);
+
 void to_json(Json& j, const GpuInfo& v);
 void from_json(const Json& j, GpuInfo& v);
 void to_json(Json& j, const NodeInfo& v);

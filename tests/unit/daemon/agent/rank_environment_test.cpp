@@ -55,6 +55,16 @@ Names environment(const proto::Launch& launch, const NodeFacts& facts, std::size
 
 }  // namespace
 
+TEST_CASE("rank environment: a job of an array finds its index and the array's bounds, as under Slurm") {
+  auto launch = launch_of_node_b();
+  const auto alone = environment(launch, node_b());
+  CHECK(std::ranges::none_of(alone, [](const auto& pair) { return pair.first.starts_with("RTRAIN_ARRAY"); }));
+  launch.array = proto::ArrayTask{JobId(10), 6, 4, 2, 0, 9, 3};
+  const auto env = environment(launch, node_b());
+  const std::pair<const char*, const char*> expected[] = {{"JOB_ID", "10"}, {"INDEX", "6"}, {"COUNT", "4"}, {"MIN", "0"}, {"MAX", "9"}, {"STEP", "3"}};
+  for (const auto& [name, value] : expected) CHECK(env.at(std::string("RTRAIN_ARRAY_") + name) == value);
+}
+
 TEST_CASE("rank environment: the whole of a rank of a job on two nodes with GPUs") {
   const Names expected{
       {"CUDA_VISIBLE_DEVICES", "1,2,5,10"},

@@ -155,6 +155,21 @@ TEST_CASE("placement: the reason names what is missing and where") {
   CHECK(mentions(place(workers(1, {{"CPU", 2}}), many), "and 12 more nodes"));
 }
 
+TEST_CASE("placement: a cordoned node takes nothing, and a GPU that is out of service is given to nobody") {
+  auto cordoned = node("a", 4), ill = node("b", 4, 2);
+  cordoned.cordoned = true;
+  const auto refused = place(workers(1), {cordoned});
+  CHECK_FALSE(refused.feasible);  // it blocks nobody who fits elsewhere
+  CHECK(mentions(refused, "node a is cordoned"));
+  ill.gpus_out = {0};
+  const auto one = place(workers(1, {{"CPU", 1}, {"GPU", 1}}), {cordoned, ill});
+  REQUIRE(one.placed());
+  CHECK(one.ranks[0].gpus == std::vector{1});
+  const auto two = place(workers(2, {{"CPU", 1}, {"GPU", 1}}), {cordoned, ill});
+  CHECK_FALSE(two.placed());
+  CHECK_FALSE(two.feasible);
+}
+
 TEST_CASE("placement: a lost node takes nothing and counts for nothing; one that is away may come back") {
   auto gone = node("a", 4);
   gone.alive = false;

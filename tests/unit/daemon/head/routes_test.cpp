@@ -27,12 +27,12 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 15);
+  CHECK(routes().size() == 28);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
-    if (const auto id = path.find("{id}"); id != std::string::npos) path.replace(id, 4, "1");
+    if (const auto name = path.find('{'); name != std::string::npos) path.replace(name, path.find('}') - name + 1, "1");
     INFO(path);
-    const auto reply = std::get<HttpResponse>(ask(cluster, http::verb::delete_, path));
+    const auto reply = std::get<HttpResponse>(ask(cluster, http::verb::put, path));
     CHECK(status(reply) == 405);
     const auto name = http::to_string(route.method);
     CHECK(std::string(reply[http::field::allow]).find(std::string(name)) != std::string::npos);
@@ -204,4 +204,123 @@ TEST_CASE("routes: the events of a job, a page at a time") {
   CHECK(page.at("next") == 5);
   for (const char* query : {"from=-1", "limit=0", "limit=10001", "from=x"}) CHECK(status(get(cluster, std::string("/v1/jobs/1/events?") + query)) == 400);
   CHECK(status(get(cluster, "/v1/jobs/2/events")) == 404);
+}
+
+TEST_CASE("routes: who asks is noted, and lists can be asked for one user") {
+  test::Cluster cluster;
+  const auto as = [&](const std::string& user, http::verb method, const std::string& target, const std::string& body = {}) {
+    HttpRequest request{method, target, 11};
+    request.set("Rtrain-User", user);
+    request.body() = body;
+    return std::get<HttpResponse>(answer(cluster.dispatcher, request));
+  };
+  REQUIRE(status(as("ann", http::verb::post, "/v1/jobs", kJob)) == 201);
+  REQUIRE(status(as("bob", http::verb::post, "/v1/jobs", kJob)) == 201);
+  CHECK(json(get(cluster, "/v1/jobs/1"))["user"] == "ann");
+  const auto of_bob = json(get(cluster, "/v1/jobs?user=bob"))["jobs"];
+  REQUIRE(of_bob.size() == 1);
+  CHECK(of_bob[0]["id"] == 2);
+  CHECK(json(as("bob", http::verb::post, "/v1/jobs/1/hold"))["held_by"] == "bob");
+  CHECK(json(as("bob", http::verb::post, "/v1/jobs/1/cancel"))["reason"] == "cancelled by bob");
+  CHECK(status(as("a b", http::verb::get, "/v1/jobs")) == 400);
+  CHECK(status(as(std::string(65, 'x'), http::verb::get, "/v1/jobs")) == 400);
+}
+
+TEST_CASE("routes: an array and its jobs by index") {
+  test::Cluster cluster;
+  auto spec = *proto::parse_json(kJob);
+  spec["scheduling"]["array"] = "0-9%3";
+  const auto created = json(post(cluster, "/v1/jobs", proto::dump_json(spec)));
+  CHECK(created["id"] == 1);
+  CHECK(created["count"] == 10);
+  post(cluster, "/v1/jobs", kJob);
+  CHECK(json(get(cluster, "/v1/jobs/1_3"))["id"] == 4);
+  CHECK(json(get(cluster, "/v1/jobs/1_3"))["array"]["index"] == 3);
+  CHECK(json(get(cluster, "/v1/jobs/11"))["array"].is_null());
+  for (const char* path : {"/v1/jobs/1_10", "/v1/jobs/2_3", "/v1/jobs/11_0", "/v1/jobs/1_", "/v1/jobs/1_x", "/v1/jobs/_3"}) CHECK(status(get(cluster, path)) == 404);
+  CHECK(json(get(cluster, "/v1/jobs?array=1"))["jobs"].size() == 10);
+  CHECK(json(post(cluster, "/v1/arrays/1/hold", R"({"indices": "3-5"})"))["jobs"] == proto::Json({4, 5, 6}));
+  CHECK(json(post(cluster, "/v1/arrays/1/release", R"({"indices": "4"})"))["jobs"] == proto::Json({5}));
+  CHECK(json(post(cluster, "/v1/arrays/1/cancel"))["jobs"].size() == 10);
+  CHECK(status(post(cluster, "/v1/arrays/1/cancel")) == 409);
+  CHECK(status(post(cluster, "/v1/arrays/11/cancel")) == 404);
+  CHECK(status(post(cluster, "/v1/arrays/x/cancel")) == 404);
+  CHECK(status(post(cluster, "/v1/arrays/1/cancel", R"({"indices": "5-3"})")) == 400);
+  CHECK(status(post(cluster, "/v1/arrays/1/cancel", R"({"index": "3"})")) == 400);
+}
+
+TEST_CASE("routes: the queue says what waits and why") {
+  test::Cluster cluster;
+  auto spec = *proto::parse_json(kJob);
+  spec["scheduling"] = {{"queue", "night"}, {"priority", 7}, {"hold", true}};
+  post(cluster, "/v1/jobs", proto::dump_json(spec));
+  post(cluster, "/v1/jobs", kJob);
+  const auto queue = json(get(cluster, "/v1/queue"));
+  REQUIRE(queue["jobs"].size() == 2);
+  CHECK(queue["jobs"][0]["queue"] == "night");
+  CHECK(queue["jobs"][0]["priority"] == 7);
+  CHECK(queue["jobs"][0]["position"] == 0);
+  CHECK(queue["jobs"][0]["reason"].get<std::string>().find("held by") == 0);
+  CHECK(queue["jobs"][1]["resources_per_worker"] == proto::Json({{"CPU", 1.0}}));
+  CHECK(queue["queues"] == proto::Json::array({{{"name", "default"}, {"running", 0}, {"waiting", 1}}, {{"name", "night"}, {"running", 0}, {"waiting", 1}}}));
+  CHECK(json(get(cluster, "/v1/queue?limit=1"))["jobs"].size() == 1);
+  CHECK(json(get(cluster, "/v1/queue?limit=1"))["queues"].size() == 2);
+  CHECK(status(get(cluster, "/v1/queue?limit=0")) == 400);
+}
+
+TEST_CASE("routes: nodes are cordoned, drained, labelled and brought back") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 1);
+  const auto state = [&] { return json(get(cluster, "/v1/nodes/a"))["state"].get<std::string>(); };
+  CHECK(state() == "ready");
+  const auto cordoned = json(post(cluster, "/v1/nodes/a/cordon", R"({"reason": "new disk"})"));
+  CHECK(cordoned["state"] == "cordoned");
+  CHECK(cordoned["reason"] == "cordoned by a user: new disk");
+  CHECK(json(post(cluster, "/v1/nodes/a/uncordon"))["state"] == "ready");
+  const auto id = cluster.submit(1);
+  cluster.reserve(*a);
+  cluster.start(*a, id, Attempt(1), 0);
+  const auto draining = json(post(cluster, "/v1/nodes/a/drain", R"({"deadline_s": 30})"));
+  CHECK(draining["state"] == "draining");
+  CHECK(draining["drain_until"] == proto::rfc3339(cluster.wall + 30'000));
+  cluster.end(*a, id, Attempt(1), 0);
+  CHECK(state() == "drained");
+  CHECK(json(post(cluster, "/v1/nodes/a/label", R"({"labels": {"rack": "r1"}})"))["labels"] == proto::Json({{"rack", "r1"}}));
+  cluster.dispatcher.agent_says(*a, proto::NodeHealth{{3}, "pid 5 cannot be killed"});
+  CHECK(json(get(cluster, "/v1/nodes/a"))["gpus_out"] == proto::Json({3}));
+  CHECK(json(post(cluster, "/v1/nodes/a/return", R"({"gpus": [3]})"))["gpus_out"].empty());
+  CHECK(status(post(cluster, "/v1/nodes/a/return")) == 409);
+  cluster.dispatcher.agent_left(*a);
+  CHECK(state() == "away");
+  cluster.pass(65);
+  cluster.dispatcher.tick();
+  CHECK(state() == "lost");
+  for (const char* body : {"[", "[]", R"({"why": "x"})", R"({"reason": 3})", R"({"deadline_s": -1})", R"({"deadline_s": 1e9})", R"({"deadline_s": "x"})"}) {
+    INFO(body);
+    CHECK(status(post(cluster, "/v1/nodes/a/drain", body)) == 400);
+  }
+  for (const char* body : {"", "{}", R"({"labels": {}})", R"({"labels": {"a": 1}})", R"({"labels": {"rtrain/node": "x"}})"}) CHECK(status(post(cluster, "/v1/nodes/a/label", body)) == 400);
+  for (const char* path : {"/v1/nodes/x/cordon", "/v1/nodes/x/drain", "/v1/nodes/x/return"}) CHECK(status(post(cluster, path)) == 404);
+  CHECK(status(get(cluster, "/v1/nodes/x")) == 404);
+}
+
+TEST_CASE("routes: reservations are made, shown and deleted") {
+  test::Cluster cluster;
+  cluster.connect("a", 1);
+  const auto until = proto::rfc3339(cluster.wall + 3'600'000);
+  const auto body = proto::dump_json({{"name", "night"}, {"nodes", {"a"}}, {"users", {"ann"}}, {"end", until}});
+  const auto made = post(cluster, "/v1/reservations", body);
+  REQUIRE(status(made) == 201);
+  CHECK(json(made)["active"] == true);
+  CHECK(json(made)["start"] == proto::rfc3339(cluster.wall));
+  CHECK(json(made)["by"] == "a user");
+  CHECK(json(get(cluster, "/v1/reservations"))["reservations"] == proto::Json::array({json(made)}));
+  CHECK(status(post(cluster, "/v1/reservations", body)) == 409);
+  for (const char* wrong : {"{}", R"({"name": "x", "nodes": ["a"]})", R"({"name": "x", "nodes": "a"})", R"({"name": "x", "nodes": ["a"], "end": "soon"})", R"({"nmae": "x"})"}) {
+    INFO(wrong);
+    CHECK(status(post(cluster, "/v1/reservations", wrong)) == 400);
+  }
+  const auto remove = [&] { return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/reservations/night")); };
+  CHECK(json(remove())["name"] == "night");
+  CHECK(status(remove()) == 404);
 }

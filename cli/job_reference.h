@@ -1,0 +1,24 @@
+// What a user means by "12", "12_3" or "12_[3-7,9]": a job, the job with an index of an array, several of them.
+#pragma once
+
+#include "cli/client.h"
+
+namespace rtrain::cli {
+
+struct JobReference {
+  std::int64_t id = 0;                 ///< of a job, or of an array
+  std::optional<std::string> indices;  ///< "3", "3-7,9": of the array; absent: the job, or all of the array
+  friend bool operator==(const JobReference&, const JobReference&) = default;
+};
+/// Pure. kInvalidArgument says what a job may be called.
+[[nodiscard]] Result<JobReference> parse_job_reference(const std::string& text);
+/// "12_3" for a job of an array, else "12".
+[[nodiscard]] std::string job_name_of(const proto::JobDoc& job);
+
+/// The number of one job that is called "12" or "12_3"; for the latter the head is asked.
+[[nodiscard]] Result<std::int64_t> find_job(const Client& client, const std::string& text);
+/// Posts `action` (cancel, hold, release) to what the reference means: a job, or those of an array that the action changes. They come back
+/// as they are afterwards, by number.
+[[nodiscard]] Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference, const std::string& action);
+
+}  // namespace rtrain::cli

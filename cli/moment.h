@@ -1,0 +1,15 @@
+// A time as a user writes it. Pure, but for the time zone of the machine.
+#pragma once
+
+#include "common/base/result.h"
+
+#include <cstdint>
+#include <string>
+
+namespace rtrain::cli {
+
+/// "now", "now+30m", "2026-11-26T08:00[:00]" in local time, "2026-11-26T08:00:00Z" in UTC; milliseconds since 1970. kInvalidArgument shows
+/// the forms.
+[[nodiscard]] Result<std::int64_t> parse_moment(const std::string& text, std::int64_t now_ms);
+
+}  // namespace rtrain::cli

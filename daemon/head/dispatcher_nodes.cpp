@@ -1,0 +1,262 @@
+// What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of service, reservations.
+#include "common/log/log.h"
+#include "daemon/head/dispatcher.h"
+
+#include <algorithm>
+#include <array>
+
+namespace rtrain::head {
+namespace {
+
+constexpr const char* kNodeKind = "node";
+constexpr const char* kReservationKind = "reservation";
+/// Labels that tell what a node is: nobody else may say so.
+constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/accelerator-type", "rtrain/os"};
+
+SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(std::min(seconds, 1e9))); }
+
+}  // namespace
+
+// ---- settings -------------------------------------------------------------------------------------------------
+
+const NodeSetting& Dispatcher::setting(const std::string& node) const {
+  static const NodeSetting kNothing;
+  const auto found = settings_.find(node);
+  return found == settings_.end() ? kNothing : found->second;
+}
+
+Result<NodeSetting*> Dispatcher::setting_of(const std::string& node) {
+  if (nodes_.find(node) == nullptr && !settings_.contains(node))
+    return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
+  return &settings_[node];
+}
+
+void Dispatcher::apply_setting(const std::string& name) {
+  auto* node = nodes_.find(name);
+  if (node == nullptr) return;
+  const auto& said = setting(name);
+  node->view.cordoned = said.cordoned;
+  node->view.gpus_out = said.gpus_out();
+  node->view.info.labels = said.over(node->own_labels);
+}
+
+void Dispatcher::keep_setting(const std::string& name) {
+  const auto& said = setting(name);
+  store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
+  apply_setting(name);
+  if (said.says_nothing()) settings_.erase(name);
+}
+
+void Dispatcher::recover_documents(const std::vector<store::Document>& documents) {
+  for (const auto& document : documents) {
+    if (document.kind == kNodeKind) {
+      auto said = node_setting_from_json(document.value);
+      if (!said) {
+        log::error("what was said of a node cannot be read", {{"node", document.name}, {"cause", said.error().message()}});
+        continue;
+      }
+      if (said->draining && said->drain_until_ms != 0) {
+        const double left_s = static_cast<double>(said->drain_until_ms - clock_.wall()) / 1000;
+        drain_until_[document.name] = clock_.steady() + from_seconds(std::max(0.0, left_s));
+      }
+      settings_[document.name] = std::move(*said);
+      apply_setting(document.name);
+    } else if (document.kind == kReservationKind) {
+      try {
+        reservations_[document.name] = reservation_of(document.value.get<proto::ReservationDoc>());
+      } catch (const proto::Json::exception& error) {
+        log::error("a reservation cannot be read", {{"reservation", document.name}, {"cause", error.what()}});
+      }
+    }
+  }
+}
+
+// ---- operators ------------------------------------------------------------------------------------------------
+
+Result<Done> Dispatcher::cordon(const std::string& node, const std::string& reason, const std::string& by) {
+  auto found = setting_of(node);
+  if (!found) return found.error();
+  auto& said = **found;
+  said.cordoned = true;
+  said.reason = reason;
+  said.by = by;
+  said.since_ms = clock_.wall();
+  keep_setting(node);
+  log::info("node cordoned", {{"node", node}, {"by", by}, {"reason", reason}});
+  schedule();  // those who wait learn why
+  return ok();
+}
+
+Result<Done> Dispatcher::uncordon(const std::string& node, const std::string& by) {
+  auto found = setting_of(node);
+  if (!found) return found.error();
+  auto& said = **found;
+  said.cordoned = said.draining = false;
+  said.reason.clear();
+  said.by.clear();
+  said.since_ms = said.drain_until_ms = 0;
+  drain_until_.erase(node);
+  keep_setting(node);
+  log::info("node uncordoned", {{"node", node}, {"by", by}});
+  schedule();
+  return ok();
+}
+
+Result<Done> Dispatcher::drain(const std::string& node, const std::string& reason, std::optional<double> deadline_s, const std::string& by) {
+  auto found = setting_of(node);
+  if (!found) return found.error();
+  auto& said = **found;
+  said.cordoned = said.draining = true;
+  said.reason = reason;
+  said.by = by;
+  said.since_ms = clock_.wall();
+  said.drain_until_ms = deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
+  if (deadline_s) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
+  else drain_until_.erase(node);
+  keep_setting(node);
+  log::info("node drains", {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
+  empty_node(node);
+  note_drained(node);
+  schedule();
+  return ok();
+}
+
+Result<Done> Dispatcher::label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by) {
+  for (const auto& [key, value] : changes) {
+    if (!proto::is_label_key(key)) return fail(Errc::kInvalidArgument, "\"" + key + "\" is no label's key", "[prefix/]name of letters, digits, '-', '_' and '.'");
+    if (std::ranges::find(kOwnLabels, key) != kOwnLabels.end()) return fail(Errc::kInvalidArgument, "the label " + key + " is rtrain's own");
+    if (value && !proto::is_label_value(*value)) return fail(Errc::kInvalidArgument, "label " + key + ": \"" + *value + "\" is no label's value");
+  }
+  auto found = setting_of(node);
+  if (!found) return found.error();
+  const auto* known = nodes_.find(node);
+  for (const auto& [key, value] : changes) {
+    // Only what differs from the agent's own word is kept; of an agent that never came nothing is known.
+    const bool of_agent = known == nullptr || known->own_labels.contains(key);
+    if (value || of_agent) (*found)->labels[key] = value;
+    else (*found)->labels.erase(key);
+    log::info("node labelled", {{"node", node}, {"by", by}, {"label", key + (value ? "=" + *value : "-")}});
+  }
+  keep_setting(node);
+  schedule();
+  return ok();
+}
+
+Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<int>& gpus, const std::string& by) {
+  auto found = setting_of(node);
+  if (!found) return found.error();
+  auto& said = **found;
+  const auto out = said.gpus_out();
+  for (const int gpu : gpus)
+    if (!out.contains(gpu)) return fail(Errc::kConflict, "GPU " + std::to_string(gpu) + " of node " + node + " is not out of service");
+  if (out.empty()) return fail(Errc::kConflict, "no GPU of node " + node + " is out of service");
+  if (gpus.empty()) said.returned.insert(out.begin(), out.end());
+  else said.returned.insert(gpus.begin(), gpus.end());
+  log::info("GPUs are back in service", {{"node", node}, {"by", by}, {"gpus", std::to_string(gpus.empty() ? out.size() : gpus.size())}});
+  keep_setting(node);
+  schedule();
+  return ok();
+}
+
+// ---- agents ---------------------------------------------------------------------------------------------------
+
+void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& health) {
+  auto& said = settings_[node];
+  const std::set<int> quarantined(health.quarantined_gpus.begin(), health.quarantined_gpus.end());
+  if (said.quarantined == quarantined && said.quarantine_reason == health.reason) {
+    if (said.says_nothing()) settings_.erase(node);
+    return;
+  }
+  said.quarantined = quarantined;
+  said.quarantine_reason = health.reason;
+  std::erase_if(said.returned, [&](int gpu) { return !quarantined.contains(gpu); });
+  log::warn("what a node can offer has changed", {{"node", node}, {"gpus_out", std::to_string(said.gpus_out().size())}, {"cause", health.reason}});
+  keep_setting(node);
+  schedule();
+}
+
+// ---- drains ---------------------------------------------------------------------------------------------------
+
+std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
+  std::set<JobId> ids;
+  for (const auto id : book_.active())
+    if (living_nodes(id).contains(node)) ids.insert(id);
+  return ids;
+}
+
+void Dispatcher::empty_node(const std::string& node) {
+  const auto& said = setting(node);
+  if (!said.draining) return;
+  const auto until = drain_until_.find(node);
+  for (const auto id : jobs_on(node)) {
+    const auto& state = book_.find(id)->state;
+    if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
+    double grace_s = state.spec.scheduling.preempt_grace_s;
+    if (until != drain_until_.end()) grace_s = std::clamp(Seconds(until->second - clock_.steady()).count(), 0.0, grace_s);
+    const auto why = "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
+    if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
+      log::info("a job cannot be asked to leave a node", {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
+  }
+}
+
+void Dispatcher::note_drained(const std::string& node) {
+  if (setting(node).draining && jobs_on(node).empty()) log::info("node drained", {{"node", node}});
+}
+
+void Dispatcher::end_drains() {
+  for (auto it = drain_until_.begin(); it != drain_until_.end();) {
+    if (clock_.steady() < it->second) {
+      ++it;
+      continue;
+    }
+    const std::string node = it->first;
+    it = drain_until_.erase(it);
+    for (const auto id : jobs_on(node)) {
+      log::warn("a job is still on a node at the deadline of its drain", {{"node", node}, {"job", to_string(id)}});
+      stop(id, {book_.find(id)->state.attempt, core::kFailureGraceS, "the drain of node " + node + " has reached its deadline"});
+    }
+  }
+}
+
+// ---- reservations ---------------------------------------------------------------------------------------------
+
+Result<Done> Dispatcher::reserve(core::Reservation reservation) {
+  if (auto checked = check_reservation(reservation, reservations_, clock_.wall()); !checked) return checked;
+  for (const auto& node : reservation.nodes)
+    if (nodes_.find(node) == nullptr) return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
+  store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
+  log::info("reservation made", {{"reservation", reservation.name}, {"by", reservation.by}, {"from", proto::rfc3339(reservation.start_ms)},
+                                 {"to", proto::rfc3339(reservation.end_ms)}});
+  reservations_[reservation.name] = std::move(reservation);
+  schedule();
+  return ok();
+}
+
+Result<Done> Dispatcher::unreserve(const std::string& name, const std::string& by) {
+  if (reservations_.erase(name) == 0) return fail(Errc::kNotFound, "reservation " + name + ": there is none", "rtrain reservation list");
+  store_.journal.put({kReservationKind, name, proto::Json()});
+  log::info("reservation deleted", {{"reservation", name}, {"by", by}});
+  schedule();
+  return ok();
+}
+
+void Dispatcher::turn_reservations() {
+  const auto now = clock_.wall();
+  bool turned = false;
+  for (auto it = reservations_.begin(); it != reservations_.end();) {
+    const auto& [name, reservation] = *it;
+    turned = turned || (reservation.start_ms > reservations_turned_ms_ && reservation.start_ms <= now);
+    if (reservation.end_ms > now) {
+      ++it;
+      continue;
+    }
+    turned = true;
+    store_.journal.put({kReservationKind, name, proto::Json()});
+    log::info("reservation over", {{"reservation", name}});
+    it = reservations_.erase(it);
+  }
+  reservations_turned_ms_ = now;
+  if (turned) schedule();
+}
+
+}  // namespace rtrain::head

@@ -1,0 +1,176 @@
+// How jobs come in, alone or as arrays, and what keeps them from standing in line: holds, other jobs, turns of an array, reservations.
+#include "common/log/log.h"
+#include "daemon/head/dispatcher.h"
+
+#include <algorithm>
+
+namespace rtrain::head {
+
+Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user) {
+  for (const auto& dependency : spec.scheduling.depends_on)
+    if (book_.find(dependency.job) == nullptr)
+      return fail(Errc::kNotFound, "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job", "rtrain list shows the jobs");
+  auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max, user);
+  if (!id) return id;
+  const auto& state = book_.find(*id)->state;
+  log::info("job submitted", {{"job", to_string(*id)}, {"name", state.spec.name}, {"user", user}, {"jobs", std::to_string(state.array ? state.array->count : 1)}});
+  if (state.array) schedule();
+  else schedule_newest(*id);
+  return id;
+}
+
+// ---- what keeps a job from a place ------------------------------------------------------------------------------
+
+std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
+  if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
+  // Not the wall clock, which may jump, but the deadline that was made of it.
+  if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
+  if (auto why = dependencies_.reason(state.id); !why.empty()) return why;
+  if (const auto& name = state.spec.scheduling.reservation; !name.empty())
+    if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty()) return why;
+  if (state.array && !turns_.has_turn(state.id, *state.array))
+    return "waits for its turn in array " + to_string(state.array->id) + ": " + std::to_string(state.array->max_running) + " at a time";
+  return "";
+}
+
+void Dispatcher::recheck(const std::vector<JobId>& ids) {
+  for (const auto id : ids)
+    if (const auto& state = book_.find(id)->state; state.phase == core::JobPhase::kQueued) book_.set_wait_reason(id, keeps_from_start(state));
+}
+
+void Dispatcher::stands_in_line(JobId id) {
+  const auto& state = book_.find(id)->state;
+  if (state.attempt.value() == 0 && !state.spec.scheduling.depends_on.empty()) {
+    dependencies_.add(id, state.spec.scheduling.depends_on, [this](JobId target) { return standing(target); });
+    for (const auto& dependency : state.spec.scheduling.depends_on)
+      if (!dependencies_.awaited(dependency.job)) array_standings_.erase(dependency.job);
+  }
+  if (state.array) recheck(state.held ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
+}
+
+void Dispatcher::leaves_line(JobId id) {
+  const auto& state = book_.find(id)->state;
+  if (state.array) recheck(turns_.leaves(id, *state.array));
+}
+
+// ---- dependencies ---------------------------------------------------------------------------------------------
+
+Standing Dispatcher::standing(JobId target) {
+  const auto of_one = [this](JobId id) {
+    const auto* record = book_.find(id);
+    if (record == nullptr) return kForgotten;
+    const auto phase = record->state.phase;
+    const bool ended = core::is_terminal(phase);
+    return Standing{1, record->state.attempt.value() > 0 || ended, ended, ended && phase != core::JobPhase::kSucceeded};
+  };
+  const auto* record = book_.find(target);
+  if (record == nullptr || !record->state.array || record->state.array->id != target) return of_one(target);
+  if (const auto counted = array_standings_.find(target); counted != array_standings_.end()) return counted->second;
+  const int jobs = record->state.array->count;
+  Standing sum{jobs, 0, 0, 0};
+  for (int i = 0; i < jobs; ++i) {
+    const auto one = of_one(JobId(target.value() + i));
+    sum.started += one.started;
+    sum.ended += one.ended;
+    sum.failed += one.failed;
+  }
+  return array_standings_[target] = sum;
+}
+
+void Dispatcher::note_started(JobId id) {
+  const auto& state = book_.find(id)->state;
+  dependencies_.remove(id);
+  if (state.attempt.value() != 1) return;
+  note_standing(id, {1, 1, 0, 0});
+}
+
+void Dispatcher::note_ended(JobId id) {
+  const auto& state = book_.find(id)->state;
+  dependencies_.remove(id);
+  leaves_line(id);
+  note_standing(id, {1, state.attempt.value() == 0, 1, state.phase != core::JobPhase::kSucceeded});
+}
+
+void Dispatcher::note_standing(JobId id, const Standing& news) {
+  const auto& array = book_.find(id)->state.array;
+  if (array && dependencies_.awaited(array->id)) {
+    auto& sum = array_standings_[array->id];  // counted when the first of those who wait came
+    sum.started += news.started;
+    sum.ended += news.ended;
+    sum.failed += news.failed;
+    recheck(dependencies_.reached(array->id, sum));
+  }
+  if (array && !dependencies_.awaited(array->id)) array_standings_.erase(array->id);
+  if ((!array || array->id != id) && dependencies_.awaited(id)) recheck(dependencies_.reached(id, standing(id)));
+}
+
+// ---- arrays ---------------------------------------------------------------------------------------------------
+
+Result<std::vector<JobId>> Dispatcher::members(JobId array, const std::optional<std::vector<int>>& indices) const {
+  const auto* record = book_.find(array);
+  if (record == nullptr || !record->state.array || record->state.array->id != array)
+    return fail(Errc::kNotFound, "job " + to_string(array) + " is no array", "rtrain list shows the jobs");
+  std::vector<JobId> ids;
+  if (!indices) {
+    for (int i = 0; i < record->state.array->count; ++i) ids.emplace_back(array.value() + i);
+    return ids;
+  }
+  for (const int index : *indices) {
+    auto id = member(array, index);
+    if (!id) return id.error();
+    ids.push_back(*id);
+  }
+  return ids;
+}
+
+Result<JobId> Dispatcher::member(JobId array, int index) const {
+  const auto none = [&] { return fail(Errc::kNotFound, "job " + to_string(array) + "_" + std::to_string(index) + ": no such job", "rtrain list --array " + to_string(array)); };
+  const auto* record = book_.find(array);
+  if (record == nullptr || !record->state.array || record->state.array->id != array) return none();
+  // Numbers follow each other as indices do.
+  std::int64_t low = 0, high = record->state.array->count;
+  while (low < high) {
+    const std::int64_t middle = low + (high - low) / 2;
+    const auto* one = book_.find(JobId(array.value() + middle));
+    if (one == nullptr || !one->state.array) return none();
+    if (one->state.array->index == index) return one->state.id;
+    if (one->state.array->index < index) low = middle + 1;
+    else high = middle;
+  }
+  return none();
+}
+
+Result<std::vector<JobId>> Dispatcher::for_array(JobId array, const std::optional<std::vector<int>>& indices, const proto::JobEvent& event) {
+  auto ids = members(array, indices);
+  if (!ids) return ids.error();
+  // Those that wait first: no place that becomes free is given to one of them.
+  std::ranges::stable_partition(*ids, [this](JobId id) {
+    const auto* record = book_.find(id);
+    return record != nullptr && record->state.phase == core::JobPhase::kQueued;
+  });
+  std::vector<JobId> changed;
+  std::optional<Error> refusal;
+  for (const auto id : *ids) {
+    const auto* record = book_.find(id);
+    const bool waited = record != nullptr && record->state.phase == core::JobPhase::kQueued;
+    if (auto done = book_.apply(id, event, clock_.wall()); !done) {
+      if (!refusal) refusal = done.error();
+      continue;
+    }
+    changed.push_back(id);
+    if (waited) settle(id);
+  }
+  if (changed.empty()) return *refusal;
+  std::ranges::sort(changed);
+  log::info("array changed", {{"array", to_string(array)}, {"event", std::string(proto::event_name(event))}, {"jobs", std::to_string(changed.size())}});
+  schedule();
+  return changed;
+}
+
+void Dispatcher::settle(JobId id) {
+  const auto& state = book_.find(id)->state;
+  if (core::is_terminal(state.phase)) note_ended(id);
+  else if (state.phase == core::JobPhase::kQueued && state.held) leaves_line(id);
+}
+
+}  // namespace rtrain::head

@@ -1,0 +1,27 @@
+#include "daemon/head/request_user.h"
+
+#include "common/os/user.h"
+
+#include <algorithm>
+
+#include <sys/socket.h>
+
+namespace rtrain::head {
+
+void name_peer(HttpRequest& request, int unix_socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(unix_socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) request.set(kUserHeader, os::user_name(peer.uid));
+}
+
+Result<std::string> user_of(const HttpRequest& request) {
+  constexpr std::size_t kMax = 64;
+  const auto header = request[kUserHeader];
+  std::string user(header.data(), header.size());
+  const auto printable = [](unsigned char c) { return c > ' ' && c < 0x7f; };
+  if (user.size() > kMax || !std::ranges::all_of(user, printable))
+    return fail(Errc::kInvalidArgument, std::string("the header ") + kUserHeader + " must have at most 64 printable characters without blanks");
+  return user;
+}
+
+}  // namespace rtrain::head

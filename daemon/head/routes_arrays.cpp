@@ -1,0 +1,44 @@
+// /v1/arrays: what is done to many jobs of an array at once.
+#include "daemon/head/route_call.h"
+
+#include <charconv>
+
+namespace rtrain::head {
+namespace {
+
+Reply change(const RouteCall& call, const proto::JobEvent& event) {
+  const auto& text = call.arguments[0];
+  std::int64_t array = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), array);
+  if (ec != std::errc{} || end != text.data() + text.size())
+    return call.error(fail(Errc::kNotFound, "array " + text + ": no such array", "rtrain list shows the jobs"));
+  const auto body = body_of(call, {"indices"});
+  if (!body) return call.error(body.error());
+  const auto wanted = field_of<std::string>(*body, "indices", "");
+  if (!wanted) return call.error(wanted.error());
+  std::optional<std::vector<int>> indices;
+  if (!wanted->empty()) {
+    auto spec = proto::parse_array(*wanted);
+    if (!spec) return call.error(spec.error());
+    indices = std::move(spec->indices);
+  }
+  auto changed = call.dispatcher.for_array(JobId(array), indices, event);
+  if (!changed) return call.error(changed.error());
+  return call.json(proto::ArrayReply{JobId(array), std::move(*changed)});
+}
+
+Reply cancel(const RouteCall& call) { return change(call, proto::CancelRequested{call.by()}); }
+Reply hold(const RouteCall& call) { return change(call, proto::JobHeld{call.by()}); }
+Reply release(const RouteCall& call) { return change(call, proto::JobReleased{call.by()}); }
+
+}  // namespace
+
+std::vector<Handler> array_routes() {
+  return {
+      {{http::verb::post, "/v1/arrays/{id}/cancel"}, cancel},
+      {{http::verb::post, "/v1/arrays/{id}/hold"}, hold},
+      {{http::verb::post, "/v1/arrays/{id}/release"}, release},
+  };
+}
+
+}  // namespace rtrain::head

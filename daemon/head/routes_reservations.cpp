@@ -1,0 +1,48 @@
+// /v1/reservations.
+#include "daemon/head/route_call.h"
+
+namespace rtrain::head {
+namespace {
+
+using proto::Json;
+
+HttpResponse shown(const RouteCall& call, const core::Reservation& reservation, http::status status = http::status::ok) {
+  return call.json(reservation_doc(reservation, call.dispatcher.wall()), status);
+}
+
+Reply list(const RouteCall& call) {
+  Json all = Json::array();
+  for (const auto& [name, reservation] : call.dispatcher.reservations()) all.push_back(reservation_doc(reservation, call.dispatcher.wall()));
+  return call.json({{"reservations", std::move(all)}});
+}
+
+Reply create(const RouteCall& call) {
+  const auto body = body_of(call, {"name", "nodes", "users", "start", "end"});
+  if (!body) return call.error(body.error());
+  const auto doc = field_of<proto::ReservationDoc>({{"reservation", *body}}, "reservation", {});
+  if (!doc) return call.error(doc.error());
+  auto reservation = reservation_of(*doc);
+  if (reservation.start_ms == 0) reservation.start_ms = call.dispatcher.wall();
+  reservation.by = call.by();
+  if (auto done = call.dispatcher.reserve(reservation); !done) return call.error(done.error());
+  return shown(call, reservation, http::status::created);
+}
+
+Reply remove(const RouteCall& call) {
+  const auto found = call.dispatcher.reservations().find(call.arguments[0]);
+  const auto reservation = found == call.dispatcher.reservations().end() ? core::Reservation{} : found->second;
+  if (auto done = call.dispatcher.unreserve(call.arguments[0], call.by()); !done) return call.error(done.error());
+  return shown(call, reservation);
+}
+
+}  // namespace
+
+std::vector<Handler> reservation_routes() {
+  return {
+      {{http::verb::get, "/v1/reservations"}, list},
+      {{http::verb::post, "/v1/reservations"}, create},
+      {{http::verb::delete_, "/v1/reservations/{name}"}, remove},
+  };
+}
+
+}  // namespace rtrain::head
