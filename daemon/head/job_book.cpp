@@ -83,6 +83,7 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
   }
   JobRecord& record = found->second;
+  const auto phase = record.state.phase;
   std::vector<core::Action> due;
   for (std::optional<proto::JobEvent> next = std::move(event); next; next = core::follow_up(record.state)) {
     const auto before = record.state.phase;
@@ -95,7 +96,7 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     if (std::holds_alternative<proto::AttemptPlaced>(stamped.event)) record.progress.reset();
   }
   ++record.state_version;
-  sort_by_phase(id, record.state.phase);
+  if (record.state.phase != phase) sort_by_phase(id, record.state.phase);
   for (const auto& action : due) act_(id, action);
   changed_(id);
   return ok();
