@@ -36,7 +36,7 @@ void Fit::follow(const NodeIndex& index, const Need& need) {
     slots_.clear();
     rooms_.clear();
     suspected_.clear();
-    nodes_ever_ = 0;
+    ++idle_version_;
     slots_.resize(index.nodes_.size());
     for (NodeId id = 0; id < index.size(); ++id) look(index, need, id);
     followed_ = index.touched_.size();
@@ -50,9 +50,9 @@ void Fit::look(const NodeIndex& index, const Need& need, NodeId id) {
   const auto& node = index[id];
   auto& slot = slots_[static_cast<std::size_t>(id)];
   if (slot.version != node.version) {
-    nodes_ever_ -= slot.idle > 0 ? 1 : 0;
-    slot.idle = node.alive && !node.cordoned && matches(node, need) ? node.total.capacity(need.amounts) : 0;
-    nodes_ever_ += slot.idle > 0 ? 1 : 0;
+    const int idle = node.alive && !node.cordoned && matches(node, need) ? node.total.capacity(need.amounts) : 0;
+    ++idle_version_;  // its rack may be another
+    slot.idle = idle;
     slot.version = node.version;
   }
   const int capacity = slot.idle > 0 && !node.away && node.reserved == need.reservation ? node.free.capacity(need.amounts) : 0;

@@ -52,14 +52,14 @@ class Fit {
   [[nodiscard]] const std::set<Room>& suspected() const { return suspected_; }  ///< the suspected ones
   [[nodiscard]] int idle(NodeId node) const { return slots_[static_cast<std::size_t>(node)].idle; }  ///< workers, were it idle
   [[nodiscard]] int now(NodeId node) const { return slots_[static_cast<std::size_t>(node)].capacity; }
-  [[nodiscard]] int nodes_ever() const { return nodes_ever_; }  ///< how many could hold a worker if they were idle
+  [[nodiscard]] std::uint64_t idle_version() const { return idle_version_; }  ///< grows when idle() of a node changes; above 0
 
  private:
   struct Slot { int capacity = 0, idle = 0; double busy = 0; std::int64_t order = 0; std::uint32_t version = 0; bool suspected = false; };
   void look(const NodeIndex& index, const Need& need, NodeId id);
   std::vector<Slot> slots_;
   std::set<Room> rooms_, suspected_;
-  int nodes_ever_ = 0;
+  std::uint64_t idle_version_ = 1;
   std::size_t followed_ = 0;
   std::uint32_t epoch_ = 0;
 };

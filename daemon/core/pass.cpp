@@ -45,7 +45,10 @@ int within_quotas(const PlannerState& state, int number, const Ask& ask, int wor
 bool feasible(PlannerState& state, int number) {
   const auto& ask = state.book.ask(number);
   const auto& fit = state.fit(ask.need);
-  return most(idle_rooms(fit, state.nodes), ask, ask.least, state.nodes) >= ask.least;
+  if (state.known_feasible.size() < state.book.asks()) state.known_feasible.resize(state.book.asks());
+  auto& known = state.known_feasible[static_cast<std::size_t>(number)];
+  if (known.first != fit.idle_version()) known = {fit.idle_version(), most(idle_rooms(fit, state.nodes), ask, ask.least, state.nodes) >= ask.least};
+  return known.second;
 }
 
 Pass::Pass(PlannerState& state, proto::UnixMs now, int claims_max)
@@ -59,7 +62,7 @@ Pass::~Pass() {
 
 void Pass::run() {
   plan.look_again_ms = state_.nodes.pass_time(now_);
-  dead_.assign(state_.book.asks(), 0);
+  dead_.assign(state_.book.asks(), false);
   // Those that came back to grow or shrink stand where they stood: what they grow into is kept for them when it is their turn.
   std::vector<std::pair<Turn, JobId>> resizing;
   for (const auto id : state_.running.stopping())
@@ -76,24 +79,25 @@ void Pass::run() {
   for (auto at = order.at(); at; at = order.at()) {
     for (; next_resizing != resizing.end() && next_resizing->first < at->turn; ++next_resizing) keep_growth(next_resizing->second);
     const auto& line = state_.order.lines()[static_cast<std::size_t>(at->line)];
-    auto& dead = dead_[static_cast<std::size_t>(line.ask)];
+    auto&& dead = dead_[static_cast<std::size_t>(line.ask)];
     if (claims_.closed_everywhere() && claims >= 1) break;
-    if ((claims >= claims_max_ && dead != 0) || !own_reason(state_, line, now_).empty()) {
+    if (!own_reason(state_, line, now_).empty()) {
       order.skip_line();
       continue;
     }
-    if (dead == 0) {
+    if (!dead) {
       if (start(line, at->turn.id)) {
         order.next_job();
         continue;
       }
-      dead = 1;
-      ++dead_count_;
-      if (!feasible(state_, line.ask)) dead = 2;
+      dead = true;
+      if (!feasible(state_, line.ask)) {
+        order.skip_ask();
+        continue;
+      }
     }
-    if (dead == 2 || claims >= claims_max_) {
-      order.skip_line();
-      if (claims >= claims_max_ && dead_count_ >= state_.order.distinct_asks()) break;
+    if (claims >= claims_max_) {
+      order.skip_ask();
       continue;
     }
     block(line, at->turn.id);

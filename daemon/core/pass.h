@@ -41,8 +41,7 @@ class Pass {
   int claims_max_;
   Claims claims_;
   std::vector<int> ranks_;
-  std::vector<char> dead_;   ///< by ask: it does not start in this pass any more
-  int dead_count_ = 0;       ///< of those that somebody waits for
+  std::vector<bool> dead_;   ///< by ask: it does not start in this pass any more
   std::vector<JobId> held_;  ///< started in this pass, as far as the state is concerned
   struct Aside { NodeId node; int need, workers; std::vector<int> gpus; };
   std::vector<Aside> aside_;  ///< kept for jobs that grow

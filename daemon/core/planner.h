@@ -51,6 +51,7 @@ struct PlannerState {
   std::vector<Reservation> reservations;
   struct Seat { std::vector<std::string> last_nodes; bool preemptible = true; proto::UnixMs grace_ms = 0, resize_interval_ms = 0; };
   std::unordered_map<JobId, Seat> seats;  ///< of those that wait
+  std::vector<std::pair<std::uint64_t, bool>> known_feasible;  ///< by ask; good for that Fit::idle_version()
 
   /// The nodes for a need, as of now.
   const Fit& fit(int need);

@@ -58,8 +58,10 @@ void QueueOrder::add(JobId id, int priority, int account, int ask, JobId array, 
     line.account = account;
     line.ask = ask;
     line.array = array;
-    if (std::cmp_greater_equal(ask, lines_with_.size())) lines_with_.resize(static_cast<std::size_t>(ask) + 1, 0);
-    if (lines_with_[static_cast<std::size_t>(ask)]++ == 0) ++distinct_asks_;
+    if (std::cmp_greater_equal(ask, by_ask_.size())) by_ask_.resize(static_cast<std::size_t>(ask) + 1);
+    auto& same = by_ask_[static_cast<std::size_t>(ask)];
+    line.among = same.size();
+    same.push_back(found->second);
   }
   auto& line = lines_[static_cast<std::size_t>(found->second)];
   line.array_max = array_max;
@@ -75,41 +77,67 @@ bool QueueOrder::remove(JobId id) {
   if (line.jobs.empty()) {
     line_numbers_.erase({line.priority, line.account, line.ask, line.array});
     unused_.push_back(found->second);
-    if (--lines_with_[static_cast<std::size_t>(line.ask)] == 0) --distinct_asks_;
+    auto& same = by_ask_[static_cast<std::size_t>(line.ask)];
+    lines_[static_cast<std::size_t>(same.back())].among = line.among;
+    same[line.among] = same.back();
+    same.pop_back();
   }
   line_of_.erase(found);
   return true;
 }
 
 InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks) : lines_(order.lines()) {
-  heap_.reserve(lines_.size());
-  for (std::size_t i = 0; i < lines_.size(); ++i) {
-    const auto& line = lines_[i];
-    if (line.jobs.empty()) continue;
-    heap_.push_back({{line.priority, ranks[static_cast<std::size_t>(line.account)], *line.jobs.begin()}, static_cast<int>(i), line.jobs.begin()});
+  heads_.reserve(order.by_ask().size());
+  for (const auto& same : order.by_ask()) {
+    if (same.empty()) continue;
+    auto& heads = heads_.emplace_back();
+    heads.reserve(same.size());
+    for (const int number : same) {
+      const auto& line = lines_[static_cast<std::size_t>(number)];
+      heads.push_back({{line.priority, ranks[static_cast<std::size_t>(line.account)], *line.jobs.begin()}, number, line.jobs.begin()});
+    }
+    std::make_heap(heads.begin(), heads.end(), later);
   }
-  std::make_heap(heap_.begin(), heap_.end(), later);
+  for (auto& heads : heads_) asks_.push_back(&heads);
+  std::make_heap(asks_.begin(), asks_.end(), later_ask);
 }
 
 std::optional<InOrder::At> InOrder::at() const {
-  if (heap_.empty()) return std::nullopt;
-  return At{heap_.front().line, heap_.front().turn};
+  if (asks_.empty()) return std::nullopt;
+  const auto& head = asks_.front()->front();
+  return At{head.line, head.turn};
+}
+
+void InOrder::settle() {
+  if (asks_.back()->empty()) asks_.pop_back();
+  else std::push_heap(asks_.begin(), asks_.end(), later_ask);
 }
 
 void InOrder::next_job() {
-  std::pop_heap(heap_.begin(), heap_.end(), later);
-  auto& head = heap_.back();
+  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
+  auto& heads = *asks_.back();
+  std::pop_heap(heads.begin(), heads.end(), later);
+  auto& head = heads.back();
   if (++head.job == lines_[static_cast<std::size_t>(head.line)].jobs.end()) {
-    heap_.pop_back();
-    return;
+    heads.pop_back();
+  } else {
+    head.turn.id = *head.job;
+    std::push_heap(heads.begin(), heads.end(), later);
   }
-  head.turn.id = *head.job;
-  std::push_heap(heap_.begin(), heap_.end(), later);
+  settle();
 }
 
 void InOrder::skip_line() {
-  std::pop_heap(heap_.begin(), heap_.end(), later);
-  heap_.pop_back();
+  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
+  auto& heads = *asks_.back();
+  std::pop_heap(heads.begin(), heads.end(), later);
+  heads.pop_back();
+  settle();
+}
+
+void InOrder::skip_ask() {
+  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
+  asks_.pop_back();
 }
 
 }  // namespace rtrain::core

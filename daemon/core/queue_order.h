@@ -48,6 +48,7 @@ struct Line {
   JobId array;          ///< 0: none that matters
   int array_max = 0;
   std::set<JobId> jobs;
+  std::size_t among = 0;  ///< its place among the lines with its ask
 };
 
 class QueueOrder {
@@ -59,9 +60,8 @@ class QueueOrder {
   [[nodiscard]] const Line& line_of(JobId id) const { return lines_[static_cast<std::size_t>(line_of_.at(id))]; }
   [[nodiscard]] const std::vector<Line>& lines() const { return lines_; }  ///< some are empty
   [[nodiscard]] std::size_t size() const { return line_of_.size(); }
-  /// How many lines of jobs there are with that ask.
-  [[nodiscard]] int lines_with(int ask) const { return std::cmp_less(ask, lines_with_.size()) ? lines_with_[static_cast<std::size_t>(ask)] : 0; }
-  [[nodiscard]] int distinct_asks() const { return distinct_asks_; }
+  /// The numbers of the lines, by ask.
+  [[nodiscard]] const std::vector<std::vector<int>>& by_ask() const { return by_ask_; }
 
  private:
   struct LineKey {
@@ -81,11 +81,10 @@ class QueueOrder {
   std::vector<int> unused_;  ///< numbers of empty lines
   std::unordered_map<LineKey, int, Hash> line_numbers_;
   std::unordered_map<JobId, int> line_of_;
-  std::vector<int> lines_with_;
-  int distinct_asks_ = 0;
+  std::vector<std::vector<int>> by_ask_;
 };
 
-/// Goes through the lines in the order of their jobs.
+/// Goes through the lines in the order of their jobs. An ask that is done with costs nothing more, however many lines have it.
 class InOrder {
  public:
   InOrder(const QueueOrder& order, const std::vector<int>& ranks);
@@ -94,12 +93,17 @@ class InOrder {
   [[nodiscard]] std::optional<At> at() const;
   void next_job();   ///< on to the next one
   void skip_line();  ///< the same, without the others of its line
+  void skip_ask();   ///< the same, without all others that ask for the same
 
  private:
   struct Head { Turn turn; int line; std::set<JobId>::const_iterator job; };
+  using Heads = std::vector<Head>;  ///< of one ask: a heap, the first one in front
   static bool later(const Head& a, const Head& b) { return b.turn < a.turn; }
+  static bool later_ask(const Heads* a, const Heads* b) { return later(a->front(), b->front()); }
+  void settle();
   const std::vector<Line>& lines_;
-  std::vector<Head> heap_;
+  std::vector<Heads> heads_;
+  std::vector<Heads*> asks_;  ///< a heap of those that are left; while one is worked on it stands at the back
 };
 
 }  // namespace rtrain::core
