@@ -1,6 +1,6 @@
 #include "daemon/store/job_state_json.h"
 
-#include "proto/event/event_fields.h"
+#include "proto/message/type_fields.h"
 
 #include <array>
 #include <charconv>

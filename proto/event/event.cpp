@@ -1,6 +1,6 @@
 #include "proto/event/event.h"
 
-#include "proto/event/event_fields.h"
+#include "proto/message/type_fields.h"
 
 #include <algorithm>
 #include <array>
