@@ -162,6 +162,7 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   const auto found = attempts_.find({request.job, request.attempt});
   if (found == attempts_.end() || found->second.stopping) return;
   Slot& slot = found->second;
+  if (slot.held_until) return stop(request.job, request.attempt, 0, request.reason);  // nothing of it runs yet
   const bool again = slot.yield.has_value();
   slot.yield = request;
   slot.stop_at = Clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(request.grace_s * 1000));

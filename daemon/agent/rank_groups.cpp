@@ -33,7 +33,7 @@ std::string open_rank_groups(const std::string& mode, const std::string& state_d
   }
   auto tree = os::make_cgroup_tree(tree_name(state_dir));
   if (!tree) {
-    log::warn(kWithout, {{"cause", tree.error().message()}});
+    log::info(kWithout, {{"cause", tree.error().message()}});
     return {};
   }
   log::info("each rank runs in a control group of its own", {{"tree", *tree}});

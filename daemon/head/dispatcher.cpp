@@ -287,8 +287,6 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
         if constexpr (requires { m.key.attempt; })
           if (fault::on(fault::Fault::kAttemptNotChecked)) m.key.attempt = book_.find(m.key.job)->state.attempt;
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
-        } else if constexpr (std::is_same_v<T, proto::NodeHealth>) {
-          log::warn("node health", {{"node", session.node()}, {"quarantined_gpus", std::to_string(m.quarantined_gpus.size())}, {"reason", m.reason}});
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
           nodes_.find(session.node())->view.away = true;
         } else if constexpr (std::is_same_v<T, proto::NodeHealth>) {

@@ -1,11 +1,11 @@
 """kill -9 of an agent, again and again, under 30 jobs: each ends as its programs ended, once, with its whole log, and nothing is left.
-RTRAIN_TEST_KILLS: how often (10); RTRAIN_TEST_SEED: of the random moments."""
+RTRAIN_TEST_AGENT_KILLS: how often (10). RTRAIN_TEST_SEED: another run; the seed is printed."""
 import os, random, time, unittest
 
 from harness import Cluster, main, wait_for
 
-KILLS = int(os.environ.get("RTRAIN_TEST_KILLS", "10"))
-SEED = int(os.environ.get("RTRAIN_TEST_SEED", "20"))
+KILLS = int(os.environ.get("RTRAIN_TEST_AGENT_KILLS", "10"))
+SEED = int(os.environ.get("RTRAIN_TEST_SEED", random.SystemRandom().randrange(10**6)))
 JOBS = 30
 
 
@@ -14,7 +14,7 @@ class KillAgents(unittest.TestCase):
         c = Cluster(agents=("a",), cpus=12, lease_s=60, heartbeat_s=0.5, worker_lease_s=60)
         self.addCleanup(c.stop)
         rng = random.Random(SEED)
-        print("seed %d, %d kills" % (SEED, KILLS))
+        print("seed %d, %d kills" % (SEED, KILLS), flush=True)
         jobs = {}
         per_job = max(1.0, KILLS * 0.55 * 12 / JOBS / 1.5)  # seconds, so that some run at every kill
         for number in range(JOBS):

@@ -180,9 +180,9 @@ class Leftovers(unittest.TestCase):
             thaw()
             wait_for("the end of the quarantine", lambda: self.quarantined() == [])
             self.assertFalse(os.path.exists("/proc/%d" % rank["pid"]))
-            wait_for("word of it at the head", lambda: "quarantined_gpus=0" in c.head.log())
-            told = [line for line in c.head.log().splitlines() if "node health" in line]
-            self.assertIn("quarantined_gpus=1", told[0])
+            wait_for("word of it at the head", lambda: "gpus_out=0" in c.head.log())
+            told = [line for line in c.head.log().splitlines() if "what a node can offer has changed" in line]
+            self.assertIn("gpus_out=1", told[0])
             self.assertIn("process %d of rank %d.1.0 does not end on SIGKILL" % (rank["pid"], id), told[0])
 
     def test_a_rank_that_cannot_be_killed_is_given_up_and_its_gpus_are_quarantined(self):

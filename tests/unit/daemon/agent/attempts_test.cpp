@@ -77,6 +77,11 @@ TEST_CASE("attempts: a GPU that a process still uses is waited for") {
   node.attempts.supervisor_died(false, waits);
   CHECK_FALSE(node.supervisor.holds(Node::key(1)));
   CHECK(node.all<proto::RankEnded>().empty());
+  SECTION("and when it is asked to yield, it makes way at once") {
+    node.attempts.yield({JobId(1), Attempt(1), 30, "drain"});
+    REQUIRE(node.all<proto::RankEnded>().size() == 1);
+    CHECK(node.all<proto::RankEnded>()[0].status.lost);
+  }
   SECTION("and when it is told to stop, it ends without having been") {
     node.attempts.stop(JobId(1), Attempt(1), 0, "cancelled");
     REQUIRE(node.all<proto::RankEnded>().size() == 1);
