@@ -154,6 +154,9 @@ class Leftovers(unittest.TestCase):
         except FileNotFoundError:
             return None
 
+    def gpus_out(self):
+        return self.cluster.api("GET", "/v1/nodes")[1]["nodes"][0]["gpus_out"]
+
     def unkillable(self, *flags):
         with self.freezer() as (freeze, thaw):
             c = self.start("--kill-wait-s", "0.5", *flags, resources={"GPU": 2})
@@ -168,6 +171,7 @@ class Leftovers(unittest.TestCase):
             doc = c.wait_end(id)
             self.assertEqual((doc["state"], doc["ranks"][0]["status"]["lost"]), ("CANCELLED", True))
             self.assertEqual(self.quarantined(), rank["gpus"])
+            self.assertEqual(self.gpus_out(), rank["gpus"])  # told before the rank's end
             self.assertTrue(os.path.exists("/proc/%d" % rank["pid"]))
             # The next agent knows it, too.
             c.daemons["a"].kill()
@@ -180,10 +184,8 @@ class Leftovers(unittest.TestCase):
             thaw()
             wait_for("the end of the quarantine", lambda: self.quarantined() == [])
             self.assertFalse(os.path.exists("/proc/%d" % rank["pid"]))
-            wait_for("word of it at the head", lambda: "gpus_out=0" in c.head.log())
-            told = [line for line in c.head.log().splitlines() if "what a node can offer has changed" in line]
-            self.assertIn("gpus_out=1", told[0])
-            self.assertIn("process %d of rank %d.1.0 does not end on SIGKILL" % (rank["pid"], id), told[0])
+            wait_for("word of it at the head", lambda: self.gpus_out() == [])
+            self.assertIn("process %d of rank %d.1.0 does not end on SIGKILL" % (rank["pid"], id), c.head.log())
 
     def test_a_rank_that_cannot_be_killed_is_given_up_and_its_gpus_are_quarantined(self):
         self.unkillable()
