@@ -85,9 +85,9 @@ HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, con
 
 std::string server_sent_event(std::string_view name, const proto::Json& data, std::string_view id) {
   std::string text = "event: ";
-  text.append(name).append("\n");
+  text.append(name).append("\ndata: ").append(proto::dump_json(data)).append("\n");
   if (!id.empty()) text.append("id: ").append(id).append("\n");
-  return text.append("data: ").append(proto::dump_json(data)).append("\n\n");
+  return text.append("\n");
 }
 
 }  // namespace rtrain::head

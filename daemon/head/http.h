@@ -31,7 +31,7 @@ struct Target {
 [[nodiscard]] HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const Error& error, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, const HttpRequest& request);
-/// "event: log\nid: metrics=3,attempt=1,1.0=4096\ndata: {...}\n\n"; without an id line when there is none.
+/// "event: log\ndata: {...}\nid: metrics=3,attempt=1,1.0=4096\n\n"; without an id line when there is none.
 [[nodiscard]] std::string server_sent_event(std::string_view name, const proto::Json& data, std::string_view id = {});
 
 }  // namespace rtrain::head

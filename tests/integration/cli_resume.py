@@ -4,6 +4,7 @@ import contextlib, os, signal, socket, subprocess, tempfile, threading, unittest
 from harness import BIN, Cluster, main, wait_for
 
 RTRAIN = os.path.join(BIN, "rtrain")
+KEEPS_JOBS = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "daemon", "store", "sqlite_store.h"))
 
 
 class Proxy:
@@ -146,6 +147,22 @@ class Resume(unittest.TestCase):
             self.assertEqual(err.count("reconnecting..."), 1)
         self.cluster.write("go", "")
         self.assertEqual(self.cluster.wait_end(id)["state"], "SUCCEEDED")
+
+    @unittest.skipUnless(KEEPS_JOBS, "this head forgets its jobs with its end")
+    def test_a_head_that_is_killed_again_and_again_costs_a_follower_nothing(self):
+        id = self.cluster.submit(LINES % (6000, 0), workers=2)
+        follower = self.follow("logs", "-f", str(id))
+        for _ in range(3):
+            shown = len(follower.said(follower.out))
+            wait_for("more lines", lambda: len(follower.said(follower.out)) > shown)
+            self.cluster.head.kill()
+            self.cluster.head.wait()
+            self.cluster.start_head()
+        code, lines, err = follower.wait()
+        self.assertEqual(code, 0, err)
+        for rank in (0, 1):
+            self.assertEqual([line for line in lines if line.startswith("[r%d] " % rank)], ["[r%d] line %d" % (rank, i) for i in range(6000)])
+        self.assertIn("connected again", err)
 
     def test_ctrl_c_while_the_head_is_away_ends_at_once(self):
         id = self.cluster.submit("sleep 60")

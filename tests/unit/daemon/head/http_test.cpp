@@ -44,7 +44,7 @@ TEST_CASE("http: a server-sent event is a name and one line of data") {
 }
 
 TEST_CASE("http: an event that can be resumed after has an id") {
-  CHECK(server_sent_event("log", {{"rank", 1}}, "metrics=3") == "event: log\nid: metrics=3\ndata: {\"rank\":1}\n\n");
+  CHECK(server_sent_event("log", {{"rank", 1}}, "metrics=3") == "event: log\ndata: {\"rank\":1}\nid: metrics=3\n\n");
 }
 
 TEST_CASE("http: an error has the status of its code and says how to log in") {
