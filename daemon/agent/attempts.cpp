@@ -169,9 +169,13 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   if (again) return;
   log::info("an attempt is asked to yield", {{"job", to_string(request.job)}, {"attempt", to_string(request.attempt)}, {"reason", request.reason}});
   record_yield(setting_.state_dir, request.job, request.attempt);
-  if (!is_train_func(slot)) return signal(slot, SIGTERM);  // not said again: a program that saves its state may take a second one for an order to stop
-  for (const auto& [number, rank] : slot.ranks)
+  const auto supervisor = setting_.supervisor(is_train_func(slot));
+  for (const auto& [number, rank] : slot.ranks) {
+    if (rank.ended || rank.status) continue;
     if (rank.worker && rank.confirms) proto::send(*rank.worker, request);
+    // Not said again: a program that saves its state may take a second one for an order to stop.
+    else if (!is_train_func(slot) && supervisor) (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGTERM});
+  }
 }
 
 void Attempts::stop_all(double grace_s, const std::string& reason) {
@@ -376,8 +380,8 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
   }
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
   relay_said(slot, rank);
-  auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir));
-  end.yielded = slot.yield && !slot.killed && !is_train_func(slot);
+  const bool made_way = slot.yield && !slot.killed && !is_train_func(slot);
+  auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir), made_way);
   if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";  // the signal was ours: say why
   finish(slot, rank, end);
 }

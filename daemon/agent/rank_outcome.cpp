@@ -12,13 +12,14 @@ LastWords read_last_words(const std::string& rank_dir) {
   return words;
 }
 
-proto::RankEnded compose_end(const proto::RankKey& key, const proto::ExitStatus& status, bool is_train_func, LastWords words) {
+proto::RankEnded compose_end(const proto::RankKey& key, const proto::ExitStatus& status, bool is_train_func, LastWords words, bool asked_to_yield) {
   proto::RankEnded end;
   end.key = key;
   end.status = status;
   const bool returned = words.outcome.has_value();
+  end.yielded = !status.lost && (returned ? words.outcome->yielded : asked_to_yield);
   if (status.success() && (!is_train_func || returned)) {
-    if (returned) end.return_value = std::move(*words.outcome);
+    if (returned) end.return_value = std::move(words.outcome->return_value);
     return end;
   }
   if (words.error) {

@@ -83,6 +83,7 @@ void visit_fields(auto& visit, Is<RankReport> auto& v) {
   visit("metrics", v.metrics);
   visit("checkpoint", v.checkpoint);
   visit("deleted_checkpoints", v.deleted_checkpoints);
+  visit("dropped", v.dropped);
 }
 void visit_fields(auto& visit, Is<RankProgress> auto& v) {
   visit("key", v.key);

@@ -98,6 +98,7 @@ struct RankReport {
   Json metrics = Json::object();
   std::optional<CheckpointRecord> checkpoint;
   std::vector<std::string> deleted_checkpoints;  ///< paths that retention removed with this report
+  std::int64_t dropped = 0;  ///< reports of this rank that were dropped before it for want of space, since the attempt began
 };
 /// Where the loop is, a few times a second at most; only the newest matters, may be dropped.
 struct RankProgress {

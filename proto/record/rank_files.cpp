@@ -87,15 +87,16 @@ Result<RankError> read_error(const std::string& rank_dir) {
   }
 }
 
-Result<Done> write_outcome(const std::string& rank_dir, const Json& value) {
-  return os::write_file_atomic(rank_dir + "/outcome.json", dump_json(Json{{"return_value", value}}) + "\n");
+Result<Done> write_outcome(const std::string& rank_dir, const Outcome& outcome) {
+  return os::write_file_atomic(rank_dir + "/outcome.json", dump_json(Json{{"return_value", outcome.return_value}, {"yielded", outcome.yielded}}) + "\n");
 }
 
-Result<Json> read_outcome(const std::string& rank_dir) {
+Result<Outcome> read_outcome(const std::string& rank_dir) {
   const auto json = read_json(rank_dir + "/outcome.json");
   if (!json) return json.error();
   if (!json->is_object() || !json->contains("return_value")) return fail(Errc::kProtocol, rank_dir + "/outcome.json: no return_value");
-  return json->at("return_value");
+  const auto yielded = json->find("yielded");
+  return Outcome{json->at("return_value"), yielded != json->end() && *yielded == true};
 }
 
 }  // namespace rtrain::proto

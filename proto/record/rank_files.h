@@ -33,8 +33,12 @@ struct ExitRecord { RankKey key; std::int64_t pid = 0; ExitStatus status; std::i
 [[nodiscard]] Result<Done> write_error(const std::string& rank_dir, const RankError& error);
 [[nodiscard]] Result<RankError> read_error(const std::string& rank_dir);
 
-/// The training function returned `value` (null for void).
-[[nodiscard]] Result<Done> write_outcome(const std::string& rank_dir, const Json& value);
-[[nodiscard]] Result<Json> read_outcome(const std::string& rank_dir);
+/// The training function came to its end.
+struct Outcome {
+  Json return_value;     ///< null for void
+  bool yielded = false;  ///< it made way because YieldAttempt asked, and has more to do
+};
+[[nodiscard]] Result<Done> write_outcome(const std::string& rank_dir, const Outcome& outcome);
+[[nodiscard]] Result<Outcome> read_outcome(const std::string& rank_dir);
 
 }  // namespace rtrain::proto

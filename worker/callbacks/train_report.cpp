@@ -33,16 +33,19 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace
-
-void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) {
-  nlohmann::json metrics = trainer.callback_metrics();
+void report_checkpoint(Trainer& trainer, nlohmann::json metrics) {
   metrics["epoch"] = trainer.current_epoch();
   metrics["step"] = trainer.global_step();
   const TemporaryFolder folder;
-  trainer.save_checkpoint(folder.path() / kCheckpointName);
+  trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
   report(metrics, Checkpoint::from_directory(folder.path()));
   trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
 }
+
+}  // namespace
+
+void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) { report_checkpoint(trainer, trainer.callback_metrics()); }
+
+void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) { report_checkpoint(trainer, nlohmann::json::object()); }
 
 }  // namespace rtrain

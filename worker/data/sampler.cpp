@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/randperm.h>
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -54,7 +55,8 @@ DistributedSampler::DistributedSampler(std::int64_t dataset_size, DistributedSam
 }
 
 std::int64_t DistributedSampler::size() const {
-  return drop_last_ ? dataset_size_ / num_replicas_ : (dataset_size_ + num_replicas_ - 1) / num_replicas_;
+  const auto left = dataset_size_ - start_;
+  return drop_last_ ? left / num_replicas_ : (left + num_replicas_ - 1) / num_replicas_;
 }
 
 std::vector<std::int64_t> DistributedSampler::indices() const {
@@ -62,11 +64,16 @@ std::vector<std::int64_t> DistributedSampler::indices() const {
   std::vector<std::int64_t> mine(static_cast<std::size_t>(size()));
   for (std::size_t i = 0; i < mine.size(); ++i) {
     // Past the end (only without drop_last) the order starts over: the padding of PyTorch.
-    mine[i] = all[(static_cast<std::size_t>(rank_) + i * static_cast<std::size_t>(num_replicas_)) % all.size()];
+    mine[i] = all[(static_cast<std::size_t>(start_ + rank_) + i * static_cast<std::size_t>(num_replicas_)) % all.size()];
   }
   return mine;
 }
 
 void DistributedSampler::set_epoch(std::int64_t epoch) { epoch_ = epoch; }
+
+bool DistributedSampler::start_after(std::int64_t samples) {
+  start_ = std::clamp<std::int64_t>(samples, 0, dataset_size_);
+  return true;
+}
 
 }  // namespace rtrain

@@ -1,6 +1,7 @@
 #include "worker/runtime/record.h"
 
 #include "common/os/file.h"
+#include "proto/record/rank_files.h"
 
 #include <unistd.h>
 
@@ -12,8 +13,8 @@ Result<Done> write_error_record(const std::string& rank_dir, const proto::RankEr
   return os::write_file_atomic(path, proto::dump_json({{"kind", error.kind}, {"message", error.message}}) + "\n");
 }
 
-Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value) {
-  return os::write_file_atomic(rank_dir + "/outcome.json", proto::dump_json({{"return_value", return_value}}) + "\n");
+Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value, bool yielded) {
+  return proto::write_outcome(rank_dir, {return_value, yielded});
 }
 
 }  // namespace rtrain::runtime

@@ -14,6 +14,9 @@ namespace rtrain::runtime {
 /// Appends one line to <run_dir>/metrics.jsonl:
 /// {"attempt": 1, "checkpoint": "checkpoint_000003" | null, "metrics": {...}, "report": 7, "time": "2026-11-23T22:30:00.123Z"}
 [[nodiscard]] Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report);
+/// The same in two parts: the line, with its end, and its way into the file.
+[[nodiscard]] std::string metrics_line(const proto::RankReport& report);
+[[nodiscard]] Result<Done> append_metrics_line(const std::string& run_dir, const std::string& line);
 /// The lines of metrics.jsonl, oldest first; empty when there is none. A last line that was cut off is left out.
 [[nodiscard]] Result<std::vector<proto::Json>> read_metrics(const std::string& run_dir);
 

@@ -4,6 +4,7 @@
 #include "proto/frame/blocking.h"
 #include "proto/message/outbox.h"
 #include "worker/runtime/lease.h"
+#include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/said.h"
 
@@ -19,6 +20,7 @@
 #include <csignal>
 #include <cstring>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <thread>
 
@@ -94,6 +96,10 @@ Result<Connection> dial(const Environment& environment, milliseconds timeout) {
 
 milliseconds lease_of(const proto::Welcome& welcome) { return milliseconds(static_cast<std::int64_t>(std::max(0.05, welcome.lease_s) * 1000)); }
 
+milliseconds hang_timeout_of(const proto::JobSpec& spec) {
+  return milliseconds(static_cast<std::int64_t>(std::clamp(spec.hang_timeout_s(), 0.01, 1e9) * 1000));
+}
+
 /// The end of this process group. A rank that may run elsewhere by now must not touch the job's storage any more.
 [[noreturn]] void end_process_group(const Environment& environment, const std::string& why) {
   const std::string line = "rtrain: " + why + "; this rank ends itself\n";
@@ -106,17 +112,21 @@ milliseconds lease_of(const proto::Welcome& welcome) { return milliseconds(stati
 }  // namespace
 
 struct Session::Impl {
-  Impl(Environment env, Connection connection)
-      : environment(std::move(env)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome)),
-        said(environment.rank_dir),
+  Impl(Environment env, Connection connection, OnYield yield)
+      : environment(std::move(env)), on_yield(std::move(yield)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome)),
+        said(environment.rank_dir), hang_timeout(hang_timeout_of(environment.launch.spec)),
+        watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   const Environment environment;
   // The thread's own:
+  OnYield on_yield;
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
   SaidFile said;
+  milliseconds hang_timeout;
+  HangWatch watch;
   // Shared:
   Fd wake;
   std::mutex mutex;
@@ -124,6 +134,7 @@ struct Session::Impl {
   proto::Outbox outbox{kOutboxBytesMax};
   std::optional<proto::Frame> progress;  ///< the newest that was not sent
   std::int64_t said_through = 0;         ///< numbers of the outbox that stand in the file
+  std::int64_t told_dropped = 0;         ///< with the last report
   bool connected = true, writing = false, said_ok = true;
   bool stopping = false;
   std::thread thread;
@@ -143,10 +154,19 @@ struct Session::Impl {
       if (!socket.is_open()) redial();
       if (socket.is_open()) write_waiting();
       wait();
+      look_for_hang();
       if (lease.expired(Clock::now()))
         end_process_group(environment, "nothing was heard from the agent for " + std::to_string(lease.length().count() / 1000) +
                                            " s: the lease of rank " + std::to_string(environment.rank) + " has run out");
     }
+  }
+
+  void look_for_hang() {
+    auto word = watch.look(pulse().read(), Clock::now());
+    if (!word) return;
+    word->key = environment.key;
+    const std::lock_guard lock(mutex);
+    outbox.push(*word);
   }
 
   void redial() {
@@ -170,6 +190,7 @@ struct Session::Impl {
       outbox.taken(taken->count);
       moved.notify_all();
     }
+    if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield) std::exchange(on_yield, {})(*yield);
     if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.set_length(lease_of(*welcome));
     if (const auto* refused = std::get_if<proto::Refused>(&message))
       end_process_group(environment, "the agent refused this worker: " + refused->message);
@@ -245,7 +266,7 @@ struct Session::Impl {
   /// Until something arrives, something is to be sent, or it is time to look at the lease.
   void wait() {
     pollfd watched[] = {{wake.get(), POLLIN, 0}, {socket.get(), POLLIN, 0}};
-    const auto pause = socket.is_open() ? std::clamp<milliseconds>(lease.length() / 10, milliseconds(10), milliseconds(500)) : kRedialPause / 2;
+    const auto pause = socket.is_open() ? std::clamp<milliseconds>(std::min(lease.length() / 10, hang_timeout / 8), milliseconds(10), milliseconds(500)) : kRedialPause / 2;
     if (::poll(watched, socket.is_open() ? 2 : 1, static_cast<int>(pause.count())) <= 0) return;
     std::uint64_t rings = 0;
     [[maybe_unused]] const auto got = ::read(wake.get(), &rings, sizeof rings);
@@ -260,7 +281,7 @@ struct Session::Impl {
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Session>> Session::open(const Environment& environment) {
+Result<std::unique_ptr<Session>> Session::open(const Environment& environment, OnYield on_yield) {
   const auto deadline = Clock::now() + kDialTimeout;
   auto connection = dial(environment, kDialTimeout);
   while (!connection && connection.error().code() == Errc::kUnavailable && Clock::now() < deadline) {
@@ -268,7 +289,7 @@ Result<std::unique_ptr<Session>> Session::open(const Environment& environment) {
     connection = dial(environment, std::chrono::ceil<milliseconds>(deadline - Clock::now()));
   }
   if (!connection) return connection.error();
-  auto impl = std::make_unique<Impl>(environment, std::move(*connection));
+  auto impl = std::make_unique<Impl>(environment, std::move(*connection), std::move(on_yield));
   if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
   impl->thread = std::thread([raw = impl.get()] {
     sigset_t all;  // signals are for the training thread
@@ -291,6 +312,11 @@ Session::~Session() {
 void Session::send(proto::Message message) {
   {
     const std::lock_guard lock(impl_->mutex);
+    if (auto* report = std::get_if<proto::RankReport>(&message)) {
+      report->dropped = impl_->outbox.dropped();
+      if (report->dropped > 0 && impl_->told_dropped == 0) std::fprintf(stderr, "rtrain: reports come faster than the agent takes them: the oldest without a checkpoint are dropped\n");
+      impl_->told_dropped = report->dropped;
+    }
     if (std::holds_alternative<proto::RankProgress>(message)) impl_->progress = proto::encode(message);
     else impl_->outbox.push(message);
   }

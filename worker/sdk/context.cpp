@@ -5,6 +5,8 @@
 
 #include <torch/cuda.h>
 
+#include <algorithm>
+
 namespace rtrain {
 namespace {
 
@@ -19,6 +21,10 @@ void Checkpoint::to_directory(const std::filesystem::path& target) const {
 
 int TrainContext::get_world_size() const { return environment().world_size; }
 int TrainContext::get_world_rank() const { return environment().rank; }
+int TrainContext::get_max_world_size() const {
+  const auto& e = environment();
+  return std::max(e.world_size, e.launch.spec.scaling_config.num_workers);
+}
 int TrainContext::get_local_rank() const { return environment().local_rank; }
 int TrainContext::get_local_world_size() const { return environment().local_world_size; }
 int TrainContext::get_node_rank() const { return environment().node_rank; }
@@ -44,6 +50,8 @@ std::optional<Checkpoint> get_checkpoint() {
   const auto path = sdk::Job::current().latest_checkpoint();
   return path ? std::optional(Checkpoint(*path)) : std::nullopt;
 }
+
+bool should_yield() { return sdk::Job::current().should_yield(); }
 
 torch::Device get_device() { return get_devices().front(); }
 

@@ -2,21 +2,29 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "worker/runtime/pulse.h"
 #include "worker/runtime/retention.h"
 #include "worker/runtime/run_record.h"
+#include "worker/runtime/yield_point.h"
 #include "worker/strategies/process_group.h"
 
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <stdexcept>
 #include <thread>
+
+#include <unistd.h>
 
 namespace rtrain::sdk {
 namespace {
 
 using std::chrono::milliseconds;
 
+constexpr milliseconds kYieldLook{5};
 constexpr std::int64_t kProgressPeriodMs = 200;
 constexpr milliseconds kHeadStoresReport{1000};
+constexpr milliseconds kLogAtTheEnd{10'000};
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -46,6 +54,7 @@ void Job::adopt(runtime::Environment environment) {
   next_index_ = launch.next_checkpoint_index;
   kept_ = launch.checkpoints;
   reports_ = 0;
+  metrics_log_ = std::make_unique<runtime::MetricsLog>(launch.run_dir);
   to_drop_.clear();
   latest_.reset();
   latest_metrics_ = proto::Json::object();
@@ -67,9 +76,44 @@ void Job::end_local() {
 
 void Job::connect() {
   if (!environment_.in_job || session_) return;
-  auto session = runtime::Session::open(environment_);
+  auto session = runtime::Session::open(environment_, [this](const proto::YieldAttempt& request) { make_way(request); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
+}
+
+/// On a thread of its own: the session's must go on renewing the lease, and the training thread may be anywhere.
+void Job::make_way(const proto::YieldAttempt& request) {
+  std::fprintf(stderr, "rtrain: asked to make way within %g s: %s\n", request.grace_s, request.reason.c_str());
+  yielding_ = std::thread([this, grace = milliseconds(static_cast<std::int64_t>(request.grace_s * 1000))] {
+    auto& point = runtime::yield_point();
+    const auto mine = point.freeze();
+    if (environment_.world_size == 1 || !joins_) {
+      // A program that has no process group of the job's: each rank for itself, and one that never asks as any other program.
+      if (!joins_ && !asks_.load()) ::kill(::getpid(), SIGTERM);
+      return point.settle(mine);
+    }
+    const auto until = std::chrono::steady_clock::now() + grace;
+    try {
+      const auto store = connect_store(environment_.master_addr, environment_.master_port, grace);
+      const auto place = runtime::agree_to_yield(*store, environment_.rank, environment_.world_size, mine, [&] {
+        std::this_thread::sleep_for(kYieldLook);
+        return std::chrono::steady_clock::now() < until;
+      });
+      if (place) point.settle(*place);
+    } catch (const std::exception& error) {
+      // The others have ended, or rank 0 has: there is nobody left to agree with, and the grace ends this rank.
+      std::fprintf(stderr, "rtrain: the ranks could not agree where to make way: %s\n", error.what());
+    }
+  });
+}
+
+bool Job::should_yield() {
+  if (!asks_.load(std::memory_order_relaxed)) {
+    asks_ = true;
+    connect();
+  }
+  runtime::pulse().beat();
+  return runtime::yield_point().next_step();
 }
 
 Result<Done> Job::prepare_run_dir() const {
@@ -96,16 +140,25 @@ void Job::report(const nlohmann::json& metrics, const std::optional<std::filesys
   if (checkpoint && !std::filesystem::is_directory(*checkpoint))
     throw std::invalid_argument("report(): the checkpoint " + checkpoint->string() + " is not a folder");
   if (!active()) return;
+  runtime::pulse().beat();
   connect();
+  drop_old_checkpoints(milliseconds(0));
   proto::RankReport report{.key = environment_.key, .seq = ++reports_, .time_ms = os::unix_ms_now(), .metrics = metrics};
   if (checkpoint) latest_ = store_checkpoint(checkpoint->string(), report);
   else if (environment_.world_size > 1 && Collectives::initialized()) agreement().pass(reports_);
   latest_metrics_ = metrics;
+  runtime::pulse().beat();
   if (environment_.rank != 0) return;
-  if (auto made = os::make_dirs(environment_.launch.run_dir); !made) throw_error(made.error().in("report()"));
-  if (auto written = runtime::append_metrics(environment_.launch.run_dir, report); !written) throw_error(written.error().in("report()"));
-  if (session_) session_->send(report);
-  drop_old_checkpoints();
+  if (auto queued = metrics_log_->append(report); !queued) throw_error(queued.error().in("report()"));
+  if (session_) session_->send(std::move(report));
+  // One that brought a checkpoint has waited for the disk anyway.
+  drop_old_checkpoints(checkpoint ? kHeadStoresReport : milliseconds(0));
+}
+
+Result<Done> Job::finish() {
+  if (!active()) return ok();
+  if (environment_.rank == 0) drop_old_checkpoints(kHeadStoresReport);
+  return metrics_log_->flush(kLogAtTheEnd);
 }
 
 std::string Job::store_checkpoint(const std::string& source, proto::RankReport& report) {
@@ -136,10 +189,9 @@ Result<std::string> Job::publish(proto::RankReport& report) {
   return report.checkpoint->path;
 }
 
-/// Only when the head has stored the report of the checkpoint that replaces them: a crash in between leaves one too many, not one too few.
-void Job::drop_old_checkpoints() {
+void Job::drop_old_checkpoints(milliseconds patience) {
   if (to_drop_.empty()) return;
-  if (session_ && !session_->wait_stored(kHeadStoresReport)) return;  // with a later report
+  if (session_ && !session_->wait_stored(patience)) return;  // with a later report
   const auto gone = store_->remove(to_drop_);
   std::erase_if(to_drop_, [&](const auto& dropped) { return std::find(gone.begin(), gone.end(), dropped.path) != gone.end(); });
 }
@@ -159,6 +211,7 @@ bool Job::progress_due() const noexcept { return session_ && environment_.rank =
 void Job::progress(proto::RankProgress progress, bool last) {
   if (!session_ || environment_.rank != 0 || (!last && !progress_due())) return;
   next_progress_ms_.store(steady_ms() + kProgressPeriodMs, std::memory_order_relaxed);
+  runtime::pulse().beat();
   progress.key = environment_.key;
   session_->send(std::move(progress));
 }

@@ -3,12 +3,14 @@
 
 #include "worker/runtime/checkpoint_store.h"
 #include "worker/runtime/environment.h"
+#include "worker/runtime/metrics_log.h"
 #include "worker/runtime/report_agreement.h"
 #include "worker/runtime/session.h"
 
 #include <atomic>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 
 namespace rtrain::sdk {
 
@@ -26,6 +28,10 @@ class Job {
   /// In a job of the cluster, or in a local one: reports are stored.
   [[nodiscard]] bool active() const { return environment_.in_job || local_; }
 
+  /// This process is a rank that enters a training function: it will join the job's process group. Before connect().
+  void will_join() { joins_ = true; }
+  /// Before it enters a step of a loop of its own. @return it is to make way
+  [[nodiscard]] bool should_yield();
   /// Dials the agent; nothing outside a job or when it is done already. @throws std::runtime_error
   void connect();
   /// The session; null outside a job.
@@ -34,6 +40,9 @@ class Job {
   [[nodiscard]] Result<Done> prepare_run_dir() const;
 
   void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
+  /// The end of the training function: what report() left to other threads is done, or given up in time.
+  [[nodiscard]] Result<Done> finish();
+  [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) { return metrics_log_->flush(timeout); }
   /// Newest first: what this process reported, the newest of the job that is still there, resume_from_checkpoint.
   [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
   [[nodiscard]] bool progress_due() const noexcept;
@@ -46,12 +55,17 @@ class Job {
   void adopt(runtime::Environment environment);
   [[nodiscard]] std::string store_checkpoint(const std::string& source, proto::RankReport& report);
   [[nodiscard]] Result<std::string> publish(proto::RankReport& report);
-  void drop_old_checkpoints();
+  /// Those that a stored report replaced. A crash before it is stored leaves one checkpoint too many, not one too few.
+  void drop_old_checkpoints(std::chrono::milliseconds patience);
+  void make_way(const proto::YieldAttempt& request);
   runtime::ReportAgreement& agreement();
 
   runtime::Environment environment_;
-  bool local_ = false;
+  bool local_ = false, joins_ = false;
+  std::atomic<bool> asks_{false};  // should_yield() was called
   std::unique_ptr<runtime::Session> session_;
+  std::unique_ptr<runtime::MetricsLog> metrics_log_;
+  std::thread yielding_;  // lives as long as the process
   std::optional<runtime::CheckpointStore> store_;
   std::unique_ptr<runtime::ReportAgreement> agreement_;
   std::chrono::milliseconds waited_{0};  // in the agreement, for this report

@@ -3,7 +3,9 @@
 #include <rtrain/context.h>
 
 #include "common/os/file.h"
+#include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
+#include "worker/runtime/yield_point.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/train_library.h"
 #include "worker/strategies/process_group.h"
@@ -59,6 +61,7 @@ bool is_of_a_lost_peer(const std::string& message) {
   if (!environment.rank_dir.empty())
     if (auto written = runtime::write_error_record(environment.rank_dir, {kind, message, {}}); !written)
       std::fprintf(stderr, "rtrain: %s\n", written.error().message().c_str());
+  (void)Job::current().flush_metrics(kFlushAfterFailure);
   if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
   ::_exit(1);
 }
@@ -139,6 +142,8 @@ void run_rank(const std::function<TrainFunction()>& find) {
     ::_exit(1);
   }
   const auto& environment = job->environment();
+  job->will_join();
+  runtime::pulse().watch(false);
   guarded(environment, "spawn", [&] { job->connect(); });
   if (environment.rank == 0)
     guarded(environment, "exception", [&] {
@@ -151,15 +156,23 @@ void run_rank(const std::function<TrainFunction()>& find) {
   // The agent says so itself for programs that it started by exec.
   if (environment.launch.spec.train_func) job->session()->send(proto::RankRunning{environment.key});
   ::on_exit(on_early_exit, const_cast<runtime::Environment*>(&environment));
+  runtime::pulse().watch(true);
   const auto return_value = guarded(environment, "exception", [&] {
-    auto value = function(Config(environment.launch.spec.train_loop_config));
+    nlohmann::json value;
+    try {
+      value = function(Config(environment.launch.spec.train_loop_config));
+    } catch (const Yielded&) {
+      // It has made way: what it would have returned is up to the next attempt.
+    }
     if (get_device().is_cuda()) torch::cuda::synchronize(get_device().index());  // peers may wait for our kernels
     return value;
   });
 
+  runtime::pulse().watch(false);
   flush_output();
   guarded(environment, "exception", [&] {
-    if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value); !written) throw std::runtime_error(written.error().message());
+    if (auto finished = job->finish(); !finished) throw std::runtime_error(finished.error().message());
+    if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value, runtime::yield_point().stopped()); !written) throw std::runtime_error(written.error().message());
     if (auto flushed = job->session()->flush(kFlushAfterSuccess); !flushed) throw std::runtime_error(flushed.error().message());
   });
   Collectives::shutdown();

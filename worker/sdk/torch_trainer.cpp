@@ -118,6 +118,7 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
     if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
     Collectives::initialize({});
     result.return_value = train_func(Config(launch.spec.train_loop_config));
+    if (auto finished = job.finish(); !finished) throw std::runtime_error(finished.error().message());
   } catch (const std::exception& error) {
     result.error = TrainingError{"exception", error.what(), 0, "", {}};
   } catch (...) {

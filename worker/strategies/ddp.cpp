@@ -2,6 +2,7 @@
 #include <rtrain/context.h>
 #include <rtrain/strategies.h>
 
+#include "worker/runtime/pulse.h"
 #include "worker/strategies/process_group.h"
 
 #include <torch/csrc/autograd/engine.h>
@@ -154,6 +155,7 @@ void DDPStrategy::setup(LightningModule& module, bool fitting) {
     std::vector<torch::Tensor> states;
     for (const auto& parameter : module.parameters()) states.push_back(parameter.detach());
     for (const auto& buffer : wrapped->buffers) states.push_back(buffer.detach());
+    const runtime::Pulse::InCollective waiting(runtime::pulse(), "broadcast of parameters");
     if (!states.empty()) c10d::broadcast_coalesced(group, states, kBroadcastBytes, /*rank=*/0);
   }
   if (!fitting) return;
@@ -195,6 +197,7 @@ void DDPStrategy::before_forward(bool sync) {
   // The first forward after one that changed the buffers of every rank in its own way.
   if (w.sync_buffers_next && options_.broadcast_buffers && !w.buffers.empty()) {
     const torch::NoGradGuard no_grad;
+    const runtime::Pulse::InCollective waiting(runtime::pulse(), "broadcast of buffers");
     c10d::broadcast_coalesced(Collectives::process_group(), w.buffers, kBroadcastBytes, /*rank=*/0);
   }
   w.sync_buffers_next = with_gradients && sync;
@@ -203,6 +206,7 @@ void DDPStrategy::before_forward(bool sync) {
 void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
   if (!wrapped_ || !sync) return loss.backward();
   auto& w = *wrapped_;
+  const runtime::Pulse::InCollective waiting(runtime::pulse(), "all_reduce of gradients");
   try {
     const bool look_for_unused = options_.find_unused_parameters && !options_.static_graph;
     w.reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss} : std::vector<torch::Tensor>{});

@@ -1,6 +1,7 @@
 #include "worker/strategies/process_group.h"
 
 #include "worker/runtime/key_value_store.h"
+#include "worker/runtime/pulse.h"
 #include "worker/strategies/process_group_backends.h"
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <stdexcept>
 #include <thread>
@@ -72,6 +74,7 @@ std::string cause_of(const std::exception& error) {
 
 template <class Work>
 void collective(const char* operation, Work work) {
+  const runtime::Pulse::InCollective waiting(runtime::pulse(), operation);
   try {
     work();
   } catch (const std::exception& error) {
@@ -157,6 +160,15 @@ void on_contiguous(torch::Tensor& tensor, Run run) {
 }
 
 }  // namespace
+
+std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port, milliseconds timeout) {
+  await_store(host, port, timeout);
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(port);
+  options.waitWorkers = false;
+  options.timeout = std::max(timeout, milliseconds(1000));
+  return std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", c10::make_intrusive<c10d::TCPStore>(host, options)));
+}
 
 void Collectives::initialize(const ProcessGroupOptions& options) {
   if (group() != nullptr) throw std::logic_error("the process group is set up already");

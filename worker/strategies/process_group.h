@@ -20,6 +20,9 @@ class KeyValueStore;
 
 namespace rtrain {
 
+/// A connection of its own to the job's store, for other threads than the training thread's. @throws std::runtime_error
+[[nodiscard]] std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port, std::chrono::milliseconds timeout);
+
 struct ProcessGroupOptions {
   std::string backend = "gloo";  ///< "gloo"; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
   int rank = 0, world_size = 1;

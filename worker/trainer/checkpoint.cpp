@@ -153,7 +153,9 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     }
     content.loop["progress"] = fit_loop.state();
     if (optimizer) content.optimizer = optimizer->state_dict();
-    content.rank = generator_states(placement.device);
+    // A validation that is not through is repeated as a whole.
+    const bool within_validation = function == Stage::kFit && stage == Stage::kValidate && !validation.is_ending();
+    content.rank = within_validation ? validation.generators_before() : generator_states(placement.device);
     for (const auto& [name, gradient] : fit_loop.pending_gradients()) content.rank.emplace("gradient." + name, gradient);
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
     for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
@@ -243,7 +245,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
     throw std::runtime_error("fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
   }
   const auto saved_world_size = content.loop.value("world_size", placement.world_size);
-  fit_loop.load_state(content.loop.at("progress"), saved_world_size, placement.world_size);
+  fit_loop.load_state(content.loop.at("progress"), saved_world_size);
   try {
     optimizer->load_state_dict(content.optimizer);
   } catch (const std::invalid_argument& e) {

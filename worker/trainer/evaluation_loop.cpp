@@ -1,5 +1,7 @@
 #include "worker/trainer/evaluation_loop.h"
 
+#include "worker/runtime/pulse.h"
+#include "worker/runtime/yield_point.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <c10/core/InferenceMode.h>
@@ -52,6 +54,16 @@ constexpr StageHooks kPrediction{
     &M::on_predict_start, &M::on_predict_epoch_start, &M::on_predict_epoch_end, &M::on_predict_end,
     &C::on_predict_batch_start, &M::on_predict_batch_start, &M::predict_step, &C::on_predict_batch_end, &M::on_predict_batch_end};
 
+/// As in RankProgress.
+const char* name_of(Stage stage) {
+  switch (stage) {
+    case Stage::kSanityCheck: return "sanity";
+    case Stage::kTest: return "test";
+    case Stage::kPredict: return "predict";
+    default: return "validate";
+  }
+}
+
 const StageHooks& hooks_of(Stage stage) {
   switch (stage) {
     case Stage::kTest: return kTesting;
@@ -82,6 +94,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   const auto stage_before = std::exchange(run_.stage, stage);
   run_.metrics.use(&results_);
   batch_.current = {};
+  if (stage == Stage::kValidate && run_.function == Stage::kFit) generators_before_ = generator_states(run_.placement.device);
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader_.epoch(run_.function == Stage::kFit ? run_.fit_loop.epochs_processed() : 0);
 
@@ -90,6 +103,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   run_.call(hooks.at_start, hooks.start, hooks.module_start);
   run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
   while (batch_.current.ready < batches_) {
+    run_.make_way_if_asked(runtime::yield_point().next_part());
     auto fetched = iterator.next();
     if (!fetched) break;
     const auto batch_idx = batch_.current.ready;
@@ -101,6 +115,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     run_.placement.strategy->before_forward(/*sync=*/false);
     const torch::Tensor output = run_.call_module(hooks.at_step, hooks.step, batch, batch_idx);
     batch_.increment_processed();
+    runtime::pulse().step(name_of(stage), run_.fit_loop.current_epoch(), batch_idx + 1);
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
     run_.metrics.on_batch_end();
     if (stage == Stage::kPredict) predictions_.push_back(output);

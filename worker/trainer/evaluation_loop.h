@@ -8,6 +8,8 @@
 #include <rtrain/trainer.h>
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace rtrain {
@@ -23,6 +25,8 @@ class EvaluationLoop {
   MetricValues evaluate(Stage stage, std::int64_t limit = -1);
   [[nodiscard]] bool has_run() const { return has_run_; }
   [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< in its end hooks
+  /// LibTorch's generators as they were before the pass of a fit that runs.
+  [[nodiscard]] const std::map<std::string, torch::Tensor>& generators_before() const { return generators_before_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
   [[nodiscard]] const LoopProgress& batch() const { return batch_; }
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
@@ -35,6 +39,7 @@ class EvaluationLoop {
   LoopProgress batch_;
   bool has_run_ = false, is_ending_ = false;
   std::vector<torch::Tensor> predictions_;
+  std::map<std::string, torch::Tensor> generators_before_;
 };
 
 }  // namespace rtrain

@@ -1,5 +1,7 @@
 #include "worker/trainer/fit_loop.h"
 
+#include "worker/runtime/pulse.h"
+#include "worker/runtime/yield_point.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <torch/torch.h>
@@ -12,14 +14,48 @@ namespace rtrain {
 
 void FitLoop::set_data(DataLoader loader) {
   loader_ = std::move(loader);
+  if (loader_.defined()) (void)loader_.sampler().start_after(0);  // a fit before may have left it elsewhere
   max_batches_ = loader_.defined() ? limited(run_.options.limit_train_batches, loader_.size(), "limit_train_batches") : 0;
+  if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
+  begin_epoch(part_);
+}
+
+/// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that were not complete are begun
+/// again, their gradients are gone.
+void FitLoop::share_rest_of_epoch() {
+  const auto world_size = run_.placement.world_size;
+  const auto samples = saved_samples_ >= 0 ? saved_samples_ : batch_.current.processed * loader_.options().batch_size * saved_world_size_;
+  const bool possible = loader_.defined() && loader_.sampler().start_after(samples);
+  const auto batches = possible ? batch_.current.processed : batch_.current.processed * saved_world_size_ / world_size;
+  for (auto* progress : {&batch_.total, &batch_.current}) {
+    progress->processed += batches - batch_.current.processed;
+    progress->ready = progress->started = progress->completed = progress->processed;
+  }
+  if (possible) part_ = {samples, batches};
+  else warn("the training data comes from a sampler that cannot start in the middle of an epoch for another number of ranks: samples may be seen twice, or not at all");
+}
+
+void FitLoop::begin_epoch(Part part) {
+  part_ = part;
+  epoch_batches_ = max_batches_;
+  if (loader_.defined() && loader_.sampler().start_after(part_.samples) && part_.samples > 0) {
+    const auto at_once = loader_.options().batch_size * run_.placement.world_size;
+    const auto allowed = std::max<std::int64_t>(0, max_batches_ * at_once - part_.samples);
+    epoch_batches_ = part_.first_batch + std::min(loader_.size(), (allowed + at_once - 1) / at_once);
+  }
   choose_validation_interval();
+}
+
+std::int64_t FitLoop::samples_seen() const {
+  const auto done = batch_.current.processed - part_.first_batch;
+  const auto learned = epoch_exhausted() ? done : done - done % run_.accumulate;
+  return part_.samples + learned * loader_.options().batch_size * run_.placement.world_size;
 }
 
 void FitLoop::choose_validation_interval() {
   const auto& interval = run_.options.val_check_interval;
   if (interval.is_fraction()) {
-    val_check_batch_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(max_batches_) * interval.fraction()));
+    val_check_batch_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(epoch_batches_) * interval.fraction()));
     return;
   }
   val_check_batch_ = interval.batches();
@@ -32,6 +68,7 @@ void FitLoop::choose_validation_interval() {
 
 void FitLoop::start_over() {
   epoch_ = batch_ = {};
+  part_ = {};
   steps_ = batches_that_stepped_ = 0;
   is_last_batch_ = has_gradients_ = validated_ = resumed_within_epoch_ = resumed_after_batch_ = false;
   results_.reset();
@@ -68,9 +105,10 @@ void FitLoop::run_epoch() {
     batch_.current = {};
     is_last_batch_ = false;
     validated_ = false;
+    if (part_.samples > 0) begin_epoch({});
   }
   // Reading ahead starts here, while the hooks run.
-  auto batches = loader_.epoch(epoch_.current.processed, std::min(batch_.current.ready, max_batches_));
+  auto batches = loader_.epoch(epoch_.current.processed, std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
   if (!resumed_within_epoch_) {
     epoch_.increment_ready();
     run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start, &LightningModule::on_train_epoch_start);
@@ -110,14 +148,14 @@ bool FitLoop::epoch_done() const {
 }
 
 bool FitLoop::accumulates() const {
-  return batch_.current.ready % run_.options.accumulate_grad_batches != 0 && !epoch_exhausted();
+  return batches_of_part() % run_.accumulate != 0 && !epoch_exhausted();
 }
 
 bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   auto fetched = batches.next();
   if (!fetched) return false;
   const auto batch_idx = batch_.current.ready;
-  is_last_batch_ = batch_idx + 1 >= max_batches_;
+  is_last_batch_ = batch_idx + 1 >= epoch_batches_;
   validated_ = false;
   const auto batch = run_.to_device(std::move(*fetched));
   batch_.increment_ready();
@@ -132,6 +170,7 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   batch_.increment_started();
   const auto loss = optimize(batch, batch_idx);
   batch_.increment_processed();
+  runtime::pulse().step("train", current_epoch(), batch_idx + 1);
   run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss, batch, batch_idx);
   run_.metrics.on_batch_end();
   batch_.increment_completed();
@@ -141,11 +180,11 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
 
 torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   auto& strategy = *run_.placement.strategy;
-  const auto every = run_.options.accumulate_grad_batches;
+  const auto every = run_.accumulate;
   const bool sync = !accumulates();
   strategy.before_forward(sync);
   const auto loss = run_.call_module(Hook::kTrainingStep, &LightningModule::training_step, batch, batch_idx);
-  if (batch_idx % every == 0) {
+  if ((batch_idx - part_.first_batch) % every == 0) {
     run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad, *run_.optimizer);
     strategy.zero_grad(run_.optimizer->parameters());
     has_gradients_ = false;
@@ -214,7 +253,9 @@ void FitLoop::after_batch() {
     run_.metrics.use(&results_);
     run_.metrics.set_first_iteration(first_iteration);
   }
-  if (!accumulates()) ++batches_that_stepped_;
+  if (accumulates()) return;
+  run_.make_way_if_asked(runtime::yield_point().next_step());  // no gradient is pending: others may go on from here
+  ++batches_that_stepped_;
 }
 
 // ---- state -----------------------------------------------------------------------------------------------------
@@ -226,10 +267,12 @@ nlohmann::json FitLoop::state() const {
           {"batches_that_stepped", batches_that_stepped_},
           {"is_last_batch", is_last_batch_},
           {"validated", validated_ && (run_.stage != Stage::kValidate || run_.validation.is_ending())},
-          {"has_gradients", has_gradients_}};
+          {"has_gradients", has_gradients_},
+          {"part", {{"samples", part_.samples}, {"first_batch", part_.first_batch}}},
+          {"samples_seen", loader_.defined() ? samples_seen() : 0}};
 }
 
-void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, int world_size) {
+void FitLoop::load_state(const nlohmann::json& state, int saved_world_size) {
   start_over();
   epoch_ = state.at("epoch").get<LoopProgress>();
   batch_ = state.at("batch").get<LoopProgress>();
@@ -245,19 +288,16 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, int 
   // A batch that was processed needs nothing but, perhaps, its validation; one that was not is trained from its beginning.
   resumed_after_batch_ = batch_.current.processed > 0 && batch_.current.ready == batch_.current.processed;
   batch_.rewind_to_processed();
-  if (saved_world_size != world_size) {
-    for (auto* progress : {&batch_.total, &batch_.current}) {
-      progress->processed = progress->processed * saved_world_size / world_size;
-      progress->ready = progress->started = progress->completed = progress->processed;
-    }
-  }
+  saved_world_size_ = saved_world_size;
+  saved_samples_ = state.value("samples_seen", std::int64_t{-1});
+  if (const auto part = state.find("part"); part != state.end()) part_ = {part->at("samples").get<std::int64_t>(), part->at("first_batch").get<std::int64_t>()};
   validated_ = state.at("validated").get<bool>();
   is_last_batch_ = resumed_after_batch_ && state.at("is_last_batch").get<bool>();
 }
 
 std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
   std::map<std::string, torch::Tensor> gradients;
-  const bool between = batch_.current.processed % run_.options.accumulate_grad_batches == 0 || epoch_exhausted();
+  const bool between = (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
   if (between || !has_gradients_ || epoch_.current.started == epoch_.current.processed) return gradients;
   for (const auto& item : run_.attachment->module->named_parameters()) {
     if (item.value().grad().defined()) gradients.emplace(item.key(), item.value().grad());

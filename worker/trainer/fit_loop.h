@@ -26,7 +26,7 @@ class FitLoop {
   [[nodiscard]] std::int64_t current_epoch() const { return epoch_.current.completed; }
   [[nodiscard]] std::int64_t epochs_processed() const { return epoch_.current.processed; }
   [[nodiscard]] std::int64_t global_step() const { return steps_; }
-  [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
+  [[nodiscard]] std::int64_t max_batches() const { return epoch_batches_; }  ///< of the epoch that runs
   [[nodiscard]] std::int64_t batches_in_epoch() const { return batch_.current.processed; }
   [[nodiscard]] std::int64_t batches_that_stepped() const { return batches_that_stepped_; }
   [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }
@@ -35,14 +35,19 @@ class FitLoop {
 
   /// loop.json's "progress".
   [[nodiscard]] nlohmann::json state() const;
-  /// @param world_size now: a place in an epoch counts samples, so that another number of ranks goes on at the same sample.
-  void load_state(const nlohmann::json& state, int saved_world_size, int world_size);
+  /// Before set_data(). Another number of ranks goes on at the same sample: a place in an epoch counts samples, too.
+  void load_state(const nlohmann::json& state, int saved_world_size);
   void start_over();
   /// Gradients of an accumulation that is not complete, by parameter name; they belong to this rank.
   [[nodiscard]] std::map<std::string, torch::Tensor> pending_gradients() const;
   void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
 
  private:
+  /// Of an epoch, what one number of ranks takes: the whole, or what others left of it.
+  struct Part {
+    std::int64_t samples = 0;      ///< that ranks of another number took before, together
+    std::int64_t first_batch = 0;  ///< and the batches that each of them took
+  };
   [[nodiscard]] bool done() const;
   void run_epoch();
   [[nodiscard]] bool epoch_done() const;
@@ -52,11 +57,15 @@ class FitLoop {
   void step_optimizer();
   void clip_gradients();
   void after_batch();
+  void begin_epoch(Part part);
   void choose_validation_interval();
+  void share_rest_of_epoch();
+  [[nodiscard]] std::int64_t samples_seen() const;
 
+  [[nodiscard]] std::int64_t batches_of_part() const { return batch_.current.ready - part_.first_batch; }
   [[nodiscard]] bool max_steps_reached() const;
   [[nodiscard]] bool can_stop_early() const;
-  [[nodiscard]] bool epoch_exhausted() const { return batch_.current.ready == max_batches_ || is_last_batch_; }
+  [[nodiscard]] bool epoch_exhausted() const { return batch_.current.ready == epoch_batches_ || is_last_batch_; }
   [[nodiscard]] bool accumulates() const;
   [[nodiscard]] bool validates_in_this_epoch() const;
   [[nodiscard]] bool validation_is_due() const;
@@ -64,7 +73,11 @@ class FitLoop {
   Trainer::Impl& run_;
   LoggedMetrics results_;
   DataLoader loader_;
-  std::int64_t max_batches_ = 0;
+  std::int64_t max_batches_ = 0;           ///< of a whole epoch with this number of ranks
+  std::int64_t epoch_batches_ = 0;         ///< of the one that runs
+  Part part_;
+  std::int64_t saved_samples_ = -1;        ///< of a checkpoint from within an epoch; -1: it does not say
+  int saved_world_size_ = 0;
   std::optional<std::int64_t> val_check_batch_;
   LoopProgress epoch_, batch_;
   std::int64_t steps_ = 0;                 ///< optimizer steps: global_step

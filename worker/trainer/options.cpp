@@ -91,6 +91,7 @@ Placement check_options(const TrainerOptions& o) {
   check_count(problems, "num_sanity_val_steps", o.num_sanity_val_steps, -1, "0 or more, or -1 for all batches");
   check_count(problems, "log_every_n_steps", o.log_every_n_steps, 0, "0 or more");
   check_count(problems, "accumulate_grad_batches", o.accumulate_grad_batches, 1, "1 or more");
+  problems.expect(o.elastic_batch == "per_worker" || o.elastic_batch == "keep", "elastic_batch is \"" + o.elastic_batch + "\", expected \"per_worker\" or \"keep\"");
   if (o.gradient_clip_val) {
     problems.expect(std::isfinite(*o.gradient_clip_val) && *o.gradient_clip_val >= 0,
                     "gradient_clip_val is " + runtime::dump_json(*o.gradient_clip_val) + ", expected a finite number, 0 or more");

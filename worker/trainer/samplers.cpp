@@ -21,6 +21,7 @@ class PartOfSampler : public Sampler {
     loader_.sampler().set_epoch(epoch);
     part_.set_epoch(epoch);
   }
+  bool start_after(std::int64_t samples) override { return part_.start_after(samples); }
 
  private:
   DataLoader loader_;

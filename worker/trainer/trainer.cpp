@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <stdexcept>
 
@@ -31,18 +32,38 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
 
 Trainer::Impl::~Impl() { attachment->trainer = nullptr; }
 
+void Trainer::Impl::make_way_if_asked(bool stops_here) {
+  if (!stops_here) return;
+  // Before the first step, and outside of a fit, there is nothing that a restart would miss.
+  if (function == Stage::kFit && stage != Stage::kSanityCheck) call_callbacks(Hook::kOther, &Callback::on_yield);
+  throw Yielded();
+}
+
 Batch Trainer::Impl::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kOther);
   return module->on_after_batch_transfer(module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
 }
 
 DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
-  if (!loader.defined() || !options.use_distributed_sampler || !placement.strategy->is_distributed()) return loader;
+  // An elastic job that has shrunk to one rank keeps the order of the others.
+  const bool shared = placement.strategy->is_distributed() || get_context().get_max_world_size() > placement.world_size;
+  if (!loader.defined() || !options.use_distributed_sampler || !shared) return loader;
   if (dynamic_cast<const DistributedSampler*>(&loader.sampler()) != nullptr) return loader;
   if (loader_stage == Stage::kPredict) return loader.with_sampler(own_part_without_padding(loader, placement.world_size, placement.global_rank));
   // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
   const bool shuffle = loader_stage == Stage::kTrain || dynamic_cast<const RandomSampler*>(&loader.sampler()) != nullptr;
   return loader.with_sampler(own_part(loader, {.num_replicas = placement.world_size, .rank = placement.global_rank, .shuffle = shuffle, .seed = options.seed.value_or(0)}));
+}
+
+std::int64_t Trainer::Impl::batches_a_step() const {
+  if (options.elastic_batch != "keep") return options.accumulate_grad_batches;
+  const auto most = std::max(get_context().get_max_world_size(), placement.world_size);
+  const double wanted = static_cast<double>(options.accumulate_grad_batches * most) / placement.world_size;
+  const auto batches = std::max<std::int64_t>(1, std::llround(wanted));
+  if (static_cast<double>(batches) != wanted)
+    warn("elastic_batch \"keep\": " + std::to_string(placement.world_size) + " ranks cannot make up the batch of " + std::to_string(most) + " exactly; a step takes " +
+         std::to_string(batches * placement.world_size) + " batches of all ranks instead of " + std::to_string(options.accumulate_grad_batches * most));
+  return batches;
 }
 
 void Trainer::Impl::begin(Stage now, LightningModule& given) {
@@ -88,6 +109,9 @@ void Trainer::Impl::guarded(Body body) {
   const Quiet quiet{*this};
   try {
     body();
+  } catch (const Yielded&) {
+    placement.strategy->teardown();
+    throw;
   } catch (const std::exception& failure) {
     if (module != nullptr) call_callbacks(Hook::kOther, &Callback::on_exception, failure);
     placement.strategy->teardown();
@@ -105,6 +129,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     }
     min_epochs = options.min_epochs.value_or(options.min_steps ? 1 : 0);
     should_stop = false;
+    accumulate = batches_a_step();
     optimizer.reset();
     fit_loop.start_over();
     validation.set_data({}, 0);

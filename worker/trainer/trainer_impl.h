@@ -80,7 +80,12 @@ struct Trainer::Impl {
     Hook before;
   };
 
+  /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends. @throws Yielded
+  void make_way_if_asked(bool stops_here);
+
   [[nodiscard]] Batch to_device(Batch batch);
+  /// accumulate_grad_batches, or more so that fewer ranks make up the same batch (elastic_batch).
+  [[nodiscard]] std::int64_t batches_a_step() const;
   /// Each rank's own part of `loader`, as Lightning injects its samplers.
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
   [[nodiscard]] std::vector<torch::Tensor> parameters() const { return module->parameters(); }
@@ -107,6 +112,7 @@ struct Trainer::Impl {
   bool should_stop = false;
   Hook current_hook = Hook::kNone;
   std::int64_t max_epochs = -1, min_epochs = 0;
+  std::int64_t accumulate = 1;  ///< batches an optimizer step, with this number of ranks
 
   MetricBoard metrics;
   EvaluationLoop validation;  ///< inside fit

@@ -56,6 +56,9 @@ class RTRAIN_API Callback {
   virtual void on_predict_epoch_end(Trainer&, LightningModule&) {}
   virtual void on_predict_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_predict_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  /// The job gives its place back here, between two optimizer steps or within a validation (context.h, should_yield()): report() what
+  /// the next attempt goes on from. Every rank comes here, then fit() ends with Yielded. TrainReportCallback reports a checkpoint.
+  virtual void on_yield(Trainer&, LightningModule&) {}
   /// A hook or a step threw; the exception leaves the Trainer after this.
   virtual void on_exception(Trainer&, LightningModule&, const std::exception&) {}
   virtual void on_save_checkpoint(Trainer&, LightningModule&, TrainerCheckpoint&) {}

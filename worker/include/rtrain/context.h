@@ -32,6 +32,7 @@ class RTRAIN_API Checkpoint {
 class RTRAIN_API TrainContext {
  public:
   [[nodiscard]] int get_world_size() const;
+  [[nodiscard]] int get_max_world_size() const;  ///< of an elastic job: the most workers it may have; else get_world_size()
   [[nodiscard]] int get_world_rank() const;
   [[nodiscard]] int get_local_rank() const;
   [[nodiscard]] int get_local_world_size() const;
@@ -60,6 +61,18 @@ RTRAIN_API void report(const nlohmann::json& metrics, const std::optional<Checkp
 
 /// The latest complete checkpoint of this job (after a restart), or resume_from_checkpoint of the spec, or nothing.
 [[nodiscard]] RTRAIN_API std::optional<Checkpoint> get_checkpoint();
+
+/// True when the job is to give its place back (preemption, a drained node, an elastic job that changes its size): write a checkpoint,
+/// report() it and return; the job goes on from there later, and the return counts as no failure. For loops without the Trainer, which
+/// does all this by itself. To be called once a step, by every rank equally often: all ranks get true at the same call, without a
+/// collective, also when they are many steps apart. Costs nothing measurable until somebody asks. Once true, always true.
+/// Who does not call it is ended after the grace (scheduling.preempt_grace_s, drain --deadline) and goes on from the last checkpoint.
+/// Outside a job: false. @thread the training thread.
+[[nodiscard]] RTRAIN_API bool should_yield();
+
+/// What the Trainer throws when it has made way, out of the training function. Derived from nothing, so that
+/// `catch (const std::exception&)` lets it pass; who catches everything throws it on.
+class RTRAIN_API Yielded {};
 
 /// Ray's get_device(): cuda:<local index> when the worker holds GPUs, else cpu. get_devices(): all of this worker's.
 [[nodiscard]] RTRAIN_API torch::Device get_device();

@@ -71,6 +71,8 @@ struct RTRAIN_API TrainerOptions {
   std::int64_t num_sanity_val_steps = 2;   ///< validation batches before training, metrics thrown away; -1: all
   std::int64_t log_every_n_steps = 50;     ///< step metrics to the loggers; 0: never
   std::int64_t accumulate_grad_batches = 1;
+  std::string elastic_batch = "per_worker";  ///< an optimizer step of an elastic job with fewer than its most workers: "per_worker" (of
+                                             ///< fewer samples) or "keep" (of as many, by more accumulate_grad_batches; rounded)
   std::optional<double> gradient_clip_val;
   std::string gradient_clip_algorithm = "norm";  ///< or "value"
   std::string accelerator = "auto";        ///< "auto" (the GPU this worker holds, else the CPU), "cpu", "gpu" (or "cuda")

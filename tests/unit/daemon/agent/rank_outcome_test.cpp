@@ -21,23 +21,23 @@ ExitStatus was_lost() { return {{}, {}, true}; }
 
 TEST_CASE("rank outcome: every way to end") {
   const RankError thrown{"exception", "loss is NaN", {}};
-  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<RankError> error; std::optional<proto::Json> outcome; const char* kind; const char* message; };
+  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<RankError> error; std::optional<proto::Outcome> outcome; const char* kind; const char* message; };
   const std::vector<Row> rows{
       {"a program that exits 0", exited(0), false, {}, {}, "", ""},
       {"a program that exits 3", exited(3), false, {}, {}, "exit", "exited with code 3"},
       {"a program that is killed", signalled(9), false, {}, {}, "signal", "was killed by signal 9 (Killed)"},
       {"a program that could not be started", exited(127), false, RankError{"spawn", "cannot start x: No such file or directory", {}}, {}, "spawn", "cannot start x: No such file or directory"},
-      {"a program with an SDK that returned a value", exited(0), false, {}, proto::Json(3), "", ""},
-      {"a function that returned", exited(0), true, {}, proto::Json{{"accuracy", 0.9}}, "", ""},
-      {"a function that returned nothing", exited(0), true, {}, proto::Json(), "", ""},
+      {"a program with an SDK that returned a value", exited(0), false, {}, proto::Outcome{3}, "", ""},
+      {"a function that returned", exited(0), true, {}, proto::Outcome{{{"accuracy", 0.9}}}, "", ""},
+      {"a function that returned nothing", exited(0), true, {}, proto::Outcome{}, "", ""},
       {"a function that threw", exited(1), true, thrown, {}, "exception", "loss is NaN"},
       {"a function that threw and was then killed", signalled(6), true, thrown, {}, "exception", "loss is NaN"},
       {"a function that called exit(0)", exited(0), true, {}, {}, "exit", "exited with code 0 before the training function returned"},
       {"a function that called exit(5)", exited(5), true, {}, {}, "exit", "exited with code 5 before the training function returned"},
       {"a function that crashed", signalled(11), true, {}, {}, "signal", "was killed by signal 11 (Segmentation fault)"},
-      {"a function that returned and then crashed", signalled(11), true, {}, proto::Json(1), "signal", "was killed by signal 11 (Segmentation fault)"},
+      {"a function that returned and then crashed", signalled(11), true, {}, proto::Outcome{1}, "signal", "was killed by signal 11 (Segmentation fault)"},
       {"a lost program", was_lost(), false, {}, {}, "lost", "was lost"},
-      {"a lost function that had returned", was_lost(), true, {}, proto::Json(1), "lost", "was lost"},
+      {"a lost function that had returned", was_lost(), true, {}, proto::Outcome{1}, "lost", "was lost"},
   };
   for (const auto& row : rows) {
     INFO(row.name);
@@ -51,8 +51,26 @@ TEST_CASE("rank outcome: every way to end") {
       CHECK(end.error->log_tail == std::vector<std::string>{"last line"});
       CHECK(end.return_value.is_null());
     } else {
-      CHECK(end.return_value == row.outcome.value_or(proto::Json()));
+      CHECK(end.return_value == row.outcome.value_or(proto::Outcome{}).return_value);
     }
+  }
+}
+
+TEST_CASE("rank outcome: who made way when it was asked to has more to do") {
+  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<proto::Outcome> outcome; bool asked, yielded; };
+  const std::vector<Row> rows{
+      {"a function that made way", exited(0), true, proto::Outcome{{}, true}, false, true},
+      {"a function that was through before it heard of it", exited(0), true, proto::Outcome{}, false, false},
+      {"a program that exits 0 on SIGTERM", exited(0), false, {}, true, true},
+      {"a program that does not handle SIGTERM", signalled(15), false, {}, true, true},
+      {"a program of 128 + 15", exited(143), false, {}, true, true},
+      {"a program with an SDK that was through", exited(0), false, proto::Outcome{3}, true, false},
+      {"a program that nobody asked", exited(0), false, {}, false, false},
+      {"a program whose end nobody saw", was_lost(), false, {}, true, false},
+  };
+  for (const auto& row : rows) {
+    INFO(row.name);
+    CHECK(compose_end(kKey, row.status, row.train_func, {{}, row.outcome, {}}, row.asked).yielded == row.yielded);
   }
 }
 
@@ -64,13 +82,14 @@ TEST_CASE("rank outcome: last words are read from the rank's folder") {
   CHECK(read_last_words(folder).log_tail.empty());
 
   REQUIRE(proto::write_error(folder, {"exception", "boom", {}}).has_value());
-  REQUIRE(proto::write_outcome(folder, {{"x", 1}}).has_value());
+  REQUIRE(proto::write_outcome(folder, {{{"x", 1}}, true}).has_value());
   std::string log;
   for (int line = 1; line <= 30; ++line) log += "line " + std::to_string(line) + "\n";
   REQUIRE(os::write_file_atomic(proto::log_path(folder), log + "torn").has_value());
   const auto words = read_last_words(folder);
   CHECK(words.error->message == "boom");
-  CHECK((*words.outcome)["x"] == 1);
+  CHECK(words.outcome->return_value["x"] == 1);
+  CHECK(words.outcome->yielded);
   REQUIRE(words.log_tail.size() == 20);
   CHECK(words.log_tail.front() == "line 12");
   CHECK(words.log_tail.back() == "torn");

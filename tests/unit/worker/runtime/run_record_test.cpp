@@ -50,6 +50,6 @@ TEST_CASE("rank record: the first word counts", "[unit][runtime]") {
   REQUIRE(runtime::write_error_record(dir.path().string(), {"exception", "disk full", {}}).has_value());
   REQUIRE(runtime::write_error_record(dir.path().string(), {"exit", "exit(1)", {}}).has_value());
   CHECK(proto::parse_json(text_of(dir / "error.json")).value() == proto::Json{{"kind", "exception"}, {"message", "disk full"}});
-  REQUIRE(runtime::write_outcome_record(dir.path().string(), {1, 2}).has_value());
-  CHECK(proto::parse_json(text_of(dir / "outcome.json")).value() == proto::Json{{"return_value", {1, 2}}});
+  REQUIRE(runtime::write_outcome_record(dir.path().string(), {1, 2}, false).has_value());
+  CHECK(proto::parse_json(text_of(dir / "outcome.json")).value() == proto::Json{{"return_value", {1, 2}}, {"yielded", false}});
 }

@@ -17,6 +17,9 @@ class RTRAIN_API Sampler {
   [[nodiscard]] virtual std::vector<std::int64_t> indices() const = 0;
   [[nodiscard]] virtual std::int64_t size() const = 0;
   virtual void set_epoch(std::int64_t /*epoch*/) {}
+  /// From now on the epoch begins after its first `samples` samples, counted over all ranks; 0: the whole of it. Called when a job goes
+  /// on in the middle of an epoch with another number of ranks. @return false: this sampler cannot, and nothing changed.
+  [[nodiscard]] virtual bool start_after(std::int64_t samples) { return samples == 0; }
 };
 
 class RTRAIN_API SequentialSampler : public Sampler {
@@ -53,6 +56,8 @@ struct RTRAIN_API DistributedSamplerOptions {
 
 /// torch.utils.data.DistributedSampler: shuffles by seed + epoch with torch.randperm (the same permutation as PyTorch),
 /// pads by wrapping to a multiple of num_replicas (or drops the tail), takes indices[rank::num_replicas].
+/// The order is the same for every number of ranks, and what they have taken after equally many steps is always its beginning: others
+/// can take the rest (start_after), and each sample is still seen once.
 class RTRAIN_API DistributedSampler : public Sampler {
  public:
   /// @throws std::invalid_argument rank outside [0, num_replicas).
@@ -60,9 +65,10 @@ class RTRAIN_API DistributedSampler : public Sampler {
   [[nodiscard]] std::vector<std::int64_t> indices() const override;
   [[nodiscard]] std::int64_t size() const override;
   void set_epoch(std::int64_t epoch) override;
+  [[nodiscard]] bool start_after(std::int64_t samples) override;
 
  private:
-  std::int64_t dataset_size_;
+  std::int64_t dataset_size_, start_ = 0;
   int num_replicas_, rank_;
   bool shuffle_;
   std::uint64_t seed_;
