@@ -321,10 +321,10 @@ class Agent::Impl {
         log::warn("a rank sent what is not its own", {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
         break;
       }
-      attempts_.worker_says(key, std::move(*message));
+      attempts_.worker_says(key, *stream, std::move(*message));
     }
     stream->close();
-    attempts_.worker_left(key);
+    attempts_.worker_left(key, *stream);
   }
 
   asio::awaitable<void> async_serve_supervisor(std::shared_ptr<net::FrameStream> stream, proto::Hello hello) {

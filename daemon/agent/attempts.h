@@ -52,12 +52,12 @@ class Attempts {
   /// read from the records, requests to spawn and to stop are sent again.
   void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);
 
-  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. `confirms`: it wants to hear Taken.
+  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. A connection that it had before ends. `confirms`: it wants to hear Taken.
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms);
   /// It has got its Welcome: what its attempt was told before it came follows.
   void worker_welcomed(const proto::RankKey& key);
-  void worker_says(const proto::RankKey& key, proto::Message message);
-  void worker_left(const proto::RankKey& key);
+  void worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
+  void worker_left(const proto::RankKey& key, const net::FrameStream& stream);
   void heartbeat_workers();
   /// The head has stored all messages up to this number.
   void settled(std::int64_t number);

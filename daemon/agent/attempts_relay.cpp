@@ -11,7 +11,8 @@ Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
   if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
-  if (rank->worker) return fail(Errc::kConflict, "rank " + to_string(key) + " is connected already");
+  // It gave up its connection before this agent noticed (stopped for a while, perhaps): what was not confirmed comes again on this one.
+  if (rank->worker) rank->worker->close();
   rank->worker = std::move(stream);
   rank->confirms = confirms;
   rank->unconfirmed.clear();
@@ -26,9 +27,9 @@ void Attempts::worker_welcomed(const proto::RankKey& key) {
   if (yield) proto::send(*rank->worker, *yield);
 }
 
-void Attempts::worker_says(const proto::RankKey& key, proto::Message message) {
+void Attempts::worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message) {
   Rank* rank = find(key);
-  if (rank == nullptr || rank->ended) return;
+  if (rank == nullptr || rank->ended || rank->worker.get() != &stream) return;
   const bool kept = !std::holds_alternative<proto::RankProgress>(message);
   const auto number = relay(*rank, std::move(message));
   if (!kept) return;
@@ -75,9 +76,9 @@ void Attempts::confirm(Rank& rank) {
   if (rank.taken > before && rank.worker && rank.confirms) proto::send(*rank.worker, proto::Taken{rank.taken});
 }
 
-void Attempts::worker_left(const proto::RankKey& key) {
+void Attempts::worker_left(const proto::RankKey& key, const net::FrameStream& stream) {
   Rank* rank = find(key);
-  if (rank == nullptr) return;
+  if (rank == nullptr || rank->worker.get() != &stream) return;
   rank->worker.reset();
   if (rank->status) process_gone(attempts_[{key.job, key.attempt}], *rank, *rank->status);
   forget_ended();

@@ -32,10 +32,10 @@ TEST_CASE("metrics log: lines in order, in a folder that it makes", "[unit][runt
   const test::TempDir dir;
   const auto run = (dir / "run").string();
   runtime::MetricsLog log(run);
-  for (int seq = 1; seq <= 100; ++seq) REQUIRE(log.append(report(seq)));
-  REQUIRE(log.flush(10s));
+  for (int seq = 1; seq <= 100; ++seq) REQUIRE(log.append(report(seq)).has_value());
+  REQUIRE(log.flush(10s).has_value());
   const auto rows = runtime::read_metrics(run);
-  REQUIRE(rows);
+  REQUIRE(rows.has_value());
   REQUIRE(rows->size() == 100);
   for (std::size_t i = 0; i < 100; ++i) CHECK((*rows)[i]["report"] == i + 1);
   CHECK(log.dropped() == 0);
@@ -47,11 +47,11 @@ TEST_CASE("metrics log: storage that does not answer holds up nobody; the newest
   std::filesystem::create_directory(run);
   REQUIRE(::mkfifo((run + "/metrics.jsonl").c_str(), 0600) == 0);  // opening it waits for a reader
   runtime::MetricsLog log(run, 6 * runtime::metrics_line(report(10)).size());
-  for (int seq = 1; seq <= 20; ++seq) REQUIRE(log.append(report(seq, seq == 3)));
+  for (int seq = 1; seq <= 20; ++seq) REQUIRE(log.append(report(seq, seq == 3)).has_value());
   CHECK(log.dropped() >= 14);
   CHECK(log.flush(1ms).error().code() == Errc::kTimeout);
   const int reader = ::open((run + "/metrics.jsonl").c_str(), O_RDWR | O_NONBLOCK);
-  REQUIRE(log.flush(10s));
+  REQUIRE(log.flush(10s).has_value());
   std::string text(1u << 16, '\0');
   text.resize(static_cast<std::size_t>(::read(reader, text.data(), text.size())));
   ::close(reader);
@@ -67,7 +67,7 @@ TEST_CASE("metrics log: an error comes out at the next line and at the end", "[u
   const test::TempDir dir;
   std::ofstream(dir / "run") << "a file";
   runtime::MetricsLog log((dir / "run").string());
-  REQUIRE(log.append(report(1)));
-  CHECK_FALSE(log.flush(10s));
-  CHECK_FALSE(log.append(report(2)));
+  REQUIRE(log.append(report(1)).has_value());
+  CHECK_FALSE(log.flush(10s).has_value());
+  CHECK_FALSE(log.append(report(2)).has_value());
 }
