@@ -12,9 +12,9 @@ GRACE_S = 20
 class Cluster(Workers):
     """Its agents reach the head through taps: what asks for places (drain, preemption) is not under test here."""
 
-    def __init__(self, **more):
+    def __init__(self, agents=("a", "b"), cpus=8, **more):
         self.taps = {}
-        super().__init__(agents=("a", "b"), cpus=8, **more)
+        super().__init__(agents=agents, cpus=cpus, **more)
 
     def start_agent(self, name, *flags):
         tap = self.taps[name] = Tap(self.cluster_address)
@@ -28,6 +28,7 @@ class Cluster(Workers):
         if "command" in more:
             return super(Workers, self).spec(more["command"], workers=workers, strategy="SPREAD")
         spec = super().spec(function, config, workers, library=LIBRARY, **more)
+        spec["scaling_config"]["elastic_resize_monitor_interval_s"] = 3600  # nobody but the test asks
         return {**spec, "resume_from_checkpoint": resume} if resume else spec
 
     def ask_to_yield(self, id, grace_s=GRACE_S):
@@ -46,12 +47,12 @@ class Cluster(Workers):
         return found
 
 
-class Yields(ClusterTest):
+class Watching(ClusterTest):
     maxDiff = None
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster()
+        cls.cluster = Cluster(**cls.options)
         cls.cluster.result("plain_loop", {"steps": 1}, seconds=60)  # the zygotes have loaded LibTorch
 
     def started(self, id, line, rank=0, attempt=1):
@@ -64,6 +65,8 @@ class Yields(ClusterTest):
             return line in lines if isinstance(line, str) else len(lines) >= line
         wait_for("line %s of rank %d" % (line, rank), there, 30)
 
+
+class Yields(Watching):
     def test_ranks_that_are_far_apart_stop_at_the_same_step(self):
         id = self.cluster.submit("plain_loop", {"steps": 400, "pause_ms": 2})
         steps = lambda: os.path.join(self.cluster.job(id)["run_dir"], "steps")
@@ -129,11 +132,6 @@ class Yields(ClusterTest):
         # The ranks before the last took theirs only once.
         self.assertLessEqual(max(taken.values()), 2)
 
-    def test_a_kept_batch_takes_as_many_optimizer_steps_with_fewer_ranks(self):
-        # A step of 2 ranks that keep the batch of 2 is one of 2 batches: no job here is elastic, so nothing changes.
-        config = {"samples": 64, "epochs": 1, "batch": 4, "elastic_batch": "keep"}
-        self.assertEqual(self.cluster.result("with_trainer", config)["return_value"]["steps"], 8)
-
     def test_who_does_not_hear_is_ended_after_the_grace_and_goes_on_from_the_last_checkpoint(self):
         id = self.cluster.submit("sleep_for_ever")
         self.cluster.wait_state(id, "RUNNING", seconds=20)
@@ -152,6 +150,26 @@ class Yields(ClusterTest):
         self.cluster.ask_to_yield(id)
         job = self.cluster.wait_end(id, 20)
         self.assertEqual((job["state"], job["attempt"], job["failures"]), ("SUCCEEDED", 2, 0), job)
+
+
+class Grows(Watching):
+    """On a node too small for all its workers, until another comes."""
+    options = {"agents": ("a",), "cpus": 2}
+
+    def test_an_elastic_job_sees_each_sample_once_and_keeps_its_batch(self):
+        id = self.cluster.submit("with_trainer", {"samples": 240, "epochs": 1, "batch": 2, "step_ms": 50, "elastic_batch": "keep"}, workers=[1, 4])
+        self.started(id, 12)
+        self.cluster.start_agent("b")
+        self.cluster.wait_nodes("a", "b")
+        self.cluster.ask_to_yield(id)
+        job = self.cluster.wait_end(id, 40)
+        self.assertEqual((job["state"], job["attempt"], job["failures"]), ("SUCCEEDED", 2, 0), job)
+        seen = self.cluster.seen(id)
+        self.assertEqual(sorted(seen), [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)])
+        taken = collections.Counter(text for lines in seen.values() for text in lines)
+        self.assertEqual((len(taken), set(taken.values())), (240, {1}))
+        # 2 ranks took 2 batches a step, 4 ranks take one: a step is of 8 samples throughout.
+        self.assertEqual(self.cluster.api("GET", "/v1/jobs/%d/result" % id)[1]["return_value"]["steps"], 240 // 8)
 
 
 if __name__ == "__main__":
