@@ -62,7 +62,7 @@ def first_steps(out, after, seconds):
 def main():
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     ray.init(num_cpus=4, logging_level="ERROR", include_dashboard=False)
-    times, error = [], None
+    times, error, killed = [], None, False
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         trainer = TorchTrainer(train_func, train_loop_config={"out": folder}, scaling_config=ScalingConfig(num_workers=WORKERS),
@@ -82,6 +82,7 @@ def main():
             if ranks is None:
                 break
             time.sleep(0.3)
+            killed = True
             begin = time.time_ns()
             os.kill(ranks[number % WORKERS][0], signal.SIGKILL)
             ranks = first_steps(out, begin, 60)
@@ -90,7 +91,7 @@ def main():
         (out / "stop").touch()
         thread.join(30)
         if ranks is None:
-            error = str(ended[0]).strip().splitlines()[-1] if ended else "no step within 60 s"
+            error = str(ended[0]).strip().splitlines()[-1] if ended else "it did not start within 120 s" if not killed else "no step within 60 s of the death"
     print(json.dumps({"median_s": statistics.median(times) if times else None, "all_s": times, "error": error}), flush=True)
     os._exit(0)  # whatever Ray still waits for
 
