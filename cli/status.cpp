@@ -20,6 +20,8 @@ double amount_of(const proto::Resources& resources, const char* name) {
 }
 
 Result<int> cluster_status(const Call& call, const Client& client) {
+  auto health = client.get("/healthz");
+  if (!health) return health.error();
   auto nodes_answer = client.get("/v1/nodes");
   if (!nodes_answer) return nodes_answer.error();
   auto jobs_answer = client.get("/v1/jobs");
@@ -56,7 +58,9 @@ Result<int> cluster_status(const Call& call, const Client& client) {
                                        {"active_jobs", running}}) + "\n");
     return 0;
   }
-  std::string out = "nodes   " + std::to_string(alive) + " of " + std::to_string(nodes->size()) + " alive\n";
+  std::string out;
+  if (health->value("status", "") == "read_only") out += "head    " + styled("read-only", state_style("FAILED"), call.console.out_colour()) + ": " + printable(health->value("reason", ""), false) + "\n";
+  out += "nodes   " + std::to_string(alive) + " of " + std::to_string(nodes->size()) + " alive\n";
   out += "CPUs    " + amount(resources["CPU"].first) + " of " + amount(resources["CPU"].second) + " in use\n";
   out += "GPUs    " + amount(resources["GPU"].first) + " of " + amount(resources["GPU"].second) + " in use\n";
   std::string counts;

@@ -1,8 +1,10 @@
-// rtraind: the daemon, one binary with two roles.
+// rtraind: the daemon, one binary with two roles, and the care of a head's state.
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/agent/agent.h"
 #include "daemon/head/head.h"
+#include "daemon/store/fsck.h"
+#include "daemon/store/recover.h"
 #include "proto/frame/frame.h"
 
 #include <boost/asio.hpp>
@@ -59,6 +61,8 @@ bool read_settings(Config& config, const po::variables_map& flags) {
 void print_usage(std::ostream& out) {
   out << "usage: rtraind head  [--config FILE] [--FIELD VALUE]...   schedule jobs and serve the API\n"
          "       rtraind agent [--config FILE] [--FIELD VALUE]...   run the ranks of one node\n"
+         "       rtraind fsck STATE_DIR                             look for damage in the state of a head that does not run\n"
+         "       rtraind recover STATE_DIR [--from BACKUP]          make a sound journal out of a broken one, or of a backup\n"
          "       rtraind --version | rtraind ROLE --help\n\n"
          "examples:\n  rtraind head --config configs/head.json\n  rtraind agent --config configs/agent.json --head 10.0.0.1:7337 --token-file "
          "token\n";
@@ -142,6 +146,38 @@ int run_agent(proto::AgentConfig config) {
   return serve(io, **agent);
 }
 
+/// 0 sound, 1 problems found or it could not be looked at, 2 usage.
+int run_fsck(const std::vector<std::string>& args) {
+  if (args.size() != 1 || args[0].starts_with("-")) {
+    std::cerr << "usage: rtraind fsck STATE_DIR\n";
+    return args.size() == 1 && (args[0] == "--help" || args[0] == "-h") ? 0 : kUsage;
+  }
+  auto found = store::fsck(args[0]);
+  if (!found) return report(found.error());
+  for (const auto& line : found->problems) std::cout << line << "\n";
+  std::cout << args[0] << ": " << found->jobs << " jobs with " << found->events << " events, " << found->points << " metric points; "
+            << (found->problems.empty() ? "sound" : std::to_string(found->problems.size()) + " problems") << "\n";
+  if (!found->problems.empty()) std::cerr << "hint:  rtraind recover " << args[0] << "\n";
+  return found->problems.empty() ? 0 : 1;
+}
+
+/// 0 nothing is lost, 1 it could not be done, 2 usage, 3 done, and something is lost.
+int run_recover(const std::vector<std::string>& args) {
+  const bool with_backup = args.size() == 3 && args[1] == "--from";
+  if ((args.size() != 1 && !with_backup) || args[0].starts_with("-")) {
+    std::cerr << "usage: rtraind recover STATE_DIR [--from BACKUP]\n";
+    return args.size() == 1 && (args[0] == "--help" || args[0] == "-h") ? 0 : kUsage;
+  }
+  log::init("recover", log::Level::kWarn);
+  auto done = store::recover(args[0], with_backup ? args[2] : "");
+  if (!done) return report(done.error());
+  for (const auto& line : done->lost) std::cout << "lost: " << line << "\n";
+  if (!done->aside.empty()) std::cout << "the old journal is " << done->aside << "\n";
+  if (!done->backup.empty()) std::cout << "backup: " << done->backup << "\n";
+  std::cout << args[0] << ": " << done->jobs << " jobs, " << done->points << " metric points; the next job is " << done->next_id << "\n";
+  return done->lost.empty() ? 0 : 3;
+}
+
 template <class Config>
 int run_role(const char* role, int argc, char** argv, int (*run)(Config)) {
   po::options_description options;
@@ -180,6 +216,9 @@ int main(int argc, char** argv) {
   const std::string role = argc > 1 ? argv[1] : "";
   if (role == "head") return run_role<proto::HeadConfig>("head", argc - 1, argv + 1, run_head);
   if (role == "agent") return run_role<proto::AgentConfig>("agent", argc - 1, argv + 1, run_agent);
+  const std::vector<std::string> rest(argv + std::min(argc, 2), argv + argc);
+  if (role == "fsck") return run_fsck(rest);
+  if (role == "recover") return run_recover(rest);
   if (role == "--version") {
     std::cout << "rtraind " << RTRAIN_VERSION << ", protocol " << proto::kProtocolVersion << "\n";
     return 0;
@@ -188,7 +227,7 @@ int main(int argc, char** argv) {
     print_usage(std::cout);
     return 0;
   }
-  std::cerr << "error: rtraind: expected head or agent" << (role.empty() ? "" : ", found " + role) << "\n\n";
+  std::cerr << "error: rtraind: expected head, agent, fsck or recover" << (role.empty() ? "" : ", found " + role) << "\n\n";
   print_usage(std::cerr);
   return kUsage;
 }

@@ -87,6 +87,7 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   head.listen = "unix:" + impl->sockets.path() + "/cluster";
   head.api_listen = impl->api;
   head.state_dir = options.state_dir + "/head";
+  head.backup_interval_s = 0;
   // The job ends with this process: there is nobody who could miss it after a power cut.
   auto opened_head = head::Head::open(impl->io.get_executor(), head, {0, false});
   if (!opened_head) return opened_head.error();

@@ -6,41 +6,18 @@
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
+#include "daemon/store/backup.h"
 #include "daemon/store/sqlite_store.h"
+#include "daemon/store/state_lock.h"
 
 #include <algorithm>
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 namespace rtrain::head {
 namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
-
-/// One head a state folder: two would give the same job ids.
-class StateLock {
- public:
-  static Result<StateLock> take(const std::string& state_dir) {
-    const std::string path = state_dir + "/head.lock";
-    StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock.fd_ < 0) return fail_errno("open " + path, errno);
-    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0)
-      return fail(Errc::kConflict, path + ": another head uses this state_dir", "stop it, or give this one its own state_dir");
-    return lock;
-  }
-  StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  StateLock& operator=(StateLock&&) = delete;
-  ~StateLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
- private:
-  explicit StateLock(int fd) : fd_(fd) {}
-  int fd_;
-};
 
 /// Of agents and users together. Files, and what the store opens, need descriptors too.
 std::size_t connections_max(const proto::HeadConfig& config) {
@@ -69,7 +46,7 @@ Result<net::Listener> listen(asio::any_io_executor executor, const char* field, 
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, store::StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
        net::Listener api, bool api_tcp)
       : config_(std::move(config)),
         token_(std::move(token)),
@@ -86,7 +63,9 @@ class Head::Impl {
               }),
         dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }),
         connections_(std::make_shared<Connections>(connections_max(config_))),
-        api_(executor, std::move(api), api_tcp, token_, connections_, dispatcher_) {}
+        api_(executor, std::move(api), api_tcp, token_, connections_, dispatcher_) {
+    if (config_.backup_interval_s > 0) backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);
+  }
 
   asio::awaitable<void> async_run() {
     asio::awaitable<void> api = api_.async_run();
@@ -144,8 +123,9 @@ class Head::Impl {
 
   proto::HeadConfig config_;
   std::string token_;
-  StateLock lock_;
+  store::StateLock lock_;
   std::unique_ptr<store::SqliteStore> store_;
+  std::optional<store::Backups> backups_;
   net::Listener listener_;
   async::Gate gate_;
   Dispatcher dispatcher_;
@@ -163,7 +143,7 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
     token = std::move(*text);
   }
   if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
-  auto lock = StateLock::take(config.state_dir);
+  auto lock = store::StateLock::take(config.state_dir);
   if (!lock) return lock.error();
   auto opened = store::SqliteStore::open(executor, {config.state_dir, durability.ballast_bytes, durability.sync});
   if (!opened) return opened.error();

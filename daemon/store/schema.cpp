@@ -2,6 +2,7 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "daemon/store/backup.h"
 
 #include <array>
 #include <filesystem>
@@ -108,6 +109,8 @@ Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, boo
   const bool used = std::filesystem::exists(state_dir + "/next_job_id", ec);
   if (exists && used && std::filesystem::file_size(path, ec) == 0 && !has_content(path + "-wal")) return broken(state_dir, "the file is empty");
   if (!exists && used) log::warn("there is no journal: the head starts without jobs; numbers go on", {{"file", path}});
+  if (!exists && std::filesystem::exists(state_dir + "/recovered", ec))
+    return fail(Errc::kIo, "rtraind recover did not come to its end in " + state_dir, "run it again: rtraind recover " + state_dir);
   auto opened = Database::open(path, Database::Mode::kCreate);
   if (!opened) return opened.error().in("the journal");
   auto& database = **opened;
@@ -117,7 +120,10 @@ Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, boo
                                "; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16384; PRAGMA foreign_keys=OFF";
   if (auto set = database.execute(settings); !set) return refuse(database, state_dir, set.error());
   if (*version < kSchemaVersion) {
-    if (*version > 0) log::info("the journal's schema is brought up to date", {{"from", std::to_string(*version)}, {"to", std::to_string(kSchemaVersion)}});
+    if (*version > 0) {
+      log::info("the journal's schema is brought up to date", {{"from", std::to_string(*version)}, {"to", std::to_string(kSchemaVersion)}});
+      if (auto backup = write_backup(state_dir, "-schema-" + std::to_string(*version)); !backup) return backup.error().in("a backup before the schema changes");
+    }
     if (auto done = migrate(database, *version); !done) return refuse(database, state_dir, done.error());
     if (sync && !exists)
       if (auto synced = os::fsync_path(state_dir); !synced) return synced.error();

@@ -21,7 +21,7 @@ inline constexpr std::int64_t kApplicationId = 0x5254524E;
 /// The hint of every error that says the journal is broken.
 [[nodiscard]] std::string repair_hint(const std::string& state_dir);
 
-/// Opens the journal for its one writing connection: makes it where there is none, and brings an older schema up to date.
+/// Opens the journal for its one writing connection: makes it where there is none, and brings an older schema up to date, after a backup.
 /// kIo with what is wrong and the way out: no folder, not writable, on a network file system, not a journal, broken, truncated.
 /// kConflict: its schema is newer than this program.
 /// The whole file is read (quick_check) only when the last head did not close it and it is no larger than kQuickCheckBytes: a start

@@ -143,6 +143,8 @@ std::vector<ConfigField> fields(HeadConfig& c) {
       number("lease_s", c.lease_s, 0.2, 3600, "seconds of silence after which an agent is lost; more than 2 heartbeats"),
       integer("queue_max", c.queue_max, 1, 10'000'000, "waiting jobs; a submit above is refused"),
       integer("connections_max", c.connections_max, 8, 1'000'000, "open connections of agents and users together"),
+      number("backup_interval_s", c.backup_interval_s, 0, 86'400'000, "seconds between backups of the journal into state_dir/backups; 0: none"),
+      integer("backups_kept", c.backups_kept, 1, 100'000, "the newest backups that stay"),
       choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
   };
 }

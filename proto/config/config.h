@@ -18,6 +18,8 @@ struct HeadConfig {
   double lease_s = 60;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
   int queue_max = 10000;        ///< waiting jobs; a submit above is refused
   int connections_max = 2000;   ///< of both listeners together
+  double backup_interval_s = 600;  ///< between backups of the journal; 0: none
+  int backups_kept = 6;
   std::string log_level = "info";  ///< trace | debug | info | warn | error
 };
 

@@ -1,7 +1,7 @@
 """The head is killed at any moment: what it acknowledged is there again, and it says so when its journal is not."""
-import contextlib, os, shutil, signal, sqlite3, subprocess, unittest
+import contextlib, os, re, shutil, signal, sqlite3, subprocess, time, unittest
 
-from harness import RTRAIND, Cluster, main
+from harness import RTRAIND, Cluster, main, wait_for
 
 
 class Durability(unittest.TestCase):
@@ -122,6 +122,88 @@ class Durability(unittest.TestCase):
         self.put_back("good")
         self.restart_head()
         self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+
+    # ---- fsck, backups, recover -----------------------------------------------------------------------------------
+
+    def care(self, *args):
+        """rtraind fsck or recover: exit code and what it says."""
+        ended = subprocess.run([RTRAIND, args[0], self.cluster.root + "/head", *args[1:]], capture_output=True, text=True, timeout=60)
+        return ended.returncode, ended.stdout + ended.stderr
+
+    def stop_head(self):
+        self.cluster.head.kill(signal.SIGTERM)
+        self.assertEqual(self.cluster.head.wait(), 0)
+
+    def test_a_running_head_is_left_alone(self):
+        self.start()
+        for verb in ("fsck", "recover"):
+            code, said = self.care(verb)
+            self.assertEqual(code, 1)
+            self.assertIn("another head uses this state_dir", said)
+
+    def test_fsck_finds_damage_and_recover_saves_what_can_be_read(self):
+        c = self.start()
+        jobs = [c.submit("true") for _ in range(300)]
+        for id in jobs:
+            c.wait_end(id, 60)
+        self.stop_head()
+        code, said = self.care("fsck")
+        self.assertEqual(code, 0, said)
+        self.assertIn("300 jobs", said)
+        with open(self.journal, "r+b") as file:  # in the middle: pages of events, most likely
+            file.seek(os.path.getsize(self.journal) // 2)
+            file.write(os.urandom(40000))
+        code, said = self.care("fsck")
+        self.assertEqual(code, 1, said)
+        self.assertIn(self.journal + ": ", said)
+        code, said = self.care("recover")
+        self.assertEqual(code, 3, said)
+        lost = set(map(int, re.findall(r"^lost: job (\d+)", said, re.M)))
+        self.assertTrue(0 < len(lost) < 200, said)
+        self.assertEqual(self.care("fsck")[0], 0)
+        self.restart_head()
+        for id in set(jobs) - lost:
+            self.assertEqual(c.job(id)["state"], "SUCCEEDED")
+        self.assertGreater(c.submit("true"), jobs[-1])
+
+    def test_backups_are_made_beside_the_work_and_bring_jobs_back(self):
+        c = self.start(head=("--backup-interval-s", "0.2", "--backups-kept", "2"))
+        folder = c.root + "/head/backups"
+        before = [c.submit("true") for _ in range(5)]
+        for id in before:
+            c.wait_end(id)
+        names = lambda: {name for name in os.listdir(folder) if name.startswith("journal-")} if os.path.isdir(folder) else set()
+        first = wait_for("a backup", names)
+        wait_for("a newer one", lambda: c.submit("true") and names() - first)
+        time.sleep(0.5)
+        after = [c.submit("true") for _ in range(30)]
+        self.kill_head()
+        self.assertLessEqual(len(names()), 2)
+        for name in names():
+            with contextlib.closing(sqlite3.connect("%s/%s" % (folder, name))) as database:
+                self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        newest = "%s/%s" % (folder, max(names()))
+        os.unlink(self.journal + "-wal")  # it alone would bring back every page that it holds
+        with open(self.journal, "wb") as file:
+            file.write(b"lost " * 10000)
+        self.assertIn("is broken", self.refusal())
+        code, said = self.care("recover", "--from", newest)
+        self.assertEqual(code, 0, said)
+        self.assertTrue([name for name in os.listdir(c.root + "/head") if name.startswith("journal.db.broken-")])
+        self.restart_head()
+        for id in before:
+            self.assertEqual(c.job(id)["state"], "SUCCEEDED")
+        self.assertGreater(c.submit("true"), after[-1])
+
+    def test_without_a_journal_and_without_a_backup_recover_says_so(self):
+        c = self.start()
+        c.wait_end(c.submit("true"))
+        self.stop_head()
+        with open(self.journal, "wb") as file:
+            file.write(b"lost " * 10000)
+        code, said = self.care("recover")
+        self.assertEqual(code, 1)
+        self.assertIn("no sound backup", said)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+#include "daemon/store/fsck.h"
+
+#include "daemon/store/schema.h"
+#include "daemon/store/segment.h"
+#include "daemon/store/state_lock.h"
+#include "proto/event/event.h"
+
+#include <filesystem>
+
+namespace rtrain::store {
+namespace {
+
+constexpr proto::JsonLimits kStored{1u << 30, 1000};
+
+class Fsck {
+ public:
+  Fsck(Database& database, const std::string& state_dir) : db_(database), state_dir_(state_dir) {}
+
+  FsckReport run() {
+    if (auto done = integrity(); !done) report(done.error().message());
+    if (auto done = jobs(); !done) report(done.error().message());
+    if (auto done = metrics(); !done) report(done.error().message());
+    return std::move(report_);
+  }
+
+ private:
+  void report(std::string line) { report_.problems.push_back(std::move(line)); }
+
+  Result<Done> integrity() {
+    auto check = db_.prepare("PRAGMA integrity_check(20)");
+    if (!check) return check.error();
+    for (;;) {
+      auto row = check->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      if (check->text(0) != "ok") report(db_.path() + ": " + std::string(check->text(0)));
+    }
+  }
+
+  Result<Done> jobs() {
+    auto jobs = db_.prepare("SELECT id, phase, ended FROM jobs ORDER BY id");
+    auto events = db_.prepare(kEventsOfJob);
+    if (!jobs || !events) return jobs ? events.error() : jobs.error();
+    for (;;) {
+      auto row = jobs->step();
+      if (!row) return row.error();
+      if (!*row) break;
+      const JobId id(jobs->integer(0));
+      const auto replayed = replay_job(*events, id);
+      report_.events += replayed.events;
+      const std::string place = db_.path() + ": job " + to_string(id);
+      if (!replayed.problem.empty()) report(place + ": event " + std::to_string(replayed.events) + ": " + replayed.problem);
+      else if (!replayed.state) report(place + ": it has no events");
+      else if (core::is_terminal(replayed.state->phase) != (jobs->integer(2) != 0))
+        report(place + ": its events lead to " + std::string(core::to_string(replayed.state->phase)) + ", and it is stored as " + std::string(jobs->text(1)));
+      else ++report_.jobs;
+    }
+    auto strays = db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)");
+    if (!strays) return strays.error();
+    if (*strays > 0) report(db_.path() + ": events of " + std::to_string(*strays) + " jobs that are not there");
+    return ok();
+  }
+
+  Result<Done> metrics() {
+    auto rows = db_.prepare("SELECT job, segment, first, points, bytes FROM segments ORDER BY job, segment");
+    if (!rows) return rows.error();
+    JobId job;
+    std::int64_t segment = 0, next = 0;
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      if (JobId(rows->integer(0)) != job) job = JobId(rows->integer(0)), segment = 0, next = 0;
+      const SegmentRow indexed{rows->integer(1), rows->integer(2), rows->integer(3), rows->integer(4), 0};
+      const auto path = segment_path(state_dir_, job, indexed.segment);
+      if (indexed.segment != segment || indexed.first != next)
+        report(path + ": begins at point " + std::to_string(indexed.first) + " instead of " + std::to_string(next));
+      file(job, indexed, path);
+      segment = indexed.segment + 1;
+      next = indexed.end();
+    }
+  }
+
+  void file(JobId job, const SegmentRow& indexed, const std::string& path) {
+    auto text = read_range(path, 0, indexed.bytes);
+    if (!text) return report(text.error().message());
+    if (!text->starts_with(segment_header(job, indexed.first))) return report(path + ", offset 0: the header is not that of job " + to_string(job));
+    SegmentScan scan(std::string_view(*text).substr(kSegmentHeaderBytes), kSegmentHeaderBytes);
+    std::int64_t points = 0;
+    while (const auto record = scan.next()) {
+      if (auto point = to_point(*record, path); !point) report(point.error().message());
+      ++points;
+    }
+    report_.points += points;
+    if (!scan.problem().empty()) report(path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem());
+    else if (points != indexed.points) report(path + ": has " + std::to_string(points) + " points instead of " + std::to_string(indexed.points));
+  }
+
+  Database& db_;
+  const std::string& state_dir_;
+  FsckReport report_;
+};
+
+}  // namespace
+
+ReplayedJob replay_job(Statement& events, JobId id, const std::function<void(std::int64_t at, std::string_view json)>& each) {
+  ReplayedJob job;
+  const auto one = [&]() -> Result<Done> {
+    if (events.integer(0) != job.events) return fail(Errc::kIo, "it is missing");
+    auto json = proto::parse_json(events.text(2), kStored);
+    if (!json) return json.error();
+    auto event = proto::event_from_json(*json);
+    if (!event) return event.error();
+    if (job.state) return core::advance(*job.state, *event);
+    const auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
+    if (submitted == nullptr) return fail(Errc::kIo, "the first event is no job_submitted");
+    job.state = core::submitted(id, event->at, *submitted);
+    return ok();
+  };
+  events.bind(id.value());
+  for (;;) {
+    auto row = events.step();
+    if (!row) job.problem = row.error().message();
+    if (!row || !*row) return job;
+    if (auto done = one(); !done) {
+      events.reset();
+      job.problem = done.error().message();
+      return job;
+    }
+    if (each) each(events.integer(1), events.text(2));
+    ++job.events;
+  }
+}
+
+std::string check_database(const std::string& path, const std::string& state_dir) {
+  auto database = Database::open(path, Database::Mode::kReadWrite);
+  if (!database) return database.error().message();
+  if (auto version = check_version(**database, state_dir); !version) return version.error().message();
+  auto verdict = (*database)->text("PRAGMA integrity_check(1)");
+  if (!verdict) return verdict.error().message();
+  return *verdict == "ok" ? "" : *verdict;
+}
+
+Result<FsckReport> fsck(const std::string& state_dir) {
+  std::error_code ec;
+  if (!std::filesystem::exists(journal_path(state_dir), ec)) return fail(Errc::kNotFound, journal_path(state_dir) + ": there is no journal");
+  auto lock = StateLock::take(state_dir);
+  if (!lock) return fail(lock.error().code(), lock.error().message(), "stop the head first");
+  auto database = Database::open(journal_path(state_dir), Database::Mode::kReadOnly);
+  if (!database) return FsckReport{0, 0, 0, {database.error().message()}};
+  if (auto version = check_version(**database, state_dir); !version) return FsckReport{0, 0, 0, {version.error().message()}};
+  return Fsck(**database, state_dir).run();
+}
+
+}  // namespace rtrain::store

@@ -1,0 +1,303 @@
+#include "daemon/store/recover.h"
+
+#include "common/os/file.h"
+#include "daemon/store/backup.h"
+#include "daemon/store/fsck.h"
+#include "daemon/store/job_numbers.h"
+#include "daemon/store/job_state_json.h"
+#include "daemon/store/recovery.h"
+#include "daemon/store/schema.h"
+#include "daemon/store/state_lock.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace rtrain::store {
+namespace fs = std::filesystem;
+namespace {
+
+/// When nobody knows how far the numbers went: so far beyond those that are known.
+constexpr std::int64_t kNumbersSkipped = 100'000;
+constexpr const char* kEndings[] = {"", "-wal", "-shm"};
+
+/// A job as one database has it.
+struct FoundJob {
+  std::optional<core::JobState> state;
+  std::vector<std::pair<std::int64_t, std::string>> events;  ///< at, json
+  std::string problem;
+};
+
+/// A database that is read, and may be broken anywhere.
+class Source {
+ public:
+  static std::unique_ptr<Source> open(const std::string& path) {
+    auto database = Database::open(path, Database::Mode::kReadOnly);
+    if (!database) return nullptr;
+    auto events = (*database)->prepare(kEventsOfJob);
+    if (!events) return nullptr;
+    return std::unique_ptr<Source>(new Source(std::move(*database), std::move(*events)));
+  }
+
+  [[nodiscard]] FoundJob job(JobId id) {
+    FoundJob found;
+    auto replayed = replay_job(events_, id, [&](std::int64_t at, std::string_view json) { found.events.emplace_back(at, json); });
+    found.state = std::move(replayed.state);
+    found.problem = std::move(replayed.problem);
+    return found;
+  }
+
+  /// True when the list is whole.
+  bool ids(std::set<JobId>& into) {
+    for (const char* sql : {"SELECT id FROM jobs", "SELECT DISTINCT job FROM events"}) {
+      auto rows = db_->prepare(sql);
+      if (!rows) return false;
+      for (;;) {
+        auto row = rows->step();
+        if (!row) return false;
+        if (!*row) break;
+        into.insert(JobId(rows->integer(0)));
+      }
+    }
+    return true;
+  }
+
+  /// kind, name, value
+  [[nodiscard]] Result<std::vector<std::array<std::string, 3>>> documents() {
+    auto rows = db_->prepare("SELECT kind, name, value FROM documents");
+    if (!rows) return rows.error();
+    std::vector<std::array<std::string, 3>> found;
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return found;
+      found.push_back({std::string(rows->text(0)), std::string(rows->text(1)), std::string(rows->text(2))});
+    }
+  }
+
+ private:
+  Source(std::unique_ptr<Database> database, Statement events) : db_(std::move(database)), events_(std::move(events)) {}
+  std::unique_ptr<Database> db_;
+  Statement events_;
+};
+
+class Recover {
+ public:
+  Recover(const std::string& state_dir, const std::string& from) : state_dir_(state_dir), from_(from) {}
+
+  Result<RecoverReport> run() {
+    if (auto opened = open_sources(); !opened) return opened.error();
+    if (auto begun = begin(); !begun) return begun.error();
+    // One transaction: it is forced to the disk once, at its end.
+    auto done = db_->transaction([this]() -> Result<Done> {
+      if (auto copied = copy_jobs(); !copied) return copied;
+      if (auto copied = copy_documents(); !copied) return copied;
+      return db_->execute("INSERT OR REPLACE INTO meta VALUES('clean', '0')");
+    });
+    if (!done) return done.error().in("writing the new journal");
+    if (auto moved = put_in_place(); !moved) return moved.error();
+    if (auto numbers = go_on_with_numbers(); !numbers) return numbers.error();
+    return std::move(report_);
+  }
+
+ private:
+  [[nodiscard]] std::string path() const { return journal_path(state_dir_); }
+  [[nodiscard]] std::string new_dir() const { return state_dir_ + "/recovered"; }
+  void lost(std::string line) { report_.lost.push_back(std::move(line)); }
+
+  Result<Done> open_sources() {
+    std::error_code ec;
+    if (!from_.empty()) {
+      if (auto wrong = check_database(from_, state_dir_); !wrong.empty()) return fail(Errc::kIo, from_ + " is no sound backup: " + wrong);
+      report_.backup = from_;
+    } else {
+      if (fs::exists(path(), ec)) old_ = Source::open(path());
+      for (const auto& candidate : backups(state_dir_)) {
+        if (!check_database(candidate, state_dir_).empty()) continue;
+        report_.backup = candidate;
+        break;
+      }
+    }
+    if (!report_.backup.empty()) backup_ = Source::open(report_.backup);
+    if (!old_ && !backup_)
+      return fail(Errc::kNotFound, path() + " cannot be read at all, and there is no sound backup in " + backup_folder(state_dir_),
+                  "to begin anew without jobs, move journal.db away; next_job_id keeps numbers from being given twice");
+    if (!old_ && from_.empty()) lost(path() + " cannot be read at all: everything since the backup");
+    return ok();
+  }
+
+  Result<Done> begin() {
+    std::error_code ec;
+    fs::remove_all(new_dir(), ec);
+    if (auto made = os::make_dirs(new_dir(), 0700); !made) return made;
+    auto opened = open_journal(new_dir());
+    if (!opened) return opened.error();
+    db_ = std::move(*opened);
+    return ok();
+  }
+
+  Result<Done> copy_jobs() {
+    std::set<JobId> ids;
+    bool whole = true;
+    for (auto* source : {old_.get(), backup_.get()})
+      if (source != nullptr && !source->ids(ids)) whole = false;
+    const auto mark = JobNumbers::read(state_dir_);
+    if (!whole && mark)  // a list that is broken off: every number that may have been given
+      for (std::int64_t id = 1; id < *mark; ++id) ids.insert(JobId(id));
+    auto insert_event = db_->prepare("INSERT INTO events VALUES(?, ?, ?, ?)");
+    auto insert_job = db_->prepare("INSERT INTO jobs VALUES(?, ?, ?, ?, ?)");
+    auto insert_segment = db_->prepare("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)");
+    for (const auto* statement : {&insert_event, &insert_job, &insert_segment})
+      if (!*statement) return statement->error();
+    for (const auto id : ids) {
+      auto job = best(id);
+      if (!job.state) {
+        if (!job.problem.empty()) lost("job " + to_string(id) + ": " + job.problem);
+        continue;
+      }
+      if (!job.problem.empty()) lost("job " + to_string(id) + ": everything from event " + std::to_string(job.events.size()) + " on (" + job.problem + ")");
+      for (std::size_t number = 0; number < job.events.size(); ++number) {
+        const auto& [at, json] = job.events[number];
+        insert_event->bind(id.value()).bind(static_cast<std::int64_t>(number)).bind(at).bind(json);
+        if (auto stored = insert_event->run(); !stored) return stored;
+      }
+      if (auto stored = metrics(*job.state, *insert_segment); !stored) return stored;
+      const bool ended = core::is_terminal(job.state->phase);
+      const auto snapshot = proto::dump_json(to_json(*job.state));
+      insert_job->bind(id.value()).bind(ended ? std::max<std::int64_t>(job.state->ended_ms, 1) : 0).bind(core::to_string(job.state->phase)).bind(snapshot);
+      if (auto stored = insert_job->bind(static_cast<std::int64_t>(job.events.size())).run(); !stored) return stored;
+      ++report_.jobs;
+      newest_ = std::max(newest_, id.value());
+    }
+    return ok();
+  }
+
+  /// Of the two that one which goes further.
+  FoundJob best(JobId id) {
+    FoundJob job;
+    if (old_) job = old_->job(id);
+    if (backup_ && (!job.state || !job.problem.empty())) {
+      auto other = backup_->job(id);
+      if (other.events.size() > job.events.size()) {
+        if (other.problem.empty() && !job.problem.empty()) other.problem = "what came after the backup: " + job.problem;
+        job = std::move(other);
+      }
+    }
+    return job;
+  }
+
+  /// The metric files of a job, indexed by what is in them; the state gets what a start would give it.
+  Result<Done> metrics(core::JobState& state, Statement& insert) {
+    if (auto kept = keep_damaged(state.id); !kept) return kept;
+    auto tail = recover_tail(state_dir_, state, {});
+    if (!tail) return tail.error();
+    for (const auto& row : tail->rows) {
+      insert.bind(state.id.value()).bind(row.segment).bind(row.first).bind(row.points).bind(row.bytes).bind(row.last_at);
+      if (auto stored = insert.run(); !stored) return stored;
+      report_.points += row.points;
+    }
+    if (tail->rows.empty() || !tail->last) return ok();
+    state.reports = tail->rows.back().end();
+    state.metrics = tail->last->metrics;
+    if (tail->last->attempt == state.attempt.value()) state.last_seq = std::max(state.last_seq, tail->last->seq);
+    return ok();
+  }
+
+  /// A file with damage is copied before it is cut; what follows it is moved aside.
+  Result<Done> keep_damaged(JobId id) {
+    bool damaged = false;
+    std::int64_t next = 0;
+    std::error_code ec;
+    for (std::int64_t segment = 0;; ++segment) {
+      const auto file = segment_path(state_dir_, id, segment);
+      if (!fs::exists(file, ec)) return ok();
+      if (damaged) {
+        fs::rename(file, file + ".damaged", ec);
+        lost("job " + to_string(id) + ": the metrics in " + file + ".damaged");
+        continue;
+      }
+      auto text = read_range(file, 0, -1);
+      if (!text) return text.error();
+      std::string problem = text->starts_with(segment_header(id, next)) ? "" : "the header is wrong";
+      if (problem.empty()) {
+        SegmentScan scan(std::string_view(*text).substr(kSegmentHeaderBytes), kSegmentHeaderBytes);
+        while (scan.next()) ++next;
+        problem = scan.problem();
+        if (!problem.empty()) problem = "offset " + std::to_string(scan.offset()) + ": " + problem;
+      }
+      if (problem.empty()) continue;
+      damaged = true;
+      fs::copy_file(file, file + ".damaged", fs::copy_options::overwrite_existing, ec);
+      if (ec) return fail(Errc::kIo, file + ": it is damaged and cannot be copied: " + ec.message());
+      lost("job " + to_string(id) + ": metrics from point " + std::to_string(next) + " on (" + file + ".damaged, " + problem + ")");
+    }
+  }
+
+  Result<Done> copy_documents() {
+    Result<std::vector<std::array<std::string, 3>>> found = fail(Errc::kNotFound, "");
+    if (old_) found = old_->documents();
+    if (!found && old_) lost(std::string("what operators set since the backup") + (backup_ ? "" : "; there is no backup"));
+    if (!found && backup_) found = backup_->documents();
+    if (!found) return ok();
+    auto insert = db_->prepare("INSERT OR REPLACE INTO documents VALUES(?, ?, ?)");
+    if (!insert) return insert.error();
+    for (const auto& [kind, name, value] : *found)
+      if (auto stored = insert->bind(kind).bind(name).bind(value).run(); !stored) return stored;
+    return ok();
+  }
+
+  Result<Done> put_in_place() {
+    if (auto flushed = db_->execute("PRAGMA wal_checkpoint(TRUNCATE)"); !flushed) return flushed;
+    db_.reset();
+    old_.reset();
+    backup_.reset();
+    std::string stamp = proto::rfc3339(os::unix_ms_now()).substr(0, 23);
+    std::ranges::replace(stamp, ':', '-');
+    std::error_code ec;
+    if (fs::exists(path(), ec)) {
+      report_.aside = path() + ".broken-" + stamp;
+      for (const char* ending : kEndings) {
+        if (!fs::exists(path() + ending, ec)) continue;
+        fs::rename(path() + ending, report_.aside + ending, ec);
+        if (ec) return fail(Errc::kIo, "move " + path() + ending + " aside: " + ec.message());
+      }
+    }
+    fs::rename(journal_path(new_dir()), path(), ec);
+    if (ec) return fail(Errc::kIo, "move the new journal to " + path() + ": " + ec.message());
+    fs::remove_all(new_dir(), ec);
+    return os::fsync_path(state_dir_);
+  }
+
+  Result<Done> go_on_with_numbers() {
+    std::error_code ec;
+    const bool known = fs::exists(state_dir_ + "/next_job_id", ec);
+    const auto mark = JobNumbers::read(state_dir_);
+    report_.next_id = newest_ + 1;
+    if (known && mark) {
+      report_.next_id = std::max(report_.next_id, *mark);
+    } else {
+      report_.next_id += kNumbersSkipped;
+      lost("next_job_id, the mark of the numbers that were given: they go on at " + std::to_string(report_.next_id));
+    }
+    return os::write_file_atomic(state_dir_ + "/next_job_id", std::to_string(report_.next_id) + "\n");
+  }
+
+  const std::string& state_dir_;
+  const std::string& from_;
+  std::unique_ptr<Source> old_, backup_;
+  std::unique_ptr<Database> db_;
+  std::int64_t newest_ = 0;
+  RecoverReport report_;
+};
+
+}  // namespace
+
+Result<RecoverReport> recover(const std::string& state_dir, const std::string& from) {
+  std::error_code ec;
+  if (!fs::is_directory(state_dir, ec)) return fail(Errc::kNotFound, state_dir + ": no such folder");
+  auto lock = StateLock::take(state_dir);
+  if (!lock) return fail(lock.error().code(), lock.error().message(), "stop the head first");
+  return Recover(state_dir, from).run();
+}
+
+}  // namespace rtrain::store
