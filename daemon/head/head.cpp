@@ -19,13 +19,15 @@ namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
 
-/// Of agents and users together. Files, and what the store opens, need descriptors too.
+/// Of agents and users together. A quarter of the descriptors is the store's, and a few are for others.
 std::size_t connections_max(const proto::HeadConfig& config) {
   constexpr rlim_t kOthers = 64;
   rlimit files{};
   const auto wanted = static_cast<std::size_t>(config.connections_max);
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY || files.rlim_cur >= wanted + kOthers) return wanted;
-  const auto possible = static_cast<std::size_t>(std::max<rlim_t>(files.rlim_cur / 2, files.rlim_cur > kOthers ? files.rlim_cur - kOthers : 0));
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return wanted;
+  const auto rest = files.rlim_cur - files.rlim_cur / 4;
+  const auto possible = static_cast<std::size_t>(std::max<rlim_t>(rest / 2, rest > kOthers ? rest - kOthers : 0));
+  if (possible >= wanted) return wanted;
   log::warn("fewer connections than connections_max can be held: the limit of open files is too low",
             {{"connections_max", std::to_string(wanted)}, {"open_files", std::to_string(files.rlim_cur)}, {"connections", std::to_string(possible)}});
   return possible;
