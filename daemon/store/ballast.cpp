@@ -30,6 +30,12 @@ bool reserve(int fd, std::int64_t bytes) {
 
 }  // namespace
 
+std::string no_space_in(const std::string& state_dir) {
+  struct statvfs space {};
+  if (::statvfs(state_dir.c_str(), &space) != 0) return "no space left in " + state_dir;
+  return "no space left in " + state_dir + " (" + std::to_string((space.f_bavail * space.f_frsize) >> 20) + " MiB free)";
+}
+
 Ballast::Ballast(std::string state_dir, std::int64_t bytes) : path_(state_dir + "/ballast"), state_dir_(std::move(state_dir)), bytes_(bytes), there_(bytes == 0) {
   struct stat status {};
   if (bytes_ > 0 && ::stat(path_.c_str(), &status) == 0) there_ = static_cast<std::int64_t>(status.st_blocks) * 512 >= bytes_;
@@ -46,7 +52,7 @@ bool Ballast::fill(std::string& why) {
   struct statvfs space {};
   if (::statvfs(state_dir_.c_str(), &space) != 0) return why = "look at the space in " + state_dir_ + ": " + std::strerror(errno), false;
   const auto room = static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
-  why = "no space left in " + state_dir_ + " (" + std::to_string(room >> 20) + " MiB free)";
+  why = no_space_in(state_dir_) + "; the head wants " + std::to_string((bytes_ + kMargin) >> 20) + " MiB in reserve";
   if (room < bytes_ + kMargin) return false;
   const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return false;

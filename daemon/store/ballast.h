@@ -8,6 +8,9 @@
 
 namespace rtrain::store {
 
+/// "no space left in /var/lib/rtrain/head (12 MiB free)"
+[[nodiscard]] std::string no_space_in(const std::string& state_dir);
+
 /// A file of a fixed size in the state folder. @thread one
 class Ballast {
  public:

@@ -261,7 +261,7 @@ bool Writer::survived(const Result<Done>& done) {
   if (done.error().code() != Errc::kUnavailable) end_of_disk(done.error());
   if (!full_) log::error("nothing can be stored", {{"cause", done.error().message()}});
   full_ = true;
-  set_health({false, done.error().message()});
+  set_health({false, no_space_in(start_.state_dir)});
   return false;
 }
 

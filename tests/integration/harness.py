@@ -86,7 +86,7 @@ class Daemon:
 class Cluster:
     """A head and agents in a temporary folder. The folder's name is in the arguments or the environment of every process of the cluster."""
 
-    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", api=None, head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0, resources=None):
+    def __init__(self, agents=("a",), cpus=4, head=(), agent=(), token=None, listen="127.0.0.1:0", api=None, head_host=None, hosts=None, lease_s=15.0, heartbeat_s=2.0, worker_lease_s=15.0, state_dir=None, resources=None):
         self.root = tempfile.mkdtemp(prefix="rtrain-d-")
         self.env = {"PATH": os.environ["PATH"], "HOME": self.root, "LANG": "C.UTF-8", "USER": "tester", "RTRAIN_TEST_ROOT": self.root}
         self.token, self.agent_flags, self.hosts, self.daemons = token, list(agent), hosts, {}
@@ -95,7 +95,7 @@ class Cluster:
             if token:
                 self.write("token", token + "\n", 0o600)
             self.head_host = head_host
-            self.head_flags = ["--listen", listen, "--api-listen", api or "unix:" + self.root + "/api", "--state-dir", self.root + "/head",
+            self.head_flags = ["--listen", listen, "--api-listen", api or "unix:" + self.root + "/api", "--state-dir", state_dir or self.root + "/head",
                                "--lease-s", str(lease_s), "--heartbeat-s", str(heartbeat_s), *self.token_flags(), *head]
             self.start_head()
             for name in agents:
