@@ -1,5 +1,5 @@
 """kill -9 of a rank, of a keeper, of an agent, of the head; SIGTERM of each. Nothing is orphaned, nothing is called a success."""
-import os, signal, time, unittest
+import os, shutil, signal, time, unittest
 
 from harness import Cluster, main, processes_with, wait_for
 
@@ -133,12 +133,13 @@ class Faults(unittest.TestCase):
         self.assertEqual(after["state"], "SUCCEEDED")
         self.assertGreater(after["id"], doc["id"])  # numbers are never given twice
 
-    def test_a_new_head_stops_what_it_does_not_know(self):
+    def test_a_head_that_lost_its_state_stops_what_it_does_not_know(self):
         c = self.start(agents=("a",), lease_s=20, heartbeat_s=0.5, worker_lease_s=20)
         doc = self.running("sleep 60", workers=2)
         c.head.kill(signal.SIGTERM)
         self.assertEqual(c.head.wait(), 0)
         self.assertEqual(set(processes_with(c.root)) & {rank["pid"] for rank in doc["ranks"]}, {rank["pid"] for rank in doc["ranks"]})
+        shutil.rmtree(c.root + "/head")
         c.start_head()
         self.gone([rank["pid"] for rank in doc["ranks"]], 6)
 
