@@ -109,6 +109,7 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
       say(proto::RankRunning{key});
       if (swarm_.options.mode == "reports") {
         reporting_ = key;
+        reported_ = 0;  // one agent may get several jobs, one after the other
         send_reports();
       } else {
         end(key);
