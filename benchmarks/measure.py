@@ -24,12 +24,12 @@ class Programs:
 
     def __init__(self, build):
         self.build = Path(build).resolve()
-        self.rtrain = self._program("rtrain")
-        self.rtraind = self._program("rtraind")
+        self.rtrain = self.program("rtrain")
+        self.rtraind = self.program("rtraind")
         # The caller's RTRAIN_* settings would change what is measured.
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("RTRAIN_")}
 
-    def _program(self, name):
+    def program(self, name):
         path = self.build / "bin" / name
         if not os.access(path, os.X_OK):
             raise Problem(f"{path} is not built; run scripts/build")

@@ -148,7 +148,8 @@ Plan Planner::plan(proto::UnixMs now) {
 std::vector<JobId> Planner::order() const {
   std::vector<JobId> ids;
   ids.reserve(state_.order.size());
-  InOrder order(state_.order, state_.accounts.ranks(state_.fair_share, state_.queues, state_.nodes.totals()));
+  const auto ranks = state_.accounts.ranks(state_.fair_share, state_.queues, state_.nodes.totals());
+  InOrder order(state_.order, ranks);
   for (auto at = order.at(); at; at = order.at()) {
     ids.push_back(at->turn.id);
     order.next_job();

@@ -92,6 +92,7 @@ class Planner {
   [[nodiscard]] std::vector<JobId> order() const;
 
   [[nodiscard]] bool waits(JobId id) const { return state_.order.contains(id); }
+  [[nodiscard]] bool is_stopping(JobId id) const { return state_.running.stopping().contains(id); }
   [[nodiscard]] std::size_t waiting() const { return state_.order.size(); }
   [[nodiscard]] const FairShare& fair_share() const { return state_.fair_share; }
   [[nodiscard]] const proto::Resources& totals() const { return state_.nodes.totals(); }

@@ -61,11 +61,12 @@ void QueueOrder::add(JobId id, int priority, int account, int ask, JobId array, 
     if (std::cmp_greater_equal(ask, by_ask_.size())) by_ask_.resize(static_cast<std::size_t>(ask) + 1);
     auto& same = by_ask_[static_cast<std::size_t>(ask)];
     line.among = same.size();
-    same.push_back(found->second);
+    same.push_back({found->second, priority, account, id});
   }
   auto& line = lines_[static_cast<std::size_t>(found->second)];
   line.array_max = array_max;
   line.jobs.insert(line.jobs.end(), id);
+  by_ask_[static_cast<std::size_t>(ask)][line.among].first = *line.jobs.begin();
   line_of_[id] = found->second;
 }
 
@@ -74,11 +75,13 @@ bool QueueOrder::remove(JobId id) {
   if (found == line_of_.end()) return false;
   auto& line = lines_[static_cast<std::size_t>(found->second)];
   line.jobs.erase(id);
-  if (line.jobs.empty()) {
+  auto& same = by_ask_[static_cast<std::size_t>(line.ask)];
+  if (!line.jobs.empty()) {
+    same[line.among].first = *line.jobs.begin();
+  } else {
     line_numbers_.erase({line.priority, line.account, line.ask, line.array});
     unused_.push_back(found->second);
-    auto& same = by_ask_[static_cast<std::size_t>(line.ask)];
-    lines_[static_cast<std::size_t>(same.back())].among = line.among;
+    lines_[static_cast<std::size_t>(same.back().line)].among = line.among;
     same[line.among] = same.back();
     same.pop_back();
   }
@@ -86,17 +89,16 @@ bool QueueOrder::remove(JobId id) {
   return true;
 }
 
-InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks) : lines_(order.lines()) {
+InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks) : lines_(order.lines()), ranks_(ranks) {
   heads_.reserve(order.by_ask().size());
   for (const auto& same : order.by_ask()) {
     if (same.empty()) continue;
     auto& heads = heads_.emplace_back();
-    heads.reserve(same.size());
-    for (const int number : same) {
-      const auto& line = lines_[static_cast<std::size_t>(number)];
-      heads.push_back({{line.priority, ranks[static_cast<std::size_t>(line.account)], *line.jobs.begin()}, number, line.jobs.begin()});
+    heads.entries = &same;
+    for (const auto& entry : same) {
+      const Turn turn{entry.priority, ranks[static_cast<std::size_t>(entry.account)], entry.first};
+      if (&entry == &same.front() || turn < heads.best.turn) heads.best = {entry.line, turn};
     }
-    std::make_heap(heads.begin(), heads.end(), later);
   }
   for (auto& heads : heads_) asks_.push_back(&heads);
   std::make_heap(asks_.begin(), asks_.end(), later_ask);
@@ -104,35 +106,44 @@ InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks) : lines
 
 std::optional<InOrder::At> InOrder::at() const {
   if (asks_.empty()) return std::nullopt;
-  const auto& head = asks_.front()->front();
-  return At{head.line, head.turn};
+  return asks_.front()->best;
 }
 
-void InOrder::settle() {
-  if (asks_.back()->empty()) asks_.pop_back();
-  else std::push_heap(asks_.begin(), asks_.end(), later_ask);
+/// The ask whose turn it is goes to the back, its first line to the back of its heap.
+InOrder::Heads& InOrder::take_first() {
+  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
+  auto& heads = *asks_.back();
+  if (!std::exchange(heads.made, true)) {
+    for (const auto& entry : *heads.entries)
+      heads.heap.push_back({{entry.priority, ranks_[static_cast<std::size_t>(entry.account)], entry.first}, entry.line, lines_[static_cast<std::size_t>(entry.line)].jobs.begin()});
+    std::make_heap(heads.heap.begin(), heads.heap.end(), later);
+  }
+  std::pop_heap(heads.heap.begin(), heads.heap.end(), later);
+  return heads;
+}
+
+void InOrder::settle(Heads& heads) {
+  if (heads.heap.empty()) return asks_.pop_back();
+  heads.best = {heads.heap.front().line, heads.heap.front().turn};
+  std::push_heap(asks_.begin(), asks_.end(), later_ask);
 }
 
 void InOrder::next_job() {
-  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
-  auto& heads = *asks_.back();
-  std::pop_heap(heads.begin(), heads.end(), later);
-  auto& head = heads.back();
+  auto& heads = take_first();
+  auto& head = heads.heap.back();
   if (++head.job == lines_[static_cast<std::size_t>(head.line)].jobs.end()) {
-    heads.pop_back();
+    heads.heap.pop_back();
   } else {
     head.turn.id = *head.job;
-    std::push_heap(heads.begin(), heads.end(), later);
+    std::push_heap(heads.heap.begin(), heads.heap.end(), later);
   }
-  settle();
+  settle(heads);
 }
 
 void InOrder::skip_line() {
-  std::pop_heap(asks_.begin(), asks_.end(), later_ask);
-  auto& heads = *asks_.back();
-  std::pop_heap(heads.begin(), heads.end(), later);
-  heads.pop_back();
-  settle();
+  auto& heads = take_first();
+  heads.heap.pop_back();
+  settle(heads);
 }
 
 void InOrder::skip_ask() {

@@ -60,8 +60,9 @@ class QueueOrder {
   [[nodiscard]] const Line& line_of(JobId id) const { return lines_[static_cast<std::size_t>(line_of_.at(id))]; }
   [[nodiscard]] const std::vector<Line>& lines() const { return lines_; }  ///< some are empty
   [[nodiscard]] std::size_t size() const { return line_of_.size(); }
-  /// The numbers of the lines, by ask.
-  [[nodiscard]] const std::vector<std::vector<int>>& by_ask() const { return by_ask_; }
+  /// Of each line what decides on its turn, by ask: read at every pass, so it lies together.
+  struct Entry { int line = 0, priority = 0, account = 0; JobId first; };
+  [[nodiscard]] const std::vector<std::vector<Entry>>& by_ask() const { return by_ask_; }
 
  private:
   struct LineKey {
@@ -81,12 +82,13 @@ class QueueOrder {
   std::vector<int> unused_;  ///< numbers of empty lines
   std::unordered_map<LineKey, int, Hash> line_numbers_;
   std::unordered_map<JobId, int> line_of_;
-  std::vector<std::vector<int>> by_ask_;
+  std::vector<std::vector<Entry>> by_ask_;
 };
 
 /// Goes through the lines in the order of their jobs. An ask that is done with costs nothing more, however many lines have it.
 class InOrder {
  public:
+  /// Both must outlive it, and stay as they are meanwhile.
   InOrder(const QueueOrder& order, const std::vector<int>& ranks);
   struct At { int line; Turn turn; };
   /// The job whose turn it is; nothing at the end.
@@ -97,11 +99,18 @@ class InOrder {
 
  private:
   struct Head { Turn turn; int line; std::set<JobId>::const_iterator job; };
-  using Heads = std::vector<Head>;  ///< of one ask: a heap, the first one in front
+  struct Heads {
+    const std::vector<QueueOrder::Entry>* entries;
+    At best;                 ///< its first job
+    std::vector<Head> heap;  ///< of all its lines; made when one job of the ask was not enough
+    bool made = false;
+  };
   static bool later(const Head& a, const Head& b) { return b.turn < a.turn; }
-  static bool later_ask(const Heads* a, const Heads* b) { return later(a->front(), b->front()); }
-  void settle();
+  static bool later_ask(const Heads* a, const Heads* b) { return b->best.turn < a->best.turn; }
+  Heads& take_first();
+  void settle(Heads& heads);
   const std::vector<Line>& lines_;
+  const std::vector<int>& ranks_;
   std::vector<Heads> heads_;
   std::vector<Heads*> asks_;  ///< a heap of those that are left; while one is worked on it stands at the back
 };

@@ -24,22 +24,32 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
       gate_(store.journal),
       changed_(std::move(changed)),
       clock_(std::move(clock)),
-      book_(store, [this](JobId id, const core::Action& action) { act(id, action); }, [this](JobId id) { changed_(id); }) {
+      book_(
+          store, [this](JobId id, const core::Action& action) { act(id, action); },
+          [this](JobId id) {
+            line_up(id);
+            changed_(id);
+          }),
+      usage_(config_.fair_share_half_life_s),
+      accounted_(clock_.steady()) {
   recover(std::move(recovered));
 }
 
 void Dispatcher::recover(store::Recovered recovered) {
+  set_up_planner(recovered.documents);
   book_.recover(std::move(recovered.jobs), clock_.wall());
   for (const auto id : book_.active()) {
     const auto ranks = places(id);
     for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
-    nodes_.hold(ranks, book_.find(id)->state.spec.scaling_config.resources());
+    took_place(id);
   }
   for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
   for (const auto id : book_.active())
     if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
   for (const auto id : book_.queue()) stands_in_line(id);
   recover_documents(recovered.documents);
+  for (const auto id : book_.queue()) line_up(id);
+  schedule_again_ = true;
 }
 
 // ---- users ----------------------------------------------------------------------------------------------------
@@ -56,21 +66,6 @@ Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
   return done;
 }
 
-Waiting Dispatcher::waiting(JobId id) const {
-  const auto* record = book_.find(id);
-  if (record == nullptr || record->state.phase != core::JobPhase::kQueued) return {};
-  return {record->wait_reason, 0, 0};
-}
-
-core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
-  std::vector<JobId> queue;
-  for (const auto id : book_.queue())
-    if (keeps_from_start(book_.find(id)->state).empty()) queue.push_back(id);
-  auto asked = snapshot(queue);
-  asked.queue.push_back({JobId(0), scaling});
-  return core::plan(std::move(asked)).back();
-}
-
 // ---- effects of events ----------------------------------------------------------------------------------------
 
 void Dispatcher::apply(JobId id, proto::JobEvent event) {
@@ -82,11 +77,12 @@ void Dispatcher::apply(JobId id, proto::JobEvent event) {
 
 void Dispatcher::act(JobId id, const core::Action& action) {
   if (std::holds_alternative<core::LaunchAttempt>(action)) {
-    nodes_.hold(places(id), book_.find(id)->state.spec.scaling_config.resources());
+    took_place(id);
     placed(id);
     reserve_port(id);
   } else if (std::holds_alternative<core::EnterQueue>(action)) {
     entered_queue(id);  // whoever caused it runs schedule() when all effects are through
+    line_up(id);
   } else if (const auto* yielding = std::get_if<core::YieldRanks>(&action)) {
     ask_to_yield(id, *yielding);
   } else if (const auto* blamed = std::get_if<core::BlameNode>(&action)) {
@@ -95,8 +91,8 @@ void Dispatcher::act(JobId id, const core::Action& action) {
     stop(id, *stopping);
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
-    nodes_.release(places(id), state.spec.scaling_config.resources());
-    if (fault::on(fault::Fault::kDoubleFree)) nodes_.release(places(id), state.spec.scaling_config.resources());
+    gave_place(id);
+    if (fault::on(fault::Fault::kDoubleFree)) nodes_.release_twice(places(id), state.spec.scaling_config.resources());
     unlaunched_.erase(id);
     ended(id);
     log::info("attempt ended", {{"job", to_string(id)},
@@ -120,40 +116,6 @@ std::vector<proto::RankPlacement> Dispatcher::places(JobId id) const {
   std::vector<proto::RankPlacement> places;
   for (const auto& rank : book_.find(id)->state.ranks) places.push_back(rank.placement);
   return places;
-}
-
-core::Snapshot Dispatcher::snapshot(const std::vector<JobId>& queue) const {
-  core::Snapshot snapshot{nodes_.views(), {}};
-  for (const auto id : queue) snapshot.queue.push_back({id, book_.find(id)->state.spec.scaling_config});
-  return snapshot;
-}
-
-void Dispatcher::schedule_newest(JobId id) {
-  if (const auto kept = keeps_from_start(book_.find(id)->state); !kept.empty()) return book_.set_wait_reason(id, kept);
-  if (!blocker_ || book_.find(*blocker_)->state.phase != core::JobPhase::kQueued) return schedule();
-  book_.set_wait_reason(id, core::plan(snapshot({*blocker_, id})).back().reason);
-}
-
-void Dispatcher::schedule() {
-  schedule_again_ = true;
-  if (scheduling_) return;  // an effect of a placement freed resources: the loop below looks again
-  scheduling_ = true;
-  while (schedule_again_) {
-    schedule_again_ = false;
-    blocker_.reset();
-    for (auto& decision : core::plan(snapshot(startable()))) {
-      if (!decision.placement.placed()) {
-        if (!blocker_ && decision.placement.feasible) blocker_ = decision.id;
-        book_.set_wait_reason(decision.id, decision.reason);
-        continue;
-      }
-      const Attempt attempt(book_.find(decision.id)->state.attempt.value() + 1);
-      log::info("attempt placed", {{"job", to_string(decision.id)}, {"attempt", to_string(attempt)}, {"node", decision.placement.ranks[0].node}});
-      apply(decision.id, proto::AttemptPlaced{attempt, std::move(decision.placement.ranks)});
-      if (schedule_again_) break;  // the snapshot is out of date
-    }
-  }
-  scheduling_ = false;
 }
 
 void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message message, std::function<void()> lost) {
@@ -264,7 +226,7 @@ void Dispatcher::agent_left(AgentLine& session) {
     for (const auto id : active)
       lose_ranks(id, "the agent went away", [&](const core::RankState& rank) { return rank.placement.node == session.node(); });
   }
-  schedule();  // nothing new fits, but those who wait learn why
+  schedule();
 }
 
 bool Dispatcher::lives_on(const proto::RankKey& key, const std::string& node) const {
@@ -288,7 +250,7 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
           if (fault::on(fault::Fault::kAttemptNotChecked)) m.key.attempt = book_.find(m.key.job)->state.attempt;
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
-          nodes_.find(session.node())->view.away = true;
+          nodes_.leaving(session.node());
         } else if constexpr (std::is_same_v<T, proto::NodeHealth>) {
           hear_health(session.node(), m);
         } else if constexpr (std::is_same_v<T, proto::PortReserved>) {
@@ -335,6 +297,7 @@ void Dispatcher::tick() {
   for (const auto& due : deadlines_.take_due(clock_.steady())) do_due(due);
   end_drains();
   turn_reservations();
+  pass_time();
   if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
   suspicion_aged_ = clock_.steady();
   nodes_.age_suspicion(suspicion_aged_);

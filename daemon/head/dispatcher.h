@@ -11,6 +11,8 @@
 #include "daemon/head/node_table.h"
 #include "daemon/head/output_gate.h"
 #include "daemon/head/reservations.h"
+#include "daemon/head/usage.h"
+#include "daemon/head/waiting.h"
 #include "proto/config/config.h"
 
 #include <functional>
@@ -25,13 +27,6 @@ struct Clock {
   [[nodiscard]] static Clock real();
 };
 
-/// Why a job of the queue waits.
-struct Waiting {
-  std::string reason;
-  int position = 0;                       ///< 1-based among those that wait; 0: it does not stand in line (held, for one)
-  proto::UnixMs expected_start_ms = 0;    ///< at the latest, if what runs keeps to its limits; 0: nobody can say
-};
-
 /// @thread the head's.
 class Dispatcher {
  public:
@@ -39,8 +34,14 @@ class Dispatcher {
   /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a full lease from now.
   Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real());
 
+  /// Passes over the queue are not made at once but when pass() is called, which `due` asks for: one for many changes. Not called: a
+  /// pass follows each change at once.
+  void defer_passes(std::function<void()> due) { defer_pass_ = std::move(due); }
+  /// Starts what can start and asks for the places that others need, if anything changed since the last time.
+  void pass();
+
   /// One job, or one for each index of an array: then the number is the array's, which is its first job's. kNotFound: it depends on a job
-  /// that nobody knows.
+  /// that nobody knows. kInvalidArgument: its queue does not take it. A job without a time limit gets that of its queue.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {});
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
@@ -56,7 +57,8 @@ class Dispatcher {
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason, double grace_s);
   /// Worked out when asked. Empty for a job that does not wait.
   [[nodiscard]] Waiting waiting(JobId id) const;
-  /// What would happen to a job with this scaling if it were submitted now.
+  /// What would happen to this job if it were submitted now.
+  [[nodiscard]] core::Decision plan(const proto::JobSpec& spec) const;
   [[nodiscard]] core::Decision plan(const proto::ScalingConfig& scaling) const;
 
   // dispatcher_nodes.cpp. kNotFound: there is no such node.
@@ -96,7 +98,7 @@ class Dispatcher {
   [[nodiscard]] SteadyTime now() const { return clock_.steady(); }
   [[nodiscard]] proto::UnixMs wall() const { return clock_.wall(); }
   /// Those that wait, in the order in which they are looked at.
-  [[nodiscard]] std::vector<JobId> queue() const { return book_.queue(); }
+  [[nodiscard]] std::vector<JobId> queue() const;
   [[nodiscard]] NodeTable& nodes() { return nodes_; }
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
 
@@ -127,6 +129,7 @@ class Dispatcher {
   void end_drains();
   /// Reservations that begin or are over.
   void turn_reservations();
+  void reservations_changed();
 
   // dispatcher_submit.cpp: what keeps a job from a place, told of every job that comes, starts or ends.
   void stands_in_line(JobId id);
@@ -142,12 +145,17 @@ class Dispatcher {
   [[nodiscard]] Result<std::vector<JobId>> members(JobId array, const std::optional<std::vector<int>>& indices) const;
   /// "" when the job may be placed, else why it may not.
   [[nodiscard]] std::string keeps_from_start(const core::JobState& state) const;
-  /// Those of the queue that may be placed; the others are told why not.
-  [[nodiscard]] std::vector<JobId> startable();
+  // dispatcher_schedule.cpp: the planner.
+  void set_up_planner(const std::vector<store::Document>& documents);
+  [[nodiscard]] core::RunningJob running_of(const core::JobState& state) const;
+  void took_place(JobId id);
+  void gave_place(JobId id);
+  /// Tells the planner where the job stands now: after each of its events, and when what keeps it from its start has changed.
+  void line_up(JobId id);
+  /// Something changed that a pass must look at.
   void schedule();
-  /// The same for a job that has just come in, without a look at all the others when one of them holds it back.
-  void schedule_newest(JobId id);
-  [[nodiscard]] core::Snapshot snapshot(const std::vector<JobId>& queue) const;
+  /// What is due by time alone: accounts of usage, reservations that begin, jobs that may be resized.
+  void pass_time();
   /// True when the rank is of its job's current attempt and lives on that node.
   [[nodiscard]] bool lives_on(const proto::RankKey& key, const std::string& node) const;
   void reserve_port(JobId id);
@@ -182,8 +190,13 @@ class Dispatcher {
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;  ///< by rank, of attempts that seem to hang
   SteadyTime suspicion_aged_{};
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node
-  std::optional<JobId> blocker_;         ///< the first job of the queue that waits for room, as of the last schedule()
-  bool scheduling_ = false, schedule_again_ = false;
+  mutable core::Planner planner_;        ///< questions of users change nothing that it answers
+  Usage usage_;
+  std::function<void()> defer_pass_;
+  SteadyTime accounted_{};
+  proto::UnixMs look_again_ms_ = core::kNever;
+  bool has_usage_document_ = false;
+  bool scheduling_ = false, schedule_again_ = false, pass_due_ = false;
 };
 
 template <class Where>

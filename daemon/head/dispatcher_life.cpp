@@ -38,15 +38,6 @@ Result<Done> Dispatcher::release(JobId id, const std::string& by) {
   return done;
 }
 
-std::vector<JobId> Dispatcher::startable() {
-  std::vector<JobId> ids;
-  for (const auto id : book_.queue()) {
-    if (const auto kept = keeps_from_start(book_.find(id)->state); kept.empty()) ids.push_back(id);
-    else book_.set_wait_reason(id, kept);
-  }
-  return ids;
-}
-
 // ---- from placement to end ------------------------------------------------------------------------------------
 
 void Dispatcher::placed(JobId id) {
@@ -92,7 +83,9 @@ void Dispatcher::do_due(const Deadlines::Due& due) {
     case DueFor::kYieldGrace:
       if (state.phase != core::JobPhase::kStopping || !state.yield) return;
       return stop(due.id, {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
-    case DueFor::kRetry: return schedule();
+    case DueFor::kRetry:
+      line_up(due.id);
+      return schedule();
     case DueFor::kHang: return judge_hang(due.id);
   }
 }

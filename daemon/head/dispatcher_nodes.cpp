@@ -38,6 +38,7 @@ void Dispatcher::apply_setting(const std::string& name) {
   node->view.cordoned = said.cordoned;
   node->view.gpus_out = said.gpus_out();
   node->view.info.labels = said.over(node->own_labels);
+  nodes_.changed(*node);
 }
 
 void Dispatcher::keep_setting(const std::string& name) {
@@ -69,6 +70,7 @@ void Dispatcher::recover_documents(const std::vector<store::Document>& documents
       }
     }
   }
+  reservations_changed();
 }
 
 // ---- operators ------------------------------------------------------------------------------------------------
@@ -228,6 +230,7 @@ Result<Done> Dispatcher::reserve(core::Reservation reservation) {
   log::info("reservation made", {{"reservation", reservation.name}, {"by", reservation.by}, {"from", proto::rfc3339(reservation.start_ms)},
                                  {"to", proto::rfc3339(reservation.end_ms)}});
   reservations_[reservation.name] = std::move(reservation);
+  reservations_changed();
   schedule();
   return ok();
 }
@@ -236,6 +239,7 @@ Result<Done> Dispatcher::unreserve(const std::string& name, const std::string& b
   if (reservations_.erase(name) == 0) return fail(Errc::kNotFound, "reservation " + name + ": there is none", "rtrain reservation list");
   store_.journal.put({kReservationKind, name, proto::Json()});
   log::info("reservation deleted", {{"reservation", name}, {"by", by}});
+  reservations_changed();
   schedule();
   return ok();
 }
@@ -256,7 +260,17 @@ void Dispatcher::turn_reservations() {
     it = reservations_.erase(it);
   }
   reservations_turned_ms_ = now;
-  if (turned) schedule();
+  if (!turned) return;
+  reservations_changed();
+  schedule();
+}
+
+void Dispatcher::reservations_changed() {
+  std::vector<core::Reservation> all;
+  for (const auto& [name, reservation] : reservations_) all.push_back(reservation);
+  planner_.set_reservations(std::move(all));
+  for (const auto id : book_.queue())
+    if (!book_.find(id)->state.spec.scheduling.reservation.empty()) line_up(id);
 }
 
 }  // namespace rtrain::head

@@ -10,12 +10,13 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user) {
   for (const auto& dependency : spec.scheduling.depends_on)
     if (book_.find(dependency.job) == nullptr)
       return fail(Errc::kNotFound, "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job", "rtrain list shows the jobs");
+  if (auto may = core::may_enter(config_.queues, spec.scheduling); !may) return may.error();
+  spec.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max, user);
   if (!id) return id;
   const auto& state = book_.find(*id)->state;
   log::info("job submitted", {{"job", to_string(*id)}, {"name", state.spec.name}, {"user", user}, {"jobs", std::to_string(state.array ? state.array->count : 1)}});
-  if (state.array) schedule();
-  else schedule_newest(*id);
+  schedule();
   return id;
 }
 
@@ -34,8 +35,7 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
 }
 
 void Dispatcher::recheck(const std::vector<JobId>& ids) {
-  for (const auto id : ids)
-    if (const auto& state = book_.find(id)->state; state.phase == core::JobPhase::kQueued) book_.set_wait_reason(id, keeps_from_start(state));
+  for (const auto id : ids) line_up(id);
 }
 
 void Dispatcher::stands_in_line(JobId id) {

@@ -21,17 +21,19 @@ std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRec
   return checkpoints;
 }
 
-proto::JobDoc job_doc(const JobRecord& record) {
+proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   const auto& s = record.state;
   proto::JobDoc doc;
   doc.id = s.id;
   doc.name = s.spec.name;
   doc.state = core::to_string(s.phase);
-  doc.reason = s.phase == core::JobPhase::kQueued ? record.wait_reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
+  doc.reason = s.phase == core::JobPhase::kQueued ? waiting.reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
   doc.user = s.user;
   doc.array = s.array;
   doc.queue = s.spec.scheduling.queue;
   doc.priority = s.spec.scheduling.priority;
+  doc.queue_position = waiting.position;
+  doc.expected_start_ms = waiting.expected_start_ms;
   doc.submitted_ms = s.submitted_ms;
   doc.started_ms = s.started_ms;
   doc.ended_ms = s.ended_ms;
@@ -100,7 +102,7 @@ proto::QueuedDoc queued_doc(const JobRecord& record, int position, const std::st
 }
 
 proto::PlanDoc plan_doc(const core::Decision& decision) {
-  return {decision.placement.placed(), decision.placement.feasible, decision.placement.ranks, decision.queue_position, decision.reason};
+  return {decision.placement.placed(), decision.placement.feasible, decision.placement.ranks, decision.queue_position, decision.reason, decision.expected_start_ms};
 }
 
 }  // namespace rtrain::head

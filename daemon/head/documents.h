@@ -5,10 +5,12 @@
 #include "daemon/head/job_book.h"
 #include "daemon/head/node_setting.h"
 #include "daemon/head/node_table.h"
+#include "daemon/head/waiting.h"
 
 namespace rtrain::head {
 
-[[nodiscard]] proto::JobDoc job_doc(const JobRecord& record);
+/// `waiting`: of a job that is QUEUED (Dispatcher::waiting).
+[[nodiscard]] proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting = {});
 [[nodiscard]] proto::ResultDoc result_doc(const JobRecord& record);
 /// `jobs`: those with living ranks on it; `suspicion`: why it is suspected, "" when it is not.
 [[nodiscard]] proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vector<JobId> jobs, const std::string& suspicion);

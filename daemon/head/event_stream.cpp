@@ -42,7 +42,7 @@ class JobStream {
     std::string text;
     if (follow_.logs) logs_.look(record.state);
     const bool ended = core::is_terminal(record.state.phase) && logs_.drained();  // before the pieces are taken: those of a reader's end are in
-    if (record.state_version != state_version_) text += server_sent_event("state", job_doc(record), position());
+    if (record.state_version != state_version_) text += server_sent_event("state", job_doc(record, dispatcher_.waiting(record.state.id)), position());
     state_version_ = record.state_version;
     const bool all_metrics = add_metrics(text, record);
     if (record.progress_version != progress_version_ && record.progress) text += server_sent_event("progress", *record.progress);

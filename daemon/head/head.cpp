@@ -46,6 +46,8 @@ Result<net::Listener> listen(asio::any_io_executor executor, const char* field, 
 
 }  // namespace
 
+constexpr std::chrono::milliseconds kPassCountedMax{50};
+
 class Head::Impl {
  public:
   Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, store::StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
@@ -70,6 +72,10 @@ class Head::Impl {
   }
 
   asio::awaitable<void> async_run() {
+    dispatcher_.defer_passes([this] {
+      asio::awaitable<void> pass = async_pass();
+      gate_.spawn(std::move(pass));
+    });
     asio::awaitable<void> api = api_.async_run();
     gate_.spawn(std::move(api));
     asio::awaitable<void> leases = async_watch_leases();
@@ -115,6 +121,17 @@ class Head::Impl {
     co_await AgentSession::async_run(session);
   }
 
+  /// One pass over the queue for all that changed meanwhile. Passes that take long leave four times as long to everything else.
+  asio::awaitable<void> async_pass() {
+    const auto next = pass_ended_ + 4 * pass_took_;
+    co_await async::async_sleep(std::chrono::ceil<std::chrono::milliseconds>(std::max(std::chrono::steady_clock::duration{0}, next - std::chrono::steady_clock::now())));
+    if (stopping_) co_return;
+    const auto start = std::chrono::steady_clock::now();
+    dispatcher_.pass();
+    pass_ended_ = std::chrono::steady_clock::now();
+    pass_took_ = std::min<std::chrono::steady_clock::duration>(pass_ended_ - start, kPassCountedMax);
+  }
+
   asio::awaitable<void> async_watch_leases() {
     const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25) * 1000));
     while (!stopping_) {
@@ -133,6 +150,8 @@ class Head::Impl {
   Dispatcher dispatcher_;
   std::shared_ptr<Connections> connections_;
   ApiServer api_;
+  std::chrono::steady_clock::time_point pass_ended_{};
+  std::chrono::steady_clock::duration pass_took_{};
   bool stopping_ = false;
 };
 

@@ -137,14 +137,6 @@ void JobBook::set_progress(JobId id, Attempt attempt, proto::ProgressDoc progres
   changed_(id);
 }
 
-void JobBook::set_wait_reason(JobId id, const std::string& reason) {
-  const auto found = jobs_.find(id);
-  if (found == jobs_.end() || found->second.wait_reason == reason) return;
-  found->second.wait_reason = reason;
-  ++found->second.state_version;
-  changed_(id);
-}
-
 const JobRecord* JobBook::find(JobId id) const {
   if (const auto found = jobs_.find(id); found != jobs_.end()) return &found->second;
   if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end()) {

@@ -18,7 +18,6 @@ struct JobRecord {
   std::deque<proto::MetricPoint> metrics;   ///< the newest kMetricPointsMax; the others are in the store
   std::int64_t metrics_dropped = 0;         ///< how many came before those
   std::optional<proto::ProgressDoc> progress;
-  std::string wait_reason;                  ///< of a queued job, from the last plan
   std::uint64_t state_version = 0, progress_version = 0;  ///< grow with every change; streams compare them
 };
 
@@ -46,7 +45,6 @@ class JobBook {
   /// changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
   void set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
-  void set_wait_reason(JobId id, const std::string& reason);
 
   /// Null when there is no such job. An ended job may be read from the store: the record is good until kArchivedMax others were.
   [[nodiscard]] const JobRecord* find(JobId id) const;

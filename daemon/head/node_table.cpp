@@ -35,6 +35,7 @@ Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> se
   node.view.away = false;
   node.session = std::move(session);
   node.last_heard = now;
+  changed(node);
   return ok();
 }
 
@@ -44,6 +45,7 @@ void NodeTable::expect(const std::string& name, SteadyTime now) {
   node.view.info.name = name;
   node.view.away = true;
   node.last_heard = now;
+  changed(node);
 }
 
 bool NodeTable::leave(const AgentLine& session) {
@@ -51,6 +53,7 @@ bool NodeTable::leave(const AgentLine& session) {
   if (node == nullptr || node->session.get() != &session) return false;
   node->session.reset();
   node->view.away = node->view.alive;
+  changed(*node);
   return true;
 }
 
@@ -66,6 +69,7 @@ std::vector<std::string> NodeTable::lose_silent(SteadyTime now, std::chrono::dur
     if (node.session) node.session->close();
     node.session.reset();
     node.view.away = true;
+    changed(node);
     lost.push_back(name);
   }
   return lost;
@@ -76,27 +80,41 @@ void NodeTable::blame(const std::string& name, JobId job, const std::string& why
   if (node == nullptr) return;
   node->incidents.add(job, to_ms(now), why);
   node->view.suspicion = node->incidents.suspicion(to_ms(now));
+  changed(*node);
 }
 
 void NodeTable::age_suspicion(SteadyTime now) {
-  for (auto& [name, node] : nodes_)
-    if (!node.incidents.empty()) node.view.suspicion = node.incidents.suspicion(to_ms(now));
+  for (auto& [name, node] : nodes_) {
+    if (node.incidents.empty()) continue;
+    const bool was_suspected = node.view.suspicion > 0;
+    node.view.suspicion = node.incidents.suspicion(to_ms(now));
+    if (was_suspected != (node.view.suspicion > 0)) changed(node);
+  }
 }
 
 std::string NodeTable::suspicion_reason(const Node& node, SteadyTime now) const { return node.incidents.reason(to_ms(now)); }
 
-template <class Change>
-void NodeTable::change(Change change_views, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
-  auto changed = views();
-  change_views(changed, ranks, per_worker);
-  for (auto& view : changed) nodes_[view.info.name].view = std::move(view);
+void NodeTable::leaving(const std::string& name) {
+  auto* node = find(name);
+  if (node == nullptr) return;
+  node->view.away = true;
+  changed(*node);
 }
 
 void NodeTable::hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
-  change([](auto& nodes, const auto&... what) { core::hold(nodes, what...); }, ranks, per_worker);
+  for (const auto& rank : ranks)
+    if (auto* node = find(rank.node)) core::hold(node->view, rank, per_worker);
 }
+
 void NodeTable::release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
-  change([](auto& nodes, const auto&... what) { core::release(nodes, what...); }, ranks, per_worker);
+  for (const auto& rank : ranks)
+    if (auto* node = find(rank.node)) core::release(node->view, rank, per_worker);
+}
+
+void NodeTable::release_twice(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
+  release(ranks, per_worker);
+  for (const auto& rank : ranks)
+    if (const auto* node = find(rank.node)) changed(*node);
 }
 
 Node* NodeTable::find(const std::string& name) {

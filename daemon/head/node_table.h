@@ -7,6 +7,7 @@
 #include "daemon/head/deadlines.h"
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -40,8 +41,21 @@ class NodeTable {
   void age_suspicion(SteadyTime now);
   [[nodiscard]] std::string suspicion_reason(const Node& node, SteadyTime now) const;
 
+  /// Its agent is about to go: nothing new starts there.
+  void leaving(const std::string& name);
+  /// Called with each node that is new or in a new state, but for what is held there.
+  void on_change(std::function<void(const core::NodeView&)> changed) { changed_ = std::move(changed); }
+
+  /// Whoever changed a node's view says so.
+  void changed(const Node& node) {
+    if (changed_) changed_(node.view);
+  }
+
   void hold(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
   void release(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
+
+  /// A planted fault (common/base/fault.h): what is free is given back once more.
+  void release_twice(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
 
   [[nodiscard]] Node* find(const std::string& name);
   [[nodiscard]] std::shared_ptr<AgentLine> session(const std::string& name);
@@ -49,8 +63,7 @@ class NodeTable {
   [[nodiscard]] std::vector<core::NodeView> views() const;
 
  private:
-  template <class Change>
-  void change(Change change_views, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
+  std::function<void(const core::NodeView&)> changed_;
   std::map<std::string, Node> nodes_;
 };
 

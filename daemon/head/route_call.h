@@ -1,6 +1,7 @@
 // What the files of routes share: a request on its way to a handler, and the table that each file adds. Private to routes*.cpp.
 #pragma once
 
+#include "daemon/head/documents.h"
 #include "daemon/head/routes.h"
 
 namespace rtrain::head {
@@ -14,6 +15,7 @@ struct RouteCall {
 
   [[nodiscard]] HttpResponse json(const proto::Json& body, http::status status = http::status::ok) const { return json_response(status, body, request); }
   [[nodiscard]] std::string by() const { return user.empty() ? "a user" : user; }
+  [[nodiscard]] proto::JobDoc doc(const JobRecord& record) const { return job_doc(record, dispatcher.waiting(record.state.id)); }
   [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
 };
 

@@ -54,7 +54,7 @@ Reply submit(const RouteCall& call) {
 Reply plan(const RouteCall& call) {
   auto spec = spec_of(call);
   if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
-  return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec).scaling_config)));
+  return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec))));
 }
 
 /// Newest first: what is in memory, and between and below it the ended jobs of the store.
@@ -84,7 +84,7 @@ Reply list(const RouteCall& call) {
     if (!ended) return call.error(ended.error());
     for (auto& state : *ended) {
       for (; next_live != live.rend() && next_live->first >= state.id && !full(jobs); ++next_live)
-        if (is_wanted(next_live->second.state)) jobs.push_back(job_doc(next_live->second));
+        if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
       below = state.id;
       if (live.contains(state.id) || full(jobs) || !is_wanted(state)) continue;
       JobRecord record;
@@ -94,13 +94,13 @@ Reply list(const RouteCall& call) {
     if (static_cast<int>(ended->size()) < kListPage) break;
   }
   for (; next_live != live.rend() && !full(jobs); ++next_live)
-    if (is_wanted(next_live->second.state)) jobs.push_back(job_doc(next_live->second));
+    if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
   return call.json({{"jobs", std::move(jobs)}});
 }
 
 Reply show(const RouteCall& call) {
   const auto record = job_of(call);
-  return record ? call.json(job_doc(**record)) : call.error(record.error());
+  return record ? call.json(call.doc(**record)) : call.error(record.error());
 }
 
 Reply result(const RouteCall& call) {
@@ -195,21 +195,21 @@ Reply cancel(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
   if (auto done = call.dispatcher.cancel((*record)->state.id, call.by()); !done) return call.error(done.error());
-  return call.json(job_doc(**record));
+  return call.json(call.doc(**record));
 }
 
 Reply hold(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
   if (auto done = call.dispatcher.hold((*record)->state.id, call.by()); !done) return call.error(done.error());
-  return call.json(job_doc(**record));
+  return call.json(call.doc(**record));
 }
 
 Reply release(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
   if (auto done = call.dispatcher.release((*record)->state.id, call.by()); !done) return call.error(done.error());
-  return call.json(job_doc(**record));
+  return call.json(call.doc(**record));
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("array", v.array);
   visit("queue", v.queue);
   visit("priority", v.priority);
+  visit("queue_position", v.queue_position);
+  visit("expected_start", Time{v.expected_start_ms});
   visit("submitted_at", Time{v.submitted_ms});
   visit("started_at", Time{v.started_ms});
   visit("ended_at", Time{v.ended_ms});
@@ -156,6 +158,7 @@ void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("ranks", v.ranks);
   visit("queue_position", v.queue_position);
   visit("reason", v.reason);
+  visit("expected_start", Time{v.expected_start_ms});
 }
 
 void to_json(Json& j, const VersionDoc& v) { codec::write(j, v); }

@@ -84,6 +84,8 @@ struct JobDoc {
   std::optional<ArrayTask> array;  ///< its place in an array; null for a job of its own
   std::string queue;
   int priority = 0;
+  int queue_position = 0;    ///< 1-based among those that wait; 0: it does not stand in line
+  UnixMs expected_start_ms = 0;  ///< of a job that waits: at the latest, if what runs keeps to its limits; 0: nobody can say
   UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
   std::int64_t attempt = 0;
   int failures = 0, max_failures = 0, num_workers = 1;
@@ -161,6 +163,7 @@ struct PlanDoc {
   std::vector<RankPlacement> ranks;
   int queue_position = 0;
   std::string reason;
+  UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; 0: it starts now, or nobody can say
 };
 
 void to_json(Json& j, const VersionDoc& v);   void from_json(const Json& j, VersionDoc& v);

@@ -123,6 +123,16 @@ ConfigField labels(std::string name, std::map<std::string, std::string>& value, 
           }};
 }
 
+ConfigField queues(std::string name, Queues& value, std::string help) {
+  return {std::move(name), "object", std::move(help), [&value] { return to_json(value); },
+          [&value](const Json& j) -> std::string {
+            auto read = read_queues(j);
+            if (!read) return read.error().message();
+            value = std::move(*read);
+            return {};
+          }};
+}
+
 const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warn", "error"};
 
 std::string variable_of(const std::string& field) {
@@ -142,6 +152,8 @@ std::vector<ConfigField> fields(HeadConfig& c) {
       number("heartbeat_s", c.heartbeat_s, 0.05, 60, "seconds between heartbeats"),
       number("lease_s", c.lease_s, 0.2, 3600, "seconds of silence after which an agent is lost; more than 2 heartbeats"),
       integer("queue_max", c.queue_max, 1, 10'000'000, "waiting jobs; a submit above is refused"),
+      queues("queues", c.queues, "queues beside default and their rules, such as {\"research\": {\"weight\": 2, \"gpus_max\": 64}}"),
+      number("fair_share_half_life_s", c.fair_share_half_life_s, 60, 31'536'000, "seconds after which what was used counts half for fair shares"),
       integer("connections_max", c.connections_max, 8, 1'000'000, "open connections of agents and users together"),
       number("backup_interval_s", c.backup_interval_s, 0, 86'400'000, "seconds between backups of the journal into state_dir/backups; 0: none"),
       integer("backups_kept", c.backups_kept, 1, 100'000, "the newest backups that stay"),

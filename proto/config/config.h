@@ -2,6 +2,7 @@
 // (--state-dir) and the environment (RTRAIN_STATE_DIR). Order: flag > RTRAIN_* > file > default.
 #pragma once
 
+#include "proto/config/queues.h"
 #include "proto/json.h"
 #include "proto/jobspec/jobspec.h"
 
@@ -17,6 +18,8 @@ struct HeadConfig {
   double heartbeat_s = 2;       ///< 0.05..60
   double lease_s = 60;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
   int queue_max = 10000;        ///< waiting jobs; a submit above is refused
+  Queues queues;                ///< by name; there is always one called default
+  double fair_share_half_life_s = 604'800;  ///< 60..31536000; what was used counts half after so long
   int connections_max = 2000;   ///< of both listeners together
   double backup_interval_s = 600;  ///< between backups of the journal; 0: none
   int backups_kept = 6;

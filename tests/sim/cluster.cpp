@@ -94,7 +94,7 @@ std::string Cluster::unrest() const {
   std::string text;
   for (const auto& [id, record] : head->jobs().all())
     if (!may_stay(record))
-      text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) + " (attempt " + to_string(record.state.attempt) + ", " + record.wait_reason + "); ";
+      text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) + " (attempt " + to_string(record.state.attempt) + ", " + head->waiting(id).reason + "); ";
   for (std::size_t node = 0; node < agents_.size(); ++node)
     if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())
       text += "the agent of " + infos_[node].name + (agents_[node]->connected() ? " has something to tell; " : " is not connected; ");
@@ -104,7 +104,7 @@ std::string Cluster::unrest() const {
 void Cluster::check_rest() {
   const auto& head = *head_.dispatcher();
   for (const auto& [id, record] : head.jobs().all())
-    referee_.check(core::is_terminal(record.state.phase) || !record.wait_reason.empty(), "a job that waits says why", [&, id = id] { return "job " + to_string(id); });
+    referee_.check(core::is_terminal(record.state.phase) || !head.waiting(id).reason.empty(), "a job that waits says why", [&, id = id] { return "job " + to_string(id); });
   for (const auto& [id, name] : referee_.acknowledged_jobs())
     referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] { return "job " + to_string(id) + " (" + name + ") is unknown to the head"; });
   for (const auto& [name, node] : head.nodes().all()) {

@@ -59,8 +59,7 @@ TEST_CASE("life: a job that fails again and again waits longer each time") {
   job.start(k2);
   job.end(k2, 3);
   CHECK(job.cluster.phase(job.id) == JobPhase::kQueued);
-  const auto& record = *job.cluster.dispatcher.jobs().find(job.id);
-  CHECK(record.wait_reason == "failed, and waits until " + proto::rfc3339(job.cluster.wall + 1000) + " before it starts again");
+  CHECK(job.cluster.dispatcher.waiting(job.id).reason == "failed, and waits until " + proto::rfc3339(job.cluster.wall + 1000) + " before it starts again");
   // Others do not wait behind it.
   const auto other = job.cluster.submit(1);
   CHECK(job.cluster.phase(other) == JobPhase::kStarting);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr Attempt k1(1), k2(2);
 
-std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.jobs().find(id)->wait_reason; }
+std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
 const core::NodeView& view(test::Cluster& cluster, const std::string& name) { return cluster.dispatcher.nodes().find(name)->view; }
 
 /// A job of one rank on node a, and a node b beside it.

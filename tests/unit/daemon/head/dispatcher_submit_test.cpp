@@ -15,7 +15,7 @@ JobId submit_array(test::Cluster& cluster, const std::string& text) {
 JobId submit_after(test::Cluster& cluster, const std::string& text) {
   return cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
 }
-std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.jobs().find(id)->wait_reason; }
+std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
 std::vector<JobId> in_phase(test::Cluster& cluster, JobPhase phase) {
   std::vector<JobId> ids;
   for (const auto& [id, record] : cluster.dispatcher.jobs().all())

@@ -43,8 +43,8 @@ TEST_CASE("dispatcher: what does not fit waits and starts when there is room, in
   auto a = cluster.connect("a", 2);
   const auto first = cluster.submit(2), second = cluster.submit(2), third = cluster.submit(1);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
-  CHECK(cluster.dispatcher.jobs().find(second)->wait_reason.find("none fits now") != std::string::npos);
-  CHECK(cluster.dispatcher.jobs().find(third)->wait_reason == "waits behind job " + to_string(second));
+  CHECK(cluster.dispatcher.waiting(second).reason.find("none fits now") != std::string::npos);
+  CHECK(cluster.dispatcher.waiting(third).reason == "waits behind job " + to_string(second));
   cluster.reserve(*a);
   cluster.end(*a, first, k1, 0);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
@@ -57,7 +57,7 @@ TEST_CASE("dispatcher: what does not fit waits and starts when there is room, in
 TEST_CASE("dispatcher: a job that came before any node starts when one connects") {
   test::Cluster cluster;
   const auto id = cluster.submit(1);
-  CHECK(cluster.dispatcher.jobs().find(id)->wait_reason.find("no node is connected") != std::string::npos);
+  CHECK(cluster.dispatcher.waiting(id).reason.find("no node is connected") != std::string::npos);
   cluster.connect("a");
   CHECK(cluster.phase(id) == JobPhase::kStarting);
 }
@@ -196,7 +196,7 @@ TEST_CASE("dispatcher: nothing is placed on a node whose agent is away, and no a
   const auto id = cluster.submit(1, 3);
   CHECK(cluster.phase(id) == JobPhase::kQueued);
   CHECK(cluster.state(id).failures == 0);
-  CHECK(cluster.dispatcher.jobs().find(id)->wait_reason.find("node a is not connected at the moment") != std::string::npos);
+  CHECK(cluster.dispatcher.waiting(id).reason.find("node a is not connected at the moment") != std::string::npos);
   cluster.connect("a", 1);
   CHECK(cluster.phase(id) == JobPhase::kStarting);
 }

@@ -29,7 +29,6 @@ JobRecord record(core::JobPhase phase) {
   s.error = proto::JobError{"signal", "rank 1 on node b: was killed by signal 9 (Killed)", 1, "b", 1, {}, {"last"}};
   s.verdict = "failure 1: restarted (max_failures is 2)";
   s.ranks.push_back({{0, "a", 0, 0, {3}}, core::RankPhase::kRunning, 4711, {}});
-  record.wait_reason = "waits behind job 6";
   return record;
 }
 
@@ -50,7 +49,7 @@ TEST_CASE("documents: the best checkpoints come first") {
 }
 
 TEST_CASE("documents: a job's reason is why it waits, then the last verdict, then who cancelled it") {
-  CHECK(job_doc(record(core::JobPhase::kQueued)).reason == "waits behind job 6");
+  CHECK(job_doc(record(core::JobPhase::kQueued), {"waits behind job 6", 2, 0}).reason == "waits behind job 6");
   CHECK(job_doc(record(core::JobPhase::kRunning)).reason == "failure 1: restarted (max_failures is 2)");
   auto cancelled = record(core::JobPhase::kCancelled);
   cancelled.state.cancel_requested = true;

@@ -65,15 +65,19 @@ class Cluster {
     return hello;
   }
 
-  JobId submit(int workers, int max_failures = 0) { return submit(workers, max_failures, [](proto::JobSpec&) {}); }
-  template <class Change>
-  JobId submit(int workers, int max_failures, Change change) {
+  static proto::JobSpec spec(int workers, int max_failures = 0) {
     proto::JobSpec spec;
     spec.name = "job";
     spec.command = {"train"};
     spec.scaling_config.num_workers = workers;
     spec.run_config.storage_path = "/results";
     spec.run_config.failure_config.max_failures = max_failures;
+    return spec;
+  }
+  JobId submit(int workers, int max_failures = 0) { return submit(workers, max_failures, [](proto::JobSpec&) {}); }
+  template <class Change>
+  JobId submit(int workers, int max_failures, Change change) {
+    auto spec = Cluster::spec(workers, max_failures);
     change(spec);
     return *dispatcher.submit(spec);
   }

@@ -1,0 +1,152 @@
+// The planner of the head: it is told of every change, asked once for many, and what it says is done.
+#include "common/log/log.h"
+#include "daemon/head/dispatcher.h"
+
+#include <algorithm>
+
+namespace rtrain::head {
+namespace {
+
+constexpr std::chrono::seconds kAccountingStep{60};
+constexpr const char* kUsageKind = "usage";
+constexpr const char* kUsageName = "shares";
+
+core::WaitingJob wishes_of(const core::JobState& state) {
+  core::WaitingJob job{state.id, state.spec.scaling_config, state.spec.scheduling, state.user, {}, {}};  // whose turn it is in an array was decided before it stands in line
+  if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end()) job.last_nodes = last->second;
+  return job;
+}
+
+/// How long the ranks of an attempt that is stopping may still take.
+double grace_of(const core::JobState& state) {
+  if (state.cancel_requested) return state.spec.run_config.stop_grace_s;
+  if (state.yield) return state.yield->grace_s;
+  const bool limit = state.error && state.error->kind == "time_limit";
+  return limit ? state.spec.run_config.stop_grace_s : core::kFailureGraceS;
+}
+
+}  // namespace
+
+// ---- what the planner is told ---------------------------------------------------------------------------------
+
+void Dispatcher::set_up_planner(const std::vector<store::Document>& documents) {
+  planner_.set_queues(config_.queues);
+  for (const auto& document : documents) {
+    if (document.kind != kUsageKind || document.name != kUsageName) continue;
+    if (auto done = usage_.fair_share().restore(document.value); !done) log::error("fair shares begin anew", {{"cause", done.error().message()}});
+  }
+  usage_.fair_share().decay(clock_.wall());
+  planner_.set_fair_share(usage_.fair_share());
+  nodes_.on_change([this](const core::NodeView& view) { planner_.node(view); });
+}
+
+core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
+  core::RunningJob running{wishes_of(state), places(state.id), state.placed_ms, state.phase == core::JobPhase::kStopping, 0, false};
+  running.stops_by_ms = clock_.wall() + static_cast<proto::UnixMs>(grace_of(state) * 1000);
+  running.resizing = state.yield && state.yield->cause == proto::YieldCause::kResize;
+  return running;
+}
+
+void Dispatcher::took_place(JobId id) {
+  const auto& state = book_.find(id)->state;
+  nodes_.hold(places(id), state.spec.scaling_config.resources());
+  planner_.start(running_of(state));
+  usage_.begins(state, clock_.steady());
+}
+
+void Dispatcher::gave_place(JobId id) {
+  const auto& state = book_.find(id)->state;
+  nodes_.release(places(id), state.spec.scaling_config.resources());
+  planner_.end(id);
+  usage_.ends(id, clock_.steady(), clock_.wall());
+}
+
+void Dispatcher::line_up(JobId id) {
+  const auto* record = book_.find(id);
+  const bool queued = record != nullptr && record->state.phase == core::JobPhase::kQueued;
+  const bool may_start = queued && keeps_from_start(record->state).empty();
+  if (!may_start) planner_.leave(id);
+  else if (!planner_.waits(id)) planner_.wait(wishes_of(record->state));
+  if (record != nullptr && record->state.phase == core::JobPhase::kStopping && !planner_.is_stopping(id)) {
+    const auto running = running_of(record->state);
+    planner_.stopping(id, running.stops_by_ms, running.resizing);
+  }
+}
+
+// ---- what it says ---------------------------------------------------------------------------------------------
+
+void Dispatcher::schedule() {
+  schedule_again_ = true;
+  if (scheduling_) return;  // an effect of a placement changed something: the loop in pass() looks again
+  if (!defer_pass_) return pass();
+  if (!std::exchange(pass_due_, true)) defer_pass_();
+}
+
+void Dispatcher::pass() {
+  pass_due_ = false;
+  if (scheduling_) return;
+  scheduling_ = true;
+  while (schedule_again_) {
+    schedule_again_ = false;
+    auto plan = planner_.plan(clock_.wall());
+    look_again_ms_ = plan.look_again_ms;
+    for (auto& start : plan.starts) {
+      const Attempt attempt(book_.find(start.id)->state.attempt.value() + 1);
+      log::info("attempt placed", {{"job", to_string(start.id)}, {"attempt", to_string(attempt)}, {"node", start.placement.ranks[0].node}});
+      apply(start.id, proto::AttemptPlaced{attempt, std::move(start.placement.ranks)});
+      if (schedule_again_) break;  // the plan is out of date
+    }
+    if (schedule_again_) continue;
+    for (const auto& order : plan.yields)
+      if (auto done = yield(order.id, order.cause, order.reason, order.grace_s); !done)
+        log::debug("a job does not give its place", {{"job", to_string(order.id)}, {"cause", done.error().message()}});
+  }
+  scheduling_ = false;
+}
+
+void Dispatcher::pass_time() {
+  const auto now = clock_.steady();
+  if (now - accounted_ >= kAccountingStep) {
+    accounted_ = now;
+    usage_.charge_all(now, clock_.wall());
+    planner_.set_fair_share(usage_.fair_share());
+    auto document = usage_.fair_share().to_json();
+    if (!document["accounts"].empty() || has_usage_document_) store_.journal.put({kUsageKind, kUsageName, std::move(document)});
+    has_usage_document_ = has_usage_document_ || !usage_.fair_share().used().empty();
+    if (planner_.waiting() > 0) schedule();
+  }
+  if (look_again_ms_ <= clock_.wall()) schedule();
+}
+
+// ---- what users ask -------------------------------------------------------------------------------------------
+
+Waiting Dispatcher::waiting(JobId id) const {
+  const auto* record = book_.find(id);
+  if (record == nullptr || record->state.phase != core::JobPhase::kQueued) return {};
+  if (auto kept = keeps_from_start(record->state); !kept.empty()) return {std::move(kept), 0, 0};
+  auto explanation = planner_.explain(id, clock_.wall());
+  if (explanation.reason.empty()) return {"is about to start", 0, 0};
+  return {std::move(explanation.reason), explanation.position, explanation.expected_start_ms};
+}
+
+std::vector<JobId> Dispatcher::queue() const {
+  auto ids = planner_.order();
+  for (const auto id : book_.queue())
+    if (!planner_.waits(id)) ids.push_back(id);
+  return ids;
+}
+
+core::Decision Dispatcher::plan(const proto::JobSpec& spec) const {
+  core::WaitingJob job{JobId(0), spec.scaling_config, spec.scheduling, {}, {}, {}};
+  job.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
+  auto answer = planner_.ask(job, clock_.wall());
+  return {JobId(0), std::move(answer.placement), answer.explanation.position, answer.explanation.reason, answer.explanation.expected_start_ms};
+}
+
+core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {
+  proto::JobSpec spec;
+  spec.scaling_config = scaling;
+  return plan(spec);
+}
+
+}  // namespace rtrain::head

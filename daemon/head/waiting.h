@@ -1,0 +1,16 @@
+// Why a job of the queue waits.
+#pragma once
+
+#include "proto/event/event.h"
+
+#include <string>
+
+namespace rtrain::head {
+
+struct Waiting {
+  std::string reason;
+  int position = 0;                       ///< 1-based among those that wait; 0: it does not stand in line (held, for one)
+  proto::UnixMs expected_start_ms = 0;    ///< at the latest, if what runs keeps to its limits; 0: nobody can say
+};
+
+}  // namespace rtrain::head
