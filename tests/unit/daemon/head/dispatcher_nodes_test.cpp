@@ -169,7 +169,7 @@ TEST_CASE("nodes: a quarantined GPU is given to nobody until the agent or an ope
   cluster.dispatcher.agent_says(*agent, proto::NodeHealth{{3}, "pid 5 cannot be killed"});
   const auto with_gpu = [](proto::JobSpec& spec) {
     spec.scaling_config.use_gpu = true;
-    spec.scaling_config.resources_per_worker = {{"CPU", 1}, {"GPU", 1}};
+    spec.scaling_config.resources_per_worker = proto::Resources{{"CPU", 1}, {"GPU", 1}};
   };
   const auto first = cluster.submit(1, 0, with_gpu), second = cluster.submit(1, 0, with_gpu);
   CHECK(cluster.state(first).ranks[0].placement.gpus == std::vector{0});
@@ -202,7 +202,11 @@ TEST_CASE("nodes: a job waits for its reservation to begin, and for one that the
   CHECK(cluster.dispatcher.reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"}).error().code() == Errc::kNotFound);
   REQUIRE(cluster.dispatcher.reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"}).has_value());
   CHECK(reason(cluster, id).find("waits for reservation night, which begins at ") == 0);
-  CHECK(test::Cluster(disk, disk->recover()).dispatcher.reservations().contains("night"));
+  REQUIRE(disk->recover().documents.size() == 1);
+  {
+    auto other_disk = std::make_shared<store::MemoryStore>();
+    CHECK(test::Cluster(other_disk, disk->recover()).dispatcher.reservations().contains("night"));
+  }
   cluster.pass(4.9);
   breathe();
   CHECK(cluster.phase(id) == JobPhase::kQueued);
