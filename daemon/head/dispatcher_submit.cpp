@@ -35,7 +35,9 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
 }
 
 void Dispatcher::recheck(const std::vector<JobId>& ids) {
+  if (ids.empty()) return;
   for (const auto id : ids) line_up(id);
+  schedule();
 }
 
 void Dispatcher::stands_in_line(JobId id) {

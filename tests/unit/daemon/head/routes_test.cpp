@@ -250,18 +250,21 @@ TEST_CASE("routes: an array and its jobs by index") {
 }
 
 TEST_CASE("routes: the queue says what waits and why") {
-  test::Cluster cluster;
+  proto::HeadConfig config;
+  config.queues["night"].weight = 2;
+  test::Cluster cluster(std::move(config));
   auto spec = *proto::parse_json(kJob);
   spec["scheduling"] = {{"queue", "night"}, {"priority", 7}, {"hold", true}};
   post(cluster, "/v1/jobs", proto::dump_json(spec));
   post(cluster, "/v1/jobs", kJob);
   const auto queue = json(get(cluster, "/v1/queue"));
   REQUIRE(queue["jobs"].size() == 2);
-  CHECK(queue["jobs"][0]["queue"] == "night");
-  CHECK(queue["jobs"][0]["priority"] == 7);
-  CHECK(queue["jobs"][0]["position"] == 0);
-  CHECK(queue["jobs"][0]["reason"].get<std::string>().find("held by") == 0);
-  CHECK(queue["jobs"][1]["resources_per_worker"] == proto::Json({{"CPU", 1.0}}));
+  // What stands in line comes first.
+  CHECK(queue["jobs"][1]["queue"] == "night");
+  CHECK(queue["jobs"][1]["priority"] == 7);
+  CHECK(queue["jobs"][1]["position"] == 0);
+  CHECK(queue["jobs"][1]["reason"].get<std::string>().find("held by") == 0);
+  CHECK(queue["jobs"][0]["resources_per_worker"] == proto::Json({{"CPU", 1.0}}));
   CHECK(queue["queues"] == proto::Json::array({{{"name", "default"}, {"running", 0}, {"waiting", 1}}, {{"name", "night"}, {"running", 0}, {"waiting", 1}}}));
   CHECK(json(get(cluster, "/v1/queue?limit=1"))["jobs"].size() == 1);
   CHECK(json(get(cluster, "/v1/queue?limit=1"))["queues"].size() == 2);
