@@ -3,6 +3,8 @@
 
 #include "daemon/core/placement.h"
 
+#include <boost/container/small_vector.hpp>
+
 #include <map>
 #include <string>
 #include <utility>
@@ -54,8 +56,9 @@ class Stock {
   void change(const Amounts& need, int workers, const std::vector<int>& gpus, double sign);
   void add(int resource, double amount);
 
-  std::vector<double> amounts_;  ///< by number of the resource
-  std::vector<Gpu> gpus_;        ///< by index
+  // As large as most nodes: a pass copies many of them.
+  boost::container::small_vector<double, 6> amounts_;  ///< by number of the resource
+  boost::container::small_vector<Gpu, 8> gpus_;        ///< by index
   int whole_ = 0;                ///< GPUs that are free altogether
 };
 
