@@ -312,7 +312,7 @@ class Statuses(unittest.TestCase):
         self.assertEqual((status, out), (8, "cannot be placed: needs 8 GPUs on one node; the largest has 4\n"))
 
     def test_submit_prints_what_was_asked_for(self):
-        reply = {"id": 42, "name": "mnist", "run_dir": "/runs/mnist"}
+        reply = {"id": 42, "name": "mnist", "run_dir": "/runs/mnist", "count": 1}
         with Head(replies={("POST", "/v1/jobs"): (201, reply)}) as head:
             spec = '{"command": ["true"]}'
             self.assertEqual(rtrain(head.endpoint, "submit", "-", stdin=spec)[:2], (0, "job 42 (mnist) submitted\n"))

@@ -129,6 +129,7 @@ class Operations(ClusterTest):
 
     def test_a_reservation_is_made_and_waited_for(self):
         c = self.cluster
+        self.addCleanup(c.api, "DELETE", "/v1/reservations/soon")  # for the other tests, whatever becomes of this one
         made = self.document("reservation", "create", "soon", "--nodes", "b", "--start", "now+2s", "--duration", "1h")
         self.assertFalse(made["active"])
         waits = self.submit("true", "--reservation", "soon")
