@@ -175,7 +175,9 @@ Result<proto::Json> Client::document(const std::string& target, const Result<Rep
 }
 
 Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const { return document(target, request("GET", target, {}, timeout)); }
-Result<proto::Json> Client::post(const std::string& target, const proto::Json& body) const { return document(target, request("POST", target, proto::dump_json(body))); }
+Result<proto::Json> Client::post(const std::string& target, const proto::Json& body, std::chrono::milliseconds timeout) const {
+  return document(target, request("POST", target, proto::dump_json(body), timeout));
+}
 Result<proto::Json> Client::remove(const std::string& target) const { return document(target, request("DELETE", target)); }
 
 }  // namespace rtrain::cli

@@ -35,7 +35,8 @@ class Client {
   /// The body of a GET as a document.
   [[nodiscard]] Result<proto::Json> get(const std::string& target,
                                         std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
-  [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object()) const;
+  [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object(),
+                                         std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
 
   /// A DELETE; what was deleted comes back.
   [[nodiscard]] Result<proto::Json> remove(const std::string& target) const;

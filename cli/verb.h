@@ -81,6 +81,7 @@ struct Verb {
 [[nodiscard]] Verb nodes_verb();
 [[nodiscard]] Verb node_verb();
 [[nodiscard]] Verb reservation_verb();
+[[nodiscard]] Verb prune_verb();
 [[nodiscard]] Verb version_verb();
 [[nodiscard]] Verb help_verb();
 

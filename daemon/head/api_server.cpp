@@ -174,6 +174,7 @@ asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpReques
       co_return false;
     }
     if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request, share);
+    else if (auto* prune = std::get_if<PruneJobs>(&reply)) response = co_await async_prune(std::move(*prune), request);
     else response = std::move(std::get<HttpResponse>(reply));
     bool durable = is_public(request);
     if (!durable) durable = co_await async_durable(dispatcher_.gate(), kStoreLimit);
@@ -210,6 +211,28 @@ asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpReques
   response.body() = std::move(data->data);
   response.prepare_payload();
   co_return response;
+}
+
+asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const HttpRequest& request) {
+  struct Progress {
+    explicit Progress(asio::any_io_executor executor) : news(std::move(executor)) {}
+    News news;
+    store::Pruned last;
+  };
+  const auto executor = co_await asio::this_coro::executor;
+  const auto progress = std::make_shared<Progress>(executor);
+  const bool dry_run = prune.request.dry_run;
+  dispatcher_.prune(std::move(prune.request), [progress](const store::Pruned& pruned) {
+    progress->last = pruned;
+    if (pruned.over) progress->news.announce();
+  });
+  while (!progress->last.over && !stopping_) co_await progress->news.async_wait(1s);
+  const auto& last = progress->last;
+  if (!dry_run) log::info("jobs that ended are forgotten", {{"by", prune.by}, {"jobs", std::to_string(last.jobs)}, {"bytes", std::to_string(last.bytes)}});
+  if (!last.over) co_return error_response(fail(Errc::kUnavailable, "the head ends; " + std::to_string(last.jobs) + " jobs were removed", "ask the next one for the rest"), request);
+  if (!last.problem.empty())
+    co_return error_response(fail(Errc::kUnavailable, "the prune stopped after " + std::to_string(last.jobs) + " jobs: " + last.problem), request);
+  co_return json_response(http::status::ok, proto::PruneDoc{last.jobs, last.bytes, dry_run}, request);
 }
 
 std::optional<Error> ApiServer::refuse(const HttpRequest& request) const {

@@ -33,6 +33,7 @@ class ApiServer {
   net::asio::awaitable<bool> async_answer(Visitor& visitor, const HttpRequest& request);
   [[nodiscard]] Error not_durable() const;
   net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share);
+  net::asio::awaitable<HttpResponse> async_prune(PruneJobs prune, const HttpRequest& request);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
   [[nodiscard]] std::optional<Error> refuse(const HttpRequest& request) const;
 

@@ -35,9 +35,10 @@ void Dependencies::add(JobId id, const std::vector<proto::Dependency>& on, const
   remove(id);
   std::vector<Unmet> unmet;
   for (const auto& dependency : on) {
-    const auto verdict = judge(dependency.kind, standing_of(dependency.job));
+    const auto standing = standing_of(dependency.job);
+    const auto verdict = judge(dependency.kind, standing);
     if (verdict == Verdict::kHolds) continue;
-    unmet.push_back({dependency, verdict == Verdict::kNever});
+    unmet.push_back({dependency, verdict == Verdict::kNever, standing.forgotten});
     dependents_[dependency.job].insert(id);
   }
   if (!unmet.empty()) unmet_[id] = std::move(unmet);
@@ -68,6 +69,7 @@ std::vector<JobId> Dependencies::reached(JobId target, const Standing& standing)
       if (unmet.on.job != target || unmet.never) return false;
       const auto verdict = judge(unmet.on.kind, standing);
       unmet.never = verdict == Verdict::kNever;
+      unmet.forgotten = standing.forgotten;
       news = news || verdict != Verdict::kWaits;
       return verdict == Verdict::kHolds;
     });
@@ -85,7 +87,7 @@ std::string Dependencies::reason(JobId id) const {
   const auto& all = found->second;
   const auto never = std::ranges::find_if(all, &Unmet::never);
   if (never != all.end())
-    return "can never start: job " + to_string(never->on.job) + " did not succeed (" + to_string(never->on) + ", DependencyNeverSatisfied)";
+    return "can never start: job " + to_string(never->on.job) + (never->forgotten ? " was pruned, nobody knows whether it succeeded (" : " did not succeed (") + to_string(never->on) + ", DependencyNeverSatisfied)";
   const auto& first = all.front().on;
   return "waits for job " + to_string(first.job) + awaited_words(first.kind) + to_string(first) + ")" +
          (all.size() > 1 ? " and " + std::to_string(all.size() - 1) + " more" : "");

@@ -16,10 +16,11 @@ struct Standing {
   int started = 0;  ///< or ended without
   int ended = 0;
   int failed = 0;   ///< of those that ended: without success
+  bool forgotten = false;  ///< of one at least nobody knows how it ended
   friend bool operator==(const Standing&, const Standing&) = default;
 };
 /// Of a job that is known no more: it ended, nobody can say how.
-inline constexpr Standing kForgotten{1, 1, 1, 1};
+inline constexpr Standing kForgotten{1, 1, 1, 1, true};
 
 class Dependencies {
  public:
@@ -39,6 +40,7 @@ class Dependencies {
   struct Unmet {
     proto::Dependency on;
     bool never = false;
+    bool forgotten = false;  ///< never, since nobody knows how the other one ended
   };
   void forget(JobId target, JobId dependent);
 

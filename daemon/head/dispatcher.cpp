@@ -13,6 +13,7 @@ namespace {
 /// A connection on which nothing came for so many heartbeats is taken for broken when the same agent dials again.
 constexpr double kBrokenAfterBeats = 3;
 constexpr std::chrono::seconds kSuspicionStep{10};
+constexpr std::chrono::minutes kRetentionAfterStart{1};
 
 }  // namespace
 
@@ -33,6 +34,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
       usage_(config_.fair_share_half_life_s),
       accounted_(clock_.steady()) {
   recover(std::move(recovered));
+  retain_at_ = clock_.steady() + kRetentionAfterStart;
 }
 
 void Dispatcher::recover(store::Recovered recovered) {
@@ -298,6 +300,7 @@ void Dispatcher::tick() {
   end_drains();
   turn_reservations();
   pass_time();
+  retain();
   if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
   suspicion_aged_ = clock_.steady();
   nodes_.age_suspicion(suspicion_aged_);

@@ -90,6 +90,10 @@ class Dispatcher {
   /// is done: its time limit, the end of its grace to yield, its retry, the verdict on a hang.
   void tick();
 
+  /// Forgets jobs that ended, as Journal::prune() says, but for those that others need: a job that waits for one, jobs of an array that
+  /// has not ended.
+  void prune(store::PruneRequest request, std::function<void(const store::Pruned&)> told);
+
   /// What the outside may be told, and when.
   [[nodiscard]] OutputGate& gate() { return gate_; }
   [[nodiscard]] store::Health health() const { return store_.journal.health(); }
@@ -129,6 +133,10 @@ class Dispatcher {
   void end_drains();
   /// Reservations that begin or are over.
   void turn_reservations();
+  // dispatcher_retention.cpp
+  [[nodiscard]] std::set<JobId> needed_by_others() const;
+  /// What the settings say of jobs that ended: a minute after the start, and then each hour.
+  void retain();
   void reservations_changed();
 
   // dispatcher_submit.cpp: what keeps a job from a place, told of every job that comes, starts or ends.
@@ -189,6 +197,7 @@ class Dispatcher {
   ArrayTurns turns_;
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;  ///< by rank, of attempts that seem to hang
   SteadyTime suspicion_aged_{};
+  SteadyTime retain_at_;
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node
   mutable core::Planner planner_;        ///< questions of users change nothing that it answers
   Usage usage_;

@@ -75,6 +75,7 @@ Standing Dispatcher::standing(JobId target) {
     sum.started += one.started;
     sum.ended += one.ended;
     sum.failed += one.failed;
+    sum.forgotten = sum.forgotten || one.forgotten;
   }
   return array_standings_[target] = sum;
 }

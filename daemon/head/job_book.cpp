@@ -129,6 +129,19 @@ void JobBook::sort_by_phase(JobId id, core::JobPhase phase) {
   ended_.pop_front();
 }
 
+void JobBook::forget(const std::vector<JobId>& pruned) {
+  const std::set<JobId> gone(pruned.begin(), pruned.end());
+  for (const auto id : gone) {
+    if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end()) {
+      archived_.erase(known->second);
+      archived_by_id_.erase(known);
+    }
+    const auto found = jobs_.find(id);
+    if (found != jobs_.end() && core::is_terminal(found->second.state.phase)) jobs_.erase(found);
+  }
+  std::erase_if(ended_, [&](JobId id) { return gone.contains(id); });
+}
+
 void JobBook::set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end() || !is_current(id, attempt)) return;

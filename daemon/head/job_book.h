@@ -44,6 +44,8 @@ class JobBook {
   /// Applies an event and what follows from it by policy, journals them, then hands on the actions. kNotFound, kConflict: nothing
   /// changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
+  /// Jobs that have ended, and of which the store knows nothing any more.
+  void forget(const std::vector<JobId>& pruned);
   void set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
 
   /// Null when there is no such job. An ended job may be read from the store: the record is good until kArchivedMax others were.

@@ -41,5 +41,6 @@ template <class T>
 [[nodiscard]] std::vector<Handler> queue_routes();
 [[nodiscard]] std::vector<Handler> node_routes();
 [[nodiscard]] std::vector<Handler> reservation_routes();
+[[nodiscard]] std::vector<Handler> prune_routes();
 
 }  // namespace rtrain::head

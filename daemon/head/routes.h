@@ -13,7 +13,8 @@ namespace rtrain::head {
 struct ReadLog { std::string node; proto::LogRead read; };     ///< ask the agent, answer with the text
 /// Server-sent events; rank -1: all. `from`: what a stream that broke has told already.
 struct FollowJob { JobId id; bool logs = false; int rank = -1; proto::StreamPosition from; };
-using Reply = std::variant<HttpResponse, ReadLog, FollowJob>;
+struct PruneJobs { store::PruneRequest request; std::string by; };  ///< forget jobs, answer when they are gone
+using Reply = std::variant<HttpResponse, ReadLog, FollowJob, PruneJobs>;
 
 /// Every route with its method, for the 405 answer and the test that asks each one without a token.
 struct Route { http::verb method; const char* pattern; };

@@ -32,6 +32,22 @@ struct Document {
   proto::Json value;  ///< null: there is none any more
 };
 
+/// Which of the jobs that ended are to be forgotten: those beyond either limit.
+struct PruneRequest {
+  std::optional<proto::UnixMs> ended_before_ms;
+  std::optional<std::int64_t> keep_jobs;  ///< so many of those that ended last stay; at least 0
+  std::set<JobId> spared;                 ///< stay all the same
+  bool dry_run = false;                   ///< only says what would go
+};
+
+/// How far a request to prune has come.
+struct Pruned {
+  std::vector<JobId> gone;             ///< since the last call; none on a dry run
+  std::int64_t jobs = 0, bytes = 0;    ///< so far: of events, snapshots and metrics
+  bool over = false;                   ///< nothing more comes
+  std::string problem;                 ///< why it is over before its end; "" else
+};
+
 /// Whether the store takes writes at the moment.
 struct Health {
   bool writable = true;
@@ -55,6 +71,10 @@ class Journal {
   /// A full disk makes it unwritable until there is room: what was appended waits and is written then. A failed fsync is not
   /// survived: the process ends (exit 74, EX_IOERR) and the next start replays what is on disk.
   [[nodiscard]] virtual Health health() const = 0;
+  /// Removes events, snapshots and metrics of jobs that have ended and are durable, a few at a time beside other work; their numbers stay
+  /// used, and what they wrote below their storage_path is not touched. `told` is called after each step, perhaps before this returns;
+  /// never after the store is gone. One request after the other.
+  virtual void prune(PruneRequest request, std::function<void(const Pruned&)> told) = 0;
 };
 
 /// Where a page of a job's metric points begins: after so many points, counted over all attempts.

@@ -4,6 +4,7 @@
 #include "daemon/store/journal.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 namespace rtrain::store {
@@ -36,6 +37,26 @@ class MemoryStore final : public Journal, public History {
   [[nodiscard]] Mark durable() const override { return durable_; }
   void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
   [[nodiscard]] Health health() const override { return health_; }
+
+  void prune(PruneRequest request, std::function<void(const Pruned&)> told) override {
+    std::vector<std::pair<proto::UnixMs, JobId>> ended;
+    for (const auto& [id, job] : jobs_)
+      if (core::is_terminal(job.state.phase)) ended.emplace_back(job.state.ended_ms, id);
+    std::ranges::sort(ended);
+    const auto keep = request.keep_jobs.value_or(std::numeric_limits<std::int64_t>::max());
+    Pruned pruned;
+    for (std::size_t i = 0; i < ended.size(); ++i) {
+      const auto& [at, id] = ended[i];
+      const bool old = request.ended_before_ms && at < *request.ended_before_ms;
+      if ((!old && static_cast<std::int64_t>(ended.size() - i) <= keep) || request.spared.contains(id)) continue;
+      ++pruned.jobs;
+      if (request.dry_run) continue;
+      pruned.gone.push_back(id);
+      jobs_.erase(id);
+    }
+    pruned.over = true;
+    told(pruned);
+  }
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override {
     const auto found = jobs_.find(id);

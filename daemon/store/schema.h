@@ -1,6 +1,6 @@
 // The tables of the journal, their version, and what must hold before a head relies on them.
 //
-//   meta      (key, value)                              "clean": the last head closed it; "copy": it came from a backup
+//   meta      (key, value)                              "clean": the last head closed it; "copy": it came from a backup; "pruned": jobs just removed, whose files may be left
 //   jobs      (id, ended, phase, snapshot, snapshot_events)  ended: when, 0 for a job that lives; snapshot: JobState after so many events
 //   events    (job, number, at, json)                   number: 0, 1, ... within the job
 //   documents (kind, name, value)                       the newest value of each

@@ -1,5 +1,6 @@
 #include "daemon/store/segment_files.h"
 
+#include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/store/disk_error.h"
 
@@ -194,6 +195,17 @@ void SegmentFiles::forget(JobId id) {
   dirty_.erase(id);
   const std::lock_guard lock(mutex_);
   durable_.erase(id);
+}
+
+void SegmentFiles::remove(JobId id) {
+  forget(id);
+  const std::filesystem::path folder = segment_folder(state_dir_, id);
+  std::error_code ec;
+  std::filesystem::remove_all(folder, ec);
+  if (ec) log::warn("the metrics of a job that was pruned cannot be deleted", {{"folder", folder.string()}, {"cause", ec.message()}});
+  new_in_.erase(folder);
+  const auto shard = folder.parent_path();
+  if (::rmdir(shard.c_str()) == 0) new_in_.erase(shard);  // the last one of a thousand
 }
 
 void SegmentFiles::rows_stored() {

@@ -36,6 +36,8 @@ class SegmentFiles {
   [[nodiscard]] bool dirty() const { return !dirty_.empty(); }
   /// The job has ended and its rows are stored.
   void forget(JobId id);
+  /// Deletes the files of a job that is forgotten, and its folder. What cannot be deleted is logged and stays.
+  void remove(JobId id);
 
   /// Rows that the index does not have yet; only of what is durable.
   [[nodiscard]] const std::map<std::pair<JobId, std::int64_t>, SegmentRow>& rows() const { return rows_; }

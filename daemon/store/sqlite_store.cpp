@@ -143,6 +143,14 @@ void SqliteStore::hand_over() {
   writer_->queue(std::exchange(batch_, {}));
 }
 
+void SqliteStore::prune(PruneRequest request, std::function<void(const Pruned&)> told) {
+  writer_->prune(std::move(request), [link = link_, told = std::move(told)](Pruned pruned) {
+    asio::post(link->executor, [link, told, pruned = std::move(pruned)] {
+      if (link->store != nullptr) told(pruned);
+    });
+  });
+}
+
 void SqliteStore::tell() {
   const auto reached = writer_->durable();
   if (reached == durable_) return;
@@ -222,12 +230,21 @@ Result<std::vector<SegmentRow>> SqliteStore::segments(JobId id) {
 }
 
 Result<MetricPage> SqliteStore::metrics(JobId id, std::int64_t from, int limit) {
-  auto rows = segments(id);
+  const auto rows = segments(id);
   if (!rows) return rows.error();
+  auto page = read_metrics(id, *rows, from, limit);
+  if (page) return page;
+  // The job may have been pruned between the look at the index and that at the files.
+  const auto left = segments(id);
+  if (!left || !left->empty()) return page;
+  return MetricPage{{}, std::max<std::int64_t>(from, 0), false};
+}
+
+Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const {
   MetricPage page;
   page.next = std::max<std::int64_t>(from, 0);
-  const auto end = rows->empty() ? 0 : rows->back().end();
-  for (const auto& row : *rows) {
+  const auto end = rows.empty() ? 0 : rows.back().end();
+  for (const auto& row : rows) {
     if (row.end() <= page.next || static_cast<int>(page.points.size()) >= limit) continue;
     const auto path = segment_path(options_.state_dir, id, row.segment);
     if (page.next < row.first)

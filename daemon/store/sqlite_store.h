@@ -37,6 +37,7 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Mark durable() const override { return durable_; }
   void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
   [[nodiscard]] Health health() const override { return writer_->health(); }
+  void prune(PruneRequest request, std::function<void(const Pruned&)> told) override;
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override;
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;
@@ -50,6 +51,7 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Result<Done> prepare();
   [[nodiscard]] static Result<core::JobState> state_of(JobId id, std::string_view snapshot);
   [[nodiscard]] Result<std::vector<SegmentRow>> segments(JobId id);
+  [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const;
   void hand_over_soon();
   void hand_over();
   void tell();

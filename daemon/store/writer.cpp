@@ -62,7 +62,7 @@ Result<Done> Writer::prepare() {
         return SQLITE_OK;
       },
       &wal_pages_);
-  return ok();
+  return pruner_.prepare(db, *start_.segments);
 }
 
 Writer::~Writer() {
@@ -78,6 +78,14 @@ void Writer::queue(Batch batch) {
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(batch));
+  }
+  queued_.notify_one();
+}
+
+void Writer::prune(PruneRequest request, std::function<void(Pruned)> told) {
+  {
+    const std::lock_guard lock(mutex_);
+    prunes_.push_back({std::move(request), std::move(told)});
   }
   queued_.notify_one();
 }
@@ -98,7 +106,7 @@ void Writer::run() {
     bool stopping = false;
     {
       std::unique_lock lock(mutex_);
-      const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()); };
+      const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy(); };
       auto until = Clock::time_point::max();
       if (full_ || !ballast_.there()) until = space_looked_ + kRetryAfter;
       if (start_.segments->dirty() && !full_) until = std::min(until, oldest_point_ + kPointsDelay);
@@ -115,6 +123,7 @@ void Writer::run() {
       write();
     }
     look_after_space();
+    prune_some();
   }
 }
 
@@ -278,6 +287,32 @@ void Writer::look_after_space() {
   if (full_) return;  // the next write tells
   if (filled) set_health({});
   else set_health({false, why});
+}
+
+void Writer::prune_some() {
+  Result<Done> begun = ok();
+  if (!pruner_.busy()) {
+    PruneCall call;
+    {
+      const std::lock_guard lock(mutex_);
+      if (prunes_.empty()) return;
+      call = std::move(prunes_.front());
+      prunes_.pop_front();
+    }
+    pruned_ = std::move(call.told);
+    begun = pruner_.begin(std::move(call.request));
+  }
+  auto step = full_ ? Result<Pruned>(fail(Errc::kUnavailable, no_space_in(start_.state_dir))) : begun ? pruner_.step() : Result<Pruned>(begun.error());
+  if (step) {
+    pruned_(std::move(*step));
+    if (wal_pages_ >= kCheckpointPages) survived(checkpoint());
+    return;
+  }
+  // A page of old history that cannot be read is no reason to end; a disk that does not write is.
+  if (!full_ && start_.database->trouble() == Trouble::kIo) end_of_disk(step.error());
+  Pruned problem = pruner_.stop();
+  problem.problem = step.error().message();
+  pruned_(std::move(problem));
 }
 
 void Writer::set_health(Health health) {

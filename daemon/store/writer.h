@@ -5,10 +5,12 @@
 #include "daemon/store/database.h"
 #include "daemon/store/job_numbers.h"
 #include "daemon/store/journal.h"
+#include "daemon/store/pruner.h"
 #include "daemon/store/segment_files.h"
 
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -54,6 +56,8 @@ class Writer {
   ~Writer();
 
   void queue(Batch batch);
+  /// `told` is called on the writer's thread.
+  void prune(PruneRequest request, std::function<void(Pruned)> told);
   [[nodiscard]] Mark durable() const;   ///< @thread any
   [[nodiscard]] Health health() const;  ///< @thread any
   /// The files at the end of a job's metrics. @thread any
@@ -79,10 +83,14 @@ class Writer {
   void publish();
   void set_health(Health health);
   void look_after_space();
+  /// A step of the request under way, or of the next one.
+  void prune_some();
 
   Start start_;
   Statement insert_event_, insert_job_, update_job_, put_document_, drop_document_, put_segment_, last_event_;
   Ballast ballast_;
+  Pruner pruner_;
+  std::function<void(Pruned)> pruned_;  ///< who asked for what is under way
   // What is being written.
   std::vector<std::variant<Batch::Event, Document>> records_;
   std::unordered_map<JobId, Batch::Points> points_;
@@ -95,6 +103,8 @@ class Writer {
   mutable std::mutex mutex_;
   std::condition_variable queued_;
   std::vector<Batch> queue_;  ///< guarded by mutex_, as what follows
+  struct PruneCall { PruneRequest request; std::function<void(Pruned)> told; };
+  std::deque<PruneCall> prunes_;
   bool stopping_ = false;
   Mark durable_;
   Health health_;

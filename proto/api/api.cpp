@@ -152,6 +152,11 @@ void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
   visit("by", v.by);
   visit("active", v.active);
 }
+void visit_fields(auto& visit, Is<PruneDoc> auto& v) {
+  visit("jobs", v.jobs);
+  visit("bytes", v.bytes);
+  visit("dry_run", v.dry_run);
+}
 void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("would_start", v.would_start);
   visit("feasible", v.feasible);
@@ -175,6 +180,8 @@ void to_json(Json& j, const QueueDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, QueueDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ReservationDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ReservationDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const PruneDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, PruneDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ProgressDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ProgressDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const JobDoc& v) { codec::write(j, v); }

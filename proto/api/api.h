@@ -32,6 +32,7 @@
 //   GET  /v1/reservations               {"reservations":[ReservationDoc]}
 //   POST /v1/reservations               ReservationDoc -> 201 ReservationDoc
 //   DELETE /v1/reservations/{name}      ReservationDoc
+//   POST /v1/prune                      {"older_than_s":..,"keep":..,"dry_run":..} -> PruneDoc
 // {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who asks; on a Unix socket the head
 // asks the kernel.
 // Errors: ErrorDoc with the HTTP status of http_status().
@@ -158,6 +159,9 @@ struct ReservationDoc {
   bool active = false;       ///< it has begun
 };
 
+/// Jobs that ended and are forgotten, or would be.
+struct PruneDoc { std::int64_t jobs = 0, bytes = 0; bool dry_run = false; };
+
 struct PlanDoc {
   bool would_start = false, feasible = true;
   std::vector<RankPlacement> ranks;
@@ -173,6 +177,7 @@ void to_json(Json& j, const ArrayReply& v);   void from_json(const Json& j, Arra
 void to_json(Json& j, const QueuedDoc& v);    void from_json(const Json& j, QueuedDoc& v);
 void to_json(Json& j, const QueueDoc& v);     void from_json(const Json& j, QueueDoc& v);
 void to_json(Json& j, const ReservationDoc& v);  void from_json(const Json& j, ReservationDoc& v);
+void to_json(Json& j, const PruneDoc& v);     void from_json(const Json& j, PruneDoc& v);
 void to_json(Json& j, const ProgressDoc& v);  void from_json(const Json& j, ProgressDoc& v);
 void to_json(Json& j, const JobDoc& v);       void from_json(const Json& j, JobDoc& v);
 void to_json(Json& j, const ResultDoc& v);    void from_json(const Json& j, ResultDoc& v);

@@ -157,6 +157,8 @@ std::vector<ConfigField> fields(HeadConfig& c) {
       integer("connections_max", c.connections_max, 8, 1'000'000, "open connections of agents and users together"),
       number("backup_interval_s", c.backup_interval_s, 0, 86'400'000, "seconds between backups of the journal into state_dir/backups; 0: none"),
       integer("backups_kept", c.backups_kept, 1, 100'000, "the newest backups that stay"),
+      number("retention_days", c.retention_days, 0, 100'000, "days after which a job that ended is forgotten; 0: never by age"),
+      integer("retention_jobs", c.retention_jobs, 0, 1'000'000'000, "ended jobs that stay known, those that ended last; 0: all"),
       choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
   };
 }

@@ -23,6 +23,8 @@ struct HeadConfig {
   int connections_max = 2000;   ///< of both listeners together
   double backup_interval_s = 600;  ///< between backups of the journal; 0: none
   int backups_kept = 6;
+  double retention_days = 30;   ///< a job that ended so long ago is forgotten; 0: no limit by age
+  int retention_jobs = 100'000; ///< ended jobs that stay known, the newest; 0: no limit by number
   std::string log_level = "info";  ///< trace | debug | info | warn | error
 };
 

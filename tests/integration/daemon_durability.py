@@ -1,7 +1,9 @@
 """The head is killed at any moment: what it acknowledged is there again, and it says so when its journal is not."""
-import contextlib, os, re, shutil, signal, sqlite3, subprocess, time, unittest
+import contextlib, json, os, re, shutil, signal, sqlite3, subprocess, time, unittest
 
-from harness import RTRAIND, Cluster, main, wait_for
+from harness import BIN, RTRAIND, Cluster, main, wait_for
+
+RTRAIN = os.path.join(BIN, "rtrain")
 
 
 class Durability(unittest.TestCase):
@@ -122,6 +124,45 @@ class Durability(unittest.TestCase):
         self.put_back("good")
         self.restart_head()
         self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+
+    # ---- retention ------------------------------------------------------------------------------------------------
+
+    def prune(self, *args):
+        """Status, stdout and stderr of `rtrain prune`."""
+        ended = subprocess.run([RTRAIN, "prune", "--head", self.cluster.api_address, *args], capture_output=True, text=True, timeout=60)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def test_prune_forgets_jobs_that_ended_and_nothing_else(self):
+        c = self.start()
+        ended = [c.run("mkdir -p runs && echo words > runs/words-%d" % i)["id"] for i in range(5)]
+        lives = c.submit("sleep 30")
+        c.wait_state(lives, "RUNNING")
+
+        code, out, err = self.prune()
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("--older-than or --keep", err)
+        code, out, err = self.prune("--keep", "2")
+        self.assertEqual((code, out), (2, ""))  # nobody to ask
+        self.assertIn("--yes", err)
+        code, out, _ = self.prune("--keep", "2", "--dry-run", "-o", "json")
+        dry = json.loads(out)
+        self.assertEqual((code, dry["jobs"], dry["dry_run"]), (0, 3, True))
+        self.assertGreater(dry["bytes"], 0)
+        self.assertEqual(self.prune("--older-than", "1h", "-y")[1].split(",")[0], "0 jobs forgotten")
+        self.assertEqual(c.job(ended[0])["state"], "SUCCEEDED")
+
+        code, out, err = self.prune("--keep", "2", "-y")
+        self.assertEqual(code, 0, err)
+        self.assertIn("3 jobs forgotten", out)
+        self.kill_head()
+        self.restart_head()
+        for id in ended[:3]:
+            self.assertEqual(c.api("GET", "/v1/jobs/%d" % id)[0], 404)
+        for id in ended[3:]:
+            self.assertEqual(c.job(id)["state"], "SUCCEEDED")
+        self.assertTrue(os.path.exists(c.root + "/runs/words-0"))
+        self.assertEqual((c.job(lives)["state"], c.job(lives)["attempt"]), ("RUNNING", 1))
+        self.assertGreater(c.submit("true"), lives)
 
     # ---- fsck, backups, recover -----------------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@ class SimJournal final : public store::Journal, public store::History, public st
   [[nodiscard]] store::Mark durable() const override { return durable_; }
   void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
   [[nodiscard]] store::Health health() const override;
+  /// Keeps all: the referee wants to see it.
+  void prune(store::PruneRequest, std::function<void(const store::Pruned&)> told) override { told({{}, 0, 0, true, ""}); }
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override;
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;

@@ -93,6 +93,16 @@ TEST_CASE("parse: numbers are checked whole", "[unit][cli]") {
   for (const char* text : {"0", "-1", "x", "4 2", "99999999999999999999"}) CHECK(!parse_job_id(text).has_value());
 }
 
+TEST_CASE("parse: prune has limits, --dry-run and a yes", "[unit][cli]") {
+  const Command command = good({"prune", "--older-than", "7d", "--keep=100", "--dry-run", "-y"});
+  CHECK(command.args.text("older-than") == "7d");
+  CHECK(command.args.integer("keep", 0, 1000).value() == 100);
+  CHECK(command.args.has("dry-run"));
+  CHECK(command.args.has("yes"));
+  CHECK(bad({"prune", "42"}) == "rtrain prune: unexpected argument '42'");
+  CHECK(bad({"prune", "--older", "7d"}).starts_with("unknown option --older"));
+}
+
 TEST_CASE("parse: -o and --color name their choices", "[unit][cli]") {
   const Verb& status = *find_verb("status");
   Arguments args;

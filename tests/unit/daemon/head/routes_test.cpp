@@ -27,7 +27,7 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 28);
+  CHECK(routes().size() == 29);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
     if (const auto name = path.find('{'); name != std::string::npos) path.replace(name, path.find('}') - name + 1, "1");
@@ -326,4 +326,21 @@ TEST_CASE("routes: reservations are made, shown and deleted") {
   const auto remove = [&] { return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/reservations/night")); };
   CHECK(json(remove())["name"] == "night");
   CHECK(status(remove()) == 404);
+}
+
+TEST_CASE("routes: a prune names its limits, and what is wrong with them") {
+  test::Cluster cluster;
+  for (const char* body : {"", "{}", R"({"dry_run": true})", R"({"older_than_s": -1})", R"({"older_than_s": "7d"})", R"({"keep": -1})", R"({"keep": 1.5})", R"({"keep": 1, "dry_run": 1})", R"({"older": 1})"}) {
+    INFO(body);
+    CHECK(status(post(cluster, "/v1/prune", body)) == 400);
+  }
+  CHECK(json(post(cluster, "/v1/prune"))["message"].get<std::string>().find("older_than_s or keep") != std::string::npos);
+  const auto both = std::get<PruneJobs>(ask(cluster, http::verb::post, "/v1/prune", R"({"older_than_s": 60, "keep": 7, "dry_run": true})"));
+  CHECK(both.request.ended_before_ms == cluster.wall - 60'000);
+  CHECK(both.request.keep_jobs == 7);
+  CHECK(both.request.dry_run);
+  const auto one = std::get<PruneJobs>(ask(cluster, http::verb::post, "/v1/prune", R"({"keep": 0})"));
+  CHECK_FALSE(one.request.ended_before_ms.has_value());
+  CHECK(one.request.keep_jobs == 0);
+  CHECK_FALSE(one.request.dry_run);
 }

@@ -1,0 +1,162 @@
+#include "daemon/store/schema.h"
+#include "daemon/store/segment.h"
+#include "daemon/store/sqlite_store.h"
+#include "tests/support/catch.h"
+#include "tests/support/jobs.h"
+#include "tests/support/temp_dir.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <filesystem>
+
+using namespace rtrain;
+using namespace rtrain::store;
+
+namespace {
+
+/// A store with jobs that ended: job i at time 1000 * i.
+struct Disk {
+  test::TempDir folder;
+  std::string dir = folder.path().string();
+  boost::asio::io_context io{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
+  std::unique_ptr<SqliteStore> store;
+
+  Disk() { open(); }
+  void open() {
+    store.reset();
+    auto opened = SqliteStore::open(io.get_executor(), {dir, 0, false});
+    INFO((opened ? "" : opened.error().message()));
+    REQUIRE(opened.has_value());
+    store = std::move(*opened);
+  }
+  void settle() {
+    while (!store->durable().covers(store->appended())) io.run_one();
+  }
+  /// A job with some metrics; it lives unless it is ended.
+  JobId add(std::int64_t number, bool end = true) {
+    const JobId id(number);
+    proto::UnixMs now = 1000 * number;
+    proto::JobSubmitted event{test::command_spec(1, 0), "run", "/runs/run", "ada", {}};
+    auto state = core::submitted(id, now, event);
+    store->append(id, {now, event}, state);
+    const auto apply = [&](const proto::StampedEvent& stamped) {
+      REQUIRE(core::advance(state, stamped).has_value());
+      if (const auto* report = std::get_if<proto::MetricsReported>(&stamped.event))
+        store->append(id, proto::MetricPoint{1, report->seq, now, report->metrics, ""});
+      else
+        store->append(id, stamped, state);
+    };
+    apply({now, test::placed(1, 1)});
+    apply({now, test::forked(1, 0)});
+    apply({now, test::entered(1, 0)});
+    for (int seq = 1; seq <= 10; ++seq) apply({now, test::report(1, seq)});
+    if (!end) return id;
+    apply({now, test::exited(1, 0)});
+    while (auto due = core::follow_up(state)) apply({now, std::move(*due)});
+    REQUIRE(core::is_terminal(state.phase));
+    return id;
+  }
+  void with(int jobs) {
+    for (int i = 1; i <= jobs; ++i) add(i);
+    settle();
+  }
+  Pruned prune(PruneRequest request) {
+    Pruned sum;
+    store->prune(std::move(request), [&](const Pruned& pruned) {
+      auto gone = std::move(sum.gone);
+      sum = pruned;
+      gone.insert(gone.end(), pruned.gone.begin(), pruned.gone.end());
+      sum.gone = std::move(gone);
+    });
+    while (!sum.over) io.run_one();
+    return sum;
+  }
+  std::vector<std::int64_t> left() {
+    std::vector<std::int64_t> ids;
+    for (const auto& job : *store->ended_jobs(JobId(1'000'000), 1'000'000)) ids.insert(ids.begin(), job.id.value());
+    return ids;
+  }
+  std::int64_t count(const std::string& table) {
+    return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))->integer("SELECT count(*) FROM " + table);
+  }
+};
+
+using Ids = std::vector<std::int64_t>;
+
+}  // namespace
+
+TEST_CASE("prune: by age, with events, index and files") {
+  Disk disk;
+  disk.with(5);
+  const auto folder = [&](int id) { return segment_folder(disk.dir, JobId(id)); };
+  REQUIRE(std::filesystem::exists(folder(2)));
+  const auto dry = disk.prune({3000, {}, {}, true});
+  CHECK(dry.jobs == 2);
+  CHECK(dry.bytes > 2 * 500);
+  CHECK(dry.gone.empty());
+  CHECK(disk.left() == Ids{1, 2, 3, 4, 5});
+  const auto done = disk.prune({3000, {}, {}, false});
+  CHECK(done.gone == std::vector{JobId(1), JobId(2)});
+  CHECK(done.jobs == dry.jobs);
+  CHECK(done.bytes == dry.bytes);
+  CHECK(disk.left() == Ids{3, 4, 5});
+  CHECK_FALSE(std::filesystem::exists(folder(2)));
+  CHECK(std::filesystem::exists(folder(3)));
+  CHECK(disk.count("events WHERE job<3") == 0);
+  CHECK(disk.count("segments WHERE job<3") == 0);
+  CHECK(disk.store->events(JobId(1), 0, 10)->empty());
+  CHECK(disk.store->metrics(JobId(1), 0, 10)->points.empty());
+  CHECK(disk.store->metrics(JobId(3), 0, 100)->points.size() == 10);
+  CHECK(disk.prune({3000, {}, {}, false}).jobs == 0);
+}
+
+TEST_CASE("prune: by number, but for those that are spared or live; numbers stay used") {
+  Disk disk;
+  disk.add(1, false);
+  for (int i = 2; i <= 300; ++i) disk.add(i);  // more than one step
+  disk.settle();
+  CHECK(disk.prune({{}, 3, {JobId(5), JobId(299)}, false}).jobs == 295);
+  CHECK(disk.left() == Ids{5, 298, 299, 300});
+  CHECK(disk.prune({{}, 0, {}, false}).jobs == 4);
+  CHECK(disk.left().empty());
+  CHECK(disk.count("jobs") == 1);
+  CHECK(disk.count("events") == 4);
+  disk.open();
+  CHECK(disk.store->take_recovered().jobs.size() == 1);
+  CHECK(disk.store->next_job_id() == JobId(301));
+}
+
+TEST_CASE("prune: of two limits each removes what is beyond it") {
+  Disk disk;
+  disk.with(6);
+  CHECK(disk.prune({3000, 5, {}, true}).jobs == 2);
+  CHECK(disk.prune({3000, 2, {}, true}).jobs == 4);
+  CHECK(disk.prune({}).jobs == 0);
+}
+
+TEST_CASE("prune: files that a crash left behind are removed at the next start") {
+  Disk disk;
+  disk.with(2);
+  const auto folder = segment_folder(disk.dir, JobId(1));
+  std::filesystem::copy(folder, disk.dir + "/kept");
+  CHECK(disk.prune({2000, {}, {}, false}).jobs == 1);
+  disk.store.reset();
+  std::filesystem::copy(disk.dir + "/kept", folder);  // as if it had ended before
+  disk.open();
+  CHECK_FALSE(std::filesystem::exists(folder));
+  CHECK(std::filesystem::exists(segment_folder(disk.dir, JobId(2))));
+}
+
+TEST_CASE("prune: what is appended meanwhile becomes durable, and new metrics find their folders") {
+  Disk disk;
+  disk.with(200);
+  Pruned last;
+  disk.store->prune({{}, 0, {}, false}, [&](const Pruned& pruned) { last = pruned; });
+  disk.add(201, false);
+  disk.settle();
+  while (!last.over) disk.io.run_one();
+  CHECK(last.jobs == 200);
+  CHECK(disk.count("jobs") == 1);
+  CHECK(disk.store->metrics(JobId(201), 0, 100)->points.size() == 10);
+}
