@@ -49,7 +49,7 @@ TEST_CASE("retention: what a waiting job depends on stays, and arrays stay whole
   test::Cluster cluster;
   const auto awaited = end_one(cluster);
   const auto blocker = cluster.submit(1);
-  const auto waits = submit_after(cluster, "afterany:" + to_string(awaited) + ",afterany:" + to_string(blocker));
+  const auto waits = submit_after(cluster, "afterany:" + to_string(awaited) + ":" + to_string(blocker));
   const auto array = cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array("0-1"); });
   REQUIRE(cluster.dispatcher.cancel(array, "ann").has_value());
   CHECK(pruned(cluster, 0).empty());
