@@ -33,15 +33,14 @@ std::size_t connections_max(const proto::HeadConfig& config) {
   return possible;
 }
 
-Result<net::Listener> listen(asio::any_io_executor executor, const char* field, const std::string& text, bool has_token) {
+/// Where the field says to listen, if that is allowed.
+Result<net::Endpoint> place(const char* field, const std::string& text, bool has_token) {
   auto endpoint = net::parse_endpoint(text);
   if (!endpoint) return endpoint.error().in(field);
   if (!has_token && !net::is_local(*endpoint))
     return fail(Errc::kUnauthenticated, std::string(field) + ": " + text + " can be reached from other machines and no token is set",
                 "write a token (openssl rand -hex 32 > token; chmod 600 token) and set token_file, or listen on 127.0.0.1 or a Unix socket");
-  auto listener = net::Listener::open(executor, *endpoint);
-  if (!listener) return listener.error().in(field);
-  return listener;
+  return endpoint;
 }
 
 }  // namespace
@@ -163,18 +162,21 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
     if (!text) return text.error();
     token = std::move(*text);
   }
+  const auto agents_at = place("listen", config.listen, !token.empty()), api_at = place("api_listen", config.api_listen, !token.empty());
+  for (const auto* at : {&agents_at, &api_at})
+    if (!*at) return at->error();
+  // Nothing was touched yet; and nobody can connect before there is something to serve.
   if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
   auto lock = store::StateLock::take(config.state_dir);
   if (!lock) return lock.error();
   auto opened = store::SqliteStore::open(executor, {config.state_dir, durability.ballast_bytes, durability.sync});
   if (!opened) return opened.error();
   auto store = std::move(*opened);
-  auto agents = listen(executor, "listen", config.listen, !token.empty());
-  if (!agents) return agents.error();
-  auto api = listen(executor, "api_listen", config.api_listen, !token.empty());
-  if (!api) return api.error();
-  const auto api_endpoint = net::parse_endpoint(config.api_listen);
-  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_endpoint);
+  auto agents = net::Listener::open(executor, *agents_at);
+  if (!agents) return agents.error().in("listen");
+  auto api = net::Listener::open(executor, *api_at);
+  if (!api) return api.error().in("api_listen");
+  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_at);
   return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(store),
                                                                std::move(*agents), std::move(*api), api_tcp)));
 }

@@ -20,6 +20,7 @@ class Token(unittest.TestCase):
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn("0.0.0.0:0 can be reached from other machines and no token is set", done.stderr)
             self.assertIn("hint:", done.stderr)
+            self.assertFalse(os.path.exists("/nonexistent"))
 
     def test_a_token_that_others_can_read_is_no_token(self):
         cluster = Cluster(agents=())

@@ -12,6 +12,7 @@ proto::HeadConfig make_config(Random& random) {
   proto::HeadConfig config;
   config.heartbeat_s = random.between(0.5, 2.0);
   config.lease_s = config.heartbeat_s * random.between(3.0, 8.0);
+  config.queues["small"].queue.jobs_max = random.between(1, 4);
   return config;
 }
 
@@ -23,8 +24,8 @@ Cluster::Cluster(const RunOptions& options)
       infos_(make_nodes(world_.random(), options.size.nodes)),
       network_(world_, infos_.size()),
       disk_(world_),
-      referee_(world_, disk_, workload_, infos_),
       config_(make_config(world_.random())),
+      referee_(world_, disk_, workload_, infos_, config_.queues),
       head_(world_, disk_, referee_, config_),
       agents_(infos_.size()) {
   if (options.print) world_.print_trace();

@@ -62,8 +62,8 @@ class Cluster {
   std::vector<proto::NodeInfo> infos_;
   Network network_;
   Disk disk_;
-  Referee referee_;
   proto::HeadConfig config_;
+  Referee referee_;
   SimHead head_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<SimAgent>> agents_;

@@ -47,6 +47,12 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
   plan.yields_after_s = random.chance(0.2) ? -1 : random.between(0.01, 1.5);
   if (random.chance(0.2)) spec.scheduling.time_limit_s = random.between(0.5, 40.0);
+  if (random.chance(0.3)) spec.scheduling.priority = random.between(-5, 5);
+  spec.scheduling.preemptible = random.chance(0.85);
+  spec.scheduling.preempt_grace_s = random.between(0.2, 5.0);
+  if (random.chance(0.3)) spec.scheduling.queue = "small";
+  if (scaling.num_workers > 1 && random.chance(0.25)) scaling.min_workers = random.between(1, scaling.num_workers - 1);
+  scaling.elastic_resize_monitor_interval_s = random.between(0.5, 20.0);
   spec.scheduling.hold = random.chance(0.05);
   if (spec.scheduling.hold || random.chance(0.1)) plan.hold_s = random.between(0.0, 5.0);
   plan.held_s = random.between(0.1, 20.0);

@@ -11,8 +11,8 @@ bool same(const proto::ExitStatus& a, const proto::ExitStatus& b) { return a.exi
 
 }  // namespace
 
-Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes)
-    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), used_(nodes_.size()) {
+Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues)
+    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
 }
@@ -78,7 +78,7 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
     check(disk_.jobs().at(id).events.empty() && (known == acknowledged_.end() || known->second == submitted->spec.name), "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
-    check(!disk_.jobs().at(id).held, "a held job is not placed", [&] { return "job " + to_string(id) + " is placed and held"; });
+    stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
   } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
@@ -104,6 +104,22 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   const auto value = point.metrics.find("loss");
   check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq), "every stored report was made",
         [&] { return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers"; });
+}
+
+void Referee::stored_placement(JobId id, const proto::AttemptPlaced& placed) {
+  const auto& job = disk_.jobs().at(id);
+  check(!job.held, "a held job is not placed", [&] { return "job " + to_string(id) + " is placed and held"; });
+  const auto& spec = workload_.plan(job.name).spec;
+  const auto workers = static_cast<int>(placed.ranks.size());
+  check(workers >= spec.scaling_config.least_workers() && workers <= spec.scaling_config.num_workers, "an attempt has as many workers as its job asks for",
+        [&] { return name_of(id, placed.attempt) + " got " + std::to_string(workers); });
+  const auto limit = queues_.find(spec.scheduling.queue);
+  if (limit == queues_.end() || !limit->second.queue.jobs_max) return;
+  int running = 1;
+  for (const auto& [other, its] : disk_.jobs())
+    if (other != id && its.placed > its.over && workload_.plan(its.name).spec.scheduling.queue == spec.scheduling.queue) ++running;
+  check(running <= *limit->second.queue.jobs_max, "a queue runs no more jobs than it may",
+        [&] { return name_of(id, placed.attempt) + " is number " + std::to_string(running) + " in queue " + spec.scheduling.queue; });
 }
 
 void Referee::stored_end(JobId id, const proto::RankFinished& end) {

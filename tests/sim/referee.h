@@ -1,6 +1,7 @@
 // Knows what is true — which processes run where, what users were told, what is on the disk — and says when the head breaks a rule.
 #pragma once
 
+#include "proto/config/queues.h"
 #include "proto/message/message.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/plan.h"
@@ -29,7 +30,7 @@ struct Life {
 
 class Referee {
  public:
-  Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes);
+  Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues);
 
   // ---- processes --------------------------------------------------------------------------------------------
   void started(const proto::RankKey& key, std::size_t node, const proto::Resources& resources, const std::vector<int>& gpus);
@@ -61,6 +62,7 @@ class Referee {
   };
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
+  void stored_placement(JobId id, const proto::AttemptPlaced& placed);
   void stored_end(JobId id, const proto::RankFinished& end);
   void stored_failure(JobId id, const proto::AttemptFailed& failure);
   void stored_attempt_end(JobId id, Attempt attempt);
@@ -71,6 +73,7 @@ class Referee {
   Disk& disk_;
   const Workload& workload_;
   std::vector<proto::NodeInfo> nodes_;
+  proto::Queues queues_;
   std::map<proto::RankKey, Life> lives_;
   std::set<proto::RankKey> alive_;
   std::vector<proto::Resources> used_;
