@@ -1,6 +1,7 @@
 #include "daemon/head/agent_session.h"
 
 #include "common/log/log.h"
+#include "common/os/file.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -11,6 +12,12 @@ using namespace std::chrono_literals;
 namespace {
 
 std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
+
+/// Numbers of no other session and of no earlier head: an agent may answer late, on the connection that came after.
+std::int64_t next_request() {
+  static std::int64_t next = os::unix_ms_now() * 1000;
+  return next++;
+}
 
 }  // namespace
 
@@ -127,7 +134,7 @@ asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<
   const auto executor = co_await asio::this_coro::executor;
   auto answer = std::make_shared<Answer>(executor);
   answer->arrived.expires_after(milliseconds(read.wait_s) + 10s);
-  read.request = self->next_request_++;
+  read.request = next_request();
   const auto request = read.request;
   const bool sent = self->open_ && self->send(proto::Message(read));
   if (!sent) co_return fail(Errc::kUnavailable, "the agent of node " + self->node_ + " is not connected");

@@ -55,7 +55,6 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   Callbacks callbacks_;
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
-  std::int64_t next_request_ = 1;
   int version_ = proto::kProtocolVersion;  ///< the agent's
   std::int64_t taken_ = 0;  ///< messages of this connection that Taken counts
   bool open_ = false, confirming_ = false;
