@@ -39,10 +39,6 @@ int Claims::allowed(const Room& room, const Need& need, proto::UnixMs end_ms) co
     // What it takes now it still has when the claim begins: the claim must fit beside it.
     const auto& claimed = book_.need(claim.need).amounts;
     Stock now = node.free, then = held.at;
-    then.take(need.amounts, allowed, now.take(need.amounts, allowed));
-    if (then.capacity(claimed) >= held.workers) continue;
-    now = node.free;
-    then = held.at;
     int fit = 0;
     for (; fit < allowed; ++fit) {
       then.take(need.amounts, 1, now.take(need.amounts));

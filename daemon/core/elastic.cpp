@@ -36,6 +36,7 @@ void Pass::hold_aside(const Running& running, int workers) {
   const auto& ask = state_.book.ask(running.ask);
   const auto& need = state_.book.need(ask.need);
   for (const auto& share : find_place(ask, workers, 1)) {
+    rooms_.clear();
     auto gpus = state_.nodes.take(share.node, need, share.workers);
     claims_.took(share.node, need, share.workers, gpus, kNever);
     aside_.push_back({share.node, ask.need, share.workers, std::move(gpus)});

@@ -108,22 +108,25 @@ void Pass::run() {
   grow();
 }
 
-std::vector<Room> Pass::rooms(const Fit& fit, const Need& need, proto::UnixMs end_ms, bool suspected) const {
-  std::vector<Room> found;
+const std::vector<Room>& Pass::rooms(int number, proto::UnixMs end_ms, bool suspected) {
+  const auto [found, is_new] = rooms_.try_emplace({number, end_ms, suspected});
+  auto& rooms = found->second;
+  if (!is_new) return rooms;
+  const auto& fit = state_.fit(number);
+  const auto& need = state_.book.need(number);
   const auto add = [&](Room room) {
     room.capacity = claims_.allowed(room, need, end_ms);
-    if (room.capacity > 0) found.push_back(room);
+    if (room.capacity > 0) rooms.push_back(room);
   };
   for (const auto& room : fit.rooms()) add(room);
   if (suspected)
     for (const auto& room : fit.suspected()) add(room);
-  std::sort(found.begin(), found.end());
-  return found;
+  std::sort(rooms.begin(), rooms.end());
+  return rooms;
 }
 
 std::vector<Share> Pass::find_place(const Ask& ask, int workers, int least) {
   const auto& fit = state_.fit(ask.need);
-  const auto& need = state_.book.need(ask.need);
   if (claims_.closes_all(fit)) return {};
   const auto end_ms = end_of(now_, ask.limit_ms);
   if (!claims_.any()) {
@@ -132,7 +135,7 @@ std::vector<Share> Pass::find_place(const Ask& ask, int workers, int least) {
     if (fit.suspected().empty()) return {};
   }
   for (const bool suspected : {false, true}) {
-    const auto found = rooms(fit, need, end_ms, suspected);
+    const auto& found = rooms(ask.need, end_ms, suspected);
     const int fits = most(found, ask, workers, state_.nodes);
     if (fits >= workers || (fits >= least && (suspected || fit.suspected().empty()))) return choose(found, ask, fits, state_.nodes);
   }
@@ -155,6 +158,7 @@ bool Pass::start(const Line& line, JobId id) {
   running.ends_ms = end_of(now_, ask.limit_ms);
   running.preemptible = false;  // not in this pass
   Start start{id, {}};
+  rooms_.clear();
   start.placement.ranks = ranks_of(shares, need, state_.nodes);
   for (const auto& share : shares) {
     running.workers += share.workers;
@@ -176,6 +180,7 @@ bool Pass::start(const Line& line, JobId id) {
 void Pass::block(const Line& line, JobId id) {
   if (first_blocked.value() == 0) first_blocked = id;
   make_room(line, id);
+  rooms_.clear();
   const auto& ask = state_.book.ask(line.ask);
   const auto& fit = state_.fit(ask.need);
   WhatIf what_if(state_.nodes, state_.book, claims_, fit, line.ask, now_);

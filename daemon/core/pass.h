@@ -28,7 +28,8 @@ class Pass {
  private:
   [[nodiscard]] bool start(const Line& line, JobId id);
   void block(const Line& line, JobId id);
-  [[nodiscard]] std::vector<Room> rooms(const Fit& fit, const Need& need, proto::UnixMs end_ms, bool suspected) const;
+  /// Where a job may start now that ends at `end_ms`. Good until rooms_.clear().
+  [[nodiscard]] const std::vector<Room>& rooms(int need, proto::UnixMs end_ms, bool suspected);
   /// Where up to `workers` go now; empty when fewer than `least` fit.
   [[nodiscard]] std::vector<Share> find_place(const Ask& ask, int workers, int least);
   void make_room(const Line& line, JobId id);                            // preemption.cpp
@@ -41,6 +42,7 @@ class Pass {
   int claims_max_;
   Claims claims_;
   std::vector<int> ranks_;
+  std::map<std::tuple<int, proto::UnixMs, bool>, std::vector<Room>> rooms_;  ///< since the last thing that changed them
   std::vector<bool> dead_;   ///< by ask: it does not start in this pass any more
   std::vector<JobId> held_;  ///< started in this pass, as far as the state is concerned
   struct Aside { NodeId node; int need, workers; std::vector<int> gpus; };
