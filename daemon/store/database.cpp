@@ -1,5 +1,7 @@
 #include "daemon/store/database.h"
 
+#include "daemon/store/disk_error.h"
+
 #include <sqlite3.h>
 
 #include <cerrno>
@@ -80,8 +82,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
 Error Database::failed(int code, std::string_view doing) {
   const int primary = code & 0xff;
   const int number = db_ ? sqlite3_system_errno(db_.get()) : 0;
-  const bool disk_full = number == ENOSPC || number == EDQUOT;
-  if (primary == SQLITE_FULL || (disk_full && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN))) trouble_ = Trouble::kNoSpace;
+  const bool lacking = passes(number);
+  if (primary == SQLITE_FULL || (lacking && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN))) trouble_ = Trouble::kNoSpace;
   else if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY) trouble_ = Trouble::kIo;
   else if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) trouble_ = Trouble::kCorrupt;
   else trouble_ = Trouble::kOther;

@@ -7,10 +7,15 @@
 
 namespace rtrain::store {
 
-/// kUnavailable: no space or quota; try again. kIo: anything else.
+/// A lack that passes: of space, of quota, of file descriptors.
+[[nodiscard]] inline bool passes(int error_number) {
+  return error_number == ENOSPC || error_number == EDQUOT || error_number == EMFILE || error_number == ENFILE;
+}
+
+/// kUnavailable: a lack that passes; try again. kIo: anything else.
 [[nodiscard]] inline Error disk_error(std::string_view what, int error_number) {
   const Error error = fail_errno(what, error_number);
-  if (error_number == ENOSPC || error_number == EDQUOT) return fail(Errc::kUnavailable, error.message());
+  if (passes(error_number)) return fail(Errc::kUnavailable, error.message());
   return error;
 }
 
