@@ -156,8 +156,10 @@ void SegmentFiles::is_durable(JobId id, Tail& tail) {
 
 Result<Done> SegmentFiles::sync_folders() {
   if (options_.sync)
-    for (const auto& folder : new_in_)
-      if (auto synced = os::fsync_path(folder); !synced) return synced;
+    for (const auto& folder : new_in_) {
+      errno = 0;
+      if (auto synced = os::fsync_path(folder); !synced) return passes(errno) ? disk_error("sync " + folder, errno) : synced.error();
+    }
   new_in_.clear();
   return ok();
 }
