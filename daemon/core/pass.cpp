@@ -25,8 +25,6 @@ std::string own_reason(const PlannerState& state, const Line& line, proto::UnixM
   const auto& ask = state.book.ask(line.ask);
   const auto& need = state.book.need(ask.need);
   const auto& account = state.accounts[line.account];
-  if (line.array_max > 0 && state.running.of_array(line.array) >= line.array_max)
-    return "its array runs " + std::to_string(line.array_max) + " jobs at a time";
   if (need.reservation >= 0)
     if (auto reason = reservation_reason(state, need, account.user, now); !reason.empty()) return reason;
   const auto& rules = rules_of(state.queues, account.queue);
@@ -153,7 +151,6 @@ bool Pass::start(const Line& line, JobId id) {
   running.ask = line.ask;
   running.account = line.account;
   running.priority = line.priority;
-  running.array = line.array;
   running.placed_ms = now_;
   running.ends_ms = end_of(now_, ask.limit_ms);
   running.preemptible = false;  // not in this pass

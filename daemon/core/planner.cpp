@@ -73,9 +73,7 @@ void Planner::wait(const WaitingJob& job) {
   auto& state = touch();
   const int ask = state.book.ask_of(job.scaling, job.scheduling, limit_ms(job.scheduling));
   const int account = state.accounts.number(job.scheduling.queue, job.user);
-  const bool limited = job.array && job.array->max_running > 0;
-  state.order.add(job.id, job.scheduling.priority + rules_of(state.queues, job.scheduling.queue).priority, account, ask, limited ? job.array->id : JobId(0),
-                  limited ? job.array->max_running : 0);
+  state.order.add(job.id, job.scheduling.priority + rules_of(state.queues, job.scheduling.queue).priority, account, ask);
   state.seats[job.id] = seat_of(job);
 }
 
@@ -102,7 +100,6 @@ Running Planner::running_of(const RunningJob& job) {
   running.ends_ms = job.stopping ? job.stops_by_ms : limit == kNever ? kNever : job.placed_ms + limit;
   running.stopping = job.stopping;
   running.resizing = job.stopping && job.resizing;
-  if (wishes.array && wishes.array->max_running > 0) running.array = wishes.array->id;
   std::map<NodeId, std::size_t> by_node;
   for (const auto& rank : job.ranks) {
     const auto node = state_.nodes.find(rank.node);

@@ -3,7 +3,7 @@
 //
 // A pass goes through the jobs that wait in their order. One that fits starts; the first kClaimsMax that do not fit keep the place that
 // they will have (claims.h), and jobs behind them start only where that delays nobody. What cannot start for a reason of its own (a
-// quota, an array's limit, a reservation that has not begun, more than the nodes could ever hold) blocks nobody.
+// quota, a reservation that has not begun, more than the nodes could ever hold) blocks nobody.
 #pragma once
 
 #include "daemon/core/running.h"

@@ -43,9 +43,9 @@ std::vector<int> Accounts::ranks(const FairShare& fair_share, const proto::Queue
 
 // ---- lines ----------------------------------------------------------------------------------------------------
 
-void QueueOrder::add(JobId id, int priority, int account, int ask, JobId array, int array_max) {
+void QueueOrder::add(JobId id, int priority, int account, int ask) {
   remove(id);
-  const auto [found, is_new] = line_numbers_.try_emplace({priority, account, ask, array}, 0);
+  const auto [found, is_new] = line_numbers_.try_emplace({priority, account, ask}, 0);
   if (is_new) {
     if (unused_.empty()) {
       unused_.push_back(static_cast<int>(lines_.size()));
@@ -57,14 +57,12 @@ void QueueOrder::add(JobId id, int priority, int account, int ask, JobId array, 
     line.priority = priority;
     line.account = account;
     line.ask = ask;
-    line.array = array;
     if (std::cmp_greater_equal(ask, by_ask_.size())) by_ask_.resize(static_cast<std::size_t>(ask) + 1);
     auto& same = by_ask_[static_cast<std::size_t>(ask)];
     line.among = same.size();
     same.push_back({found->second, priority, account, id});
   }
   auto& line = lines_[static_cast<std::size_t>(found->second)];
-  line.array_max = array_max;
   line.jobs.insert(line.jobs.end(), id);
   by_ask_[static_cast<std::size_t>(ask)][line.among].first = *line.jobs.begin();
   line_of_[id] = found->second;
@@ -79,7 +77,7 @@ bool QueueOrder::remove(JobId id) {
   if (!line.jobs.empty()) {
     same[line.among].first = *line.jobs.begin();
   } else {
-    line_numbers_.erase({line.priority, line.account, line.ask, line.array});
+    line_numbers_.erase({line.priority, line.account, line.ask});
     unused_.push_back(found->second);
     lines_[static_cast<std::size_t>(same.back().line)].among = line.among;
     same[line.among] = same.back();

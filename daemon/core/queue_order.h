@@ -42,18 +42,16 @@ struct Turn {
   }
 };
 
-/// Jobs with the same wishes, priority, queue and user, and of the same array where that has a limit.
+/// Jobs with the same wishes, priority, queue and user.
 struct Line {
   int priority = 0, account = 0, ask = 0;
-  JobId array;          ///< 0: none that matters
-  int array_max = 0;
   std::set<JobId> jobs;
   std::size_t among = 0;  ///< its place among the lines with its ask
 };
 
 class QueueOrder {
  public:
-  void add(JobId id, int priority, int account, int ask, JobId array, int array_max);
+  void add(JobId id, int priority, int account, int ask);
   /// False when it does not wait.
   bool remove(JobId id);
   [[nodiscard]] bool contains(JobId id) const { return line_of_.contains(id); }
@@ -67,13 +65,12 @@ class QueueOrder {
  private:
   struct LineKey {
     int priority, account, ask;
-    JobId array;
     friend bool operator==(const LineKey&, const LineKey&) = default;
   };
   struct Hash {
     std::size_t operator()(const LineKey& key) const {
       std::size_t hash = static_cast<std::size_t>(key.priority + 5000);
-      for (const auto part : {static_cast<std::size_t>(key.account), static_cast<std::size_t>(key.ask), static_cast<std::size_t>(key.array.value())})
+      for (const auto part : {static_cast<std::size_t>(key.account), static_cast<std::size_t>(key.ask)})
         hash = hash * 0x9e3779b97f4a7c15U + part + (hash >> 29);
       return hash;
     }

@@ -5,7 +5,6 @@ namespace rtrain::core {
 void RunningJobs::add(JobId id, Running running) {
   remove(id);
   const auto& added = all_[id] = std::move(running);
-  if (added.array.value() != 0) ++arrays_[added.array];
   index(id, added);
 }
 
@@ -14,7 +13,6 @@ void RunningJobs::remove(JobId id) {
   if (found == all_.end()) return;
   unindex(id, found->second);
   elastic_.erase(id);
-  if (const auto array = arrays_.find(found->second.array); array != arrays_.end() && --array->second == 0) arrays_.erase(array);
   all_.erase(found);
 }
 
@@ -38,11 +36,6 @@ void RunningJobs::unstop(JobId id, proto::UnixMs ends_ms) {
 const Running* RunningJobs::find(JobId id) const {
   const auto found = all_.find(id);
   return found == all_.end() ? nullptr : &found->second;
-}
-
-int RunningJobs::of_array(JobId array) const {
-  const auto found = arrays_.find(array);
-  return found == arrays_.end() ? 0 : found->second;
 }
 
 void RunningJobs::index(JobId id, const Running& running) {

@@ -27,7 +27,6 @@ struct Running {
   bool preemptible = true;
   proto::UnixMs grace_ms = 0, placed_ms = 0, ends_ms = kNever;
   proto::UnixMs resize_interval_ms = 0;
-  JobId array;
   std::vector<Hold> holds;
   bool stopping = false, resizing = false;
 };
@@ -50,7 +49,6 @@ class RunningJobs {
   /// Those that may be preempted, by priority, the youngest first.
   struct Age { proto::UnixMs placed_ms; JobId id; friend bool operator<(const Age& a, const Age& b) { return a.placed_ms != b.placed_ms ? a.placed_ms > b.placed_ms : a.id > b.id; } };
   [[nodiscard]] const std::map<int, std::set<Age>>& preemptible() const { return preemptible_; }
-  [[nodiscard]] int of_array(JobId array) const;
   void set_elastic(JobId id) { elastic_.insert(id); }
 
  private:
@@ -60,7 +58,6 @@ class RunningJobs {
   std::set<std::pair<proto::UnixMs, JobId>> by_end_;
   std::set<JobId> stopping_, elastic_;
   std::map<int, std::set<Age>> preemptible_;
-  std::unordered_map<JobId, int> arrays_;
 };
 
 }  // namespace rtrain::core

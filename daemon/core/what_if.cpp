@@ -109,7 +109,8 @@ std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, con
       for (const auto at : {window.start_ms, window.end_ms})
         if (at > now) others.emplace_back(at, id);
   claims.for_each_end([&](proto::UnixMs at, NodeId node) { others.emplace_back(at, node); });
-  std::sort(others.begin(), others.end());
+  // Of what happens at once the order is that of names: places must not hang on the order in which nodes were told.
+  std::sort(others.begin(), others.end(), [&](const auto& a, const auto& b) { return a.first != b.first ? a.first < b.first : nodes[a.second].order < nodes[b.second].order; });
   const auto found = [&](proto::UnixMs at) -> std::optional<Foreseen> {
     if (!what_if.fits()) return std::nullopt;
     return Foreseen{std::max(at, now + 1), what_if.choose(ask.least)};

@@ -17,7 +17,6 @@ struct WaitingJob {
   proto::ScalingConfig scaling;
   proto::SchedulingConfig scheduling = {};  ///< queue, priority, time_limit_s, reservation, topology
   std::string user = {};                    ///< "" unknown
-  std::optional<proto::ArrayTask> array = {};
   std::vector<std::string> last_nodes = {};  ///< of its last attempt, index = rank: where they are taken again their order stays
 };
 

@@ -12,7 +12,7 @@ constexpr const char* kUsageKind = "usage";
 constexpr const char* kUsageName = "shares";
 
 core::WaitingJob wishes_of(const core::JobState& state) {
-  core::WaitingJob job{state.id, state.spec.scaling_config, state.spec.scheduling, state.user, {}, {}};  // whose turn it is in an array was decided before it stands in line
+  core::WaitingJob job{state.id, state.spec.scaling_config, state.spec.scheduling, state.user, {}};
   if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end()) job.last_nodes = last->second;
   return job;
 }
@@ -137,7 +137,7 @@ std::vector<JobId> Dispatcher::queue() const {
 }
 
 core::Decision Dispatcher::plan(const proto::JobSpec& spec) const {
-  core::WaitingJob job{JobId(0), spec.scaling_config, spec.scheduling, {}, {}, {}};
+  core::WaitingJob job{JobId(0), spec.scaling_config, spec.scheduling, {}, {}};
   job.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto answer = planner_.ask(job, clock_.wall());
   return {JobId(0), std::move(answer.placement), answer.explanation.position, answer.explanation.reason, answer.explanation.expected_start_ms};
