@@ -42,10 +42,11 @@ Result<std::vector<int>> ranks_of(const LogsCall& what, const proto::JobDoc& job
   return ranks;
 }
 
-/// Shows what there is of each rank's log, one rank after the other; `after` learns where each ended.
-template <class After>
+/// Shows what there is of each rank's log, one rank after the other; `shown` learns with each piece how far it
+/// is: the head may go away between two.
+template <class Shown>
 Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job, std::int64_t attempt,
-                       FollowView& view, After after) {
+                       FollowView& view, Shown shown) {
   auto ranks = ranks_of(what, job);
   if (!ranks) return ranks.error();
   (void)view.on_state(job, 0);
@@ -63,10 +64,10 @@ Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& w
       write(view.on_log(attempt, rank, piece->text, 0));
       const bool more = piece->next_offset > offset && !piece->text.empty();
       offset = std::max(offset, piece->next_offset);
+      shown(rank, offset);
       tail.reset();
       if (!more || piece->complete) break;
     }
-    after(rank, offset);
     if (!call.args.has("follow")) write(view.finish(0));
   }
   return ok();
