@@ -82,8 +82,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
 Error Database::failed(int code, std::string_view doing) {
   const int primary = code & 0xff;
   const int number = db_ ? sqlite3_system_errno(db_.get()) : 0;
-  const bool lacking = passes(number);
-  if (primary == SQLITE_FULL || (lacking && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN))) trouble_ = Trouble::kNoSpace;
+  auto lack = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? lack_of(number) : std::nullopt;
+  if (primary == SQLITE_FULL) lack = Errc::kUnavailable;
+  if (lack) trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
   else if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY) trouble_ = Trouble::kIo;
   else if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) trouble_ = Trouble::kCorrupt;
   else trouble_ = Trouble::kOther;
@@ -91,7 +92,7 @@ Error Database::failed(int code, std::string_view doing) {
   if (!doing.empty()) message += std::string(doing) + ": ";
   message += db_ ? sqlite3_errmsg(db_.get()) : sqlite3_errstr(code);
   if (trouble_ == Trouble::kIo && number != 0) message += std::string(" (") + std::strerror(number) + ")";
-  return fail(Errc::kIo, std::move(message));
+  return fail(lack.value_or(Errc::kIo), std::move(message));
 }
 
 Result<Done> Database::execute(const std::string& sql) {

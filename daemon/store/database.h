@@ -17,6 +17,7 @@ namespace rtrain::store {
 /// What the caller can do about a failure of the database.
 enum class Trouble {
   kNoSpace,  ///< disk or quota full: the transaction was undone; try again when there is room
+  kNoFiles,  ///< no file descriptor: the same
   kIo,       ///< a read, a write or an fsync failed: nothing can be relied on
   kCorrupt,  ///< the file is no database, or a broken one
   kOther,    ///< busy, a constraint, a bug
@@ -55,7 +56,8 @@ class Statement {
   int bound_ = 0;
 };
 
-/// One connection. Errors name the file; trouble() says of which kind the last one was.
+/// One connection. Errors name the file; trouble() says of which kind the last one was. Their code is kUnavailable for kNoSpace, kLimit for
+/// kNoFiles, else kIo.
 /// @thread one at a time.
 class Database {
  public:

@@ -1,22 +1,25 @@
-// Two kinds of failure of a disk: one that passes when there is room again, and one after which nothing can be relied on.
+// Kinds of failure of a disk: those that pass, and one after which nothing can be relied on.
 #pragma once
 
 #include "common/base/result.h"
 
 #include <cerrno>
+#include <optional>
 
 namespace rtrain::store {
 
-/// A lack that passes: of space, of quota, of file descriptors.
-[[nodiscard]] inline bool passes(int error_number) {
-  return error_number == ENOSPC || error_number == EDQUOT || error_number == EMFILE || error_number == ENFILE;
+/// A lack that passes: kUnavailable of space or quota, kLimit of file descriptors.
+[[nodiscard]] inline std::optional<Errc> lack_of(int error_number) {
+  if (error_number == ENOSPC || error_number == EDQUOT) return Errc::kUnavailable;
+  if (error_number == EMFILE || error_number == ENFILE) return Errc::kLimit;
+  return std::nullopt;
 }
 
-/// kUnavailable: a lack that passes; try again. kIo: anything else.
+/// The code is that of lack_of(): try again; kIo for anything else.
 [[nodiscard]] inline Error disk_error(std::string_view what, int error_number) {
   const Error error = fail_errno(what, error_number);
-  if (passes(error_number)) return fail(Errc::kUnavailable, error.message());
-  return error;
+  const auto lack = lack_of(error_number);
+  return lack ? fail(*lack, error.message()) : error;
 }
 
 /// EX_IOERR of sysexits.h: how a process ends whose disk failed.

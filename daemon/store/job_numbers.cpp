@@ -30,7 +30,10 @@ Result<Done> JobNumbers::write(std::int64_t mark) {
   errno = 0;
   const auto path = path_in(state_dir_);
   auto written = sync_ ? os::write_file_atomic(path, std::to_string(mark) + "\n") : os::replace_file(path, std::to_string(mark) + "\n");
-  if (!written) return passes(errno) ? fail(Errc::kUnavailable, written.error().message()) : written.error().in("reserving job ids");
+  if (!written) {
+    const auto lack = lack_of(errno);
+    return lack ? fail(*lack, written.error().message()) : written.error().in("reserving job ids");
+  }
   mark_ = mark;
   return ok();
 }

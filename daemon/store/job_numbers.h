@@ -17,7 +17,7 @@ class JobNumbers {
   [[nodiscard]] static Result<std::int64_t> read(const std::string& state_dir);
 
   JobNumbers(std::string state_dir, std::int64_t mark, bool sync) : state_dir_(std::move(state_dir)), mark_(mark), sync_(sync) {}
-  /// `id` is about to be told. kUnavailable when there is no space, kIo.
+  /// `id` is about to be told. Errors: those of disk_error.h.
   [[nodiscard]] Result<Done> reserve(std::int64_t id);
   /// The exact mark, at a clean end: the next start skips none.
   [[nodiscard]] Result<Done> settle(std::int64_t next);

@@ -158,7 +158,7 @@ Result<Done> SegmentFiles::sync_folders() {
   if (options_.sync)
     for (const auto& folder : new_in_) {
       errno = 0;
-      if (auto synced = os::fsync_path(folder); !synced) return passes(errno) ? disk_error("sync " + folder, errno) : synced.error();
+      if (auto synced = os::fsync_path(folder); !synced) return lack_of(errno) ? disk_error("sync " + folder, errno) : synced.error();
     }
   new_in_.clear();
   return ok();

@@ -12,7 +12,7 @@
 
 namespace rtrain::store {
 
-/// Errors: kUnavailable when there is no space (nothing was changed: try again), kIo when the disk failed.
+/// Errors: those of disk_error.h; after a lack nothing was changed: try again.
 /// @thread the writer's, but for durable().
 class SegmentFiles {
  public:

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 /// Pages of the log, 4 KiB each, after which they are moved into the database.
 constexpr int kCheckpointPages = 4000;
-constexpr auto kRetryAfter = 1s;
+constexpr std::chrono::milliseconds kRetryAfter = 1s, kRetryFilesAfter = 50ms;  // when there was no space; no file descriptor
 
 [[noreturn]] void end_of_disk(const Error& error) {
   log::error("the head ends: its disk failed, and what it says from now on is worth nothing; started again it goes on from what is stored",
@@ -108,7 +108,7 @@ void Writer::run() {
       std::unique_lock lock(mutex_);
       const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy(); };
       auto until = Clock::time_point::max();
-      if (full_ || !ballast_.there()) until = space_looked_ + kRetryAfter;
+      if (full_ || !ballast_.there()) until = space_looked_ + (short_of_files_ ? kRetryFilesAfter : kRetryAfter);
       if (start_.segments->dirty() && !full_) until = std::min(until, oldest_point_ + kPointsDelay);
       if (until == Clock::time_point::max()) queued_.wait(lock, due);
       else queued_.wait_until(lock, until, due);
@@ -118,7 +118,7 @@ void Writer::run() {
     take(std::move(batches));
     look_after_space();
     if (stopping) return close();
-    if (!write() && ballast_.free()) {
+    if (!write() && !short_of_files_ && ballast_.free()) {
       log::warn("the disk is full: the ballast is freed, so that running jobs can end", {{"state_dir", start_.state_dir}});
       write();
     }
@@ -130,7 +130,7 @@ void Writer::run() {
 void Writer::close() {
   oldest_point_ = {};
   const bool written = write() && !start_.segments->dirty();
-  if (!written) return log::error("the disk is full: what the last moments brought is not stored", {{"state_dir", start_.state_dir}});
+  if (!written) return log::error("what the last moments brought is not stored", {{"state_dir", start_.state_dir}});
   auto closed = start_.numbers.settle(start_.next_id);
   if (closed) closed = start_.database->execute("INSERT OR REPLACE INTO meta VALUES('clean', '1')");
   if (closed) closed = start_.database->execute("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -167,7 +167,7 @@ bool Writer::write() {
     if (!survived(commit())) return false;
   if (start_.segments->dirty() && now >= oldest_point_ + kPointsDelay)
     if (!survived(start_.segments->sync_all())) return false;
-  full_ = false;
+  full_ = short_of_files_ = false;
   publish();
   return true;
 }
@@ -201,7 +201,6 @@ Result<Done> Writer::commit() {
   });
   if (!done) {
     for (const auto id : jobs) start_.next_event.erase(id);  // asked for again
-    if (start_.database->trouble() == Trouble::kNoSpace) return fail(Errc::kUnavailable, done.error().message());
     return done;
   }
   start_.segments->rows_stored();
@@ -258,19 +257,20 @@ Result<Done> Writer::checkpoint() {
   int pages = 0, moved = 0;
   const int code = sqlite3_wal_checkpoint_v2(db.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
   if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return ok();
-  const auto error = db.failed(code, "checkpoint");
-  if (db.trouble() == Trouble::kNoSpace) return fail(Errc::kUnavailable, error.message());
-  return error;
+  return db.failed(code, "checkpoint");
 }
 
 // ---- failures and news ----------------------------------------------------------------------------------------
 
 bool Writer::survived(const Result<Done>& done) {
   if (done) return true;
-  if (done.error().code() != Errc::kUnavailable) end_of_disk(done.error());
-  if (!full_) log::error("nothing can be stored", {{"cause", done.error().message()}});
+  const auto& error = done.error();
+  if (error.code() != Errc::kUnavailable && error.code() != Errc::kLimit) end_of_disk(error);
+  if (!full_) log::error("nothing can be stored", {{"cause", error.message()}});
   full_ = true;
-  set_health({false, no_space_in(start_.state_dir)});
+  short_of_files_ = error.code() == Errc::kLimit;
+  why_ = short_of_files_ ? error.message() : no_space_in(start_.state_dir);
+  set_health({false, why_});
   return false;
 }
 
@@ -302,7 +302,7 @@ void Writer::prune_some() {
     pruned_ = std::move(call.told);
     begun = pruner_.begin(std::move(call.request));
   }
-  auto step = full_ ? Result<Pruned>(fail(Errc::kUnavailable, no_space_in(start_.state_dir))) : begun ? pruner_.step() : Result<Pruned>(begun.error());
+  auto step = full_ ? Result<Pruned>(fail(Errc::kUnavailable, why_)) : begun ? pruner_.step() : Result<Pruned>(begun.error());
   if (step) {
     pruned_(std::move(*step));
     if (wal_pages_ >= kCheckpointPages) survived(checkpoint());
@@ -320,7 +320,7 @@ void Writer::set_health(Health health) {
     const std::lock_guard lock(mutex_);
     if (health.writable == health_.writable && health.why == health_.why) return;
     if (health.writable != health_.writable) {
-      if (health.writable) log::info("there is room again: the head takes submits", {{"state_dir", start_.state_dir}});
+      if (health.writable) log::info("the journal takes writes again: the head takes submits", {{"state_dir", start_.state_dir}});
       else log::warn("the head is read-only: it takes no submits, what runs goes on", {{"cause", health.why}});
     }
     health_ = std::move(health);

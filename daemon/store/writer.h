@@ -69,7 +69,7 @@ class Writer {
   [[nodiscard]] Result<Done> prepare();
   void run();
   void take(std::vector<Batch> batches);
-  /// True when everything is written; false when there is no space: what is left stays for the next time.
+  /// True when everything is written; false after a lack: what is left stays for the next time.
   bool write();
   [[nodiscard]] Result<Done> write_points();
   [[nodiscard]] Result<Done> commit();
@@ -77,7 +77,7 @@ class Writer {
   [[nodiscard]] Result<Done> store(const Document& document);
   [[nodiscard]] Result<Done> store_rows();
   [[nodiscard]] Result<Done> checkpoint();
-  /// Of two kinds of failure: goes on with false when there is no space, ends the process else.
+  /// Of two kinds of failure: goes on with false after a lack that passes (disk_error.h), ends the process else.
   bool survived(const Result<Done>& done);
   void close();
   void publish();
@@ -97,7 +97,9 @@ class Writer {
   Mark taken_, written_;
   Clock::time_point oldest_point_{};  ///< that is not durable
   Clock::time_point space_looked_{};
-  bool full_ = false;                 ///< writing failed for want of space and was not tried again with success
+  bool full_ = false;                 ///< writing failed for a lack and was not tried again with success
+  bool short_of_files_ = false;       ///< the lack was of file descriptors
+  std::string why_;                   ///< of the last lack
   int wal_pages_ = 0;
 
   mutable std::mutex mutex_;
