@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from measure import Cluster, Problem, median, peer_has, peers_python, percentile, rounded, say
+from measure import Cluster, Problem, median, percentile, ray_peer, rounded, say
 
 WORKERS = 2
 
@@ -28,18 +28,6 @@ def one_submit(cluster, job_file, out):
         stamps.append((int(stamp.read_text()) - begin) / 1e9)
         stamp.unlink()
     return min(stamps), max(stamps)
-
-
-def ray_median(quick):
-    if not peer_has("ray"):
-        say("ray: not installed; benchmarks/peers/install ray")
-        return None
-    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / "ray_launch.py"), "1" if quick else "3"], capture_output=True, text=True,
-                            timeout=600, env={**os.environ, "RAY_TRAIN_V2_ENABLED": "1"})
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
-    if answer.returncode != 0 or not lines:
-        raise Problem(f"the Ray peer failed: {answer.stderr.strip()[-500:]}")
-    return json.loads(lines[-1])["median_s"]
 
 
 def run(programs, quick):
@@ -63,5 +51,6 @@ def run(programs, quick):
             say(f"submit {number + 1} of {repetitions}: first rank after {first:.3f} s, last rank after {last:.3f} s")
             firsts.append(first)
             lasts.append(last)
+    ray = ray_peer("ray_launch.py", quick)
     return {"median_s": rounded(median(lasts), 4), "p90_s": rounded(percentile(lasts, 0.9), 4), "max_s": rounded(max(lasts), 4),
-            "first_rank_median_s": rounded(median(firsts), 4), "submits": repetitions, "workers": WORKERS, "ray_median_s": rounded(ray_median(quick), 3)}
+            "first_rank_median_s": rounded(median(firsts), 4), "submits": repetitions, "workers": WORKERS, "ray_median_s": rounded(ray["median_s"] if ray else None, 3)}

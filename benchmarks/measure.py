@@ -182,3 +182,16 @@ def peers_python():
 def peer_has(module):
     python = peers_python()
     return python is not None and subprocess.run([python, "-c", f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{module}') is None)"]).returncode == 0
+
+
+def ray_peer(script, quick):
+    """The figures that benchmarks/peers/<script> prints, or None where Ray is not installed."""
+    if not peer_has("ray"):
+        say("ray: not installed; benchmarks/peers/install ray")
+        return None
+    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / script), "1" if quick else "3"], capture_output=True, text=True, timeout=600,
+                            env={**os.environ, "RAY_TRAIN_V2_ENABLED": "1"})
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
+    if answer.returncode != 0 or not lines:
+        raise Problem(f"the Ray peer failed: {answer.stderr.strip()[-500:]}")
+    return json.loads(lines[-1])

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import head_restart
-from measure import Cluster, Problem, median, peer_has, peers_python, percentile, rounded, say
+from measure import Cluster, Problem, median, percentile, ray_peer, rounded, say
 
 WORKERS = 2
 
@@ -64,15 +64,9 @@ def worker_deaths(programs, repetitions):
 
 
 def ray_median(quick):
-    if not peer_has("ray"):
-        say("ray: not installed; benchmarks/peers/install ray")
+    figures = ray_peer("ray_restart.py", quick)
+    if figures is None:
         return None
-    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / "ray_restart.py"), "1" if quick else "3"], capture_output=True, text=True,
-                            timeout=600, env={**os.environ, "RAY_TRAIN_V2_ENABLED": "1"})
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
-    if answer.returncode != 0 or not lines:
-        raise Problem(f"the Ray peer failed: {answer.stderr.strip()[-500:]}")
-    figures = json.loads(lines[-1])
     if figures["median_s"] is None:
         say(f"ray: training did not go on: {figures['error']}")
     return figures["median_s"]

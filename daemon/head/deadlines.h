@@ -3,6 +3,7 @@
 
 #include "common/base/id.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -14,6 +15,8 @@ namespace rtrain::head {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 using Seconds = std::chrono::duration<double>;
+/// 1e9 s, some 30 years, at most: more would not fit.
+[[nodiscard]] inline SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(std::min(seconds, 1e9))); }
 
 /// What a deadline is for. One of each a job.
 enum class DueFor {

@@ -11,8 +11,6 @@ namespace {
 /// How long the other ranks have to say where they stand, after the first one that says it is silent.
 constexpr std::chrono::seconds kDiagnosisWait{2};
 
-SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(std::min(seconds, 1e9))); }
-
 bool lives(const core::JobState& state) { return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning; }
 
 }  // namespace

@@ -13,8 +13,6 @@ constexpr const char* kReservationKind = "reservation";
 /// Labels that tell what a node is: nobody else may say so.
 constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/accelerator-type", "rtrain/os"};
 
-SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(std::min(seconds, 1e9))); }
-
 }  // namespace
 
 // ---- settings -------------------------------------------------------------------------------------------------

@@ -1,71 +1,11 @@
 """Clients that are slow, silent or hostile: the head serves the others, keeps its memory, and lives through a lack of file descriptors."""
-import contextlib, http.client, json, os, resource, selectors, socket, subprocess, threading, time, unittest
+import contextlib, http.client, json, os, resource, socket, time, unittest
 
+from crowd import Crowd, address
 from harness import Cluster, main, resident_kib, wait_for
 
 IDLE, DRIBBLING, FOLLOWERS = 1000, 200, 20
 FLOOD = "i=0; while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789 $i; i=$((i+1)); done"
-
-
-def address(text):
-    host, _, port = text.rpartition(":")
-    return host, int(port)
-
-
-class Crowd:
-    """Connections that are held whatever the head does: one that it closes is made anew. Half of the idle ones dial the cluster listener."""
-
-    def __init__(self, cluster, idle, dribbling, followers=0, job=None):
-        self.api, self.agents = address(cluster.api_address), address(cluster.cluster_address)
-        self.selector, self.stopping, self.closed, self.open = selectors.DefaultSelector(), False, 0, 0
-        self.dribblers, self.followers, self.job = [], [], job
-        for number in range(idle):
-            self.hold(self.api if number % 2 else self.agents, "idle")
-        for number in range(dribbling):
-            self.hold(self.api if number % 2 else self.agents, "dribbling")
-        for _ in range(followers):
-            connection = socket.create_connection(self.api, timeout=10)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n\r\n" % job)
-            self.followers.append(connection)  # and never read
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def hold(self, door, kind):
-        connection = socket.socket()
-        connection.setblocking(False)
-        connection.connect_ex(door)
-        self.open += 1
-        self.selector.register(connection, selectors.EVENT_READ, (door, kind))
-        if kind == "dribbling":
-            self.dribblers.append((connection, iter(b"GET /v1/jobs HTTP/1.1\r\nX-Long: " if door == self.api else b"RTR1\0\0\0\x40\0\0\0\0{")))
-
-    def run(self):
-        next_byte = time.monotonic()
-        while not self.stopping:
-            for key, _ in self.selector.select(0.1):
-                with contextlib.suppress(BlockingIOError, ConnectionError):
-                    if key.fileobj.recv(4096):
-                        continue
-                self.selector.unregister(key.fileobj)
-                self.dribblers = [pair for pair in self.dribblers if pair[0] is not key.fileobj]
-                key.fileobj.close()
-                self.closed += 1
-                self.open -= 1
-                self.hold(*key.data)
-            if time.monotonic() >= next_byte:
-                next_byte += 1
-                for connection, text in self.dribblers:
-                    with contextlib.suppress(OSError):
-                        connection.send(bytes([next(text, 97)]))
-
-    def stop(self):
-        self.stopping = True
-        self.thread.join()
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        for connection in self.followers:
-            connection.close()
 
 
 class Load(unittest.TestCase):
@@ -97,7 +37,7 @@ class Load(unittest.TestCase):
         c = self.cluster()
         flood = c.submit(FLOOD)
         c.wait_state(flood, "RUNNING")
-        crowd = Crowd(c, IDLE, DRIBBLING, FOLLOWERS, flood)
+        crowd = Crowd(address(c.api_address), address(c.cluster_address), IDLE, DRIBBLING, FOLLOWERS, flood)
         self.addCleanup(crowd.stop)
         taken, until = [], time.monotonic() + 13  # longer than a stranger may stay
         while time.monotonic() < until:
@@ -116,7 +56,7 @@ class Load(unittest.TestCase):
 
     def test_silent_connections_take_no_place_of_an_agent_or_a_user(self):
         c = self.cluster(head=["--connections-max", "40"])
-        crowd = Crowd(c, 200, 0)
+        crowd = Crowd(address(c.api_address), address(c.cluster_address), 200, 0)
         self.addCleanup(crowd.stop)
         wait_for("evictions", lambda: crowd.closed > 160)
         c.start_agent("b")
@@ -128,7 +68,7 @@ class Load(unittest.TestCase):
         c = self.cluster()
         used, limits = len(os.listdir("/proc/%d/fd" % c.head.pid)), resource.prlimit(c.head.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(c.head.pid, resource.RLIMIT_NOFILE, (used + 30, limits[1]))
-        crowd = Crowd(c, 45, 0)
+        crowd = Crowd(address(c.api_address), address(c.cluster_address), 45, 0)
         self.addCleanup(crowd.stop)
         wait_for("the lack", lambda: "no connection can be accepted now" in c.head.log())
         for _ in range(3):

@@ -1,11 +1,7 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
-#include "daemon/store/sqlite_store.h"
-#include "tests/support/catch.h"
+#include "tests/support/disk_store.h"
 #include "tests/support/jobs.h"
-#include "tests/support/temp_dir.h"
-
-#include <boost/asio/io_context.hpp>
 
 #include <filesystem>
 
@@ -15,24 +11,7 @@ using namespace rtrain::store;
 namespace {
 
 /// A store with jobs that ended: job i at time 1000 * i.
-struct Disk {
-  test::TempDir folder;
-  std::string dir = folder.path().string();
-  boost::asio::io_context io{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
-  std::unique_ptr<SqliteStore> store;
-
-  Disk() { open(); }
-  void open() {
-    store.reset();
-    auto opened = SqliteStore::open(io.get_executor(), {dir, 0, false});
-    INFO((opened ? "" : opened.error().message()));
-    REQUIRE(opened.has_value());
-    store = std::move(*opened);
-  }
-  void settle() {
-    while (!store->durable().covers(store->appended())) io.run_one();
-  }
+struct Disk : test::DiskStore {
   /// A job with some metrics; it lives unless it is ended.
   JobId add(std::int64_t number, bool end = true) {
     const JobId id(number);

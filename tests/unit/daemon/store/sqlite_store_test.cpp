@@ -4,11 +4,8 @@
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
-#include "tests/support/catch.h"
+#include "tests/support/disk_store.h"
 #include "tests/support/jobs.h"
-#include "tests/support/temp_dir.h"
-
-#include <boost/asio/io_context.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -19,23 +16,14 @@ using namespace rtrain::store;
 namespace {
 
 /// A store in a folder of its own, and jobs that live by the events that it is given.
-struct Disk {
-  test::TempDir folder;
-  std::string dir = folder.path().string();
-  boost::asio::io_context io{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
-  std::unique_ptr<SqliteStore> store;
+struct Disk : test::DiskStore {
   Recovered found;
   std::map<JobId, core::JobState> jobs;
   proto::UnixMs now = 1000;
 
-  Disk() { open(); }
+  Disk() : found(store->take_recovered()) {}
   void open() {
-    store.reset();
-    auto opened = SqliteStore::open(io.get_executor(), {dir, 0, false});
-    INFO((opened ? "" : opened.error().message()));
-    REQUIRE(opened.has_value());
-    store = std::move(*opened);
+    DiskStore::open();
     found = store->take_recovered();
   }
   JobId submit() {
@@ -57,9 +45,6 @@ struct Disk {
     apply(id, test::placed(jobs.at(id).attempt.value() + 1, 1));
     apply(id, test::forked(jobs.at(id).attempt.value(), 0));
     apply(id, test::entered(jobs.at(id).attempt.value(), 0));
-  }
-  void settle() {
-    while (!store->durable().covers(store->appended())) io.run_one();
   }
   [[nodiscard]] std::string error_of_open() {
     store.reset();
