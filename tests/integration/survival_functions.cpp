@@ -85,13 +85,15 @@ nlohmann::json with_trainer(const Config& config) {
   auto input = torch::randn({samples, 4});
   input.select(1, 0).copy_(torch::arange(samples));
   const rtrain::DataLoader train(rtrain::data::TensorDataset(input), {.batch_size = config.value<std::int64_t>("batch", 4), .shuffle = true});
-  const rtrain::DataLoader val(rtrain::data::TensorDataset(torch::randn({40, 4})), {.batch_size = 4});
+  const bool uneven = config.value("uneven_validation", false);  // rank 1 has fewer batches than rank 0
+  const rtrain::DataLoader val(rtrain::data::TensorDataset(torch::randn({uneven && rank() == 1 ? 8 : 40, 4})), {.batch_size = 4});
   Net net(config);
   rtrain::Trainer trainer({.max_epochs = config.value<std::int64_t>("epochs", 2),
                            .accumulate_grad_batches = config.value<std::int64_t>("accumulate", 1),
                            .elastic_batch = config.value<std::string>("elastic_batch", "per_worker"),
                            .strategy = rtrain::DDPStrategy(),
-                           .callbacks = {rtrain::TrainReportCallback()}});
+                           .callbacks = {rtrain::TrainReportCallback()},
+                           .use_distributed_sampler = !uneven});
   trainer.fit(net, train, config.value("validate", false) ? val : rtrain::DataLoader(), rtrain::get_checkpoint());
   double digest = 0;
   for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();

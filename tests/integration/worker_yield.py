@@ -105,6 +105,14 @@ class Yields(Watching):
             self.assertEqual(set(taken.values()), {1})
             self.assertEqual(len(taken), 2 * 96)
 
+    def test_ranks_whose_validations_are_of_different_length_yield_after_them(self):
+        id = self.cluster.submit("with_trainer", {"samples": 16, "epochs": 2, "validate": True, "uneven_validation": True, "val_ms": 150})
+        self.started(id, "validation")
+        time.sleep(0.6)  # rank 1 has done its 2 batches and waits for rank 0, which has 10
+        self.cluster.ask_to_yield(id)
+        job = self.cluster.wait_end(id, 60)
+        self.assertEqual((job["state"], job["attempt"], job["failures"]), ("SUCCEEDED", 2, 0), job)
+
     def stage(self, id, workers):
         """Makes a job stop in the middle of its epoch, and gives its newest checkpoint and what its ranks saw."""
         self.started(id, 8, rank=workers - 1)

@@ -74,9 +74,10 @@ const StageHooks& hooks_of(Stage stage) {
 
 }  // namespace
 
-void EvaluationLoop::set_data(DataLoader loader, std::int64_t max_batches) {
+void EvaluationLoop::set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere) {
   loader_ = std::move(loader);
   max_batches_ = max_batches;
+  same_everywhere_ = same_everywhere;
   batch_ = {};
   has_run_ = is_ending_ = false;
   predictions_.clear();
@@ -103,7 +104,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   run_.call(hooks.at_start, hooks.start, hooks.module_start);
   run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
   while (batch_.current.ready < batches_) {
-    run_.make_way_if_asked(runtime::yield_point().next_part());
+    if (same_everywhere_) run_.make_way_if_asked(runtime::yield_point().next_part());
     auto fetched = iterator.next();
     if (!fetched) break;
     const auto batch_idx = batch_.current.ready;

@@ -18,7 +18,8 @@ class EvaluationLoop {
  public:
   explicit EvaluationLoop(Trainer::Impl& run) : run_(run), results_(/*training=*/false) {}
 
-  void set_data(DataLoader loader, std::int64_t max_batches);
+  /// `same_everywhere`: each rank has as many batches, so that all of them have the same places to yield at within a pass.
+  void set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere);
   [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
   [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the pass that runs
   /// At most `limit` batches (-1: all). @return the logged metrics of the epoch.
@@ -37,7 +38,7 @@ class EvaluationLoop {
   DataLoader loader_;
   std::int64_t max_batches_ = 0, batches_ = 0;
   LoopProgress batch_;
-  bool has_run_ = false, is_ending_ = false;
+  bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
   std::vector<torch::Tensor> predictions_;
   std::map<std::string, torch::Tensor> generators_before_;
 };

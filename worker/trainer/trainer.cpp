@@ -55,6 +55,12 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
   return loader.with_sampler(own_part(loader, {.num_replicas = placement.world_size, .rank = placement.global_rank, .shuffle = shuffle, .seed = options.seed.value_or(0)}));
 }
 
+bool Trainer::Impl::is_same_on_every_rank(std::int64_t value) const {
+  auto bounds = torch::tensor({value, -value}, torch::TensorOptions(torch::kInt64).device(placement.device));
+  placement.strategy->reduce(bounds, Strategy::Reduce::kMax);
+  return bounds[0].item<std::int64_t>() == -bounds[1].item<std::int64_t>();
+}
+
 std::int64_t Trainer::Impl::batches_a_step() const {
   if (options.elastic_batch != "keep") return options.accumulate_grad_batches;
   const auto most = std::max(get_context().get_max_world_size(), placement.world_size);
@@ -132,7 +138,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     accumulate = batches_a_step();
     optimizer.reset();
     fit_loop.start_over();
-    validation.set_data({}, 0);
+    validation.set_data({}, 0, true);
 
     begin(Stage::kFit, given);
     std::optional<TrainerCheckpoint> saved;
@@ -153,7 +159,8 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     if (saved) restore_training(*saved);
 
     const auto val_loader = distributed(val.defined() ? val : call_module(Hook::kOther, &LightningModule::val_dataloader), Stage::kValidate);
-    validation.set_data(val_loader, val_loader.defined() ? limited(options.limit_val_batches, val_loader.size(), "limit_val_batches") : 0);
+    const auto val_batches = val_loader.defined() ? limited(options.limit_val_batches, val_loader.size(), "limit_val_batches") : 0;
+    validation.set_data(val_loader, val_batches, is_same_on_every_rank(val_batches));
     const auto train_loader = distributed(train.defined() ? train : call_module(Hook::kOther, &LightningModule::train_dataloader), Stage::kTrain);
     if (!train_loader.defined()) throw std::invalid_argument("fit: no training data: pass a DataLoader or override train_dataloader()");
     fit_loop.set_data(train_loader);
@@ -189,7 +196,8 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
                                                               : std::tuple(&LightningModule::val_dataloader, options.limit_val_batches, "limit_val_batches");
     const auto loader = distributed(data.defined() ? data : call_module(Hook::kOther, own), now);
     if (!loader.defined()) throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
-    evaluation.set_data(loader, limited(limit, loader.size(), name));
+    const auto batches = limited(limit, loader.size(), name);
+    evaluation.set_data(loader, batches, is_same_on_every_rank(batches));
     placement.strategy->barrier();
     for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());
     end();

@@ -85,6 +85,7 @@ struct Trainer::Impl {
 
   [[nodiscard]] Batch to_device(Batch batch);
   /// accumulate_grad_batches, or more so that fewer ranks make up the same batch (elastic_batch).
+  [[nodiscard]] bool is_same_on_every_rank(std::int64_t value) const;  ///< a collective
   [[nodiscard]] std::int64_t batches_a_step() const;
   /// Each rank's own part of `loader`, as Lightning injects its samplers.
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
