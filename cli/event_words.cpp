@@ -43,7 +43,7 @@ struct Words {
   }
   std::string operator()(const AttemptFailed& e) const { return "failed: " + e.error.message + "; " + e.reason; }
   std::string operator()(const YieldRequested& e) const {
-    return "asked to write a checkpoint and to yield within " + amount(e.grace_s) + " s (" + std::string(to_string(e.cause)) + "): " + e.reason;
+    return "asked to write a checkpoint and to yield within " + duration(e.grace_s) + " (" + std::string(to_string(e.cause)) + "): " + e.reason;
   }
   std::string operator()(const TimeLimitReached& e) const { return "stopped: the time limit of " + amount(e.limit_s) + " s is reached"; }
   std::string operator()(const CancelRequested& e) const { return "cancelled" + by(e.by); }

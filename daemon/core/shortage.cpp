@@ -75,7 +75,7 @@ std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const
   const auto& need = book.need(ask.need);
   std::string text = "needs " + need_words(ask, need, book);
   const bool idle = !feasible;
-  if (idle) text += ", more than the cluster has: ";
+  if (idle) text += ", more than the nodes in service have: ";
   else if (const int fits = most(all_rooms(fit), ask, ask.workers, nodes); fits == 0) text += ", none fits now; ";
   else text += ", " + std::to_string(fits) + (fits == 1 ? " fits now; " : " fit now; ");
   if (nodes.size() == 0) return text + "no node is connected";

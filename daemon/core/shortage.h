@@ -8,7 +8,7 @@
 namespace rtrain::core {
 
 /// "needs 4 x {CPU: 1, GPU: 1}, 1 fits now; node a has 1 of 2 GPU free; ...": of each node what it has least of. `feasible` false:
-/// ", more than the cluster has: node a has 2 GPU".
+/// ", more than the nodes in service have: node a has 2 GPU".
 [[nodiscard]] std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const NodeIndex& nodes, bool feasible);
 
 /// All rooms of a need, the suspected nodes among them; or those that there were if every node were idle. Sorted.

@@ -11,6 +11,8 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user) {
     if (book_.find(dependency.job) == nullptr)
       return fail(Errc::kNotFound, "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job", "rtrain list shows the jobs");
   if (auto may = core::may_enter(config_.queues, spec.scheduling); !may) return may.error();
+  if (const auto& name = spec.scheduling.reservation; !name.empty())
+    if (auto may = may_name_reservation(name, user, reservations_); !may) return may.error();
   spec.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max, user);
   if (!id) return id;

@@ -1,5 +1,7 @@
 #include "daemon/head/reservations.h"
 
+#include "proto/jobspec/jobspec.h"
+
 #include <algorithm>
 
 namespace rtrain::head {
@@ -10,6 +12,14 @@ Error wrong(const std::string& what, const std::string& hint = {}) { return fail
 bool is_name(const std::string& name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; };
   return !name.empty() && name.size() <= 128 && std::isalnum(static_cast<unsigned char>(name[0])) != 0 && std::ranges::all_of(name, allowed);
+}
+
+/// "" when this user may use it.
+std::string not_for(const core::Reservation& reservation, const std::string& user) {
+  if (reservation.users.empty() || std::ranges::find(reservation.users, user) != reservation.users.end()) return "";
+  std::string users;
+  for (const auto& one : reservation.users) users += (users.empty() ? "" : ", ") + one;
+  return "reservation " + reservation.name + " is for " + users + " alone";
 }
 
 }  // namespace
@@ -43,15 +53,23 @@ Result<Done> check_reservation(const core::Reservation& reservation, const Reser
   return ok();
 }
 
+Result<Done> may_name_reservation(const std::string& name, const std::string& user, const Reservations& all) {
+  const auto found = all.find(name);
+  if (found != all.end()) {
+    if (auto why = not_for(found->second, user); !why.empty()) return fail(Errc::kInvalidArgument, "scheduling.reservation: " + why);
+    return ok();
+  }
+  std::vector<std::string> names;
+  for (const auto& [known, reservation] : all) names.push_back(known);
+  const auto near = proto::nearest(name, names);
+  return fail(Errc::kInvalidArgument, "scheduling.reservation: there is no reservation " + name + (near.empty() ? "" : "; did you mean " + near + "?"), "rtrain reservation list");
+}
+
 std::string kept_by_reservation(const std::string& name, const std::string& user, const Reservations& all, proto::UnixMs now) {
   const auto found = all.find(name);
   if (found == all.end()) return "waits for reservation " + name + ", which there is not (any more)";
   const auto& reservation = found->second;
-  if (!reservation.users.empty() && std::ranges::find(reservation.users, user) == reservation.users.end()) {
-    std::string users;
-    for (const auto& one : reservation.users) users += (users.empty() ? "" : ", ") + one;
-    return "reservation " + name + " is for " + users + " alone";
-  }
+  if (auto why = not_for(reservation, user); !why.empty()) return why;
   if (now < reservation.start_ms) return "waits for reservation " + name + ", which begins at " + proto::rfc3339(reservation.start_ms);
   return "";
 }

@@ -109,11 +109,27 @@ ConfigField amounts(std::string name, Resources& value, std::string help) {
           }};
 }
 
+/// "rack=r1,zone=b", as Ray writes labels on its command line. False: it is not that.
+bool add_labels(std::string_view text, std::map<std::string, std::string>& labels) {
+  for (std::size_t end = 0; end != text.npos; text.remove_prefix(end == text.npos ? 0 : end + 1)) {
+    end = text.find(',');
+    const auto word = text.substr(0, end);
+    const auto equals = word.find('=');
+    if (equals == word.npos || equals == 0) return false;
+    labels[std::string(word.substr(0, equals))] = word.substr(equals + 1);
+  }
+  return true;
+}
+
 ConfigField labels(std::string name, std::map<std::string, std::string>& value, std::string help) {
   return {std::move(name), "object", std::move(help), [&value] { return Json(value); },
           [&value](const Json& j) -> std::string {
-            if (!j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}";
             std::map<std::string, std::string> read;
+            if (j.is_string() && add_labels(j.get<std::string>(), read)) {
+              value = std::move(read);
+              return {};
+            }
+            if (!j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}, or rack=r1,zone=b";
             for (const auto& [key, label] : j.items()) {
               if (!label.is_string()) return key + ": expected a string";
               read[key] = label.get<std::string>();
@@ -205,8 +221,8 @@ std::vector<SpecError> apply_json(std::vector<ConfigField>& fields, const Json& 
 std::string apply_text(ConfigField& field, const std::string& text) {
   if (field.type == "string") return field.set(Json(text));
   auto value = parse_json(text);
-  if (!value) return "\"" + text + "\" is no " + field.type;
-  return field.set(*value);
+  auto wrong = field.set(value ? *value : Json(text));  // words may stand for more than a string: "rack=r1"
+  return wrong.empty() ? wrong : "\"" + text + "\": " + wrong;
 }
 
 std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields, const std::function<const char*(const char*)>& getenv) {

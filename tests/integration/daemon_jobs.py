@@ -130,7 +130,7 @@ class Jobs(ClusterTest):
         self.assertIn("node a has 0 of 2 CPU free", doc["reason"])
         self.assertEqual(c.job(third)["reason"], "waits behind job %d" % second)
         never = c.submit("true", workers=5)
-        self.assertIn("more than the cluster has", c.job(never)["reason"])
+        self.assertIn("more than the nodes in service have", c.job(never)["reason"])
         c.api("POST", "/v1/jobs/%d/cancel" % first)
         for id in (second, third):
             self.assertEqual(c.wait_end(id)["state"], "SUCCEEDED")

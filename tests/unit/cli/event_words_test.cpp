@@ -23,7 +23,7 @@ TEST_CASE("event words: each event is a sentence") {
       {AttemptFailed{Attempt(1), error, true, "infrastructure failure 1, max_failures is 2: restarted at once", FailureClass::kInfrastructure, true, 0},
        "failed: rank 1 on node b: was killed by signal 9 (Killed); infrastructure failure 1, max_failures is 2: restarted at once", 1},
       {YieldRequested{Attempt(1), YieldCause::kPreempted, "job 9 needs its place", 20, true},
-       "asked to write a checkpoint and to yield within 20 s (preempted): job 9 needs its place", 1},
+       "asked to write a checkpoint and to yield within 20s (preempted): job 9 needs its place", 1},
       {TimeLimitReached{Attempt(1), 60}, "stopped: the time limit of 60 s is reached", 1},
       {CancelRequested{"ann"}, "cancelled by ann", 0},
       {JobHeld{"ann"}, "held by ann", 0},

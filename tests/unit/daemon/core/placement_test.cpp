@@ -136,7 +136,7 @@ TEST_CASE("placement: the reason names what is missing and where") {
 
   const auto never = place(workers(3, {{"GPU", 1}}), {busy});
   CHECK_FALSE(never.feasible);
-  CHECK(mentions(never, "more than the cluster has"));
+  CHECK(mentions(never, "more than the nodes in service have"));
   CHECK(mentions(never, "node a has 2 GPU"));
 
   const auto memory = place(workers(1, {{"memory", 2.0 * (1 << 30)}}), {node("m", 1, 0, {{"memory", 1.0 * (1 << 30)}})});

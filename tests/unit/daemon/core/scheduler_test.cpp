@@ -44,7 +44,7 @@ TEST_CASE("scheduler: nobody overtakes the first that waits, though it would fit
 TEST_CASE("scheduler: a job that no node could ever hold waits for a node and blocks nobody") {
   const auto decisions = plan({{node("a", 4)}, {job(1, 5), job(2, 4), job(3, 6), job(4, 1)}});
   CHECK_FALSE(decisions[0].placement.feasible);
-  CHECK(decisions[0].reason.find("more than the cluster has") != std::string::npos);
+  CHECK(decisions[0].reason.find("more than the nodes in service have") != std::string::npos);
   CHECK(decisions[1].placement.placed());
   CHECK_FALSE(decisions[2].placement.placed());
   // The first that waits for room, not for a node, holds back those behind it.

@@ -188,7 +188,7 @@ TEST_CASE("nodes: a quarantined GPU is given to nobody until the agent or an ope
   CHECK(cluster.store->recover().documents.empty());
 }
 
-TEST_CASE("nodes: a job waits for its reservation to begin, and for one that there is not") {
+TEST_CASE("nodes: a job waits for its reservation to begin; one that there is not is refused") {
   auto disk = std::make_shared<store::MemoryStore>();
   test::Cluster cluster(disk, {});
   auto a = cluster.connect("a", 4);
@@ -197,10 +197,12 @@ TEST_CASE("nodes: a job waits for its reservation to begin, and for one that the
     cluster.dispatcher.tick();
   };
   const auto named = [](proto::JobSpec& spec) { spec.scheduling.reservation = "night"; };
-  const auto id = cluster.submit(1, 0, named);
-  CHECK(reason(cluster, id) == "waits for reservation night, which there is not (any more)");
+  auto spec = test::Cluster::spec(1, 0);
+  named(spec);
+  CHECK(cluster.dispatcher.submit(spec, "ann").error().message() == "scheduling.reservation: there is no reservation night");
   CHECK(cluster.dispatcher.reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"}).error().code() == Errc::kNotFound);
   REQUIRE(cluster.dispatcher.reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"}).has_value());
+  const auto id = cluster.submit(1, 0, named);
   CHECK(reason(cluster, id).find("waits for reservation night, which begins at ") == 0);
   REQUIRE(disk->recover().documents.size() == 1);
   {

@@ -40,6 +40,13 @@ TEST_CASE("reservations: what cannot be is refused") {
   }
 }
 
+TEST_CASE("reservations: who may name one") {
+  const Reservations all{{"night", night()}};
+  CHECK(may_name_reservation("night", "ann", all).has_value());
+  CHECK(may_name_reservation("night", "bob", all).error().message() == "scheduling.reservation: reservation night is for ann alone");
+  CHECK(may_name_reservation("nigth", "ann", all).error().message() == "scheduling.reservation: there is no reservation nigth; did you mean night?");
+}
+
 TEST_CASE("reservations: why a job waits for one") {
   const Reservations all{{"night", night()}, {"open", [] { auto open = night("open"); open.users.clear(); return open; }()}};
   CHECK(kept_by_reservation("night", "ann", all, 150).empty());

@@ -78,6 +78,8 @@ TEST_CASE("config: a variable wins over the file, and a flag's text is read by i
       CHECK_FALSE(apply_text(field, "soon").empty());
     }
     if (field.name == "labels") CHECK(apply_text(field, R"({"rack": "r1"})").empty());
+    if (field.name == "labels") CHECK(apply_text(field, "rack=r1,zone=").empty());
+    if (field.name == "labels") CHECK(apply_text(field, "rack") == R"("rack": expected an object of strings, such as {"rack": "r1"}, or rack=r1,zone=b)");
   }
   CHECK(config.worker_lease_s == 7.5);
   CHECK(config.labels.at("rack") == "r1");
