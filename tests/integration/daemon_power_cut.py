@@ -1,12 +1,11 @@
 """The power fails at random moments of a submit load: every job that was acknowledged is there. ext4 in a loop file, shut down by ioctl.
 
-Argument or RTRAIN_POWER_CUTS: rounds."""
-import fcntl, os, random, struct, subprocess, sys, tempfile, threading, time, unittest
-
-ROUNDS = int(sys.argv.pop(2)) if len(sys.argv) > 2 and sys.argv[2].isdigit() else int(os.environ.get("RTRAIN_POWER_CUTS", "5"))
+RTRAIN_TEST_POWER_CUTS (5) and RTRAIN_TEST_SEED choose another run; the seed is printed."""
+import fcntl, os, random, struct, subprocess, tempfile, threading, time, unittest
 
 from harness import Cluster, main, skip, wait_for
 
+ROUNDS = int(os.environ.get("RTRAIN_TEST_POWER_CUTS", "5"))
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN: what is not on the disk by now never gets there
 
 
@@ -44,7 +43,7 @@ class PowerCut(unittest.TestCase):
     def test_every_acknowledged_job_is_there(self):
         disk = Disk()
         self.addCleanup(disk.remove)
-        seed = int(os.environ.get("RTRAIN_SEED", random.randrange(1 << 30)))
+        seed = int(os.environ.get("RTRAIN_TEST_SEED", random.randrange(1 << 30)))
         print("seed", seed, "rounds", ROUNDS)
         random.seed(seed)
         c = Cluster(agents=(), state_dir=disk.path + "/head", head=("--queue-max", "1000000", "--backup-interval-s", "0.3", "--backups-kept", "2"))
