@@ -23,7 +23,6 @@ Cluster::Cluster(const RunOptions& options)
       workload_(make_workload(world_.random(), options.size)),
       infos_(make_nodes(world_.random(), options.size.nodes)),
       network_(world_, infos_.size()),
-      disk_(world_),
       config_(make_config(world_.random())),
       referee_(world_, disk_, workload_, infos_, config_.queues),
       head_(world_, disk_, referee_, config_),

@@ -62,6 +62,7 @@ class Referee {
   };
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
+  void points_cut(JobId id);
   void stored_placement(JobId id, const proto::AttemptPlaced& placed);
   void stored_end(JobId id, const proto::RankFinished& end);
   void stored_failure(JobId id, const proto::AttemptFailed& failure);
