@@ -1,4 +1,5 @@
 // What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of service, reservations.
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
 
@@ -33,7 +34,7 @@ void Dispatcher::apply_setting(const std::string& name) {
   auto* node = nodes_.find(name);
   if (node == nullptr) return;
   const auto& said = setting(name);
-  node->view.cordoned = said.cordoned;
+  node->view.cordoned = said.cordoned && !fault::on(fault::Fault::kCordonIgnored);
   node->view.gpus_out = said.gpus_out();
   node->view.info.labels = said.over(node->own_labels);
   nodes_.changed(*node);
@@ -41,7 +42,7 @@ void Dispatcher::apply_setting(const std::string& name) {
 
 void Dispatcher::keep_setting(const std::string& name) {
   const auto& said = setting(name);
-  store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
+  if (!fault::on(fault::Fault::kNodeSettingNotStored)) store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
   apply_setting(name);
   if (said.says_nothing()) settings_.erase(name);
 }
@@ -111,7 +112,7 @@ Result<Done> Dispatcher::drain(const std::string& node, const std::string& reaso
   said.by = by;
   said.since_ms = clock_.wall();
   said.drain_until_ms = deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
-  if (deadline_s) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
+  if (deadline_s && !fault::on(fault::Fault::kDrainDeadlineOff)) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
   else drain_until_.erase(node);
   keep_setting(node);
   log::info("node drains", {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
@@ -224,7 +225,8 @@ Result<Done> Dispatcher::reserve(core::Reservation reservation) {
   if (auto checked = check_reservation(reservation, reservations_, clock_.wall()); !checked) return checked;
   for (const auto& node : reservation.nodes)
     if (nodes_.find(node) == nullptr) return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
-  store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
+  if (!fault::on(fault::Fault::kReservationNotStored))
+    store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
   log::info("reservation made", {{"reservation", reservation.name}, {"by", reservation.by}, {"from", proto::rfc3339(reservation.start_ms)},
                                  {"to", proto::rfc3339(reservation.end_ms)}});
   reservations_[reservation.name] = std::move(reservation);
@@ -265,7 +267,8 @@ void Dispatcher::turn_reservations() {
 
 void Dispatcher::reservations_changed() {
   std::vector<core::Reservation> all;
-  for (const auto& [name, reservation] : reservations_) all.push_back(reservation);
+  for (const auto& [name, reservation] : reservations_)
+    if (!fault::on(fault::Fault::kReservationIgnored)) all.push_back(reservation);
   planner_.set_reservations(std::move(all));
   for (const auto id : book_.queue())
     if (!book_.find(id)->state.spec.scheduling.reservation.empty()) line_up(id);

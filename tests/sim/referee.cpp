@@ -19,7 +19,7 @@ bool same(const proto::ExitStatus& a, const proto::ExitStatus& b) { return a.exi
 }  // namespace
 
 Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues)
-    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()) {
+    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()), rules_(world, *this, disk, workload, nodes_) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
   disk_.watch.cut = [this](JobId id) { points_cut(id); };
@@ -78,6 +78,13 @@ void Referee::ended(const proto::RankKey& key, const proto::ExitStatus& status, 
 
 void Referee::reported(const proto::RankKey& key, std::int64_t seq) { lives_.at(key).reports = seq; }
 
+std::vector<proto::RankKey> Referee::alive_on(const std::string& node) const {
+  std::vector<proto::RankKey> keys;
+  for (const auto& key : alive_)
+    if (nodes_[lives_.at(key).node].name == node) keys.push_back(key);
+  return keys;
+}
+
 // ---- what is written ------------------------------------------------------------------------------------------
 
 void Referee::stored(JobId id, const proto::StampedEvent& event) {
@@ -87,6 +94,7 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
+    rules_.placed(id, event.at, std::get<proto::AttemptPlaced>(event.event));
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
   } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
