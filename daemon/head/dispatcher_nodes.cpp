@@ -112,7 +112,7 @@ Result<Done> Dispatcher::drain(const std::string& node, const std::string& reaso
   said.by = by;
   said.since_ms = clock_.wall();
   said.drain_until_ms = deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
-  if (deadline_s && !fault::on(fault::Fault::kDrainDeadlineOff)) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
+  if (deadline_s) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
   else drain_until_.erase(node);
   keep_setting(node);
   log::info("node drains", {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
@@ -188,16 +188,24 @@ std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
 void Dispatcher::empty_node(const std::string& node) {
   const auto& said = setting(node);
   if (!said.draining) return;
-  const auto until = drain_until_.find(node);
+  const auto left_s = drain_left_s(node);
   for (const auto id : jobs_on(node)) {
     const auto& state = book_.find(id)->state;
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
     double grace_s = state.spec.scheduling.preempt_grace_s;
-    if (until != drain_until_.end()) grace_s = std::clamp(Seconds(until->second - clock_.steady()).count(), 0.0, grace_s);
+    if (left_s) grace_s = std::min(*left_s, grace_s);
     const auto why = "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
     if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
       log::info("a job cannot be asked to leave a node", {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
   }
+}
+
+std::optional<double> Dispatcher::drain_left_s(const std::string& node) const {
+  if (fault::on(fault::Fault::kDrainDeadlineOff)) return std::nullopt;
+  const auto& said = setting(node);
+  if (const auto until = drain_until_.find(node); until != drain_until_.end()) return std::max(0.0, Seconds(until->second - clock_.steady()).count());
+  // end_drains() has done with it; an agent that was away at that time comes back and knows nothing of it.
+  return said.draining && said.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
 }
 
 void Dispatcher::note_drained(const std::string& node) {
@@ -205,6 +213,7 @@ void Dispatcher::note_drained(const std::string& node) {
 }
 
 void Dispatcher::end_drains() {
+  if (fault::on(fault::Fault::kDrainDeadlineOff)) return;
   for (auto it = drain_until_.begin(); it != drain_until_.end();) {
     if (clock_.steady() < it->second) {
       ++it;

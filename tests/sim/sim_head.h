@@ -1,8 +1,8 @@
 // The head of the simulation: the real Dispatcher, JobBook, NodeTable, OutputGate and core on a simulated disk and network. It is killed
 // and started again at any moment.
-// Modelled, because they are tied to sockets and the executor there: passes over the queue (daemon/head/head.cpp), the session of an agent (daemon/head/agent_session.*: handshake, a heartbeat is
-// answered at once, Taken when what came so far is stored) and the answers of the API (daemon/head/api_server.*: told when every event
-// appended so far is durable).
+// Modelled, because they are tied to sockets and the executor there: passes over the queue (daemon/head/head.cpp), the session of an agent
+// (daemon/head/agent_session.*: handshake, a heartbeat is answered at once, Taken when what came so far is stored) and the answers of the
+// API (daemon/head/api_server.*: told when every event appended so far is durable).
 #pragma once
 
 #include "daemon/head/dispatcher.h"
