@@ -26,11 +26,19 @@ enum class Fault {
   kReportNotStored,      ///< one report in five is applied and not journalled
   kOutboxForgets,        ///< what a broken connection swallowed is not sent again
   kOneRetryTooMany,      ///< max_failures is off by one
+  kCordonIgnored,        ///< the scheduler does not hear of cordons and drains
+  kNodeSettingNotStored, ///< what operators say of a node is applied and not journalled
+  kDrainDeadlineOff,     ///< nothing happens at the deadline of a drain
+  kReservationIgnored,   ///< the scheduler does not hear of reservations
+  kReservationNotStored, ///< a reservation is applied and not journalled
+  kDependencyNotChecked, ///< a job does not wait for those that it depends on
+  kArrayLimitOff,        ///< all jobs of an array may run at once
 };
-inline constexpr std::array<std::string_view, 16> kNames{
+inline constexpr std::array<std::string_view, 23> kNames{
     "ack_before_commit", "confirm_before_commit", "id_reuse",        "attempt_not_checked", "seq_not_checked",    "double_free",
     "free_early",        "no_lease_stop",         "lease_too_short", "lose_on_disconnect",  "lost_is_success",    "rejoin_not_compared",
-    "cancel_not_stored", "report_not_stored",     "outbox_forgets",  "one_retry_too_many"};
+    "cancel_not_stored", "report_not_stored",     "outbox_forgets",  "one_retry_too_many",  "cordon_ignored",     "node_setting_not_stored",
+    "drain_deadline_off", "reservation_ignored", "reservation_not_stored", "dependency_not_checked", "array_limit_off"};
 
 [[nodiscard]] constexpr std::optional<Fault> from_name(std::string_view name) {
   for (std::size_t i = 0; i < kNames.size(); ++i)

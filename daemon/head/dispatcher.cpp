@@ -207,7 +207,7 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   for (const auto& key : running) {
     if (!seen.insert({key.job, key.attempt}).second) continue;
     if (!book_.is_current(key.job, key.attempt)) tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
-    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping) tell(session, stop_again(state));
+    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping) tell(session, stop_again(state, name));
   }
   empty_node(name);  // a head that died in the middle of a drain has not asked all
   schedule();

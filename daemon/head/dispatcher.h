@@ -118,8 +118,8 @@ class Dispatcher {
   void hear_diagnosis(proto::RankDiagnosis diagnosis);
   void judge_hang(JobId id);
   void recover_deadlines(const core::JobState& state);
-  /// StopAttempt or YieldAttempt, for an agent that comes back with ranks of an attempt that is being stopped.
-  [[nodiscard]] proto::Message stop_again(const core::JobState& state) const;
+  /// StopAttempt or YieldAttempt, for the agent of `node` that comes back with ranks of an attempt that is being stopped.
+  [[nodiscard]] proto::Message stop_again(const core::JobState& state, const std::string& node) const;
   // dispatcher_nodes.cpp
   [[nodiscard]] Result<NodeSetting*> setting_of(const std::string& node);
   void recover_documents(const std::vector<store::Document>& documents);
@@ -129,6 +129,8 @@ class Dispatcher {
   void hear_health(const std::string& node, const proto::NodeHealth& health);
   /// A draining node: its jobs are asked to leave.
   void empty_node(const std::string& node);
+  /// Seconds until the deadline of the node's drain, 0 from then on; nothing without one.
+  [[nodiscard]] std::optional<double> drain_left_s(const std::string& node) const;
   void note_drained(const std::string& node);
   void end_drains();
   /// Reservations that begin or are over.

@@ -105,7 +105,8 @@ void Dispatcher::ask_to_yield(JobId id, const core::YieldRanks& yield) {
   // A node that is away hears of it when it comes back.
 }
 
-proto::Message Dispatcher::stop_again(const core::JobState& state) const {
+proto::Message Dispatcher::stop_again(const core::JobState& state, const std::string& node) const {
+  if (drain_left_s(node) == 0.0) return proto::StopAttempt{state.id, state.attempt, core::kFailureGraceS, "the drain of node " + node + " has reached its deadline"};
   if (state.cancel_requested)
     return proto::StopAttempt{state.id, state.attempt, state.spec.run_config.stop_grace_s, "cancelled by " + state.cancelled_by};
   if (const auto until = deadlines_.at(state.id, DueFor::kYieldGrace); state.yield && until)

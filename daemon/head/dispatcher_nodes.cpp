@@ -1,4 +1,5 @@
 // What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of service, reservations.
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
 
@@ -33,7 +34,7 @@ void Dispatcher::apply_setting(const std::string& name) {
   auto* node = nodes_.find(name);
   if (node == nullptr) return;
   const auto& said = setting(name);
-  node->view.cordoned = said.cordoned;
+  node->view.cordoned = said.cordoned && !fault::on(fault::Fault::kCordonIgnored);
   node->view.gpus_out = said.gpus_out();
   node->view.info.labels = said.over(node->own_labels);
   nodes_.changed(*node);
@@ -41,7 +42,7 @@ void Dispatcher::apply_setting(const std::string& name) {
 
 void Dispatcher::keep_setting(const std::string& name) {
   const auto& said = setting(name);
-  store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
+  if (!fault::on(fault::Fault::kNodeSettingNotStored)) store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
   apply_setting(name);
   if (said.says_nothing()) settings_.erase(name);
 }
@@ -187,16 +188,24 @@ std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
 void Dispatcher::empty_node(const std::string& node) {
   const auto& said = setting(node);
   if (!said.draining) return;
-  const auto until = drain_until_.find(node);
+  const auto left_s = drain_left_s(node);
   for (const auto id : jobs_on(node)) {
     const auto& state = book_.find(id)->state;
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
     double grace_s = state.spec.scheduling.preempt_grace_s;
-    if (until != drain_until_.end()) grace_s = std::clamp(Seconds(until->second - clock_.steady()).count(), 0.0, grace_s);
+    if (left_s) grace_s = std::min(*left_s, grace_s);
     const auto why = "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
     if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
       log::info("a job cannot be asked to leave a node", {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
   }
+}
+
+std::optional<double> Dispatcher::drain_left_s(const std::string& node) const {
+  if (fault::on(fault::Fault::kDrainDeadlineOff)) return std::nullopt;
+  const auto& said = setting(node);
+  if (const auto until = drain_until_.find(node); until != drain_until_.end()) return std::max(0.0, Seconds(until->second - clock_.steady()).count());
+  // end_drains() has done with it; an agent that was away at that time comes back and knows nothing of it.
+  return said.draining && said.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
 }
 
 void Dispatcher::note_drained(const std::string& node) {
@@ -204,6 +213,7 @@ void Dispatcher::note_drained(const std::string& node) {
 }
 
 void Dispatcher::end_drains() {
+  if (fault::on(fault::Fault::kDrainDeadlineOff)) return;
   for (auto it = drain_until_.begin(); it != drain_until_.end();) {
     if (clock_.steady() < it->second) {
       ++it;
@@ -224,7 +234,8 @@ Result<Done> Dispatcher::reserve(core::Reservation reservation) {
   if (auto checked = check_reservation(reservation, reservations_, clock_.wall()); !checked) return checked;
   for (const auto& node : reservation.nodes)
     if (nodes_.find(node) == nullptr) return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
-  store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
+  if (!fault::on(fault::Fault::kReservationNotStored))
+    store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
   log::info("reservation made", {{"reservation", reservation.name}, {"by", reservation.by}, {"from", proto::rfc3339(reservation.start_ms)},
                                  {"to", proto::rfc3339(reservation.end_ms)}});
   reservations_[reservation.name] = std::move(reservation);
@@ -265,7 +276,8 @@ void Dispatcher::turn_reservations() {
 
 void Dispatcher::reservations_changed() {
   std::vector<core::Reservation> all;
-  for (const auto& [name, reservation] : reservations_) all.push_back(reservation);
+  for (const auto& [name, reservation] : reservations_)
+    if (!fault::on(fault::Fault::kReservationIgnored)) all.push_back(reservation);
   planner_.set_reservations(std::move(all));
   for (const auto id : book_.queue())
     if (!book_.find(id)->state.spec.scheduling.reservation.empty()) line_up(id);

@@ -1,4 +1,5 @@
 // How jobs come in, alone or as arrays, and what keeps them from standing in line: holds, other jobs, turns of an array, reservations.
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
 
@@ -28,10 +29,10 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
   if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
   // Not the wall clock, which may jump, but the deadline that was made of it.
   if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
-  if (auto why = dependencies_.reason(state.id); !why.empty()) return why;
+  if (auto why = dependencies_.reason(state.id); !why.empty() && !fault::on(fault::Fault::kDependencyNotChecked)) return why;
   if (const auto& name = state.spec.scheduling.reservation; !name.empty())
     if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty()) return why;
-  if (state.array && !turns_.has_turn(state.id, *state.array))
+  if (state.array && !turns_.has_turn(state.id, *state.array) && !fault::on(fault::Fault::kArrayLimitOff))
     return "waits for its turn in array " + to_string(state.array->id) + ": " + std::to_string(state.array->max_running) + " at a time";
   return "";
 }

@@ -1,5 +1,6 @@
 #include "tests/sim/cluster.h"
 
+#include "tests/sim/operators.h"
 #include "tests/sim/trouble.h"
 #include "tests/sim/users.h"
 
@@ -23,7 +24,6 @@ Cluster::Cluster(const RunOptions& options)
       workload_(make_workload(world_.random(), options.size)),
       infos_(make_nodes(world_.random(), options.size.nodes)),
       network_(world_, infos_.size()),
-      disk_(world_),
       config_(make_config(world_.random())),
       referee_(world_, disk_, workload_, infos_, config_.queues),
       head_(world_, disk_, referee_, config_),
@@ -70,11 +70,13 @@ void Cluster::heal() {
     if (!agent_up(node)) start_agent(node);
 }
 
+bool Cluster::calm(std::size_t node) const {
+  const auto& link = network_.link(node);
+  return head_.up() && agent_up(node) && agents_[node]->reaches_head() && link.whole() && link.slowness <= 1 && !disk_.full && disk_.slowness <= 1;
+}
+
 bool Cluster::may_stay(const head::JobRecord& record) const {
-  const auto& state = record.state;
-  if (core::is_terminal(state.phase)) return true;
-  if (state.phase != core::JobPhase::kQueued) return false;
-  return !state.held && !head_.dispatcher()->plan(state.spec.scaling_config).placement.feasible;
+  return core::is_terminal(record.state.phase) || (record.state.phase == core::JobPhase::kQueued && referee_.rules().may_wait_for_ever(record.state.id));
 }
 
 bool Cluster::at_rest() const {
@@ -105,7 +107,8 @@ std::string Cluster::unrest() const {
 void Cluster::check_rest() {
   const auto& head = *head_.dispatcher();
   for (const auto& [id, record] : head.jobs().all())
-    referee_.check(core::is_terminal(record.state.phase) || !head.waiting(id).reason.empty(), "a job that waits says why", [&, id = id] { return "job " + to_string(id); });
+    if (!core::is_terminal(record.state.phase)) referee_.rules().check_reason(id, head.waiting(id).reason);
+  referee_.rules().head_started(head);
   for (const auto& [id, name] : referee_.acknowledged_jobs())
     referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] { return "job " + to_string(id) + " (" + name + ") is unknown to the head"; });
   for (const auto& [name, node] : head.nodes().all()) {
@@ -124,6 +127,7 @@ RunResult run(const RunOptions& options) {
   auto& referee = cluster.referee();
   try {
     Users users(cluster);
+    Operators operators(cluster);
     Trouble trouble(cluster);
     cluster.head().start();
     for (std::size_t node = 0; node < cluster.nodes(); ++node) cluster.start_agent(node);
@@ -133,7 +137,7 @@ RunResult run(const RunOptions& options) {
     while (!referee.violation() && !rest && world.step(limit))
       if (world.now() >= next_look) {
         next_look = world.now() + seconds(1);
-        rest = users.content() && cluster.at_rest();
+        rest = users.content() && operators.content() && cluster.at_rest();
       }
     referee.check(rest, "every job ends or waits for a stated reason", [&] { return cluster.unrest(); });
     if (!referee.violation()) cluster.check_rest();

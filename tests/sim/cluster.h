@@ -36,6 +36,7 @@ class Cluster {
   Referee& referee() { return referee_; }
   [[nodiscard]] const Workload& workload() const { return workload_; }
   [[nodiscard]] std::size_t nodes() const { return hosts_.size(); }
+  [[nodiscard]] const std::string& node_name(std::size_t node) const { return infos_[node].name; }
 
   void start_agent(std::size_t node);
   /// The machine loses its power: agent, ranks and what they had in memory are gone.
@@ -47,6 +48,8 @@ class Cluster {
   /// Everything that was broken works again.
   void heal();
   [[nodiscard]] bool healed() const { return healed_; }
+  /// Nothing stands between the head and what it wants on that node.
+  [[nodiscard]] bool calm(std::size_t node) const;
 
   /// Every job has ended or waits for a reason that is true, and nobody has anything left to do or to tell.
   [[nodiscard]] bool at_rest() const;

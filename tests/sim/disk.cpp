@@ -43,8 +43,7 @@ void Disk::write(JobId id, const proto::MetricPoint& point) {
   jobs_[id].points.push_back(point);
 }
 
-core::JobState Disk::state(JobId id) const {
-  const auto& job = jobs_.at(id);
+core::JobState Disk::replayed(JobId id, const Job& job) {
   core::JobState state;
   std::size_t next = job.snapshot_events;
   if (job.snapshot) {
@@ -55,6 +54,12 @@ core::JobState Disk::state(JobId id) const {
   }
   for (; next < job.events.size(); ++next)
     if (auto done = core::advance(state, job.events[next]); !done) throw std::runtime_error("replay of job " + to_string(id) + ": " + done.error().message());
+  return state;
+}
+
+core::JobState Disk::state(JobId id) const {
+  const auto& job = jobs_.at(id);
+  auto state = replayed(id, job);
   if (job.points.empty()) return state;
   const auto& last = job.points.back();
   state.reports = static_cast<std::int64_t>(job.points.size());
@@ -63,10 +68,29 @@ core::JobState Disk::state(JobId id) const {
   return state;
 }
 
-store::Recovered Disk::recover() const {
+/// As recover_tail() of daemon/store: its agent sends the report again.
+void Disk::cut_points(JobId id, Job& job) {
+  const auto state = replayed(id, job);
+  const auto lost = std::ranges::find_if(job.points, [&](const proto::MetricPoint& point) {
+    return !point.checkpoint.empty() && (point.attempt > state.attempt.value() || (point.attempt == state.attempt.value() && point.seq > state.last_seq));
+  });
+  if (lost == job.points.end()) return;
+  job.points.erase(lost, job.points.end());
+  if (watch.cut) watch.cut(id);
+}
+
+proto::Json Disk::document(const std::string& kind, const std::string& name) const {
+  const auto found = documents_.find({kind, name});
+  return found == documents_.end() ? proto::Json() : found->second.value;
+}
+
+store::Recovered Disk::recover() {
   store::Recovered recovered;
-  for (const auto& [id, job] : jobs_)
-    if (!job.end) recovered.jobs.push_back(state(id));
+  for (auto& [id, job] : jobs_) {
+    if (job.end) continue;
+    cut_points(id, job);
+    recovered.jobs.push_back(state(id));
+  }
   for (const auto& [key, document] : documents_)
     if (!document.value.is_null()) recovered.documents.push_back(document);
   return recovered;
@@ -103,7 +127,7 @@ void SimJournal::arm() {
   auto& random = world_.random();
   if (!events_.empty() && !commit_armed_) {
     commit_armed_ = true;
-    batch_ = events_.size();
+    world_.after(0, [self = shared_from_this()] { self->batch_ = self->events_.size(); });  // all that one turn of the head appends
     const double takes = random.chance(0.03) ? random.between(0.05, 0.4) : random.between(0.0005, 0.006) * disk_.slowness;
     world_.after(seconds(takes), [self = shared_from_this()] {
       self->commit_armed_ = false;

@@ -1,7 +1,7 @@
 // The disk under the head: what is on it survives the head, what was only appended does not.
 // Stands where SqliteStore stands (daemon/store): events are committed in batches, a commit takes a while, and the head hears of it a
 // moment after it happened. Metric points follow within a second, and before any later event of any job. A start replays snapshots and
-// later events through core::advance, and folds the last metric point in.
+// later events through core::advance, cuts off points whose event was lost, and folds the last one in.
 #pragma once
 
 #include "daemon/store/journal.h"
@@ -18,6 +18,7 @@ namespace rtrain::sim {
 struct DiskWatch {
   std::function<void(JobId, const proto::StampedEvent&)> event;
   std::function<void(JobId, const proto::MetricPoint&)> point;
+  std::function<void(JobId)> cut;  ///< a start has cut points off the end
 };
 
 class Disk {
@@ -34,13 +35,13 @@ class Disk {
     bool cancelled = false, held = false;
     std::optional<core::JobPhase> end;
   };
-  explicit Disk(World& world) : world_(world) {}
-
   [[nodiscard]] const Job* find(JobId id) const;
   [[nodiscard]] const std::map<JobId, Job>& jobs() const { return jobs_; }
-  /// What the next head finds.
-  [[nodiscard]] store::Recovered recover() const;
+  /// What the next head finds. Cuts off what a crash left half: a point whose report is an event as well that is not there, and what follows it.
+  [[nodiscard]] store::Recovered recover();
   [[nodiscard]] core::JobState state(JobId id) const;
+  /// The newest value; null when there is none.
+  [[nodiscard]] proto::Json document(const std::string& kind, const std::string& name) const;
   [[nodiscard]] JobId next_job_id() const { return jobs_.empty() ? JobId(1) : JobId(jobs_.rbegin()->first.value() + 1); }
 
   void write(JobId id, const proto::StampedEvent& event, std::optional<core::JobState> snapshot);
@@ -53,7 +54,9 @@ class Disk {
   DiskWatch watch;
 
  private:
-  World& world_;
+  [[nodiscard]] static core::JobState replayed(JobId id, const Job& job);
+  void cut_points(JobId id, Job& job);
+
   std::map<JobId, Job> jobs_;
   std::map<std::pair<std::string, std::string>, store::Document> documents_;
 };

@@ -40,6 +40,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close(Side from, bool reset);
   /// Everything under way is lost. Each end learns of it after a while, or (`silently`) never.
   void break_now(bool silently);
+  [[nodiscard]] bool broken() const { return broken_; }
   /// The link's state changed.
   void link_changed();
 
@@ -71,6 +72,7 @@ class Network {
  public:
   Network(World& world, std::size_t nodes) : world_(world), links_(nodes) {}
   [[nodiscard]] Link& link(std::size_t node) { return links_[node]; }
+  [[nodiscard]] const Link& link(std::size_t node) const { return links_[node]; }
   [[nodiscard]] std::shared_ptr<Connection> connect(std::size_t node);
   void set_blocked(std::size_t node, bool from_agent, bool from_head);
   /// Breaks what is open between that node and the head.

@@ -29,6 +29,7 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   JobPlan plan;
   auto& spec = plan.spec;
   spec.name = "job-" + std::to_string(number);
+  plan.user = random.chance(0.5) ? "ann" : "bob";
   if (random.chance(0.5)) spec.command = {"train"};
   else spec.train_func = proto::TrainFunc{"/lib/libtrain.so", "train"};
   auto& scaling = spec.scaling_config;
@@ -41,15 +42,15 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   spec.run_config.failure_config.max_failures = random.chance(0.5) ? random.between(0, 3) : 20;
   spec.run_config.stop_grace_s = random.between(0.2, 3.0);
   plan.submit_s = random.between(0.0, window_s);
-  plan.run_s = random.chance(0.2) ? random.between(0.01, 0.5) : random.between(1.0, 15.0);
+  plan.run_s = random.chance(0.2) ? random.between(0.01, 0.5) : random.chance(0.8) ? random.between(1.0, 15.0) : random.between(15.0, 30.0);
   if (random.chance(0.7)) plan.report_every_s = std::max(0.05, plan.run_s / random.between(2, 12));
   if (random.chance(0.5)) plan.checkpoint_every = random.between(1, 3);
   plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
-  plan.yields_after_s = random.chance(0.2) ? -1 : random.between(0.01, 1.5);
+  plan.yields_after_s = random.chance(0.3) ? -1 : random.between(0.01, 1.5);
   if (random.chance(0.2)) spec.scheduling.time_limit_s = random.between(0.5, 40.0);
   if (random.chance(0.3)) spec.scheduling.priority = random.between(-5, 5);
   spec.scheduling.preemptible = random.chance(0.85);
-  spec.scheduling.preempt_grace_s = random.between(0.2, 5.0);
+  spec.scheduling.preempt_grace_s = random.chance(0.7) ? random.between(0.2, 5.0) : random.between(5.0, 40.0);
   if (random.chance(0.3)) spec.scheduling.queue = "small";
   if (scaling.num_workers > 1 && random.chance(0.25)) scaling.min_workers = random.between(1, scaling.num_workers - 1);
   scaling.elastic_resize_monitor_interval_s = random.between(0.5, 20.0);
@@ -62,6 +63,65 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   if (random.chance(0.15)) plan.cancel_s = random.between(0.0, 20.0);
   else if (hangs) plan.cancel_s = random.between(30.0, 60.0);
   return plan;
+}
+
+std::string node_name(int number) { return "node-" + std::string(number < 10 ? "0" : "") + std::to_string(number); }
+
+void make_array(Random& random, JobPlan& job) {
+  auto& array = job.spec.scheduling.array.emplace();
+  const int jobs = random.between(2, 7);
+  for (int index = 0; index < jobs; ++index) array.indices.push_back(index);
+  if (random.chance(0.8)) array.max_running = random.between(1, 3);
+  job.run_s = std::min(job.run_s, random.between(0.1, 4.0));
+  if (job.report_every_s > 0) job.report_every_s = std::max(0.05, job.run_s / 3);
+}
+
+void make_dependencies(Random& random, std::vector<JobPlan>& jobs) {
+  using proto::DependencyKind;
+  static const std::vector<DependencyKind> kKinds{DependencyKind::kAfter, DependencyKind::kAfterAny, DependencyKind::kAfterOk};
+  for (std::size_t i = 1; i < jobs.size(); ++i) {
+    if (!random.chance(0.25)) continue;
+    const int count = random.chance(0.3) ? 2 : 1;
+    for (int n = 0; n < count; ++n) {
+      const DependencyPlan dependency{random.pick(kKinds), static_cast<std::size_t>(random.between(0, static_cast<int>(i) - 1))};
+      const auto same = [&](const DependencyPlan& other) { return other.on == dependency.on; };
+      if (std::ranges::none_of(jobs[i].depends_on, same)) jobs[i].depends_on.push_back(dependency);
+    }
+  }
+}
+
+void make_orders(Random& random, int nodes, std::vector<NodeOrderPlan>& orders) {
+  for (int node = 0; node < nodes; ++node) {
+    if (!random.chance(0.3)) continue;
+    NodeOrderPlan order{node_name(node), random.between(0.0, 40.0), random.chance(0.8)};
+    if (order.drain && random.chance(0.7)) order.deadline_s = random.chance(0.6) ? random.between(0.1, 4.0) : random.between(4.0, 25.0);
+    if (random.chance(0.85)) order.lasts_s = random.between(1.0, 50.0);
+    orders.push_back(std::move(order));
+  }
+}
+
+/// A reservation, and jobs that name it.
+void make_reservation(Random& random, int number, int nodes, Workload& workload) {
+  ReservationPlan plan;
+  plan.name = "reserved-" + std::to_string(number);
+  for (int node = 0; node < nodes; ++node)
+    if (random.chance(0.25)) plan.nodes.push_back(node_name(node));
+  if (plan.nodes.empty()) plan.nodes.push_back(node_name(0));
+  if (random.chance(0.5)) plan.users = {"ann"};
+  plan.create_s = random.between(0.0, 30.0);
+  plan.begins_s = random.chance(0.3) ? 0 : random.between(0.5, 30.0);
+  plan.lasts_s = random.between(2.0, 60.0);
+  if (random.chance(0.2)) plan.delete_s = random.between(0.5, 40.0);
+  for (auto& job : workload.jobs) {
+    if (!random.chance(0.15)) continue;
+    job.spec.scheduling.reservation = plan.name;
+    job.spec.scaling_config.num_workers = std::min(job.spec.scaling_config.num_workers, 3);
+    job.spec.scaling_config.min_workers = 0;
+    for (auto& attempt : job.attempts) attempt.rank = std::min(attempt.rank, job.spec.scaling_config.num_workers - 1);
+  }
+  for (auto& job : workload.jobs)  // without a limit a job would start nowhere before a reservation
+    if (random.chance(0.5) && !job.spec.scheduling.time_limit_s) job.spec.scheduling.time_limit_s = random.between(5.0, 40.0);
+  workload.reservations.push_back(std::move(plan));
 }
 
 }  // namespace
@@ -78,7 +138,7 @@ std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes) {
   std::vector<proto::NodeInfo> result;
   for (int i = 0; i < nodes; ++i) {
     proto::NodeInfo info;
-    info.name = "node-" + std::string(i < 10 ? "0" : "") + std::to_string(i);
+    info.name = node_name(i);
     info.address = "10.0.0." + std::to_string(i + 1);
     info.resources["CPU"] = random.between(2, 6);
     const int gpus = random.chance(0.6) ? random.between(1, 4) : 0;
@@ -93,6 +153,12 @@ Workload make_workload(Random& random, const WorkloadSize& size) {
   Workload workload;
   const double window_s = random.between(2.0, 40.0);  // in a short one there is a long queue
   for (int i = 0; i < size.jobs; ++i) workload.jobs.push_back(make_job(random, i, size.nodes, window_s));
+  if (random.chance(0.3))
+    for (int arrays = random.between(1, 2); arrays > 0; --arrays) make_array(random, workload.jobs[static_cast<std::size_t>(random.between(0, size.jobs - 1))]);
+  if (random.chance(0.4)) make_dependencies(random, workload.jobs);
+  if (random.chance(0.5)) make_orders(random, size.nodes, workload.orders);
+  if (random.chance(0.3))
+    for (int number = 0, last = random.between(0, 1); number <= last; ++number) make_reservation(random, number, size.nodes, workload);
   for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
   return workload;
 }

@@ -19,8 +19,13 @@ struct AttemptPlan {
   double fraction = 1;   ///< of the run time, when it happens
 };
 
+/// Waits for an earlier job of the workload.
+struct DependencyPlan { proto::DependencyKind kind; std::size_t on; };
+
 struct JobPlan {
-  proto::JobSpec spec;              ///< its name is unique within the run
+  proto::JobSpec spec;              ///< its name is unique within the run, but for the jobs of an array
+  std::string user;
+  std::vector<DependencyPlan> depends_on;  ///< their numbers are known when it is submitted
   double submit_s = 0;              ///< after the start of the run
   double cancel_s = -1;             ///< after the submit was acknowledged; -1: never
   double run_s = 1;                 ///< of a rank that succeeds
@@ -36,8 +41,27 @@ struct JobPlan {
 /// The metric that report number `seq` of an attempt carries.
 [[nodiscard]] double metric(const std::string& name, Attempt attempt, std::int64_t seq);
 
+/// What an operator says of a node; at most one a node.
+struct NodeOrderPlan {
+  std::string node;
+  double at_s = 0;
+  bool drain = false;
+  double deadline_s = -1;  ///< of a drain; below 0: none
+  double lasts_s = -1;     ///< from when it was acknowledged until it is taken back; below 0: for ever
+};
+
+struct ReservationPlan {
+  std::string name;
+  std::vector<std::string> nodes, users;
+  double create_s = 0;
+  double begins_s = 0, lasts_s = 1;  ///< begins so long after it was asked for
+  double delete_s = -1;              ///< after it was acknowledged; below 0: never
+};
+
 struct Workload {
   std::vector<JobPlan> jobs;
+  std::vector<NodeOrderPlan> orders;
+  std::vector<ReservationPlan> reservations;
   std::map<std::string, const JobPlan*> by_name;
   [[nodiscard]] const JobPlan& plan(const std::string& name) const { return *by_name.at(name); }
 };

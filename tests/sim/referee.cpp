@@ -7,14 +7,22 @@ namespace {
 
 std::string name_of(JobId id, Attempt attempt) { return "job " + to_string(id) + " attempt " + to_string(attempt); }
 
+bool checkpoint_stored(const Disk::Job& job, const proto::RankKey& key, std::int64_t seq) {
+  return std::ranges::any_of(job.events, [&](const proto::StampedEvent& event) {
+    const auto* reported = std::get_if<proto::MetricsReported>(&event.event);
+    return reported != nullptr && reported->attempt == key.attempt && reported->seq == seq && reported->checkpoint;
+  });
+}
+
 bool same(const proto::ExitStatus& a, const proto::ExitStatus& b) { return a.exit_code == b.exit_code && a.signal == b.signal && a.lost == b.lost; }
 
 }  // namespace
 
 Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues)
-    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()) {
+    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()), rules_(world, *this, disk, workload, nodes_) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
+  disk_.watch.cut = [this](JobId id) { points_cut(id); };
 }
 
 void Referee::check(bool rule, const char* invariant, const std::function<std::string()>& what) {
@@ -70,6 +78,13 @@ void Referee::ended(const proto::RankKey& key, const proto::ExitStatus& status, 
 
 void Referee::reported(const proto::RankKey& key, std::int64_t seq) { lives_.at(key).reports = seq; }
 
+std::vector<proto::RankKey> Referee::alive_on(const std::string& node) const {
+  std::vector<proto::RankKey> keys;
+  for (const auto& key : alive_)
+    if (nodes_[lives_.at(key).node].name == node) keys.push_back(key);
+  return keys;
+}
+
 // ---- what is written ------------------------------------------------------------------------------------------
 
 void Referee::stored(JobId id, const proto::StampedEvent& event) {
@@ -79,6 +94,7 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
+    rules_.placed(id, event.at, std::get<proto::AttemptPlaced>(event.event));
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
   } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
@@ -104,6 +120,11 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   const auto value = point.metrics.find("loss");
   check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq), "every stored report was made",
         [&] { return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers"; });
+}
+
+void Referee::points_cut(JobId id) {
+  const auto& points = disk_.jobs().at(id).points;
+  stored_[id] = points.empty() ? Stored{} : Stored{points.back().attempt, points.back().seq};
 }
 
 void Referee::stored_placement(JobId id, const proto::AttemptPlaced& placed) {
@@ -188,6 +209,8 @@ void Referee::confirmed(const proto::Message& message) {
     const bool there = last != stored_.end() && last->second.attempt == report->key.attempt.value() && last->second.seq >= report->seq;
     check(there || report->key.rank != 0 || over(job, report->key), "nothing is told before it is durable",
           [&] { return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) + " is confirmed and not on disk"; });
+    check(!report->checkpoint || report->key.rank != 0 || over(job, report->key) || checkpoint_stored(*job, report->key, report->seq), "every accepted checkpoint is stored",
+          [&] { return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) + " is confirmed and its checkpoint is not on disk"; });
   } else if (const auto* end = std::get_if<proto::RankEnded>(&message)) {
     check(over(disk_.find(end->key.job), end->key), "nothing is told before it is durable",
           [&] { return "the end of rank " + to_string(end->key) + " is confirmed and not on disk"; });

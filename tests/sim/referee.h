@@ -5,6 +5,7 @@
 #include "proto/message/message.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/scheduling_rules.h"
 
 #include <map>
 #include <set>
@@ -37,6 +38,7 @@ class Referee {
   void ended(const proto::RankKey& key, const proto::ExitStatus& status, bool recorded);
   void reported(const proto::RankKey& key, std::int64_t seq);
   [[nodiscard]] std::size_t alive() const { return alive_.size(); }
+  [[nodiscard]] std::vector<proto::RankKey> alive_on(const std::string& node) const;
 
   // ---- words of the head --------------------------------------------------------------------------------------
   void told_agent(const proto::Message& message);
@@ -48,6 +50,10 @@ class Referee {
   void hold_acknowledged(JobId id);
   /// A user was shown this state.
   void shown(JobId id, core::JobPhase phase);
+
+  /// What operators and dependencies ask of the scheduler.
+  [[nodiscard]] SchedulingRules& rules() { return rules_; }
+  [[nodiscard]] const SchedulingRules& rules() const { return rules_; }
 
   // ---- at rest ------------------------------------------------------------------------------------------------
   void check(bool rule, const char* invariant, const std::function<std::string()>& what);
@@ -62,6 +68,7 @@ class Referee {
   };
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
+  void points_cut(JobId id);
   void stored_placement(JobId id, const proto::AttemptPlaced& placed);
   void stored_end(JobId id, const proto::RankFinished& end);
   void stored_failure(JobId id, const proto::AttemptFailed& failure);
@@ -85,6 +92,7 @@ class Referee {
   std::map<JobId, int> failures_;  ///< that count, as they were stored
   std::map<std::pair<JobId, Attempt>, std::map<int, proto::RankFinished>> stored_ends_;
   std::optional<Violation> violation_;
+  SchedulingRules rules_;
 };
 
 }  // namespace rtrain::sim

@@ -30,6 +30,8 @@ class SimAgent {
   /// Nothing in hand and nothing to tell.
   [[nodiscard]] bool idle() const { return attempts_.empty() && outbox_.bytes() == 0; }
   [[nodiscard]] bool connected() const { return joined_; }
+  /// Connected, whatever it and the head know.
+  [[nodiscard]] bool reaches_head() const { return joined_ && !connection_->broken(); }
 
  private:
   using Key = std::pair<JobId, Attempt>;

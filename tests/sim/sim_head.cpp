@@ -17,6 +17,8 @@ struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
         dispatcher(head_config, {*journal, *journal}, d.recover(), [](JobId) {}, {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
 
   void watch_leases();
+  /// As head.cpp: one pass for all that changed in a turn, later after one that took long.
+  void defer_passes();
   /// A start right now would find what is in memory.
   void check_recovery();
 
@@ -136,6 +138,15 @@ void SimHead::Process::watch_leases() {
   });
 }
 
+void SimHead::Process::defer_passes() {
+  dispatcher.defer_passes([this] {
+    auto& random = world.random();
+    world.after(seconds(random.chance(0.1) ? random.between(0.0, 0.3) : 0), [weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && !self->dead) self->dispatcher.pass();
+    });
+  });
+}
+
 void SimHead::Process::check_recovery() {
   if (journal->durable() != journal->appended()) return;
   for (const auto& [id, record] : dispatcher.jobs().all()) {
@@ -155,6 +166,8 @@ void SimHead::start() {
       if (!up()) start();
     });
   });
+  referee_.rules().head_started(process_->dispatcher);
+  process_->defer_passes();
   process_->watch_leases();
 }
 
@@ -184,49 +197,7 @@ void SimHead::disk_changed() {
   if (process_) process_->journal->disk_changed();
 }
 
+head::Dispatcher* SimHead::dispatcher() { return process_ ? &process_->dispatcher : nullptr; }
 const head::Dispatcher* SimHead::dispatcher() const { return process_ ? &process_->dispatcher : nullptr; }
-
-// ---- users ----------------------------------------------------------------------------------------------------
-
-void SimHead::submit(const proto::JobSpec& spec, std::function<void(Result<JobId>)> answer) {
-  if (!process_) return;
-  auto& head = process_->dispatcher;
-  auto id = head.submit(spec);
-  if (!id) return answer(id);
-  head.gate().after_events([id = *id, answer = std::move(answer)] { answer(id); });
-}
-
-void SimHead::cancel(JobId id, std::function<void(Result<Done>)> answer) {
-  if (!process_) return;
-  auto& head = process_->dispatcher;
-  auto done = head.cancel(id, "a user");
-  head.gate().after_events([done, answer = std::move(answer)] { answer(done); });
-}
-
-void SimHead::hold(JobId id, std::function<void(Result<Done>)> answer) {
-  if (!process_) return;
-  auto done = process_->dispatcher.hold(id, "a user");
-  process_->dispatcher.gate().after_events([done, answer = std::move(answer)] { answer(done); });
-}
-
-void SimHead::release(JobId id, std::function<void(Result<Done>)> answer) {
-  if (!process_) return;
-  auto done = process_->dispatcher.release(id, "a user");
-  process_->dispatcher.gate().after_events([done, answer = std::move(answer)] { answer(done); });
-}
-
-void SimHead::yield(JobId id, double grace_s) {
-  if (!process_) return;
-  world_.note("asked for its place", id);
-  (void)process_->dispatcher.yield(id, proto::YieldCause::kDrain, "an operator wants its place", grace_s);
-}
-
-void SimHead::show(JobId id, std::function<void(Result<core::JobPhase>)> answer) {
-  if (!process_) return;
-  auto& head = process_->dispatcher;
-  const auto* record = head.jobs().find(id);
-  const Result<core::JobPhase> phase = record != nullptr ? Result<core::JobPhase>(record->state.phase) : fail(Errc::kNotFound, "job " + to_string(id));
-  head.gate().after_events([phase, answer = std::move(answer)] { answer(phase); });
-}
 
 }  // namespace rtrain::sim

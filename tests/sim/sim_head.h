@@ -1,8 +1,8 @@
 // The head of the simulation: the real Dispatcher, JobBook, NodeTable, OutputGate and core on a simulated disk and network. It is killed
 // and started again at any moment.
-// Modelled, because they are tied to sockets there: the session of an agent (daemon/head/agent_session.*: handshake, a heartbeat is
-// answered at once, Taken when what came so far is stored) and the answers of the API (daemon/head/api_server.*: told when every event
-// appended so far is durable).
+// Modelled, because they are tied to sockets and the executor there: passes over the queue (daemon/head/head.cpp), the session of an agent
+// (daemon/head/agent_session.*: handshake, a heartbeat is answered at once, Taken when what came so far is stored) and the answers of the
+// API (daemon/head/api_server.*: told when every event appended so far is durable).
 #pragma once
 
 #include "daemon/head/dispatcher.h"
@@ -26,15 +26,15 @@ class SimHead {
   bool accept(std::shared_ptr<Connection> connection);
   void disk_changed();
 
-  // ---- users: each answer comes once, or never when the head dies first
-  void submit(const proto::JobSpec& spec, std::function<void(Result<JobId>)> answer);
-  void cancel(JobId id, std::function<void(Result<Done>)> answer);
-  void hold(JobId id, std::function<void(Result<Done>)> answer);
-  void release(JobId id, std::function<void(Result<Done>)> answer);
-  /// An operator wants its place.
-  void yield(JobId id, double grace_s);
-  void show(JobId id, std::function<void(Result<core::JobPhase>)> answer);
+  /// A request of a user. The answer comes once, when what led to it is durable, or never when the head dies first.
+  template <class T>
+  void ask(const std::function<Result<T>(head::Dispatcher&)>& question, std::function<void(const Result<T>&)> answer) {
+    auto* head = dispatcher();
+    if (head == nullptr) return;
+    head->gate().after_events([answer = std::move(answer), said = question(*head)] { answer(said); });
+  }
   /// Null while it is down.
+  [[nodiscard]] head::Dispatcher* dispatcher();
   [[nodiscard]] const head::Dispatcher* dispatcher() const;
 
  private:

@@ -1,9 +1,12 @@
 #include "tests/sim/users.h"
 
+#include "tests/sim/question.h"
+
 namespace rtrain::sim {
 namespace {
 
-constexpr double kAnswerLimitS = 5, kLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
+constexpr const char* kUser = "a user";
+constexpr double kLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
 
 }  // namespace
 
@@ -17,38 +20,34 @@ Users::Users(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) {
   if (world_.random().chance(0.5)) want_a_place();
 }
 
-template <class Answer>
-void Users::ask(std::function<void(std::function<void(Answer)>)> call, std::function<void(Answer)> answered, std::function<void()> lost) {
-  const auto settled = std::make_shared<bool>(false);
-  world_.after(seconds(kAnswerLimitS), [settled, lost] {
-    if (!std::exchange(*settled, true)) lost();
-  });
-  auto& random = world_.random();
-  if (random.chance(0.01)) return;  // the question is lost
-  const bool deaf = random.chance(0.02);  // the answer is
-  world_.after(seconds(random.between(0.0005, 0.02)), [this, settled, deaf, call = std::move(call), answered = std::move(answered)] {
-    if (!cluster_.head().up()) return;
-    call([this, settled, deaf, answered](Answer answer) {
-      if (deaf) return;
-      world_.after(seconds(world_.random().between(0.0005, 0.02)), [settled, answered, answer = std::move(answer)] {
-        if (!std::exchange(*settled, true)) answered(answer);
-      });
-    });
-  });
+void Users::later(std::function<void()> again) { world_.after(seconds(world_.random().between(0.2, 2.0)), std::move(again)); }
+
+/// Nothing: a job that it depends on has no number yet.
+std::optional<proto::JobSpec> Users::spec_of(const JobPlan& plan) const {
+  auto spec = plan.spec;
+  for (const auto& dependency : plan.depends_on) {
+    const auto known = numbers_.find(cluster_.workload().jobs[dependency.on].spec.name);
+    if (known == numbers_.end()) return std::nullopt;
+    spec.scheduling.depends_on.push_back({dependency.kind, known->second});
+  }
+  return spec;
 }
 
 void Users::submit(const JobPlan& plan) {
-  const auto again = [this, &plan] { world_.after(seconds(world_.random().between(0.2, 2.0)), [this, &plan] { submit(plan); }); };
-  ask<Result<JobId>>(
-      [this, &plan](const auto& answer) {
-        cluster_.head().submit(plan.spec, [this, &plan, answer](Result<JobId> id) {
-          if (id) cluster_.referee().acknowledged(*id, plan.spec.name);
-          answer(std::move(id));
-        });
+  const auto again = [this, &plan] { later([this, &plan] { submit(plan); }); };
+  const auto spec = spec_of(plan);
+  if (!spec) return again();
+  ask<JobId>(
+      cluster_, [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user); },
+      [this, &plan](const Result<JobId>& id) {
+        if (!id) return;
+        const auto jobs = plan.spec.scheduling.array ? static_cast<std::int64_t>(plan.spec.scheduling.array->indices.size()) : 1;
+        for (std::int64_t i = 0; i < jobs; ++i) cluster_.referee().acknowledged(JobId(id->value() + i), plan.spec.name);
       },
       [this, &plan, again](const Result<JobId>& id) {
         if (!id) return again();
         world_.note("acknowledged", *id, plan.spec.name);
+        numbers_[plan.spec.name] = *id;
         if (plan.hold_s >= 0) {
           ++open_;
           world_.after(seconds(plan.hold_s), [this, id = *id, &plan] { hold(id, plan.held_s); });
@@ -62,50 +61,75 @@ void Users::submit(const JobPlan& plan) {
       again);
 }
 
+void Users::change(JobId id, const proto::JobEvent& event, std::function<void(const Result<std::vector<JobId>>&)> told,
+                   std::function<void(const Result<std::vector<JobId>>&)> answered, std::function<void()> lost) {
+  ask<std::vector<JobId>>(
+      cluster_,
+      [id, event](head::Dispatcher& head) -> Result<std::vector<JobId>> {
+        const auto* record = head.jobs().find(id);
+        if (record != nullptr && record->state.array && record->state.array->id == id) return head.for_array(id, {}, event);
+        const auto done = std::holds_alternative<proto::CancelRequested>(event) ? head.cancel(id, kUser)
+                          : std::holds_alternative<proto::JobHeld>(event)       ? head.hold(id, kUser)
+                                                                                : head.release(id, kUser);
+        if (!done) return done.error();
+        return std::vector{id};
+      },
+      std::move(told), std::move(answered), std::move(lost));
+}
+
 void Users::cancel(JobId id, const std::string& name) {
   cluster_.referee().cancel_sent(name);
-  const auto again = [this, id, name] { world_.after(seconds(world_.random().between(0.2, 2.0)), [this, id, name] { cancel(id, name); }); };
-  ask<Result<Done>>([this, id](const auto& answer) { cluster_.head().cancel(id, answer); },
-                    [this, id, again](const Result<Done>& done) {
-                      if (!done && done.error().code() != Errc::kConflict) {
-                        cluster_.referee().check(done.error().code() != Errc::kNotFound, "no acknowledged job is lost",
-                                                 [&] { return "a cancel of job " + to_string(id) + ": " + done.error().message(); });
-                        return again();
-                      }
-                      if (done) cluster_.referee().cancel_acknowledged(id);
-                      world_.note("cancelled", id);
-                      --open_;
-                    },
-                    again);
+  const auto again = [this, id, name] { later([this, id, name] { cancel(id, name); }); };
+  change(
+      id, proto::CancelRequested{kUser},
+      [this](const Result<std::vector<JobId>>& changed) {
+        if (!changed) return;
+        for (const auto job : *changed) cluster_.referee().cancel_acknowledged(job);
+      },
+      [this, id, again](const Result<std::vector<JobId>>& changed) {
+        if (!changed && changed.error().code() != Errc::kConflict) {
+          cluster_.referee().check(changed.error().code() != Errc::kNotFound, "no acknowledged job is lost",
+                                   [&] { return "a cancel of job " + to_string(id) + ": " + changed.error().message(); });
+          return again();
+        }
+        world_.note("cancelled", id);
+        --open_;
+      },
+      again);
 }
 
 void Users::hold(JobId id, double held_s) {
   const auto then_release = [this, id, held_s] { world_.after(seconds(held_s), [this, id] { release(id); }); };
-  ask<Result<Done>>([this, id](const auto& answer) { cluster_.head().hold(id, answer); },
-                    [this, id, then_release](const Result<Done>& done) {
-                      if (done) cluster_.referee().hold_acknowledged(id);
-                      then_release();  // also where it was held already, or has ended
-                    },
-                    then_release);
+  change(
+      id, proto::JobHeld{kUser},
+      [this](const Result<std::vector<JobId>>& changed) {
+        if (!changed) return;
+        for (const auto job : *changed) cluster_.referee().hold_acknowledged(job);
+      },
+      [then_release](const Result<std::vector<JobId>>&) { then_release(); },  // also where it was held already, or has ended
+      then_release);
 }
 
 void Users::release(JobId id) {
-  const auto again = [this, id] { world_.after(seconds(world_.random().between(0.2, 2.0)), [this, id] { release(id); }); };
-  ask<Result<Done>>([this, id](const auto& answer) { cluster_.head().release(id, answer); },
-                    [this, again](const Result<Done>& done) {
-                      if (!done && done.error().code() != Errc::kConflict) return again();
-                      --open_;
-                    },
-                    again);
+  const auto again = [this, id] { later([this, id] { release(id); }); };
+  change(
+      id, proto::JobReleased{kUser}, [](const Result<std::vector<JobId>>&) {},
+      [this, again](const Result<std::vector<JobId>>& changed) {
+        if (!changed && changed.error().code() != Errc::kConflict) return again();
+        --open_;
+      },
+      again);
 }
 
 void Users::want_a_place() {
   auto& random = world_.random();
   world_.after(seconds(random.between(0.5, 2 * kWantEveryS)), [this] { want_a_place(); });
-  const auto* head = cluster_.head().dispatcher();
+  auto* head = cluster_.head().dispatcher();
   if (head == nullptr || head->jobs().active().empty() || cluster_.healed()) return;
   const auto& active = head->jobs().active();
-  cluster_.head().yield(*std::next(active.begin(), random.between(0, static_cast<int>(active.size()) - 1)), random.between(0.1, 5.0));
+  const auto id = *std::next(active.begin(), random.between(0, static_cast<int>(active.size()) - 1));
+  world_.note("asked for its place", id);
+  (void)head->yield(id, proto::YieldCause::kDrain, "an operator wants its place", random.between(0.1, 5.0));
 }
 
 void Users::look() {
@@ -113,12 +137,16 @@ void Users::look() {
   const auto& known = cluster_.referee().acknowledged_jobs();
   if (known.empty()) return;
   const auto id = std::next(known.begin(), world_.random().between(0, static_cast<int>(known.size()) - 1))->first;
-  ask<Result<core::JobPhase>>(
-      [this, id](const auto& answer) {
-        cluster_.head().show(id, [this, id, answer](Result<core::JobPhase> phase) {
-          cluster_.referee().check(phase.has_value(), "no acknowledged job is lost", [&] { return "job " + to_string(id) + " is not there when a user looks"; });
-          if (phase) cluster_.referee().shown(id, *phase);
-        });
+  ask<core::JobPhase>(
+      cluster_,
+      [id](head::Dispatcher& head) -> Result<core::JobPhase> {
+        const auto* record = head.jobs().find(id);
+        if (record == nullptr) return fail(Errc::kNotFound, "job " + to_string(id));
+        return record->state.phase;
+      },
+      [this, id](const Result<core::JobPhase>& phase) {
+        cluster_.referee().check(phase.has_value(), "no acknowledged job is lost", [&] { return "job " + to_string(id) + " is not there when a user looks"; });
+        if (phase) cluster_.referee().shown(id, *phase);
       },
       [](const Result<core::JobPhase>&) {}, [] {});
 }

@@ -20,12 +20,16 @@ class Users {
   void want_a_place();
   /// An operator ends what runs far longer than any job does: those that hang, and whose acknowledgement was lost.
   void clean_up();
-  /// `call` puts the question to the head. Its answer comes to `answered`; `lost` runs when none came in time.
-  template <class Answer>
-  void ask(std::function<void(std::function<void(Answer)>)> call, std::function<void(Answer)> answered, std::function<void()> lost);
+  [[nodiscard]] std::optional<proto::JobSpec> spec_of(const JobPlan& plan) const;
+  /// Cancels, holds or releases the job, or all of an array.
+  void change(JobId id, const proto::JobEvent& event, std::function<void(const Result<std::vector<JobId>>&)> told,
+              std::function<void(const Result<std::vector<JobId>>&)> answered, std::function<void()> lost);
+  /// `again` after a pause.
+  void later(std::function<void()> again);
 
   Cluster& cluster_;
   World& world_;
+  std::map<std::string, JobId> numbers_;  ///< by name, of those that were acknowledged to a user
   int open_ = 0;
 };
 

@@ -116,6 +116,39 @@ TEST_CASE("nodes: a job that is being cancelled when its node is drained is stop
   CHECK(t.a->all<proto::StopAttempt>()[1].grace_s == core::kFailureGraceS);
 }
 
+TEST_CASE("nodes: an agent that was away at the deadline of a drain stops what is left at once when it comes back") {
+  TwoNodes t;
+  auto& cluster = t.cluster;
+  REQUIRE(cluster.dispatcher.cancel(t.id, "ann").has_value());  // with its stop_grace_s of 30
+  REQUIRE(cluster.dispatcher.drain("a", "", 2.0, "ann").has_value());
+  cluster.dispatcher.agent_left(*t.a);
+  cluster.pass(2.1);
+  cluster.dispatcher.tick();
+  const auto back = cluster.connect("a", 1, {{t.id, k1, 0}});
+  REQUIRE(back->all<proto::StopAttempt>().size() == 1);
+  CHECK(back->all<proto::StopAttempt>()[0].grace_s == core::kFailureGraceS);
+}
+
+TEST_CASE("nodes: a head that starts after the deadline of a drain gives no grace") {
+  TwoNodes t;
+  REQUIRE(t.cluster.dispatcher.drain("a", "", 10.0, "ann").has_value());
+  const auto yielding = t.disk->recover();
+  auto asked_nobody = yielding;
+  for (auto& job : asked_nobody.jobs) {  // as if the drain alone had reached the disk
+    job.phase = JobPhase::kRunning;
+    job.yield.reset();
+  }
+  for (const auto& recovered : {yielding, asked_nobody}) {
+    test::Cluster cluster(t.disk, recovered, {}, 11);
+    cluster.dispatcher.tick();  // nobody is there to be told
+    const auto a = cluster.connect("a", 1, {{t.id, k1, 0}});
+    cluster.dispatcher.tick();
+    REQUIRE_FALSE(a->all<proto::StopAttempt>().empty());
+    CHECK(a->all<proto::StopAttempt>()[0].grace_s == core::kFailureGraceS);
+    for (const auto& asked : a->all<proto::YieldAttempt>()) CHECK(asked.grace_s == 0);
+  }
+}
+
 TEST_CASE("nodes: settings outlive the head, and a drain goes on where it was") {
   TwoNodes t;
   REQUIRE(t.cluster.dispatcher.drain("a", "new disk", 30.0, "ann").has_value());

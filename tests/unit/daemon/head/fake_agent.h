@@ -42,9 +42,10 @@ class FakeAgent final : public head::AgentLine {
 class Cluster {
  public:
   explicit Cluster(proto::HeadConfig config = {}) : Cluster(std::make_shared<store::MemoryStore>(), {}, std::move(config)) {}
-  /// A head that goes on where another one stopped.
-  Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {})
+  /// A head that goes on where another one stopped, so much later.
+  Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {}, double later_s = 0)
       : store(std::move(disk)),
+        wall(kBegan + static_cast<proto::UnixMs>(later_s * 1000)),
         dispatcher(std::move(config), {*store, *store}, std::move(recovered), [this](JobId) { ++changes; },
                    {[this] { return now; }, [this] { return wall; }}) {}
 
@@ -108,7 +109,8 @@ class Cluster {
   std::shared_ptr<store::MemoryStore> store;
   int changes = 0;
   head::SteadyTime now{};
-  proto::UnixMs wall = 1'700'000'000'000;
+  static constexpr proto::UnixMs kBegan = 1'700'000'000'000;
+  proto::UnixMs wall;
   Result<Done> last_answer = ok();
   head::Dispatcher dispatcher;
 };
