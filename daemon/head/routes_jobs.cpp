@@ -11,7 +11,7 @@ namespace {
 
 using proto::Json;
 
-constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
+constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kListScan = 2000, kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
 constexpr int kListPage = 500;  // ended jobs read from the store at once
 
 /// "12", or "12_3": index 3 of array 12.
@@ -57,7 +57,8 @@ Reply plan(const RouteCall& call) {
   return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec))));
 }
 
-/// Newest first: what is in memory, and between and below it the ended jobs of the store.
+/// What `rtrain list` asks for: newest first, what is in memory, and between and below it the ended jobs of the store. One request reads
+/// at most kListScan of those, so that a rare filter does not stall the head: `next` is where the next request goes on.
 Reply list(const RouteCall& call) {
   const auto limit = query_number(call.target, "limit", kListDefault);
   const auto before = query_number(call.target, "before", std::numeric_limits<std::int64_t>::max());
@@ -75,27 +76,37 @@ Reply list(const RouteCall& call) {
     return (!state_wanted || *state_wanted == core::to_string(state.phase)) && (!user_wanted || *user_wanted == state.user) &&
            (*array == 0 || (state.array && state.array->id == JobId(*array)));
   };
-  const auto full = [&](const Json& jobs) { return static_cast<std::int64_t>(jobs.size()) >= *limit; };
-  const auto& live = call.dispatcher.jobs().all();
-  auto next_live = std::make_reverse_iterator(live.lower_bound(JobId(*before)));
   Json jobs = Json::array();
-  for (JobId below(*before); !full(jobs);) {
-    auto ended = call.dispatcher.jobs().history().ended_jobs(below, kListPage);
+  JobId below(*before);  // every job from here on was looked at
+  const auto full = [&] { return static_cast<std::int64_t>(jobs.size()) >= *limit; };
+  const auto& live = call.dispatcher.jobs().all();
+  auto next_live = std::make_reverse_iterator(live.lower_bound(below));
+  const auto add_live_down_to = [&](JobId last) {
+    for (; next_live != live.rend() && next_live->first >= last && !full(); ++next_live) {
+      below = next_live->first;
+      if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
+    }
+  };
+  bool more = false;
+  // The jobs of an array have the numbers from the array's on, and only an ended job may be in the store alone.
+  const bool in_store = !state_wanted || *state_wanted == "SUCCEEDED" || *state_wanted == "FAILED" || *state_wanted == "CANCELLED";
+  if (in_store) {
+    auto ended = call.dispatcher.jobs().history().ended_jobs(below, kListScan);
     if (!ended) return call.error(ended.error());
+    more = std::cmp_equal(ended->size(), kListScan);
     for (auto& state : *ended) {
-      for (; next_live != live.rend() && next_live->first >= state.id && !full(jobs); ++next_live)
-        if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
+      add_live_down_to(state.id);
+      if (full()) break;
       below = state.id;
-      if (live.contains(state.id) || full(jobs) || !is_wanted(state)) continue;
+      if (live.contains(state.id) || !is_wanted(state)) continue;
       JobRecord record;
       record.state = std::move(state);
       jobs.push_back(job_doc(record));
     }
-    if (static_cast<int>(ended->size()) < kListPage) break;
   }
-  for (; next_live != live.rend() && !full(jobs); ++next_live)
-    if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
-  return call.json({{"jobs", std::move(jobs)}});
+  if (!more) add_live_down_to(JobId(0));
+  more = (more || full()) && below > JobId(1) && below.value() > *array;
+  return call.json({{"jobs", std::move(jobs)}, {"next", below.value()}, {"more", more}});
 }
 
 Reply show(const RouteCall& call) {
