@@ -4,7 +4,7 @@
 //   GET  /v1/version                    VersionDoc
 //   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
-//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12]   {"jobs":[JobDoc]}, newest first
+//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]   {"jobs":[JobDoc],"next":..,"more":..}, newest first
 //   GET  /v1/jobs/{id}                  JobDoc
 //   GET  /v1/jobs/{id}/result           ResultDoc
 //   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
