@@ -40,6 +40,7 @@ template <class T>
 [[nodiscard]] std::vector<Handler> list_routes();
 [[nodiscard]] std::vector<Handler> array_routes();
 [[nodiscard]] std::vector<Handler> queue_routes();
+[[nodiscard]] std::vector<Handler> status_routes();
 [[nodiscard]] std::vector<Handler> node_routes();
 [[nodiscard]] std::vector<Handler> reservation_routes();
 [[nodiscard]] std::vector<Handler> prune_routes();

@@ -51,6 +51,22 @@ class Many(unittest.TestCase):
         self.assertEqual([job["id"] for job in self.cancelled], list(range(2, ENDED + 2)))
         self.assertEqual({job["state"] for job in self.cancelled}, {"CANCELLED"})
 
+    def test_status_counts_all(self):
+        status = json.loads(self.ok("status", "-o", "json"))
+        self.assertEqual(status["jobs_by_state"], {"CANCELLED": ENDED, "QUEUED": WAITING})
+        self.assertEqual([job["id"] for job in status["active_jobs"]], [*range(ENDED + WAITING, ENDED + WAITING - 20, -1)])
+        self.assertEqual(status["nodes"], {"alive": 2, "total": 2})
+        out = self.ok("status")
+        self.assertIn("jobs    %d CANCELLED, %d QUEUED\n" % (ENDED, WAITING), out)
+        self.assertIn("%d more are QUEUED: rtrain list --state QUEUED\n" % (WAITING - 20), out)
+
+    def test_the_queue_is_counted_whole_and_shown_as_far_as_asked(self):
+        out = self.ok("queue", "-u", "-n", "2")
+        self.assertRegex(out, r"QUEUE +WEIGHT +SHARE +USAGE .*\ndefault +1 +100%% +0%% +0 +0 +0 +%d " % WAITING)
+        self.assertRegex(out, r"QUEUE +USER +USAGE .*\ndefault +\S+ +0% ")
+        queue = json.loads(self.ok("queue", "-n", "2", "-o", "json"))
+        self.assertEqual((len(queue["jobs"]), queue["queues"][0]["waiting"]), (2, WAITING))
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=1)

@@ -66,7 +66,8 @@ core::JobState Disk::state(JobId id) const {
 store::Recovered Disk::recover() const {
   store::Recovered recovered;
   for (const auto& [id, job] : jobs_)
-    if (!job.end) recovered.jobs.push_back(state(id));
+    if (job.end) ++recovered.ended[*job.end];
+    else recovered.jobs.push_back(state(id));
   for (const auto& [key, document] : documents_)
     if (!document.value.is_null()) recovered.documents.push_back(document);
   return recovered;
