@@ -26,7 +26,6 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   // The last failure of a job that gives up is told by its Result.
   const bool tried_again = job.max_failures < 0 || job.failures <= job.max_failures;
   const bool failed_again = known_ && job.failures > job_.failures && tried_again;
-  const bool new_reason = !changed && job.reason != reason_said_ && job.state == "QUEUED" && now_s - reason_said_s_ >= kReasonEvery_s;
   if (known_ && job.attempt != job_.attempt) stage_.reset();
   job_ = job;
   known_ = true;
@@ -38,16 +37,25 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
     }
     if (terminal_state(job.state)) {
       end_stage(now_s);
-    } else if (!options_.live && (changed || new_reason)) {
-      std::string line = subject() + ": " + job.state;
-      if (job.attempt > 1) line += ", attempt " + std::to_string(job.attempt);
-      if (!job.reason.empty() && !failed_again) line += ": " + printable(job.reason, false);
-      reason_said_ = job.reason;
-      reason_said_s_ = now_s;
-      say(std::move(line));
+    } else if (!options_.live && (changed || has_new_reason(now_s))) {
+      say_state(now_s, !failed_again);
     }
   }
   return flush(now_s);
+}
+
+/// A reason that flickers is not a log: the newest one is said when some time has passed since the last.
+bool FollowView::has_new_reason(double now_s) const {
+  return known_ && job_.state == "QUEUED" && job_.reason != reason_said_ && now_s - reason_said_s_ >= kReasonEvery_s;
+}
+
+void FollowView::say_state(double now_s, bool with_reason) {
+  std::string line = subject() + ": " + job_.state;
+  if (job_.attempt > 1) line += ", attempt " + std::to_string(job_.attempt);
+  if (!job_.reason.empty() && with_reason) line += ": " + printable(job_.reason, false);
+  reason_said_ = job_.reason;
+  reason_said_s_ = now_s;
+  say(std::move(line));
 }
 
 Pieces FollowView::on_progress(const proto::ProgressDoc& progress, double now_s) {
@@ -120,7 +128,10 @@ Pieces FollowView::on_note(std::string_view line, double now_s) {
   return flush(now_s);
 }
 
-Pieces FollowView::on_tick(double now_s) { return flush(now_s); }
+Pieces FollowView::on_tick(double now_s) {
+  if (options_.states && !options_.live && has_new_reason(now_s)) say_state(now_s, true);
+  return flush(now_s);
+}
 
 Pieces FollowView::finish(double now_s) {
   for (const auto& [key, line] : partial_)

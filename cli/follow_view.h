@@ -59,6 +59,8 @@ class FollowView {
   void say(std::string line) { lines_.push_back({true, std::move(line) + "\n"}); }
   void log_line(int rank, std::string_view line);
   void end_stage(double now_s);
+  void say_state(double now_s, bool with_reason);
+  [[nodiscard]] bool has_new_reason(double now_s) const;
   [[nodiscard]] std::string live_line(double now_s) const;
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] Pieces flush(double now_s, bool keep_live = true);

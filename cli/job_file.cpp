@@ -127,9 +127,10 @@ Result<JobFile> load_job(const Call& call) {
   auto text = path == "-" ? read_stdin() : os::read_file(path, kJobBytesMax);
   if (!text) return text.error();
   const std::string job_dir = path == "-" ? base.cwd : (fs::path(base.cwd) / path).parent_path().lexically_normal().string();
-  std::vector<std::string> overrides = scheduling_overrides(call.args);
-  for (auto& set : call.args.texts("set")) overrides.push_back(std::move(set));
-  return read_job(path == "-" ? "stdin" : path, *text, overrides, job_dir, base);
+  auto overrides = scheduling_overrides(call.args, os::unix_ms_now());
+  if (!overrides) return overrides.error();
+  for (auto& set : call.args.texts("set")) overrides->push_back(std::move(set));
+  return read_job(path == "-" ? "stdin" : path, *text, *overrides, job_dir, base);
 }
 
 std::string error_line(const JobFile& job, const proto::SpecError& error) {

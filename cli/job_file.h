@@ -37,8 +37,8 @@ struct PathBase {
 /// --queue, --priority, --time, ...: fields of `scheduling` under the names that Slurm's users know.
 /// With `and_more`, a verb's other options, behind them.
 [[nodiscard]] std::vector<Option> scheduling_options(std::vector<Option> and_more);
-/// Those of them that a call has, as overrides; --set comes after them and wins.
-[[nodiscard]] std::vector<std::string> scheduling_overrides(const Arguments& args);
+/// Those of them that a call has, as overrides; --set comes after them and wins. kInvalidArgument: --begin is no time.
+[[nodiscard]] Result<std::vector<std::string>> scheduling_overrides(const Arguments& args, std::int64_t now_ms);
 
 /// The option that run, submit, validate and plan share.
 [[nodiscard]] Option set_option();

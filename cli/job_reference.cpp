@@ -1,5 +1,6 @@
 #include "cli/job_reference.h"
 
+#include "cli/job_pages.h"
 #include "cli/parse.h"
 
 #include <algorithm>
@@ -11,18 +12,15 @@ namespace {
 /// The documents of these jobs of an array.
 Result<std::vector<proto::JobDoc>> docs_of(const Client& client, const proto::ArrayReply& reply) {
   std::vector<proto::JobDoc> docs;
-  std::int64_t before = std::int64_t{1} << 62;
-  for (bool more = true; more;) {
-    auto answer = client.get("/v1/jobs?limit=10000&array=" + rtrain::to_string(reply.id) + "&before=" + std::to_string(before));
-    if (!answer) return answer.error();
-    auto page = as_list<proto::JobDoc>(*answer, "jobs");
-    if (!page) return page.error();
-    more = page->size() == 10'000;
-    for (auto& doc : *page) {
-      before = doc.id.value();
-      if (std::ranges::binary_search(reply.jobs, doc.id)) docs.push_back(std::move(doc));
+  auto read = read_jobs(get_of(client), {"array=" + rtrain::to_string(reply.id)}, [&](const proto::Json& jobs) -> Result<Done> {
+    for (const auto& json : jobs) {
+      auto doc = as<proto::JobDoc>(json);
+      if (!doc) return doc.error();
+      if (std::ranges::binary_search(reply.jobs, doc->id)) docs.push_back(std::move(*doc));
     }
-  }
+    return ok();
+  });
+  if (!read) return read.error();
   std::ranges::reverse(docs);
   return docs;
 }

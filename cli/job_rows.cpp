@@ -34,18 +34,20 @@ std::string job_detail(const proto::JobDoc& job) {
   return job.reason;
 }
 
+void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool wide) {
+  std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
+  if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
+  row.insert(row.end(), {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers), job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "",
+                         ago(job.submitted_ms, now_ms), job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+  table.add(std::move(row));
+}
+
 Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, bool wide) {
   std::vector<std::string> headers{">ID", "NAME"};
   if (wide) headers.insert(headers.end(), {"USER", "QUEUE", ">PRIORITY"});
   headers.insert(headers.end(), {"STATE", ">WORKERS", ">ATTEMPT", "SUBMITTED", ">TIME", "DETAIL"});
   Table table(std::move(headers));
-  for (const auto& job : jobs) {
-    std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
-    if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
-    row.insert(row.end(), {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers), job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "",
-                           ago(job.submitted_ms, now_ms), job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
-    table.add(std::move(row));
-  }
+  for (const auto& job : jobs) add_job(table, job, now_ms, wide);
   return table;
 }
 

@@ -10,6 +10,8 @@ namespace rtrain::cli {
 
 /// A table of jobs, relative times against `now_ms`. `wide`: with user, queue and priority.
 [[nodiscard]] Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, bool wide = false);
+/// One more row of such a table.
+void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool wide);
 /// "Epoch 3 470/1000 39.1it/s", or the reason why it waits, or the error: what matters most now.
 [[nodiscard]] std::string job_detail(const proto::JobDoc& job);
 /// Seconds that the job has been running, or did; 0 when it has not started.

@@ -1,4 +1,5 @@
 // rtrain list: the jobs that the head knows.
+#include "cli/job_pages.h"
 #include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
@@ -26,9 +27,9 @@ Result<std::string> state_of(std::string state) {
   return fail(Errc::kInvalidArgument, "--state " + state + ": " + (near.empty() ? "must be one of " + known : "did you mean " + near + "?"));
 }
 
-Result<std::string> query_of(const Call& call) {
+Result<std::string> filter_of(const Call& call) {
   std::string query;
-  const auto add = [&](const std::string& name, const std::string& value) { query += (query.empty() ? "?" : "&") + name + "=" + value; };
+  const auto add = [&](const std::string& name, const std::string& value) { query += (query.empty() ? "" : "&") + name + "=" + value; };
   if (const auto text = call.args.text("state")) {
     auto state = state_of(*text);
     if (!state) return state.error();
@@ -45,34 +46,60 @@ Result<std::string> query_of(const Call& call) {
   return query;
 }
 
+/// {"jobs": [...]}, written as the pages come.
+Result<Done> print_json(const Call& call, const Get& get, const JobQuery& query) {
+  std::string begin = "{\"jobs\":[";
+  auto read = read_jobs(get, query, [&](const proto::Json& jobs) -> Result<Done> {
+    for (const auto& job : jobs) {
+      call.console.out(begin + proto::dump_json(job));
+      begin = ",";
+    }
+    return ok();
+  });
+  if (read) call.console.out((begin == "," ? "" : begin) + "]}\n");
+  return read;
+}
+
+Result<Done> print_names(const Call& call, const Get& get, const JobQuery& query) {
+  return read_jobs(get, query, [&](const proto::Json& jobs) -> Result<Done> {
+    for (const auto& json : jobs) {
+      auto job = as<proto::JobDoc>(json);
+      if (!job) return job.error();
+      call.console.out(job_name_of(*job) + "\n");
+    }
+    return ok();
+  });
+}
+
+Result<Done> print_table(const Call& call, const Get& get, const JobQuery& query) {
+  const bool wide = call.output == "wide";
+  const auto now = os::unix_ms_now();
+  Table table = job_table({}, now, wide);
+  bool any = false;
+  auto read = read_jobs(get, query, [&](const proto::Json& page) -> Result<Done> {
+    for (const auto& json : page) {
+      auto job = as<proto::JobDoc>(json);
+      if (!job) return job.error();
+      add_job(table, *job, now, wide);
+      any = true;
+    }
+    return ok();
+  });
+  if (!read) return read;
+  any ? call.console.print(table) : call.console.note("no jobs");
+  return ok();
+}
+
 Result<int> list(Call& call) {
-  auto limit = call.args.integer("limit", 1, 1'000'000);
+  auto limit = call.args.integer("limit", 1, std::numeric_limits<std::int64_t>::max());
   if (!limit) return limit.error();
-  auto query = query_of(call);
-  if (!query) return query.error();
+  auto filter = filter_of(call);
+  if (!filter) return filter.error();
   auto client = client_of(call);
   if (!client) return client.error();
-  auto answer = client->get("/v1/jobs" + *query);
-  if (!answer) return answer.error();
-  auto jobs = as_list<proto::JobDoc>(*answer, "jobs");
-  if (!jobs) return jobs.error();
-  const std::size_t shown = std::min(jobs->size(), static_cast<std::size_t>((*limit).value_or(1'000'000)));
-  if (call.json()) {
-    auto& array = (*answer)["jobs"];
-    array.erase(array.begin() + static_cast<std::ptrdiff_t>(shown), array.end());
-    call.console.out(proto::dump_json(*answer) + "\n");
-    return 0;
-  }
-  if (call.output == "name") {
-    for (std::size_t i = 0; i < shown; ++i) call.console.out(job_name_of((*jobs)[i]) + "\n");
-    return 0;
-  }
-  if (jobs->empty()) {
-    call.console.note("no jobs");
-    return 0;
-  }
-  call.console.print(job_table(std::span(*jobs).first(shown), os::unix_ms_now(), call.output == "wide"));
-  if (shown < jobs->size()) call.console.note(std::to_string(jobs->size() - shown) + " more");
+  const JobQuery query{*filter, *limit};
+  const auto print = call.json() ? print_json : call.output == "name" ? print_names : print_table;
+  if (auto printed = print(call, get_of(*client), query); !printed) return printed.error();
   return 0;
 }
 
@@ -86,7 +113,7 @@ Verb list_verb() {
           .options = {{"state", 's', "STATE", "only QUEUED, STARTING, RUNNING, STOPPING, SUCCEEDED, FAILED or CANCELLED"},
                       {"user", 'u', "NAME", "only the jobs of this user"},
                       {"array", 0, "ID", "only the jobs of this array"},
-                      {"limit", 'n', "N", "at most N jobs"}},
+                      {"limit", 'n', "N", "the newest N of these; without it all"}},
           .examples = {{"rtrain list", "all jobs"},
                        {"rtrain list --state running", "those that run"},
                        {"rtrain list -u ann -o wide", "those of a user, with queue and priority"},

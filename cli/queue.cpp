@@ -22,6 +22,36 @@ std::string start_of(const proto::QueuedDoc& job, std::int64_t now_ms) {
   return left <= 0 ? "now" : "in " + duration(static_cast<double>(left) / 1000);
 }
 
+std::string percent(double fraction) { return number(100 * fraction, 3) + "%"; }
+
+std::string hours_of(const proto::Resources& used, const char* name) {
+  const auto found = used.find(name);
+  return found == used.end() ? "0" : number(found->second / 3600, 3);
+}
+
+/// "4 of 8"; "4" without a quota.
+template <class T>
+std::string of_quota(double in_use, const std::optional<T>& quota) {
+  return amount(in_use) + (quota ? " of " + amount(static_cast<double>(*quota)) : "");
+}
+
+Table queue_table(const std::vector<proto::QueueDoc>& queues) {
+  Table table({"QUEUE", ">WEIGHT", ">SHARE", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING", ">GPUS", ">CPUS"});
+  for (const auto& one : queues)
+    table.add({one.name, number(one.weight), percent(one.share), percent(one.usage), hours_of(one.used, "GPU"), hours_of(one.used, "CPU"), of_quota(one.running, one.jobs_max),
+               std::to_string(one.waiting), of_quota(one.gpus, one.gpus_max), of_quota(one.cpus, one.cpus_max)});
+  return table;
+}
+
+Table user_table(const std::vector<proto::QueueDoc>& queues) {
+  Table table({"QUEUE", "USER", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING", ">GPUS", ">CPUS"});
+  for (const auto& queue : queues)
+    for (const auto& one : queue.users)
+      table.add({queue.name, one.name, percent(one.usage), hours_of(one.used, "GPU"), hours_of(one.used, "CPU"), of_quota(one.running, queue.user_jobs_max),
+                 std::to_string(one.waiting), of_quota(one.gpus, queue.user_gpus_max), of_quota(one.cpus, queue.user_cpus_max)});
+  return table;
+}
+
 Result<int> queue(Call& call) {
   auto limit = call.args.integer("limit", 1, 10'000);
   if (!limit) return limit.error();
@@ -43,12 +73,12 @@ Result<int> queue(Call& call) {
     return 0;
   }
   int waiting = 0;
-  Table summary({"QUEUE", ">RUNNING", ">WAITING"});
-  for (const auto& one : *queues) {
-    waiting += one.waiting;
-    summary.add({one.name, std::to_string(one.running), std::to_string(one.waiting)});
+  for (const auto& one : *queues) waiting += one.waiting;
+  call.console.print(queue_table(*queues));
+  if (call.args.has("users")) {
+    call.console.out("\n");
+    call.console.print(user_table(*queues));
   }
-  if (!queues->empty()) call.console.print(summary);
   if (jobs->empty()) {
     call.console.note("no job waits");
     return 0;
@@ -70,11 +100,13 @@ Verb queue_verb() {
   return {.name = "queue",
           .usage = "",
           .summary = "show what waits, in order, and why",
-          .description = "A job without a position does not stand in line: it is held, or waits for another job, a time or a reservation. It blocks nobody.",
+          .description = "SHARE is a queue's part of all weights, USAGE its part of what was used of late (by the largest share of any resource; the weight of\n"
+                         "what was used halves with fair_share_half_life_s): queues and users whose USAGE is small for their SHARE come first. Of RUNNING, GPUS\n"
+                         "and CPUS the quota is told where there is one. A job without a position does not stand in line: it is held, or waits for another job, a time or a reservation. It blocks nobody.",
           .outputs = {"table", "json", "name"},
-          .options = {{"limit", 'n', "N", "at most N jobs (default 1000)"}},
+          .options = {{"users", 'u', "", "also each user's usage and quota"}, {"limit", 'n', "N", "at most N jobs (default 1000)"}},
           .examples = {{"rtrain queue", "the queues, and each job that waits"},
-                       {"rtrain queue -n 10", "the next ten"},
+                       {"rtrain queue -u -n 10", "with the users, and the next ten jobs"},
                        {"rtrain queue -o json", "for a script"}},
           .run = queue};
 }

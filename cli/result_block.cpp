@@ -28,6 +28,11 @@ std::string error_block(const proto::JobError& error, std::optional<int> max_fai
   return out;
 }
 
+std::string dropped_line(std::int64_t reports, std::int64_t dropped) {
+  if (dropped == 0) return "";
+  return std::to_string(dropped) + " of " + std::to_string(reports + dropped) + " were dropped: report() was called faster than they could be stored";
+}
+
 std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job, const std::string& whole_log,
                          bool colour) {
   std::string out;
@@ -46,6 +51,7 @@ std::string result_block(const proto::ResultDoc& result, const std::optional<pro
     out += "  " + styled(name, Style::kDim, colour) + printable(text, false) + "\n";
   };
   row("metrics", metrics_line(result.metrics));
+  row("reports", dropped_line(result.reports, result.reports_dropped));
   if (!result.return_value.is_null()) row("returned", proto::dump_json(result.return_value));
   if (result.checkpoint) row("checkpoint", result.checkpoint->path);
   if (!result.best_checkpoints.empty()) {

@@ -18,4 +18,7 @@ namespace rtrain::cli {
 /// The error alone, as `result_block` and `rtrain status ID` show it. `max_failures`: nullopt when not known.
 [[nodiscard]] std::string error_block(const proto::JobError& error, std::optional<int> max_failures, const std::string& whole_log, bool colour);
 
+/// Of a job's reports, that some are missing; "" when none is.
+[[nodiscard]] std::string dropped_line(std::int64_t reports, std::int64_t dropped);
+
 }  // namespace rtrain::cli

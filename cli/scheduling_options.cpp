@@ -1,5 +1,6 @@
 // --queue, --priority, --time, ...: the fields of `scheduling` as options.
 #include "cli/job_file.h"
+#include "cli/moment.h"
 
 #include <charconv>
 #include <iterator>
@@ -35,6 +36,7 @@ std::vector<Option> scheduling_options(std::vector<Option> and_more) {
       {"queue", 0, "NAME", "the queue (scheduling.queue)"},
       {"priority", 0, "N", "-1000 to 1000, higher starts first"},
       {"time", 0, "LIMIT", "time limit of an attempt: 90m, HH:MM:SS, DD-HH:MM:SS"},
+      {"begin", 0, "TIME", "do not start before: now+1hour, 18:30, 2026-11-26T08:00 (local time) or ...Z (UTC)"},
       {"depends-on", 0, "LIST", "wait for other jobs: afterok:12,afterany:13,after:14"},
       {"array", 0, "INDICES", "a job for each index: 0-99%10 (10 at a time), 0-15:4, 1,3,7"},
       {"hold", 0, "", "do not start it before rtrain release"},
@@ -43,13 +45,18 @@ std::vector<Option> scheduling_options(std::vector<Option> and_more) {
   return options;
 }
 
-std::vector<std::string> scheduling_overrides(const Arguments& args) {
+Result<std::vector<std::string>> scheduling_overrides(const Arguments& args, std::int64_t now_ms) {
   std::vector<std::string> overrides;
   const auto add = [&](const char* field, const proto::Json& value) { overrides.push_back("scheduling." + std::string(field) + "=" + proto::dump_json(value)); };
   for (const auto& [option, field] : {std::pair{"queue", "queue"}, {"time", "time_limit"}, {"array", "array"}, {"reservation", "reservation"}})
     if (const auto text = args.text(option)) add(field, *text);
   if (const auto text = args.text("priority")) add("priority", number_or_text(*text));
   if (args.has("depends-on")) add("depends_on", items(args.texts("depends-on")));
+  if (const auto text = args.text("begin")) {
+    auto at_ms = parse_moment(*text, now_ms);
+    if (!at_ms) return at_ms.error().in("--begin");
+    add("begin_at", proto::rfc3339(*at_ms));
+  }
   if (args.has("hold")) add("hold", true);
   return overrides;
 }

@@ -8,69 +8,62 @@
 #include "cli/text.h"
 #include "common/os/file.h"
 
-#include <map>
+#include <algorithm>
 
 namespace rtrain::cli {
 
 namespace {
 
-double amount_of(const proto::Resources& resources, const char* name) {
-  const auto it = resources.find(name);
-  return it == resources.end() ? 0 : it->second;
+/// "3 user (2 exit, 1 time_limit), 1 infrastructure (1 lost)"; "" without any.
+std::string failures_by_class(const proto::FailureCounts& counts) {
+  std::string out;
+  for (const auto& [failure_class, kinds] : counts) {
+    std::int64_t sum = 0;
+    std::string each;
+    for (const auto& [kind, count] : kinds) {
+      sum += count;
+      each += (each.empty() ? "" : ", ") + std::to_string(count) + " " + kind;
+    }
+    out += (out.empty() ? "" : ", ") + std::to_string(sum) + " " + failure_class + " (" + each + ")";
+  }
+  return out;
+}
+
+/// Jobs that are active and not among those that are shown, and where they are.
+void print_rest(const Call& call, const proto::StatusDoc& status) {
+  for (const auto& [state, count] : status.jobs_by_state) {
+    if (has_ended(state)) continue;
+    const auto shown = std::ranges::count(status.active_jobs, state, &proto::JobDoc::state);
+    if (count > shown) call.console.out(std::to_string(count - shown) + " more are " + state + ": rtrain list --state " + state + "\n");
+  }
 }
 
 Result<int> cluster_status(const Call& call, const Client& client) {
-  auto health = client.get("/healthz");
-  if (!health) return health.error();
-  auto nodes_answer = client.get("/v1/nodes");
-  if (!nodes_answer) return nodes_answer.error();
-  auto jobs_answer = client.get("/v1/jobs");
-  if (!jobs_answer) return jobs_answer.error();
-  auto nodes = as_list<proto::NodeDoc>(*nodes_answer, "nodes");
-  if (!nodes) return nodes.error();
-  auto jobs = as_list<proto::JobDoc>(*jobs_answer, "jobs");
-  if (!jobs) return jobs.error();
-
-  std::map<std::string, int> by_state;
-  std::vector<proto::JobDoc> active;
-  for (const auto& job : *jobs) {
-    ++by_state[job.state];
-    if (!has_ended(job.state)) active.push_back(job);
-  }
-  int alive = 0;
-  std::map<std::string, std::pair<double, double>> resources{{"CPU", {0, 0}}, {"GPU", {0, 0}}, {"memory", {0, 0}}};  // used, total
-  for (const auto& node : *nodes) {
-    if (!node.alive) continue;
-    ++alive;
-    for (auto& [name, sum] : resources) {
-      sum.first += amount_of(node.used, name.c_str());
-      sum.second += amount_of(node.info.resources, name.c_str());
-    }
-  }
+  auto answer = client.get("/v1/status");
+  if (!answer) return answer.error();
+  auto status = as<proto::StatusDoc>(*answer);
+  if (!status) return status.error();
   if (call.json()) {
-    proto::Json sums = proto::Json::object();
-    for (const auto& [name, sum] : resources) sums[name] = {{"used", sum.first}, {"total", sum.second}};
-    proto::Json running = proto::Json::array();
-    for (const auto& job : active) running.push_back(job);
-    call.console.out(proto::dump_json({{"nodes", {{"alive", alive}, {"total", nodes->size()}}},
-                                       {"resources", sums},
-                                       {"jobs_by_state", by_state},
-                                       {"active_jobs", running}}) + "\n");
+    call.console.out(proto::dump_json(*answer) + "\n");
     return 0;
   }
+  const bool colour = call.console.out_colour();
   std::string out;
-  if (health->value("status", "") == "read_only") out += "head    " + styled("read-only", state_style("FAILED"), call.console.out_colour()) + ": " + printable(health->value("reason", ""), false) + "\n";
-  out += "nodes   " + std::to_string(alive) + " of " + std::to_string(nodes->size()) + " alive\n";
-  out += "CPUs    " + amount(resources["CPU"].first) + " of " + amount(resources["CPU"].second) + " in use\n";
-  out += "GPUs    " + amount(resources["GPU"].first) + " of " + amount(resources["GPU"].second) + " in use\n";
+  if (status->status == "read_only") out += "head    " + styled("read-only", state_style("FAILED"), colour) + ": " + printable(status->reason, false) + "\n";
+  out += "nodes   " + std::to_string(status->nodes.alive) + " of " + std::to_string(status->nodes.total) + " alive\n";
+  out += "CPUs    " + amount(status->resources["CPU"].used) + " of " + amount(status->resources["CPU"].total) + " in use\n";
+  out += "GPUs    " + amount(status->resources["GPU"].used) + " of " + amount(status->resources["GPU"].total) + " in use\n";
   std::string counts;
-  for (const auto& [state, count] : by_state)
-    counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " + styled(state, state_style(state), call.console.out_colour());
-  call.console.out(out + "jobs    " + (counts.empty() ? "none" : counts) + "\n");
-  if (!active.empty()) {
-    call.console.out("\n");
-    call.console.print(job_table(active, os::unix_ms_now()));
-  }
+  for (const auto& [state, count] : status->jobs_by_state)
+    counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " + styled(state, state_style(state), colour);
+  out += "jobs    " + (counts.empty() ? "none" : counts) + "\n";
+  if (const auto failed = failures_by_class(status->failures_by_class); !failed.empty())
+    out += "failed  " + printable(failed, false) + " since the head started " + ago(status->since_ms, os::unix_ms_now()) + "\n";
+  call.console.out(out);
+  if (status->active_jobs.empty()) return 0;
+  call.console.out("\n");
+  call.console.print(job_table(status->active_jobs, os::unix_ms_now()));
+  print_rest(call, *status);
   return 0;
 }
 
@@ -107,15 +100,18 @@ void print_job(const Call& call, const proto::JobDoc& job) {
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
   if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");
+  if (job.attempt == 0 && job.begin_at_ms > now) row("begin", "not before " + proto::rfc3339(job.begin_at_ms));
   if (job.retry_at_ms > now) row("retry", "not before " + proto::rfc3339(job.retry_at_ms));
   if (job.started_ms > 0) row("started", ago(job.started_ms, now) + (job.ended_ms > 0 ? ", ran " : ", running for ") + duration(run_seconds(job, now)));
   if (job.attempt > 0)
     row("attempt", std::to_string(job.attempt) + (job.failures > 0 ? ", " + std::to_string(job.failures) + " failed" : "") +
                        " (max_failures " + std::to_string(job.max_failures) + ")");
   row("failures", failure_counts(job));
+  row("by class", failures_by_class(job.failures_by_class));
   if (job.progress && job.state == "RUNNING")
     row("progress", progress_text(*job.progress, job.progress->steps_per_s > 0 ? static_cast<double>(job.progress->step) / job.progress->steps_per_s : 0));
   row("metrics", metrics_line(job.metrics));
+  row("reports", dropped_line(job.reports, job.reports_dropped));
   row("path", job.run_dir);
   call.console.out(out);
   if (!job.ranks.empty()) {
@@ -158,7 +154,7 @@ Verb status_verb() {
           .description = "The exit status tells whether the question was answered, not how the job is: see `rtrain result`.",
           .positionals_max = 1,
           .outputs = {"table", "json"},
-          .examples = {{"rtrain status", "nodes, resources, jobs by state, active jobs"},
+          .examples = {{"rtrain status", "nodes, resources, jobs by state, failures by class, up to 20 active jobs"},
                        {"rtrain status 42", "each rank of job 42 with node, pid and state"},
                        {"rtrain status 42 -o json", "the job's document"}},
           .run = status};

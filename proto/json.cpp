@@ -275,9 +275,11 @@ bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out) {
   using namespace std::chrono;
   const std::string copy(text);
   int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0, ms = 0, used = 0;
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &y, &mo, &d, &h, &mi, &s, &ms, &used) != 7 ||
-      used != static_cast<int>(copy.size()))
-    return false;
+  const int size = static_cast<int>(copy.size());
+  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &y, &mo, &d, &h, &mi, &s, &ms, &used) != 7 || used != size) {
+    ms = used = 0;
+    if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &y, &mo, &d, &h, &mi, &s, &used) != 6 || used != size) return false;
+  }
   const year_month_day date{year(y), month(static_cast<unsigned>(mo)), day(static_cast<unsigned>(d))};
   if (!date.ok() || h < 0 || h > 23 || mi < 0 || mi > 59 || s < 0 || s > 59 || ms < 0) return false;
   const auto time = sys_days(date) + hours(h) + minutes(mi) + seconds(s) + milliseconds(ms);

@@ -32,7 +32,7 @@ struct JsonLimits {
 
 /// RFC 3339 UTC with milliseconds: "2026-11-23T22:30:00.123Z". `unix_ms`: milliseconds since 1970.
 [[nodiscard]] std::string rfc3339(std::int64_t unix_ms);
-/// The inverse, of exactly that form. False: `text` is something else, `out` is untouched.
+/// The inverse, of exactly that form; the milliseconds may be missing. False: `text` is something else, `out` is untouched.
 [[nodiscard]] bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out);
 
 }  // namespace rtrain::proto

@@ -60,7 +60,7 @@ class Transition {
       nodes.push_back(placement.node);
     }
     if (s_.nodes.size() > kAttemptsKept) s_.nodes.erase(s_.nodes.begin());
-    s_.last_seq = 0;
+    s_.made_before += std::exchange(s_.last_seq, 0);
     s_.retry = false;
     s_.first_step = false;
     s_.yield.reset();
@@ -207,6 +207,7 @@ class Transition {
     if (s_.failed_rank && s_.phase != JobPhase::kStopping)
       return fail(Errc::kConflict, "attempt_ended: a rank failed and no attempt_failed says what follows");
     const bool failed = s_.error && s_.error->attempt == s_.attempt.value();
+    s_.last_seq = std::max(s_.last_seq, e.last_seq);
     s_.failed_rank.reset();
     s_.failed_rank_error.reset();
     if (s_.cancel_requested) return end(JobPhase::kCancelled);
@@ -267,9 +268,15 @@ class Transition {
 
 }  // namespace
 
-std::string_view to_string(JobPhase phase) {
-  static constexpr std::array<std::string_view, 7> kNames{"QUEUED", "STARTING", "RUNNING", "STOPPING", "SUCCEEDED", "FAILED", "CANCELLED"};
-  return kNames[static_cast<std::size_t>(phase)];
+namespace {
+constexpr std::array<std::string_view, 7> kPhases{"QUEUED", "STARTING", "RUNNING", "STOPPING", "SUCCEEDED", "FAILED", "CANCELLED"};
+}  // namespace
+
+std::string_view to_string(JobPhase phase) { return kPhases[static_cast<std::size_t>(phase)]; }
+
+std::optional<JobPhase> phase_from_string(std::string_view name) {
+  const auto found = std::ranges::find(kPhases, name);
+  return found == kPhases.end() ? std::nullopt : std::optional(static_cast<JobPhase>(found - kPhases.begin()));
 }
 
 std::string_view to_string(RankPhase phase) {
@@ -295,7 +302,9 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
 
 Result<Done> advance(JobState& state, const StampedEvent& event) {
   auto done = std::visit(Transition{state, event.at}, event.event);
-  if (done) state.updated_ms = event.at;
+  if (!done) return done;
+  state.updated_ms = event.at;
+  count_failure(state.failures_by_class, event.event);
   return done;
 }
 
@@ -341,8 +350,17 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
 std::optional<JobEvent> follow_up(const JobState& state) {
   const bool active = state.phase == JobPhase::kStarting || state.phase == JobPhase::kRunning;
   if (active && state.failed_rank) return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
-  if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt};
+  if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt, state.last_seq};
   return std::nullopt;
+}
+
+std::int64_t reports_dropped(const JobState& state) { return std::max<std::int64_t>(0, state.made_before + state.last_seq - state.reports); }
+
+void count_failure(FailureCounts& counts, const JobEvent& event) {
+  const auto count = [&](FailureClass failure_class, const std::string& kind) { ++counts[std::string(to_string(failure_class))][kind]; };
+  if (const auto* failed = std::get_if<AttemptFailed>(&event)) count(failed->failure_class, failed->error.kind);
+  if (std::holds_alternative<TimeLimitReached>(event)) count(FailureClass::kUser, "time_limit");
+  if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && yield->cause == YieldCause::kPreempted) count(FailureClass::kPreemption, "preempted");
 }
 
 FailureHistory failure_history(const JobState& state) {

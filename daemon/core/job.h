@@ -28,6 +28,8 @@ enum class JobPhase { kQueued, kStarting, kRunning, kStopping, kSucceeded, kFail
 /// "QUEUED", "STARTING", ... as users see it.
 [[nodiscard]] std::string_view to_string(JobPhase phase);
 [[nodiscard]] bool is_terminal(JobPhase phase);
+/// Nothing: no phase is called so.
+[[nodiscard]] std::optional<JobPhase> phase_from_string(std::string_view name);
 
 enum class RankPhase { kPlaced, kForked, kRunning, kEnded };
 [[nodiscard]] std::string_view to_string(RankPhase phase);
@@ -72,6 +74,7 @@ struct JobState {
   int failures = 0;             ///< failed attempts so far that count against max_failures
   int controller_failures = 0;  ///< attempts that could not be started
   int preemptions = 0, drains = 0, resizes = 0;  ///< attempts that were asked for their place
+  proto::FailureCounts failures_by_class;  ///< of all attempts: those that failed, and those that were preempted
   int failed_in_row = 0;        ///< failed attempts since the last one that reported
   std::optional<PastFailure> last_failure;
   bool first_step = false;      ///< the current attempt has made a step
@@ -79,6 +82,7 @@ struct JobState {
   std::int64_t last_seq = 0; ///< of the current attempt's reports
   proto::Json metrics;       ///< of the latest report, null before the first
   std::int64_t reports = 0;  ///< accepted, over all attempts
+  std::int64_t made_before = 0;  ///< reports that the attempts before the current one made, whether or not they arrived
   std::vector<proto::CheckpointRecord> checkpoints;  ///< complete and not deleted, oldest first
   std::int64_t next_checkpoint_index = 0;
   proto::Json return_value;  ///< rank 0's, of the attempt that succeeded
@@ -120,7 +124,13 @@ using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue,
 /// AttemptEnded after the last rank ended. The head applies them right after the event that made them due, with its time.
 [[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
 
+/// Reports that were made and never arrived: they came faster than they could be taken, or were made while the head was away too long.
+[[nodiscard]] std::int64_t reports_dropped(const JobState& state);
+
 // ---- failures -----------------------------------------------------------------------------------------------
+
+/// Counts what the event says of a failure: a failed attempt, a time limit, a preemption. Others leave `counts` as they are.
+void count_failure(proto::FailureCounts& counts, const proto::JobEvent& event);
 
 /// What the policy needs to know of the attempts so far.
 [[nodiscard]] FailureHistory failure_history(const JobState& state);

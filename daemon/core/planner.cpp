@@ -142,12 +142,12 @@ Plan Planner::plan(proto::UnixMs now) {
   return std::move(pass.plan);
 }
 
-std::vector<JobId> Planner::order() const {
+std::vector<JobId> Planner::order(std::size_t at_most) const {
   std::vector<JobId> ids;
-  ids.reserve(state_.order.size());
+  ids.reserve(std::min(state_.order.size(), at_most));
   const auto ranks = state_.accounts.ranks(state_.fair_share, state_.queues, state_.nodes.totals());
   InOrder order(state_.order, ranks);
-  for (auto at = order.at(); at; at = order.at()) {
+  for (auto at = order.at(); at && ids.size() < at_most; at = order.at()) {
     ids.push_back(at->turn.id);
     order.next_job();
   }

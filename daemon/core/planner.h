@@ -88,13 +88,15 @@ class Planner {
   /// What would happen to a job that is not told of: its placement, or why it waits.
   struct Answer { Placement placement; Explanation explanation; };
   [[nodiscard]] Answer ask(const WaitingJob& job, proto::UnixMs now);
-  /// All that wait, in the order in which they are looked at.
-  [[nodiscard]] std::vector<JobId> order() const;
+  /// Those that wait, in the order in which they are looked at, as far as `at_most`.
+  [[nodiscard]] std::vector<JobId> order(std::size_t at_most = std::numeric_limits<std::size_t>::max()) const;
 
   [[nodiscard]] bool waits(JobId id) const { return state_.order.contains(id); }
   [[nodiscard]] bool is_stopping(JobId id) const { return state_.running.stopping().contains(id); }
   [[nodiscard]] std::size_t waiting() const { return state_.order.size(); }
   [[nodiscard]] const FairShare& fair_share() const { return state_.fair_share; }
+  [[nodiscard]] const proto::Queues& queues() const { return state_.queues; }
+  [[nodiscard]] const Accounts& accounts() const { return state_.accounts; }
   [[nodiscard]] const proto::Resources& totals() const { return state_.nodes.totals(); }
 
  private:

@@ -31,6 +31,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
             line_up(id);
             changed_(id);
           }),
+      started_ms_(clock_.wall()),
       usage_(config_.fair_share_half_life_s),
       accounted_(clock_.steady()) {
   recover(std::move(recovered));
@@ -39,7 +40,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
 
 void Dispatcher::recover(store::Recovered recovered) {
   set_up_planner(recovered.documents);
-  book_.recover(std::move(recovered.jobs), clock_.wall());
+  book_.recover(std::move(recovered.jobs), recovered.ended, clock_.wall());
   for (const auto id : book_.active()) {
     const auto ranks = places(id);
     for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
@@ -299,6 +300,7 @@ void Dispatcher::tick() {
   for (const auto& due : deadlines_.take_due(clock_.steady())) do_due(due);
   end_drains();
   turn_reservations();
+  start_begun();
   pass_time();
   retain();
   if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;

@@ -16,6 +16,7 @@
 #include "proto/config/config.h"
 
 #include <functional>
+#include <limits>
 #include <set>
 
 namespace rtrain::head {
@@ -101,8 +102,10 @@ class Dispatcher {
   [[nodiscard]] const JobBook& jobs() const { return book_; }
   [[nodiscard]] SteadyTime now() const { return clock_.steady(); }
   [[nodiscard]] proto::UnixMs wall() const { return clock_.wall(); }
-  /// Those that wait, in the order in which they are looked at.
-  [[nodiscard]] std::vector<JobId> queue() const;
+  [[nodiscard]] proto::UnixMs started_ms() const { return started_ms_; }
+  /// Those that wait, in the order in which they are looked at, as far as `at_most`.
+  [[nodiscard]] std::vector<JobId> queue(std::size_t at_most = std::numeric_limits<std::size_t>::max()) const;
+  [[nodiscard]] const core::Planner& planner() const { return planner_; }
   [[nodiscard]] NodeTable& nodes() { return nodes_; }
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
 
@@ -133,6 +136,8 @@ class Dispatcher {
   [[nodiscard]] std::optional<double> drain_left_s(const std::string& node) const;
   void note_drained(const std::string& node);
   void end_drains();
+  /// Jobs whose time to begin has come.
+  void start_begun();
   /// Reservations that begin or are over.
   void turn_reservations();
   // dispatcher_retention.cpp
@@ -194,6 +199,7 @@ class Dispatcher {
   std::map<std::string, SteadyTime> drain_until_;      ///< by node: drains with a deadline
   Reservations reservations_;
   proto::UnixMs reservations_turned_ms_ = 0;
+  std::set<std::pair<proto::UnixMs, JobId>> begins_;   ///< jobs that wait for a time of the wall clock: scheduling.begin_at
   Dependencies dependencies_;
   std::map<JobId, Standing> array_standings_;          ///< by array: of those that somebody waits for
   ArrayTurns turns_;
@@ -202,6 +208,7 @@ class Dispatcher {
   SteadyTime retain_at_;
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node
   mutable core::Planner planner_;        ///< questions of users change nothing that it answers
+  proto::UnixMs started_ms_;
   Usage usage_;
   std::function<void()> defer_pass_;
   SteadyTime accounted_{};

@@ -34,7 +34,7 @@ std::set<JobId> Dispatcher::needed_by_others() const {
 void Dispatcher::prune(store::PruneRequest request, std::function<void(const store::Pruned&)> told) {
   request.spared = needed_by_others();
   store_.journal.prune(std::move(request), [this, told = std::move(told)](const store::Pruned& pruned) {
-    book_.forget(pruned.gone);
+    book_.forget(pruned);
     for (const auto id : pruned.gone) changed_(id);  // who follows one is told that it is gone
     told(pruned);
   });

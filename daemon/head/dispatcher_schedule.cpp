@@ -129,10 +129,10 @@ Waiting Dispatcher::waiting(JobId id) const {
   return {std::move(explanation.reason), explanation.position, explanation.expected_start_ms};
 }
 
-std::vector<JobId> Dispatcher::queue() const {
-  auto ids = planner_.order();
-  for (const auto id : book_.queue())
-    if (!planner_.waits(id)) ids.push_back(id);
+std::vector<JobId> Dispatcher::queue(std::size_t at_most) const {
+  auto ids = planner_.order(at_most);
+  for (auto id = book_.queued().begin(); id != book_.queued().end() && ids.size() < at_most; ++id)
+    if (!planner_.waits(*id)) ids.push_back(*id);
   return ids;
 }
 
@@ -140,6 +140,10 @@ core::Decision Dispatcher::plan(const proto::JobSpec& spec) const {
   core::WaitingJob job{JobId(0), spec.scaling_config, spec.scheduling, {}, {}};
   job.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto answer = planner_.ask(job, clock_.wall());
+  if (const auto begin_ms = spec.scheduling.begin_at_ms; answer.explanation.feasible && begin_ms > clock_.wall()) {
+    answer.placement.ranks.clear();
+    answer.explanation = {"begins at " + proto::rfc3339(begin_ms), 0, 0, true};
+  }
   return {JobId(0), std::move(answer.placement), answer.explanation.position, answer.explanation.reason, answer.explanation.expected_start_ms};
 }
 

@@ -29,6 +29,8 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
   if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
   // Not the wall clock, which may jump, but the deadline that was made of it.
   if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
+  const auto begin_ms = state.spec.scheduling.begin_at_ms;
+  if (begins_.contains({begin_ms, state.id})) return "begins at " + proto::rfc3339(begin_ms);
   if (auto why = dependencies_.reason(state.id); !why.empty() && !fault::on(fault::Fault::kDependencyNotChecked)) return why;
   if (const auto& name = state.spec.scheduling.reservation; !name.empty())
     if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty()) return why;
@@ -50,7 +52,14 @@ void Dispatcher::stands_in_line(JobId id) {
     for (const auto& dependency : state.spec.scheduling.depends_on)
       if (!dependencies_.awaited(dependency.job)) array_standings_.erase(dependency.job);
   }
+  if (const auto begin_ms = state.spec.scheduling.begin_at_ms; begin_ms > clock_.wall() && state.attempt.value() == 0) begins_.emplace(begin_ms, id);
   if (state.array) recheck(state.held ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
+}
+
+void Dispatcher::start_begun() {
+  std::vector<JobId> begun;
+  for (; !begins_.empty() && begins_.begin()->first <= clock_.wall(); begins_.erase(begins_.begin())) begun.push_back(begins_.begin()->second);
+  recheck(begun);
 }
 
 void Dispatcher::leaves_line(JobId id) {
@@ -93,6 +102,7 @@ void Dispatcher::note_started(JobId id) {
 void Dispatcher::note_ended(JobId id) {
   const auto& state = book_.find(id)->state;
   dependencies_.remove(id);
+  begins_.erase({state.spec.scheduling.begin_at_ms, id});
   leaves_line(id);
   note_standing(id, {1, state.attempt.value() == 0, 1, state.phase != core::JobPhase::kSucceeded});
 }

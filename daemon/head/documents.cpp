@@ -34,6 +34,7 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.priority = s.spec.scheduling.priority;
   doc.queue_position = waiting.position;
   doc.expected_start_ms = waiting.expected_start_ms;
+  doc.begin_at_ms = s.spec.scheduling.begin_at_ms;
   doc.submitted_ms = s.submitted_ms;
   doc.started_ms = s.started_ms;
   doc.ended_ms = s.ended_ms;
@@ -44,6 +45,7 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.preemptions = s.preemptions;
   doc.drains = s.drains;
   doc.resizes = s.resizes;
+  doc.failures_by_class = s.failures_by_class;
   doc.held = s.held;
   doc.held_by = s.held_by;
   doc.retry_at_ms = s.not_before_ms;
@@ -55,6 +57,7 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.progress = record.progress;
   doc.metrics = s.metrics;
   doc.reports = s.reports;
+  doc.reports_dropped = core::reports_dropped(s);
   doc.error = s.error;
   if (s.error) doc.failure_class = to_string(s.failure_class);
   doc.run_dir = s.run_dir;
@@ -73,6 +76,8 @@ proto::ResultDoc result_doc(const JobRecord& record) {
   if (s.phase == core::JobPhase::kFailed) doc.error = s.error;
   doc.best_checkpoints = best_first(s.checkpoints, s.spec.run_config.checkpoint_config);
   doc.attempts = s.attempt.value();
+  doc.reports = s.reports;
+  doc.reports_dropped = core::reports_dropped(s);
   doc.return_value = s.return_value;
   return doc;
 }

@@ -16,6 +16,7 @@ constexpr std::size_t kTextMax = 128u << 10;  // of events that are written at o
 constexpr int kPointsMax = 1000;              // read from the store at once
 constexpr auto kWriteLimit = 30s;             // for a client to take anything at all
 constexpr auto kKeepAlive = 10s;
+constexpr auto kReasonEvery = 2s;             // why a job waits may change with every pass; nobody reads faster
 
 constexpr std::string_view kHeader =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n\r\n";
@@ -42,7 +43,8 @@ class JobStream {
     std::string text;
     if (follow_.logs) logs_.look(record.state);
     const bool ended = core::is_terminal(record.state.phase) && logs_.drained();  // before the pieces are taken: those of a reader's end are in
-    if (record.state_version != state_version_) text += server_sent_event("state", job_doc(record, dispatcher_.waiting(record.state.id)), position());
+    const bool changed = record.state_version != state_version_ || has_new_reason(record.state);
+    if (changed) text += state_event(record);
     state_version_ = record.state_version;
     const bool all_metrics = add_metrics(text, record);
     if (record.progress_version != progress_version_ && record.progress) text += server_sent_event("progress", *record.progress);
@@ -62,6 +64,21 @@ class JobStream {
     auto position = follow_.logs ? logs_.position() : proto::StreamPosition{};
     position.metrics = metrics_;
     return to_string(position);
+  }
+
+  std::string state_event(const JobRecord& record) {
+    const auto waiting = dispatcher_.waiting(record.state.id);
+    reason_ = waiting.reason;
+    reason_looked_ = std::chrono::steady_clock::now();
+    return server_sent_event("state", job_doc(record, waiting), position());
+  }
+
+  /// A job waits for another reason than was told, though nothing happened to the job itself.
+  bool has_new_reason(const core::JobState& state) {
+    const auto now = std::chrono::steady_clock::now();
+    if (state.phase != core::JobPhase::kQueued || now - reason_looked_ < kReasonEvery) return false;
+    reason_looked_ = now;
+    return dispatcher_.waiting(state.id).reason != reason_;
   }
 
   void add_point(std::string& text, const proto::MetricPoint& point) {
@@ -92,6 +109,8 @@ class JobStream {
   const FollowJob& follow_;
   LogFollower& logs_;
   std::uint64_t state_version_ = 0, progress_version_ = 0;
+  std::string reason_;  ///< told
+  std::chrono::steady_clock::time_point reason_looked_{};
   std::int64_t metrics_;  ///< told, counted from the job's first point
 };
 

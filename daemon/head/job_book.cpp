@@ -15,7 +15,8 @@ std::string run_name(const std::string& name, proto::UnixMs now, JobId id) {
 JobBook::JobBook(Store store, ActionSink act, ChangeSink changed)
     : store_(store), next_id_(store.journal.next_job_id().value()), act_(std::move(act)), changed_(std::move(changed)) {}
 
-void JobBook::recover(std::vector<core::JobState> jobs, proto::UnixMs now) {
+void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now) {
+  tally_.add_ended(ended, 1);
   for (auto& state : jobs) {
     const JobId id = state.id;
     auto& record = jobs_[id];
@@ -28,9 +29,10 @@ void JobBook::recover(std::vector<core::JobState> jobs, proto::UnixMs now) {
         log::error("an event that was due is refused", {{"job", to_string(id)}, {"cause", done.error().message()}});
         break;
       }
+      core::count_failure(failures_, stamped.event);
       journal(record, stamped);
     }
-    sort_by_phase(id, record.state.phase);
+    sort_by_phase(record.state, std::nullopt);
   }
   if (fault::on(fault::Fault::kIdReuse)) next_id_ = jobs_.empty() ? 1 : jobs_.rbegin()->first.value() + 1;
 }
@@ -68,7 +70,7 @@ void JobBook::enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std:
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
   record.state_version = 1;
-  sort_by_phase(id, record.state.phase);
+  sort_by_phase(record.state, std::nullopt);
   const auto due = core::actions(core::JobPhase::kQueued, record.state, event);
   journal(record, {now, std::move(event)});
   for (const auto& action : due) act_(id, action);
@@ -89,6 +91,7 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     const auto before = record.state.phase;
     const proto::StampedEvent stamped{now, std::move(*next)};
     if (auto done = core::advance(record.state, stamped); !done) return done.error();
+    core::count_failure(failures_, stamped.event);
     for (auto& action : core::actions(before, record.state, stamped.event)) due.push_back(std::move(action));
     const auto* report = std::get_if<proto::MetricsReported>(&stamped.event);
     if (report != nullptr) keep_metrics(record, *report, now);
@@ -96,7 +99,7 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     if (std::holds_alternative<proto::AttemptPlaced>(stamped.event)) record.progress.reset();
   }
   ++record.state_version;
-  if (record.state.phase != phase) sort_by_phase(id, record.state.phase);
+  if (record.state.phase != phase) sort_by_phase(record.state, phase);
   for (const auto& action : due) act_(id, action);
   changed_(id);
   return ok();
@@ -115,7 +118,11 @@ void JobBook::keep_metrics(JobRecord& record, const proto::MetricsReported& repo
   ++record.metrics_dropped;
 }
 
-void JobBook::sort_by_phase(JobId id, core::JobPhase phase) {
+void JobBook::sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before) {
+  const auto id = state.id;
+  const auto phase = state.phase;
+  if (before) tally_.leaves(state, *before);
+  tally_.enters(state, phase);
   const bool queued = phase == core::JobPhase::kQueued, ended = core::is_terminal(phase);
   if (queued) queued_.insert(id);
   else queued_.erase(id);
@@ -129,8 +136,9 @@ void JobBook::sort_by_phase(JobId id, core::JobPhase phase) {
   ended_.pop_front();
 }
 
-void JobBook::forget(const std::vector<JobId>& pruned) {
-  const std::set<JobId> gone(pruned.begin(), pruned.end());
+void JobBook::forget(const store::Pruned& pruned) {
+  tally_.add_ended(pruned.ended_as, -1);
+  const std::set<JobId> gone(pruned.gone.begin(), pruned.gone.end());
   for (const auto id : gone) {
     if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end()) {
       archived_.erase(known->second);

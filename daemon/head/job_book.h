@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/core/job.h"
+#include "daemon/head/job_tally.h"
 #include "daemon/store/journal.h"
 
 #include <deque>
@@ -35,8 +36,8 @@ class JobBook {
   JobBook(Store store, ActionSink act, ChangeSink changed);
 
   /// Takes the jobs that the store found, before anything else is called. Events that were due when the head died are applied
-  /// (not their actions: who recovers looks at the states).
-  void recover(std::vector<core::JobState> jobs, proto::UnixMs now);
+  /// (not their actions: who recovers looks at the states). `ended`: how many jobs that are not among them had ended so.
+  void recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now);
 
   /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first one's number comes back.
   /// kUnavailable when more than `queue_max` jobs would wait, or when the store takes no writes.
@@ -45,7 +46,7 @@ class JobBook {
   /// changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
   /// Jobs that have ended, and of which the store knows nothing any more.
-  void forget(const std::vector<JobId>& pruned);
+  void forget(const store::Pruned& pruned);
   void set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
 
   /// Null when there is no such job. An ended job may be read from the store: the record is good until kArchivedMax others were.
@@ -54,7 +55,12 @@ class JobBook {
   [[nodiscard]] const std::map<JobId, JobRecord>& all() const { return jobs_; }
   /// Jobs that have an attempt: STARTING, RUNNING or STOPPING.
   [[nodiscard]] const std::set<JobId>& active() const { return active_; }
-  /// Jobs that are QUEUED, in order of submission.
+  /// Jobs that are QUEUED.
+  [[nodiscard]] const std::set<JobId>& queued() const { return queued_; }
+  [[nodiscard]] const JobTally& tally() const { return tally_; }
+  /// Of all jobs, since the head started.
+  [[nodiscard]] const proto::FailureCounts& failures() const { return failures_; }
+  /// A copy of queued(): jobs may leave it meanwhile.
   [[nodiscard]] std::vector<JobId> queue() const;
   [[nodiscard]] bool is_current(JobId id, Attempt attempt) const;
   [[nodiscard]] store::History& history() const { return store_.history; }
@@ -63,7 +69,8 @@ class JobBook {
   void enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
-  void sort_by_phase(JobId id, core::JobPhase phase);
+  /// `before`: nothing of a job that is new here.
+  void sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before);
 
   Store store_;
   std::int64_t next_id_;
@@ -72,6 +79,8 @@ class JobBook {
   std::map<JobId, JobRecord> jobs_;
   std::set<JobId> queued_;  ///< the QUEUED ones; a retried job keeps its place
   std::set<JobId> active_;
+  JobTally tally_;
+  proto::FailureCounts failures_;
   std::deque<JobId> ended_;  ///< in memory, oldest first
   mutable std::list<JobRecord> archived_;  ///< read from the store, newest use first
   mutable std::unordered_map<JobId, std::list<JobRecord>::iterator> archived_by_id_;

@@ -37,8 +37,10 @@ template <class T>
 
 /// Of one resource each, in the file of that name.
 [[nodiscard]] std::vector<Handler> job_routes();
+[[nodiscard]] std::vector<Handler> list_routes();
 [[nodiscard]] std::vector<Handler> array_routes();
 [[nodiscard]] std::vector<Handler> queue_routes();
+[[nodiscard]] std::vector<Handler> status_routes();
 [[nodiscard]] std::vector<Handler> node_routes();
 [[nodiscard]] std::vector<Handler> reservation_routes();
 [[nodiscard]] std::vector<Handler> prune_routes();

@@ -21,7 +21,8 @@ const std::vector<Handler>& handlers() {
         {{http::verb::get, "/healthz"}, health},
         {{http::verb::get, "/v1/version"}, version},
     };
-    for (const auto& resource : {job_routes(), array_routes(), queue_routes(), node_routes(), reservation_routes(), prune_routes()}) all.insert(all.end(), resource.begin(), resource.end());
+    for (const auto& resource : {job_routes(), list_routes(), array_routes(), queue_routes(), status_routes(), node_routes(), reservation_routes(), prune_routes()})
+      all.insert(all.end(), resource.begin(), resource.end());
     return all;
   }();
   return kHandlers;

@@ -1,4 +1,4 @@
-// /v1/jobs and /v1/plan.
+// /v1/jobs, but for the list of them, and /v1/plan.
 #include "daemon/head/documents.h"
 #include "daemon/head/route_call.h"
 
@@ -11,8 +11,7 @@ namespace {
 
 using proto::Json;
 
-constexpr std::int64_t kListDefault = 1000, kListMax = 10'000, kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
-constexpr int kListPage = 500;  // ended jobs read from the store at once
+constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
 
 /// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
@@ -55,47 +54,6 @@ Reply plan(const RouteCall& call) {
   auto spec = spec_of(call);
   if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
   return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec))));
-}
-
-/// Newest first: what is in memory, and between and below it the ended jobs of the store.
-Reply list(const RouteCall& call) {
-  const auto limit = query_number(call.target, "limit", kListDefault);
-  const auto before = query_number(call.target, "before", std::numeric_limits<std::int64_t>::max());
-  for (const auto* number : {&limit, &before})
-    if (!*number) return call.error(number->error());
-  if (*limit < 1 || *limit > kListMax || *before < 1) return call.error(fail(Errc::kInvalidArgument, "limit is from 1 to 10000, before is a job's number"));
-  const auto array = query_number(call.target, "array", 0);
-  if (!array) return call.error(array.error());
-  const auto asked = [&](const char* name) {
-    const auto found = call.target.query.find(name);
-    return found == call.target.query.end() ? std::nullopt : std::optional(found->second);
-  };
-  const auto state_wanted = asked("state"), user_wanted = asked("user");
-  const auto is_wanted = [&](const core::JobState& state) {
-    return (!state_wanted || *state_wanted == core::to_string(state.phase)) && (!user_wanted || *user_wanted == state.user) &&
-           (*array == 0 || (state.array && state.array->id == JobId(*array)));
-  };
-  const auto full = [&](const Json& jobs) { return static_cast<std::int64_t>(jobs.size()) >= *limit; };
-  const auto& live = call.dispatcher.jobs().all();
-  auto next_live = std::make_reverse_iterator(live.lower_bound(JobId(*before)));
-  Json jobs = Json::array();
-  for (JobId below(*before); !full(jobs);) {
-    auto ended = call.dispatcher.jobs().history().ended_jobs(below, kListPage);
-    if (!ended) return call.error(ended.error());
-    for (auto& state : *ended) {
-      for (; next_live != live.rend() && next_live->first >= state.id && !full(jobs); ++next_live)
-        if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
-      below = state.id;
-      if (live.contains(state.id) || full(jobs) || !is_wanted(state)) continue;
-      JobRecord record;
-      record.state = std::move(state);
-      jobs.push_back(job_doc(record));
-    }
-    if (static_cast<int>(ended->size()) < kListPage) break;
-  }
-  for (; next_live != live.rend() && !full(jobs); ++next_live)
-    if (is_wanted(next_live->second.state)) jobs.push_back(call.doc(next_live->second));
-  return call.json({{"jobs", std::move(jobs)}});
 }
 
 Reply show(const RouteCall& call) {
@@ -217,7 +175,6 @@ Reply release(const RouteCall& call) {
 std::vector<Handler> job_routes() {
   return {
       {{http::verb::post, "/v1/jobs"}, submit},
-      {{http::verb::get, "/v1/jobs"}, list},
       {{http::verb::post, "/v1/plan"}, plan},
       {{http::verb::get, "/v1/jobs/{id}"}, show},
       {{http::verb::get, "/v1/jobs/{id}/result"}, result},

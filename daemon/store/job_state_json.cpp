@@ -48,8 +48,8 @@ void visit_fields(auto& visit, proto::Is<PastFailure> auto& v) {
 /// All but `nodes`, whose keys are numbers.
 void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   auto& [id, spec, run_name, run_dir, user, array, phase, submitted_ms, started_ms, ended_ms, placed_ms, updated_ms, not_before_ms, held, held_by, attempt, ranks,
-         nodes, failures, controller_failures, preemptions, drains, resizes, failed_in_row, last_failure, first_step, yield, last_seq, metrics, reports,
-         checkpoints, next_checkpoint_index, return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
+         nodes, failures, controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure, first_step, yield, last_seq, metrics, reports,
+         made_before, checkpoints, next_checkpoint_index, return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
          cancelled_by] = v;
   static_cast<void>(nodes);
   visit("id", id);
@@ -74,6 +74,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   visit("preemptions", preemptions);
   visit("drains", drains);
   visit("resizes", resizes);
+  visit("failures_by_class", failures_by_class);
   visit("failed_in_row", failed_in_row);
   visit("last_failure", last_failure);
   visit("first_step", first_step);
@@ -81,6 +82,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   visit("last_seq", last_seq);
   visit("metrics", metrics);
   visit("reports", reports);
+  visit("made_before", made_before);
   visit("checkpoints", checkpoints);
   visit("next_checkpoint_index", next_checkpoint_index);
   visit("return_value", return_value);

@@ -6,6 +6,7 @@
 #include "proto/api/api.h"
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -46,6 +47,7 @@ struct Pruned {
   std::int64_t jobs = 0, bytes = 0;    ///< so far: of events, snapshots and metrics
   bool over = false;                   ///< nothing more comes
   std::string problem;                 ///< why it is over before its end; "" else
+  std::map<core::JobPhase, std::int64_t> ended_as = {};  ///< how many of `gone` had ended so
 };
 
 /// Whether the store takes writes at the moment.
@@ -101,6 +103,7 @@ class History {
 struct Recovered {
   std::vector<core::JobState> jobs;  ///< those that have not ended, by number; reports, last_seq and metrics taken from the points
   std::vector<Document> documents;  ///< by kind and name
+  std::map<core::JobPhase, std::int64_t> ended = {};  ///< how many have ended so
 };
 
 }  // namespace rtrain::store

@@ -52,6 +52,7 @@ class MemoryStore final : public Journal, public History {
       ++pruned.jobs;
       if (request.dry_run) continue;
       pruned.gone.push_back(id);
+      ++pruned.ended_as[jobs_.at(id).state.phase];
       jobs_.erase(id);
     }
     pruned.over = true;
@@ -91,7 +92,8 @@ class MemoryStore final : public Journal, public History {
   [[nodiscard]] Recovered recover() const {
     Recovered recovered;
     for (const auto& [id, job] : jobs_)
-      if (!core::is_terminal(job.state.phase)) recovered.jobs.push_back(job.state);
+      if (core::is_terminal(job.state.phase)) ++recovered.ended[job.state.phase];
+      else recovered.jobs.push_back(job.state);
     for (const auto& [key, document] : documents_)
       if (!document.value.is_null()) recovered.documents.push_back(document);
     return recovered;

@@ -34,7 +34,7 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
   database_ = &database;
   segments_ = &segments;
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
-           {next_, "SELECT id, ended, ifnull(length(snapshot), 0) FROM jobs WHERE ended>0 AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
+           {next_, "SELECT id, ended, ifnull(length(snapshot), 0), phase FROM jobs WHERE ended>0 AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
                    " ORDER BY ended, id LIMIT ?4"},
            {event_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM events WHERE job=?"},
            {segment_bytes_, "SELECT ifnull(sum(bytes), 0) FROM segments WHERE job=?"},
@@ -84,7 +84,7 @@ Result<std::vector<Pruner::Candidate>> Pruner::next() {
     auto row = next_.step();
     if (!row) return row.error();
     if (!*row) return found;
-    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2)});
+    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2), core::phase_from_string(next_.text(3))});
   }
 }
 
@@ -105,6 +105,7 @@ Result<Pruned> Pruner::step() {
   if (!candidates) return candidates.error();
   Candidate at = at_;
   std::vector<JobId> going;
+  std::map<core::JobPhase, std::int64_t> ended_as;
   std::int64_t bytes = 0, looked = 0;
   for (const auto& candidate : *candidates) {
     at = candidate;
@@ -114,6 +115,7 @@ Result<Pruned> Pruner::step() {
     if (!size) return size.error();
     bytes += *size + candidate.bytes;
     going.push_back(candidate.id);
+    if (candidate.phase) ++ended_as[*candidate.phase];
     if (Clock::now() >= until) break;
   }
   if (!request_.dry_run && !going.empty())
@@ -126,6 +128,7 @@ Result<Pruned> Pruner::step() {
   if (!request_.dry_run) {
     for (const auto id : going) segments_->remove(id);
     pruned.gone = std::move(going);
+    pruned.ended_as = std::move(ended_as);
   }
   busy_ = !pruned.over;
   return pruned;

@@ -25,7 +25,7 @@ class Pruner {
   }
 
  private:
-  struct Candidate { JobId id; std::int64_t ended = 0, bytes = 0; };
+  struct Candidate { JobId id; std::int64_t ended = 0, bytes = 0; std::optional<core::JobPhase> phase; };
   [[nodiscard]] Result<std::vector<Candidate>> next();
   [[nodiscard]] Result<std::int64_t> bytes_of(JobId id);
   [[nodiscard]] Result<Done> remove_rows(const std::vector<JobId>& ids);

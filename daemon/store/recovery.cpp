@@ -45,6 +45,7 @@ class Replay {
       if (auto done = points(*state, *rows); !done) return done.error();
       recovery_.found.jobs.push_back(std::move(*state));
     }
+    if (auto done = ended(); !done) return done.error().in("the journal");
     if (auto done = documents(); !done) return done.error().in("the journal");
     auto newest = db_.integer("SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0))");
     if (!newest) return newest.error().in("the journal");
@@ -114,6 +115,19 @@ class Replay {
     state.updated_ms = std::max(state.updated_ms, tail->last->time_ms);
     if (tail->last->attempt == state.attempt.value()) state.last_seq = std::max(state.last_seq, tail->last->seq);
     return ok();
+  }
+
+  Result<Done> ended() {
+    auto rows = db_.prepare("SELECT phase, count(*) FROM jobs WHERE ended>0 GROUP BY phase");
+    if (!rows) return rows.error();
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      const auto phase = core::phase_from_string(rows->text(0));
+      if (!phase) return fail(Errc::kIo, "a job has ended as \"" + std::string(rows->text(0)) + "\"", repair_hint(state_dir_));
+      recovery_.found.ended[*phase] = rows->integer(1);
+    }
   }
 
   Result<Done> documents() {

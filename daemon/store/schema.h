@@ -11,7 +11,7 @@
 
 namespace rtrain::store {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 /// "RTRN": `file journal.db` and fsck tell a journal from any other database.
 inline constexpr std::int64_t kApplicationId = 0x5254524E;
 

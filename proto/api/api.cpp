@@ -63,6 +63,7 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("priority", v.priority);
   visit("queue_position", v.queue_position);
   visit("expected_start", Time{v.expected_start_ms});
+  visit("begin_at", Time{v.begin_at_ms});
   visit("submitted_at", Time{v.submitted_ms});
   visit("started_at", Time{v.started_ms});
   visit("ended_at", Time{v.ended_ms});
@@ -73,6 +74,7 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("preemptions", v.preemptions);
   visit("drains", v.drains);
   visit("resizes", v.resizes);
+  visit("failures_by_class", v.failures_by_class);
   visit("held", v.held);
   visit("held_by", v.held_by);
   visit("retry_at", Time{v.retry_at_ms});
@@ -81,6 +83,7 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("progress", v.progress);
   visit("metrics", v.metrics);
   visit("reports", v.reports);
+  visit("reports_dropped", v.reports_dropped);
   visit("error", v.error);
   visit("failure_class", v.failure_class);
   visit("run_dir", v.run_dir);
@@ -96,6 +99,8 @@ void visit_fields(auto& visit, Is<ResultDoc> auto& v) {
   visit("best_checkpoints", v.best_checkpoints);
   visit("attempts", v.attempts);
   visit("return_value", v.return_value);
+  visit("reports", v.reports);
+  visit("reports_dropped", v.reports_dropped);
 }
 void visit_fields(auto& visit, Is<MetricPoint> auto& v) {
   visit("attempt", v.attempt);
@@ -138,10 +143,50 @@ void visit_fields(auto& visit, Is<QueuedDoc> auto& v) {
   visit("reason", v.reason);
   visit("expected_start", Time{v.expected_start_ms});
 }
-void visit_fields(auto& visit, Is<QueueDoc> auto& v) {
+void visit_fields(auto& visit, Is<QueueUserDoc> auto& v) {
   visit("name", v.name);
   visit("running", v.running);
   visit("waiting", v.waiting);
+  visit("gpus", v.gpus);
+  visit("cpus", v.cpus);
+  visit("used", v.used);
+  visit("usage", v.usage);
+}
+void visit_fields(auto& visit, Is<QueueDoc> auto& v) {
+  visit("name", v.name);
+  visit("weight", v.weight);
+  visit("share", v.share);
+  visit("used", v.used);
+  visit("usage", v.usage);
+  visit("running", v.running);
+  visit("waiting", v.waiting);
+  visit("gpus", v.gpus);
+  visit("cpus", v.cpus);
+  visit("gpus_max", v.gpus_max);
+  visit("cpus_max", v.cpus_max);
+  visit("jobs_max", v.jobs_max);
+  visit("user_gpus_max", v.user_gpus_max);
+  visit("user_cpus_max", v.user_cpus_max);
+  visit("user_jobs_max", v.user_jobs_max);
+  visit("users", v.users);
+}
+void visit_fields(auto& visit, Is<ResourceUse> auto& v) {
+  visit("used", v.used);
+  visit("total", v.total);
+}
+void visit_fields(auto& visit, Is<NodeCounts> auto& v) {
+  visit("alive", v.alive);
+  visit("total", v.total);
+}
+void visit_fields(auto& visit, Is<StatusDoc> auto& v) {
+  visit("status", v.status);
+  visit("reason", v.reason);
+  visit("since", Time{v.since_ms});
+  visit("nodes", v.nodes);
+  visit("resources", v.resources);
+  visit("jobs_by_state", v.jobs_by_state);
+  visit("failures_by_class", v.failures_by_class);
+  visit("active_jobs", v.active_jobs);
 }
 void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
   visit("name", v.name);
@@ -176,6 +221,10 @@ void to_json(Json& j, const ArrayReply& v) { codec::write(j, v); }
 void from_json(const Json& j, ArrayReply& v) { codec::read(j, v); }
 void to_json(Json& j, const QueuedDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, QueuedDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const StatusDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, StatusDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const QueueUserDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, QueueUserDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const QueueDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, QueueDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ReservationDoc& v) { codec::write(j, v); }

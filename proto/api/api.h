@@ -2,9 +2,10 @@
 // Routes, one table in docs/reference/api.md and proto/api/openapi.json:
 //   GET  /healthz                       no token needed: {"status":"ok"}
 //   GET  /v1/version                    VersionDoc
+//   GET  /v1/status                     StatusDoc: the cluster at a glance
 //   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
-//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12]   {"jobs":[JobDoc]}, newest first
+//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]   {"jobs":[JobDoc],"next":..,"more":..}, newest first
 //   GET  /v1/jobs/{id}                  JobDoc
 //   GET  /v1/jobs/{id}/result           ResultDoc
 //   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
@@ -61,6 +62,10 @@ struct SubmitReply {
 /// What was done to the jobs of an array.
 struct ArrayReply { JobId id; std::vector<JobId> jobs; };
 
+/// How much of a resource is in use.
+struct ResourceUse { double used = 0, total = 0; };
+struct NodeCounts { int alive = 0, total = 0; };
+
 struct RankDoc {
   int rank = 0;
   std::string node, state;  ///< PLACED | FORKED | RUNNING | ENDED
@@ -87,11 +92,13 @@ struct JobDoc {
   int priority = 0;
   int queue_position = 0;    ///< 1-based among those that wait; 0: it does not stand in line
   UnixMs expected_start_ms = 0;  ///< of a job that waits: at the latest, if what runs keeps to its limits; 0: nobody can say
+  UnixMs begin_at_ms = 0;    ///< does not start before; 0: nothing was said
   UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
   std::int64_t attempt = 0;
   int failures = 0, max_failures = 0, num_workers = 1;
   int controller_failures = 0;  ///< attempts that could not be started
   int preemptions = 0, drains = 0, resizes = 0;  ///< how often it was asked for its place
+  FailureCounts failures_by_class;  ///< counted or not, preemptions among them
   bool held = false;         ///< does not start before it is released
   std::string held_by;
   UnixMs retry_at_ms = 0;    ///< failed, and does not start again before then; 0: nothing keeps it
@@ -99,6 +106,7 @@ struct JobDoc {
   std::optional<ProgressDoc> progress;
   Json metrics;              ///< latest report, or null
   std::int64_t reports = 0;
+  std::int64_t reports_dropped = 0;  ///< made, but faster than they could be taken: they are in no history
   std::optional<JobError> error;
   std::string failure_class; ///< of error: user | infrastructure | preemption; "" without one
   std::string run_dir;
@@ -114,6 +122,7 @@ struct ResultDoc {
   std::vector<CheckpointRecord> best_checkpoints;  ///< kept ones, best first by the score, else newest first
   std::int64_t attempts = 0;
   Json return_value;
+  std::int64_t reports = 0, reports_dropped = 0;  ///< as those of JobDoc
 };
 
 struct MetricPoint { std::int64_t attempt = 0, seq = 0; UnixMs time_ms = 0; Json metrics; std::string checkpoint; };
@@ -147,8 +156,43 @@ struct QueuedDoc {
   UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; null in JSON: nobody can say
 };
 
-/// A queue with what it has.
-struct QueueDoc { std::string name; int running = 0, waiting = 0; };
+/// A user in a queue.
+struct QueueUserDoc {
+  std::string name;          ///< "" unknown
+  int running = 0, waiting = 0;
+  double gpus = 0, cpus = 0;  ///< in use
+  Resources used;            ///< resource-seconds of late, those of a half-life ago at half their weight
+  double usage = 0;          ///< of all that is used in the queue: 0..1, by the largest share of any resource
+};
+
+/// A queue: what it may have, has, and has had of late. In the words of Slurm's sshare: weight is RawShares, share NormShares, used
+/// RawUsage, usage EffectvUsage. Jobs of queues whose usage is small for their share come first.
+struct QueueDoc {
+  std::string name;
+  double weight = 1;
+  double share = 0;          ///< the weight by the sum of all queues' weights: 0..1
+  Resources used;            ///< resource-seconds of late, those of a half-life ago at half their weight
+  double usage = 0;          ///< of all that is used: 0..1, by the largest share of any resource
+  int running = 0, waiting = 0;
+  double gpus = 0, cpus = 0;  ///< in use
+  std::optional<double> gpus_max, cpus_max;  ///< quotas; null in JSON: no bound
+  std::optional<int> jobs_max;
+  std::optional<double> user_gpus_max, user_cpus_max;  ///< of each user
+  std::optional<int> user_jobs_max;
+  std::vector<QueueUserDoc> users;  ///< who has or had something in it, by name
+};
+
+/// The cluster at a glance.
+struct StatusDoc {
+  std::string status = "ok", reason;  ///< read_only: the head's disk takes no writes, and why
+  UnixMs since_ms = 0;                ///< when this head started
+  NodeCounts nodes;
+  std::map<std::string, ResourceUse> resources;     ///< of the nodes that are alive
+  std::map<std::string, std::int64_t> jobs_by_state;  ///< of all jobs that the head knows; states without a job are left out
+  FailureCounts failures_by_class;    ///< since the head started
+  std::vector<JobDoc> active_jobs;    ///< that have not ended: the first kActiveShown, running ones first, newest first
+  static constexpr int kActiveShown = 20;
+};
 
 /// Nodes kept for those who may use them.
 struct ReservationDoc {
@@ -175,6 +219,8 @@ void to_json(Json& j, const ErrorDoc& v);     void from_json(const Json& j, Erro
 void to_json(Json& j, const SubmitReply& v);  void from_json(const Json& j, SubmitReply& v);
 void to_json(Json& j, const ArrayReply& v);   void from_json(const Json& j, ArrayReply& v);
 void to_json(Json& j, const QueuedDoc& v);    void from_json(const Json& j, QueuedDoc& v);
+void to_json(Json& j, const StatusDoc& v);    void from_json(const Json& j, StatusDoc& v);
+void to_json(Json& j, const QueueUserDoc& v);  void from_json(const Json& j, QueueUserDoc& v);
 void to_json(Json& j, const QueueDoc& v);     void from_json(const Json& j, QueueDoc& v);
 void to_json(Json& j, const ReservationDoc& v);  void from_json(const Json& j, ReservationDoc& v);
 void to_json(Json& j, const PruneDoc& v);     void from_json(const Json& j, PruneDoc& v);

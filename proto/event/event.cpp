@@ -63,7 +63,10 @@ void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
   visit("reported", v.reported);
 }
 void visit_fields(auto& visit, Is<CancelRequested> auto& v) { visit("by", v.by); }
-void visit_fields(auto& visit, Is<AttemptEnded> auto& v) { visit("attempt", v.attempt); }
+void visit_fields(auto& visit, Is<AttemptEnded> auto& v) {
+  visit("attempt", v.attempt);
+  visit("last_seq", v.last_seq);
+}
 void visit_fields(auto& visit, Is<JobHeld> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<JobReleased> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<FirstStep> auto& v) { visit("attempt", v.attempt); }

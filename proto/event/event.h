@@ -3,6 +3,7 @@
 
 #include "proto/message/types.h"
 
+#include <map>
 #include <span>
 #include <variant>
 
@@ -15,6 +16,8 @@ using UnixMs = std::int64_t;
 enum class FailureClass { kUser, kInfrastructure, kPreemption };
 [[nodiscard]] std::string_view to_string(FailureClass failure_class);
 [[nodiscard]] std::span<const std::string_view> enum_names(FailureClass);  ///< all of them, in order
+/// How many failures there were: by the name of their class, and there by the kind of their error ("exit", "lost", "hang", ...).
+using FailureCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 /// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize".
 enum class YieldCause { kPreempted, kDrain, kResize };
@@ -69,7 +72,10 @@ struct YieldRequested {
 struct TimeLimitReached { Attempt attempt; double limit_s = 0; };
 struct CancelRequested { std::string by; };
 /// Every rank of the attempt is gone and its resources are free.
-struct AttemptEnded { Attempt attempt; };
+struct AttemptEnded {
+  Attempt attempt;
+  std::int64_t last_seq = 0;  ///< of its reports: said here because metric points are no events
+};
 
 using JobEvent = std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported, RankFinished,
                               AttemptFailed, CancelRequested, AttemptEnded, JobHeld, JobReleased, FirstStep, YieldRequested, TimeLimitReached>;

@@ -5,6 +5,7 @@
 #include "common/base/id.h"
 #include "common/base/result.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,6 +52,7 @@ struct SchedulingConfig {
   std::optional<double> time_limit_s;    ///< of an attempt, > 0; absent: the queue's, else none
   std::vector<Dependency> depends_on;    ///< all must hold; each once
   std::optional<ArraySpec> array;
+  std::int64_t begin_at_ms = 0;          ///< does not start before, milliseconds since 1970; 0: at once
   bool hold = false;                     ///< does not start before `rtrain release`
   std::string reservation;               ///< runs on what is reserved under this name; "" none
   bool preemptible = true;               ///< a job of higher priority may take its place

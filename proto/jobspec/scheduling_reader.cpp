@@ -27,6 +27,16 @@ void read_time_limit(ObjectReader& reader, SchedulingConfig& scheduling) {
   if (seconds > 0) scheduling.time_limit_s = seconds;
 }
 
+void read_begin(ObjectReader& reader, SchedulingConfig& scheduling) {
+  const Json* value = reader.raw("begin_at");
+  if (value == nullptr) return;
+  std::string text;
+  reader.read("begin_at", text);
+  if (!value->is_string()) return;
+  if (!unix_ms_from_rfc3339(text, scheduling.begin_at_ms) || scheduling.begin_at_ms <= 0)
+    reader.error("begin_at", "\"" + text + "\" is no time; write it in UTC, such as \"2026-11-26T08:00:00Z\"");
+}
+
 void read_dependencies(ObjectReader& reader, SchedulingConfig& scheduling) {
   std::vector<std::string> texts;
   reader.read("depends_on", texts);
@@ -71,6 +81,7 @@ void read_scheduling(ObjectReader& top, SchedulingConfig& scheduling) {
   read_name(*reader, "queue", scheduling.queue);
   reader->read("priority", scheduling.priority, -kPriorityMax, kPriorityMax);
   read_time_limit(*reader, scheduling);
+  read_begin(*reader, scheduling);
   read_dependencies(*reader, scheduling);
   read_array(*reader, scheduling);
   reader->read("hold", scheduling.hold);
@@ -89,6 +100,7 @@ Json scheduling_json(const SchedulingConfig& scheduling) {
          {"preemptible", scheduling.preemptible},
          {"preempt_grace_s", plain_number(scheduling.preempt_grace_s)}};
   if (scheduling.time_limit_s) j["time_limit"] = plain_number(*scheduling.time_limit_s);
+  if (scheduling.begin_at_ms != 0) j["begin_at"] = rfc3339(scheduling.begin_at_ms);
   for (const auto& dependency : scheduling.depends_on) j["depends_on"].push_back(to_string(dependency));
   if (scheduling.array) j["array"] = to_string(*scheduling.array);
   if (!scheduling.reservation.empty()) j["reservation"] = scheduling.reservation;

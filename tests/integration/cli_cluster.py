@@ -113,6 +113,17 @@ class Day(unittest.TestCase):
         self.rtrain("cancel", first)
         self.assertEqual(self.rtrain("result", "--wait", "--timeout", "30", second)[0], 0)
 
+    def test_a_job_begins_no_earlier_than_it_may(self):
+        begun = time.time()
+        status, out, err = self.rtrain("submit", "-o", "name", "--detach", "--begin", "now+3seconds", "-", stdin=self.cluster.job("true"))
+        self.assertEqual(status, 0, err)
+        job = out.strip()
+        self.assertRegex(self.rtrain("status", job)[1], r"QUEUED: begins at 20\S+Z\n(.*\n)*  begin +not before 20")
+        self.assertRegex(self.rtrain("queue")[1], r"begins at 20\S+Z\n")
+        self.assertEqual(self.rtrain("result", "--wait", "--timeout", "30", job)[0], 0)
+        self.assertGreater(time.time() - begun, 2.9)
+        self.assertEqual(self.rtrain("submit", "--begin", "someday", "-", stdin=self.cluster.job("true"))[0], 2)
+
     def test_plan_shows_the_place_of_each_rank(self):
         status, out, _ = self.rtrain("plan", "-", "--set", "scaling_config.placement_strategy=STRICT_SPREAD", stdin=self.cluster.job("true", workers=2))
         self.assertEqual(status, 0)

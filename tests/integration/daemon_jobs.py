@@ -1,7 +1,7 @@
 """The life of command jobs on a head and two agents: environment, failures, cancel, the queue, restarts."""
-import sys, time
+import http.client, json, sys, time
 
-from harness import ClusterTest, main, wait_for
+from harness import ClusterTest, UnixConnection, main, wait_for
 
 
 def status(exit_code=None, signal=None):
@@ -137,6 +137,40 @@ class Jobs(ClusterTest):
         self.assertEqual(c.job(never)["state"], "QUEUED")
         self.assertEqual(c.api("POST", "/v1/jobs/%d/cancel" % never)[1]["state"], "CANCELLED")
         self.assertEqual([n["used"] for n in c.api("GET", "/v1/nodes")[1]["nodes"]], [{}, {}])
+
+    def test_a_follower_is_told_of_a_new_reason_though_nothing_happens_to_the_job(self):
+        c = self.cluster
+        first = c.submit("sleep 60", workers=4)
+        c.wait_state(first, "RUNNING")
+        waits = c.submit("true", workers=3)
+        connection = UnixConnection(c.api_address[5:], timeout=20) if c.api_address.startswith("unix:") else http.client.HTTPConnection(c.api_address, timeout=20)
+        connection.request("GET", "/v1/jobs/%d/stream" % waits)
+        stream = connection.getresponse()
+        reasons = []
+
+        def next_reason():
+            while True:
+                line = stream.readline()
+                self.assertTrue(line, "the stream ended")
+                if line.startswith(b"data: "):
+                    doc = json.loads(line[6:])
+                    self.assertEqual(doc["state"], "QUEUED")
+                    return doc["reason"]
+        reasons.append(next_reason())
+        self.assertIn("has 0 of 2 CPU free", reasons[0])
+        c.api("POST", "/v1/nodes/a/cordon", {"reason": "test"})
+        begun = time.monotonic()
+        try:
+            while "cordoned" not in reasons[-1]:
+                reasons.append(next_reason())
+        finally:
+            c.api("POST", "/v1/nodes/a/uncordon")
+            connection.close()
+            for id in (waits, first):
+                c.api("POST", "/v1/jobs/%d/cancel" % id)
+                c.wait_end(id)
+        self.assertLess(time.monotonic() - begun, 10)
+        self.assertEqual(len(reasons), len(set(reasons)))
 
     def test_max_failures_restarts_and_then_gives_up(self):
         c = self.cluster

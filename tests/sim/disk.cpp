@@ -87,7 +87,10 @@ proto::Json Disk::document(const std::string& kind, const std::string& name) con
 store::Recovered Disk::recover() {
   store::Recovered recovered;
   for (auto& [id, job] : jobs_) {
-    if (job.end) continue;
+    if (job.end) {
+      ++recovered.ended[*job.end];
+      continue;
+    }
     cut_points(id, job);
     recovered.jobs.push_back(state(id));
   }

@@ -45,6 +45,19 @@ TEST_CASE("follow_view: in a pipe a state is said once, and its reason", "[unit]
   CHECK(view.on_state(job("SUCCEEDED"), 22).empty());  // the Result says it
 }
 
+TEST_CASE("follow_view: a reason that came too soon after another is said when its time has come", "[unit][cli]") {
+  FollowView view({});
+  auto queued = job("QUEUED");
+  queued.attempt = 0;
+  queued.reason = "position 3";
+  (void)view.on_state(queued, 0);
+  queued.reason = "position 2";
+  CHECK(view.on_state(queued, 2).empty());
+  CHECK(view.on_tick(9).empty());
+  CHECK(err(view.on_tick(10)) == "job 42 (mnist): QUEUED: position 2\n");
+  CHECK(view.on_tick(30).empty());
+}
+
 TEST_CASE("follow_view: log lines go to stdout with the rank in front, whole lines only", "[unit][cli]") {
   FollowView view({});
   (void)view.on_state(job("RUNNING"), 0);

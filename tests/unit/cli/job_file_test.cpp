@@ -93,8 +93,8 @@ TEST_CASE("job_file: text that is no JSON is one error with its place, --set or 
 
 TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
   Arguments args;
-  args.values = {{"queue", {"night"}}, {"time", {"90m"}}, {"priority", {"5"}}, {"depends-on", {"afterok:1,after:2", "afterany:3"}}, {"array", {"0-3"}}, {"hold", {}}, {"reservation", {"r1"}}};
-  const JobFile job = read(R"({"command": ["true"], "scheduling": {"priority": 1, "preemptible": false}})", scheduling_overrides(args));
+  args.values = {{"queue", {"night"}}, {"time", {"90m"}}, {"priority", {"5"}}, {"depends-on", {"afterok:1,after:2", "afterany:3"}}, {"array", {"0-3"}}, {"hold", {}}, {"reservation", {"r1"}}, {"begin", {"now+1hour"}}};
+  const JobFile job = read(R"({"command": ["true"], "scheduling": {"priority": 1, "preemptible": false}})", *scheduling_overrides(args, 0));
   REQUIRE(job.errors.empty());
   const auto& scheduling = job.spec.scheduling;
   CHECK(scheduling.queue == "night");
@@ -104,10 +104,13 @@ TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
   CHECK(scheduling.array->indices.size() == 4);
   CHECK(scheduling.hold);
   CHECK(scheduling.reservation == "r1");
+  CHECK(scheduling.begin_at_ms == 3'600'000);
   CHECK_FALSE(scheduling.preemptible);
 
+  args.values = {{"begin", {"soon"}}};
+  CHECK(scheduling_overrides(args, 0).error().message().find("--begin: 'soon' is no time") == 0);
   args.values = {{"time", {"90"}}, {"priority", {"high"}}};
-  const JobFile bad = read(R"({"command": ["true"]})", scheduling_overrides(args));
+  const JobFile bad = read(R"({"command": ["true"]})", *scheduling_overrides(args, 0));
   REQUIRE(bad.errors.size() == 2);
   CHECK(proto::to_string(bad.errors[0]) == "scheduling.priority: expected a whole number, found a string");
   CHECK(proto::to_string(bad.errors[1]).find("has no unit") != std::string::npos);

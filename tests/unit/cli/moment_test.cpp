@@ -17,9 +17,17 @@ TEST_CASE("moment: now, from now, local time and UTC", "[unit][cli]") {
   CHECK(*parse_moment("2026-11-26T08:00Z", 5) == 1'795'680'000'000);
   CHECK(*parse_moment("2026-11-26T10:00", 5) == 1'795'680'000'000);
   CHECK(*parse_moment("2026-11-26T10:00:01", 5) == 1'795'680'001'000);
+  // As Slurm writes them.
+  CHECK(*parse_moment("now+1hour", 5) == 5 + 3'600'000);
+  CHECK(*parse_moment("now+90minutes", 5) == 5 + 90 * 60'000);
+  CHECK(*parse_moment("now+2days", 5) == 5 + 2 * 86'400'000LL);
+  CHECK(*parse_moment("now+1week", 5) == 5 + 7 * 86'400'000LL);
+  CHECK(*parse_moment("10:00", 1'795'679'999'000) == 1'795'680'000'000);           // today
+  CHECK(*parse_moment("10:00:00", 1'795'680'000'000) == 1'795'680'000'000);        // now
+  CHECK(*parse_moment("10:00", 1'795'680'000'001) == 1'795'680'000'000 + 86'400'000);  // tomorrow
   ::unsetenv("TZ");
   ::tzset();
-  for (const char* text : {"", "tomorrow", "now+", "now+5", "now-5m", "2026-11-26", "2026-11-26T25:00", "2026-11-26T08:00:00+01:00", "08:00"}) {
+  for (const char* text : {"", "tomorrow", "now+", "now+5", "now-5m", "2026-11-26", "2026-11-26T25:00", "2026-11-26T08:00:00+01:00", "25:00", "8", "now+1fortnight", "now+99999999999weeks", "now+1hour2"}) {
     INFO(text);
     CHECK_FALSE(parse_moment(text, 5).has_value());
   }

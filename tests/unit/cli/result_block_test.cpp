@@ -56,3 +56,11 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
         "  path        /runs/x\n");
   CHECK(result_block(doc, std::nullopt, "", false).find("  attempt 3\n") != std::string::npos);
 }
+
+TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {
+  auto doc = succeeded();
+  doc.reports = 70;
+  CHECK(result_block(doc, std::nullopt, "", false).find("reports") == std::string::npos);
+  doc.reports_dropped = 30;
+  CHECK(result_block(doc, std::nullopt, "", false).find("  reports     30 of 100 were dropped: ") != std::string::npos);
+}

@@ -106,8 +106,11 @@ TEST_CASE("json: times are RFC 3339 in UTC and come back") {
     REQUIRE(unix_ms_from_rfc3339(rfc3339(ms), back));
     CHECK(back == ms);
   }
+  std::int64_t whole = 0;
+  REQUIRE(unix_ms_from_rfc3339("2026-11-24T22:30:00Z", whole));
+  CHECK(whole == 1795559400000);
   std::int64_t untouched = 7;
-  for (const char* text : {"", "2026-11-24", "2026-02-30T00:00:00.000Z", "2026-11-24T22:30:00.123Zx", "2026-11-24T25:30:00.123Z"})
+  for (const char* text : {"", "2026-11-24", "2026-02-30T00:00:00.000Z", "2026-11-24T22:30:00.123Zx", "2026-11-24T22:30:00Zx", "2026-11-24T22:30Z", "2026-11-24T25:30:00.123Z"})
     CHECK_FALSE(unix_ms_from_rfc3339(text, untouched));
   CHECK(untouched == 7);
 }

@@ -186,3 +186,69 @@ TEST_CASE("job: live and in replay, by value and in place, the same log gives th
   CHECK(by_value->ranks[0].phase == life.state.ranks[0].phase);
   CHECK(by_value->metrics == life.state.metrics);
 }
+
+namespace {
+
+MetricsReported report(Attempt attempt, std::int64_t seq) {
+  MetricsReported event;
+  event.attempt = attempt;
+  event.seq = seq;
+  event.metrics = {{"loss", 1}};
+  return event;
+}
+
+JobState after(JobState state, const std::vector<JobEvent>& events) {
+  for (const auto& event : events) {
+    REQUIRE(advance(state, {1, event}).has_value());
+    while (auto due = follow_up(state)) REQUIRE(advance(state, {1, *due}).has_value());
+  }
+  return state;
+}
+
+}  // namespace
+
+TEST_CASE("job: reports that never came are counted by the gaps in their numbers, over all attempts") {
+  JobState state = submitted(kJob, 0, submission(1, 1));
+  state = after(state, {placed(k1, 1), report(k1, 1), report(k1, 2)});
+  CHECK(reports_dropped(state) == 0);
+  state = after(state, {report(k1, 5)});
+  CHECK(reports_dropped(state) == 2);
+  state = after(state, {finished(k1, 0, 3)});  // waits for its second attempt
+  CHECK(reports_dropped(state) == 2);
+  state = after(state, {placed(k2, 1), report(k2, 1), report(k2, 3), finished(k2, 0)});
+  CHECK(state.phase == JobPhase::kSucceeded);
+  CHECK(state.reports == 5);
+  CHECK(reports_dropped(state) == 3);
+}
+
+TEST_CASE("job: what was dropped is known after a replay, which sees no reports, once the stored points are counted") {
+  JobState live = submitted(kJob, 0, submission(1, 1));
+  std::vector<StampedEvent> log{{0, submission(1, 1)}};
+  for (const auto& event : std::vector<JobEvent>{placed(k1, 1), report(k1, 1), report(k1, 5), finished(k1, 0, 3), placed(k2, 1), report(k2, 4)}) {
+    for (std::optional<JobEvent> next = event; next; next = follow_up(live)) {
+      REQUIRE(advance(live, {1, *next}).has_value());
+      if (!std::holds_alternative<MetricsReported>(*next)) log.push_back({1, *next});
+    }
+  }
+  JobState replayed = *replay(kJob, log);
+  replayed.reports = 3;   // as recovery takes them from the points
+  replayed.last_seq = 4;  // of the last one, which is of the current attempt
+  CHECK(reports_dropped(live) == 6);
+  CHECK(reports_dropped(replayed) == 6);
+}
+
+TEST_CASE("job: failures are counted by class and kind, and so are preemptions and time limits") {
+  auto lost = finished(k1, 0);
+  lost.status = {std::nullopt, std::nullopt, true};
+  lost.error = RankError{"lost", "the node went away", {}};
+  JobState state = after(submitted(kJob, 0, submission(1, -1)), {placed(k1, 1), lost, placed(k2, 1), finished(k2, 0, 3)});
+  CHECK(state.failures_by_class == FailureCounts{{"infrastructure", {{"lost", 1}}}, {"user", {{"exit", 1}}}});
+  const Attempt k3(3), k4(4);
+  auto gave_way = finished(k3, 0);
+  gave_way.yielded = true;
+  state = after(state, {placed(k3, 1)});
+  state = after(state, {yield_requested(state, YieldCause::kPreempted, "job 9 needs its place", 1), gave_way, placed(k4, 1), TimeLimitReached{k4, 60}, finished(k4, 0, 1)});
+  CHECK(state.phase == JobPhase::kFailed);
+  CHECK(state.failures_by_class ==
+        FailureCounts{{"infrastructure", {{"lost", 1}}}, {"user", {{"exit", 1}, {"time_limit", 1}}}, {"preemption", {{"preempted", 1}}}});
+}

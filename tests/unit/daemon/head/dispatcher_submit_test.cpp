@@ -204,3 +204,66 @@ TEST_CASE("submit: an array that is waited for is done when all its jobs are") {
   CHECK(cluster.phase(any) == JobPhase::kStarting);
   CHECK(reason(cluster, ok) == "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
 }
+
+TEST_CASE("submit: a job does not start before its time, whatever happens to the head meanwhile") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 1);
+  const auto begin_ms = cluster.wall + 60'000;
+  const auto id = cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = begin_ms; });
+  const std::string why = "begins at " + proto::rfc3339(begin_ms);
+  CHECK(reason(cluster, id) == why);
+  CHECK(cluster.dispatcher.waiting(id).position == 0);
+  SECTION("its time comes") {
+    cluster.pass(59);
+    cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
+    cluster.dispatcher.tick();
+    CHECK(cluster.phase(id) == JobPhase::kQueued);
+    const auto other = cluster.submit(1);  // it blocks nobody
+    CHECK(cluster.phase(other) == JobPhase::kStarting);
+    REQUIRE(cluster.dispatcher.cancel(other, "a test").has_value());
+    cluster.dispatcher.agent_says(*a, proto::PortReserved{other, k1, 4000, ""});
+    cluster.end(*a, other, k1, 0);
+    CHECK(cluster.phase(id) == JobPhase::kQueued);
+    cluster.pass(2);
+    cluster.dispatcher.tick();
+    CHECK(cluster.phase(id) == JobPhase::kStarting);
+  }
+  SECTION("the head starts again") {
+    test::Cluster next(cluster.store, cluster.store->recover());
+    auto b = next.connect("b", 1);
+    CHECK(reason(next, id) == why);
+    next.pass(61);
+    next.dispatcher.agent_says(*b, proto::Heartbeat{});
+    next.dispatcher.tick();
+    CHECK(next.phase(id) == JobPhase::kStarting);
+  }
+  SECTION("it is held beyond its time") {
+    REQUIRE(cluster.dispatcher.hold(id, "a test").has_value());
+    cluster.pass(61);
+    cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
+    cluster.dispatcher.tick();
+    CHECK(cluster.phase(id) == JobPhase::kQueued);
+    REQUIRE(cluster.dispatcher.release(id, "a test").has_value());
+    CHECK(cluster.phase(id) == JobPhase::kStarting);
+  }
+  SECTION("it is cancelled before") {
+    REQUIRE(cluster.dispatcher.cancel(id, "a test").has_value());
+    cluster.pass(61);
+    cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
+    cluster.dispatcher.tick();
+    CHECK(cluster.phase(id) == JobPhase::kCancelled);
+  }
+}
+
+TEST_CASE("submit: a time to begin that is past is no wait, and a plan tells of one that is to come") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 2);
+  const auto id = cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = cluster.wall - 1; });
+  CHECK(cluster.phase(id) == JobPhase::kStarting);
+  auto spec = test::Cluster::spec(1);
+  CHECK(cluster.dispatcher.plan(spec).placement.placed());
+  spec.scheduling.begin_at_ms = cluster.wall + 1000;
+  const auto later = cluster.dispatcher.plan(spec);
+  CHECK_FALSE(later.placement.placed());
+  CHECK(later.reason == "begins at " + proto::rfc3339(cluster.wall + 1000));
+}

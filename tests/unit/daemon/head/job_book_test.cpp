@@ -176,7 +176,8 @@ TEST_CASE("job book: an end that was due when the head died is applied at the st
   auto state = f.book.find(id)->state;
   REQUIRE(core::advance(state, {6, event}).has_value());  // as if the journal ended right here
   Fixture next;
-  next.book.recover({state}, 7);
+  next.book.recover({state}, {{core::JobPhase::kFailed, 3}}, 7);
   CHECK(next.book.find(id)->state.phase == core::JobPhase::kSucceeded);
+  CHECK(next.book.tally().by_phase() == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kFailed, 3}, {core::JobPhase::kSucceeded, 1}});
   CHECK(next.store.events(id, 0, 10)->size() == 1);
 }

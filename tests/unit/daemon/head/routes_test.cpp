@@ -27,7 +27,7 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 29);
+  CHECK(routes().size() == 30);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
     if (const auto name = path.find('{'); name != std::string::npos) path.replace(name, path.find('}') - name + 1, "1");
@@ -265,7 +265,13 @@ TEST_CASE("routes: the queue says what waits and why") {
   CHECK(queue["jobs"][1]["position"] == 0);
   CHECK(queue["jobs"][1]["reason"].get<std::string>().find("held by") == 0);
   CHECK(queue["jobs"][0]["resources_per_worker"] == proto::Json({{"CPU", 1.0}}));
-  CHECK(queue["queues"] == proto::Json::array({{{"name", "default"}, {"running", 0}, {"waiting", 1}}, {{"name", "night"}, {"running", 0}, {"waiting", 1}}}));
+  REQUIRE(queue["queues"].size() == 2);
+  CHECK(queue["queues"][0]["name"] == "default");
+  CHECK(queue["queues"][1]["name"] == "night");
+  for (const auto& one : queue["queues"]) {
+    CHECK(one["running"] == 0);
+    CHECK(one["waiting"] == 1);
+  }
   CHECK(json(get(cluster, "/v1/queue?limit=1"))["jobs"].size() == 1);
   CHECK(json(get(cluster, "/v1/queue?limit=1"))["queues"].size() == 2);
   CHECK(status(get(cluster, "/v1/queue?limit=0")) == 400);

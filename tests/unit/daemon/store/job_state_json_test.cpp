@@ -38,6 +38,8 @@ core::JobState full() {
   s.failures = 1;
   s.controller_failures = 2;
   s.preemptions = 3;
+  s.failures_by_class = {{"user", {{"exit", 2}}}, {"infrastructure", {{"lost", 1}}}};
+  s.made_before = 40;
   s.drains = 4;
   s.resizes = 5;
   s.failed_in_row = 6;

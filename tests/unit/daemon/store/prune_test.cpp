@@ -77,6 +77,8 @@ TEST_CASE("prune: by age, with events, index and files") {
   CHECK(disk.left() == Ids{1, 2, 3, 4, 5});
   const auto done = disk.prune({3000, {}, {}, false});
   CHECK(done.gone == std::vector{JobId(1), JobId(2)});
+  CHECK(done.ended_as == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kSucceeded, 2}});
+  CHECK(dry.ended_as.empty());
   CHECK(done.jobs == dry.jobs);
   CHECK(done.bytes == dry.bytes);
   CHECK(disk.left() == Ids{3, 4, 5});

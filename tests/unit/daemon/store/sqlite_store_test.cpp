@@ -234,3 +234,28 @@ TEST_CASE("store: a journal that cannot be trusted is refused with the way out")
     CHECK(error.find("rtraind recover") != std::string::npos);
   }
 }
+
+TEST_CASE("store: a start knows how many jobs have ended and how, also from a journal of the schema before") {
+  Disk disk;
+  for (int i = 0; i < 5; ++i) {
+    const auto id = disk.submit();
+    disk.run(id);
+    if (i < 3) disk.apply(id, test::exited(1, 0));
+    if (i == 3) disk.apply(id, proto::CancelRequested{"bob"}), disk.apply(id, test::killed(1, 0));
+  }
+  disk.settle();
+  disk.store.reset();
+  bool migrated = false;
+  SECTION("of this schema") {}
+  SECTION("of schema 1") {
+    disk.sql("DROP INDEX jobs_ended_as; PRAGMA user_version=1");
+    migrated = true;
+  }
+  disk.open();
+  CHECK(disk.found.jobs.size() == 1);
+  CHECK(disk.found.ended == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kSucceeded, 3}, {core::JobPhase::kCancelled, 1}});
+  auto database = *Database::open(journal_path(disk.dir), Database::Mode::kReadOnly);
+  CHECK(*database->integer("PRAGMA user_version") == kSchemaVersion);
+  CHECK(*database->integer("SELECT count(*) FROM sqlite_schema WHERE name='jobs_ended_as'") == 1);
+  CHECK(std::filesystem::exists(disk.dir + "/backups") == migrated);
+}

@@ -67,7 +67,7 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
       {"Result", ResultDoc{}},   {"MetricPoint", MetricPoint{}}, {"Log", LogDoc{}},                  {"Node", NodeDoc{}},
       {"Plan", PlanDoc{}},       {"Progress", ProgressDoc{}},   {"Rank", Json(job).at("ranks")[0]}, {"ExitStatus", ExitStatus{}},
       {"JobError", JobError{}},  {"Checkpoint", CheckpointRecord{}}, {"Gpu", GpuInfo{}},
-      {"ArrayTask", Json(job).at("array")}, {"ArrayReply", ArrayReply{}}, {"Queued", QueuedDoc{}}, {"Queue", QueueDoc{}}, {"Reservation", ReservationDoc{}}};
+      {"ArrayTask", Json(job).at("array")}, {"ArrayReply", ArrayReply{}}, {"Queued", QueuedDoc{}}, {"Queue", QueueDoc{}}, {"QueueUser", QueueUserDoc{}}, {"Status", StatusDoc{}}, {"Reservation", ReservationDoc{}}};
   for (const auto& [name, document] : documents) {
     INFO(name);
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));

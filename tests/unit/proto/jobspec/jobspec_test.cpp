@@ -34,7 +34,7 @@ const char* const kFull = R"json({
   "run_config": {"storage_path": "results", "stop_grace_s": 2.5, "hang_timeout_s": 45,
                  "failure_config": {"max_failures": -1, "max_preemption_failures": 4, "controller_failure_limit": 5},
                  "checkpoint_config": {"num_to_keep": 2, "checkpoint_score_attribute": "loss", "checkpoint_score_order": "min"}},
-  "scheduling": {"queue": "night", "priority": -7, "time_limit": "1-02:03:04", "depends_on": ["afterok:12:13", "after:14"], "array": "0-15:4%2",
+  "scheduling": {"queue": "night", "priority": -7, "time_limit": "1-02:03:04", "begin_at": "2026-11-26T08:00:00Z", "depends_on": ["afterok:12:13", "after:14"], "array": "0-15:4%2",
                  "hold": true, "reservation": "r1", "preemptible": false, "preempt_grace_s": 5, "topology": {"level": "rack", "mode": "required"}},
   "torch_config": {"backend": "gloo", "timeout_s": 60, "init_timeout_s": 30.5},
   "env": {"A": "1", "OMP_NUM_THREADS": "2"},
@@ -61,6 +61,7 @@ TEST_CASE("job spec: every field is read") {
   const auto& scheduling = spec.scheduling;
   CHECK(scheduling.queue == "night");
   CHECK(scheduling.priority == -7);
+  CHECK(scheduling.begin_at_ms == 1'795'680'000'000);
   CHECK(scheduling.time_limit_s == 93'784.0);
   CHECK(scheduling.depends_on == std::vector<Dependency>{{DependencyKind::kAfterOk, JobId(12)}, {DependencyKind::kAfterOk, JobId(13)}, {DependencyKind::kAfter, JobId(14)}});
   CHECK(scheduling.array == ArraySpec{{0, 4, 8, 12}, 4, 2});

@@ -1,0 +1,56 @@
+// /v1/status: the cluster at a glance. Nothing here is counted over all jobs: the answer costs the same with a hundred thousand of them.
+#include "daemon/head/documents.h"
+#include "daemon/head/route_call.h"
+
+#include <ranges>
+
+namespace rtrain::head {
+namespace {
+
+/// Nodes, and of those that are alive what they have. CPU, GPU and memory are there with 0 too.
+void sum_up(const NodeTable& nodes, proto::StatusDoc& doc) {
+  for (const char* name : {"CPU", "GPU", "memory"}) doc.resources[name];
+  for (const auto& [name, node] : nodes.all()) {
+    ++doc.nodes.total;
+    if (!node.view.alive || node.view.away) continue;
+    ++doc.nodes.alive;
+    for (const auto& [resource, amount] : node.view.info.resources) doc.resources[resource].total += amount;
+    for (const auto& [resource, amount] : node.view.used) doc.resources[resource].used += amount;
+  }
+}
+
+/// Running ones first, then those that stop, start, wait; in each state the newest first.
+void add_active_jobs(const RouteCall& call, proto::StatusDoc& doc) {
+  const auto& book = call.dispatcher.jobs();
+  const auto add = [&](const std::set<JobId>& ids, core::JobPhase phase) {
+    for (const auto id : ids | std::views::reverse) {
+      if (std::cmp_greater_equal(doc.active_jobs.size(), proto::StatusDoc::kActiveShown)) return;
+      const auto& record = *book.find(id);
+      if (record.state.phase == phase) doc.active_jobs.push_back(call.doc(record));
+    }
+  };
+  for (const auto phase : {core::JobPhase::kRunning, core::JobPhase::kStopping, core::JobPhase::kStarting}) add(book.active(), phase);
+  add(book.queued(), core::JobPhase::kQueued);
+}
+
+Reply status(const RouteCall& call) {
+  const auto& book = call.dispatcher.jobs();
+  proto::StatusDoc doc;
+  if (const auto health = call.dispatcher.health(); !health.writable) {
+    doc.status = "read_only";
+    doc.reason = health.why;
+  }
+  doc.since_ms = call.dispatcher.started_ms();
+  sum_up(call.dispatcher.nodes(), doc);
+  for (const auto& [phase, jobs] : book.tally().by_phase())
+    if (jobs > 0) doc.jobs_by_state[std::string(core::to_string(phase))] = jobs;
+  doc.failures_by_class = book.failures();
+  add_active_jobs(call, doc);
+  return call.json(doc);
+}
+
+}  // namespace
+
+std::vector<Handler> status_routes() { return {{{http::verb::get, "/v1/status"}, status}}; }
+
+}  // namespace rtrain::head
