@@ -103,7 +103,7 @@ void SimJournal::arm() {
   auto& random = world_.random();
   if (!events_.empty() && !commit_armed_) {
     commit_armed_ = true;
-    batch_ = events_.size();
+    world_.after(seconds(0), [self = shared_from_this()] { self->batch_ = self->events_.size(); });  // when who appends is through
     const double takes = random.chance(0.03) ? random.between(0.05, 0.4) : random.between(0.0005, 0.006) * disk_.slowness;
     world_.after(seconds(takes), [self = shared_from_this()] {
       self->commit_armed_ = false;

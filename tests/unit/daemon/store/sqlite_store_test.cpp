@@ -102,6 +102,31 @@ TEST_CASE("store: what was appended is durable only when the disk has it") {
   CHECK(disk.store->durable() == Mark{1, 0});
 }
 
+TEST_CASE("store: what one handler appends is there as a whole or not at all, wherever the log ends after a crash") {
+  Disk disk;
+  const std::string log = journal_path(disk.dir) + "-wal";
+  disk.submit();
+  disk.settle();
+  const auto before = std::filesystem::file_size(log);
+  constexpr std::size_t kArray = 1000;  // takes longer than the writer needs to begin
+  for (std::size_t i = 0; i < kArray; ++i) disk.submit();
+  disk.settle();
+  const auto after = std::filesystem::file_size(log);
+  std::set<std::size_t> found;
+  for (int part = 0; part <= 50; ++part) {
+    const auto cut = before + (after - before) * static_cast<std::uintmax_t>(part) / 50;
+    test::TempDir crashed;
+    const auto dir = crashed.path().string();
+    std::filesystem::copy_file(journal_path(disk.dir), journal_path(dir));
+    std::filesystem::copy_file(log, journal_path(dir) + "-wal");
+    std::filesystem::resize_file(journal_path(dir) + "-wal", cut);
+    auto next = SqliteStore::open(disk.io.get_executor(), {dir, 0, false});
+    REQUIRE(next.has_value());
+    found.insert((*next)->take_recovered().jobs.size());
+  }
+  CHECK(found == std::set<std::size_t>{1, 1 + kArray});
+}
+
 TEST_CASE("store: events and metrics of a job are read by pages") {
   Disk disk;
   const auto id = disk.submit();
