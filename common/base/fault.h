@@ -26,11 +26,16 @@ enum class Fault {
   kReportNotStored,      ///< one report in five is applied and not journalled
   kOutboxForgets,        ///< what a broken connection swallowed is not sent again
   kOneRetryTooMany,      ///< max_failures is off by one
+  // In what the simulation leaves out: planted by tests/faults.
+  kFolderNotSynced,      ///< the entry of a new metric file is not forced to the disk
+  kLostStreamIsSuccess,  ///< a follower whose stream is lost for good says that the job succeeded
 };
-inline constexpr std::array<std::string_view, 16> kNames{
+inline constexpr std::size_t kSimulated = 16;  ///< the first so many are in what is simulated
+inline constexpr std::array<std::string_view, 18> kNames{
     "ack_before_commit", "confirm_before_commit", "id_reuse",        "attempt_not_checked", "seq_not_checked",    "double_free",
     "free_early",        "no_lease_stop",         "lease_too_short", "lose_on_disconnect",  "lost_is_success",    "rejoin_not_compared",
-    "cancel_not_stored", "report_not_stored",     "outbox_forgets",  "one_retry_too_many"};
+    "cancel_not_stored", "report_not_stored",     "outbox_forgets",  "one_retry_too_many",
+    "folder_not_synced",   "lost_stream_is_success"};
 
 [[nodiscard]] constexpr std::optional<Fault> from_name(std::string_view name) {
   for (std::size_t i = 0; i < kNames.size(); ++i)
