@@ -8,9 +8,12 @@
 namespace rtrain::store {
 namespace {
 
+/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that lacked.
+Error sync_error(const std::string& what, int error_number) { return fail(Errc::kIo, fail_errno(what, error_number).message()); }
+
 class Forced final : public DiskSync {
   Result<Done> file(int fd, const std::string& path) override {
-    if (::fdatasync(fd) != 0) return disk_error("fdatasync " + path, errno);
+    if (::fdatasync(fd) != 0) return sync_error("fdatasync " + path, errno);
     return ok();
   }
   Result<Done> folder(const std::string& path) override { return opened(path, ::fsync, "fsync "); }
@@ -21,7 +24,7 @@ class Forced final : public DiskSync {
     if (fd < 0) return disk_error("open " + path, errno);
     const int failed = sync(fd) != 0 ? errno : 0;
     ::close(fd);
-    if (failed != 0) return disk_error(name + path, failed);
+    if (failed != 0) return sync_error(name + path, failed);
     return ok();
   }
 };

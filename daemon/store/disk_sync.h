@@ -7,7 +7,7 @@
 
 namespace rtrain::store {
 
-/// Errors: those of disk_error.h.
+/// Errors: kIo; kLimit, when a folder cannot be opened for a lack of file descriptors.
 class DiskSync {
  public:
   virtual ~DiskSync() = default;
