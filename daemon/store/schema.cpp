@@ -175,7 +175,7 @@ Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, boo
   if (*version > 0)
     if (auto done = make_shrinkable(database, state_dir); !done) return done.error();
   // Not clean until it is closed; moved into the main file at once, where it is found also when the log is gone.
-  if (auto marked = database.execute("INSERT OR REPLACE INTO meta VALUES('clean', '0'), ('log', '1'); PRAGMA wal_checkpoint(PASSIVE)"); !marked)
+  if (auto marked = database.execute("INSERT OR REPLACE INTO meta VALUES('clean', '0'), ('log', '1'); PRAGMA wal_checkpoint(TRUNCATE)"); !marked)
     return refuse(database, state_dir, marked.error());
   return opened;
 }
