@@ -2,6 +2,7 @@
 
 #include "cli/exit_code.h"
 #include "cli/result_block.h"
+#include "common/base/fault.h"
 #include "proto/api/stream_position.h"
 
 #include <algorithm>
@@ -21,6 +22,11 @@ std::string job_path(JobId id) { return "/v1/jobs/" + rtrain::to_string(id); }
 Follower::Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console, FollowView& view,
                    JobId job, Options options)
     : io_(io), interrupts_(interrupts), client_(client), console_(console), view_(view), id_(job), options_(options),
+      open_([this](const std::string& target, const std::string& last_id) -> Result<std::unique_ptr<EventSource>> {
+        auto opened = EventStream::open(io_, client_, target, last_id);
+        if (!opened) return opened.error();
+        return std::unique_ptr<EventSource>(std::make_unique<EventStream>(std::move(*opened)));
+      }),
       interrupts_seen_(interrupts.count()) {}
 
 double Follower::now_s() const { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
@@ -51,7 +57,8 @@ Result<Done> Follower::wait_for_head(const Error& cause) {
     lost_at_ = Clock::now();
     tries_ = 0;
     write(view_.on_note("the connection to the head was lost; reconnecting...", now_s()));
-  } else if (Clock::now() - *lost_at_ >= options_.resume_within) {
+  }
+  if (Clock::now() - *lost_at_ >= options_.resume_within) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.resume_within).count();
     const std::string id = rtrain::to_string(id_);
     return fail(Errc::kUnavailable,
@@ -62,6 +69,12 @@ Result<Done> Follower::wait_for_head(const Error& cause) {
   const double jitter = std::uniform_real_distribution<double>(0.5, 1)(random_);
   pause(std::chrono::milliseconds(static_cast<std::int64_t>(jitter * static_cast<double>(std::min(250 << std::min(tries_++, 8), 2000)))));
   return ok();
+}
+
+Result<Follower::End> Follower::give_up(const Error& why) {
+  if (!fault::on(fault::Fault::kLostStreamIsSuccess)) return why;
+  result_.emplace().state = "SUCCEEDED";
+  return End::kEnded;
 }
 
 Result<Follower::End> Follower::run() {
@@ -81,15 +94,15 @@ Result<Follower::End> Follower::run() {
     view_.set_width(console_.live() ? console_.width() : 0);
 
     if (!stream_) {
-      auto opened = EventStream::open(io_, client_, target, position());
+      auto opened = open_(target, position());
       if (!opened) {
         const auto code = opened.error().code();
         const bool may_come_back = code == Errc::kUnavailable || code == Errc::kTimeout || code == Errc::kProtocol || code == Errc::kInternal;
         if (!may_come_back || !(opened_once_ || options_.known)) return leave(opened.error());
-        if (auto waited = wait_for_head(opened.error()); !waited) return leave(waited.error());
+        if (auto waited = wait_for_head(opened.error()); !waited) return leave(give_up(waited.error()));
         continue;
       }
-      stream_.emplace(std::move(*opened));
+      stream_ = std::move(*opened);
       opened_once_ = true;
     }
     auto wake = Clock::now() + 500ms;
@@ -98,7 +111,7 @@ Result<Follower::End> Follower::run() {
     if (!events) {
       stream_.reset();
       if (events.error().code() != Errc::kUnavailable) return leave(events.error());
-      if (auto waited = wait_for_head(events.error()); !waited) return leave(waited.error());
+      if (auto waited = wait_for_head(events.error()); !waited) return leave(give_up(waited.error()));
       continue;
     }
     if (lost_at_ && !events->empty()) {

@@ -7,7 +7,9 @@
 #include "cli/interrupts.h"
 #include "cli/verb.h"
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <random>
 
@@ -24,9 +26,13 @@ class Follower {
     std::chrono::milliseconds resume_within{60000};  ///< how long a lost stream is tried again
   };
   enum class End { kEnded, kInterrupted, kTimeout };
+  /// Opens GET `target` behind the event `last_id`.
+  using Open = std::function<Result<std::unique_ptr<EventSource>>(const std::string& target, const std::string& last_id)>;
 
   Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console, FollowView& view,
            JobId job, Options options);
+  /// Reads other streams than those of the head.
+  void read_from(Open open) { open_ = std::move(open); }
 
   /// Until the job ends, a signal comes or the deadline passes; after the latter two it may be called again.
   /// kUnavailable: the stream was lost and could not be resumed; kNotFound: no such job.
@@ -49,6 +55,7 @@ class Follower {
   [[nodiscard]] std::string position() const;
   /// The stream is gone: says so once, waits for the next try. An error when the time for that is over.
   [[nodiscard]] Result<Done> wait_for_head(const Error& cause);
+  [[nodiscard]] Result<End> give_up(const Error& why);
 
   boost::asio::io_context& io_;
   Interrupts& interrupts_;
@@ -57,7 +64,8 @@ class Follower {
   FollowView& view_;
   JobId id_;
   Options options_;
-  std::optional<EventStream> stream_;
+  Open open_;
+  std::unique_ptr<EventSource> stream_;
   bool opened_once_ = false;
   std::optional<std::chrono::steady_clock::time_point> lost_at_;  ///< until an event comes again
   int tries_ = 0;                        ///< since then

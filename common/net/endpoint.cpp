@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +111,16 @@ struct Listener::Impl {
     if (spare >= 0) ::close(spare);
   }
 
+  /// Whether the next descriptor is none of those that are kept: the system gives the lowest that is free. The limit may change at any time.
+  [[nodiscard]] bool has_room() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return true;
+    const int next = ::fcntl(acceptor.native_handle(), F_DUPFD_CLOEXEC, 0);
+    if (next < 0) return false;
+    ::close(next);
+    return static_cast<rlim_t>(next) < files.rlim_cur - std::min<rlim_t>(kFilesKept, files.rlim_cur / 4);
+  }
+
   bool turn_one_away() {
     if (spare >= 0) ::close(spare);
     const int fd = ::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -197,6 +208,7 @@ Result<Listener> Listener::open(asio::any_io_executor executor, const Endpoint& 
     ::lstat(impl->unix_path.c_str(), &impl->inode);
   }
   impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) impl->acceptor.non_blocking(true, error);
   if (error) return listen_error(endpoint, "listen", error);
   if (unix_endpoint == nullptr) {
     sockaddr_storage bound{};
@@ -209,17 +221,24 @@ Result<Listener> Listener::open(asio::any_io_executor executor, const Endpoint& 
 }
 
 asio::awaitable<Result<Socket>> Listener::async_accept() {
-  auto [error, socket] = co_await impl_->acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
-  if (!error) {
-    prepare(socket);
-    co_return Result<Socket>(std::move(socket));
+  auto& impl = *impl_;
+  for (;;) {
+    auto [error] = co_await impl.acceptor.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
+    if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
+      co_return fail(Errc::kUnavailable, "accept: the listener was closed");
+    if (!error && !impl.has_room()) co_return fail(Errc::kLimit, "accept: too many open files: the last ones are kept for the program itself");
+    Socket socket(impl.acceptor.get_executor());
+    if (!error) impl.acceptor.accept(socket, error);
+    if (!error) {
+      prepare(socket);
+      co_return Result<Socket>(std::move(socket));
+    }
+    if (error == asio::error::would_block || error == asio::error::try_again) continue;  // it has gone again
+    if (error == asio::error::no_descriptors || error == error_code(ENFILE, boost::system::system_category()) || error == asio::error::no_memory ||
+        error == asio::error::no_buffer_space)
+      co_return fail(Errc::kLimit, "accept: " + error.message());
+    co_return fail(Errc::kIo, "accept: " + error.message());
   }
-  if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
-    co_return fail(Errc::kUnavailable, "accept: the listener was closed");
-  if (error == asio::error::no_descriptors || error == error_code(ENFILE, boost::system::system_category()) || error == asio::error::no_memory ||
-      error == asio::error::no_buffer_space)
-    co_return fail(Errc::kLimit, "accept: " + error.message());
-  co_return fail(Errc::kIo, "accept: " + error.message());
 }
 
 std::size_t Listener::turn_away(std::size_t count) {

@@ -37,8 +37,10 @@ class Listener {
   Listener(Listener&&) noexcept;
   Listener& operator=(Listener&&) noexcept;
   ~Listener();
-  /// Waits for one connection. kLimit: the process or the machine is out of file descriptors or memory (free one, or turn_away(), and try
-  /// again); kIo: anything else, try again after a pause; kUnavailable after close().
+  /// The last file descriptors of a process, which no connection gets: its own files can be opened, however many come.
+  static constexpr unsigned kFilesKept = 16;  // of a low limit at most a quarter
+  /// Waits for one connection. kLimit: the process or the machine is out of memory or of file descriptors but for kFilesKept (free one, or
+  /// turn_away(), and try again); kIo: anything else, try again after a pause; kUnavailable after close().
   asio::awaitable<Result<Socket>> async_accept();
   /// Takes up to `count` connections that wait, with a file descriptor kept for this, and closes them: they learn at once that they are not
   /// served. How many. For a process that is out of file descriptors.

@@ -31,7 +31,7 @@ Result<Done> copy(Database& source, const std::string& path) {
   const int finished = sqlite3_backup_finish(backup);
   if (stepped != SQLITE_DONE) return (*target)->failed(stepped, "backup");
   if (finished != SQLITE_OK) return (*target)->failed(finished, "backup");
-  return ok();
+  return (*target)->execute("DELETE FROM meta WHERE key='log'");  // a copy is whole without one
 }
 
 void remove_with_log(const std::string& path) {

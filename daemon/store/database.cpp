@@ -79,10 +79,15 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
   return opened;
 }
 
+namespace {
+/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that lacked.
+bool is_of_sync(int code) { return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC; }
+}  // namespace
+
 Error Database::failed(int code, std::string_view doing) {
   const int primary = code & 0xff;
   const int number = db_ ? sqlite3_system_errno(db_.get()) : 0;
-  auto lack = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? lack_of(number) : std::nullopt;
+  auto lack = (primary == SQLITE_IOERR && !is_of_sync(code)) || primary == SQLITE_CANTOPEN ? lack_of(number) : std::nullopt;
   if (primary == SQLITE_FULL) lack = Errc::kUnavailable;
   if (lack) trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
   else if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY) trouble_ = Trouble::kIo;
@@ -96,9 +101,16 @@ Error Database::failed(int code, std::string_view doing) {
 }
 
 Result<Done> Database::execute(const std::string& sql) {
+  errno = 0;
   const int code = sqlite3_exec(db_.get(), sql.c_str(), nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) return failed(code, "");
-  return ok();
+  const int number = errno;
+  if (code == SQLITE_OK) return ok();
+  const Error error = failed(code, "");
+  // Of a COMMIT SQLite says that a write failed, and not why; for a full disk it has a code of its own, for a quota it has none.
+  const auto lack = trouble_ == Trouble::kIo && !is_of_sync(code) ? lack_of(number) : std::nullopt;
+  if (!lack) return error;
+  trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
+  return fail(*lack, error.message() + " (" + std::strerror(number) + ")");
 }
 
 Result<Statement> Database::prepare(std::string_view sql) {

@@ -17,6 +17,8 @@ namespace rtrain::store {
 /// How much has been appended, or is durable: counts of records since the store was opened.
 /// Events and metric points become durable apart: an event at once (group commit), a point within kPointsDelay.
 /// A point that was appended before an event of the same job is durable before that event is.
+/// Events and documents that one handler appends become durable together: after a crash all of them are there, or none. So an array is
+/// submitted as a whole, and never in part.
 struct Mark {
   std::int64_t events = 0;  ///< job events and documents
   std::int64_t points = 0;  ///< metric points

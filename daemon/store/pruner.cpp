@@ -131,7 +131,22 @@ Result<Pruned> Pruner::step() {
     pruned.ended_as = std::move(ended_as);
   }
   busy_ = !pruned.over;
+  may_shrink_ = may_shrink_ || !pruned.gone.empty();
   return pruned;
+}
+
+Result<Done> Pruner::shrink() {
+  may_shrink_ = false;
+  auto free = database_->integer("PRAGMA freelist_count");
+  auto pages = database_->integer("PRAGMA page_count");
+  auto mode = database_->integer("PRAGMA auto_vacuum");
+  for (const auto* read : {&free, &pages, &mode})
+    if (!*read) return read->error();
+  const auto spare = *free - *pages / 8;
+  if (spare <= 0 || *mode == 0) return ok();
+  const auto done = database_->execute("PRAGMA incremental_vacuum(" + std::to_string(std::min(spare, kPagesAtOnce)) + ")");
+  may_shrink_ = done.has_value();
+  return done;
 }
 
 Result<Done> Pruner::remove_rows(const std::vector<JobId>& ids) {

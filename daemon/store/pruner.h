@@ -16,6 +16,12 @@ class Pruner {
   [[nodiscard]] Result<Done> prepare(Database& database, SegmentFiles& segments);
   [[nodiscard]] Result<Done> begin(PruneRequest request);
   [[nodiscard]] bool busy() const { return busy_; }
+  /// After a request that removed jobs: whether the file may hold more free pages than it needs.
+  [[nodiscard]] bool may_shrink() const { return may_shrink_; }
+  /// Gives at most kPagesAtOnce free pages back to the disk, the last ones of the file; an eighth of it stays free for the next jobs. Errors as of
+  /// step(); it is not tried again before the next request.
+  [[nodiscard]] Result<Done> shrink();
+  static constexpr std::int64_t kPagesAtOnce = 128;
   /// Takes the next jobs, for about kStepMax. Errors are those of the database: nothing was removed by this step.
   [[nodiscard]] Result<Pruned> step();
   /// Leaves the rest. How far it came.
@@ -34,7 +40,7 @@ class Pruner {
   SegmentFiles* segments_ = nullptr;
   Statement next_, event_bytes_, segment_bytes_, drop_job_, drop_events_, drop_segments_, note_;
   PruneRequest request_;
-  bool busy_ = false;
+  bool busy_ = false, may_shrink_ = false;
   std::int64_t left_ = 0;        ///< so many are still to be looked at
   std::int64_t last_ended_ = 0;  ///< no job that ended later goes
   Candidate at_;                 ///< the last one that was looked at

@@ -62,6 +62,11 @@ class Source {
     return true;
   }
 
+  [[nodiscard]] bool lacks_log(bool has_log) {
+    const auto lacks = store::lacks_log(*db_, has_log);
+    return lacks && *lacks;
+  }
+
   /// kind, name, value
   [[nodiscard]] Result<std::vector<std::array<std::string, 3>>> documents() {
     auto rows = db_->prepare("SELECT kind, name, value FROM documents");
@@ -86,24 +91,54 @@ class Recover {
   Recover(const std::string& state_dir, const std::string& from) : state_dir_(state_dir), from_(from) {}
 
   Result<RecoverReport> run() {
-    if (auto opened = open_sources(); !opened) return opened.error();
-    if (auto begun = begin(); !begun) return begun.error();
-    // One transaction: it is forced to the disk once, at its end.
-    auto done = db_->transaction([this]() -> Result<Done> {
-      if (auto copied = copy_jobs(); !copied) return copied;
-      if (auto copied = copy_documents(); !copied) return copied;
-      return db_->execute("INSERT OR REPLACE INTO meta VALUES('clean', '0')");
-    });
-    if (!done) return done.error().in("writing the new journal");
-    if (auto moved = put_in_place(); !moved) return moved.error();
-    if (auto numbers = go_on_with_numbers(); !numbers) return numbers.error();
-    return std::move(report_);
+    if (auto begun = undo(); !begun) return begun.error();
+    auto done = make();
+    if (done) done = put_in_place();
+    if (done) return std::move(report_);
+    close();
+    if (auto undone = undo(); !undone) return undone.error().in(done.error().message());
+    return done.error();
   }
 
  private:
   [[nodiscard]] std::string path() const { return journal_path(state_dir_); }
-  [[nodiscard]] std::string new_dir() const { return state_dir_ + "/recovered"; }
+  /// As long as this folder is there no head starts. The new journal is made in a folder of its own in it, and the old one is moved into it; at
+  /// the end the folder is renamed to what is kept. A run that dies before has done nothing: the next one moves the old journal back.
+  [[nodiscard]] std::string work_dir() const { return recovering_folder(state_dir_); }
+  [[nodiscard]] std::string new_dir() const { return work_dir() + "/new"; }
   void lost(std::string line) { report_.lost.push_back(std::move(line)); }
+
+  Result<Done> undo() {
+    std::error_code ec;
+    if (!fs::exists(work_dir(), ec)) return ok();
+    for (const char* ending : kEndings) {
+      const auto old = journal_path(work_dir()) + ending;
+      if (!fs::exists(old, ec)) continue;
+      fs::rename(old, path() + ending, ec);
+      if (ec) return fail(Errc::kIo, "move " + old + " back: " + ec.message());
+    }
+    fs::remove_all(work_dir(), ec);
+    if (ec) return fail(Errc::kIo, "remove " + work_dir() + ": " + ec.message());
+    return os::fsync_path(state_dir_);
+  }
+
+  void close() {
+    db_.reset();
+    old_.reset();
+    backup_.reset();
+  }
+
+  Result<Done> make() {
+    if (auto opened = open_sources(); !opened) return opened;
+    if (auto begun = begin(); !begun) return begun;
+    // One transaction: it is forced to the disk once, at its end.
+    auto done = db_->transaction([this]() -> Result<Done> {
+      if (auto copied = copy_jobs(); !copied) return copied;
+      if (auto copied = copy_documents(); !copied) return copied;
+      return db_->execute("INSERT OR REPLACE INTO meta VALUES('clean', '0'); DELETE FROM meta WHERE key='log'");
+    });
+    return done ? db_->execute("PRAGMA wal_checkpoint(TRUNCATE)") : Result<Done>(done.error().in("writing the new journal"));
+  }
 
   Result<Done> open_sources() {
     std::error_code ec;
@@ -111,7 +146,9 @@ class Recover {
       if (auto wrong = check_database(from_, state_dir_); !wrong.empty()) return fail(Errc::kIo, from_ + " is no sound backup: " + wrong);
       report_.backup = from_;
     } else {
+      const bool has_log = fs::exists(path() + "-wal", ec);
       if (fs::exists(path(), ec)) old_ = Source::open(path());
+      if (old_ && old_->lacks_log(has_log)) lost(path() + "-wal is gone, and the events that were in it");
       for (const auto& candidate : backups(state_dir_)) {
         if (!check_database(candidate, state_dir_).empty()) continue;
         report_.backup = candidate;
@@ -127,8 +164,6 @@ class Recover {
   }
 
   Result<Done> begin() {
-    std::error_code ec;
-    fs::remove_all(new_dir(), ec);
     if (auto made = os::make_dirs(new_dir(), 0700); !made) return made;
     auto opened = open_journal(new_dir());
     if (!opened) return opened.error();
@@ -176,7 +211,7 @@ class Recover {
   FoundJob best(JobId id) {
     FoundJob job;
     if (old_) job = old_->job(id);
-    if (backup_ && (!job.state || !job.problem.empty())) {
+    if (backup_) {
       auto other = backup_->job(id);
       if (other.events.size() > job.events.size()) {
         if (other.problem.empty() && !job.problem.empty()) other.problem = "what came after the backup: " + job.problem;
@@ -205,17 +240,11 @@ class Recover {
 
   /// A file with damage is copied before it is cut; what follows it is moved aside.
   Result<Done> keep_damaged(JobId id) {
-    bool damaged = false;
-    std::int64_t next = 0;
+    std::int64_t next = 0, end = 0;
     std::error_code ec;
-    for (std::int64_t segment = 0;; ++segment) {
+    while (fs::exists(segment_path(state_dir_, id, end), ec)) ++end;
+    for (std::int64_t segment = 0; segment < end; ++segment) {
       const auto file = segment_path(state_dir_, id, segment);
-      if (!fs::exists(file, ec)) return ok();
-      if (damaged) {
-        fs::rename(file, file + ".damaged", ec);
-        lost("job " + to_string(id) + ": the metrics in " + file + ".damaged");
-        continue;
-      }
       auto text = read_range(file, 0, -1);
       if (!text) return text.error();
       std::string problem = text->starts_with(segment_header(id, next)) ? "" : "the header is wrong";
@@ -226,11 +255,19 @@ class Recover {
         if (!problem.empty()) problem = "offset " + std::to_string(scan.offset()) + ": " + problem;
       }
       if (problem.empty()) continue;
-      damaged = true;
       fs::copy_file(file, file + ".damaged", fs::copy_options::overwrite_existing, ec);
       if (ec) return fail(Errc::kIo, file + ": it is damaged and cannot be copied: " + ec.message());
       lost("job " + to_string(id) + ": metrics from point " + std::to_string(next) + " on (" + file + ".damaged, " + problem + ")");
+      // The last one first: where this is broken off no gap is left at which the next run would stop.
+      for (std::int64_t behind = end - 1; behind > segment; --behind) {
+        const auto later = segment_path(state_dir_, id, behind);
+        fs::rename(later, later + ".damaged", ec);
+        if (ec) return fail(Errc::kIo, "move " + later + " aside: " + ec.message());
+        lost("job " + to_string(id) + ": the metrics in " + later + ".damaged");
+      }
+      return ok();
     }
+    return ok();
   }
 
   Result<Done> copy_documents() {
@@ -247,24 +284,27 @@ class Recover {
   }
 
   Result<Done> put_in_place() {
-    if (auto flushed = db_->execute("PRAGMA wal_checkpoint(TRUNCATE)"); !flushed) return flushed;
-    db_.reset();
-    old_.reset();
-    backup_.reset();
-    std::string stamp = proto::rfc3339(os::unix_ms_now()).substr(0, 23);
-    std::ranges::replace(stamp, ':', '-');
+    close();
     std::error_code ec;
-    if (fs::exists(path(), ec)) {
-      report_.aside = path() + ".broken-" + stamp;
-      for (const char* ending : kEndings) {
-        if (!fs::exists(path() + ending, ec)) continue;
-        fs::rename(path() + ending, report_.aside + ending, ec);
-        if (ec) return fail(Errc::kIo, "move " + path() + ending + " aside: " + ec.message());
-      }
+    bool moved = false;
+    for (const char* ending : kEndings) {
+      if (!fs::exists(path() + ending, ec)) continue;
+      fs::rename(path() + ending, journal_path(work_dir()) + ending, ec);
+      if (ec) return fail(Errc::kIo, "move " + path() + ending + " aside: " + ec.message());
+      moved = true;
     }
     fs::rename(journal_path(new_dir()), path(), ec);
     if (ec) return fail(Errc::kIo, "move the new journal to " + path() + ": " + ec.message());
-    fs::remove_all(new_dir(), ec);
+    if (auto numbers = go_on_with_numbers(); !numbers) return numbers;
+    if (auto synced = os::fsync_path(state_dir_); !synced) return synced;
+    fs::remove_all(moved ? new_dir() : work_dir(), ec);
+    if (moved) {
+      std::string stamp = proto::rfc3339(os::unix_ms_now()).substr(0, 23);
+      std::ranges::replace(stamp, ':', '-');
+      report_.aside = path() + ".broken-" + stamp;
+      fs::rename(work_dir(), report_.aside, ec);
+      if (ec) return fail(Errc::kIo, "rename " + work_dir() + " to " + report_.aside + ": " + ec.message());
+    }
     return os::fsync_path(state_dir_);
   }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 
+#include <sqlite3.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -24,16 +25,6 @@ constexpr std::array<const char*, kSchemaVersion> kMigrations{
     " last_at INTEGER NOT NULL, PRIMARY KEY(job, segment)) WITHOUT ROWID;",
     // Counts of jobs by how they ended, without a look at the jobs.
     "CREATE INDEX jobs_ended_as ON jobs(phase) WHERE ended>0;"};
-
-/// Locks and shared memory of SQLite's WAL do not work across machines.
-Result<Done> check_file_system(const std::string& state_dir) {
-  struct statfs info {};
-  if (::statfs(state_dir.c_str(), &info) != 0) return fail_errno("look at " + state_dir, errno);
-  const auto type = static_cast<std::uint32_t>(info.f_type);
-  if (type != 0x6969u && type != 0xFF534D42u && type != 0xFE534D42u && type != 0x517Bu) return ok();
-  return fail(Errc::kIo, state_dir + " is on a network file system (" + (type == 0x6969u ? "NFS" : "SMB") + "), on which the journal is not safe",
-              "set state_dir to a folder on a local disk of the head's machine");
-}
 
 Error broken(const std::string& state_dir, const std::string& what) {
   return fail(Errc::kIo, "the journal " + journal_path(state_dir) + " is broken: " + what, repair_hint(state_dir));
@@ -74,7 +65,47 @@ Result<Done> check_contents(Database& database, const std::string& state_dir) {
   return ok();
 }
 
+/// What is free in the file can be given back to the disk, a few pages at a time. An older rtraind's file has to be rewritten for that.
+Result<Done> make_shrinkable(Database& database, const std::string& state_dir) {
+  auto mode = database.integer("PRAGMA auto_vacuum");
+  auto pages = database.integer("PRAGMA page_count");
+  auto size = database.integer("PRAGMA page_size");
+  for (const auto* read : {&mode, &pages, &size})
+    if (!*read) return refuse(database, state_dir, read->error());
+  if (*mode != 0) return ok();
+  const std::int64_t bytes = *pages * *size;
+  const auto mib = std::to_string(bytes >> 20);
+  if (bytes > kRewriteBytes) {
+    log::info("the journal's file does not become smaller when jobs are forgotten; it does once `rtraind recover` has made a new one", {{"file", database.path()}, {"mib", mib}});
+    return ok();
+  }
+  log::info("the journal is rewritten once, so that its file can become smaller when jobs are forgotten", {{"file", database.path()}, {"mib", mib}});
+  auto done = database.execute("PRAGMA auto_vacuum=INCREMENTAL; VACUUM");
+  if (done) return done;
+  if (database.trouble() != Trouble::kNoSpace) return refuse(database, state_dir, done.error());
+  log::warn("there is no room to rewrite the journal; the next start tries again", {{"cause", done.error().message()}});
+  return ok();
+}
+
 }  // namespace
+
+std::string recovering_folder(const std::string& state_dir) { return state_dir + "/recovered"; }
+
+Result<bool> lacks_log(Database& database, bool has_log) {
+  auto mark = database.text("SELECT value FROM meta WHERE key='log'");
+  if (!mark) return mark.error();
+  return *mark == "1" && !has_log;
+}
+
+Result<Done> check_file_system(const std::string& state_dir, std::uint32_t type) {
+  constexpr std::pair<std::uint32_t, const char*> kNetwork[]{{0x6969, "NFS"}, {0xFF534D42, "SMB"}, {0xFE534D42, "SMB"}, {0x517B, "SMB"}, {0x5346414F, "AFS"},
+                                                             {0x00C36400, "Ceph"}, {0x0BD00BD0, "Lustre"}, {0x47504653, "GPFS"}, {0x19830326, "BeeGFS"}};
+  for (const auto& [network, name] : kNetwork)
+    if (type == network)
+      return fail(Errc::kIo, state_dir + " is on a network file system (" + name + "), on which the journal is not safe",
+                  "set state_dir to a folder on a local disk of the head's machine");
+  return ok();
+}
 
 std::string journal_path(const std::string& state_dir) { return state_dir + "/journal.db"; }
 
@@ -101,8 +132,12 @@ Result<int> check_version(Database& database, const std::string& state_dir) {
 
 Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, bool sync) {
   const std::string path = journal_path(state_dir);
-  if (auto local = check_file_system(state_dir); !local) return local.error();
+  struct statfs info {};
+  if (::statfs(state_dir.c_str(), &info) != 0) return fail_errno("look at " + state_dir, errno);
+  if (auto local = check_file_system(state_dir, static_cast<std::uint32_t>(info.f_type)); !local) return local.error();
   std::error_code ec;
+  if (std::filesystem::exists(recovering_folder(state_dir), ec))
+    return fail(Errc::kIo, "rtraind recover did not come to its end in " + state_dir, "run it again: rtraind recover " + state_dir);
   const bool exists = std::filesystem::exists(path, ec);
   if (exists && ::access(path.c_str(), R_OK | W_OK) != 0) return fail_errno("the journal " + path + " cannot be written", errno);
   // A journal that lost its main file and has a log would be replayed into nothing.
@@ -111,14 +146,21 @@ Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, boo
   const bool used = std::filesystem::exists(state_dir + "/next_job_id", ec);
   if (exists && used && std::filesystem::file_size(path, ec) == 0 && !has_content(path + "-wal")) return broken(state_dir, "the file is empty");
   if (!exists && used) log::warn("there is no journal: the head starts without jobs; numbers go on", {{"file", path}});
-  if (!exists && std::filesystem::exists(state_dir + "/recovered", ec))
-    return fail(Errc::kIo, "rtraind recover did not come to its end in " + state_dir, "run it again: rtraind recover " + state_dir);
+  const bool has_log = std::filesystem::exists(path + "-wal", ec);
   auto opened = Database::open(path, Database::Mode::kCreate);
   if (!opened) return opened.error().in("the journal");
   auto& database = **opened;
+  // The log stays when this connection is closed, however that comes about: one that is not there was taken away.
+  int stays = 1;
+  sqlite3_file_control(database.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &stays);
   auto version = check_version(database, state_dir);
   if (!version) return version.error();
-  const std::string settings = std::string("PRAGMA journal_mode=WAL; PRAGMA synchronous=") + (sync ? "FULL" : "OFF") +
+  if (*version > 0) {
+    auto lacks = lacks_log(database, has_log);
+    if (!lacks) return refuse(database, state_dir, lacks.error());
+    if (*lacks) return broken(state_dir, "the last head was killed, and " + path + "-wal, with its last events, is gone");
+  }
+  const std::string settings = std::string("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=") + (sync ? "FULL" : "OFF") +
                                "; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16384; PRAGMA foreign_keys=OFF";
   if (auto set = database.execute(settings); !set) return refuse(database, state_dir, set.error());
   if (*version < kSchemaVersion) {
@@ -132,8 +174,11 @@ Result<std::unique_ptr<Database>> open_journal(const std::string& state_dir, boo
   }
   if (*version > 0)
     if (auto sound = check_contents(database, state_dir); !sound) return sound.error();
-  // Not clean until it is closed.
-  if (auto marked = database.execute("INSERT OR REPLACE INTO meta VALUES('clean', '0')"); !marked) return refuse(database, state_dir, marked.error());
+  if (*version > 0)
+    if (auto done = make_shrinkable(database, state_dir); !done) return done.error();
+  // Not clean until it is closed; moved into the main file at once, where it is found also when the log is gone.
+  if (auto marked = database.execute("INSERT OR REPLACE INTO meta VALUES('clean', '0'), ('log', '1'); PRAGMA wal_checkpoint(TRUNCATE)"); !marked)
+    return refuse(database, state_dir, marked.error());
   return opened;
 }
 

@@ -1,7 +1,7 @@
 #include "daemon/store/segment_files.h"
 
+#include "common/base/fault.h"
 #include "common/log/log.h"
-#include "common/os/file.h"
 #include "daemon/store/disk_error.h"
 
 #include <filesystem>
@@ -90,13 +90,11 @@ Result<Done> SegmentFiles::start_segment(JobId id, Tail& tail) {
     }
   }
   const auto path = segment_path(state_dir_, id, next.segment);
-  if (open_.size() >= options_.open_max)
-    if (auto closed = close_oldest(); !closed) return closed;
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return disk_error("create " + path, errno);
+  const auto fd = open_file(path, O_CREAT | O_TRUNC);
+  if (!fd) return fd.error();
   const auto header = segment_header(id, next.first);
-  if (auto written = write_at(fd, header, 0, path); !written) {
-    ::close(fd);
+  if (auto written = write_at(*fd, header, 0, path); !written) {
+    ::close(*fd);
     ::unlink(path.c_str());
     return written;
   }
@@ -104,7 +102,7 @@ Result<Done> SegmentFiles::start_segment(JobId id, Tail& tail) {
   new_in_.insert(segment_folder(state_dir_, id));
   tail.written = next;
   tail.damaged = false;
-  tail.fd = fd;
+  tail.fd = *fd;
   tail.used = open_.insert(open_.end(), id);
   dirty_.insert(id);
   return ok();
@@ -115,11 +113,10 @@ Result<Done> SegmentFiles::open(JobId id, Tail& tail) {
     open_.splice(open_.end(), open_, tail.used);
     return ok();
   }
-  if (open_.size() >= options_.open_max)
-    if (auto closed = close_oldest(); !closed) return closed;
   const auto path = segment_path(state_dir_, id, tail.written.segment);
-  tail.fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  if (tail.fd < 0) return disk_error("open " + path, errno);
+  const auto fd = open_file(path, 0);
+  if (!fd) return fd.error();
+  tail.fd = *fd;
   tail.used = open_.insert(open_.end(), id);
   return ok();
 }
@@ -131,17 +128,32 @@ void SegmentFiles::close(Tail& tail) {
   open_.erase(tail.used);
 }
 
+/// For a file that is to be opened, others have to make way when there are enough of them, or no descriptor is left.
+Result<int> SegmentFiles::open_file(const std::string& path, int flags) {
+  for (bool make_room = open_.size() >= options_.open_max;; make_room = true) {
+    if (make_room)
+      if (auto closed = close_oldest(); !closed) return closed.error();
+    const int fd = ::open(path.c_str(), flags | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) return fd;
+    const int cause = errno;
+    if (lack_of(cause) != Errc::kLimit || open_.empty()) return disk_error("open " + path, cause);
+  }
+}
+
+/// What was written into it is forced to the disk; it is dirty all the same, for its folder's entry may not be there yet.
 Result<Done> SegmentFiles::close_oldest() {
   const JobId id = open_.front();
   auto& tail = tails_.at(id);
   if (dirty_.contains(id))
-    if (auto synced = sync_file(id, tail); !synced) return synced;
+    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment)); !synced) return synced;
   close(tail);
   return ok();
 }
 
 Result<Done> SegmentFiles::sync_file(JobId id, Tail& tail) {
-  if (options_.sync && ::fdatasync(tail.fd) != 0) return disk_error("fdatasync " + segment_path(state_dir_, id, tail.written.segment), errno);
+  if (tail.fd >= 0)  // else it was synced when it was closed
+    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment)); !synced) return synced;
+  if (auto synced = sync_folders(); !synced) return synced;
   is_durable(id, tail);
   dirty_.erase(id);
   return ok();
@@ -155,11 +167,10 @@ void SegmentFiles::is_durable(JobId id, Tail& tail) {
 }
 
 Result<Done> SegmentFiles::sync_folders() {
-  if (options_.sync)
-    for (const auto& folder : new_in_) {
-      errno = 0;
-      if (auto synced = os::fsync_path(folder); !synced) return lack_of(errno) ? disk_error("sync " + folder, errno) : synced.error();
-    }
+  for (const auto& folder : new_in_) {
+    if (fault::on(fault::Fault::kFolderNotSynced)) continue;
+    if (auto synced = options_.disk.folder(folder); !synced) return synced;
+  }
   new_in_.clear();
   return ok();
 }
@@ -170,11 +181,7 @@ Result<Done> SegmentFiles::sync(const std::set<JobId>& jobs) {
     if (dirty_.contains(id)) due.push_back(id);
   if (due.empty()) return ok();
   if (due.size() > kSingleSyncsMax || new_in_.size() > kSingleSyncsMax) {
-    const int fd = options_.sync ? ::open(state_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (options_.sync && fd < 0) return disk_error("open " + state_dir_, errno);
-    const int failed = options_.sync && ::syncfs(fd) != 0 ? errno : 0;
-    if (fd >= 0) ::close(fd);
-    if (failed != 0) return disk_error("syncfs " + state_dir_, failed);
+    if (auto synced = options_.disk.file_system(state_dir_); !synced) return synced;
     new_in_.clear();
     due.assign(dirty_.begin(), dirty_.end());
     for (const auto id : due) is_durable(id, tails_.at(id));
@@ -182,7 +189,6 @@ Result<Done> SegmentFiles::sync(const std::set<JobId>& jobs) {
   } else {
     for (const auto id : due)
       if (auto synced = sync_file(id, tails_.at(id)); !synced) return synced;
-    if (auto synced = sync_folders(); !synced) return synced;
   }
   return ok();
 }

@@ -1,6 +1,7 @@
 // The metric files that are being written: one open end a job, synced when the journal needs it.
 #pragma once
 
+#include "daemon/store/disk_sync.h"
 #include "daemon/store/segment.h"
 
 #include <list>
@@ -17,8 +18,8 @@ namespace rtrain::store {
 class SegmentFiles {
  public:
   struct Options {
-    bool sync = true;
-    std::size_t open_max = 1024;   ///< file descriptors
+    DiskSync& disk = forced_to_disk();
+    std::size_t open_max = 1024;   ///< file descriptors; fewer when the process is out of them
     std::int64_t segment_bytes = kSegmentBytes;
   };
   SegmentFiles(std::string state_dir, Options options);
@@ -60,6 +61,7 @@ class SegmentFiles {
   };
   [[nodiscard]] Result<Done> open(JobId id, Tail& tail);
   [[nodiscard]] Result<Done> start_segment(JobId id, Tail& tail);
+  [[nodiscard]] Result<int> open_file(const std::string& path, int flags);
   [[nodiscard]] Result<Done> close_oldest();
   [[nodiscard]] Result<Done> sync_file(JobId id, Tail& tail);
   [[nodiscard]] Result<Done> sync_folders();
@@ -71,7 +73,7 @@ class SegmentFiles {
   Options options_;
   std::unordered_map<JobId, Tail> tails_;
   std::list<JobId> open_;  ///< least recently written first
-  std::set<JobId> dirty_;
+  std::set<JobId> dirty_;  ///< written, or begun, and not durable
   std::set<std::string> new_in_;  ///< folders with new entries
   std::map<std::pair<JobId, std::int64_t>, SegmentRow> rows_;
   std::int64_t unindexed_bytes_ = 0;

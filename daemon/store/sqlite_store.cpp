@@ -46,7 +46,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(asio::any_io_executor exe
   if (!database) return database.error();
   auto mark = JobNumbers::read(opts.state_dir);
   if (!mark) return mark.error();
-  auto segments = std::make_unique<SegmentFiles>(opts.state_dir, SegmentFiles::Options{opts.sync, open_files_max(), kSegmentBytes});
+  auto segments = std::make_unique<SegmentFiles>(opts.state_dir, SegmentFiles::Options{opts.sync ? forced_to_disk() : left_to_the_system(), open_files_max(), kSegmentBytes});
   auto recovery = recover_journal(**database, opts.state_dir, *segments);
   if (!recovery) return recovery.error();
   store->recovered_ = std::move(recovery->found);

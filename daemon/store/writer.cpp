@@ -106,7 +106,7 @@ void Writer::run() {
     bool stopping = false;
     {
       std::unique_lock lock(mutex_);
-      const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy(); };
+      const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy() || (!full_ && pruner_.may_shrink()); };
       auto until = Clock::time_point::max();
       if (full_ || !ballast_.there()) until = space_looked_ + (short_of_files_ ? kRetryFilesAfter : kRetryAfter);
       if (start_.segments->dirty() && !full_) until = std::min(until, oldest_point_ + kPointsDelay);
@@ -132,7 +132,7 @@ void Writer::close() {
   const bool written = write() && !start_.segments->dirty();
   if (!written) return log::error("what the last moments brought is not stored", {{"state_dir", start_.state_dir}});
   auto closed = start_.numbers.settle(start_.next_id);
-  if (closed) closed = start_.database->execute("INSERT OR REPLACE INTO meta VALUES('clean', '1')");
+  if (closed) closed = start_.database->execute("INSERT OR REPLACE INTO meta VALUES('clean', '1'); DELETE FROM meta WHERE key='log'");
   if (closed) closed = start_.database->execute("PRAGMA wal_checkpoint(TRUNCATE)");
   if (!closed) log::warn("the journal could not be closed cleanly; the next start looks closer", {{"cause", closed.error().message()}});
 }
@@ -294,8 +294,11 @@ void Writer::prune_some() {
   if (!pruner_.busy()) {
     PruneCall call;
     {
-      const std::lock_guard lock(mutex_);
-      if (prunes_.empty()) return;
+      std::unique_lock lock(mutex_);
+      if (prunes_.empty()) {
+        lock.unlock();
+        return shrink_some();
+      }
       call = std::move(prunes_.front());
       prunes_.pop_front();
     }
@@ -313,6 +316,16 @@ void Writer::prune_some() {
   Pruned problem = pruner_.stop();
   problem.problem = step.error().message();
   pruned_(std::move(problem));
+}
+
+void Writer::shrink_some() {
+  if (full_ || !pruner_.may_shrink()) return;
+  if (auto done = pruner_.shrink(); !done) {
+    if (start_.database->trouble() == Trouble::kIo) end_of_disk(done.error());
+    return log::warn("the journal's file could not be made smaller; after the next prune it is tried again", {{"cause", done.error().message()}});
+  }
+  // The file is cut when the log is moved into it.
+  if (wal_pages_ >= kCheckpointPages || !pruner_.may_shrink()) survived(checkpoint());
 }
 
 void Writer::set_health(Health health) {

@@ -83,8 +83,9 @@ class Writer {
   void publish();
   void set_health(Health health);
   void look_after_space();
-  /// A step of the request under way, or of the next one.
+  /// A step of the request under way, or of the next one; with none, of making the file smaller.
   void prune_some();
+  void shrink_some();
 
   Start start_;
   Statement insert_event_, insert_job_, update_job_, put_document_, drop_document_, put_segment_, last_event_;

@@ -58,10 +58,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (fault_name == "list") {
-    for (const auto name : fault::kNames) std::cout << name << "\n";
+    for (std::size_t number = 0; number < fault::kSimulated; ++number) std::cout << fault::kNames[number] << "\n";
     return 0;
   }
-  if (!fault_name.empty() && !(options.fault = fault::from_name(fault_name))) {
+  options.fault = fault::from_name(fault_name);
+  if (!fault_name.empty() && (!options.fault || static_cast<std::size_t>(*options.fault) >= fault::kSimulated)) {
     std::cerr << "rtrain-sim: there is no fault named " << fault_name << "; --fault list prints their names\n";
     return 2;
   }

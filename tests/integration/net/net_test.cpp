@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +106,45 @@ TEST_CASE("net: a live socket is a conflict, a stale one is replaced, a file is 
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code() == Errc::kConflict);
   CHECK(*os::read_file(path) == "mine");
+}
+
+TEST_CASE("net: no connection gets the last file descriptors") {
+  asio::io_context io;
+  Folder folder;
+  auto listener = *net::Listener::open(io.get_executor(), folder.socket());
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit low{64, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  std::vector<net::Socket> held;
+  Outcome client, server;
+  const auto one = [&] {
+    client.reset();
+    server.reset();
+    asio::co_spawn(io, connect(folder.socket(), 5s, client), rethrow);
+    asio::co_spawn(io, accept(listener, server), rethrow);
+    io.restart();
+    io.run_for(10s);
+    return server.has_value() && server->has_value();
+  };
+  while (one()) {
+    held.push_back(std::move(**server));
+    held.push_back(std::move(**client));
+  }
+  REQUIRE(server.has_value());
+  CHECK(server->error().code() == Errc::kLimit);
+  int kept = 0;
+  std::vector<int> files;
+  for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0; ++kept) files.push_back(fd);
+  for (const int fd : files) ::close(fd);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(kept >= static_cast<int>(net::Listener::kFilesKept) - 1);  // the one that waits outside has a client in this process
+  CHECK(held.size() > 20);
+  server.reset();
+  asio::co_spawn(io, accept(listener, server), rethrow);
+  io.restart();
+  io.run_for(10s);
+  CHECK((server.has_value() && server->has_value()));  // it waited
 }
 
 TEST_CASE("net: errors name the endpoint") {

@@ -59,6 +59,9 @@ struct Disk : test::DiskStore {
   std::int64_t count(const std::string& table) {
     return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))->integer("SELECT count(*) FROM " + table);
   }
+  [[nodiscard]] std::int64_t pragma(const std::string& name) const {
+    return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))->integer("PRAGMA " + name);
+  }
 };
 
 using Ids = std::vector<std::int64_t>;
@@ -140,4 +143,56 @@ TEST_CASE("prune: what is appended meanwhile becomes durable, and new metrics fi
   CHECK(last.jobs == 200);
   CHECK(disk.count("jobs") == 1);
   CHECK(disk.store->metrics(JobId(201), 0, 100)->points.size() == 10);
+}
+
+TEST_CASE("prune: the journal's file becomes smaller, a little at a time, while others write") {
+  Disk disk;
+  disk.with(500);
+  const auto size = [&] { return std::filesystem::file_size(journal_path(disk.dir)); };
+  disk.open();  // the log is moved into the file
+  const auto before = size();
+  REQUIRE(before > 512u << 10);
+  CHECK(disk.prune({{}, 20, {}, false}).jobs == 480);
+  disk.add(2001, false);
+  disk.settle();
+  disk.open();
+  // What was not given back before the end is after the next one.
+  disk.add(2002);
+  disk.settle();
+  CHECK(disk.prune({{}, 20, {}, false}).jobs == 1);
+  const auto free = [&] { return disk.pragma("freelist_count") * 8 > disk.pragma("page_count"); };
+  for (int i = 2003; free(); ++i) {  // each commit lets a step go by
+    REQUIRE(i < 3000);
+    disk.add(i, false);
+    disk.settle();
+  }
+  disk.open();
+  CHECK(size() < before / 2);
+  CHECK(disk.left().size() == 20);
+}
+
+TEST_CASE("prune: a step of making the file smaller is small") {
+  test::TempDir folder;
+  const auto dir = folder.path().string();
+  auto database = *open_journal(dir, false);
+  SegmentFiles segments(dir, {left_to_the_system()});
+  Pruner pruner;
+  REQUIRE(pruner.prepare(*database, segments).has_value());
+  const std::string snapshot(3000, 'x');
+  for (int id = 1; id <= 2000; ++id)
+    REQUIRE(database->execute("INSERT INTO jobs VALUES(" + std::to_string(id) + ", 1, 'FAILED', '" + snapshot + "', 1)").has_value());
+  REQUIRE(pruner.begin({{}, 500, {}, false}).has_value());
+  while (pruner.busy()) REQUIRE(pruner.step().has_value());
+  auto pages = *database->integer("PRAGMA page_count");
+  const auto before = pages;
+  int steps = 0;
+  for (; pruner.may_shrink(); ++steps) {
+    REQUIRE(pruner.shrink().has_value());
+    const auto now = *database->integer("PRAGMA page_count");
+    CHECK(pages - now <= Pruner::kPagesAtOnce + 8);  // and pages of SQLite's own map
+    pages = now;
+  }
+  CHECK(steps > 5);
+  CHECK(pages < before / 2);
+  CHECK(*database->integer("PRAGMA freelist_count") <= pages / 8 + 1);
 }

@@ -17,7 +17,7 @@ proto::MetricPoint point(std::int64_t seq, const std::string& checkpoint = "") {
 struct Files {
   test::TempDir folder;
   std::string dir = folder.path().string();
-  std::unique_ptr<SegmentFiles> files = std::make_unique<SegmentFiles>(dir, SegmentFiles::Options{false, 2, 400});
+  std::unique_ptr<SegmentFiles> files = std::make_unique<SegmentFiles>(dir, SegmentFiles::Options{left_to_the_system(), 2, 400});
 
   void write(JobId id, std::int64_t first, std::int64_t last, bool has_event = false) {
     for (auto seq = first; seq <= last; ++seq) {
@@ -80,7 +80,7 @@ TEST_CASE("segments: a start finds what the index does not know, and cuts a torn
   CHECK(f.find().rows.back() == torn.rows.back());  // the torn end is gone
   // With an index, from there on; and it goes on behind.
   CHECK(f.find(torn.rows.front()).rows.back().end() == 11);
-  f.files = std::make_unique<SegmentFiles>(f.dir, SegmentFiles::Options{false, 2, 400});
+  f.files = std::make_unique<SegmentFiles>(f.dir, SegmentFiles::Options{left_to_the_system(), 2, 400});
   f.files->adopt(JobId(1), torn.rows);
   f.write(JobId(1), 12, 13);
   CHECK(f.find().rows.back().end() == 13);
@@ -105,7 +105,7 @@ TEST_CASE("segments: a file that is shorter than the index says is damaged and s
   std::filesystem::resize_file(f.path(0), static_cast<std::uintmax_t>(row.bytes - 1));
   const auto damaged = f.find(row);
   CHECK(damaged.damaged);
-  f.files = std::make_unique<SegmentFiles>(f.dir, SegmentFiles::Options{false, 2, 400});
+  f.files = std::make_unique<SegmentFiles>(f.dir, SegmentFiles::Options{left_to_the_system(), 2, 400});
   f.files->adopt(JobId(1), damaged.rows, true);
   f.write(JobId(1), 3, 3);
   REQUIRE(f.files->sync_all().has_value());

@@ -1,6 +1,7 @@
 #include "daemon/store/sqlite_store.h"
 
 #include "common/os/file.h"
+#include "daemon/store/disk_error.h"
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
@@ -9,6 +10,8 @@
 
 #include <filesystem>
 #include <fstream>
+
+#include <sqlite3.h>
 
 using namespace rtrain;
 using namespace rtrain::store;
@@ -100,6 +103,31 @@ TEST_CASE("store: what was appended is durable only when the disk has it") {
   disk.settle();
   CHECK(told == 1);
   CHECK(disk.store->durable() == Mark{1, 0});
+}
+
+TEST_CASE("store: what one handler appends is there as a whole or not at all, wherever the log ends after a crash") {
+  Disk disk;
+  const std::string log = journal_path(disk.dir) + "-wal";
+  disk.submit();
+  disk.settle();
+  const auto before = std::filesystem::file_size(log);
+  constexpr std::size_t kArray = 1000;  // takes longer than the writer needs to begin
+  for (std::size_t i = 0; i < kArray; ++i) disk.submit();
+  disk.settle();
+  const auto after = std::filesystem::file_size(log);
+  std::set<std::size_t> found;
+  for (int part = 0; part <= 50; ++part) {
+    const auto cut = before + (after - before) * static_cast<std::uintmax_t>(part) / 50;
+    test::TempDir crashed;
+    const auto dir = crashed.path().string();
+    std::filesystem::copy_file(journal_path(disk.dir), journal_path(dir));
+    std::filesystem::copy_file(log, journal_path(dir) + "-wal");
+    std::filesystem::resize_file(journal_path(dir) + "-wal", cut);
+    auto next = SqliteStore::open(disk.io.get_executor(), {dir, 0, false});
+    REQUIRE(next.has_value());
+    found.insert((*next)->take_recovered().jobs.size());
+  }
+  CHECK(found == std::set<std::size_t>{1, 1 + kArray});
 }
 
 TEST_CASE("store: events and metrics of a job are read by pages") {
@@ -258,4 +286,99 @@ TEST_CASE("store: a start knows how many jobs have ended and how, also from a jo
   CHECK(*database->integer("PRAGMA user_version") == kSchemaVersion);
   CHECK(*database->integer("SELECT count(*) FROM sqlite_schema WHERE name='jobs_ended_as'") == 1);
   CHECK(std::filesystem::exists(disk.dir + "/backups") == migrated);
+}
+
+TEST_CASE("store: a journal whose log is gone is refused when its head was killed, and not else") {
+  Disk disk;
+  disk.submit();
+  disk.settle();
+  const auto copy_without_log = [&] {
+    test::TempDir copied;
+    std::filesystem::copy_file(journal_path(disk.dir), journal_path(copied.path().string()));
+    auto opened = SqliteStore::open(disk.io.get_executor(), {copied.path().string(), 0, false});
+    return opened ? std::string() : opened.error().message() + " | " + opened.error().hint();
+  };
+  const auto refusal = copy_without_log();  // as it lies there while a head writes
+  CHECK(refusal.find("-wal, with its last events, is gone") != std::string::npos);
+  CHECK(refusal.find("rtraind recover") != std::string::npos);
+  disk.open();  // closed cleanly between
+  disk.store.reset();
+  CHECK(copy_without_log().empty());
+  { const auto database = open_journal(disk.dir); }  // a start that fails later on
+  disk.open();
+}
+
+TEST_CASE("store: the journal of an older head is rewritten once, so that it can become smaller") {
+  Disk disk;
+  const auto id = disk.submit();
+  disk.settle();
+  disk.store.reset();
+  disk.sql("PRAGMA auto_vacuum=NONE; VACUUM");
+  const auto mode = [&] { return *(*Database::open(journal_path(disk.dir), Database::Mode::kReadOnly))->integer("PRAGMA auto_vacuum"); };
+  REQUIRE(mode() == 0);
+  disk.open();
+  CHECK(mode() == 2);
+  REQUIRE(disk.found.jobs.size() == 1);
+  CHECK(disk.found.jobs[0].id == id);
+}
+
+TEST_CASE("store: a network file system is refused by its name, with the way out") {
+  CHECK(check_file_system("/var/lib/rtrain", 0xEF53).has_value());      // ext4
+  CHECK(check_file_system("/var/lib/rtrain", 0x01021994).has_value());  // tmpfs
+  for (const auto& [type, name] : {std::pair(0x6969u, "NFS"), std::pair(0xFF534D42u, "SMB"), std::pair(0x0BD00BD0u, "Lustre")}) {
+    const auto refused = check_file_system("/var/lib/rtrain", type);
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().message().find("/var/lib/rtrain is on a network file system (" + std::string(name) + ")") != std::string::npos);
+    CHECK(refused.error().hint().find("local disk") != std::string::npos);
+  }
+}
+
+namespace {
+
+template <class... Arguments>
+int quota_exceeded(Arguments...) {
+  errno = EDQUOT;
+  return -1;
+}
+
+/// Every write of SQLite fails for a quota as long as this lives, with whichever call it was built to write.
+class NoQuota {
+ public:
+  NoQuota() {
+    replace("write", reinterpret_cast<sqlite3_syscall_ptr>(quota_exceeded<int, const void*, std::size_t>));
+    for (const char* call : {"pwrite", "pwrite64"}) replace(call, reinterpret_cast<sqlite3_syscall_ptr>(quota_exceeded<int, const void*, std::size_t, std::int64_t>));
+  }
+  ~NoQuota() {
+    for (const auto& [call, before] : before_) vfs_->xSetSystemCall(vfs_, call.c_str(), before);
+  }
+  NoQuota(const NoQuota&) = delete;
+  NoQuota& operator=(const NoQuota&) = delete;
+
+ private:
+  void replace(const char* call, sqlite3_syscall_ptr with) {
+    if (auto* before = vfs_->xGetSystemCall(vfs_, call)) before_[call] = before;
+    if (before_.contains(call)) vfs_->xSetSystemCall(vfs_, call, with);
+  }
+  sqlite3_vfs* vfs_ = sqlite3_vfs_find(nullptr);
+  std::map<std::string, sqlite3_syscall_ptr> before_;
+};
+
+}  // namespace
+
+TEST_CASE("store: a quota that is used up is a full disk: read-only, and nothing is lost") {
+  CHECK(lack_of(EDQUOT) == Errc::kUnavailable);
+  CHECK(disk_error("write x", EDQUOT).code() == Errc::kUnavailable);
+  CHECK(disk_error("write x", EIO).code() == Errc::kIo);
+  Disk disk;
+  disk.submit();
+  disk.settle();
+  {
+    const NoQuota none;
+    disk.submit();
+    while (disk.store->health().writable) disk.io.run_one();
+    CHECK(disk.store->health().why.find("no space left in " + disk.dir) != std::string::npos);
+    CHECK(disk.store->durable().events == 1);
+  }
+  disk.open();
+  CHECK(disk.found.jobs.size() == 2);
 }
