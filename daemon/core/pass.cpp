@@ -183,6 +183,13 @@ void Pass::block(const Line& line, JobId id) {
   WhatIf what_if(state_.nodes, state_.book, claims_, fit, line.ask, now_);
   const auto then = foresee(what_if, state_.running, state_.nodes, claims_, ask, now_);
   foreseen[id] = then ? then->at_ms : kNever;
+  // What is stopping ends at any moment, mostly long before its grace is over: what was made room for it keeps from now on. Whoever was
+  // let in for the rest of the grace would be in the way, and be preempted in its turn.
+  WhatIf any_moment(state_.nodes, state_.book, claims_, fit, line.ask, now_);
+  const bool fits_now = any_moment.fits();
+  for (const auto job : state_.running.stopping()) any_moment.give_back(*state_.running.find(job));
+  if (then && !fits_now && any_moment.fits())
+    return claims_.add({id, ask.need, now_, end_of(then->at_ms, ask.limit_ms)}, any_moment.choose(ask.least), [&](NodeId node) { return any_moment.stock(node); });
   if (!then) return claims_.close(fit);
   claims_.add({id, ask.need, then->at_ms, end_of(then->at_ms, ask.limit_ms)}, then->shares, [&](NodeId node) { return what_if.stock(node); });
 }

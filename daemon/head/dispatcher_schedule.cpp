@@ -8,6 +8,7 @@ namespace rtrain::head {
 namespace {
 
 constexpr std::chrono::seconds kAccountingStep{60};
+constexpr proto::UnixMs kNextPassMs = 1000;
 constexpr const char* kUsageKind = "usage";
 constexpr const char* kUsageName = "shares";
 
@@ -86,6 +87,7 @@ void Dispatcher::pass() {
   pass_due_ = false;
   if (scheduling_) return;
   scheduling_ = true;
+  std::set<JobId> placed;  // they keep their places until the next pass: so this one ends, whatever the planner wants
   while (schedule_again_) {
     schedule_again_ = false;
     auto plan = planner_.plan(clock_.wall());
@@ -93,12 +95,14 @@ void Dispatcher::pass() {
     for (auto& start : plan.starts) {
       const Attempt attempt(book_.find(start.id)->state.attempt.value() + 1);
       log::info("attempt placed", {{"job", to_string(start.id)}, {"attempt", to_string(attempt)}, {"node", start.placement.ranks[0].node}});
+      placed.insert(start.id);
       apply(start.id, proto::AttemptPlaced{attempt, std::move(start.placement.ranks)});
       if (schedule_again_) break;  // the plan is out of date
     }
     if (schedule_again_) continue;
     for (const auto& order : plan.yields)
-      if (auto done = yield(order.id, order.cause, order.reason, order.grace_s); !done)
+      if (placed.contains(order.id)) look_again_ms_ = std::min(look_again_ms_, clock_.wall() + kNextPassMs);
+      else if (auto done = yield(order.id, order.cause, order.reason, order.grace_s); !done)
         log::debug("a job does not give its place", {{"job", to_string(order.id)}, {"cause", done.error().message()}});
   }
   scheduling_ = false;

@@ -387,6 +387,25 @@ TEST_CASE("planner: the fewest, lowest and youngest jobs make room, and only if 
   }
 }
 
+TEST_CASE("planner: room that is being made is nobody else's, however soon he would be through") {
+  Scene scene({node("a", 3), node("b", 1)});
+  const auto brief = job(1, 3, [](WaitingJob& j) { j.scheduling.time_limit_s = 50, j.scheduling.preempt_grace_s = 5; });
+  scene.wait(job(2, 1));  // its grace is 60 s
+  CHECK(scene.pass() == Ids{2});
+  CHECK(scene.where(2) == "b");
+  scene.now += 1000;
+  scene.wait(brief);
+  CHECK(scene.pass() == Ids{1});
+  scene.wait(with_priority(9, 4, 2));
+  CHECK(scene.pass().empty());
+  CHECK(scene.last.yields.size() == 2);
+  scene.end(1);  // it yields at once, and waits again
+  scene.wait(brief);
+  CHECK(scene.pass().empty());
+  scene.end(2);
+  CHECK(scene.pass() == Ids{9});
+}
+
 // ---- elastic --------------------------------------------------------------------------------------------------
 
 TEST_CASE("planner: an elastic job starts with what there is, grows and shrinks") {
