@@ -65,6 +65,8 @@ std::map<std::string, std::string> own_environment() {
   return result;
 }
 
+std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
+
 std::string or_beside(const std::string& configured, const char* program) { return configured.empty() ? os::program_dir() + "/" + program : configured; }
 
 }  // namespace
@@ -90,8 +92,8 @@ class Agent::Impl {
         before_(read_agent_record(config_.state_dir)),
         quarantine_(config_.state_dir),
         record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}, open_rank_groups(config_.cgroup, config_.state_dir)},
-        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(true)),
-        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, config_.worker_lease_s}, supervisor_callbacks(false)),
+        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret}, supervisor_callbacks(true)),
+        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret}, supervisor_callbacks(false)),
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
                    [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, gpu_processes,
                    [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
@@ -310,7 +312,8 @@ class Agent::Impl {
       co_return;
     }
     proto::accept_peer(*stream);
-    proto::send(*stream, proto::Welcome{config_.worker_lease_s, config_.worker_lease_s / 5});
+    const double lease_s = rank_lease_s();
+    proto::send(*stream, proto::Welcome{lease_s, lease_s / 5});
     attempts_.worker_welcomed(key);
     while (true) {
       auto message = co_await proto::async_read_message(stream);
@@ -334,7 +337,7 @@ class Agent::Impl {
     proto::accept_peer(*stream);
     supervisor.await_hello();
     attempts_.supervisor_joined(is_train_func, hello.running, [&supervisor](const proto::RankKey& key) { return supervisor.holds(key); });
-    supervisor.attach(stream, hello);
+    supervisor.attach(stream, hello, rank_lease_s());
     while (true) {
       auto message = co_await proto::async_read_message(stream);
       if (!message) break;
@@ -345,7 +348,6 @@ class Agent::Impl {
   }
 
   asio::awaitable<void> async_tick() {
-    const auto beat = std::chrono::milliseconds(static_cast<std::int64_t>(config_.worker_lease_s * 200));  // a fifth of the lease
     auto next_beat = std::chrono::steady_clock::now();
     while (!ended_) {
       co_await async::async_sleep(kTick);
@@ -353,10 +355,11 @@ class Agent::Impl {
       link_.tick();
       attempts_.tick();
       if (now >= next_beat) {
-        next_beat = now + beat;
-        attempts_.heartbeat_workers();
-        zygote_.heartbeat();
-        keeper_.heartbeat();
+        const double lease_s = rank_lease_s();
+        next_beat = now + milliseconds(lease_s / 5);  // less and less while the head is away: when it is back, that is told in time
+        attempts_.heartbeat_workers(lease_s);
+        zygote_.heartbeat(lease_s);
+        keeper_.heartbeat(lease_s);
       }
       if (!quarantine_.empty() && now >= next_look_) {
         next_look_ = now + kQuarantineLook;
@@ -366,6 +369,9 @@ class Agent::Impl {
       restart_if_due(keeper_, keeper_restart_, now);
     }
   }
+
+  /// For how long ranks and their supervisors may live on without this agent.
+  [[nodiscard]] double rank_lease_s() const { return static_cast<double>(link_.rank_lease(milliseconds(config_.worker_lease_s)).count()) / 1000; }
 
   void restart_if_due(SupervisorProcess& supervisor, std::optional<std::chrono::steady_clock::time_point>& due, std::chrono::steady_clock::time_point now) {
     if (!due || now < *due || stopping_) return;

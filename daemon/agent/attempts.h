@@ -58,7 +58,7 @@ class Attempts {
   void worker_welcomed(const proto::RankKey& key);
   void worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
   void worker_left(const proto::RankKey& key, const net::FrameStream& stream);
-  void heartbeat_workers();
+  void heartbeat_workers(double lease_s);
   /// The head has stored all messages up to this number.
   void settled(std::int64_t number);
 

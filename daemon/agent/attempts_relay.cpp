@@ -84,10 +84,10 @@ void Attempts::worker_left(const proto::RankKey& key, const net::FrameStream& st
   forget_ended();
 }
 
-void Attempts::heartbeat_workers() {
+void Attempts::heartbeat_workers(double lease_s) {
   for (const auto& [key, slot] : attempts_)
     for (const auto& [number, rank] : slot.ranks)
-      if (rank.worker) proto::send(*rank.worker, proto::Heartbeat{});
+      if (rank.worker) proto::send(*rank.worker, proto::Heartbeat{lease_s});
 }
 
 }  // namespace rtrain::agent

@@ -1,6 +1,7 @@
 #include "daemon/agent/head_link.h"
 
 #include "common/log/log.h"
+#include "daemon/agent/rank_lease.h"
 
 #include <random>
 
@@ -125,6 +126,12 @@ void HeadLink::tick() {
   lease_held_ = false;
   log::warn("the lease from the head ran out");
   callbacks_.lease_lost();
+}
+
+std::chrono::milliseconds HeadLink::rank_lease(std::chrono::milliseconds longest) const {
+  if (!lease_held_) return longest;
+  const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now());
+  return agent::rank_lease(now, std::chrono::floor<std::chrono::milliseconds>(granted_), lease_, heartbeat_, longest);
 }
 
 asio::awaitable<void> HeadLink::async_flush() {

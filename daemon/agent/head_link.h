@@ -39,6 +39,8 @@ class HeadLink {
   std::int64_t send(proto::Message message);
   /// Heartbeat and lease; to call at least ten times a second.
   void tick();
+  /// For how long from now the ranks of this node may be left alone (rank_lease.h). Without a lease there are none: `longest`.
+  [[nodiscard]] std::chrono::milliseconds rank_lease(std::chrono::milliseconds longest) const;
   /// Waits until the head has all that was sent, at most 1 s.
   net::asio::awaitable<void> async_flush();
   void stop();
@@ -59,7 +61,7 @@ class HeadLink {
   Outbox outbox_;
   std::deque<std::chrono::steady_clock::time_point> beats_;  ///< of this connection: when those were sent that are not answered yet
   std::chrono::steady_clock::time_point granted_{}, next_heartbeat_{};  ///< granted_: from when the lease counts
-  std::chrono::milliseconds lease_{60'000}, heartbeat_{2'000};
+  std::chrono::milliseconds lease_{60'000}, heartbeat_{0};  ///< heartbeat_: 0 before a Welcome
   bool lease_held_ = false, stopping_ = false;
 };
 

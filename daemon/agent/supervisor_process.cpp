@@ -114,10 +114,10 @@ asio::awaitable<void> SupervisorProcess::async_watch() {
   callbacks_.died();
 }
 
-void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello) {
+void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello, double lease_s) {
   stream_ = std::move(stream);
   torch_version_ = hello.torch_version;
-  proto::send(*stream_, proto::Welcome{options_.lease_s, options_.lease_s / 5});
+  proto::send(*stream_, proto::Welcome{lease_s, lease_s / 5});
   for (; !waiting_.empty(); waiting_.pop_front()) proto::send(*stream_, waiting_.front());
 }
 
@@ -130,8 +130,8 @@ void SupervisorProcess::send(proto::Message message) {
   else waiting_.push_back(std::move(message));
 }
 
-void SupervisorProcess::heartbeat() {
-  if (stream_) proto::send(*stream_, proto::Heartbeat{});
+void SupervisorProcess::heartbeat(double lease_s) {
+  if (stream_) proto::send(*stream_, proto::Heartbeat{lease_s});
 }
 
 bool SupervisorProcess::withdraw(const proto::RankKey& key) {

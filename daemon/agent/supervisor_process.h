@@ -20,7 +20,6 @@ class SupervisorProcess {
     std::string program;
     std::string socket;   ///< of the agent
     std::string secret;   ///< told to the process in RTRAIN_SECRET, shown again in its Hello
-    double lease_s = 60;
   };
   struct Callbacks {
     std::function<void(const os::ProcessIdentity&)> started;  ///< a new process; nothing was sent to it yet
@@ -33,13 +32,14 @@ class SupervisorProcess {
   /// Takes up the process that an earlier agent started, if it still runs; it dials within 200 ms. False: it does not run.
   [[nodiscard]] bool adopt(const os::ProcessIdentity& process);
   /// Its Hello arrived.
-  void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello);
+  void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello, double lease_s);
   void detach(const net::FrameStream& stream);
   /// Whatever connection there was is not used any more: messages wait for attach().
   void await_hello() { stream_.reset(); }
   /// Queued until the process has said Hello.
   void send(proto::Message message);
-  void heartbeat();
+  /// Its lease, from now.
+  void heartbeat(double lease_s);
   /// Takes back a rank that still waits to be spawned.
   [[nodiscard]] bool withdraw(const proto::RankKey& key);
   /// True for a rank that waits for the process to say Hello; one that was sent is not here any more.

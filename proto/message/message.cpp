@@ -30,7 +30,7 @@ void visit_fields(auto& visit, Is<Refused> auto& v) {
   visit("code", v.code);
   visit("message", v.message);
 }
-void visit_fields(auto&, Is<Heartbeat> auto&) {}
+void visit_fields(auto& visit, Is<Heartbeat> auto& m) { visit("lease_s", m.lease_s); }
 void visit_fields(auto&, Is<Leaving> auto&) {}
 void visit_fields(auto& visit, Is<ReservePort> auto& v) {
   visit("job", v.job);

@@ -43,8 +43,10 @@ struct Refused {
 };
 /// agent -> head: answered by a Heartbeat of the head, in order. The agent's lease counts from when the answered one was sent, the head's
 /// word on the agent from any message.
-/// agent -> supervisor, worker: renews their lease, as any message does.
-struct Heartbeat {};
+/// agent -> supervisor, worker: renews their lease, which nothing else does but Welcome.
+struct Heartbeat {
+  std::optional<double> lease_s;  ///< to those whom the agent serves: for so long from now, instead of what was said before
+};
 
 // ---- head -> agent ----------------------------------------------------------------------------------------
 

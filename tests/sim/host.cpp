@@ -27,13 +27,13 @@ void Host::tell(Time when, std::function<void(Ears&)> words) {
 
 // ---- the agent ------------------------------------------------------------------------------------------------
 
-void Host::agent_starts(Ears ears, Time worker_lease) {
+void Host::agent_starts(Ears ears) {
   ears_ = std::move(ears);
-  worker_lease_ = worker_lease;
   agent_up_ = true;
   ++agents_;
   auto& random = world_.random();
   tell(world_.now() + seconds(random.between(0.005, 0.3)), [this](Ears& listening) {
+    supervisor_leased_until_ = world_.now() + listening.rank_lease();
     if (supervisor_up_) return listening.supervisor_joined();
     supervisor_up_ = true;  // a new one
     listening.supervisor_died();
@@ -53,13 +53,14 @@ void Host::agent_dies() {
 }
 
 void Host::heartbeat() {
+  supervisor_leased_until_ = world_.now() + ears_.rank_lease();
   for (const auto& [key, process] : processes_)
-    if (process->connected) process->heard = world_.now();
+    if (process->connected) process->leased_until = supervisor_leased_until_;
 }
 
 void Host::connect_worker(const ProcessPtr& process) {
   process->connected = true;
-  process->heard = world_.now();
+  process->leased_until = world_.now() + ears_.rank_lease();
   for (const auto& message : process->unconfirmed) deliver(process, message, seconds(0.0001));
 }
 
@@ -87,12 +88,12 @@ void Host::spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   auto& random = world_.random();
   pending_.insert(key);
   const double takes = random.chance(0.05) ? random.between(0.1, 2.0) : random.between(0.002, 0.02);
-  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement, handed_over = world_.now()] {
-    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement, handed_over);
+  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement] {
+    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement);
   });
 }
 
-void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement, Time handed_over) {
+void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement) {
   auto& random = world_.random();
   const auto& plan = workload_.plan(launch->spec.name);
   const auto& attempt = plan.attempt(key.attempt);
@@ -107,7 +108,7 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   process->pid = ++last_pid_;
   process->end = exited(0);
   process->connected = agent_up_;
-  process->heard = agent_up_ ? world_.now() : handed_over;
+  process->leased_until = agent_up_ ? world_.now() + ears_.rank_lease() : supervisor_leased_until_;
   double runs = plan.run_s * random.between(0.95, 1.05);
   if (odd_one && attempt.end != AttemptPlan::End::kSuccess) {
     runs *= attempt.fraction;
@@ -170,9 +171,9 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
 }
 
 void Host::watch_lease(const ProcessPtr& process) {
-  world_.at(process->heard + worker_lease_, [this, process] {
+  world_.at(process->leased_until, [this, process] {
     if (!process->alive) return;
-    if (world_.now() < process->heard + worker_lease_) return watch_lease(process);
+    if (world_.now() < process->leased_until) return watch_lease(process);
     world_.note("a worker's lease ran out", process->key.job, process->key.attempt, process->key.rank);
     end(process, killed(SIGKILL));
   });

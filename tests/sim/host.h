@@ -3,7 +3,7 @@
 // Modelled rules, those of worker/supervision and worker/runtime:
 //   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is told of the end;
 //   what a worker says waits in its outbox and its file until the agent has confirmed it, and goes to the next agent again;
-//   a worker that does not hear of an agent for its lease ends itself.
+//   a worker ends itself when its agent does not renew its lease, one that an agent has not spoken to yet with its supervisor's.
 #pragma once
 
 #include "tests/sim/plan.h"
@@ -31,6 +31,7 @@ class Host {
     std::function<void(const proto::RankKey&, const std::string& why)> not_started;
     std::function<void(const proto::RankKey&, proto::Message)> said;  ///< RankRunning, RankReport: from the worker's own socket
     std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;
+    std::function<Time()> rank_lease;  ///< for how long from now a rank may be left alone
     std::function<void()> supervisor_joined;
     std::function<void()> supervisor_died;
   };
@@ -38,9 +39,9 @@ class Host {
 
   // ---- the agent
   /// A new agent: supervisors and workers dial it after a while.
-  void agent_starts(Ears ears, Time worker_lease);
+  void agent_starts(Ears ears);
   void agent_dies();
-  /// Renews the lease of every worker that is connected.
+  /// Renews the lease of the supervisor and of every worker that is connected.
   void heartbeat();
   void spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
   void signal(const proto::RankKey& key, int number);
@@ -69,14 +70,13 @@ class Host {
     const JobPlan* plan = nullptr;
     bool alive = true, ending = false, yielding = false, connected = false;
     std::int64_t seq = 0, checkpoint = 0, pid = 0;
-    Time ends = 0, heard = 0;
+    Time ends = 0, leased_until = 0;
     proto::ExitStatus end;
     std::deque<proto::Message> unconfirmed;
     Time last_word = 0;  ///< when the last of them arrives at the agent
   };
   using ProcessPtr = std::shared_ptr<Process>;
-  /// @param handed_over when the agent asked for it: without an agent its lease counts from then, as its supervisor's does
-  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement, Time handed_over);
+  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
   void say(const ProcessPtr& process, proto::Message message);
   void deliver(const ProcessPtr& process, proto::Message message, Time delay);
   void connect_worker(const ProcessPtr& process);
@@ -96,7 +96,7 @@ class Host {
   Ears ears_;
   bool agent_up_ = false, supervisor_up_ = true;
   std::int64_t agents_ = 0, boots_ = 0, supervisors_ = 0, last_pid_ = 100;
-  Time worker_lease_ = seconds(15), supervisor_word_ = 0;
+  Time supervisor_leased_until_ = 0, supervisor_word_ = 0;
   std::map<proto::RankKey, ProcessPtr> processes_;
   std::set<proto::RankKey> pending_;  ///< handed to the supervisor, not started yet
   std::set<proto::RankKey> was_started_, yielded_;

@@ -1,6 +1,7 @@
 #include "tests/sim/sim_agent.h"
 
 #include "common/base/fault.h"
+#include "daemon/agent/rank_lease.h"
 
 #include <algorithm>
 #include <csignal>
@@ -26,8 +27,7 @@ SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo i
                         process_gone(key, status);
                         forget_ended();
                       },
-                      [this] { supervisor_joined(); }, [this] { supervisor_died(); }},
-                     worker_lease_);
+                      [this] { return rank_lease(); }, [this] { supervisor_joined(); }, [this] { supervisor_died(); }});
   recover();
   beat_workers();
   later(seconds(world_.random().between(0.0, 0.5)), [this] { dial(); });
@@ -383,10 +383,11 @@ void SimAgent::forget_ended() {
   }
 }
 
-/// Five times a lease; but no rank may outlive, without an agent, the time for which the head counts on this node.
+Time SimAgent::rank_lease() const { return lease_held_ ? agent::rank_lease(world_.now(), granted_, lease_, heartbeat_, worker_lease_) : worker_lease_; }
+
 void SimAgent::beat_workers() {
-  if (world_.now() + worker_lease_ <= granted_ + lease_ + 2 * heartbeat_) host_.heartbeat();
-  later(worker_lease_ / 5, [this] { beat_workers(); });
+  host_.heartbeat();
+  later(std::max(rank_lease() / 5, seconds(0.05)), [this] { beat_workers(); });
 }
 
 }  // namespace rtrain::sim

@@ -81,6 +81,7 @@ class SimAgent {
   void finish(const proto::RankEnded& end);
   void forget_ended();
   void beat_workers();
+  [[nodiscard]] Time rank_lease() const;
   Slot* find(const proto::RankKey& key);
 
   World& world_;

@@ -7,6 +7,7 @@ namespace {
 
 constexpr const char* kUser = "a user";
 constexpr double kLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
+constexpr int kTriesForReservation = 20;  // then the job does without
 
 }  // namespace
 
@@ -30,6 +31,7 @@ std::optional<proto::JobSpec> Users::spec_of(const JobPlan& plan) const {
     if (known == numbers_.end()) return std::nullopt;
     spec.scheduling.depends_on.push_back({dependency.kind, known->second});
   }
+  if (refused_.contains(plan.spec.name) && refused_.at(plan.spec.name) >= kTriesForReservation) spec.scheduling.reservation.clear();
   return spec;
 }
 
@@ -45,6 +47,7 @@ void Users::submit(const JobPlan& plan) {
         for (std::int64_t i = 0; i < jobs; ++i) cluster_.referee().acknowledged(JobId(id->value() + i), plan.spec.name);
       },
       [this, &plan, again](const Result<JobId>& id) {
+        if (!id && id.error().code() == Errc::kInvalidArgument) ++refused_[plan.spec.name];  // its reservation: there is none yet, or any more, or it is for others
         if (!id) return again();
         world_.note("acknowledged", *id, plan.spec.name);
         numbers_[plan.spec.name] = *id;

@@ -30,6 +30,7 @@ class Users {
   Cluster& cluster_;
   World& world_;
   std::map<std::string, JobId> numbers_;  ///< by name, of those that were acknowledged to a user
+  std::map<std::string, int> refused_;    ///< by name, how often
   int open_ = 0;
 };
 

@@ -11,9 +11,11 @@ class Lease {
   Lease(Time now, std::chrono::milliseconds length) : length_(length), heard_(now), checked_(now) {}
 
   [[nodiscard]] std::chrono::milliseconds length() const { return length_; }
-  void set_length(std::chrono::milliseconds length) { length_ = length; }
-  /// The agent said something.
-  void renew(Time now) { heard_ = now; }
+  /// The agent said for how long from now.
+  void renew(Time now, std::chrono::milliseconds length) {
+    heard_ = now;
+    length_ = length;
+  }
   /// To ask several times within a lease, each time after what has arrived was read. A process that was itself asleep (stopped,
   /// or its machine was) gets one more look: what the agent said meanwhile is still on its way through the socket.
   [[nodiscard]] bool expired(Time now) {

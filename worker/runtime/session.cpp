@@ -94,7 +94,7 @@ Result<Connection> dial(const Environment& environment, milliseconds timeout) {
   return Connection{std::move(*fd), *welcome};
 }
 
-milliseconds lease_of(const proto::Welcome& welcome) { return milliseconds(static_cast<std::int64_t>(std::max(0.05, welcome.lease_s) * 1000)); }
+milliseconds lease_of(double seconds) { return milliseconds(static_cast<std::int64_t>(std::max(0.05, seconds) * 1000)); }
 
 milliseconds hang_timeout_of(const proto::JobSpec& spec) {
   return milliseconds(static_cast<std::int64_t>(std::clamp(spec.hang_timeout_s(), 0.01, 1e9) * 1000));
@@ -113,7 +113,7 @@ milliseconds hang_timeout_of(const proto::JobSpec& spec) {
 
 struct Session::Impl {
   Impl(Environment env, Connection connection, OnYield yield)
-      : environment(std::move(env)), on_yield(std::move(yield)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome)),
+      : environment(std::move(env)), on_yield(std::move(yield)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome.lease_s)),
         said(environment.rank_dir), hang_timeout(hang_timeout_of(environment.launch.spec)),
         watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -156,8 +156,7 @@ struct Session::Impl {
       wait();
       look_for_hang();
       if (lease.expired(Clock::now()))
-        end_process_group(environment, "nothing was heard from the agent for " + std::to_string(lease.length().count() / 1000) +
-                                           " s: the lease of rank " + std::to_string(environment.rank) + " has run out");
+        end_process_group(environment, "the lease of rank " + std::to_string(environment.rank) + " has run out: its agent did not renew it, or could not without a head");
     }
   }
 
@@ -191,10 +190,10 @@ struct Session::Impl {
       moved.notify_all();
     }
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield) std::exchange(on_yield, {})(*yield);
-    if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.set_length(lease_of(*welcome));
+    if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.renew(Clock::now(), lease_of(welcome->lease_s));
+    if (const auto* beat = std::get_if<proto::Heartbeat>(&message)) lease.renew(Clock::now(), beat->lease_s ? lease_of(*beat->lease_s) : lease.length());
     if (const auto* refused = std::get_if<proto::Refused>(&message))
       end_process_group(environment, "the agent refused this worker: " + refused->message);
-    lease.renew(Clock::now());
   }
 
   /// What is new goes into the file, outside the lock: send() never waits for a disk.

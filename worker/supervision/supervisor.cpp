@@ -159,14 +159,19 @@ class Supervisor {
       hang_up();
       return;
     }
-    heard_ = Clock::now();
     if (const auto* spawn = std::get_if<SpawnRank>(&*message)) spawn_rank(*spawn);
     else if (const auto* signal = std::get_if<SignalRank>(&*message)) signal_rank(*signal);
-    else if (const auto* welcome = std::get_if<Welcome>(&*message)) lease_ = std::chrono::milliseconds(static_cast<std::int64_t>(welcome->lease_s * 1000));
+    else if (const auto* welcome = std::get_if<Welcome>(&*message)) renew(welcome->lease_s);
+    else if (const auto* beat = std::get_if<Heartbeat>(&*message)) renew(beat->lease_s);
     else if (const auto* refused = std::get_if<Refused>(&*message)) {
       log::error("the agent refused this supervisor", {{"cause", refused->message}});
       exit_code_ = 1;
     }
+  }
+
+  void renew(std::optional<double> lease_s) {
+    heard_ = Clock::now();
+    if (lease_s) lease_ = std::chrono::milliseconds(static_cast<std::int64_t>(*lease_s * 1000));
   }
 
   void spawn_rank(const SpawnRank& spawn) {

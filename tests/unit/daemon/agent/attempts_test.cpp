@@ -20,7 +20,7 @@ struct Node {
   std::vector<Quarantine::Entry> stuck;
   std::vector<GpuProcess> on_gpus;
   std::vector<std::vector<int>> asked;
-  SupervisorProcess supervisor{io.get_executor(), {"keeper", "none", "none", "secret", 60}, {[](const os::ProcessIdentity&) {}, [] {}}};
+  SupervisorProcess supervisor{io.get_executor(), {"keeper", "none", "none", "secret"}, {[](const os::ProcessIdentity&) {}, [] {}}};
   Attempts attempts{{dir.path().string(), "socket",
                      [this](proto::Message message) {
                        told.push_back(std::move(message));

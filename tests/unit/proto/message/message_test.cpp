@@ -27,7 +27,7 @@ std::vector<Message> samples() {
       Hello{1, "agent", "secret", NodeInfo{"a", "10.0.0.1", {{"CPU", 4}, {"memory", 1e12}}, {{0, "GPU-1", "H", 80ull << 30}}, {{"rack", "1"}}, {{"os", "x"}}}, kKey, {kKey}, 77, "2.11.0"},
       Welcome{3.5, 0.5},
       Refused{"conflict", "a name twice"},
-      Heartbeat{},
+      Heartbeat{12.5},
       ReservePort{JobId(1), Attempt(1)},
       Launch{JobId(1), Attempt(2), spec(), "run", "/r/run", 1790000000123, 4, 2, {{1, "a", 0, 1, {0, 3}}}, "10.0.0.1", 40001, {checkpoint()}, 4, ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2}},
       StopAttempt{JobId(1), Attempt(2), 2.5, "cancelled"},
