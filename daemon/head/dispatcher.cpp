@@ -161,14 +161,22 @@ void Dispatcher::launch(JobId id, int master_port) {
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
   launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
+  struct Told { std::string node; std::shared_ptr<AgentLine> session; proto::Launch launch; };
+  std::vector<Told> all;
   for (auto& [node_rank, ranks] : by_node) {
-    const std::string name = ranks[0].node;
     launch.ranks = std::move(ranks);
-    tell(nodes_.session(name), launch, [this, id, attempt = launch.attempt, name] {
-      if (!book_.is_current(id, attempt)) return;
-      lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
-    });
+    const std::string& name = launch.ranks[0].node;
+    all.push_back({name, nodes_.session(name), launch});
   }
+  gate_.after_events([this, id, attempt = launch.attempt, all = std::move(all)] {
+    std::vector<std::string> away;
+    for (const auto& one : all)
+      if (!one.session || !one.session->send(one.launch)) away.push_back(one.node);
+    // Only now: the end of the attempt must reach no node before its launch does.
+    for (const auto& name : away)
+      if (book_.is_current(id, attempt))
+        lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
+  });
 }
 
 void Dispatcher::stop(JobId id, const core::StopRanks& stop) {

@@ -52,6 +52,20 @@ proto::RankDiagnosis diagnosis(JobId id, int rank, std::int64_t step, bool in_co
 
 }  // namespace
 
+TEST_CASE("dispatcher: a node that goes away in the middle of a launch: the others hear of the launch before they hear of its end") {
+  test::Cluster cluster;
+  const std::vector agents{cluster.connect("a", 1), cluster.connect("b", 1), cluster.connect("c", 1)};
+  const auto id = cluster.submit(3);
+  agents[1]->open = false;  // its end is not read yet
+  for (const auto& agent : agents)
+    if (!agent->all<proto::ReservePort>().empty()) cluster.reserve(*agent);
+  const auto& last = agents[2]->heard;
+  REQUIRE(last.size() == 2);
+  CHECK(std::holds_alternative<proto::Launch>(last[0]));
+  REQUIRE(std::holds_alternative<proto::StopAttempt>(last[1]));
+  CHECK(std::get<proto::StopAttempt>(last[1]).job == id);
+}
+
 TEST_CASE("life: a job that fails again and again waits longer each time") {
   Running job(-1);
   job.end(k1, 3);
