@@ -62,6 +62,9 @@ class PowerCut(unittest.TestCase):
             for thread in clients:
                 thread.start()
             time.sleep(random.uniform(0.05, 0.7))
+            # What is told while the power goes proves nothing: a sync that is under way returns as if it had worked now and then, on a
+            # machine that a real cut would have stopped.
+            due = list(told)
             disk.cut()
             stop.set()
             # The head's fsync fails: it ends by itself, with its own exit code, or at the next thing that it writes.
@@ -80,9 +83,9 @@ class PowerCut(unittest.TestCase):
             c.start_head()
             self.assertEqual(seen & set(told), set(), "a number came twice")
             seen |= set(told)
-            for id in told:
-                self.assertEqual(c.job(id)["state"], "QUEUED", "round %d" % number)
-            print("round %d: %d acknowledged, all there" % (number, len(told)))
+            for id in due:
+                self.assertEqual(c.job(id).get("state"), "QUEUED", "job %d, round %d" % (id, number))
+            print("round %d: %d acknowledged, all there" % (number, len(due)))
         self.assertGreater(len(seen), ROUNDS)
 
 
