@@ -3,6 +3,7 @@
 #include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/settings.h"
+#include "common/base/duration.h"
 
 #include <thread>
 
@@ -37,7 +38,7 @@ Result<int> cancel(Call& call) {
   auto client = client_of(call);
   if (!client) return client.error();
 
-  const auto deadline = *timeout ? std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000))
+  const auto deadline = *timeout ? std::chrono::steady_clock::now() + to_milliseconds(**timeout)
                                  : std::chrono::steady_clock::time_point::max();
   int status = 0;
   proto::Json cancelled = proto::Json::array();

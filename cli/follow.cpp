@@ -2,6 +2,7 @@
 
 #include "cli/exit_code.h"
 #include "cli/result_block.h"
+#include "common/base/duration.h"
 #include "common/base/fault.h"
 #include "proto/api/stream_position.h"
 
@@ -207,7 +208,7 @@ Option resume_option() { return {"resume-within", 0, "SECONDS", "how long to try
 Result<Done> read_resume(const Arguments& args, Follower::Options& options) {
   auto seconds = args.seconds("resume-within");
   if (!seconds) return seconds.error();
-  if (*seconds) options.resume_within = std::chrono::milliseconds(static_cast<std::int64_t>(std::min(**seconds, 1e9) * 1000));
+  if (*seconds) options.resume_within = to_milliseconds(std::min(**seconds, 1e9));
   return ok();
 }
 

@@ -2,6 +2,7 @@
 #include "cli/parse.h"
 #include "cli/settings.h"
 #include "cli/text.h"
+#include "common/base/duration.h"
 #include "proto/jobspec/scheduling.h"
 
 #include <algorithm>
@@ -78,7 +79,7 @@ std::string escaped(const std::string& name) {
 }
 
 Result<proto::NodeDoc> wait_until_drained(const Client& client, proto::NodeDoc node, const std::string& path, std::optional<double> timeout_s) {
-  const auto deadline = timeout_s ? std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(*timeout_s * 1000))
+  const auto deadline = timeout_s ? std::chrono::steady_clock::now() + to_milliseconds(*timeout_s)
                                   : std::chrono::steady_clock::time_point::max();
   while (!node.jobs.empty()) {
     if (std::chrono::steady_clock::now() >= deadline)

@@ -5,6 +5,7 @@
 #include "cli/parse.h"
 #include "cli/result_block.h"
 #include "cli/settings.h"
+#include "common/base/duration.h"
 
 namespace rtrain::cli {
 
@@ -19,7 +20,7 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id) {
   Follower::Options options{.logs = false};
   if (auto read = read_resume(call.args, options); !read) return read.error();
   if (*timeout)
-    options.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000));
+    options.deadline = std::chrono::steady_clock::now() + to_milliseconds(**timeout);
   Follower follower(io, interrupts, client, call.console, view, id, options);
   auto end = follower.run();
   if (!end) return end.error();

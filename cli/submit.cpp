@@ -4,6 +4,7 @@
 #include "cli/parse.h"
 #include "cli/result_block.h"
 #include "cli/settings.h"
+#include "common/base/duration.h"
 
 
 namespace rtrain::cli {
@@ -62,7 +63,7 @@ Result<int> submit(Call& call) {
                    .log_colour = call.output == "table" ? call.console.out_colour() : call.console.err_colour(),
                    .colour = call.console.err_colour()});
   if (*timeout)
-    options.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(**timeout * 1000));
+    options.deadline = std::chrono::steady_clock::now() + to_milliseconds(**timeout);
   Follower follower(io, interrupts, *client, call.console, view, reply->id, options);
   auto end = follower.run();
   if (!end) return end.error();

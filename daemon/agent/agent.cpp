@@ -1,5 +1,6 @@
 #include "daemon/agent/agent.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
@@ -64,8 +65,6 @@ std::map<std::string, std::string> own_environment() {
   }
   return result;
 }
-
-std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
 
 std::string or_beside(const std::string& configured, const char* program) { return configured.empty() ? os::program_dir() + "/" + program : configured; }
 
@@ -179,7 +178,7 @@ class Agent::Impl {
   asio::awaitable<void> async_read_log(proto::LogRead read) {
     constexpr std::chrono::seconds kAnswerMax{10};  // beyond wait_s: as long as the head waits
     const auto path = proto::log_path(proto::rank_dir(config_.state_dir, read.key));
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(read.wait_s, 0.0, 60.0) * 1000));
+    const auto until = std::chrono::steady_clock::now() + to_milliseconds(std::clamp(read.wait_s, 0.0, 60.0));
     while (true) {
       auto data = read_log(path, read, attempts_.is_live(read.key));
       const bool news = !data.data.empty() || data.complete || !data.error.empty();
@@ -356,7 +355,7 @@ class Agent::Impl {
       attempts_.tick();
       if (now >= next_beat) {
         const double lease_s = rank_lease_s();
-        next_beat = now + milliseconds(lease_s / 5);  // less and less while the head is away: when it is back, that is told in time
+        next_beat = now + to_milliseconds(lease_s / 5);  // less and less while the head is away: when it is back, that is told in time
         attempts_.heartbeat_workers(lease_s);
         zygote_.heartbeat(lease_s);
         keeper_.heartbeat(lease_s);
@@ -371,7 +370,7 @@ class Agent::Impl {
   }
 
   /// For how long ranks and their supervisors may live on without this agent.
-  [[nodiscard]] double rank_lease_s() const { return static_cast<double>(link_.rank_lease(milliseconds(config_.worker_lease_s)).count()) / 1000; }
+  [[nodiscard]] double rank_lease_s() const { return static_cast<double>(link_.rank_lease(to_milliseconds(config_.worker_lease_s)).count()) / 1000; }
 
   void restart_if_due(SupervisorProcess& supervisor, std::optional<std::chrono::steady_clock::time_point>& due, std::chrono::steady_clock::time_point now) {
     if (!due || now < *due || stopping_) return;

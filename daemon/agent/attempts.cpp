@@ -1,5 +1,6 @@
 #include "daemon/agent/attempts.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/agent/log_bound.h"
@@ -138,7 +139,7 @@ void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::strin
   const auto found = attempts_.find({job, attempt});
   if (found == attempts_.end()) return;
   Slot& slot = found->second;
-  const auto kill_at = Clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(grace_s * 1000));
+  const auto kill_at = Clock::now() + to_milliseconds(grace_s);
   if (slot.stopping) {
     slot.kill_at = std::min(slot.kill_at, kill_at);
     return;
@@ -165,7 +166,7 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   if (slot.held_until) return stop(request.job, request.attempt, 0, request.reason);  // nothing of it runs yet
   const bool again = slot.yield.has_value();
   slot.yield = request;
-  slot.stop_at = Clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(request.grace_s * 1000));
+  slot.stop_at = Clock::now() + to_milliseconds(request.grace_s);
   if (again) return;
   log::info("an attempt is asked to yield", {{"job", to_string(request.job)}, {"attempt", to_string(request.attempt)}, {"reason", request.reason}});
   record_yield(setting_.state_dir, request.job, request.attempt);

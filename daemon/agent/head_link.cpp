@@ -1,5 +1,6 @@
 #include "daemon/agent/head_link.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "daemon/agent/rank_lease.h"
 
@@ -11,8 +12,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t kAheadMax = 4u << 20;  // in the connection's queue; the rest waits in the outbox
-
-std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
 
 }  // namespace
 
@@ -48,8 +47,8 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   const auto* welcome = std::get_if<proto::Welcome>(&*answer);
   if (welcome == nullptr) co_return fail(Errc::kProtocol, "the head answered with " + std::string(proto::message_name(*answer)));
   proto::accept_peer(*stream);
-  lease_ = milliseconds(welcome->lease_s);
-  heartbeat_ = milliseconds(welcome->heartbeat_s);
+  lease_ = to_milliseconds(welcome->lease_s);
+  heartbeat_ = to_milliseconds(welcome->heartbeat_s);
   grant(greeted);
   stream_ = stream;
   log::info("connected to the head", {{"head", to_string(head_)}, {"address", local}});

@@ -13,7 +13,7 @@ std::string reservation_reason(const PlannerState& state, const Need& need, cons
   const auto& name = state.book.reservation_name(need.reservation);
   const auto found = std::ranges::find(state.reservations, name, &Reservation::name);
   if (found == state.reservations.end()) return "there is no reservation " + name;
-  if (!found->users.empty() && std::ranges::find(found->users, user) == found->users.end()) return "the reservation " + name + " is not for " + (user.empty() ? "everybody" : user);
+  if (!found->is_for(user)) return "the reservation " + name + " is not for " + (user.empty() ? "everybody" : user);
   if (found->end_ms <= now) return "the reservation " + name + " is over";
   if (found->start_ms > now) return "waits for the reservation " + name + ", which begins at " + proto::rfc3339(found->start_ms);
   return "";
@@ -183,14 +183,16 @@ void Pass::block(const Line& line, JobId id) {
   WhatIf what_if(state_.nodes, state_.book, claims_, fit, line.ask, now_);
   const auto then = foresee(what_if, state_.running, state_.nodes, claims_, ask, now_);
   foreseen[id] = then ? then->at_ms : kNever;
-  // What is stopping ends at any moment, mostly long before its grace is over: what was made room for it keeps from now on. Whoever was
-  // let in for the rest of the grace would be in the way, and be preempted in its turn.
-  WhatIf any_moment(state_.nodes, state_.book, claims_, fit, line.ask, now_);
-  const bool fits_now = any_moment.fits();
-  for (const auto job : state_.running.stopping()) any_moment.give_back(*state_.running.find(job));
-  if (then && !fits_now && any_moment.fits())
-    return claims_.add({id, ask.need, now_, end_of(then->at_ms, ask.limit_ms)}, any_moment.choose(ask.least), [&](NodeId node) { return any_moment.stock(node); });
   if (!then) return claims_.close(fit);
+  if (!state_.running.stopping().empty()) {
+    // What is stopping ends at any moment, mostly long before its grace is over: what was made room for it keeps from now on. Whoever
+    // was let in for the rest of the grace would be in the way, and be preempted in its turn.
+    WhatIf any_moment(state_.nodes, state_.book, claims_, fit, line.ask, now_);
+    const bool fits_now = any_moment.fits();
+    for (const auto job : state_.running.stopping()) any_moment.give_back(*state_.running.find(job));
+    if (!fits_now && any_moment.fits())
+      return claims_.add({id, ask.need, now_, end_of(then->at_ms, ask.limit_ms)}, any_moment.choose(ask.least), [&](NodeId node) { return any_moment.stock(node); });
+  }
   claims_.add({id, ask.need, then->at_ms, end_of(then->at_ms, ask.limit_ms)}, then->shares, [&](NodeId node) { return what_if.stock(node); });
 }
 

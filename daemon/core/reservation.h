@@ -3,6 +3,7 @@
 
 #include "proto/event/event.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct Reservation {
   proto::UnixMs start_ms = 0, end_ms = 0;  ///< [start, end), wall time; start < end
   std::vector<std::string> users;   ///< who may use it; empty: everybody who names it
   std::string by;                   ///< who made it
+
+  [[nodiscard]] bool is_for(const std::string& user) const { return users.empty() || std::ranges::find(users, user) != users.end(); }
 };
 
 }  // namespace rtrain::core

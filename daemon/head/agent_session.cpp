@@ -1,5 +1,6 @@
 #include "daemon/head/agent_session.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 
@@ -10,8 +11,6 @@ namespace rtrain::head {
 namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
-
-std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
 
 /// Numbers of no other session and of no earlier head: an agent may answer late, on the connection that came after.
 std::int64_t next_request() {
@@ -133,7 +132,7 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
 asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read) {
   const auto executor = co_await asio::this_coro::executor;
   auto answer = std::make_shared<Answer>(executor);
-  answer->arrived.expires_after(milliseconds(read.wait_s) + 10s);
+  answer->arrived.expires_after(to_milliseconds(read.wait_s) + 10s);
   read.request = next_request();
   const auto request = read.request;
   const bool sent = self->open_ && self->send(proto::Message(read));

@@ -161,17 +161,15 @@ void Dispatcher::launch(JobId id, int master_port) {
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
   launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
-  struct Told { std::string node; std::shared_ptr<AgentLine> session; proto::Launch launch; };
-  std::vector<Told> all;
+  std::vector<std::pair<std::shared_ptr<AgentLine>, proto::Launch>> all;
   for (auto& [node_rank, ranks] : by_node) {
     launch.ranks = std::move(ranks);
-    const std::string& name = launch.ranks[0].node;
-    all.push_back({name, nodes_.session(name), launch});
+    all.emplace_back(nodes_.session(launch.ranks[0].node), launch);
   }
   gate_.after_events([this, id, attempt = launch.attempt, all = std::move(all)] {
     std::vector<std::string> away;
-    for (const auto& one : all)
-      if (!one.session || !one.session->send(one.launch)) away.push_back(one.node);
+    for (const auto& [session, message] : all)
+      if (!session || !session->send(message)) away.push_back(message.ranks[0].node);
     // Only now: the end of the attempt must reach no node before its launch does.
     for (const auto& name : away)
       if (book_.is_current(id, attempt))

@@ -1,6 +1,7 @@
 #include "daemon/head/head.h"
 
 #include "common/async/gate.h"
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/head/accept.h"
@@ -132,7 +133,7 @@ class Head::Impl {
   }
 
   asio::awaitable<void> async_watch_leases() {
-    const auto step = std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25) * 1000));
+    const auto step = to_milliseconds(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25));
     while (!stopping_) {
       co_await async::async_sleep(step);
       dispatcher_.tick();

@@ -16,7 +16,7 @@ bool is_name(const std::string& name) {
 
 /// "" when this user may use it.
 std::string not_for(const core::Reservation& reservation, const std::string& user) {
-  if (reservation.users.empty() || std::ranges::find(reservation.users, user) != reservation.users.end()) return "";
+  if (reservation.is_for(user)) return "";
   std::string users;
   for (const auto& one : reservation.users) users += (users.empty() ? "" : ", ") + one;
   return "reservation " + reservation.name + " is for " + users + " alone";

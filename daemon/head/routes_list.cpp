@@ -22,7 +22,10 @@ struct Filter {
   }
   [[nodiscard]] bool takes_all() const { return !state && !user && array == 0; }
   /// Jobs that have not ended are in memory, all of them.
-  [[nodiscard]] bool may_be_ended() const { return !state || *state == "SUCCEEDED" || *state == "FAILED" || *state == "CANCELLED"; }
+  [[nodiscard]] bool may_be_ended() const {
+    const auto phase = state ? core::phase_from_string(*state) : std::nullopt;
+    return !state || (phase && core::is_terminal(*phase));
+  }
 };
 
 Result<Filter> filter_of(const RouteCall& call) {

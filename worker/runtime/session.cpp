@@ -1,5 +1,6 @@
 #include "worker/runtime/session.h"
 
+#include "common/base/duration.h"
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
 #include "proto/message/outbox.h"
@@ -94,10 +95,10 @@ Result<Connection> dial(const Environment& environment, milliseconds timeout) {
   return Connection{std::move(*fd), *welcome};
 }
 
-milliseconds lease_of(double seconds) { return milliseconds(static_cast<std::int64_t>(std::max(0.05, seconds) * 1000)); }
+milliseconds lease_of(double seconds) { return to_milliseconds(std::max(0.05, seconds)); }
 
 milliseconds hang_timeout_of(const proto::JobSpec& spec) {
-  return milliseconds(static_cast<std::int64_t>(std::clamp(spec.hang_timeout_s(), 0.01, 1e9) * 1000));
+  return to_milliseconds(std::clamp(spec.hang_timeout_s(), 0.01, 1e9));
 }
 
 /// The end of this process group. A rank that may run elsewhere by now must not touch the job's storage any more.

@@ -1,5 +1,6 @@
 #include "worker/sdk/job.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "worker/runtime/pulse.h"
@@ -84,7 +85,7 @@ void Job::connect() {
 /// On a thread of its own: the session's must go on renewing the lease, and the training thread may be anywhere.
 void Job::make_way(const proto::YieldAttempt& request) {
   std::fprintf(stderr, "rtrain: asked to make way within %g s: %s\n", request.grace_s, request.reason.c_str());
-  yielding_ = std::thread([this, grace = milliseconds(static_cast<std::int64_t>(request.grace_s * 1000))] {
+  yielding_ = std::thread([this, grace = to_milliseconds(request.grace_s)] {
     auto& point = runtime::yield_point();
     const auto mine = point.freeze();
     if (environment_.world_size == 1 || !joins_) {
@@ -129,7 +130,7 @@ runtime::ReportAgreement& Job::agreement() {
       const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
       std::this_thread::sleep_for(pause);
       waited_ += pause;
-      return waited_ < milliseconds(static_cast<std::int64_t>(environment_.launch.spec.torch_config.timeout_s * 1000));
+      return waited_ < to_milliseconds(environment_.launch.spec.torch_config.timeout_s);
     });
   }
   return *agreement_;

@@ -2,6 +2,7 @@
 
 #include <rtrain/context.h>
 
+#include "common/base/duration.h"
 #include "common/os/file.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
@@ -114,15 +115,14 @@ void take_device(const runtime::Environment& e) {
 
 void join_process_group(const runtime::Environment& e) {
   const auto& config = e.launch.spec.torch_config;
-  const auto ms = [](double seconds) { return milliseconds(static_cast<std::int64_t>(seconds * 1000)); };
   Collectives::initialize({.backend = uses_nccl(e) ? "nccl" : "gloo",
                            .rank = e.rank,
                            .world_size = e.world_size,
                            .master_addr = e.master_addr,
                            .master_port = e.master_port,
                            .node_address = e.node_address,
-                           .timeout = ms(config.timeout_s),
-                           .init_timeout = ms(config.init_timeout_s),
+                           .timeout = to_milliseconds(config.timeout_s),
+                           .init_timeout = to_milliseconds(config.init_timeout_s),
                            .device = get_device()});
 }
 

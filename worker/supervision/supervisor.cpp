@@ -1,5 +1,6 @@
 #include "worker/supervision/supervisor.h"
 
+#include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
@@ -171,7 +172,7 @@ class Supervisor {
 
   void renew(std::optional<double> lease_s) {
     heard_ = Clock::now();
-    if (lease_s) lease_ = std::chrono::milliseconds(static_cast<std::int64_t>(*lease_s * 1000));
+    if (lease_s) lease_ = to_milliseconds(*lease_s);
   }
 
   void spawn_rank(const SpawnRank& spawn) {
@@ -185,7 +186,7 @@ class Supervisor {
     rank.key = spawn.key;
     rank.process = {forked->pid, process ? process->start_ticks : 0, spawn.rank_dir};
     rank.cgroup = spawn.cgroup;
-    rank.kill_wait = std::chrono::milliseconds(static_cast<std::int64_t>(spawn.kill_wait_s * 1000));
+    rank.kill_wait = to_milliseconds(spawn.kill_wait_s);
     rank.setup = forked->setup;
     // Before anyone is told: an agent that comes after this one's death can still end what we started.
     if (process)

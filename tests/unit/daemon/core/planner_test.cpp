@@ -1,74 +1,13 @@
-#include "daemon/core/scheduler.h"
+#include "tests/unit/daemon/core/planner_scene.h"
 
 #include "tests/support/catch.h"
-#include "tests/support/jobs.h"
 
 #include <algorithm>
-#include <functional>
 #include <random>
 
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
-
-namespace {
-
-constexpr proto::UnixMs kNow = 1'000'000;
-
-/// A job of `workers` CPUs; `change` sets what else it wishes.
-WaitingJob job(std::int64_t id, int workers, const std::function<void(WaitingJob&)>& change = {}) {
-  WaitingJob waiting{JobId(id), {}};
-  waiting.scaling.num_workers = workers;
-  waiting.scaling.resources_per_worker = proto::Resources{{"CPU", 1}};
-  if (change) change(waiting);
-  return waiting;
-}
-WaitingJob limited(std::int64_t id, int workers, double limit_s) {
-  return job(id, workers, [&](WaitingJob& j) { j.scheduling.time_limit_s = limit_s; });
-}
-WaitingJob with_priority(std::int64_t id, int workers, int priority) {
-  return job(id, workers, [&](WaitingJob& j) { j.scheduling.priority = priority; });
-}
-
-/// A planner that does what it says.
-struct Scene {
-  explicit Scene(const std::vector<NodeView>& nodes) {
-    for (const auto& node : nodes) planner.node(node);
-  }
-  void wait(const WaitingJob& waiting) {
-    jobs[waiting.id] = waiting;
-    planner.wait(waiting);
-  }
-  /// The numbers of those that start.
-  std::vector<std::int64_t> pass() {
-    last = planner.plan(now);
-    std::vector<std::int64_t> started;
-    for (const auto& start : last.starts) {
-      planner.start({jobs.at(start.id), start.placement.ranks, now});
-      ranks[start.id] = start.placement.ranks;
-      started.push_back(start.id.value());
-    }
-    for (const auto& order : last.yields) planner.stopping(order.id, now + static_cast<proto::UnixMs>(order.grace_s * 1000), order.cause == proto::YieldCause::kResize);
-    return started;
-  }
-  void end(std::int64_t id) { planner.end(JobId(id)); }
-  Explanation explain(std::int64_t id) { return planner.explain(JobId(id), now); }
-  std::string where(std::int64_t id) {
-    std::string text;
-    for (const auto& rank : ranks.at(JobId(id))) text += (text.empty() ? "" : " ") + rank.node;
-    return text;
-  }
-
-  Planner planner;
-  std::map<JobId, WaitingJob> jobs;
-  std::map<JobId, std::vector<proto::RankPlacement>> ranks;
-  Plan last;
-  proto::UnixMs now = kNow;
-};
-
-using Ids = std::vector<std::int64_t>;
-
-}  // namespace
 
 // ---- order ----------------------------------------------------------------------------------------------------
 
@@ -340,116 +279,6 @@ TEST_CASE("planner: after a restart the nodes that are taken again keep their ra
   scene.wait(job(1, 4, [](WaitingJob& j) { j.last_nodes = {"b", "b", "x", "x"}; }));
   CHECK(scene.pass() == Ids{1});
   CHECK(scene.where(1) == "b b a a");
-}
-
-// ---- preemption -----------------------------------------------------------------------------------------------
-
-TEST_CASE("planner: the fewest, lowest and youngest jobs make room, and only if they do") {
-  struct Row { const char* name; int workers, priority; Ids victims; };
-  // Running: 1 (2 CPUs, priority 0, old), 2 (2, 0, young), 3 (4, 5), 4 (4, 5, not preemptible).
-  const std::vector<Row> rows{
-      {"the youngest of the lowest", 2, 9, {2}},       {"both of the lowest", 4, 9, {1, 2}},
-      {"a larger one instead of small ones", 8, 9, {1, 2, 3}}, {"nothing when it is not enough", 10, 9, {}},
-      {"never one of equal priority", 4, 5, {1, 2}},   {"nor a higher one", 2, 0, {}},
-  };
-  for (const auto& row : rows) {
-    INFO(row.name);
-    Scene scene({node("a", 12)});
-    scene.wait(with_priority(1, 2, 0));
-    scene.pass();
-    scene.now += 1000;
-    scene.wait(with_priority(2, 2, 0));
-    scene.wait(with_priority(3, 4, 5));
-    scene.wait(job(4, 4, [](WaitingJob& j) { j.scheduling.priority = 5, j.scheduling.preemptible = false; }));
-    scene.pass();
-    scene.wait(with_priority(9, row.workers, row.priority));
-    CHECK(scene.pass().empty());
-    Ids victims;
-    for (const auto& order : scene.last.yields) {
-      victims.push_back(order.id.value());
-      CHECK(order.cause == proto::YieldCause::kPreempted);
-      CHECK(order.reason == "job 9 of higher priority (" + std::to_string(row.priority) + ") needs its place");
-      CHECK(order.grace_s == 60);
-    }
-    std::ranges::sort(victims);
-    CHECK(victims == row.victims);
-    // Asked once: what yields is counted on.
-    CHECK(scene.pass().empty());
-    CHECK(scene.last.yields.empty());
-    if (row.victims.empty()) continue;
-    CHECK(scene.explain(9).expected_start_ms == scene.now + 60'000);
-    for (const auto victim : row.victims) {
-      scene.end(victim);
-      scene.wait(scene.jobs.at(JobId(victim)));
-    }
-    CHECK(scene.pass() == Ids{9});
-    CHECK(scene.last.yields.empty());  // nobody is preempted back
-  }
-}
-
-TEST_CASE("planner: room that is being made is nobody else's, however soon he would be through") {
-  Scene scene({node("a", 3), node("b", 1)});
-  const auto brief = job(1, 3, [](WaitingJob& j) { j.scheduling.time_limit_s = 50, j.scheduling.preempt_grace_s = 5; });
-  scene.wait(job(2, 1));  // its grace is 60 s
-  CHECK(scene.pass() == Ids{2});
-  CHECK(scene.where(2) == "b");
-  scene.now += 1000;
-  scene.wait(brief);
-  CHECK(scene.pass() == Ids{1});
-  scene.wait(with_priority(9, 4, 2));
-  CHECK(scene.pass().empty());
-  CHECK(scene.last.yields.size() == 2);
-  scene.end(1);  // it yields at once, and waits again
-  scene.wait(brief);
-  CHECK(scene.pass().empty());
-  scene.end(2);
-  CHECK(scene.pass() == Ids{9});
-}
-
-// ---- elastic --------------------------------------------------------------------------------------------------
-
-TEST_CASE("planner: an elastic job starts with what there is, grows and shrinks") {
-  const auto elastic = [](WaitingJob& j) { j.scaling.min_workers = 2; };
-  Scene scene({node("a", 4)});
-  scene.wait(job(1, 2));
-  scene.wait(job(2, 6, elastic));
-  CHECK(scene.pass() == Ids{1, 2});
-  CHECK(scene.where(2) == "a a");
-  scene.end(1);
-  CHECK(scene.pass().empty());
-  CHECK(scene.last.yields.empty());
-  CHECK(scene.last.look_again_ms == kNow + 60'000);
-  scene.now += 60'000;
-  CHECK(scene.pass().empty());
-  REQUIRE(scene.last.yields.size() == 1);
-  CHECK(scene.last.yields[0].cause == proto::YieldCause::kResize);
-  CHECK(scene.last.yields[0].reason == "4 workers would fit, 2 run");
-  scene.wait(job(3, 2));
-  CHECK(scene.pass().empty());  // the room is kept for it
-  scene.end(2);
-  scene.wait(scene.jobs.at(JobId(2)));
-  CHECK(scene.pass() == Ids{2});
-  CHECK(scene.where(2) == "a a a a");
-  scene.planner.leave(JobId(3));
-
-  SECTION("it shrinks for a job of higher priority when its minimum still fits") {
-    scene.now += 60'000;
-    scene.wait(with_priority(4, 2, 1));
-    CHECK(scene.pass().empty());
-    REQUIRE(scene.last.yields.size() == 1);
-    CHECK(scene.last.yields[0].cause == proto::YieldCause::kResize);
-    scene.end(2);
-    scene.wait(scene.jobs.at(JobId(2)));
-    CHECK(scene.pass() == Ids{4, 2});
-    CHECK(scene.where(2) == "a a");
-  }
-  SECTION("it is preempted when its minimum does not fit") {
-    scene.now += 60'000;
-    scene.wait(with_priority(4, 3, 1));
-    CHECK(scene.pass().empty());
-    REQUIRE(scene.last.yields.size() == 1);
-    CHECK(scene.last.yields[0].cause == proto::YieldCause::kPreempted);
-  }
 }
 
 // ---- what it is told and what it is built from ------------------------------------------------------------------
