@@ -1,65 +1,147 @@
-"""Runs the test of every row of cases.md, found by the row's number. reports_test.py SOURCE_DIR BUILD_DIR torch|notorch [ID...]"""
-import concurrent.futures, os, re, subprocess, sys
+"""Runs the tests of the rows of cases.md, found by the rows' numbers. reports_test.py SOURCE_DIR BUILD_DIR torch|notorch [ID...]"""
+import collections, concurrent.futures, os, re, subprocess, sys
 from pathlib import Path
 
-SOURCE, BUILD, TORCH = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3] == "torch"
-WANTED = set(sys.argv[4:])
-TIMEOUT_S = 300
+TIMEOUT_S = 300  # of one program, with all of its cases
 SKIP = 77
+HEADER = ["id", "source", "symptom", "expected", "test"]
+ID = r"[FR]\d{2,}"
+TAG = re.compile(r"\[(%s)\]" % ID)             # of a Catch2 test
+METHOD = re.compile(r"def test_(%s)_" % ID)    # of a unittest
 
 
-def rows():
-    """(id, programs) of each line of the table. Cells may hold an escaped bar."""
-    found = []
-    for number, line in enumerate((SOURCE / "tests/reports/cases.md").read_text().splitlines(), 1):
-        if not re.match(r"\| [FR]\d+ ", line):
+class Broken(Exception):
+    """The table, or a test that it should name, is wrong: one problem a line."""
+
+
+def read_rows(text):
+    """{id: programs} of a table. Cells may hold an escaped bar. @raise Broken with every problem."""
+    rows, problems, in_table = {}, [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("|"):
+            if in_table and line.strip():
+                problems.append(f"cases.md:{number}: a line that is no row stands behind the table: {line[:60]}")
             continue
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        assert len(cells) == 5 and all(cells), f"cases.md:{number}: five cells, none of them empty, expected"
-        found.append((cells[0], cells[4].replace("`", "").split()))
-    ids = [row[0] for row in found]
-    twice = {id for id in ids if ids.count(id) > 1}
-    assert found and not twice, f"cases.md: numbers that stand twice: {sorted(twice)}"
-    return found
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())]
+        cells = cells[1:-1] if cells[-1] == "" else cells[1:]
+        if not in_table:
+            if cells != HEADER:
+                problems.append(f"cases.md:{number}: the columns are {cells}, expected {HEADER}")
+            in_table = True
+        elif set("".join(cells)) <= set("-: "):
+            continue
+        elif len(cells) != len(HEADER) or not all(cells):
+            problems.append(f"cases.md:{number}: {len(HEADER)} cells, none of them empty, expected; a bar inside a cell is written \\|")
+        elif not re.fullmatch(ID, cells[0]):
+            problems.append(f"cases.md:{number}: '{cells[0]}' is no number of a case: F or R and two digits or more, as F07")
+        elif cells[0] in rows:
+            problems.append(f"cases.md:{number}: {cells[0]} stands in the table twice")
+        elif cells[0].startswith("R") and not re.fullmatch(r"[\w.-]+/[\w.-]+#\d+(, [\w.-]+/[\w.-]+#\d+)*", cells[1]):
+            problems.append(f"cases.md:{number}: the source of {cells[0]} is '{cells[1]}', expected the thread as owner/repository#number")
+        else:
+            rows[cells[0]] = cells[4].replace("`", "").replace(",", " ").split()
+    if not in_table:
+        problems.append("cases.md: there is no table")
+    if problems:
+        raise Broken("\n".join(problems))
+    return rows
 
 
-def command(id, program):
-    if program.endswith(".py"):
-        folders = (SOURCE / "tests/reports", SOURCE / "tests/integration", SOURCE / "tests/docs")
-        script = next((folder / program for folder in folders if (folder / program).exists()), None)
-        return script and [sys.executable, "-B", str(script), str(BUILD / "bin"), "-k", f"_{id}_"]
-    path = BUILD / "tests" / program
-    return path.exists() and [str(path), f"[{id}]"]
+def tests_without_row(source, rows):
+    """A test that nobody runs by its number: its row was forgotten, or the number mistyped."""
+    problems = []
+    for path in sorted((source / "tests").rglob("*")):
+        if path.suffix not in (".cpp", ".py") or path.name == "reports_test.py":
+            continue
+        text = path.read_text(errors="replace")
+        for id in sorted(set((TAG if path.suffix == ".cpp" else METHOD).findall(text)) - set(rows)):
+            problems.append(f"{path.relative_to(source)} holds a test of {id}, cases.md has no such row")
+    return problems
 
 
-def run(id, program):
-    """(verdict, output): passed, skipped or failed."""
-    line = command(id, program)
-    if not line:
-        needs_torch = program.startswith(("worker_", "ddp_"))
-        return ("skipped", "needs LibTorch") if needs_torch and not TORCH else ("failed", f"there is no program {program}")
+class Program:
+    """One program of the table with the cases that it holds."""
+
+    def __init__(self, name, source, build, torch):
+        self.name, self.build = name, build
+        self.is_script = name.endswith(".py")
+        folders = [source / "tests" / folder for folder in ("reports", "integration", "docs")] if self.is_script else [build / "tests"]
+        self.path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        without_torch = not torch and name.startswith(("worker_", "ddp_"))  # some of these programs are built all the same
+        self.absent = "needs LibTorch" if without_torch and (self.is_script or not self.path) else None if self.path else f"there is no program {name}"
+
+    def holds(self):
+        """The numbers of its tests."""
+        if self.is_script:
+            return set(METHOD.findall(self.path.read_text()))
+        done = subprocess.run([str(self.path), "--list-tags"], capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
+        return set(TAG.findall(done.stdout))
+
+    def command(self, ids):
+        if self.is_script:
+            return [sys.executable, "-B", str(self.path), str(self.build / "bin"), *(word for id in ids for word in ("-k", f"_{id}_"))]
+        return [str(self.path), ",".join(f"[{id}]" for id in ids)]
+
+    def run(self, ids):
+        """(verdict, output) of these cases together: passed, skipped, failed, or mixed where one by one tells more."""
+        line = self.command(ids)
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
+                                  env={**os.environ, "RTRAIN_BIN_DIR": str(self.build / "bin")})
+        except subprocess.TimeoutExpired as error:
+            words = [word.decode(errors="replace") if isinstance(word, bytes) else word or "" for word in (error.stdout, error.stderr)]
+            return "failed", f"not done within {TIMEOUT_S} s: {' '.join(line)}\n{''.join(words)}"
+        output = " ".join(line) + "\n" + done.stdout + done.stderr
+        if done.returncode == SKIP:
+            return "skipped", output
+        if done.returncode != 0:
+            return "failed", output
+        ran = re.search(r"^Ran (\d+) tests?", output, re.M)
+        skipped = re.search(r"^OK \(.*?skipped=(\d+)", output, re.M)
+        if ran and skipped:
+            return ("skipped" if ran[1] == skipped[1] else "passed"), output
+        return "passed", output
+
+    def verdicts(self, ids):
+        """[(id, verdict, output)]: together first; where that does not pass, or something was skipped, each case alone."""
+        if self.absent:
+            verdict = "skipped" if self.absent == "needs LibTorch" else "failed"
+            return [(id, verdict, self.absent) for id in ids]
+        held = self.holds()
+        here = [id for id in ids if id in held]
+        missing = [(id, "failed", f"{self.name} holds no test of {id}") for id in ids if id not in held]
+        if not here:
+            return missing
+        verdict, output = self.run(here)
+        if len(here) > 1 and (verdict == "failed" or "skipped=" in output):
+            return missing + [(id, *self.run([id])) for id in here]
+        return missing + [(id, verdict, output) for id in here]
+
+
+def main(source, build, torch, wanted):
     try:
-        done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, env={**os.environ, "RTRAIN_BIN_DIR": str(BUILD / "bin")})
-    except subprocess.TimeoutExpired as error:
-        return "failed", f"not done within {TIMEOUT_S} s: {' '.join(line)}\n{error.stdout or ''}{error.stderr or ''}"
-    output = done.stdout + done.stderr
-    if done.returncode == SKIP:
-        return "skipped", output
-    if re.search(r"Ran 0 tests|No test cases matched|No tests ran|test cases: 0", output):
-        return "failed", f"{program} holds no test of {id}\n{output}"
-    return ("passed" if done.returncode == 0 else "failed"), " ".join(line) + "\n" + output
-
-
-def main():
-    todo = [(id, program) for id, programs in rows() if not WANTED or id in WANTED for program in programs]
+        rows = read_rows((source / "tests/reports/cases.md").read_text())
+        unknown = sorted(set(wanted) - set(rows))
+        problems = [f"cases.md has no row {id}" for id in unknown] if wanted else tests_without_row(source, rows)
+        if problems:
+            raise Broken("\n".join(problems))
+    except Broken as problem:
+        print(problem)
+        return 1
+    cases = collections.defaultdict(list)
+    for id, names in rows.items():
+        for name in names if not wanted or id in wanted else ():
+            cases[name].append(id)
+    programs = [Program(name, source, build, torch) for name in cases]
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for (id, program), (verdict, output) in zip(todo, pool.map(lambda one: run(*one), todo)):
-            counts[verdict] += 1
-            print(f"{verdict} {id} {program}" + ("" if verdict == "passed" else "\n" + output), flush=True)
+        for program, verdicts in zip(programs, pool.map(lambda one: one.verdicts(cases[one.name]), programs)):
+            for id, verdict, output in sorted(verdicts):
+                counts[verdict] += 1
+                print(f"{verdict} {id} {program.name}" + ("" if verdict == "passed" else "\n" + output), flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return 1 if counts["failed"] or not counts["passed"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3] == "torch", sys.argv[4:]))
