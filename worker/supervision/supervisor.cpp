@@ -92,6 +92,7 @@ class Supervisor {
     std::chrono::milliseconds kill_wait{};
     int setup = -1;       ///< the pipe of a rank that is not in its program yet
     std::string trouble;
+    bool asked = false;                       ///< its group was sent a signal that it may answer: what is left of it has the grace, too
     std::optional<Clock::time_point> killed;  ///< when SIGKILL was sent for the first time
     std::optional<ExitStatus> status;         ///< the process is gone, what it left behind may not be
     std::optional<SupervisedEnd> stuck;       ///< told: SIGKILL does not end it, or something of it
@@ -143,7 +144,9 @@ class Supervisor {
     auto limit = lease_left();
     if (agent_ < 0) limit = std::min<std::chrono::milliseconds>(limit, kRedial);
     const auto now = Clock::now();
-    const auto look_again = [&](const Rank& rank) { limit = std::min<std::chrono::milliseconds>(limit, now - *rank.killed < kSoonFor ? kSoon : kLater); };
+    const auto look_again = [&](const Rank& rank) {
+      limit = std::min<std::chrono::milliseconds>(limit, rank.killed && now - *rank.killed < kSoonFor ? kSoon : kLater);
+    };
     for (const auto& rank : ended_) look_again(rank);
     for (const auto& [pid, rank] : ranks_) {
       if (rank.killed && !rank.stuck) look_again(rank);
@@ -217,6 +220,9 @@ class Supervisor {
     if (::kill(-pid, signal) != 0) ::kill(pid, signal);
   }
 
+  /// Whether a process group has members. Its leader may have been reaped: the kernel does not give the number away before they end.
+  static bool group_lives(pid_t leader) { return ::kill(-leader, 0) == 0; }
+
   /// All that can be found of a rank. Its process may have ended, and must not have been reaped.
   static void kill_all(Rank& rank) {
     if (!rank.killed) rank.killed = Clock::now();
@@ -230,7 +236,11 @@ class Supervisor {
       if (rank.key != request.key) continue;
       if (request.signal == SIGKILL) kill_all(rank);
       else signal_group(pid, request.signal);
+      rank.asked = true;
     }
+    if (request.signal != SIGKILL) return;  // what is left of a rank was asked with its leader
+    for (auto& rank : ended_)
+      if (rank.key == request.key && !rank.killed) rank.killed = Clock::now();  // clear() does it
   }
 
   void take_signals(int fd) {
@@ -250,13 +260,14 @@ class Supervisor {
         finish_setup(found);
         found = ranks_.find(pid);
       }
-      if (found != ranks_.end()) kill_all(found->second);
+      // A shell dies of SIGTERM at once, the program that it runs may be writing its checkpoint.
+      if (found != ranks_.end() && (!found->second.asked || found->second.killed)) kill_all(found->second);
       ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
       if (found == ranks_.end()) continue;
       Rank rank = std::move(found->second);
       ranks_.erase(found);
       rank.status = status_of(info);
-      rank.killed = Clock::now();
+      if (!rank.killed && !group_lives(pid)) rank.killed = Clock::now();
       // Durable before anyone is told.
       if (auto written = write_exit_record(rank.process.dir, {rank.key, pid, *rank.status, os::unix_ms_now()}); !written)
         log::error("the exit record cannot be written", {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
@@ -284,6 +295,13 @@ class Supervisor {
     for (auto& [pid, rank] : ranks_) tell_if_stuck(rank, pid);
     const auto living = ended_.empty() ? std::vector<RankProcess>{} : running();
     for (auto it = ended_.begin(); it != ended_.end();) {
+      if (!it->killed) {
+        if (group_lives(it->process.pid)) {  // until SIGKILL is asked for
+          ++it;
+          continue;
+        }
+        it->killed = Clock::now();
+      }
       const auto left = left_of(*it, living);
       if (left != 0) {
         tell_if_stuck(*it++, left);
@@ -314,6 +332,8 @@ class Supervisor {
 
   void end_all_ranks() {
     for (auto& [pid, rank] : ranks_) kill_all(rank);
+    for (auto& rank : ended_)
+      if (!rank.killed) rank.killed = Clock::now();
     for (int tries = 0; !(ranks_.empty() && ended_.empty()) && tries < 2000; ++tries) {  // 2 s: a process in an uninterruptible wait must not hold us
       reap();
       clear();
