@@ -365,3 +365,62 @@ TEST_CASE("ddp: prediction gives each rank its own part, nothing twice", "[integ
   CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("x"), torch::tensor({0, 2, 4, 6}, torch::kInt64)));
   CHECK(torch::equal(load_safetensors(folder / "1").tensors.at("x"), torch::tensor({1, 3, 5}, torch::kInt64)));
 }
+
+TEST_CASE("ddp: a synced mean counts every sample once, however unequal the ranks' shares are",
+          "[integration][ddp][R18]") {
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int rank) {
+            struct Mean : LightningModule {
+              torch::Tensor w = register_parameter("w", torch::ones({1}));
+              torch::Tensor validation_step(const Batch& batch, std::int64_t) override {
+                log("mean", batch.input.mean(), {.sync_dist = true});
+                log("most", batch.input.max(), {.reduce_fx = ReduceFx::kMax, .sync_dist = true});
+                return {};
+              }
+            } mean;
+            Trainer trainer(quiet({.strategy = "ddp", .use_distributed_sampler = false}));
+            const auto samples =
+                rank == 0 ? torch::arange(3, torch::kFloat64) : torch::arange(100, 111, torch::kFloat64);
+            const auto metrics =
+                trainer.validate(mean, DataLoader(data::TensorDataset(samples), {.batch_size = 4}));
+            save_safetensors(
+                folder / std::to_string(rank),
+                {{{"x", torch::tensor({metrics.at("mean"), metrics.at("most")}, torch::kFloat64)}}, {}});
+          }) == kBothEnded);
+  const auto expected =
+      torch::cat({torch::arange(3, torch::kFloat64), torch::arange(100, 111, torch::kFloat64)})
+          .mean()
+          .item<double>();
+  for (const auto* rank : {"0", "1"}) {
+    const auto metrics = load_safetensors(folder / rank).tensors.at("x");
+    CHECK(metrics[0].item<double>() == Approx(expected));
+    CHECK(metrics[1].item<double>() == 110);
+  }
+}
+
+TEST_CASE("ddp: batch norm may be run twice before one backward", "[integration][ddp][R19]") {
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int rank) {
+            struct Discriminator : LightningModule {
+              torch::nn::Linear in = register_module("in", torch::nn::Linear(4, 8));
+              torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(8));
+              torch::nn::Linear out = register_module("out", torch::nn::Linear(8, 1));
+              torch::Tensor score(const torch::Tensor& x) { return out(torch::relu(norm(in(x)))); }
+              torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+                const auto real = score(batch.input), fake = score(torch::randn_like(batch.input));
+                return (fake - real).mean() + (real * fake).mean();
+              }
+              Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.1}); }
+            };
+            torch::manual_seed(1);
+            Discriminator model;
+            torch::manual_seed(2 + static_cast<std::uint64_t>(rank));
+            Trainer trainer(quiet({.max_epochs = 2, .strategy = "ddp"}));
+            trainer.fit(model, DataLoader(data::TensorDataset(torch::randn({16, 4})), {.batch_size = 4}));
+            save_safetensors(folder / std::to_string(rank),
+                             {{{"in", model.in->weight.detach()}, {"out", model.out->weight.detach()}}, {}});
+          }) == kBothEnded);
+  const auto a = load_safetensors(folder / "0").tensors, b = load_safetensors(folder / "1").tensors;
+  for (const auto& [name, tensor] : a) CHECK(torch::equal(tensor, b.at(name)));
+  CHECK(a.at("in").isfinite().all().item<bool>());
+}

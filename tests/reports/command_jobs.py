@@ -1,4 +1,4 @@
-"""Reports against comparable systems, tried with jobs of programs on one cluster. The rows are in cases.md."""
+"""Reports against comparable systems, tried with jobs of programs. The rows are in cases.md."""
 import json, os, signal, subprocess, sys, time, unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "integration"))
@@ -31,7 +31,8 @@ class JobTest(ClusterTest):
 
     def running(self, script, first_words, **more):
         id = self.cluster.submit(script, **more)
-        wait_for("first words", lambda: self.cluster.job(id)["state"] == "RUNNING" and first_words in self.cluster.log_of(id))
+        self.cluster.wait_state(id, "RUNNING")
+        wait_for("first words", lambda: first_words in self.cluster.log_of(id))
         return id
 
 
@@ -50,7 +51,8 @@ class Grace:
 
     def test_R01_also_when_it_is_asked_to_yield(self):
         c = self.cluster
-        id = self.running(["sh", "-c", '[ $RTRAIN_ATTEMPT = 2 ] && exit 0; sh -c "$0"; echo the shell lives', self.SAVES], "up", scheduling={"preempt_grace_s": 20})
+        shell = '[ $RTRAIN_ATTEMPT = 2 ] && exit 0; sh -c "$0"; echo the shell lives'
+        id = self.running(["sh", "-c", shell, self.SAVES], "up", scheduling={"preempt_grace_s": 20})
         self.assertEqual(c.api("POST", "/v1/nodes/a/drain", {})[0], 200)
         self.assertEqual(c.api("POST", "/v1/nodes/a/uncordon")[0], 200)
         doc = c.wait_end(id)
@@ -59,7 +61,8 @@ class Grace:
 
     def test_R01_what_ignores_the_signal_below_a_shell_is_killed_after_the_grace(self):
         c = self.cluster
-        id = self.running(["sh", "-c", 'sh -c "$0"; true', "trap '' TERM; echo up; while :; do sleep 0.05; done"], "up", stop_grace_s=0.5)
+        stubborn = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+        id = self.running(["sh", "-c", 'sh -c "$0"; true', stubborn], "up", stop_grace_s=0.5)
         self.cancel(id)
         self.assertEqual(c.wait_end(id)["state"], "CANCELLED")
         self.assertEqual(c.ranks_of(id), {})
@@ -73,26 +76,30 @@ class CommandJobs(Grace, JobTest):
     options = {"cpus": 8, "resources": {"slot": 1}}
 
     def keeper(self):
-        return next(pid for pid, command in processes_with(self.cluster.root).items() if "rtrain-keeper" in command)
+        processes = processes_with(self.cluster.root).items()
+        return next(pid for pid, command in processes if "rtrain-keeper" in command)
 
     def bytes_of(self, id):
         """The whole log of rank 0, piece by piece."""
         whole = b""
         while True:
-            status, _, piece = self.cluster.request("GET", "/v1/jobs/%d/logs?rank=0&offset=%d&limit=%d" % (id, len(whole), LIMIT))
+            path = "/v1/jobs/%d/logs?rank=0&offset=%d&limit=%d" % (id, len(whole), LIMIT)
+            status, _, piece = self.cluster.request("GET", path)
             self.assertEqual(status, 200, piece)
             if not piece:
                 return whole
             whole += piece
 
     def rtrain(self, *args):
-        done = subprocess.run([os.path.join(BIN, "rtrain"), *args], env={**self.cluster.env, "RTRAIN_API": self.cluster.api_address},
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        env = {**self.cluster.env, "RTRAIN_API": self.cluster.api_address}
+        done = subprocess.run([os.path.join(BIN, "rtrain"), *args], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60)
         return done.returncode, done.stdout
 
     def test_R02_no_dead_process_stays_behind(self):
         c = self.cluster
-        script = "(sleep 0.02 &); (setsid sh -c 'sleep 0.02; exit 3' &); sh -c 'exit 4' & (sleep 30 &); exit 0"
+        script = ("(sleep 0.02 &); (setsid sh -c 'sleep 0.02; exit 3' &); sh -c 'exit 4' & "
+                  "(sleep 30 &); exit 0")
         ids = [c.submit(script) for _ in range(8)]
         self.assertEqual([c.wait_end(id)["state"] for id in ids], ["SUCCEEDED"] * 8)
         wait_for("a keeper without children", lambda: children_of(self.keeper()) == {}, 5)
@@ -103,19 +110,22 @@ class CommandJobs(Grace, JobTest):
         c = self.cluster
 
         def fail(count):
-            ids = [c.submit(["/nonexistent/program"]) for _ in range(count)] + [c.submit("true", working_dir="/nonexistent") for _ in range(count)]
+            ids = [c.submit(["/nonexistent/program"]) for _ in range(count)]
+            ids += [c.submit("true", working_dir="/nonexistent") for _ in range(count)]
             self.assertEqual({c.wait_end(id)["error"]["kind"] for id in ids}, {"spawn"})
 
         fail(1)
         pids = [c.head.pid, c.daemons["a"].pid, self.keeper()]
         before = [descriptors(pid) for pid in pids]
         fail(15)
-        wait_for("as many descriptors as before", lambda: all(descriptors(pid) <= then + 1 for pid, then in zip(pids, before)), 5)
+        wait_for("as many descriptors as before",
+                 lambda: all(descriptors(pid) <= then + 1 for pid, then in zip(pids, before)), 5)
 
     def test_R04_a_rank_that_writes_much_does_not_wait_for_its_agent(self):
         c = self.cluster
         mark = c.root + "/written"
-        id = self.running("echo up; until [ -e go ]; do sleep 0.02; done; head -c 8000000 /dev/zero | tr '\\0' x; echo; touch " + mark, "up")
+        writes = "head -c 8000000 /dev/zero | tr '\\0' x; echo; touch " + mark
+        id = self.running("echo up; until [ -e go ]; do sleep 0.02; done; " + writes, "up")
         c.daemons["a"].kill(signal.SIGSTOP)
         try:
             c.write("go", "")
@@ -146,7 +156,8 @@ class CommandJobs(Grace, JobTest):
 
     def test_R07_bytes_that_are_no_text_are_kept_as_they_are(self):
         c = self.cluster
-        id = c.submit("head -c 2000 /dev/zero; head -c 300000 /dev/urandom | tee data; head -c 2000 /dev/zero")
+        id = c.submit("head -c 2000 /dev/zero; head -c 300000 /dev/urandom | tee data; "
+                      "head -c 2000 /dev/zero")
         self.assertEqual(c.wait_end(id)["state"], "SUCCEEDED")
         with open(c.root + "/data", "rb") as file:
             self.assertTrue(self.bytes_of(id) == bytes(2000) + file.read() + bytes(2000))
@@ -188,7 +199,8 @@ class CommandJobs(Grace, JobTest):
 
     def test_R20_a_node_that_takes_jobs_again_does_not_start_one_beside_its_own_old_attempt(self):
         c = self.cluster
-        script = ("if [ $RTRAIN_ATTEMPT = 1 ]; then trap '' TERM; echo $$ >first; echo up; while :; do sleep 0.05; done; fi; "
+        script = ("if [ $RTRAIN_ATTEMPT = 1 ]; then trap '' TERM; echo $$ >first; echo up; "
+                  "while :; do sleep 0.05; done; fi; "
                   "kill -0 $(cat first) 2>/dev/null && echo beside || echo alone")
         id = self.running(script, "up", scheduling={"preempt_grace_s": 0.2})
         self.assertEqual(c.api("POST", "/v1/nodes/a/drain", {})[0], 200)

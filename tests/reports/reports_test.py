@@ -1,11 +1,15 @@
-"""Runs the tests of the rows of cases.md, found by the rows' numbers. reports_test.py SOURCE_DIR BUILD_DIR torch|notorch [ID...]"""
+"""Runs the tests of the rows of cases.md, found by the rows' numbers.
+
+reports_test.py SOURCE_DIR BUILD_DIR torch|notorch [ID...]"""
 import collections, concurrent.futures, os, re, subprocess, sys
 from pathlib import Path
 
 TIMEOUT_S = 300  # of one program, with all of its cases
 SKIP = 77
+NEEDS_TORCH = "needs LibTorch"
 HEADER = ["id", "source", "symptom", "expected", "test"]
 ID = r"[FR]\d{2,}"
+THREAD = r"[\w.-]+/[\w.-]+#\d+"
 TAG = re.compile(r"\[(%s)\]" % ID)             # of a Catch2 test
 METHOD = re.compile(r"def test_(%s)_" % ID)    # of a unittest
 
@@ -18,26 +22,29 @@ def read_rows(text):
     """{id: programs} of a table. Cells may hold an escaped bar. @raise Broken with every problem."""
     rows, problems, in_table = {}, [], False
     for number, line in enumerate(text.splitlines(), 1):
+        place = f"cases.md:{number}"
         if not line.startswith("|"):
             if in_table and line.strip():
-                problems.append(f"cases.md:{number}: a line that is no row stands behind the table: {line[:60]}")
+                problems.append(f"{place}: a line that is no row stands behind the table: {line[:60]}")
             continue
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())]
         cells = cells[1:-1] if cells[-1] == "" else cells[1:]
         if not in_table:
             if cells != HEADER:
-                problems.append(f"cases.md:{number}: the columns are {cells}, expected {HEADER}")
+                problems.append(f"{place}: the columns are {cells}, expected {HEADER}")
             in_table = True
         elif set("".join(cells)) <= set("-: "):
             continue
         elif len(cells) != len(HEADER) or not all(cells):
-            problems.append(f"cases.md:{number}: {len(HEADER)} cells, none of them empty, expected; a bar inside a cell is written \\|")
+            problems.append(f"{place}: {len(HEADER)} cells, none of them empty, expected; "
+                            "a bar inside a cell is written \\|")
         elif not re.fullmatch(ID, cells[0]):
-            problems.append(f"cases.md:{number}: '{cells[0]}' is no number of a case: F or R and two digits or more, as F07")
+            problems.append(f"{place}: '{cells[0]}' is no number of a case: F or R and two digits, as F07")
         elif cells[0] in rows:
-            problems.append(f"cases.md:{number}: {cells[0]} stands in the table twice")
-        elif cells[0].startswith("R") and not re.fullmatch(r"[\w.-]+/[\w.-]+#\d+(, [\w.-]+/[\w.-]+#\d+)*", cells[1]):
-            problems.append(f"cases.md:{number}: the source of {cells[0]} is '{cells[1]}', expected the thread as owner/repository#number")
+            problems.append(f"{place}: {cells[0]} stands in the table twice")
+        elif cells[0].startswith("R") and not re.fullmatch(f"{THREAD}(, {THREAD})*", cells[1]):
+            problems.append(f"{place}: the source of {cells[0]} is '{cells[1]}', "
+                            "expected the thread as owner/repository#number")
         else:
             rows[cells[0]] = cells[4].replace("`", "").replace(",", " ").split()
     if not in_table:
@@ -65,32 +72,38 @@ class Program:
     def __init__(self, name, source, build, torch):
         self.name, self.build = name, build
         self.is_script = name.endswith(".py")
-        folders = [source / "tests" / folder for folder in ("reports", "integration", "docs")] if self.is_script else [build / "tests"]
+        scripts = [source / "tests" / folder for folder in ("reports", "integration", "docs")]
+        folders = scripts if self.is_script else [build / "tests"]
         self.path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        without_torch = not torch and name.startswith(("worker_", "ddp_"))  # some of these programs are built all the same
-        self.absent = "needs LibTorch" if without_torch and (self.is_script or not self.path) else None if self.path else f"there is no program {name}"
+        self.absent = None if self.path else f"there is no program {name}"
+        # Some programs of the worker are built without LibTorch all the same, none of its scripts runs.
+        if not torch and name.startswith(("worker_", "ddp_")) and (self.is_script or not self.path):
+            self.absent = NEEDS_TORCH
 
     def holds(self):
         """The numbers of its tests."""
         if self.is_script:
             return set(METHOD.findall(self.path.read_text()))
-        done = subprocess.run([str(self.path), "--list-tags"], capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
+        line = [str(self.path), "--list-tags"]
+        done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
         return set(TAG.findall(done.stdout))
 
     def command(self, ids):
         if self.is_script:
-            return [sys.executable, "-B", str(self.path), str(self.build / "bin"), *(word for id in ids for word in ("-k", f"_{id}_"))]
+            selected = [word for id in ids for word in ("-k", f"_{id}_")]
+            return [sys.executable, "-B", str(self.path), str(self.build / "bin"), *selected]
         return [str(self.path), ",".join(f"[{id}]" for id in ids)]
 
     def run(self, ids):
-        """(verdict, output) of these cases together: passed, skipped, failed, or mixed where one by one tells more."""
+        """(verdict, output) of these cases together."""
         line = self.command(ids)
         try:
             done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
                                   env={**os.environ, "RTRAIN_BIN_DIR": str(self.build / "bin")})
         except subprocess.TimeoutExpired as error:
-            words = [word.decode(errors="replace") if isinstance(word, bytes) else word or "" for word in (error.stdout, error.stderr)]
-            return "failed", f"not done within {TIMEOUT_S} s: {' '.join(line)}\n{''.join(words)}"
+            parts = [part if isinstance(part, str) else (part or b"").decode(errors="replace")
+                     for part in (error.stdout, error.stderr)]
+            return "failed", f"not done within {TIMEOUT_S} s: {' '.join(line)}\n{''.join(parts)}"
         output = " ".join(line) + "\n" + done.stdout + done.stderr
         if done.returncode == SKIP:
             return "skipped", output
@@ -103,9 +116,9 @@ class Program:
         return "passed", output
 
     def verdicts(self, ids):
-        """[(id, verdict, output)]: together first; where that does not pass, or something was skipped, each case alone."""
+        """[(id, verdict, output)]: together first; where one fails or is skipped, each case alone."""
         if self.absent:
-            verdict = "skipped" if self.absent == "needs LibTorch" else "failed"
+            verdict = "skipped" if self.absent == NEEDS_TORCH else "failed"
             return [(id, verdict, self.absent) for id in ids]
         held = self.holds()
         here = [id for id in ids if id in held]
@@ -122,7 +135,9 @@ def main(source, build, torch, wanted):
     try:
         rows = read_rows((source / "tests/reports/cases.md").read_text())
         unknown = sorted(set(wanted) - set(rows))
-        problems = [f"cases.md has no row {id}" for id in unknown] if wanted else tests_without_row(source, rows)
+        problems = [f"cases.md has no row {id}" for id in unknown]
+        if not wanted:
+            problems = tests_without_row(source, rows)
         if problems:
             raise Broken("\n".join(problems))
     except Broken as problem:
@@ -138,10 +153,12 @@ def main(source, build, torch, wanted):
         for program, verdicts in zip(programs, pool.map(lambda one: one.verdicts(cases[one.name]), programs)):
             for id, verdict, output in sorted(verdicts):
                 counts[verdict] += 1
-                print(f"{verdict} {id} {program.name}" + ("" if verdict == "passed" else "\n" + output), flush=True)
+                more = "" if verdict == "passed" else "\n" + output
+                print(f"{verdict} {id} {program.name}{more}", flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return 1 if counts["failed"] or not counts["passed"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3] == "torch", sys.argv[4:]))
+    given_source, given_build = (Path(argument).resolve() for argument in sys.argv[1:3])
+    sys.exit(main(given_source, given_build, sys.argv[3] == "torch", sys.argv[4:]))

@@ -17,6 +17,14 @@ std::string shown(double value) {
   return text.str();
 }
 
+/// Whether the Trainer could end now, or at the end of this epoch. Until then the metric may recover: a
+/// verdict that comes too early is dropped and made anew at the next check.
+bool may_end(const Trainer& trainer) {
+  const auto& o = trainer.options();
+  const auto min_epochs = o.min_epochs.value_or(o.min_steps ? 1 : 0);
+  return trainer.current_epoch() + 1 >= min_epochs && trainer.global_step() >= o.min_steps.value_or(0);
+}
+
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// JSON has no infinity.
@@ -58,7 +66,10 @@ void EarlyStopping::check(Trainer& trainer) {
     throw std::runtime_error("EarlyStopping: the metric \"" + options_.monitor + "\" was not logged; there are: " + (names.empty() ? "none" : names));
   }
   const bool stop = trainer.strategy().reduce_boolean_decision(should_stop(found->second), /*all=*/false);
-  if (!stop) return;
+  if (!stop || !may_end(trainer)) {
+    reason_.clear();
+    return;
+  }
   trainer.set_should_stop();
   stopped_epoch_ = trainer.current_epoch();
   if (options_.verbose && trainer.is_global_zero()) std::cerr << "EarlyStopping: " << reason_ << std::endl;

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -50,13 +51,20 @@ void write_text(const fs::path& path, const std::string& text) {
   sync_to_disk(path);
 }
 
-/// Gives the finished folder its name; an older one of that name goes away.
+/// Gives the finished folder its name; an older one of that name goes away. Whoever looks, or starts again
+/// after a kill, finds one of the two, except on file systems that cannot exchange names (NFS): there the
+/// older one is `path`.old for a moment.
 void publish(const fs::path& partial, const fs::path& path) {
   const fs::path old = path.string() + ".old";
   fs::remove_all(old);
-  if (fs::exists(path)) fs::rename(path, old);
-  fs::rename(partial, path);
-  fs::remove_all(old);
+  if (fs::exists(path) &&
+      ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(partial);
+  } else {
+    if (fs::exists(path)) fs::rename(path, old);
+    fs::rename(partial, path);
+    fs::remove_all(old);
+  }
   sync_to_disk(path.parent_path().empty() ? fs::path(".") : path.parent_path());
 }
 
