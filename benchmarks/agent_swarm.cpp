@@ -5,6 +5,8 @@
 //   agent_swarm reports CLUSTER API AGENTS REPORTS   a job on each agent, each sends so many reports: {"reports_per_s", ...}
 //   agent_swarm idle    CLUSTER API AGENTS SECONDS   connects and sends heartbeats: {"agents"} on a line once all are there, then waits
 #include "common/async/gate.h"
+#include "common/os/file.h"
+#include "common/os/token.h"
 #include "proto/frame/wire.h"
 #include "proto/jobspec/jobspec.h"
 
@@ -40,6 +42,16 @@ constexpr std::int64_t kUnconfirmedMax = 1000;  // reports of one agent
   std::exit(1);
 }
 
+/// The one that the head has made for its user.
+const std::string& token() {
+  static const std::string kToken = [] {
+    auto read = os::read_token_file(os::own_token_path([](const char* name) { return std::getenv(name); }));
+    if (!read) stop(read.error().message());
+    return *read;
+  }();
+  return kToken;
+}
+
 struct Options {
   std::string mode, cluster, api;
   int agents = 0;
@@ -68,6 +80,7 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
     self->stream_ = proto::make_stream(std::move(*socket));
     proto::Hello hello;
     hello.role = "agent";
+    hello.token = token();
     hello.node = proto::NodeInfo{};
     hello.node->name = self->name_;
     hello.node->address = "127.0.0.1";
@@ -172,7 +185,7 @@ asio::awaitable<void> async_user(Swarm& swarm, std::int64_t jobs) {
   auto socket = co_await net::async_connect(endpoint, 30s);
   if (!socket) stop("connect to the API: " + socket.error().message());
   const std::string request =
-      "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(swarm.spec.size()) +
+      "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token() + "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(swarm.spec.size()) +
       "\r\n\r\n" + swarm.spec;
   boost::beast::flat_buffer buffer;
   while (swarm.submitted < jobs) {

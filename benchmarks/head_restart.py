@@ -9,8 +9,8 @@ from measure import Cluster, Problem, median, rounded, say
 JOBS, WAITING = 10_000, 1_000  # the others were cancelled: they have ended
 
 
-def post(connection, path, body=None):
-    connection.request("POST", path, body=json.dumps(body) if body is not None else None)
+def post(connection, headers, path, body=None):
+    connection.request("POST", path, json.dumps(body) if body is not None else None, headers)
     answer = connection.getresponse()
     text = answer.read()
     if answer.status >= 300:
@@ -25,10 +25,11 @@ def restarts(programs, jobs, waiting, repetitions):
         spec = {"name": "waits", "command": ["true"], "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": os.cpu_count()}},
                 "run_config": {"storage_path": str(cluster.folder / "results")}, "working_dir": str(cluster.folder), "scheduling": {"hold": True}}
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        headers = cluster.headers()
         for number in range(jobs):
-            job = post(connection, "/v1/jobs", spec)["id"]
+            job = post(connection, headers, "/v1/jobs", spec)["id"]
             if number >= waiting:
-                post(connection, f"/v1/jobs/{job}/cancel")
+                post(connection, headers, f"/v1/jobs/{job}/cancel")
         connection.close()
         times = []
         for _ in range(repetitions):

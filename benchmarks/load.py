@@ -20,21 +20,22 @@ IDLE, DRIBBLING, FOLLOWERS = 1000, 200, 20
 FLOOD = "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done"
 
 
-def status_ms(api):
+def status_ms(api, headers):
     begun = time.perf_counter()
     for path in ("/v1/nodes", "/v1/jobs"):
         connection = http.client.HTTPConnection(*api, timeout=30)
-        connection.request("GET", path)
-        if connection.getresponse().read() == b"":
-            raise Problem("the head answered nothing")
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        if answer.status != 200 or answer.read() == b"":
+            raise Problem(f"the head answered {path} with {answer.status}")
         connection.close()
     return (time.perf_counter() - begun) * 1000
 
 
-def sample(api, seconds):
+def sample(api, headers, seconds):
     taken, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
-        taken.append(status_ms(api))
+        taken.append(status_ms(api, headers))
         time.sleep(0.01)
     return taken
 
@@ -43,14 +44,14 @@ def run(programs, quick):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Cluster(programs) as cluster:
-        api = address(cluster.api)
+        api, headers = address(cluster.api), cluster.headers()
         job_file = cluster.folder / "job.json"
         job_file.write_text(json.dumps({"name": "flood", "command": ["sh", "-c", FLOOD], "scaling_config": {"num_workers": 1},
                                         "run_config": {"storage_path": str(cluster.folder / "results"), "stop_grace_s": 1}}))
         job = int(cluster.rtrain("submit", "--detach", "-o", "name", str(job_file)).stdout)
-        quiet = sample(api, 1 if quick else 5)
-        crowd = Crowd(api, address(cluster.cluster), IDLE, DRIBBLING, FOLLOWERS, job)
-        loaded = sample(api, 5 if quick else 30)
+        quiet = sample(api, headers, 1 if quick else 5)
+        crowd = Crowd(api, address(cluster.cluster), IDLE, DRIBBLING, FOLLOWERS, job, "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode())
+        loaded = sample(api, headers, 5 if quick else 30)
         memory = rss_mib(cluster.head.pid)
         crowd.stop()
         cluster.rtrain("cancel", "--yes", "--wait", str(job))

@@ -109,6 +109,11 @@ class Cluster:
             if self.rtrain("status", check=False).returncode == 0:
                 return
 
+    def headers(self):
+        """What a request of the API needs: the token, which the head's first start has made."""
+        state_home = self.programs.environment.get("XDG_STATE_HOME") or self.programs.environment["HOME"] + "/.local/state"
+        return {"Authorization": "Bearer " + Path(state_home, "rtrain", "token").read_text().strip()}
+
     def _daemon(self, role, *flags):
         log = open(self.folder / f"{role}.log", "ab")
         process = subprocess.Popen([self.programs.rtraind, role, "--state-dir", str(self.folder / role), *flags],

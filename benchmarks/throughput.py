@@ -54,22 +54,22 @@ def real_jobs(programs, jobs):
     with Cluster(programs, ("--log-level", "warn"), ("--resources", json.dumps({"CPU": 2}), "--prestart-zygote", "false", "--log-level", "warn")) as cluster:
         spec = json.dumps({"name": "true", "command": ["true"], "working_dir": "/tmp", "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": 1}},
                            "run_config": {"storage_path": str(cluster.folder / "results")}})
-        connection = http.client.HTTPConnection(cluster.api, timeout=120)
+        connection, headers = http.client.HTTPConnection(cluster.api, timeout=120), cluster.headers()
         begun = time.perf_counter()
         for _ in range(jobs):
-            connection.request("POST", "/v1/jobs", spec)
+            connection.request("POST", "/v1/jobs", spec, headers)
             answer = connection.getresponse()
             answer.read()
             if answer.status != 201:
                 raise Problem(f"a submit was answered with {answer.status}")
         while True:
-            connection.request("GET", f"/v1/jobs/{jobs}")
+            connection.request("GET", f"/v1/jobs/{jobs}", headers=headers)
             if json.loads(connection.getresponse().read())["ended_at"] is not None:
                 break
             time.sleep(0.002)
         left = {"unknown"}
         while left:  # two run at once: the last one may end before the last but one
-            connection.request("GET", f"/v1/jobs?limit={min(jobs, 10)}")
+            connection.request("GET", f"/v1/jobs?limit={min(jobs, 10)}", headers=headers)
             left = {job["state"] for job in json.loads(connection.getresponse().read())["jobs"]} - {"SUCCEEDED"}
             if left & {"FAILED", "CANCELLED"}:
                 raise Problem(f"jobs ended as {left}")

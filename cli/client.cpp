@@ -1,5 +1,6 @@
 #include "cli/client.h"
 
+#include "common/net/peer.h"
 #include "common/os/user.h"
 
 #include <boost/asio/connect.hpp>
@@ -36,7 +37,7 @@ bool run_until(asio::io_context& io, const std::optional<error_code>& done, std:
 
 Error unreachable(const net::Endpoint& endpoint, const std::string& cause) {
   return fail(Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
-              "start one with `rtraind head --config configs/head.json`, say where it is with --head or RTRAIN_API, "
+              "start one with `rtraind head --config configs/head.json`, say where it is with --head or RTRAIN_HEAD, "
               "or run without one: `rtrain run job.json`");
 }
 
@@ -77,7 +78,13 @@ std::int64_t header_number(const http::response<http::string_body>& response, be
 
 }  // namespace
 
-Client::Client(net::Endpoint endpoint, std::string token) : endpoint_(std::move(endpoint)), token_(std::move(token)) {}
+Result<net::Socket> Client::connect(asio::io_context& io, std::chrono::milliseconds timeout) const {
+  auto socket = connect_within(io, endpoint_, timeout);
+  if (socket && token_.own && !net::leads_to_own_user(*socket, endpoint_))
+    return fail(Errc::kUnauthenticated, net::to_string(endpoint_) + " is served by another user: your own token is not shown there",
+                "name the token of that head: --token-file FILE or RTRAIN_TOKEN_FILE");
+  return socket;
+}
 
 Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& endpoint, std::chrono::milliseconds timeout) {
   auto addresses = addresses_of(endpoint, io);
@@ -105,29 +112,28 @@ std::string host_header(const net::Endpoint& endpoint) {
   return std::holds_alternative<net::TcpEndpoint>(endpoint) ? net::to_string(endpoint) : "localhost";
 }
 
-Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint) {
+Error Client::error_of(unsigned status, const std::string& body) const {
   auto doc = proto::read_document<proto::ErrorDoc>(body);
   if (doc && !doc->code.empty()) {
     const Error error = proto::to_error(*doc);
-    if (error.code() == Errc::kUnauthenticated && error.hint().empty())
-      return {error.code(), error.message(), "give the head's token: --token-file FILE or RTRAIN_TOKEN_FILE"};
-    return error;
+    const bool of_token = error.code() == Errc::kUnauthenticated && error.hint().find("token") != std::string::npos;
+    return of_token && !token_.about.empty() ? Error(error.code(), error.message(), token_.about + "; " + error.hint()) : error;
   }
-  return fail(Errc::kProtocol, net::to_string(endpoint) + " answered with HTTP status " + std::to_string(status) +
+  return fail(Errc::kProtocol, net::to_string(endpoint_) + " answered with HTTP status " + std::to_string(status) +
                                    " and no error document: is it a head's api_listen address?");
 }
 
 Result<Reply> Client::request(const std::string& method, const std::string& target, std::string body,
                               std::chrono::milliseconds timeout) const {
   asio::io_context io{1};
-  auto socket = connect_within(io, endpoint_, std::min(timeout, kConnectTimeout));
+  auto socket = connect(io, std::min(timeout, kConnectTimeout));
   if (!socket) return socket.error();
   const auto deadline = std::chrono::steady_clock::now() + timeout;
 
   http::request<http::string_body> request{http::string_to_verb(method), target, 11};
   request.set(http::field::host, host_header(endpoint_));
   request.set(http::field::connection, "close");
-  if (!token_.empty()) request.set(http::field::authorization, "Bearer " + token_);
+  if (!token_.text.empty()) request.set(http::field::authorization, "Bearer " + token_.text);
   request.set("Rtrain-User", os::user_name());
   if (!body.empty()) request.set(http::field::content_type, "application/json");
   request.body() = std::move(body);
@@ -163,7 +169,7 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   reply.next_offset = header_number(response, "Rtrain-Next-Offset");
   reply.complete = response["Rtrain-Complete"] == "true";
   reply.body = std::move(response.body());
-  if (reply.status >= 400) return reply_error(reply.status, reply.body, endpoint_);
+  if (reply.status >= 400) return error_of(reply.status, reply.body);
   return reply;
 }
 

@@ -25,8 +25,14 @@ class Client {
  public:
   static constexpr std::chrono::milliseconds kConnectTimeout{5000};
 
-  /// `token` may be empty. Opens nothing yet.
-  Client(net::Endpoint endpoint, std::string token);
+  struct Token {
+    std::string text;        ///< empty: none
+    std::string about = {};  ///< where it came from, or why there is none; for a hint
+    bool own = false;        ///< of this user: shown to programs of this user and of root alone
+  };
+  /// Opens nothing yet.
+  Client(net::Endpoint endpoint, Token token) : endpoint_(std::move(endpoint)), token_(std::move(token)) {}
+  Client(net::Endpoint endpoint, std::string token) : Client(std::move(endpoint), Token{std::move(token)}) {}
 
   /// The reply with a status below 400. Errors: kUnavailable (nobody answers, the connection broke), kTimeout, what the
   /// head's ErrorDoc says, kProtocol (something else listens there).
@@ -42,12 +48,16 @@ class Client {
   [[nodiscard]] Result<proto::Json> remove(const std::string& target) const;
 
   [[nodiscard]] const net::Endpoint& endpoint() const { return endpoint_; }
-  [[nodiscard]] const std::string& token() const { return token_; }
+  [[nodiscard]] const std::string& token() const { return token_.text; }
+  /// A connection on which the token may be shown. kUnavailable; kUnauthenticated: another user listens there.
+  [[nodiscard]] Result<net::Socket> connect(boost::asio::io_context& io, std::chrono::milliseconds timeout) const;
+  /// The error in a reply's body; where there is none, one from the status.
+  [[nodiscard]] Error error_of(unsigned status, const std::string& body) const;
 
  private:
   [[nodiscard]] Result<proto::Json> document(const std::string& target, const Result<Reply>& reply) const;
   net::Endpoint endpoint_;
-  std::string token_;
+  Token token_;
 };
 
 /// Connects with a deadline, running `io` meanwhile. kUnavailable says how a head would be started there.
@@ -55,8 +65,6 @@ class Client {
                                                  std::chrono::milliseconds timeout);
 /// The Host header for an endpoint: "gpu-head:7338"; "localhost" for a Unix socket. The head refuses names that are not its own.
 [[nodiscard]] std::string host_header(const net::Endpoint& endpoint);
-/// The error in a reply's body; where there is none, one from the status.
-[[nodiscard]] Error reply_error(unsigned status, const std::string& body, const net::Endpoint& endpoint);
 
 /// A document of the API as a value; kProtocol names what is odd in it.
 template <class T>

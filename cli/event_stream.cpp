@@ -81,7 +81,7 @@ EventStream::~EventStream() {
 }
 
 Result<EventStream> EventStream::open(asio::io_context& io, const Client& client, const std::string& target, const std::string& last_id) {
-  auto socket = connect_within(io, client.endpoint(), Client::kConnectTimeout);
+  auto socket = client.connect(io, Client::kConnectTimeout);
   if (!socket) return socket.error();
   EventStream stream(std::make_shared<State>(io, std::move(*socket), client.endpoint()));
   auto state = stream.state_;
@@ -111,7 +111,7 @@ Result<EventStream> EventStream::open(asio::io_context& io, const Client& client
     if (!state->reading) state->start_read();
     state->step(deadline);
   }
-  return reply_error(status, state->received, client.endpoint());
+  return client.error_of(status, state->received);
 }
 
 Result<std::vector<SseEvent>> EventStream::read(std::chrono::steady_clock::time_point deadline) {

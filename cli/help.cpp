@@ -33,8 +33,8 @@ std::string option_lines(const std::vector<Option>& options) {
 std::vector<Option> global_options(const Verb* verb) {
   std::vector<Option> out;
   if (verb == nullptr || verb->needs_head) {
-    out.push_back({"head", 0, "ENDPOINT", "where the head's API is: host:port or unix:/path (RTRAIN_API; default 127.0.0.1:7338)"});
-    out.push_back({"token-file", 0, "FILE", "file with the head's token, mode 0600 (RTRAIN_TOKEN_FILE)"});
+    out.push_back({"head", 0, "ENDPOINT", "where the head's API is: host, host:port or unix:/path (RTRAIN_HEAD; default 127.0.0.1:7338)"});
+    out.push_back({"token-file", 0, "FILE", "file with the head's token, mode 0600 (RTRAIN_TOKEN_FILE; default, for a head on this machine, ~/.local/state/rtrain/token)"});
   }
   if (verb == nullptr || !verb->outputs.empty()) {
     std::string formats;
@@ -54,10 +54,10 @@ std::string exit_codes() {
 }
 
 constexpr std::string_view kEnvironment =
-    "  RTRAIN_API          where the head's API is, when --head does not say\n"
+    "  RTRAIN_HEAD          where the head's API is, when --head does not say; RTRAIN_API, an older name for it, wins over it\n"
     "  RTRAIN_TOKEN_FILE    file with the token, when --token-file does not say\n"
     "  XDG_CONFIG_HOME      rtrain/config.json below it: {\"head\": ENDPOINT, \"token_file\": FILE} (default ~/.config)\n"
-    "  XDG_STATE_HOME       rtrain/run-PID-TIME below it is the state of `rtrain run` (default ~/.local/state)\n"
+    "  XDG_STATE_HOME       rtrain/token below it is the token of your own head, rtrain/run-PID-TIME the state of `rtrain run` (default ~/.local/state)\n"
     "  NO_COLOR             no colours; CLICOLOR_FORCE=1 colours in a pipe; TERM=dumb no colours and no live line\n"
     "\nOptions win over variables, variables over config.json.\n";
 

@@ -5,6 +5,7 @@
 #include "cli/result_block.h"
 #include "cli/settings.h"
 #include "common/os/file.h"
+#include "common/os/token.h"
 #include "daemon/embedded/embedded.h"
 
 #include <csignal>
@@ -24,7 +25,7 @@ class StateDir {
   explicit StateDir(const Call& call)
       : named_(call.args.text("state-dir")),
         path_(fs::absolute(named_ ? *named_
-                                  : state_home(call.getenv) + "/run-" + std::to_string(::getpid()) + "-" + std::to_string(os::unix_ms_now() / 1000))
+                                  : os::state_home(call.getenv) + "/run-" + std::to_string(::getpid()) + "-" + std::to_string(os::unix_ms_now() / 1000))
                   .lexically_normal()
                   .string()) {}
   [[nodiscard]] const std::string& path() const { return path_; }

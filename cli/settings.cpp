@@ -1,20 +1,26 @@
 #include "cli/settings.h"
 
 #include "common/os/file.h"
+#include "common/os/token.h"
 
 namespace rtrain::cli {
 
-namespace {
-
-std::string home_path(const Getenv& getenv, const char* xdg, const char* below_home) {
-  if (const auto given = variable(getenv, xdg)) return *given + "/rtrain";
-  return variable(getenv, "HOME").value_or("") + below_home + "/rtrain";
+std::string config_path(const Getenv& getenv) {
+  if (const auto given = variable(getenv, "XDG_CONFIG_HOME")) return *given + "/rtrain/config.json";
+  return variable(getenv, "HOME").value_or("") + "/.config/rtrain/config.json";
 }
 
-}  // namespace
-
-std::string config_path(const Getenv& getenv) { return home_path(getenv, "XDG_CONFIG_HOME", "/.config") + "/config.json"; }
-std::string state_home(const Getenv& getenv) { return home_path(getenv, "XDG_STATE_HOME", "/.local/state"); }
+Result<net::Endpoint> parse_head(std::string_view text) {
+  constexpr std::string_view kHttp = "http://", kHttps = "https://";
+  if (text.starts_with(kHttps))
+    return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\": a head speaks HTTP without TLS", "write host:port or http://host:port");
+  auto rest = text;
+  if (rest.starts_with(kHttp)) {
+    rest.remove_prefix(kHttp.size());
+    if (rest.ends_with('/')) rest.remove_suffix(1);
+  }
+  return net::parse_endpoint(net::with_port(rest, kDefaultPort));
+}
 
 Result<Settings> read_config(const std::string& path) {
   Settings out;
@@ -41,7 +47,8 @@ Result<Settings> read_config(const std::string& path) {
 Result<Settings> settings(const Arguments& args, const Getenv& getenv) {
   auto out = read_config(config_path(getenv));
   if (!out) return out;
-  if (const auto head = variable(getenv, "RTRAIN_API")) out->head = *head;
+  for (const char* name : {"RTRAIN_HEAD", "RTRAIN_API"})  // the agent reads RTRAIN_HEAD as well; RTRAIN_API can only mean the API
+    if (const auto head = variable(getenv, name)) out->head = *head;
   if (const auto file = variable(getenv, "RTRAIN_TOKEN_FILE")) out->token_file = *file;
   if (const auto head = args.text("head")) out->head = *head;
   if (const auto file = args.text("token-file")) out->token_file = *file;
@@ -51,15 +58,25 @@ Result<Settings> settings(const Arguments& args, const Getenv& getenv) {
 Result<Client> client_of(const Call& call) {
   auto chosen = settings(call.args, call.getenv);
   if (!chosen) return chosen.error();
-  auto endpoint = net::parse_endpoint(chosen->head);
+  auto endpoint = parse_head(chosen->head);
   if (!endpoint) return endpoint.error().in("head address");
-  std::string token;
   if (!chosen->token_file.empty()) {
-    auto read = os::read_token_file(chosen->token_file);
-    if (!read) return read.error();
-    token = *read;
+    auto token = os::read_token_file(chosen->token_file);
+    if (!token) return token.error();
+    return Client(std::move(*endpoint), Client::Token{std::move(*token), "the token of " + chosen->token_file + " was shown"});
   }
-  return Client(std::move(*endpoint), std::move(token));
+  const auto path = os::own_token_path(call.getenv);
+  const bool on_this_machine = net::is_local(*endpoint) && std::holds_alternative<net::TcpEndpoint>(*endpoint);
+  if (!on_this_machine) return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + path + " is for heads on this machine"});
+  auto token = os::read_token_file(path);
+  if (!token) return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + token.error().message()});
+  return Client(std::move(*endpoint), Client::Token{std::move(*token), "the token of " + path + " was shown", true});
+}
+
+Result<Get> get_of_head(const Call& call) {
+  auto client = client_of(call);
+  if (!client) return client.error();
+  return Get([client = *client](const std::string& target) { return client.get(target); });
 }
 
 }  // namespace rtrain::cli

@@ -66,6 +66,8 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
     if (path.find('\0') != std::string_view::npos) return endpoint_error("unix:...", "the path holds a NUL byte");
     return Endpoint(UnixEndpoint{std::string(path)});
   }
+  if (const auto scheme = text.find("://"); scheme != std::string_view::npos)
+    return endpoint_error(text, "an address, not a URL, is expected: leave out \"" + std::string(text.substr(0, scheme + 3)) + "\"");
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) return endpoint_error(text, "the port is missing");
   std::string_view host = text.substr(0, colon);
@@ -83,6 +85,11 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   if (error != std::errc{} || end != port_text.data() + port_text.size() || port > 65535)
     return endpoint_error(text, "the port must be a number from 0 to 65535");
   return Endpoint(TcpEndpoint{std::string(host), static_cast<std::uint16_t>(port)});
+}
+
+std::string with_port(std::string_view text, std::uint16_t port) {
+  const bool has_none = !text.empty() && !text.starts_with(kUnixPrefix) && (text.find(':') == std::string_view::npos || text.ends_with(']'));
+  return std::string(text) + (has_none ? ":" + std::to_string(port) : "");
 }
 
 std::string to_string(const Endpoint& endpoint) {

@@ -26,6 +26,8 @@ using Endpoint = std::variant<TcpEndpoint, UnixEndpoint>;
 /// kInvalidArgument names what is wrong: no port, port out of range, Unix path longer than 107 bytes.
 [[nodiscard]] Result<Endpoint> parse_endpoint(std::string_view text);
 [[nodiscard]] std::string to_string(const Endpoint& endpoint);
+/// `text` with ":port" behind it when it is a host alone: "gpu-head", "10.0.0.1", "[::1]". Other texts come back as they are.
+[[nodiscard]] std::string with_port(std::string_view text, std::uint16_t port);
 /// Loopback address ("localhost", 127.0.0.0/8, ::1) or a Unix socket: reachable from this machine only.
 [[nodiscard]] bool is_local(const Endpoint& endpoint);
 

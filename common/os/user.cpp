@@ -1,7 +1,9 @@
 #include "common/os/user.h"
 
+#include <charconv>
 #include <vector>
 
+#include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
 
@@ -16,5 +18,16 @@ std::string user_name(uid_t uid) {
 }
 
 std::string user_name() { return user_name(::geteuid()); }
+
+std::optional<gid_t> group_id(const std::string& name) {
+  gid_t number = 0;
+  const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (!name.empty() && wrong == std::errc{} && end == name.data() + name.size()) return number;
+  std::vector<char> room(64 * 1024);
+  group entry{};
+  group* found = nullptr;
+  if (::getgrnam_r(name.c_str(), &entry, room.data(), room.size(), &found) == 0 && found != nullptr) return entry.gr_gid;
+  return std::nullopt;
+}
 
 }  // namespace rtrain::os

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 namespace rtrain::os {
@@ -11,5 +12,7 @@ namespace rtrain::os {
 [[nodiscard]] std::string user_name(uid_t uid);
 /// Of the effective user of this process.
 [[nodiscard]] std::string user_name();
+/// The number of a group by its name, or by its number as text. Nothing when there is no such group.
+[[nodiscard]] std::optional<gid_t> group_id(const std::string& name);
 
 }  // namespace rtrain::os

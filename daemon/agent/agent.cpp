@@ -2,8 +2,10 @@
 
 #include "common/base/duration.h"
 #include "common/log/log.h"
+#include "common/net/peer.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
+#include "common/os/token.h"
 #include "daemon/agent/agent_record.h"
 #include "daemon/agent/attempts.h"
 #include "daemon/agent/head_link.h"
@@ -18,6 +20,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <set>
 
 #include <fcntl.h>
@@ -76,6 +79,7 @@ class Agent::Impl {
       : executor_(executor),
         config_(std::move(config)),
         token_(std::move(token)),
+        head_(head),
         lock_(std::move(lock)),
         listener_(std::move(listener)),
         gate_(executor,
@@ -96,7 +100,7 @@ class Agent::Impl {
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
                    [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, gpu_processes,
                    [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
-        link_(std::move(head), {[this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
+        link_(std::move(head), {[this](const net::Socket& socket) { return trusts(socket); }, [this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
                                 [this] { if (quarantine_.was_ever()) link_.send(quarantine_.health()); },
                                 [this] { attempts_.stop_all(0, "the lease from the head ran out"); },
                                 [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); }, [this](std::int64_t number) { attempts_.settled(number); }}) {}
@@ -146,7 +150,7 @@ class Agent::Impl {
     if (config_.address.empty()) node_.address = local_address;
     proto::Hello hello;
     hello.role = "agent";
-    hello.token = token_;
+    hello.token = token();
     hello.pid = ::getpid();
     hello.node = node_;
     hello.node->versions["cgroup"] = record_.cgroup_tree.empty() ? "none" : "v2";
@@ -154,6 +158,23 @@ class Agent::Impl {
     hello.running = attempts_.running();
     for (const auto& key : link_.untold_ends()) hello.running.push_back(key);
     return hello;
+  }
+
+  /// A head that is known by no token_file is one of this user, or of root: whoever answers in its place would command the agent.
+  Result<Done> trusts(const net::Socket& socket) const {
+    if (!token_.empty() || !net::is_local(head_) || net::leads_to_own_user(socket, head_)) return ok();
+    return fail(Errc::kUnauthenticated, net::to_string(head_) + " is served by another user", "name the token of that head: token_file");
+  }
+
+  /// Without a token_file that of this user, which a head of the same user on this machine has made. Read anew for each connection: the
+  /// head's first start may come after the agent's.
+  std::string token() {
+    if (!token_.empty() || !net::is_local(head_) || std::holds_alternative<net::UnixEndpoint>(head_)) return token_;
+    const auto path = os::own_token_path([](const char* name) { return std::getenv(name); });
+    auto own = os::read_token_file(path);
+    const std::string cause = own ? "" : own.error().message();
+    if (cause != std::exchange(no_token_, cause) && !cause.empty()) log::warn("no token is shown to the head", {{"cause", cause}});
+    return own ? *own : "";
   }
 
   void head_says(proto::Message message) {
@@ -380,7 +401,9 @@ class Agent::Impl {
 
   asio::any_io_executor executor_;
   proto::AgentConfig config_;
-  std::string token_;
+  std::string token_;  ///< of token_file
+  net::Endpoint head_;
+  std::string no_token_;  ///< why there was none the last time
   StateLock lock_;
   net::Listener listener_;
   async::Gate gate_;

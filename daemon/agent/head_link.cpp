@@ -35,6 +35,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   auto socket = co_await net::async_connect(head_, 5000ms);
   if (!socket) co_return socket.error();
   if (stopping_) co_return ok();
+  if (auto trusted = callbacks_.trusts(*socket); !trusted) co_return trusted.error();
   const std::string local = net::local_address(*socket);
   auto stream = proto::make_stream(std::move(*socket));
   dialling_ = stream;

@@ -18,6 +18,8 @@ namespace rtrain::agent {
 class HeadLink {
  public:
   struct Callbacks {
+    /// Whether a connection may be used; an error is told and the head is dialled again later.
+    std::function<Result<Done>(const net::Socket&)> trusts;
     std::function<proto::Hello(const std::string& local_address)> hello;  ///< built anew for each connection
     std::function<void(proto::Message)> message;
     std::function<void()> connected;  ///< Welcome was read: the time to say what each head must know

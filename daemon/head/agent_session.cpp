@@ -20,15 +20,8 @@ std::int64_t next_request() {
 
 }  // namespace
 
-bool same_token(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
-  return difference == 0;
-}
-
-AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks)
-    : stream_(std::move(stream)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
+AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, Peer peer, SessionRules rules, Callbacks callbacks)
+    : stream_(std::move(stream)), peer_(std::move(peer)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
 
 bool AgentSession::send(const proto::Message& message) {
   const auto* yield = std::get_if<proto::YieldAttempt>(&message);
@@ -72,8 +65,8 @@ asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
                    "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " +
                        std::to_string(proto::kProtocolVersion) + " and down to " + std::to_string(proto::kProtocolVersionOldest),
                    "upgrade the head first, then the agents");
-  if (!same_token(hello->token, rules_.token))
-    co_return fail(Errc::kUnauthenticated, "wrong or missing token", "give the agent the head's token_file");
+  if (!rules_.admission.admits(peer_.user, hello->token))
+    co_return fail(Errc::kUnauthenticated, "wrong or missing token", "name the head's token file in the agent's token_file");
   if (hello->role != "agent" || !hello->node || hello->node->name.empty())
     co_return fail(Errc::kProtocol, "handshake: role \"" + hello->role + "\" without a node cannot connect here");
   co_return std::move(*hello);
@@ -88,7 +81,7 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   }
   if (!hello) {
     const auto& error = hello.error();
-    log::warn("agent refused", {{"node", self->node_}, {"cause", error.message()}});
+    log::warn("agent refused", {{"peer", self->peer_.address}, {"node", self->node_}, {"cause", error.message()}});
     self->send(proto::Refused{std::string(to_string(error.code())), error.message()});
     co_await self->stream_->async_flush(1s);
     self->close();

@@ -1,6 +1,7 @@
 // One connected agent: handshake, heartbeats, and questions that wait for an answer (reading a log).
 #pragma once
 
+#include "daemon/head/admission.h"
 #include "daemon/head/agent_line.h"
 #include "proto/frame/wire.h"
 
@@ -13,7 +14,7 @@
 namespace rtrain::head {
 
 struct SessionRules {
-  std::string token;   ///< empty: none is asked for
+  Admission admission;
   double lease_s = 60, heartbeat_s = 2;
 };
 
@@ -29,7 +30,12 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
     /// Runs it when all that was taken in so far is durable.
     std::function<void(std::function<void()>)> when_stored;
   };
-  AgentSession(std::shared_ptr<net::FrameStream> stream, SessionRules rules, Callbacks callbacks);
+  /// Who dialled.
+  struct Peer {
+    std::string address;                ///< "" for a Unix socket
+    std::optional<net::PeerUser> user;  ///< of a Unix socket
+  };
+  AgentSession(std::shared_ptr<net::FrameStream> stream, Peer peer, SessionRules rules, Callbacks callbacks);
 
   /// From the handshake to the end of the connection.
   static net::asio::awaitable<void> async_run(std::shared_ptr<AgentSession> self);
@@ -51,6 +57,7 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
 
   std::shared_ptr<net::FrameStream> stream_;
+  Peer peer_;
   SessionRules rules_;
   Callbacks callbacks_;
   std::string node_;
@@ -59,8 +66,5 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   std::int64_t taken_ = 0;  ///< messages of this connection that Taken counts
   bool open_ = false, confirming_ = false;
 };
-
-/// Compares without telling by its duration where two tokens differ.
-[[nodiscard]] bool same_token(std::string_view a, std::string_view b);
 
 }  // namespace rtrain::head

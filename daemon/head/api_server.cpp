@@ -3,7 +3,6 @@
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/head/accept.h"
-#include "daemon/head/agent_session.h"
 #include "daemon/head/durable_wait.h"
 #include "daemon/head/request_user.h"
 
@@ -83,11 +82,11 @@ bool is_cross_origin(std::string_view origin, std::string_view host) {
   return scheme == std::string_view::npos || origin.substr(scheme + 3) != host;
 }
 
-ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::shared_ptr<Connections> connections,
+ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, bool tcp, Admission admission, std::shared_ptr<Connections> connections,
                      Dispatcher& dispatcher)
     : listener_(std::move(listener)),
       tcp_(tcp),
-      token_(std::move(token)),
+      admission_(std::move(admission)),
       connections_(std::move(connections)),
       dispatcher_(dispatcher),
       news_(executor),
@@ -106,7 +105,8 @@ asio::awaitable<void> ApiServer::async_run() {
     auto socket = co_await async_next(listener_, *connections_, Connections::Kind::kUser, stopping_);
     if (!socket) break;
     auto peer = net::peer_address(*socket);
-    auto visitor = std::make_unique<Visitor>(Visitor{HttpStream(std::move(*socket)), {}, {}});
+    auto user = net::peer_user(*socket);
+    auto visitor = std::make_unique<Visitor>(Visitor{HttpStream(std::move(*socket)), {}, {}, std::move(user)});
     auto& client = visitor->client;
     visitor->place = connections_->admit(Connections::Kind::kUser, std::move(peer), std::chrono::steady_clock::now(), [&client] { client.close(); });
     const bool was_full = std::exchange(full, !visitor->place);
@@ -154,7 +154,7 @@ asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
     co_return false;
   }
   HttpRequest request = parser.release();
-  if (!tcp_) name_peer(request, client.socket().native_handle());
+  if (visitor.user) name_peer(request, visitor.user->uid);
   co_return co_await async_answer(visitor, request);
 }
 
@@ -162,7 +162,7 @@ asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpReques
   auto& client = visitor.client;
   std::optional<HttpResponse> response;
   async::Budget::Share share(log_budget_);  // until the answer is written
-  if (const auto refusal = refuse(request)) {
+  if (const auto refusal = refuse(visitor, request)) {
     response = error_response(*refusal, request);
   } else {
     visitor.known = visitor.known || !is_public(request);
@@ -235,16 +235,19 @@ asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const Http
   co_return json_response(http::status::ok, proto::PruneDoc{last.jobs, last.bytes, dry_run}, request);
 }
 
-std::optional<Error> ApiServer::refuse(const HttpRequest& request) const {
+std::optional<Error> ApiServer::refuse(const Visitor& visitor, const HttpRequest& request) const {
   if (tcp_ && !host_is_ours(view(request[http::field::host]), os::host_name()))
     return fail(Errc::kUnauthenticated, "the Host header names another machine", "address the head by its IP address, its host name or localhost");
   if (is_cross_origin(view(request[http::field::origin]), view(request[http::field::host])))
     return fail(Errc::kUnauthenticated, "the request comes from a web page of another site",
                 "only the head's own pages may use its API in a browser");
-  if (token_.empty() || is_public(request)) return std::nullopt;
+  if (is_public(request)) return std::nullopt;
+  constexpr std::string_view kBearer = "Bearer ";
   const auto header = view(request[http::field::authorization]);
-  if (header.starts_with("Bearer ") && same_token(header.substr(7), token_)) return std::nullopt;
-  return fail(Errc::kUnauthenticated, "wrong or missing token", "give the CLI the head's token: --token-file FILE or RTRAIN_TOKEN_FILE");
+  if (admission_.admits(visitor.user, header.starts_with(kBearer) ? header.substr(kBearer.size()) : "")) return std::nullopt;
+  return fail(Errc::kUnauthenticated, header.empty() ? "the request has no token" : "the token is not the head's",
+              "the head's log names the file of its token at the start; show it with --token-file FILE or RTRAIN_TOKEN_FILE, over HTTP with "
+              "Authorization: Bearer TOKEN");
 }
 
 }  // namespace rtrain::head

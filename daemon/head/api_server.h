@@ -3,6 +3,7 @@
 
 #include "common/async/budget.h"
 #include "common/async/gate.h"
+#include "daemon/head/admission.h"
 #include "daemon/head/connections.h"
 #include "daemon/head/event_stream.h"
 
@@ -11,7 +12,7 @@ namespace rtrain::head {
 /// @thread the head's.
 class ApiServer {
  public:
-  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, std::string token, std::shared_ptr<Connections> connections, Dispatcher& dispatcher);
+  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, Admission admission, std::shared_ptr<Connections> connections, Dispatcher& dispatcher);
   /// Until stop().
   net::asio::awaitable<void> async_run();
   void stop();
@@ -25,6 +26,7 @@ class ApiServer {
     HttpStream client;
     beast::flat_buffer buffer;
     Connections::Place place;
+    std::optional<net::PeerUser> user;  ///< of a Unix socket, by the word of the kernel
     bool known = false;  ///< its last request was a good one
   };
   net::asio::awaitable<void> async_serve(std::unique_ptr<Visitor> visitor);
@@ -35,11 +37,11 @@ class ApiServer {
   net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share);
   net::asio::awaitable<HttpResponse> async_prune(PruneJobs prune, const HttpRequest& request);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
-  [[nodiscard]] std::optional<Error> refuse(const HttpRequest& request) const;
+  [[nodiscard]] std::optional<Error> refuse(const Visitor& visitor, const HttpRequest& request) const;
 
   net::Listener listener_;
   bool tcp_;
-  std::string token_;
+  Admission admission_;
   std::shared_ptr<Connections> connections_;
   Dispatcher& dispatcher_;
   JobNews news_;

@@ -3,7 +3,10 @@
 #include "common/async/gate.h"
 #include "common/base/duration.h"
 #include "common/log/log.h"
+#include "common/net/peer.h"
 #include "common/os/file.h"
+#include "common/os/token.h"
+#include "common/os/user.h"
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
@@ -12,8 +15,11 @@
 #include "daemon/store/state_lock.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace rtrain::head {
 namespace asio = net::asio;
@@ -34,14 +40,33 @@ std::size_t connections_max(const proto::HeadConfig& config) {
   return possible;
 }
 
-/// Where the field says to listen, if that is allowed.
-Result<net::Endpoint> place(const char* field, const std::string& text, bool has_token) {
-  auto endpoint = net::parse_endpoint(text);
-  if (!endpoint) return endpoint.error().in(field);
-  if (!has_token && !net::is_local(*endpoint))
-    return fail(Errc::kUnauthenticated, std::string(field) + ": " + text + " can be reached from other machines and no token is set",
-                "write a token (openssl rand -hex 32 > token; chmod 600 token) and set token_file, or listen on 127.0.0.1 or a Unix socket");
-  return endpoint;
+/// The token of token_file, or the one of the head's user, which is made when there is none yet.
+Result<std::string> token_of(const proto::HeadConfig& config) {
+  if (!config.token_file.empty()) return os::read_token_file(config.token_file);
+  const auto path = os::own_token_path([](const char* name) { return std::getenv(name); });
+  auto token = os::read_or_make_token_file(path);
+  if (token) log::info("agents and users need the token", {{"file", path}});
+  if (!token && token.error().hint().empty()) return fail(token.error().code(), token.error().message(), "name a file for the token: token_file");
+  return token;
+}
+
+/// The API's socket is 0600 until its group is set.
+Result<Done> open_to_group(const std::string& socket, gid_t group) {
+  if (::chown(socket.c_str(), static_cast<uid_t>(-1), group) != 0)
+    return fail(Errc::kIo, "api_socket_group: " + socket + ": " + std::generic_category().message(errno),
+                "only root can give a file to a group that the head's user is not in");
+  if (::chmod(socket.c_str(), 0660) != 0) return fail_errno("chmod " + socket, errno).in("api_socket_group");
+  return ok();
+}
+
+/// What api_socket_group says; nothing when it says nothing.
+Result<std::optional<gid_t>> group_of(const proto::HeadConfig& config, const net::Endpoint& api) {
+  if (config.api_socket_group.empty()) return std::optional<gid_t>();
+  if (!std::holds_alternative<net::UnixEndpoint>(api))
+    return fail(Errc::kInvalidArgument, "api_socket_group: api_listen is " + config.api_listen + ", not a Unix socket", "listen on unix:/path");
+  const auto group = os::group_id(config.api_socket_group);
+  if (!group) return fail(Errc::kInvalidArgument, "api_socket_group: " + config.api_socket_group + ": no such group");
+  return group;
 }
 
 }  // namespace
@@ -50,10 +75,10 @@ constexpr std::chrono::milliseconds kPassCountedMax{50};
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, std::string token, store::StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, Admission users, store::StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
        net::Listener api, bool api_tcp)
       : config_(std::move(config)),
-        token_(std::move(token)),
+        agents_{users.token, users.owner, std::nullopt},
         lock_(std::move(lock)),
         store_(std::move(store)),
         listener_(std::move(agents)),
@@ -67,7 +92,7 @@ class Head::Impl {
               }),
         dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }),
         connections_(std::make_shared<Connections>(connections_max(config_))),
-        api_(executor, std::move(api), api_tcp, token_, connections_, dispatcher_) {
+        api_(executor, std::move(api), api_tcp, std::move(users), connections_, dispatcher_) {
     if (config_.backup_interval_s > 0) backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);
   }
 
@@ -84,13 +109,13 @@ class Head::Impl {
     while (!stopping_) {
       auto socket = co_await async_next(listener_, *connections_, Connections::Kind::kAgent, stopping_);
       if (!socket) break;
-      auto peer = net::peer_address(*socket);
+      AgentSession::Peer peer{net::peer_address(*socket), net::peer_user(*socket)};
       auto stream = proto::make_stream(std::move(*socket));
-      auto place = connections_->admit(Connections::Kind::kAgent, std::move(peer), std::chrono::steady_clock::now(), [stream] { stream->close(); });
+      auto place = connections_->admit(Connections::Kind::kAgent, peer.address, std::chrono::steady_clock::now(), [stream] { stream->close(); });
       const bool was_full = std::exchange(full, !place);
       if (full && !was_full) log::warn("cluster: connections are closed at once, connections_max agents are connected");
       if (full) continue;
-      asio::awaitable<void> session = async_session(std::move(stream), std::move(place));
+      asio::awaitable<void> session = async_session(std::move(stream), std::move(peer), std::move(place));
       gate_.spawn(std::move(session));
     }
     co_await gate_.close();
@@ -107,7 +132,7 @@ class Head::Impl {
   [[nodiscard]] std::uint16_t api_port() const { return api_.port(); }
 
  private:
-  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream, Connections::Place place) {
+  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream, AgentSession::Peer peer, Connections::Place place) {
     AgentSession::Callbacks callbacks{
         [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { return dispatcher_.agent_joins(session, hello); },
         [this, &place](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
@@ -117,7 +142,7 @@ class Head::Impl {
         [this](AgentSession& session, proto::Message message) { dispatcher_.agent_says(session, std::move(message)); },
         [this](AgentSession& session) { dispatcher_.agent_left(session); },
         [this](std::function<void()> stored) { dispatcher_.gate().after_all(std::move(stored)); }};
-    auto session = std::make_shared<AgentSession>(stream, SessionRules{token_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
+    auto session = std::make_shared<AgentSession>(stream, std::move(peer), SessionRules{agents_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
     co_await AgentSession::async_run(session);
   }
 
@@ -141,7 +166,7 @@ class Head::Impl {
   }
 
   proto::HeadConfig config_;
-  std::string token_;
+  Admission agents_;
   store::StateLock lock_;
   std::unique_ptr<store::SqliteStore> store_;
   std::optional<store::Backups> backups_;
@@ -157,16 +182,19 @@ class Head::Impl {
 
 Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config, Durability durability) {
   if (const auto wrong = proto::check(config); !wrong.empty()) return fail(Errc::kInvalidArgument, to_string(wrong[0]));
-  std::string token;
-  if (!config.token_file.empty()) {
-    auto text = os::read_token_file(config.token_file);
-    if (!text) return text.error();
-    token = std::move(*text);
+  const auto agents_at = net::parse_endpoint(config.listen), api_at = net::parse_endpoint(config.api_listen);
+  if (!agents_at) return agents_at.error().in("listen");
+  if (!api_at) return api_at.error().in("api_listen");
+  const auto group = group_of(config, *api_at);
+  if (!group) return group.error();
+  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_at), tcp = api_tcp || std::holds_alternative<net::TcpEndpoint>(*agents_at);
+  Admission users{{}, ::geteuid(), *group};
+  if (tcp || !config.token_file.empty()) {  // of a Unix socket's other end the kernel tells the user
+    auto token = token_of(config);
+    if (!token) return token.error();
+    users.token = std::move(*token);
   }
-  const auto agents_at = place("listen", config.listen, !token.empty()), api_at = place("api_listen", config.api_listen, !token.empty());
-  for (const auto* at : {&agents_at, &api_at})
-    if (!*at) return at->error();
-  // Nothing was touched yet; and nobody can connect before there is something to serve.
+  // Nobody can connect before there is something to serve.
   if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
   auto lock = store::StateLock::take(config.state_dir);
   if (!lock) return lock.error();
@@ -177,8 +205,9 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
   if (!agents) return agents.error().in("listen");
   auto api = net::Listener::open(executor, *api_at);
   if (!api) return api.error().in("api_listen");
-  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_at);
-  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*lock), std::move(store),
+  if (*group)
+    if (auto opened_up = open_to_group(std::get<net::UnixEndpoint>(*api_at).path, **group); !opened_up) return opened_up.error();
+  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(users), std::move(*lock), std::move(store),
                                                                std::move(*agents), std::move(*api), api_tcp)));
 }
 

@@ -16,8 +16,8 @@ struct Durability {
 
 class Head {
  public:
-  /// Opens the store, reads back the jobs that live, and opens both listeners. Errors: an address that is not loopback without a token,
-  /// a port or socket in use, state_dir: another head's, not writable, on NFS, a journal that is broken or of a newer rtraind.
+  /// Opens the store, reads back the jobs that live, and opens both listeners. Makes the token of its user
+  /// when it is given none and listens on TCP. Errors: no token, a port or socket in use, state_dir: another head's, not writable, on NFS, a journal that is broken or of a newer rtraind.
   [[nodiscard]] static Result<std::unique_ptr<Head>> open(net::asio::any_io_executor executor, proto::HeadConfig config, Durability durability = {});
   ~Head();
   /// Serves until stop(). Call once.

@@ -4,15 +4,9 @@
 
 #include <algorithm>
 
-#include <sys/socket.h>
-
 namespace rtrain::head {
 
-void name_peer(HttpRequest& request, int unix_socket) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(unix_socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) request.set(kUserHeader, os::user_name(peer.uid));
-}
+void name_peer(HttpRequest& request, uid_t uid) { request.set(kUserHeader, os::user_name(uid)); }
 
 Result<std::string> user_of(const HttpRequest& request) {
   constexpr std::size_t kMax = 64;

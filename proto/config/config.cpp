@@ -21,13 +21,15 @@ ConfigField text(std::string name, std::string& value, std::string help) {
           }};
 }
 
-ConfigField address(std::string name, std::string& value, std::string help) {
+/// `port`: of a host that stands alone; 0: there must be one.
+ConfigField address(std::string name, std::string& value, std::string help, std::uint16_t port = 0) {
   auto field = text(std::move(name), value, std::move(help));
-  field.set = [&value](const Json& j) -> std::string {
+  field.set = [&value, port](const Json& j) -> std::string {
     if (!j.is_string()) return "expected a string";
-    const auto endpoint = net::parse_endpoint(j.get<std::string>());
+    const auto given = port == 0 ? j.get<std::string>() : net::with_port(j.get<std::string>(), port);
+    const auto endpoint = net::parse_endpoint(given);
     if (!endpoint) return endpoint.error().message();
-    value = j.get<std::string>();
+    value = given;
     return {};
   };
   return field;
@@ -164,7 +166,8 @@ std::vector<ConfigField> fields(HeadConfig& c) {
       address("listen", c.listen, "where agents connect: host:port or unix:/path"),
       address("api_listen", c.api_listen, "where users connect (HTTP): host:port or unix:/path"),
       text("state_dir", c.state_dir, "folder of the head's durable state"),
-      text("token_file", c.token_file, "file with the cluster's token, mode 0600; needed to listen beyond this machine"),
+      text("token_file", c.token_file, "file with the cluster's token, mode 0600; default: ~/.local/state/rtrain/token, made at the first start"),
+      text("api_socket_group", c.api_socket_group, "group whose members may use the API when it is a Unix socket; default: none"),
       number("heartbeat_s", c.heartbeat_s, 0.05, 60, "seconds between heartbeats"),
       number("lease_s", c.lease_s, 0.2, 3600, "seconds of silence after which an agent is lost; more than 2 heartbeats"),
       integer("queue_max", c.queue_max, 1, 10'000'000, "waiting jobs; a submit above is refused"),
@@ -181,11 +184,11 @@ std::vector<ConfigField> fields(HeadConfig& c) {
 
 std::vector<ConfigField> fields(AgentConfig& c) {
   return {
-      address("head", c.head, "the head's cluster address: host:port or unix:/path"),
+      address("head", c.head, "the head's cluster address: host, host:port or unix:/path", 7337),
       text("node_name", c.node_name, "unique name of this node; default: the host name"),
       text("address", c.address, "address at which other nodes reach this one; default: that of the connection to the head"),
       text("state_dir", c.state_dir, "folder of rank logs and exit records"),
-      text("token_file", c.token_file, "file with the cluster's token, mode 0600"),
+      text("token_file", c.token_file, "file with the cluster's token, mode 0600; default, for a head on this machine: ~/.local/state/rtrain/token"),
       amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": \"8GiB\"}; default: what is found"),
       labels("labels", c.labels, "labels of this node, such as {\"rack\": \"r1\"}"),
       text("socket", c.socket, "Unix socket of the ranks and supervisors; default: <state_dir>/agent.sock"),

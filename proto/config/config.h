@@ -14,7 +14,8 @@ struct HeadConfig {
   std::string listen = "127.0.0.1:7337";      ///< cluster protocol: "host:port" or "unix:/path"
   std::string api_listen = "127.0.0.1:7338";  ///< user API: the same forms
   std::string state_dir = "/var/lib/rtrain/head";
-  std::string token_file;       ///< mode 0600; required to listen on anything but loopback or a Unix socket
+  std::string token_file;       ///< mode 0600; default: the token of the head's user, made at the first start
+  std::string api_socket_group; ///< whose members may use the API's Unix socket; "": the head's user and root alone
   double heartbeat_s = 2;       ///< 0.05..60
   double lease_s = 60;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
   int queue_max = 10000;        ///< waiting jobs; a submit above is refused
@@ -33,7 +34,7 @@ struct AgentConfig {
   std::string node_name;        ///< default: the host name
   std::string address;          ///< advertised to other nodes; default: the local address of the connection to the head
   std::string state_dir = "/var/lib/rtrain/agent";
-  std::string token_file;
+  std::string token_file;       ///< default: the token of the agent's user, for a head on this machine
   Resources resources;          ///< default: CPU = cores, memory = physical, GPU = what NVML finds
   std::map<std::string, std::string> labels;
   std::string socket;           ///< Unix socket of the ranks and supervisors; default: <state_dir>/agent.sock (at most 107 bytes)

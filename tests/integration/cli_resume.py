@@ -62,9 +62,9 @@ class Proxy:
 class Follower:
     """An `rtrain` that follows, with what it said so far."""
 
-    def __init__(self, endpoint, *args):
+    def __init__(self, home, endpoint, *args):
         self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
-        env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8", "RTRAIN_API": endpoint}
+        env = {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8", "RTRAIN_API": endpoint}
         self.process = subprocess.Popen([RTRAIN, *args], env=env, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)
 
     def said(self, file):
@@ -96,7 +96,7 @@ class Resume(unittest.TestCase):
         self.addCleanup(self.cluster.stop)
 
     def follow(self, *args, endpoint=None):
-        follower = Follower(endpoint or self.cluster.api_address, *args)
+        follower = Follower(self.cluster.root, endpoint or self.cluster.api_address, *args)
         self.addCleanup(follower.stop)
         return follower
 

@@ -269,7 +269,7 @@ class Statuses(unittest.TestCase):
         self.assertEqual(rtrain("unix:/nonexistent/api.sock", "list")[0], 4)
 
     def test_usage(self):
-        for args in (["sumbit"], ["list", "--out", "json"], ["status", "x"], ["submit"], ["list", "-o", "xml"], ["--head", "nonsense", "list"],
+        for args in (["sumbit"], ["list", "--out", "json"], ["status", "x"], ["submit"], ["list", "-o", "xml"], ["--head", "nonsense:port", "list"],
                      ["cancel", "1", "2"], ["submit", "--wait", "--detach", "-"], []):
             self.assertEqual(rtrain("127.0.0.1:1", *args)[0], 2, args)
 

@@ -9,10 +9,10 @@ def address(text):
 
 class Crowd:
     """Held from a thread of its own, whatever the head does: a connection that it closes is made anew, and counted in `closed`. Every other one
-    dials the cluster listener. `api` and `agents` are (host, port)."""
+    dials the cluster listener. `api` and `agents` are (host, port), `headers` those of the followers' requests."""
 
-    def __init__(self, api, agents, idle, dribbling=0, followers=0, job=None):
-        self.api, self.agents = api, agents
+    def __init__(self, api, agents, idle, dribbling=0, followers=0, job=None, headers=b""):
+        self.api, self.agents, self.headers = api, agents, headers
         self.selector, self.stopping, self.closed = selectors.DefaultSelector(), False, 0
         self.dribblers = []
         for number in range(idle + dribbling):
@@ -32,7 +32,7 @@ class Crowd:
     def follow(self, job):
         connection = socket.create_connection(self.api, timeout=10)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n\r\n" % job)
+        connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (job, self.headers))
         return connection  # and never read
 
     def run(self):

@@ -37,7 +37,7 @@ class Load(unittest.TestCase):
         c = self.cluster()
         flood = c.submit(FLOOD)
         c.wait_state(flood, "RUNNING")
-        crowd = Crowd(address(c.api_address), address(c.cluster_address), IDLE, DRIBBLING, FOLLOWERS, flood)
+        crowd = Crowd(address(c.api_address), address(c.cluster_address), IDLE, DRIBBLING, FOLLOWERS, flood, c.bearer())
         self.addCleanup(crowd.stop)
         taken, until = [], time.monotonic() + 13  # longer than a stranger may stay
         while time.monotonic() < until:
@@ -81,7 +81,7 @@ class Load(unittest.TestCase):
         id = c.submit("i=0; while [ $i -lt 60000 ]; do echo line $i; i=$((i+1)); done")
         with socket.create_connection(address(c.api_address), timeout=30) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n\r\n" % id)
+            connection.sendall(b"GET /v1/jobs/%d/stream?logs=true HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (id, c.bearer()))
             self.assertEqual(c.wait_end(id, 30)["state"], "SUCCEEDED")  # without reading
             data = b""
             while piece := connection.recv(65536):
@@ -93,8 +93,8 @@ class Load(unittest.TestCase):
     def test_a_head_request_has_no_body_and_requests_may_be_sent_ahead(self):
         c = self.cluster(agents=())
         with socket.create_connection(address(c.api_address), timeout=10) as connection:
-            connection.sendall(b"HEAD /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50 +
-                               b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"HEAD /v1/jobs HTTP/1.1\r\nHost: localhost\r\n" + c.bearer() + b"\r\n" + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50 +
+                               b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + c.bearer() + b"\r\n")
             data = b""
             while piece := connection.recv(65536):
                 data += piece

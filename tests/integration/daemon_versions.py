@@ -15,7 +15,7 @@ class Versions(ClusterTest):
         agent = Peer(socket.create_connection((host, int(port)), timeout=10))
         self.addCleanup(agent.connection.close)
         node = {"name": name, "address": "127.0.0.1", "resources": {"CPU": 4, "memory": 1e9}, "gpus": [], "labels": {}, "versions": {"rtrain": "0.1.0"}}
-        agent.say("hello", protocol_version=version, role="agent", token="", node=node, rank=None, running=[], pid=1, torch_version="")
+        agent.say("hello", protocol_version=version, role="agent", token=self.cluster.secret(), node=node, rank=None, running=[], pid=1, torch_version="")
         return agent
 
     def take(self, agent, type):

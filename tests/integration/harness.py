@@ -117,6 +117,17 @@ class Cluster:
     def token_flags(self):
         return ["--token-file", self.root + "/token"] if self.token else []
 
+    def secret(self):
+        """The token of the cluster: the one it was given, or the one its head has made for its user; None when it has none."""
+        if self.token:
+            return self.token
+        with contextlib.suppress(FileNotFoundError), open(self.root + "/.local/state/rtrain/token") as file:
+            return file.read().strip()
+
+    def bearer(self):
+        """The header that shows the token, for requests that are written by hand."""
+        return b"Authorization: Bearer %s\r\n" % self.secret().encode()
+
     def start(self, name, args, host=None):
         daemon = Daemon(name, "%s/%s.log" % (self.root, name), args, self.env, self.hosts.prefix(host) if host else ())
         self.daemons[name] = daemon
@@ -189,8 +200,8 @@ class Cluster:
         connection = UnixConnection(self.api_address[5:], timeout) if unix else http.client.HTTPConnection(self.api_address, timeout=timeout)
         try:
             sent = dict(headers)
-            if token and self.token:
-                sent["Authorization"] = "Bearer " + (self.token if token is True else token)
+            if token and not unix:  # of a Unix socket's other end the kernel tells the user
+                sent["Authorization"] = "Bearer " + (self.secret() if token is True else token)
             connection.request(method, path, None if body is None else body if isinstance(body, (str, bytes)) else json.dumps(body), sent)
             answer = connection.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()

@@ -17,6 +17,7 @@ TEST_CASE("endpoint: what is wrong is named") {
       {"", "the port is missing"},        {"localhost", "the port is missing"}, {"localhost:", "the port is missing"},
       {":80", "the host is missing"},     {"a:65536", "the port must be"},      {"a:-1", "the port must be"},
       {"a:80x", "the port must be"},      {"::1:80", "brackets"},               {"[::1:80", "\"]\" is missing"},
+      {"http://a:80", "leave out \"http://\""}, {"http://[::1]:80/", "not a URL"},
       {"unix:", "path of the Unix socket"}, {"unix:/" + std::string(107, 'x'), "at most 107 bytes, this one has 108"},
   };
   for (const auto& [text, expected] : cases) {
@@ -26,6 +27,12 @@ TEST_CASE("endpoint: what is wrong is named") {
     CHECK(endpoint.error().code() == Errc::kInvalidArgument);
     CHECK_THAT(endpoint.error().message(), Catch::Matchers::Contains(expected));
   }
+}
+
+TEST_CASE("endpoint: a host that stands alone gets the default port") {
+  CHECK(net::with_port("gpu-head", 7338) == "gpu-head:7338");
+  CHECK(net::with_port("[::1]", 7338) == "[::1]:7338");
+  for (const char* text : {"gpu-head:1", "[::1]:1", "unix:/x", ""}) CHECK(net::with_port(text, 7338) == text);
 }
 
 TEST_CASE("endpoint: only loopback and Unix sockets are local") {

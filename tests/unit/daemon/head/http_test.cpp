@@ -1,6 +1,5 @@
 #include "daemon/head/http.h"
 
-#include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
 #include "daemon/head/log_follower.h"
 #include "tests/support/catch.h"
@@ -75,16 +74,6 @@ TEST_CASE("http: a page of another site is told by its Origin header") {
   CHECK(is_cross_origin("https://evil.example", "127.0.0.1:7338"));
   CHECK(is_cross_origin("http://127.0.0.1:8080", "127.0.0.1:7338"));
   CHECK(is_cross_origin("null", "127.0.0.1:7338"));
-}
-
-TEST_CASE("http: tokens are equal or not") {
-  CHECK(same_token("", ""));
-  CHECK(same_token("0123456789abcdef", "0123456789abcdef"));
-  CHECK_FALSE(same_token("0123456789abcdef", "0123456789abcdeF"));
-  CHECK_FALSE(same_token("0123456789abcdef", "0123456789abcde"));
-  CHECK_FALSE(same_token("", "x"));
-  CHECK_FALSE(same_token("x", ""));
-  CHECK_FALSE(same_token("abab", "ab"));
 }
 
 TEST_CASE("http: a piece of a log ends with a line, or at least with a character") {
