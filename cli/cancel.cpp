@@ -2,14 +2,29 @@
 #include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
+#include "cli/resume.h"
 #include "cli/settings.h"
+#include "cli/text.h"
 #include "common/base/duration.h"
 
+#include <algorithm>
+#include <span>
 #include <thread>
 
 namespace rtrain::cli {
 
 namespace {
+
+/// One line for what a reference meant: a job, or the jobs of an array.
+std::string cancelled_line(const JobReference& reference, std::span<const proto::JobDoc> jobs) {
+  const auto is_over = [](const proto::JobDoc& job) { return job.state == "CANCELLED"; };
+  const std::string name = " (" + printable(jobs.front().name, false) + ")";
+  const auto over = std::ranges::count_if(jobs, is_over), rest = std::ssize(jobs) - over;
+  if (jobs.size() == 1) return "job " + job_name_of(jobs.front()) + name + (over > 0 ? " cancelled" : " is being cancelled");
+  std::string counts = over > 0 ? std::to_string(over) + " jobs cancelled" : "";
+  if (rest > 0) counts += (counts.empty() ? "" : ", ") + std::to_string(rest) + (counts.empty() ? " jobs are being cancelled" : " being cancelled");
+  return "array " + to_string(reference) + name + ": " + counts;
+}
 
 /// Asks until the job has ended. The state comes back.
 Result<proto::JobDoc> wait_until_ended(const Client& client, std::int64_t id, std::chrono::steady_clock::time_point deadline) {
@@ -24,6 +39,17 @@ Result<proto::JobDoc> wait_until_ended(const Client& client, std::int64_t id, st
   }
 }
 
+/// The command that goes on from the latest checkpoint, where there is one. Whether it can be told changes nothing about the cancel.
+void show_way_on(const Call& call, const Client& client, const proto::JobDoc& job) {
+  if (job.attempt == 0) return;
+  auto answer = client.get("/v1/jobs/" + rtrain::to_string(job.id) + "/result");
+  auto result = answer ? as<proto::ResultDoc>(*answer) : Result<proto::ResultDoc>(answer.error());
+  if (!result) return;
+  result->state = "CANCELLED";  // it will be
+  if (const auto command = resume_command(*result, "submit", "JOB.json"); !command.empty())
+    call.console.note("go on from its latest checkpoint: " + command);
+}
+
 Result<int> cancel(Call& call) {
   std::vector<JobReference> references;
   for (const auto& text : call.args.positionals) {
@@ -34,7 +60,7 @@ Result<int> cancel(Call& call) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
   if (references.size() > 1 && !call.args.has("yes") && !call.console.confirm("Cancel " + std::to_string(references.size()) + " jobs?"))
-    return fail(Errc::kInvalidArgument, std::to_string(references.size()) + " jobs were not cancelled: nobody said yes", "add --yes");
+    return fail(Errc::kInvalidArgument, "nothing was cancelled: " + std::to_string(references.size()) + " jobs at once need a confirmation", "confirm with --yes");
   auto client = client_of(call);
   if (!client) return client.error();
 
@@ -52,6 +78,7 @@ Result<int> cancel(Call& call) {
       refuse(jobs.error());
       continue;
     }
+    std::vector<proto::JobDoc> done;
     for (auto& asked : *jobs) {
       auto job = call.args.has("wait") ? wait_until_ended(*client, asked.id.value(), deadline) : Result<proto::JobDoc>(std::move(asked));
       if (!job) {
@@ -60,9 +87,10 @@ Result<int> cancel(Call& call) {
       }
       cancelled.push_back(*job);
       if (call.output == "name") call.console.out(job_name_of(*job) + "\n");
-      if (call.output == "table")
-        call.console.out("job " + job_name_of(*job) + " (" + job->name + ") " + (job->state == "CANCELLED" ? "cancelled" : "is being cancelled") + "\n");
+      done.push_back(std::move(*job));
     }
+    if (call.output == "table" && !done.empty()) call.console.out(cancelled_line(reference, done) + "\n");
+    if (done.size() == 1) show_way_on(call, *client, done.front());
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", cancelled}}) + "\n");
   return status;

@@ -10,10 +10,10 @@ namespace rtrain::cli {
 namespace {
 
 /// All pages, as they are in the journal; only the last `tail` where it is given.
-Result<proto::Json> read_events(const Client& client, std::int64_t id, std::optional<std::int64_t> tail) {
+Result<proto::Json> read_events(const Client& client, std::int64_t id, std::optional<std::int64_t> tail, bool env) {
   proto::Json events = proto::Json::array();
   for (std::int64_t from = 0;;) {
-    auto page = client.get("/v1/jobs/" + std::to_string(id) + "/events?from=" + std::to_string(from));
+    auto page = client.get("/v1/jobs/" + std::to_string(id) + "/events?from=" + std::to_string(from) + (env ? "&env=true" : ""));
     if (!page) return page.error();
     const auto list = page->find("events");
     if (list == page->end() || !list->is_array()) return fail(Errc::kProtocol, "unexpected document: it has no events");
@@ -37,7 +37,7 @@ Result<int> events(Call& call) {
   if (!client) return client.error();
   auto id = find_job(*client, call.args.positionals.front());
   if (!id) return id.error();
-  auto list = read_events(*client, *id, *tail);
+  auto list = read_events(*client, *id, *tail, call.args.has("env"));
   if (!list) return list.error();
   if (call.json()) {
     call.console.out(proto::dump_json({{"events", *list}}) + "\n");
@@ -62,11 +62,13 @@ Verb events_verb() {
           .usage = "ID",
           .summary = "print what happened to a job",
           .description = "Everything that the head's journal holds of the job, oldest first: placements, ranks that started and ended, failures with the\n"
-                         "verdict on them, checkpoints, holds. Reports without a checkpoint are no events: `rtrain metrics` prints them.",
+                         "verdict on them, checkpoints, holds. Reports without a checkpoint are no events: `rtrain metrics` prints them. The values of the\n"
+                         "job's env are hidden; --env shows them to who submitted it.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},
-          .options = {{"tail", 'n', "N", "the last N events only"}},
+          .options = {{"tail", 'n', "N", "the last N events only"},
+                      {"env", 0, "", "with -o json: the values of your job's environment, too"}},
           .examples = {{"rtrain events 42", "one row an event"},
                        {"rtrain events 42 --tail 5", "the last five"},
                        {"rtrain events 42 -o json", "with every field"}},

@@ -226,19 +226,23 @@ Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt
 }
 
 std::string cut_note(int rank, std::int64_t bytes) {
-  return std::to_string(bytes) + " bytes of rank " + std::to_string(rank) + "'s log were cut, it is longer than its bound";
+  return std::to_string(bytes) + " bytes of rank " + std::to_string(rank) + "'s log were dropped: the log exceeded log_bytes_max";
 }
 
 int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
-             const std::string& whole_log) {
+             const WaysOn& ways) {
+  const auto hint = [&](bool colour) {
+    return ways.resume.empty() ? "" : styled("hint:", Style::kBold, colour) + " go on from its latest checkpoint: " + ways.resume + "\n";
+  };
   if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");
     if (result.error && result.state == "FAILED")
-      console.err(error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, whole_log, console.err_colour()));
+      console.err(error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, ways.whole_log, console.err_colour()));
+    console.err(hint(console.err_colour()));
   } else if (output == "name") {
-    console.err(result_block(result, job, whole_log, console.err_colour()));
+    console.err(result_block(result, job, ways.whole_log, console.err_colour()) + hint(console.err_colour()));
   } else {
-    console.out(result_block(result, job, whole_log, console.out_colour()));
+    console.out(result_block(result, job, ways.whole_log, console.out_colour()) + hint(console.out_colour()));
   }
   return static_cast<int>(exit_of_state(result.state));
 }

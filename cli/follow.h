@@ -90,14 +90,19 @@ struct LogPiece {
   bool complete = false;
   std::int64_t cut = 0;  ///< so many bytes from `offset` on are gone: the log is longer than its bound
 };
-/// "1048576 bytes of rank 0's log were cut, it is longer than its bound"
+/// "1048576 bytes of rank 0's log were dropped: the log exceeded log_bytes_max"
 [[nodiscard]] std::string cut_note(int rank, std::int64_t bytes);
 [[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
                                          std::optional<std::int64_t> tail = std::nullopt);
 
+/// What a user can do after a job that did not succeed; "" nothing.
+struct WaysOn {
+  std::string whole_log;  ///< where the log of the failed rank is
+  std::string resume;     ///< the command that goes on from its checkpoint
+};
 /// Shows the end of a job that was followed: the Result block; with -o json one line on stdout and the error on stderr; with
 /// -o name the block on stderr. Gives the exit status.
 [[nodiscard]] int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
-                           const std::string& whole_log);
+                           const WaysOn& ways);
 
 }  // namespace rtrain::cli

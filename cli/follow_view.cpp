@@ -32,8 +32,8 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   if (changed) state_since_s_ = now_s;
   if (options_.states) {
     if (failed_again && job.error) {
-      say("attempt " + std::to_string(job.error->attempt) + " failed: " + printable(job.error->message, false) +
-          (job.reason.empty() ? "" : " (" + printable(job.reason, false) + ")"));
+      say("attempt " + std::to_string(job.error->attempt) + " failed: " + printable(job.error->message, false) + " (failure " + std::to_string(job.failures) +
+          (job.max_failures < 0 ? ", any number is allowed)" : ", max_failures " + std::to_string(job.max_failures) + ")"));
     }
     if (terminal_state(job.state)) {
       end_stage(now_s);
@@ -91,7 +91,7 @@ Pieces FollowView::on_report(const proto::MetricPoint& point, double now_s) {
   if (!options_.states) return {};
   if (point.checkpoint.empty() && now_s - report_said_s_ < kReportEvery_s) return {};  // the rest is in `rtrain metrics`
   report_said_s_ = now_s;
-  std::string line = "report " + std::to_string(point.seq);
+  std::string line = (point.attempt > 1 ? "attempt " + std::to_string(point.attempt) + ", " : "") + "report " + std::to_string(point.seq);  // counted anew
   if (const std::string metrics = metrics_line(point.metrics); !metrics.empty()) line += ": " + metrics;
   if (!point.checkpoint.empty()) line += " [" + printable(point.checkpoint.substr(point.checkpoint.rfind('/') + 1), false) + "]";
   say(std::move(line));
@@ -116,11 +116,25 @@ Pieces FollowView::on_log(std::int64_t attempt, int rank, std::string_view text,
     partial.clear();
     text.remove_prefix(end + 1);
   }
+  show_redrawn(partial, attempt, rank, now_s);
   if (partial.size() > kLineMax) {
     log_line(rank, partial);
     partial.clear();
   }
   return flush(now_s);
+}
+
+/// A line that is drawn again and again, as a progress bar is, may have no end for hours: its newest drawing is shown now and then.
+void FollowView::show_redrawn(std::string& partial, std::int64_t attempt, int rank, double now_s) {
+  if (partial.size() < 2) return;
+  const std::size_t back = partial.rfind('\r', partial.size() - 2);  // the last character may be the first half of a line end
+  if (back == std::string::npos) return;
+  double& said_s = redrawn_said_s_.try_emplace({attempt, rank}, -1e9).first->second;
+  const std::string drawn = partial.substr(0, back);
+  partial.erase(0, back + 1);
+  if (now_s - said_s < options_.plain_progress_s || drawn.find_first_not_of('\r') == std::string::npos) return;
+  said_s = now_s;
+  log_line(rank, drawn);
 }
 
 Pieces FollowView::on_note(std::string_view line, double now_s) {

@@ -28,7 +28,7 @@ class FollowView {
     bool logs_to_stderr = false;  ///< stdout is kept for a document
     bool log_colour = false;     ///< keep the colours of the job's log lines
     bool colour = false;         ///< of our own words, on stderr
-    double plain_progress_s = 10;  ///< without a terminal: at most one progress line in this time, besides the ends of epochs
+    double plain_progress_s = 10;  ///< at most one progress line in this time, besides the ends of epochs; without a terminal, and of lines that a rank redraws
   };
 
   explicit FollowView(Options options) : options_(options) {}
@@ -58,6 +58,7 @@ class FollowView {
 
   void say(std::string line) { lines_.push_back({true, std::move(line) + "\n"}); }
   void log_line(int rank, std::string_view line);
+  void show_redrawn(std::string& partial, std::int64_t attempt, int rank, double now_s);
   void end_stage(double now_s);
   void say_state(double now_s, bool with_reason);
   [[nodiscard]] bool has_new_reason(double now_s) const;
@@ -75,6 +76,7 @@ class FollowView {
   std::optional<Stage> stage_;
   double progress_said_s_ = -1e9, stage_said_s_ = -1e9, report_said_s_ = -1e9;
   std::map<std::pair<std::int64_t, int>, std::string> partial_;  ///< by attempt and rank: a line whose end has not come
+  std::map<std::pair<std::int64_t, int>, double> redrawn_said_s_;  ///< by attempt and rank: when a line that is redrawn was last shown
   Pieces lines_;
   std::string live_shown_;    ///< what stands on the terminal's last line now
 };

@@ -1,11 +1,13 @@
 #include "cli/interrupts.h"
 
+#include "common/os/startup.h"
+
 #include <csignal>
 
 namespace rtrain::cli {
 
-Interrupts::Interrupts(boost::asio::io_context& io) : io_(io), signals_(io, SIGINT, SIGTERM, SIGHUP) {
-  signals_.add(SIGPIPE);
+Interrupts::Interrupts(boost::asio::io_context& io) : io_(io), signals_(io, SIGPIPE) {
+  for (const int signal : os::not_ignored({SIGINT, SIGTERM, SIGHUP})) signals_.add(signal);
   wait();
 }
 

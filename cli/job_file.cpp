@@ -1,5 +1,6 @@
 #include "cli/job_file.h"
 
+#include "cli/resume.h"
 #include "common/os/file.h"
 
 #include <algorithm>
@@ -121,7 +122,7 @@ Result<JobFile> read_job(const std::string& shown, const std::string& text, cons
   return job;
 }
 
-Result<JobFile> load_job(const Call& call) {
+Result<JobFile> load_job(const Call& call, const std::function<Result<Get>()>& get) {
   const std::string& path = call.args.positionals.front();
   const PathBase base = path_base(call.getenv);
   auto text = path == "-" ? read_stdin() : os::read_file(path, kJobBytesMax);
@@ -129,6 +130,11 @@ Result<JobFile> load_job(const Call& call) {
   const std::string job_dir = path == "-" ? base.cwd : (fs::path(base.cwd) / path).parent_path().lexically_normal().string();
   auto overrides = scheduling_overrides(call.args, os::unix_ms_now());
   if (!overrides) return overrides.error();
+  if (const auto resume = call.args.text("resume")) {
+    auto checkpoint = checkpoint_of(*resume, base.cwd, get);
+    if (!checkpoint) return checkpoint.error();
+    overrides->push_back("resume_from_checkpoint=" + proto::dump_json(proto::Json(*checkpoint)));
+  }
   for (auto& set : call.args.texts("set")) overrides->push_back(std::move(set));
   return read_job(path == "-" ? "stdin" : path, *text, *overrides, job_dir, base);
 }

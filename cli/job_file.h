@@ -1,6 +1,7 @@
 // A job file as the user gave it: read, overridden by --set, validated, its paths made absolute.
 #pragma once
 
+#include "cli/job_pages.h"
 #include "cli/verb.h"
 #include "proto/jobspec/jobspec.h"
 
@@ -27,8 +28,9 @@ struct PathBase {
 /// An override that cannot be applied is the Error; everything wrong with the job is in JobFile::errors.
 [[nodiscard]] Result<JobFile> read_job(const std::string& shown, const std::string& text, const std::vector<std::string>& overrides,
                                        const std::string& job_dir, const PathBase& base);
-/// read_job of the first positional ("-": stdin), the scheduling options and the --set options of a call. kNotFound, kIo when it cannot be read.
-[[nodiscard]] Result<JobFile> load_job(const Call& call);
+/// read_job of the first positional ("-": stdin), the scheduling options, --resume and the --set options of a call. `get` asks the head, for
+/// the checkpoint of --resume JOB. kNotFound, kIo when it cannot be read.
+[[nodiscard]] Result<JobFile> load_job(const Call& call, const std::function<Result<Get>()>& get = {});
 /// "job.json:12:5: scaling_config.num_worker: unknown key; did you mean num_workers?"
 [[nodiscard]] std::string error_line(const JobFile& job, const proto::SpecError& error);
 /// Prints the errors to stderr; false when there are any.

@@ -15,7 +15,7 @@ Result<Page> page_of(proto::Json answer) {
   try {
     Page page{std::move(answer.at("jobs")), answer.at("next").get<std::int64_t>(), answer.at("more").get<bool>()};
     if (page.jobs.is_array()) return page;
-    return fail(Errc::kProtocol, "unexpected answer of the head: jobs is no list");
+    return fail(Errc::kProtocol, "unexpected answer of the head: jobs is not a list");
   } catch (const proto::Json::exception& e) {
     return fail(Errc::kProtocol, std::string("unexpected answer of the head: ") + e.what());
   }

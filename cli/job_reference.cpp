@@ -37,8 +37,15 @@ Result<JobReference> parse_job_reference(const std::string& text) {
   if (several) indices = indices.substr(1, indices.size() - 2);
   const auto array = proto::parse_array(indices);
   if (!array || array->max_running || (!several && array->indices.size() != 1))
-    return fail(Errc::kInvalidArgument, "'" + text + "' is no job: write 12, 12_3 for an index of array 12, or 12_[3-7,9] for several");
+    return fail(Errc::kInvalidArgument, "'" + text + "' is not a job: write 12, 12_3 for an index of array 12, or 12_[3-7,9] for several");
   return JobReference{*id, std::move(indices)};
+}
+
+std::string to_string(const JobReference& reference) {
+  const std::string id = std::to_string(reference.id);
+  if (!reference.indices) return id;
+  const bool several = reference.indices->find_first_of(",-:") != std::string::npos;
+  return id + (several ? "_[" : "_") + *reference.indices + (several ? "]" : "");
 }
 
 std::string job_name_of(const proto::JobDoc& job) { return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id); }

@@ -12,6 +12,8 @@ struct JobReference {
 };
 /// Pure. kInvalidArgument says what a job may be called.
 [[nodiscard]] Result<JobReference> parse_job_reference(const std::string& text);
+/// "12" or "12_[3-7]", as it is written.
+[[nodiscard]] std::string to_string(const JobReference& reference);
 /// "12_3" for a job of an array, else "12".
 [[nodiscard]] std::string job_name_of(const proto::JobDoc& job);
 

@@ -1,5 +1,6 @@
 #include "cli/job_rows.h"
 
+#include "cli/array_view.h"
 #include "cli/job_reference.h"
 #include "cli/progress_line.h"
 #include "cli/text.h"
@@ -39,6 +40,26 @@ void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool w
   if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
   row.insert(row.end(), {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers), job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "",
                          ago(job.submitted_ms, now_ms), job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+  table.add(std::move(row));
+}
+
+void add_array(Table& table, std::span<const proto::JobDoc> jobs, std::int64_t now_ms, bool wide) {
+  const auto& any = jobs.front();
+  const auto counts = count_states(jobs);
+  std::int64_t begin = 0, end = 0;
+  bool over = true;
+  for (const auto& job : jobs) {
+    if (job.started_ms > 0 && (begin == 0 || job.started_ms < begin)) begin = job.started_ms;
+    end = std::max(end, job.ended_ms);
+    over = over && has_ended(job.state);
+  }
+  std::vector<Cell> row{array_name_of(any), {any.name, Style::kBold}};
+  if (wide) row.insert(row.end(), {any.user, any.queue, std::to_string(any.priority)});
+  const auto state = counts.leading();
+  std::string detail = counts.text();
+  if (std::ssize(jobs) < any.array->count) detail += " of " + std::to_string(any.array->count);
+  row.insert(row.end(), {Cell(state, state_style(state)), std::to_string(any.num_workers), "", ago(any.submitted_ms, now_ms),
+                         begin > 0 ? duration(static_cast<double>(std::max<std::int64_t>(0, (over ? end : now_ms) - begin)) / 1000.0) : "", std::move(detail)});
   table.add(std::move(row));
 }
 

@@ -37,7 +37,7 @@ Result<std::string> filter_of(const Call& call) {
   }
   if (const auto user = call.args.text("user")) {
     const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '@'; };
-    if (user->empty() || !std::all_of(user->begin(), user->end(), plain)) return fail(Errc::kInvalidArgument, "--user '" + *user + "': no user has such a name");
+    if (user->empty() || !std::all_of(user->begin(), user->end(), plain)) return fail(Errc::kInvalidArgument, "--user '" + *user + "': not a valid user name");
     add("user", *user);
   }
   auto array = call.args.integer("array", 1, std::numeric_limits<std::int64_t>::max());
@@ -72,21 +72,28 @@ Result<Done> print_names(const Call& call, const Get& get, const JobQuery& query
 }
 
 Result<Done> print_table(const Call& call, const Get& get, const JobQuery& query) {
-  const bool wide = call.output == "wide";
+  const bool wide = call.output == "wide", fold = !call.args.has("expand") && !call.args.has("array");
   const auto now = os::unix_ms_now();
   Table table = job_table({}, now, wide);
-  bool any = false;
+  std::vector<proto::JobDoc> array;  // the jobs of one have numbers in a row
+  const auto end_array = [&] {
+    if (!array.empty()) add_array(table, array, now, wide);
+    array.clear();
+  };
   auto read = read_jobs(get, query, [&](const proto::Json& page) -> Result<Done> {
     for (const auto& json : page) {
       auto job = as<proto::JobDoc>(json);
       if (!job) return job.error();
-      add_job(table, *job, now, wide);
-      any = true;
+      const bool of_array = fold && job->array && job->array->count > 1;
+      if (!of_array || (!array.empty() && array.front().array->id != job->array->id)) end_array();
+      if (of_array) array.push_back(std::move(*job));
+      else add_job(table, *job, now, wide);
     }
     return ok();
   });
   if (!read) return read;
-  any ? call.console.print(table) : call.console.note("no jobs");
+  end_array();
+  table.empty() ? call.console.note("no jobs") : call.console.print(table);
   return ok();
 }
 
@@ -109,11 +116,14 @@ Verb list_verb() {
   return {.name = "list",
           .usage = "",
           .summary = "list the jobs, newest first",
+          .description = "The jobs of an array stand in one row with how many are in which state; --expand gives each its own, --array shows one array.\n"
+                         "json and name have each job.",
           .outputs = {"table", "wide", "json", "name"},
           .options = {{"state", 's', "STATE", "only QUEUED, STARTING, RUNNING, STOPPING, SUCCEEDED, FAILED or CANCELLED"},
                       {"user", 'u', "NAME", "only the jobs of this user"},
                       {"array", 0, "ID", "only the jobs of this array"},
-                      {"limit", 'n', "N", "the newest N of these; without it all"}},
+                      {"expand", 'e', "", "a row for each job of an array"},
+                      {"limit", 'n', "N", "the newest N jobs of these; without it all"}},
           .examples = {{"rtrain list", "all jobs"},
                        {"rtrain list --state running", "those that run"},
                        {"rtrain list -u ann -o wide", "those of a user, with queue and priority"},

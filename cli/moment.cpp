@@ -71,7 +71,7 @@ Result<std::int64_t> parse_moment(const std::string& text, std::int64_t now_ms) 
     if (seconds > 0) return static_cast<std::int64_t>(seconds) * 1000;
   }
   return fail(Errc::kInvalidArgument,
-              "'" + text + "' is no time: write now, now+30m, now+1hour, 18:30 (the next one), 2026-11-26T08:00 (local time) or 2026-11-26T08:00:00Z");
+              "'" + text + "' is not a time: use now, now+30m, now+1hour, 18:30 (the next one), 2026-11-26T08:00 (local time) or 2026-11-26T08:00:00Z");
 }
 
 }  // namespace rtrain::cli

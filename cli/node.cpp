@@ -25,19 +25,19 @@ Result<Done> check_options(const Arguments& args, const std::string& action) {
   for (const auto& [option, who] : owners)
     if (args.has(option) && std::ranges::find(who, action) == who.end())
       return fail(Errc::kInvalidArgument, "rtrain node " + action + " has no --" + option, "rtrain help node");
-  if (args.has("timeout") && !args.has("wait")) return fail(Errc::kInvalidArgument, "--timeout goes with --wait", "rtrain help node");
+  if (args.has("timeout") && !args.has("wait")) return fail(Errc::kInvalidArgument, "--timeout requires --wait", "rtrain help node");
   return ok();
 }
 
 /// "rack=r1", "old-": as kubectl has them.
 Result<proto::Json> labels_of(std::span<const std::string> words) {
-  if (words.empty()) return fail(Errc::kInvalidArgument, "rtrain node label: name at least one label", "KEY=VALUE sets one, KEY- takes it away");
+  if (words.empty()) return fail(Errc::kInvalidArgument, "rtrain node label: name at least one label", "KEY=VALUE sets one, KEY- removes it");
   proto::Json labels = proto::Json::object();
   for (const auto& word : words) {
     const auto equals = word.find('=');
     if (equals != std::string::npos) labels[word.substr(0, equals)] = word.substr(equals + 1);
     else if (word.ends_with('-')) labels[word.substr(0, word.size() - 1)] = nullptr;
-    else return fail(Errc::kInvalidArgument, "'" + word + "' is no label: KEY=VALUE sets one, KEY- takes it away");
+    else return fail(Errc::kInvalidArgument, "'" + word + "' is not a label: KEY=VALUE sets one, KEY- removes it");
   }
   return proto::Json{{"labels", std::move(labels)}};
 }

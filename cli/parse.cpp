@@ -201,7 +201,7 @@ Result<std::int64_t> parse_job_id(const std::string& text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < 1)
-    return fail(Errc::kInvalidArgument, in_quotes(text) + " is no job id: job ids are whole numbers from 1", "rtrain list shows the jobs");
+    return fail(Errc::kInvalidArgument, in_quotes(text) + " is not a job id: job ids are whole numbers, starting at 1", "rtrain list shows the jobs");
   return value;
 }
 

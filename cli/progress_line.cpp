@@ -11,7 +11,6 @@ namespace rtrain::cli {
 namespace {
 
 std::string rate(double steps_per_s) {
-  if (!(steps_per_s > 0)) return "?it/s";
   // Three digits are what changes visibly; large rates are whole numbers.
   return (steps_per_s >= 100 ? std::to_string(std::llround(steps_per_s)) : number(steps_per_s, 3)) + "it/s";
 }
@@ -22,7 +21,7 @@ std::string tail(const proto::ProgressDoc& progress, double elapsed_s) {
     const double left = static_cast<double>(std::max<std::int64_t>(0, progress.steps - progress.step));
     out += "<" + (progress.steps_per_s > 0 ? clock_time(left / progress.steps_per_s) : std::string(left > 0 ? "?" : "00:00"));
   }
-  out += ", " + rate(progress.steps_per_s);
+  if (progress.steps_per_s > 0) out += ", " + rate(progress.steps_per_s);
   if (const std::string metrics = metrics_line(progress.prog_bar, 3); !metrics.empty()) out += ", " + metrics;
   return out + "]";
 }

@@ -40,7 +40,7 @@ Result<int> prune(Call& call) {
   if (!body) return body.error();
   const bool dry_run = call.args.has("dry-run");
   const bool asks = !dry_run && !call.args.has("yes");
-  const Error nobody = fail(Errc::kInvalidArgument, "nothing was removed: nobody said yes", "add --yes, or look first with --dry-run");
+  const Error nobody = fail(Errc::kInvalidArgument, "nothing was removed: this needs a confirmation", "confirm with --yes; --dry-run shows what would be removed");
   if (asks && !call.console.err_terminal()) return nobody;
   auto client = client_of(call);
   if (!client) return client.error();

@@ -80,7 +80,7 @@ Result<int> queue(Call& call) {
     call.console.print(user_table(*queues));
   }
   if (jobs->empty()) {
-    call.console.note("no job waits");
+    call.console.note("no jobs are waiting");
     return 0;
   }
   call.console.out("\n");

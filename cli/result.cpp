@@ -1,9 +1,10 @@
 // rtrain result: how a job ended.
-#include "cli/follow.h"
+#include "cli/follow_array.h"
 #include "cli/job_rows.h"
 #include "cli/job_reference.h"
 #include "cli/parse.h"
 #include "cli/result_block.h"
+#include "cli/resume.h"
 #include "cli/settings.h"
 #include "common/base/duration.h"
 
@@ -11,26 +12,42 @@ namespace rtrain::cli {
 
 namespace {
 
-Result<int> wait_for_end(Call& call, const Client& client, JobId id) {
+WaysOn ways_on(const proto::ResultDoc& result) {
+  return {result.error ? log_command(*result.error, result.id) : "", resume_command(result, "submit", "JOB.json")};
+}
+
+/// Nothing: the wait was over before the end, and the status is the second.
+template <class F>
+Result<std::pair<bool, int>> wait_for(F& follower, const Call& call, const Interrupts& interrupts, const std::string& what) {
+  auto end = follower.run();
+  if (!end) return end.error();
+  if (*end == Follower::End::kEnded) return std::pair(true, 0);
+  if (*end == Follower::End::kInterrupted) return std::pair(false, exit_of_signal(interrupts.signal()));
+  call.console.note("--timeout reached; " + what + " goes on");
+  return std::pair(false, static_cast<int>(Exit::kTimeout));
+}
+
+Result<int> wait_for_end(Call& call, const Client& client, JobId id, bool array) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
   boost::asio::io_context io{1};
   Interrupts interrupts(io);
-  FollowView view({.live = call.console.live(), .colour = call.console.err_colour()});
   Follower::Options options{.logs = false};
   if (auto read = read_resume(call.args, options); !read) return read.error();
   if (*timeout)
     options.deadline = std::chrono::steady_clock::now() + to_milliseconds(**timeout);
-  Follower follower(io, interrupts, client, call.console, view, id, options);
-  auto end = follower.run();
-  if (!end) return end.error();
-  if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());
-  if (*end == Follower::End::kTimeout) {
-    call.console.note("--timeout reached; job " + rtrain::to_string(id) + " goes on");
-    return static_cast<int>(Exit::kTimeout);
+  if (array) {
+    ArrayView view({.live = call.console.live(), .colour = call.console.err_colour()});
+    ArrayFollower follower(io, interrupts, get_of(client), call.console, view, id, options);
+    auto ended = wait_for(follower, call, interrupts, "array " + rtrain::to_string(id));
+    if (!ended) return ended.error();
+    return ended->first ? show_array_end(call.console, call.output, get_of(client), follower.jobs()) : Result<int>(ended->second);
   }
-  const auto& result = *follower.result();
-  return show_end(call.console, call.output, result, follower.job(), result.error ? log_command(*result.error, id) : "");
+  FollowView view({.live = call.console.live(), .colour = call.console.err_colour()});
+  Follower follower(io, interrupts, client, call.console, view, id, options);
+  auto ended = wait_for(follower, call, interrupts, "job " + rtrain::to_string(id));
+  if (!ended) return ended.error();
+  return ended->first ? show_end(call.console, call.output, *follower.result(), follower.job(), ways_on(*follower.result())) : Result<int>(ended->second);
 }
 
 Result<int> result(Call& call) {
@@ -38,12 +55,18 @@ Result<int> result(Call& call) {
   if (!client) return client.error();
   auto id = find_job(*client, call.args.positionals.front());
   if (!id) return id.error();
-  if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id));
   const std::string path = "/v1/jobs/" + std::to_string(*id);
   auto job_answer = client->get(path);
   if (!job_answer) return job_answer.error();
   auto job = as<proto::JobDoc>(*job_answer);
   if (!job) return job.error();
+  const bool array = job->array && job->array->id == job->id && call.args.positionals.front().find('_') == std::string::npos;
+  if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id), array);
+  if (array) {
+    auto jobs = jobs_of_array(get_of(*client), job->id);
+    if (!jobs) return jobs.error();
+    return show_array_end(call.console, call.output, get_of(*client), *jobs);
+  }
   if (!has_ended(job->state))
     return fail(Errc::kConflict, "job " + std::to_string(*id) + " has not ended: it is " + job->state,
                 "wait for it: rtrain result --wait " + std::to_string(*id));
@@ -51,7 +74,7 @@ Result<int> result(Call& call) {
   if (!answer) return answer.error();
   auto doc = as<proto::ResultDoc>(*answer);
   if (!doc) return doc.error();
-  return show_end(call.console, call.output, *doc, *job, doc->error ? log_command(*doc->error, JobId(*id)) : "");
+  return show_end(call.console, call.output, *doc, *job, ways_on(*doc));
 }
 
 }  // namespace
@@ -60,7 +83,8 @@ Verb result_verb() {
   return {.name = "result",
           .usage = "ID",
           .summary = "print a job's Result: metrics, checkpoint, path, error",
-          .description = "The status is the job's: 0 SUCCEEDED, 1 FAILED, 9 CANCELLED; 7 when it has not ended (6 after --timeout).",
+          .description = "The status is the job's: 0 SUCCEEDED, 1 FAILED, 9 CANCELLED; 7 when it has not ended (6 after --timeout). Of an array a table\n"
+                         "shows the results of all jobs, those that have not ended among them, and the status is that of the worst.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

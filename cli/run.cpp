@@ -1,8 +1,9 @@
 // rtrain run: a head and an agent inside this process, one job, then nothing stays behind.
-#include "cli/follow.h"
+#include "cli/follow_array.h"
 #include "cli/job_file.h"
 #include "cli/parse.h"
 #include "cli/result_block.h"
+#include "cli/resume.h"
 #include "cli/settings.h"
 #include "common/os/file.h"
 #include "common/os/token.h"
@@ -77,15 +78,27 @@ Result<Done> check_it_fits(const Client& client, const proto::Json& spec) {
   return ok();
 }
 
-/// Follows to the end. A first signal cancels the job and waits for its end, a second one does not wait.
-Result<Follower::End> follow_to_end(Follower& follower, const Interrupts& interrupts, const Client& client, JobId job, const Console& console) {
+/// Follows to the end. A first signal cancels `target` ("/v1/jobs/1") and waits for its end, a second one does not wait.
+template <class F>
+Result<Follower::End> follow_to_end(F& follower, const Interrupts& interrupts, const Client& client, const std::string& target, const std::string& what,
+                                    const Console& console) {
   auto end = follower.run();
   if (!end || *end != Follower::End::kInterrupted) return end;
   const bool nobody_reads = interrupts.signal() == SIGPIPE;
-  if (!nobody_reads) console.note("cancelling the job; once more kills it");
-  auto cancelled = client.post("/v1/jobs/" + rtrain::to_string(job) + "/cancel");
+  if (!nobody_reads) console.note("cancelling " + what + "; press Ctrl-C again to kill it");
+  auto cancelled = client.post(target + "/cancel");
   if (!cancelled && cancelled.error().code() != Errc::kConflict) return cancelled.error();  // conflict: it has just ended
   return follower.run();
+}
+
+Result<int> run_array(const Call& call, boost::asio::io_context& io, Interrupts& interrupts, const Client& client, JobId array) {
+  ArrayView view({.live = call.console.live(), .colour = call.console.err_colour()});
+  ArrayFollower follower(io, interrupts, get_of(client), call.console, view, array, {});
+  auto end = follow_to_end(follower, interrupts, client, "/v1/arrays/" + rtrain::to_string(array), "the array", call.console);
+  if (!end) return end.error();
+  if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
+  auto status = show_array_end(call.console, call.output, get_of(client), follower.jobs());
+  return status && interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
 
 Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) {
@@ -107,24 +120,25 @@ Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) 
   if (!answer) return answer.error();
   auto reply = as<proto::SubmitReply>(*answer);
   if (!reply) return reply.error();
+  if (reply->count > 1) return run_array(call, io, interrupts, client, reply->id);
 
   FollowView view({.live = call.console.live(),
                    .logs_to_stderr = call.json(),
                    .log_colour = call.json() ? call.console.err_colour() : call.console.out_colour(),
                    .colour = call.console.err_colour()});
   Follower follower(io, interrupts, client, call.console, view, reply->id, {.known = true});
-  auto end = follow_to_end(follower, interrupts, client, reply->id, call.console);
+  auto end = follow_to_end(follower, interrupts, client, "/v1/jobs/" + rtrain::to_string(reply->id), "the job", call.console);
   if (!end) return end.error();
   if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
 
   const auto& result = *follower.result();
-  std::string log = result.error ? state.log_of(*result.error, result.id) : "";
-  const int status = show_end(call.console, call.output, result, follower.job(), log);
+  const WaysOn ways{result.error ? state.log_of(*result.error, result.id) : "", resume_command(result, "run", call.args.positionals.front())};
+  const int status = show_end(call.console, call.output, result, follower.job(), ways);
   return interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
 
 Result<int> run(Call& call) {
-  auto job = load_job(call);
+  auto job = load_job(call, [&] { return get_of_head(call); });
   if (!job) return job.error();
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
   for (const auto& warning : job->warnings) call.console.warn(warning);
@@ -143,12 +157,14 @@ Verb run_verb() {
           .summary = "run a job on this machine, with nothing to set up",
           .description = "Starts a head and an agent inside the process, runs the job with real forked workers, shows its logs and progress,\n"
                          "ends with its Result and leaves no process behind. Ctrl-C cancels the job and waits for its end; once more kills it.\n"
+                         "All jobs of an array are run; a table shows their results, the status is that of the worst.\n"
                          "The state of the run (logs of the ranks) is kept when the job failed or --state-dir names it. '-' reads the job from stdin.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},
           .needs_head = false,
           .options = {set_option(),
+                      resume_from_option(),
                       {"time", 0, "LIMIT", "time limit of an attempt: 90m, HH:MM:SS, DD-HH:MM:SS"},
                       {"state-dir", 0, "DIR", "where logs and records go (default $XDG_STATE_HOME/rtrain/run-PID-TIME)"},
                       {"verbose", 'v', "", "show what head and agent log"}},

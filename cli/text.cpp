@@ -215,10 +215,24 @@ std::string metric_value(const proto::Json& value, int digits) {
   return proto::dump_json(value);
 }
 
+namespace {
+
+bool repeats(const proto::Json& metrics, std::string_view name, const proto::Json& value) {
+  for (const std::string_view suffix : {"_step", "_epoch"}) {
+    if (!name.ends_with(suffix)) continue;
+    const auto plain = metrics.find(std::string(name.substr(0, name.size() - suffix.size())));
+    if (plain != metrics.end() && *plain == value) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string metrics_line(const proto::Json& metrics, int digits) {
   std::string out;
   if (!metrics.is_object()) return out;
   for (const auto& [name, value] : metrics.items()) {
+    if (repeats(metrics, name, value)) continue;
     if (!out.empty()) out += ", ";
     out += name + "=" + metric_value(value, digits);
   }

@@ -32,7 +32,8 @@ namespace rtrain::cli {
 [[nodiscard]] std::string number(double value, int digits = 4);
 /// A metric's value on one line: numbers by number(), strings as they are, the rest as JSON.
 [[nodiscard]] std::string metric_value(const proto::Json& value, int digits = 4);
-/// "loss=0.21, accuracy=0.913"; "" for null or an empty object.
+/// "loss=0.21, accuracy=0.913"; "" for null or an empty object. A value that is there under several names is shown once: "loss_step" and
+/// "loss_epoch" are left out where they equal "loss".
 [[nodiscard]] std::string metrics_line(const proto::Json& metrics, int digits = 4);
 /// "4" for 4.0, "0.5" for 0.5: an amount of a resource.
 [[nodiscard]] std::string amount(double value);

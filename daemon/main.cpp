@@ -1,6 +1,7 @@
 // rtraind: the daemon, one binary with two roles, and the care of a head's state.
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "common/os/startup.h"
 #include "daemon/agent/agent.h"
 #include "daemon/head/head.h"
 #include "daemon/store/fsck.h"
@@ -81,12 +82,13 @@ void print_fields(const char* role) {
   }
 }
 
-/// Runs `daemon` until SIGTERM or SIGINT.
+/// Runs `daemon` until SIGTERM or SIGINT; those that were ignored at the start stay so.
 template <class Daemon>
 int serve(asio::io_context& io, Daemon& daemon) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
-  asio::signal_set signals(io, SIGTERM, SIGINT);
+  asio::signal_set signals(io);
+  for (const int signal : os::not_ignored({SIGTERM, SIGINT})) signals.add(signal);
   signals.async_wait([&](boost::system::error_code ec, int signal) {
     if (ec) return;
     log::info("stopping", {{"signal", std::to_string(signal)}});
@@ -213,6 +215,7 @@ int run_role(const char* role, int argc, char** argv, int (*run)(Config)) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  os::settle_process();
   const std::string role = argc > 1 ? argv[1] : "";
   if (role == "head") return run_role<proto::HeadConfig>("head", argc - 1, argv + 1, run_head);
   if (role == "agent") return run_role<proto::AgentConfig>("agent", argc - 1, argv + 1, run_agent);

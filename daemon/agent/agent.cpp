@@ -75,7 +75,7 @@ std::string or_beside(const std::string& configured, const char* program) { retu
 
 class Agent::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::AgentConfig config, std::string token, net::Endpoint head, StateLock lock, net::Listener listener)
+  Impl(asio::any_io_executor executor, proto::AgentConfig config, Survival survival, std::string token, net::Endpoint head, StateLock lock, net::Listener listener)
       : executor_(executor),
         config_(std::move(config)),
         token_(std::move(token)),
@@ -95,8 +95,8 @@ class Agent::Impl {
         before_(read_agent_record(config_.state_dir)),
         quarantine_(config_.state_dir),
         record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}, open_rank_groups(config_.cgroup, config_.state_dir)},
-        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret}, supervisor_callbacks(true)),
-        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret}, supervisor_callbacks(false)),
+        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(true)),
+        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(false)),
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
                    [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, gpu_processes,
                    [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
@@ -421,7 +421,7 @@ class Agent::Impl {
   bool stopping_ = false, ended_ = false;
 };
 
-Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto::AgentConfig config) {
+Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto::AgentConfig config, Survival survival) {
   std::string token;
   if (!config.token_file.empty()) {
     auto text = os::read_token_file(config.token_file);
@@ -439,7 +439,7 @@ Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto
   auto listener = net::Listener::open(executor, *local);
   if (!listener) return listener.error().in("socket");
   remove_old_jobs(config.state_dir, os::unix_ms_now());
-  return std::unique_ptr<Agent>(new Agent(std::make_unique<Impl>(executor, std::move(config), std::move(token), std::move(*head), std::move(*lock), std::move(*listener))));
+  return std::unique_ptr<Agent>(new Agent(std::make_unique<Impl>(executor, std::move(config), survival, std::move(token), std::move(*head), std::move(*lock), std::move(*listener))));
 }
 
 Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

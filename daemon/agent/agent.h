@@ -8,10 +8,16 @@
 
 namespace rtrain::agent {
 
+/// Whether ranks and supervisors outlive an agent that is killed.
+enum class Survival {
+  kUntilTheirLease,   ///< the next agent takes them up
+  kEndWithTheAgent,   ///< there will be no next one
+};
+
 class Agent {
  public:
   /// Takes the state_dir (flock; kConflict when another agent has it) and the worker socket <state_dir>/agent.sock.
-  [[nodiscard]] static Result<std::unique_ptr<Agent>> open(net::asio::any_io_executor executor, proto::AgentConfig config);
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> open(net::asio::any_io_executor executor, proto::AgentConfig config, Survival survival = Survival::kUntilTheirLease);
   ~Agent();
   /// Connects to the head (with back-off, for ever) and serves until stop(). Call once.
   net::asio::awaitable<void> async_run();

@@ -23,13 +23,15 @@ using namespace std::chrono_literals;
 namespace {
 
 /// A new session (a Ctrl-C at the terminal is not for it), none of our file descriptors, default signals.
-Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& secret) {
+Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& secret, bool ends_with_agent) {
   std::vector<char*> arguments, environment;
   for (const auto& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   std::string secret_variable = "RTRAIN_SECRET=" + secret;
   for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
   environment.push_back(secret_variable.data());
+  std::string agent_variable = "RTRAIN_ENDS_WITH=" + std::to_string(::getpid());
+  if (ends_with_agent) environment.push_back(agent_variable.data());
   environment.push_back(nullptr);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
@@ -71,7 +73,7 @@ Result<Done> SupervisorProcess::start() {
   std::vector<std::string> argv{options_.program};
   if (options_.role == "zygote") argv.emplace_back("--zygote");
   argv.insert(argv.end(), {"--socket", options_.socket});
-  auto pid = spawn(argv, options_.secret);
+  auto pid = spawn(argv, options_.secret, options_.ends_with_agent);
   if (!pid) return pid.error();
   watch(pidfd_of(*pid), *pid);
   if (const auto process = os::identify(*pid)) callbacks_.started(*process);

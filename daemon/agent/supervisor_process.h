@@ -20,6 +20,7 @@ class SupervisorProcess {
     std::string program;
     std::string socket;   ///< of the agent
     std::string secret;   ///< told to the process in RTRAIN_SECRET, shown again in its Hello
+    bool ends_with_agent = false;  ///< it and its ranks end as soon as this process does, however that ends
   };
   struct Callbacks {
     std::function<void(const os::ProcessIdentity&)> started;  ///< a new process; nothing was sent to it yet

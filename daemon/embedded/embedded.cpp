@@ -19,6 +19,10 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 namespace {
 
+/// Head and agent are one process: no network comes between them, and the ranks end when it does. What a lease would notice is that the
+/// process was stopped (Ctrl-Z), and that is no reason to end a job.
+constexpr double kLeaseS = 30 * 86'400;
+
 /// Unix socket paths hold 107 bytes: the sockets get a short folder of their own, whatever state_dir is.
 class SocketFolder {
  public:
@@ -88,6 +92,7 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   head.api_listen = impl->api;
   head.state_dir = options.state_dir + "/head";
   head.backup_interval_s = 0;
+  head.lease_s = kLeaseS;
   // The job ends with this process: there is nobody who could miss it after a power cut.
   auto opened_head = head::Head::open(impl->io.get_executor(), head, {0, false});
   if (!opened_head) return opened_head.error();
@@ -101,7 +106,8 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   agent.worker_program = options.worker_program;
   agent.keeper_program = options.keeper_program;
   agent.prestart_zygote = options.with_zygote;
-  auto opened_agent = agent::Agent::open(impl->io.get_executor(), agent);
+  agent.worker_lease_s = kLeaseS;
+  auto opened_agent = agent::Agent::open(impl->io.get_executor(), agent, agent::Survival::kEndWithTheAgent);
   if (!opened_agent) return opened_agent.error();
   impl->agent = std::move(*opened_agent);
 

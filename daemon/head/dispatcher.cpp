@@ -19,7 +19,7 @@ constexpr std::chrono::minutes kRetentionAfterStart{1};
 
 Clock Clock::real() { return {&std::chrono::steady_clock::now, &os::unix_ms_now}; }
 
-Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock)
+Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock, std::string origin)
     : config_(std::move(config)),
       store_(store),
       gate_(store.journal),
@@ -30,7 +30,8 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
           [this](JobId id) {
             line_up(id);
             changed_(id);
-          }),
+          },
+          std::move(origin)),
       started_ms_(clock_.wall()),
       usage_(config_.fair_share_half_life_s),
       accounted_(clock_.steady()) {

@@ -33,7 +33,7 @@ class Dispatcher {
  public:
   using ChangeSink = std::function<void(JobId)>;
   /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a full lease from now.
-  Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real());
+  Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real(), std::string origin = {});
 
   /// Passes over the queue are not made at once but when pass() is called, which `due` asks for: one for many changes. Not called: a
   /// pass follows each change at once.

@@ -90,7 +90,7 @@ class Head::Impl {
                   log::error("a bug in the head", {{"cause", ex.what()}});
                 }
               }),
-        dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }),
+        dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }, Clock::real(), os::random_hex(4)),
         connections_(std::make_shared<Connections>(connections_max(config_))),
         api_(executor, std::move(api), api_tcp, std::move(users), connections_, dispatcher_) {
     if (config_.backup_interval_s > 0) backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);

@@ -5,15 +5,15 @@
 
 namespace rtrain::head {
 
-std::string run_name(const std::string& name, proto::UnixMs now, JobId id) {
+std::string run_name(const std::string& name, proto::UnixMs now, JobId id, const std::string& origin) {
   std::string stamp = proto::rfc3339(now).substr(0, 19);  // 2026-11-23T22:30:00
   stamp[10] = '_';
   stamp[13] = stamp[16] = '-';
-  return name + "_" + stamp + "_" + to_string(id);
+  return name + "_" + stamp + "_" + to_string(id) + (origin.empty() ? "" : "-" + origin);
 }
 
-JobBook::JobBook(Store store, ActionSink act, ChangeSink changed)
-    : store_(store), next_id_(store.journal.next_job_id().value()), act_(std::move(act)), changed_(std::move(changed)) {}
+JobBook::JobBook(Store store, ActionSink act, ChangeSink changed, std::string origin)
+    : store_(store), origin_(std::move(origin)), next_id_(store.journal.next_job_id().value()), act_(std::move(act)), changed_(std::move(changed)) {}
 
 void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now) {
   tally_.add_ended(ended, 1);
@@ -62,7 +62,7 @@ Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_
 void JobBook::enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array) {
   if (array) spec.train_loop_config["array_index"] = array->index;
   proto::JobSubmitted event;
-  event.run_name = run_name(spec.name, now, id);
+  event.run_name = run_name(spec.name, now, id, origin_);
   event.run_dir = spec.run_config.storage_path + "/" + event.run_name;
   event.spec = std::move(spec);
   event.user = user;

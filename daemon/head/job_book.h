@@ -33,7 +33,8 @@ class JobBook {
   using ActionSink = std::function<void(JobId, const core::Action&)>;
   using ChangeSink = std::function<void(JobId)>;
   struct Store { store::Journal& journal; store::History& history; };
-  JobBook(Store store, ActionSink act, ChangeSink changed);
+  /// `origin` tells the run folders of this head from those of others that write below the same storage_path; "" where there are none.
+  JobBook(Store store, ActionSink act, ChangeSink changed, std::string origin = {});
 
   /// Takes the jobs that the store found, before anything else is called. Events that were due when the head died are applied
   /// (not their actions: who recovers looks at the states). `ended`: how many jobs that are not among them had ended so.
@@ -73,6 +74,7 @@ class JobBook {
   void sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before);
 
   Store store_;
+  std::string origin_;
   std::int64_t next_id_;
   ActionSink act_;
   ChangeSink changed_;
@@ -86,7 +88,7 @@ class JobBook {
   mutable std::unordered_map<JobId, std::list<JobRecord>::iterator> archived_by_id_;
 };
 
-/// "<name>_<YYYY-MM-DD_HH-MM-SS>_<id>" in UTC.
-[[nodiscard]] std::string run_name(const std::string& name, proto::UnixMs now, JobId id);
+/// "<name>_<YYYY-MM-DD_HH-MM-SS>_<id>-<origin>" in UTC.
+[[nodiscard]] std::string run_name(const std::string& name, proto::UnixMs now, JobId id, const std::string& origin);
 
 }  // namespace rtrain::head

@@ -12,6 +12,7 @@ namespace {
 using proto::Json;
 
 constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
+constexpr const char* kHidden = "***";
 
 /// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
@@ -88,6 +89,15 @@ Reply metrics(const RouteCall& call) {
   return call.json({{"points", std::move(points)}, {"next", next}, {"more", next < record.state.reports}});
 }
 
+/// Values in an environment are secrets more often than not: an event has their names only, until who submitted the job asks for them.
+void hide_values(Json& event) {
+  const auto spec = event.find("spec");
+  if (spec == event.end() || !spec->is_object()) return;
+  const auto env = spec->find("env");
+  if (env == spec->end() || !env->is_object()) return;
+  for (auto& [name, value] : env->items()) value = kHidden;
+}
+
 Reply events(const RouteCall& call) {
   const auto found = job_of(call);
   if (!found) return call.error(found.error());
@@ -96,6 +106,10 @@ Reply events(const RouteCall& call) {
     if (!*number) return call.error(number->error());
   if (*from < 0 || *limit < 1 || *limit > kEventsMax)
     return call.error(fail(Errc::kInvalidArgument, "from must not be negative, limit is from 1 to " + std::to_string(kEventsMax)));
+  const auto asked = call.target.query.find("env");
+  const bool show = asked != call.target.query.end() && asked->second == "true";
+  if (show && call.user != (*found)->state.user)
+    return call.error(fail(Errc::kUnauthenticated, "the environment of a job is shown to who submitted it: " + ((*found)->state.user.empty() ? "unknown" : (*found)->state.user)));
   auto page = call.dispatcher.jobs().history().events((*found)->state.id, *from, static_cast<int>(*limit) + 1);  // one more tells whether there is more
   if (!page) return call.error(page.error());
   const bool more = std::cmp_greater(page->size(), *limit);
@@ -104,6 +118,7 @@ Reply events(const RouteCall& call) {
   for (const auto& event : *page) {
     auto& json = list.emplace_back(proto::to_json(event));
     json["at"] = proto::rfc3339(event.at);
+    if (!show) hide_values(json);
   }
   return call.json({{"events", std::move(list)}, {"next", *from + static_cast<std::int64_t>(page->size())}, {"more", more}});
 }

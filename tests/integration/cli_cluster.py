@@ -1,5 +1,5 @@
 """The CLI against a real head and two real agents: what a user does in a day, and every status that comes of it."""
-import json, os, signal, statistics, subprocess, sys, tempfile, time, unittest
+import json, os, re, signal, statistics, subprocess, sys, tempfile, time, unittest
 
 BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
 RTRAIN, RTRAIND = (os.path.abspath(os.path.join(BIN, name)) for name in ("rtrain", "rtraind"))
@@ -82,6 +82,28 @@ class Day(unittest.TestCase):
         self.assertEqual(status, 1)
         result = json.loads(out)
         self.assertEqual((result["state"], result["error"]["rank"], result["error"]["status"]["exit_code"]), ("FAILED", 0, 4))
+
+    def test_F13_submit_wait_waits_for_all_jobs_of_an_array(self):
+        spec = self.cluster.job("exit $((RTRAIN_ARRAY_INDEX == 1 ? 4 : 0))")
+        status, out, err = self.rtrain("submit", "--wait", "--array", "0-2", "-", stdin=spec)
+        self.assertEqual(status, 1, err)
+        array = re.search(r"array (\d+)_\[0-2\] \(day\): 1 FAILED, 2 SUCCEEDED", out).group(1)
+        self.assertEqual(self.rtrain("result", array)[:2], (1, out))
+        self.assertEqual(self.rtrain("result", "--wait", array)[0], 1)
+        results = json.loads(self.rtrain("result", "-o", "json", array)[1])
+        self.assertEqual([one["state"] for one in results["results"]], ["SUCCEEDED", "FAILED", "SUCCEEDED"])
+        self.assertEqual(self.rtrain("result", array + "_2")[0], 0)
+
+    def test_an_array_is_one_row_of_the_list_and_one_line_when_it_is_cancelled(self):
+        status, out, err = self.rtrain("submit", "--detach", "-o", "name", "--hold", "--array", "0-9", "-", stdin=self.cluster.job("true"))
+        array = out.strip()
+        out = self.rtrain("list")[1]
+        self.assertRegex(out, r"(?m)^ *%s_\[0-9\] +day +QUEUED .* 10 QUEUED$" % array)
+        self.assertNotIn(array + "_3 ", out)
+        for flag in (["--expand"], ["--array", array]):
+            self.assertIn(array + "_3 ", self.rtrain("list", *flag)[1])
+        self.assertEqual(self.rtrain("cancel", array + "_[3-5]"), (0, "array %s_[3-5] (day): 3 jobs cancelled\n" % array, ""))
+        self.assertEqual(self.rtrain("cancel", array), (0, "array %s (day): 7 jobs cancelled\n" % array, ""))
 
     def test_status_list_and_nodes_tell_of_a_running_job(self):
         job = self.cluster.submit("sleep 60", workers=2)

@@ -62,8 +62,8 @@ class Run(unittest.TestCase):
         done = subprocess.run([RTRAIN, *args], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, cwd=self.root)
         return done.returncode, done.stdout, done.stderr
 
-    def start(self, *args):
-        return subprocess.Popen([RTRAIN, *args], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.root)
+    def start(self, *args, **more):
+        return subprocess.Popen([RTRAIN, *args], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.root, **more)
 
     def wait_for(self, what, predicate, seconds=20):
         deadline = time.monotonic() + seconds
@@ -114,6 +114,51 @@ class Run(unittest.TestCase):
         self.assertEqual((result["state"], result["attempts"], result["error"]), ("SUCCEEDED", 2, None))
         self.assertIn("attempt 1 failed: ", err)
 
+    def test_F05_runs_of_one_file_in_one_second_have_a_folder_each(self):
+        path = self.job_file("echo $RTRAIN_RUN_DIR")
+        time.sleep(1 - time.time() % 1)
+        children = [self.start("run", "-o", "json", path) for _ in range(3)]
+        folders = []
+        for child in children:
+            out, err = child.communicate(timeout=60)
+            self.assertEqual(child.returncode, 0, err)
+            folders.append(json.loads(out.splitlines()[-1])["path"])
+        self.assertEqual(len(set(folders)), 3, folders)
+
+    def test_F13_all_jobs_of_an_array_are_run_and_the_worst_is_the_status(self):
+        done = shlex.quote(self.root + "/done")
+        path = self.job_file("[ $RTRAIN_ARRAY_INDEX -ne 2 ] || exit 3; echo $RTRAIN_ARRAY_INDEX >> " + done, scheduling={"array": "0-3"})
+        status, out, err = self.rtrain("run", path)
+        self.assertEqual(status, 1, err)
+        with open(self.root + "/done") as file:
+            self.assertEqual(sorted(file.read().split()), ["0", "1", "3"])
+        for index, state in enumerate(("SUCCEEDED", "SUCCEEDED", "FAILED", "SUCCEEDED")):
+            self.assertRegex(out, r"(?m)^1_%d +%s " % (index, state))
+        self.assertRegex(out, r"(?m)^array 1_\[0-3\] \(cli-test\): 1 FAILED, 3 SUCCEEDED in ")
+        self.assertRegex(err, r"(?m)^job 1_2 \(cli-test\): FAILED in .*exited with code 3")
+        self.assertEqual(len(self.state_dirs()), 1)  # the logs of the one that failed
+
+    def test_F13_ctrl_c_cancels_all_jobs_of_an_array(self):
+        started = shlex.quote(self.root + "/started")
+        child = self.start("run", "-o", "json", self.job_file("touch %s; sleep 600" % started, scheduling={"array": "0-5%1"}))
+        self.wait_for("a rank", lambda: os.path.exists(self.root + "/started"))
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+        self.assertEqual(child.returncode, 130, err)
+        self.assertEqual([result["state"] for result in json.loads(out)["results"]], ["CANCELLED"] * 6)
+
+    def test_F24_a_signal_that_was_ignored_at_the_start_stays_ignored(self):
+        for number in (signal.SIGHUP, signal.SIGINT):  # nohup; the background of a shell script
+            started, go = ("%s/%s-%d" % (self.root, name, number) for name in ("started", "go"))
+            child = self.start("run", self.job_file("touch %s; while [ ! -e %s ]; do sleep 0.05; done" % (shlex.quote(started), shlex.quote(go))),
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
+            self.wait_for("the rank", lambda: os.path.exists(started))
+            child.send_signal(number)
+            time.sleep(0.3)
+            open(go, "w").close()
+            _, err = child.communicate(timeout=30)
+            self.assertEqual(child.returncode, 0, err)
+
     def test_ctrl_c_cancels_and_waits_for_the_end(self):
         for number, expected in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             started = os.path.join(self.root, "started-%d" % number)
@@ -137,6 +182,14 @@ class Run(unittest.TestCase):
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=15)
         self.assertEqual(child.returncode, 130, err)
+
+    def test_a_run_that_is_killed_takes_its_ranks_with_it(self):
+        started = os.path.join(self.root, "started")
+        child = self.start("run", self.job_file("touch %s; sleep 600" % shlex.quote(started)))
+        self.wait_for("the rank", lambda: os.path.exists(started))
+        child.kill()
+        child.communicate(timeout=10)
+        self.wait_for("the end of all", lambda: not processes_with(self.marker))
 
     def test_when_nobody_reads_any_more_the_job_is_cancelled(self):
         child = self.start("run", self.job_file("while :; do echo line; sleep 0.01; done"))

@@ -26,7 +26,8 @@ def impostor(pipe):
     """Listens in the head's place: says at which port, then what the first who dials says."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         os.write(pipe, b"%d\n" % server.getsockname()[1])
-        os.write(pipe, server.accept()[0].recv(65536) or b"nothing")
+        with server.accept()[0] as connection:
+            os.write(pipe, connection.recv(65536) or b"nothing")
 
 
 def fork_as_nobody(function, *args, group=NOBODY, pass_pipe=False):

@@ -1,7 +1,7 @@
 """kill -9 of a rank, of a keeper, of an agent, of the head; SIGTERM of each. Nothing is orphaned, nothing is called a success."""
-import os, shutil, signal, time, unittest
+import os, shutil, signal, subprocess, time, unittest
 
-from harness import Cluster, main, processes_with, wait_for
+from harness import RTRAIND, Cluster, main, processes_with, wait_for
 
 LEASES = {"lease_s": 1.5, "heartbeat_s": 0.2, "worker_lease_s": 1.5}
 LOST_WITHIN = 1.5 + 2 * 0.2 + 2  # the head's word on a silent node, and a busy machine's slack
@@ -153,6 +153,21 @@ class Faults(unittest.TestCase):
             second.process.returncode = 0
             del c.daemons["second " + role]
         self.assertEqual(c.run("true")["state"], "SUCCEEDED")
+
+    def test_a_head_without_stderr_logs_into_no_file_of_its_state(self):
+        c = self.start(agents=())
+        state = c.root + "/silent"
+        head = subprocess.Popen([RTRAIND, "head", "--listen", "unix:" + c.root + "/silent-cluster", "--api-listen", "unix:" + c.root + "/silent-api", "--state-dir", state],
+                                env=c.env, preexec_fn=lambda: os.close(2), start_new_session=True)
+        self.addCleanup(head.wait)
+        self.addCleanup(head.terminate)
+        wait_for("the head", lambda: os.path.exists(c.root + "/silent-api"))
+        head.terminate()
+        self.assertEqual(head.wait(15), 0)
+        for folder, _, names in os.walk(state):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as file:
+                    self.assertNotIn(b"ready", file.read(1 << 20), name)
 
     def test_two_agents_of_one_name_are_one_too_many(self):
         c = self.start(agents=("a",))

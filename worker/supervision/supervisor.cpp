@@ -51,6 +51,8 @@ class Supervisor {
   Supervisor(const SupervisorOptions& options, const ChildMain& child) : options_(options), child_(child) {
     if (const char* secret = std::getenv("RTRAIN_SECRET")) secret_ = secret;
     ::unsetenv("RTRAIN_SECRET");
+    if (const char* agent = std::getenv("RTRAIN_ENDS_WITH")) ends_with_ = static_cast<pid_t>(std::atol(agent));
+    ::unsetenv("RTRAIN_ENDS_WITH");
   }
 
   int run() {
@@ -60,6 +62,10 @@ class Supervisor {
     sigemptyset(&watched);
     for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&watched, signal);
     ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+    if (ends_with_ != 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+      if (::getppid() != ends_with_) exit_code_ = 0;  // it has ended before it could be asked for
+    }
     const int signals = ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     heard_ = Clock::now();
     while (!exit_code_) {
@@ -345,6 +351,7 @@ class Supervisor {
   const SupervisorOptions& options_;
   const ChildMain& child_;
   std::string secret_;
+  pid_t ends_with_ = 0;  ///< the agent, when this supervisor must not outlive it
   int agent_ = -1;
   std::map<pid_t, Rank> ranks_;   ///< by their process, which was not reaped
   std::vector<Rank> ended_;       ///< it was; something it left behind may live

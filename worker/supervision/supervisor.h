@@ -21,7 +21,7 @@ struct SupervisorOptions {
 using ChildMain = std::function<int(const proto::SpawnRank&)>;
 
 /// Serves until SIGTERM, or until the agent was not heard of for its lease; then every rank is killed, its record written.
-/// Outlives the agent: it dials again every 200 ms and tells which ranks it has in hand. Ends that it could not tell stand in the
+/// Outlives the agent, unless RTRAIN_ENDS_WITH in the environment is the agent's process number: it dials again every 200 ms and tells which ranks it has in hand. Ends that it could not tell stand in the
 /// records on disk, where the agent finds them.
 /// @return the process's exit code: 0 after SIGTERM, 3 when the lease ran out, 1 when the agent refused it.
 [[nodiscard]] int supervise(const SupervisorOptions& options, const ChildMain& child);

@@ -126,9 +126,9 @@ TEST_CASE("follow_view: a failed attempt that is tried again is told on both", "
     auto again = job("QUEUED");
     again.failures = 1;
     again.max_failures = 2;
-    again.reason = "attempt 2 of 3";
+    again.reason = "is about to start";  // the queue's word on the next attempt, not on this failure
     again.error = proto::JobError{.message = "rank 1 on node b: was killed by signal 9 (Killed)", .attempt = 1};
-    CHECK(err(view.on_state(again, 1)).find("attempt 1 failed: rank 1 on node b: was killed by signal 9 (Killed) (attempt 2 of 3)\n") != std::string::npos);
+    CHECK(err(view.on_state(again, 1)).find("attempt 1 failed: rank 1 on node b: was killed by signal 9 (Killed) (failure 1, max_failures 2)\n") != std::string::npos);
     again.failures = 3;
     CHECK(err(view.on_state(again, 2)).find("failed") == std::string::npos);  // the Result tells of the last one
   }
@@ -144,6 +144,20 @@ TEST_CASE("follow_view: reports are told, at most one a second unless they bring
   point.seq = 3;
   point.checkpoint = "/runs/x/checkpoint_000001";
   CHECK(err(view.on_report(point, 10.4)) == "report 3: loss=0.5 [checkpoint_000001]\n");
+  point.attempt = 2;
+  point.seq = 1;  // counted anew
+  CHECK(err(view.on_report(point, 10.6)) == "attempt 2, report 1: loss=0.5 [checkpoint_000001]\n");
+}
+
+TEST_CASE("follow_view: a line that is redrawn for hours is shown now and then", "[unit][cli]") {
+  FollowView view({.plain_progress_s = 10});
+  (void)view.on_state(job("RUNNING"), 0);
+  CHECK(out(view.on_log(1, 0, "epoch 1: 10%", 1)).empty());
+  CHECK(out(view.on_log(1, 0, "\repoch 1: 20%\r", 2)) == "[r0] epoch 1: 10%\n");
+  CHECK(out(view.on_log(1, 0, "epoch 1: 30%\repoch 1: 40%\r", 5)).empty());
+  CHECK(out(view.on_log(1, 0, "epoch 1: 50%", 13)) == "[r0] epoch 1: 40%\n");
+  CHECK(out(view.on_log(1, 0, "\repoch 1: 100%\r\nend\r", 14)) == "[r0] epoch 1: 100%\n");
+  CHECK(out(view.on_log(1, 0, "\n", 40)) == "[r0] end\n");  // a line end in two pieces
 }
 
 TEST_CASE("follow_view: without states only logs are shown", "[unit][cli]") {

@@ -108,7 +108,7 @@ TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
   CHECK_FALSE(scheduling.preemptible);
 
   args.values = {{"begin", {"soon"}}};
-  CHECK(scheduling_overrides(args, 0).error().message().find("--begin: 'soon' is no time") == 0);
+  CHECK(scheduling_overrides(args, 0).error().message().find("--begin: 'soon' is not a time") == 0);
   args.values = {{"time", {"90"}}, {"priority", {"high"}}};
   const JobFile bad = read(R"({"command": ["true"]})", *scheduling_overrides(args, 0));
   REQUIRE(bad.errors.size() == 2);

@@ -73,5 +73,8 @@ TEST_CASE("text: metrics on one line, with diverged values visible", "[unit][cli
   CHECK(metrics_line({{"loss", "NaN"}}) == "loss=nan");
   CHECK(metrics_line({{"note", "a\x1b[2Jb"}}) == "note=ab");
   CHECK(metrics_line(nullptr).empty());
+  CHECK(metrics_line({{"loss", 0.5}, {"loss_epoch", 0.5}, {"loss_step", 0.5}}) == "loss=0.5");
+  CHECK(metrics_line({{"loss", 0.5}, {"loss_epoch", 0.5}, {"loss_step", 0.25}}) == "loss=0.5, loss_step=0.25");
+  CHECK(metrics_line({{"loss_epoch", 0.5}, {"global_step", 3}}) == "global_step=3, loss_epoch=0.5");
   CHECK(metrics_line({{"step", 1234567}}) == "step=1234567");
 }

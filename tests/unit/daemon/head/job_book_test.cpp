@@ -41,9 +41,19 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE("job book: a run's name has the job's name, the time in UTC and the number") {
-  CHECK(run_name("fashion", 0, JobId(3)) == "fashion_1970-01-01_00-00-00_3");
-  CHECK(run_name("a.b-c", 1'704'067'199'999, JobId(12)) == "a.b-c_2023-12-31_23-59-59_12");
+TEST_CASE("job book: a run's name has the job's name, the time in UTC, the number and the head", "[F05]") {
+  CHECK(run_name("fashion", 0, JobId(3), "") == "fashion_1970-01-01_00-00-00_3");
+  CHECK(run_name("a.b-c", 1'704'067'199'999, JobId(12), "0a1b2c3d") == "a.b-c_2023-12-31_23-59-59_12-0a1b2c3d");
+}
+
+TEST_CASE("job book: two heads give jobs of one name and one second folders of their own", "[F05]") {
+  const auto folder = [](const std::string& origin) {
+    store::MemoryStore store;
+    JobBook book({store, store}, [](JobId, const core::Action&) {}, [](JobId) {}, origin);
+    return book.find(book.submit(spec(), 0, 10).value())->state.run_dir;
+  };
+  CHECK(folder("0a1b2c3d") == "/results/fashion_1970-01-01_00-00-00_1-0a1b2c3d");
+  CHECK(folder("0a1b2c3d") != folder("0a1b2c3e"));
 }
 
 TEST_CASE("job book: a submitted job has its number, run folder and place in the queue") {

@@ -1,5 +1,6 @@
 #include "daemon/head/routes.h"
 
+#include "daemon/head/request_user.h"
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
@@ -73,6 +74,23 @@ TEST_CASE("routes: a job is submitted, shown, listed and cancelled") {
   CHECK(json(get(cluster, "/v1/jobs?state=QUEUED"))["jobs"].size() == 1);
   CHECK(json(get(cluster, "/v1/jobs/1/result"))["error"].is_null());
   CHECK(json(get(cluster, "/v1/jobs/1/metrics"))["points"].empty());
+}
+
+TEST_CASE("routes: the values of an environment are shown to who submitted the job, and only when asked for") {
+  test::Cluster cluster;
+  auto spec = proto::parse_json(kJob).value();
+  spec["env"] = {{"API_KEY", "s3cret"}};
+  const auto as = [&](const char* user, http::verb verb, const char* target, const std::string& body = {}) {
+    HttpRequest request{verb, target, 11, body};
+    request.set(kUserHeader, user);
+    return std::get<HttpResponse>(answer(cluster.dispatcher, request));
+  };
+  REQUIRE(status(as("ann", http::verb::post, "/v1/jobs", proto::dump_json(spec))) == 201);
+  const auto key = [](const HttpResponse& reply) { return json(reply)["events"][0]["spec"]["env"]["API_KEY"]; };
+  CHECK(key(as("ann", http::verb::get, "/v1/jobs/1/events")) == "***");
+  CHECK(key(as("ann", http::verb::get, "/v1/jobs/1/events?env=true")) == "s3cret");
+  CHECK(key(as("bob", http::verb::get, "/v1/jobs/1/events")) == "***");
+  CHECK(status(as("bob", http::verb::get, "/v1/jobs/1/events?env=true")) == 401);
 }
 
 TEST_CASE("routes: a job that is not valid is refused with all its errors, and no job is made") {

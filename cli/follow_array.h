@@ -1,0 +1,42 @@
+// Follows the jobs of an array until all have ended, by asking for their list again and again.
+#pragma once
+
+#include "cli/array_view.h"
+#include "cli/follow.h"
+#include "cli/job_pages.h"
+
+namespace rtrain::cli {
+
+class ArrayFollower {
+ public:
+  /// Of `options` deadline and resume_within count.
+  ArrayFollower(boost::asio::io_context& io, Interrupts& interrupts, Get get, const Console& console, ArrayView& view, JobId array, Follower::Options options)
+      : io_(io), interrupts_(interrupts), get_(std::move(get)), console_(console), view_(view), array_(array), options_(options),
+        interrupts_seen_(interrupts.count()) {}
+  /// As Follower::run().
+  [[nodiscard]] Result<Follower::End> run();
+  /// By index, as they were last heard of.
+  [[nodiscard]] const std::vector<proto::JobDoc>& jobs() const { return jobs_; }
+
+ private:
+  void pause(std::chrono::milliseconds duration);
+  void write(const Pieces& pieces) const;
+
+  boost::asio::io_context& io_;
+  Interrupts& interrupts_;
+  Get get_;
+  const Console& console_;
+  ArrayView& view_;
+  JobId array_;
+  Follower::Options options_;
+  int interrupts_seen_;
+  std::vector<proto::JobDoc> jobs_;
+};
+
+/// The jobs of an array, by index.
+[[nodiscard]] Result<std::vector<proto::JobDoc>> jobs_of_array(const Get& get, JobId array);
+
+/// Shows how the jobs of an array ended, and gives the exit status: a table, or with -o json {"id", "results": [Result]} on one line.
+[[nodiscard]] Result<int> show_array_end(const Console& console, const std::string& output, const Get& get, std::span<const proto::JobDoc> jobs);
+
+}  // namespace rtrain::cli

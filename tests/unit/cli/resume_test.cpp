@@ -1,0 +1,65 @@
+#include "cli/resume.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/temp_dir.h"
+
+#include <filesystem>
+
+using namespace rtrain;
+using namespace rtrain::cli;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A head that knows job 42 with a checkpoint, and others without one.
+Result<Get> a_head() {
+  return Get([](const std::string& target) -> Result<proto::Json> {
+    proto::ResultDoc doc;
+    doc.id = JobId(42);
+    doc.state = "FAILED";
+    if (target == "/v1/jobs/42/result" || target == "/v1/jobs/40_2/result") doc.checkpoint = proto::CheckpointRecord{"/runs/x/checkpoint_000003", 3, {}};
+    return proto::Json(doc);
+  });
+}
+
+Result<Get> no_head() { return fail(Errc::kUnavailable, "the head must not be asked"); }
+
+}  // namespace
+
+TEST_CASE("resume: a job means its latest checkpoint, and the head is asked for it") {
+  CHECK(checkpoint_of("42", "/", a_head).value() == "/runs/x/checkpoint_000003");
+  CHECK(checkpoint_of("40_2", "/", a_head).value() == "/runs/x/checkpoint_000003");
+  CHECK_THAT(checkpoint_of("7", "/", a_head).error().message(), Catch::Matchers::Contains("job 7 has no complete checkpoint"));
+  CHECK(checkpoint_of("40_[1-2]", "/", a_head).error().code() == Errc::kInvalidArgument);
+  CHECK(checkpoint_of("42", "/", no_head).error().code() == Errc::kUnavailable);
+}
+
+TEST_CASE("resume: a run's folder means its newest complete checkpoint") {
+  const test::TempDir folder;
+  for (const char* name : {"run/checkpoint_000009", "run/checkpoint_000010", "run/.checkpoint_000011.tmp-1", "run/checkpoint_x", "run/logs"})
+    fs::create_directories(folder / name);
+  CHECK(checkpoint_of("run", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());
+  CHECK(checkpoint_of("run/", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());
+}
+
+TEST_CASE("resume: a folder without checkpoints is one itself, and an empty or missing one is refused") {
+  const test::TempDir folder;
+  fs::create_directories(folder / "run/checkpoint_000003/rank_0");
+  fs::create_directories(folder / "empty");
+  const auto path = (folder / "run/checkpoint_000003").string();
+  CHECK(checkpoint_of(path, "/", no_head).value() == path);
+  CHECK(checkpoint_of((folder / "empty").string(), "/", no_head).error().code() == Errc::kNotFound);
+  CHECK(checkpoint_of((folder / "none").string(), "/", no_head).error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("resume: the way on is a command that a shell takes as it is") {
+  proto::ResultDoc result;
+  result.id = JobId(42);
+  result.state = "FAILED";
+  CHECK(resume_command(result, "run", "job.json").empty());
+  result.checkpoint = proto::CheckpointRecord{"/my runs/x/checkpoint_000003", 3, {}};
+  CHECK(resume_command(result, "run", "job.json") == "rtrain run --resume '/my runs/x/checkpoint_000003' job.json");
+  CHECK(resume_command(result, "submit", "JOB.json") == "rtrain submit --resume 42 JOB.json");
+  result.state = "SUCCEEDED";
+  CHECK(resume_command(result, "run", "job.json").empty());
+}
