@@ -1,23 +1,23 @@
 #include "daemon/head/dependencies.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace rtrain::head {
 namespace {
 
 using proto::DependencyKind;
 
-enum class Verdict { kHolds, kWaits, kNever };
-
-Verdict judge(DependencyKind kind, const Standing& standing) {
+bool holds(DependencyKind kind, const Standing& standing) {
   switch (kind) {
-    case DependencyKind::kAfter: return standing.started == standing.jobs ? Verdict::kHolds : Verdict::kWaits;
-    case DependencyKind::kAfterAny: return standing.ended == standing.jobs ? Verdict::kHolds : Verdict::kWaits;
+    case DependencyKind::kAfter:
+      return standing.started == standing.jobs;
+    case DependencyKind::kAfterAny:
+      return standing.ended == standing.jobs;
     case DependencyKind::kAfterOk:
-      if (standing.failed > 0) return Verdict::kNever;
-      return standing.ended == standing.jobs ? Verdict::kHolds : Verdict::kWaits;
+      return standing.ended == standing.jobs && standing.failed == 0;
   }
-  return Verdict::kWaits;
+  return false;
 }
 
 const char* awaited_words(DependencyKind kind) {
@@ -31,14 +31,39 @@ const char* awaited_words(DependencyKind kind) {
 
 }  // namespace
 
+const char* Dependencies::never_words(Never why) {
+  switch (why) {
+    case Never::kPruned:
+      return " was pruned, nobody knows whether it succeeded (";
+    case Never::kStuck:
+      return " can never start (";
+    case Never::kNo:
+    case Never::kFailed:
+      break;
+  }
+  return " did not succeed (";
+}
+
+/// What can never start can still be cancelled: that is an end, and no success.
+Dependencies::Never Dependencies::why_never(const proto::Dependency& on, const Standing& standing) {
+  if (on.kind != DependencyKind::kAfterOk) return Never::kNo;
+  if (standing.failed > 0) return standing.forgotten ? Never::kPruned : Never::kFailed;
+  return standing.stuck > 0 ? Never::kStuck : Never::kNo;
+}
+
+bool Dependencies::never(JobId id) const {
+  const auto found = unmet_.find(id);
+  return found != unmet_.end() &&
+         std::ranges::any_of(found->second, [](const Unmet& unmet) { return unmet.never != Never::kNo; });
+}
+
 void Dependencies::add(JobId id, const std::vector<proto::Dependency>& on, const StandingOf& standing_of) {
   remove(id);
   std::vector<Unmet> unmet;
   for (const auto& dependency : on) {
     const auto standing = standing_of(dependency.job);
-    const auto verdict = judge(dependency.kind, standing);
-    if (verdict == Verdict::kHolds) continue;
-    unmet.push_back({dependency, verdict == Verdict::kNever, standing.forgotten});
+    if (holds(dependency.kind, standing)) continue;
+    unmet.push_back({dependency, why_never(dependency, standing)});
     dependents_[dependency.job].insert(id);
   }
   if (!unmet.empty()) unmet_[id] = std::move(unmet);
@@ -66,12 +91,11 @@ std::vector<JobId> Dependencies::reached(JobId target, const Standing& standing)
     auto& all = unmet_.at(id);
     bool news = false;
     std::erase_if(all, [&](Unmet& unmet) {
-      if (unmet.on.job != target || unmet.never) return false;
-      const auto verdict = judge(unmet.on.kind, standing);
-      unmet.never = verdict == Verdict::kNever;
-      unmet.forgotten = standing.forgotten;
-      news = news || verdict != Verdict::kWaits;
-      return verdict == Verdict::kHolds;
+      if (unmet.on.job != target) return false;
+      const bool met = holds(unmet.on.kind, standing);
+      const auto before = std::exchange(unmet.never, why_never(unmet.on, standing));
+      news = news || met || unmet.never != before;
+      return met;
     });
     if (!news) continue;
     changed.push_back(id);
@@ -85,9 +109,14 @@ std::string Dependencies::reason(JobId id) const {
   const auto found = unmet_.find(id);
   if (found == unmet_.end()) return "";
   const auto& all = found->second;
-  const auto never = std::ranges::find_if(all, &Unmet::never);
-  if (never != all.end())
-    return "can never start: job " + to_string(never->on.job) + (never->forgotten ? " was pruned, nobody knows whether it succeeded (" : " did not succeed (") + to_string(never->on) + ", DependencyNeverSatisfied)";
+  // A failure says more than what follows from one elsewhere.
+  const auto weight = [](const Unmet& unmet) {
+    return unmet.never == Never::kNo ? 0 : unmet.never == Never::kStuck ? 1 : 2;
+  };
+  const auto never = std::ranges::max_element(all, {}, weight);
+  if (never->never != Never::kNo)
+    return "can never start: job " + to_string(never->on.job) + never_words(never->never) +
+           to_string(never->on) + (never->never == Never::kStuck ? ")" : ", DependencyNeverSatisfied)");
   const auto& first = all.front().on;
   return "waits for job " + to_string(first.job) + awaited_words(first.kind) + to_string(first) + ")" +
          (all.size() > 1 ? " and " + std::to_string(all.size() - 1) + " more" : "");

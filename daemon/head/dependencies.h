@@ -17,6 +17,7 @@ struct Standing {
   int ended = 0;
   int failed = 0;   ///< of those that ended: without success
   bool forgotten = false;  ///< of one at least nobody knows how it ended
+  int stuck = 0;           ///< wait, and can never start
   friend bool operator==(const Standing&, const Standing&) = default;
 };
 /// Of a job that is known no more: it ended, nobody can say how.
@@ -29,6 +30,8 @@ class Dependencies {
   void add(JobId id, const std::vector<proto::Dependency>& on, const StandingOf& standing_of);
   /// It waits no longer.
   void remove(JobId id);
+  /// True when it waits for what can never be.
+  [[nodiscard]] bool never(JobId id) const;
   /// True when the standing of `target` matters to somebody.
   [[nodiscard]] bool awaited(JobId target) const { return dependents_.contains(target); }
   /// `target` has come so far. The jobs for which that changes something.
@@ -37,11 +40,14 @@ class Dependencies {
   [[nodiscard]] std::string reason(JobId id) const;
 
  private:
+  /// Why a dependency can never hold.
+  enum class Never { kNo, kFailed, kPruned, kStuck };
   struct Unmet {
     proto::Dependency on;
-    bool never = false;
-    bool forgotten = false;  ///< never, since nobody knows how the other one ended
+    Never never = Never::kNo;
   };
+  static Never why_never(const proto::Dependency& on, const Standing& standing);
+  static const char* never_words(Never why);
   void forget(JobId target, JobId dependent);
 
   std::unordered_map<JobId, std::vector<Unmet>> unmet_;           ///< by the job that waits

@@ -152,6 +152,8 @@ class Dispatcher {
   void note_started(JobId id);
   void note_ended(JobId id);
   void note_standing(JobId id, const Standing& news);
+  /// @return those for which it changes something.
+  std::vector<JobId> tell_dependents(JobId id, const Standing& news);
   /// After an event to a job that waited: it may have ended, or be held.
   void settle(JobId id);
   /// keeps_from_start() may say something else of these.

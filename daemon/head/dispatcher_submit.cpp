@@ -51,6 +51,8 @@ void Dispatcher::stands_in_line(JobId id) {
     dependencies_.add(id, state.spec.scheduling.depends_on, [this](JobId target) { return standing(target); });
     for (const auto& dependency : state.spec.scheduling.depends_on)
       if (!dependencies_.awaited(dependency.job)) array_standings_.erase(dependency.job);
+    if (dependencies_.never(id))
+      note_standing(id, {.stuck = 1});  // at a start of the head, those behind it may be in line already
   }
   if (const auto begin_ms = state.spec.scheduling.begin_at_ms; begin_ms > clock_.wall() && state.attempt.value() == 0) begins_.emplace(begin_ms, id);
   if (state.array) recheck(state.held ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
@@ -75,7 +77,10 @@ Standing Dispatcher::standing(JobId target) {
     if (record == nullptr) return kForgotten;
     const auto phase = record->state.phase;
     const bool ended = core::is_terminal(phase);
-    return Standing{1, record->state.attempt.value() > 0 || ended, ended, ended && phase != core::JobPhase::kSucceeded};
+    return Standing{.started = record->state.attempt.value() > 0 || ended,
+                    .ended = ended,
+                    .failed = ended && phase != core::JobPhase::kSucceeded,
+                    .stuck = dependencies_.never(id)};
   };
   const auto* record = book_.find(target);
   if (record == nullptr || !record->state.array || record->state.array->id != target) return of_one(target);
@@ -88,6 +93,7 @@ Standing Dispatcher::standing(JobId target) {
     sum.ended += one.ended;
     sum.failed += one.failed;
     sum.forgotten = sum.forgotten || one.forgotten;
+    sum.stuck += one.stuck;
   }
   return array_standings_[target] = sum;
 }
@@ -108,16 +114,33 @@ void Dispatcher::note_ended(JobId id) {
 }
 
 void Dispatcher::note_standing(JobId id, const Standing& news) {
+  auto changed = tell_dependents(id, news);
+  // Who can never start lets nobody start who waits for its success.
+  for (std::size_t next = 0; next < changed.size(); ++next) {
+    if (!dependencies_.never(changed[next])) continue;
+    const auto behind = tell_dependents(changed[next], {.stuck = 1});
+    changed.insert(changed.end(), behind.begin(), behind.end());
+  }
+  recheck(changed);
+}
+
+std::vector<JobId> Dispatcher::tell_dependents(JobId id, const Standing& news) {
+  std::vector<JobId> changed;
   const auto& array = book_.find(id)->state.array;
   if (array && dependencies_.awaited(array->id)) {
     auto& sum = array_standings_[array->id];  // counted when the first of those who wait came
     sum.started += news.started;
     sum.ended += news.ended;
     sum.failed += news.failed;
-    recheck(dependencies_.reached(array->id, sum));
+    sum.stuck += news.stuck;
+    changed = dependencies_.reached(array->id, sum);
   }
   if (array && !dependencies_.awaited(array->id)) array_standings_.erase(array->id);
-  if ((!array || array->id != id) && dependencies_.awaited(id)) recheck(dependencies_.reached(id, standing(id)));
+  if ((!array || array->id != id) && dependencies_.awaited(id)) {
+    const auto own = dependencies_.reached(id, standing(id));
+    changed.insert(changed.end(), own.begin(), own.end());
+  }
+  return changed;
 }
 
 // ---- arrays ---------------------------------------------------------------------------------------------------

@@ -55,6 +55,31 @@ TEST_CASE("dependencies: reasons are said in words") {
   CHECK(dependencies.reason(k4) == "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
 }
 
+TEST_CASE("dependencies: a success of what can never start is never, its end may still come", "[R22]") {
+  constexpr Standing kStuck{1, 0, 0, 0, false, 1};
+  for (const bool told : {false, true}) {
+    Dependencies dependencies;
+    const std::vector<proto::Dependency> on{{DependencyKind::kAfterOk, k1}};
+    dependencies.add(k2, on, all(told ? kWaits : kStuck));
+    dependencies.add(k3, {{DependencyKind::kAfterAny, k1}}, all(told ? kWaits : kStuck));
+    if (told) CHECK(dependencies.reached(k1, kStuck) == std::vector{k2});
+    CHECK(dependencies.never(k2));
+    CHECK(dependencies.reason(k2) == "can never start: job 1 can never start (afterok:1)");
+    CHECK_FALSE(dependencies.never(k3));
+    CHECK(dependencies.reason(k3) == "waits for job 1 to end (afterany:1)");
+    CHECK(dependencies.reached(k1, kStuck).empty());
+    CHECK(dependencies.reached(k1, kFailed) == std::vector{k2, k3});  // it was cancelled
+    CHECK(dependencies.reason(k2) ==
+          "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
+    CHECK(dependencies.reason(k3).empty());
+  }
+  // Beside a failure, the failure is the reason.
+  Dependencies both;
+  both.add(k4, {{DependencyKind::kAfterOk, k1}, {DependencyKind::kAfterOk, k2}}, all(kStuck));
+  CHECK(both.reached(k2, kFailed) == std::vector{k4});
+  CHECK(both.reason(k4) == "can never start: job 2 did not succeed (afterok:2, DependencyNeverSatisfied)");
+}
+
 TEST_CASE("dependencies: only those who wait for a job hear of it") {
   Dependencies dependencies;
   dependencies.add(k2, {{DependencyKind::kAfterAny, k1}}, all(kWaits));

@@ -191,6 +191,40 @@ TEST_CASE("submit: a dependency on a job that nobody knows is refused") {
   CHECK(cluster.dispatcher.jobs().all().empty());
 }
 
+TEST_CASE("submit: what waits for the success of a job that can never start says so, all along the chain",
+          "[R22]") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 8);
+  const auto first = cluster.submit(1);
+  const auto second = submit_after(cluster, "afterok:1"), third = submit_after(cluster, "afterok:2"),
+             fourth = submit_after(cluster, "afterok:3");
+  const auto any = submit_after(cluster, "afterany:3");
+  const auto array = cluster.submit(1, 0, [](proto::JobSpec& spec) {
+    spec.scheduling.array = *proto::parse_array("0-2");
+    spec.scheduling.depends_on = *proto::parse_dependency("afterok:4");
+  });
+  const auto last = submit_after(cluster, "afterok:" + to_string(array));
+  play(cluster, *a, first, 1);
+  const auto check = [&](test::Cluster& now) {
+    CHECK(reason(now, second) ==
+          "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
+    CHECK(reason(now, third) == "can never start: job 2 can never start (afterok:2)");
+    CHECK(reason(now, fourth) == "can never start: job 3 can never start (afterok:3)");
+    CHECK(reason(now, any) == "waits for job 3 to end (afterany:3)");
+    CHECK(reason(now, last) == "can never start: job 6 can never start (afterok:6)");
+  };
+  check(cluster);
+  const auto late = submit_after(cluster, "afterok:4");
+  CHECK(reason(cluster, late) == "can never start: job 4 can never start (afterok:4)");
+  test::Cluster next(cluster.store, cluster.store->recover());
+  auto b = next.connect("b", 8);
+  check(next);
+  REQUIRE(next.dispatcher.cancel(third, "ann").has_value());
+  CHECK(reason(next, fourth) ==
+        "can never start: job 3 did not succeed (afterok:3, DependencyNeverSatisfied)");
+  CHECK(next.phase(any) == JobPhase::kStarting);
+}
+
 TEST_CASE("submit: an array that is waited for is done when all its jobs are") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 8);
