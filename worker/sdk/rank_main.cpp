@@ -157,10 +157,11 @@ void run_rank(const std::function<TrainFunction()>& find) {
   if (environment.launch.spec.train_func) job->session()->send(proto::RankRunning{environment.key});
   ::on_exit(on_early_exit, const_cast<runtime::Environment*>(&environment));
   runtime::pulse().watch(true);
+  const Config config(environment.launch.spec.train_loop_config);
   const auto return_value = guarded(environment, "exception", [&] {
     nlohmann::json value;
     try {
-      value = function(Config(environment.launch.spec.train_loop_config));
+      value = function(config);
     } catch (const Yielded&) {
       // It has made way: what it would have returned is up to the next attempt.
     }
@@ -170,6 +171,8 @@ void run_rank(const std::function<TrainFunction()>& find) {
 
   runtime::pulse().watch(false);
   flush_output();
+  if (const auto unread = unread_keys(config); environment.rank == 0 && !runtime::yield_point().stopped() && !unread.empty())
+    std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
   guarded(environment, "exception", [&] {
     if (auto finished = job->finish(); !finished) throw std::runtime_error(finished.error().message());
     if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value, runtime::yield_point().stopped()); !written) throw std::runtime_error(written.error().message());
@@ -182,6 +185,15 @@ void run_rank(const std::function<TrainFunction()>& find) {
 
 void run_rank_of_library(const std::string& library, const std::string& name) {
   run_rank([&] { return load_train_function(library, name); });
+}
+
+std::string unread_keys(const Config& config) {
+  std::string list;
+  for (const auto& [path, nearest] : config.unread()) {
+    if (path == "array_index") continue;
+    list += (list.empty() ? "" : ", ") + path + (nearest.empty() ? "" : " (nearest key that was read: " + nearest + ")");
+  }
+  return list.empty() ? "" : "train_loop_config: never read: " + list;
 }
 
 void warm_up() {

@@ -14,6 +14,10 @@ namespace rtrain::sdk {
 /// The same with a function of a library. For the zygote's child.
 [[noreturn]] RTRAIN_API void run_rank_of_library(const std::string& library, const std::string& name);
 
+/// The keys of train_loop_config that the training function never read, with the nearest that it asked for, as one line; "" when it
+/// read all. The index of an array job is rtrain's own, not the user's.
+[[nodiscard]] RTRAIN_API std::string unread_keys(const Config& config);
+
 /// Does once what every rank would do at its first step, so that forked ranks find it done. Starts no thread, leaves CUDA alone.
 RTRAIN_API void warm_up();
 /// "2.11.0"

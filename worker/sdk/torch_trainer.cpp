@@ -117,7 +117,9 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   try {
     if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
     Collectives::initialize({});
-    result.return_value = train_func(Config(launch.spec.train_loop_config));
+    const Config config(launch.spec.train_loop_config);
+    result.return_value = train_func(config);
+    if (const auto unread = sdk::unread_keys(config); !unread.empty()) std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
     if (auto finished = job.finish(); !finished) throw std::runtime_error(finished.error().message());
   } catch (const std::exception& error) {
     result.error = TrainingError{"exception", error.what(), 0, "", {}};
