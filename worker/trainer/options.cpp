@@ -167,9 +167,9 @@ std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::s
 Trainer& prepare_trainer(Trainer& trainer) {
   Problems problems;
   const auto& at = trainer.impl_->placement;
-  if (dynamic_cast<DDPStrategy*>(at.strategy.get()) == nullptr || at.strategy_was_auto) {
-    problems.add("strategy is " + (at.strategy_was_auto ? std::string("\"auto\"") : at.strategy->name()) +
-                 ", expected one that trains with the job's ranks: rtrain::DDPStrategy()");
+  // "auto" is DDP wherever there are several ranks.
+  if (!at.strategy_was_auto && dynamic_cast<DDPStrategy*>(at.strategy.get()) == nullptr) {
+    problems.add("strategy is " + at.strategy->name() + ", expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()");
   }
   if (at.environment && typeid(*at.environment) != typeid(ClusterEnvironment)) {
     problems.add("plugins holds the cluster environment \"" + at.environment->name() + "\", expected rtrain::ClusterEnvironment()");

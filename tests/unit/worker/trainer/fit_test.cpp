@@ -252,10 +252,17 @@ TEST_CASE("prepare_trainer: wants DDPStrategy and the job's environment, and say
   CHECK(&prepare_trainer(good) == &good);
   Trainer without_plugin(quiet({.strategy = "ddp"}));
   CHECK_NOTHROW(prepare_trainer(without_plugin));
-  Trainer automatic(quiet({}));
-  CHECK_THROWS_WITH(prepare_trainer(automatic), Catch::Contains("strategy is \"auto\""));
   Trainer bad(quiet({.strategy = SingleDeviceStrategy(), .plugins = {OtherEnvironment()}}));
   CHECK_THROWS_WITH(prepare_trainer(bad), Catch::Contains("SingleDeviceStrategy") && Catch::Contains("OtherEnvironment"));
+}
+
+TEST_CASE("prepare_trainer: takes \"auto\", which is DDP wherever there are ranks", "[unit][trainer][F35]") {
+  Trainer left_out(quiet({}));
+  CHECK(&prepare_trainer(left_out) == &left_out);
+  Trainer named(quiet({.strategy = "auto", .plugins = {ClusterEnvironment()}}));
+  CHECK(&prepare_trainer(named) == &named);
+  Trainer alone(quiet({.strategy = "single_device"}));
+  CHECK_THROWS_WITH(prepare_trainer(alone), Catch::Contains("expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()"));
 }
 
 TEST_CASE("trainer: what a model lacks is said", "[unit][trainer]") {
