@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "worker/runtime/key_value_store.h"
 
+#include <rtrain/process_group.h>
+
 #include <torch/torch.h>
 
 #include <arpa/inet.h>
@@ -201,6 +203,121 @@ TEST_CASE("collectives: in a world of 1 they do nothing and need no store", "[in
     expect(tensor.eq(1).all().item<bool>() && Collectives::all_gather(tensor).size() == 1, "unchanged");
     expect(Collectives::store() == nullptr, "no store");
     Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0});
+}
+
+namespace {
+
+/// Two inputs, of which a pass may use one; a buffer.
+struct TwoImpl : torch::nn::Module {
+  torch::nn::Linear a = register_module("a", torch::nn::Linear(3, 2));
+  torch::nn::Linear b = register_module("b", torch::nn::Linear(3, 2));
+  torch::Tensor frozen = register_parameter("frozen", torch::ones({2}), /*requires_grad=*/false);
+  torch::Tensor seen = register_buffer("seen", torch::zeros({2}));
+  TwoImpl() { to(torch::kFloat64); }
+};
+TORCH_MODULE(Two);
+
+torch::Tensor input_of(int rank) { return torch::arange(12, torch::kFloat64).view({4, 3}).add(10.0 * rank).sin(); }
+
+}  // namespace
+
+TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks' gradients", "[integration]") {
+  const auto ends = run_ranks(3, [](int rank, int port) {
+    Collectives::initialize(options(rank, 3, port));
+    torch::manual_seed(static_cast<std::uint64_t>(1 + rank));
+    Two net;
+    net->seen.fill_(rank);
+    auto shared = prepare_model(*net);
+    const auto weights = process_group().all_gather(net->a->weight.detach());
+    expect(weights[1].equal(weights[0]) && weights[2].equal(weights[0]) && net->seen.eq(0).all().item<bool>(), "rank 0's parameters and buffers");
+
+    const auto loss = [&](int of_rank) { return net->a(input_of(of_rank)).square().mean() + (of_rank == 1 ? net->b(input_of(1)).sum() : torch::zeros({}, torch::kFloat64)); };
+    const auto check = [&](double times, const char* what) {
+      const auto a = net->a->weight.grad().clone(), b = net->b->weight.grad().clone();
+      Two alone;
+      alone->to(torch::kFloat64);
+      {
+        const torch::NoGradGuard no_grad;
+        for (std::size_t i = 0; i < net->parameters().size(); ++i) alone->parameters()[i].copy_(net->parameters()[i]);
+      }
+      auto sum = (alone->a(input_of(0)).square().mean() + alone->a(input_of(1)).square().mean() + alone->a(input_of(2)).square().mean() + alone->b(input_of(1)).sum()) / 3;
+      sum.backward();
+      expect((a - times * alone->a->weight.grad()).abs().max().item<double>() < 1e-12, what);
+      expect((b - times * alone->b->weight.grad()).abs().max().item<double>() < 1e-12, what);  // only rank 1 used it
+    };
+    loss(rank).backward();
+    check(1, "one pass");
+    expect(!net->frozen.grad().defined(), "a frozen parameter has no gradient");
+
+    net->zero_grad();
+    {
+      const auto local = shared.no_sync();
+      loss(rank).backward();
+      expect(net->b->weight.grad().defined() == (rank == 1), "local under no_sync");
+      loss(rank).backward();
+    }
+    loss(rank).backward();
+    check(3, "accumulated");
+
+    net->zero_grad();
+    {
+      const auto local = shared.no_sync();
+      loss(rank).backward();
+    }
+    shared.sync();
+    check(1, "sync() by hand");
+
+    net->zero_grad();
+    net->a(input_of(rank)).sum().backward();
+    expect(!net->b->weight.grad().defined(), "a parameter that no rank used keeps no gradient");
+    net->seen.fill_(rank + 5);
+    shared.sync_buffers();
+    expect(net->seen.eq(5).all().item<bool>(), "rank 0's buffers");
+
+    { const auto gone = std::move(shared); }
+    net->zero_grad();
+    net->a(input_of(rank)).sum().backward();
+    const auto grads = process_group().all_gather(net->a->weight.grad());
+    expect(!grads[0].equal(grads[1]), "local again");
+    Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0, 0});
+}
+
+TEST_CASE("prepare_model: what cannot be shared is told with the parameter's name", "[integration]") {
+  const auto ends = run_ranks(2, [](int rank, int port) {
+    Collectives::initialize(options(rank, 2, port));
+    torch::nn::Linear different(3, rank + 1);
+    expect(message_of([&] { (void)prepare_model(*different); }) ==
+               "prepare_model: the ranks' models differ: rank 1 has parameter weight Float [2, 3], rank 0 has parameter weight Float [1, 3]",
+           "models that differ");
+    torch::nn::Embedding embedding(torch::nn::EmbeddingOptions(5, 2).sparse(true));
+    const auto shared = prepare_model(*embedding);
+    expect(message_of([&] { embedding(torch::tensor({1, 2})).sum().backward(); }).find("the gradient of weight is sparse") != std::string::npos, "sparse");
+    struct Forgot : torch::nn::Module {
+      torch::nn::Linear layer{3, 1};
+    } forgot;
+    expect(message_of([&] { (void)prepare_model(forgot); }).find("register_module") != std::string::npos, "a layer that was not registered");
+    auto tensor = torch::ones({2});
+    expect(message_of([&] { process_group().broadcast(tensor, 2); }) == "broadcast: root is 2, expected a rank from 0 to 1", "a root that is none");
+    Collectives::shutdown();
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0});
+}
+
+TEST_CASE("prepare_model: with one rank nothing is shared, and without a group the way to one is told", "[integration]") {
+  const auto ends = run_ranks(1, [](int, int) {
+    expect(message_of([] { (void)process_group(); }).find("rtrain::init_process_group()") != std::string::npos, "before");
+    const auto group = init_process_group();
+    torch::nn::Linear net(3, 1);
+    auto shared = prepare_model(*net);
+    net(torch::ones({2, 3})).sum().backward();
+    shared.sync();
+    shared.sync_buffers();
+    expect(net->weight.grad().eq(2).all().item<bool>() && group->world_size() == 1 && group->all_gather(torch::ones({1})).size() == 1, "alone");
+    expect(message_of([] { (void)init_process_group(); }).find("has joined its job's group already") != std::string::npos, "twice");
   });
   CHECK(ends.codes == std::vector<int>{0});
 }

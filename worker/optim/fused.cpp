@@ -44,7 +44,7 @@ using ParameterState = std::map<std::string, torch::Tensor>;
 class Fused : public Optimizer {
  public:
   Fused(const char* name, Tensors parameters, double lr) : Optimizer(std::move(parameters)), name_(name), lr_(lr), state_(parameters_.size()) {
-    require(!parameters_.empty(), name_, "got no parameters");
+    require(!parameters_.empty(), name_, "got no parameters; a layer belongs to its model only when it was registered: register_module(\"layer\", ...)");
     require(lr >= 0, name_, "lr must be 0 or more" + found(lr));
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const auto& p = parameters_[i];

@@ -6,6 +6,11 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
 
 namespace rtrain {
 namespace {
@@ -13,6 +18,26 @@ namespace {
 const runtime::Environment& environment() { return sdk::Job::current().environment(); }
 
 }  // namespace
+
+Checkpoint Checkpoint::temporary() {
+  namespace fs = std::filesystem;
+  const auto& job = sdk::Job::current();
+  // Names that CheckpointStore takes for leftovers when the next attempt begins.
+  const auto name = job.active() ? environment().launch.run_dir + "/.checkpoint_new.tmp-" + std::to_string(get_context().get_attempt()) + "-rank" +
+                                       std::to_string(environment().rank) + "-XXXXXX"
+                                 : (fs::temp_directory_path() / "rtrain-checkpoint-XXXXXX").string();
+  std::error_code error;
+  fs::create_directories(fs::path(name).parent_path(), error);
+  auto made = name;
+  if (error || ::mkdtemp(made.data()) == nullptr)
+    throw std::runtime_error("Checkpoint::temporary(): " + name + ": " + (error ? error.message() : std::strerror(errno)));
+  Checkpoint checkpoint(made);
+  checkpoint.folder_ = std::shared_ptr<const void>(nullptr, [made](const void*) {
+    std::error_code ignored;
+    fs::remove_all(made, ignored);
+  });
+  return checkpoint;
+}
 
 void Checkpoint::to_directory(const std::filesystem::path& target) const {
   std::filesystem::create_directories(target);

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 
@@ -26,6 +27,7 @@ constexpr milliseconds kYieldLook{5};
 constexpr std::int64_t kProgressPeriodMs = 200;
 constexpr milliseconds kHeadStoresReport{1000};
 constexpr milliseconds kLogAtTheEnd{10'000};
+constexpr milliseconds kFlushAtExit{10'000};
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -80,6 +82,20 @@ void Job::connect() {
   auto session = runtime::Session::open(environment_, [this](const proto::YieldAttempt& request) { make_way(request); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
+  static const pid_t connected = ::getpid();
+  std::atexit([] {
+    if (::getpid() == connected) current().flush_at_exit();  // not in a child that the program forked
+  });
+}
+
+void Job::flush_at_exit() noexcept {
+  try {
+    if (auto finished = finish(); !finished) std::fprintf(stderr, "rtrain: %s\n", finished.error().message().c_str());
+    if (!session_) return;
+    if (auto flushed = session_->flush(kFlushAtExit); !flushed) std::fprintf(stderr, "rtrain: %s\n", flushed.error().message().c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "rtrain: %s\n", error.what());
+  }
 }
 
 /// On a thread of its own: the session's must go on renewing the lease, and the training thread may be anywhere.
@@ -123,9 +139,11 @@ Result<Done> Job::prepare_run_dir() const {
 }
 
 runtime::ReportAgreement& Job::agreement() {
+  // Asked each time: a program may have left its group, and the store with it.
+  if (!Collectives::initialized())
+    throw std::runtime_error("report() with a checkpoint and several workers needs the job's process group: call rtrain::init_process_group() first, "
+                             "or use train_func or TorchTrainer, which have joined it");
   if (!agreement_) {
-    if (!Collectives::initialized())
-      throw std::runtime_error("report() with a checkpoint and several workers needs the job's process group: use train_func or TorchTrainer");
     agreement_ = std::make_unique<runtime::ReportAgreement>(*Collectives::store(), environment_.rank, environment_.world_size, [this] {
       const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
       std::this_thread::sleep_for(pause);
@@ -210,7 +228,12 @@ std::optional<std::string> Job::latest_checkpoint() const {
 bool Job::progress_due() const noexcept { return session_ && environment_.rank == 0 && steady_ms() >= next_progress_ms_.load(std::memory_order_relaxed); }
 
 void Job::progress(proto::RankProgress progress, bool last) {
-  if (!session_ || environment_.rank != 0 || (!last && !progress_due())) return;
+  if (!session_ || environment_.rank != 0) return;
+  if (!(progress.steps_per_s > 0)) {
+    const std::lock_guard lock(rate_mutex_);
+    progress.steps_per_s = rate_.at(progress.stage, progress.epoch, progress.step, runtime::StepRate::Clock::now());
+  }
+  if (!last && !progress_due()) return;
   next_progress_ms_.store(steady_ms() + kProgressPeriodMs, std::memory_order_relaxed);
   runtime::pulse().beat();
   progress.key = environment_.key;

@@ -6,6 +6,7 @@
 #include "worker/runtime/metrics_log.h"
 #include "worker/runtime/report_agreement.h"
 #include "worker/runtime/session.h"
+#include "worker/runtime/step_rate.h"
 
 #include <atomic>
 #include <filesystem>
@@ -42,6 +43,9 @@ class Job {
   void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
   /// The end of the training function: what report() left to other threads is done, or given up in time.
   [[nodiscard]] Result<Done> finish();
+  /// The end of a program that reports and is no training function: what it said reaches the agent and the run's folder, or stderr
+  /// says why not. Runs at exit().
+  void flush_at_exit() noexcept;
   [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) { return metrics_log_->flush(timeout); }
   /// Newest first: what this process reported, the newest of the job that is still there, resume_from_checkpoint.
   [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
@@ -74,6 +78,8 @@ class Job {
   std::optional<std::string> latest_;
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock
+  std::mutex rate_mutex_;
+  runtime::StepRate rate_;  // of a loop that gives none itself
 };
 
 }  // namespace rtrain::sdk

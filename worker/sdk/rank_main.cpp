@@ -2,12 +2,12 @@
 
 #include <rtrain/context.h>
 
-#include "common/base/duration.h"
 #include "common/os/file.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/yield_point.h"
 #include "worker/sdk/job.h"
+#include "worker/sdk/join.h"
 #include "worker/sdk/train_library.h"
 #include "worker/strategies/process_group.h"
 
@@ -100,30 +100,6 @@ void set_up_process() {
   ::setrlimit(RLIMIT_CORE, &no_core);
   // The zygote's OpenMP has read its own environment long ago.
   if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::atoi(threads) > 0) torch::set_num_threads(std::atoi(threads));
-}
-
-bool uses_nccl(const runtime::Environment& environment) {
-  const std::string& backend = environment.launch.spec.torch_config.backend;
-  return backend.find("nccl") != std::string::npos || (backend == "auto" && environment.gpus > 0);
-}
-
-void take_device(const runtime::Environment& e) {
-  const auto device = get_device();
-  if (device.is_cuda()) c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
-  else if (uses_nccl(e)) throw std::runtime_error("torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
-}
-
-void join_process_group(const runtime::Environment& e) {
-  const auto& config = e.launch.spec.torch_config;
-  Collectives::initialize({.backend = uses_nccl(e) ? "nccl" : "gloo",
-                           .rank = e.rank,
-                           .world_size = e.world_size,
-                           .master_addr = e.master_addr,
-                           .master_port = e.master_port,
-                           .node_address = e.node_address,
-                           .timeout = to_milliseconds(config.timeout_s),
-                           .init_timeout = to_milliseconds(config.init_timeout_s),
-                           .device = get_device()});
 }
 
 }  // namespace

@@ -3,23 +3,20 @@
 #include <rtrain/strategies.h>
 
 #include "worker/runtime/pulse.h"
+#include "worker/strategies/module_agreement.h"
 #include "worker/strategies/process_group.h"
 
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
-#include <torch/csrc/distributed/c10d/comm.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <torch/torch.h>
 
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 #include <unordered_map>
 
 namespace rtrain {
 namespace {
-
-constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;  ///< what one broadcast of parameters or buffers carries at most
 
 Collectives::Op op_of(Strategy::Reduce reduce) {
   switch (reduce) {
@@ -29,59 +26,6 @@ Collectives::Op op_of(Strategy::Reduce reduce) {
     case Strategy::Reduce::kMax: return Collectives::Op::kMax;
   }
   return Collectives::Op::kSum;
-}
-
-std::string broadcast_text(const std::string& own, int root, torch::Device device) {
-  auto size = torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
-  Collectives::broadcast(size, root);
-  const auto bytes = size.item<std::int64_t>();
-  if (bytes == 0) return {};
-  auto text = torch::zeros({bytes}, torch::kUInt8);
-  if (Collectives::rank() == root) std::memcpy(text.data_ptr(), own.data(), own.size());
-  text = text.to(device);
-  Collectives::broadcast(text, root);
-  text = text.to(torch::kCPU);
-  return {static_cast<const char*>(text.data_ptr()), static_cast<std::size_t>(bytes)};
-}
-
-/// One line a parameter or buffer: "layer1.weight float [64, 3, 7, 7]".
-std::string describe(const torch::nn::Module& module) {
-  std::ostringstream text;
-  const auto add = [&](const char* kind, const auto& items) {
-    for (const auto& item : items) {
-      text << kind << ' ' << item.key() << ' ' << item.value().scalar_type() << ' ' << item.value().sizes()
-           << (item.value().requires_grad() ? "" : " without gradient") << '\n';
-    }
-  };
-  add("parameter", module.named_parameters());
-  add("buffer", module.named_buffers());
-  return text.str();
-}
-
-/// The first line that differs, of each; "nothing" where one has ended.
-std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
-  std::istringstream in_a(a), in_b(b);
-  std::string line_a, line_b;
-  while (true) {
-    const bool more_a = static_cast<bool>(std::getline(in_a, line_a)), more_b = static_cast<bool>(std::getline(in_b, line_b));
-    if (!more_a && !more_b) return {};
-    if (!more_a || !more_b || line_a != line_b) return {more_a ? line_a : "nothing", more_b ? line_b : "nothing"};
-  }
-}
-
-/// Every rank throws the same sentence when one differs from rank 0; otherwise gradients of different parameters would be added.
-void require_equal_modules(const torch::nn::Module& module, torch::Device device) {
-  const auto own = describe(module);
-  const auto reference = broadcast_text(own, 0, device);
-  auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(Collectives::rank()),
-                                        torch::dtype(torch::kInt64))
-                       .to(device);
-  Collectives::all_reduce(first_bad, Collectives::Op::kMin);
-  const auto rank = first_bad.item<std::int64_t>();
-  if (rank == std::numeric_limits<std::int64_t>::max()) return;
-  const auto [at_zero, here] = first_difference(reference, own);
-  throw std::runtime_error(broadcast_text("DDPStrategy: the ranks' models differ: rank " + std::to_string(rank) + " has " + here + ", rank 0 has " + at_zero,
-                                          static_cast<int>(rank), device));
 }
 
 bool has_sparse_gradient(const torch::nn::Module& module, const torch::Tensor& parameter) {
@@ -151,15 +95,11 @@ void DDPStrategy::setup(LightningModule& module, bool fitting) {
     wrapped->names.push_back(item.key());
   }
   if (options_.init_sync) {
-    require_equal_modules(module, device());
-    std::vector<torch::Tensor> states;
-    for (const auto& parameter : module.parameters()) states.push_back(parameter.detach());
-    for (const auto& buffer : wrapped->buffers) states.push_back(buffer.detach());
-    const runtime::Pulse::InCollective waiting(runtime::pulse(), "broadcast of parameters");
-    if (!states.empty()) c10d::broadcast_coalesced(group, states, kBroadcastBytes, /*rank=*/0);
+    require_equal_modules("DDPStrategy", module, device());
+    take_over_state(module);
   }
   if (!fitting) return;
-  if (wrapped->parameters.empty()) throw std::runtime_error("DDPStrategy: the model has no parameter that requires a gradient");
+  if (wrapped->parameters.empty()) throw std::runtime_error("DDPStrategy: " + no_parameter_words());
 
   std::vector<bool> sparse;
   std::unordered_map<std::size_t, std::string> names;
@@ -196,9 +136,7 @@ void DDPStrategy::before_forward(bool sync) {
   }
   // The first forward after one that changed the buffers of every rank in its own way.
   if (w.sync_buffers_next && options_.broadcast_buffers && !w.buffers.empty()) {
-    const torch::NoGradGuard no_grad;
-    const runtime::Pulse::InCollective waiting(runtime::pulse(), "broadcast of buffers");
-    c10d::broadcast_coalesced(Collectives::process_group(), w.buffers, kBroadcastBytes, /*rank=*/0);
+    take_over_buffers(w.buffers);
   }
   w.sync_buffers_next = with_gradients && sync;
 }

@@ -5,8 +5,6 @@
 
 #include <rtrain/safetensors.h>
 
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Context.h>
 #include <torch/torch.h>
 
 #include <fcntl.h>
@@ -125,28 +123,6 @@ nlohmann::json read_json(const fs::path& path) {
 }
 
 }  // namespace
-
-std::map<std::string, torch::Tensor> generator_states(torch::Device device) {
-  std::map<std::string, torch::Tensor> states;
-  const auto add = [&](const char* name, at::Generator generator) {
-    const std::lock_guard lock(generator.mutex());
-    states.emplace(name, generator.get_state());
-  };
-  add("rng.cpu", at::detail::getDefaultCPUGenerator());
-  if (device.is_cuda()) add("rng.cuda", at::globalContext().defaultGenerator(device));
-  return states;
-}
-
-void set_generator_states(const std::map<std::string, torch::Tensor>& states, torch::Device device) {
-  const auto set = [&](const char* name, at::Generator generator) {
-    const auto found = states.find(name);
-    if (found == states.end()) return;
-    const std::lock_guard lock(generator.mutex());
-    generator.set_state(found->second);
-  };
-  set("rng.cpu", at::detail::getDefaultCPUGenerator());
-  if (device.is_cuda()) set("rng.cuda", at::globalContext().defaultGenerator(device));
-}
 
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;

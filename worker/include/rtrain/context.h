@@ -7,6 +7,7 @@
 #include <torch/types.h>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@ class RTRAIN_API Checkpoint {
  public:
   explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}
   [[nodiscard]] static Checkpoint from_directory(std::filesystem::path path) { return Checkpoint(std::move(path)); }
+  /// A new, empty folder to write a checkpoint's files into, removed with the last copy of this object: report() has copied it by then.
+  /// In a job it lies below the run's folder, hidden, and the next attempt removes what a killed rank left; else in $TMPDIR.
+  /// @throws std::runtime_error it cannot be made (names path and cause).
+  [[nodiscard]] static Checkpoint temporary();
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   /// Ray's as_directory(): the folder itself, read-only by convention (storage is a file system here).
   [[nodiscard]] const std::filesystem::path& as_directory() const { return path_; }
@@ -26,6 +31,7 @@ class RTRAIN_API Checkpoint {
 
  private:
   std::filesystem::path path_;
+  std::shared_ptr<const void> folder_;  ///< of a temporary one: removes it
 };
 
 /// Ray's TrainContext: ranks and sizes of this worker. Outside a job: rank 0 of 1.

@@ -16,7 +16,7 @@ struct RTRAIN_API Progress {
   std::int64_t max_epochs = -1; ///< -1: no limit
   std::int64_t step = 0;        ///< batches done of this epoch (or of this evaluation)
   std::int64_t steps = -1;      ///< in all; -1: not known
-  double steps_per_s = 0;
+  double steps_per_s = 0;       ///< 0: measured from one report_progress() to the next
   nlohmann::json prog_bar = nlohmann::json::object();  ///< metrics to show beside the bar
 };
 

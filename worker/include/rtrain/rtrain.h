@@ -6,10 +6,12 @@
 #include <rtrain/config.h>
 #include <rtrain/context.h>
 #include <rtrain/data.h>
+#include <rtrain/generators.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
 #include <rtrain/models.h>
 #include <rtrain/optim.h>
+#include <rtrain/process_group.h>
 #include <rtrain/progress.h>
 #include <rtrain/registry.h>
 #include <rtrain/result.h>

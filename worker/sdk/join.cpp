@@ -1,0 +1,80 @@
+#include "worker/sdk/join.h"
+
+#include <rtrain/context.h>
+#include <rtrain/process_group.h>
+
+#include "common/base/duration.h"
+#include "worker/sdk/job.h"
+#include "worker/strategies/process_group.h"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <csignal>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace rtrain {
+namespace sdk {
+namespace {
+
+bool uses_nccl(const runtime::Environment& environment) {
+  const std::string& backend = environment.launch.spec.torch_config.backend;
+  return backend.find("nccl") != std::string::npos || (backend == "auto" && environment.gpus > 0);
+}
+
+}  // namespace
+
+void take_device(const runtime::Environment& e) {
+  const auto device = get_device();
+  if (device.is_cuda()) c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
+  else if (uses_nccl(e)) throw std::runtime_error("torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
+}
+
+void join_process_group(const runtime::Environment& e) {
+  const auto& config = e.launch.spec.torch_config;
+  Collectives::initialize({.backend = uses_nccl(e) ? "nccl" : "gloo",
+                           .rank = e.rank,
+                           .world_size = e.world_size,
+                           .master_addr = e.master_addr,
+                           .master_port = e.master_port,
+                           .node_address = e.node_address,
+                           .timeout = to_milliseconds(config.timeout_s),
+                           .init_timeout = to_milliseconds(config.init_timeout_s),
+                           .device = get_device()});
+}
+
+}  // namespace sdk
+
+JoinedGroup::JoinedGroup() : exceptions_(std::uncaught_exceptions()) {}
+JoinedGroup::JoinedGroup(JoinedGroup&& other) noexcept : joined_(std::exchange(other.joined_, false)), exceptions_(other.exceptions_) {}
+
+JoinedGroup::~JoinedGroup() {
+  if (!joined_) return;
+  // On the way out by an exception the other ranks are not waited for: they wait for this one.
+  if (std::uncaught_exceptions() > exceptions_) return;
+  sdk::Job::current().flush_at_exit();
+  Collectives::shutdown();
+}
+
+JoinedGroup init_process_group() {
+  if (Collectives::initialized())
+    throw std::logic_error("init_process_group(): this process has joined its job's group already; a training function is entered with it joined");
+  auto& job = sdk::Job::current();
+  const auto& environment = job.environment();
+  if (!environment.in_job) {
+    Collectives::initialize({});
+    return {};
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is an error of that collective
+  job.will_join();
+  job.connect();
+  if (environment.rank == 0)
+    if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+  sdk::take_device(environment);
+  sdk::join_process_group(environment);
+  return {};
+}
+
+}  // namespace rtrain

@@ -1,0 +1,91 @@
+#include "worker/strategies/module_agreement.h"
+
+#include "worker/runtime/pulse.h"
+#include "worker/strategies/process_group.h"
+
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/torch.h>
+
+#include <cstring>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+namespace rtrain {
+namespace {
+
+constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;  ///< what one broadcast of parameters or buffers carries at most
+
+void take_over(const char* what, std::vector<torch::Tensor> tensors) {
+  if (tensors.empty()) return;
+  const torch::NoGradGuard no_grad;
+  const runtime::Pulse::InCollective waiting(runtime::pulse(), what);
+  c10d::broadcast_coalesced(Collectives::process_group(), tensors, kBroadcastBytes, /*rank=*/0);
+}
+
+/// One line a parameter or buffer: "layer1.weight float [64, 3, 7, 7]".
+std::string describe(const torch::nn::Module& module) {
+  std::ostringstream text;
+  const auto add = [&](const char* kind, const auto& items) {
+    for (const auto& item : items) {
+      text << kind << ' ' << item.key() << ' ' << item.value().scalar_type() << ' ' << item.value().sizes()
+           << (item.value().requires_grad() ? "" : " without gradient") << '\n';
+    }
+  };
+  add("parameter", module.named_parameters());
+  add("buffer", module.named_buffers());
+  return text.str();
+}
+
+/// The first line that differs, of each; "nothing" where one has ended.
+std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
+  std::istringstream in_a(a), in_b(b);
+  std::string line_a, line_b;
+  while (true) {
+    const bool more_a = static_cast<bool>(std::getline(in_a, line_a)), more_b = static_cast<bool>(std::getline(in_b, line_b));
+    if (!more_a && !more_b) return {};
+    if (!more_a || !more_b || line_a != line_b) return {more_a ? line_a : "nothing", more_b ? line_b : "nothing"};
+  }
+}
+
+}  // namespace
+
+std::string broadcast_text(const std::string& own, int root, torch::Device device) {
+  auto size = torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
+  Collectives::broadcast(size, root);
+  const auto bytes = size.item<std::int64_t>();
+  if (bytes == 0) return {};
+  auto text = torch::zeros({bytes}, torch::kUInt8);
+  if (Collectives::rank() == root) std::memcpy(text.data_ptr(), own.data(), own.size());
+  text = text.to(device);
+  Collectives::broadcast(text, root);
+  text = text.to(torch::kCPU);
+  return {static_cast<const char*>(text.data_ptr()), static_cast<std::size_t>(bytes)};
+}
+
+void require_equal_modules(const std::string& who, const torch::nn::Module& module, torch::Device device) {
+  const auto own = describe(module);
+  const auto reference = broadcast_text(own, 0, device);
+  auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(Collectives::rank()),
+                                        torch::dtype(torch::kInt64))
+                       .to(device);
+  Collectives::all_reduce(first_bad, Collectives::Op::kMin);
+  const auto rank = first_bad.item<std::int64_t>();
+  if (rank == std::numeric_limits<std::int64_t>::max()) return;
+  const auto [at_zero, here] = first_difference(reference, own);
+  throw std::runtime_error(broadcast_text(who + ": the ranks' models differ: rank " + std::to_string(rank) + " has " + here + ", rank 0 has " + at_zero,
+                                          static_cast<int>(rank), device));
+}
+
+void take_over_state(const torch::nn::Module& module) {
+  std::vector<torch::Tensor> states;
+  for (const auto& parameter : module.parameters()) states.push_back(parameter.detach());
+  for (const auto& buffer : module.buffers()) states.push_back(buffer.detach());
+  take_over("broadcast of parameters", std::move(states));
+}
+
+void take_over_buffers(const std::vector<torch::Tensor>& buffers) { take_over("broadcast of buffers", buffers); }
+
+}  // namespace rtrain

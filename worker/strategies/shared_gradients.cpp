@@ -1,0 +1,256 @@
+// Gradients that are averaged over the ranks within a plain backward(): for loops without the Trainer.
+#include <rtrain/context.h>
+#include <rtrain/process_group.h>
+
+#include "worker/runtime/pulse.h"
+#include "worker/strategies/module_agreement.h"
+#include "worker/strategies/process_group.h"
+
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/utils/lambda_post_hook.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+namespace rtrain {
+namespace {
+
+constexpr std::int64_t kBucketBytes = 25 * 1024 * 1024;
+
+/// Gradients that travel together: of one type, on one device. The flat tensor begins with a number for each: 1 where this rank has a
+/// gradient, so that the sum tells whether any has. All ranks make the same buckets and send them in the same order, whatever their
+/// backward passes reached.
+struct Bucket {
+  std::vector<std::size_t> members;
+  std::int64_t elements = 0;
+  std::size_t waiting = 0;  ///< members whose gradient is not there yet
+  torch::Tensor flat;
+  c10::intrusive_ptr<c10d::Work> work;
+};
+
+}  // namespace
+
+struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Impl> {
+  struct Parameter {
+    torch::Tensor tensor;
+    std::string name;
+    std::size_t bucket = 0;
+    bool ready = false;
+    std::shared_ptr<torch::autograd::Node> accumulator{};  ///< kept alive, or its hook would go with it
+    std::uintptr_t hook = 0;
+  };
+
+  explicit Impl(const torch::nn::Module& module) {
+    for (const auto& item : module.named_parameters()) {
+      const bool again = std::any_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.tensor.is_same(item.value()); });
+      if (item.value().requires_grad() && !again) parameters.push_back({item.value(), item.key()});
+    }
+    buffers = module.buffers();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    for (const auto& parameter : parameters)
+      if (parameter.accumulator) parameter.accumulator->del_post_hook(parameter.hook);
+  }
+
+  /// Backward makes the last parameters' gradients first.
+  void make_buckets() {
+    for (std::size_t i = parameters.size(); i-- > 0;) {
+      const auto& tensor = parameters[i].tensor;
+      const bool fits = !buckets.empty() && [&] {
+        const auto& first = parameters[buckets.back().members.front()].tensor;
+        return first.scalar_type() == tensor.scalar_type() && first.device() == tensor.device() &&
+               (buckets.back().elements + tensor.numel()) * tensor.element_size() <= kBucketBytes;
+      }();
+      if (!fits) buckets.emplace_back();
+      buckets.back().members.push_back(i);
+      buckets.back().elements += tensor.numel();
+      parameters[i].bucket = buckets.size() - 1;
+    }
+    start_over();
+  }
+
+  void add_hooks() {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      auto& parameter = parameters[i];
+      parameter.accumulator = torch::autograd::impl::grad_accumulator(parameter.tensor);
+      using torch::autograd::variable_list;
+      parameter.hook = parameter.accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
+          [self = weak_from_this(), i](const variable_list& outputs, const variable_list&) {
+            if (const auto alive = self.lock()) alive->gradient_is_there(i);
+            return outputs;
+          }));
+    }
+  }
+
+  void start_over() {
+    in_backward = false;
+    launched = 0;
+    for (auto& parameter : parameters) parameter.ready = false;
+    for (auto& bucket : buckets) {
+      bucket.waiting = bucket.members.size();
+      bucket.flat.reset();
+      bucket.work.reset();
+    }
+  }
+
+  /// On a thread of autograd.
+  void gradient_is_there(std::size_t i) {
+    const std::lock_guard lock(mutex);
+    if (local > 0) return;
+    // A pass that an exception ended was never finished; the ranks may have sent different buckets.
+    if (parameters[i].ready) throw std::logic_error("prepare_model: the backward() before this one ended by an exception, so the ranks are no longer in step");
+    if (!in_backward) {
+      in_backward = true;
+      torch::autograd::Engine::get_default_engine().queue_callback([self = weak_from_this()] {
+        if (const auto alive = self.lock()) alive->finish();
+      });
+    }
+    parameters[i].ready = true;
+    --buckets[parameters[i].bucket].waiting;
+    while (launched < buckets.size() && buckets[launched].waiting == 0) launch();
+  }
+
+  void launch() {
+    auto& bucket = buckets[launched++];
+    const torch::NoGradGuard no_grad;
+    const auto count = static_cast<std::int64_t>(bucket.members.size());
+    const auto& first = parameters[bucket.members.front()].tensor;
+    bucket.flat = torch::zeros({count + bucket.elements}, first.options().requires_grad(false));
+    std::int64_t at = count;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const auto& parameter = parameters[bucket.members[static_cast<std::size_t>(k)]];
+      const auto& tensor = parameter.tensor;
+      const auto& gradient = tensor.grad();
+      if (gradient.defined()) {
+        if (gradient.is_sparse())
+          throw std::runtime_error("prepare_model: the gradient of " + parameter.name + " is sparse, and sparse gradients are not averaged: make the embedding with sparse(false)");
+        bucket.flat[k].fill_(1);
+        bucket.flat.narrow(0, at, tensor.numel()).view_as(tensor).copy_(gradient);
+      }
+      at += tensor.numel();
+    }
+    bucket.flat.narrow(0, count, bucket.elements).div_(Collectives::world_size());
+    std::vector<torch::Tensor> tensors{bucket.flat};
+    bucket.work = Collectives::process_group()->allreduce(tensors);
+  }
+
+  /// All buckets have gone or go now; then the averages come back.
+  void finish() {
+    const std::lock_guard lock(mutex);
+    const torch::NoGradGuard no_grad;
+    const runtime::Pulse::InCollective waiting(runtime::pulse(), "all_reduce of gradients");
+    try {
+      while (launched < buckets.size()) launch();
+      for (auto& bucket : buckets) bucket.work->wait();
+    } catch (const std::exception& error) {
+      const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+      throw std::runtime_error("all_reduce of gradients on rank " + std::to_string(Collectives::rank()) + " of " +
+                               std::to_string(Collectives::world_size()) + ": " +
+                               (of_torch != nullptr ? of_torch->what_without_backtrace() : error.what()));
+    }
+    for (auto& bucket : buckets) {
+      auto at = static_cast<std::int64_t>(bucket.members.size());
+      for (std::size_t k = 0; k < bucket.members.size(); ++k) {
+        const auto& tensor = parameters[bucket.members[k]].tensor;
+        const auto average = bucket.flat.narrow(0, at, tensor.numel()).view_as(tensor);
+        if (tensor.grad().defined()) tensor.grad().copy_(average);
+        else if (bucket.flat[static_cast<std::int64_t>(k)].item<double>() > 0) tensor.mutable_grad() = average.clone();
+        at += tensor.numel();
+      }
+    }
+    start_over();
+  }
+
+  std::vector<Parameter> parameters;
+  std::vector<torch::Tensor> buffers;
+  std::vector<Bucket> buckets;  ///< none in a world of 1
+  std::mutex mutex;
+  std::size_t launched = 0;  ///< buckets of this pass that are on their way
+  bool in_backward = false;
+  int local = 0;  ///< NoSync objects that live
+};
+
+SharedGradients::SharedGradients(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SharedGradients::SharedGradients(SharedGradients&&) noexcept = default;
+SharedGradients& SharedGradients::operator=(SharedGradients&&) noexcept = default;
+SharedGradients::~SharedGradients() = default;
+
+SharedGradients::NoSync::NoSync(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {
+  const std::lock_guard lock(impl_->mutex);
+  ++impl_->local;
+}
+SharedGradients::NoSync::~NoSync() {
+  const std::lock_guard lock(impl_->mutex);
+  --impl_->local;
+}
+SharedGradients::NoSync SharedGradients::no_sync() { return NoSync(impl_); }
+
+void SharedGradients::sync() {
+  if (!impl_->buckets.empty()) impl_->finish();
+}
+
+void SharedGradients::sync_buffers() {
+  if (!impl_->buckets.empty()) take_over_buffers(impl_->buffers);
+}
+
+SharedGradients prepare_model(torch::nn::Module& module) {
+  const auto device = get_device();
+  module.to(device);
+  auto impl = std::make_shared<SharedGradients::Impl>(module);
+  if (impl->parameters.empty())
+    throw std::runtime_error("prepare_model: " + no_parameter_words());
+  if (!Collectives::initialized()) {
+    if (const auto ranks = get_context().get_world_size(); ranks > 1)
+      throw std::logic_error("prepare_model: this is one of " + std::to_string(ranks) + " ranks, but it has not joined them: call rtrain::init_process_group() first");
+    return SharedGradients(std::move(impl));
+  }
+  if (Collectives::world_size() == 1) return SharedGradients(std::move(impl));
+  require_equal_modules("prepare_model", module, device);
+  take_over_state(module);
+  impl->make_buckets();
+  impl->add_hooks();
+  return SharedGradients(std::move(impl));
+}
+
+// ---- ProcessGroup ----------------------------------------------------------------------------------------------
+
+ProcessGroup& process_group() {
+  if (!Collectives::initialized())
+    throw std::logic_error("process_group(): this process has not joined its job's group: a training function has, another program calls rtrain::init_process_group() first");
+  static ProcessGroup the_group;
+  return the_group;
+}
+
+namespace {
+Collectives::Op op_of(ProcessGroup::Op op) {
+  switch (op) {
+    case ProcessGroup::Op::kSum: return Collectives::Op::kSum;
+    case ProcessGroup::Op::kMean: return Collectives::Op::kMean;
+    case ProcessGroup::Op::kMin: return Collectives::Op::kMin;
+    case ProcessGroup::Op::kMax: return Collectives::Op::kMax;
+  }
+  return Collectives::Op::kSum;
+}
+}  // namespace
+
+int ProcessGroup::rank() const { return Collectives::rank(); }
+int ProcessGroup::world_size() const { return Collectives::world_size(); }
+void ProcessGroup::all_reduce(torch::Tensor tensor, Op op) { Collectives::all_reduce(tensor, op_of(op)); }
+void ProcessGroup::broadcast(torch::Tensor tensor, int root) {
+  if (root < 0 || root >= world_size())
+    throw std::invalid_argument("broadcast: root is " + std::to_string(root) + ", expected a rank from 0 to " + std::to_string(world_size() - 1));
+  Collectives::broadcast(tensor, root);
+}
+std::vector<torch::Tensor> ProcessGroup::all_gather(const torch::Tensor& tensor) { return Collectives::all_gather(tensor); }
+void ProcessGroup::barrier() { Collectives::barrier(); }
+
+}  // namespace rtrain
