@@ -210,25 +210,27 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
 Trainer::Trainer(TrainerOptions options) : impl_(std::make_unique<Impl>(*this, std::move(options))) {}
 Trainer::~Trainer() = default;
 
-void Trainer::fit(LightningModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
-  impl_->fit(module, train, val, resume_from);
+void AnyModule::hold(std::shared_ptr<LightningModule> module) {
+  if (module == nullptr) throw std::invalid_argument("Trainer: the module is a null pointer");
+  owned_ = std::move(module);
+  module_ = owned_.get();
 }
-void Trainer::fit(LightningModule&& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
-  impl_->fit(module, train, val, resume_from);
+
+void Trainer::fit(const AnyModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+  impl_->keep(module);
+  impl_->fit(module.get(), train, val, resume_from);
 }
-void Trainer::fit(std::shared_ptr<LightningModule> module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
-  if (module == nullptr) throw std::invalid_argument("fit: the module is a null pointer");
-  impl_->owned = std::move(module);
-  impl_->fit(*impl_->owned, train, val, resume_from);
+Metrics Trainer::validate(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  impl_->keep(module);
+  return impl_->evaluate(Stage::kValidate, module.get(), loader, weights);
 }
-Metrics Trainer::validate(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kValidate, module, loader, weights);
+Metrics Trainer::test(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  impl_->keep(module);
+  return impl_->evaluate(Stage::kTest, module.get(), loader, weights);
 }
-Metrics Trainer::test(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kTest, module, loader, weights);
-}
-std::vector<torch::Tensor> Trainer::predict(LightningModule& module, const DataLoader& loader, const CheckpointPath& weights) {
-  (void)impl_->evaluate(Stage::kPredict, module, loader, weights);
+std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+  impl_->keep(module);
+  (void)impl_->evaluate(Stage::kPredict, module.get(), loader, weights);
   return impl_->evaluation.take_predictions();
 }
 

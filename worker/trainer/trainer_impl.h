@@ -47,6 +47,11 @@ struct Trainer::Impl {
   Impl(Trainer& trainer, TrainerOptions given);
   ~Impl();
 
+  /// A module handed over as a shared_ptr lives until the next one is, so that save_checkpoint() finds it.
+  void keep(const AnyModule& given) {
+    if (!running && given.owned()) owned = given.owned();
+  }
+
   // ---- one run ---------------------------------------------------------------------------------------------
   void fit(LightningModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from);
   Metrics evaluate(Stage function, LightningModule& module, const DataLoader& loader, const CheckpointPath& weights);

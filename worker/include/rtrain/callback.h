@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rtrain/batch.h>
+#include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
 
@@ -76,13 +77,46 @@ class RTRAIN_API Callback {
   [[nodiscard]] virtual bool writes_checkpoints() const { return false; }
 };
 
+namespace detail {
+
+template <class C>
+consteval bool overrides_hooks() {
+  RTRAIN_CHECK_OVERRIDE(Callback, C, setup);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, teardown);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_fit_start);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_fit_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_start);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_epoch_start);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_epoch_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_batch_start);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_train_batch_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_before_backward);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_after_backward);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_before_optimizer_step);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_validation_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_validation_epoch_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_validation_batch_end);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_yield);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_exception);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_save_checkpoint);
+  RTRAIN_CHECK_OVERRIDE(Callback, C, on_load_checkpoint);
+  return true;
+}
+
+}  // namespace detail
+
 /// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr of one to look at afterwards.
 class RTRAIN_API AnyCallback {
  public:
   template <std::derived_from<Callback> C>
-  AnyCallback(C callback) : callback_(std::make_shared<C>(std::move(callback))) {}  // NOLINT: implicit on purpose
+  AnyCallback(C callback) : callback_(std::make_shared<C>(std::move(callback))) {  // NOLINT: implicit on purpose
+    static_assert(detail::overrides_hooks<C>());
+  }
   template <std::derived_from<Callback> C>
-  AnyCallback(std::shared_ptr<C> callback) : callback_(std::move(callback)) {}  // NOLINT: implicit on purpose
+  AnyCallback(std::shared_ptr<C> callback) : callback_(std::move(callback)) {  // NOLINT: implicit on purpose
+    static_assert(detail::overrides_hooks<C>());
+  }
   [[nodiscard]] const std::shared_ptr<Callback>& get() const { return callback_; }
 
  private:

@@ -29,13 +29,13 @@ enum class ReduceFx { kMean, kSum, kMin, kMax };
 /// Lightning's arguments of log(). on_step and on_epoch left out take the hook's default: in training_step and the training
 /// batch hooks on_step, elsewhere on_epoch. With both on the metric is called `name_step` and `name_epoch`.
 struct RTRAIN_API LogOptions {
-  std::optional<bool> on_step;
-  std::optional<bool> on_epoch;
+  std::optional<bool> on_step{};
+  std::optional<bool> on_epoch{};
   bool prog_bar = false;
   bool logger = true;
   ReduceFx reduce_fx = ReduceFx::kMean;    ///< over the steps of an epoch; with sync_dist over the ranks, too
   bool sync_dist = false;                  ///< reduce over all ranks; every rank must log then
-  std::optional<std::int64_t> batch_size;  ///< weight of this value in the epoch's mean; left out: Batch::size()
+  std::optional<std::int64_t> batch_size{};  ///< weight of this value in the epoch's mean; left out: Batch::size()
   bool rank_zero_only = false;             ///< only rank 0 logs it: never synced
 };
 

@@ -5,11 +5,18 @@
 
 #include <torch/types.h>
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
+
+namespace torch::optim {
+class Optimizer;
+}  // namespace torch::optim
 
 namespace rtrain {
 
@@ -32,11 +39,34 @@ class RTRAIN_API Optimizer {
   std::vector<torch::Tensor> parameters_;
 };
 
-/// What configure_optimizers() returns: one or more (automatic optimization takes exactly one).
+namespace detail {
+
+template <class T>
+inline constexpr bool kIsTorchOptimizer = std::is_base_of_v<torch::optim::Optimizer, T>;
+template <class T>
+inline constexpr bool kIsTorchOptimizer<std::shared_ptr<T>> = kIsTorchOptimizer<T>;
+template <class T, class D>
+inline constexpr bool kIsTorchOptimizer<std::unique_ptr<T, D>> = kIsTorchOptimizer<T>;
+
+}  // namespace detail
+
+/// What configure_optimizers() returns: one or more (automatic optimization takes exactly one). One converts by itself: as a
+/// shared_ptr of a class derived from Optimizer, or by value.
 struct RTRAIN_API Optimizers {
-  std::vector<std::shared_ptr<Optimizer>> all;
+  std::vector<std::shared_ptr<Optimizer>> all{};
   Optimizers() = default;
   Optimizers(std::shared_ptr<Optimizer> one) : all{std::move(one)} {}  // NOLINT: implicit on purpose
+  template <std::derived_from<Optimizer> O>
+  Optimizers(std::shared_ptr<O> one) : all{std::move(one)} {}  // NOLINT: implicit on purpose
+  template <std::derived_from<Optimizer> O>
+  Optimizers(O one) : all{std::make_shared<O>(std::move(one))} {}  // NOLINT: implicit on purpose
+  template <class T>
+    requires detail::kIsTorchOptimizer<std::remove_cvref_t<T>>
+  Optimizers(T&&) {  // NOLINT: implicit on purpose
+    static_assert(!detail::kIsTorchOptimizer<std::remove_cvref_t<T>>,
+                  "configure_optimizers() returns one of rtrain::optim (SGD, Adam, AdamW) or a class derived from rtrain::Optimizer, "
+                  "not a torch::optim optimizer: its state would be missing in checkpoints");
+  }
 };
 
 namespace optim {

@@ -36,13 +36,30 @@ RTRAIN_API void rtrain_register_train_function(const char* abi_tag, const char* 
 
 namespace rtrain {
 
-/// void or something JSON can hold, from (const Config&) or from nothing.
-template <class F>
-concept TrainCallable = std::invocable<F&, const Config&> || std::invocable<F&>;
-
 namespace detail {
 
-template <TrainCallable F>
+template <class R>
+inline constexpr bool kIsJsonValue = std::is_void_v<R> || std::constructible_from<nlohmann::json, R>;
+
+/// A training function: from (const Config&) or from nothing, to nothing or to what JSON can hold.
+template <class F>
+consteval bool is_train_function() {
+  constexpr bool takes_config = std::invocable<F&, const Config&>;
+  constexpr bool callable = takes_config || std::invocable<F&>;
+  static_assert(callable, "a training function takes (const rtrain::Config&) or nothing; config.json() gives the JSON itself");
+  if constexpr (callable) {
+    constexpr bool json = [] {
+      if constexpr (takes_config) return kIsJsonValue<std::invoke_result_t<F&, const Config&>>;
+      else return kIsJsonValue<std::invoke_result_t<F&>>;
+    }();
+    static_assert(json, "a training function returns nothing, or what nlohmann::json can hold: a number, a string, a list, a map, "
+                        "or a type with a to_json() of its own");
+    return json;
+  }
+  return callable;
+}
+
+template <class F>
 nlohmann::json call_train_function(F& function, const Config& config) {
   const auto to_json = [](auto&& call) -> nlohmann::json {
     if constexpr (std::is_void_v<decltype(call())>) {
@@ -56,21 +73,24 @@ nlohmann::json call_train_function(F& function, const Config& config) {
   else return to_json([&]() -> decltype(auto) { return function(); });
 }
 
+/// `Function`: the address of a function, or of an object with static storage that can be called (a lambda).
 template <auto Function>
 void registered_train_function(const void* config, void* return_value) {
-  auto function = Function;
-  *static_cast<nlohmann::json*>(return_value) = call_train_function(function, *static_cast<const Config*>(config));
+  if constexpr (is_train_function<std::remove_pointer_t<decltype(Function)>>())
+    *static_cast<nlohmann::json*>(return_value) = call_train_function(*Function, *static_cast<const Config*>(config));
 }
 
 }  // namespace detail
 
-/// Any train function, as TorchTrainer takes it: a function, a lambda, a std::function.
+/// Any training function, as TorchTrainer takes it: a function, a lambda, a std::function.
 class RTRAIN_API TrainFunction {
  public:
-  template <TrainCallable F>
+  template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, TrainFunction>)
-  TrainFunction(F function)  // NOLINT: implicit on purpose
-      : call_([f = std::move(function)](const Config& config) mutable { return detail::call_train_function(f, config); }) {}
+  TrainFunction(F function) {  // NOLINT: implicit on purpose
+    if constexpr (detail::is_train_function<F>())
+      call_ = [f = std::move(function)](const Config& config) mutable { return detail::call_train_function(f, config); };
+  }
   [[nodiscard]] nlohmann::json operator()(const Config& config) const { return call_(config); }
 
  private:
@@ -79,7 +99,7 @@ class RTRAIN_API TrainFunction {
 
 }  // namespace rtrain
 
-/// Offers `function` under its own name, which job.json gives as train_func.name (not needed when it is the only one).
+/// Offers `function` (or a named lambda) under its own name, which job.json gives as train_func.name (not needed when it is the only one).
 #define RTRAIN_TRAIN_FUNCTION(function) RTRAIN_TRAIN_FUNCTION_NAMED(function, #function)
 /// The same under another name.
 #define RTRAIN_TRAIN_FUNCTION_NAMED(function, name)                                                                      \

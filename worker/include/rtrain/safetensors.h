@@ -12,8 +12,8 @@
 namespace rtrain {
 
 struct RTRAIN_API SafeTensors {
-  std::map<std::string, torch::Tensor> tensors;   ///< on the CPU, contiguous
-  std::map<std::string, std::string> metadata;    ///< "__metadata__"
+  std::map<std::string, torch::Tensor> tensors{};  ///< on the CPU, contiguous
+  std::map<std::string, std::string> metadata{};   ///< "__metadata__"
 };
 
 /// Writes beside and renames (with fsync): the file is whole or absent.

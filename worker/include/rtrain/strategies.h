@@ -73,7 +73,7 @@ struct RTRAIN_API DDPOptions {
   bool find_unused_parameters = false; ///< for models where some parameters get no gradient in some steps; costs a walk of the graph
   bool gradient_as_bucket_view = false;///< gradients are views of the buckets: one copy less; do not detach_() them
   bool static_graph = false;           ///< the same parameters are used in every step
-  std::optional<std::chrono::milliseconds> timeout;  ///< of collectives; left out: torch_config.timeout_s
+  std::optional<std::chrono::milliseconds> timeout{};  ///< of collectives; left out: torch_config.timeout_s
 };
 
 /// Ray's RayDDPStrategy: data parallel training on c10d's Reducer; gradients are averaged over the ranks while backward runs.

@@ -22,22 +22,22 @@ namespace rtrain {
 struct RTRAIN_API ScalingConfig {
   int num_workers = 1;   ///< 0: the training function runs in this process, without a cluster
   bool use_gpu = false;
-  std::map<std::string, double> resources_per_worker;  ///< empty: {"GPU": 1} with use_gpu, else {"CPU": 1}
+  std::map<std::string, double> resources_per_worker{};  ///< empty: {"GPU": 1} with use_gpu, else {"CPU": 1}
   std::string placement_strategy = "PACK";             ///< PACK | SPREAD | STRICT_PACK | STRICT_SPREAD
 };
 struct RTRAIN_API FailureConfig {
   int max_failures = 0;  ///< tries again after a failure; -1: for ever
 };
 struct RTRAIN_API CheckpointConfig {
-  std::optional<int> num_to_keep;          ///< left out: all
-  std::string checkpoint_score_attribute;  ///< empty: by age
+  std::optional<int> num_to_keep{};        ///< left out: all
+  std::string checkpoint_score_attribute{};  ///< empty: by age
   std::string checkpoint_score_order = "max";
 };
 struct RTRAIN_API RunConfig {
-  std::string name;          ///< left out: the program's name
-  std::string storage_path;  ///< left out: ~/rtrain_results
-  FailureConfig failure_config;
-  CheckpointConfig checkpoint_config;
+  std::string name{};        ///< left out: the program's name
+  std::string storage_path{};  ///< left out: ~/rtrain_results
+  FailureConfig failure_config{};
+  CheckpointConfig checkpoint_config{};
 };
 struct RTRAIN_API TorchConfig {
   std::string backend = "auto";  ///< auto | nccl | gloo

@@ -5,13 +5,13 @@
 #include <rtrain/cluster_environment.h>
 #include <rtrain/context.h>
 #include <rtrain/data/data_loader.h>
+#include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
 #include <rtrain/strategies.h>
 
 #include <nlohmann/json.hpp>
-#include <torch/nn/pimpl.h>
 
 #include <concepts>
 #include <cstdint>
@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace rtrain {
@@ -58,10 +59,10 @@ class RTRAIN_API Devices {
 
 /// Lightning's Trainer arguments and defaults. Designated initialisers want them in this order: how long, how much, how, where, with what.
 struct RTRAIN_API TrainerOptions {
-  std::optional<std::int64_t> max_epochs;  ///< -1: no limit; left out: 1000 with a warning, or no limit when max_steps is given
-  std::optional<std::int64_t> min_epochs;  ///< should_stop waits for so many
+  std::optional<std::int64_t> max_epochs{};  ///< -1: no limit; left out: 1000 with a warning, or no limit when max_steps is given
+  std::optional<std::int64_t> min_epochs{};  ///< should_stop waits for so many
   std::int64_t max_steps = -1;             ///< optimizer steps; -1: no limit
-  std::optional<std::int64_t> min_steps;
+  std::optional<std::int64_t> min_steps{};
   BatchCount limit_train_batches = 1.0;
   BatchCount limit_val_batches = 1.0;      ///< 0: no validation
   BatchCount limit_test_batches = 1.0;
@@ -73,30 +74,30 @@ struct RTRAIN_API TrainerOptions {
   std::int64_t accumulate_grad_batches = 1;
   std::string elastic_batch = "per_worker";  ///< an optimizer step of an elastic job with fewer than its most workers: "per_worker" (of
                                              ///< fewer samples) or "keep" (of as many, by more accumulate_grad_batches; rounded)
-  std::optional<double> gradient_clip_val;
+  std::optional<double> gradient_clip_val{};
   std::string gradient_clip_algorithm = "norm";  ///< or "value"
   std::string accelerator = "auto";        ///< "auto" (the GPU this worker holds, else the CPU), "cpu", "gpu" (or "cuda")
   Devices devices = "auto";                ///< of this node; a number must be the job's own workers a node
   AnyStrategy strategy = "auto";
-  std::vector<AnyPlugin> plugins;          ///< at most one ClusterEnvironment
-  std::vector<AnyCallback> callbacks;
-  std::vector<std::shared_ptr<Logger>> loggers;
-  std::optional<bool> enable_checkpointing;  ///< true: a ModelCheckpoint is added when there is none. Left out: true, unless a
+  std::vector<AnyPlugin> plugins{};        ///< at most one ClusterEnvironment
+  std::vector<AnyCallback> callbacks{};
+  std::vector<std::shared_ptr<Logger>> loggers{};
+  std::optional<bool> enable_checkpointing{};  ///< true: a ModelCheckpoint is added when there is none. Left out: true, unless a
                                              ///< TrainReportCallback stores checkpoints already (Lightning would write both)
-  std::optional<bool> enable_progress_bar;   ///< progress to the job's followers; left out: true
+  std::optional<bool> enable_progress_bar{};  ///< progress to the job's followers; left out: true
   bool use_distributed_sampler = true;     ///< with several ranks: each reads its own part (training shuffled, as Lightning does)
   bool inference_mode = true;              ///< validate(), test() and predict() run without autograd's bookkeeping
-  std::filesystem::path default_root_dir;  ///< empty: the run's folder in a job, else the working directory
-  std::optional<std::uint64_t> seed;       ///< seeds LibTorch's default generators when the Trainer is made (seed_everything)
+  std::filesystem::path default_root_dir{};  ///< empty: the run's folder in a job, else the working directory
+  std::optional<std::uint64_t> seed{};     ///< seeds LibTorch's default generators when the Trainer is made (seed_everything)
 };
 
 using Metrics = std::map<std::string, double>;
 
 /// What one checkpoint holds, as on_save_checkpoint and on_load_checkpoint see it.
 struct RTRAIN_API TrainerCheckpoint {
-  std::map<std::string, torch::Tensor> model;      ///< parameters and buffers by PyTorch's names: model.safetensors
-  std::map<std::string, torch::Tensor> optimizer;  ///< optimizer.safetensors; empty with weights only
-  std::map<std::string, torch::Tensor> rank;       ///< of this rank: generators, gradients of a half-done accumulation, metrics so far
+  std::map<std::string, torch::Tensor> model{};    ///< parameters and buffers by PyTorch's names: model.safetensors
+  std::map<std::string, torch::Tensor> optimizer{};  ///< optimizer.safetensors; empty with weights only
+  std::map<std::string, torch::Tensor> rank{};     ///< of this rank: generators, gradients of a half-done accumulation, metrics so far
   nlohmann::json loop = nlohmann::json::object();      ///< loop.json: format, epoch, global_step, progress
   nlohmann::json callbacks = nlohmann::json::object(); ///< by Callback::state_key()
   nlohmann::json module = nlohmann::json::object();    ///< the user's own
@@ -118,6 +119,82 @@ class RTRAIN_API CheckpointPath {
   std::filesystem::path path_;
 };
 
+namespace detail {
+
+template <class T>
+inline constexpr bool kIsSharedPointer = false;
+template <class T>
+inline constexpr bool kIsSharedPointer<std::shared_ptr<T>> = true;
+
+template <class M>
+consteval bool is_lightning_module() {
+  constexpr bool derived = std::is_convertible_v<M*, LightningModule*>;
+  static_assert(derived, "the Trainer runs a rtrain::LightningModule: derive the model publicly from it, not from torch::nn::Module");
+  if constexpr (derived) {
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, training_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, validation_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, test_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, predict_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, configure_optimizers);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, train_dataloader);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, val_dataloader);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, test_dataloader);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, predict_dataloader);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, prepare_data);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, setup);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, teardown);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, configure_model);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_fit_start);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_fit_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_start);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_epoch_start);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_epoch_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_batch_start);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_batch_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_before_zero_grad);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_before_backward);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_after_backward);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_before_optimizer_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_epoch_start);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_epoch_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_batch_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_test_epoch_end);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_save_checkpoint);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_load_checkpoint);
+  }
+  return derived;
+}
+
+}  // namespace detail
+
+/// What a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its holder (TORCH_MODULE).
+class RTRAIN_API AnyModule {
+ public:
+  /// @throws std::invalid_argument a null pointer or an empty holder.
+  template <class M>
+    requires(!std::same_as<std::remove_cvref_t<M>, AnyModule>)
+  AnyModule(M&& module) {  // NOLINT: implicit on purpose
+    using Given = std::remove_cvref_t<M>;
+    if constexpr (detail::kIsSharedPointer<Given>) {
+      if constexpr (detail::is_lightning_module<typename Given::element_type>()) hold(module);
+    } else if constexpr (requires { typename Given::ContainedType; }) {
+      if constexpr (detail::is_lightning_module<typename Given::ContainedType>()) hold(module.is_empty() ? nullptr : module.ptr());
+    } else {
+      constexpr bool is_const = std::is_const_v<std::remove_reference_t<M>>;
+      static_assert(!is_const, "the Trainer changes the module that it runs: it cannot be const");
+      if constexpr (!is_const && detail::is_lightning_module<Given>()) module_ = &module;
+    }
+  }
+  [[nodiscard]] LightningModule& get() const { return *module_; }
+  [[nodiscard]] const std::shared_ptr<LightningModule>& owned() const { return owned_; }  ///< null for a reference
+
+ private:
+  void hold(std::shared_ptr<LightningModule> module);
+  LightningModule* module_ = nullptr;
+  std::shared_ptr<LightningModule> owned_;
+};
+
 /// Runs the loop of one rank. Every rank of a job makes the same calls. One run at a time; use it again for the next.
 /// @thread one thread.
 class RTRAIN_API Trainer {
@@ -134,18 +211,12 @@ class RTRAIN_API Trainer {
   /// @throws what a step, a hook or the data threw; std::invalid_argument options that do not fit the data;
   ///         std::runtime_error a checkpoint that does not fit the model (all names at once) or cannot be read.
   /// @lifetime a module passed by reference must live until fit() returns (for save_checkpoint() afterwards: until then).
-  void fit(LightningModule& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
-  void fit(LightningModule&& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
-  void fit(std::shared_ptr<LightningModule> module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
-  template <std::derived_from<LightningModule> M>
-  void fit(const torch::nn::ModuleHolder<M>& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {}) {
-    fit(std::static_pointer_cast<LightningModule>(module.ptr()), train, val, resume_from);
-  }
+  void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
   /// Means over the loader of what the steps log (on_epoch). Without gradients, in eval mode.
-  Metrics validate(LightningModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
-  Metrics test(LightningModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
+  Metrics validate(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
+  Metrics test(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
   /// What predict_step returned, batch by batch; with several ranks each rank's own part, without padding.
-  std::vector<torch::Tensor> predict(LightningModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
+  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
 
   /// Writes a folder `path` (whole or absent): model.safetensors, optimizer.safetensors, loop.json, rng-rank<k>.safetensors.
   /// Called by every rank, in a hook or after fit(); rank 0 writes what is common. `path` may be shared or local to each rank.
@@ -187,8 +258,8 @@ class RTRAIN_API Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Ray's prepare_trainer: the strategy must be one that the job's process group can serve (DDPStrategy) and a cluster environment,
-/// if one is given, ClusterEnvironment. @throws std::invalid_argument all problems at once. @return the same trainer.
+/// Ray's prepare_trainer: the strategy must be one that the job's process group can serve ("auto", "ddp", DDPStrategy) and a cluster
+/// environment, if one is given, ClusterEnvironment. @throws std::invalid_argument all problems at once. @return the same trainer.
 RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);
 
 }  // namespace rtrain

@@ -9,13 +9,13 @@ namespace rtrain {
 /// Functions for the hooks that are wanted most; the others are a class of their own away.
 struct RTRAIN_API LambdaFunctions {
   using Plain = std::function<void(Trainer&, LightningModule&)>;
-  Plain on_fit_start, on_train_start, on_train_epoch_start;
-  std::function<void(Trainer&, LightningModule&, const Batch&, std::int64_t)> on_train_batch_start;
-  std::function<void(Trainer&, LightningModule&, const torch::Tensor&)> on_before_backward;
-  Plain on_after_backward;
-  std::function<void(Trainer&, LightningModule&, Optimizer&)> on_before_optimizer_step;
-  std::function<void(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t)> on_train_batch_end;
-  Plain on_validation_start, on_validation_end, on_train_epoch_end, on_train_end, on_fit_end;
+  Plain on_fit_start{}, on_train_start{}, on_train_epoch_start{};
+  std::function<void(Trainer&, LightningModule&, const Batch&, std::int64_t)> on_train_batch_start{};
+  std::function<void(Trainer&, LightningModule&, const torch::Tensor&)> on_before_backward{};
+  Plain on_after_backward{};
+  std::function<void(Trainer&, LightningModule&, Optimizer&)> on_before_optimizer_step{};
+  std::function<void(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t)> on_train_batch_end{};
+  Plain on_validation_start{}, on_validation_end{}, on_train_epoch_end{}, on_train_end{}, on_fit_end{};
 };
 
 class RTRAIN_API LambdaCallback : public Callback {

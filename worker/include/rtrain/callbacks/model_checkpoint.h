@@ -12,17 +12,17 @@ namespace rtrain {
 
 /// Lightning's arguments and defaults. With no every_n_* given: every epoch.
 struct RTRAIN_API ModelCheckpointOptions {
-  std::filesystem::path dirpath;   ///< empty: default_root_dir/checkpoints
-  std::string filename;            ///< "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}"
-  std::optional<std::string> monitor;  ///< of callback_metrics; left out: the latest counts as the best
+  std::filesystem::path dirpath{};  ///< empty: default_root_dir/checkpoints
+  std::string filename{};          ///< "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}"
+  std::optional<std::string> monitor{};  ///< of callback_metrics; left out: the latest counts as the best
   std::string mode = "min";        ///< or "max"
   int save_top_k = 1;              ///< -1: all, 0: none; without monitor only -1, 0, 1
   bool save_last = false;          ///< keep last.ckpt as well
   bool save_weights_only = false;
   bool auto_insert_metric_name = true;
-  std::optional<std::int64_t> every_n_train_steps;  ///< exclusive with every_n_epochs
-  std::optional<std::int64_t> every_n_epochs;
-  std::optional<bool> save_on_train_epoch_end;      ///< left out: at the training epoch's end unless validation runs several times in it
+  std::optional<std::int64_t> every_n_train_steps{};  ///< exclusive with every_n_epochs
+  std::optional<std::int64_t> every_n_epochs{};
+  std::optional<bool> save_on_train_epoch_end{};    ///< left out: at the training epoch's end unless validation runs several times in it
   bool enable_version_counter = true;               ///< a path that exists gets "-v1" instead of being written over
 };
 

@@ -3,6 +3,8 @@
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/sampler.h>
 
+#include <concepts>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -11,7 +13,7 @@ namespace rtrain {
 struct RTRAIN_API DataLoaderOptions {
   std::int64_t batch_size = 1;  ///< >= 1
   bool shuffle = false;         ///< exclusive with sampler
-  std::shared_ptr<Sampler> sampler;
+  std::shared_ptr<Sampler> sampler{};
   bool drop_last = false;       ///< drop the last batch when it is short
   int prefetch = 2;             ///< batches made ahead by one background thread; 0: none
   bool pin_memory = false;      ///< batches in page-locked memory: their copy to a GPU overlaps with computing
@@ -25,6 +27,10 @@ class RTRAIN_API DataLoader {
   DataLoader() = default;  ///< empty: no data
   /// @throws std::invalid_argument batch_size < 1, no data set, both shuffle and sampler.
   DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
+  template <class D, std::integral Size>
+  DataLoader(D&&, Size) {
+    static_assert(!std::integral<Size>, "a DataLoader takes its options by name: DataLoader(dataset, {.batch_size = 64})");
+  }
 
   [[nodiscard]] bool defined() const { return dataset_ != nullptr; }
   [[nodiscard]] std::int64_t size() const;  ///< batches an epoch

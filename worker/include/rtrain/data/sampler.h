@@ -47,8 +47,8 @@ class RTRAIN_API RandomSampler : public Sampler {
 };
 
 struct RTRAIN_API DistributedSamplerOptions {
-  std::optional<int> num_replicas;  ///< default: the context's world size
-  std::optional<int> rank;          ///< default: the context's world rank
+  std::optional<int> num_replicas{};  ///< default: the context's world size
+  std::optional<int> rank{};        ///< default: the context's world rank
   bool shuffle = true;
   std::uint64_t seed = 0;
   bool drop_last = false;
