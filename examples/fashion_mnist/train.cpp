@@ -45,7 +45,7 @@ rtrain::BatchCount limit(const rtrain::Config& config, const std::string& key) {
 
 void train_func(const rtrain::Config& config) {
   const auto transform = transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)});
-  const auto data_dir = config.value("data_dir", "data");
+  const auto data_dir = config.value("data_dir", "");
   const bool pin_memory = rtrain::get_device().is_cuda();
   const rtrain::DataLoader train(rtrain::data::FashionMNIST(data_dir, /*train=*/true, transform),
                                  {.batch_size = config.value("batch_size", 128), .shuffle = true, .pin_memory = pin_memory});

@@ -78,7 +78,7 @@ class Speed : public rtrain::Callback {
 void train_func(const rtrain::Config& config) {
   const auto batch_size = config.value<std::int64_t>("batch_size", 128);
   const auto steps = config.value<std::int64_t>("steps", 400);
-  const rtrain::DataLoader train(rtrain::data::FashionMNIST(config.value("data_dir", "data"), /*train=*/true,
+  const rtrain::DataLoader train(rtrain::data::FashionMNIST(config.value("data_dir", ""), /*train=*/true,
                                                             transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)})),
                                  {.batch_size = batch_size, .shuffle = true, .drop_last = true, .pin_memory = rtrain::get_device().is_cuda()});
   rtrain::Trainer trainer({.max_epochs = -1,

@@ -164,9 +164,12 @@ std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs:
 }  // namespace
 
 std::shared_ptr<Dataset> FashionMNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {
-  return open("FashionMNIST", {root, root / "FashionMNIST" / "raw", "/usr/share/datasets/fashion-mnist"},
-              "Debian's package dataset-fashion-mnist has the files; or put them into one of these folders.", train,
-              std::move(transform));
+  // A folder that was named is the only place: other images than those that were asked for are worse than none.
+  const auto folders = root.empty() ? std::vector<fs::path>{"/usr/share/datasets/fashion-mnist"} : std::vector<fs::path>{root, root / "FashionMNIST" / "raw"};
+  return open("FashionMNIST", folders,
+              root.empty() ? "Debian's package dataset-fashion-mnist puts the files there; or name the folder that has them."
+                           : "Put the files there; or install Debian's package dataset-fashion-mnist and leave root empty.",
+              train, std::move(transform));
 }
 
 std::shared_ptr<Dataset> MNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {
