@@ -4,7 +4,7 @@ find_program(RTRAIN_CCACHE ccache)
 if(RTRAIN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # The sloppiness is what ccache asks for with precompiled headers.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${RTRAIN_CCACHE})
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${RTRAIN_CCACHE})
   add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endif()
 
@@ -14,7 +14,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # GCC 12 sees overlaps and overflows inside std::string that are not there (GCC bugs 105329, 105651).
   target_compile_options(rtrain_build_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
 endif()
-target_include_directories(rtrain_build_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_include_directories(rtrain_build_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(rtrain_build_options INTERFACE RTRAIN_VERSION="${PROJECT_VERSION}" BOOST_ASIO_NO_DEPRECATED JSON_USE_IMPLICIT_CONVERSIONS=0)
 if(RTRAIN_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
@@ -25,8 +25,8 @@ elseif(RTRAIN_SANITIZE STREQUAL "thread")
 endif()
 
 # A precompiled header for everything without LibTorch: the first target compiles it, the others reuse it.
-file(WRITE ${CMAKE_BINARY_DIR}/pch/plain.cpp "")
-add_library(rtrain_pch STATIC ${CMAKE_BINARY_DIR}/pch/plain.cpp)
+file(WRITE ${PROJECT_BINARY_DIR}/pch/plain.cpp "")
+add_library(rtrain_pch STATIC ${PROJECT_BINARY_DIR}/pch/plain.cpp)
 target_link_libraries(rtrain_pch PUBLIC rtrain_build_options)
 target_precompile_headers(rtrain_pch PRIVATE
   <boost/asio.hpp> <boost/asio/experimental/awaitable_operators.hpp> <boost/system/result.hpp> <nlohmann/json.hpp>

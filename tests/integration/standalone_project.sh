@@ -26,6 +26,20 @@ cp -r "$source_dir/examples/standalone" project
 cmake -S project -B project/build -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" >configure.log 2>&1 || { cat configure.log; fail "configure"; }
 cmake --build project/build >build.log 2>&1 || { cat build.log; fail "build"; }
 
+say "as a part of another project"   # configured only: it leaves the other's folders and build type alone
+mkdir parent
+cat >parent/CMakeLists.txt <<END
+cmake_minimum_required(VERSION 3.25)
+project(parent LANGUAGES CXX)
+add_subdirectory($source_dir rtrain)
+file(WRITE \${CMAKE_BINARY_DIR}/mine.cpp "")
+add_library(mine MODULE \${CMAKE_BINARY_DIR}/mine.cpp)
+target_link_libraries(mine PRIVATE rtrain::rtrain)
+file(GENERATE OUTPUT seen CONTENT "\$<TARGET_FILE_DIR:mine> \$<TARGET_FILE_DIR:rtrain> [\$<CONFIG>]\n")
+END
+cmake -S parent -B parent/build -G Ninja >configure.log 2>&1 || { cat configure.log; fail "configure as a subproject"; }
+[ "$(cat parent/build/seen)" = "$work/parent/build $work/parent/build/rtrain/bin []" ] || fail "subproject: $(cat parent/build/seen)"
+
 say "rtrain run job.json"
 cd project
 timeout 120 ../prefix/bin/rtrain run job.json -o json >run.log 2>run.err || { cat run.log run.err; fail "rtrain run"; }
