@@ -7,8 +7,7 @@
 #include "worker/strategies/process_group.h"
 
 #include <torch/csrc/autograd/engine.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/utils/lambda_post_hook.h>
+#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/torch.h>
@@ -43,8 +42,16 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
     std::string name;
     std::size_t bucket = 0;
     bool ready = false;
-    std::shared_ptr<torch::autograd::Node> accumulator{};  ///< kept alive, or its hook would go with it
-    std::uintptr_t hook = 0;
+  };
+
+  /// Belongs to the tensor, not to the node that accumulates into it: torch::load() and to() may give it another node.
+  struct Hook : torch::autograd::PostAccumulateGradHook {
+    Hook(std::weak_ptr<Impl> of, std::size_t parameter) : owner(std::move(of)), index(parameter) {}
+    void operator()(const torch::autograd::Variable&) override {
+      if (const auto alive = owner.lock()) alive->gradient_is_there(index);
+    }
+    std::weak_ptr<Impl> owner;
+    std::size_t index;
   };
 
   explicit Impl(const torch::nn::Module& module) {
@@ -57,8 +64,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
-    for (const auto& parameter : parameters)
-      if (parameter.accumulator) parameter.accumulator->del_post_hook(parameter.hook);
+    if (buckets.empty()) return;
+    for (const auto& parameter : parameters) torch::autograd::impl::set_post_acc_grad_hooks(parameter.tensor, nullptr);
   }
 
   /// Backward makes the last parameters' gradients first.
@@ -79,16 +86,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
   }
 
   void add_hooks() {
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      auto& parameter = parameters[i];
-      parameter.accumulator = torch::autograd::impl::grad_accumulator(parameter.tensor);
-      using torch::autograd::variable_list;
-      parameter.hook = parameter.accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
-          [self = weak_from_this(), i](const variable_list& outputs, const variable_list&) {
-            if (const auto alive = self.lock()) alive->gradient_is_there(i);
-            return outputs;
-          }));
-    }
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      torch::autograd::impl::set_post_acc_grad_hooks(parameters[i].tensor, std::make_unique<Hook>(weak_from_this(), i));
   }
 
   void start_over() {
