@@ -1,6 +1,7 @@
 #include <rtrain/config.h>
 
 #include "proto/jobspec/jobspec.h"
+#include "worker/runtime/json.h"
 
 #include <cmath>
 #include <mutex>
@@ -37,7 +38,7 @@ std::string wanted(const std::string& why) {
 }
 
 /// A number stands in the error itself: "found 1.7".
-std::string words_of(const nlohmann::json& value) { return value.is_number() ? value.dump() : type_name(value); }
+std::string words_of(const nlohmann::json& value) { return value.is_number() ? runtime::dump_json(value) : type_name(value); }
 
 /// A key may hold dots itself: the whole path first, then part by part.
 const nlohmann::json* find(const nlohmann::json& root, const std::string& path) {
@@ -103,7 +104,7 @@ double read_number(const std::string& path, const nlohmann::json& found, double 
   if (!found.is_number()) fail(path, "a number", type_name(found));
   const auto number = found.get<double>();
   if (std::isfinite(number) && std::abs(number) > highest)
-    fail(path, "a number from " + nlohmann::json(-highest).dump() + " to " + nlohmann::json(highest).dump(), words_of(found));
+    fail(path, "a number from " + runtime::dump_json(-highest) + " to " + runtime::dump_json(highest), words_of(found));
   return number;
 }
 
