@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <set>
+
 #include <unistd.h>
 
 namespace rtrain::cli {
@@ -34,6 +36,46 @@ std::string kind_of(const Json& value) {
   return value.is_array() ? "an array" : value.is_string() ? "a string" : value.is_boolean() ? "a boolean" : value.is_null() ? "null" : "a number";
 }
 
+/// The types that the schema allows at a path; none: anything, or nothing is known of it.
+std::set<std::string> types_at(const std::vector<std::string>& path) {
+  static const Json kSchema = *proto::parse_json(proto::job_schema());
+  std::vector<const Json*> at{&kSchema};
+  const auto with_choices = [](std::vector<const Json*> schemas) {
+    for (std::size_t i = 0; i < schemas.size(); ++i)
+      if (const auto any = schemas[i]->find("anyOf"); any != schemas[i]->end())
+        for (const auto& one : *any) schemas.push_back(&one);
+    return schemas;
+  };
+  for (const auto& key : path) {
+    std::vector<const Json*> inner;
+    const bool index = !key.empty() && key.find_first_not_of("0123456789") == std::string::npos;
+    for (const auto* schema : with_choices(at)) {
+      const auto properties = schema->find("properties"), others = schema->find("additionalProperties"), items = schema->find("items");
+      if (properties != schema->end() && properties->contains(key)) inner.push_back(&(*properties)[key]);
+      else if (others != schema->end() && others->is_object()) inner.push_back(&*others);
+      else if (index && items != schema->end()) inner.push_back(&*items);
+    }
+    at = std::move(inner);
+  }
+  std::set<std::string> types;
+  for (const auto* schema : with_choices(std::move(at)))
+    if (const auto type = schema->find("type"); type != schema->end() && type->is_string()) types.insert(type->get<std::string>());
+  return types;
+}
+
+/// The text of --set as a value of what the job file has there: `env.X=1` is the string "1", for env holds strings.
+Result<Json> value_of(const std::string& text, const std::vector<std::string>& path) {
+  const auto types = types_at(path);
+  auto value = proto::parse_json(text);
+  const bool only_text = types == std::set<std::string>{"string"};
+  if (only_text && (!value || !(value->is_string() || (value->is_null() && path.front() != "env")))) return Json(text);
+  if (value) return value;
+  const bool structured = types.contains("array") || types.contains("object");
+  if (structured && !text.empty() && (text.front() == '[' || text.front() == '{'))
+    return fail(Errc::kInvalidArgument, std::string("expected ") + (types.contains("array") ? "a list such as [\"a\", \"b\"]" : "an object such as {\"a\": 1}") + ": " + value.error().message());
+  return Json(text);
+}
+
 void warn_of_missing(JobFile& job) {
   std::error_code ignored;
   if (job.spec.train_func && !fs::exists(job.spec.train_func->library, ignored))
@@ -59,6 +101,7 @@ Result<Json> with_override(Json document, const std::string& override) {
 
   Json* at = &document;
   std::string walked;
+  std::vector<std::string> steps;
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find('.', begin), path.size());
     const std::string key = path.substr(begin, end - begin);
@@ -76,10 +119,12 @@ Result<Json> with_override(Json document, const std::string& override) {
       return bad((walked.empty() ? "the job" : walked) + " is " + kind_of(*at) + ", not an object");
     }
     walked += (walked.empty() ? "" : ".") + key;
+    steps.push_back(key);
     begin = end + 1;
   }
-  auto value = proto::parse_json(text);
-  *at = value ? std::move(*value) : Json(text);
+  auto value = value_of(text, steps);
+  if (!value) return bad(value.error().message());
+  *at = std::move(*value);
   return document;
 }
 

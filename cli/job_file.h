@@ -14,7 +14,8 @@ struct JobFile {
   std::vector<std::string> warnings;     ///< what may be right later: "train_func.library: /x/libt.so does not exist"
 };
 
-/// One --set: "scaling_config.num_workers=4". The value is JSON if it reads as such, else a string. Missing objects on the
+/// One --set: "scaling_config.num_workers=4". The value is of the type that a job file has
+/// there: `env.X=1` and `scheduling.array=0` are strings. Where any type goes it is JSON if it reads as such, else a string. Missing objects on the
 /// way are made; a number addresses an element of an array that is there. kInvalidArgument names the override.
 [[nodiscard]] Result<proto::Json> with_override(proto::Json document, const std::string& override);
 

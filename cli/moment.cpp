@@ -1,6 +1,9 @@
 #include "cli/moment.h"
 
+#include "common/base/clip.h"
+#include "common/base/duration.h"
 #include "proto/jobspec/scheduling.h"
+#include "proto/json.h"
 
 #include <array>
 #include <charconv>
@@ -49,6 +52,20 @@ std::optional<std::int64_t> time_of_day(const std::string& text, std::int64_t no
   return std::nullopt;
 }
 
+/// "2026-11-26T08:00[:00]" by the clock of this machine. Nothing: it is written in another way.
+std::optional<Result<std::int64_t>> local_time(const std::string& text) {
+  for (const char* form : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"}) {
+    std::tm parts{};
+    const char* end = ::strptime(text.c_str(), form, &parts);
+    if (end == nullptr || *end != '\0') continue;
+    // mktime() makes 2 March of 30 February.
+    if (const auto in_utc = proto::parse_rfc3339(text + (text.size() == 16 ? ":00Z" : "Z")); !in_utc) return in_utc.error();
+    parts.tm_isdst = -1;
+    if (const std::time_t seconds = std::mktime(&parts); seconds > 0) return static_cast<std::int64_t>(seconds) * 1000;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<std::int64_t> parse_moment(const std::string& text, std::int64_t now_ms) {
@@ -57,21 +74,18 @@ Result<std::int64_t> parse_moment(const std::string& text, std::int64_t now_ms) 
     if (const auto ms = with_word(std::string_view(text).substr(4))) return now_ms + *ms;
     auto seconds = proto::parse_time_limit(text.substr(4));
     if (!seconds) return seconds.error();
-    return now_ms + static_cast<std::int64_t>(*seconds * 1000);
+    return now_ms + to_milliseconds(*seconds).count();
   }
   if (const auto at = time_of_day(text, now_ms)) return *at;
-  const bool utc = text.ends_with('Z');
-  const std::string body = utc ? text.substr(0, text.size() - 1) : text;
-  for (const char* form : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"}) {
-    std::tm parts{};
-    const char* end = ::strptime(body.c_str(), form, &parts);
-    if (end == nullptr || *end != '\0') continue;
-    parts.tm_isdst = -1;
-    const std::time_t seconds = utc ? ::timegm(&parts) : std::mktime(&parts);
-    if (seconds > 0) return static_cast<std::int64_t>(seconds) * 1000;
-  }
-  return fail(Errc::kInvalidArgument,
-              "'" + text + "' is not a time: use now, now+30m, now+1hour, 18:30 (the next one), 2026-11-26T08:00 (local time) or 2026-11-26T08:00:00Z");
+  if (auto at = local_time(text)) return *at;
+  const bool is_date = text.size() >= 10 && text[4] == '-' && text[7] == '-';
+  const bool no_seconds = text.size() == 17 && text.ends_with('Z');
+  auto at = proto::parse_rfc3339(no_seconds ? text.substr(0, 16) + ":00Z" : text);
+  if (at && *at > 0) return *at;
+  if (is_date && !at) return at.error();
+  return fail(Errc::kInvalidArgument, "'" + clipped(text, 64) +
+                                          "' is not a time: use now, now+30m, now+1hour, 18:30 (the next one), 2026-11-26T08:00 (local time), "
+                                          "2026-11-26T08:00:00Z or 2026-11-26T09:00:00+01:00");
 }
 
 }  // namespace rtrain::cli

@@ -1,12 +1,12 @@
 #include "cli/parse.h"
 
+#include "common/base/number.h"
 #include "proto/jobspec/jobspec.h"
 
 #include <boost/program_options.hpp>
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 
 namespace rtrain::cli {
 
@@ -136,11 +136,9 @@ Result<std::optional<std::int64_t>> Arguments::integer(const std::string& name, 
 Result<std::optional<double>> Arguments::seconds(const std::string& name) const {
   const auto given = text(name);
   if (!given) return std::optional<double>{};
-  double value = 0;
-  const auto [end, error] = std::from_chars(given->data(), given->data() + given->size(), value);
-  if (error != std::errc{} || end != given->data() + given->size() || !std::isfinite(value) || value <= 0 || value > 1e8)
-    return fail(Errc::kInvalidArgument, "--" + name + " " + in_quotes(*given) + ": must be a number of seconds above 0");
-  return std::optional<double>{value};
+  const auto value = finite_number(*given);
+  if (!value || *value <= 0 || *value > 1e8) return fail(Errc::kInvalidArgument, "--" + name + " " + in_quotes(*given) + ": must be a number of seconds above 0");
+  return value;
 }
 
 Result<Command> parse_command(const std::vector<std::string>& args) {

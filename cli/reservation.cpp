@@ -2,6 +2,7 @@
 #include "cli/moment.h"
 #include "cli/settings.h"
 #include "cli/text.h"
+#include "common/base/duration.h"
 #include "common/os/file.h"
 #include "proto/jobspec/scheduling.h"
 
@@ -58,7 +59,7 @@ Result<int> create(const Call& call, const Client& client, const std::string& na
                    {"nodes", items(call.args.texts("nodes"))},
                    {"users", items(call.args.texts("users"))},
                    {"start", proto::rfc3339(*start)},
-                   {"end", proto::rfc3339(*start + static_cast<std::int64_t>(*duration_s * 1000))}};
+                   {"end", proto::rfc3339(*start + to_milliseconds(*duration_s).count())}};
   return shown(call, client.post("/v1/reservations", body), "made");
 }
 

@@ -59,6 +59,7 @@ Result<int> cluster_status(const Call& call, const Client& client) {
   out += "jobs    " + (counts.empty() ? "none" : counts) + "\n";
   if (const auto failed = failures_by_class(status->failures_by_class); !failed.empty())
     out += "failed  " + printable(failed, false) + " since the head started " + ago(status->since_ms, os::unix_ms_now()) + "\n";
+  for (const auto& aside : status->set_aside) out += "aside   " + styled(printable(aside.reason, false), state_style("FAILED"), colour) + "\n";
   call.console.out(out);
   if (status->active_jobs.empty()) return 0;
   call.console.out("\n");

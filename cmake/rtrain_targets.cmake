@@ -19,6 +19,9 @@ target_compile_definitions(rtrain_build_options INTERFACE RTRAIN_VERSION="${PROJ
 if(RTRAIN_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+elseif(RTRAIN_SANITIZE STREQUAL "fuzzer")  # clang: what the fuzz targets call tells libFuzzer where it goes
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
 elseif(RTRAIN_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread)
   add_link_options(-fsanitize=thread)

@@ -2,10 +2,13 @@
 // Private to proto/*.cpp and daemon/store.
 #pragma once
 
+#include "common/base/clip.h"
 #include "common/base/id.h"
+#include "common/base/number.h"
 #include "proto/jobspec/jobspec.h"
 #include "proto/json.h"
 
+#include <cmath>
 #include <concepts>
 #include <limits>
 #include <map>
@@ -30,7 +33,7 @@ class FieldError : public Json::exception {
   /// The same one level up: `name` or "[3]" in front of the path.
   [[nodiscard]] FieldError under(const std::string& step) const {
     const std::string text = what();
-    return FieldError(step + (text.starts_with("[") || text.starts_with(":") ? "" : ".") + text);
+    return FieldError(clipped(step, 64) + (text.starts_with("[") || text.starts_with(":") ? "" : ".") + text);
   }
 };
 
@@ -72,10 +75,32 @@ struct Time { Ms& unix_ms; };
 template <class Ms>
 Time(Ms&) -> Time<Ms>;
 
+/// A field without which the value means nothing. A reader refuses its absence.
+template <class T>
+struct Required { T& value; };
+template <class T>
+Required(T&) -> Required<T>;
+
+/// A whole number within bounds of its own. A reader refuses what is beyond them.
+template <class T>
+struct Ranged {
+  T& value;
+  std::int64_t min, max;
+};
+template <class T>
+Ranged(T&, std::int64_t, std::int64_t) -> Ranged<T>;
+/// What only grows, and is added up: half of kWholeMax, so that its sums and successors are whole numbers too.
+template <class T>
+[[nodiscard]] Ranged<T> count(T& value) { return {value, 0, kWholeMax / 2}; }
+
 struct Writer {
   Json& out;
   template <class T>
   void operator()(const char* name, const T& value) { write(out[name], value); }
+  template <class T>
+  void operator()(const char* name, Required<T> field) { write(out[name], field.value); }
+  template <class T>
+  void operator()(const char* name, Ranged<T> field) { write(out[name], field.value); }
   template <class Ms>
   void operator()(const char* name, Time<Ms> time) { out[name] = time.unix_ms == 0 ? Json() : Json(rfc3339(time.unix_ms)); }
 };
@@ -85,6 +110,19 @@ struct Reader {
   template <class T>
   void operator()(const char* name, T& value) {
     at(name, [&](const Json& found) { read(found, value); });
+  }
+  template <class T>
+  void operator()(const char* name, Required<T> field) {
+    if (!in.contains(name)) throw FieldError(std::string(name) + ": missing");
+    (*this)(name, field.value);
+  }
+  template <class T>
+  void operator()(const char* name, Ranged<T> field) {
+    at(name, [&](const Json& found) {
+      read(found, field.value);
+      if (std::cmp_less(field.value, field.min) || std::cmp_greater(field.value, field.max))
+        throw FieldError(": the number " + std::to_string(field.value) + " is not from " + std::to_string(field.min) + " to " + std::to_string(field.max));
+    });
   }
   template <class Ms>
   void operator()(const char* name, Time<Ms> time) {
@@ -134,20 +172,23 @@ void write(Json& out, const T& value) {
     out = Json::object();
     Writer writer{out};
     visit_fields(writer, value);
+  } else if constexpr (std::floating_point<T>) {
+    out = std::isfinite(value) ? value : 0;  // a rate over no time, for one: readers take finite numbers only
   } else {
     out = value;
   }
 }
 
+/// What fits into the type and is within kWholeMax.
 template <class Int>
 void read_integer(const Json& in, Int& value) {
   if (in.is_number_unsigned()) {
     const auto number = in.get<std::uint64_t>();
-    if (!std::in_range<Int>(number)) throw FieldError(": the number " + std::to_string(number) + " is too large");
+    if (!std::in_range<Int>(number) || std::cmp_greater(number, kWholeMax)) throw FieldError(": the number " + std::to_string(number) + " is too large");
     value = static_cast<Int>(number);
   } else if (in.is_number_integer()) {
     const auto number = in.get<std::int64_t>();
-    if (!std::in_range<Int>(number)) throw FieldError(": the number " + std::to_string(number) + " does not fit here");
+    if (!std::in_range<Int>(number) || number < -kWholeMax || number > kWholeMax) throw FieldError(": the number " + std::to_string(number) + " does not fit here");
     value = static_cast<Int>(number);
   } else {
     wrong_type("an integer", in);
@@ -178,7 +219,9 @@ void read(const Json& in, T& value) {
   } else if constexpr (std::integral<T>) {
     read_integer(in, value);
   } else if constexpr (std::floating_point<T>) {
-    if (!json_number(in, value)) wrong_type("a number", in);
+    if (!in.is_number()) wrong_type("a number", in);
+    value = in.get<T>();
+    if (!std::isfinite(value)) throw FieldError(": a number that is not finite");
   } else if constexpr (std::same_as<T, std::string>) {
     if (!in.is_string()) wrong_type("a string", in);
     value = in.get<std::string>();

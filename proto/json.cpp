@@ -1,54 +1,31 @@
 #include "proto/json.h"
 
-#include "proto/json_text.h"
+#include "common/base/clip.h"
+#include "proto/json_parser.h"
+#include "proto/text_places.h"
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <iterator>
+#include <deque>
 #include <limits>
+#include <map>
+#include <optional>
 
 namespace rtrain::proto {
 namespace {
 
-/// Reads the text for nlohmann's parser and tells how far it has come.
-class CountingIterator {
- public:
-  using iterator_category = std::input_iterator_tag;
-  using value_type = char;
-  using difference_type = std::ptrdiff_t;
-  using pointer = const char*;
-  using reference = const char&;
-
-  CountingIterator(const char* at, const char** consumed) : at_(at), consumed_(consumed) {}
-  reference operator*() const { return *at_; }
-  CountingIterator& operator++() {
-    ++at_;
-    if (consumed_ != nullptr) *consumed_ = at_;
-    return *this;
-  }
-  CountingIterator operator++(int) {
-    const auto before = *this;
-    ++*this;
-    return before;
-  }
-  friend bool operator==(const CountingIterator& a, const CountingIterator& b) { return a.at_ == b.at_; }
-  friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return a.at_ != b.at_; }
-
- private:
-  const char* at_;
-  const char** consumed_;
-};
-
-/// Builds the value from the parser's events. A repeated key is noted and its value dropped.
+/// Builds the value of a text that is not right from the events of nlohmann's parser, which can say what is wrong.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
-  Builder(std::string_view text, JsonLimits limits, bool with_places) : text_(text), limits_(limits), with_places_(with_places) {}
+  Builder(std::string_view text, JsonLimits limits) : text_(text), depth_max_(static_cast<std::size_t>(limits.depth_max)) {}
 
-  JsonText result;
-  const char* consumed = nullptr;
+  Json value;
+  bool repeats = false;   ///< some key is given twice
+  bool too_deep = false;  ///< ended the reading
+  std::optional<TextProblem> syntax;
 
   bool null() override { return put(nullptr); }
   bool boolean(bool v) override { return put(v); }
@@ -57,42 +34,26 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool number_float(number_float_t v, const string_t&) override { return put(v); }
   bool string(string_t& v) override { return put(std::move(v)); }
   bool binary(binary_t&) override { return false; }  // not in JSON text
-  bool start_object(std::size_t) override { return open(Json::object()); }
-  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool start_object(std::size_t) override { return open(Json::value_t::object); }
+  bool start_array(std::size_t) override { return open(Json::value_t::array); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
 
   bool key(string_t& name) override {
-    Level& level = levels_.back();
-    level.key = std::move(name);
-    const std::string where = child_path();
-    const TextPosition at = place_of(next_token());
-    level.repeated = level.value.contains(level.key);
-    if (level.repeated) {
-      const auto first = result.places.find(where);
-      const std::string seen = first == result.places.end() ? "" : "; first in line " + std::to_string(first->second.line);
-      result.problems.push_back({where, "this key is given twice" + seen, at});
-    } else if (with_places_) {
-      result.places.emplace(where, at);
-    }
-    mark_end();
+    auto& object = levels_.back()->get_ref<Json::object_t&>();
+    const auto [member, is_new] = object.emplace(std::move(name), nullptr);
+    repeats = repeats || !is_new;
+    member_ = is_new ? &member->second : &dropped_.emplace_back();
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     const bool blank = text_.find_first_not_of(" \t\r\n") == std::string_view::npos;
-    result.problems.push_back({"", blank ? "the text is empty" : plain_words(error.what(), position), place_of(position == 0 ? 0 : position - 1)});
+    syntax = TextProblem{"", blank ? "the text is empty" : plain_words(error.what(), position), place_at(text_, position == 0 ? 0 : position - 1)};
     return false;
   }
 
  private:
-  struct Level {
-    Json value;
-    std::string key;        // of the member being read
-    bool repeated = false;  // its value is dropped
-    std::string path;       // with a trailing dot for objects
-  };
-
   /// "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while parsing object key - unexpected '}';
   /// last read: '...'; expected string literal" -> "not valid JSON: unexpected '}'; expected string literal".
   [[nodiscard]] std::string plain_words(std::string message, std::size_t position) const {
@@ -105,96 +66,76 @@ class Builder final : public nlohmann::json_sax<Json> {
       message.erase(last, end != std::string::npos && end > last ? end + 1 - last : std::string::npos);
     }
     if (const auto quoted = message.find("string literal"); quoted != std::string::npos) message.replace(quoted, 14, "a string in double quotes");
-    return "not valid JSON: " + message;
+    return clipped("not valid JSON: " + message, 300);
   }
 
-  bool open(Json empty) {
-    if (levels_.size() >= static_cast<std::size_t>(limits_.depth_max)) {
-      result.problems.push_back({"", "nested deeper than " + std::to_string(limits_.depth_max) + " levels", place_of(next_token())});
+  bool open(Json::value_t kind) {
+    if (levels_.size() >= depth_max_) {
+      too_deep = true;
       return false;
     }
-    std::string path;
-    if (!levels_.empty() && with_places_) {
-      note_element();
-      path = child_path();
-    }
-    if (!path.empty() && empty.is_object()) path += '.';
-    levels_.push_back({std::move(empty), {}, false, std::move(path)});
-    mark_end();
+    Json& opened = next();
+    opened = Json(kind);
+    levels_.push_back(&opened);
     return true;
   }
 
   bool close() {
-    Json value = std::move(levels_.back().value);
     levels_.pop_back();
-    if (!levels_.empty()) return place(std::move(value));
-    mark_end();
-    result.value = std::move(value);
     return true;
   }
 
   template <class T>
   bool put(T&& scalar) {
-    if (levels_.empty()) {
-      result.value = std::forward<T>(scalar);
-      return true;
-    }
-    note_element();
-    return place(Json(std::forward<T>(scalar)));
-  }
-
-  bool place(Json value) {
-    Level& level = levels_.back();
-    if (level.value.is_array()) level.value.push_back(std::move(value));
-    else if (!level.repeated) level.value.emplace(level.key, std::move(value));
-    mark_end();
+    next() = Json(std::forward<T>(scalar));
     return true;
   }
 
-  void note_element() {
-    if (with_places_ && levels_.back().value.is_array()) result.places.emplace(child_path(), place_of(next_token()));
-  }
-
-  [[nodiscard]] std::string child_path() const {
-    const Level& level = levels_.back();
-    return level.value.is_array() ? level.path + "[" + std::to_string(level.value.size()) + "]" : level.path + level.key;
-  }
-
-  void mark_end() { token_end_ = static_cast<std::size_t>(consumed - text_.data()); }
-
-  /// Where the token that the parser has just read begins: after the previous one, blanks and a comma.
-  [[nodiscard]] std::size_t next_token() const {
-    const auto at = text_.find_first_not_of(" \t\r\n,", token_end_);
-    return at == std::string_view::npos ? text_.size() : at;
-  }
-
-  [[nodiscard]] TextPosition place_of(std::size_t offset) {
-    offset = std::min(offset, text_.size());
-    if (offset < line_start_) line_ = 1, line_start_ = 0;
-    for (auto end = text_.find('\n', line_start_); end < offset; end = text_.find('\n', line_start_)) {
-      ++line_;
-      line_start_ = end + 1;
-    }
-    return {line_, static_cast<int>(offset - line_start_) + 1};
+  /// Where the value that begins goes. Pointers to values stay good: only the innermost level grows.
+  Json& next() {
+    if (levels_.empty()) return value;
+    if (levels_.back()->is_array()) return levels_.back()->get_ref<Json::array_t&>().emplace_back();
+    return *member_;
   }
 
   std::string_view text_;
-  JsonLimits limits_;
-  bool with_places_;
-  std::vector<Level> levels_;
-  std::size_t token_end_ = 0;
-  int line_ = 1;  // place_of() goes on from the last line it was asked for
-  std::size_t line_start_ = 0;
+  std::size_t depth_max_;
+  std::vector<Json*> levels_;
+  Json* member_ = nullptr;    ///< of the member whose key was read
+  std::deque<Json> dropped_;  ///< values of repeated keys
 };
 
-constexpr int kDumpDepthMax = 256;  // dump() and copies of Json recurse
 constexpr const char* kTooDeep = "(nested too deeply)";
 
+bool is_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto size = utf8_character_at(text, at);
+    if (size == 0) return false;
+    at += size;
+  }
+  return true;
+}
+
+/// What is no UTF-8 becomes U+FFFD.
+std::string as_utf8(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto size = utf8_character_at(text, at);
+    if (size == 0) out += "\xEF\xBF\xBD";
+    else out += text.substr(at, size);
+    at += std::max<std::size_t>(size, 1);
+  }
+  return out;
+}
+
+/// dump() writes it as it is, and the parser reads that. `depth`: levels around the value.
 bool is_plain(const Json& value, int depth) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
   if (!value.is_structured()) return !value.is_binary();
-  if (depth >= kDumpDepthMax) return false;
-  return std::all_of(value.begin(), value.end(), [depth](const Json& child) { return is_plain(child, depth + 1); });
+  if (depth >= kJsonDepthMax) return false;
+  if (value.is_array()) return std::ranges::all_of(value, [depth](const Json& child) { return is_plain(child, depth + 1); });
+  return std::ranges::all_of(value.get_ref<const Json::object_t&>(),
+                             [depth](const auto& member) { return is_utf8(member.first) && is_plain(member.second, depth + 1); });
 }
 
 Json plain_copy(const Json& value, int depth) {
@@ -205,12 +146,24 @@ Json plain_copy(const Json& value, int depth) {
   }
   if (value.is_binary()) return nullptr;
   if (!value.is_structured()) return value;
-  if (depth >= kDumpDepthMax) return kTooDeep;
-  Json copy = value.is_array() ? Json::array() : Json::object();
-  if (value.is_array())
+  if (depth >= kJsonDepthMax) return kTooDeep;
+  if (value.is_array()) {
+    Json copy = Json::array();
     for (const Json& child : value) copy.push_back(plain_copy(child, depth + 1));
-  else
-    for (const auto& [key, child] : value.items()) copy.emplace(key, plain_copy(child, depth + 1));
+    return copy;
+  }
+  Json copy = Json::object();
+  const auto& members = value.get_ref<const Json::object_t&>();
+  for (const auto& [key, child] : members)
+    if (is_utf8(key)) copy.emplace(key, plain_copy(child, depth + 1));
+  std::map<std::string, int> same;  // keys that read alike once their bytes are replaced stay keys of their own
+  for (const auto& [key, child] : members) {
+    if (is_utf8(key)) continue;
+    const std::string repaired = as_utf8(key);
+    std::string name = repaired;
+    for (int& n = same[repaired]; copy.contains(name);) name = repaired + " (" + std::to_string(++n + 1) + ")";
+    copy.emplace(std::move(name), plain_copy(child, depth + 1));
+  }
   return copy;
 }
 
@@ -221,24 +174,42 @@ std::string dump(const Json& value, int indent) {
 
 }  // namespace
 
-JsonText read_json_text(std::string_view text, JsonLimits limits, bool with_places) {
+JsonText read_json_text(std::string_view text, JsonLimits limits) {
+  JsonText read;
   if (text.size() > limits.bytes_max) {
-    JsonText refused;
-    refused.problems.push_back({"", "the text has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(limits.bytes_max) + " are read", {1, 1}});
-    return refused;
+    read.problems.push_back({"", "the text has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(limits.bytes_max) + " are read", {1, 1}});
+    return read;
   }
-  Builder builder(text, limits, with_places);
-  builder.consumed = text.data();
-  Json::sax_parse(CountingIterator(text.data(), &builder.consumed), CountingIterator(text.data() + text.size(), nullptr), &builder);
-  return std::move(builder.result);
+  if (read_valid_json(text, limits.depth_max, read.value)) return read;
+  Builder builder(text, limits);
+  Json::sax_parse(text.data(), text.data() + text.size(), &builder);
+  read.value = std::move(builder.value);
+  if (builder.repeats || builder.too_deep) {
+    TextSurvey found = survey(text, limits, {});
+    read.problems = std::move(found.problems);
+    read.more = found.more;
+  }
+  if (builder.syntax) read.problems.push_back(std::move(*builder.syntax));
+  return read;
 }
 
 Result<Json> parse_json(std::string_view text, JsonLimits limits) {
-  JsonText read = read_json_text(text, limits, false);
+  JsonText read = read_json_text(text, limits);
   if (read.problems.empty()) return std::move(read.value);
   const TextProblem& problem = read.problems.front();
   const std::string place = std::to_string(problem.at.line) + ":" + std::to_string(problem.at.column) + ": ";
   return fail(Errc::kInvalidArgument, place + (problem.path.empty() ? "" : problem.path + ": ") + problem.message);
+}
+
+int depth_of(const Json& value, int most) {
+  if (!value.is_structured()) return 0;
+  if (most < 0) return 1;
+  int deepest = 0;
+  for (const Json& child : value) {
+    deepest = std::max(deepest, depth_of(child, most - 1));
+    if (deepest > most) break;
+  }
+  return deepest + 1;
 }
 
 std::string dump_json(const Json& value) { return dump(value, -1); }
@@ -258,9 +229,14 @@ bool json_number(const Json& value, double& out) {
   return false;
 }
 
+namespace {
+constexpr std::int64_t kTimeFirstMs = -62'167'219'200'000;  // 0000-01-01T00:00:00.000Z
+constexpr std::int64_t kTimeLastMs = 253'402'300'799'999;   // 9999-12-31T23:59:59.999Z
+}  // namespace
+
 std::string rfc3339(std::int64_t unix_ms) {
   using namespace std::chrono;
-  const sys_time<milliseconds> time{milliseconds(unix_ms)};
+  const sys_time<milliseconds> time{milliseconds(std::clamp(unix_ms, kTimeFirstMs, kTimeLastMs))};
   const auto day = floor<days>(time);
   const year_month_day date(day);
   const hh_mm_ss clock(time - day);
@@ -271,20 +247,78 @@ std::string rfc3339(std::int64_t unix_ms) {
   return text.data();
 }
 
-bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out) {
-  using namespace std::chrono;
-  const std::string copy(text);
-  int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0, ms = 0, used = 0;
-  const int size = static_cast<int>(copy.size());
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &y, &mo, &d, &h, &mi, &s, &ms, &used) != 7 || used != size) {
-    ms = used = 0;
-    if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &y, &mo, &d, &h, &mi, &s, &used) != 6 || used != size) return false;
+namespace {
+
+/// Takes the digits and signs of a time from its front.
+class TimeText {
+ public:
+  explicit TimeText(std::string_view text) : rest_(text) {}
+  /// Exactly so many digits.
+  [[nodiscard]] std::optional<int> digits(std::size_t count) {
+    int value = 0;
+    for (std::size_t i = 0; i < count; ++i, rest_.remove_prefix(1)) {
+      if (rest_.empty() || rest_.front() < '0' || rest_.front() > '9') return std::nullopt;
+      value = value * 10 + (rest_.front() - '0');
+    }
+    return value;
   }
-  const year_month_day date{year(y), month(static_cast<unsigned>(mo)), day(static_cast<unsigned>(d))};
-  if (!date.ok() || h < 0 || h > 23 || mi < 0 || mi > 59 || s < 0 || s > 59 || ms < 0) return false;
-  const auto time = sys_days(date) + hours(h) + minutes(mi) + seconds(s) + milliseconds(ms);
-  out = duration_cast<milliseconds>(time.time_since_epoch()).count();
-  return true;
+  [[nodiscard]] bool take(std::string_view any_of) {
+    if (rest_.empty() || any_of.find(rest_.front()) == std::string_view::npos) return false;
+    taken_ = rest_.front();
+    rest_.remove_prefix(1);
+    return true;
+  }
+  [[nodiscard]] char taken() const { return taken_; }
+  [[nodiscard]] bool done() const { return rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+  char taken_ = 0;
+};
+
+}  // namespace
+
+Result<std::int64_t> parse_rfc3339(std::string_view text) {
+  using namespace std::chrono;
+  const auto wrong = [&](const std::string& why) { return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" " + why); };
+  const auto no_form = [&] { return wrong("is no time; write it like \"2026-11-26T08:00:00Z\" or \"2026-11-26T09:00:00+01:00\""); };
+  TimeText rest(text);
+  const auto read_part = [&](std::size_t count, std::string_view before, std::optional<int>& part) {
+    return (before.empty() || rest.take(before)) && (part = rest.digits(count)).has_value();
+  };
+  std::optional<int> y, mo, d, h, mi, s, offset_h, offset_m;
+  if (!read_part(4, "", y) || !read_part(2, "-", mo) || !read_part(2, "-", d) || !read_part(2, "Tt", h) || !read_part(2, ":", mi) || !read_part(2, ":", s)) return no_form();
+  int ms = 0;
+  if (rest.take(".")) {
+    int unit = 100;
+    std::optional<int> digit = rest.digits(1);
+    if (!digit) return no_form();
+    for (; digit; digit = rest.digits(1), unit /= 10) ms += *digit * unit;  // beyond milliseconds the unit is 0
+  }
+  minutes offset{0};
+  if (rest.take("+-")) {
+    const int sign = rest.taken() == '-' ? -1 : 1;
+    if (!read_part(2, "", offset_h) || !read_part(2, ":", offset_m)) return no_form();
+    if (*offset_h > 23 || *offset_m > 59) return wrong("has an offset that does not exist");
+    offset = sign * (hours(*offset_h) + minutes(*offset_m));
+  } else if (!rest.take("Zz")) {
+    return rest.done() ? wrong("has no time zone; add Z for UTC, or an offset such as +01:00") : no_form();
+  }
+  if (!rest.done()) return no_form();
+  const year_month_day date{year(*y), month(static_cast<unsigned>(*mo)), day(static_cast<unsigned>(*d))};
+  if (!date.ok()) return wrong("is a date that does not exist");
+  if (*h > 23 || *mi > 59 || *s > 60) return wrong("is an hour that does not exist");
+  if (*s == 60) return wrong("names a leap second, which this machine's clock does not count; write the second after it");
+  const auto time = sys_days(date) + hours(*h) + minutes(*mi) + seconds(*s) + milliseconds(ms) - offset;
+  const std::int64_t unix_ms = duration_cast<milliseconds>(time.time_since_epoch()).count();
+  if (unix_ms < kTimeFirstMs || unix_ms > kTimeLastMs) return wrong("is not within the years 0000 to 9999 in UTC");
+  return unix_ms;
+}
+
+bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out) {
+  const auto read = parse_rfc3339(text);
+  if (read) out = *read;
+  return read.has_value();
 }
 
 }  // namespace rtrain::proto

@@ -5,6 +5,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rtrain
 torch_version=2.11.0
 torch_env=$cache/python-$torch_version
+tests_env=$cache/python-tests
+schemathesis_version=4.32.5
 
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -47,7 +47,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   if (const auto* refused = std::get_if<proto::Refused>(&*answer)) co_return fail(errc_from_string(refused->code), "the head refused this agent: " + refused->message);
   const auto* welcome = std::get_if<proto::Welcome>(&*answer);
   if (welcome == nullptr) co_return fail(Errc::kProtocol, "the head answered with " + std::string(proto::message_name(*answer)));
-  proto::accept_peer(*stream);
+  proto::accept_peer(*stream, proto::kFromHeadLimits);
   lease_ = to_milliseconds(welcome->lease_s);
   heartbeat_ = to_milliseconds(welcome->heartbeat_s);
   grant(greeted);

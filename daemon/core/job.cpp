@@ -1,6 +1,7 @@
 #include "daemon/core/job.h"
 
 #include "common/base/fault.h"
+#include "common/base/number.h"
 #include "daemon/core/suspicion.h"
 
 #include <algorithm>
@@ -60,7 +61,7 @@ class Transition {
       nodes.push_back(placement.node);
     }
     if (s_.nodes.size() > kAttemptsKept) s_.nodes.erase(s_.nodes.begin());
-    s_.made_before += std::exchange(s_.last_seq, 0);
+    s_.made_before = std::min(kWholeMax, s_.made_before + std::exchange(s_.last_seq, 0));
     s_.retry = false;
     s_.first_step = false;
     s_.yield.reset();

@@ -1,6 +1,7 @@
 // When a job is due for something: kept by the dispatcher, looked at with every tick.
 #pragma once
 
+#include "common/base/duration.h"
 #include "common/base/id.h"
 
 #include <algorithm>
@@ -15,8 +16,8 @@ namespace rtrain::head {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 using Seconds = std::chrono::duration<double>;
-/// 1e9 s, some 30 years, at most: more would not fit.
-[[nodiscard]] inline SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(std::min(seconds, 1e9))); }
+/// Cut to kSecondsMax: more would not fit.
+[[nodiscard]] inline SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(bounded_seconds(seconds))); }
 
 /// What a deadline is for. One of each a job.
 enum class DueFor {

@@ -39,7 +39,13 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
   retain_at_ = clock_.steady() + kRetentionAfterStart;
 }
 
+const store::SetAside* Dispatcher::set_aside(JobId id) const {
+  const auto found = std::ranges::find(set_aside_, id, &store::SetAside::job);
+  return found == set_aside_.end() ? nullptr : &*found;
+}
+
 void Dispatcher::recover(store::Recovered recovered) {
+  set_aside_ = std::move(recovered.set_aside);
   set_up_planner(recovered.documents);
   book_.recover(std::move(recovered.jobs), recovered.ended, clock_.wall());
   for (const auto id : book_.active()) {
@@ -128,6 +134,26 @@ void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message 
   });
 }
 
+namespace {
+
+/// What the ranks are told of the checkpoints: where the metrics of all of them would not fit into a frame, the one that they are
+/// scored by.
+std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& state) {
+  constexpr std::size_t kMetricsBytesMax = 2u << 20;
+  auto checkpoints = state.checkpoints;
+  std::size_t bytes = 0;
+  for (const auto& checkpoint : checkpoints) bytes += proto::dump_json(checkpoint.metrics).size();
+  if (bytes <= kMetricsBytesMax) return checkpoints;
+  const auto& attribute = state.spec.run_config.checkpoint_config.checkpoint_score_attribute;
+  for (auto& checkpoint : checkpoints) {
+    const auto score = checkpoint.metrics.find(attribute);
+    checkpoint.metrics = score == checkpoint.metrics.end() ? proto::Json::object() : proto::Json{{attribute, *score}};
+  }
+  return checkpoints;
+}
+
+}  // namespace
+
 void Dispatcher::reserve_port(JobId id) {
   const auto& state = book_.find(id)->state;
   const auto attempt = state.attempt;
@@ -155,7 +181,7 @@ void Dispatcher::launch(JobId id, int master_port) {
   launch.submitted_ms = state.submitted_ms;
   launch.world_size = static_cast<int>(state.ranks.size());
   launch.master_port = master_port;
-  launch.checkpoints = state.checkpoints;
+  launch.checkpoints = launch_checkpoints(state);
   launch.next_checkpoint_index = state.next_checkpoint_index;
   launch.array = state.array;
   std::map<int, std::vector<proto::RankPlacement>> by_node;

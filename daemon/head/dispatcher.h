@@ -103,6 +103,10 @@ class Dispatcher {
   [[nodiscard]] SteadyTime now() const { return clock_.steady(); }
   [[nodiscard]] proto::UnixMs wall() const { return clock_.wall(); }
   [[nodiscard]] proto::UnixMs started_ms() const { return started_ms_; }
+  /// What could not be read when this head started.
+  [[nodiscard]] const std::vector<store::SetAside>& set_aside() const { return set_aside_; }
+  /// Null: the job was not set aside.
+  [[nodiscard]] const store::SetAside* set_aside(JobId id) const;
   /// Those that wait, in the order in which they are looked at, as far as `at_most`.
   [[nodiscard]] std::vector<JobId> queue(std::size_t at_most = std::numeric_limits<std::size_t>::max()) const;
   [[nodiscard]] const core::Planner& planner() const { return planner_; }
@@ -211,6 +215,7 @@ class Dispatcher {
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node
   mutable core::Planner planner_;        ///< questions of users change nothing that it answers
   proto::UnixMs started_ms_;
+  std::vector<store::SetAside> set_aside_;
   Usage usage_;
   std::function<void()> defer_pass_;
   SteadyTime accounted_{};

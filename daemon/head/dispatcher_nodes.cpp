@@ -124,9 +124,8 @@ Result<Done> Dispatcher::drain(const std::string& node, const std::string& reaso
 
 Result<Done> Dispatcher::label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by) {
   for (const auto& [key, value] : changes) {
-    if (!proto::is_label_key(key)) return fail(Errc::kInvalidArgument, "\"" + key + "\" is no label's key", "[prefix/]name of letters, digits, '-', '_' and '.'");
     if (std::ranges::find(kOwnLabels, key) != kOwnLabels.end()) return fail(Errc::kInvalidArgument, "the label " + key + " is rtrain's own");
-    if (value && !proto::is_label_value(*value)) return fail(Errc::kInvalidArgument, "label " + key + ": \"" + *value + "\" is no label's value");
+    if (auto good = proto::check_label(key, value.value_or("")); !good) return good;
   }
   auto found = setting_of(node);
   if (!found) return found.error();

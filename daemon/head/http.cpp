@@ -1,5 +1,8 @@
 #include "daemon/head/http.h"
 
+#include "common/base/clip.h"
+
+#include <algorithm>
 #include <charconv>
 
 namespace rtrain::head {
@@ -47,20 +50,31 @@ Result<Target> parse_target(std::string_view text) {
     auto value = percent_decoded(equals == std::string_view::npos ? std::string_view{} : pair.substr(equals + 1));
     if (!name) return name.error();
     if (!value) return value.error();
-    target.query[*name] = *value;
+    if (!target.query.emplace(*name, std::move(*value)).second) return fail(Errc::kInvalidArgument, clipped(*name, 64) + ": this parameter is given twice");
     query = amp == std::string_view::npos ? std::string_view{} : query.substr(amp + 1);
   }
   return target;
 }
 
-Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback) {
+Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max) {
   const auto found = target.query.find(name);
   if (found == target.query.end()) return fallback;
-  std::int64_t value = 0;
   const auto& text = found->second;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (ec != std::errc{} || end != text.data() + text.size()) return fail(Errc::kInvalidArgument, name + "=" + text + ": expected a whole number");
-  return value;
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size() && value >= min && value <= max) return value;
+  return fail(Errc::kInvalidArgument, name + "=" + clipped(found->second, 64) + ": expected a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+}
+
+Result<std::optional<std::size_t>> query_choice(const Target& target, const std::string& name, const std::vector<std::string>& choices) {
+  const auto found = target.query.find(name);
+  if (found == target.query.end()) return std::optional<std::size_t>();
+  const auto choice = std::ranges::find(choices, found->second);
+  if (choice != choices.end()) return std::optional(static_cast<std::size_t>(choice - choices.begin()));
+  std::string list;
+  for (const auto& one : choices) list += (list.empty() ? "" : ", ") + one;
+  const auto near = proto::nearest(found->second, choices);
+  return fail(Errc::kInvalidArgument, name + "=" + clipped(found->second, 64) + ": must be one of " + list + (near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
 HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request) {

@@ -1,6 +1,7 @@
 // HTTP/1.1 on any stream, by Boost.Beast. Types shared by the API server, its routes and its event streams.
 #pragma once
 
+#include "common/base/number.h"
 #include "common/net/endpoint.h"
 #include "proto/api/api.h"
 
@@ -9,6 +10,7 @@
 #include <boost/beast/http.hpp>
 
 #include <map>
+#include <optional>
 
 namespace rtrain::head {
 
@@ -23,10 +25,12 @@ struct Target {
   std::vector<std::string> path;
   std::map<std::string, std::string> query;
 };
-/// kInvalidArgument: not an absolute path, a bad percent escape, or more than 2,048 characters.
+/// kInvalidArgument: not an absolute path, a bad percent escape, a parameter twice, or more than 2,048 characters.
 [[nodiscard]] Result<Target> parse_target(std::string_view text);
-/// A whole number from the query; `fallback` when absent. kInvalidArgument names the parameter.
-[[nodiscard]] Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback);
+/// A whole number from `min` to `max` from the query; `fallback` when absent. kInvalidArgument names the parameter.
+[[nodiscard]] Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max = kWholeMax);
+/// One of `choices` from the query, as its place among them; nothing when absent. kInvalidArgument names the nearest one.
+[[nodiscard]] Result<std::optional<std::size_t>> query_choice(const Target& target, const std::string& name, const std::vector<std::string>& choices);
 
 [[nodiscard]] HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const Error& error, const HttpRequest& request);

@@ -19,20 +19,20 @@ struct RouteCall {
   [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
 };
 
-struct Handler { Route route; Reply (*handle)(const RouteCall&); };
+/// `query`: the parameters that the route knows; any other is refused.
+struct Handler { Route route; Reply (*handle)(const RouteCall&); std::vector<std::string> query = {}; };
 
 /// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`.
 [[nodiscard]] Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known);
-/// A field of it; `fallback` when it is not there. kInvalidArgument names the field.
+/// A field of it; `fallback` when it is not there or null. Nothing is converted: 3.7 and true are no whole numbers. kInvalidArgument
+/// names the field.
 template <class T>
 [[nodiscard]] Result<T> field_of(const proto::Json& body, const char* name, T fallback) {
   const auto found = body.find(name);
   if (found == body.end() || found->is_null()) return fallback;
-  try {
-    return found->get<T>();
-  } catch (const proto::Json::exception& error) {
-    return fail(Errc::kInvalidArgument, std::string(name) + ": " + error.what());
-  }
+  T value{};
+  if (auto done = proto::read_value(*found, value); !done) return done.error().in(name);
+  return value;
 }
 
 /// Of one resource each, in the file of that name.

@@ -1,5 +1,6 @@
 #include "daemon/head/routes.h"
 
+#include "common/base/clip.h"
 #include "daemon/head/request_user.h"
 #include "daemon/head/route_call.h"
 
@@ -40,6 +41,15 @@ std::optional<std::vector<std::string>> match(const char* pattern, const std::ve
   return arguments;
 }
 
+Result<Done> check_query(const Target& target, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : target.query) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    const auto near = proto::nearest(name, known);
+    return fail(Errc::kInvalidArgument, clipped(name, 64) + ": unknown parameter" + (near.empty() ? "" : "; did you mean " + near + "?"));
+  }
+  return ok();
+}
+
 std::string_view target_of(const HttpRequest& request) { return {request.target().data(), request.target().size()}; }
 
 }  // namespace
@@ -61,7 +71,7 @@ Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string
   for (const auto& [key, value] : body->items())
     if (std::ranges::find(known, key) == known.end()) {
       const auto near = proto::nearest(key, known);
-      return fail(Errc::kInvalidArgument, key + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
+      return fail(Errc::kInvalidArgument, clipped(key, 64) + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
     }
   return body;
 }
@@ -78,12 +88,14 @@ Reply answer(Dispatcher& dispatcher, const HttpRequest& request) {
     auto arguments = match(handler.route.pattern, target->path);
     if (!arguments) continue;
     const bool asked = handler.route.method == request.method() || (handler.route.method == http::verb::get && request.method() == http::verb::head);
+    if (asked)
+      if (auto known = check_query(*target, handler.query); !known) return error_response(known.error(), request);
     if (asked) return handler.handle({dispatcher, request, *target, std::move(*arguments), std::move(*user)});
     const auto name = http::to_string(handler.route.method);
     allowed += (allowed.empty() ? "" : ", ") + std::string(name.data(), name.size());
     if (handler.route.method == http::verb::get) allowed += ", HEAD";
   }
-  const std::string path(target_of(request));
+  const std::string path = clipped(target_of(request), 200);
   if (allowed.empty()) return error_response(fail(Errc::kNotFound, path + ": no such route", "the routes begin with /v1/"), request);
   if (request.method() == http::verb::options) {
     HttpResponse response{http::status::no_content, request.version()};

@@ -1,17 +1,14 @@
 // /v1/arrays: what is done to many jobs of an array at once.
+#include "common/base/clip.h"
 #include "daemon/head/route_call.h"
-
-#include <charconv>
 
 namespace rtrain::head {
 namespace {
 
 Reply change(const RouteCall& call, const proto::JobEvent& event) {
   const auto& text = call.arguments[0];
-  std::int64_t array = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), array);
-  if (ec != std::errc{} || end != text.data() + text.size())
-    return call.error(fail(Errc::kNotFound, "array " + text + ": no such array", "rtrain list shows the jobs"));
+  const auto array = whole_number(text);
+  if (!array) return call.error(fail(Errc::kNotFound, "array " + clipped(text, 64) + ": no such array", "rtrain list shows the jobs"));
   const auto body = body_of(call, {"indices"});
   if (!body) return call.error(body.error());
   const auto wanted = field_of<std::string>(*body, "indices", "");
@@ -19,12 +16,12 @@ Reply change(const RouteCall& call, const proto::JobEvent& event) {
   std::optional<std::vector<int>> indices;
   if (!wanted->empty()) {
     auto spec = proto::parse_array(*wanted);
-    if (!spec) return call.error(spec.error());
+    if (!spec) return call.error(spec.error().in("indices"));
     indices = std::move(spec->indices);
   }
-  auto changed = call.dispatcher.for_array(JobId(array), indices, event);
+  auto changed = call.dispatcher.for_array(JobId(*array), indices, event);
   if (!changed) return call.error(changed.error());
-  return call.json(proto::ArrayReply{JobId(array), std::move(*changed)});
+  return call.json(proto::ArrayReply{JobId(*array), std::move(*changed)});
 }
 
 Reply cancel(const RouteCall& call) { return change(call, proto::CancelRequested{call.by()}); }

@@ -1,43 +1,46 @@
 // /v1/jobs, but for the list of them, and /v1/plan.
+#include "common/base/clip.h"
 #include "daemon/head/documents.h"
 #include "daemon/head/route_call.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 
 namespace rtrain::head {
 namespace {
 
 using proto::Json;
 
-constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000;
+constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000, kRankMax = 1'000'000;
 constexpr const char* kHidden = "***";
 
 /// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
-  const auto& text = call.arguments[0];
-  const char* const text_end = text.data() + text.size();
-  std::int64_t number = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text_end, number);
-  const JobRecord* record = ec == std::errc{} && end == text_end ? call.dispatcher.jobs().find(JobId(number)) : nullptr;
-  if (ec == std::errc{} && end != text_end && *end == '_') {
-    int index = 0;
-    const auto [index_end, index_ec] = std::from_chars(end + 1, text_end, index);
-    if (index_ec == std::errc{} && index_end == text_end)
-      if (const auto id = call.dispatcher.member(JobId(number), index)) record = call.dispatcher.jobs().find(*id);
-  }
-  if (record == nullptr) return fail(Errc::kNotFound, "job " + text + ": no such job", "rtrain list shows the jobs");
-  return record;
+  const std::string_view text = call.arguments[0];
+  const auto underscore = text.find('_');
+  const auto number = whole_number(text.substr(0, underscore));
+  const auto index = underscore == text.npos ? std::nullopt : whole_number(text.substr(underscore + 1));
+  const JobRecord* record = nullptr;
+  if (number && underscore == text.npos) record = call.dispatcher.jobs().find(JobId(*number));
+  if (number && index && *index >= 0 && *index <= proto::kArrayIndexMax)
+    if (const auto id = call.dispatcher.member(JobId(*number), static_cast<int>(*index))) record = call.dispatcher.jobs().find(*id);
+  if (record != nullptr) return record;
+  if (number && *number > 0)
+    if (const auto* aside = call.dispatcher.set_aside(JobId(*number)))
+      return fail(Errc::kConflict, "job " + to_string(JobId(*number)) + " was set aside when the head started, its record cannot be read: " + aside->why,
+                  "stop the head; rtraind fsck and rtraind recover of its state_dir help");
+  return fail(Errc::kNotFound, "job " + clipped(text, 64) + ": no such job", "rtrain list shows the jobs");
 }
 
 /// The spec in the body, valid and with absolute paths, or the answer that refuses it.
 std::variant<proto::JobSpec, HttpResponse> spec_of(const RouteCall& call) {
   auto reading = proto::read_job_spec(std::string_view(call.request.body()));
   if (reading.ok()) reading.errors = proto::check_resolved(reading.spec);
-  if (reading.ok()) return std::move(reading.spec);
-  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)),
-                      "the job file has " + std::to_string(reading.errors.size()) + (reading.errors.size() == 1 ? " error" : " errors"),
+  if (reading.ok()) {
+    if (auto good = proto::reads_back(reading.spec); !good) return error_response(good.error(), call.request);
+    return std::move(reading.spec);
+  }
+  const auto count = std::max(reading.count, reading.errors.size());
+  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)), "the job file has " + std::to_string(count) + (count == 1 ? " error" : " errors"),
                       "rtrain validate job.json shows them with their places", std::move(reading.errors)};
   return error_response(doc, http::status::bad_request, call.request);
 }
@@ -70,11 +73,9 @@ Reply result(const RouteCall& call) {
 Reply metrics(const RouteCall& call) {
   const auto found = job_of(call);
   if (!found) return call.error(found.error());
-  const auto from = query_number(call.target, "from", 0), tail = query_number(call.target, "tail", 0), limit = query_number(call.target, "limit", kMetricsMax);
+  const auto from = query_number(call.target, "from", 0, 0), tail = query_number(call.target, "tail", 0, 0), limit = query_number(call.target, "limit", kMetricsMax, 1, kMetricsMax);
   for (const auto* number : {&from, &tail, &limit})
     if (!*number) return call.error(number->error());
-  if (*from < 0 || *tail < 0 || *limit < 1 || *limit > kMetricsMax)
-    return call.error(fail(Errc::kInvalidArgument, "from and tail must not be negative, limit is from 1 to 10000"));
   const JobRecord& record = **found;
   Json points = Json::array();
   std::int64_t next = *tail > 0 ? std::max<std::int64_t>(0, record.state.reports - *tail) : *from;
@@ -101,13 +102,12 @@ void hide_values(Json& event) {
 Reply events(const RouteCall& call) {
   const auto found = job_of(call);
   if (!found) return call.error(found.error());
-  const auto from = query_number(call.target, "from", 0), limit = query_number(call.target, "limit", kEventsDefault);
+  const auto from = query_number(call.target, "from", 0, 0), limit = query_number(call.target, "limit", kEventsDefault, 1, kEventsMax);
   for (const auto* number : {&from, &limit})
     if (!*number) return call.error(number->error());
-  if (*from < 0 || *limit < 1 || *limit > kEventsMax)
-    return call.error(fail(Errc::kInvalidArgument, "from must not be negative, limit is from 1 to " + std::to_string(kEventsMax)));
-  const auto asked = call.target.query.find("env");
-  const bool show = asked != call.target.query.end() && asked->second == "true";
+  const auto shown = query_choice(call.target, "env", {"false", "true"});
+  if (!shown) return call.error(shown.error());
+  const bool show = shown->value_or(0) == 1;
   if (show && call.user != (*found)->state.user)
     return call.error(fail(Errc::kUnauthenticated, "the environment of a job is shown to who submitted it: " + ((*found)->state.user.empty() ? "unknown" : (*found)->state.user)));
   auto page = call.dispatcher.jobs().history().events((*found)->state.id, *from, static_cast<int>(*limit) + 1);  // one more tells whether there is more
@@ -127,11 +127,11 @@ Reply logs(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
   const auto& state = (*record)->state;
-  const auto rank = query_number(call.target, "rank", 0);
-  const auto attempt = query_number(call.target, "attempt", state.attempt.value());
-  const auto offset = query_number(call.target, "offset", 0);
-  const auto tail = query_number(call.target, "tail", 0);
-  const auto limit = query_number(call.target, "limit", 65536);
+  const auto rank = query_number(call.target, "rank", 0, 0, kRankMax);
+  const auto attempt = query_number(call.target, "attempt", state.attempt.value(), 1);
+  const auto offset = query_number(call.target, "offset", 0, 0);
+  const auto tail = query_number(call.target, "tail", 0, 0);
+  const auto limit = query_number(call.target, "limit", 65536, 1, 1 << 20);
   for (const auto* number : {&rank, &attempt, &offset, &tail, &limit})
     if (!*number) return call.error(number->error());
   if (state.attempt.value() == 0) return call.error(fail(Errc::kConflict, "job " + to_string(state.id) + " has not started yet, there is no log"));
@@ -139,10 +139,8 @@ Reply logs(const RouteCall& call) {
   if (nodes == state.nodes.end())
     return call.error(
         fail(Errc::kNotFound, "job " + to_string(state.id) + " has no attempt " + std::to_string(*attempt) + " any log of which is known"));
-  if (*rank < 0 || *rank >= static_cast<std::int64_t>(nodes->second.size()))
+  if (*rank >= static_cast<std::int64_t>(nodes->second.size()))
     return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
-  if (*offset < 0 || *tail < 0 || *limit < 1 || *limit > 1 << 20)
-    return call.error(fail(Errc::kInvalidArgument, "offset and tail must not be negative, limit is from 1 to 1048576"));
   proto::LogRead read;
   read.key = {state.id, Attempt(*attempt), static_cast<int>(*rank)};
   read.offset = *tail > 0 ? -*tail : *offset;
@@ -153,15 +151,16 @@ Reply logs(const RouteCall& call) {
 Reply stream(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  const auto rank = query_number(call.target, "rank", -1);
+  const auto rank = query_number(call.target, "rank", -1, 0, kRankMax);
   if (!rank) return call.error(rank.error());
-  if (*rank < -1 || *rank > std::numeric_limits<int>::max()) return call.error(fail(Errc::kInvalidArgument, "rank is a rank's number"));
-  const auto wanted = call.target.query.find("logs");
+  const auto logs = query_choice(call.target, "logs", {"false", "true", "0", "1"});
+  if (!logs) return call.error(logs.error());
+  if (const int ranks = (*record)->state.spec.scaling_config.num_workers; *rank >= ranks)
+    return call.error(fail(Errc::kNotFound, "job " + to_string((*record)->state.id) + " has no rank " + std::to_string(*rank) + ", it has " + std::to_string(ranks)));
   const auto last = call.request["Last-Event-ID"];
   auto from = proto::parse_stream_position({last.data(), last.size()});
   if (!from) return call.error(from.error().in("Last-Event-ID"));
-  return FollowJob{(*record)->state.id, wanted != call.target.query.end() && (wanted->second == "true" || wanted->second == "1"),
-                   static_cast<int>(*rank), std::move(*from)};
+  return FollowJob{(*record)->state.id, logs->value_or(0) % 2 == 1, static_cast<int>(*rank), std::move(*from)};
 }
 
 Reply cancel(const RouteCall& call) {
@@ -193,10 +192,10 @@ std::vector<Handler> job_routes() {
       {{http::verb::post, "/v1/plan"}, plan},
       {{http::verb::get, "/v1/jobs/{id}"}, show},
       {{http::verb::get, "/v1/jobs/{id}/result"}, result},
-      {{http::verb::get, "/v1/jobs/{id}/metrics"}, metrics},
-      {{http::verb::get, "/v1/jobs/{id}/events"}, events},
-      {{http::verb::get, "/v1/jobs/{id}/logs"}, logs},
-      {{http::verb::get, "/v1/jobs/{id}/stream"}, stream},
+      {{http::verb::get, "/v1/jobs/{id}/metrics"}, metrics, {"from", "tail", "limit"}},
+      {{http::verb::get, "/v1/jobs/{id}/events"}, events, {"from", "limit", "env"}},
+      {{http::verb::get, "/v1/jobs/{id}/logs"}, logs, {"rank", "attempt", "offset", "tail", "limit"}},
+      {{http::verb::get, "/v1/jobs/{id}/stream"}, stream, {"logs", "rank"}},
       {{http::verb::post, "/v1/jobs/{id}/cancel"}, cancel},
       {{http::verb::post, "/v1/jobs/{id}/hold"}, hold},
       {{http::verb::post, "/v1/jobs/{id}/release"}, release},

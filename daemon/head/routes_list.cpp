@@ -11,31 +11,34 @@ namespace {
 using proto::Json;
 
 constexpr std::int64_t kJobsDefault = 1000, kJobsMax = 10'000;
+constexpr std::int64_t kAllJobs = std::numeric_limits<std::int64_t>::max();  // as `before`; clients say it too
 constexpr std::int64_t kScan = 1000;  // ended jobs that one request reads from the store: what is rare must not stall the head
 
 struct Filter {
-  std::optional<std::string> state, user;
+  std::optional<core::JobPhase> state;
+  std::optional<std::string> user;
   std::int64_t array = 0;  ///< 0: any
 
   [[nodiscard]] bool takes(const core::JobState& job) const {
-    return (!state || *state == core::to_string(job.phase)) && (!user || *user == job.user) && (array == 0 || (job.array && job.array->id == JobId(array)));
+    return (!state || *state == job.phase) && (!user || *user == job.user) && (array == 0 || (job.array && job.array->id == JobId(array)));
   }
   [[nodiscard]] bool takes_all() const { return !state && !user && array == 0; }
   /// Jobs that have not ended are in memory, all of them.
-  [[nodiscard]] bool may_be_ended() const {
-    const auto phase = state ? core::phase_from_string(*state) : std::nullopt;
-    return !state || (phase && core::is_terminal(*phase));
-  }
+  [[nodiscard]] bool may_be_ended() const { return !state || core::is_terminal(*state); }
 };
 
 Result<Filter> filter_of(const RouteCall& call) {
-  const auto text = [&](const char* name) {
-    const auto found = call.target.query.find(name);
-    return found == call.target.query.end() ? std::nullopt : std::optional(found->second);
-  };
-  const auto array = query_number(call.target, "array", 0);
+  static const std::vector<std::string> kStates = [] {
+    std::vector<std::string> names;
+    for (int phase = 0; phase <= static_cast<int>(core::JobPhase::kCancelled); ++phase) names.emplace_back(core::to_string(static_cast<core::JobPhase>(phase)));
+    return names;
+  }();
+  const auto state = query_choice(call.target, "state", kStates);
+  if (!state) return state.error();
+  const auto array = query_number(call.target, "array", 0, 1);
   if (!array) return array.error();
-  return Filter{text("state"), text("user"), *array};
+  const auto user = call.target.query.find("user");
+  return Filter{*state ? std::optional(static_cast<core::JobPhase>(**state)) : std::nullopt, user == call.target.query.end() ? std::nullopt : std::optional(user->second), *array};
 }
 
 /// Jobs from `below` on downwards, newest first: those in memory, and between and below them the ended ones of the store.
@@ -97,11 +100,10 @@ class Page {
 };
 
 Reply list(const RouteCall& call) {
-  const auto limit = query_number(call.target, "limit", kJobsDefault);
-  const auto before = query_number(call.target, "before", std::numeric_limits<std::int64_t>::max());
+  const auto limit = query_number(call.target, "limit", kJobsDefault, 1, kJobsMax);
+  const auto before = query_number(call.target, "before", kAllJobs, 1, kAllJobs);
   for (const auto* number : {&limit, &before})
     if (!*number) return call.error(number->error());
-  if (*limit < 1 || *limit > kJobsMax || *before < 1) return call.error(fail(Errc::kInvalidArgument, "limit is from 1 to 10000, before is a job's number"));
   const auto filter = filter_of(call);
   if (!filter) return call.error(filter.error());
   Page page(call, *filter, *limit, *before);
@@ -111,6 +113,6 @@ Reply list(const RouteCall& call) {
 
 }  // namespace
 
-std::vector<Handler> list_routes() { return {{{http::verb::get, "/v1/jobs"}, list}}; }
+std::vector<Handler> list_routes() { return {{{http::verb::get, "/v1/jobs"}, list, {"state", "user", "array", "limit", "before"}}}; }
 
 }  // namespace rtrain::head

@@ -1,6 +1,9 @@
 // /v1/nodes.
+#include "common/base/clip.h"
 #include "daemon/head/documents.h"
 #include "daemon/head/route_call.h"
+
+#include <algorithm>
 
 namespace rtrain::head {
 namespace {
@@ -26,7 +29,7 @@ Reply node(const RouteCall& call) {
   const auto& name = call.arguments[0];
   const auto& all = std::as_const(call.dispatcher).nodes().all();
   const auto found = all.find(name);
-  if (found == all.end()) return call.error(fail(Errc::kNotFound, "node " + name + ": no such node", "rtrain nodes -o name lists them"));
+  if (found == all.end()) return call.error(fail(Errc::kNotFound, "node " + clipped(name, 64) + ": no such node", "rtrain nodes -o name lists them"));
   return call.json(doc_of(call.dispatcher, name, found->second, call.dispatcher.jobs_on(name)));
 }
 
@@ -62,12 +65,12 @@ Reply drain(const RouteCall& call) {
 Reply label(const RouteCall& call) {
   const auto body = body_of(call, {"labels"});
   if (!body) return call.error(body.error());
-  const auto labels = field_of<Json>(*body, "labels", Json());
-  if (!labels || !labels->is_object() || labels->empty())
+  const auto labels = body->find("labels");
+  if (labels == body->end() || !labels->is_object() || labels->empty())
     return call.error(fail(Errc::kInvalidArgument, R"(labels: an object such as {"rack": "r1", "old": null})"));
   std::map<std::string, std::optional<std::string>> changes;
   for (const auto& [key, value] : labels->items()) {
-    if (!value.is_null() && !value.is_string()) return call.error(fail(Errc::kInvalidArgument, "labels." + key + ": expected a string, or null to take it away"));
+    if (!value.is_null() && !value.is_string()) return call.error(fail(Errc::kInvalidArgument, "labels." + clipped(key, 64) + ": expected a string, or null to take it away"));
     changes[key] = value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
   }
   return done_or(call, call.dispatcher.label(call.arguments[0], changes, call.by()));
@@ -78,6 +81,7 @@ Reply return_gpus(const RouteCall& call) {
   if (!body) return call.error(body.error());
   const auto gpus = field_of<std::vector<int>>(*body, "gpus", {});
   if (!gpus) return call.error(gpus.error());
+  if (std::ranges::any_of(*gpus, [](int gpu) { return gpu < 0; })) return call.error(fail(Errc::kInvalidArgument, "gpus: a GPU's number is not negative"));
   return done_or(call, call.dispatcher.return_gpus(call.arguments[0], *gpus, call.by()));
 }
 

@@ -11,9 +11,8 @@ using proto::Json;
 constexpr std::int64_t kJobsDefault = 1000, kJobsMax = 10'000;
 
 Reply queue(const RouteCall& call) {
-  const auto limit = query_number(call.target, "limit", kJobsDefault);
+  const auto limit = query_number(call.target, "limit", kJobsDefault, 1, kJobsMax);
   if (!limit) return call.error(limit.error());
-  if (*limit < 1 || *limit > kJobsMax) return call.error(fail(Errc::kInvalidArgument, "limit is from 1 to 10000"));
   Json jobs = Json::array();
   for (const auto id : call.dispatcher.queue(static_cast<std::size_t>(*limit))) {
     const auto waiting = call.dispatcher.waiting(id);
@@ -24,6 +23,6 @@ Reply queue(const RouteCall& call) {
 
 }  // namespace
 
-std::vector<Handler> queue_routes() { return {{{http::verb::get, "/v1/queue"}, queue}}; }
+std::vector<Handler> queue_routes() { return {{{http::verb::get, "/v1/queue"}, queue, {"limit"}}}; }
 
 }  // namespace rtrain::head

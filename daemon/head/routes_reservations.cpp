@@ -19,9 +19,9 @@ Reply list(const RouteCall& call) {
 Reply create(const RouteCall& call) {
   const auto body = body_of(call, {"name", "nodes", "users", "start", "end"});
   if (!body) return call.error(body.error());
-  const auto doc = field_of<proto::ReservationDoc>({{"reservation", *body}}, "reservation", {});
-  if (!doc) return call.error(doc.error());
-  auto reservation = reservation_of(*doc);
+  proto::ReservationDoc doc;
+  if (auto read = proto::read_value(*body, doc); !read) return call.error(read.error());
+  auto reservation = reservation_of(doc);
   if (reservation.start_ms == 0) reservation.start_ms = call.dispatcher.wall();
   reservation.by = call.by();
   if (auto done = call.dispatcher.reserve(reservation); !done) return call.error(done.error());

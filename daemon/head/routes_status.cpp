@@ -46,6 +46,10 @@ Reply status(const RouteCall& call) {
     if (jobs > 0) doc.jobs_by_state[std::string(core::to_string(phase))] = jobs;
   doc.failures_by_class = book.failures();
   add_active_jobs(call, doc);
+  for (const auto& aside : call.dispatcher.set_aside()) {
+    if (doc.set_aside.size() == proto::StatusDoc::kSetAsideShown) break;
+    doc.set_aside.push_back({aside.job, aside.what + ": " + aside.why});
+  }
   return call.json(doc);
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/store/fsck.h"
 
+#include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
 #include "daemon/store/state_lock.h"
@@ -19,6 +20,7 @@ class Fsck {
   FsckReport run() {
     if (auto done = integrity(); !done) report(done.error().message());
     if (auto done = jobs(); !done) report(done.error().message());
+    if (auto done = documents(); !done) report(done.error().message());
     if (auto done = metrics(); !done) report(done.error().message());
     return std::move(report_);
   }
@@ -38,7 +40,7 @@ class Fsck {
   }
 
   Result<Done> jobs() {
-    auto jobs = db_.prepare("SELECT id, phase, ended FROM jobs ORDER BY id");
+    auto jobs = db_.prepare("SELECT id, phase, ended, snapshot FROM jobs ORDER BY id");
     auto events = db_.prepare(kEventsOfJob);
     if (!jobs || !events) return jobs ? events.error() : jobs.error();
     for (;;) {
@@ -53,12 +55,33 @@ class Fsck {
       else if (!replayed.state) report(place + ": it has no events");
       else if (core::is_terminal(replayed.state->phase) != (jobs->integer(2) != 0))
         report(place + ": its events lead to " + std::string(core::to_string(replayed.state->phase)) + ", and it is stored as " + std::string(jobs->text(1)));
+      else if (const auto wrong = snapshot_problem(*jobs); !wrong.empty()) report(place + ": its snapshot: " + wrong);
       else ++report_.jobs;
     }
     auto strays = db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)");
     if (!strays) return strays.error();
     if (*strays > 0) report(db_.path() + ": events of " + std::to_string(*strays) + " jobs that are not there");
     return ok();
+  }
+
+  static std::string snapshot_problem(Statement& row) {
+    if (row.is_null(3)) return {};
+    const auto json = proto::parse_json(row.text(3), kStored);
+    if (!json) return json.error().message();
+    const auto state = job_state_from_json(*json);
+    return state ? "" : state.error().message();
+  }
+
+  Result<Done> documents() {
+    auto rows = db_.prepare("SELECT kind, name, value FROM documents ORDER BY kind, name");
+    if (!rows) return rows.error();
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      if (auto value = proto::parse_json(rows->text(2), kStored); !value)
+        report(db_.path() + ": document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)) + ": " + value.error().message());
+    }
   }
 
   Result<Done> metrics() {

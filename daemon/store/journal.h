@@ -101,11 +101,19 @@ class History {
   [[nodiscard]] virtual Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) = 0;
 };
 
+/// A record that a start could not read. It stays on the disk as it is; the head works without it.
+struct SetAside {
+  JobId job;         ///< 0: a document
+  std::string what;  ///< "job 7", "document node a"
+  std::string why;
+};
+
 /// What a start finds.
 struct Recovered {
   std::vector<core::JobState> jobs;  ///< those that have not ended, by number; reports, last_seq and metrics taken from the points
   std::vector<Document> documents;  ///< by kind and name
   std::map<core::JobPhase, std::int64_t> ended = {};  ///< how many have ended so
+  std::vector<SetAside> set_aside = {};
 };
 
 }  // namespace rtrain::store

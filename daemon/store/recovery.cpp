@@ -1,5 +1,6 @@
 #include "daemon/store/recovery.h"
 
+#include "common/base/clip.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/store/job_state_json.h"
@@ -41,7 +42,11 @@ class Replay {
       if (!*row) break;
       const JobId id(jobs->integer(0));
       auto state = job(id, jobs->is_null(1) ? std::string_view() : jobs->text(1), jobs->integer(2), *events);
-      if (!state) return broken(id, state.error());
+      if (!state && !is_of_record(state.error())) return broken(id, state.error());
+      if (!state) {
+        set_aside(id, "job " + to_string(id), state.error());
+        continue;
+      }
       if (auto done = points(*state, *rows); !done) return done.error();
       recovery_.found.jobs.push_back(std::move(*state));
     }
@@ -56,6 +61,16 @@ class Replay {
  private:
   Error broken(JobId id, const Error& error) {
     return fail(Errc::kIo, "the journal " + db_.path() + ": job " + to_string(id) + " cannot be read back: " + error.message(), repair_hint(state_dir_));
+  }
+
+  void set_aside(JobId job, std::string what, const Error& why) {
+    log::error("a record cannot be read; the head goes on without it", {{"record", what}, {"cause", why.message()}, {"hint", repair_hint(state_dir_)}});
+    recovery_.found.set_aside.push_back({job, std::move(what), clipped(why.message(), 500)});
+  }
+
+  /// The record says what no reader takes; else the journal itself cannot be read.
+  static bool is_of_record(const Error& error) {
+    return error.code() == Errc::kInvalidArgument || error.code() == Errc::kProtocol || error.code() == Errc::kConflict;
   }
 
   Result<core::JobState> job(JobId id, std::string_view snapshot, std::int64_t in_snapshot, Statement& events) {
@@ -77,7 +92,7 @@ class Replay {
         return done.error().in("event " + std::to_string(number));
       }
     }
-    if (!state) return fail(Errc::kIo, "it has no events");
+    if (!state) return fail(Errc::kProtocol, "it has no events");
     recovery_.next_event[id] = number;
     recovery_.since_snapshot[id] = number - (snapshot.empty() ? 0 : in_snapshot);
     return std::move(*state);
@@ -90,7 +105,7 @@ class Replay {
     if (!event) return event.error();
     if (state) return core::advance(*state, *event);
     const auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
-    if (submitted == nullptr) return fail(Errc::kIo, "the first event is " + std::string(proto::event_name(event->event)) + " instead of job_submitted");
+    if (submitted == nullptr) return fail(Errc::kProtocol, "the first event is " + std::string(proto::event_name(event->event)) + " instead of job_submitted");
     state = core::submitted(id, event->at, *submitted);
     return ok();
   }
@@ -138,7 +153,10 @@ class Replay {
       if (!row) return row.error();
       if (!*row) return ok();
       auto value = proto::parse_json(rows->text(2), kStored);
-      if (!value) return value.error().in("document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)));
+      if (!value) {
+        set_aside(JobId(0), "document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)), value.error());
+        continue;
+      }
       recovery_.found.documents.push_back({std::string(rows->text(0)), std::string(rows->text(1)), std::move(*value)});
     }
   }
@@ -210,7 +228,11 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
     while (const auto record = scan.next()) {
       unknown_event = record->has_event && (record->attempt > state.attempt.value() || (record->attempt == state.attempt.value() && record->seq > state.last_seq));
       if (unknown_event) break;
-      if (auto taken = take(*record, path); !taken) return taken.error();
+      if (auto taken = take(*record, path); !taken) {
+        log::error("stored metrics cannot be read; the job goes on", {{"job", to_string(state.id)}, {"cause", taken.error().message()}, {"hint", repair_hint(state_dir)}});
+        tail.damaged = true;
+        return tail;
+      }
       ++found.points;
       found.last_at = record->at;
       found.bytes = record->at + record->bytes;

@@ -1,5 +1,7 @@
 #include "daemon/store/sqlite_store.h"
 
+#include "common/base/clip.h"
+#include "common/log/log.h"
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/recovery.h"
 #include "daemon/store/schema.h"
@@ -72,8 +74,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(asio::any_io_executor exe
 
 Result<Done> SqliteStore::prepare() {
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
-           {ended_job_, "SELECT snapshot FROM jobs WHERE id=? AND ended>0"},
-           {ended_jobs_, "SELECT id, snapshot FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
+           {ended_job_, "SELECT snapshot, phase FROM jobs WHERE id=? AND ended>0"},
+           {ended_jobs_, "SELECT id, snapshot, phase FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {events_, "SELECT json FROM events WHERE job=? AND number>=? ORDER BY number LIMIT ?"},
            {segments_, "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment"}}) {
     auto prepared = reader_->prepare(sql);
@@ -167,13 +169,24 @@ Result<core::JobState> SqliteStore::state_of(JobId id, std::string_view snapshot
   return state;
 }
 
+/// What is known of an ended job whose record cannot be read: it stands in lists, and they go on.
+core::JobState SqliteStore::unreadable(JobId id, std::string_view phase, const Error& why) {
+  if (unreadable_.insert(id).second)
+    log::error("an ended job cannot be read", {{"job", to_string(id)}, {"cause", why.message()}, {"hint", repair_hint(options_.state_dir)}});
+  core::JobState state;
+  state.id = id;
+  state.phase = core::phase_from_string(phase).value_or(core::JobPhase::kFailed);
+  state.verdict = "its record cannot be read: " + clipped(why.message(), 500);
+  return state;
+}
+
 Result<std::optional<core::JobState>> SqliteStore::ended_job(JobId id) {
   auto row = ended_job_.bind(id.value()).step();
   if (!row) return row.error().in("the journal");
   if (!*row) return std::optional<core::JobState>();
   auto state = state_of(id, ended_job_.text(0));
+  if (!state) state = unreadable(id, ended_job_.text(1), state.error());
   ended_job_.reset();
-  if (!state) return state.error();
   return std::optional(std::move(*state));
 }
 
@@ -184,11 +197,9 @@ Result<std::vector<core::JobState>> SqliteStore::ended_jobs(JobId before, int li
     auto row = ended_jobs_.step();
     if (!row) return row.error().in("the journal");
     if (!*row) return found;
-    auto state = state_of(JobId(ended_jobs_.integer(0)), ended_jobs_.text(1));
-    if (!state) {
-      ended_jobs_.reset();
-      return state.error();
-    }
+    const JobId id(ended_jobs_.integer(0));
+    auto state = state_of(id, ended_jobs_.text(1));
+    if (!state) state = unreadable(id, ended_jobs_.text(2), state.error());
     found.push_back(std::move(*state));
   }
 }

@@ -50,6 +50,7 @@ class SqliteStore final : public Journal, public History {
   SqliteStore(boost::asio::any_io_executor executor, StoreOptions options);
   [[nodiscard]] Result<Done> prepare();
   [[nodiscard]] static Result<core::JobState> state_of(JobId id, std::string_view snapshot);
+  [[nodiscard]] core::JobState unreadable(JobId id, std::string_view phase, const Error& why);
   [[nodiscard]] Result<std::vector<SegmentRow>> segments(JobId id);
   [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const;
   void hand_over_soon();
@@ -66,6 +67,7 @@ class SqliteStore final : public Journal, public History {
   Mark appended_, durable_;
   std::function<void()> grown_;
   std::unique_ptr<Database> reader_;
+  std::set<JobId> unreadable_;  ///< ended jobs that were logged as such
   Statement ended_job_, ended_jobs_, events_, segments_;
   std::unique_ptr<Writer> writer_;
 };

@@ -1,5 +1,6 @@
 #include "proto/api/api.h"
 
+#include "common/base/clip.h"
 #include "proto/message/type_fields.h"
 
 namespace rtrain::proto {
@@ -178,6 +179,10 @@ void visit_fields(auto& visit, Is<NodeCounts> auto& v) {
   visit("alive", v.alive);
   visit("total", v.total);
 }
+void visit_fields(auto& visit, Is<SetAsideDoc> auto& v) {
+  visit("id", v.id);
+  visit("reason", v.reason);
+}
 void visit_fields(auto& visit, Is<StatusDoc> auto& v) {
   visit("status", v.status);
   visit("reason", v.reason);
@@ -187,6 +192,7 @@ void visit_fields(auto& visit, Is<StatusDoc> auto& v) {
   visit("jobs_by_state", v.jobs_by_state);
   visit("failures_by_class", v.failures_by_class);
   visit("active_jobs", v.active_jobs);
+  visit("set_aside", v.set_aside);
 }
 void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
   visit("name", v.name);
@@ -246,7 +252,32 @@ void from_json(const Json& j, NodeDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const PlanDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, PlanDoc& v) { codec::read(j, v); }
 
-ErrorDoc error_doc(const Error& error) { return {std::string(to_string(error.code())), error.message(), error.hint(), {}}; }
+namespace {
+
+template <class T>
+Result<Done> read_or_say(const Json& json, T& value) {
+  try {
+    codec::read(json, value);
+    return ok();
+  } catch (const FieldError& error) {
+    const std::string text = error.what();
+    return fail(Errc::kInvalidArgument, text.starts_with(": ") ? text.substr(2) : text);
+  }
+}
+
+}  // namespace
+
+Result<Done> read_value(const Json& json, bool& value) { return read_or_say(json, value); }
+Result<Done> read_value(const Json& json, double& value) { return read_or_say(json, value); }
+Result<Done> read_value(const Json& json, std::int64_t& value) { return read_or_say(json, value); }
+Result<Done> read_value(const Json& json, std::string& value) { return read_or_say(json, value); }
+Result<Done> read_value(const Json& json, std::vector<int>& value) { return read_or_say(json, value); }
+Result<Done> read_value(const Json& json, ReservationDoc& value) { return read_or_say(json, value); }
+
+ErrorDoc error_doc(const Error& error) {
+  constexpr std::size_t kTextBytesMax = 2000;  // what was sent may be quoted in it
+  return {std::string(to_string(error.code())), clipped(error.message(), kTextBytesMax), clipped(error.hint(), kTextBytesMax), {}};
+}
 
 Error to_error(const ErrorDoc& doc) {
   std::string message = doc.message;

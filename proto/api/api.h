@@ -182,6 +182,9 @@ struct QueueDoc {
   std::vector<QueueUserDoc> users;  ///< who has or had something in it, by name
 };
 
+/// A job whose record in the journal cannot be read: the head works without it, and keeps its number.
+struct SetAsideDoc { JobId id; std::string reason; };
+
 /// The cluster at a glance.
 struct StatusDoc {
   std::string status = "ok", reason;  ///< read_only: the head's disk takes no writes, and why
@@ -191,7 +194,9 @@ struct StatusDoc {
   std::map<std::string, std::int64_t> jobs_by_state;  ///< of all jobs that the head knows; states without a job are left out
   FailureCounts failures_by_class;    ///< since the head started
   std::vector<JobDoc> active_jobs;    ///< that have not ended: the first kActiveShown, running ones first, newest first
+  std::vector<SetAsideDoc> set_aside;  ///< the first kSetAsideShown jobs that could not be read when this head started
   static constexpr int kActiveShown = 20;
+  static constexpr int kSetAsideShown = 100;
 };
 
 /// Nodes kept for those who may use them.
@@ -231,6 +236,15 @@ void to_json(Json& j, const MetricPoint& v);  void from_json(const Json& j, Metr
 void to_json(Json& j, const LogDoc& v);       void from_json(const Json& j, LogDoc& v);
 void to_json(Json& j, const NodeDoc& v);      void from_json(const Json& j, NodeDoc& v);
 void to_json(Json& j, const PlanDoc& v);      void from_json(const Json& j, PlanDoc& v);
+
+/// One value of a document. kInvalidArgument says what it is instead; whole numbers are within kWholeMax, and none is taken for another
+/// type.
+[[nodiscard]] Result<Done> read_value(const Json& json, bool& value);
+[[nodiscard]] Result<Done> read_value(const Json& json, double& value);
+[[nodiscard]] Result<Done> read_value(const Json& json, std::int64_t& value);
+[[nodiscard]] Result<Done> read_value(const Json& json, std::string& value);
+[[nodiscard]] Result<Done> read_value(const Json& json, std::vector<int>& value);
+[[nodiscard]] Result<Done> read_value(const Json& json, ReservationDoc& value);
 
 [[nodiscard]] ErrorDoc error_doc(const Error& error);
 [[nodiscard]] Error to_error(const ErrorDoc& doc);

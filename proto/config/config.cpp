@@ -103,8 +103,9 @@ ConfigField amounts(std::string name, Resources& value, std::string help) {
             Resources read;
             for (const auto& [key, amount] : j.items()) {
               const auto bytes = key == "memory" && amount.is_string() ? parse_bytes(amount.get<std::string>()) : std::nullopt;
-              if (!bytes && (!amount.is_number() || amount.get<double>() < 0)) return key + ": expected a number that is not negative";
+              if (!bytes && (!amount.is_number() || !(amount.get<double>() >= 0))) return key + ": expected a number that is not negative";
               read[key] = bytes ? *bytes : amount.get<double>();
+              if (read[key] > amount_max(key)) return key + ": " + plain(read[key]) + " is out of range; it must be from 0 to " + plain(amount_max(key));
             }
             value = std::move(read);
             return {};
@@ -127,15 +128,15 @@ ConfigField labels(std::string name, std::map<std::string, std::string>& value, 
   return {std::move(name), "object", std::move(help), [&value] { return Json(value); },
           [&value](const Json& j) -> std::string {
             std::map<std::string, std::string> read;
-            if (j.is_string() && add_labels(j.get<std::string>(), read)) {
-              value = std::move(read);
-              return {};
-            }
-            if (!j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}, or rack=r1,zone=b";
-            for (const auto& [key, label] : j.items()) {
-              if (!label.is_string()) return key + ": expected a string";
-              read[key] = label.get<std::string>();
-            }
+            const bool words = j.is_string() && add_labels(j.get<std::string>(), read);
+            if (!words && !j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}, or rack=r1,zone=b";
+            if (!words)
+              for (const auto& [key, label] : j.items()) {
+                if (!label.is_string()) return key + ": expected a string";
+                read[key] = label.get<std::string>();
+              }
+            for (const auto& [key, label] : read)
+              if (const auto wrong = check_label(key, label); !wrong) return wrong.error().message();
             value = std::move(read);
             return {};
           }};

@@ -17,43 +17,46 @@ std::span<const std::string_view> enum_names(YieldCause) { return kYieldCauses; 
 std::string_view to_string(FailureClass failure_class) { return kFailureClasses[static_cast<std::size_t>(failure_class)]; }
 std::string_view to_string(YieldCause cause) { return kYieldCauses[static_cast<std::size_t>(cause)]; }
 
+using codec::count;
+using codec::Required;
+
 void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
-  visit("spec", v.spec);
+  visit("spec", Required{v.spec});
   visit("run_name", v.run_name);
   visit("run_dir", v.run_dir);
   visit("user", v.user);
   visit("array", v.array);
 }
 void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
-  visit("attempt", v.attempt);
-  visit("ranks", v.ranks);
+  visit("attempt", Required{v.attempt});
+  visit("ranks", Required{v.ranks});
 }
 void visit_fields(auto& visit, Is<RankForked> auto& v) {
-  visit("attempt", v.attempt);
-  visit("rank", v.rank);
+  visit("attempt", Required{v.attempt});
+  visit("rank", Required{v.rank});
   visit("pid", v.pid);
 }
 void visit_fields(auto& visit, Is<RankEntered> auto& v) {
-  visit("attempt", v.attempt);
-  visit("rank", v.rank);
+  visit("attempt", Required{v.attempt});
+  visit("rank", Required{v.rank});
 }
 void visit_fields(auto& visit, Is<MetricsReported> auto& v) {
-  visit("attempt", v.attempt);
-  visit("seq", v.seq);
+  visit("attempt", Required{v.attempt});
+  visit("seq", count(v.seq));
   visit("metrics", v.metrics);
   visit("checkpoint", v.checkpoint);
   visit("deleted_checkpoints", v.deleted_checkpoints);
 }
 void visit_fields(auto& visit, Is<RankFinished> auto& v) {
-  visit("attempt", v.attempt);
-  visit("rank", v.rank);
+  visit("attempt", Required{v.attempt});
+  visit("rank", Required{v.rank});
   visit("status", v.status);
   visit("error", v.error);
   visit("return_value", v.return_value);
   visit("yielded", v.yielded);
 }
 void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
-  visit("attempt", v.attempt);
+  visit("attempt", Required{v.attempt});
   visit("error", v.error);
   visit("retry", v.retry);
   visit("reason", v.reason);
@@ -64,21 +67,21 @@ void visit_fields(auto& visit, Is<AttemptFailed> auto& v) {
 }
 void visit_fields(auto& visit, Is<CancelRequested> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<AttemptEnded> auto& v) {
-  visit("attempt", v.attempt);
-  visit("last_seq", v.last_seq);
+  visit("attempt", Required{v.attempt});
+  visit("last_seq", count(v.last_seq));
 }
 void visit_fields(auto& visit, Is<JobHeld> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<JobReleased> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<FirstStep> auto& v) { visit("attempt", v.attempt); }
 void visit_fields(auto& visit, Is<YieldRequested> auto& v) {
-  visit("attempt", v.attempt);
+  visit("attempt", Required{v.attempt});
   visit("cause", v.cause);
   visit("reason", v.reason);
   visit("grace_s", v.grace_s);
   visit("retry", v.retry);
 }
 void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
-  visit("attempt", v.attempt);
+  visit("attempt", Required{v.attempt});
   visit("limit_s", v.limit_s);
 }
 

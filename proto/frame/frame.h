@@ -28,12 +28,17 @@ inline constexpr int kProtocolVersionOldest = 1;
 
 inline constexpr std::size_t kFrameHeaderBytes = 12;
 
+/// Of any frame. A Launch is the largest: it holds the spec, the node's ranks, and every checkpoint that is kept with its metrics.
+inline constexpr std::size_t kFrameJsonBytesMax = 15u << 20;
+
 struct FrameLimits {
   std::size_t json_bytes_max = 4u << 20;
   std::size_t body_bytes_max = 1u << 20;
 };
 /// In force until a peer has said who it is.
 inline constexpr FrameLimits kHandshakeLimits{64u << 10, 0};
+/// What an agent takes from its head, once that has welcomed it.
+inline constexpr FrameLimits kFromHeadLimits{kFrameJsonBytesMax, 1u << 20};
 
 struct Frame {
   std::string json;

@@ -17,6 +17,8 @@ namespace {
 
 constexpr double kNoMax = std::numeric_limits<double>::max();
 constexpr std::size_t kConfigBytesMax = 1u << 20;
+constexpr int kConfigDepthMax = kUserDepthMax - 1;  // the job file around it makes one more
+constexpr JsonLimits kTextLimits{.depth_max = kUserDepthMax};
 constexpr int kWorkersMax = 100'000;
 constexpr std::array<std::pair<PlacementStrategy, std::string_view>, 4> kStrategies{{{PlacementStrategy::kPack, "PACK"},
                                                                                      {PlacementStrategy::kSpread, "SPREAD"},
@@ -54,6 +56,13 @@ void read_train_func(ObjectReader& top, JobSpec& spec) {
     reader->error("library", "missing; name the shared library that holds the training function");
   reader->finish();
   spec.train_func = std::move(function);
+}
+
+/// Without the index that the head puts into the configuration of an array's job.
+std::size_t config_bytes(const Json& config) {
+  const auto index = config.find("array_index");
+  const bool put_there = index != config.end() && index->is_number_integer();
+  return dump_json(config).size() - (put_there ? dump_json(Json{{"array_index", *index}}).size() - 1 : 0);
 }
 
 void read_workers(ObjectReader& reader, ScalingConfig& scaling) {
@@ -166,10 +175,12 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   if (has_command && top.json()["command"].is_array() && (top.json()["command"].empty() || top.json()["command"][0] == "")) top.error("command", "names no program");
   if (const Json* config = top.raw("train_loop_config")) {
     if (!config->is_object()) top.error("train_loop_config", "expected an object, found " + type_words(*config));
-    else if (dump_json(*config).size() > kConfigBytesMax) top.error("train_loop_config", "is larger than 1 MiB; put large data into a file");
+    else if (depth_of(*config) > kConfigDepthMax) top.error("train_loop_config", "is nested deeper than " + std::to_string(kConfigDepthMax) + " levels");
+    else if (config_bytes(*config) > kConfigBytesMax) top.error("train_loop_config", "is larger than 1 MiB; put large data into a file");
     else spec.train_loop_config = *config;
   }
   read_scaling(top, spec);
+  spec.scaling_config.min_workers = spec.scaling_config.least_workers();
   read_run(top, spec);
   read_torch(top, spec);
   read_scheduling(top, spec.scheduling);
@@ -218,22 +229,36 @@ std::string_view to_string(PlacementStrategy strategy) {
 }
 
 SpecReading read_job_spec(std::string_view text) {
-  JsonText read = read_json_text(text, {}, true);
+  JsonText read = read_json_text(text, kTextLimits);
   SpecReading reading;
-  SpecErrors errors(std::move(read.places));
+  SpecErrors errors;
   const bool whole = read.problems.empty() || !read.problems.back().path.empty();  // repeated keys do not end the reading
   for (auto& problem : read.problems) errors.add(std::move(problem));
+  errors.add_uncounted(read.more);
   if (whole) read_document(read.value, reading, errors);
-  reading.errors = errors.take();
+  errors.take(reading, text, kTextLimits);
   return reading;
 }
 
 SpecReading read_job_document(const Json& document) {
   SpecReading reading;
-  SpecErrors errors({});
+  SpecErrors errors;
   read_document(document, reading, errors);
-  reading.errors = errors.take();
+  errors.take(reading, {}, {});
   return reading;
+}
+
+Result<Done> reads_back(const JobSpec& spec) {
+  const std::string text = dump_json(to_json(spec));
+  if (text.size() > kSpecBytesMax)
+    return fail(Errc::kLimit, "the job has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(kSpecBytesMax) + " are taken", "put large data into a file");
+  const auto json = parse_json(text);
+  if (!json) return json.error().in("the job cannot be stored");
+  const auto again = read_job_document(*json);
+  if (!again.ok()) return fail(Errc::kInvalidArgument, "the job cannot be stored: " + to_string(again.errors.front()));
+  if (again.spec == spec) return ok();
+  const Json there = Json::diff(to_json(spec), to_json(again.spec));
+  return fail(Errc::kInvalidArgument, "the job cannot be stored" + (there.empty() ? "" : ": " + there[0].value("path", "") + " reads back as something else"));
 }
 
 std::map<std::string, std::vector<std::string>> job_spec_keys() {
@@ -244,7 +269,7 @@ std::map<std::string, std::vector<std::string>> job_spec_keys() {
                       {"torch_config", empty},
                       {"scheduling", {{"topology", empty}}}};
   SpecReading ignored;
-  SpecErrors errors({});
+  SpecErrors errors;
   read_document(document, ignored, errors);
   return std::move(errors.known_keys);
 }

@@ -20,6 +20,7 @@ namespace rtrain::proto {
 struct TrainFunc {
   std::string library;  ///< absolute path after resolve_paths()
   std::string name;     ///< empty: the library registers exactly one
+  friend bool operator==(const TrainFunc&, const TrainFunc&) = default;
 };
 
 /// Resource amounts by name: "CPU", "GPU" (whole, or a share of one GPU between 0 and 1), "memory" (bytes), or a custom name.
@@ -40,18 +41,21 @@ struct ScalingConfig {
   [[nodiscard]] bool elastic() const { return least_workers() < num_workers; }
   /// What one worker takes, defaults applied, zeros dropped (Ray's rules; see docs/reference/jobspec.md).
   [[nodiscard]] Resources resources() const;
+  friend bool operator==(const ScalingConfig&, const ScalingConfig&) = default;
 };
 
 struct FailureConfig {
   int max_failures = 0;              ///< restarts after a failed attempt; 0 none, -1 for ever
   int max_preemption_failures = -1;  ///< restarts after the scheduler took the place away; -1 for ever
   int controller_failure_limit = -1; ///< restarts of an attempt that could not be started; -1 for ever
+  friend bool operator==(const FailureConfig&, const FailureConfig&) = default;
 };
 
 struct CheckpointConfig {
   std::optional<int> num_to_keep;  ///< >= 1; absent keeps all. The newest is always kept
   std::string checkpoint_score_attribute;  ///< metric name; empty: by age
   bool score_is_max = true;                ///< checkpoint_score_order "max" (default) or "min"
+  friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
 
 struct RunConfig {
@@ -60,19 +64,21 @@ struct RunConfig {
   CheckpointConfig checkpoint_config;
   double stop_grace_s = 30;  ///< between SIGTERM and SIGKILL on cancel and at the time limit; 0..3600
   std::optional<double> hang_timeout_s;  ///< a rank without a step for this long is taken to hang; > 0; absent: torch_config.timeout_s
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
 struct TorchConfig {
   std::string backend = "auto";  ///< auto | nccl | gloo | cpu:gloo,cuda:nccl; auto is nccl with GPUs, else gloo
   double timeout_s = 1800;       ///< collectives; > 0
   double init_timeout_s = 300;   ///< rendezvous and the first collective; > 0
+  friend bool operator==(const TorchConfig&, const TorchConfig&) = default;
 };
 
 struct JobSpec {
   std::string name;  ///< default: the function's or the program's name. [A-Za-z0-9][A-Za-z0-9._-]{0,127}
   std::optional<TrainFunc> train_func;   ///< exactly one of train_func and command
   std::vector<std::string> command;
-  Json train_loop_config = Json::object();  ///< an object of at most 1 MiB
+  Json train_loop_config = Json::object();  ///< an object of at most 1 MiB, nested at most kUserDepthMax - 1 deep
   ScalingConfig scaling_config;
   RunConfig run_config;
   TorchConfig torch_config;
@@ -82,6 +88,7 @@ struct JobSpec {
   std::string working_dir;  ///< absolute after resolve_paths(); default: the folder of job.json
   std::string resume_from_checkpoint;  ///< a checkpoint folder given to get_checkpoint() of the first attempt; "" none
   [[nodiscard]] double hang_timeout_s() const { return run_config.hang_timeout_s.value_or(torch_config.timeout_s); }
+  friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
 
 /// One thing wrong with a job file.
@@ -97,9 +104,13 @@ struct SpecError {
 
 struct SpecReading {
   JobSpec spec;                  ///< meaningful only when errors is empty
-  std::vector<SpecError> errors;  ///< every error at once, in document order
+  std::vector<SpecError> errors;  ///< all at once, in document order; of very many the first, and a last line that says how many more
+  std::size_t count = 0;          ///< errors that there are
   [[nodiscard]] bool ok() const { return errors.empty(); }
 };
+
+/// What a head stores and sends of a job is at most so large: a Launch around it fits into a frame.
+inline constexpr std::size_t kSpecBytesMax = std::size_t{5} << 19;  // 2.5 MiB
 
 /// Reads and validates a job document: unknown keys (with the nearest known one), wrong types, ranges,
 /// combinations. Paths stay as written. Never throws.
@@ -121,6 +132,10 @@ void resolve_paths(JobSpec& spec, const std::string& job_dir, const std::string&
 
 /// Canonical JSON, defaults filled in; read_job_spec(to_json(s)) gives s again.
 [[nodiscard]] Json to_json(const JobSpec& spec);
+
+/// Whether what would be stored of the spec reads back as the same spec. The head asks before it takes a job: what it has taken, every
+/// later head and every agent must be able to read. kInvalidArgument names the field; kLimit: it is larger than kSpecBytesMax.
+[[nodiscard]] Result<Done> reads_back(const JobSpec& spec);
 
 /// The JSON Schema (draft 7) of the job spec, the text of proto/jobspec/job.schema.json.
 [[nodiscard]] std::string_view job_schema();

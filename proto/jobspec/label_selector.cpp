@@ -1,5 +1,7 @@
 #include "proto/jobspec/label_selector.h"
 
+#include "common/base/clip.h"
+
 #include <algorithm>
 #include <cctype>
 
@@ -21,7 +23,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 Error no_value(std::string_view text) {
-  return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" is no value of a label: at most 63 letters, digits, '-', '_', '.', with a letter or digit at both ends");
+  return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" is no value of a label: at most 63 letters, digits, '-', '_', '.', with a letter or digit at both ends");
 }
 
 }  // namespace
@@ -38,6 +40,13 @@ bool is_label_key(std::string_view key) {
          is_word(key.substr(slash + 1));
 }
 
+Result<Done> check_label(std::string_view key, std::string_view value) {
+  if (!is_label_key(key))
+    return fail(Errc::kInvalidArgument, "\"" + clipped(key, 64) + "\" is no label's key", "[prefix/]name of letters, digits, '-', '_' and '.'");
+  if (!is_label_value(value)) return fail(Errc::kInvalidArgument, "label " + std::string(key) + ": \"" + clipped(value, 64) + "\" is no label's value");
+  return ok();
+}
+
 Result<LabelMatch> parse_label_match(std::string_view text) {
   LabelMatch match;
   std::string_view rest = trimmed(text);
@@ -50,9 +59,9 @@ Result<LabelMatch> parse_label_match(std::string_view text) {
     match.values.emplace_back(rest);
     return match;
   }
-  if (!rest.ends_with(')')) return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" lacks the closing bracket; write in(a,b)");
+  if (!rest.ends_with(')')) return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" lacks the closing bracket; write in(a,b)");
   rest = rest.substr(3, rest.size() - 4);
-  if (trimmed(rest).empty()) return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" names no value; write in(a,b)");
+  if (trimmed(rest).empty()) return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" names no value; write in(a,b)");
   for (;;) {
     const auto comma = rest.find(',');
     const auto value = trimmed(rest.substr(0, comma));

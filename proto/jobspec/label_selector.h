@@ -35,6 +35,9 @@ using LabelSelector = std::map<std::string, LabelMatch>;
 /// Like a name, or empty.
 [[nodiscard]] bool is_label_value(std::string_view value);
 
+/// Both rules of one label of a node, wherever it comes from. kInvalidArgument says which one is broken.
+[[nodiscard]] Result<Done> check_label(std::string_view key, std::string_view value);
+
 [[nodiscard]] bool matches(const LabelSelector& selector, const std::map<std::string, std::string>& labels);
 
 }  // namespace rtrain::proto

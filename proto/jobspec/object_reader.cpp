@@ -1,5 +1,7 @@
 #include "proto/jobspec/object_reader.h"
 
+#include "common/base/clip.h"
+
 #include <algorithm>
 #include <cmath>
 #include <sstream>
@@ -32,23 +34,28 @@ std::string type_words(const Json& value) {
   }
 }
 
-void SpecErrors::add(const std::string& path, std::string message) {
-  SpecError error{path, std::move(message), 0, 0};
-  for (std::string place = path; !place.empty(); place.resize(place.find_last_of(".[") == std::string::npos ? 0 : place.find_last_of(".["))) {
-    if (const auto found = positions_.find(place); found != positions_.end()) {
-      error.line = found->second.line;
-      error.column = found->second.column;
-      break;
-    }
-  }
-  errors_.push_back(std::move(error));
+void SpecErrors::add(std::string_view path, std::string_view message) {
+  if (full()) ++more_;
+  else errors_.push_back({clipped(path, kPathBytesMax), clipped(message, kMessageBytesMax), 0, 0});
 }
 
-std::vector<SpecError> SpecErrors::take() {
-  std::stable_sort(errors_.begin(), errors_.end(), [](const SpecError& a, const SpecError& b) {
-    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
-  });
-  return std::move(errors_);
+void SpecErrors::add(TextProblem problem) {
+  if (full()) ++more_;
+  else errors_.push_back({std::move(problem.path), std::move(problem.message), problem.at.line, problem.at.column});
+}
+
+void SpecErrors::take(SpecReading& into, std::string_view text, JsonLimits limits) {
+  std::vector<std::string> lost;
+  for (const auto& error : errors_)
+    if (error.line == 0) lost.push_back(error.path);
+  const auto places = lost.empty() || text.empty() ? std::vector<TextPosition>(lost.size()) : places_in(text, limits, lost);
+  auto place = places.begin();
+  for (auto& error : errors_)
+    if (error.line == 0) error.line = place->line, error.column = place->column, ++place;
+  std::ranges::stable_sort(errors_, {}, [](const SpecError& error) { return std::pair(error.line, error.column); });
+  into.errors = std::move(errors_);
+  into.count = into.errors.size() + more_;
+  if (more_ > 0) into.errors.push_back({"", "... and " + std::to_string(more_) + " more", 0, 0});
 }
 
 std::string ObjectReader::path_of(std::string_view key) const {
@@ -171,7 +178,7 @@ void ObjectReader::finish() {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     if (std::find(refused_.begin(), refused_.end(), key) != refused_.end()) continue;
-    const auto near = nearest(key, known_);
+    const auto near = errors_.full() ? std::string() : nearest(key, known_);
     error(key, near.empty() ? "unknown key" : "unknown key; did you mean " + near + "?");
   }
 }

@@ -10,22 +10,26 @@
 
 namespace rtrain::proto {
 
-/// Where the errors of one document go, with their places.
+/// Where the errors of one document go. However many it has, the first kErrorsMax are kept, each of a bounded length.
 class SpecErrors {
  public:
-  explicit SpecErrors(std::map<std::string, TextPosition> positions) : positions_(std::move(positions)) {}
-  /// The place is that of `path`, or of the nearest enclosing key that the text has.
-  void add(const std::string& path, std::string message);
-  void add(TextProblem problem) { errors_.push_back({std::move(problem.path), std::move(problem.message), problem.at.line, problem.at.column}); }
-  /// In document order.
-  [[nodiscard]] std::vector<SpecError> take();
+  static constexpr std::size_t kErrorsMax = 50, kPathBytesMax = 256, kMessageBytesMax = 512;
+  void add(std::string_view path, std::string_view message);
+  void add(TextProblem problem);
+  /// So many more that are not listed.
+  void add_uncounted(std::size_t more) { more_ += more; }
+  /// Further errors are only counted: what a message would cost can be spared.
+  [[nodiscard]] bool full() const { return errors_.size() >= kErrorsMax; }
+  /// In document order. `text`: where the errors without a place are looked for; "" when there is none. The place is that of the
+  /// path, or of the nearest enclosing key that the text has.
+  void take(SpecReading& into, std::string_view text, JsonLimits limits);
 
   /// The keys that the object at a path may have, of every object that was read: what the schema is held against.
   std::map<std::string, std::vector<std::string>> known_keys;
 
  private:
-  std::map<std::string, TextPosition> positions_;
   std::vector<SpecError> errors_;
+  std::size_t more_ = 0;
 };
 
 /// A known key is one that was asked for; finish() reports the others.
@@ -53,7 +57,7 @@ class ObjectReader {
   void finish();
 
   [[nodiscard]] std::string path_of(std::string_view key) const;
-  void error(std::string_view key, std::string message) { errors_.add(path_of(key), std::move(message)); }
+  void error(std::string_view key, std::string_view message) { errors_.add(path_of(key), message); }
   [[nodiscard]] const Json& json() const { return object_; }
 
  private:

@@ -1,8 +1,10 @@
 #include "proto/jobspec/resources.h"
 
+#include "common/base/number.h"
+#include "proto/jobspec/scheduling_reader.h"
+
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 namespace rtrain::proto {
@@ -19,6 +21,8 @@ constexpr std::array<std::pair<std::string_view, double>, 10> kUnits{{{"", 1.0},
                                                                       {"GiB", 1073741824.0},
                                                                       {"TiB", 1099511627776.0}}};
 
+constexpr double kAmountMax = static_cast<double>(kWholeMax);
+
 void check_name(ObjectReader& resources, const std::string& name) {
   static const std::vector<std::string> kSpecial{"CPU", "GPU", "memory"};
   if (std::find(kSpecial.begin(), kSpecial.end(), name) != kSpecial.end()) return;
@@ -32,14 +36,14 @@ void check_name(ObjectReader& resources, const std::string& name) {
 
 }  // namespace
 
+double amount_max(std::string_view name) { return name == "GPU" ? 100'000 : name == "CPU" ? 1'000'000 : kAmountMax; }
+
 std::optional<double> parse_bytes(std::string_view text) {
-  double number = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (ec != std::errc{} || number < 0 || !std::isfinite(number)) return std::nullopt;
-  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  const auto number = take_number(text);
+  if (!number) return std::nullopt;
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   for (const auto& [name, factor] : kUnits)
-    if (unit == name) return std::floor(number * factor);
+    if (text == name && *number * factor <= kAmountMax) return std::floor(*number * factor);
   return std::nullopt;
 }
 
@@ -64,6 +68,7 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
       continue;
     }
     if (!std::isfinite(amount) || amount < 0) resources->error(name, "must not be negative");
+    else if (amount > amount_max(name)) resources->error(name, "is too much; at most " + dump_json(plain_number(amount_max(name))) + " can be asked for");
     else if (name == "GPU" && amount > 1 && amount != std::floor(amount))
       resources->error(name, "a worker has whole GPUs, or a share of one: a whole number, or one between 0 and 1");
     else amounts[name] = amount;

@@ -1,10 +1,12 @@
 // The texts of the `scheduling` object.
 #include "proto/jobspec/scheduling.h"
 
+#include "common/base/clip.h"
+#include "common/base/number.h"
+
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
+#include <utility>
 
 namespace rtrain::proto {
 namespace {
@@ -16,11 +18,13 @@ constexpr double kTimeLimitMaxS = 1e9;  // some 30 years
 /// A whole number without a sign, nullopt for anything else.
 template <class Number = std::int64_t>
 std::optional<Number> whole(std::string_view text) {
-  Number value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.starts_with('-')) return std::nullopt;
-  return value;
+  const auto value = whole_number(text);
+  if (!value || text.starts_with('-') || !std::in_range<Number>(*value)) return std::nullopt;
+  return static_cast<Number>(*value);
 }
+
+/// The text in an error.
+std::string quoted(std::string_view text) { return "\"" + clipped(text, 64) + "\""; }
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -38,13 +42,12 @@ std::optional<double> with_units(std::string_view text) {
   double total = 0;
   std::size_t next_unit = 0;
   while (!text.empty()) {
-    double amount = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
-    if (error != std::errc{} || end == text.data() + text.size() || text.starts_with('-')) return std::nullopt;
-    while (next_unit < kUnits.size() && kUnits[next_unit].first != *end) ++next_unit;
+    const auto amount = take_number(text, false);
+    if (!amount || text.empty()) return std::nullopt;
+    while (next_unit < kUnits.size() && kUnits[next_unit].first != text.front()) ++next_unit;
     if (next_unit == kUnits.size()) return std::nullopt;
-    total += amount * kUnits[next_unit++].second;
-    text.remove_prefix(static_cast<std::size_t>(end + 1 - text.data()));
+    total += *amount * kUnits[next_unit++].second;
+    text.remove_prefix(1);
   }
   return total;
 }
@@ -73,18 +76,20 @@ std::optional<double> with_colons(std::string_view text) {
 }
 
 Error bad_array(std::string_view text, const std::string& why) {
-  return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" is no array: " + why + "; write \"0-99%10\", \"0-15:4\" or \"1,3,7\"");
+  return fail(Errc::kInvalidArgument, quoted(text) + " is no array: " + why + "; write \"0-99%10\", \"0-15:4\" or \"1,3,7\"");
 }
 
 }  // namespace
 
 Result<double> parse_time_limit(std::string_view text) {
-  if (whole<double>(text))
-    return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" has no unit; write \"" + std::string(text) + "m\" for minutes or \"" + std::string(text) + "s\" for seconds");
+  if (finite_number(text) && text.size() <= 32 && !text.starts_with('-')) {
+    const std::string number(text);
+    return fail(Errc::kInvalidArgument, "\"" + number + "\" has no unit; write \"" + number + "m\" for minutes or \"" + number + "s\" for seconds");
+  }
   auto seconds = with_units(text);
   if (!seconds) seconds = with_colons(text);
-  if (!seconds || text.empty()) return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" is no length of time; write \"90m\", \"1h30m\" or \"DD-HH:MM:SS\"");
-  if (*seconds <= 0 || *seconds > kTimeLimitMaxS) return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" is out of range; a time limit is above 0 and below 30 years");
+  if (!seconds || text.empty()) return fail(Errc::kInvalidArgument, quoted(text) + " is no length of time; write \"90m\", \"1h30m\" or \"DD-HH:MM:SS\"");
+  if (!(*seconds > 0 && *seconds <= kTimeLimitMaxS)) return fail(Errc::kInvalidArgument, quoted(text) + " is out of range; a time limit is above 0 and below 30 years");
   return *seconds;
 }
 
@@ -92,11 +97,12 @@ Result<std::vector<Dependency>> parse_dependency(std::string_view text) {
   const auto parts = split(text, ':');
   const auto kind = std::ranges::find(kKinds, parts[0], &std::pair<DependencyKind, std::string_view>::second);
   if (kind == kKinds.end() || parts.size() < 2)
-    return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\" is no dependency; write \"afterok:12\", \"afterany:12\" or \"after:12\"");
+    return fail(Errc::kInvalidArgument, quoted(text) + " is no dependency; write \"afterok:12\", \"afterany:12\" or \"after:12\"");
+  if (parts.size() > kDependenciesMax + 1) return fail(Errc::kInvalidArgument, "names more than " + std::to_string(kDependenciesMax) + " jobs");
   std::vector<Dependency> found;
   for (auto part = parts.begin() + 1; part != parts.end(); ++part) {
     const auto id = whole(*part);
-    if (!id || *id < 1) return fail(Errc::kInvalidArgument, "\"" + std::string(*part) + "\" is no number of a job");
+    if (!id || *id < 1) return fail(Errc::kInvalidArgument, quoted(*part) + " is no number of a job");
     found.push_back({kind->first, JobId(*id)});
   }
   return found;
@@ -123,7 +129,7 @@ Result<ArraySpec> parse_array(std::string_view text) {
     const auto first = whole<int>(part.substr(0, dash));
     const auto last = dash == std::string_view::npos ? first : whole<int>(part.substr(dash + 1));
     if (!first || !last || *last > kArrayIndexMax) return bad_array(text, "an index is a whole number from 0 to " + std::to_string(kArrayIndexMax));
-    if (*last < *first) return bad_array(text, "the range " + std::string(part) + " is empty");
+    if (*last < *first) return bad_array(text, "the range " + clipped(part, 64) + " is empty");
     if ((*last - *first) / step >= kArrayMax) return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");
     for (std::int64_t index = *first; index <= *last; index += step) array.indices.push_back(static_cast<int>(index));
     if (array.indices.size() > kArrayMax) return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");

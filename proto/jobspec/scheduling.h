@@ -35,6 +35,7 @@ struct ArraySpec {
 };
 inline constexpr int kArrayMax = 100'000;
 inline constexpr int kArrayIndexMax = 999'999'999;
+inline constexpr std::size_t kDependenciesMax = 10'000;  ///< of one job
 
 enum class TopologyLevel { kNode, kRack };
 enum class TopologyMode { kPreferred, kRequired };
@@ -58,6 +59,7 @@ struct SchedulingConfig {
   bool preemptible = true;               ///< a job of higher priority may take its place
   double preempt_grace_s = 60;           ///< to write a checkpoint in when it is preempted; 0..86400
   std::optional<TopologyConfig> topology;
+  friend bool operator==(const SchedulingConfig&, const SchedulingConfig&) = default;
 };
 
 inline constexpr int kPriorityMax = 1000;
@@ -66,7 +68,7 @@ inline constexpr double kPreemptGraceMaxS = 86'400;
 /// Seconds of "90m", "1h30m", "45s", "2d", "MM:SS", "HH:MM:SS", "DD-HH", "DD-HH:MM", "DD-HH:MM:SS". A number without a unit is
 /// refused: Slurm would read minutes, a job file seconds.
 [[nodiscard]] Result<double> parse_time_limit(std::string_view text);
-/// "afterok:12", "after:3:4" (as in Slurm, one for each job).
+/// "afterok:12", "after:3:4" (as in Slurm, one for each job); at most kDependenciesMax.
 [[nodiscard]] Result<std::vector<Dependency>> parse_dependency(std::string_view text);
 /// "0-99%10", "0-15:4%4", "1,3,7", "1-3,10-12".
 [[nodiscard]] Result<ArraySpec> parse_array(std::string_view text);

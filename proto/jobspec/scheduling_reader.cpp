@@ -1,6 +1,7 @@
 #include "proto/jobspec/scheduling_reader.h"
 
 #include <algorithm>
+#include <set>
 
 namespace rtrain::proto {
 namespace {
@@ -33,19 +34,25 @@ void read_begin(ObjectReader& reader, SchedulingConfig& scheduling) {
   std::string text;
   reader.read("begin_at", text);
   if (!value->is_string()) return;
-  if (!unix_ms_from_rfc3339(text, scheduling.begin_at_ms) || scheduling.begin_at_ms <= 0)
-    reader.error("begin_at", "\"" + text + "\" is no time; write it in UTC, such as \"2026-11-26T08:00:00Z\"");
+  const auto at = parse_rfc3339(text);
+  if (!at) reader.error("begin_at", at.error().message());
+  else if (*at <= 0) reader.error("begin_at", "\"" + text + "\" is before 1970");
+  else scheduling.begin_at_ms = *at;
 }
 
 void read_dependencies(ObjectReader& reader, SchedulingConfig& scheduling) {
   std::vector<std::string> texts;
   reader.read("depends_on", texts);
+  std::set<std::pair<DependencyKind, JobId>> seen;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const auto found = parse_dependency(texts[i]);
-    if (!found) reader.error("depends_on[" + std::to_string(i) + "]", found.error().message());
-    else
-      for (const auto& dependency : *found)
-        if (std::ranges::find(scheduling.depends_on, dependency) == scheduling.depends_on.end()) scheduling.depends_on.push_back(dependency);
+    if (!found) {
+      reader.error("depends_on[" + std::to_string(i) + "]", found.error().message());
+      continue;
+    }
+    for (const auto& dependency : *found)
+      if (seen.insert({dependency.kind, dependency.job}).second) scheduling.depends_on.push_back(dependency);
+    if (seen.size() > kDependenciesMax) return reader.error("depends_on", "names more than " + std::to_string(kDependenciesMax) + " jobs");
   }
 }
 

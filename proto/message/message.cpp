@@ -7,14 +7,18 @@
 
 namespace rtrain::proto {
 
+using codec::count;
+using codec::Ranged;
+using codec::Required;
+
 void visit_fields(auto& visit, Is<RankKey> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
-  visit("rank", v.rank);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("rank", Required{v.rank});
 }
 void visit_fields(auto& visit, Is<Hello> auto& v) {
   visit("protocol_version", v.protocol_version);
-  visit("role", v.role);
+  visit("role", Required{v.role});
   visit("token", v.token);
   visit("node", v.node);
   visit("rank", v.rank);
@@ -33,60 +37,60 @@ void visit_fields(auto& visit, Is<Refused> auto& v) {
 void visit_fields(auto& visit, Is<Heartbeat> auto& m) { visit("lease_s", m.lease_s); }
 void visit_fields(auto&, Is<Leaving> auto&) {}
 void visit_fields(auto& visit, Is<ReservePort> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
 }
 void visit_fields(auto& visit, Is<Launch> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
-  visit("spec", v.spec);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("spec", Required{v.spec});
   visit("run_name", v.run_name);
-  visit("run_dir", v.run_dir);
+  visit("run_dir", Required{v.run_dir});
   visit("submitted_ms", v.submitted_ms);
   visit("world_size", v.world_size);
   visit("num_nodes", v.num_nodes);
-  visit("ranks", v.ranks);
+  visit("ranks", Required{v.ranks});
   visit("master_addr", v.master_addr);
-  visit("master_port", v.master_port);
+  visit("master_port", Ranged{v.master_port, 0, 65535});
   visit("checkpoints", v.checkpoints);
-  visit("next_checkpoint_index", v.next_checkpoint_index);
+  visit("next_checkpoint_index", count(v.next_checkpoint_index));
   visit("array", v.array);
 }
 void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
   visit("grace_s", v.grace_s);
   visit("reason", v.reason);
 }
 void visit_fields(auto& visit, Is<LogRead> auto& v) {
   visit("request", v.request);
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("offset", v.offset);
-  visit("bytes_max", v.bytes_max);
+  visit("bytes_max", count(v.bytes_max));
   visit("wait_s", v.wait_s);
 }
 void visit_fields(auto& visit, Is<PortReserved> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
-  visit("port", v.port);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("port", Ranged{v.port, 0, 65535});
   visit("error", v.error);
 }
 void visit_fields(auto& visit, Is<RankStarted> auto& v) {
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("pid", v.pid);
 }
-void visit_fields(auto& visit, Is<RankRunning> auto& v) { visit("key", v.key); }
+void visit_fields(auto& visit, Is<RankRunning> auto& v) { visit("key", Required{v.key}); }
 void visit_fields(auto& visit, Is<RankReport> auto& v) {
-  visit("key", v.key);
-  visit("seq", v.seq);
-  visit("time_ms", v.time_ms);
+  visit("key", Required{v.key});
+  visit("seq", count(v.seq));
+  visit("time_ms", count(v.time_ms));
   visit("metrics", v.metrics);
   visit("checkpoint", v.checkpoint);
   visit("deleted_checkpoints", v.deleted_checkpoints);
-  visit("dropped", v.dropped);
+  visit("dropped", count(v.dropped));
 }
 void visit_fields(auto& visit, Is<RankProgress> auto& v) {
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("stage", v.stage);
   visit("epoch", v.epoch);
   visit("max_epochs", v.max_epochs);
@@ -96,21 +100,21 @@ void visit_fields(auto& visit, Is<RankProgress> auto& v) {
   visit("prog_bar", v.prog_bar);
 }
 void visit_fields(auto& visit, Is<RankEnded> auto& v) {
-  visit("key", v.key);
-  visit("status", v.status);
+  visit("key", Required{v.key});
+  visit("status", Required{v.status});
   visit("error", v.error);
   visit("return_value", v.return_value);
   visit("yielded", v.yielded);
 }
 void visit_fields(auto& visit, Is<YieldAttempt> auto& v) {
-  visit("job", v.job);
-  visit("attempt", v.attempt);
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
   visit("grace_s", v.grace_s);
   visit("reason", v.reason);
 }
-void visit_fields(auto& visit, Is<Taken> auto& v) { visit("count", v.count); }
+void visit_fields(auto& visit, Is<Taken> auto& v) { visit("count", count(v.count)); }
 void visit_fields(auto& visit, Is<RankDiagnosis> auto& v) {
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("stage", v.stage);
   visit("epoch", v.epoch);
   visit("step", v.step);
@@ -124,34 +128,34 @@ void visit_fields(auto& visit, Is<NodeHealth> auto& v) {
   visit("reason", v.reason);
 }
 void visit_fields(auto& visit, Is<LogData> auto& v) {  // `data` travels as the frame's body
-  visit("request", v.request);
-  visit("offset", v.offset);
+  visit("request", Required{v.request});
+  visit("offset", count(v.offset));
   visit("at_end", v.at_end);
   visit("complete", v.complete);
   visit("error", v.error);
 }
 void visit_fields(auto& visit, Is<SpawnRank> auto& v) {
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("argv", v.argv);
   visit("train_func", v.train_func);
   visit("env", v.env);
   visit("working_dir", v.working_dir);
-  visit("rank_dir", v.rank_dir);
+  visit("rank_dir", Required{v.rank_dir});
   visit("cgroup", v.cgroup);
   visit("kill_wait_s", v.kill_wait_s);
 }
 void visit_fields(auto& visit, Is<SpawnResult> auto& v) {
-  visit("key", v.key);
+  visit("key", Required{v.key});
   visit("pid", v.pid);
   visit("error", v.error);
 }
 void visit_fields(auto& visit, Is<SignalRank> auto& v) {
-  visit("key", v.key);
-  visit("signal", v.signal);
+  visit("key", Required{v.key});
+  visit("signal", Required{v.signal});
 }
 void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
-  visit("key", v.key);
-  visit("status", v.status);
+  visit("key", Required{v.key});
+  visit("status", Required{v.status});
   visit("stuck_pid", v.stuck_pid);
 }
 
@@ -199,7 +203,7 @@ Frame encode(const Message& message) {
 }
 
 Result<Message> decode(const Frame& frame) {
-  const auto json = parse_json(frame.json);
+  const auto json = parse_json(frame.json, {.bytes_max = kFrameJsonBytesMax});  // whoever received it has held its length against a limit
   if (!json) return fail(Errc::kProtocol, "a message that is not JSON: " + json.error().message());
   const auto type = json->find("type");
   if (!json->is_object() || type == json->end() || !type->is_string()) return fail(Errc::kProtocol, "a message without a type");

@@ -11,7 +11,7 @@ void visit_fields(auto& visit, Is<TrainFunc> auto& v) {
   visit("name", v.name);
 }
 void visit_fields(auto& visit, Is<GpuInfo> auto& v) {
-  visit("index", v.index);
+  visit("index", codec::Ranged{v.index, 0, 1 << 20});
   visit("uuid", v.uuid);
   visit("name", v.name);
   visit("memory_bytes", v.memory_bytes);
@@ -25,8 +25,8 @@ void visit_fields(auto& visit, Is<NodeInfo> auto& v) {
   visit("versions", v.versions);
 }
 void visit_fields(auto& visit, Is<RankPlacement> auto& v) {
-  visit("rank", v.rank);
-  visit("node", v.node);
+  visit("rank", codec::Required{v.rank});
+  visit("node", codec::Required{v.node});
   visit("node_rank", v.node_rank);
   visit("local_rank", v.local_rank);
   visit("gpus", v.gpus);
@@ -46,12 +46,12 @@ void visit_fields(auto& visit, Is<JobError> auto& v) {
   visit("message", v.message);
   visit("rank", v.rank);
   visit("node", v.node);
-  visit("attempt", v.attempt);
+  visit("attempt", codec::count(v.attempt));
   visit("status", v.status);
   visit("log_tail", v.log_tail);
 }
 void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
-  visit("id", v.id);
+  visit("id", codec::Required{v.id});
   visit("index", v.index);
   visit("count", v.count);
   visit("min", v.min);
@@ -60,8 +60,8 @@ void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
   visit("max_running", v.max_running);
 }
 void visit_fields(auto& visit, Is<CheckpointRecord> auto& v) {
-  visit("path", v.path);
-  visit("index", v.index);
+  visit("path", codec::Required{v.path});
+  visit("index", codec::count(v.index));
   visit("metrics", v.metrics);
 }
 

@@ -1,5 +1,7 @@
 #include <rtrain/safetensors.h>
 
+#include "worker/checkpoint/safetensors_header.h"
+
 #include <ATen/ops/empty.h>
 
 #include <nlohmann/json.hpp>
@@ -13,9 +15,6 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <limits>
-#include <optional>
-#include <set>
 #include <stdexcept>
 #include <string_view>
 #include <vector>
@@ -26,26 +25,22 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
 using nlohmann::json;
-constexpr std::uint64_t kHeaderBytesMax = 100'000'000;  // of the format
-constexpr int kHeaderDepthMax = 4;                      // {"name": {"shape": [..]}} has 3
-constexpr const char* kMetadata = "__metadata__";
+using checkpoint::Dtype;
+constexpr auto kHeaderBytesMax = checkpoint::kSafetensorsHeaderBytesMax;
+constexpr const char* kMetadata = checkpoint::kSafetensorsMetadata;
 
-struct DtypeName {
-  const char* name;
+struct TypeName {
+  std::string_view name;
   at::ScalarType type;
 };
-constexpr std::array kDtypes{DtypeName{"F64", at::kDouble}, DtypeName{"I64", at::kLong}, DtypeName{"F32", at::kFloat},
-                             DtypeName{"I32", at::kInt},    DtypeName{"F16", at::kHalf}, DtypeName{"BF16", at::kBFloat16},
-                             DtypeName{"I16", at::kShort},  DtypeName{"I8", at::kChar},  DtypeName{"U8", at::kByte},
-                             DtypeName{"BOOL", at::kBool}};
+constexpr std::array kTypes{TypeName{"F64", at::kDouble}, TypeName{"I64", at::kLong}, TypeName{"F32", at::kFloat}, TypeName{"I32", at::kInt},
+                            TypeName{"F16", at::kHalf},   TypeName{"BF16", at::kBFloat16}, TypeName{"I16", at::kShort}, TypeName{"I8", at::kChar},
+                            TypeName{"U8", at::kByte},    TypeName{"BOOL", at::kBool}};
 
-const DtypeName* find_dtype(std::string_view name) {
-  const auto* it = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const auto& d) { return name == d.name; });
-  return it == kDtypes.end() ? nullptr : it;
-}
-const DtypeName* find_dtype(at::ScalarType type) {
-  const auto* it = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const auto& d) { return type == d.type; });
-  return it == kDtypes.end() ? nullptr : it;
+at::ScalarType type_of(const Dtype& dtype) { return std::ranges::find(kTypes, dtype.name, &TypeName::name)->type; }
+const Dtype* dtype_of(at::ScalarType type) {
+  const auto* found = std::ranges::find(kTypes, type, &TypeName::type);
+  return found == kTypes.end() ? nullptr : checkpoint::find_dtype(found->name);
 }
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) { throw std::runtime_error(path.string() + ": " + why); }
@@ -85,7 +80,7 @@ void write_all(int fd, const void* data, std::size_t size, const std::filesystem
 
 struct Entry {
   std::string name;
-  const DtypeName* dtype;
+  const Dtype* dtype;
   torch::Tensor tensor;
 };
 
@@ -95,7 +90,7 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
   for (const auto& [name, tensor] : content.tensors) {
     if (name == kMetadata) fail(path, "a tensor cannot be named __metadata__");
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
-    const auto* dtype = find_dtype(tensor.scalar_type());
+    const auto* dtype = dtype_of(tensor.scalar_type());
     if (dtype == nullptr || tensor.layout() != at::kStrided) {
       fail(path,
            "tensor \"" + name + "\" cannot be represented: " + std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
@@ -128,71 +123,6 @@ std::string header_of(const std::filesystem::path& path, const std::vector<Entry
 }
 
 // ---- reading
-
-/// The header as JSON. Refuses what nlohmann lets pass: two entries of one name, endless nesting.
-json parse_header(const std::filesystem::path& path, const std::string& text) {
-  if (text.empty() || text.front() != '{') fail(path, "broken header: expected a JSON object");
-  std::vector<std::set<std::string>> seen;
-  std::string fault;
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kHeaderDepthMax) throw std::runtime_error("nested too deeply");
-    if (event == json::parse_event_t::object_start) seen.emplace_back();
-    if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key && !seen.back().insert(parsed.get_ref<const std::string&>()).second) {
-      throw std::runtime_error("\"" + parsed.get<std::string>() + "\" twice");
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, check);
-  } catch (const std::exception& e) {
-    fault = e.what();
-  }
-  fail(path, "broken header: " + fault);
-}
-
-struct Described {
-  std::string name;
-  at::ScalarType type;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin = 0, end = 0;
-};
-
-std::uint64_t read_unsigned(const std::filesystem::path& path, const std::string& name, const json& value) {
-  if (!value.is_number_unsigned()) fail(path, "tensor \"" + name + "\": expected a whole number of 0 or more, found " + value.dump());
-  return value.get<std::uint64_t>();
-}
-
-Described describe(const std::filesystem::path& path, const std::string& name, const json& entry) {
-  const auto broken = [&](const std::string& why) { fail(path, "tensor \"" + name + "\": " + why); };
-  if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets")) {
-    broken("expected an object of dtype, shape and data_offsets");
-  }
-  const auto& dtype_name = entry["dtype"];
-  const auto& shape = entry["shape"];
-  const auto& offsets = entry["data_offsets"];
-  const auto* dtype = dtype_name.is_string() ? find_dtype(dtype_name.get_ref<const std::string&>()) : nullptr;
-  if (dtype == nullptr) broken("unknown dtype " + dtype_name.dump(-1, ' ', true, json::error_handler_t::replace));
-  if (!shape.is_array()) broken("shape is no array");
-  if (!offsets.is_array() || offsets.size() != 2) broken("data_offsets is no pair");
-
-  Described described{name, dtype->type, {}, read_unsigned(path, name, offsets[0]), read_unsigned(path, name, offsets[1])};
-  constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  std::uint64_t bytes = c10::elementSize(dtype->type);
-  bool empty = false;
-  for (const auto& size : shape) {
-    const auto n = read_unsigned(path, name, size);
-    if (n > kMax || (n > 0 && bytes > kMax / n)) broken("the shape is too large");
-    if (n == 0) empty = true;
-    bytes *= std::max<std::uint64_t>(n, 1);  // so that sizes beside a zero cannot overflow unseen either
-    described.shape.push_back(static_cast<std::int64_t>(n));
-  }
-  if (empty) bytes = 0;
-  if (described.end < described.begin || described.end - described.begin != bytes) {
-    broken("data_offsets " + offsets.dump() + " do not fit dtype and shape (" + std::to_string(bytes) + " bytes)");
-  }
-  return described;
-}
 
 void read_exactly(int fd, void* into, std::size_t size, std::uint64_t at, const std::filesystem::path& path) {
   auto* next = static_cast<char*>(into);
@@ -252,42 +182,22 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   if (header_size > file_size - sizeof header_size) fail(path, "the file ends within its header");
   std::string text(header_size, '\0');
   read_exactly(file.get(), text.data(), text.size(), sizeof header_size, path);
-  const auto header = parse_header(path, text);
   const auto data_at = sizeof header_size + header_size;
+  const auto header = [&] {
+    try {
+      return checkpoint::parse_safetensors_header(text, file_size - data_at);
+    } catch (const std::runtime_error& wrong) {
+      fail(path, wrong.what());
+    }
+  }();
 
   SafeTensors content;
-  std::vector<Described> tensors;
-  for (const auto& [name, entry] : header.items()) {
-    if (name != kMetadata) {
-      tensors.push_back(describe(path, name, entry));
-      continue;
-    }
-    if (!entry.is_object()) fail(path, "__metadata__ is no object");
-    for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) fail(path, "__metadata__: \"" + key + "\" is no string");
-      content.metadata.emplace(key, value.get<std::string>());
-    }
-  }
-  // The data must be covered by the tensors, each byte once.
-  std::sort(tensors.begin(), tensors.end(),
-            [](const Described& a, const Described& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
-  std::uint64_t covered = 0;
-  for (const auto& tensor : tensors) {
-    if (tensor.begin != covered) {
-      fail(path, "tensor \"" + tensor.name + "\" begins at byte " + std::to_string(tensor.begin) + " of the data, expected " +
-                     std::to_string(covered) + (tensor.begin < covered ? " (it overlaps the one before)" : " (a hole)"));
-    }
-    covered = tensor.end;
-  }
-  if (covered != file_size - data_at) {
-    fail(path, "the tensors take " + std::to_string(covered) + " bytes, the file has " + std::to_string(file_size - data_at) +
-                   (covered > file_size - data_at ? " (it ends too early)" : ""));
-  }
-
-  for (const auto& described : tensors) {
-    auto tensor = at::empty(described.shape, described.type);
+  for (const auto& [key, value] : header.metadata) content.metadata.emplace(key, value);
+  for (const auto& described : header.tensors) {
+    const auto type = type_of(*described.dtype);
+    auto tensor = at::empty(described.shape, type);
     read_exactly(file.get(), tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, path);
-    if (described.type == at::kBool) {
+    if (type == at::kBool) {
       const auto* bytes = static_cast<const std::uint8_t*>(tensor.const_data_ptr());
       if (std::any_of(bytes, bytes + tensor.nbytes(), [](std::uint8_t byte) { return byte > 1; })) {
         fail(path, "tensor \"" + described.name + "\": a BOOL that is neither 0 nor 1");

@@ -39,6 +39,25 @@ TEST_CASE("set: the value is JSON, or else a string", "[unit][cli]") {
   CHECK(set(Json::object(), "a=b=c") == Json{{"a", "b=c"}});
 }
 
+TEST_CASE("set: the value is of the type that a job file has there", "[unit][cli]") {
+  CHECK(set(Json::object(), "env.LR=0.1") == Json{{"env", {{"LR", "0.1"}}}});
+  CHECK(set(Json::object(), "env.X=1") == Json{{"env", {{"X", "1"}}}});
+  CHECK(set(Json::object(), "env.X=null") == Json{{"env", {{"X", "null"}}}});
+  CHECK(set(Json::object(), "env.X=\"a b\"") == Json{{"env", {{"X", "a b"}}}});
+  CHECK(set(Json::object(), "env.X=[1") == Json{{"env", {{"X", "[1"}}}});
+  CHECK(set(Json::object(), "scheduling.array=0") == Json{{"scheduling", {{"array", "0"}}}});
+  CHECK(set(Json::object(), "scheduling.time_limit=60") == Json{{"scheduling", {{"time_limit", 60}}}});
+  CHECK(set(Json::object(), "scheduling.time_limit=90m") == Json{{"scheduling", {{"time_limit", "90m"}}}});
+  CHECK(set(Json::object(), "name=7") == Json{{"name", "7"}});
+  CHECK(set(Json::object(), "name=null") == Json{{"name", nullptr}});
+  CHECK(set({{"command", {"./x", "old"}}}, "command.1=3") == Json{{"command", {"./x", "3"}}});
+  CHECK(set(Json::object(), "scaling_config.num_workers=[1,4]") == Json{{"scaling_config", {{"num_workers", {1, 4}}}}});
+  CHECK(set(Json::object(), "scaling_config.resources_per_worker.memory=8GiB") == Json{{"scaling_config", {{"resources_per_worker", {{"memory", "8GiB"}}}}}});
+  CHECK(set(Json::object(), "train_loop_config.pattern={epoch}") == Json{{"train_loop_config", {{"pattern", "{epoch}"}}}});
+  CHECK(refused(Json::object(), "command=[\"ls\"").find("--set command=[\"ls\": expected a list such as") == 0);
+  CHECK(refused(Json::object(), "train_loop_config={\"lr\": }").find("expected an object") != std::string::npos);
+}
+
 TEST_CASE("set: a path makes the objects on its way and keeps the rest", "[unit][cli]") {
   CHECK(set({{"scaling_config", {{"use_gpu", true}}}}, "scaling_config.num_workers=4") ==
         Json{{"scaling_config", {{"use_gpu", true}, {"num_workers", 4}}}});

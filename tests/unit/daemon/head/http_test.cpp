@@ -28,14 +28,24 @@ TEST_CASE("http: what is no target is refused") {
 
 TEST_CASE("http: numbers in a query are whole and stand alone") {
   const auto target = *parse_target("/x?a=7&b=-3&c=1.5&d=&e=9999999999999999999&f=7x");
-  CHECK(query_number(target, "a", 0).value() == 7);
-  CHECK(query_number(target, "b", 0).value() == -3);
-  CHECK(query_number(target, "missing", 42).value() == 42);
+  CHECK(query_number(target, "a", 0, 0).value() == 7);
+  CHECK(query_number(target, "b", 0, -5).value() == -3);
+  CHECK(query_number(target, "missing", 42, 0).value() == 42);
   for (const char* name : {"c", "d", "e", "f"}) {
-    const auto number = query_number(target, name, 0);
+    const auto number = query_number(target, name, 0, 0);
     REQUIRE(number.has_error());
     CHECK(number.error().message().find(name) == 0);
   }
+}
+
+TEST_CASE("http: numbers in a query have bounds, and a parameter stands once", "[F52]") {
+  const auto target = *parse_target("/x?a=7&b=-1&c=9007199254740992&d=9223372036854775807&e=4294967297");
+  for (const char* name : {"b", "c", "d"}) CHECK(query_number(target, name, 0, 0).has_error());
+  CHECK(query_number(target, "e", 0, 0).value() == 4294967297);
+  const auto above = query_number(target, "a", 0, 1, 6);
+  REQUIRE(above.has_error());
+  CHECK(above.error().message() == "a=7: expected a whole number from 1 to 6");
+  CHECK(parse_target("/x?a=1&a=2").has_error());
 }
 
 TEST_CASE("http: a server-sent event is a name and one line of data") {

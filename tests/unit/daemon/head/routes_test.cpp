@@ -142,9 +142,9 @@ TEST_CASE("routes: a log is asked of the node where that attempt's rank ran") {
   const auto older = std::get<ReadLog>(ask(cluster, http::verb::get, "/v1/jobs/1/logs?attempt=1&tail=20"));
   CHECK(older.read.key.attempt == Attempt(1));
   CHECK(older.read.offset == -20);
-  for (const char* query : {"rank=2", "rank=-1", "attempt=3", "attempt=0"})
+  for (const char* query : {"rank=2", "attempt=3"})
     CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 404);
-  for (const char* query : {"rank=x", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="})
+  for (const char* query : {"rank=x", "rank=-1", "attempt=0", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="})
     CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 400);
   const auto queued = cluster.submit(1);
   CHECK(status(get(cluster, "/v1/jobs/" + to_string(queued) + "/logs")) == 409);
@@ -152,7 +152,7 @@ TEST_CASE("routes: a log is asked of the node where that attempt's rank ran") {
 
 TEST_CASE("routes: following takes the server's hand") {
   test::Cluster cluster;
-  cluster.submit(1);
+  cluster.submit(4);
   const auto all = std::get<FollowJob>(ask(cluster, http::verb::get, "/v1/jobs/1/stream?logs=true"));
   CHECK(all.logs);
   CHECK(all.rank == -1);
@@ -343,13 +343,95 @@ TEST_CASE("routes: reservations are made, shown and deleted") {
   CHECK(json(made)["by"] == "a user");
   CHECK(json(get(cluster, "/v1/reservations"))["reservations"] == proto::Json::array({json(made)}));
   CHECK(status(post(cluster, "/v1/reservations", body)) == 409);
-  for (const char* wrong : {"{}", R"({"name": "x", "nodes": ["a"]})", R"({"name": "x", "nodes": "a"})", R"({"name": "x", "nodes": ["a"], "end": "soon"})", R"({"nmae": "x"})"}) {
+  for (const char* wrong : {"{}", R"({"name": "x", "nodes": ["a"]})", R"({"name": "x", "nodes": "a"})", R"({"name": "x", "nodes": ["a"], "end": "soon"})", R"({"name": "x", "nodes": ["a"], "end": 5})", R"({"nmae": "x"})"}) {
     INFO(wrong);
     CHECK(status(post(cluster, "/v1/reservations", wrong)) == 400);
   }
   const auto remove = [&] { return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/reservations/night")); };
   CHECK(json(remove())["name"] == "night");
   CHECK(status(remove()) == 404);
+}
+
+TEST_CASE("routes: a filter that says nothing that there is is refused with the nearest name", "[F50]") {
+  test::Cluster cluster;
+  post(cluster, "/v1/jobs", kJob);
+  const std::pair<const char*, const char*> cases[] = {
+      {"/v1/jobs?state=RUNING", "did you mean RUNNING?"},
+      {"/v1/jobs?state=queued", "did you mean QUEUED?"},
+      {"/v1/jobs?state=", "must be one of QUEUED, STARTING"},
+      {"/v1/jobs?stat=RUNNING", "stat: unknown parameter; did you mean state?"},
+      {"/v1/jobs?array=0", "array=0: expected a whole number from 1"},
+      {"/v1/jobs?array=x", "array=x: expected a whole number"},
+      {"/v1/jobs?before=0", "before=0: expected"},
+      {"/v1/jobs?limit=0", "limit=0: expected a whole number from 1 to 10000"},
+      {"/v1/jobs?limit=10001", "limit=10001: expected"},
+      {"/v1/jobs?limit=1&limit=2", "limit: this parameter is given twice"},
+      {"/v1/queue?limt=3", "did you mean limit?"},
+      {"/v1/jobs/1/stream?logs=yes", "logs=yes: must be one of false, true"},
+      {"/v1/jobs/1/stream?rank=-1", "rank=-1: expected"},
+      {"/v1/jobs/1/events?from=-1", "from=-1: expected"},
+      {"/v1/jobs/1/events?before=1", "before: unknown parameter"},
+      {"/v1/jobs/1/metrics?tail=9223372036854775807", "tail=9223372036854775807: expected"},
+      {"/v1/jobs/1?x=1", "x: unknown parameter"},
+      {"/v1/nodes?state=ready", "state: unknown parameter"},
+  };
+  for (const auto& [target, words] : cases) {
+    INFO(target);
+    const auto reply = get(cluster, target);
+    CHECK(status(reply) == 400);
+    CHECK_THAT(json(reply)["message"].get<std::string>(), Catch::Matchers::Contains(words));
+  }
+  CHECK(status(get(cluster, "/v1/jobs/1/stream?rank=1")) == 404);
+  CHECK(std::holds_alternative<FollowJob>(ask(cluster, http::verb::get, "/v1/jobs/1/stream?logs=1&rank=0")));
+}
+
+TEST_CASE("routes: whole numbers are whole and in range, nothing is taken for one", "[F52]") {
+  test::Cluster cluster;
+  const auto agent = cluster.connect("a", 4);
+  const std::pair<const char*, const char*> cases[] = {
+      {"/v1/nodes/a/return", R"({"gpus": [4294967297]})"}, {"/v1/nodes/a/return", R"({"gpus": [3.7]})"},  {"/v1/nodes/a/return", R"({"gpus": [true]})"},
+      {"/v1/nodes/a/return", R"({"gpus": ["3"]})"},        {"/v1/nodes/a/return", R"({"gpus": [-1]})"},   {"/v1/nodes/a/return", R"({"gpus": 3})"},
+      {"/v1/nodes/a/return", R"({"gpus": [null]})"},       {"/v1/nodes/a/cordon", R"({"reason": 3})"},     {"/v1/nodes/a/drain", R"({"deadline_s": true})"},
+      {"/v1/nodes/a/drain", R"({"deadline_s": "NaN"})"},   {"/v1/nodes/a/drain", R"({"deadline_s": -1})"}, {"/v1/prune", R"({"keep": 3.0})"},
+      {"/v1/prune", R"({"keep": 9007199254740992})"},      {"/v1/prune", R"({"keep": true})"},             {"/v1/prune", R"({"older_than_s": "Infinity"})"},
+      {"/v1/prune", R"({"older_than_s": true})"},          {"/v1/arrays/1/cancel", R"({"indices": 3})"},   {"/v1/reservations", R"({"name": "x", "nodes": [1], "end": "2030-01-01T00:00:00Z"})"}};
+  for (const auto& [target, body] : cases) {
+    INFO(target << " " << body);
+    CHECK(status(post(cluster, target, body)) == 400);
+  }
+  for (const char* id : {"9223372036854775807", "9007199254740992", "99999999999999999999", "1.0", "-1", "0", "1_", "1_-1", "1_4294967296", "_1", "1_1_1"}) {
+    INFO(id);
+    CHECK(status(get(cluster, std::string("/v1/jobs/") + id)) == 404);
+    CHECK(status(post(cluster, std::string("/v1/arrays/") + id + "/cancel")) == 404);
+  }
+}
+
+TEST_CASE("routes: a job that could not be read again is refused with its place", "[F40]") {
+  test::Cluster cluster;
+  const auto refused = [&](const std::string& scheduling) {
+    const auto reply = post(cluster, "/v1/jobs", R"({"command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/r"}, "scheduling": )" + scheduling + "}");
+    INFO(scheduling);
+    CHECK(status(reply) == 400);
+    return json(reply)["errors"][0]["path"].get<std::string>();
+  };
+  CHECK(refused(R"({"time_limit": "nans"})") == "scheduling.time_limit");
+  CHECK(refused(R"({"time_limit": "infs"})") == "scheduling.time_limit");
+  CHECK(refused(R"({"begin_at": "2026-02-30T00:00:00Z"})") == "scheduling.begin_at");
+  CHECK(json(get(cluster, "/v1/jobs"))["jobs"].empty());
+}
+
+TEST_CASE("routes: a long list of errors is answered in a few kilobytes", "[F42]") {
+  test::Cluster cluster;
+  std::string body = R"({"command": ["true"])";
+  for (int i = 0; i < 100'000; ++i) body += ",\"K" + std::to_string(i) + "\":1";
+  const auto reply = post(cluster, "/v1/plan", body + "}");
+  CHECK(status(reply) == 400);
+  CHECK(reply.body().size() < 20'000);
+  CHECK_THAT(json(reply)["message"].get<std::string>(), Catch::Matchers::Contains("100000 errors"));
+  CHECK(status(post(cluster, "/v1/nodes/" + std::string(1000, 'n') + "/cordon")) == 404);
+  const auto key = post(cluster, "/v1/prune", "{\"" + std::string(1'000'000, 'k') + "\": 1}");
+  CHECK(status(key) == 400);
+  CHECK(key.body().size() < 3000);
 }
 
 TEST_CASE("routes: a prune names its limits, and what is wrong with them") {

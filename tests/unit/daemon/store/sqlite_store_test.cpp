@@ -2,12 +2,14 @@
 
 #include "common/os/file.h"
 #include "daemon/store/disk_error.h"
+#include "daemon/store/fsck.h"
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
 #include "tests/support/disk_store.h"
 #include "tests/support/jobs.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -255,12 +257,55 @@ TEST_CASE("store: a journal that cannot be trusted is refused with the way out")
     disk.sql("PRAGMA application_id=1");
     CHECK(disk.error_of_open().find("another program") != std::string::npos);
   }
-  SECTION("an event that does not replay") {
-    disk.sql("UPDATE events SET json='{}'");
-    const auto error = disk.error_of_open();
-    CHECK(error.find("job 1 cannot be read back: event 0") != std::string::npos);
-    CHECK(error.find("rtraind recover") != std::string::npos);
-  }
+}
+
+TEST_CASE("store: a job that cannot be read is set aside, and the others go on", "[F40]") {
+  Disk disk;
+  const auto first = disk.submit(), second = disk.submit(), third = disk.submit();
+  disk.store->put({"node", "a", {{"cordoned", true}}});
+  disk.store->put({"node", "b", {{"cordoned", true}}});
+  disk.settle();
+  disk.store.reset();
+  disk.sql("UPDATE events SET json='{}' WHERE job=1");
+  disk.sql("UPDATE events SET json=replace(json, '\"num_workers\":1', '\"num_workers\":\"nan\"') WHERE job=2");
+  disk.sql("UPDATE documents SET value='{\"cordoned\":' WHERE name='a'");
+  disk.open();
+  REQUIRE(disk.found.jobs.size() == 1);
+  CHECK(disk.found.jobs[0].id == third);
+  REQUIRE(disk.found.set_aside.size() == 3);
+  CHECK(disk.found.set_aside[0].job == first);
+  CHECK(disk.found.set_aside[0].why == "event 0: an event without a type");
+  CHECK(disk.found.set_aside[1].job == second);
+  CHECK_THAT(disk.found.set_aside[1].why, Catch::Matchers::Contains("event 0: job_submitted.spec: not a valid job spec: scaling_config.num_workers"));
+  CHECK(disk.found.set_aside[2].what == "document node a");
+  REQUIRE(disk.found.documents.size() == 1);
+  CHECK(disk.found.documents[0].name == "b");
+  CHECK(disk.store->next_job_id().value() == 4);
+  disk.store.reset();
+  const auto checked = fsck(disk.dir);
+  REQUIRE(checked.has_value());
+  CHECK(checked->problems.size() == 3);
+  for (const char* words : {"job 1: event 0", "job 2: event 0", "document node a"})
+    CHECK(std::ranges::any_of(checked->problems, [&](const std::string& line) { return line.find(words) != std::string::npos; }));
+}
+
+TEST_CASE("store: an ended job that cannot be read stands in the list as such", "[F40]") {
+  Disk disk;
+  for (int i = 0; i < 3; ++i) disk.apply(disk.submit(), proto::CancelRequested{"ann"});
+  disk.settle();
+  disk.store.reset();
+  disk.sql("UPDATE jobs SET snapshot='{\"id\": 2, \"last_seq\": 1e99}' WHERE id=2");
+  disk.open();
+  const auto listed = disk.store->ended_jobs(JobId(100), 10);
+  REQUIRE(listed.has_value());
+  REQUIRE(listed->size() == 3);
+  CHECK((*listed)[1].id == JobId(2));
+  CHECK((*listed)[1].phase == core::JobPhase::kCancelled);
+  CHECK_THAT((*listed)[1].verdict, Catch::Matchers::StartsWith("its record cannot be read: "));
+  CHECK((*listed)[0].verdict.empty());
+  const auto one = disk.store->ended_job(JobId(2));
+  REQUIRE(one.has_value());
+  CHECK((*one)->verdict == (*listed)[1].verdict);
 }
 
 TEST_CASE("store: a start knows how many jobs have ended and how, also from a journal of the schema before") {

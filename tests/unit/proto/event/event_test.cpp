@@ -1,6 +1,8 @@
 #include "proto/event/event.h"
 #include "tests/support/catch.h"
+#include "tests/support/odd_json.h"
 
+#include <random>
 #include <set>
 
 using namespace rtrain;
@@ -50,10 +52,30 @@ TEST_CASE("event: every alternative round-trips under its own name") {
   CHECK(names.size() == events.size());
 }
 
+TEST_CASE("event: what is accepted reads back as it was", "[F40]") {
+  std::mt19937 random(42);
+  test::OddJson odd(random);
+  int accepted = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const auto events = samples();
+    auto json = to_json(StampedEvent{1790000000123, events[random() % events.size()]});
+    odd.spoil(json);
+    const auto event = event_from_json(json);
+    if (!event) continue;
+    ++accepted;
+    const Json told = to_json(*event);
+    INFO(dump_json(told));
+    const auto again = event_from_json(*parse_json(dump_json(told)));
+    if (!again) FAIL(again.error().message());
+    CHECK(dump_json(to_json(*again)) == dump_json(told));
+  }
+  CHECK(accepted > 1000);
+}
+
 TEST_CASE("event: errors name the event and the field") {
   CHECK(event_from_json(Json::array()).error().message() == "an event without a type");
   CHECK(event_from_json({{"type", "dance"}}).error().message() == "unknown event \"dance\"");
-  CHECK(event_from_json({{"type", "rank_forked"}, {"rank", "x"}}).error().message() == "rank_forked.rank: expected an integer, found string");
+  CHECK(event_from_json({{"type", "rank_forked"}, {"attempt", 1}, {"rank", "x"}}).error().message() == "rank_forked.rank: expected an integer, found string");
   CHECK(event_from_json({{"type", "rank_forked"}, {"at_ms", "x"}}).error().message() == "rank_forked.at_ms: expected an integer, found string");
 }
 
@@ -72,7 +94,20 @@ TEST_CASE("event: a journal of an older version is readable, and so is one of a 
   CHECK_FALSE(std::get<JobSubmitted>(submitted->event).array.has_value());
 }
 
+TEST_CASE("event: without what makes it up it is refused, and so is a number that a sum could overflow", "[F53]") {
+  const auto message = [](const Json& json) {
+    const auto event = event_from_json(json);
+    return event ? std::string() : event.error().message();
+  };
+  CHECK(message({{"type", "job_submitted"}}) == "job_submitted.spec: missing");
+  CHECK(message({{"type", "attempt_placed"}, {"attempt", 1}}) == "attempt_placed.ranks: missing");
+  CHECK(message({{"type", "rank_finished"}, {"rank", 0}}) == "rank_finished.attempt: missing");
+  CHECK_THAT(message({{"type", "metrics_reported"}, {"attempt", 1}, {"seq", std::int64_t{1} << 62}}), Catch::Matchers::StartsWith("metrics_reported.seq: the number"));
+  CHECK_THAT(message({{"type", "metrics_reported"}, {"attempt", 1}, {"checkpoint", {{"path", "/c"}, {"index", std::int64_t{1} << 52}}}}),
+             Catch::Matchers::StartsWith("metrics_reported.checkpoint.index: the number"));
+}
+
 TEST_CASE("event: a class or a cause that is not known is named") {
-  CHECK(event_from_json({{"type", "yield_requested"}, {"cause", "whim"}}).error().message() == "yield_requested.cause: unknown value \"whim\"");
-  CHECK(event_from_json({{"type", "attempt_failed"}, {"failure_class", 3}}).error().message() == "attempt_failed.failure_class: expected a string, found number");
+  CHECK(event_from_json({{"type", "yield_requested"}, {"attempt", 1}, {"cause", "whim"}}).error().message() == "yield_requested.cause: unknown value \"whim\"");
+  CHECK(event_from_json({{"type", "attempt_failed"}, {"attempt", 1}, {"failure_class", 3}}).error().message() == "attempt_failed.failure_class: expected a string, found number");
 }

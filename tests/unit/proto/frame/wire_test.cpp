@@ -114,7 +114,7 @@ TEST_CASE("stream: what the limits or the protocol forbid ends the read with a r
   }
   {
     Pair pair;
-    pair.put(proto::encode_frame({"{\"type\":\"hello\",\"pid\":\"x\"}", ""}));
+    pair.put(proto::encode_frame({"{\"type\":\"hello\",\"role\":\"agent\",\"pid\":\"x\"}", ""}));
     const auto refused = read(pair);
     CHECK(refused->error().code() == Errc::kProtocol);
     CHECK(refused->error().message() == "hello.pid: expected an integer, found string");

@@ -1,8 +1,12 @@
 #include "proto/message/message.h"
+
+#include "common/base/number.h"
 #include "tests/support/catch.h"
+#include "tests/support/odd_json.h"
 
 #include <cmath>
 #include <limits>
+#include <random>
 #include <set>
 
 using namespace rtrain;
@@ -124,15 +128,15 @@ TEST_CASE("message: errors name the message and the field") {
       {R"({"type": 1})", "a message without a type"},
       {R"({"type": "dance"})", "unknown message \"dance\""},
       {R"({"type": "welcome", "lease_s": "x"})", "welcome.lease_s: expected a number, found string"},
-      {R"({"type": "rank_started", "pid": 1.5})", "rank_started.pid: expected an integer, found a number with a fraction"},
-      {R"({"type": "rank_started", "pid": 18446744073709551615})", "rank_started.pid: the number 18446744073709551615 is too large"},
-      {R"({"type": "rank_started", "key": {"rank": 3000000000}})", "rank_started.key.rank: the number 3000000000 is too large"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 1.5})", "rank_started.pid: expected an integer, found a number with a fraction"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 18446744073709551615})", "rank_started.pid: the number 18446744073709551615 is too large"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 3000000000}})", "rank_started.key.rank: the number 3000000000 is too large"},
       {R"({"type": "rank_started", "key": []})", "rank_started.key: expected an object, found array"},
-      {R"({"type": "hello", "node": {"gpus": [{}, {"index": "0"}]}})", "hello.node.gpus[1].index: expected an integer, found string"},
-      {R"({"type": "hello", "node": {"resources": {"CPU": null}}})", "hello.node.resources.CPU: expected a number, found null"},
-      {R"({"type": "spawn_rank", "env": [["A"]]})", "spawn_rank.env[0]: expected an array of two, found array"},
-      {R"({"type": "rank_ended", "status": {"lost": 1}})", "rank_ended.status.lost: expected true or false, found number"},
-      {R"({"type": "launch", "spec": {"comand": ["x"]}})", "launch.spec: not a valid job spec: "},
+      {R"({"type": "hello", "role": "agent", "node": {"gpus": [{}, {"index": "0"}]}})", "hello.node.gpus[1].index: expected an integer, found string"},
+      {R"({"type": "hello", "role": "agent", "node": {"resources": {"CPU": null}}})", "hello.node.resources.CPU: expected a number, found null"},
+      {R"({"type": "spawn_rank", "key": {"job": 1, "attempt": 1, "rank": 0}, "env": [["A"]]})", "spawn_rank.env[0]: expected an array of two, found array"},
+      {R"({"type": "rank_ended", "key": {"job": 1, "attempt": 1, "rank": 0}, "status": {"lost": 1}})", "rank_ended.status.lost: expected true or false, found number"},
+      {R"({"type": "launch", "job": 1, "attempt": 1, "spec": {"comand": ["x"]}})", "launch.spec: not a valid job spec: "},
   };
   for (const auto& [json, expected] : cases) {
     INFO(json);
@@ -142,6 +146,101 @@ TEST_CASE("message: errors name the message and the field") {
     CHECK_THAT(message.error().message(), Catch::Matchers::StartsWith(expected));
   }
   CHECK(decode({R"({"type": "heartbeat"})", "body"}).error().message() == "heartbeat: a body is not expected with this message");
+}
+
+TEST_CASE("message: without the fields that make it up it is refused", "[F53]") {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"type": "hello"})", "hello.role: missing"},
+      {R"({"type": "rank_started"})", "rank_started.key: missing"},
+      {R"({"type": "rank_report", "key": {"job": 1, "rank": 0}})", "rank_report.key.attempt: missing"},
+      {R"({"type": "launch", "job": 1, "attempt": 1, "run_dir": "/r", "ranks": []})", "launch.spec: missing"},
+      {R"({"type": "launch", "job": 1, "attempt": 1, "spec": null})", "launch.spec: not a valid job spec: "},
+      {R"({"type": "rank_ended", "key": {"job": 1, "attempt": 1, "rank": 0}})", "rank_ended.status: missing"},
+      {R"({"type": "signal_rank", "key": {"job": 1, "attempt": 1, "rank": 0}})", "signal_rank.signal: missing"},
+  };
+  for (const auto& [json, expected] : cases) {
+    INFO(json);
+    const auto message = decode({json, ""});
+    REQUIRE_FALSE(message.has_value());
+    CHECK_THAT(message.error().message(), Catch::Matchers::StartsWith(expected));
+  }
+}
+
+TEST_CASE("message: no whole number is so large that a sum with it overflows", "[F53]") {
+  const std::string key = R"("key": {"job": 1, "attempt": 1, "rank": 0})";
+  const auto refused = [](const std::string& json) {
+    INFO(json);
+    const auto message = decode({json, ""});
+    REQUIRE_FALSE(message.has_value());
+    return message.error().message();
+  };
+  for (const char* number : {"9223372036854775807", "-9223372036854775808", "9007199254740992", "-1"}) {
+    const std::string n = number;
+    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "seq": )" + n + "}"), Catch::Matchers::StartsWith("rank_report.seq: the number " + n));
+    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "checkpoint": {"path": "/c", "index": )" + n + "}}"),
+               Catch::Matchers::StartsWith("rank_report.checkpoint.index: the number " + n));
+    CHECK_THAT(refused(R"({"type": "taken", "count": )" + n + "}"), Catch::Matchers::StartsWith("taken.count: the number " + n));
+  }
+  CHECK_THAT(refused(R"({"type": "rank_started", "key": {"job": 9007199254740992, "attempt": 1, "rank": 0}})"), Catch::Matchers::Contains("key.job: the number 9007199254740992"));
+  CHECK_THAT(refused(R"({"type": "port_reserved", "job": 1, "attempt": 1, "port": 65536})"), Catch::Matchers::Contains("port: the number 65536 is not from 0 to 65535"));
+  const auto largest = decode({R"({"type": "rank_report", )" + key + R"(, "seq": 4503599627370495})", ""});
+  REQUIRE(largest.has_value());
+  CHECK(std::get<RankReport>(*largest).seq == kWholeMax / 2);
+}
+
+TEST_CASE("message: numbers that are none are refused, and none is written", "[F40]") {
+  for (const char* number : {"\"NaN\"", "\"Infinity\"", "\"nan\"", "1e999", "NaN", "null"}) {
+    INFO(number);
+    CHECK_FALSE(decode({std::string(R"({"type": "welcome", "lease_s": )") + number + "}", ""}).has_value());
+  }
+  const auto back = decode(encode(RankProgress{kKey, "train", 0, 1, 0, 1, std::numeric_limits<double>::infinity(), Json::object()}));
+  REQUIRE(back.has_value());
+  CHECK(std::get<RankProgress>(*back).steps_per_s == 0);
+}
+
+TEST_CASE("message: what is largest fits into its envelope", "[F41]") {
+  auto launch = std::get<Launch>(samples()[5]);
+  Json deep = 1;
+  for (int i = 1; i < kUserDepthMax - 1; ++i) deep = Json::array({deep});
+  launch.spec.train_loop_config = {{"deep", deep}, {"text", std::string((1u << 20) - 400, 'x')}};
+  launch.spec.env = {{"BIG", std::string((3u << 19) - 4096, 'e')}};
+  REQUIRE(reads_back(launch.spec).has_value());
+  const auto frame = encode(launch);
+  CHECK(frame.json.size() < kFrameJsonBytesMax / 2);
+  const auto back = decode(frame);
+  REQUIRE(back.has_value());
+  CHECK(std::get<Launch>(*back).spec == launch.spec);
+
+  RankReport report{kKey, 1, 1, {{"deep", deep}}, CheckpointRecord{"/c", 0, {{"deep", deep}}}, {}};
+  const auto heard = decode(encode(report));
+  REQUIRE(heard.has_value());
+  CHECK(std::get<RankReport>(*heard).metrics == report.metrics);
+  CHECK(std::get<RankReport>(*heard).checkpoint->metrics == report.checkpoint->metrics);
+  for (int i = 0; i < 100; ++i) deep = Json::array({deep});
+  report.metrics["deep"] = deep;
+  CHECK(decode(encode(report)).has_value());  // cut where it is too deep, and readable
+}
+
+TEST_CASE("message: what is accepted reads back as it was", "[F40]") {
+  std::mt19937 random(41);
+  test::OddJson odd(random);
+  int accepted = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto messages = samples();
+    const auto& message = messages[random() % messages.size()];
+    auto json = *parse_json(encode(message).json);
+    odd.spoil(json);
+    if (random() % 4 == 0) odd.spoil(json);
+    const auto heard = decode({dump_json(json), ""});
+    if (!heard) continue;
+    ++accepted;
+    INFO(dump_json(json));
+    const auto told = encode(*heard);
+    const auto again = decode(told);
+    if (!again) FAIL(again.error().message());
+    CHECK(encode(*again).json == told.json);
+  }
+  CHECK(accepted > 2000);
 }
 
 TEST_CASE("exit status: told in words") {

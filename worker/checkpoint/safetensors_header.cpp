@@ -1,0 +1,116 @@
+#include "worker/checkpoint/safetensors_header.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <stdexcept>
+
+namespace rtrain::checkpoint {
+namespace {
+
+using nlohmann::json;
+constexpr int kHeaderDepthMax = 4;  // {"name": {"shape": [..]}} has 3
+constexpr std::array kDtypes{Dtype{"F64", 8}, Dtype{"I64", 8}, Dtype{"F32", 4}, Dtype{"I32", 4}, Dtype{"F16", 2},
+                             Dtype{"BF16", 2}, Dtype{"I16", 2}, Dtype{"I8", 1},  Dtype{"U8", 1},  Dtype{"BOOL", 1}};
+
+[[noreturn]] void fail(const std::string& why) { throw std::runtime_error(why); }
+
+/// What a header quotes in an error.
+std::string shown(const json& value) {
+  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+  if (text.size() > 100) text.replace(100, std::string::npos, "...");
+  return text;
+}
+
+/// The header as JSON. Refuses what nlohmann lets pass: two entries of one name, endless nesting.
+json parse(std::string_view text) {
+  if (text.empty() || text.front() != '{') fail("broken header: expected a JSON object");
+  std::vector<std::set<std::string>> seen;
+  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kHeaderDepthMax) fail("nested too deeply");
+    if (event == json::parse_event_t::object_start) seen.emplace_back();
+    if (event == json::parse_event_t::object_end) seen.pop_back();
+    if (event == json::parse_event_t::key && !seen.back().insert(parsed.get_ref<const std::string&>()).second) fail(shown(parsed) + " twice");
+    return true;
+  };
+  try {
+    return json::parse(text, check);
+  } catch (const std::exception& e) {
+    fail(std::string("broken header: ") + e.what());
+  }
+}
+
+std::uint64_t read_unsigned(const std::string& tensor, const json& value) {
+  if (!value.is_number_unsigned()) fail(tensor + ": expected a whole number of 0 or more, found " + shown(value));
+  return value.get<std::uint64_t>();
+}
+
+StoredTensor describe(const std::string& name, const json& entry) {
+  const std::string tensor = "tensor " + shown(name);
+  const auto broken = [&](const std::string& why) { fail(tensor + ": " + why); };
+  if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets"))
+    broken("expected an object of dtype, shape and data_offsets");
+  const auto& dtype_name = entry["dtype"];
+  const auto& shape = entry["shape"];
+  const auto& offsets = entry["data_offsets"];
+  const auto* dtype = dtype_name.is_string() ? find_dtype(dtype_name.get_ref<const std::string&>()) : nullptr;
+  if (dtype == nullptr) broken("unknown dtype " + shown(dtype_name));
+  if (!shape.is_array()) broken("shape is no array");
+  if (!offsets.is_array() || offsets.size() != 2) broken("data_offsets is no pair");
+
+  StoredTensor described{name, dtype, {}, read_unsigned(tensor, offsets[0]), read_unsigned(tensor, offsets[1])};
+  constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  std::uint64_t bytes = dtype->bytes;
+  bool empty = false;
+  for (const auto& size : shape) {
+    const auto n = read_unsigned(tensor, size);
+    if (n > kMax || (n > 0 && bytes > kMax / n)) broken("the shape is too large");
+    if (n == 0) empty = true;
+    bytes *= std::max<std::uint64_t>(n, 1);  // so that sizes beside a zero cannot overflow unseen either
+    described.shape.push_back(static_cast<std::int64_t>(n));
+  }
+  if (empty) bytes = 0;
+  if (described.end < described.begin || described.end - described.begin != bytes)
+    broken("data_offsets " + shown(offsets) + " do not fit dtype and shape (" + std::to_string(bytes) + " bytes)");
+  return described;
+}
+
+}  // namespace
+
+std::span<const Dtype> dtypes() { return kDtypes; }
+
+const Dtype* find_dtype(std::string_view name) {
+  const auto* found = std::ranges::find(kDtypes, name, &Dtype::name);
+  return found == kDtypes.end() ? nullptr : found;
+}
+
+SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes) {
+  const auto header = parse(text);
+  SafetensorsHeader result;
+  for (const auto& [name, entry] : header.items()) {
+    if (name != kSafetensorsMetadata) {
+      result.tensors.push_back(describe(name, entry));
+      continue;
+    }
+    if (!entry.is_object()) fail("__metadata__ is no object");
+    for (const auto& [key, value] : entry.items()) {
+      if (!value.is_string()) fail("__metadata__: " + shown(key) + " is no string");
+      result.metadata.emplace(key, value.get<std::string>());
+    }
+  }
+  std::ranges::sort(result.tensors, {}, [](const StoredTensor& tensor) { return std::pair(tensor.begin, tensor.end); });
+  std::uint64_t covered = 0;
+  for (const auto& tensor : result.tensors) {
+    if (tensor.begin != covered)
+      fail("tensor " + shown(tensor.name) + " begins at byte " + std::to_string(tensor.begin) + " of the data, expected " + std::to_string(covered) +
+           (tensor.begin < covered ? " (it overlaps the one before)" : " (a hole)"));
+    covered = tensor.end;
+  }
+  if (covered != data_bytes)
+    fail("the tensors take " + std::to_string(covered) + " bytes, the file has " + std::to_string(data_bytes) + (covered > data_bytes ? " (it ends too early)" : ""));
+  return result;
+}
+
+}  // namespace rtrain::checkpoint
