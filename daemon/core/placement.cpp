@@ -21,7 +21,7 @@ Placement place(const proto::ScalingConfig& scaling, const std::vector<NodeView>
   Placement placement;
   if (workers < ask.least) {
     placement.feasible = most(idle_rooms(fit, index), ask, ask.least, index) >= ask.least;
-    placement.reason = shortage(ask, book, fit, index, placement.feasible);
+    placement.reason = shortage(ask, book, fit, index, placement.feasible, 0);
     return placement;
   }
   placement.ranks = ranks_of(choose(rooms, ask, workers, index), need, index);

@@ -179,7 +179,9 @@ Explanation Planner::explain(JobId id, proto::UnixMs now) {
   if (!explanation.reason.empty()) return explanation;
   if (explanation.feasible && foresight_.first_blocked.value() != 0 && foresight_.first_blocked != id)
     explanation.reason = "waits behind job " + to_string(foresight_.first_blocked);
-  else explanation.reason = shortage(ask, state_.book, state_.fit(ask.need), state_.nodes, explanation.feasible);
+  else
+    explanation.reason =
+        shortage(ask, state_.book, state_.fit(ask.need), state_.nodes, explanation.feasible, now);
   return explanation;
 }
 

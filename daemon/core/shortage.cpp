@@ -54,6 +54,22 @@ std::string bar_words(const IndexedNode& node, const Need& need, int could_hold,
   return "";
 }
 
+/// The reservation of others that the job would run into on this node.
+const Window* in_the_way(const IndexedNode& node, const Ask& ask, const Need& need, proto::UnixMs now) {
+  const auto end_ms = ask.limit_ms == kNever ? kNever : now + ask.limit_ms;
+  const auto found = std::ranges::find_if(node.windows, [&](const Window& window) {
+    return window.reservation != need.reservation && window.start_ms > now && window.start_ms < end_ms;
+  });
+  return found == node.windows.end() ? nullptr : &*found;
+}
+
+std::string window_words(const Window& window, const Ask& ask, const WishBook& book) {
+  return "is kept for the reservation " + book.reservation_name(window.reservation) + " from " +
+         proto::rfc3339(window.start_ms) + " on, which the job " +
+         (ask.limit_ms == kNever ? "could run into: it has no time limit"
+                                 : "would run into with its time limit");
+}
+
 }  // namespace
 
 std::vector<Room> all_rooms(const Fit& fit) {
@@ -71,12 +87,17 @@ std::vector<Room> idle_rooms(const Fit& fit, const NodeIndex& nodes) {
   return rooms;
 }
 
-std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const NodeIndex& nodes, bool feasible) {
+std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const NodeIndex& nodes,
+                     bool feasible, proto::UnixMs now) {
   const auto& need = book.need(ask.need);
   std::string text = "needs " + need_words(ask, need, book);
   const bool idle = !feasible;
+  auto rooms = all_rooms(fit);
+  std::erase_if(rooms,
+                [&](const Room& room) { return in_the_way(nodes[room.node], ask, need, now) != nullptr; });
   if (idle) text += ", more than the nodes in service have: ";
-  else if (const int fits = most(all_rooms(fit), ask, ask.workers, nodes); fits == 0) text += ", none fits now; ";
+  else if (const int fits = most(rooms, ask, ask.workers, nodes); fits == 0)
+    text += ", none fits now; ";
   else text += ", " + std::to_string(fits) + (fits == 1 ? " fits now; " : " fit now; ");
   if (nodes.size() == 0) return text + "no node is connected";
   int shown = 0;
@@ -86,6 +107,10 @@ std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const
     const auto& node = nodes[id];
     if (const auto bar = bar_words(node, need, fit.idle(id), idle); !bar.empty()) {
       text += " " + bar;
+      continue;
+    }
+    if (const auto* window = idle || fit.now(id) == 0 ? nullptr : in_the_way(node, ask, need, now)) {
+      text += " " + window_words(*window, ask, book);
       continue;
     }
     const auto& stock = idle ? node.total : node.free;

@@ -170,6 +170,39 @@ TEST_CASE("planner: what is reserved is for those who name it, and nobody runs i
   CHECK(scene.last.look_again_ms == kNow + 100'000);
 }
 
+TEST_CASE("planner: a job that a later reservation keeps waiting is told so", "[F48]") {
+  Scene scene({node("a", 2), node("b", 2)});
+  scene.planner.set_reservations({{"demo", {"a", "b"}, kNow + 100'000, kNow + 200'000, {"ann"}, "root"}});
+  scene.wait(job(1, 1));
+  CHECK(scene.pass().empty());
+  const auto from = proto::rfc3339(kNow + 100'000);
+  CHECK(scene.explain(1).reason ==
+        "needs 1 x {CPU: 1}, none fits now; node a is kept for the reservation demo from " + from +
+            " on, which the job could run into: it has no time limit; node b is kept for the reservation "
+            "demo from " +
+            from + " on, which the job could run into: it has no time limit");
+  scene.planner.leave(JobId(1));
+  scene.wait(limited(2, 1, 110));
+  CHECK(scene.pass().empty());
+  CHECK(scene.explain(2).reason.find("node a is kept for the reservation demo from " + from +
+                                     " on, which the job would run into with its time limit") !=
+        std::string::npos);
+  scene.planner.leave(JobId(2));
+  scene.wait(limited(3, 1, 90));
+  CHECK(scene.pass() == Ids{3});
+}
+
+TEST_CASE("planner: of nodes, some of which are kept for later, the others count", "[F48]") {
+  Scene scene({node("a", 2), node("b", 2)});
+  scene.planner.set_reservations({{"demo", {"b"}, kNow + 100'000, kNow + 200'000, {"ann"}, "root"}});
+  scene.wait(job(1, 3));
+  CHECK(scene.pass().empty());
+  const auto reason = scene.explain(1).reason;
+  CHECK(
+      reason.starts_with("needs 3 x {CPU: 1}, 2 fit now; node a has 2 of 2 CPU free; node b is kept for the "
+                         "reservation demo from "));
+}
+
 TEST_CASE("planner: a reservation begins, and ends") {
   Scene scene({node("a", 2), node("b", 2)});
   scene.planner.set_reservations({{"demo", {"b"}, kNow + 100'000, kNow + 200'000, {"ann"}, "root"}});
