@@ -216,6 +216,7 @@ int run_role(const char* role, int argc, char** argv, int (*run)(Config)) {
 
 int main(int argc, char** argv) {
   os::settle_process();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of that write, as a full disk is
   const std::string role = argc > 1 ? argv[1] : "";
   if (role == "head") return run_role<proto::HeadConfig>("head", argc - 1, argv + 1, run_head);
   if (role == "agent") return run_role<proto::AgentConfig>("agent", argc - 1, argv + 1, run_agent);

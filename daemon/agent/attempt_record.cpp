@@ -50,7 +50,9 @@ Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& att
 
 void record_yield(const std::string& state_dir, JobId job, Attempt attempt) {
   const auto path = proto::attempt_dir(state_dir, job, attempt) + kYield;
-  if (auto written = os::replace_file(path, ""); !written) log::warn("a request to yield cannot be written down", {{"file", path}, {"cause", written.error().message()}});
+  if (auto written = os::replace_file(path, "", 0600); !written)
+    log::warn("a request to yield cannot be written down",
+              {{"file", path}, {"cause", written.error().message()}});
 }
 
 void forget_attempt(const std::string& state_dir, JobId job, Attempt attempt) {

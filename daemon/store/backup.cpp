@@ -6,6 +6,7 @@
 #include "proto/json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include <pthread.h>
@@ -17,6 +18,19 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kPrefix = "journal-", kSuffix = ".db";
+/// A letter, so that names without a number, those of older heads, come before all others where files are
+/// listed by name.
+constexpr char kNumberMark = 'n';
+
+/// "journal-n00000012-2026-11-23_22-30-00.123.db" -> 12; 0 for one that an older head made.
+std::int64_t number_of(std::string_view path) {
+  auto name = path.substr(path.rfind('/') + 1).substr(kPrefix.size());
+  std::int64_t number = 0;
+  if (!name.starts_with(kNumberMark)) return 0;
+  name.remove_prefix(1);
+  const auto [end, ec] = std::from_chars(name.data(), name.data() + name.size(), number);
+  return ec == std::errc{} && end != name.data() + name.size() && *end == '-' ? number : 0;
+}
 
 /// Copies the database behind `source` into a new file.
 Result<Done> copy(Database& source, const std::string& path) {
@@ -50,7 +64,10 @@ std::vector<std::string> backups(const std::string& state_dir) {
     const auto name = entry.path().filename().string();
     if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) found.push_back(entry.path().string());
   }
-  std::ranges::sort(found, std::greater());  // by time: it is in the name
+  // By number: the time in a name is what a clock said. Only older heads' have nothing else.
+  std::ranges::sort(found, [](const std::string& a, const std::string& b) {
+    return std::pair(number_of(a), a) > std::pair(number_of(b), b);
+  });
   return found;
 }
 
@@ -60,7 +77,12 @@ Result<std::string> write_backup(const std::string& state_dir, const std::string
   std::string stamp = proto::rfc3339(os::unix_ms_now()).substr(0, 23);  // 2026-11-23T22:30:00.123
   std::ranges::replace(stamp, 'T', '_');
   std::ranges::replace(stamp, ':', '-');
-  const auto path = folder + "/" + std::string(kPrefix) + stamp + label + std::string(kSuffix), temporary = folder + "/tmp.db";
+  const auto before = backups(state_dir);
+  auto number = std::to_string((before.empty() ? 0 : number_of(before.front())) + 1);
+  number.insert(0, number.size() < 8 ? 8 - number.size() : 0, '0');
+  const auto path = folder + "/" + std::string(kPrefix) + kNumberMark + number + "-" + stamp + label +
+                    std::string(kSuffix),
+             temporary = folder + "/tmp.db";
   remove_with_log(temporary);
   auto source = Database::open(journal_path(state_dir), Database::Mode::kReadOnly);
   if (!source) return source.error();

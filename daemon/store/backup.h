@@ -13,7 +13,8 @@
 namespace rtrain::store {
 
 [[nodiscard]] std::string backup_folder(const std::string& state_dir);
-/// Paths of the backups, newest first.
+/// Paths of the backups, newest first: by the number in their names, which grows with each, whatever the
+/// clock said.
 [[nodiscard]] std::vector<std::string> backups(const std::string& state_dir);
 
 /// Writes one: a copy of the database as of one moment, whole or not there at all (tmp, fsync, rename, fsync of the folder). The

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -33,7 +34,12 @@ bool reserve(int fd, std::int64_t bytes) {
 std::string no_space_in(const std::string& state_dir) {
   struct statvfs space {};
   if (::statvfs(state_dir.c_str(), &space) != 0) return "no space left in " + state_dir;
-  return "no space left in " + state_dir + " (" + std::to_string((space.f_bavail * space.f_frsize) >> 20) + " MiB free)";
+  std::string words = std::to_string((space.f_bavail * space.f_frsize) >> 20) + " MiB free";
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    words += "; no file may be larger than " + std::to_string(limit.rlim_cur >> 10) +
+             " KiB, the limit of this process (ulimit -f)";
+  return "no space left in " + state_dir + " (" + words + ")";
 }
 
 Ballast::Ballast(std::string state_dir, std::int64_t bytes) : path_(state_dir + "/ballast"), state_dir_(std::move(state_dir)), bytes_(bytes), there_(bytes == 0) {

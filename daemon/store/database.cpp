@@ -7,6 +7,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 namespace rtrain::store {
 
 // ---- statements -----------------------------------------------------------------------------------------------
@@ -66,8 +70,32 @@ bool Statement::is_null(int column) const { return sqlite3_column_type(statement
 
 void Database::Close::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 
+namespace {
+
+/// What jobs were given is nobody else's to read: 0600 before there is anything in it, also where an older
+/// program made it. SQLite gives the mode of the database to its log.
+Result<Done> make_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    return disk_error("open " + path, errno);
+  }
+  ::close(fd);
+  for (const char* ending : {"", "-wal", "-shm"}) {
+    struct stat info {};
+    const auto file = path + ending;
+    if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077) == 0) continue;
+    if (::chmod(file.c_str(), 0600) != 0)
+      return fail_errno("take the permissions of others from " + file, errno);
+  }
+  return ok();
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode mode) {
   const int flags = mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  if (mode == Mode::kCreate)
+    if (auto ours = make_private(path); !ours) return ours.error();
   sqlite3* db = nullptr;
   // One thread at a time uses a connection: SQLite's own locks are not needed.
   const int code = sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);

@@ -8,9 +8,10 @@
 
 namespace rtrain::store {
 
-/// A lack that passes: kUnavailable of space or quota, kLimit of file descriptors.
+/// A lack that passes: kUnavailable of space, quota or the size that a file may have, kLimit of file
+/// descriptors.
 [[nodiscard]] inline std::optional<Errc> lack_of(int error_number) {
-  if (error_number == ENOSPC || error_number == EDQUOT) return Errc::kUnavailable;
+  if (error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG) return Errc::kUnavailable;
   if (error_number == EMFILE || error_number == ENFILE) return Errc::kLimit;
   return std::nullopt;
 }

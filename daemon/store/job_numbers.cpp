@@ -29,7 +29,8 @@ Result<std::int64_t> JobNumbers::read(const std::string& state_dir) {
 Result<Done> JobNumbers::write(std::int64_t mark) {
   errno = 0;
   const auto path = path_in(state_dir_);
-  auto written = sync_ ? os::write_file_atomic(path, std::to_string(mark) + "\n") : os::replace_file(path, std::to_string(mark) + "\n");
+  auto written = sync_ ? os::write_file_atomic(path, std::to_string(mark) + "\n", 0600)
+                       : os::replace_file(path, std::to_string(mark) + "\n", 0600);
   if (!written) {
     const auto lack = lack_of(errno);
     return lack ? fail(*lack, written.error().message()) : written.error().in("reserving job ids");

@@ -29,7 +29,7 @@ std::string rank_dir(const std::string& state_dir, const RankKey& key) {
 
 Result<Done> write_process(const std::string& rank_dir, const os::ProcessIdentity& process) {
   const Json json{{"pid", process.pid}, {"start_ticks", process.start_ticks}, {"boot", process.boot}};
-  return os::replace_file(rank_dir + "/process.json", dump_json(json) + "\n");
+  return os::replace_file(rank_dir + "/process.json", dump_json(json) + "\n", 0600);
 }
 
 Result<os::ProcessIdentity> read_process(const std::string& rank_dir) {
@@ -55,7 +55,7 @@ std::vector<Message> read_said(const std::string& rank_dir) {
 Result<Done> write_exit_record(const std::string& rank_dir, const ExitRecord& record) {
   const Json json{{"job", record.key.job.value()}, {"attempt", record.key.attempt.value()}, {"rank", record.key.rank},
                   {"pid", record.pid},             {"status", record.status},               {"ended_ms", record.ended_ms}};
-  return os::write_file_atomic(rank_dir + "/exit.json", dump_json(json) + "\n");
+  return os::write_file_atomic(rank_dir + "/exit.json", dump_json(json) + "\n", 0600);
 }
 
 Result<ExitRecord> read_exit_record(const std::string& rank_dir) {
@@ -74,7 +74,7 @@ Result<ExitRecord> read_exit_record(const std::string& rank_dir) {
 }
 
 Result<Done> write_error(const std::string& rank_dir, const RankError& error) {
-  return os::write_file_atomic(rank_dir + "/error.json", dump_json(Json(error)) + "\n");
+  return os::write_file_atomic(rank_dir + "/error.json", dump_json(Json(error)) + "\n", 0600);
 }
 
 Result<RankError> read_error(const std::string& rank_dir) {
@@ -88,7 +88,9 @@ Result<RankError> read_error(const std::string& rank_dir) {
 }
 
 Result<Done> write_outcome(const std::string& rank_dir, const Outcome& outcome) {
-  return os::write_file_atomic(rank_dir + "/outcome.json", dump_json(Json{{"return_value", outcome.return_value}, {"yielded", outcome.yielded}}) + "\n");
+  return os::write_file_atomic(
+      rank_dir + "/outcome.json",
+      dump_json(Json{{"return_value", outcome.return_value}, {"yielded", outcome.yielded}}) + "\n", 0600);
 }
 
 Result<Outcome> read_outcome(const std::string& rank_dir) {

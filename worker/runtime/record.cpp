@@ -10,7 +10,8 @@ namespace rtrain::runtime {
 Result<Done> write_error_record(const std::string& rank_dir, const proto::RankError& error) {
   const std::string path = rank_dir + "/error.json";
   if (::access(path.c_str(), F_OK) == 0) return ok();
-  return os::write_file_atomic(path, proto::dump_json({{"kind", error.kind}, {"message", error.message}}) + "\n");
+  return os::write_file_atomic(
+      path, proto::dump_json({{"kind", error.kind}, {"message", error.message}}) + "\n", 0600);
 }
 
 Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value, bool yielded) {

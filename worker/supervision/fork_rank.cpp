@@ -49,7 +49,7 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
   }
   default_signals();
   const std::string log = proto::log_path(spawn.rank_dir);
-  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log_fd < 0) give_up(pipe_fd, "open " + log);
   const int null_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
