@@ -1,9 +1,17 @@
 #include "common/log/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include "common/log/delivery.h"
+#include "common/log/line_writer.h"
+
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <array>
+#include <cstdlib>
+#include <mutex>
+
+#include <pthread.h>
+#include <unistd.h>
 
 namespace rtrain::log {
 namespace {
@@ -27,11 +35,32 @@ spdlog::level::level_enum spdlog_level(Level level) {
   return spdlog::level::info;
 }
 
+/// Of the process. Never destroyed: threads may log while it ends.
+LineWriter& standard_error() {
+  static LineWriter& writer = []() -> LineWriter& {
+    static LineWriter& made = *new LineWriter(STDERR_FILENO);
+    ::pthread_atfork([] { made.lock(); }, [] { made.unlock(); }, [] { made.unlock_in_child(); });
+    std::atexit([] { made.settle(); });
+    return made;
+  }();
+  return writer;
+}
+
+class StandardError final : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(message, text);
+    standard_error().write({text.data(), text.size()});
+  }
+  void flush_() override {}
+};
+
 std::shared_ptr<spdlog::logger> make_logger(std::string_view component, Level level) {
-  auto logger = std::make_shared<spdlog::logger>(std::string(component), std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>(std::string(component), std::make_shared<StandardError>());
+  logger->set_error_handler([](const std::string&) {});  // its own writes to stderr, and waits
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n: %v", spdlog::pattern_time_type::utc);
   logger->set_level(spdlog_level(level));
-  logger->flush_on(spdlog::level::trace);
   return logger;
 }
 
@@ -59,6 +88,15 @@ Level level_from_string(std::string_view name) {
   for (const auto& [text, level] : kLevels)
     if (text == name) return level;
   return Level::kInfo;
+}
+
+void drain() {
+  standard_error().drain();
+  RateLimited::tell_all();
+}
+
+std::int64_t dropped_lines() {
+  return standard_error().dropped();
 }
 
 void init(std::string_view component, Level level) { logger() = make_logger(component, level); }

@@ -1,7 +1,7 @@
 #include "daemon/head/agent_session.h"
 
 #include "common/base/duration.h"
-#include "common/log/log.h"
+#include "common/log/delivery.h"
 #include "common/os/file.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -81,7 +81,9 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   }
   if (!hello) {
     const auto& error = hello.error();
-    log::warn("agent refused", {{"peer", self->peer_.address}, {"node", self->node_}, {"cause", error.message()}});
+    static log::RateLimited refused(log::Level::kWarn, "more agents are refused");
+    refused.write("agent refused",
+                  {{"peer", self->peer_.address}, {"node", self->node_}, {"cause", error.message()}});
     self->send(proto::Refused{std::string(to_string(error.code())), error.message()});
     co_await self->stream_->async_flush(1s);
     self->close();
@@ -115,7 +117,7 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
     ++self->taken_;
     if (!self->confirming_) self->confirm();
   }
-  log::info("agent disconnected", {{"node", self->node_}, {"cause", cause}});
+  log::info("agent disconnected", {{"node", self->node_}, {"peer", self->peer_.address}, {"cause", cause}});
   self->open_ = false;
   self->close();
   for (auto& [request, question] : self->questions_) question->arrived.cancel();

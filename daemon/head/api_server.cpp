@@ -1,6 +1,6 @@
 #include "daemon/head/api_server.h"
 
-#include "common/log/log.h"
+#include "common/log/delivery.h"
 #include "common/os/file.h"
 #include "daemon/head/accept.h"
 #include "daemon/head/durable_wait.h"
@@ -42,7 +42,9 @@ std::optional<Error> unreadable(const boost::system::error_code& ec) {
 
 /// Answers and takes what still comes, for a moment: closing over unread bytes would reset the connection and the answer with it.
 asio::awaitable<void> async_refuse_rest(HttpStream& client, Error error) {
-  log::info("API: a request is refused", {{"cause", error.message()}});
+  static log::RateLimited refused(log::Level::kInfo, "API: more requests are refused");
+  refused.write("API: a request is refused",
+                {{"peer", net::peer_address(client.socket())}, {"cause", error.message()}});
   const HttpRequest none;
   auto response = error_response(error, none);
   response.keep_alive(false);
@@ -110,7 +112,11 @@ asio::awaitable<void> ApiServer::async_run() {
     auto& client = visitor->client;
     visitor->place = connections_->admit(Connections::Kind::kUser, std::move(peer), std::chrono::steady_clock::now(), [&client] { client.close(); });
     const bool was_full = std::exchange(full, !visitor->place);
-    if (full && !was_full) log::warn("API: connections are closed at once, connections_max are in use", {{"open", std::to_string(connections_->size())}});
+    if (full && !was_full) {
+      static log::RateLimited closed(log::Level::kWarn, "API: connections_max were in use more often");
+      closed.write("API: connections are closed at once, connections_max are in use",
+                   {{"open", std::to_string(connections_->size())}});
+    }
     if (full) continue;
     asio::awaitable<void> serving = async_serve(std::move(visitor));
     gate_.spawn(std::move(serving));
@@ -188,8 +194,11 @@ asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpReques
 
 Error ApiServer::not_durable() const {
   const auto health = dispatcher_.health();
-  return fail(Errc::kUnavailable, "the head could not store its last events within 5 s" + (health.why.empty() ? std::string() : ": " + health.why),
-              "a submit or a cancel may have been taken all the same: look again (rtrain list) when the head can write");
+  return fail(Errc::kUnavailable,
+              "the head could not store its last events within 5 s" +
+                  (health.why.empty() ? std::string() : ": " + health.why),
+              "a submit or a cancel may have been taken all the same: look again (rtrain list) when the head "
+              "can write. A submit with an Idempotency-Key can be sent again");
 }
 
 asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share) {
