@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include "common/net/peer.h"
+#include "common/os/file.h"
 #include "common/os/user.h"
 
 #include <boost/asio/connect.hpp>
@@ -125,9 +126,14 @@ Error Client::error_of(unsigned status, const std::string& body) const {
 
 Result<Reply> Client::request(const std::string& method, const std::string& target, std::string body,
                               std::chrono::milliseconds timeout) const {
+  return exchange(method, target, std::move(body), timeout).reply;
+}
+
+Client::Exchange Client::exchange(const std::string& method, const std::string& target, std::string body,
+                                  std::chrono::milliseconds timeout, const std::string& key) const {
   asio::io_context io{1};
   auto socket = connect(io, std::min(timeout, kConnectTimeout));
-  if (!socket) return socket.error();
+  if (!socket) return {socket.error()};
   const auto deadline = std::chrono::steady_clock::now() + timeout;
 
   http::request<http::string_body> request{http::string_to_verb(method), target, 11};
@@ -135,6 +141,7 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   request.set(http::field::connection, "close");
   if (!token_.text.empty()) request.set(http::field::authorization, "Bearer " + token_.text);
   request.set("Rtrain-User", os::user_name());
+  if (!key.empty()) request.set("Idempotency-Key", key);
   if (!body.empty()) request.set(http::field::content_type, "application/json");
   request.body() = std::move(body);
   request.prepare_payload();
@@ -151,16 +158,19 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
     in_time = run_until(io, read, deadline);
   }
   if (!in_time) {
-    return fail(Errc::kTimeout, "the head at " + net::to_string(endpoint_) + " did not answer " + method + " " + target +
-                                    " within " + std::to_string(timeout.count()) + " ms");
+    return {fail(Errc::kTimeout, "the head at " + net::to_string(endpoint_) + " did not answer " + method +
+                                     " " + target + " within " + std::to_string(timeout.count()) + " ms"),
+            true};
   }
   if (*read) {
     const bool not_http = read->category() == http::make_error_code(http::error::bad_version).category() &&
                           *read != http::error::end_of_stream && *read != http::error::partial_message;
-    return fail(not_http ? Errc::kProtocol : Errc::kUnavailable,
-                "the connection to " + net::to_string(endpoint_) +
-                    (not_http ? " does not speak the user API (" : " broke before the answer (") + read->message() + ")",
-                not_http ? "--head is the head's api_listen address, by default 127.0.0.1:7338" : "");
+    return {fail(not_http ? Errc::kProtocol : Errc::kUnavailable,
+                 "the connection to " + net::to_string(endpoint_) +
+                     (not_http ? " does not speak the user API (" : " broke before the answer (") +
+                     read->message() + ")",
+                 not_http ? "--head is the head's api_listen address, by default 127.0.0.1:7338" : ""),
+            !not_http};
   }
   auto& response = parser.get();
   Reply reply;
@@ -169,8 +179,8 @@ Result<Reply> Client::request(const std::string& method, const std::string& targ
   reply.next_offset = header_number(response, "Rtrain-Next-Offset");
   reply.complete = response["Rtrain-Complete"] == "true";
   reply.body = std::move(response.body());
-  if (reply.status >= 400) return error_of(reply.status, reply.body);
-  return reply;
+  if (reply.status >= 400) return {error_of(reply.status, reply.body)};
+  return {std::move(reply)};
 }
 
 Result<proto::Json> Client::document(const std::string& target, const Result<Reply>& reply) const {
@@ -183,6 +193,12 @@ Result<proto::Json> Client::document(const std::string& target, const Result<Rep
 Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const { return document(target, request("GET", target, {}, timeout)); }
 Result<proto::Json> Client::post(const std::string& target, const proto::Json& body, std::chrono::milliseconds timeout) const {
   return document(target, request("POST", target, proto::dump_json(body), timeout));
+}
+Result<proto::Json> Client::submit(const proto::Json& spec) const {
+  const std::string target = "/v1/jobs", body = proto::dump_json(spec), key = os::random_hex(16);
+  auto tried = exchange("POST", target, body, kSubmitTimeout, key);
+  if (tried.unanswered) tried = exchange("POST", target, body, kSubmitTimeout, key);
+  return document(target, tried.reply);
 }
 Result<proto::Json> Client::remove(const std::string& target) const { return document(target, request("DELETE", target)); }
 

@@ -23,7 +23,7 @@ struct Reply {
 
 class Client {
  public:
-  static constexpr std::chrono::milliseconds kConnectTimeout{5000};
+  static constexpr std::chrono::milliseconds kConnectTimeout{5000}, kSubmitTimeout{30'000};
 
   struct Token {
     std::string text;        ///< empty: none
@@ -44,6 +44,10 @@ class Client {
   [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object(),
                                          std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
 
+  /// Submits a job. An answer that does not come is asked for again, once: the head knows the request by its
+  /// key and makes no second job.
+  [[nodiscard]] Result<proto::Json> submit(const proto::Json& spec) const;
+
   /// A DELETE; what was deleted comes back.
   [[nodiscard]] Result<proto::Json> remove(const std::string& target) const;
 
@@ -55,6 +59,13 @@ class Client {
   [[nodiscard]] Error error_of(unsigned status, const std::string& body) const;
 
  private:
+  /// A request that went out, and whether the head may have acted on it when there is no reply.
+  struct Exchange {
+    Result<Reply> reply;
+    bool unanswered = false;
+  };
+  [[nodiscard]] Exchange exchange(const std::string& method, const std::string& target, std::string body,
+                                  std::chrono::milliseconds timeout, const std::string& key = {}) const;
   [[nodiscard]] Result<proto::Json> document(const std::string& target, const Result<Reply>& reply) const;
   net::Endpoint endpoint_;
   Token token_;

@@ -14,7 +14,7 @@ namespace rtrain::cli {
 namespace {
 
 const std::vector<std::string>& actions() {
-  static const std::vector<std::string> names = {"cordon", "uncordon", "drain", "label", "return"};
+  static const std::vector<std::string> names = {"cordon", "uncordon", "drain", "label", "return", "forget"};
   return names;
 }
 
@@ -96,6 +96,7 @@ Result<proto::NodeDoc> wait_until_drained(const Client& client, proto::NodeDoc n
 
 std::string done_words(const std::string& action, const proto::NodeDoc& node) {
   if (action == "label") return "labelled";
+  if (action == "forget") return "is forgotten";
   if (action == "return") return "has " + std::to_string(node.gpus_out.size()) + " GPUs out of service now";
   return "is " + node.state + (node.reason.empty() ? "" : ": " + node.reason);
 }
@@ -114,7 +115,7 @@ Result<int> node(Call& call) {
   auto client = client_of(call);
   if (!client) return client.error();
   const std::string path = "/v1/nodes/" + escaped(call.args.positionals[1]);
-  auto answer = client->post(path + "/" + action, *body);
+  auto answer = action == "forget" ? client->remove(path) : client->post(path + "/" + action, *body);
   if (!answer) return answer.error();
   auto doc = as<proto::NodeDoc>(*answer);
   if (doc && call.args.has("wait")) doc = wait_until_drained(*client, std::move(*doc), path, *timeout);
@@ -128,22 +129,29 @@ Result<int> node(Call& call) {
 
 Verb node_verb() {
   return {.name = "node",
-          .usage = "cordon|uncordon|drain|return NODE, label NODE KEY=VALUE|KEY- ...",
+          .usage = "cordon|uncordon|drain|return|forget NODE, label NODE KEY=VALUE|KEY- ...",
           .summary = "take a node out of service and back, label it",
-          .description = "cordon: nothing new starts there, what runs goes on. drain: the same, and the jobs there are asked to write a checkpoint and\n"
-                         "move at once; those that fit nowhere else wait in the queue. uncordon takes back both. return gives out GPUs again that\n"
-                         "the agent took out of service. Settings stay over restarts of the head and of the node.",
+          .description =
+              "cordon: nothing new starts there, what runs goes on. drain: the same, and the jobs there are "
+              "asked to write a checkpoint and\n"
+              "move at once; those that fit nowhere else wait in the queue. uncordon takes back both. return "
+              "gives out GPUs again that\n"
+              "the agent took out of service. forget takes a node that is lost off the list. Settings stay "
+              "over restarts of the\n"
+              "head and of the node.",
           .positionals_min = 2,
           .positionals_max = -1,
           .outputs = {"table", "json"},
           .options = {{"reason", 0, "TEXT", "cordon, drain: why, for those who look at rtrain nodes"},
                       {"deadline", 0, "TIME", "drain: stop what is left after this long: 10m, 1h30m"},
                       {"wait", 'w', "", "drain: return when nothing is left on the node"},
-                      {"timeout", 0, "SECONDS", "with --wait: give up waiting after this long with exit status 6"},
+                      {"timeout", 0, "SECONDS",
+                       "with --wait: give up waiting after this long with exit status 6"},
                       {"gpu", 0, "N", "return: this GPU; may be repeated. Without it all"}},
           .examples = {{"rtrain node cordon gpu02 --reason 'new disk'", "nothing new starts there"},
                        {"rtrain node drain gpu02 --deadline 10m --wait", "empty it"},
                        {"rtrain node uncordon gpu02", "back into service"},
+                       {"rtrain node forget gpu02", "it is lost and will not come back"},
                        {"rtrain node label gpu02 rack=r1 old-", "set one label, take one away"}},
           .run = node};
 }

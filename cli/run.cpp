@@ -116,7 +116,7 @@ Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) 
   const proto::Json spec = proto::to_json(job.spec);
   if (auto registered = wait_for_the_node(client); !registered) return registered.error();
   if (auto fits = check_it_fits(client, spec); !fits) return fits.error();
-  auto answer = client.post("/v1/jobs", spec);
+  auto answer = client.submit(spec);
   if (!answer) return answer.error();
   auto reply = as<proto::SubmitReply>(*answer);
   if (!reply) return reply.error();

@@ -50,7 +50,7 @@ Result<int> submit(Call& call) {
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
   for (const auto& warning : job->warnings) call.console.warn(warning);
 
-  auto answer = client->post("/v1/jobs", proto::to_json(job->spec));
+  auto answer = client->submit(proto::to_json(job->spec));
   if (!answer) return answer.error();
   auto reply = as<proto::SubmitReply>(*answer);
   if (!reply) return reply.error();

@@ -6,6 +6,7 @@
 #include "common/base/id.h"
 #include "common/base/number.h"
 #include "proto/jobspec/jobspec.h"
+#include "proto/jobspec/shared_spec.h"
 #include "proto/json.h"
 
 #include <cmath>
@@ -151,6 +152,8 @@ template <class T>
 void write(Json& out, const T& value) {
   if constexpr (std::same_as<T, JobSpec>) {
     out = to_json(value);
+  } else if constexpr (std::same_as<T, SharedSpec>) {
+    out = value.empty() ? Json() : to_json(*value);
   } else if constexpr (IsId<T>::value) {
     out = value.value();
   } else if constexpr (Named<T>) {
@@ -213,6 +216,12 @@ void read(const Json& in, T& value) {
     SpecReading reading = read_job_spec(in);
     if (!reading.ok()) throw FieldError(": not a valid job spec: " + to_string(reading.errors.front()));
     value = std::move(reading.spec);
+  } else if constexpr (std::same_as<T, SharedSpec>) {
+    value = {};
+    if (in.is_null()) return;
+    JobSpec spec;
+    read(in, spec);
+    value = std::move(spec);
   } else if constexpr (std::same_as<T, bool>) {
     if (!in.is_boolean()) wrong_type("true or false", in);
     value = in.get<bool>();

@@ -1,11 +1,12 @@
 #include "daemon/agent/agent.h"
 
 #include "common/base/duration.h"
-#include "common/log/log.h"
+#include "common/log/delivery.h"
 #include "common/net/peer.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
 #include "common/os/token.h"
+#include "common/os/trusted_clock.h"
 #include "daemon/agent/agent_record.h"
 #include "daemon/agent/attempts.h"
 #include "daemon/agent/head_link.h"
@@ -25,6 +26,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char** environ;
@@ -69,6 +71,20 @@ std::map<std::string, std::string> own_environment() {
   return result;
 }
 
+/// Whoever may open the socket can cause these lines.
+log::RateLimited& refused_line() {
+  static log::RateLimited line(log::Level::kWarn, "more local connections are refused");
+  return line;
+}
+
+/// What the last agent wrote down of the time; of one that wrote nothing, when its lease was renewed last.
+std::optional<os::ClockRecord> known_before(const std::string& record, const std::string& used_file) {
+  if (auto known = os::read_clock_record(record)) return known;
+  struct stat info {};
+  if (::stat(used_file.c_str(), &info) != 0 || info.st_mtim.tv_sec <= 0) return std::nullopt;
+  return os::ClockRecord{info.st_mtim.tv_sec * 1000LL, 0, ""};
+}
+
 std::string or_beside(const std::string& configured, const char* program) { return configured.empty() ? os::program_dir() + "/" + program : configured; }
 
 }  // namespace
@@ -103,7 +119,11 @@ class Agent::Impl {
         link_(std::move(head), {[this](const net::Socket& socket) { return trusts(socket); }, [this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
                                 [this] { if (quarantine_.was_ever()) link_.send(quarantine_.health()); },
                                 [this] { attempts_.stop_all(0, "the lease from the head ran out"); },
-                                [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); }, [this](std::int64_t number) { attempts_.settled(number); }}) {}
+                                [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); },
+                                [this](std::int64_t number) { attempts_.settled(number); }}),
+        old_jobs_(config_.state_dir),
+        clock_path_(config_.state_dir + "/clock"),
+        clock_(os::ClockReading::now(), known_before(clock_path_, config_.state_dir + "/lease")) {}
 
   asio::awaitable<void> async_run() {
     recover();
@@ -304,7 +324,8 @@ class Agent::Impl {
     auto first = co_await proto::async_read_message(stream, 10s);
     const auto* hello = first ? std::get_if<proto::Hello>(&*first) : nullptr;
     if (hello == nullptr) {
-      log::warn("a local connection is refused", {{"cause", first ? "expected hello" : first.error().message()}});
+      refused_line().write("a local connection is refused",
+                           {{"cause", first ? "expected hello" : first.error().message()}});
     } else if (!proto::speaks(hello->protocol_version)) {
       co_await async_refuse(stream, fail(Errc::kConflict, hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) + ", this agent version " + std::to_string(proto::kProtocolVersion)));
     } else if (hello->role == "worker" && hello->rank) {
@@ -319,7 +340,7 @@ class Agent::Impl {
   }
 
   asio::awaitable<void> async_refuse(std::shared_ptr<net::FrameStream> stream, Error error) {
-    log::warn("a local connection is refused", {{"cause", error.message()}});
+    refused_line().write("a local connection is refused", {{"cause", error.message()}});
     proto::send(*stream, proto::Refused{std::string(to_string(error.code())), error.message()});
     co_await stream->async_flush(1s);
   }
@@ -385,9 +406,30 @@ class Agent::Impl {
         next_look_ = now + kQuarantineLook;
         if (quarantine_.release()) link_.send(quarantine_.health());
       }
+      if (now >= next_clock_look_) {
+        next_clock_look_ = now + 1s;
+        look_at_clock();
+      }
+      if (clock_.doubt().empty()) old_jobs_.step(now, clock_.now_ms(now));
+      log::drain();
       restart_if_due(zygote_, zygote_restart_, now);
       restart_if_due(keeper_, keeper_restart_, now);
     }
+  }
+
+  /// Folders are removed by their age: not by a clock that jumps.
+  void look_at_clock() {
+    const auto reading = os::ClockReading::now();
+    clock_.look(reading);
+    const auto doubt = clock_.doubt();
+    if (!doubt.empty() && !clock_doubted_)
+      log::warn("the machine's clock cannot be trusted: no folder of an old job is removed", {{"cause", doubt}});
+    if (doubt.empty() && clock_doubted_) log::warn("the machine's clock is trusted again");
+    clock_doubted_ = !doubt.empty();
+    if (reading.steady < next_clock_record_) return;
+    next_clock_record_ = reading.steady + 60s;
+    if (!os::write_clock_record(clock_path_, clock_.record(reading)))
+      log::warn("the time cannot be written down", {{"file", clock_path_}});
   }
 
   /// For how long ranks and their supervisors may live on without this agent.
@@ -415,6 +457,11 @@ class Agent::Impl {
   SupervisorProcess zygote_, keeper_;
   Attempts attempts_;
   HeadLink link_;
+  OldJobs old_jobs_;
+  std::string clock_path_;
+  os::TrustedClock clock_;
+  bool clock_doubted_ = false;  ///< and it was said
+  std::chrono::steady_clock::time_point next_clock_look_{}, next_clock_record_{};
   std::set<std::shared_ptr<net::FrameStream>> streams_;
   std::optional<std::chrono::steady_clock::time_point> zygote_restart_, keeper_restart_;
   std::chrono::steady_clock::time_point next_look_;
@@ -438,7 +485,6 @@ Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto
   if (!local) return local.error().in("socket");
   auto listener = net::Listener::open(executor, *local);
   if (!listener) return listener.error().in("socket");
-  remove_old_jobs(config.state_dir, os::unix_ms_now());
   return std::unique_ptr<Agent>(new Agent(std::make_unique<Impl>(executor, std::move(config), survival, std::move(token), std::move(*head), std::move(*lock), std::move(*listener))));
 }
 

@@ -31,7 +31,7 @@ std::string seconds(double s) {
 
 /// Nothing was heard of a step. A program that is no training function tells of none, so that its exit code alone says nothing.
 bool before_first_step(const JobState& state, bool reported, const std::string& kind) {
-  return !state.first_step && !reported && (state.spec.train_func || kind == "exception" || kind == "load");
+  return !state.first_step && !reported && (state.spec->train_func || kind == "exception" || kind == "load");
 }
 
 /// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
@@ -45,7 +45,7 @@ class Transition {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
     if (s_.held) return fail(Errc::kConflict, "attempt_placed: job " + to_string(s_.id) + " is held by " + s_.held_by);
-    const auto& scaling = s_.spec.scaling_config;
+    const auto& scaling = s_.spec->scaling_config;
     if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), scaling.least_workers()))
       return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
                                        (scaling.elastic() ? std::to_string(scaling.least_workers()) + " to " : "") +
@@ -221,7 +221,7 @@ class Transition {
     s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
     s_.failure_class = FailureClass::kPreemption;
     s_.verdict = "preemption " + std::to_string(s_.preemptions) + ", max_preemption_failures is " +
-                 std::to_string(s_.spec.run_config.failure_config.max_preemption_failures) + ": not restarted";
+                 std::to_string(s_.spec->run_config.failure_config.max_preemption_failures) + ": not restarted";
     return end(JobPhase::kFailed);
   }
 
@@ -291,12 +291,13 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   JobState state;
   state.id = id;
   state.spec = event.spec;
+  state.submission = event.submission;
   state.run_name = event.run_name;
   state.run_dir = event.run_dir;
   state.user = event.user;
   state.array = event.array;
   state.submitted_ms = state.updated_ms = at;
-  state.held = event.spec.scheduling.hold;
+  state.held = event.spec->scheduling.hold;
   if (state.held) state.held_by = "its job file";
   return state;
 }
@@ -333,11 +334,11 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
   if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
-    result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
+    result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
     result.emplace_back(YieldRanks{after.attempt, yield->grace_s, yield->reason});
   if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
-    result.emplace_back(StopRanks{after.attempt, after.spec.run_config.stop_grace_s, after.error->message});
+    result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, after.error->message});
   if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
   const bool free_early = fault::on(fault::Fault::kFreeEarly);
   if (free_early && std::holds_alternative<AttemptFailed>(event)) result.emplace_back(FreeResources{after.attempt});
@@ -353,6 +354,12 @@ std::optional<JobEvent> follow_up(const JobState& state) {
   if (active && state.failed_rank) return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
   if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt, state.last_seq};
   return std::nullopt;
+}
+
+proto::JobSpec spec_of_rank(const proto::SharedSpec& shared, const std::optional<proto::ArrayTask>& array) {
+  auto spec = *shared;
+  if (array) spec.train_loop_config["array_index"] = array->index;
+  return spec;
 }
 
 std::int64_t reports_dropped(const JobState& state) { return std::max<std::int64_t>(0, state.made_before + state.last_seq - state.reports); }
@@ -379,13 +386,13 @@ AttemptFailed attempt_failed(const JobState& state, const RankError& error, std:
   }
   const bool reported = state.last_seq > 0;
   Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, reported, before_first_step(state, reported, error.kind)};
-  const auto verdict = decide(state.spec.run_config.failure_config, failure_history(state), failure);
+  const auto verdict = decide(state.spec->run_config.failure_config, failure_history(state), failure);
   const UnixMs retry_at = verdict.delay_s > 0 ? now + std::llround(verdict.delay_s * 1000) : 0;
   return {state.attempt, std::move(job_error), verdict.retry, verdict.reason, failure.cause.failure_class, verdict.counted, retry_at, reported};
 }
 
 YieldRequested yield_requested(const JobState& state, YieldCause cause, std::string reason, double grace_s) {
-  return {state.attempt, cause, std::move(reason), grace_s, may_yield(state.spec.run_config.failure_config, failure_history(state), cause)};
+  return {state.attempt, cause, std::move(reason), grace_s, may_yield(state.spec->run_config.failure_config, failure_history(state), cause)};
 }
 
 }  // namespace rtrain::core

@@ -57,10 +57,12 @@ inline constexpr std::size_t kAttemptsKept = 100;
 /// All that is known of a job. Copyable; a value.
 struct JobState {
   JobId id;
-  proto::JobSpec spec;
+  proto::SharedSpec spec;  ///< of an array: one for all its jobs
   std::string run_name, run_dir;
   std::string user;                       ///< who submitted it; "" unknown
   std::optional<proto::ArrayTask> array;  ///< its place in an array
+  std::string submission;  ///< the key of the request that submitted it, so that the same request makes no
+                           ///< second job; "" none
   JobPhase phase = JobPhase::kQueued;
   proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< 0: not yet. started: first RankEntered of the first attempt
   proto::UnixMs placed_ms = 0;   ///< when the current attempt was placed
@@ -123,6 +125,13 @@ using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue,
 /// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that failed,
 /// AttemptEnded after the last rank ended. The head applies them right after the event that made them due, with its time.
 [[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
+
+/// The spec as the job's ranks get it: that of an array with the job's own index in train_loop_config.
+[[nodiscard]] proto::JobSpec spec_of_rank(const proto::SharedSpec& spec,
+                                          const std::optional<proto::ArrayTask>& array);
+[[nodiscard]] inline proto::JobSpec spec_of_rank(const JobState& state) {
+  return spec_of_rank(state.spec, state.array);
+}
 
 /// Reports that were made and never arrived: they came faster than they could be taken, or were made while the head was away too long.
 [[nodiscard]] std::int64_t reports_dropped(const JobState& state);

@@ -11,8 +11,9 @@
 #include <future>
 #include <thread>
 
-#include <cstdlib>
 #include <unistd.h>
+#include <csignal>
+#include <cstdlib>
 
 namespace rtrain::embedded {
 namespace asio = boost::asio;
@@ -82,6 +83,7 @@ struct EmbeddedCluster::Impl {
 
 Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) {
   log::init("rtrain", log::level_from_string(options.log_level));
+  std::signal(SIGXFSZ, SIG_IGN);  // the head takes a file that may not grow for a full disk
   if (auto made = os::make_dirs(options.state_dir, 0700); !made) return made.error();
   auto sockets = SocketFolder::make();
   if (!sockets) return sockets.error();
@@ -93,6 +95,7 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   head.state_dir = options.state_dir + "/head";
   head.backup_interval_s = 0;
   head.lease_s = kLeaseS;
+  head.accept_clock = true;  // its jobs end with this process, and nobody watches its log
   // The job ends with this process: there is nobody who could miss it after a power cut.
   auto opened_head = head::Head::open(impl->io.get_executor(), head, {0, false});
   if (!opened_head) return opened_head.error();

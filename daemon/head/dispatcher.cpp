@@ -10,9 +10,7 @@ namespace rtrain::head {
 
 namespace {
 
-/// A connection on which nothing came for so many heartbeats is taken for broken when the same agent dials again.
-constexpr double kBrokenAfterBeats = 3;
-constexpr std::chrono::seconds kSuspicionStep{10};
+constexpr std::chrono::seconds kSuspicionStep{10}, kEpochStep{1};
 constexpr std::chrono::minutes kRetentionAfterStart{1};
 
 }  // namespace
@@ -28,6 +26,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
       book_(
           store, [this](JobId id, const core::Action& action) { act(id, action); },
           [this](JobId id) {
+            ++epoch_;
             line_up(id);
             changed_(id);
           },
@@ -102,7 +101,8 @@ void Dispatcher::act(JobId id, const core::Action& action) {
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
     gave_place(id);
-    if (fault::on(fault::Fault::kDoubleFree)) nodes_.release_twice(places(id), state.spec.scaling_config.resources());
+    if (fault::on(fault::Fault::kDoubleFree))
+      nodes_.release_twice(places(id), state.spec->scaling_config.resources());
     unlaunched_.erase(id);
     ended(id);
     log::info("attempt ended", {{"job", to_string(id)},
@@ -175,7 +175,6 @@ void Dispatcher::launch(JobId id, int master_port) {
   proto::Launch launch;
   launch.job = id;
   launch.attempt = state.attempt;
-  launch.spec = state.spec;
   launch.run_name = state.run_name;
   launch.run_dir = state.run_dir;
   launch.submitted_ms = state.submitted_ms;
@@ -188,15 +187,22 @@ void Dispatcher::launch(JobId id, int master_port) {
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
   launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
-  std::vector<std::pair<std::shared_ptr<AgentLine>, proto::Launch>> all;
+  std::vector<std::pair<std::shared_ptr<AgentLine>, std::vector<proto::RankPlacement>>> all;
   for (auto& [node_rank, ranks] : by_node) {
-    launch.ranks = std::move(ranks);
-    all.emplace_back(nodes_.session(launch.ranks[0].node), launch);
+    auto session = nodes_.session(ranks[0].node);
+    all.emplace_back(std::move(session), std::move(ranks));
   }
-  gate_.after_events([this, id, attempt = launch.attempt, all = std::move(all)] {
+  gate_.after_events([this, id, attempt = launch.attempt, launch = std::move(launch), spec = state.spec,
+                      all = std::move(all)] {
+    // The spec may be large: it is copied here, once for all nodes.
+    proto::Message message(launch);
+    auto& to_node = std::get<proto::Launch>(message);
+    to_node.spec = core::spec_of_rank(spec, launch.array);
     std::vector<std::string> away;
-    for (const auto& [session, message] : all)
-      if (!session || !session->send(message)) away.push_back(message.ranks[0].node);
+    for (const auto& [session, ranks] : all) {
+      to_node.ranks = ranks;
+      if (!session || !session->send(message)) away.push_back(ranks[0].node);
+    }
     // Only now: the end of the attempt must reach no node before its launch does.
     for (const auto& name : away)
       if (book_.is_current(id, attempt))
@@ -213,7 +219,8 @@ void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
 // ---- agents ---------------------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
-  auto joined = nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(kBrokenAfterBeats * config_.heartbeat_s));
+  auto joined =
+      nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(overdue_s()));
   if (joined) apply_setting(hello.node->name);
   return joined;
 }
@@ -320,7 +327,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
 }
 
 void Dispatcher::tick() {
-  const std::chrono::duration<double> silence(fault::on(fault::Fault::kLeaseTooShort) ? config_.lease_s / 2 : config_.lease_s + 2 * config_.heartbeat_s);
+  const std::chrono::duration<double> silence(fault::on(fault::Fault::kLeaseTooShort) ? config_.lease_s / 2
+                                                                                      : lost_after_s());
   const auto lost = nodes_.lose_silent(clock_.steady(), silence);
   for (const auto& name : lost) {
     log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});
@@ -336,6 +344,10 @@ void Dispatcher::tick() {
   start_begun();
   pass_time();
   retain();
+  if (clock_.steady() - epoch_began_ >= kEpochStep) {
+    epoch_began_ = clock_.steady();
+    ++epoch_;
+  }
   if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
   suspicion_aged_ = clock_.steady();
   nodes_.age_suspicion(suspicion_aged_);

@@ -7,6 +7,7 @@
 #include "daemon/head/deadlines.h"
 #include "daemon/head/dependencies.h"
 #include "daemon/head/job_book.h"
+#include "daemon/head/job_rows.h"
 #include "daemon/head/node_setting.h"
 #include "daemon/head/node_table.h"
 #include "daemon/head/output_gate.h"
@@ -24,7 +25,10 @@ namespace rtrain::head {
 /// What the dispatcher knows of time; a test gives its own.
 struct Clock {
   std::function<SteadyTime()> steady;       ///< for leases
-  std::function<proto::UnixMs()> wall;      ///< for records
+  std::function<proto::UnixMs()>
+      wall;  ///< for records, and for what is due at a time of the day; one that does not jump
+  std::function<std::string()> doubt = {};  ///< what is wrong with the machine's clock, "" nothing: as long
+                                            ///< as there is a doubt no job is forgotten by age
   [[nodiscard]] static Clock real();
 };
 
@@ -41,9 +45,12 @@ class Dispatcher {
   /// Starts what can start and asks for the places that others need, if anything changed since the last time.
   void pass();
 
-  /// One job, or one for each index of an array: then the number is the array's, which is its first job's. kNotFound: it depends on a job
-  /// that nobody knows. kInvalidArgument: its queue does not take it. A job without a time limit gets that of its queue.
-  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {});
+  /// One job, or one for each index of an array: then the number is the array's, which is its first job's.
+  /// kNotFound: it depends on a job that nobody knows. kInvalidArgument: its queue does not take it. A job
+  /// without a time limit gets that of its queue. `submission`: the client's key; the number that was given
+  /// out when it was used first comes back, and nothing is submitted (JobBook::submitted_before()).
+  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {},
+                                     const std::string& submission = {});
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
@@ -74,6 +81,8 @@ class Dispatcher {
   [[nodiscard]] Result<Done> label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by);
   /// GPUs that are out of service are given out again, whatever the agent says of them; none named: all. kConflict: one is in service.
   [[nodiscard]] Result<Done> return_gpus(const std::string& node, const std::vector<int>& gpus, const std::string& by);
+  /// A node that is lost, and what was said of it, is forgotten. kConflict: it is not lost.
+  [[nodiscard]] Result<Done> forget_node(const std::string& node, const std::string& by);
   [[nodiscard]] const NodeSetting& setting(const std::string& node) const;
   /// Those with a rank on the node that has not ended.
   [[nodiscard]] std::set<JobId> jobs_on(const std::string& node) const;
@@ -100,8 +109,16 @@ class Dispatcher {
   [[nodiscard]] store::Health health() const { return store_.journal.health(); }
 
   [[nodiscard]] const JobBook& jobs() const { return book_; }
+  [[nodiscard]] JobRows& rows() { return rows_; }
+  /// Grows when what a list of jobs says may be different: with every change, and each second that somebody
+  /// waits.
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
   [[nodiscard]] SteadyTime now() const { return clock_.steady(); }
   [[nodiscard]] proto::UnixMs wall() const { return clock_.wall(); }
+  [[nodiscard]] std::string clock_doubt() const { return clock_.doubt ? clock_.doubt() : ""; }
+  /// After so long without a word its agent is overdue; after so long it is lost.
+  [[nodiscard]] double overdue_s() const { return kOverdueBeats * config_.heartbeat_s; }
+  [[nodiscard]] double lost_after_s() const { return config_.lease_s + 2 * config_.heartbeat_s; }
   [[nodiscard]] proto::UnixMs started_ms() const { return started_ms_; }
   /// What could not be read when this head started.
   [[nodiscard]] const std::vector<store::SetAside>& set_aside() const { return set_aside_; }
@@ -114,6 +131,7 @@ class Dispatcher {
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
 
  private:
+  static constexpr double kOverdueBeats = 3;
   void act(JobId id, const core::Action& action);
   // dispatcher_life.cpp: what happens to an attempt with time.
   void placed(JobId id);
@@ -210,6 +228,9 @@ class Dispatcher {
   std::map<JobId, Standing> array_standings_;          ///< by array: of those that somebody waits for
   ArrayTurns turns_;
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;  ///< by rank, of attempts that seem to hang
+  JobRows rows_;
+  std::uint64_t epoch_ = 1;
+  SteadyTime epoch_began_{};
   SteadyTime suspicion_aged_{};
   SteadyTime retain_at_;
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node

@@ -40,7 +40,7 @@ Result<Done> Dispatcher::release(JobId id, const std::string& by) {
 
 void Dispatcher::placed(JobId id) {
   note_started(id);
-  if (const auto limit = book_.find(id)->state.spec.scheduling.time_limit_s) deadlines_.set(id, DueFor::kTimeLimit, clock_.steady() + from_seconds(*limit));
+  if (const auto limit = book_.find(id)->state.spec->scheduling.time_limit_s) deadlines_.set(id, DueFor::kTimeLimit, clock_.steady() + from_seconds(*limit));
 }
 
 void Dispatcher::ended(JobId id) {
@@ -62,7 +62,7 @@ void Dispatcher::recover_deadlines(const core::JobState& state) {
     const double wait_s = std::min(static_cast<double>(state.not_before_ms - clock_.wall()) / 1000, core::back_off_s(state.failed_in_row));
     if (wait_s > 0) deadlines_.set(state.id, DueFor::kRetry, now + from_seconds(wait_s));
   }
-  if (const auto limit = state.spec.scheduling.time_limit_s; limit && lives(state)) {
+  if (const auto limit = state.spec->scheduling.time_limit_s; limit && lives(state)) {
     const double ran_s = static_cast<double>(clock_.wall() - state.placed_ms) / 1000;
     deadlines_.set(state.id, DueFor::kTimeLimit, now + from_seconds(std::clamp(*limit - ran_s, 0.0, *limit)));
   }
@@ -77,7 +77,7 @@ void Dispatcher::do_due(const Deadlines::Due& due) {
     case DueFor::kTimeLimit:
       if (!lives(state)) return;
       log::info("time limit reached", {{"job", to_string(due.id)}, {"attempt", to_string(state.attempt)}});
-      return apply(due.id, proto::TimeLimitReached{state.attempt, state.spec.scheduling.time_limit_s.value_or(0)});
+      return apply(due.id, proto::TimeLimitReached{state.attempt, state.spec->scheduling.time_limit_s.value_or(0)});
     case DueFor::kYieldGrace:
       if (state.phase != core::JobPhase::kStopping || !state.yield) return;
       return stop(due.id, {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
@@ -108,11 +108,11 @@ void Dispatcher::ask_to_yield(JobId id, const core::YieldRanks& yield) {
 proto::Message Dispatcher::stop_again(const core::JobState& state, const std::string& node) const {
   if (drain_left_s(node) == 0.0) return proto::StopAttempt{state.id, state.attempt, core::kFailureGraceS, "the drain of node " + node + " has reached its deadline"};
   if (state.cancel_requested)
-    return proto::StopAttempt{state.id, state.attempt, state.spec.run_config.stop_grace_s, "cancelled by " + state.cancelled_by};
+    return proto::StopAttempt{state.id, state.attempt, state.spec->run_config.stop_grace_s, "cancelled by " + state.cancelled_by};
   if (const auto until = deadlines_.at(state.id, DueFor::kYieldGrace); state.yield && until)
     return proto::YieldAttempt{state.id, state.attempt, std::max(0.0, Seconds(*until - clock_.steady()).count()), state.yield->reason};
   const bool limit = state.error && state.error->attempt == state.attempt.value() && state.error->kind == "time_limit";
-  return proto::StopAttempt{state.id, state.attempt, limit ? state.spec.run_config.stop_grace_s : core::kFailureGraceS, "the attempt is over"};
+  return proto::StopAttempt{state.id, state.attempt, limit ? state.spec->run_config.stop_grace_s : core::kFailureGraceS, "the attempt is over"};
 }
 
 // ---- steps and hangs ------------------------------------------------------------------------------------------

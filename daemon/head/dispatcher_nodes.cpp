@@ -103,6 +103,26 @@ Result<Done> Dispatcher::uncordon(const std::string& node, const std::string& by
   return ok();
 }
 
+Result<Done> Dispatcher::forget_node(const std::string& node, const std::string& by) {
+  const auto* known = nodes_.find(node);
+  if (known == nullptr)
+    return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
+  if (known->view.alive || !jobs_on(node).empty()) {
+    return fail(Errc::kConflict,
+                "node " + node + (known->view.away ? " is away and may come back" : " is there") +
+                    ": only a node that is lost can be forgotten",
+                known->view.away ? "it is lost when its lease is over; rtrain nodes shows it"
+                                 : "stop its agent first; rtrain node drain " + node + " empties it");
+  }
+  nodes_.forget(node);
+  drain_until_.erase(node);
+  settings_[node] = {};
+  keep_setting(node);
+  log::info("node forgotten", {{"node", node}, {"by", by}});
+  schedule();
+  return ok();
+}
+
 Result<Done> Dispatcher::drain(const std::string& node, const std::string& reason, std::optional<double> deadline_s, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
@@ -191,7 +211,7 @@ void Dispatcher::empty_node(const std::string& node) {
   for (const auto id : jobs_on(node)) {
     const auto& state = book_.find(id)->state;
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
-    double grace_s = state.spec.scheduling.preempt_grace_s;
+    double grace_s = state.spec->scheduling.preempt_grace_s;
     if (left_s) grace_s = std::min(*left_s, grace_s);
     const auto why = "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
     if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
@@ -279,7 +299,7 @@ void Dispatcher::reservations_changed() {
     if (!fault::on(fault::Fault::kReservationIgnored)) all.push_back(reservation);
   planner_.set_reservations(std::move(all));
   for (const auto id : book_.queue())
-    if (!book_.find(id)->state.spec.scheduling.reservation.empty()) line_up(id);
+    if (!book_.find(id)->state.spec->scheduling.reservation.empty()) line_up(id);
 }
 
 }  // namespace rtrain::head

@@ -22,7 +22,7 @@ std::set<JobId> Dispatcher::needed_by_others() const {
     if (core::is_terminal(state.phase)) continue;
     if (state.array && !needed.contains(state.array->id)) whole(*state.array);  // its jobs are found by their places in it
     if (state.attempt.value() > 0) continue;
-    for (const auto& dependency : state.spec.scheduling.depends_on) {
+    for (const auto& dependency : state.spec->scheduling.depends_on) {
       const auto* target = needed.contains(dependency.job) ? nullptr : book_.find(dependency.job);
       if (target != nullptr && target->state.array && target->state.array->id == dependency.job) whole(*target->state.array);
       needed.insert(dependency.job);
@@ -35,6 +35,8 @@ void Dispatcher::prune(store::PruneRequest request, std::function<void(const sto
   request.spared = needed_by_others();
   store_.journal.prune(std::move(request), [this, told = std::move(told)](const store::Pruned& pruned) {
     book_.forget(pruned);
+    for (const auto id : pruned.gone) rows_.forget(id);
+    ++epoch_;
     for (const auto id : pruned.gone) changed_(id);  // who follows one is told that it is gone
     told(pruned);
   });
@@ -46,8 +48,9 @@ void Dispatcher::retain() {
   if (now < retain_at_) return;
   retain_at_ = now + kRetentionStep;
   store::PruneRequest request;
-  if (config_.retention_days > 0) request.ended_before_ms = clock_.wall() - static_cast<proto::UnixMs>(config_.retention_days * kDayMs);
+  if (config_.retention_days > 0 && clock_doubt().empty()) request.ended_before_ms = clock_.wall() - static_cast<proto::UnixMs>(config_.retention_days * kDayMs);
   if (config_.retention_jobs > 0) request.keep_jobs = config_.retention_jobs;
+  if (!request.ended_before_ms && !request.keep_jobs) return;
   prune(std::move(request), [](const store::Pruned& pruned) {
     if (!pruned.problem.empty()) log::warn("retention stopped before its end, and is tried again in an hour", {{"cause", pruned.problem}});
     if (pruned.over && pruned.jobs > 0)

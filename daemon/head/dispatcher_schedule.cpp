@@ -13,17 +13,17 @@ constexpr const char* kUsageKind = "usage";
 constexpr const char* kUsageName = "shares";
 
 core::WaitingJob wishes_of(const core::JobState& state) {
-  core::WaitingJob job{state.id, state.spec.scaling_config, state.spec.scheduling, state.user, {}};
+  core::WaitingJob job{state.id, state.spec->scaling_config, state.spec->scheduling, state.user, {}};
   if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end()) job.last_nodes = last->second;
   return job;
 }
 
 /// How long the ranks of an attempt that is stopping may still take.
 double grace_of(const core::JobState& state) {
-  if (state.cancel_requested) return state.spec.run_config.stop_grace_s;
+  if (state.cancel_requested) return state.spec->run_config.stop_grace_s;
   if (state.yield) return state.yield->grace_s;
   const bool limit = state.error && state.error->kind == "time_limit";
-  return limit ? state.spec.run_config.stop_grace_s : core::kFailureGraceS;
+  return limit ? state.spec->run_config.stop_grace_s : core::kFailureGraceS;
 }
 
 }  // namespace
@@ -38,7 +38,10 @@ void Dispatcher::set_up_planner(const std::vector<store::Document>& documents) {
   }
   usage_.fair_share().decay(clock_.wall());
   planner_.set_fair_share(usage_.fair_share());
-  nodes_.on_change([this](const core::NodeView& view) { planner_.node(view); });
+  nodes_.on_change([this](const core::NodeView& view) {
+    ++epoch_;
+    planner_.node(view);
+  });
 }
 
 core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
@@ -50,19 +53,20 @@ core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
 
 void Dispatcher::took_place(JobId id) {
   const auto& state = book_.find(id)->state;
-  nodes_.hold(places(id), state.spec.scaling_config.resources());
+  nodes_.hold(places(id), state.spec->scaling_config.resources());
   planner_.start(running_of(state));
   usage_.begins(state, clock_.steady());
 }
 
 void Dispatcher::gave_place(JobId id) {
   const auto& state = book_.find(id)->state;
-  nodes_.release(places(id), state.spec.scaling_config.resources());
+  nodes_.release(places(id), state.spec->scaling_config.resources());
   planner_.end(id);
   usage_.ends(id, clock_.steady(), clock_.wall());
 }
 
 void Dispatcher::line_up(JobId id) {
+  ++epoch_;
   const auto* record = book_.find(id);
   const bool queued = record != nullptr && record->state.phase == core::JobPhase::kQueued;
   const bool may_start = queued && keeps_from_start(record->state).empty();
@@ -77,6 +81,7 @@ void Dispatcher::line_up(JobId id) {
 // ---- what it says ---------------------------------------------------------------------------------------------
 
 void Dispatcher::schedule() {
+  ++epoch_;
   schedule_again_ = true;
   if (scheduling_) return;  // an effect of a placement changed something: the loop in pass() looks again
   if (!defer_pass_) return pass();
@@ -86,6 +91,7 @@ void Dispatcher::schedule() {
 void Dispatcher::pass() {
   pass_due_ = false;
   if (scheduling_) return;
+  ++epoch_;
   scheduling_ = true;
   std::set<JobId> placed;  // they keep their places until the next pass: so this one ends, whatever the planner wants
   while (schedule_again_) {

@@ -7,7 +7,11 @@
 
 namespace rtrain::head {
 
-Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user) {
+Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
+                                 const std::string& submission) {
+  auto before = book_.submitted_before(submission, spec, user);
+  if (!before) return before.error();
+  if (*before) return **before;
   for (const auto& dependency : spec.scheduling.depends_on)
     if (book_.find(dependency.job) == nullptr)
       return fail(Errc::kNotFound, "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job", "rtrain list shows the jobs");
@@ -15,10 +19,14 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user) {
   if (const auto& name = spec.scheduling.reservation; !name.empty())
     if (auto may = may_name_reservation(name, user, reservations_); !may) return may.error();
   spec.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
-  auto id = book_.submit(std::move(spec), clock_.wall(), config_.queue_max, user);
+  auto id = book_.submit(std::move(spec), clock_.wall(),
+                         {config_.queue_max, std::int64_t{config_.spec_memory_mib} << 20}, user, submission);
   if (!id) return id;
   const auto& state = book_.find(*id)->state;
-  log::info("job submitted", {{"job", to_string(*id)}, {"name", state.spec.name}, {"user", user}, {"jobs", std::to_string(state.array ? state.array->count : 1)}});
+  log::info("job submitted", {{"job", to_string(*id)},
+                              {"name", state.spec->name},
+                              {"user", user},
+                              {"jobs", std::to_string(state.array ? state.array->count : 1)}});
   schedule();
   return id;
 }
@@ -29,10 +37,10 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
   if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
   // Not the wall clock, which may jump, but the deadline that was made of it.
   if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
-  const auto begin_ms = state.spec.scheduling.begin_at_ms;
+  const auto begin_ms = state.spec->scheduling.begin_at_ms;
   if (begins_.contains({begin_ms, state.id})) return "begins at " + proto::rfc3339(begin_ms);
   if (auto why = dependencies_.reason(state.id); !why.empty() && !fault::on(fault::Fault::kDependencyNotChecked)) return why;
-  if (const auto& name = state.spec.scheduling.reservation; !name.empty())
+  if (const auto& name = state.spec->scheduling.reservation; !name.empty())
     if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty()) return why;
   if (state.array && !turns_.has_turn(state.id, *state.array) && !fault::on(fault::Fault::kArrayLimitOff))
     return "waits for its turn in array " + to_string(state.array->id) + ": " + std::to_string(state.array->max_running) + " at a time";
@@ -47,14 +55,17 @@ void Dispatcher::recheck(const std::vector<JobId>& ids) {
 
 void Dispatcher::stands_in_line(JobId id) {
   const auto& state = book_.find(id)->state;
-  if (state.attempt.value() == 0 && !state.spec.scheduling.depends_on.empty()) {
-    dependencies_.add(id, state.spec.scheduling.depends_on, [this](JobId target) { return standing(target); });
-    for (const auto& dependency : state.spec.scheduling.depends_on)
+  if (state.attempt.value() == 0 && !state.spec->scheduling.depends_on.empty()) {
+    dependencies_.add(id, state.spec->scheduling.depends_on,
+                      [this](JobId target) { return standing(target); });
+    for (const auto& dependency : state.spec->scheduling.depends_on)
       if (!dependencies_.awaited(dependency.job)) array_standings_.erase(dependency.job);
     if (dependencies_.never(id))
       note_standing(id, {.stuck = 1});  // at a start of the head, those behind it may be in line already
   }
-  if (const auto begin_ms = state.spec.scheduling.begin_at_ms; begin_ms > clock_.wall() && state.attempt.value() == 0) begins_.emplace(begin_ms, id);
+  if (const auto begin_ms = state.spec->scheduling.begin_at_ms;
+      begin_ms > clock_.wall() && state.attempt.value() == 0)
+    begins_.emplace(begin_ms, id);
   if (state.array) recheck(state.held ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
 }
 
@@ -108,7 +119,7 @@ void Dispatcher::note_started(JobId id) {
 void Dispatcher::note_ended(JobId id) {
   const auto& state = book_.find(id)->state;
   dependencies_.remove(id);
-  begins_.erase({state.spec.scheduling.begin_at_ms, id});
+  begins_.erase({state.spec->scheduling.begin_at_ms, id});
   leaves_line(id);
   note_standing(id, {1, state.attempt.value() == 0, 1, state.phase != core::JobPhase::kSucceeded});
 }

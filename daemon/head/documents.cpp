@@ -25,22 +25,22 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   const auto& s = record.state;
   proto::JobDoc doc;
   doc.id = s.id;
-  doc.name = s.spec.name;
+  doc.name = s.spec->name;
   doc.state = core::to_string(s.phase);
   doc.reason = s.phase == core::JobPhase::kQueued ? waiting.reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
   doc.user = s.user;
   doc.array = s.array;
-  doc.queue = s.spec.scheduling.queue;
-  doc.priority = s.spec.scheduling.priority;
+  doc.queue = s.spec->scheduling.queue;
+  doc.priority = s.spec->scheduling.priority;
   doc.queue_position = waiting.position;
   doc.expected_start_ms = waiting.expected_start_ms;
-  doc.begin_at_ms = s.spec.scheduling.begin_at_ms;
+  doc.begin_at_ms = s.spec->scheduling.begin_at_ms;
   doc.submitted_ms = s.submitted_ms;
   doc.started_ms = s.started_ms;
   doc.ended_ms = s.ended_ms;
   doc.attempt = s.attempt.value();
   doc.failures = s.failures;
-  doc.max_failures = s.spec.run_config.failure_config.max_failures;
+  doc.max_failures = s.spec->run_config.failure_config.max_failures;
   doc.controller_failures = s.controller_failures;
   doc.preemptions = s.preemptions;
   doc.drains = s.drains;
@@ -49,7 +49,7 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.held = s.held;
   doc.held_by = s.held_by;
   doc.retry_at_ms = s.not_before_ms;
-  doc.num_workers = s.spec.scaling_config.num_workers;
+  doc.num_workers = s.spec->scaling_config.num_workers;
   for (const auto& rank : s.ranks) {
     const auto& p = rank.placement;
     doc.ranks.push_back({p.rank, p.node, std::string(core::to_string(rank.phase)), p.local_rank, p.node_rank, p.gpus, rank.pid, rank.status});
@@ -68,13 +68,13 @@ proto::ResultDoc result_doc(const JobRecord& record) {
   const auto& s = record.state;
   proto::ResultDoc doc;
   doc.id = s.id;
-  doc.name = s.spec.name;
+  doc.name = s.spec->name;
   doc.state = core::to_string(s.phase);
   doc.metrics = s.metrics.is_null() ? proto::Json::object() : s.metrics;
   if (!s.checkpoints.empty()) doc.checkpoint = s.checkpoints.back();
   doc.path = s.run_dir;
   if (s.phase == core::JobPhase::kFailed) doc.error = s.error;
-  doc.best_checkpoints = best_first(s.checkpoints, s.spec.run_config.checkpoint_config);
+  doc.best_checkpoints = best_first(s.checkpoints, s.spec->run_config.checkpoint_config);
   doc.attempts = s.attempt.value();
   doc.reports = s.reports;
   doc.reports_dropped = core::reports_dropped(s);
@@ -102,8 +102,8 @@ proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vecto
 
 proto::QueuedDoc queued_doc(const JobRecord& record, int position, const std::string& reason, proto::UnixMs expected_start_ms) {
   const auto& s = record.state;
-  return {s.id, s.array, position, s.spec.name, s.user, s.spec.scheduling.queue, s.spec.scheduling.priority, s.spec.scaling_config.num_workers,
-          s.spec.scaling_config.resources(), s.submitted_ms, reason, expected_start_ms};
+  return {s.id, s.array, position, s.spec->name, s.user, s.spec->scheduling.queue, s.spec->scheduling.priority, s.spec->scaling_config.num_workers,
+          s.spec->scaling_config.resources(), s.submitted_ms, reason, expected_start_ms};
 }
 
 proto::PlanDoc plan_doc(const core::Decision& decision) {

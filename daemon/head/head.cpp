@@ -2,7 +2,7 @@
 
 #include "common/async/gate.h"
 #include "common/base/duration.h"
-#include "common/log/log.h"
+#include "common/log/delivery.h"
 #include "common/net/peer.h"
 #include "common/os/file.h"
 #include "common/os/token.h"
@@ -10,6 +10,7 @@
 #include "daemon/head/accept.h"
 #include "daemon/head/agent_session.h"
 #include "daemon/head/api_server.h"
+#include "daemon/head/head_clock.h"
 #include "daemon/store/backup.h"
 #include "daemon/store/sqlite_store.h"
 #include "daemon/store/state_lock.h"
@@ -90,7 +91,11 @@ class Head::Impl {
                   log::error("a bug in the head", {{"cause", ex.what()}});
                 }
               }),
-        dispatcher_(config_, {*store_, *store_}, store_->take_recovered(), [this](JobId id) { api_.announce(id); }, Clock::real(), os::random_hex(4)),
+        recovered_(store_->take_recovered()),
+        clock_(config_.state_dir, recovered_.newest_ms, config_.accept_clock),
+        dispatcher_(
+            config_, {*store_, *store_}, std::move(recovered_), [this](JobId id) { api_.announce(id); },
+            clock_.clock(), os::random_hex(4)),
         connections_(std::make_shared<Connections>(connections_max(config_))),
         api_(executor, std::move(api), api_tcp, std::move(users), connections_, dispatcher_) {
     if (config_.backup_interval_s > 0) backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);
@@ -113,7 +118,11 @@ class Head::Impl {
       auto stream = proto::make_stream(std::move(*socket));
       auto place = connections_->admit(Connections::Kind::kAgent, peer.address, std::chrono::steady_clock::now(), [stream] { stream->close(); });
       const bool was_full = std::exchange(full, !place);
-      if (full && !was_full) log::warn("cluster: connections are closed at once, connections_max agents are connected");
+      if (full && !was_full) {
+        static log::RateLimited closed(log::Level::kWarn,
+                                       "cluster: connections_max agents were connected more often");
+        closed.write("cluster: connections are closed at once, connections_max agents are connected");
+      }
       if (full) continue;
       asio::awaitable<void> session = async_session(std::move(stream), std::move(peer), std::move(place));
       gate_.spawn(std::move(session));
@@ -161,7 +170,9 @@ class Head::Impl {
     const auto step = to_milliseconds(std::clamp(config_.heartbeat_s / 4, 0.01, 0.25));
     while (!stopping_) {
       co_await async::async_sleep(step);
+      clock_.look(std::chrono::steady_clock::now());
       dispatcher_.tick();
+      log::drain();
     }
   }
 
@@ -172,6 +183,8 @@ class Head::Impl {
   std::optional<store::Backups> backups_;
   net::Listener listener_;
   async::Gate gate_;
+  store::Recovered recovered_;  ///< for the dispatcher
+  HeadClock clock_;
   Dispatcher dispatcher_;
   std::shared_ptr<Connections> connections_;
   ApiServer api_;

@@ -78,11 +78,15 @@ Result<std::optional<std::size_t>> query_choice(const Target& target, const std:
 }
 
 HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request) {
+  return text_response(status, proto::dump_json(body) + "\n", request);
+}
+
+HttpResponse text_response(http::status status, std::string json, const HttpRequest& request) {
   HttpResponse response{status, request.version()};
   response.set(http::field::content_type, "application/json");
   response.set(http::field::cache_control, "no-store");
   response.keep_alive(request.keep_alive());
-  response.body() = proto::dump_json(body) + "\n";
+  response.body() = std::move(json);
   response.prepare_payload();
   return response;
 }

@@ -33,6 +33,8 @@ struct Target {
 [[nodiscard]] Result<std::optional<std::size_t>> query_choice(const Target& target, const std::string& name, const std::vector<std::string>& choices);
 
 [[nodiscard]] HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request);
+/// The same of JSON that is text already, with a newline at its end.
+[[nodiscard]] HttpResponse text_response(http::status status, std::string json, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const Error& error, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, const HttpRequest& request);
 /// "event: log\ndata: {...}\nid: metrics=3,attempt=1,1.0=4096\n\n"; without an id line when there is none.

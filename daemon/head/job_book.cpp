@@ -33,39 +33,87 @@ void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::Job
       journal(record, stamped);
     }
     sort_by_phase(record.state, std::nullopt);
+    if (!record.state.submission.empty()) submissions_.emplace(record.state.submission, id);
   }
   if (fault::on(fault::Fault::kIdReuse)) next_id_ = jobs_.empty() ? 1 : jobs_.rbegin()->first.value() + 1;
 }
 
-Result<JobId> JobBook::submit(proto::JobSpec spec, proto::UnixMs now, int queue_max, const std::string& user) {
-  const auto array = std::exchange(spec.scheduling.array, std::nullopt);  // each job bears its own index, not the list of all
+Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const QueueRoom& room,
+                              const std::string& user, const std::string& submission) {
+  const auto array = std::exchange(job_spec.scheduling.array,
+                                   std::nullopt);  // each job bears its own index, not the list of all
   const std::size_t count = array ? array->indices.size() : 1;
-  if (queued_.size() + count > static_cast<std::size_t>(queue_max))
+  if (queued_.size() + count > static_cast<std::size_t>(room.jobs))
     return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already" + (array ? ", with " + std::to_string(count) + " more the queue is full" : "") + " (queue_max)",
                 "wait, cancel jobs, or raise queue_max of the head");
+  const proto::SharedSpec spec(std::move(job_spec));
+  if (const auto bytes = living_specs_.bytes() + spec.bytes(); bytes > room.spec_bytes)
+    return fail(Errc::kUnavailable,
+                "the specs of the jobs that wait or run would take " + std::to_string(bytes >> 20) +
+                    " MiB of the head's memory; the limit is " + std::to_string(room.spec_bytes >> 20) +
+                    " MiB (spec_memory_mib)",
+                "wait, cancel jobs, keep data in a file instead of train_loop_config, or raise "
+                "spec_memory_mib of the head");
   if (const auto health = store_.journal.health(); !health.writable)
     return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why, "what runs goes on; submit again when there is room");
   const JobId first(next_id_);
   next_id_ += static_cast<std::int64_t>(count);
   if (!array) {
-    enter(first, std::move(spec), now, user, std::nullopt);
+    enter(first, spec, now, user, std::nullopt, submission);
     return first;
   }
   proto::ArrayTask task{first, 0, static_cast<int>(count), array->max_running.value_or(0), array->indices.front(), array->indices.back(), array->step};
   for (std::size_t i = 0; i < count; ++i) {
     task.index = array->indices[i];
-    enter(JobId(first.value() + static_cast<std::int64_t>(i)), spec, now, user, task);
+    enter(JobId(first.value() + static_cast<std::int64_t>(i)), spec, now, user, task,
+          i == 0 ? submission : "");
   }
   return first;
 }
 
-void JobBook::enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array) {
-  if (array) spec.train_loop_config["array_index"] = array->index;
+Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submission,
+                                                       const proto::JobSpec& spec,
+                                                       const std::string& user) const {
+  if (submission.empty()) return std::optional<JobId>();
+  std::optional<JobId> id;
+  if (const auto known = submissions_.find(submission); known != submissions_.end()) {
+    id = known->second;
+  } else {
+    auto stored = store_.history.job_of_submission(submission);
+    if (!stored) return stored.error();
+    id = *stored;
+  }
+  const auto* record = id ? find(*id) : nullptr;
+  if (record == nullptr) return std::optional<JobId>();
+  // What the head fills in, and what an array's jobs have in another form, is left out.
+  const auto text = [](proto::JobSpec a_spec) {
+    a_spec.scheduling.time_limit_s.reset();
+    a_spec.scheduling.array.reset();
+    return proto::dump_json(to_json(a_spec));
+  };
+  const auto& state = record->state;
+  const auto& array = spec.scheduling.array;
+  const bool same_array =
+      array.has_value() == state.array.has_value() &&
+      (!array || (std::cmp_equal(array->indices.size(), state.array->count) &&
+                  array->indices.front() == state.array->min && array->indices.back() == state.array->max &&
+                  array->step == state.array->step));
+  if (state.user != user || !same_array || text(spec) != text(*state.spec))
+    return fail(Errc::kConflict,
+                "the Idempotency-Key was used before, for job " + to_string(*id) + ", which is another one",
+                "use a new key for each job file that is submitted");
+  return id;
+}
+
+void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
+                    std::optional<proto::ArrayTask> array, const std::string& submission) {
   proto::JobSubmitted event;
-  event.run_name = run_name(spec.name, now, id, origin_);
-  event.run_dir = spec.run_config.storage_path + "/" + event.run_name;
-  event.spec = std::move(spec);
+  event.run_name = run_name(spec->name, now, id, origin_);
+  event.run_dir = spec->run_config.storage_path + "/" + event.run_name;
+  event.spec = spec;
   event.user = user;
+  event.submission = submission;
+  if (!submission.empty()) submissions_.emplace(submission, id);
   event.array = std::move(array);
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
@@ -113,9 +161,13 @@ void JobBook::journal(const JobRecord& record, const proto::StampedEvent& event)
 void JobBook::keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now) {
   record.metrics.push_back({report.attempt.value(), report.seq, now, report.metrics, report.checkpoint ? report.checkpoint->path : ""});
   if (!fault::on(fault::Fault::kReportNotStored) || report.seq % 5 != 0) store_.journal.append(record.state.id, record.metrics.back());
-  if (record.metrics.size() <= kMetricPointsMax) return;
-  record.metrics.pop_front();
-  ++record.metrics_dropped;
+  record.metric_bytes += proto::memory_bytes(record.metrics.back().metrics);
+  for (; record.metrics.size() > kMetricPointsMax ||
+         (record.metrics.size() > 1 && record.metric_bytes > kMetricBytesMax);
+       ++record.metrics_dropped) {
+    record.metric_bytes -= proto::memory_bytes(record.metrics.front().metrics);
+    record.metrics.pop_front();
+  }
 }
 
 void JobBook::sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before) {
@@ -128,26 +180,53 @@ void JobBook::sort_by_phase(const core::JobState& state, std::optional<core::Job
   else queued_.erase(id);
   if (queued || ended) active_.erase(id);
   else active_.insert(id);
+  if (!before) living_specs_.add(state.spec);
   if (!ended) return;
-  ended_.push_back(id);
-  // The oldest ended one is durable long since: kEndedJobsMax others have ended after it.
-  if (ended_.size() <= kEndedJobsMax) return;
-  jobs_.erase(ended_.front());
-  ended_.pop_front();
+  living_specs_.remove(state.spec);
+  ended_specs_.add(state.spec);
+  ended_metric_bytes_ += jobs_.at(id).metric_bytes;
+  ended_.push_back({id, store_.journal.appended()});
+  drop_old();
+}
+
+void JobBook::drop_old() {
+  const auto too_many = [this] {
+    return ended_.size() > kEndedJobsMax ||
+           (ended_.size() > kEndedJobsMin && ended_specs_.bytes() + ended_metric_bytes_ > kEndedBytesMax);
+  };
+  // One that is dropped is read from the store when somebody asks, so it must be there.
+  while (too_many() && store_.journal.durable().covers(ended_.front().stored)) {
+    drop(ended_.front().id);
+    ended_.pop_front();
+  }
+}
+
+void JobBook::drop(JobId id) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return;
+  ended_specs_.remove(found->second.state.spec);
+  ended_metric_bytes_ -= found->second.metric_bytes;
+  if (const auto& submission = found->second.state.submission; !submission.empty())
+    submissions_.erase(submission);
+  jobs_.erase(found);
+}
+
+void JobBook::drop_archived(std::list<JobRecord>::iterator record) const {
+  archived_specs_.remove(record->state.spec);
+  archived_by_id_.erase(record->state.id);
+  archived_.erase(record);
 }
 
 void JobBook::forget(const store::Pruned& pruned) {
   tally_.add_ended(pruned.ended_as, -1);
   const std::set<JobId> gone(pruned.gone.begin(), pruned.gone.end());
   for (const auto id : gone) {
-    if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end()) {
-      archived_.erase(known->second);
-      archived_by_id_.erase(known);
-    }
+    if (const auto known = archived_by_id_.find(id); known != archived_by_id_.end())
+      drop_archived(known->second);
     const auto found = jobs_.find(id);
-    if (found != jobs_.end() && core::is_terminal(found->second.state.phase)) jobs_.erase(found);
+    if (found != jobs_.end() && core::is_terminal(found->second.state.phase)) drop(id);
   }
-  std::erase_if(ended_, [&](JobId id) { return gone.contains(id); });
+  std::erase_if(ended_, [&](const Ended& ended) { return gone.contains(ended.id); });
 }
 
 void JobBook::set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress) {
@@ -173,10 +252,10 @@ const JobRecord* JobBook::find(JobId id) const {
   record.metrics_dropped = record.state.reports;
   record.state_version = 1;
   archived_by_id_[id] = archived_.begin();
-  if (archived_.size() > kArchivedMax) {
-    archived_by_id_.erase(archived_.back().state.id);
-    archived_.pop_back();
-  }
+  archived_specs_.add(record.state.spec);
+  while (archived_.size() > kArchivedMax ||
+         (archived_.size() > kArchivedMin && archived_specs_.bytes() > kEndedBytesMax))
+    drop_archived(std::prev(archived_.end()));
   return &archived_.front();
 }
 

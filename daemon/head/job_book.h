@@ -3,6 +3,7 @@
 
 #include "daemon/core/job.h"
 #include "daemon/head/job_tally.h"
+#include "daemon/head/spec_memory.h"
 #include "daemon/store/journal.h"
 
 #include <deque>
@@ -16,16 +17,31 @@ namespace rtrain::head {
 
 struct JobRecord {
   core::JobState state;
-  std::deque<proto::MetricPoint> metrics;   ///< the newest kMetricPointsMax; the others are in the store
+  std::deque<proto::MetricPoint> metrics;   ///< the newest kMetricPointsMax, and of large ones
+                                            ///< kMetricBytesMax; the others are in the store
+  std::int64_t metric_bytes = 0;            ///< memory of those
   std::int64_t metrics_dropped = 0;         ///< how many came before those
   std::optional<proto::ProgressDoc> progress;
   std::uint64_t state_version = 0, progress_version = 0;  ///< grow with every change; streams compare them
 };
 
 inline constexpr std::size_t kMetricPointsMax = 1000;
+inline constexpr std::int64_t kMetricBytesMax = 4 << 20;
 /// Ended jobs that stay in memory; older ones are read from the store when somebody asks.
 inline constexpr std::size_t kEndedJobsMax = 1000;
 inline constexpr std::size_t kArchivedMax = 256;
+/// So many stay whatever they take: the head relies on what it has just looked at.
+inline constexpr std::size_t kEndedJobsMin = 16, kArchivedMin = 16;
+/// Memory of the specs and metrics of ended jobs, of either kind; fewer of the jobs stay when theirs are
+/// larger.
+inline constexpr std::int64_t kEndedBytesMax = 64 << 20;
+
+/// How much may wait.
+struct QueueRoom {
+  int jobs = 10'000;  ///< that are QUEUED
+  std::int64_t spec_bytes =
+      512ll << 20;  ///< memory of the specs of all jobs that have not ended; an array's counts once
+};
 
 /// @thread the head's.
 class JobBook {
@@ -40,9 +56,16 @@ class JobBook {
   /// (not their actions: who recovers looks at the states). `ended`: how many jobs that are not among them had ended so.
   void recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now);
 
-  /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first one's number comes back.
-  /// kUnavailable when more than `queue_max` jobs would wait, or when the store takes no writes.
-  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, int queue_max, const std::string& user = {});
+  /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first
+  /// one's number comes back. kUnavailable when there is no room for it, or when the store takes no writes.
+  /// `submission`: see submitted_before().
+  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, const QueueRoom& room,
+                                     const std::string& user = {}, const std::string& submission = {});
+  /// The job, of an array the first one, that was submitted with this key; nothing when there is none.
+  /// kConflict: that was another spec, or another user's.
+  [[nodiscard]] Result<std::optional<JobId>> submitted_before(const std::string& submission,
+                                                              const proto::JobSpec& spec,
+                                                              const std::string& user) const;
   /// Applies an event and what follows from it by policy, journals them, then hands on the actions. kNotFound, kConflict: nothing
   /// changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
@@ -50,7 +73,8 @@ class JobBook {
   void forget(const store::Pruned& pruned);
   void set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
 
-  /// Null when there is no such job. An ended job may be read from the store: the record is good until kArchivedMax others were.
+  /// Null when there is no such job. An ended job may be read from the store: the record is good until
+  /// kArchivedMin others were.
   [[nodiscard]] const JobRecord* find(JobId id) const;
   /// In memory: all that live, and the last kEndedJobsMax that ended.
   [[nodiscard]] const std::map<JobId, JobRecord>& all() const { return jobs_; }
@@ -67,9 +91,14 @@ class JobBook {
   [[nodiscard]] store::History& history() const { return store_.history; }
 
  private:
-  void enter(JobId id, proto::JobSpec spec, proto::UnixMs now, const std::string& user, std::optional<proto::ArrayTask> array);
+  void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
+             std::optional<proto::ArrayTask> array, const std::string& submission);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
+  void drop_old();
+  /// Drops an ended job from memory.
+  void drop(JobId id);
+  void drop_archived(std::list<JobRecord>::iterator record) const;
   /// `before`: nothing of a job that is new here.
   void sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before);
 
@@ -83,7 +112,15 @@ class JobBook {
   std::set<JobId> active_;
   JobTally tally_;
   proto::FailureCounts failures_;
-  std::deque<JobId> ended_;  ///< in memory, oldest first
+  struct Ended {
+    JobId id;
+    store::Mark stored;
+  };                         ///< its end is durable when the store has come to that mark
+  std::deque<Ended> ended_;  ///< in memory, oldest first
+  std::int64_t ended_metric_bytes_ = 0;
+  SpecMemory living_specs_, ended_specs_;
+  mutable SpecMemory archived_specs_;
+  std::map<std::string, JobId> submissions_;  ///< of the jobs in memory, by the key of their submit
   mutable std::list<JobRecord> archived_;  ///< read from the store, newest use first
   mutable std::unordered_map<JobId, std::list<JobRecord>::iterator> archived_by_id_;
 };

@@ -12,7 +12,7 @@ void JobTally::add_ended(const std::map<core::JobPhase, std::int64_t>& counts, i
 void JobTally::count(const core::JobState& state, core::JobPhase phase, int sign) {
   by_phase_[phase] += sign;
   if (core::is_terminal(phase)) return;
-  const auto account = living_.try_emplace({state.spec.scheduling.queue, state.user}).first;
+  const auto account = living_.try_emplace({state.spec->scheduling.queue, state.user}).first;
   auto& living = account->second;
   (phase == core::JobPhase::kQueued ? living.waiting : living.running) += sign;
   if (living.running == 0 && living.waiting == 0) living_.erase(account);

@@ -117,6 +117,17 @@ void NodeTable::release_twice(const std::vector<proto::RankPlacement>& ranks, co
     if (const auto* node = find(rank.node)) changed(*node);
 }
 
+void NodeTable::forget(const std::string& name) {
+  const auto found = nodes_.find(name);
+  if (found == nodes_.end()) return;
+  Node nothing;
+  nothing.view.info.name = name;
+  nothing.view.alive = false;
+  nothing.view.away = true;
+  nodes_.erase(found);
+  changed(nothing);  // who plans counts on nothing of it
+}
+
 Node* NodeTable::find(const std::string& name) {
   const auto found = nodes_.find(name);
   return found == nodes_.end() ? nullptr : &found->second;

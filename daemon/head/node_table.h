@@ -57,6 +57,9 @@ class NodeTable {
   /// A planted fault (common/base/fault.h): what is free is given back once more.
   void release_twice(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker);
 
+  /// Nothing is known of it from now on. Its agent is welcome again, as a new one.
+  void forget(const std::string& name);
+
   [[nodiscard]] Node* find(const std::string& name);
   [[nodiscard]] std::shared_ptr<AgentLine> session(const std::string& name);
   [[nodiscard]] const std::map<std::string, Node>& all() const { return nodes_; }

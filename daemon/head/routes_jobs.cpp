@@ -12,6 +12,7 @@ using proto::Json;
 
 constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000, kRankMax = 1'000'000;
 constexpr const char* kHidden = "***";
+constexpr std::size_t kIdempotencyKeyMax = 128;
 
 /// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
@@ -48,10 +49,18 @@ std::variant<proto::JobSpec, HttpResponse> spec_of(const RouteCall& call) {
 Reply submit(const RouteCall& call) {
   auto spec = spec_of(call);
   if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
-  auto id = call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)), call.user);
+  const auto key = call.request["Idempotency-Key"];
+  if (key.size() > kIdempotencyKeyMax || std::ranges::any_of(key, [](char c) { return c < '!' || c > '~'; }))
+    return call.error(
+        fail(Errc::kInvalidArgument,
+             "Idempotency-Key: at most " + std::to_string(kIdempotencyKeyMax) + " visible ASCII characters"));
+  auto id =
+      call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)), call.user, {key.data(), key.size()});
   if (!id) return call.error(id.error());
   const auto& state = call.dispatcher.jobs().find(*id)->state;
-  return call.json(proto::SubmitReply{*id, state.spec.name, state.run_dir, state.array ? state.array->count : 1}, http::status::created);
+  return call.json(
+      proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1},
+      http::status::created);
 }
 
 Reply plan(const RouteCall& call) {
@@ -115,7 +124,9 @@ Reply events(const RouteCall& call) {
   const bool more = std::cmp_greater(page->size(), *limit);
   if (more) page->pop_back();
   Json list = Json::array();
-  for (const auto& event : *page) {
+  for (auto& event : *page) {
+    if (auto* submitted = std::get_if<proto::JobSubmitted>(&event.event))
+      submitted->spec = core::spec_of_rank((*found)->state);
     auto& json = list.emplace_back(proto::to_json(event));
     json["at"] = proto::rfc3339(event.at);
     if (!show) hide_values(json);

@@ -8,8 +8,6 @@
 namespace rtrain::head {
 namespace {
 
-using proto::Json;
-
 constexpr std::int64_t kJobsDefault = 1000, kJobsMax = 10'000;
 constexpr std::int64_t kAllJobs = std::numeric_limits<std::int64_t>::max();  // as `before`; clients say it too
 constexpr std::int64_t kScan = 1000;  // ended jobs that one request reads from the store: what is rare must not stall the head
@@ -19,8 +17,8 @@ struct Filter {
   std::optional<std::string> user;
   std::int64_t array = 0;  ///< 0: any
 
-  [[nodiscard]] bool takes(const core::JobState& job) const {
-    return (!state || *state == job.phase) && (!user || *user == job.user) && (array == 0 || (job.array && job.array->id == JobId(array)));
+  [[nodiscard]] bool takes(core::JobPhase phase, const std::string& of_user, std::int64_t of_array) const {
+    return (!state || *state == phase) && (!user || *user == of_user) && (array == 0 || of_array == array);
   }
   [[nodiscard]] bool takes_all() const { return !state && !user && array == 0; }
   /// Jobs that have not ended are in memory, all of them.
@@ -53,30 +51,67 @@ class Page {
       return ok();
     }
     const auto scan = filter_.takes_all() ? std::min(limit_, kScan) : kScan;
-    auto ended = book().history().ended_jobs(below_, static_cast<int>(scan));
+    auto ended = book().history().ended_ids(below_, static_cast<int>(scan));
     if (!ended) return ended.error();
-    for (auto& state : *ended) {
-      take_live_down_to(state.id);
+    for (const auto id : *ended) {
+      take_live_down_to(id);
       if (full()) return ok();
-      below_ = state.id;
-      if (live_.contains(state.id) || !filter_.takes(state)) continue;
-      JobRecord record;
-      record.state = std::move(state);
-      jobs_.push_back(job_doc(record));
+      below_ = id;
+      if (live_.contains(id)) continue;
+      auto row = ended_row(id);
+      if (!row) return row.error();
+      if (*row != nullptr && takes(**row)) add(**row);
     }
     more_in_store_ = std::cmp_equal(ended->size(), scan);
     if (!more_in_store_) take_live_down_to(JobId(0));
     return ok();
   }
 
-  [[nodiscard]] Json take() {
+  [[nodiscard]] std::string take() {
     const bool more = (more_in_store_ || full()) && below_.value() > std::max<std::int64_t>(1, filter_.array);
-    return {{"jobs", std::move(jobs_)}, {"next", more ? below_.value() : 0}, {"more", more}};
+    return "{\"jobs\":[" + text_ + "],\"more\":" + (more ? "true" : "false") +
+           ",\"next\":" + std::to_string(more ? below_.value() : 0) + "}\n";
   }
 
  private:
   [[nodiscard]] const JobBook& book() const { return call_.dispatcher.jobs(); }
-  [[nodiscard]] bool full() const { return std::cmp_greater_equal(jobs_.size(), limit_); }
+  [[nodiscard]] bool full() const { return taken_ >= limit_; }
+  [[nodiscard]] bool takes(const JobRow& row) const { return filter_.takes(row.phase, row.user, row.array); }
+  void add(const JobRow& row) {
+    if (taken_++ > 0) text_ += ',';
+    text_ += row.text;
+  }
+  [[nodiscard]] JobRow row_of(const JobRecord& record) const {
+    const auto& state = record.state;
+    return {state.id,
+            state.phase,
+            state.user,
+            state.array ? state.array->id.value() : 0,
+            proto::dump_json(proto::Json(call_.doc(record))),
+            record.state_version,
+            record.progress_version,
+            call_.dispatcher.epoch()};
+  }
+  /// A job that ended does not change. Null: it was forgotten meanwhile.
+  [[nodiscard]] Result<const JobRow*> ended_row(JobId id) {
+    auto& rows = call_.dispatcher.rows();
+    if (const auto* known = rows.find(id); known != nullptr && core::is_terminal(known->phase)) return known;
+    auto state = book().history().ended_job(id);
+    if (!state) return state.error();
+    if (!*state) return static_cast<const JobRow*>(nullptr);
+    JobRecord record;
+    record.state = std::move(**state);
+    return &rows.put(row_of(record));
+  }
+  [[nodiscard]] const JobRow& live_row(const JobRecord& record) {
+    auto& rows = call_.dispatcher.rows();
+    const auto* known = rows.find(record.state.id);
+    const bool good =
+        known != nullptr && known->state_version == record.state_version &&
+        known->progress_version == record.progress_version &&
+        (record.state.phase != core::JobPhase::kQueued || known->epoch == call_.dispatcher.epoch());
+    return good ? *known : rows.put(row_of(record));
+  }
   /// The jobs of an array have the numbers from the array's on.
   [[nodiscard]] JobId first_below(std::int64_t before) const {
     const auto* first = filter_.array > 0 ? book().find(JobId(filter_.array)) : nullptr;
@@ -85,7 +120,9 @@ class Page {
   void take_live_down_to(JobId last) {
     for (; next_live_ != live_.rend() && next_live_->first >= last && !full(); ++next_live_) {
       below_ = next_live_->first;
-      if (filter_.takes(next_live_->second.state)) jobs_.push_back(call_.doc(next_live_->second));
+      const auto& state = next_live_->second.state;
+      if (filter_.takes(state.phase, state.user, state.array ? state.array->id.value() : 0))
+        add(live_row(next_live_->second));
     }
   }
 
@@ -96,7 +133,8 @@ class Page {
   const std::map<JobId, JobRecord>& live_;
   std::map<JobId, JobRecord>::const_reverse_iterator next_live_;
   bool more_in_store_ = false;
-  Json jobs_ = Json::array();
+  std::string text_;  ///< rows, with commas between
+  std::int64_t taken_ = 0;
 };
 
 Reply list(const RouteCall& call) {
@@ -106,9 +144,18 @@ Reply list(const RouteCall& call) {
     if (!*number) return call.error(number->error());
   const auto filter = filter_of(call);
   if (!filter) return call.error(filter.error());
+  // Many ask for the same: what none of them has to wait for twice.
+  auto& rows = call.dispatcher.rows();
+  const auto epoch = call.dispatcher.epoch();
+  const std::string question(call.request.target());
+  if (const auto* known = rows.page(question, epoch))
+    return text_response(http::status::ok, *known, call.request);
   Page page(call, *filter, *limit, *before);
   if (auto read = page.read(); !read) return call.error(read.error());
-  return call.json(page.take());
+  auto text = page.take();
+  auto response = text_response(http::status::ok, text, call.request);
+  rows.put_page(question, epoch, std::move(text));
+  return response;
 }
 
 }  // namespace

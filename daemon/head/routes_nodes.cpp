@@ -11,7 +11,15 @@ namespace {
 using proto::Json;
 
 proto::NodeDoc doc_of(const Dispatcher& dispatcher, const std::string& name, const Node& node, const std::set<JobId>& jobs) {
-  return node_doc(node, dispatcher.setting(name), {jobs.begin(), jobs.end()}, dispatcher.nodes().suspicion_reason(node, dispatcher.now()));
+  auto doc = node_doc(node, dispatcher.setting(name), {jobs.begin(), jobs.end()},
+                      dispatcher.nodes().suspicion_reason(node, dispatcher.now()));
+  const Seconds silent = dispatcher.now() - node.last_heard;
+  doc.silent_s = std::max(0.0, std::round(silent.count() * 1000) / 1000);
+  if (!doc.alive || doc.silent_s < dispatcher.overdue_s()) return doc;
+  doc.reason += (doc.reason.empty() ? "" : "; ") + std::string("nothing was heard of its agent for ") +
+                std::to_string(std::lround(doc.silent_s)) + " s; it is lost after " +
+                std::to_string(std::lround(dispatcher.lost_after_s())) + " s";
+  return doc;
 }
 
 Reply nodes(const RouteCall& call) {
@@ -34,6 +42,13 @@ Reply node(const RouteCall& call) {
 }
 
 Reply done_or(const RouteCall& call, const Result<Done>& done) { return done ? node(call) : call.error(done.error()); }
+
+Reply forget(const RouteCall& call) {
+  auto answer = node(call);  // as it was
+  if (auto done = call.dispatcher.forget_node(call.arguments[0], call.by()); !done)
+    return call.error(done.error());
+  return answer;
+}
 
 Reply cordon(const RouteCall& call) {
   const auto body = body_of(call, {"reason"});
@@ -91,6 +106,7 @@ std::vector<Handler> node_routes() {
   return {
       {{http::verb::get, "/v1/nodes"}, nodes},
       {{http::verb::get, "/v1/nodes/{name}"}, node},
+      {{http::verb::delete_, "/v1/nodes/{name}"}, forget},
       {{http::verb::post, "/v1/nodes/{name}/cordon"}, cordon},
       {{http::verb::post, "/v1/nodes/{name}/uncordon"}, uncordon},
       {{http::verb::post, "/v1/nodes/{name}/drain"}, drain},

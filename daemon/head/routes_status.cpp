@@ -40,6 +40,10 @@ Reply status(const RouteCall& call) {
     doc.status = "read_only";
     doc.reason = health.why;
   }
+  if (const auto doubt = call.dispatcher.clock_doubt(); !doubt.empty())
+    doc.clock = doubt +
+                ": no job is forgotten by age, and times of the day are counted on from before, until NTP "
+                "confirms the clock or the head is started with accept_clock";
   doc.since_ms = call.dispatcher.started_ms();
   sum_up(call.dispatcher.nodes(), doc);
   for (const auto& [phase, jobs] : book.tally().by_phase())

@@ -3,9 +3,9 @@
 namespace rtrain::head {
 
 void Usage::begins(const core::JobState& state, SteadyTime now) {
-  auto held = state.spec.scaling_config.resources();
+  auto held = state.spec->scaling_config.resources();
   for (auto& [name, amount] : held) amount *= static_cast<double>(state.ranks.size());
-  holders_[state.id] = {state.spec.scheduling.queue, state.user, std::move(held), now};
+  holders_[state.id] = {state.spec->scheduling.queue, state.user, std::move(held), now};
 }
 
 void Usage::charge(JobId id, SteadyTime now, proto::UnixMs wall) {

@@ -42,13 +42,15 @@ class Fsck {
   Result<Done> jobs() {
     auto jobs = db_.prepare("SELECT id, phase, ended, snapshot FROM jobs ORDER BY id");
     auto events = db_.prepare(kEventsOfJob);
+    auto specs = StoredSpecs::open(db_);
     if (!jobs || !events) return jobs ? events.error() : jobs.error();
+    if (!specs) return specs.error();
     for (;;) {
       auto row = jobs->step();
       if (!row) return row.error();
       if (!*row) break;
       const JobId id(jobs->integer(0));
-      const auto replayed = replay_job(*events, id);
+      const auto replayed = replay_job(*events, *specs, id);
       report_.events += replayed.events;
       const std::string place = db_.path() + ": job " + to_string(id);
       if (!replayed.problem.empty()) report(place + ": event " + std::to_string(replayed.events) + ": " + replayed.problem);
@@ -126,7 +128,8 @@ class Fsck {
 
 }  // namespace
 
-ReplayedJob replay_job(Statement& events, JobId id, const std::function<void(std::int64_t at, std::string_view json)>& each) {
+ReplayedJob replay_job(Statement& events, StoredSpecs& specs, JobId id,
+                       const std::function<void(std::int64_t at, std::string_view json)>& each) {
   ReplayedJob job;
   const auto one = [&]() -> Result<Done> {
     if (events.integer(0) != job.events) return fail(Errc::kIo, "it is missing");
@@ -135,8 +138,9 @@ ReplayedJob replay_job(Statement& events, JobId id, const std::function<void(std
     auto event = proto::event_from_json(*json);
     if (!event) return event.error();
     if (job.state) return core::advance(*job.state, *event);
-    const auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
+    auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
     if (submitted == nullptr) return fail(Errc::kIo, "the first event is no job_submitted");
+    if (auto done = specs.complete(id, *submitted); !done) return done;
     job.state = core::submitted(id, event->at, *submitted);
     return ok();
   };

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "daemon/core/job.h"
-#include "daemon/store/database.h"
+#include "daemon/store/stored_specs.h"
 
 #include <functional>
 #include <optional>
@@ -31,7 +31,9 @@ struct ReplayedJob {
   std::string problem;                  ///< of the next one; "" when all do
 };
 /// @param each  called with each event's text as it is stored, after it was replayed
-[[nodiscard]] ReplayedJob replay_job(Statement& events_of_job, JobId id, const std::function<void(std::int64_t at, std::string_view json)>& each = {});
+[[nodiscard]] ReplayedJob replay_job(
+    Statement& events_of_job, StoredSpecs& specs, JobId id,
+    const std::function<void(std::int64_t at, std::string_view json)>& each = {});
 /// What replay_job() steps through: bound by it.
 inline constexpr std::string_view kEventsOfJob = "SELECT number, at, json FROM events WHERE job=? ORDER BY number";
 

@@ -96,6 +96,10 @@ class History {
   [[nodiscard]] virtual Result<std::optional<core::JobState>> ended_job(JobId id) = 0;
   /// Ended jobs below `before`, newest first, at most `limit`.
   [[nodiscard]] virtual Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) = 0;
+  /// Their numbers alone.
+  [[nodiscard]] virtual Result<std::vector<JobId>> ended_ids(JobId before, int limit) = 0;
+  /// The job that a request with this key submitted; of an array its first one. Nothing: none that is stored.
+  [[nodiscard]] virtual Result<std::optional<JobId>> job_of_submission(const std::string& submission) = 0;
   /// Events of any job, oldest first, from number `from` (0: the first).
   [[nodiscard]] virtual Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) = 0;
   [[nodiscard]] virtual Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) = 0;
@@ -114,6 +118,7 @@ struct Recovered {
   std::vector<Document> documents;  ///< by kind and name
   std::map<core::JobPhase, std::int64_t> ended = {};  ///< how many have ended so
   std::vector<SetAside> set_aside = {};
+  proto::UnixMs newest_ms = 0;  ///< the newest time that is stored of a job; 0: there is none
 };
 
 }  // namespace rtrain::store

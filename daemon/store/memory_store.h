@@ -70,6 +70,18 @@ class MemoryStore final : public Journal, public History {
       if (it->first < before && core::is_terminal(it->second.state.phase)) found.push_back(it->second.state);
     return found;
   }
+  [[nodiscard]] Result<std::vector<JobId>> ended_ids(JobId before, int limit) override {
+    std::vector<JobId> found;
+    for (auto it = std::make_reverse_iterator(jobs_.lower_bound(before));
+         it != jobs_.rend() && static_cast<int>(found.size()) < limit; ++it)
+      if (core::is_terminal(it->second.state.phase)) found.push_back(it->first);
+    return found;
+  }
+  [[nodiscard]] Result<std::optional<JobId>> job_of_submission(const std::string& submission) override {
+    for (const auto& [id, job] : jobs_)
+      if (job.state.submission == submission) return std::optional(id);
+    return std::optional<JobId>();
+  }
   [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override {
     return page(jobs_[id].events, from, limit);
   }

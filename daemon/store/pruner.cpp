@@ -34,11 +34,13 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
   database_ = &database;
   segments_ = &segments;
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
-           {next_, "SELECT id, ended, ifnull(length(snapshot), 0), phase FROM jobs WHERE ended>0 AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
+           {next_, "SELECT id, ended, ifnull(length(snapshot), 0), phase, ifnull(spec, 0) FROM jobs WHERE ended>0 AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
                    " ORDER BY ended, id LIMIT ?4"},
            {event_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM events WHERE job=?"},
+           {spec_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM specs WHERE id=?"},  // of an array with its first job
            {segment_bytes_, "SELECT ifnull(sum(bytes), 0) FROM segments WHERE job=?"},
            {drop_job_, "DELETE FROM jobs WHERE id=? AND ended>0"},
+           {drop_spec_, "DELETE FROM specs WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE spec=?1)"},
            {drop_events_, "DELETE FROM events WHERE job=?"},
            {drop_segments_, "DELETE FROM segments WHERE job=?"},
            {note_, "INSERT OR REPLACE INTO meta VALUES('pruned', ?)"}}) {
@@ -84,13 +86,13 @@ Result<std::vector<Pruner::Candidate>> Pruner::next() {
     auto row = next_.step();
     if (!row) return row.error();
     if (!*row) return found;
-    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2), core::phase_from_string(next_.text(3))});
+    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2), core::phase_from_string(next_.text(3)), next_.integer(4)});
   }
 }
 
 Result<std::int64_t> Pruner::bytes_of(JobId id) {
   std::int64_t sum = 0;
-  for (auto* statement : {&event_bytes_, &segment_bytes_}) {
+  for (auto* statement : {&event_bytes_, &segment_bytes_, &spec_bytes_}) {
     auto row = statement->bind(id.value()).step();
     if (!row) return row.error();
     sum += statement->integer(0);
@@ -105,6 +107,7 @@ Result<Pruned> Pruner::step() {
   if (!candidates) return candidates.error();
   Candidate at = at_;
   std::vector<JobId> going;
+  std::set<std::int64_t> specs;
   std::map<core::JobPhase, std::int64_t> ended_as;
   std::int64_t bytes = 0, looked = 0;
   for (const auto& candidate : *candidates) {
@@ -115,11 +118,12 @@ Result<Pruned> Pruner::step() {
     if (!size) return size.error();
     bytes += *size + candidate.bytes;
     going.push_back(candidate.id);
+    if (candidate.spec > 0) specs.insert(candidate.spec);
     if (candidate.phase) ++ended_as[*candidate.phase];
     if (Clock::now() >= until) break;
   }
   if (!request_.dry_run && !going.empty())
-    if (auto removed = remove_rows(going); !removed) return removed.error();
+    if (auto removed = remove_rows(going, specs); !removed) return removed.error();
   at_ = at;
   left_ -= looked;
   jobs_ += static_cast<std::int64_t>(going.size());
@@ -149,13 +153,15 @@ Result<Done> Pruner::shrink() {
   return done;
 }
 
-Result<Done> Pruner::remove_rows(const std::vector<JobId>& ids) {
+Result<Done> Pruner::remove_rows(const std::vector<JobId>& ids, const std::set<std::int64_t>& specs) {
   std::string list;
   for (const auto id : ids) list += (list.empty() ? "" : ",") + std::to_string(id.value());
   return database_->transaction([&]() -> Result<Done> {
     for (const auto id : ids)
       for (auto* statement : {&drop_job_, &drop_events_, &drop_segments_})
         if (auto dropped = statement->bind(id.value()).run(); !dropped) return dropped;
+    for (const auto spec : specs)
+      if (auto dropped = drop_spec_.bind(spec).run(); !dropped) return dropped;
     return note_.bind(list).run();
   });
 }

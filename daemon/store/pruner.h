@@ -31,14 +31,20 @@ class Pruner {
   }
 
  private:
-  struct Candidate { JobId id; std::int64_t ended = 0, bytes = 0; std::optional<core::JobPhase> phase; };
+  struct Candidate {
+    JobId id;
+    std::int64_t ended = 0, bytes = 0;
+    std::optional<core::JobPhase> phase;
+    std::int64_t spec = 0;
+  };
   [[nodiscard]] Result<std::vector<Candidate>> next();
   [[nodiscard]] Result<std::int64_t> bytes_of(JobId id);
-  [[nodiscard]] Result<Done> remove_rows(const std::vector<JobId>& ids);
+  [[nodiscard]] Result<Done> remove_rows(const std::vector<JobId>& ids, const std::set<std::int64_t>& specs);
 
   Database* database_ = nullptr;
   SegmentFiles* segments_ = nullptr;
-  Statement next_, event_bytes_, segment_bytes_, drop_job_, drop_events_, drop_segments_, note_;
+  Statement next_, event_bytes_, segment_bytes_, spec_bytes_, drop_job_, drop_spec_, drop_events_,
+      drop_segments_, note_;
   PruneRequest request_;
   bool busy_ = false, may_shrink_ = false;
   std::int64_t left_ = 0;        ///< so many are still to be looked at

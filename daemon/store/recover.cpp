@@ -8,6 +8,7 @@
 #include "daemon/store/recovery.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/state_lock.h"
+#include "daemon/store/stored_specs.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -35,13 +36,16 @@ class Source {
     auto database = Database::open(path, Database::Mode::kReadOnly);
     if (!database) return nullptr;
     auto events = (*database)->prepare(kEventsOfJob);
-    if (!events) return nullptr;
-    return std::unique_ptr<Source>(new Source(std::move(*database), std::move(*events)));
+    auto specs = StoredSpecs::open(**database);
+    if (!events || !specs) return nullptr;
+    return std::unique_ptr<Source>(new Source(std::move(*database), std::move(*events), std::move(*specs)));
   }
 
   [[nodiscard]] FoundJob job(JobId id) {
     FoundJob found;
-    auto replayed = replay_job(events_, id, [&](std::int64_t at, std::string_view json) { found.events.emplace_back(at, json); });
+    auto replayed = replay_job(events_, specs_, id, [&](std::int64_t at, std::string_view json) {
+      found.events.emplace_back(at, json);
+    });
     found.state = std::move(replayed.state);
     found.problem = std::move(replayed.problem);
     return found;
@@ -81,9 +85,11 @@ class Source {
   }
 
  private:
-  Source(std::unique_ptr<Database> database, Statement events) : db_(std::move(database)), events_(std::move(events)) {}
+  Source(std::unique_ptr<Database> database, Statement events, StoredSpecs specs)
+      : db_(std::move(database)), events_(std::move(events)), specs_(std::move(specs)) {}
   std::unique_ptr<Database> db_;
   Statement events_;
+  StoredSpecs specs_;
 };
 
 class Recover {
@@ -180,10 +186,12 @@ class Recover {
     if (!whole && mark)  // a list that is broken off: every number that may have been given
       for (std::int64_t id = 1; id < *mark; ++id) ids.insert(JobId(id));
     auto insert_event = db_->prepare("INSERT INTO events VALUES(?, ?, ?, ?)");
-    auto insert_job = db_->prepare("INSERT INTO jobs VALUES(?, ?, ?, ?, ?)");
+    auto insert_job = db_->prepare("INSERT INTO jobs VALUES(?, ?, ?, ?, ?, ?, ?)");
+    auto insert_spec = db_->prepare("INSERT INTO specs VALUES(?, ?)");
     auto insert_segment = db_->prepare("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)");
-    for (const auto* statement : {&insert_event, &insert_job, &insert_segment})
+    for (const auto* statement : {&insert_event, &insert_job, &insert_spec, &insert_segment})
       if (!*statement) return statement->error();
+    std::set<std::int64_t> specs;
     for (const auto id : ids) {
       auto job = best(id);
       if (!job.state) {
@@ -198,9 +206,21 @@ class Recover {
       }
       if (auto stored = metrics(*job.state, *insert_segment); !stored) return stored;
       const bool ended = core::is_terminal(job.state->phase);
+      const auto spec = spec_number(id, job.state->array);
+      if (specs.insert(spec).second) {
+        const auto json = proto::dump_json(to_json(*job.state->spec));
+        if (auto stored = insert_spec->bind(spec).bind(json).run(); !stored) return stored;
+      }
+      const auto submission = job.state->submission;
+      job.state->spec = {};
       const auto snapshot = proto::dump_json(to_json(*job.state));
       insert_job->bind(id.value()).bind(ended ? std::max<std::int64_t>(job.state->ended_ms, 1) : 0).bind(core::to_string(job.state->phase)).bind(snapshot);
-      if (auto stored = insert_job->bind(static_cast<std::int64_t>(job.events.size())).run(); !stored) return stored;
+      insert_job->bind(static_cast<std::int64_t>(job.events.size())).bind(spec);
+      if (submission.empty())
+        insert_job->bind_null();
+      else
+        insert_job->bind(submission);
+      if (auto stored = insert_job->run(); !stored) return stored;
       ++report_.jobs;
       newest_ = std::max(newest_, id.value());
     }
@@ -319,7 +339,7 @@ class Recover {
       report_.next_id += kNumbersSkipped;
       lost("next_job_id, the mark of the numbers that were given: they go on at " + std::to_string(report_.next_id));
     }
-    return os::write_file_atomic(state_dir_ + "/next_job_id", std::to_string(report_.next_id) + "\n");
+    return os::write_file_atomic(state_dir_ + "/next_job_id", std::to_string(report_.next_id) + "\n", 0600);
   }
 
   const std::string& state_dir_;

@@ -5,7 +5,9 @@
 #include "common/os/file.h"
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
+#include "daemon/store/stored_specs.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fcntl.h>
@@ -36,6 +38,9 @@ class Replay {
     auto rows = db_.prepare("SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment DESC LIMIT 1");
     for (const auto* prepared : {&jobs, &events, &rows})
       if (!*prepared) return prepared->error().in("the journal");
+    auto specs = StoredSpecs::open(db_);
+    if (!specs) return specs.error().in("the journal");
+    specs_ = std::move(*specs);
     for (;;) {
       auto row = jobs->step();
       if (!row) return row.error().in("the journal");
@@ -52,6 +57,11 @@ class Replay {
     }
     if (auto done = ended(); !done) return done.error().in("the journal");
     if (auto done = documents(); !done) return done.error().in("the journal");
+    auto last_end = db_.integer("SELECT ifnull(max(ended), 0) FROM jobs");
+    if (!last_end) return last_end.error().in("the journal");
+    recovery_.found.newest_ms = *last_end;
+    for (const auto& state : recovery_.found.jobs)
+      recovery_.found.newest_ms = std::max(recovery_.found.newest_ms, state.updated_ms);
     auto newest = db_.integer("SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0))");
     if (!newest) return newest.error().in("the journal");
     recovery_.next_id = *newest + 1;
@@ -80,6 +90,7 @@ class Replay {
       auto read = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
       if (!read) return read.error().in("its snapshot");
       state = std::move(*read);
+      if (auto done = specs_.complete(*state); !done) return done.error();
     }
     std::int64_t number = state ? in_snapshot : 0;
     events.bind(id.value()).bind(number);
@@ -98,14 +109,15 @@ class Replay {
     return std::move(*state);
   }
 
-  static Result<Done> replay(JobId id, std::optional<core::JobState>& state, std::string_view text) {
+  Result<Done> replay(JobId id, std::optional<core::JobState>& state, std::string_view text) {
     auto json = proto::parse_json(text, kStored);
     if (!json) return json.error();
     auto event = proto::event_from_json(*json);
     if (!event) return event.error();
     if (state) return core::advance(*state, *event);
-    const auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
+    auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
     if (submitted == nullptr) return fail(Errc::kProtocol, "the first event is " + std::string(proto::event_name(event->event)) + " instead of job_submitted");
+    if (auto done = specs_.complete(id, *submitted); !done) return done;
     state = core::submitted(id, event->at, *submitted);
     return ok();
   }
@@ -164,6 +176,7 @@ class Replay {
   Database& db_;
   const std::string& state_dir_;
   SegmentFiles& segments_;
+  StoredSpecs specs_;
   Recovery recovery_;
 };
 

@@ -24,7 +24,13 @@ constexpr std::array<const char*, kSchemaVersion> kMigrations{
     "CREATE TABLE segments(job INTEGER NOT NULL, segment INTEGER NOT NULL, first INTEGER NOT NULL, points INTEGER NOT NULL, bytes INTEGER NOT NULL,"
     " last_at INTEGER NOT NULL, PRIMARY KEY(job, segment)) WITHOUT ROWID;",
     // Counts of jobs by how they ended, without a look at the jobs.
-    "CREATE INDEX jobs_ended_as ON jobs(phase) WHERE ended>0;"};
+    "CREATE INDEX jobs_ended_as ON jobs(phase) WHERE ended>0;",
+    // A spec is stored once for all jobs of an array. Jobs that were there before keep theirs in their first events.
+    "CREATE TABLE specs(id INTEGER PRIMARY KEY, json TEXT NOT NULL);"
+    "ALTER TABLE jobs ADD COLUMN spec INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN submission TEXT;"
+    "CREATE INDEX jobs_spec ON jobs(spec) WHERE spec IS NOT NULL;"
+    "CREATE INDEX jobs_submission ON jobs(submission) WHERE submission IS NOT NULL;"};
 
 Error broken(const std::string& state_dir, const std::string& what) {
   return fail(Errc::kIo, "the journal " + journal_path(state_dir) + " is broken: " + what, repair_hint(state_dir));

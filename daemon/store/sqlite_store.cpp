@@ -76,12 +76,18 @@ Result<Done> SqliteStore::prepare() {
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
            {ended_job_, "SELECT snapshot, phase FROM jobs WHERE id=? AND ended>0"},
            {ended_jobs_, "SELECT id, snapshot, phase FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
+           {ended_ids_, "SELECT id FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {events_, "SELECT json FROM events WHERE job=? AND number>=? ORDER BY number LIMIT ?"},
-           {segments_, "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment"}}) {
+           {submission_, "SELECT id FROM jobs WHERE submission=? ORDER BY id LIMIT 1"},
+           {segments_,
+            "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment"}}) {
     auto prepared = reader_->prepare(sql);
     if (!prepared) return prepared.error();
     statement = std::move(*prepared);
   }
+  auto specs = StoredSpecs::open(*reader_);
+  if (!specs) return specs.error();
+  specs_ = std::move(*specs);
   return ok();
 }
 
@@ -90,7 +96,9 @@ SqliteStore::~SqliteStore() {
   if (!writer_) return;
   hand_over();
   // Before the writer: the last connection removes the log, and only one that writes can.
-  for (auto* statement : {&ended_job_, &ended_jobs_, &events_, &segments_}) *statement = {};
+  for (auto* statement : {&ended_job_, &ended_jobs_, &ended_ids_, &events_, &segments_, &submission_})
+    *statement = {};
+  specs_ = {};
   reader_.reset();
 }
 
@@ -106,6 +114,7 @@ void SqliteStore::append(JobId id, const proto::StampedEvent& event, const core:
     if (report->seq == after.last_seq && points != batch_.points.end()) mark_as_event(points->second.records, points->second.last_at);
   }
   batch_.records.emplace_back(Batch::Event{id, event, due ? std::make_unique<core::JobState>(after) : nullptr});
+  if (auto& snapshot = std::get<Batch::Event>(batch_.records.back()).snapshot) snapshot->spec = {};
   ++batch_.count.events;
   ++appended_.events;
   if (ended) since_snapshot_.erase(id);
@@ -165,6 +174,8 @@ void SqliteStore::tell() {
 Result<core::JobState> SqliteStore::state_of(JobId id, std::string_view snapshot) {
   auto json = proto::parse_json(snapshot, kStored);
   auto state = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
+  if (state)
+    if (auto done = specs_.complete(*state); !done) state = done.error();
   if (!state) return fail(Errc::kIo, "the journal: the snapshot of job " + to_string(id) + ": " + state.error().message());
   return state;
 }
@@ -204,6 +215,26 @@ Result<std::vector<core::JobState>> SqliteStore::ended_jobs(JobId before, int li
   }
 }
 
+Result<std::vector<JobId>> SqliteStore::ended_ids(JobId before, int limit) {
+  std::vector<JobId> found;
+  ended_ids_.bind(before.value()).bind(limit);
+  for (;;) {
+    auto row = ended_ids_.step();
+    if (!row) return row.error().in("the journal");
+    if (!*row) return found;
+    found.emplace_back(ended_ids_.integer(0));
+  }
+}
+
+Result<std::optional<JobId>> SqliteStore::job_of_submission(const std::string& submission) {
+  auto row = submission_.bind(submission).step();
+  if (!row) return row.error().in("the journal");
+  if (!*row) return std::optional<JobId>();
+  const JobId id(submission_.integer(0));
+  submission_.reset();
+  return std::optional(id);
+}
+
 Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int64_t from, int limit) {
   std::vector<proto::StampedEvent> found;
   events_.bind(id.value()).bind(from).bind(limit);
@@ -217,6 +248,12 @@ Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int6
       events_.reset();
       return fail(Errc::kIo, "the journal: event " + std::to_string(from + static_cast<std::int64_t>(found.size())) + " of job " + to_string(id) + ": " + event.error().message());
     }
+    if (auto* submitted = std::get_if<proto::JobSubmitted>(&event->event))
+      if (auto done = specs_.complete(id, *submitted); !done) {
+        events_.reset();
+        return fail(Errc::kIo,
+                    "the journal: event 0 of job " + to_string(id) + ": " + done.error().message());
+      }
     found.push_back(std::move(*event));
   }
 }

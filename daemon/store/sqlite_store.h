@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/store/journal.h"
+#include "daemon/store/stored_specs.h"
 #include "daemon/store/writer.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -41,6 +42,8 @@ class SqliteStore final : public Journal, public History {
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override;
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;
+  [[nodiscard]] Result<std::vector<JobId>> ended_ids(JobId before, int limit) override;
+  [[nodiscard]] Result<std::optional<JobId>> job_of_submission(const std::string& submission) override;
   [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override;
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
 
@@ -49,7 +52,7 @@ class SqliteStore final : public Journal, public History {
   struct Link;
   SqliteStore(boost::asio::any_io_executor executor, StoreOptions options);
   [[nodiscard]] Result<Done> prepare();
-  [[nodiscard]] static Result<core::JobState> state_of(JobId id, std::string_view snapshot);
+  [[nodiscard]] Result<core::JobState> state_of(JobId id, std::string_view snapshot);
   [[nodiscard]] core::JobState unreadable(JobId id, std::string_view phase, const Error& why);
   [[nodiscard]] Result<std::vector<SegmentRow>> segments(JobId id);
   [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const;
@@ -68,7 +71,8 @@ class SqliteStore final : public Journal, public History {
   std::function<void()> grown_;
   std::unique_ptr<Database> reader_;
   std::set<JobId> unreadable_;  ///< ended jobs that were logged as such
-  Statement ended_job_, ended_jobs_, events_, segments_;
+  Statement ended_job_, ended_jobs_, ended_ids_, events_, segments_, submission_;
+  StoredSpecs specs_;
   std::unique_ptr<Writer> writer_;
 };
 

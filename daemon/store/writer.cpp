@@ -3,6 +3,7 @@
 #include "common/log/log.h"
 #include "daemon/store/disk_error.h"
 #include "daemon/store/job_state_json.h"
+#include "daemon/store/stored_specs.h"
 
 #include <cstdlib>
 
@@ -48,7 +49,9 @@ Result<Done> Writer::prepare() {
   };
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
            {insert_event_, "INSERT INTO events VALUES(?, ?, ?, ?)"},
-           {insert_job_, "INSERT INTO jobs VALUES(?, 0, 'QUEUED', NULL, 0)"},
+           {insert_job_, "INSERT INTO jobs VALUES(?, 0, 'QUEUED', NULL, 0, ?, ?)"},
+           {insert_spec_, "INSERT INTO specs VALUES(?, ?)"},
+           {has_spec_, "SELECT 1 FROM specs WHERE id=?"},
            {update_job_, "UPDATE jobs SET ended=?, phase=?, snapshot=?, snapshot_events=? WHERE id=?"},
            {put_document_, "INSERT OR REPLACE INTO documents VALUES(?, ?, ?)"},
            {drop_document_, "DELETE FROM documents WHERE kind=? AND name=?"},
@@ -226,9 +229,22 @@ Result<Done> Writer::store(const Batch::Event& event) {
     last_event_.reset();
   }
   const auto number = next->second++;
-  if (std::holds_alternative<proto::JobSubmitted>(event.event.event))
-    if (auto stored = insert_job_.bind(id).run(); !stored) return stored;
-  const auto json = proto::dump_json(proto::to_json(event.event));
+  std::string json;
+  if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event.event)) {
+    const auto spec = spec_number(event.id, submitted->array);
+    if (auto stored = store_spec(spec, submitted->spec); !stored) return stored;
+    insert_job_.bind(id).bind(spec);
+    if (submitted->submission.empty())
+      insert_job_.bind_null();
+    else
+      insert_job_.bind(submitted->submission);
+    if (auto stored = insert_job_.run(); !stored) return stored;
+    auto without_spec = *submitted;
+    without_spec.spec = {};
+    json = proto::dump_json(proto::to_json(proto::StampedEvent{event.event.at, std::move(without_spec)}));
+  } else {
+    json = proto::dump_json(proto::to_json(event.event));
+  }
   if (auto stored = insert_event_.bind(id).bind(number).bind(event.event.at).bind(json).run(); !stored) return stored;
   if (event.snapshot == nullptr) return ok();
   const auto& state = *event.snapshot;
@@ -236,6 +252,15 @@ Result<Done> Writer::store(const Batch::Event& event) {
   // 0 means that it lives: a clock that says 1970 must not make an ended job live.
   const std::int64_t ended = core::is_terminal(state.phase) ? std::max<std::int64_t>(state.ended_ms, 1) : 0;
   return update_job_.bind(ended).bind(core::to_string(state.phase)).bind(snapshot).bind(number + 1).bind(id).run();
+}
+
+Result<Done> Writer::store_spec(std::int64_t number, const proto::SharedSpec& spec) {
+  auto there = has_spec_.bind(number).step();
+  if (!there) return there.error();
+  has_spec_.reset();
+  if (*there) return ok();
+  const auto json = proto::dump_json(to_json(*spec));
+  return insert_spec_.bind(number).bind(json).run();
 }
 
 Result<Done> Writer::store(const Document& document) {

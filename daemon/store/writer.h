@@ -23,7 +23,8 @@ struct Batch {
   struct Event {
     JobId id;
     proto::StampedEvent event;
-    std::unique_ptr<core::JobState> snapshot;  ///< when one is due; of a job that ended, always
+    std::unique_ptr<core::JobState>
+        snapshot;  ///< when one is due; of a job that ended, always. Without its spec, which is stored apart
   };
   struct Points {
     std::string records;  ///< not sealed
@@ -74,6 +75,8 @@ class Writer {
   [[nodiscard]] Result<Done> write_points();
   [[nodiscard]] Result<Done> commit();
   [[nodiscard]] Result<Done> store(const Batch::Event& event);
+  /// The spec of a job that is new, where no other job of its array has stored it.
+  [[nodiscard]] Result<Done> store_spec(std::int64_t number, const proto::SharedSpec& spec);
   [[nodiscard]] Result<Done> store(const Document& document);
   [[nodiscard]] Result<Done> store_rows();
   [[nodiscard]] Result<Done> checkpoint();
@@ -88,7 +91,8 @@ class Writer {
   void shrink_some();
 
   Start start_;
-  Statement insert_event_, insert_job_, update_job_, put_document_, drop_document_, put_segment_, last_event_;
+  Statement insert_event_, insert_job_, insert_spec_, has_spec_, update_job_, put_document_, drop_document_,
+      put_segment_, last_event_;
   Ballast ballast_;
   Pruner pruner_;
   std::function<void(Pruned)> pruned_;  ///< who asked for what is under way

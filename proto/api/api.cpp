@@ -123,6 +123,7 @@ void visit_fields(auto& visit, Is<NodeDoc> auto& v) {
   visit("gpus_used", v.gpus_used);
   visit("alive", v.alive);
   visit("state", v.state);
+  visit("silent_s", v.silent_s);
   visit("cordoned", v.cordoned);
   visit("gpus_out", v.gpus_out);
   visit("jobs", v.jobs);
@@ -186,6 +187,7 @@ void visit_fields(auto& visit, Is<SetAsideDoc> auto& v) {
 void visit_fields(auto& visit, Is<StatusDoc> auto& v) {
   visit("status", v.status);
   visit("reason", v.reason);
+  visit("clock", v.clock);
   visit("since", Time{v.since_ms});
   visit("nodes", v.nodes);
   visit("resources", v.resources);

@@ -3,7 +3,8 @@
 //   GET  /healthz                       no token needed: {"status":"ok"}
 //   GET  /v1/version                    VersionDoc
 //   GET  /v1/status                     StatusDoc: the cluster at a glance
-//   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc
+//   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc. Header
+//                                       Idempotency-Key: the same request gets the first answer again
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
 //   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]   {"jobs":[JobDoc],"next":..,"more":..}, newest first
 //   GET  /v1/jobs/{id}                  JobDoc
@@ -25,6 +26,7 @@
 //   GET  /v1/queue                      {"jobs":[QueuedDoc],"queues":[QueueDoc]}: what waits, in order
 //   GET  /v1/nodes                      {"nodes":[NodeDoc]}
 //   GET  /v1/nodes/{name}               NodeDoc
+//   DELETE /v1/nodes/{name}             NodeDoc: forgets one that is lost
 //   POST /v1/nodes/{name}/cordon        {"reason":..} -> NodeDoc
 //   POST /v1/nodes/{name}/uncordon      NodeDoc
 //   POST /v1/nodes/{name}/drain         {"reason":..,"deadline_s":..} -> NodeDoc
@@ -135,6 +137,7 @@ struct NodeDoc {
   std::vector<int> gpus_used;
   bool alive = true;         ///< its agent is connected
   std::string state = "ready";  ///< ready | cordoned | draining | drained | away | lost; an agent that is not there comes first
+  double silent_s = 0;       ///< seconds since its agent was last heard of
   bool cordoned = false;     ///< nothing new starts here
   std::vector<int> gpus_out;    ///< GPUs that are out of service
   std::vector<JobId> jobs;
@@ -188,6 +191,7 @@ struct SetAsideDoc { JobId id; std::string reason; };
 /// The cluster at a glance.
 struct StatusDoc {
   std::string status = "ok", reason;  ///< read_only: the head's disk takes no writes, and why
+  std::string clock;                  ///< what is wrong with the machine's clock; "" nothing
   UnixMs since_ms = 0;                ///< when this head started
   NodeCounts nodes;
   std::map<std::string, ResourceUse> resources;     ///< of the nodes that are alive

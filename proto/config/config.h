@@ -19,6 +19,8 @@ struct HeadConfig {
   double heartbeat_s = 2;       ///< 0.05..60
   double lease_s = 60;          ///< > 2 * heartbeat_s; an agent not heard of for this long is lost
   int queue_max = 10000;        ///< waiting jobs; a submit above is refused
+  int spec_memory_mib = 512;  ///< memory of the specs of jobs that have not ended, an array's counted once; a
+                              ///< submit above is refused
   Queues queues;                ///< by name; there is always one called default
   double fair_share_half_life_s = 604'800;  ///< 60..31536000; what was used counts half after so long
   int connections_max = 2000;   ///< of both listeners together
@@ -26,6 +28,8 @@ struct HeadConfig {
   int backups_kept = 6;
   double retention_days = 30;   ///< a job that ended so long ago is forgotten; 0: no limit by age
   int retention_jobs = 100'000; ///< ended jobs that stay known, the newest; 0: no limit by number
+  bool accept_clock =
+      false;  ///< take the machine's clock as it is at this start, however far it is from what was known
   std::string log_level = "info";  ///< trace | debug | info | warn | error
 };
 

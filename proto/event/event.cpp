@@ -26,6 +26,7 @@ void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
   visit("run_dir", v.run_dir);
   visit("user", v.user);
   visit("array", v.array);
+  visit("submission", v.submission);
 }
 void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
   visit("attempt", Required{v.attempt});

@@ -1,6 +1,7 @@
 // The closed set of events that make up the life of a job. State is a fold over them (daemon/core/job.h).
 #pragma once
 
+#include "proto/jobspec/shared_spec.h"
 #include "proto/message/types.h"
 
 #include <map>
@@ -24,7 +25,14 @@ enum class YieldCause { kPreempted, kDrain, kResize };
 [[nodiscard]] std::string_view to_string(YieldCause cause);
 [[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);
 
-struct JobSubmitted { JobSpec spec; std::string run_name; std::string run_dir; std::string user; std::optional<ArrayTask> array; };
+struct JobSubmitted {
+  SharedSpec spec;  ///< empty in a journal that stores it once for all jobs of an array
+  std::string run_name;
+  std::string run_dir;
+  std::string user;
+  std::optional<ArrayTask> array;
+  std::string submission = {};  ///< the client's key of this submit; of an array in its first job; "" none
+};
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
 struct JobHeld { std::string by; };
 struct JobReleased { std::string by; };

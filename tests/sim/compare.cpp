@@ -37,7 +37,7 @@ std::string checkpoints_text(const std::vector<proto::CheckpointRecord>& checkpo
 
 std::string difference(const core::JobState& a, const core::JobState& b) {
   Finder same;
-  same("name", a.spec.name, b.spec.name);
+  same("name", a.spec->name, b.spec->name);
   same("run_dir", a.run_dir, b.run_dir);
   same("phase", a.phase, b.phase);
   same("attempt", a.attempt.value(), b.attempt.value());

@@ -16,8 +16,8 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
   if (watch.event) watch.event(id, event);
   job.events.push_back(event);
   if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) {
-    job.name = submitted->spec.name;
-    job.held = submitted->spec.scheduling.hold;
+    job.name = submitted->spec->name;
+    job.held = submitted->spec->scheduling.hold;
   }
   if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
   if (std::holds_alternative<proto::JobReleased>(event.event)) job.held = false;
@@ -194,6 +194,16 @@ Result<std::optional<core::JobState>> SimJournal::ended_job(JobId id) {
   if (job == nullptr || !job->end) return std::optional<core::JobState>();
   return std::optional(disk_.state(id));
 }
+
+Result<std::vector<JobId>> SimJournal::ended_ids(JobId before, int limit) {
+  std::vector<JobId> found;
+  for (auto it = disk_.jobs().rbegin(); it != disk_.jobs().rend() && static_cast<int>(found.size()) < limit; ++it)
+    if (it->first < before && it->second.end) found.push_back(it->first);
+  return found;
+}
+
+/// The simulation's users submit without keys.
+Result<std::optional<JobId>> SimJournal::job_of_submission(const std::string&) { return std::optional<JobId>(); }
 
 Result<std::vector<core::JobState>> SimJournal::ended_jobs(JobId before, int limit) {
   std::vector<core::JobState> found;

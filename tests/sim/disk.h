@@ -80,6 +80,8 @@ class SimJournal final : public store::Journal, public store::History, public st
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override;
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;
+  [[nodiscard]] Result<std::vector<JobId>> ended_ids(JobId before, int limit) override;
+  [[nodiscard]] Result<std::optional<JobId>> job_of_submission(const std::string& submission) override;
   [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override;
   [[nodiscard]] Result<store::MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
 

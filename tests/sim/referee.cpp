@@ -90,8 +90,8 @@ std::vector<proto::RankKey> Referee::alive_on(const std::string& node) const {
 void Referee::stored(JobId id, const proto::StampedEvent& event) {
   if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) {
     const auto known = acknowledged_.find(id);
-    check(disk_.jobs().at(id).events.empty() && (known == acknowledged_.end() || known->second == submitted->spec.name), "no job number is used twice",
-          [&] { return "number " + to_string(id) + " is given to " + submitted->spec.name; });
+    check(disk_.jobs().at(id).events.empty() && (known == acknowledged_.end() || known->second == submitted->spec->name), "no job number is used twice",
+          [&] { return "number " + to_string(id) + " is given to " + submitted->spec->name; });
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
     rules_.placed(id, event.at, std::get<proto::AttemptPlaced>(event.event));
@@ -253,8 +253,8 @@ void Referee::shown(JobId id, core::JobPhase phase) {
 
 /// Its failures are used up, or its last two attempts ended by the same error before they had reported anything.
 bool Referee::may_fail(JobId id, const core::JobState& state) const {
-  if (state.error && state.error->kind == "time_limit") return state.spec.scheduling.time_limit_s.has_value();
-  const auto& config = state.spec.run_config.failure_config;
+  if (state.error && state.error->kind == "time_limit") return state.spec->scheduling.time_limit_s.has_value();
+  const auto& config = state.spec->run_config.failure_config;
   if (config.max_failures >= 0 && state.failures > config.max_failures) return true;
   if (config.controller_failure_limit >= 0 && state.controller_failures > config.controller_failure_limit) return true;
   std::vector<std::string> words;  // of each failed attempt; "" of those that had reported
@@ -284,7 +284,7 @@ void Referee::check_disk() {
           [&, id = id] { return "job " + to_string(id); });
     const auto state = disk_.state(id);
     const auto& ends = stored_ends_[{id, state.attempt}];
-    const auto said = [&, id = id] { return "job " + to_string(id) + " (" + state.spec.name + ") is " + std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) + (state.error ? ": " + state.error->message + "; " + state.verdict : ""); };
+    const auto said = [&, id = id] { return "job " + to_string(id) + " (" + state.spec->name + ") is " + std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) + (state.error ? ": " + state.error->message + "; " + state.verdict : ""); };
     // The same by replay from the first event.
     const auto replayed = core::replay(id, job.events);
     check(replayed.has_value() && replayed->phase == state.phase && replayed->attempt == state.attempt, "a replay gives the same state",
@@ -293,7 +293,7 @@ void Referee::check_disk() {
     for (const auto& [rank, end] : ends) all_succeeded = all_succeeded && end.status.success() && !end.error && !end.yielded;
     const bool out_of_time = state.error && state.error->kind == "time_limit";  // its ranks may have come to their end all the same
     if (state.phase == core::JobPhase::kSucceeded) check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result", said);
-    if (state.phase == core::JobPhase::kCancelled) check(cancels_.contains(state.spec.name), "a job ends with its right result", said);
+    if (state.phase == core::JobPhase::kCancelled) check(cancels_.contains(state.spec->name), "a job ends with its right result", said);
     if (state.phase == core::JobPhase::kFailed) check((!all_succeeded || out_of_time) && state.error && may_fail(id, state), "a job ends with its right result", said);
   }
 }

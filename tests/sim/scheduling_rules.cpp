@@ -57,7 +57,7 @@ void SchedulingRules::look_at(const std::string& node, bool calm) {
   const auto& order = found->second;
   for (const auto& key : referee_.alive_on(node)) {
     // With a deadline all that is left then goes, without one each job has its own grace; a head that starts counts it anew.
-    const double grace_s = submitted(key.job).spec.scheduling.preempt_grace_s;
+    const double grace_s = submitted(key.job).spec->scheduling.preempt_grace_s;
     const Time over = order.until_ms != 0 ? std::max((order.until_ms - world_.wall_ms()) * 1000 + world_.now(), calm_since_[node]) : calm_since_[node] + seconds(grace_s);
     referee_.check(world_.now() <= over + kStopTakes, "a drained node is empty after its deadline",
                    [&] { return "rank " + to_string(key) + " runs on " + node + ", which should be empty since " + to_text(over) + " s"; });
@@ -72,7 +72,7 @@ void SchedulingRules::placed(JobId id, proto::UnixMs at, const proto::AttemptPla
   const auto& job = submitted(id);
   if (job.array && job.array->max_running > 0) check_array(id, *job.array);
   if (placed.attempt.value() > 1) return;
-  for (const auto& dependency : job.spec.scheduling.depends_on)
+  for (const auto& dependency : job.spec->scheduling.depends_on)
     referee_.check(holds(dependency), "a dependent does not start before its condition holds",
                    [&] { return "job " + to_string(id) + " is placed, and " + to_string(dependency) + " does not hold"; });
 }
@@ -86,7 +86,7 @@ void SchedulingRules::check_place(JobId id, proto::UnixMs at, const std::string&
     referee_.check(setting.has_value() && !setting->cordoned, "a cordoned node gets nothing new", said("which is cordoned"));
   }
   const auto& job = submitted(id);
-  const auto& wanted = job.spec.scheduling.reservation;
+  const auto& wanted = job.spec->scheduling.reservation;
   bool within = wanted.empty();
   for (const auto& plan : workload_.reservations) {
     const auto document = disk_.document("reservation", plan.name);
@@ -97,7 +97,7 @@ void SchedulingRules::check_place(JobId id, proto::UnixMs at, const std::string&
       within = reservation.start_ms <= at && may_use(reservation, job.user);
       continue;
     }
-    const auto limit = job.spec.scheduling.time_limit_s;
+    const auto limit = job.spec->scheduling.time_limit_s;
     const bool over_before = limit && at + std::llround(*limit * 1000) <= reservation.start_ms + 1;  // it rounds to milliseconds
     referee_.check(over_before, "a reservation keeps its nodes", said("which is kept by reservation " + reservation.name));
   }
@@ -157,7 +157,7 @@ bool SchedulingRules::never_holds(const proto::Dependency& dependency) const {
 }
 
 bool SchedulingRules::can_never_start(JobId id) const {
-  return disk_.jobs().at(id).placed == 0 && std::ranges::any_of(submitted(id).spec.scheduling.depends_on, [this](const auto& on) { return never_holds(on); });
+  return disk_.jobs().at(id).placed == 0 && std::ranges::any_of(submitted(id).spec->scheduling.depends_on, [this](const auto& on) { return never_holds(on); });
 }
 
 /// No order counts on more than is there: whole workers, on nodes that are not cordoned.

@@ -87,14 +87,48 @@ TEST_CASE("attempt record: the end of a rank as it was told") {
   CHECK(read->error->log_tail == std::vector<std::string>{"last words"});
 }
 
-TEST_CASE("old jobs: a silent rank's folder stays while it runs") {
+TEST_CASE("old jobs: a silent rank's folder stays while it runs, the others go while the agent runs",
+          "[F46]") {
   const test::TempDir folder;
   const std::string state_dir = folder.path().string();
   for (const int job : {1, 2}) REQUIRE(record_attempt(state_dir, attempt(job, 1)).has_value());
   forget_attempt(state_dir, JobId(1), Attempt(1));
-  remove_old_jobs(state_dir, os::unix_ms_now() + 8LL * 24 * 3600 * 1000);
+  constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
+  const auto now_ms = os::unix_ms_now();
+  OldJobs old(state_dir);
+  std::chrono::steady_clock::time_point now{std::chrono::hours(1)};
+  old.step(now, now_ms);
+  old.step(now, now_ms + 8 * kDayMs);  // not before an hour has passed
+  CHECK(std::filesystem::exists(state_dir + "/jobs/1"));
+  old.step(now + OldJobs::kLookEach, now_ms + 8 * kDayMs);
   CHECK_FALSE(std::filesystem::exists(state_dir + "/jobs/1"));
   CHECK(std::filesystem::exists(state_dir + "/jobs/2/1/live.json"));
+}
+
+TEST_CASE("old jobs: many folders are looked at over several steps, and again an hour later", "[F46]") {
+  const test::TempDir folder;
+  const std::string state_dir = folder.path().string();
+  constexpr int kJobs = 3 * OldJobs::kFoldersAtOnce + 1;
+  const auto make = [&] {
+    for (int job = 1; job <= kJobs; ++job) {
+      REQUIRE(record_attempt(state_dir, attempt(job, 1)).has_value());
+      forget_attempt(state_dir, JobId(job), Attempt(1));
+    }
+  };
+  const auto count = [&] {
+    return std::distance(std::filesystem::directory_iterator(state_dir + "/jobs"),
+                         std::filesystem::directory_iterator());
+  };
+  OldJobs old(state_dir);
+  std::chrono::steady_clock::time_point now{std::chrono::hours(1)};
+  const auto later_ms = os::unix_ms_now() + 8LL * 24 * 3600 * 1000;
+  for (int round = 0; round < 2; ++round, now += OldJobs::kLookEach) {
+    make();
+    old.step(now, later_ms);
+    CHECK(count() == kJobs - OldJobs::kFoldersAtOnce);
+    while (!old.done()) old.step(now, later_ms);
+    CHECK(count() == 0);
+  }
 }
 
 TEST_CASE("agent record: supervisors by their process, secret and socket") {

@@ -16,11 +16,13 @@ constexpr Attempt k1(1), k2(2);
 
 JobSubmitted submission(int workers, int max_failures = 0) {
   JobSubmitted event;
-  event.spec.name = "fashion";
-  event.spec.command = {"train"};
-  event.spec.scaling_config.num_workers = workers;
-  event.spec.run_config.failure_config.max_failures = max_failures;
-  event.spec.run_config.stop_grace_s = 7;
+  proto::JobSpec spec;
+  spec.name = "fashion";
+  spec.command = {"train"};
+  spec.scaling_config.num_workers = workers;
+  spec.run_config.failure_config.max_failures = max_failures;
+  spec.run_config.stop_grace_s = 7;
+  event.spec = std::move(spec);
   event.run_name = "fashion_x";
   event.run_dir = "/results/fashion_x";
   return event;

@@ -144,7 +144,7 @@ TEST_CASE("job: what a yield, a time limit and a release make happen") {
   due = actions(JobPhase::kRunning, state, time_limit(1, 90));
   REQUIRE(due.size() == 1);
   const auto& stop = std::get<StopRanks>(due[0]);
-  CHECK(stop.grace_s == state.spec.run_config.stop_grace_s);
+  CHECK(stop.grace_s == state.spec->run_config.stop_grace_s);
   CHECK(stop.reason == "ran into its time limit of 90 s");
 
   state = after({hold(), release()});

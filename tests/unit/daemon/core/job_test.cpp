@@ -38,7 +38,7 @@ struct Life {
   }
   /// All ranks of an attempt up to RUNNING.
   Life& runs(std::int64_t attempt) {
-    const int workers = state.spec.scaling_config.num_workers;
+    const int workers = state.spec->scaling_config.num_workers;
     *this << placed(attempt, workers);
     for (int rank = 0; rank < workers; ++rank) *this << forked(attempt, rank) << entered(attempt, rank);
     return *this;
@@ -274,7 +274,7 @@ TEST_CASE("job: effects of cancel in each phase") {
   running.runs(1) << cancel();
   for (const auto* life : {&starting, &running}) {
     const auto& stop = std::get<StopRanks>(life->acts.back());
-    CHECK(stop.grace_s == life->state.spec.run_config.stop_grace_s);
+    CHECK(stop.grace_s == life->state.spec->run_config.stop_grace_s);
     CHECK(stop.reason == "cancelled by a user");
   }
 

@@ -45,8 +45,9 @@ TEST_CASE("submit: an array is a job for each index, with the index in its launc
     CHECK(state.array->min == 2);
     CHECK(state.array->max == 8);
     CHECK(state.array->step == 3);
-    CHECK(state.spec.train_loop_config.at("array_index") == 2 + 3 * i);
-    CHECK_FALSE(state.spec.scheduling.array.has_value());
+    CHECK(state.spec.identity() == cluster.state(first).spec.identity());
+    CHECK(core::spec_of_rank(state).train_loop_config.at("array_index") == 2 + 3 * i);
+    CHECK_FALSE(state.spec->scheduling.array.has_value());
   }
   auto a = cluster.connect("a", 1);
   cluster.reserve(*a);

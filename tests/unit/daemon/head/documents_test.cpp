@@ -21,7 +21,9 @@ JobRecord record(core::JobPhase phase) {
   JobRecord record;
   auto& s = record.state;
   s.id = JobId(7);
-  s.spec.name = "fashion";
+  auto spec = *s.spec;
+  spec.name = "fashion";
+  s.spec = std::move(spec);
   s.run_dir = "/r";
   s.phase = phase;
   s.attempt = Attempt(2);

@@ -43,11 +43,12 @@ class Cluster {
  public:
   explicit Cluster(proto::HeadConfig config = {}) : Cluster(std::make_shared<store::MemoryStore>(), {}, std::move(config)) {}
   /// A head that goes on where another one stopped, so much later.
-  Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {}, double later_s = 0)
+  Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {},
+          double later_s = 0)
       : store(std::move(disk)),
         wall(kBegan + static_cast<proto::UnixMs>(later_s * 1000)),
         dispatcher(std::move(config), {*store, *store}, std::move(recovered), [this](JobId) { ++changes; },
-                   {[this] { return now; }, [this] { return wall; }}) {}
+                   {[this] { return now; }, [this] { return wall; }, [this] { return clock_doubt; }}) {}
 
   std::shared_ptr<FakeAgent> connect(const std::string& name, double cpu = 2, std::vector<proto::RankKey> running = {}) {
     auto agent = std::make_shared<FakeAgent>(name);
@@ -111,6 +112,7 @@ class Cluster {
   head::SteadyTime now{};
   static constexpr proto::UnixMs kBegan = 1'700'000'000'000;
   proto::UnixMs wall;
+  std::string clock_doubt;
   Result<Done> last_answer = ok();
   head::Dispatcher dispatcher;
 };

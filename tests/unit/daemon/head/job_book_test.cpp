@@ -24,7 +24,7 @@ struct Fixture {
   JobBook book{{store, store}, [this](JobId, const core::Action& action) { actions.push_back(action); },
                [this](JobId) { ++changes; }};
 
-  JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, 100); }
+  JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, {100}); }
   void apply(JobId id, proto::JobEvent event) {
     auto done = book.apply(id, std::move(event), 5);
     INFO((done ? "" : done.error().message()));
@@ -50,7 +50,7 @@ TEST_CASE("job book: two heads give jobs of one name and one second folders of t
   const auto folder = [](const std::string& origin) {
     store::MemoryStore store;
     JobBook book({store, store}, [](JobId, const core::Action&) {}, [](JobId) {}, origin);
-    return book.find(book.submit(spec(), 0, 10).value())->state.run_dir;
+    return book.find(book.submit(spec(), 0, {10}).value())->state.run_dir;
   };
   CHECK(folder("0a1b2c3d") == "/results/fashion_1970-01-01_00-00-00_1-0a1b2c3d");
   CHECK(folder("0a1b2c3d") != folder("0a1b2c3e"));
@@ -167,10 +167,75 @@ TEST_CASE("job book: a job that ended long ago is found in the store") {
   CHECK(late.error().code() == Errc::kConflict);
 }
 
+TEST_CASE("job book: the specs of jobs that live are bounded by their memory, an array's counts once",
+          "[F09]") {
+  Fixture f;
+  constexpr std::int64_t kMiB = 1 << 20;
+  const QueueRoom room{10'000, 8 * kMiB};
+  const auto large = [](const std::string& array = "") {
+    auto large = spec();
+    large.train_loop_config = {{"data", std::string(3 * kMiB, 'x')}};
+    if (!array.empty()) large.scheduling.array = *proto::parse_array(array);
+    return large;
+  };
+  const auto array = f.book.submit(large("0-1999"), 0, room);
+  REQUIRE(array.has_value());
+  REQUIRE(f.book.submit(large(), 0, room).has_value());
+  const auto refused = f.book.submit(large(), 0, room);
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code() == Errc::kUnavailable);
+  CHECK(refused.error().message().find("9 MiB of the head's memory; the limit is 8 MiB (spec_memory_mib)") !=
+        std::string::npos);
+  for (std::int64_t id = 1; id <= 2000; ++id) f.apply(JobId(id), proto::CancelRequested{"a user"});
+  CHECK(f.book.submit(large(), 0, room).has_value());
+}
+
+TEST_CASE("job book: ended jobs with large specs stay in memory only as far as there is room", "[F09]") {
+  Fixture f;
+  constexpr int kJobs = 60;
+  for (int i = 0; i < kJobs; ++i) {
+    auto large = spec();
+    large.train_loop_config = {{"data", std::string(4 << 20, 'x')}};
+    const auto id = *f.book.submit(large, 0, {});
+    f.apply(id, proto::CancelRequested{"a user"});
+  }
+  CHECK(f.book.all().size() * (4 << 20) <= static_cast<std::size_t>(kEndedBytesMax));
+  CHECK(f.book.all().size() >= kEndedJobsMin - 1);
+  for (int id = 1; id <= kJobs; ++id) {
+    const auto* record = f.book.find(JobId(id));
+    REQUIRE(record != nullptr);
+    CHECK(record->state.phase == core::JobPhase::kCancelled);
+  }
+}
+
+TEST_CASE("job book: an ended job leaves memory only when the store has it", "[F09]") {
+  store::MemoryStore store(false);
+  JobBook book{{store, store}, [](JobId, const core::Action&) {}, [](JobId) {}};
+  constexpr int kJobs = static_cast<int>(kEndedJobsMax) + 100;
+  for (int i = 0; i < kJobs; ++i)
+    REQUIRE(book.apply(*book.submit(spec(), 0, {}), proto::CancelRequested{"a user"}, 5).has_value());
+  CHECK(book.all().size() == kJobs);
+  store.commit();
+  REQUIRE(book.apply(*book.submit(spec(), 0, {}), proto::CancelRequested{"a user"}, 5).has_value());
+  CHECK(book.all().size() <= kEndedJobsMax + 1);
+}
+
+TEST_CASE("job book: of large metrics fewer points stay in memory", "[F09]") {
+  Fixture f;
+  const auto id = f.submit();
+  f.place(id, 1);
+  for (int seq = 1; seq <= 20; ++seq)
+    f.apply(id, proto::MetricsReported{Attempt(1), seq, {{"text", std::string(1 << 20, 'x')}}, {}, {}});
+  const auto* record = f.book.find(id);
+  CHECK(record->metric_bytes <= kMetricBytesMax);
+  CHECK(record->metrics.size() + static_cast<std::size_t>(record->metrics_dropped) == 20);
+  CHECK(record->metrics.size() >= 3);
+}
+
 TEST_CASE("job book: a store that takes no writes takes no jobs") {
   Fixture f;
   f.store.set_health({false, "no space left in /var/lib/rtrain/head"});
-  const auto refused = f.book.submit(spec(), 0, 100);
+  const auto refused = f.book.submit(spec(), 0, {100});
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == Errc::kUnavailable);
   CHECK(refused.error().message().find("no space left") != std::string::npos);

@@ -95,6 +95,28 @@ TEST_CASE("retention: the settings are applied a minute after the start, and the
   CHECK(known() == 0);
 }
 
+TEST_CASE("retention: as long as the clock is doubted no job is forgotten by age", "[F47]") {
+  proto::HeadConfig config;
+  config.retention_days = 2;
+  config.retention_jobs = 3;
+  test::Cluster cluster(config);
+  const auto known = [&] { return cluster.store->ended_jobs(JobId(1000), 100)->size(); };
+  for (int i = 0; i < 3; ++i) end_one(cluster);
+  cluster.pass(61);
+  cluster.clock_doubt = "the clock of this machine is 3650 days ahead";
+  cluster.wall += 3650ll * 24 * 3600 * 1000;
+  cluster.dispatcher.tick();
+  CHECK(known() == 3);
+  end_one(cluster);
+  cluster.pass(3601);
+  cluster.dispatcher.tick();
+  CHECK(known() == 3);  // their number needs no clock
+  cluster.clock_doubt.clear();
+  cluster.pass(3 * 24 * 3600);
+  cluster.dispatcher.tick();
+  CHECK(known() == 0);
+}
+
 TEST_CASE("retention: 0 is no limit") {
   proto::HeadConfig config;
   config.retention_days = 0;

@@ -1,4 +1,5 @@
 // GET /v1/jobs: every job once, however many have ended, and no request reads more of the store than it may.
+#include "daemon/head/documents.h"
 #include "daemon/head/routes.h"
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
@@ -40,7 +41,87 @@ std::vector<std::int64_t> down_from(std::int64_t last, std::int64_t first = 1) {
   return ids;
 }
 
+/// Counts the jobs that are read from the store.
+struct CountingStore : store::MemoryStore {
+  int read = 0;
+  Result<std::optional<core::JobState>> ended_job(JobId id) override {
+    ++read;
+    return MemoryStore::ended_job(id);
+  }
+};
+
 }  // namespace
+
+TEST_CASE("routes: rows of jobs that did not change are made once, however many ask", "[F49]") {
+  auto disk = std::make_shared<CountingStore>();
+  test::Cluster cluster(disk, {});
+  constexpr int kJobs = 1500;
+  for (int i = 0; i < kJobs; ++i) REQUIRE(cluster.dispatcher.cancel(cluster.submit(1), "ann").has_value());
+  int requests = 0;
+  CHECK(walk(cluster, "", 1000, requests) == down_from(kJobs));
+  const int first = disk->read;
+  CHECK(first <= kJobs - static_cast<int>(kEndedJobsMax));
+  const auto next = cluster.submit(1);  // every page is another now
+  for (int i = 0; i < 20; ++i) CHECK(walk(cluster, "", 1000, requests) == down_from(next.value()));
+  CHECK(disk->read == first);
+  // One that is forgotten is gone from the rows as well.
+  cluster.dispatcher.prune({{}, 10, {}, false}, [](const store::Pruned&) {});
+  CHECK(walk(cluster, "", 1000, requests) == down_from(next.value(), next.value() - 10));
+}
+
+TEST_CASE("routes: a page says what is true now", "[F49]") {
+  test::Cluster cluster;
+  const auto first = cluster.submit(1), second = cluster.submit(1);
+  const auto job = [&](JobId id) {
+    for (const auto& row : ask(cluster, "")["jobs"])
+      if (row["id"] == id.value()) return row;
+    return proto::Json();
+  };
+  CHECK(job(second)["queue_position"] == 2);
+  CHECK(job(first) ==
+        proto::Json(job_doc(*cluster.dispatcher.jobs().find(first), cluster.dispatcher.waiting(first))));
+  REQUIRE(cluster.dispatcher.hold(first, "ann").has_value());
+  CHECK(job(first)["held"] == true);
+  CHECK(job(second)["queue_position"] == 1);
+  auto a = cluster.connect("a", 1);
+  cluster.reserve(*a);
+  cluster.start(*a, second, Attempt(1), 0);
+  CHECK(job(second)["state"] == "RUNNING");
+  proto::RankReport report;
+  report.key = {second, Attempt(1), 0};
+  report.seq = 1;
+  report.metrics = {{"loss", 0.5}};
+  cluster.dispatcher.agent_says(*a, report);
+  CHECK(job(second)["metrics"]["loss"] == 0.5);
+  proto::RankProgress progress;
+  progress.key = {second, Attempt(1), 0};
+  progress.step = 7;
+  cluster.dispatcher.agent_says(*a, progress);
+  CHECK(job(second)["progress"]["step"] == 7);
+  cluster.end(*a, second, Attempt(1), 0, 0);
+  CHECK(job(second)["state"] == "SUCCEEDED");
+}
+
+TEST_CASE("rows: of limited size, the one that was not used for longest goes", "[F49]") {
+  JobRows rows;
+  const auto row = [](std::int64_t id) {
+    return JobRow{JobId(id), core::JobPhase::kFailed, "ann", 0, std::string(1 << 20, 'x'), 1, 0, 1};
+  };
+  constexpr std::int64_t kRows = 100;
+  for (std::int64_t id = 1; id <= kRows; ++id) {
+    rows.put(row(id));
+    REQUIRE(rows.find(JobId(1)) != nullptr);
+  }
+  CHECK(rows.bytes() <= JobRows::kRowBytesMax);
+  CHECK(rows.find(JobId(2)) == nullptr);
+  CHECK(rows.find(JobId(kRows)) != nullptr);
+  rows.forget(JobId(1));
+  CHECK(rows.find(JobId(1)) == nullptr);
+  rows.put_page("a", 1, "text");
+  CHECK(*rows.page("a", 1) == "text");
+  CHECK(rows.page("a", 2) == nullptr);
+  CHECK(rows.page("b", 1) == nullptr);
+}
 
 TEST_CASE("routes: all jobs are listed, page by page, those that only the store knows among them") {
   test::Cluster cluster;

@@ -28,7 +28,7 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 30);
+  CHECK(routes().size() == 31);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
     if (const auto name = path.find('{'); name != std::string::npos) path.replace(name, path.find('}') - name + 1, "1");
@@ -449,4 +449,76 @@ TEST_CASE("routes: a prune names its limits, and what is wrong with them") {
   CHECK_FALSE(one.request.ended_before_ms.has_value());
   CHECK(one.request.keep_jobs == 0);
   CHECK_FALSE(one.request.dry_run);
+}
+
+TEST_CASE("routes: a submit that is sent again with its key gets the first answer", "[F09]") {
+  test::Cluster cluster;
+  const std::string array =
+      R"({"name": "hello", "command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/results"}, "scheduling": {"array": "0-4"}})";
+  const auto submit = [&](const std::string& body, const std::string& key, const std::string& user = "ann") {
+    HttpRequest request{http::verb::post, "/v1/jobs", 11};
+    request.body() = body;
+    request.set("Idempotency-Key", key);
+    request.set("Rtrain-User", user);
+    return std::get<HttpResponse>(answer(cluster.dispatcher, request));
+  };
+  const auto first = submit(array, "k1"), again = submit(array, "k1");
+  CHECK(status(first) == 201);
+  CHECK(status(again) == 201);
+  CHECK(first.body() == again.body());
+  CHECK(json(first)["count"] == 5);
+  CHECK(cluster.dispatcher.jobs().queue().size() == 5);
+  CHECK(json(submit(array, "k2"))["id"] == 6);
+  CHECK(json(submit(kJob, "k3"))["id"] == 11);
+  // It stays good when the job has ended.
+  REQUIRE(cluster.dispatcher.cancel(JobId(11), "ann").has_value());
+  CHECK(json(submit(kJob, "k3"))["id"] == 11);
+  // The same key for another job, or from another user, is a mistake.
+  CHECK(status(submit(kJob, "k1")) == 409);
+  CHECK(status(submit(array, "k1", "bob")) == 409);
+  CHECK(status(submit(kJob, "two words")) == 400);
+  CHECK(status(submit(kJob, std::string(129, 'k'))) == 400);
+  CHECK(cluster.dispatcher.jobs().queue().size() == 10);
+}
+
+TEST_CASE("routes: the events of an array's job have its spec with its own index", "[F09]") {
+  test::Cluster cluster;
+  cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array("3-4"); });
+  const auto events = json(get(cluster, "/v1/jobs/2/events"));
+  CHECK(events["events"][0]["spec"]["train_loop_config"]["array_index"] == 4);
+}
+
+TEST_CASE("routes: a node that is lost can be forgotten, one that may come back cannot") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a");
+  const auto remove = [&](const std::string& node) {
+    return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/nodes/" + node));
+  };
+  REQUIRE(cluster.dispatcher.cordon("a", "old", "ann").has_value());
+  CHECK(status(remove("a")) == 409);
+  CHECK(status(remove("b")) == 404);
+  cluster.dispatcher.agent_left(*a);
+  CHECK(status(remove("a")) == 409);  // away
+  cluster.pass(1000);
+  cluster.dispatcher.tick();
+  CHECK(json(get(cluster, "/v1/nodes/a"))["state"] == "lost");
+  const auto forgotten = remove("a");
+  CHECK(status(forgotten) == 200);
+  CHECK(json(forgotten)["state"] == "lost");
+  CHECK(json(get(cluster, "/v1/nodes"))["nodes"].empty());
+  CHECK(status(remove("a")) == 404);
+  cluster.connect("a");
+  CHECK(json(get(cluster, "/v1/nodes/a"))["state"] == "ready");  // what was said of it went as well
+}
+
+TEST_CASE("routes: a node that falls silent says for how long") {
+  test::Cluster cluster;
+  cluster.connect("a");
+  cluster.pass(1);
+  CHECK(json(get(cluster, "/v1/nodes/a"))["silent_s"] == 1);
+  CHECK(json(get(cluster, "/v1/nodes/a"))["reason"] == "");
+  cluster.pass(39);
+  const auto node = json(get(cluster, "/v1/nodes/a"));
+  CHECK(node["silent_s"] == 40);
+  CHECK(node["reason"] == "nothing was heard of its agent for 40 s; it is lost after 64 s");
 }

@@ -16,6 +16,7 @@ core::JobState full() {
   s.run_dir = "/runs/run";
   s.user = "ada";
   s.array = proto::ArrayTask{JobId(5), 2, 10, 3};
+  s.submission = "key";
   s.phase = core::JobPhase::kStopping;
   s.submitted_ms = 1;
   s.started_ms = 2;

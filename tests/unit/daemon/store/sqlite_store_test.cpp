@@ -8,6 +8,7 @@
 #include "daemon/store/segment.h"
 #include "tests/support/disk_store.h"
 #include "tests/support/jobs.h"
+#include "tests/support/old_journal.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -321,7 +322,7 @@ TEST_CASE("store: a start knows how many jobs have ended and how, also from a jo
   bool migrated = false;
   SECTION("of this schema") {}
   SECTION("of schema 1") {
-    disk.sql("DROP INDEX jobs_ended_as; PRAGMA user_version=1");
+    test::make_old_journal(disk.dir, 1);
     migrated = true;
   }
   disk.open();
