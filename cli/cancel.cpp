@@ -4,26 +4,16 @@
 #include "cli/parse.h"
 #include "cli/resume.h"
 #include "cli/settings.h"
-#include "cli/text.h"
 #include "common/base/duration.h"
 
-#include <algorithm>
-#include <span>
 #include <thread>
 
 namespace rtrain::cli {
 
 namespace {
 
-/// One line for what a reference meant: a job, or the jobs of an array.
-std::string cancelled_line(const JobReference& reference, std::span<const proto::JobDoc> jobs) {
-  const auto is_over = [](const proto::JobDoc& job) { return job.state == "CANCELLED"; };
-  const std::string name = " (" + printable(jobs.front().name, false) + ")";
-  const auto over = std::ranges::count_if(jobs, is_over), rest = std::ssize(jobs) - over;
-  if (jobs.size() == 1) return "job " + job_name_of(jobs.front()) + name + (over > 0 ? " cancelled" : " is being cancelled");
-  std::string counts = over > 0 ? std::to_string(over) + " jobs cancelled" : "";
-  if (rest > 0) counts += (counts.empty() ? "" : ", ") + std::to_string(rest) + (counts.empty() ? " jobs are being cancelled" : " being cancelled");
-  return "array " + to_string(reference) + name + ": " + counts;
+ChangeWords cancel_words(const proto::JobDoc& job) {
+  return job.state == "CANCELLED" ? ChangeWords{"cancelled", "cancelled"} : ChangeWords{"is being cancelled", "are being cancelled"};
 }
 
 /// Asks until the job has ended. The state comes back.
@@ -89,7 +79,7 @@ Result<int> cancel(Call& call) {
       if (call.output == "name") call.console.out(job_name_of(*job) + "\n");
       done.push_back(std::move(*job));
     }
-    if (call.output == "table" && !done.empty()) call.console.out(cancelled_line(reference, done) + "\n");
+    if (call.output == "table" && !done.empty()) call.console.out(change_line(reference, done, cancel_words) + "\n");
     if (done.size() == 1) show_way_on(call, *client, done.front());
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", cancelled}}) + "\n");

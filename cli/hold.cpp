@@ -9,7 +9,7 @@ namespace rtrain::cli {
 namespace {
 
 /// Does `action` to every job that is named; each is tried, whatever becomes of the others. The first failure is the status.
-Result<int> for_each_job(Call& call, const std::string& action, const char* (*words)(const proto::JobDoc& job)) {
+Result<int> for_each_job(Call& call, const std::string& action, ChangeWords (*words)(const proto::JobDoc& job)) {
   std::vector<JobReference> references;
   for (const auto& text : call.args.positionals) {
     auto reference = parse_job_reference(text);
@@ -30,8 +30,8 @@ Result<int> for_each_job(Call& call, const std::string& action, const char* (*wo
     for (const auto& job : *jobs) {
       changed.push_back(job);
       if (call.output == "name") call.console.out(job_name_of(job) + "\n");
-      if (call.output == "table") call.console.out("job " + job_name_of(job) + " (" + job.name + ") " + words(job) + "\n");
     }
+    if (call.output == "table" && !jobs->empty()) call.console.out(change_line(reference, *jobs, words) + "\n");
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", changed}}) + "\n");
   return status;
@@ -39,12 +39,13 @@ Result<int> for_each_job(Call& call, const std::string& action, const char* (*wo
 
 Result<int> hold(Call& call) {
   return for_each_job(call, "hold", [](const proto::JobDoc& job) {
-    return job.state == "QUEUED" ? "is held" : "runs on, and is held if it comes back into the queue";
+    return job.state == "QUEUED" ? ChangeWords{"is held", "are held"}
+                                 : ChangeWords{"runs on, and is held if it returns to the queue", "run on, and are held if they return to the queue"};
   });
 }
 
 Result<int> release(Call& call) {
-  return for_each_job(call, "release", [](const proto::JobDoc&) { return "is released"; });
+  return for_each_job(call, "release", [](const proto::JobDoc&) { return ChangeWords{"is released", "are released"}; });
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include "cli/job_pages.h"
 #include "cli/parse.h"
+#include "cli/text.h"
 
 #include <algorithm>
+#include <map>
 
 namespace rtrain::cli {
 
@@ -60,6 +62,23 @@ Result<std::int64_t> find_job(const Client& client, const std::string& text) {
   auto job = as<proto::JobDoc>(*answer);
   if (!job) return job.error();
   return job->id.value();
+}
+
+std::string change_line(const JobReference& reference, std::span<const proto::JobDoc> jobs, ChangeWords (*words)(const proto::JobDoc& job)) {
+  const auto& first = jobs.front();
+  const std::string name = " (" + printable(first.name, false) + ")";
+  if (jobs.size() == 1) return "job " + job_name_of(first) + name + " " + words(first).one;
+  std::map<std::string, std::pair<int, std::string>> counts;  // how many, and the words for one of them
+  for (const auto& job : jobs) {
+    auto [one, several] = words(job);
+    auto& count = counts[std::move(several)];
+    ++count.first;
+    count.second = std::move(one);
+  }
+  std::string text;
+  for (const auto& [several, count] : counts)
+    text += (text.empty() ? "" : ", ") + std::to_string(count.first) + (count.first == 1 ? " job " + count.second : " jobs " + several);
+  return "array " + to_string(reference) + name + ": " + text;
 }
 
 Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference, const std::string& action) {

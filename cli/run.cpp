@@ -12,6 +12,8 @@
 #include <csignal>
 #include <filesystem>
 #include <thread>
+
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace rtrain::cli {
@@ -30,7 +32,17 @@ class StateDir {
                   .lexically_normal()
                   .string()) {}
   [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] Result<Done> make() const { return os::make_dirs(path_, 0700); }
+  /// One that nobody else has: process numbers repeat where machines or containers share a home.
+  [[nodiscard]] Result<Done> make() {
+    if (named_) return os::make_dirs(path_, 0700);
+    const std::string wanted = path_;
+    if (auto made = os::make_dirs(fs::path(path_).parent_path().string(), 0700); !made) return made;
+    for (int next = 2; ::mkdir(path_.c_str(), 0700) != 0; ++next) {
+      if (errno != EEXIST) return fail_errno("make folder " + path_, errno);
+      path_ = wanted + "-" + std::to_string(next);
+    }
+    return ok();
+  }
   void remove_unless_named() const {
     std::error_code ignored;
     if (!named_) fs::remove_all(path_, ignored);
@@ -101,7 +113,7 @@ Result<int> run_array(const Call& call, boost::asio::io_context& io, Interrupts&
   return status && interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
 
-Result<int> run_in(const Call& call, const JobFile& job, const StateDir& state) {
+Result<int> run_in(const Call& call, const JobFile& job, StateDir& state) {
   boost::asio::io_context io{1};
   Interrupts interrupts(io);  // before the cluster: Ctrl-C while it starts must not leave processes behind
   if (auto made = state.make(); !made) return made.error();
@@ -142,7 +154,7 @@ Result<int> run(Call& call) {
   if (!job) return job.error();
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
   for (const auto& warning : job->warnings) call.console.warn(warning);
-  const StateDir state(call);
+  StateDir state(call);
   auto status = run_in(call, *job, state);
   const bool logs_are_wanted = status.has_value() && *status == static_cast<int>(Exit::kFailed);
   if (!logs_are_wanted) state.remove_unless_named();

@@ -27,3 +27,18 @@ TEST_CASE("job reference: a job of an array is called by its index", "[unit][cli
   job.array->index = 3;
   CHECK(job_name_of(job) == "12_3");
 }
+
+TEST_CASE("job reference: what was done to an array is one line with the number of its jobs", "[unit][cli]") {
+  std::vector<proto::JobDoc> jobs(3);
+  for (int i = 0; i < 3; ++i) {
+    auto& job = jobs[static_cast<std::size_t>(i)];
+    job.id = JobId(12 + i);
+    job.name = "sweep";
+    job.state = i == 0 ? "RUNNING" : "QUEUED";
+    job.array = proto::ArrayTask{JobId(12), i, 3, 0, 0, 2, 1};
+  }
+  const auto words = [](const proto::JobDoc& job) { return job.state == "QUEUED" ? ChangeWords{"is held", "are held"} : ChangeWords{"runs on", "run on"}; };
+  CHECK(change_line({12, {}}, jobs, words) == "array 12 (sweep): 2 jobs are held, 1 job runs on");
+  CHECK(change_line({12, "1-2"}, std::span(jobs).subspan(1), words) == "array 12_[1-2] (sweep): 2 jobs are held");
+  CHECK(change_line({12, "1"}, std::span(jobs).subspan(1, 1), words) == "job 12_1 (sweep) is held");
+}
