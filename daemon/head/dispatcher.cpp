@@ -144,7 +144,7 @@ std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& st
   std::size_t bytes = 0;
   for (const auto& checkpoint : checkpoints) bytes += proto::dump_json(checkpoint.metrics).size();
   if (bytes <= kMetricsBytesMax) return checkpoints;
-  const auto& attribute = state.spec.run_config.checkpoint_config.checkpoint_score_attribute;
+  const auto& attribute = state.spec->run_config.checkpoint_config.checkpoint_score_attribute;
   for (auto& checkpoint : checkpoints) {
     const auto score = checkpoint.metrics.find(attribute);
     checkpoint.metrics = score == checkpoint.metrics.end() ? proto::Json::object() : proto::Json{{attribute, *score}};

@@ -166,7 +166,7 @@ Reply stream(const RouteCall& call) {
   if (!rank) return call.error(rank.error());
   const auto logs = query_choice(call.target, "logs", {"false", "true", "0", "1"});
   if (!logs) return call.error(logs.error());
-  if (const int ranks = (*record)->state.spec.scaling_config.num_workers; *rank >= ranks)
+  if (const int ranks = (*record)->state.spec->scaling_config.num_workers; *rank >= ranks)
     return call.error(fail(Errc::kNotFound, "job " + to_string((*record)->state.id) + " has no rank " + std::to_string(*rank) + ", it has " + std::to_string(ranks)));
   const auto last = call.request["Last-Event-ID"];
   auto from = proto::parse_stream_position({last.data(), last.size()});
