@@ -61,6 +61,7 @@ class StateLock {
   int fd_;
 };
 
+/// Without what names a rank: this agent may have been started by one.
 std::map<std::string, std::string> own_environment() {
   std::map<std::string, std::string> result;
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -68,7 +69,7 @@ std::map<std::string, std::string> own_environment() {
     const auto equals = text.find('=');
     if (equals != std::string::npos) result[text.substr(0, equals)] = text.substr(equals + 1);
   }
-  return result;
+  return without_rank(std::move(result));
 }
 
 /// Whoever may open the socket can cause these lines.
@@ -290,10 +291,14 @@ class Agent::Impl {
   }
 
   void supervisor_died(bool is_train_func) {
-    const auto& dead = is_train_func ? zygote_ : keeper_;
+    auto& dead = is_train_func ? zygote_ : keeper_;
     attempts_.supervisor_died(is_train_func, [&](const proto::RankKey& key) { return dead.holds(key); });
+    if (const auto why = dead.why_unusable(); !why.empty())
+      attempts_.supervisor_unusable(is_train_func, why,
+                                    [&](const proto::RankKey& key) { return dead.withdraw(key); });
     // Not at once: a zygote that cannot start must not be started in a circle.
-    (is_train_func ? zygote_restart_ : keeper_restart_) = std::chrono::steady_clock::now() + 1s;
+    (is_train_func ? zygote_restart_ : keeper_restart_) =
+        std::chrono::steady_clock::now() + dead.restart_pause();
   }
 
   NodeFacts facts() const {
@@ -412,6 +417,8 @@ class Agent::Impl {
       }
       if (clock_.doubt().empty()) old_jobs_.step(now, clock_.now_ms(now));
       log::drain();
+      zygote_.tick();
+      keeper_.tick();
       restart_if_due(zygote_, zygote_restart_, now);
       restart_if_due(keeper_, keeper_restart_, now);
     }

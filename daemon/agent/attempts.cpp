@@ -86,8 +86,20 @@ void Attempts::spawn(Slot& slot) {
   const auto supervisor = setting_.supervisor(is_train_func(slot));
   for (auto& [number, rank] : slot.ranks) {
     if (rank.ended) continue;
-    if (supervisor) (*supervisor)->send(spawn_request(slot, rank));
-    else end_without_process(slot, rank, "spawn", supervisor.error().message(), false);
+    if (!supervisor) {
+      end_without_process(slot, rank, "spawn", supervisor.error().message(), false);
+      continue;
+    }
+    auto request = spawn_request(slot, rank);
+    // What the supervisor refuses to read would be sent to it again and again.
+    if (const auto bytes = proto::encode(request).json.size(); bytes > proto::FrameLimits{}.json_bytes_max)
+      end_without_process(slot, rank, "exec",
+                          "its arguments and environment have " + std::to_string(bytes) +
+                              " bytes together; at most " +
+                              std::to_string(proto::FrameLimits{}.json_bytes_max) + " are passed on",
+                          false);
+    else
+      (*supervisor)->send(std::move(request));
   }
 }
 
@@ -197,7 +209,8 @@ void Attempts::spawned(const proto::SpawnResult& result) {
   if (rank == nullptr || rank->ended) return;
   Slot& slot = attempts_[{result.key.job, result.key.attempt}];
   if (!result.error.empty()) {
-    end_without_process(slot, *rank, "spawn", result.error, false);
+    const auto said = proto::read_error(rank->dir);  // by its supervisor: the job's fault
+    end_without_process(slot, *rank, said ? said->kind : "spawn", result.error, false);
     return forget_ended();
   }
   if (rank->pid == 0) {  // else it was told before
@@ -288,6 +301,18 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
         // A rank without its supervisor has nobody to write down how it ends.
         end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died and left no record of how it ended", true);
       }
+    }
+  }
+  forget_ended();
+}
+
+void Attempts::supervisor_unusable(bool is_function, const std::string& why, const Waits& withdraw) {
+  for (auto& [key, slot] : attempts_) {
+    if (is_train_func(slot) != is_function || slot.held_until) continue;
+    for (auto& [number, rank] : slot.ranks) {
+      if (rank.ended || rank.status || rank.pid != 0 || rank.process) continue;
+      (void)withdraw(key_of(slot, rank));
+      end_without_process(slot, rank, "spawn", why, false);
     }
   }
   forget_ended();

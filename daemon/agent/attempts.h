@@ -48,6 +48,9 @@ class Attempts {
   using Waits = std::function<bool(const proto::RankKey&)>;  ///< true: this rank was not handed to a supervisor yet
   /// The supervisor of these ranks is gone: what has no exit record is lost.
   void supervisor_died(bool is_train_func, const Waits& waits);
+  /// Supervisors of these ranks end one after the other before they have spoken: ranks that no supervisor has
+  /// are ended, with why. `withdraw` takes back what waits to be handed to the next one.
+  void supervisor_unusable(bool is_train_func, const std::string& why, const Waits& withdraw);
   /// It dialled, perhaps not for the first time, and has these ranks in hand. What a broken connection swallowed is made good: ends are
   /// read from the records, requests to spawn and to stop are sent again.
   void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);

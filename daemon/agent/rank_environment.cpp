@@ -1,6 +1,7 @@
 #include "daemon/agent/rank_environment.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -8,6 +9,32 @@ namespace rtrain::agent {
 namespace {
 
 constexpr const char* kKept[] = {"PATH", "HOME", "LANG", "USER", "TMPDIR"};
+
+/// Set below for each rank, and true of that rank alone.
+constexpr std::array kOfRank{"RANK",
+                             "LOCAL_RANK",
+                             "WORLD_SIZE",
+                             "LOCAL_WORLD_SIZE",
+                             "GROUP_RANK",
+                             "NODE_RANK",
+                             "MASTER_ADDR",
+                             "MASTER_PORT",
+                             "RTRAIN_JOB_ID",
+                             "RTRAIN_JOB_NAME",
+                             "RTRAIN_ATTEMPT",
+                             "RTRAIN_NODE",
+                             "RTRAIN_NODE_ADDRESS",
+                             "RTRAIN_RUN_DIR",
+                             "RTRAIN_RANK_DIR",
+                             "RTRAIN_LAUNCH_FILE",
+                             "RTRAIN_AGENT_SOCKET",
+                             "RTRAIN_SECRET",
+                             "RTRAIN_ARRAY_JOB_ID",
+                             "RTRAIN_ARRAY_INDEX",
+                             "RTRAIN_ARRAY_COUNT",
+                             "RTRAIN_ARRAY_MIN",
+                             "RTRAIN_ARRAY_MAX",
+                             "RTRAIN_ARRAY_STEP"};
 
 /// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs it for peer access, and
 /// so does Ray), and its own are those at its place.
@@ -26,6 +53,11 @@ int cpu_threads(const proto::Resources& resources) {
 
 }  // namespace
 
+std::map<std::string, std::string> without_rank(std::map<std::string, std::string> environment) {
+  for (const char* name : kOfRank) environment.erase(name);
+  return environment;
+}
+
 EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node) {
   std::map<std::string, std::string> env;
   if (launch.spec.env_inherit) {
@@ -35,6 +67,8 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
       if (const auto found = node.inherited.find(name); found != node.inherited.end()) env[name] = found->second;
   }
   env["OMP_NUM_THREADS"] = std::to_string(cpu_threads(launch.spec.scaling_config.resources()));
+  // The log is a file: Python would keep what is printed for itself until it has 8 KiB or ends.
+  if (!launch.spec.train_func) env.try_emplace("PYTHONUNBUFFERED", "1");
   if (!node.interface.empty()) env["GLOO_SOCKET_IFNAME"] = env["NCCL_SOCKET_IFNAME"] = node.interface;
   for (const auto& [name, value] : launch.spec.env) env[name] = value;
 

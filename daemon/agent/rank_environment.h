@@ -15,6 +15,11 @@ struct NodeFacts {
 
 using EnvironmentList = std::vector<std::pair<std::string, std::string>>;
 
+/// An environment without what names a rank of another job or the secret of a supervisor: `rtrain run` may be
+/// called by a rank, and an agent be started by one. What TorchTrainer tells its own workers (RTRAIN_FIT_*)
+/// and the settings of the CLI stay.
+[[nodiscard]] std::map<std::string, std::string> without_rank(std::map<std::string, std::string> environment);
+
 /// Clean (PATH, HOME, LANG, USER, TMPDIR of the agent) unless the job inherits; then defaults that the job may change, the job's env,
 /// and last what names the rank. Sorted by name, each name once.
 [[nodiscard]] EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node);

@@ -8,6 +8,8 @@ LastWords read_last_words(const std::string& rank_dir) {
   LastWords words;
   if (auto error = proto::read_error(rank_dir)) words.error = std::move(*error);
   if (auto outcome = proto::read_outcome(rank_dir)) words.outcome = std::move(*outcome);
+  else if (outcome.error().code() != Errc::kNotFound)
+    words.unreadable = outcome.error().message();
   words.log_tail = os::tail_lines(proto::log_path(rank_dir), 20);
   return words;
 }
@@ -30,9 +32,14 @@ proto::RankEnded compose_end(const proto::RankKey& key, const proto::ExitStatus&
     end.error = proto::RankError{"signal", to_string(status), {}};
   } else {
     const bool early = is_train_func && !returned;
-    end.error = proto::RankError{"exit", to_string(status) + (early ? " before the training function returned" : ""), {}};
+    const auto why = !early ? ""
+                     : words.unreadable.empty()
+                         ? " before the training function returned"
+                         : ", and what its training function returned cannot be read: " + words.unreadable;
+    end.error = proto::RankError{"exit", to_string(status) + why, {}};
   }
-  end.error->log_tail = std::move(words.log_tail);
+  if (end.error->log_tail.empty())
+    end.error->log_tail = std::move(words.log_tail);  // at a crash: what stood before the stack
   return end;
 }
 

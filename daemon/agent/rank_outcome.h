@@ -10,6 +10,7 @@ struct LastWords {
   std::optional<proto::RankError> error;   ///< error.json
   std::optional<proto::Outcome> outcome;   ///< outcome.json
   std::vector<std::string> log_tail;       ///< at most 20 lines
+  std::string unreadable;                  ///< why outcome.json, which is there, cannot be read; else ""
 };
 [[nodiscard]] LastWords read_last_words(const std::string& rank_dir);
 

@@ -22,15 +22,24 @@ namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
 
+constexpr std::string_view kSecret = "RTRAIN_SECRET=", kEndsWith = "RTRAIN_ENDS_WITH=";
+/// As long as a rank waits for it (attempts.cpp): LibTorch from a cold disk takes seconds.
+constexpr auto kHelloLimit = 60s;
+
+bool is_told_to_supervisors(std::string_view variable) { return variable.starts_with(kSecret) || variable.starts_with(kEndsWith); }
+
 /// A new session (a Ctrl-C at the terminal is not for it), none of our file descriptors, default signals.
 Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& secret, bool ends_with_agent) {
   std::vector<char*> arguments, environment;
   for (const auto& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
-  std::string secret_variable = "RTRAIN_SECRET=" + secret;
-  for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
+  std::string secret_variable = std::string(kSecret) + secret;
+  // Of a name that stands twice the first counts, and this agent may itself run below a rank, with that
+  // rank's secret.
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!is_told_to_supervisors(*variable)) environment.push_back(*variable);
   environment.push_back(secret_variable.data());
-  std::string agent_variable = "RTRAIN_ENDS_WITH=" + std::to_string(::getpid());
+  std::string agent_variable = std::string(kEndsWith) + std::to_string(::getpid());
   if (ends_with_agent) environment.push_back(agent_variable.data());
   environment.push_back(nullptr);
   posix_spawn_file_actions_t files;
@@ -93,6 +102,8 @@ bool SupervisorProcess::adopt(const os::ProcessIdentity& process) {
 
 void SupervisorProcess::watch(int pidfd, pid_t pid) {
   pid_ = pid;
+  since_ = std::chrono::steady_clock::now();
+  spoke_ = false;
   pidfd_.assign(pidfd);
   asio::awaitable<void> watching = async_watch();
   gate_.spawn(std::move(watching));
@@ -112,12 +123,21 @@ asio::awaitable<void> SupervisorProcess::async_watch() {
   pidfd_.close(ignored);
   stream_.reset();  // its end may be read later than this: what is sent from now on is for the next process
   if (stopping_) co_return;
-  log::warn("a supervisor died", {{"role", options_.role}, {"pid", std::to_string(pid)}, {"status", !ours ? "unknown" : WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit " + std::to_string(WEXITSTATUS(status))}});
+  last_end_ = !ours                 ? "unknown"
+              : WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
+                                    : "exit code " + std::to_string(WEXITSTATUS(status));
+  silent_deaths_ = spoke_ ? 0 : silent_deaths_ + 1;
+  log::warn("a supervisor died", {{"role", options_.role},
+                                  {"pid", std::to_string(pid)},
+                                  {"status", last_end_},
+                                  {"spoke", spoke_ ? "yes" : "no"}});
   callbacks_.died();
 }
 
 void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello, double lease_s) {
   stream_ = std::move(stream);
+  spoke_ = true;
+  silent_deaths_ = 0;
   torch_version_ = hello.torch_version;
   proto::send(*stream_, proto::Welcome{lease_s, lease_s / 5});
   for (; !waiting_.empty(); waiting_.pop_front()) proto::send(*stream_, waiting_.front());
@@ -130,6 +150,25 @@ void SupervisorProcess::detach(const net::FrameStream& stream) {
 void SupervisorProcess::send(proto::Message message) {
   if (stream_) proto::send(*stream_, message);
   else waiting_.push_back(std::move(message));
+}
+
+void SupervisorProcess::tick() {
+  if (!running() || spoke_ || stopping_ || std::chrono::steady_clock::now() - since_ < kHelloLimit) return;
+  log::error("a supervisor runs but does not dial its agent, and is killed",
+             {{"role", options_.role}, {"pid", std::to_string(pid_)}});
+  since_ = std::chrono::steady_clock::now();
+  signal(SIGKILL);
+}
+
+std::chrono::seconds SupervisorProcess::restart_pause(int silent_deaths) {
+  return std::chrono::seconds(std::min(60, 1 << std::clamp(silent_deaths - 1, 0, 6)));
+}
+
+std::string SupervisorProcess::why_unusable() const {
+  if (silent_deaths_ < kSilentDeathsMax) return {};
+  return "the " + options_.role + " of this node ended " + std::to_string(silent_deaths_) +
+         " times in a row before it had spoken to its agent (the last time with " + last_end_ +
+         "): " + options_.program + "; its own words are in the agent's log";
 }
 
 void SupervisorProcess::heartbeat(double lease_s) {

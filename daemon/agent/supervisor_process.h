@@ -7,6 +7,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 
@@ -39,6 +40,16 @@ class SupervisorProcess {
   void await_hello() { stream_.reset(); }
   /// Queued until the process has said Hello.
   void send(proto::Message message);
+  /// One that was started or taken up and does not dial is killed after 60 s. To call a few times a second.
+  void tick();
+  /// So many processes in a row may end before they have spoken; then what waits for them is given up.
+  /// Another start is tried later.
+  static constexpr int kSilentDeathsMax = 3;
+  /// Before the next start: 1 s, 1 s, 2 s, 4 s, ... 60 s.
+  [[nodiscard]] std::chrono::seconds restart_pause() const { return restart_pause(silent_deaths_); }
+  [[nodiscard]] static std::chrono::seconds restart_pause(int silent_deaths);
+  /// A sentence, when so many have ended; else "".
+  [[nodiscard]] std::string why_unusable() const;
   /// Its lease, from now.
   void heartbeat(double lease_s);
   /// Takes back a rank that still waits to be spawned.
@@ -68,6 +79,10 @@ class SupervisorProcess {
   std::shared_ptr<net::FrameStream> stream_;
   std::deque<proto::Message> waiting_;
   std::string torch_version_;
+  std::chrono::steady_clock::time_point since_;  ///< it was started or taken up
+  bool spoke_ = false;                           ///< since then
+  int silent_deaths_ = 0;                        ///< in a row
+  std::string last_end_;
   bool stopping_ = false;
 };
 

@@ -1,5 +1,6 @@
 #include "daemon/agent/attempts.h"
 
+#include "proto/record/rank_files.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
@@ -170,4 +171,63 @@ TEST_CASE("attempts: the next agent knows that an attempt was asked to yield") {
   const auto found = find_attempts(node.dir.path().string());
   REQUIRE(found.size() == 1);
   CHECK(found[0].yielding);
+}
+
+TEST_CASE("attempts: ranks are given up when no supervisor comes to speak", "[F07]") {
+  Node node;
+  node.launch(1, {}, 2);
+  node.started(1, 1);
+  REQUIRE(node.supervisor.holds(Node::key(1, 0)));
+  node.attempts.supervisor_unusable(false, "the keeper ended 3 times in a row",
+                                    [&](const proto::RankKey& key) { return node.supervisor.withdraw(key); });
+  const auto ends = node.all<proto::RankEnded>();
+  REQUIRE(ends.size() == 1);  // the one that runs goes on
+  CHECK(ends[0].key == Node::key(1, 0));
+  CHECK(ends[0].error->kind == "spawn");
+  CHECK(ends[0].error->message == "the keeper ended 3 times in a row");
+  CHECK_FALSE(node.supervisor.holds(Node::key(1, 0)));
+}
+
+TEST_CASE("attempts: the pause before the next supervisor grows, to a minute", "[F07]") {
+  using namespace std::chrono_literals;
+  struct Row {
+    int silent_deaths;
+    std::chrono::seconds pause;
+  };
+  for (const auto& row :
+       std::vector<Row>{{0, 1s}, {1, 1s}, {2, 2s}, {3, 4s}, {6, 32s}, {7, 60s}, {1000, 60s}}) {
+    INFO(row.silent_deaths);
+    CHECK(SupervisorProcess::restart_pause(row.silent_deaths) == row.pause);
+  }
+}
+
+TEST_CASE("attempts: what the supervisor could not read is not sent to it", "[F29]") {
+  Node node;
+  proto::Launch launch;
+  launch.job = JobId(1);
+  launch.attempt = Attempt(1);
+  launch.spec.command = {"true"};
+  launch.spec.env["DATA"] = std::string(5u << 20, 'x');
+  launch.ranks.push_back({0, "a", 0, 0, {}});
+  node.attempts.launch(launch);
+  const auto ends = node.all<proto::RankEnded>();
+  REQUIRE(ends.size() == 1);
+  CHECK(ends[0].error->kind == "exec");
+  CHECK(ends[0].error->message.ends_with(" bytes together; at most 4194304 are passed on"));
+  CHECK_FALSE(node.supervisor.holds(Node::key(1)));
+}
+
+TEST_CASE("attempts: a supervisor says whose fault it is that a rank is not in its program", "[F29]") {
+  Node node;
+  node.launch(1, {}, 2);
+  for (int rank = 0; rank < 2; ++rank) REQUIRE(node.supervisor.withdraw(Node::key(1, rank)));
+  const auto dir = proto::rank_dir(node.dir.path().string(), Node::key(1, 0));
+  REQUIRE(
+      proto::write_error(dir, {"exec", "enter working_dir /x: No such file or directory", {}}).has_value());
+  node.attempts.spawned({Node::key(1, 0), 0, "enter working_dir /x: No such file or directory"});
+  node.attempts.spawned({Node::key(1, 1), 0, "fork: Cannot allocate memory"});
+  const auto ends = node.all<proto::RankEnded>();
+  REQUIRE(ends.size() == 2);
+  CHECK(ends[0].error->kind == "exec");
+  CHECK(ends[1].error->kind == "spawn");
 }

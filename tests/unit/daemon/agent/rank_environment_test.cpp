@@ -81,6 +81,7 @@ TEST_CASE("rank environment: the whole of a rank of a job on two nodes with GPUs
       {"NODE_RANK", "1"},
       {"OMP_NUM_THREADS", "4"},
       {"PATH", "/usr/bin:/bin"},
+      {"PYTHONUNBUFFERED", "1"},
       {"RANK", "3"},
       {"RTRAIN_AGENT_SOCKET", "/state/agent.sock"},
       {"RTRAIN_ATTEMPT", "3"},
@@ -145,4 +146,30 @@ TEST_CASE("rank environment: an address on no interface names none") {
   CHECK_FALSE(env.contains("GLOO_SOCKET_IFNAME"));
   CHECK_FALSE(env.contains("NCCL_SOCKET_IFNAME"));
   CHECK_FALSE(env.contains("PATH"));
+}
+
+TEST_CASE("rank environment: what Python prints is in the log at once, unless the job says otherwise") {
+  auto launch = launch_of_node_b();
+  CHECK(environment(launch, node_b()).at("PYTHONUNBUFFERED") == "1");
+  launch.spec.env["PYTHONUNBUFFERED"] = "";
+  CHECK(environment(launch, node_b()).at("PYTHONUNBUFFERED").empty());
+  launch.spec.env.clear();
+  launch.spec.env_inherit = true;
+  auto facts = node_b();
+  facts.inherited["PYTHONUNBUFFERED"] = "x";
+  CHECK(environment(launch, facts).at("PYTHONUNBUFFERED") == "x");
+  launch.spec.command.clear();
+  launch.spec.train_func = proto::TrainFunc{"libx.so", "f"};
+  CHECK_FALSE(environment(launch, node_b()).contains("PYTHONUNBUFFERED"));
+}
+
+TEST_CASE("rank environment: nothing of the rank that started the agent goes on to its own ranks", "[F07]") {
+  const auto clean = without_rank({{"PATH", "/bin"},
+                                   {"RTRAIN_SECRET", "outer"},
+                                   {"RTRAIN_ARRAY_INDEX", "3"},
+                                   {"RANK", "5"},
+                                   {"RTRAIN_RANK_DIR", "/x"},
+                                   {"RTRAIN_FIT_CALL", "1"},
+                                   {"RTRAIN_API", "unix:/a"}});
+  CHECK(clean == Names{{"PATH", "/bin"}, {"RTRAIN_FIT_CALL", "1"}, {"RTRAIN_API", "unix:/a"}});
 }

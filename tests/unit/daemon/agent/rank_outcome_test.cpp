@@ -104,3 +104,25 @@ TEST_CASE("rank outcome: a torn record is no word at all") {
   CHECK_FALSE(words.error.has_value());
   CHECK_FALSE(words.outcome.has_value());
 }
+
+TEST_CASE("rank outcome: a return value that cannot be read is told with the reason", "[F22]") {
+  test::TempDir dir;
+  const std::string folder = dir.path().string();
+  REQUIRE(proto::write_outcome(folder, {std::string(1u << 20, 'x'), false})
+              .has_value());  // as much as a rank may return
+  CHECK(read_last_words(folder).outcome.has_value());
+  CHECK(read_last_words(folder).unreadable.empty());
+  REQUIRE(proto::write_outcome(folder, {std::string(5u << 20, 'x'), false}).has_value());
+  const auto end = compose_end(kKey, exited(0), true, read_last_words(folder));
+  REQUIRE(end.error.has_value());
+  CHECK(end.error->message == "exited with code 0, and what its training function returned cannot be read: " +
+                                  folder + "/outcome.json: larger than 3145728 bytes");
+}
+
+TEST_CASE("rank outcome: at a crash the last lines are those before the stack", "[F34]") {
+  const auto end = compose_end(
+      kKey, signalled(11), true,
+      {RankError{"signal", "was killed by signal 11 in f()", {"epoch 3"}}, {}, {"rtrain:   #0 f()"}});
+  CHECK(end.error->log_tail == std::vector<std::string>{"epoch 3"});
+  CHECK(end.error->message == "was killed by signal 11 in f()");
+}
