@@ -168,7 +168,10 @@ std::vector<std::string> tail_lines(const std::string& path, int lines, std::siz
   std::vector<std::string> out;
   for (std::size_t begin = 0; begin < text.size();) {
     const auto end = std::min(text.find('\n', begin), text.size());
-    out.push_back(text.substr(begin, end - begin));
+    auto line = std::string_view(text).substr(begin, end - begin);
+    while (line.ends_with('\r')) line.remove_suffix(1);
+    if (const auto back = line.rfind('\r'); back != std::string_view::npos) line.remove_prefix(back + 1);
+    out.emplace_back(line);
     begin = end + 1;
   }
   if (out.size() > static_cast<std::size_t>(lines)) out.erase(out.begin(), out.end() - lines);

@@ -26,21 +26,24 @@ constexpr std::array<std::string_view, 9> kPeerGone{"Connection closed by peer",
 /// As CUDA tells of a device that broke.
 constexpr std::array<std::string_view, 4> kHardware{"uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error",
                                                     "GPU has fallen off the bus"};
-/// errno's words for a program that is not there or none: another start of it does not help.
+/// As agents before kind "exec" told of a program that is not there or none.
 constexpr std::array<std::string_view, 5> kNoProgram{"No such file or directory", "Permission denied", "Exec format error", "Not a directory",
                                                      "Is a directory"};
 
 Cause of_node(std::string why = {}) { return {FailureClass::kInfrastructure, false, true, std::move(why)}; }
 Cause of_network(std::string why = {}) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
+/// Somebody did it, and nothing tells that it was the node: the job may have done it itself.
+Cause of_outside(std::string why) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
 Cause user() { return {}; }
 
 Cause classify_signal(int signal, const proto::RankError& error) {
   switch (signal) {
-    case 9: return of_node("SIGKILL came from outside: the kernel out of memory, or an operator");
-    case 7: return of_node("SIGBUS: a file or shared memory it had mapped went away, or the memory is broken");
+    case 9:
+      return of_outside("SIGKILL came from outside");
     case 15:
     case 1:
-    case 2: return of_node("the signal came from outside");
+    case 2:
+      return of_outside("the signal came from outside");
     case 6: break;
     default: return user();
   }
@@ -65,6 +68,8 @@ Cause classify(const proto::RankError& error, const proto::ExitStatus& status, b
     if (has_any(error.message, kHardware)) return of_node("the device is broken");
     return user();
   }
+  if (kind == "exec" || kind == "oom") return user();
+  if (kind == "hardware") return of_node("the memory is broken");
   if (kind == "spawn") return has_any(error.message, kNoProgram) ? user() : of_node();
   if (kind == "lost") {
     auto cause = of_node();

@@ -15,11 +15,14 @@ struct Cause {
 };
 
 /// By the kind of the error:
-///   exception, exit, load         user; infrastructure where the message is of a connection to another rank, or of broken hardware
-///   signal                        infrastructure for one that comes from outside: 9 (the kernel out of memory, an operator), 7 (a
-///                                 mapped file that went away), 15, 1 and 2; also 6 where NCCL gave up on a peer; else user
-///   spawn                         infrastructure, but user where the program or its folder is not there or cannot be run
-///   lost, lease, timeout, hang, unkillable    infrastructure
+///   exception, exit, load         user; infrastructure where the message is of a connection to another rank,
+///   or of broken hardware signal                        infrastructure for one that comes from outside: 9,
+///   15, 1 and 2, which speak against nobody; also 6
+///                                 where NCCL gave up on a peer; else user
+///   oom                           user: the kernel killed it for its memory
+///   exec                          user: its program, folder or arguments cannot be used
+///   spawn                         infrastructure: the node could not make the process
+///   lost, lease, timeout, hang, unkillable, hardware    infrastructure
 ///   time_limit                    user
 /// @param any_started  a rank of the attempt was started, as far as anyone knows
 [[nodiscard]] Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started);

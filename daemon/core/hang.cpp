@@ -1,5 +1,7 @@
 #include "daemon/core/hang.h"
 
+#include "proto/record/places.h"
+
 #include <algorithm>
 #include <cmath>
 #include <tuple>
@@ -11,23 +13,34 @@ using proto::RankDiagnosis;
 
 constexpr std::size_t kGroupsShown = 8;
 
-std::string collective_of(const RankDiagnosis& word) { return word.collective + " #" + std::to_string(word.collective_seq); }
+bool in_report(const RankDiagnosis& word) {
+  return word.in_collective && word.collective == proto::kReportAsPlace;
+}
+
+std::string collective_of(const RankDiagnosis& word) {
+  return word.collective + (word.collective == proto::kReportAsPlace ? " number " : " #") +
+         std::to_string(word.collective_seq);
+}
 
 std::string step_of(const RankDiagnosis& word) {
   if (word.stage.empty()) return "before the first step";
+  if (word.stage == proto::kLoadStage) return word.stage;
   return "step " + std::to_string(word.step) + (word.epoch > 0 ? " of epoch " + std::to_string(word.epoch) : "") +
          (word.stage == "train" ? "" : " (" + word.stage + ")");
 }
 
 /// Ranks that stand alike. Ordered: those that hold up the others come first.
 struct Stand {
-  enum Kind { kSilent, kOutside, kWaits } kind = kSilent;
-  std::int64_t collective_seq = 0;  ///< of those that wait: who waits in an earlier collective is behind
+  /// Reports and collectives are counted apart: who waits in one is neither behind nor before who waits in
+  /// the other.
+  enum Kind { kSilent, kOutside, kReports, kWaits } kind = kSilent;
+  std::int64_t collective_seq = 0;  ///< of those that wait: who waits in an earlier one is behind
   std::string collective, step;
   friend auto operator<=>(const Stand&, const Stand&) = default;
 };
 
 Stand stand_of(const RankDiagnosis& word) {
+  if (in_report(word)) return {Stand::kReports, word.collective_seq, collective_of(word), step_of(word)};
   if (word.in_collective) return {Stand::kWaits, word.collective_seq, collective_of(word), step_of(word)};
   return {Stand::kOutside, 0, word.collective_seq > 0 ? collective_of(word) : "", step_of(word)};
 }
@@ -49,10 +62,14 @@ std::string words_of(const Stand& stand, const std::vector<int>& ranks, double s
   const bool one = ranks.size() == 1;
   const std::string who = ranks_words(ranks);
   if (stand.kind == Stand::kSilent) return who + (one ? " says nothing" : " say nothing");
+  if (stand.step == proto::kLoadStage)
+    return who + (one ? " loads its" : " load their") + " training library";
   const std::string at = stand.step.starts_with("step") ? "at " + stand.step : stand.step;
   if (stand.kind == Stand::kOutside)
     return who + (one ? " stands " : " stand ") + at + " outside any collective" + (stand.collective.empty() ? "" : ", the last was " + stand.collective);
-  return who + (one ? " waits" : " wait") + " in " + stand.collective + " for " + std::to_string(std::lround(silent_s)) + " s, " +
+  return who + (one ? " waits" : " wait") + " in " + stand.collective +
+         (stand.kind == Stand::kReports ? " with a checkpoint" : "") + " for " +
+         std::to_string(std::lround(silent_s)) + " s, " +
          (stand.step.starts_with("step") ? "after " + stand.step : stand.step);
 }
 
@@ -78,7 +95,10 @@ HangReport explain_hang(const std::vector<int>& ranks, const std::map<int, RankD
   }
   if (groups.empty()) return report;
   const auto& [first, group] = *groups.begin();
-  if (group.ranks.size() == 1 && (groups.size() > 1 || first.kind != Stand::kWaits)) report.culprit = group.ranks[0];
+  const bool mixed = first.kind == Stand::kReports &&
+                     groups.rbegin()->first.kind == Stand::kWaits;  // each waits for the other
+  const bool waits = first.kind == Stand::kReports || first.kind == Stand::kWaits;
+  if (group.ranks.size() == 1 && (groups.size() > 1 || !waits) && !mixed) report.culprit = group.ranks[0];
   return report;
 }
 

@@ -12,6 +12,27 @@ namespace {
 
 constexpr std::chrono::seconds kSuspicionStep{10}, kEpochStep{1};
 constexpr std::chrono::minutes kRetentionAfterStart{1};
+constexpr std::size_t kCheckpointsWithoutRetention = 100;
+
+/// The earlier checkpoints that a launch carries: with all their metrics while those are small, else with the
+/// score alone that retention ranks them by, and without retention the newest of them. A message has a limit:
+/// a long job that outgrew it could never start again.
+std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& state) {
+  constexpr std::size_t kMetricsBytesMax = 2u << 20;
+  auto checkpoints = state.checkpoints;
+  std::size_t bytes = 0;
+  for (const auto& checkpoint : checkpoints) bytes += proto::dump_json(checkpoint.metrics).size();
+  if (bytes <= kMetricsBytesMax) return checkpoints;
+  const auto& config = state.spec->run_config.checkpoint_config;
+  if (!config.num_to_keep && checkpoints.size() > kCheckpointsWithoutRetention)
+    checkpoints.erase(checkpoints.begin(), checkpoints.end() - kCheckpointsWithoutRetention);
+  for (auto& checkpoint : checkpoints) {
+    const auto score = checkpoint.metrics.find(config.checkpoint_score_attribute);
+    checkpoint.metrics = score == checkpoint.metrics.end() ? proto::Json::object()
+                                                           : proto::Json{{config.checkpoint_score_attribute, *score}};
+  }
+  return checkpoints;
+}
 
 }  // namespace
 
@@ -133,26 +154,6 @@ void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message 
     if ((!session || !session->send(message)) && lost) lost();
   });
 }
-
-namespace {
-
-/// What the ranks are told of the checkpoints: where the metrics of all of them would not fit into a frame, the one that they are
-/// scored by.
-std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& state) {
-  constexpr std::size_t kMetricsBytesMax = 2u << 20;
-  auto checkpoints = state.checkpoints;
-  std::size_t bytes = 0;
-  for (const auto& checkpoint : checkpoints) bytes += proto::dump_json(checkpoint.metrics).size();
-  if (bytes <= kMetricsBytesMax) return checkpoints;
-  const auto& attribute = state.spec->run_config.checkpoint_config.checkpoint_score_attribute;
-  for (auto& checkpoint : checkpoints) {
-    const auto score = checkpoint.metrics.find(attribute);
-    checkpoint.metrics = score == checkpoint.metrics.end() ? proto::Json::object() : proto::Json{{attribute, *score}};
-  }
-  return checkpoints;
-}
-
-}  // namespace
 
 void Dispatcher::reserve_port(JobId id) {
   const auto& state = book_.find(id)->state;

@@ -135,7 +135,9 @@ Waiting Dispatcher::waiting(JobId id) const {
   if (record == nullptr || record->state.phase != core::JobPhase::kQueued) return {};
   if (auto kept = keeps_from_start(record->state); !kept.empty()) return {std::move(kept), 0, 0};
   auto explanation = planner_.explain(id, clock_.wall());
-  if (explanation.reason.empty()) return {"is about to start", 0, 0};
+  // Nothing keeps it: after a failure the verdict on that is what its user wants to know.
+  const auto& verdict = record->state.verdict;
+  if (explanation.reason.empty()) return {verdict.empty() ? "is about to start" : verdict, 0, 0};
   return {std::move(explanation.reason), explanation.position, explanation.expected_start_ms};
 }
 

@@ -7,8 +7,11 @@
 namespace rtrain::proto {
 namespace {
 
+/// Above what a rank may return (kReturnValueBytesMax) with all that stands around it.
+constexpr std::size_t kFileBytesMax = 3u << 20;
+
 Result<Json> read_json(const std::string& path) {
-  auto text = os::read_file(path, 1u << 20);
+  auto text = os::read_file(path, kFileBytesMax);
   if (!text) return text.error();
   auto json = parse_json(*text);
   if (!json) return json.error().in(path);
@@ -18,6 +21,8 @@ Result<Json> read_json(const std::string& path) {
 }  // namespace
 
 std::string log_path(const std::string& rank_dir) { return rank_dir + "/log"; }
+
+std::string crash_path(const std::string& rank_dir) { return rank_dir + "/crash"; }
 
 std::string attempt_dir(const std::string& state_dir, JobId job, Attempt attempt) {
   return state_dir + "/jobs/" + to_string(job) + "/" + to_string(attempt);

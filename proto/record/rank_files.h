@@ -3,7 +3,8 @@
 //   process.json  which process it is, written by its supervisor before anybody is told of it
 //   said.jsonl    what the rank told its agent and may not be stored by the head yet, a message a line
 //   exit.json     how the process ended, written durably by its supervisor; no record means LOST
-//   error.json    the rank's own last words: why it failed
+//   crash         a signal of the rank's own making ended it: where it was, for its supervisor
+//   error.json    the rank's own last words, or its supervisor's: why it failed
 //   outcome.json  the training function returned, and what
 #pragma once
 
@@ -13,6 +14,7 @@
 namespace rtrain::proto {
 
 [[nodiscard]] std::string log_path(const std::string& rank_dir);
+[[nodiscard]] std::string crash_path(const std::string& rank_dir);
 [[nodiscard]] std::string attempt_dir(const std::string& state_dir, JobId job, Attempt attempt);
 [[nodiscard]] std::string rank_dir(const std::string& state_dir, const RankKey& key);
 

@@ -2,6 +2,7 @@
 
 #include "common/os/cgroup.h"
 #include "proto/record/rank_files.h"
+#include "worker/supervision/start_error.h"
 
 #include <array>
 #include <cerrno>
@@ -19,9 +20,10 @@
 namespace rtrain::supervision {
 namespace {
 
-/// Tells the parent through the pipe and ends the child.
-[[noreturn]] void give_up(int pipe_fd, const std::string& what) {
-  const std::string text = what + ": " + std::strerror(errno);
+/// Tells the parent through the pipe and ends the child. `kind`: "spawn", the node's fault, unless the job
+/// named what is not there.
+[[noreturn]] void give_up(int pipe_fd, const std::string& what, std::string_view kind = "spawn") {
+  const std::string text = to_text({std::string(kind), what + ": " + std::strerror(errno)});
   (void)!::write(pipe_fd, text.data(), text.size());
   ::_exit(127);
 }
@@ -55,8 +57,11 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
   if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
   if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0) give_up(pipe_fd, "redirect to " + log);
   ::clearenv();
-  for (const auto& [name, value] : spawn.env) ::setenv(name.c_str(), value.c_str(), 1);
-  if (::chdir(spawn.working_dir.c_str()) != 0) give_up(pipe_fd, "enter working_dir " + spawn.working_dir);
+  for (const auto& [name, value] : spawn.env)
+    if (::setenv(name.c_str(), value.c_str(), 1) != 0)
+      give_up(pipe_fd, "set the variable \"" + name + "\"", kind_of_start_error(errno));
+  if (::chdir(spawn.working_dir.c_str()) != 0)
+    give_up(pipe_fd, "enter working_dir " + spawn.working_dir, kind_of_start_error(errno));
 }
 
 }  // namespace

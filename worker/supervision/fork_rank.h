@@ -15,7 +15,8 @@ struct ForkedRank {
 };
 /// The child is in the request's control group, if it names one, before anything else. kIo: no group, no pipe, no process.
 [[nodiscard]] Result<ForkedRank> fork_rank(const proto::SpawnRank& spawn, bool dies_with_parent, const ChildMain& child);
-/// Adds what the pipe has to `trouble`. True at its end: the child is in its program, or there is trouble and it is ending.
+/// Adds what the pipe has to `trouble` (start_error_of() reads it). True at its end: the child is in its
+/// program, or there is trouble and it is ending.
 [[nodiscard]] bool read_setup(int setup, std::string& trouble);
 
 }  // namespace rtrain::supervision

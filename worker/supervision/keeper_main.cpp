@@ -1,10 +1,12 @@
 // rtrain-keeper: the supervisor of `command` jobs. Each rank is an exec of the user's program.
 #include "common/log/log.h"
+#include "common/os/elf.h"
 #include "proto/record/rank_files.h"
+#include "worker/supervision/start_error.h"
 #include "worker/supervision/supervisor.h"
 
 #include <cerrno>
-#include <cstring>
+#include <cstdlib>
 #include <iostream>
 
 #include <unistd.h>
@@ -18,10 +20,20 @@ int exec_program(const proto::SpawnRank& spawn) {
   std::vector<char*> argv;
   for (const auto& argument : spawn.argv) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());  // searches the PATH of the rank's own environment
-  const std::string why = "cannot start " + spawn.argv[0] + ": " + std::strerror(errno);
-  std::cerr << why << std::endl;
-  if (auto written = proto::write_error(spawn.rank_dir, {"spawn", why, {}}); !written) std::cerr << written.error().message() << std::endl;
+  const char* path = std::getenv("PATH");  // of the rank's own environment, as execvp() searches it
+  const auto found = supervision::find_program(spawn.argv[0], path != nullptr ? path : "/bin:/usr/bin");
+  const auto& program = found.empty() ? spawn.argv[0] : found;
+  // A text without #! is given to the shell by execvp(); a program for another machine must not be.
+  if (!found.empty()) ::execv(found.c_str(), argv.data());
+  int why = errno;
+  if (found.empty() || (why == ENOEXEC && !os::read_elf(found))) {
+    ::execvp(argv[0], argv.data());
+    why = errno;
+  }
+  const auto error = supervision::explain_exec(why, spawn, program);
+  std::cerr << error.message << std::endl;
+  if (auto written = proto::write_error(spawn.rank_dir, {error.kind, error.message, {}}); !written)
+    std::cerr << written.error().message() << std::endl;
   return 127;
 }
 

@@ -6,8 +6,11 @@
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
 #include "proto/record/rank_files.h"
+#include "worker/supervision/crash_report.h"
 #include "worker/supervision/fork_rank.h"
+#include "worker/supervision/oom.h"
 #include "worker/supervision/orphans.h"
+#include "worker/supervision/start_error.h"
 
 #include <cerrno>
 #include <chrono>
@@ -102,6 +105,7 @@ class Supervisor {
     std::optional<Clock::time_point> killed;  ///< when SIGKILL was sent for the first time
     std::optional<ExitStatus> status;         ///< the process is gone, what it left behind may not be
     std::optional<SupervisedEnd> stuck;       ///< told: SIGKILL does not end it, or something of it
+    OomWatch oom;
   };
 
   void dial() {
@@ -197,6 +201,7 @@ class Supervisor {
     rank.cgroup = spawn.cgroup;
     rank.kill_wait = to_milliseconds(spawn.kill_wait_s);
     rank.setup = forked->setup;
+    rank.oom = OomWatch(spawn.cgroup);
     // Before anyone is told: an agent that comes after this one's death can still end what we started.
     if (process)
       if (auto written = write_process(spawn.rank_dir, *process); !written)
@@ -214,7 +219,12 @@ class Supervisor {
   void finish_setup(std::map<pid_t, Rank>::iterator rank) {
     auto& [pid, set_up] = *rank;
     ::close(std::exchange(set_up.setup, -1));
-    send(SpawnResult{set_up.key, set_up.trouble.empty() ? pid : 0, set_up.trouble});
+    const auto error = set_up.trouble.empty() ? StartError{} : start_error_of(set_up.trouble);
+    if (error.kind == "exec")  // before it is told: the agent looks there for whose fault it is
+      if (auto written = proto::write_error(set_up.process.dir, {error.kind, error.message, {}}); !written)
+        log::warn("a rank's error cannot be written",
+                  {{"rank", to_string(set_up.key)}, {"cause", written.error().message()}});
+    send(SpawnResult{set_up.key, set_up.trouble.empty() ? pid : 0, error.message});
     if (set_up.trouble.empty()) return;
     kill_all(set_up);
     ended_.push_back(std::move(set_up));
@@ -266,6 +276,7 @@ class Supervisor {
         finish_setup(found);
         found = ranks_.find(pid);
       }
+      const bool ours = found != ranks_.end() && found->second.killed.has_value();
       // A shell dies of SIGTERM at once, the program that it runs may be writing its checkpoint.
       if (found != ranks_.end() && (!found->second.asked || found->second.killed)) kill_all(found->second);
       ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
@@ -274,10 +285,23 @@ class Supervisor {
       ranks_.erase(found);
       rank.status = status_of(info);
       if (!rank.killed && !group_lives(pid)) rank.killed = Clock::now();
+      write_reason(rank, ours);
       // Durable before anyone is told.
       if (auto written = write_exit_record(rank.process.dir, {rank.key, pid, *rank.status, os::unix_ms_now()}); !written)
         log::error("the exit record cannot be written", {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
       ended_.push_back(std::move(rank));
+    }
+  }
+
+  /// What the rank itself could not say: that the kernel killed it for its memory, or where it crashed.
+  static void write_reason(Rank& rank, bool killed_by_us) {
+    if (rank.status->signal == SIGKILL && !killed_by_us) {
+      if (const auto words = rank.oom.explain(); !words.empty() && !proto::read_error(rank.process.dir))
+        if (auto written = proto::write_error(rank.process.dir, {"oom", words, {}}); !written)
+          log::warn("a rank's error cannot be written",
+                    {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
+    } else if (rank.status->signal) {
+      report_crash(rank.process.dir);
     }
   }
 

@@ -83,6 +83,8 @@ TEST_CASE("file: the tail of a log is its last whole lines") {
   CHECK(os::tail_lines(path, 9, 16) == std::vector<std::string>{"second", "third"});
   write(path, std::string(100, 'x'));
   CHECK(os::tail_lines(path, 9, 16) == std::vector<std::string>{std::string(16, 'x')});
+  write(path, "epoch 1\n 10%\r 50%\r100%\r\n\r 1%\r 2%");
+  CHECK(os::tail_lines(path, 9) == std::vector<std::string>{"epoch 1", "100%", " 2%"});
 }
 
 TEST_CASE("file: random hex has the length asked for and does not repeat") {

@@ -36,26 +36,62 @@ TEST_CASE("failure: whose fault it is") {
   struct Row { const char* name; RankError error; ExitStatus status; FailureClass is; };
   const std::vector<Row> rows{
       {"the function threw", {"exception", "loss is NaN", {}}, exit_code(1), kUser},
-      {"out of GPU memory", {"exception", "CUDA out of memory. Tried to allocate 2 GiB", {}}, exit_code(1), kUser},
-      {"Gloo lost a peer", {"exception", "[../pair.cc:525] Connection closed by peer [10.0.0.2]:1234", {}}, exit_code(1), kInfra},
+      {"out of GPU memory",
+       {"exception", "CUDA out of memory. Tried to allocate 2 GiB", {}},
+       exit_code(1),
+       kUser},
+      {"Gloo lost a peer",
+       {"exception", "[../pair.cc:525] Connection closed by peer [10.0.0.2]:1234", {}},
+       exit_code(1),
+       kInfra},
       {"Gloo lost a peer, otherwise", {"exception", "Connection reset by peer", {}}, exit_code(1), kInfra},
-      {"NCCL lost a peer", {"exception", "NCCL error: remote process exited or there was a network error", {}}, exit_code(1), kInfra},
-      {"c10d's store is gone", {"exception", "Broken pipe. This may indicate a possible application crash on rank 0", {}}, exit_code(1), kInfra},
-      {"memory of the GPU broke", {"exception", "CUDA error: uncorrectable ECC error encountered", {}}, exit_code(1), kInfra},
+      {"NCCL lost a peer",
+       {"exception", "NCCL error: remote process exited or there was a network error", {}},
+       exit_code(1),
+       kInfra},
+      {"c10d's store is gone",
+       {"exception", "Broken pipe. This may indicate a possible application crash on rank 0", {}},
+       exit_code(1),
+       kInfra},
+      {"memory of the GPU broke",
+       {"exception", "CUDA error: uncorrectable ECC error encountered", {}},
+       exit_code(1),
+       kInfra},
       {"exited", {"exit", "exited with code 3", {}}, exit_code(3), kUser},
-      {"exited early", {"exit", "exited with code 0 before the training function returned", {}}, exit_code(0), kUser},
+      {"exited early",
+       {"exit", "exited with code 0 before the training function returned", {}},
+       exit_code(0),
+       kUser},
       {"does not load", {"load", "libx.so: cannot open shared object file", {}}, exit_code(1), kUser},
       {"segmentation fault", {"signal", "was killed by signal 11", {}}, by_signal(11), kUser},
       {"abort", {"signal", "was killed by signal 6", {"terminate called"}}, by_signal(6), kUser},
-      {"NCCL's watchdog aborts", {"signal", "was killed by signal 6", {"what(): NCCL error: remote process exited"}}, by_signal(6), kInfra},
+      {"NCCL's watchdog aborts",
+       {"signal", "was killed by signal 6", {"what(): NCCL error: remote process exited"}},
+       by_signal(6),
+       kInfra},
       {"killed", {"signal", "was killed by signal 9", {}}, by_signal(9), kInfra},
-      {"bus error", {"signal", "was killed by signal 7", {}}, by_signal(7), kInfra},
+      {"bus error", {"signal", "was killed by signal 7", {}}, by_signal(7), kUser},
+      {"broken memory", {"hardware", "was killed by signal 7: broken memory", {}}, by_signal(7), kInfra},
+      {"over its memory", {"oom", "was killed by the kernel: out of memory", {}}, by_signal(9), kUser},
+      {"an argument is too long",
+       {"exec", "cannot start x: Argument list too long", {}},
+       exit_code(127),
+       kUser},
       {"terminated by somebody", {"signal", "was killed by signal 15", {}}, by_signal(15), kInfra},
       {"lost", {"lost", "its node went away", {}}, kLost, kInfra},
       {"lost without words", {"", "", {}}, kLost, kInfra},
-      {"could not be spawned", {"spawn", "fork: Resource temporarily unavailable", {}}, exit_code(127), kInfra},
-      {"no such program", {"spawn", "cannot run /opt/trian: No such file or directory", {}}, exit_code(127), kUser},
-      {"the ranks did not meet", {"timeout", "the ranks did not meet within 300 s", {}}, exit_code(1), kInfra},
+      {"could not be spawned",
+       {"spawn", "fork: Resource temporarily unavailable", {}},
+       exit_code(127),
+       kInfra},
+      {"no such program",
+       {"spawn", "cannot run /opt/trian: No such file or directory", {}},
+       exit_code(127),
+       kUser},
+      {"the ranks did not meet",
+       {"timeout", "the ranks did not meet within 300 s", {}},
+       exit_code(1),
+       kInfra},
       {"lease", {"lease", "nothing was heard of the agent for 15 s", {}}, exit_code(1), kInfra},
       {"hang", {"hang", "rank 1 stands at step 41", {}}, {}, kInfra},
       {"a kind of a newer agent", {"meltdown", "", {}}, exit_code(1), kUser},
@@ -63,6 +99,31 @@ TEST_CASE("failure: whose fault it is") {
   for (const auto& row : rows) {
     INFO(row.name);
     CHECK(classify(row.error, row.status, true).failure_class == row.is);
+  }
+}
+
+TEST_CASE("failure: a node is blamed for what speaks against it, and for nothing that a job can do by itself",
+          "[F29]") {
+  struct Row {
+    const char* name;
+    RankError error;
+    ExitStatus status;
+    bool blamed;
+  };
+  const std::vector<Row> rows{
+      {"SIGKILL", {"signal", "", {}}, by_signal(9), false},
+      {"SIGTERM", {"signal", "", {}}, by_signal(15), false},
+      {"SIGBUS", {"signal", "", {}}, by_signal(7), false},
+      {"over its memory", {"oom", "", {}}, by_signal(9), false},
+      {"its program cannot be run", {"exec", "", {}}, exit_code(127), false},
+      {"no process can be made", {"spawn", "fork: Cannot allocate memory", {}}, exit_code(127), true},
+      {"broken memory", {"hardware", "", {}}, by_signal(7), true},
+      {"lost", {"lost", "", {}}, kLost, true},
+      {"does not end", {"unkillable", "", {}}, kLost, true},
+  };
+  for (const auto& row : rows) {
+    INFO(row.name);
+    CHECK(classify(row.error, row.status, true).of_node == row.blamed);
   }
 }
 

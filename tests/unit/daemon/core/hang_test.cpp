@@ -1,5 +1,6 @@
 #include "daemon/core/hang.h"
 
+#include "proto/record/places.h"
 #include "tests/support/catch.h"
 
 #include <numeric>
@@ -65,4 +66,32 @@ TEST_CASE("hang: a thousand ranks make no thousand words") {
 TEST_CASE("hang: ranks that have ended are not asked for") {
   CHECK(explain_hang({1}, {{1, outside(7)}}).message == "rank 1 stands at step 7 outside any collective");
   CHECK(explain_hang({}, {}).message.empty());
+}
+
+TEST_CASE("hang: report() is a place where ranks wait for each other", "[F16]") {
+  const auto in_report = [](std::int64_t n, std::int64_t step) {
+    return waits(step, n, 30, proto::kReportAsPlace);
+  };
+  auto report = explain_hang(ranks(2), {{0, in_report(3, 41)}, {1, outside(41, 82)}});
+  CHECK(report.message ==
+        "rank 1 stands at step 41 outside any collective, the last was allreduce #82; rank 0 waits in "
+        "report() number 3 with a checkpoint for 30 s, after step 41");
+  CHECK(report.culprit == 1);
+  report = explain_hang(
+      ranks(2), {{0, in_report(3, 41)}, {1, waits(41, 82)}});  // counted apart: neither is behind the other
+  CHECK(report.message ==
+        "rank 0 waits in report() number 3 with a checkpoint for 30 s, after step 41; rank 1 waits in "
+        "allreduce #82 for 30 s, after step 41");
+  CHECK_FALSE(report.culprit.has_value());
+  CHECK(explain_hang(ranks(3), {{0, in_report(4, 9)}, {1, in_report(3, 9)}, {2, in_report(4, 9)}}).culprit ==
+        1);
+}
+
+TEST_CASE("hang: a library that does not come to an end of loading", "[F07]") {
+  RankDiagnosis loading;
+  loading.stage = proto::kLoadStage;
+  const auto report = explain_hang(ranks(2), {{0, waits(0, 1)}, {1, loading}});
+  CHECK(report.message ==
+        "rank 1 loads its training library; rank 0 waits in allreduce #1 for 30 s, after step 0");
+  CHECK(report.culprit == 1);
 }

@@ -46,7 +46,11 @@ TEST_CASE("suspicion: what speaks against a node") {
   using proto::FailureClass;
   const proto::ExitStatus lost{std::nullopt, std::nullopt, true}, killed{std::nullopt, 9, false}, code{1, std::nullopt, false};
   CHECK(blames_node(failed("lost", "was lost", lost, FailureClass::kInfrastructure)));
-  CHECK(blames_node(failed("signal", "killed", killed, FailureClass::kInfrastructure)));
+  CHECK_FALSE(blames_node(failed("signal", "killed", killed, FailureClass::kInfrastructure)));
+  CHECK_FALSE(
+      blames_node(failed("oom", "was killed by the kernel: out of memory", killed, FailureClass::kUser)));
+  CHECK_FALSE(
+      blames_node(failed("exec", "cannot start x: Argument list too long", code, FailureClass::kUser)));
   CHECK(blames_node(failed("exception", "CUDA error: uncorrectable ECC error encountered", code, FailureClass::kInfrastructure)));
   CHECK_FALSE(blames_node(failed("exception", "Connection closed by peer", code, FailureClass::kInfrastructure)));
   CHECK_FALSE(blames_node(failed("timeout", "the ranks did not meet", code, FailureClass::kInfrastructure)));
@@ -58,14 +62,15 @@ TEST_CASE("suspicion: what speaks against a node") {
 
 TEST_CASE("suspicion: the failure of an attempt names the node") {
   auto state = submitted(JobId(7), 1, proto::JobSubmitted{command_spec(2, 1), "r", "/r", "", {}});
-  for (const auto& event : {placed(1, 2), forked(1, 0), forked(1, 1), killed(1, 1)}) REQUIRE(advance(state, {1, event}).has_value());
+  for (const auto& event : {placed(1, 2), forked(1, 0), forked(1, 1), lost(1, 1)})
+    REQUIRE(advance(state, {1, event}).has_value());
   const auto due = follow_up(state);
   REQUIRE(due.has_value());
   REQUIRE(advance(state, {1, *due}).has_value());
   const auto effects = actions(JobPhase::kStarting, state, *due);
   REQUIRE(effects.size() == 2);
   CHECK(std::get<BlameNode>(effects[0]).node == "n1");
-  CHECK(std::get<BlameNode>(effects[0]).why == "rank 1 on node n1: was killed by signal 9 (Killed)");
+  CHECK(std::get<BlameNode>(effects[0]).why == "rank 1 on node n1: the node went away");
   CHECK(std::holds_alternative<StopRanks>(effects[1]));
 }
 

@@ -281,8 +281,9 @@ TEST_CASE("life: a node on which two jobs were lost is suspected and taken last"
     cluster.start(*a, id, k1, 0);
     proto::RankEnded end;
     end.key = {id, k1, 0};
-    end.status.signal = 9;
-    end.error = proto::RankError{"signal", "was killed by signal 9 (Killed)", {}};
+    end.status.lost = true;
+    end.error =
+        proto::RankError{"lost", "its supervisor (keeper) died and left no record of how it ended", {}};
     cluster.dispatcher.agent_says(*a, end);
     CHECK(cluster.phase(id) == JobPhase::kFailed);
   }

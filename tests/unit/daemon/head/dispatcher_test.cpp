@@ -122,6 +122,52 @@ TEST_CASE("dispatcher: reports count from rank 0 only, with the latest checkpoin
   REQUIRE(launch.checkpoints.size() == 1);
 }
 
+TEST_CASE(
+    "dispatcher: a launch carries of earlier checkpoints what ranks need, and stays a message however much "
+    "was reported",
+    "[F08]") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 1);
+  const bool scored = GENERATE(false, true);
+  const auto id = cluster.submit(1, 1, [&](proto::JobSpec& spec) {
+    if (!scored) return;
+    spec.run_config.checkpoint_config.num_to_keep = 1000;
+    spec.run_config.checkpoint_config.checkpoint_score_attribute = "loss";
+  });
+  cluster.reserve(*a);
+  for (int i = 0; i < 200; ++i) {
+    proto::RankReport report;
+    report.key = {id, k1, 0};
+    report.seq = i + 1;
+    report.checkpoint = proto::CheckpointRecord{
+        "/results/x/checkpoint_" + std::to_string(i), i, {{"loss", i}, {"text", std::string(100'000, 'x')}}};
+    cluster.dispatcher.agent_says(*a, report);
+  }
+  cluster.end(*a, id, k1, 0, 1);
+  cluster.reserve(*a);
+  const auto launch = a->all<proto::Launch>().back();
+  CHECK(launch.attempt == k2);
+  CHECK(proto::decode(proto::encode(launch)).has_value());
+  REQUIRE(launch.checkpoints.size() == (scored ? 200u : 100u));
+  CHECK(launch.checkpoints.back().index == 199);
+  CHECK(launch.checkpoints.back().metrics == (scored ? proto::Json{{"loss", 199}} : proto::Json::object()));
+  CHECK(cluster.state(id).checkpoints.back().metrics.size() == 2);  // the head keeps all of it
+}
+
+TEST_CASE(
+    "dispatcher: a job that failed and starts again at once says the verdict, not that it is about to "
+    "start") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 1);
+  const auto id = cluster.submit(1, 1);
+  cluster.reserve(*a);
+  cluster.start(*a, id, k1, 0);
+  cluster.dispatcher.defer_passes([] {});
+  cluster.end(*a, id, k1, 0, 3);
+  CHECK(cluster.phase(id) == JobPhase::kQueued);
+  CHECK(cluster.dispatcher.waiting(id).reason == "user failure 1, max_failures is 1: restarted at once");
+}
+
 TEST_CASE("dispatcher: a rank's news from a node it does not live on are skipped") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 1), b = cluster.connect("b", 1);

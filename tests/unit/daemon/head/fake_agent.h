@@ -61,7 +61,7 @@ class Cluster {
     hello.role = "agent";
     hello.node = proto::NodeInfo{};
     hello.node->name = name;
-    hello.node->address = "10.0.0." + std::to_string(name.back());
+    hello.node->address = "10.0.0." + std::to_string(name.empty() ? 0 : name.back());
     hello.node->resources = {{"CPU", cpu}};
     hello.running = std::move(running);
     return hello;

@@ -1,4 +1,5 @@
 #include "worker/supervision/fork_rank.h"
+#include "worker/supervision/start_error.h"
 
 #include "common/os/file.h"
 #include "tests/support/catch.h"
@@ -93,9 +94,16 @@ TEST_CASE("fork_rank: what stands in the way is told with its place, and the chi
   auto nowhere = request(folder.path().string());
   nowhere.working_dir = "/nonexistent/folder";
   auto outcome = run(nowhere, never);
-  CHECK(outcome.trouble == "enter working_dir /nonexistent/folder: No such file or directory");
+  CHECK(start_error_of(outcome.trouble).kind == "exec");
+  CHECK(start_error_of(outcome.trouble).message ==
+        "enter working_dir /nonexistent/folder: No such file or directory");
   CHECK(WEXITSTATUS(outcome.status) == 127);
   auto no_log = request(folder.path().string());
   no_log.rank_dir = "/nonexistent/rank";
-  CHECK(run(no_log, never).trouble == "open /nonexistent/rank/log: No such file or directory");
+  CHECK(start_error_of(run(no_log, never).trouble).kind == "spawn");  // the agent's folder
+  CHECK(start_error_of(run(no_log, never).trouble).message ==
+        "open /nonexistent/rank/log: No such file or directory");
+  auto no_name = request(folder.path().string());
+  no_name.env = {{"", "1"}};
+  CHECK(start_error_of(run(no_name, never).trouble).kind == "exec");
 }
