@@ -71,6 +71,14 @@ class Run(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.01)
 
+    def test_F07_a_run_inside_a_rank_works(self):
+        # As a rank's environment is: of a name that stands twice the first counts.
+        inner = self.job_file("env | grep -c ^RTRAIN_ARRAY_INDEX=; exit 0")
+        for env in ({"RTRAIN_SECRET": "of-another"}, {"RTRAIN_SECRET": "of-another", "RTRAIN_RANK_DIR": self.root, "RTRAIN_ARRAY_INDEX": "3", "RTRAIN_JOB_ID": "9", "RTRAIN_ATTEMPT": "1"}):
+            done = subprocess.run([RTRAIN, "run", inner], env={**self.env, **env}, capture_output=True, text=True, timeout=60, cwd=self.root)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("0\n", done.stdout)
+
     def test_success_ends_with_one_line_of_json_and_leaves_nothing(self):
         status, out, err = self.rtrain("run", "-o", "json", self.job_file('echo "rank $RANK of $WORLD_SIZE"', workers=2))
         self.assertEqual(status, 0, err)

@@ -76,7 +76,7 @@ class Jobs(ClusterTest):
 
     def test_a_missing_program_is_named(self):
         error = self.failed(["/nonexistent/program", "--flag"])
-        self.assertEqual((error["kind"], error["status"]), ("spawn", status(127)))
+        self.assertEqual((error["kind"], error["status"]), ("exec", status(127)))
         self.assertIn("cannot start /nonexistent/program: No such file or directory", error["message"])
 
     def test_a_file_that_is_not_a_program_is_named(self):
@@ -86,7 +86,7 @@ class Jobs(ClusterTest):
 
     def test_a_missing_working_dir_is_named(self):
         error = self.failed("true", working_dir="/nonexistent/folder")
-        self.assertEqual(error["kind"], "spawn")
+        self.assertEqual(error["kind"], "exec")
         self.assertIn("working_dir /nonexistent/folder: No such file or directory", error["message"])
 
     def test_cancel_leaves_no_process_within_2_seconds(self):

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     const auto& context = rtrain::get_context();
     rtrain::report({{"loss", config.value("loss", 0.0)}, {"world", context.get_world_size()}});
     std::cout << "rank " << context.get_world_rank() << " trains" << std::endl;
+    return std::string(200'000, 'x');  // more than a variable of the environment holds
   };
   const auto first = rtrain::TorchTrainer(train, {.num_workers = 2}, {.name = "first", .storage_path = storage}, {{"loss", 0.25}}).fit();
 
@@ -28,6 +29,7 @@ int main(int argc, char** argv) {
 
   std::cout << nlohmann::json{{"metrics", first.metrics},
                               {"path", first.path.string()},
+                              {"returned", first.return_value.get<std::string>().size()},
                               {"rows", first.metrics_dataframe().size()},
                               {"first_error", answer(first.error)},
                               {"second_error", answer(second.error)}}

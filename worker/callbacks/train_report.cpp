@@ -3,6 +3,8 @@
 #include <rtrain/context.h>
 #include <rtrain/trainer.h>
 
+#include "worker/sdk/job.h"
+
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,11 +15,23 @@
 namespace rtrain {
 namespace {
 
-/// A fresh local folder, gone with this object.
+/// A fresh folder, gone with this object: below the run's in a job, so that a rank that is killed leaves
+/// nothing where nobody looks.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    auto name = (std::filesystem::temp_directory_path() / "rtrain-checkpoint-XXXXXX").string();
+    if (const auto scratch = sdk::Job::current().make_scratch()) {
+      path_ = *scratch;
+      return;
+    }
+    std::error_code error;
+    const auto base = std::filesystem::temp_directory_path(error);
+    if (error)
+      throw std::runtime_error(
+          "no folder to make the checkpoint in: TMPDIR is " +
+          std::string(std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "not set") + ": " +
+          error.message());
+    auto name = (base / "rtrain-checkpoint-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder " + name + " for the checkpoint: " + std::strerror(errno));
     path_ = name;
   }

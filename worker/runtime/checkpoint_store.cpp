@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <string_view>
 
 namespace rtrain::runtime {
 namespace {
@@ -64,6 +65,16 @@ Result<Done> copy_bytes(int from, int to, const std::string& source, const std::
   }
 }
 
+/// How a file comes into storage: kMove for one that is there already and nobody needs where it is.
+enum class Bring { kCopy, kMove };
+
+Result<Done> move_file(const fs::path& source, const fs::path& target) {
+  if (auto synced = os::fsync_path(source.string()); !synced) return synced;
+  if (::rename(source.c_str(), target.c_str()) != 0)
+    return fail_errno("rename " + source.string() + " to " + target.string(), errno);
+  return ok();
+}
+
 /// Under a name of its own first: two ranks may bring the same file.
 Result<Done> copy_file(const fs::path& source, const fs::path& target, int rank) {
   const std::string temporary = (target.parent_path() / ("." + target.filename().string() + ".rank-" + std::to_string(rank))).string();
@@ -79,16 +90,23 @@ Result<Done> copy_file(const fs::path& source, const fs::path& target, int rank)
   return ok();
 }
 
-Result<Done> copy_tree(const fs::path& source, const fs::path& target, int rank) {
+Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank, Bring how) {
   if (auto made = os::make_dirs(target.string()); !made) return made;
   std::error_code error;
   for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
     const auto kind = it->status(error).type();
+    if (kind == fs::file_type::not_found) error.clear();  // what a link points to: said below
     if (error) break;
     const auto to = target / it->path().filename();
     Result<Done> copied = ok();
-    if (kind == fs::file_type::directory) copied = copy_tree(it->path(), to, rank);
-    else if (kind == fs::file_type::regular) copied = copy_file(it->path(), to, rank);
+    if (kind == fs::file_type::directory)
+      copied = bring_tree(it->path(), to, rank, how);
+    else if (kind == fs::file_type::regular)
+      copied = how == Bring::kMove && !it->is_symlink() ? move_file(it->path(), to)
+                                                        : copy_file(it->path(), to, rank);
+    else if (it->is_symlink())
+      copied = fail(Errc::kIo, it->path().string() + ": a symbolic link to what is not there (" +
+                                   fs::read_symlink(it->path(), error).string() + ")");
     else copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
     if (!copied) return copied;
   }
@@ -103,6 +121,10 @@ CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int 
 
 std::string CheckpointStore::path(std::int64_t index) const { return run_dir_ + "/" + numbered("checkpoint", index); }
 std::string CheckpointStore::staging_path(std::int64_t report) const { return run_dir_ + "/." + numbered("checkpoint_report", report) + suffix_; }
+
+std::string CheckpointStore::scratch_path() const {
+  return run_dir_ + "/.checkpoint_made_by_rank_" + std::to_string(rank_) + suffix_;
+}
 
 std::string CheckpointStore::hidden_path(std::int64_t index) const { return run_dir_ + "/." + numbered("checkpoint", index) + ".tmp-old"; }
 
@@ -119,10 +141,41 @@ Result<Done> CheckpointStore::remove_leftovers() const {
   return ok();
 }
 
+Result<std::string> CheckpointStore::make_scratch() const {
+  const auto path = scratch_path();
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) return fail(Errc::kIo, "remove " + path + ": " + error.message());
+  if (auto made = os::make_dirs(path); !made) return made.error();
+  return path;
+}
+
+Result<Done> CheckpointStore::accepts(const std::string& source) const {
+  std::error_code error;
+  const auto given = fs::weakly_canonical(source, error), run = fs::weakly_canonical(run_dir_, error);
+  const auto holds = [](const fs::path& outer, const fs::path& inner) {
+    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+  };
+  const auto refused = [&](const std::string& why) {
+    return fail(Errc::kInvalidArgument, "the checkpoint " + source + " " + why,
+                "write the files into a folder of their own and report that; it is copied");
+  };
+  if (given == run) return refused("is the run's own folder");
+  if (holds(given, run)) return refused("holds the run's folder " + run_dir_);
+  if (!holds(run, given)) return ok();
+  const auto first = *std::next(given.begin(), std::distance(run.begin(), run.end()));
+  const auto name = first.string();
+  constexpr std::string_view kStored = "checkpoint_";
+  if (name.starts_with(kStored) && name.find_first_not_of("0123456789", kStored.size()) == std::string::npos)
+    return refused("is stored by the run already, or part of what is");
+  return ok();
+}
+
 Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t report) const {
   std::error_code error;
   if (!fs::is_directory(source, error)) return fail(Errc::kNotFound, "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
-  return copy_tree(source, staging_path(report), rank_);
+  return bring_tree(source, staging_path(report), rank_,
+                    source == scratch_path() ? Bring::kMove : Bring::kCopy);
 }
 
 Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) const {

@@ -19,6 +19,12 @@ class CheckpointStore {
 
   /// Removes what older attempts left half-written. Rank 0, before the first checkpoint.
   [[nodiscard]] Result<Done> remove_leftovers() const;
+  /// A folder of this rank to make a checkpoint in, empty and below the run's folder: what a rank that is
+  /// killed leaves there goes with the other leftovers. Its files are moved by stage(), not copied.
+  [[nodiscard]] Result<std::string> make_scratch() const;
+  /// Why a folder cannot be brought as a checkpoint: it is the run's folder, holds it, or is one of its
+  /// checkpoints. kInvalidArgument.
+  [[nodiscard]] Result<Done> accepts(const std::string& source) const;
   /// Copies the files below `source` (all folders, regular files and what symbolic links point to) and fsyncs them. Of files that
   /// several ranks bring under one name, the last stays.
   [[nodiscard]] Result<Done> stage(const std::string& source, std::int64_t report) const;
@@ -32,6 +38,7 @@ class CheckpointStore {
   [[nodiscard]] std::string path(std::int64_t index) const;
 
  private:
+  [[nodiscard]] std::string scratch_path() const;
   [[nodiscard]] std::string staging_path(std::int64_t report) const;
   [[nodiscard]] std::string hidden_path(std::int64_t index) const;  // of a checkpoint on its way out
   std::string run_dir_, suffix_;

@@ -1,5 +1,7 @@
 #include "worker/runtime/pulse.h"
 
+#include "proto/record/places.h"
+
 #include <algorithm>
 
 namespace rtrain::runtime {
@@ -23,6 +25,11 @@ void Pulse::watch(bool on) noexcept {
   watched_.store(on, std::memory_order_release);
 }
 
+void Pulse::load(bool on) noexcept {
+  loading_.store(on, memory_order_relaxed);
+  watch(on);
+}
+
 void Pulse::enter(const char* name) noexcept {
   collective_.store(name, memory_order_relaxed);
   collective_seq_.fetch_add(1, memory_order_relaxed);
@@ -42,6 +49,8 @@ Pulse::Reading Pulse::read() const noexcept {
   reading.step = step_.load(memory_order_relaxed);
   reading.collective = collective_.load(memory_order_relaxed);
   reading.collective_seq = collective_seq_.load(memory_order_relaxed);
+  reading.loading = loading_.load(memory_order_relaxed);
+  reading.report = report_.load(std::memory_order_acquire);
   return reading;
 }
 
@@ -61,16 +70,23 @@ std::optional<proto::RankDiagnosis> HangWatch::look(const Pulse::Reading& readin
   looked_ = now;
   const auto silent = now - last - asleep_;
   if (!reading.watched || silent < timeout_ || told_of_ == last) return std::nullopt;
-  if (!reading.has_beaten && !from_the_start_ && !reading.in_collective) return std::nullopt;
+  if (!reading.has_beaten && !from_the_start_ && !reading.in_collective && !reading.loading &&
+      reading.report == 0)
+    return std::nullopt;
   told_of_ = last;
   proto::RankDiagnosis word;
-  word.stage = reading.stage;
+  word.stage = reading.loading ? proto::kLoadStage : reading.stage;
   word.epoch = reading.epoch;
   word.step = reading.step;
   word.silent_s = std::chrono::duration<double>(silent).count();
   word.collective = reading.collective;
   word.collective_seq = reading.collective_seq;
   word.in_collective = reading.in_collective;
+  if (reading.report > 0) {
+    word.collective = proto::kReportAsPlace;
+    word.collective_seq = reading.report;
+    word.in_collective = true;
+  }
   return word;
 }
 

@@ -22,6 +22,10 @@ class Pulse {
   /// Whether silence means anything: not before the training function is entered, and not when it has returned and waits for the others.
   void watch(bool on) noexcept;
 
+  /// The training library is being loaded: a silence then means that its file, or code that runs at load,
+  /// hangs.
+  void load(bool on) noexcept;
+
   /// Around every wait for the other ranks. `name`: a literal. Also from threads of autograd; they do not nest.
   class InCollective {
    public:
@@ -29,6 +33,21 @@ class Pulse {
     ~InCollective() { pulse_.leave(); }
     InCollective(const InCollective&) = delete;
     InCollective& operator=(const InCollective&) = delete;
+
+   private:
+    Pulse& pulse_;
+  };
+
+  /// Around the wait for the other ranks in report() number n. It is no collective: ranks without a
+  /// checkpoint do not wait there.
+  class InReport {
+   public:
+    InReport(Pulse& pulse, std::int64_t n) noexcept : pulse_(pulse) {
+      pulse_.report_.store(n, std::memory_order_release);
+    }
+    ~InReport() { pulse_.report_.store(0, std::memory_order_release); }
+    InReport(const InReport&) = delete;
+    InReport& operator=(const InReport&) = delete;
 
    private:
     Pulse& pulse_;
@@ -42,6 +61,8 @@ class Pulse {
     const char* collective = "";
     std::int64_t collective_seq = 0;
     bool in_collective = false;
+    bool loading = false;
+    std::int64_t report = 0;  ///< the number of the report() that it waits in; 0: in none
   };
   [[nodiscard]] Reading read() const noexcept;
 
@@ -49,9 +70,9 @@ class Pulse {
   void enter(const char* name) noexcept;
   void leave() noexcept;
   std::atomic<Clock::rep> last_{Clock::now().time_since_epoch().count()};
-  std::atomic<bool> watched_{true}, has_beaten_{false}, in_collective_{false};
+  std::atomic<bool> watched_{true}, has_beaten_{false}, in_collective_{false}, loading_{false};
   std::atomic<const char*> stage_{""}, collective_{""};
-  std::atomic<std::int64_t> epoch_{0}, step_{0}, collective_seq_{0};
+  std::atomic<std::int64_t> epoch_{0}, step_{0}, collective_seq_{0}, report_{0};
 };
 
 /// Of this process.

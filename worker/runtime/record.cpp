@@ -2,6 +2,7 @@
 
 #include "common/os/file.h"
 #include "proto/record/rank_files.h"
+#include "worker/runtime/payload.h"
 
 #include <unistd.h>
 
@@ -11,7 +12,7 @@ Result<Done> write_error_record(const std::string& rank_dir, const proto::RankEr
   const std::string path = rank_dir + "/error.json";
   if (::access(path.c_str(), F_OK) == 0) return ok();
   return os::write_file_atomic(
-      path, proto::dump_json({{"kind", error.kind}, {"message", error.message}}) + "\n", 0600);
+      path, proto::dump_json({{"kind", error.kind}, {"message", shortened(error.message)}}) + "\n", 0600);
 }
 
 Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value, bool yielded) {

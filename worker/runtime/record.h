@@ -8,7 +8,8 @@
 
 namespace rtrain::runtime {
 
-/// <rank_dir>/error.json: {"kind": ..., "message": ...}. The first word counts: an error that is there already stays.
+/// <rank_dir>/error.json: {"kind": ..., "message": ...}. The first word counts: an error that is there
+/// already stays. Of a long message the beginning is kept (payload.h).
 [[nodiscard]] Result<Done> write_error_record(const std::string& rank_dir, const proto::RankError& error);
 /// <rank_dir>/outcome.json: {"return_value": ..., "yielded": false}. Its presence says that the training function returned, or made way
 /// when it was asked to (`yielded`).

@@ -7,6 +7,7 @@ namespace rtrain::runtime {
 namespace {
 
 std::string report_key(int rank) { return "report/" + std::to_string(rank); }
+std::string finished_key(int rank) { return "finished/" + std::to_string(rank); }
 std::string staged_key(std::int64_t n, int rank) { return "staged/" + std::to_string(n) + "/" + std::to_string(rank); }
 std::string published_key(std::int64_t n) { return "published/" + std::to_string(n); }
 
@@ -21,6 +22,20 @@ ReportAgreement::ReportAgreement(KeyValueStore& store, int rank, int world_size,
     : store_(store), rank_(rank), world_size_(world_size), wait_more_(std::move(wait_more)) {}
 
 void ReportAgreement::pass(std::int64_t n) { store_.set(report_key(rank_), std::to_string(n)); }
+
+void ReportAgreement::finish() { store_.set(finished_key(rank_), ""); }
+
+std::optional<Error> ReportAgreement::never_comes(int rank, std::int64_t n) {
+  if (!store_.get(finished_key(rank))) return std::nullopt;
+  const auto last = last_report(rank);  // its last one was told before its end was
+  if (last >= n) return std::nullopt;
+  return fail(Errc::kInvalidArgument,
+              "report() number " + std::to_string(n) + " with a checkpoint: rank " + std::to_string(rank_) +
+                  " waits for rank " + std::to_string(rank) +
+                  ", whose training function has returned after " + std::to_string(last) + " call" +
+                  (last == 1 ? "" : "s") +
+                  " of report(); every rank must call report() the same number of times");
+}
 
 Result<std::string> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish) {
   store_.set(staged_key(n, rank_), staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
@@ -38,10 +53,12 @@ std::int64_t ReportAgreement::last_report(int rank) {
 Result<std::string> ReportAgreement::settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish) {
   std::string result;
   for (int rank = 0; rank < world_size_; ++rank) {
-    while (last_report(rank) < n)
+    while (last_report(rank) < n) {
+      if (auto error = never_comes(rank, n)) return std::move(*error);
       if (!wait_more_())
         return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
                                         " has not called it; every rank must call report() the same number of times");
+    }
     if (const auto staged = store_.get(staged_key(n, rank)); staged && !staged->empty() && result.empty()) result = "-" + *staged;
   }
   if (result.empty()) {
@@ -66,6 +83,7 @@ Result<std::string> ReportAgreement::await_first(std::int64_t n) {
       return fail(Errc::kInvalidArgument, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank_) +
                                               " brings a checkpoint but rank 0 does not; rank 0 must bring one, too");
     }
+    if (auto error = never_comes(0, n)) return std::move(*error);
     if (!wait_more_()) return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank 0 has not called it");
   }
 }

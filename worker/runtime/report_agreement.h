@@ -7,12 +7,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace rtrain::runtime {
 
-/// Keys: "report/<rank>" the number of that rank's last report; "staged/<n>/<rank>" what became of its files ("" good, else why
-/// not); "published/<n>" what became of the whole ("+path" or "-error"). Old keys are removed: the store does not grow.
+/// Keys: "report/<rank>" the number of that rank's last report; "finished/<rank>" its training function
+/// returned; "staged/<n>/<rank>" what became of its files ("" good, else why not); "published/<n>" what
+/// became of the whole ("+path" or "-error"). Old keys are removed: the store does not grow.
 /// @thread the training thread.
 class ReportAgreement {
  public:
@@ -21,15 +23,20 @@ class ReportAgreement {
 
   /// Report number n (from 1) of this rank brings no checkpoint.
   void pass(std::int64_t n);
-  /// This rank has staged its files for report n (`staged` an error: it could not). Rank 0: waits for all ranks' report n, then
-  /// calls `publish` unless one failed, and tells the others. Others: wait for that. All get what `publish` gave.
-  /// kIo the first error, with its rank. kInvalidArgument: rank 0's report n brings no checkpoint. kTimeout.
+  /// This rank's training function has returned: it makes no further report, and nobody must wait for one.
+  void finish();
+  /// This rank has staged its files for report n (`staged` an error: it could not). Rank 0: waits for all
+  /// ranks' report n, then calls `publish` unless one failed, and tells the others. Others: wait for that.
+  /// All get what `publish` gave. kIo the first error, with its rank. kInvalidArgument: rank 0's report n
+  /// brings no checkpoint, or a rank that has returned never came to report n. kTimeout.
   [[nodiscard]] Result<std::string> settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish);
 
  private:
   [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish);
   [[nodiscard]] Result<std::string> await_first(std::int64_t n);
   [[nodiscard]] std::int64_t last_report(int rank);
+  /// The rank has returned and did not come to report n.
+  [[nodiscard]] std::optional<Error> never_comes(int rank, std::int64_t n);
   KeyValueStore& store_;
   int rank_, world_size_;
   std::int64_t published_ = 0;

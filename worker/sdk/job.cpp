@@ -3,6 +3,7 @@
 #include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/retention.h"
 #include "worker/runtime/run_record.h"
@@ -35,6 +36,12 @@ std::int64_t steady_ms() {
 
 [[noreturn]] void throw_error(const Error& error) {
   throw std::runtime_error(error.hint().empty() ? error.message() : error.message() + " (" + error.hint() + ")");
+}
+
+/// What the caller gave cannot be taken.
+[[noreturn]] void refuse(const Error& error) {
+  throw std::invalid_argument("report(): " + error.message() +
+                              (error.hint().empty() ? "" : "; " + error.hint()));
 }
 
 }  // namespace
@@ -156,9 +163,15 @@ runtime::ReportAgreement& Job::agreement() {
 
 void Job::report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint) {
   if (!metrics.is_object()) throw std::invalid_argument(std::string("report(): metrics must be an object, found ") + metrics.type_name());
+  if (const auto fits = runtime::check_payload(metrics, "the object of metrics", runtime::kMetricsBytesMax,
+                                               "put what is large into a file of the checkpoint");
+      !fits)
+    refuse(fits.error());
   if (checkpoint && !std::filesystem::is_directory(*checkpoint))
     throw std::invalid_argument("report(): the checkpoint " + checkpoint->string() + " is not a folder");
   if (!active()) return;
+  if (checkpoint)
+    if (const auto accepted = store_->accepts(checkpoint->string()); !accepted) refuse(accepted.error());
   runtime::pulse().beat();
   connect();
   drop_old_checkpoints(milliseconds(0));
@@ -176,8 +189,16 @@ void Job::report(const nlohmann::json& metrics, const std::optional<std::filesys
 
 Result<Done> Job::finish() {
   if (!active()) return ok();
+  if (environment_.world_size > 1 && Collectives::initialized()) agreement().finish();
   if (environment_.rank == 0) drop_old_checkpoints(kHeadStoresReport);
   return metrics_log_->flush(kLogAtTheEnd);
+}
+
+std::optional<std::string> Job::make_scratch() const {
+  if (!active()) return std::nullopt;
+  auto made = store_->make_scratch();
+  if (!made) throw_error(made.error().in("a folder to make a checkpoint in"));
+  return std::move(*made);
 }
 
 std::string Job::store_checkpoint(const std::string& source, proto::RankReport& report) {
@@ -186,9 +207,14 @@ std::string Job::store_checkpoint(const std::string& source, proto::RankReport& 
   const auto staged = store_->stage(source, report.seq);
   const auto publish_it = [&] { return publish(report); };
   Result<std::string> stored = std::string();
-  if (environment_.world_size > 1) stored = agreement_->settle(report.seq, staged, publish_it);
-  else if (staged) stored = publish_it();
-  else stored = staged.error();
+  if (environment_.world_size > 1) {
+    const runtime::Pulse::InReport waiting(runtime::pulse(), report.seq);
+    stored = agreement_->settle(report.seq, staged, publish_it);
+  } else if (staged) {
+    stored = publish_it();
+  } else {
+    stored = staged.error();
+  }
   if (stored) return std::move(*stored);
   store_->discard(report.seq);
   throw_error(stored.error().in("report(): the checkpoint could not be stored"));

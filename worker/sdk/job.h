@@ -41,6 +41,9 @@ class Job {
   [[nodiscard]] Result<Done> prepare_run_dir() const;
 
   void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
+  /// An empty folder below the run's to make a checkpoint in, for report() at once after it; nothing outside
+  /// a job. @throws std::runtime_error
+  [[nodiscard]] std::optional<std::string> make_scratch() const;
   /// The end of the training function: what report() left to other threads is done, or given up in time.
   [[nodiscard]] Result<Done> finish();
   /// The end of a program that reports and is no training function: what it said reaches the agent and the run's folder, or stderr

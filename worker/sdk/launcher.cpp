@@ -25,6 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kResultBytesMax = 64u << 20;  // as the CLI reads of the head
+
 bool is_program(const fs::path& path) { return ::access(path.c_str(), X_OK) == 0 && !fs::is_directory(path); }
 
 fs::path own_library_dir() {
@@ -45,15 +47,6 @@ struct Pipe {
   int fds[2] = {-1, -1};
 };
 
-/// A job of any size without a file of its own: an unnamed one.
-int spec_file(const nlohmann::json& spec) {
-  const int fd = static_cast<int>(::memfd_create("job.json", 0));
-  const std::string text = proto::dump_json(spec);
-  if (fd < 0 || ::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::lseek(fd, 0, SEEK_SET) != 0)
-    throw std::runtime_error(std::string("could not hand the job over: ") + std::strerror(errno));
-  return fd;
-}
-
 std::string read_all(int fd) {
   std::string text;
   for (char chunk[4096];;) {
@@ -70,6 +63,27 @@ std::string last_line(std::string text) {
 }
 
 }  // namespace
+
+UnnamedFile::UnnamedFile(const char* purpose, const std::string& text)
+    : fd_(::memfd_create(purpose, MFD_CLOEXEC)) {
+  std::size_t done = 0;
+  while (fd_ >= 0 && done < text.size()) {
+    const auto written = ::write(fd_, text.data() + done, text.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;
+    done += static_cast<std::size_t>(written);
+  }
+  if (fd_ >= 0 && done == text.size() && ::lseek(fd_, 0, SEEK_SET) == 0) return;
+  const std::string why = std::strerror(errno);
+  if (fd_ >= 0) ::close(fd_);
+  throw std::runtime_error(std::string("could not hand over ") + purpose + ": " + why);
+}
+
+UnnamedFile::~UnnamedFile() { ::close(fd_); }
+
+std::string UnnamedFile::path() const {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_);
+}
 
 std::string find_rtrain() {
   if (const char* named = std::getenv("RTRAIN_BIN"); named != nullptr && *named != '\0') {
@@ -88,11 +102,11 @@ std::string find_rtrain() {
 
 nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment) {
   const std::string program = find_rtrain();
-  const int input = spec_file(spec);
+  const UnnamedFile input("job.json", proto::dump_json(spec));
   Pipe output;
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, input.fd(), STDIN_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, output.fds[1], STDOUT_FILENO);
   std::vector<const char*> argv{"rtrain", "run", "-", "-o", "json", nullptr};
   std::vector<const char*> envp;
@@ -102,7 +116,6 @@ nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv.data()), const_cast<char**>(envp.data()));
   ::posix_spawn_file_actions_destroy(&actions);
-  ::close(input);
   if (error != 0) throw std::runtime_error("could not start " + program + ": " + std::strerror(error));
 
   output.close_write();
@@ -110,7 +123,7 @@ nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  auto document = proto::parse_json(last_line(text));
+  auto document = proto::parse_json(last_line(text), {.bytes_max = kResultBytesMax});
   if (document && document->is_object() && document->contains("state")) return std::move(*document);
   const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status)) : "ended with code " + std::to_string(WEXITSTATUS(status));
   throw std::runtime_error("rtrain run " + how + " and gave no result; what it said is on stderr");

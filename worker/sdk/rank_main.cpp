@@ -3,6 +3,8 @@
 #include <rtrain/context.h>
 
 #include "common/os/file.h"
+#include "worker/runtime/crash_handler.h"
+#include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/yield_point.h"
@@ -118,6 +120,7 @@ void run_rank(const std::function<TrainFunction()>& find) {
     ::_exit(1);
   }
   const auto& environment = job->environment();
+  runtime::install_crash_handler(environment.rank_dir);
   job->will_join();
   runtime::pulse().watch(false);
   guarded(environment, "spawn", [&] { job->connect(); });
@@ -125,7 +128,9 @@ void run_rank(const std::function<TrainFunction()>& find) {
     guarded(environment, "exception", [&] {
       if (auto prepared = job->prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
     });
+  runtime::pulse().load(true);
   const auto function = guarded(environment, "load", find);
+  runtime::pulse().load(false);
   guarded(environment, "exception", [&] { take_device(environment); });
   guarded(environment, "timeout", [&] { join_process_group(environment); });
 
@@ -142,6 +147,11 @@ void run_rank(const std::function<TrainFunction()>& find) {
       // It has made way: what it would have returned is up to the next attempt.
     }
     if (get_device().is_cuda()) torch::cuda::synchronize(get_device().index());  // peers may wait for our kernels
+    if (const auto fits = runtime::check_payload(
+            value, "the value that the training function returned", runtime::kReturnValueBytesMax,
+            "write it into a file below get_context().get_trial_dir() and return its path");
+        !fits)
+      throw std::runtime_error(fits.error().message() + "; " + fits.error().hint());
     return value;
   });
 

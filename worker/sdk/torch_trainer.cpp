@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 // A program may call fit() several times. A worker is a run of the program for one of these calls: the variables say for which,
 // and what the calls before it gave.
 constexpr const char* kCallVariable = "RTRAIN_FIT_CALL";
-constexpr const char* kResultsVariable = "RTRAIN_FIT_RESULTS";
+constexpr const char* kResultsVariable = "RTRAIN_FIT_RESULTS_FILE";  // a file: one variable holds 128 KiB
+constexpr std::size_t kResultsBytesMax = 256u << 20;
 
 struct Calls {
   int made = 0;
@@ -48,6 +49,21 @@ std::vector<std::string> own_command() {
   if (command.empty()) throw std::runtime_error("/proc/self/cmdline is empty: is /proc mounted?");
   command[0] = fs::read_symlink("/proc/self/exe").string();
   return command;
+}
+
+/// What the calls before this one gave, in a worker.
+nlohmann::json earlier_results() {
+  const char* file = std::getenv(kResultsVariable);
+  if (file == nullptr) return nlohmann::json::array();
+  const auto text = os::read_file(file, kResultsBytesMax);
+  if (!text)
+    throw std::runtime_error("TorchTrainer: the results of earlier calls of fit(): " +
+                             text.error().message());
+  auto results = proto::parse_json(*text, {.bytes_max = kResultsBytesMax, .depth_max = 128});
+  if (!results)
+    throw std::runtime_error("TorchTrainer: the results of earlier calls of fit(): " +
+                             results.error().message());
+  return std::move(*results);
 }
 
 /// A job's name is a file name, too.
@@ -145,11 +161,10 @@ TrainingResult TorchTrainer::fit() {
     const char* number = std::getenv(kCallVariable);
     const int wanted = number != nullptr ? std::atoi(number) : 0;
     if (call == wanted) sdk::run_rank([this] { return train_func_; });
-    const char* earlier = std::getenv(kResultsVariable);
-    const auto results = proto::parse_json(earlier != nullptr ? earlier : "[]");
-    if (!results || !results->is_array() || static_cast<std::size_t>(call) >= results->size())
+    const auto results = earlier_results();
+    if (!results.is_array() || static_cast<std::size_t>(call) >= results.size())
       throw std::runtime_error("TorchTrainer: fit() was called in another order in a worker than in the program itself");
-    const auto& gave = (*results)[static_cast<std::size_t>(call)];
+    const auto& gave = results[static_cast<std::size_t>(call)];
     return gave.is_null() ? TrainingResult{} : sdk::result_of(gave);
   }
 
@@ -159,8 +174,9 @@ TrainingResult TorchTrainer::fit() {
     calls().results.push_back(nullptr);
     return run_here(train_func_, reading.spec);
   }
+  const sdk::UnnamedFile results("results.json", proto::dump_json(calls().results));
   const auto given = sdk::run_job(document, {std::string(kCallVariable) + "=" + std::to_string(call),
-                                             std::string(kResultsVariable) + "=" + proto::dump_json(calls().results)});
+                                             std::string(kResultsVariable) + "=" + results.path()});
   calls().results.push_back(given);
   return sdk::result_of(given);
 }

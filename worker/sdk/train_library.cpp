@@ -1,13 +1,12 @@
 #include "worker/sdk/train_library.h"
 
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "common/os/elf.h"
+#include "worker/runtime/crash_handler.h"
 
-#include <cerrno>
-#include <cstring>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <fstream>
 #include <vector>
 
 #ifdef RTRAIN_VERSION
@@ -31,29 +30,42 @@ std::vector<Entry>& entries() {
 
 std::string versions_of(std::string_view tag) { return std::string(tag.starts_with(kTagBegin) ? tag.substr(kTagBegin.size()) : tag); }
 
-/// The file's bytes, mapped: dlopen() reads the same pages.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw LoadError("cannot open the training library " + path + ": " + std::strerror(errno));
-    struct stat info {};
-    if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) {
-      size_ = static_cast<std::size_t>(info.st_size);
-      bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-    }
-    ::close(fd);
-    if (bytes_ == MAP_FAILED) throw LoadError("cannot read the training library " + path);
-  }
-  ~MappedFile() { ::munmap(bytes_, size_); }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  [[nodiscard]] std::string_view bytes() const { return {static_cast<const char*>(bytes_), size_}; }
+constexpr std::size_t kTagBytesMax = 300;
 
- private:
-  void* bytes_ = MAP_FAILED;
-  std::size_t size_ = 0;
-};
+/// Before the loader maps it: what is missing at its end would be a signal there, without a word.
+void check_file(const std::string& library) {
+  const auto file = os::read_elf(library);
+  if (!file && file.error().code() == Errc::kIo)
+    throw LoadError("cannot open the training library " +
+                    file.error().message().substr(std::string_view("open ").size()));
+  if (!file) throw LoadError("the training library " + file.error().message());
+  if (file->needed_bytes > file->file_bytes)
+    throw LoadError("the training library " + library + " is cut off: it has " +
+                    std::to_string(file->file_bytes) + " bytes, its ELF header asks for " +
+                    std::to_string(file->needed_bytes) + "; was it copied completely?");
+  if (file->machine != os::own_machine())
+    throw LoadError("the training library " + library + " is for " + file->machine + "; this node is " +
+                    os::own_machine());
+}
+
+/// As foreign_tag_in() of the file's bytes, read piece by piece and not mapped: a file that becomes shorter
+/// meanwhile must be no signal.
+std::optional<std::string> foreign_tag_of(const std::string& library) {
+  std::ifstream file(library, std::ios::binary);
+  std::string bytes;
+  std::vector<char> piece(1u << 20);
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    bytes.append(piece.data(), static_cast<std::size_t>(file.gcount()));
+    // A tag at the end may go on in the next piece.
+    const auto tail = bytes.size() - std::min(bytes.size(), kTagBytesMax);
+    const auto last = file ? bytes.rfind(kTagBegin) : std::string::npos;
+    const auto whole = last != std::string::npos && last >= tail ? last : bytes.size();
+    if (auto foreign = foreign_tag_in(std::string_view(bytes).substr(0, whole))) return foreign;
+    bytes.erase(0, std::min(tail, whole));
+  }
+  return std::nullopt;
+}
 
 std::string list_of(const std::vector<Entry>& found) {
   std::string list;
@@ -70,15 +82,18 @@ std::optional<std::string> abi_mismatch(std::string_view library_tag) {
 
 std::optional<std::string> foreign_tag_in(std::string_view bytes) {
   for (auto at = bytes.find(kTagBegin); at != std::string_view::npos; at = bytes.find(kTagBegin, at + 1)) {
-    const auto tag = bytes.substr(at, std::min<std::size_t>(bytes.find('\0', at), at + 300) - at);
+    const auto tag = bytes.substr(at, std::min<std::size_t>(bytes.find('\0', at), at + kTagBytesMax) - at);
     if (tag != RTRAIN_ABI_TAG && tag.size() > kTagBegin.size()) return std::string(tag);
   }
   return std::nullopt;
 }
 
 TrainFunction load_train_function(const std::string& library, const std::string& name) {
+  runtime::note_training_library(library);
   // Before any of its code runs: constructors of a library built against other headers may do anything.
-  if (const auto foreign = foreign_tag_in(MappedFile(library).bytes())) throw LoadError("the training library " + library + " " + *abi_mismatch(*foreign));
+  if (const auto foreign = foreign_tag_of(library))
+    throw LoadError("the training library " + library + " " + *abi_mismatch(*foreign));
+  check_file(library);
 
   const auto known = entries().size();
   if (::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) throw LoadError("cannot load the training library: " + std::string(::dlerror()));

@@ -1,17 +1,31 @@
 // rtrain-worker: LibTorch loaded once, a ready worker forked for each rank.
+#include "proto/record/rank_files.h"
 #include "worker/sdk/rank_main.h"
+#include "worker/supervision/load_time.h"
+#include "worker/supervision/start_error.h"
 #include "worker/supervision/supervisor.h"
 
+#include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
+extern char** environ;
+
 namespace {
 
+using namespace rtrain;
+
 constexpr const char* kUsage =
-    "usage: rtrain-worker --zygote --socket PATH   serve the agent that listens on PATH (the agent starts this itself)\n"
+    "usage: rtrain-worker --zygote --socket PATH   serve the agent that listens on PATH (the agent starts "
+    "this itself)\n"
+    "       rtrain-worker --rank LIBRARY NAME         run a rank in the environment that the zygote made for "
+    "it\n"
     "       rtrain-worker --version\n";
 
 /// A fork copies one thread: others would leave their locks held in every rank.
@@ -20,7 +34,32 @@ std::size_t thread_count() {
   return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
 }
 
+supervision::VariableMap environment() {
+  supervision::VariableMap variables;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (const std::string text = *variable; text.find('=') != std::string::npos)
+      variables[text.substr(0, text.find('='))] = text.substr(text.find('=') + 1);
+  return variables;
+}
+
+/// Loads this program anew in the rank's process, for what is read at load. Comes back only when it cannot.
+int load_anew(const proto::SpawnRank& spawn, const std::string& library_path) {
+  if (!library_path.empty()) ::setenv("LD_LIBRARY_PATH", library_path.c_str(), 1);
+  std::vector<std::string> words{"rtrain-worker", "--rank", spawn.train_func->library,
+                                 spawn.train_func->name};
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execv("/proc/self/exe", argv.data());
+  const auto error = supervision::explain_exec(errno, spawn, "rtrain-worker with the variables of the job");
+  std::cerr << error.message << std::endl;
+  if (auto written = proto::write_error(spawn.rank_dir, {error.kind, error.message, {}}); !written)
+    std::cerr << written.error().message() << std::endl;
+  return 127;
+}
+
 int serve(const std::string& socket) {
+  const auto loaded = environment();
   rtrain::sdk::warm_up();
   if (const auto threads = thread_count(); threads != 1) {
     std::cerr << "rtrain-worker: " << threads << " threads run after LibTorch was loaded; ranks can only be forked from one\n";
@@ -28,7 +67,11 @@ int serve(const std::string& socket) {
   }
   return rtrain::supervision::supervise(
       {.role = "zygote", .socket = socket, .torch_version = rtrain::sdk::torch_version()},
-      [](const rtrain::proto::SpawnRank& spawn) -> int { rtrain::sdk::run_rank_of_library(spawn.train_func->library, spawn.train_func->name); });
+      [&loaded](const proto::SpawnRank& spawn) -> int {
+        if (!supervision::read_too_early(spawn.env, loaded).empty())
+          return load_anew(spawn, supervision::library_path(spawn.env, loaded));
+        sdk::run_rank_of_library(spawn.train_func->library, spawn.train_func->name);
+      });
 }
 
 }  // namespace
@@ -40,6 +83,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (arguments.size() == 3 && arguments[0] == "--zygote" && arguments[1] == "--socket") return serve(arguments[2]);
+  if (arguments.size() == 3 && arguments[0] == "--rank") sdk::run_rank_of_library(arguments[1], arguments[2]);
   std::cerr << kUsage;
   return 2;
 }

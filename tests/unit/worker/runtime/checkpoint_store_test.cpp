@@ -89,3 +89,65 @@ TEST_CASE("checkpoint store: errors name the path and the cause", "[unit][runtim
   store.discard(1);  // nothing there: nothing happens
   CHECK(store.remove_leftovers().has_value());
 }
+
+TEST_CASE("checkpoint store: the run's own folder, what holds it, and what it has stored is no checkpoint",
+          "[unit][runtime][F26]") {
+  const test::TempDir dir;
+  const auto run = (dir / "runs/one").string();
+  write(run + "/checkpoint_000003/sub/a", "a");
+  write(run + "/mine/a", "a");
+  write(dir / "runs/one-more/a", "a");
+  const runtime::CheckpointStore store(run, 1, 0);
+  struct Row {
+    std::string source, words;
+  };
+  fs::create_directory_symlink(run, dir / "link");
+  for (const auto& row : std::vector<Row>{{run, "is the run's own folder"},
+                                          {run + "/", "is the run's own folder"},
+                                          {run + "/mine/..", "is the run's own folder"},
+                                          {(dir / "link").string(), "is the run's own folder"},
+                                          {(dir / "runs").string(), "holds the run's folder"},
+                                          {"/", "holds the run's folder"},
+                                          {run + "/checkpoint_000003", "is stored by the run already"},
+                                          {run + "/checkpoint_000003/sub", "is stored by the run already"}}) {
+    INFO(row.source);
+    const auto accepted = store.accepts(row.source);
+    REQUIRE(accepted.has_error());
+    CHECK(accepted.error().code() == Errc::kInvalidArgument);
+    CHECK(accepted.error().message().find(row.words) != std::string::npos);
+  }
+  write(run + "/checkpoint_mine/a", "a");
+  for (const auto& source : {run + "/mine", run + "/checkpoint_mine", (dir / "runs/one-more").string(),
+                             store.make_scratch().value()}) {
+    INFO(source);
+    CHECK(store.accepts(source).has_value());
+  }
+}
+
+TEST_CASE(
+    "checkpoint store: one that is being made is below the run's folder, and goes with the other leftovers",
+    "[unit][runtime][F27]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  const runtime::CheckpointStore first(run, 1, 1), second(run, 2, 1);
+  write(first.make_scratch().value() + "/half.bin", "ha");
+  CHECK(files(run).size() == 1);
+  REQUIRE(second.remove_leftovers().has_value());
+  CHECK(files(run).empty());
+  const auto scratch = second.make_scratch().value();
+  write(scratch + "/model.bin", "weights");
+  write(scratch + "/sub/rng.bin", "random");
+  fs::create_symlink(dir / "shared.bin", scratch + "/link.bin");
+  CHECK(second.stage(scratch, 1).error().message().find("link.bin: a symbolic link to what is not there") !=
+        std::string::npos);
+  write(dir / "shared.bin", "shared");
+  REQUIRE(second.stage(scratch, 1).has_value());
+  REQUIRE(second.publish(1, 0).has_value());
+  CHECK(files(run + "/checkpoint_000000") == std::map<std::string, std::string>{{"model.bin", "weights"},
+                                                                                {"sub/rng.bin", "random"},
+                                                                                {"link.bin", "shared"}});
+  CHECK(fs::exists(dir / "shared.bin"));
+  write(scratch + "/old.bin", "old");
+  CHECK(second.make_scratch().value() == scratch);  // empty again
+  CHECK(fs::is_empty(scratch));
+}

@@ -1,5 +1,6 @@
 #include "worker/runtime/pulse.h"
 
+#include "proto/record/places.h"
 #include "tests/support/catch.h"
 
 using namespace rtrain;
@@ -84,4 +85,29 @@ TEST_CASE("pulse: collectives are counted, also when one throws", "[unit][runtim
   const auto now = pulse.read();
   CHECK_FALSE(now.in_collective);
   CHECK(std::tuple(std::string(now.collective), now.collective_seq, now.step, now.has_beaten) == std::tuple("barrier", 1, 5, true));
+}
+
+TEST_CASE(
+    "hang watch: a rank that waits in report(), or loads its library, is told of although it never made a "
+    "step",
+    "[unit][runtime][F16]") {
+  Pulse::Reading reading;
+  reading.last = kBegin;
+  reading.report = 3;
+  HangWatch in_report(kBegin, 2s, false);
+  REQUIRE(first_word(in_report, reading, 1750ms) == std::nullopt);
+  auto word = in_report.look(reading, kBegin + 2s);
+  REQUIRE(word.has_value());
+  CHECK(word->collective == proto::kReportAsPlace);
+  CHECK(word->collective_seq == 3);
+  CHECK(word->in_collective);
+  reading.report = 0;
+  HangWatch silent(kBegin, 2s, false);
+  CHECK(first_word(silent, reading, 4s) == std::nullopt);
+  reading.loading = true;
+  HangWatch loading(kBegin, 2s, false);
+  REQUIRE(first_word(loading, reading, 1750ms) == std::nullopt);
+  word = loading.look(reading, kBegin + 2s);
+  REQUIRE(word.has_value());
+  CHECK(word->stage == proto::kLoadStage);
 }

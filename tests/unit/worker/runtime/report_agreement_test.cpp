@@ -129,3 +129,38 @@ TEST_CASE("report agreement: gives up when a rank never comes", "[unit][runtime]
   CHECK(settled.error().code() == Errc::kTimeout);
   CHECK(settled.error().message().find("rank 1 has not called it") != std::string::npos);
 }
+
+TEST_CASE("report agreement: nobody waits for a rank that has returned", "[unit][runtime][F16]") {
+  SharedStore store;
+  Rank zero(store, 0, 3), one(store, 1, 3), two(store, 2, 3);
+  two.agreement.pass(1);
+  two.agreement.finish();
+  SECTION("rank 0 waits for it") {
+    one.agreement.pass(2);
+    const auto settled = zero.agreement.settle(2, ok(), must_not_publish);
+    REQUIRE(settled.has_error());
+    CHECK(settled.error().code() == Errc::kInvalidArgument);
+    CHECK(settled.error().message() ==
+          "report() number 2 with a checkpoint: rank 0 waits for rank 2, whose training function has "
+          "returned after 1 call of report(); every rank must call report() the same number of times");
+  }
+  SECTION("rank 0 has returned itself") {
+    zero.agreement.finish();
+    const auto settled = one.agreement.settle(1, ok(), must_not_publish);
+    REQUIRE(settled.has_error());
+    CHECK(settled.error().message().find(
+              "rank 1 waits for rank 0, whose training function has returned after 0 calls of report()") !=
+          std::string::npos);
+  }
+  SECTION("a report that it came to is settled all the same") {
+    one.agreement.pass(1);
+    CHECK(zero.agreement.settle(1, ok(), published_path).has_value());
+  }
+  SECTION("it returns while the others wait") {
+    std::thread late([&] { one.agreement.finish(); });
+    const auto settled = zero.agreement.settle(1, ok(), must_not_publish);
+    late.join();
+    REQUIRE(settled.has_error());
+    CHECK(settled.error().message().find("waits for rank 1") != std::string::npos);
+  }
+}

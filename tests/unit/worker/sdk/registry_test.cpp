@@ -58,8 +58,38 @@ TEST_CASE("registry: a library that cannot be loaded says why", "[unit][sdk]") {
   const test::TempDir dir;
   CHECK(load_error("/nowhere/lib.so") == "cannot open the training library /nowhere/lib.so: No such file or directory");
   std::ofstream(dir / "text.so") << "not a library";
-  CHECK(load_error((dir / "text.so").string()).find("cannot load the training library: ") == 0);
+  CHECK(load_error((dir / "text.so").string()) ==
+        "the training library " + (dir / "text.so").string() + " is no ELF file");
   std::ofstream(dir / "old.so") << std::string("\0rtrain-abi: rtrain 0.0.1, LibTorch 1.0\0", 40);
   CHECK(load_error((dir / "old.so").string()).find("was built with rtrain 0.0.1, LibTorch 1.0; this worker is rtrain ") != std::string::npos);
   CHECK(load_error("libz.so.1").find("cannot open") == 0);  // no search: a path or nothing
+}
+
+TEST_CASE("registry: a library that was cut off is named with its size and the size that it should have",
+          "[unit][sdk][F28]") {
+  const test::TempDir dir;
+  std::ifstream self("/proc/self/exe", std::ios::binary);
+  std::string half(100'000, '\0');
+  self.read(half.data(), static_cast<std::streamsize>(half.size()));
+  std::ofstream(dir / "half.so", std::ios::binary) << half;
+  const auto error = load_error((dir / "half.so").string());
+  CHECK(error.find("the training library " + (dir / "half.so").string() +
+                   " is cut off: it has 100000 bytes, its ELF header asks for ") == 0);
+  std::ofstream(dir / "empty.so") << "";
+  CHECK(load_error((dir / "empty.so").string()) ==
+        "the training library " + (dir / "empty.so").string() + " is empty or no file");
+}
+
+TEST_CASE("registry: a foreign tag is found wherever it stands in a large file", "[unit][sdk]") {
+  const test::TempDir dir;
+  for (const std::size_t before : {(1u << 20) - 30, (1u << 20) - 5, (2u << 20) - 200}) {
+    const std::string ours = RTRAIN_ABI_TAG;
+    std::ofstream(dir / "large.so", std::ios::binary)
+        << std::string(before, 'x') << '\0' << ours << '\0' << std::string(before, 'y')
+        << std::string("\0rtrain-abi: rtrain 0.0.2\0", 26) << std::string(3u << 20, 'z');
+    CHECK(load_error((dir / "large.so").string()).find("was built with rtrain 0.0.2") != std::string::npos);
+    std::ofstream(dir / "ours.so", std::ios::binary)
+        << std::string(before, 'x') << '\0' << ours << '\0' << std::string(3u << 20, 'z');
+    CHECK(load_error((dir / "ours.so").string()).find("no ELF file") != std::string::npos);
+  }
 }
