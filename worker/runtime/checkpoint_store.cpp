@@ -95,8 +95,13 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
   std::error_code error;
   for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
     const auto kind = it->status(error).type();
-    if (kind == fs::file_type::not_found) error.clear();  // what a link points to: said below
-    if (error) break;
+    if (error && it->is_symlink()) {
+      std::error_code ignored;
+      return fail(Errc::kIo, it->path().string() + " is a link to " +
+                                 fs::read_symlink(it->path(), ignored).string() +
+                                 ", which cannot be read: " + error.message());
+    }
+    if (error) return fail(Errc::kIo, it->path().string() + ": " + error.message());
     const auto to = target / it->path().filename();
     Result<Done> copied = ok();
     if (kind == fs::file_type::directory)
@@ -104,9 +109,6 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
     else if (kind == fs::file_type::regular)
       copied = how == Bring::kMove && !it->is_symlink() ? move_file(it->path(), to)
                                                         : copy_file(it->path(), to, rank);
-    else if (it->is_symlink())
-      copied = fail(Errc::kIo, it->path().string() + ": a symbolic link to what is not there (" +
-                                   fs::read_symlink(it->path(), error).string() + ")");
     else copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
     if (!copied) return copied;
   }

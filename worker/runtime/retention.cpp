@@ -38,8 +38,19 @@ std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecor
   return checkpoints;
 }
 
+bool can_rank(const std::vector<proto::CheckpointRecord>& checkpoints,
+              const proto::CheckpointConfig& config) {
+  const auto& attribute = config.checkpoint_score_attribute;
+  double ignored = 0;
+  return attribute.empty() ||
+         std::any_of(checkpoints.begin(), checkpoints.end(), [&](const auto& checkpoint) {
+           const auto found = checkpoint.metrics.find(attribute);
+           return found != checkpoint.metrics.end() && proto::json_number(*found, ignored);
+         });
+}
+
 std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints, const proto::CheckpointConfig& config) {
-  if (!config.num_to_keep || checkpoints.empty()) return {};
+  if (!config.num_to_keep || checkpoints.empty() || !can_rank(checkpoints, config)) return {};
   const auto best = by_score(checkpoints, config);
   std::set<std::int64_t> kept;
   for (std::size_t i = 0; i < best.size() && i < static_cast<std::size_t>(std::max(1, *config.num_to_keep)); ++i) kept.insert(best[i].index);

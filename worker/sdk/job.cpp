@@ -225,6 +225,16 @@ Result<std::string> Job::publish(proto::RankReport& report) {
   if (auto published = store_->publish(report.seq, next_index_); !published) return published.error();
   ++next_index_;
   kept_.push_back(record);
+  if (const auto& config = environment_.launch.spec.run_config.checkpoint_config;
+      config.num_to_keep && !runtime::can_rank(kept_, config) && !said_unranked_) {
+    said_unranked_ = true;
+    std::string names;
+    for (const auto& item : report.metrics.items()) names += (names.empty() ? "" : ", ") + item.key();
+    std::fprintf(stderr,
+                 "rtrain: warning: no report has checkpoint_config.checkpoint_score_attribute \"%s\" (this "
+                 "one has: %s): which checkpoint is the best cannot be told, so none is deleted\n",
+                 config.checkpoint_score_attribute.c_str(), names.empty() ? "nothing" : names.c_str());
+  }
   for (auto& old : runtime::to_delete(kept_, environment_.launch.spec.run_config.checkpoint_config)) {
     std::erase_if(kept_, [&](const auto& kept) { return kept.index == old.index; });
     report.deleted_checkpoints.push_back(old.path);

@@ -78,6 +78,7 @@ class Job {
   std::chrono::milliseconds waited_{0};  // in the agreement, for this report
   std::int64_t reports_ = 0, next_index_ = 0;
   std::vector<proto::CheckpointRecord> kept_, to_drop_;
+  bool said_unranked_ = false;
   std::optional<std::string> latest_;
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock

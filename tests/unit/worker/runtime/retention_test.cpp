@@ -52,6 +52,9 @@ TEST_CASE("retention: which checkpoints go", "[unit][runtime]") {
       {"NaN as JSON text spells it", {"NaN", 8, 9, 1}, &least_two, {0, 2}},
       {"infinity is one, the worst", {"Infinity", 8, nullptr, 1}, &least_two, {0, 2}},
       {"a metric that is no number", {"high", 8, 9, 1}, &least_two, {0, 2}},
+      {"a score that none has deletes none", {nullptr, nullptr, nullptr, nullptr}, &least_two, {}},
+      {"as when it is no number in any", {"high", "low", "high"}, &most_one, {}},
+      {"NaN in all goes by age", {kNan, kNan, kNan}, &most_one, {0, 1}},
   };
   for (const auto& row : rows) {
     INFO(row.what);
