@@ -1,13 +1,18 @@
-// Training functions that make way, hang, and report faster than anybody listens. Loaded by the workers of worker_yield.py and worker_hang.py.
+// Training functions that make way, hang, report faster than anybody listens, and are killed between the
+// callbacks of an epoch's end. Loaded by the workers of worker_yield.py, worker_hang.py and
+// worker_trainer.py.
 #include <rtrain/rtrain.h>
 
 #include "worker/strategies/process_group.h"
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include <unistd.h>
@@ -101,6 +106,146 @@ nlohmann::json with_trainer(const Config& config) {
   return {{"digest", digest}, {"steps", trainer.global_step()}, {"attempt", rtrain::get_context().get_attempt()}, {"world", rtrain::get_context().get_world_size()}};
 }
 
+/// Kills its rank at the end of the epoch that has the number of the attempt, right before or after the
+/// report.
+struct Killer : rtrain::Callback {
+  std::int64_t first_epoch;
+  explicit Killer(std::int64_t first) : first_epoch(first) {}
+  void on_train_epoch_end(rtrain::Trainer& trainer, rtrain::LightningModule&) override {
+    if (trainer.current_epoch() != first_epoch + rtrain::get_context().get_attempt() - 1) return;
+    pause(300);  // a report is on its way to the agent
+    ::kill(::getpid(), SIGKILL);
+  }
+  rtrain::CallbackOrder order() const override { return rtrain::CallbackOrder::kReport; }
+};
+
+/// val_loss is 9, 5, 7, 3, 6, 8, 9, ...: the best comes in epoch 3, and patience 2 ends after epoch 5.
+struct Scored : rtrain::LightningModule {
+  torch::nn::Linear layer = register_module("layer", torch::nn::Linear(4, 2));
+  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+    return layer(batch.input).pow(2).mean();
+  }
+  torch::Tensor validation_step(const rtrain::Batch&, std::int64_t) override {
+    static constexpr double kScores[]{9, 5, 7, 3, 6, 8, 9, 9, 9, 9, 9, 9};
+    log("val_loss", kScores[current_epoch()], {.sync_dist = true});
+    return {};
+  }
+  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::SGD(parameters(), {.lr = 0.1}); }
+};
+
+std::set<std::string> names_in(const fs::path& folder) {
+  std::set<std::string> names;
+  if (!fs::exists(folder)) return names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  return names;
+}
+
+/// config "kill": "before", "after" the report, or "never".
+nlohmann::json stops_early(const Config& config) {
+  rtrain::seed_everything(1);
+  const auto kill = config.value<std::string>("kill", "never");
+  const auto folder = rtrain::get_context().get_trial_dir() / "best";
+  const auto stopping = std::make_shared<rtrain::EarlyStopping>(
+      rtrain::EarlyStoppingOptions{.monitor = "val_loss", .patience = 2});
+  const auto best = std::make_shared<rtrain::ModelCheckpoint>(
+      rtrain::ModelCheckpointOptions{.dirpath = folder,
+                                     .filename = "{epoch}-{val_loss:.0f}",
+                                     .monitor = "val_loss",
+                                     .save_top_k = 2,
+                                     .save_last = true});
+  std::vector<rtrain::AnyCallback> callbacks;
+  if (kill == "before") callbacks.push_back(Killer(1));
+  callbacks.push_back(rtrain::TrainReportCallback());  // in any order: their turns are fixed
+  callbacks.push_back(best);
+  callbacks.push_back(stopping);
+  if (kill == "after") callbacks.push_back(Killer(0));
+  Scored net;
+  const rtrain::DataLoader data(rtrain::data::TensorDataset(torch::randn({16, 4})),
+                                {.batch_size = 4, .shuffle = true});
+  rtrain::Trainer trainer({.max_epochs = 12, .strategy = rtrain::DDPStrategy(), .callbacks = callbacks, .seed = 1});
+  trainer.fit(net, data, data, rtrain::get_checkpoint());
+  double digest = 0;
+  for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
+  return {{"epochs", trainer.current_epoch()},
+          {"steps", trainer.global_step()},
+          {"stopped_epoch", stopping->stopped_epoch()},
+          {"waited", stopping->wait_count()},
+          {"best", best->best_model_path().filename().string()},
+          {"files", names_in(folder)},
+          {"digest", digest}};
+}
+
+/// Ranks whose monitored metric is their own: rank 0 has 3, 2, 1 and rank 1 has 1, 2, 3.
+nlohmann::json unsynced(const Config&) {
+  struct Own : Scored {
+    torch::Tensor validation_step(const rtrain::Batch&, std::int64_t) override {
+      log("m", rank() == 0 ? 3.0 - static_cast<double>(current_epoch())
+                           : 1.0 + static_cast<double>(current_epoch()));
+      return {};
+    }
+  } net;
+  const auto folder = rtrain::get_context().get_trial_dir() / "best";
+  const auto best = std::make_shared<rtrain::ModelCheckpoint>(
+      rtrain::ModelCheckpointOptions{.dirpath = folder, .filename = "best-{m:.0f}", .monitor = "m"});
+  const auto stopping =
+      std::make_shared<rtrain::EarlyStopping>(rtrain::EarlyStoppingOptions{.monitor = "m", .patience = 1});
+  const rtrain::DataLoader data(rtrain::data::TensorDataset(torch::randn({8, 4})), {.batch_size = 4});
+  rtrain::Trainer trainer({.max_epochs = 3,
+                           .num_sanity_val_steps = 0,
+                           .strategy = rtrain::DDPStrategy(),
+                           .callbacks = {best, stopping}});
+  trainer.fit(net, data, data);
+  // Both ranks know the same.
+  auto known = torch::tensor({static_cast<double>(best->best_model_path().filename() == "best-m=1.ckpt"),
+                              *best->best_model_score(), static_cast<double>(stopping->wait_count())});
+  rtrain::Collectives::all_reduce(known);
+  return {{"files", names_in(folder)},
+          {"sum", {known[0].item<double>(), known[1].item<double>(), known[2].item<double>()}},
+          {"epochs", trainer.current_epoch()}};
+}
+
+/// The samples in the order in which this rank sees them, by the loader's seed.
+nlohmann::json order_of_data(const Config& config) {
+  struct Seeing : Scored {
+    nlohmann::json seen = nlohmann::json::array();
+    torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t i) override {
+      for (std::int64_t k = 0; k < batch.size(); ++k) seen.push_back(batch.input[k][0].item<int>());
+      return Scored::training_step(batch, i);
+    }
+  } net;
+  auto input = torch::zeros({16, 4});
+  input.select(1, 0).copy_(torch::arange(16));
+  rtrain::DataLoaderOptions options{
+      .batch_size = 4, .shuffle = true, .seed = config.at<std::uint64_t>("seed")};
+  if (config.value("own_sampler", false))
+    options = {.batch_size = 4,
+               .sampler = std::make_shared<rtrain::RandomSampler>(16, config.at<std::uint64_t>("seed"))};
+  rtrain::Trainer trainer(
+      {.max_epochs = 1, .strategy = rtrain::DDPStrategy(), .enable_checkpointing = false, .seed = 77});
+  trainer.fit(net, rtrain::DataLoader(rtrain::data::TensorDataset(input), options));
+  rtrain::DistributedSampler expected(16, {.seed = config.at<std::uint64_t>("seed")});
+  return {{"seen", net.seen}, {"expected", expected.indices()}};
+}
+
+/// config "throw": what rank 1 throws in training_step at epoch 1, batch 2.
+void throws_in_a_step(const Config& config) {
+  struct Throws : Scored {
+    std::string how;
+    torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t i) override {
+      if (rank() == 1 && current_epoch() == 1 && i == 2) {
+        if (how == "int") throw 42;
+        if (how == "shape") return layer(torch::ones({3, 3})).sum();
+        throw std::runtime_error("the step is broken");
+      }
+      return Scored::training_step(batch, i);
+    }
+  } net;
+  net.how = config.at<std::string>("throw");
+  rtrain::Trainer trainer(
+      {.max_epochs = 2, .strategy = rtrain::DDPStrategy(), .enable_checkpointing = false, .seed = 5});
+  trainer.fit(net, rtrain::DataLoader(rtrain::data::TensorDataset(torch::randn({32, 4})), {.batch_size = 4}));
+}
+
 /// Rank 1 never comes to the sum.
 void hang(const Config& config) {
   auto tensor = torch::ones({8});
@@ -135,6 +280,10 @@ nlohmann::json flood(const Config& config) {
 
 RTRAIN_TRAIN_FUNCTION(plain_loop);
 RTRAIN_TRAIN_FUNCTION(with_trainer);
+RTRAIN_TRAIN_FUNCTION(stops_early);
+RTRAIN_TRAIN_FUNCTION(unsynced);
+RTRAIN_TRAIN_FUNCTION(order_of_data);
+RTRAIN_TRAIN_FUNCTION(throws_in_a_step);
 RTRAIN_TRAIN_FUNCTION(hang);
 RTRAIN_TRAIN_FUNCTION(sleep_for_ever);
 RTRAIN_TRAIN_FUNCTION(flood);

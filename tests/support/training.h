@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 
@@ -30,6 +32,20 @@ class Folder {
   std::filesystem::path path_;
 };
 
+/// What is written to std::cerr while it lives.
+class Heard {
+ public:
+  Heard() : before_(std::cerr.rdbuf(text_.rdbuf())) {}
+  ~Heard() { std::cerr.rdbuf(before_); }
+  Heard(const Heard&) = delete;
+  Heard& operator=(const Heard&) = delete;
+  [[nodiscard]] std::string text() const { return text_.str(); }
+
+ private:
+  std::ostringstream text_;
+  std::streambuf* before_;
+};
+
 /// Lightning's BoringModel: one linear layer, the loss is its mean squared output.
 struct BoringModel : LightningModule {
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(32, 2));
@@ -48,7 +64,8 @@ inline DataLoader boring_loader(std::int64_t samples = 64, std::int64_t batch_si
 /// Nothing but the loop: no checkpoints, no progress.
 inline TrainerOptions quiet(TrainerOptions options) {
   bool writes = false;
-  for (const auto& callback : options.callbacks) writes = writes || callback.get()->writes_checkpoints();
+  for (const auto& callback : options.callbacks)
+    writes = writes || callback.get()->order() == CallbackOrder::kCheckpoint;
   if (!options.enable_checkpointing) options.enable_checkpointing = writes;
   options.enable_progress_bar = false;
   options.accelerator = "cpu";

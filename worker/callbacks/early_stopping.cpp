@@ -1,10 +1,14 @@
 #include <rtrain/callbacks/early_stopping.h>
 
+#include "worker/callbacks/monitored.h"
+#include "worker/runtime/json.h"
+
 #include <rtrain/trainer.h>
 
 #include <cmath>
 #include <iostream>
 #include <limits>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 
@@ -13,6 +17,7 @@ namespace {
 
 std::string shown(double value) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text << value;
   return text.str();
 }
@@ -27,9 +32,6 @@ bool may_end(const Trainer& trainer) {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// JSON has no infinity.
-nlohmann::json finite_or_null(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
-
 }  // namespace
 
 EarlyStopping::EarlyStopping(EarlyStoppingOptions options) : options_(std::move(options)), best_score_(options_.mode == "min" ? kInfinity : -kInfinity) {
@@ -40,7 +42,10 @@ EarlyStopping::EarlyStopping(EarlyStoppingOptions options) : options_(std::move(
   if (!problems.empty()) throw std::invalid_argument("EarlyStopping: these options cannot be used:" + problems);
 }
 
-std::string EarlyStopping::state_key() const { return "EarlyStopping{monitor=" + options_.monitor + ", mode=" + options_.mode + "}"; }
+std::string EarlyStopping::state_key() const {
+  return "EarlyStopping{monitor=" + options_.monitor + ", mode=" + options_.mode +
+         (options_.name.empty() ? "" : ", name=" + options_.name) + "}";
+}
 
 void EarlyStopping::setup(Trainer& trainer, LightningModule&, Stage) {
   const auto& o = trainer.options();
@@ -57,15 +62,23 @@ void EarlyStopping::on_validation_end(Trainer& trainer, LightningModule&) {
 }
 
 void EarlyStopping::check(Trainer& trainer) {
-  const auto metrics = trainer.callback_metrics();
+  const auto own = trainer.callback_metrics();
+  warn_if_unsynced(trainer, "EarlyStopping", options_.monitor, own, warned_of_unsynced_);
+  const auto metrics = agreed_metrics(trainer, own);
   const auto found = metrics.find(options_.monitor);
   if (found == metrics.end()) {
     if (!options_.strict) return;
-    std::string names;
-    for (const auto& [name, value] : metrics) names += (names.empty() ? "" : ", ") + name;
-    throw std::runtime_error("EarlyStopping: the metric \"" + options_.monitor + "\" was not logged; there are: " + (names.empty() ? "none" : names));
+    throw std::runtime_error("EarlyStopping: the metric \"" + options_.monitor +
+                             "\" was not logged; there are: " + names_of(metrics));
   }
-  const bool stop = trainer.strategy().reduce_boolean_decision(should_stop(found->second), /*all=*/false);
+  bool stop = should_stop(found->second);
+  if (options_.check_finite) {
+    const auto here = own.find(options_.monitor);
+    const bool broken = trainer.strategy().reduce_boolean_decision(
+        here != own.end() && !std::isfinite(here->second), /*all=*/false);
+    if (broken && !stop) reason_ = options_.monitor + " is not finite on another rank than 0";
+    stop = stop || broken;
+  }
   if (!stop || !may_end(trainer)) {
     reason_.clear();
     return;
@@ -101,14 +114,17 @@ bool EarlyStopping::should_stop(double current) {
 }
 
 nlohmann::json EarlyStopping::state_dict() const {
-  return {{"wait_count", wait_count_}, {"stopped_epoch", stopped_epoch_}, {"best_score", finite_or_null(best_score_)}, {"stopping_reason", reason_}};
+  return {{"wait_count", wait_count_},
+          {"stopped_epoch", stopped_epoch_},
+          {"best_score", best_score_},
+          {"stopping_reason", reason_}};
 }
 
 void EarlyStopping::load_state_dict(const nlohmann::json& state) {
   wait_count_ = state.at("wait_count").get<int>();
   stopped_epoch_ = state.at("stopped_epoch").get<std::int64_t>();
-  const auto& best = state.at("best_score");
-  best_score_ = best.is_null() ? (options_.mode == "min" ? kInfinity : -kInfinity) : best.get<double>();
+  best_score_ =
+      runtime::saved_number(state.at("best_score"), options_.mode == "min" ? kInfinity : -kInfinity);
   reason_ = state.at("stopping_reason").get<std::string>();
 }
 

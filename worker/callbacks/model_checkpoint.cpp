@@ -1,11 +1,15 @@
 #include <rtrain/callbacks/model_checkpoint.h>
 
+#include "worker/callbacks/monitored.h"
+#include "worker/runtime/json.h"
+#include "worker/trainer/trainer_impl.h"
+
 #include <rtrain/trainer.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <iostream>
 #include <limits>
 #include <regex>
 #include <stdexcept>
@@ -15,21 +19,60 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kDefaultName = "{epoch}-{step}";
+
+/// As printf of the C locale, whatever the program's own.
 std::string formatted(double value, const std::string& format, const std::string& name_template) {
-  static const std::regex allowed(R"((0?\d{0,3}(?:\.\d{1,3})?)([dfeg]?))");
+  static const std::regex allowed(R"((0?)(\d{0,3})(?:\.(\d{1,3}))?([dfeg]?))");
   std::smatch match;
   if (!std::regex_match(format, match, allowed)) {
     throw std::invalid_argument("checkpoint name \"" + name_template + "\": the format \":" + format + "\" is not of the form [0][width][.digits][d|f|e|g]");
   }
-  const auto width = match[1].str();
-  const auto kind = match[2].str();
-  char text[512];
-  if (kind == "d" || (kind.empty() && std::nearbyint(value) == value && std::abs(value) < 1e15)) {
-    std::snprintf(text, sizeof text, ("%" + width.substr(0, width.find('.')) + "lld").c_str(), static_cast<long long>(value));
-  } else {
-    std::snprintf(text, sizeof text, ("%" + width + (kind.empty() ? "g" : kind)).c_str(), value);
-  }
+  const auto kind = match[4].str();
+  const bool whole =
+      kind == "d" || (kind.empty() && std::nearbyint(value) == value && std::abs(value) < 1e15);
+  const auto how = whole || kind == "f" ? std::chars_format::fixed
+                   : kind == "e"        ? std::chars_format::scientific
+                                        : std::chars_format::general;
+  const int digits = whole ? 0 : match[3].matched ? std::stoi(match[3].str()) : 6;
+  std::array<char, 1536> room{};  // 309 digits, a point, 999 digits
+  const auto end = std::to_chars(room.data(), room.data() + room.size(),
+                                 whole ? std::trunc(value) + 0.0 : value, how, digits)
+                       .ptr;
+  std::string text(room.data(), end);
+  const auto width = match[2].length() > 0 ? std::stoul(match[2].str()) : 0;
+  if (text.size() >= width) return text;
+  const bool zeros = match[1].length() > 0;
+  text.insert(zeros && text.front() == '-' ? 1 : 0, width - text.size(), zeros ? '0' : ' ');
   return text;
+}
+
+/// The folders of `filename` before its first field when they lead out of the folder it is in; the filename
+/// keeps the rest.
+fs::path take_folders_outside(std::string& filename) {
+  const auto slash = filename.rfind('/', filename.find('{'));
+  if (slash == std::string::npos) return {};
+  auto folders = fs::path(filename.substr(0, slash + 1)).lexically_normal();
+  if (!folders.is_absolute() && *folders.begin() != "..") return {};
+  filename.erase(0, slash + 1);
+  return folders;
+}
+
+fs::path without_end_slash(const fs::path& path) {
+  const auto normal = path.lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+/// Links followed as far as there is something.
+fs::path resolved(const fs::path& path) {
+  std::error_code failed;
+  const auto real = fs::weakly_canonical(path, failed);
+  return without_end_slash(failed ? fs::absolute(path, failed) : real);
+}
+
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  return path != folder &&
+         std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
 }  // namespace
@@ -46,6 +89,9 @@ std::string format_checkpoint_name(const std::string& name_template, const std::
     const auto field = name_template.substr(at + 1, end - at - 1);
     const auto colon = field.find(':');
     const auto name = field.substr(0, colon);
+    if (name.empty())
+      throw std::invalid_argument("checkpoint name \"" + name_template +
+                                  "\": a field has no name, expected one like {epoch}");
     const auto found = values.find(name);
     if (auto_insert_metric_name) result += name + "=";
     result += formatted(found == values.end() ? 0 : found->second, colon == std::string::npos ? "" : field.substr(colon + 1), name_template);
@@ -63,25 +109,35 @@ ModelCheckpoint::ModelCheckpoint(ModelCheckpointOptions options) : options_(std:
   if (o.every_n_train_steps.value_or(0) < 0) problems += "\n  every_n_train_steps is " + std::to_string(*o.every_n_train_steps) + ", expected 0 or more";
   if (o.every_n_epochs.value_or(0) < 0) problems += "\n  every_n_epochs is " + std::to_string(*o.every_n_epochs) + ", expected 0 or more";
   if (o.every_n_train_steps.value_or(0) > 0 && o.every_n_epochs.value_or(0) > 0) problems += "\n  every_n_train_steps and every_n_epochs exclude each other";
+  outside_ = take_folders_outside(o.filename);
+  if (o.filename.empty() || o.filename.back() == '/') o.filename += kDefaultName;
   try {
-    (void)format_checkpoint_name(o.filename, {});
+    const auto path = fs::path(format_checkpoint_name(o.filename, {}, o.auto_insert_metric_name) + ".ckpt")
+                          .lexically_normal();
+    if (path.is_absolute() || *path.begin() == "..") {
+      problems +=
+          "\n  filename is \"" + o.filename +
+          "\", which leads out of dirpath behind a field; only the folders before the first field may";
+    }
   } catch (const std::invalid_argument& e) {
     problems += std::string("\n  ") + e.what();
   }
   if (!problems.empty()) throw std::invalid_argument("ModelCheckpoint: these options cannot be used:" + problems);
   if (!o.every_n_train_steps && !o.every_n_epochs) o.every_n_epochs = 1;
-  if (o.filename.empty()) o.filename = "{epoch}-{step}";
 }
 
 std::string ModelCheckpoint::state_key() const {
   return "ModelCheckpoint{monitor=" + options_.monitor.value_or("none") + ", mode=" + options_.mode +
          ", every_n_train_steps=" + std::to_string(options_.every_n_train_steps.value_or(0)) +
-         ", every_n_epochs=" + std::to_string(options_.every_n_epochs.value_or(0)) + "}";
+         ", every_n_epochs=" + std::to_string(options_.every_n_epochs.value_or(0)) +
+         (options_.name.empty() ? "" : ", name=" + options_.name) + "}";
 }
 
-void ModelCheckpoint::setup(Trainer& trainer, LightningModule&, Stage) {
-  const auto own = options_.dirpath.empty() ? trainer.default_root_dir() / "checkpoints" : fs::absolute(options_.dirpath);
-  dirpath_ = trainer.strategy().broadcast(own.string());
+void ModelCheckpoint::setup(Trainer& trainer, LightningModule&, Stage stage) {
+  if (stage == Stage::kFit) last_global_step_saved_ = 0;  // a fit counts its steps anew
+  const auto own = fs::absolute(
+      (options_.dirpath.empty() ? trainer.default_root_dir() / "checkpoints" : options_.dirpath) / outside_);
+  dirpath_ = trainer.strategy().broadcast(without_end_slash(own).string());
 }
 
 bool ModelCheckpoint::skips(const Trainer& trainer) const {
@@ -97,14 +153,22 @@ bool ModelCheckpoint::saves_at_train_epoch_end(const Trainer& trainer) const {
   return o.val_check_interval.is_fraction() && o.val_check_interval.fraction() == 1.0;
 }
 
-namespace {
-std::map<std::string, double> candidates_of(Trainer& trainer) {
-  auto candidates = trainer.callback_metrics();
+/// The same on every rank: what follows from them is, too.
+ModelCheckpoint::Candidates ModelCheckpoint::candidates_of(Trainer& trainer) {
+  const auto own = trainer.callback_metrics();
+  if (options_.monitor)
+    warn_if_unsynced(trainer, "ModelCheckpoint", *options_.monitor, own, warned_of_unsynced_);
+  auto candidates = agreed_metrics(trainer, own);
   candidates["epoch"] = candidates.contains("epoch") ? std::trunc(candidates["epoch"]) : static_cast<double>(trainer.current_epoch());
   candidates["step"] = candidates.contains("step") ? std::trunc(candidates["step"]) : static_cast<double>(trainer.global_step());
   return candidates;
 }
-}  // namespace
+
+std::string ModelCheckpoint::missing_monitor(const Candidates& candidates) const {
+  return "ModelCheckpoint: the metric \"" + *options_.monitor +
+         "\" was not logged, so nothing is saved; there are: " + names_of(candidates) +
+         " (is it logged with log(\"" + *options_.monitor + "\", ...)?)";
+}
 
 void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
   const auto every = options_.every_n_train_steps.value_or(0);
@@ -132,6 +196,10 @@ void ModelCheckpoint::save_for_epoch(Trainer& trainer) {
 
 void ModelCheckpoint::on_train_epoch_end(Trainer& trainer, LightningModule&) {
   if (!skips(trainer) && saves_at_train_epoch_end(trainer)) save_for_epoch(trainer);
+  if (trainer.num_val_batches() > 0 || !std::exchange(deferred_until_validation_, false)) return;
+  // Steps of this epoch waited for the metric, and no validation will bring it.
+  const auto candidates = candidates_of(trainer);
+  if (!candidates.contains(*options_.monitor)) throw std::runtime_error(missing_monitor(candidates));
 }
 
 void ModelCheckpoint::on_validation_end(Trainer& trainer, LightningModule&) {
@@ -154,28 +222,30 @@ void ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates)
   }
   const auto found = candidates.find(*options_.monitor);
   if (found == candidates.end()) {
-    const auto text = "ModelCheckpoint: the metric \"" + *options_.monitor + "\" was not logged, so nothing is saved";
-    if (trainer.validation_has_run()) throw std::runtime_error(text);
-    if (trainer.is_global_zero()) std::cerr << "rtrain: warning: " << text << std::endl;
+    // Lightning throws once a validation has run; without one the end of an epoch says as much.
+    const bool may_come = trainer.num_val_batches() > 0 && !trainer.validation_has_run();
+    if (!may_come) throw std::runtime_error(missing_monitor(candidates));
+    if (!std::exchange(warned_of_missing_, true)) warn(missing_monitor(candidates));
     return;
   }
   auto current = found->second;
-  const bool full = top_k > 0 && static_cast<int>(best_k_models_.size()) >= top_k;
-  // All ranks agree, or some would wait for the others for ever.
-  if (full && !trainer.strategy().reduce_boolean_decision(better(current, best_k_models_.at(kth_best_model_path_.string())))) return;
-  if (std::isnan(current)) current = options_.mode == "min" ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+  if (std::isnan(current)) current = worst();
+  const auto by_score = [this](const auto& a, const auto& b) { return better(a.score, b.score); };
   fs::path displaced;
-  if (full) {
-    displaced = kth_best_model_path_;
-    best_k_models_.erase(displaced.string());
+  if (top_k > 0 && static_cast<int>(best_k_models_.size()) >= top_k) {
+    const auto kth =
+        std::max_element(best_k_models_.begin(), best_k_models_.end(), by_score);  // of equals the first
+    if (!better(current, kth->score)) return;
+    displaced = kth->path;
+    best_k_models_.erase(kth);
   }
   const auto path = free_path(trainer, options_.filename, candidates, displaced);
-  best_k_models_[path.string()] = current;
-  const auto by_score = [this](const auto& a, const auto& b) { return better(a.second, b.second); };
-  kth_best_model_path_ = std::max_element(best_k_models_.begin(), best_k_models_.end(), by_score)->first;
+  std::erase_if(best_k_models_, [&](const auto& model) { return model.path == path; });
+  best_k_models_.push_back({path, current});
+  kth_best_model_path_ = std::max_element(best_k_models_.begin(), best_k_models_.end(), by_score)->path;
   const auto best = std::min_element(best_k_models_.begin(), best_k_models_.end(), by_score);
-  best_model_path_ = best->first;
-  best_model_score_ = best->second;
+  best_model_path_ = best->path;
+  best_model_score_ = best->score;
   save(trainer, path);
   if (!displaced.empty() && displaced != path) remove(trainer, displaced);
 }
@@ -189,13 +259,20 @@ void ModelCheckpoint::save_last(Trainer& trainer, const Candidates& candidates) 
 }
 
 fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_template, const Candidates& candidates, const fs::path& may_replace) const {
-  const auto name = format_checkpoint_name(name_template, candidates, options_.auto_insert_metric_name);
-  auto path = dirpath_ / (name + ".ckpt");
-  for (int version = 1; options_.enable_version_counter && path != may_replace; ++version) {
-    if (trainer.strategy().broadcast(fs::exists(path) ? "taken" : "free") == "free") break;
-    path = dirpath_ / (name + "-v" + std::to_string(version) + ".ckpt");
+  fs::path path;
+  if (trainer.is_global_zero() || !trainer.strategy().is_distributed()) {
+    const auto name = format_checkpoint_name(name_template, candidates, options_.auto_insert_metric_name);
+    const auto taken = [&](const fs::path& wanted) {
+      std::error_code ignored;
+      return wanted != may_replace && fs::exists(wanted, ignored) &&
+             !trainer.impl_->left_by_earlier_attempt(wanted);
+    };
+    path = (dirpath_ / (name + ".ckpt")).lexically_normal();
+    for (int version = 1; options_.enable_version_counter && taken(path); ++version) {
+      path = (dirpath_ / (name + "-v" + std::to_string(version) + ".ckpt")).lexically_normal();
+    }
   }
-  return path;
+  return trainer.strategy().broadcast(path.string());
 }
 
 void ModelCheckpoint::save(Trainer& trainer, const fs::path& path) {
@@ -203,35 +280,71 @@ void ModelCheckpoint::save(Trainer& trainer, const fs::path& path) {
   trainer.save_checkpoint(path, options_.save_weights_only);
 }
 
+/// Lightning's rule: only below the own folder, and never what training was resumed from.
+bool ModelCheckpoint::may_remove(const Trainer& trainer, const fs::path& path) const {
+  const auto real = resolved(path);
+  if (!lies_in(real, resolved(dirpath_))) return false;
+  if (trainer.resumed_from().empty()) return true;
+  const auto resumed = resolved(trainer.resumed_from());
+  return real != resumed && !lies_in(real, resumed) && !lies_in(resumed, real);
+}
+
 void ModelCheckpoint::remove(Trainer& trainer, const fs::path& path) const {
-  if (!trainer.is_global_zero()) return;
+  if (!trainer.is_global_zero() || !may_remove(trainer, path)) return;
   std::error_code failed;
   fs::remove_all(path, failed);
-  if (failed) std::cerr << "rtrain: warning: ModelCheckpoint: " << path.string() << " could not be removed: " << failed.message() << std::endl;
+  if (failed) return warn("ModelCheckpoint: " + path.string() + " could not be removed: " + failed.message());
+  // A name with a slash made folders: those that are empty now go as well.
+  for (auto folder = path.parent_path();
+       lies_in(folder, dirpath_) && fs::is_empty(folder, failed) && fs::remove(folder, failed);
+       folder = folder.parent_path()) {
+  }
+}
+
+double ModelCheckpoint::worst() const {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  return options_.mode == "min" ? kInfinity : -kInfinity;
 }
 
 nlohmann::json ModelCheckpoint::state_dict() const {
-  nlohmann::json models = nlohmann::json::object();
-  for (const auto& [path, score] : best_k_models_) models[path] = std::isfinite(score) ? nlohmann::json(score) : nlohmann::json(nullptr);
-  return {{"dirpath", dirpath_.string()},
-          {"best_model_path", best_model_path_.string()},
-          {"best_model_score", best_model_score_ && std::isfinite(*best_model_score_) ? nlohmann::json(*best_model_score_) : nlohmann::json(nullptr)},
-          {"best_k_models", std::move(models)},
-          {"kth_best_model_path", kth_best_model_path_.string()},
-          {"last_model_path", last_model_path_.string()},
-          {"last_global_step_saved", last_global_step_saved_}};
+  nlohmann::json models = nlohmann::json::array();
+  for (const auto& [path, score] : best_k_models_) models.push_back({path.string(), score});
+  return {
+      {"dirpath", dirpath_.string()},
+      {"best_model_path", best_model_path_.string()},
+      {"best_model_score", best_model_score_ ? nlohmann::json(*best_model_score_) : nlohmann::json(nullptr)},
+      {"best_k_models", std::move(models)},
+      {"kth_best_model_path", kth_best_model_path_.string()},
+      {"last_model_path", last_model_path_.string()},
+      {"last_global_step_saved", last_global_step_saved_},
+      {"deferred_until_validation", deferred_until_validation_}};
 }
 
 void ModelCheckpoint::load_state_dict(const nlohmann::json& state) {
-  best_model_path_ = state.at("best_model_path").get<std::string>();
+  best_model_path_ = fs::path(state.at("best_model_path").get<std::string>()).lexically_normal();
   last_global_step_saved_ = state.at("last_global_step_saved").get<std::int64_t>();
-  if (state.at("dirpath").get<std::string>() != dirpath_.string()) return;  // another folder: its other checkpoints are not ours to manage
+  deferred_until_validation_ = state.value("deferred_until_validation", false);
+  const fs::path before = state.at("dirpath").get<std::string>();
+  if (without_end_slash(before) != dirpath_) {
+    if (options_.monitor)
+      warn("ModelCheckpoint: dirpath was " + before.string() + " and is " + dirpath_.string() +
+           ": of the checkpoints there only the path of the best is known");
+    return;  // they are not ours to manage
+  }
   const auto& score = state.at("best_model_score");
-  if (!score.is_null()) best_model_score_ = score.get<double>();
-  const double worst = options_.mode == "min" ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
-  for (const auto& item : state.at("best_k_models").items()) best_k_models_[item.key()] = item.value().is_null() ? worst : item.value().get<double>();
-  kth_best_model_path_ = state.at("kth_best_model_path").get<std::string>();
-  last_model_path_ = state.at("last_model_path").get<std::string>();
+  if (!score.is_null()) best_model_score_ = runtime::saved_number(score, worst());
+  best_k_models_.clear();
+  const auto add = [this](const std::string& path, const nlohmann::json& value) {
+    best_k_models_.push_back({fs::path(path).lexically_normal(), runtime::saved_number(value, worst())});
+  };
+  const auto& models = state.at("best_k_models");
+  if (models.is_object()) {  // of version 1, which did not keep their order
+    for (const auto& item : models.items()) add(item.key(), item.value());
+  } else {
+    for (const auto& model : models) add(model.at(0).get<std::string>(), model.at(1));
+  }
+  kth_best_model_path_ = fs::path(state.at("kth_best_model_path").get<std::string>()).lexically_normal();
+  last_model_path_ = fs::path(state.at("last_model_path").get<std::string>()).lexically_normal();
 }
 
 }  // namespace rtrain

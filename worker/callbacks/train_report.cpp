@@ -24,15 +24,15 @@ class TemporaryFolder {
       path_ = *scratch;
       return;
     }
-    std::error_code error;
-    const auto base = std::filesystem::temp_directory_path(error);
-    if (error)
-      throw std::runtime_error(
-          "no folder to make the checkpoint in: TMPDIR is " +
-          std::string(std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "not set") + ": " +
-          error.message());
+    const char* given = std::getenv("TMPDIR");
+    const std::filesystem::path base = given != nullptr && *given != '\0' ? given : "/tmp";
     auto name = (base / "rtrain-checkpoint-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder " + name + " for the checkpoint: " + std::strerror(errno));
+    if (::mkdtemp(name.data()) == nullptr) {
+      const std::string cause = std::strerror(errno);
+      throw std::runtime_error("TrainReportCallback: checkpoints are made in " + base.string() +
+                               (given != nullptr ? " (TMPDIR)" : "") + ", where no folder can be made: " +
+                               cause + "; set TMPDIR to a folder that can be written");
+    }
     path_ = name;
   }
   ~TemporaryFolder() {
@@ -57,6 +57,11 @@ void report_checkpoint(Trainer& trainer, nlohmann::json metrics) {
 }
 
 }  // namespace
+
+/// Found before the first epoch, not after it.
+void TrainReportCallback::setup(Trainer&, LightningModule&, Stage stage) {
+  if (stage == Stage::kFit) const TemporaryFolder usable;
+}
 
 void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) { report_checkpoint(trainer, trainer.callback_metrics()); }
 

@@ -5,6 +5,7 @@
 #include "common/os/file.h"
 #include "worker/runtime/crash_handler.h"
 #include "worker/runtime/payload.h"
+#include "worker/runtime/failure_place.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/yield_point.h"
@@ -12,6 +13,7 @@
 #include "worker/sdk/join.h"
 #include "worker/sdk/train_library.h"
 #include "worker/strategies/process_group.h"
+#include "worker/trainer/seed.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/cuda.h>
@@ -77,9 +79,10 @@ auto guarded(const runtime::Environment& environment, const char* kind, Step ste
   } catch (const LoadError& error) {
     end_with_error(environment, "load", error.what());
   } catch (const std::exception& error) {
-    end_with_error(environment, kind, text_of(error));
+    end_with_error(environment, kind, runtime::failure_prefix(std::current_exception()) + text_of(error));
   } catch (...) {
-    end_with_error(environment, kind, "threw something that is no std::exception");
+    const auto failure = std::current_exception();
+    end_with_error(environment, kind, runtime::failure_prefix(failure) + runtime::failure_text(failure));
   }
 }
 
@@ -100,6 +103,7 @@ void set_up_process() {
   std::signal(SIGPIPE, SIG_IGN);             // a peer that is gone is an error of that collective, as under Python
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
+  watch_default_generator();
   // The zygote's OpenMP has read its own environment long ago.
   if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::atoi(threads) > 0) torch::set_num_threads(std::atoi(threads));
 }

@@ -1,7 +1,8 @@
 #include <rtrain/torch_trainer.h>
 
-#include "proto/jobspec/jobspec.h"
 #include "common/os/file.h"
+#include "proto/jobspec/jobspec.h"
+#include "worker/runtime/failure_place.h"
 #include "worker/runtime/retention.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/launcher.h"
@@ -138,9 +139,12 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
     if (const auto unread = sdk::unread_keys(config); !unread.empty()) std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
     if (auto finished = job.finish(); !finished) throw std::runtime_error(finished.error().message());
   } catch (const std::exception& error) {
-    result.error = TrainingError{"exception", error.what(), 0, "", {}};
+    result.error = TrainingError{
+        "exception", runtime::failure_prefix(std::current_exception()) + error.what(), 0, "", {}};
   } catch (...) {
-    result.error = TrainingError{"exception", "the training function threw something that is no std::exception", 0, "", {}};
+    const auto failure = std::current_exception();
+    result.error = TrainingError{
+        "exception", runtime::failure_prefix(failure) + runtime::failure_text(failure), 0, "", {}};
   }
   Collectives::shutdown();
   result.metrics = job.latest_metrics();

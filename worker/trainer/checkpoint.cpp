@@ -11,10 +11,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 
@@ -23,7 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  ///< 1: sums of metrics under the number of their hook; no should_stop, metrics
+                             ///< and writer in loop.json
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kLoop = "loop.json";
@@ -49,11 +53,16 @@ void write_text(const fs::path& path, const std::string& text) {
   sync_to_disk(path);
 }
 
+/// A name beside `path` that is nobody else's: what stands there is a leftover.
+fs::path beside(const fs::path& path, const std::string& what) {
+  return path.parent_path() / ("." + path.filename().string() + ".rtrain-" + what);
+}
+
 /// Gives the finished folder its name; an older one of that name goes away. Whoever looks, or starts again
 /// after a kill, finds one of the two, except on file systems that cannot exchange names (NFS): there the
-/// older one is `path`.old for a moment.
+/// older one has a name beside it for a moment.
 void publish(const fs::path& partial, const fs::path& path) {
-  const fs::path old = path.string() + ".old";
+  const auto old = beside(path, "old");
   fs::remove_all(old);
   if (fs::exists(path) &&
       ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
@@ -113,6 +122,22 @@ std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, tor
   return result;
 }
 
+/// "7.loss", as version 1 had it, is "training_step.loss".
+std::string metric_of_version_1(const std::string& key) {
+  static constexpr std::array kHooks{Hook::kNone,           Hook::kNone,
+                                     Hook::kTrainStart,     Hook::kTrainEpochStart,
+                                     Hook::kTrainEpochEnd,  Hook::kTrainBatchStart,
+                                     Hook::kTrainBatchEnd,  Hook::kTrainingStep,
+                                     Hook::kBeforeZeroGrad, Hook::kBeforeBackward,
+                                     Hook::kAfterBackward,  Hook::kBeforeOptimizerStep};
+  const auto point = key.find('.');
+  std::size_t number = kHooks.size();
+  std::from_chars(key.data(), key.data() + std::min(point, key.size()), number);
+  return point == std::string::npos || number >= kHooks.size()
+             ? key
+             : facts_of(kHooks[number]).name + key.substr(point);
+}
+
 nlohmann::json read_json(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) fail(path, "cannot be read: " + std::string(std::strerror(errno)));
@@ -127,31 +152,39 @@ nlohmann::json read_json(const fs::path& path) {
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
   content.model = state_of(*module);
-  content.loop = {{"format", "rtrain-checkpoint"}, {"version", kVersion},     {"epoch", fit_loop.current_epoch()},
-                  {"global_step", fit_loop.global_step()}, {"world_size", placement.world_size}};
+  content.loop = {{"format", "rtrain-checkpoint"},      {"version", kVersion},
+                  {"epoch", fit_loop.current_epoch()},  {"global_step", fit_loop.global_step()},
+                  {"world_size", placement.world_size}, {"writer", writer.json()}};
   if (!weights_only) {
-    const HookScope scope(*this, Hook::kOther);
+    const HookScope scope(*this, Hook::kSaveCheckpoint);
     for (const auto& callback : callbacks) {
       auto state = callback->state_dict();
-      if (!state.is_null()) content.callbacks[callback->state_key()] = std::move(state);
+      if (state.is_null()) continue;
+      const auto [at, is_new] = content.callbacks.emplace(callback->state_key(), std::move(state));
+      if (!is_new)
+        throw std::logic_error("two callbacks keep their state under the key " + at.key() +
+                               ": one of them must override state_key()");
     }
     content.loop["progress"] = fit_loop.state();
+    content.loop["metrics"] = metrics.state();
     if (optimizer) content.optimizer = optimizer->state_dict();
-    // A validation that is not through is repeated as a whole.
-    const bool within_validation = function == Stage::kFit && stage == Stage::kValidate && !validation.is_ending();
-    content.rank = within_validation ? validation.generators_before() : generator_states(placement.device);
+    content.rank = fit_loop.generators();
     for (const auto& [name, gradient] : fit_loop.pending_gradients()) content.rank.emplace("gradient." + name, gradient);
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
     for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
   }
-  call_module(Hook::kOther, &LightningModule::on_save_checkpoint, content);
+  call_module(Hook::kSaveCheckpoint, &LightningModule::on_save_checkpoint, content);
   return content;
 }
 
 void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
   auto& strategy = *placement.strategy;
   const auto final_path = (path.has_filename() ? path : path.parent_path()).lexically_normal();
-  const fs::path partial = final_path.string() + ".partial";
+  const auto partial = beside(final_path, "partial");
+  if (fs::exists(final_path) && !fs::exists(final_path / kModel) &&
+      !(fs::is_directory(final_path) && fs::is_empty(final_path))) {
+    fail(final_path, "something else has this path, it is left alone: choose another, or remove it");
+  }
   if (placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
   strategy.barrier();
   fs::create_directories(partial);
@@ -205,19 +238,52 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   content.module = content.loop.value("module", nlohmann::json::object());
   if (fs::exists(path / kOptimizer)) content.optimizer = load_safetensors(path / kOptimizer).tensors;
   if (fs::exists(path / rank_file(rank))) content.rank = load_safetensors(path / rank_file(rank)).tensors;
+  if (content.loop.value("version", 0) < 2) {
+    for (const auto& [key, sums] : with_prefix(content.rank, "metric.")) {
+      content.rank.erase("metric." + key);
+      content.rank.emplace("metric." + metric_of_version_1(key), sums);
+    }
+  }
   return content;
 }
 
+nlohmann::json Trainer::Impl::Writer::json() const {
+  return {{"run", run}, {"attempt", attempt}, {"fit", fit}};
+}
+
+Trainer::Impl::Writer Trainer::Impl::Writer::of(const nlohmann::json& loop) {
+  const auto written = loop.value("writer", nlohmann::json::object());
+  return {written.value("run", ""), written.value("attempt", std::int64_t{0}), written.value("fit", "")};
+}
+
+Trainer::Impl::Writer Trainer::Impl::new_writer() {
+  std::random_device draw;
+  return {get_context().get_trial_dir().string(), get_context().get_attempt(),
+          std::to_string(draw()) + "-" + std::to_string(draw())};
+}
+
+bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
+  if (writer.run.empty() || !fs::exists(path / kLoop)) return false;
+  try {
+    const auto loop = read_json(path / kLoop);
+    const auto before = Writer::of(loop);
+    return writer.retries(before) && before.fit == writer.fit &&
+           loop.value("global_step", std::int64_t{0}) > resumed_step;
+  } catch (const std::exception&) {
+    return false;  // whatever it is, it is not known to be ours
+  }
+}
+
 void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& content) {
-  call_module(Hook::kOther, &LightningModule::on_load_checkpoint, content);
+  call_module(Hook::kLoadCheckpoint, &LightningModule::on_load_checkpoint, content);
   load_state(*module, content.model);
   if (function != Stage::kFit) return;
   for (const auto& item : content.callbacks.items()) {
     const bool present = std::any_of(callbacks.begin(), callbacks.end(), [&](const auto& c) { return c->state_key() == item.key(); });
     if (!present) warn("the checkpoint holds the state of a callback that this Trainer does not have: " + item.key());
   }
-  call_callbacks(Hook::kOther, &Callback::on_load_checkpoint, content);
-  const HookScope scope(*this, Hook::kOther);
+  call_callbacks(Hook::kLoadCheckpoint, &Callback::on_load_checkpoint, content);
+  const HookScope scope(*this, Hook::kLoadCheckpoint);
   for (const auto& callback : callbacks) {
     const auto found = content.callbacks.find(callback->state_key());
     if (found != content.callbacks.end()) callback->load_state_dict(*found);
@@ -229,7 +295,13 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
     throw std::runtime_error("fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
   }
   const auto saved_world_size = content.loop.value("world_size", placement.world_size);
-  fit_loop.load_state(content.loop.at("progress"), saved_world_size);
+  const bool retry = writer.retries(Writer::of(content.loop));
+  fit_loop.load_state(content.loop.at("progress"), saved_world_size, retry);
+  if (should_stop && !retry && !fit_loop.resumes_within_epoch()) {
+    warn(
+        "fit: the run that the checkpoint is of was stopped (EarlyStopping, or set_should_stop()), and stays "
+        "stopped: raise max_epochs or max_steps to go on from it");
+  }
   try {
     optimizer->load_state_dict(content.optimizer);
   } catch (const std::invalid_argument& e) {
@@ -237,8 +309,17 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   }
   if (saved_world_size == placement.world_size) {
     resumed_rank_state = content.rank;
-    fit_loop.load_pending_gradients(with_prefix(content.rank, "gradient."));
-    if (fit_loop.resumes_within_epoch()) fit_loop.results().load_state(with_prefix(content.rank, "metric."));
+    const auto unstopped = with_prefix(content.rank, "unstopped.");
+    if (fit_loop.resumes_past_stop()) {
+      for (const auto& [name, state] : unstopped) resumed_rank_state[name] = state;
+    }
+    const auto gradients = with_prefix(content.rank, "gradient.");
+    if (fit_loop.is_cut())
+      fit_loop.keep_cut(unstopped, gradients);
+    else
+      fit_loop.load_pending_gradients(gradients);
+    if (fit_loop.resumes_within_epoch() || fit_loop.is_cut())
+      fit_loop.results().load_state(with_prefix(content.rank, "metric."));
   } else if (fit_loop.resumes_within_epoch()) {
     warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) + " rank(s), now there are " + std::to_string(placement.world_size) +
          ": training goes on at the same sample, but not with the same random numbers");

@@ -23,7 +23,8 @@ using OutputOfModule = void (LightningModule::*)(const torch::Tensor&, const Bat
 /// The hooks of one kind of evaluation.
 struct StageHooks {
   OfModule model_eval, model_train;  // model_train null: the modes come back without a hook
-  Hook at_start, at_epoch_start, at_batch_start, at_step, at_batch_end, at_epoch_end;
+  Hook at_model_eval, at_model_train, at_start, at_epoch_start, at_batch_start, at_step, at_batch_end,
+      at_epoch_end, at_end;
   OfCallback start, epoch_start, epoch_end, end;
   OfModule module_start, module_epoch_start, module_epoch_end, module_end;
   BatchOfCallback batch_start;
@@ -35,24 +36,35 @@ struct StageHooks {
 
 using C = Callback;
 using M = LightningModule;
+// clang-format off
 constexpr StageHooks kValidation{
     &M::on_validation_model_eval, &M::on_validation_model_train,
-    Hook::kValidationStart, Hook::kValidationEpochStart, Hook::kValidationBatchStart, Hook::kValidationStep, Hook::kValidationBatchEnd, Hook::kValidationEpochEnd,
+    Hook::kValidationModelEval, Hook::kValidationModelTrain, Hook::kValidationStart, Hook::kValidationEpochStart,
+    Hook::kValidationBatchStart, Hook::kValidationStep, Hook::kValidationBatchEnd, Hook::kValidationEpochEnd,
+    Hook::kValidationEnd,
     &C::on_validation_start, &C::on_validation_epoch_start, &C::on_validation_epoch_end, &C::on_validation_end,
     &M::on_validation_start, &M::on_validation_epoch_start, &M::on_validation_epoch_end, &M::on_validation_end,
-    &C::on_validation_batch_start, &M::on_validation_batch_start, &M::validation_step, &C::on_validation_batch_end, &M::on_validation_batch_end};
+    &C::on_validation_batch_start, &M::on_validation_batch_start, &M::validation_step,
+    &C::on_validation_batch_end, &M::on_validation_batch_end};
 constexpr StageHooks kTesting{
     &M::on_test_model_eval, &M::on_test_model_train,
-    Hook::kTestStart, Hook::kTestEpochStart, Hook::kTestBatchStart, Hook::kTestStep, Hook::kTestBatchEnd, Hook::kTestEpochEnd,
+    Hook::kTestModelEval, Hook::kTestModelTrain, Hook::kTestStart, Hook::kTestEpochStart,
+    Hook::kTestBatchStart, Hook::kTestStep, Hook::kTestBatchEnd, Hook::kTestEpochEnd,
+    Hook::kTestEnd,
     &C::on_test_start, &C::on_test_epoch_start, &C::on_test_epoch_end, &C::on_test_end,
     &M::on_test_start, &M::on_test_epoch_start, &M::on_test_epoch_end, &M::on_test_end,
-    &C::on_test_batch_start, &M::on_test_batch_start, &M::test_step, &C::on_test_batch_end, &M::on_test_batch_end};
+    &C::on_test_batch_start, &M::on_test_batch_start, &M::test_step,
+    &C::on_test_batch_end, &M::on_test_batch_end};
 constexpr StageHooks kPrediction{
     &M::on_predict_model_eval, nullptr,
-    Hook::kOther, Hook::kOther, Hook::kOther, Hook::kOther, Hook::kOther, Hook::kOther,
+    Hook::kPredictModelEval, Hook::kNone, Hook::kPredictStart, Hook::kPredictEpochStart,
+    Hook::kPredictBatchStart, Hook::kPredictStep, Hook::kPredictBatchEnd, Hook::kPredictEpochEnd,
+    Hook::kPredictEnd,
     &C::on_predict_start, &C::on_predict_epoch_start, &C::on_predict_epoch_end, &C::on_predict_end,
     &M::on_predict_start, &M::on_predict_epoch_start, &M::on_predict_epoch_end, &M::on_predict_end,
-    &C::on_predict_batch_start, &M::on_predict_batch_start, &M::predict_step, &C::on_predict_batch_end, &M::on_predict_batch_end};
+    &C::on_predict_batch_start, &M::on_predict_batch_start, &M::predict_step,
+    &C::on_predict_batch_end, &M::on_predict_batch_end};
+// clang-format on
 
 /// As in RankProgress.
 const char* name_of(Stage stage) {
@@ -100,14 +112,17 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   auto iterator = loader_.epoch(run_.function == Stage::kFit ? run_.fit_loop.epochs_processed() : 0);
 
   Attachment::capture_modes(*run_.module);
-  run_.call_module(Hook::kOther, hooks.model_eval);
+  run_.call_module(hooks.at_model_eval, hooks.model_eval);
   run_.call(hooks.at_start, hooks.start, hooks.module_start);
   run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
   while (batch_.current.ready < batches_) {
     if (same_everywhere_) run_.make_way_if_asked(runtime::yield_point().next_part());
-    auto fetched = iterator.next();
+    const auto batch_idx = run_.batch_idx = batch_.current.ready;
+    auto fetched = [&] {
+      const Trainer::Impl::HookScope scope(run_, Hook::kNextBatch);
+      return iterator.next();
+    }();
     if (!fetched) break;
-    const auto batch_idx = batch_.current.ready;
     const auto batch = run_.to_device(std::move(*fetched));
     batch_.increment_ready();
     run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
@@ -130,11 +145,11 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   auto logged = run_.metrics.epoch_metrics();
   if (stage != Stage::kSanityCheck) run_.metrics.to_loggers(run_.fit_loop.batches_that_stepped());
   is_ending_ = true;
-  run_.call(Hook::kOther, hooks.end, hooks.module_end);
+  run_.call(hooks.at_end, hooks.end, hooks.module_end);
   is_ending_ = false;
   run_.metrics.reset_results();
   if (hooks.model_train != nullptr) {
-    run_.call_module(Hook::kOther, hooks.model_train);
+    run_.call_module(hooks.at_model_train, hooks.model_train);
   } else {
     Attachment::restore_modes(*run_.module);
   }

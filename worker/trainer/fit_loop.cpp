@@ -67,10 +67,15 @@ void FitLoop::choose_validation_interval() {
 }
 
 void FitLoop::start_over() {
+  loader_ = {};
+  max_batches_ = epoch_batches_ = 0;
   epoch_ = batch_ = {};
   part_ = {};
   steps_ = batches_that_stepped_ = 0;
-  is_last_batch_ = has_gradients_ = validated_ = resumed_within_epoch_ = resumed_after_batch_ = false;
+  is_last_batch_ = has_gradients_ = validated_ = resumed_within_epoch_ = resumed_after_batch_ =
+      stop_validated_ = past_stop_ = cut_ = false;
+  generators_at_cut_.clear();
+  gradients_at_cut_.clear();
   results_.reset();
 }
 
@@ -79,10 +84,11 @@ bool FitLoop::max_steps_reached() const { return run_.options.max_steps != -1 &&
 bool FitLoop::can_stop_early() const { return epoch_.current.processed >= run_.min_epochs && steps_ >= run_.options.min_steps.value_or(0); }
 
 bool FitLoop::done() const {
-  if (max_batches_ == 0 || max_steps_reached()) return true;
+  if (max_batches_ == 0) return true;
   // `processed` is counted before on_train_epoch_end, where checkpoints are saved; `completed` after it.
   if (run_.max_epochs != -1 && epoch_.current.processed >= run_.max_epochs) return true;
-  return run_.should_stop && can_stop_early();
+  if (resumed_within_epoch_) return false;  // what is left of that epoch, if only its validation and its end
+  return max_steps_reached() || (run_.should_stop && can_stop_early());
 }
 
 void FitLoop::run() {
@@ -97,49 +103,64 @@ void FitLoop::run() {
     run_.resumed_rank_state.clear();
   }
   while (!done()) run_epoch();
-  run_.call(Hook::kOther, &Callback::on_train_end, &LightningModule::on_train_end);
+  run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
 
 void FitLoop::run_epoch() {
   if (!resumed_within_epoch_) {
+    if (std::exchange(cut_, false)) run_.metrics.reset_results();  // a hook took the stop back
     batch_.current = {};
     is_last_batch_ = false;
     validated_ = false;
     if (part_.samples > 0) begin_epoch({});
-  }
-  // Reading ahead starts here, while the hooks run.
-  auto batches = loader_.epoch(epoch_.current.processed, std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
-  if (!resumed_within_epoch_) {
+    loader_.sampler().set_epoch(epoch_.current.processed);
     epoch_.increment_ready();
     run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start, &LightningModule::on_train_epoch_start);
     epoch_.increment_started();
   }
+  // After the hook, as Lightning: what it changes of the data is in this epoch. Reading ahead starts here.
+  auto batches = loader_.epoch(epoch_.current.processed,
+                               std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
   if (std::exchange(resumed_after_batch_, false)) after_batch();
-  resumed_within_epoch_ = false;
-  while (!epoch_done()) {
-    if (!train_batch(batches)) break;
-    after_batch();
+  resumed_within_epoch_ = past_stop_ = false;
+  bool more = true;
+  while (more && !epoch_done()) {
+    more = train_batch(batches);
+    if (more) after_batch();
   }
+  if (more && !epoch_exhausted()) cut_epoch();
 
   run_.metrics.epoch_end_reached();
   epoch_.increment_processed();
   {
     const Trainer::Impl::HookScope scope(run_, Hook::kTrainEpochEnd);
-    const auto callbacks = [&](bool monitoring) {
+    const auto callbacks = [&](bool plain) {
       for (const auto& callback : run_.callbacks) {
-        if (callback->monitors() == monitoring) callback->on_train_epoch_end(run_.self, *run_.module);
+        if ((callback->order() == CallbackOrder::kPlain) == plain)
+          callback->on_train_epoch_end(run_.self, *run_.module);
       }
     };
-    callbacks(false);
+    callbacks(true);
     run_.metrics.refresh();
     run_.module->on_train_epoch_end();
     run_.metrics.refresh();
-    callbacks(true);
+    callbacks(false);
   }
   run_.metrics.refresh();
   run_.metrics.to_loggers(std::max<std::int64_t>(0, batches_that_stepped_ - 1));  // at the last step, not at the next
-  run_.metrics.reset_results();
+  if (!cut_) run_.metrics.reset_results();  // else a run that goes on there adds to them
   epoch_.increment_completed();
+}
+
+/// max_steps or should_stop ends the epoch here. A run that is allowed more goes on with the next batch as if
+/// nothing had been.
+void FitLoop::cut_epoch() {
+  gradients_at_cut_.clear();
+  for (const auto& [name, gradient] : pending_gradients())
+    gradients_at_cut_.emplace(name, gradient.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true));
+  generators_at_cut_ =
+      stop_validated_ ? run_.validation.generators_before() : generator_states(run_.placement.device);
+  cut_ = true;
 }
 
 bool FitLoop::epoch_done() const {
@@ -152,11 +173,14 @@ bool FitLoop::accumulates() const {
 }
 
 bool FitLoop::train_batch(DataLoader::Iterator& batches) {
-  auto fetched = batches.next();
+  const auto batch_idx = run_.batch_idx = batch_.current.ready;
+  auto fetched = [&] {
+    const Trainer::Impl::HookScope scope(run_, Hook::kNextBatch);
+    return batches.next();
+  }();
   if (!fetched) return false;
-  const auto batch_idx = batch_.current.ready;
   is_last_batch_ = batch_idx + 1 >= epoch_batches_;
-  validated_ = false;
+  validated_ = stop_validated_ = false;
   const auto batch = run_.to_device(std::move(*fetched));
   batch_.increment_ready();
   run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
@@ -168,7 +192,10 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
     return false;
   }
   batch_.increment_started();
-  const auto loss = optimize(batch, batch_idx);
+  const auto loss = [&] {
+    const Trainer::Impl::HookScope scope(run_, Hook::kOptimization);
+    return optimize(batch, batch_idx);
+  }();
   batch_.increment_processed();
   runtime::pulse().step("train", current_epoch(), batch_idx + 1);
   run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss, batch, batch_idx);
@@ -239,7 +266,10 @@ bool FitLoop::validates_in_this_epoch() const {
 
 bool FitLoop::validation_is_due() const {
   if (!validates_in_this_epoch()) return false;
-  if (run_.should_stop && can_stop_early()) return true;
+  return (run_.should_stop && can_stop_early()) || validation_is_regular();
+}
+
+bool FitLoop::validation_is_regular() const {
   const auto batches = run_.options.check_val_every_n_epoch ? batch_.current.ready : batch_.total.ready;
   return batches % *val_check_batch_ == 0;
 }
@@ -247,7 +277,9 @@ bool FitLoop::validation_is_due() const {
 void FitLoop::after_batch() {
   if (!validated_ && validation_is_due()) {
     const auto first_iteration = run_.metrics.first_iteration();
-    if (!accumulates()) run_.call_module(Hook::kOther, &LightningModule::on_validation_model_zero_grad);
+    if (!accumulates())
+      run_.call_module(Hook::kValidationModelZeroGrad, &LightningModule::on_validation_model_zero_grad);
+    stop_validated_ = !validation_is_regular();
     validated_ = true;  // for the checkpoints of its end hooks: a run resumed from one does not repeat it
     run_.validation.evaluate(Stage::kValidate);
     run_.metrics.use(&results_);
@@ -268,11 +300,24 @@ nlohmann::json FitLoop::state() const {
           {"is_last_batch", is_last_batch_},
           {"validated", validated_ && (run_.stage != Stage::kValidate || run_.validation.is_ending())},
           {"has_gradients", has_gradients_},
+          {"should_stop", run_.should_stop},
+          {"max_epochs", run_.max_epochs},
+          {"max_steps", run_.options.max_steps},
+          {"cut", cut_},
           {"part", {{"samples", part_.samples}, {"first_batch", part_.first_batch}}},
           {"samples_seen", loader_.defined() ? samples_seen() : 0}};
 }
 
-void FitLoop::load_state(const nlohmann::json& state, int saved_world_size) {
+/// Whether this run may be longer than the one that `state` is of.
+bool FitLoop::may_go_further(const nlohmann::json& state) const {
+  const auto raised = [](std::int64_t now, std::int64_t before) {
+    return before != -1 && (now == -1 || now > before);
+  };
+  return raised(run_.max_epochs, state.value("max_epochs", std::int64_t{-1})) ||
+         raised(run_.options.max_steps, state.value("max_steps", std::int64_t{-1}));
+}
+
+void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool retry) {
   start_over();
   epoch_ = state.at("epoch").get<LoopProgress>();
   batch_ = state.at("batch").get<LoopProgress>();
@@ -280,22 +325,47 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size) {
   batches_that_stepped_ = state.at("batches_that_stepped").get<std::int64_t>();
   has_gradients_ = state.at("has_gradients").get<bool>();
   const bool within_epoch = epoch_.current.started > epoch_.current.processed;
-  if (!within_epoch) {
-    epoch_.rewind_to_processed();
-    return;
+  const bool cut = state.value("cut", false);
+  const bool stopped = state.value("should_stop", false);
+  run_.should_stop = stopped && !may_go_further(state) && (retry || !cut);
+  past_stop_ = stopped && !run_.should_stop;
+  if (const auto part = state.find("part"); part != state.end())
+    part_ = {part->at("samples").get<std::int64_t>(), part->at("first_batch").get<std::int64_t>()};
+  if (cut && !within_epoch) {
+    cut_ = true;
+    if (max_steps_reached() || (run_.should_stop && can_stop_early()))
+      return epoch_.rewind_to_processed();  // it stays where it ended
+    for (auto* p : {&epoch_.total, &epoch_.current}) p->completed = --p->processed;
+    past_stop_ = true;
+    cut_ = false;
+  } else if (!within_epoch) {
+    part_ = {};
+    return epoch_.rewind_to_processed();
   }
   resumed_within_epoch_ = true;
   // A batch that was processed needs nothing but, perhaps, its validation; one that was not is trained from its beginning.
-  resumed_after_batch_ = batch_.current.processed > 0 && batch_.current.ready == batch_.current.processed;
+  resumed_after_batch_ =
+      !cut && batch_.current.processed > 0 && batch_.current.ready == batch_.current.processed;
   batch_.rewind_to_processed();
   saved_world_size_ = saved_world_size;
   saved_samples_ = state.value("samples_seen", std::int64_t{-1});
-  if (const auto part = state.find("part"); part != state.end()) part_ = {part->at("samples").get<std::int64_t>(), part->at("first_batch").get<std::int64_t>()};
   validated_ = state.at("validated").get<bool>();
   is_last_batch_ = resumed_after_batch_ && state.at("is_last_batch").get<bool>();
 }
 
+std::map<std::string, torch::Tensor> FitLoop::generators() const {
+  const bool within_validation =
+      run_.stage == Stage::kValidate && run_.function == Stage::kFit && !run_.validation.is_ending();
+  if (within_validation) return run_.validation.generators_before();
+  auto states = generator_states(run_.placement.device);
+  if (!cut_ && !stop_validated_) return states;
+  for (const auto& [name, state] : cut_ ? generators_at_cut_ : run_.validation.generators_before())
+    states.emplace("unstopped." + name, state);
+  return states;
+}
+
 std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
+  if (cut_) return gradients_at_cut_;
   std::map<std::string, torch::Tensor> gradients;
   const bool between = (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
   if (between || !has_gradients_ || epoch_.current.started == epoch_.current.processed) return gradients;
@@ -303,6 +373,12 @@ std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
     if (item.value().grad().defined()) gradients.emplace(item.key(), item.value().grad());
   }
   return gradients;
+}
+
+void FitLoop::keep_cut(std::map<std::string, torch::Tensor> generators,
+                       std::map<std::string, torch::Tensor> gradients) {
+  generators_at_cut_ = std::move(generators);
+  gradients_at_cut_ = std::move(gradients);
 }
 
 void FitLoop::load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients) {

@@ -31,16 +31,29 @@ class FitLoop {
   [[nodiscard]] std::int64_t batches_that_stepped() const { return batches_that_stepped_; }
   [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }
   [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
+  /// Goes on where max_steps or should_stop had ended the checkpoint's run within an epoch.
+  [[nodiscard]] bool resumes_past_stop() const { return past_stop_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
 
   /// loop.json's "progress".
   [[nodiscard]] nlohmann::json state() const;
-  /// Before set_data(). Another number of ranks goes on at the same sample: a place in an epoch counts samples, too.
-  void load_state(const nlohmann::json& state, int saved_world_size);
+  /// Before set_data(). Another number of ranks goes on at the same sample: a place in an epoch counts
+  /// samples, too.
+  /// @param retry of a job: what had stopped it stops it again.
+  void load_state(const nlohmann::json& state, int saved_world_size, bool retry);
+  /// Generators that a run draws from which goes on here: those of now, or from before a validation that is
+  /// not through. The ones named "unstopped.*" are for a run that goes on past a stop: a stop validates where
+  /// nothing else would.
+  [[nodiscard]] std::map<std::string, torch::Tensor> generators() const;
   void start_over();
   /// Gradients of an accumulation that is not complete, by parameter name; they belong to this rank.
   [[nodiscard]] std::map<std::string, torch::Tensor> pending_gradients() const;
   void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
+  /// Of a checkpoint whose run a stop had ended within an epoch, when this one stays there: saved again, it
+  /// is the same.
+  void keep_cut(std::map<std::string, torch::Tensor> generators,
+                std::map<std::string, torch::Tensor> gradients);
+  [[nodiscard]] bool is_cut() const { return cut_; }
 
  private:
   /// Of an epoch, what one number of ranks takes: the whole, or what others left of it.
@@ -69,6 +82,9 @@ class FitLoop {
   [[nodiscard]] bool accumulates() const;
   [[nodiscard]] bool validates_in_this_epoch() const;
   [[nodiscard]] bool validation_is_due() const;
+  [[nodiscard]] bool validation_is_regular() const;
+  [[nodiscard]] bool may_go_further(const nlohmann::json& state) const;
+  void cut_epoch();
 
   Trainer::Impl& run_;
   LoggedMetrics results_;
@@ -87,6 +103,10 @@ class FitLoop {
   bool validated_ = false;                 ///< the validation after the latest batch is done
   bool resumed_within_epoch_ = false;
   bool resumed_after_batch_ = false;       ///< the latest batch's validation may still be due
+  bool stop_validated_ = false;            ///< the latest validation ran for should_stop alone
+  bool past_stop_ = false;
+  bool cut_ = false;  ///< the latest epoch ended before its last batch
+  std::map<std::string, torch::Tensor> generators_at_cut_, gradients_at_cut_;
 };
 
 }  // namespace rtrain

@@ -1,5 +1,7 @@
 #include "worker/trainer/metrics.h"
 
+#include "worker/runtime/json.h"
+
 #include <rtrain/trainer.h>
 
 #include <torch/torch.h>
@@ -74,7 +76,9 @@ void accumulate(MetricValue& total, MetricValue value, ReduceFx fx, double weigh
   }
 }
 
-std::string key_of(Hook hook, const std::string& name) { return std::to_string(static_cast<int>(hook)) + "." + name; }
+std::string key_of(Hook hook, const std::string& name) {
+  return std::string(facts_of(hook).name) + "." + name;
+}
 
 std::map<std::string, double> items(const MetricValues& values) {
   std::map<std::string, double> result;
@@ -162,13 +166,14 @@ void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
 }
 
 std::map<std::string, torch::Tensor> LoggedMetrics::state() const {
-  std::map<std::string, torch::Tensor> state;
+  auto state = resumed_;  // what was not logged again yet
   for (const auto& entry : entries_) {
-    if (entry.is_reset || !*entry.options.on_epoch) continue;
+    if (entry.is_reset || !*entry.options.on_epoch || entry.hook == Hook::kTrainEpochEnd) continue;
     const auto& tensor = entry.total.tensor;
     const bool is_double = tensor.defined() && tensor.scalar_type() == torch::kFloat64;
-    state.emplace(key_of(entry.hook, entry.name), torch::tensor({entry.total.item(), entry.weight, tensor.defined() && !is_double ? 1.0 : 0.0, is_double ? 1.0 : 0.0},
-                                                                torch::kFloat64));
+    const double is_float = tensor.defined() && !is_double ? 1 : 0;
+    state.insert_or_assign(key_of(entry.hook, entry.name),
+                           torch::tensor({entry.total.item(), entry.weight, is_float, is_double ? 1.0 : 0.0}, torch::kFloat64));
   }
   return state;
 }
@@ -232,6 +237,28 @@ void MetricBoard::reset_results() {
   first_iteration_.reset();
   last_hook_ = Hook::kNone;
   batch_size_ = 1;
+}
+
+nlohmann::json MetricBoard::state() const {
+  nlohmann::json state;
+  for (const auto& [name, values] :
+       {std::pair("callback", &views_.callback), std::pair("logged", &views_.logged),
+        std::pair("progress_bar", &views_.progress_bar)}) {
+    auto& view = state[name] = nlohmann::json::object();
+    for (const auto& [metric, value] : *values) view[metric] = value.item();
+  }
+  return state;
+}
+
+void MetricBoard::load_state(const nlohmann::json& state) {
+  for (const auto& [name, values] :
+       {std::pair("callback", &views_.callback), std::pair("logged", &views_.logged),
+        std::pair("progress_bar", &views_.progress_bar)}) {
+    const auto view = state.find(name);
+    if (view == state.end()) continue;
+    for (const auto& item : view->items())
+      (*values)[item.key()] = MetricValue{{}, runtime::saved_number(item.value(), 0)};
+  }
 }
 
 MetricValues MetricBoard::epoch_metrics() {

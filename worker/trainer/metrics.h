@@ -8,6 +8,7 @@
 #include <rtrain/strategies.h>
 
 #include <torch/types.h>
+#include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <map>
@@ -41,7 +42,9 @@ class LoggedMetrics {
   void reset();
   void reset(Hook hook);
 
-  /// The sums of the epoch so far, as a checkpoint within it keeps them: "<hook>.<name>" -> [total, weight, is float32, is float64].
+  /// The sums of the epoch so far, as a checkpoint within it keeps them: "<hook's name>.<name>" -> [total,
+  /// weight, is float32, is float64]. Without those of the epoch's end: what goes on in the epoch logs them
+  /// again.
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
   /// The sums go on when their metric is logged again.
   void load_state(std::map<std::string, torch::Tensor> state) { resumed_ = std::move(state); }
@@ -76,6 +79,9 @@ class MetricBoard {
   void on_batch_start(std::int64_t batch_size);
   void on_batch_end();
   void epoch_end_reached();
+  /// The latest values of all metrics, which decisions of the next epoch may be made by.
+  [[nodiscard]] nlohmann::json state() const;
+  void load_state(const nlohmann::json& state);
   void refresh();  ///< brings the views up to date; collective when metrics with sync_dist are due
   void reset_results();
 

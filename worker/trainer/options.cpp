@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 namespace rtrain {
@@ -63,6 +64,25 @@ torch::Device choose_device(Problems& problems, const std::string& accelerator) 
     problems.add("accelerator is \"" + accelerator + "\", but this worker holds no GPU (scaling_config.use_gpu gives it one)");
   }
   return device;
+}
+
+}  // namespace
+
+namespace {
+
+/// One would come back with the other's state.
+void refuse_shared_state(const std::vector<std::shared_ptr<Callback>>& callbacks) {
+  std::map<std::string, std::shared_ptr<Callback>> by_key;
+  for (const auto& callback : callbacks) {
+    const auto key = callback->state_key();
+    const auto [other, is_new] = by_key.emplace(key, callback);
+    if (is_new || (callback->state_dict().is_null() && other->second->state_dict().is_null())) continue;
+    throw std::invalid_argument("Trainer: two callbacks keep their state under the key " + key +
+                                ", so that a checkpoint could not tell them apart: give one of them " +
+                                "another monitor, mode or interval, or a name of its own (ModelCheckpoint "
+                                "and EarlyStopping have the option `name`; a class of " +
+                                "your own overrides state_key())");
+  }
 }
 
 }  // namespace
@@ -143,13 +163,15 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
   for (const auto& callback : options.callbacks) {
     all.push_back(callback.get());
     reports = reports || dynamic_cast<TrainReportCallback*>(callback.get().get()) != nullptr;
-    writes = writes || callback.get()->writes_checkpoints();
+    writes = writes || callback.get()->order() == CallbackOrder::kCheckpoint;
   }
   if (writes && options.enable_checkpointing == false) {
     throw std::invalid_argument("Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of them");
   }
   if (!writes && options.enable_checkpointing.value_or(!reports)) all.push_back(std::make_shared<ModelCheckpoint>());
-  std::stable_partition(all.begin(), all.end(), [](const auto& callback) { return !callback->writes_checkpoints(); });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a->order() < b->order(); });
+  refuse_shared_state(all);
   return all;
 }
 

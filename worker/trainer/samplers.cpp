@@ -1,6 +1,7 @@
 #include "worker/trainer/samplers.h"
 
 #include <memory>
+#include <typeinfo>
 #include <vector>
 
 namespace rtrain {
@@ -49,7 +50,11 @@ class UnpaddedPart : public Sampler {
 
 std::shared_ptr<Sampler> own_part(const DataLoader& loader, const DistributedSamplerOptions& options) {
   const auto& sampler = loader.sampler();
-  const bool plain = dynamic_cast<const RandomSampler*>(&sampler) != nullptr || dynamic_cast<const SequentialSampler*>(&sampler) != nullptr;
+  // Exactly these, over the whole data set: a class of the user's own, or an order over a part, is taken
+  // apart as it is.
+  const bool plain =
+      (typeid(sampler) == typeid(RandomSampler) || typeid(sampler) == typeid(SequentialSampler)) &&
+      sampler.size() == loader.dataset()->size();
   if (plain) return std::make_shared<DistributedSampler>(loader.dataset()->size(), options);
   return std::make_shared<PartOfSampler>(loader, options);
 }

@@ -8,6 +8,8 @@
 
 #include <rtrain/trainer.h>
 
+#include <exception>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,11 +81,23 @@ struct Trainer::Impl {
     call_module(where, of_module, arguments...);
   }
   struct HookScope {
-    HookScope(Impl& impl, Hook now) : run(impl), before(std::exchange(impl.current_hook, now)) {}
-    ~HookScope() { run.current_hook = before; }
+    HookScope(Impl& impl, Hook now)
+        : run(impl), before(std::exchange(impl.current_hook, now)), exceptions(std::uncaught_exceptions()) {
+      run.failed_in.clear();
+    }
+    ~HookScope() {
+      if (std::uncaught_exceptions() > exceptions && run.failed_in.empty())
+        run.failed_in = run.place_of(run.current_hook);
+      run.current_hook = before;
+    }
     Impl& run;
     Hook before;
+    int exceptions;
   };
+  /// "training_step, epoch 3, batch 17, rank 1"
+  [[nodiscard]] std::string place_of(Hook hook) const;
+  /// The callbacks' on_exception, and the place of the failure for whoever tells it.
+  void tell(const std::exception_ptr& failure);
 
   /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends. @throws Yielded
   void make_way_if_asked(bool stops_here);
@@ -99,6 +113,23 @@ struct Trainer::Impl {
   // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------------------
   [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
+  /// Which fit wrote a checkpoint: of a job's run, in which attempt. A fit that goes on from a checkpoint of
+  /// an earlier attempt of its own job is the same fit.
+  struct Writer {
+    std::string run;  ///< the run's folder; empty outside of a job
+    std::int64_t attempt = 0;
+    std::string fit;  ///< drawn for each fit that begins anew
+    /// Whether `before` belongs to the same job and to an attempt of it that is over.
+    [[nodiscard]] bool retries(const Writer& before) const {
+      return !run.empty() && before.run == run && before.attempt < attempt;
+    }
+    [[nodiscard]] nlohmann::json json() const;
+    [[nodiscard]] static Writer of(const nlohmann::json& loop);
+  };
+  [[nodiscard]] static Writer new_writer();
+  /// A checkpoint that an earlier attempt of this fit wrote behind the place that this one goes on from: the
+  /// attempt failed before it could report, nothing refers to it, and it is made again.
+  [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
 
@@ -111,12 +142,17 @@ struct Trainer::Impl {
   LightningModule* module = nullptr;       ///< during a run
   std::shared_ptr<Optimizer> optimizer;
   std::map<std::string, torch::Tensor> resumed_rank_state;  ///< generators, put back right before the loop goes on
+  std::filesystem::path resumed_from;
+  Writer writer;
+  std::int64_t resumed_step = 0;  ///< global_step of that checkpoint
 
   Stage function = Stage::kFit;
   Stage stage = Stage::kFit;
   bool running = false;
   bool should_stop = false;
   Hook current_hook = Hook::kNone;
+  std::int64_t batch_idx = 0;  ///< of the batch that a hook gets, for place_of()
+  std::string failed_in;       ///< the innermost hook that an exception left since the latest hook began
   std::int64_t max_epochs = -1, min_epochs = 0;
   std::int64_t accumulate = 1;  ///< batches an optimizer step, with this number of ranks
 
@@ -125,6 +161,9 @@ struct Trainer::Impl {
   EvaluationLoop evaluation;  ///< validate, test, predict
   FitLoop fit_loop;
 };
+
+/// What an empty loader is made of: "5 samples, batch_size 8, drop_last".
+[[nodiscard]] std::string parts_of(const DataLoader& loader);
 
 /// State of LibTorch's default generators of this process.
 [[nodiscard]] std::map<std::string, torch::Tensor> generator_states(torch::Device device);

@@ -16,9 +16,21 @@
 
 namespace rtrain {
 
-/// Every hook gets the Trainer and the module. Hooks of one place run in the order of TrainerOptions::callbacks (those that
-/// write checkpoints last), then the module's own. At the end of a training epoch the ones that monitor a metric
-/// (ModelCheckpoint, EarlyStopping) run after the module's, so that they see what it logs there.
+/// When a callback runs among those of one place. The state that a checkpoint or a report holds is final
+/// then.
+enum class CallbackOrder {
+  kPlain,  ///< in the order of TrainerOptions::callbacks; at the end of a training epoch before the module's
+           ///< own hook
+  kMonitor,  ///< reads metrics and decides (EarlyStopping): after the plain ones, and after the module's hook
+             ///< there
+  kCheckpoint,  ///< writes checkpoints (ModelCheckpoint): after all that decide
+  kReport,  ///< hands a checkpoint to the job (TrainReportCallback): last, a restart goes on from what all
+            ///< others did
+};
+
+/// Every hook gets the Trainer and the module. Hooks of one place run by order(), those of one order as in
+/// TrainerOptions::callbacks, then the module's own. At the end of a training epoch (on_train_epoch_end) the
+/// module's own hook runs after the plain ones and before the others, so that these see what it logs there.
 class RTRAIN_API Callback {
  public:
   virtual ~Callback() = default;
@@ -60,7 +72,9 @@ class RTRAIN_API Callback {
   /// The job gives its place back here, between two optimizer steps or within a validation (context.h, should_yield()): report() what
   /// the next attempt goes on from. Every rank comes here, then fit() ends with Yielded. TrainReportCallback reports a checkpoint.
   virtual void on_yield(Trainer&, LightningModule&) {}
-  /// A hook or a step threw; the exception leaves the Trainer after this.
+  /// A hook or a step threw; the exception leaves the Trainer after this. What is no std::exception comes as
+  /// a std::runtime_error that names its type; it leaves the Trainer as it was thrown. An exception of this
+  /// hook is logged and goes no further.
   virtual void on_exception(Trainer&, LightningModule&, const std::exception&) {}
   virtual void on_save_checkpoint(Trainer&, LightningModule&, TrainerCheckpoint&) {}
   virtual void on_load_checkpoint(Trainer&, LightningModule&, const TrainerCheckpoint&) {}
@@ -68,13 +82,12 @@ class RTRAIN_API Callback {
   /// What a checkpoint keeps of this callback; null: nothing.
   [[nodiscard]] virtual nlohmann::json state_dict() const { return nullptr; }
   virtual void load_state_dict(const nlohmann::json&) {}
-  /// Tells this callback's state from that of another of its type; default: the name of the type.
+  /// Tells this callback's state in a checkpoint from that of another of its type; default: the name of the
+  /// type. The Trainer refuses two callbacks that keep state under one key.
   [[nodiscard]] virtual std::string state_key() const;
 
-  /// True for a callback that reads metrics at the end of an epoch: it runs after the module's own hook there.
-  [[nodiscard]] virtual bool monitors() const { return false; }
-  /// True for one that writes checkpoints: it comes last, when the others have their final state.
-  [[nodiscard]] virtual bool writes_checkpoints() const { return false; }
+  /// One that saves or reports the Trainer's state at the end of an epoch returns kCheckpoint or kReport.
+  [[nodiscard]] virtual CallbackOrder order() const { return CallbackOrder::kPlain; }
 };
 
 namespace detail {

@@ -88,7 +88,9 @@ struct RTRAIN_API TrainerOptions {
   bool use_distributed_sampler = true;     ///< with several ranks: each reads its own part (training shuffled, as Lightning does)
   bool inference_mode = true;              ///< validate(), test() and predict() run without autograd's bookkeeping
   std::filesystem::path default_root_dir{};  ///< empty: the run's folder in a job, else the working directory
-  std::optional<std::uint64_t> seed{};     ///< seeds LibTorch's default generators when the Trainer is made (seed_everything)
+  /// seed_everything() when the Trainer is made: too late for a model that was built before (a warning says so).
+  /// The order of shuffled data has its own seed.
+  std::optional<std::uint64_t> seed{};
 };
 
 using Metrics = std::map<std::string, double>;
@@ -98,7 +100,8 @@ struct RTRAIN_API TrainerCheckpoint {
   std::map<std::string, torch::Tensor> model{};    ///< parameters and buffers by PyTorch's names: model.safetensors
   std::map<std::string, torch::Tensor> optimizer{};  ///< optimizer.safetensors; empty with weights only
   std::map<std::string, torch::Tensor> rank{};     ///< of this rank: generators, gradients of a half-done accumulation, metrics so far
-  nlohmann::json loop = nlohmann::json::object();      ///< loop.json: format, epoch, global_step, progress
+  /// loop.json: format, version, epoch, global_step, progress, metrics, writer
+  nlohmann::json loop = nlohmann::json::object();
   nlohmann::json callbacks = nlohmann::json::object(); ///< by Callback::state_key()
   nlohmann::json module = nlohmann::json::object();    ///< the user's own
 };
@@ -206,11 +209,18 @@ class RTRAIN_API Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   /// Trains. @param train, val empty: the module's own train_dataloader(), val_dataloader().
-  /// @param resume_from exact: parameters, optimizer, generators, callbacks and the place in the epoch. A run resumed from its
-  ///        step k gives the bits of a run that never ended (CPU, same world). get_checkpoint() gives the job's latest.
-  /// @throws what a step, a hook or the data threw; std::invalid_argument options that do not fit the data;
-  ///         std::runtime_error a checkpoint that does not fit the model (all names at once) or cannot be read.
-  /// @lifetime a module passed by reference must live until fit() returns (for save_checkpoint() afterwards: until then).
+  /// @param resume_from exact: parameters, optimizer, generators, callbacks and the place in the epoch. A run
+  ///        resumed from its step k gives the bits of a run that never ended (CPU, same world), also when
+  ///        max_steps or should_stop had ended it within an epoch: the rest of that epoch follows (the hooks of
+  ///        its end have run for the shorter one as well). get_checkpoint() gives the job's latest. should_stop
+  ///        is part of the state: a run that was stopped at the end of an epoch, and a retry of a job that was
+  ///        stopped anywhere, stays stopped until max_epochs or max_steps is raised.
+  /// @throws what a step, a hook or the data threw, as it was thrown; where the text is told (the job's error,
+  ///         or stderr outside of a job) it begins with hook, epoch, batch and rank; std::invalid_argument
+  ///         options that do not fit the data; std::runtime_error a checkpoint that does not fit the model (all
+  ///         names at once) or cannot be read.
+  /// @lifetime a module passed by reference must live until fit() returns (for save_checkpoint() afterwards:
+  ///           until then).
   void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
   /// Means over the loader of what the steps log (on_epoch). Without gradients, in eval mode.
   Metrics validate(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
@@ -218,9 +228,12 @@ class RTRAIN_API Trainer {
   /// What predict_step returned, batch by batch; with several ranks each rank's own part, without padding.
   std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
 
-  /// Writes a folder `path` (whole or absent): model.safetensors, optimizer.safetensors, loop.json, rng-rank<k>.safetensors.
-  /// Called by every rank, in a hook or after fit(); rank 0 writes what is common. `path` may be shared or local to each rank.
-  /// @throws std::runtime_error names path and cause; std::logic_error there is no module any more.
+  /// Writes a folder `path` (whole or absent): model.safetensors, optimizer.safetensors, loop.json,
+  /// rng-rank<k>.safetensors. Called by every rank, in a hook or after fit(); rank 0 writes what is common.
+  /// `path` may be shared or local to each rank. A checkpoint that has this path is replaced as a whole;
+  /// anything else there is left alone.
+  /// @throws std::runtime_error names path and cause (also: what lies there is no checkpoint);
+  ///         std::logic_error there is no module any more.
   void save_checkpoint(const std::filesystem::path& path, bool weights_only = false);
 
   [[nodiscard]] Metrics callback_metrics() const;      ///< Lightning's: everything logged, the latest value
@@ -239,6 +252,8 @@ class RTRAIN_API Trainer {
   [[nodiscard]] bool sanity_checking() const { return stage() == Stage::kSanityCheck; }
   [[nodiscard]] bool is_last_batch() const;  ///< of the training epoch
   [[nodiscard]] bool validation_has_run() const;  ///< in this fit, the sanity check not counted
+  /// What this fit resumed from; empty: it started anew.
+  [[nodiscard]] std::filesystem::path resumed_from() const;
   [[nodiscard]] std::int64_t max_epochs() const;       ///< -1: no limit
   [[nodiscard]] bool is_global_zero() const { return global_rank() == 0; }
   [[nodiscard]] int global_rank() const;
@@ -254,9 +269,15 @@ class RTRAIN_API Trainer {
 
  private:
   friend class LightningModule;
+  friend class ModelCheckpoint;
   friend RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);
   std::unique_ptr<Impl> impl_;
 };
+
+/// Lightning's seed_everything(): seeds LibTorch's default generators of this process. Called before the
+/// model is built, each run draws the same parameters. The order of shuffled data comes from
+/// DataLoaderOptions::seed. @thread the training thread.
+RTRAIN_API void seed_everything(std::uint64_t seed);
 
 /// Ray's prepare_trainer: the strategy must be one that the job's process group can serve ("auto", "ddp", DDPStrategy) and a cluster
 /// environment, if one is given, ClusterEnvironment. @throws std::invalid_argument all problems at once. @return the same trainer.

@@ -1,7 +1,9 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+#include <clocale>
 #include <cmath>
+#include <limits>
 #include <set>
 
 using namespace rtrain;
@@ -97,8 +99,193 @@ TEST_CASE("ModelCheckpoint: a resumed run goes on managing what it saved", "[uni
   auto callback = std::make_shared<ModelCheckpoint>(options);
   Trainer trainer(quiet({.max_epochs = 4, .callbacks = {callback}}));
   trainer.fit(Scored({3, 2, 1, 9}), boring_loader(4), boring_loader(1), folder / "epoch=1.ckpt");
-  CHECK(names_in(folder.path()) == std::set<std::string>{"epoch=2.ckpt"});
+  // What it was resumed from stays.
+  CHECK(names_in(folder.path()) == std::set<std::string>{"epoch=1.ckpt", "epoch=2.ckpt"});
   CHECK(callback->best_model_score() == 1.0);
+}
+
+TEST_CASE("ModelCheckpoint: nothing outside its folder is removed, nor what fit() resumed from",
+          "[unit][callbacks][F02]") {
+  const auto resume = [](const std::filesystem::path& root, const std::filesystem::path& from) {
+    test::BoringModel model;
+    Trainer trainer(quiet({.max_epochs = 4, .enable_checkpointing = true, .default_root_dir = root}));
+    trainer.fit(model, boring_loader(4), {}, from);
+  };
+  const test::Folder folder;
+  for (const auto* second : {"other", "root"}) {  // two Trainers without callbacks, in two folders and in one
+    const auto first = folder / second / "first";
+    resume(first, {});
+    const auto given = first / "checkpoints/epoch=3-step=16.ckpt";
+    REQUIRE(std::filesystem::exists(given));
+    test::BoringModel model;
+    Trainer trainer(
+        quiet({.max_epochs = 6,
+               .enable_checkpointing = true,
+               .default_root_dir = std::string(second) == "root" ? first : folder / "elsewhere"}));
+    trainer.fit(model, boring_loader(4), {}, given);
+    CHECK(std::filesystem::exists(given));
+    CHECK(trainer.resumed_from() == given);
+    const auto own = trainer.default_root_dir() / "checkpoints";
+    CHECK(names_in(own) == (own == first / "checkpoints"
+                                ? std::set<std::string>{"epoch=3-step=16.ckpt", "epoch=5-step=24.ckpt"}
+                                : std::set<std::string>{"epoch=5-step=24.ckpt"}));
+  }
+
+  // With a monitor, from another folder: those there are not its own, and a link does not lead it out.
+  fit(Scored({3, 2}),
+      {.dirpath = folder / "a", .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 2},
+      {.max_epochs = 2});
+  auto callback = std::make_shared<ModelCheckpoint>(ModelCheckpointOptions{
+      .dirpath = folder / "b", .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 1});
+  Trainer trainer(quiet({.max_epochs = 4, .callbacks = {callback}}));
+  trainer.fit(Scored({3, 2, 1, 0}), boring_loader(4), boring_loader(1), folder / "a/epoch=1.ckpt");
+  CHECK(names_in(folder / "a") == std::set<std::string>{"epoch=0.ckpt", "epoch=1.ckpt"});
+  CHECK(names_in(folder / "b") == std::set<std::string>{"epoch=3.ckpt"});
+}
+
+TEST_CASE("callbacks: two that keep state under one key are refused, a name tells them apart",
+          "[unit][callbacks][F03]") {
+  const test::Folder folder;
+  const auto make = [](std::vector<AnyCallback> callbacks) {
+    Trainer trainer(quiet({.callbacks = std::move(callbacks)}));
+  };
+  const ModelCheckpointOptions a{.dirpath = folder / "a", .monitor = "val_loss"},
+      b{.dirpath = folder / "b", .monitor = "val_loss"};
+  CHECK_THROWS_WITH(
+      make({ModelCheckpoint(a), ModelCheckpoint(b)}),
+      Catch::Contains("ModelCheckpoint{monitor=val_loss, mode=min") && Catch::Contains("a name of its own"));
+  CHECK_THROWS_WITH(
+      make({EarlyStopping({.monitor = "m", .patience = 1}), EarlyStopping({.monitor = "m", .patience = 2})}),
+      Catch::Contains("EarlyStopping{monitor=m, mode=min}"));
+  CHECK_NOTHROW(make({LambdaCallback({}), LambdaCallback({}), TrainReportCallback(),
+                      EarlyStopping({.monitor = "m"}), EarlyStopping({.monitor = "m", .mode = "max"})}));
+  CHECK(EarlyStopping({.monitor = "m"}).state_key() ==
+        "EarlyStopping{monitor=m, mode=min}");  // as in older checkpoints
+  CHECK(ModelCheckpoint(a).state_key() ==
+        "ModelCheckpoint{monitor=val_loss, mode=min, every_n_train_steps=0, every_n_epochs=1}");
+
+  const auto with_two = [&](std::int64_t epochs, const CheckpointPath& from) {
+    auto first = a, second = b;
+    first.name = "first";
+    second.filename = "{epoch}";
+    auto two = std::pair(std::make_shared<ModelCheckpoint>(first), std::make_shared<ModelCheckpoint>(second));
+    const auto patient = std::make_shared<EarlyStopping>(
+        EarlyStoppingOptions{.monitor = "val_loss", .patience = 9, .name = "patient"});
+    Trainer trainer(quiet({.max_epochs = epochs,
+                           .callbacks = {two.first, two.second, patient,
+                                         EarlyStopping({.monitor = "val_loss", .patience = 8})}}));
+    Scored model({3, 2, 1, 0});
+    trainer.fit(model, boring_loader(4), boring_loader(1), from);
+    trainer.save_checkpoint(folder / "c");
+    return two;
+  };
+  (void)with_two(2, {});
+  const auto [first, second] = with_two(3, folder / "c");
+  CHECK(first->best_model_path() == folder / "a/epoch=2-step=12.ckpt");
+  CHECK(second->best_model_path() == folder / "b/epoch=2.ckpt");
+  CHECK(names_in(folder / "a") == std::set<std::string>{"epoch=2-step=12.ckpt"});
+  CHECK(names_in(folder / "b") == std::set<std::string>{"epoch=2.ckpt"});
+}
+
+TEST_CASE("ModelCheckpoint: filenames that name folders are normalised, rotated, and leave nothing behind",
+          "[unit][callbacks][F31]") {
+  struct Row {
+    const char *filename, *path;
+  };
+  for (const auto& [filename, path] :
+       std::vector<Row>{{"../{epoch}", "epoch=2.ckpt"},
+                        {"./{epoch}", "d/epoch=2.ckpt"},
+                        {"x/../{epoch}", "d/epoch=2.ckpt"},
+                        {"x/../../y/{epoch}", "y/epoch=2.ckpt"},
+                        {"sub/{epoch}", "d/sub/epoch=2.ckpt"},
+                        {"sub/", "d/sub/epoch=2-step=12.ckpt"},
+                        {"", "d/epoch=2-step=12.ckpt"},
+                        {"{epoch}-{val/loss:.4f}", "d/epoch=2-val/loss=1.0000.ckpt"},
+                        {"/ABSOLUTE/{epoch}", "abs/epoch=2.ckpt"}}) {
+    struct Slashed : Scored {
+      using Scored::Scored;
+      torch::Tensor validation_step(const Batch&, std::int64_t) override {
+        log("val/loss", values.at(static_cast<std::size_t>(current_epoch())));
+        return {};
+      }
+    };
+    INFO(filename);
+    const test::Folder folder;
+    std::string name = filename;
+    if (name.starts_with("/ABSOLUTE")) name = (folder / "abs").string() + "/{epoch}";
+    const auto callback = std::make_shared<ModelCheckpoint>(
+        ModelCheckpointOptions{.dirpath = folder / "d", .filename = name, .monitor = "val/loss"});
+    Trainer trainer(quiet({.max_epochs = 3, .callbacks = {callback}}));
+    trainer.fit(Slashed({3, 2, 1}), boring_loader(4), boring_loader(1));
+    CHECK(callback->best_model_path() == folder / path);
+    std::set<std::string> left;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+      if (entry.is_directory() &&
+          (std::filesystem::is_empty(entry) || std::filesystem::exists(entry.path() / "model.safetensors")))
+        left.insert(std::filesystem::relative(entry.path(), folder.path()).string());
+    }
+    CHECK(left == std::set<std::string>{path});
+  }
+  CHECK_THROWS_WITH(ModelCheckpoint({.filename = "{epoch}/../../x"}),
+                    Catch::Contains("leads out of dirpath behind a field"));
+  CHECK_THROWS_WITH(ModelCheckpoint({.filename = "{}"}), Catch::Contains("a field has no name"));
+}
+
+TEST_CASE("ModelCheckpoint: of equal scores the first that was saved is the better, whatever their names",
+          "[unit][callbacks]") {
+  const test::Folder folder;
+  const std::vector<double> scores{9, 9, 9, 9, 9, 9, 9, 9, 9, 5, 5, 4};
+  const auto callback =
+      fit(Scored(scores),
+          {.dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 2},
+          {.max_epochs = 11});
+  CHECK(callback->best_model_path().filename() == "epoch=9.ckpt");  // "epoch=10" comes first as text
+  CHECK(names_in(folder.path()) == std::set<std::string>{"epoch=9.ckpt", "epoch=10.ckpt"});
+  CHECK(callback->best_k_models().at(0).path.filename() == "epoch=9.ckpt");
+  // The order outlives a restart; of two that are the worst alike the first goes.
+  auto again = std::make_shared<ModelCheckpoint>(ModelCheckpointOptions{
+      .dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 2});
+  Trainer trainer(quiet({.max_epochs = 12, .callbacks = {again}}));
+  trainer.fit(Scored(scores), boring_loader(4), boring_loader(1), folder / "epoch=10.ckpt");
+  CHECK(names_in(folder.path()) == std::set<std::string>{"epoch=10.ckpt", "epoch=11.ckpt"});
+  // The state of version 1: an object.
+  ModelCheckpoint old({.monitor = "m"});
+  old.load_state_dict({{"dirpath", ""},
+                       {"best_model_path", "/d/a.ckpt"},
+                       {"best_model_score", 1.0},
+                       {"best_k_models", {{"/d/a.ckpt", 1.0}, {"/d/b.ckpt", nullptr}}},
+                       {"kth_best_model_path", "/d/b.ckpt"},
+                       {"last_model_path", ""},
+                       {"last_global_step_saved", 4}});
+  REQUIRE(old.best_k_models().size() == 2);
+  CHECK(old.best_k_models()[1].score == std::numeric_limits<double>::infinity());
+}
+
+TEST_CASE("ModelCheckpoint: names have a point in every locale", "[unit][callbacks]") {
+  const std::string before = std::setlocale(LC_NUMERIC, nullptr);
+  for (const auto* name : {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "C.UTF-8"}) {
+    if (std::setlocale(LC_NUMERIC, name) != nullptr) break;
+  }
+  const std::map<std::string, double> values{
+      {"epoch", 12}, {"m", 1234.5678}, {"n", -0.5}, {"nan", std::nan("")}};
+  CHECK(format_checkpoint_name("{m:.2f} {m} {m:e} {n:08.3f} {n:8.3f} {epoch:05} {nan:d} {nan:.2f}", values,
+                               false) == "1234.57 1234.57 1.234568e+03 -000.500   -0.500 00012 nan nan");
+  std::setlocale(LC_NUMERIC, before.c_str());
+}
+
+TEST_CASE("ModelCheckpoint: a monitor that is misspelt is an error that lists the metrics there are",
+          "[unit][callbacks]") {
+  const test::Folder folder;
+  const auto misspelt = Catch::Contains("\"val_los\"") && Catch::Contains("there are: epoch, step, val_loss");
+  CHECK_THROWS_WITH(fit(Scored({0}), {.dirpath = folder.path(), .monitor = "val_los"}, {.max_epochs = 1}),
+                    misspelt);
+  const auto none = Catch::Contains("there are: epoch, step (");
+  CHECK_THROWS_WITH(
+      fit(Scored({0}), {.dirpath = folder.path(), .monitor = "val_los"}, {.max_epochs = 1}, false), none);
+  CHECK_THROWS_WITH(
+      fit(Scored({0}), {.dirpath = folder.path(), .monitor = "val_los", .every_n_train_steps = 2},
+          {.max_epochs = 1}, false),
+      none);
 }
 
 TEST_CASE("ModelCheckpoint: wrong options and a metric that never comes are named", "[unit][callbacks]") {

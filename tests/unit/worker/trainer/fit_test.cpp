@@ -2,6 +2,7 @@
 #include "tests/support/training.h"
 
 #include <cmath>
+#include <functional>
 #include <set>
 #include <vector>
 
@@ -286,6 +287,60 @@ TEST_CASE("trainer: what a model lacks is said", "[unit][trainer]") {
   test::BoringModel model;
   CHECK_THROWS_WITH(trainer.fit(model), Catch::Contains("no training data"));
   CHECK_NOTHROW(trainer.fit(model, boring_loader(1)));  // a failed run leaves the Trainer usable
+}
+
+TEST_CASE("trainer: data that make no batch are warned of", "[unit][trainer][F11]") {
+  const DataLoader none(data::TensorDataset(torch::randn({5, 32})), {.batch_size = 8, .drop_last = true});
+  test::BoringModel model;
+  Trainer trainer(quiet({.max_epochs = 2}));
+  const auto said = [&](const std::function<void()>& act) {
+    const test::Heard heard;
+    act();
+    return heard.text();
+  };
+  const auto text = said([&] { trainer.fit(model, none); });
+  CHECK_THAT(text,
+             Catch::Contains("fit() stopped: no training batches (5 samples, batch_size 8, drop_last)"));
+  CHECK(text.find("trained") == std::string::npos);
+  CHECK(trainer.global_step() == 0);
+  CHECK_THAT(said([&] { trainer.fit(model, boring_loader(2), none); }),
+             Catch::Contains("the validation data make no batch (5 samples"));
+  CHECK_THAT(said([&] { (void)trainer.test(model, none); }),
+             Catch::Contains("the data to evaluate make no batch (5 samples"));
+  Trainer wanted(quiet({.max_epochs = 2, .limit_train_batches = 0}));
+  CHECK(said([&] { wanted.fit(model, none); }).empty());
+}
+
+TEST_CASE(
+    "trainer: train_dataloader is asked after the sanity check, and an epoch is read after its first hook",
+    "[unit][trainer]") {
+  struct Growing : Dataset {
+    std::int64_t value = -1;
+    std::int64_t size() const override { return 2; }
+    Batch get_batch(std::span<const std::int64_t> indices) const override {
+      return {torch::full({static_cast<std::int64_t>(indices.size()), 32}, static_cast<double>(value)), {}};
+    }
+  };
+  struct Asked : test::BoringModel {
+    std::shared_ptr<Growing> data = std::make_shared<Growing>();
+    std::vector<std::string> order;
+    DataLoader train_dataloader() override {
+      return order.push_back("train_dataloader"), DataLoader(data, {.batch_size = 1});
+    }
+    DataLoader val_dataloader() override { return order.push_back("val_dataloader"), boring_loader(1); }
+    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+      CHECK(batch.input[0][0].item<double>() == static_cast<double>(current_epoch()));
+      return BoringModel::training_step(batch, i);
+    }
+    torch::Tensor validation_step(const Batch&, std::int64_t) override {
+      return order.push_back("validation_step"), torch::Tensor();
+    }
+    void on_train_epoch_start() override { data->value = current_epoch(); }
+  } model;
+  Trainer trainer(quiet({.max_epochs = 2}));
+  trainer.fit(model);
+  CHECK(model.order == std::vector<std::string>{"val_dataloader", "validation_step", "train_dataloader",
+                                                "validation_step", "validation_step"});
 }
 
 TEST_CASE("trainer: module and Trainer may go in any order", "[unit][trainer]") {

@@ -2,8 +2,10 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+#include <fstream>
 #include <map>
 #include <string>
+#include <tuple>
 
 using namespace rtrain;
 using rtrain::test::quiet;
@@ -74,6 +76,7 @@ Run run(const TrainerOptions& given, std::uint64_t seed, const CheckpointPath& f
                                               .on_train_epoch_end = save("epoch_end")}));
   Trainer trainer(quiet(options));
   trainer.fit(net, train, with_validation ? val : DataLoader(), from);
+  if (save_in == "after_fit") trainer.save_checkpoint(save_to);
   return {state_of(net), trainer.callback_metrics(), trainer.global_step(), trainer.current_epoch()};
 }
 
@@ -113,6 +116,99 @@ TEST_CASE("resume: within an accumulation, the gradients so far come along", "[u
   CHECK(same_bits(whole.end, saving.end));
   const auto resumed = run(options, 5, folder / "c", {}, "", 0, false);
   CHECK(same_bits(whole.end, resumed.end));
+}
+
+TEST_CASE("resume: from an epoch that max_steps or should_stop had cut short, the rest of it follows",
+          "[unit][trainer][F38]") {
+  for (const auto& [accumulate, validation, interval] :
+       std::vector<std::tuple<std::int64_t, bool, std::int64_t>>{
+           {1, true, 2}, {1, true, 4}, {4, true, 6}, {4, false, 6}}) {
+    const TrainerOptions options{.max_epochs = 3,
+                                 .val_check_interval = interval,
+                                 .num_sanity_val_steps = 1,
+                                 .accumulate_grad_batches = accumulate};
+    const auto whole = run(options, 1, {}, {}, "", 0, validation);
+    const auto check = [&](const TrainerOptions& shorter, const std::string& where, std::int64_t step) {
+      INFO("accumulate " << accumulate << " interval " << interval << " saved " << where << " at step "
+                         << step);
+      const test::Folder folder;
+      const auto cut = run(shorter, 1, {}, folder / "c", where, step, validation);
+      REQUIRE(std::filesystem::exists(folder / "c"));
+      const auto resumed = run(options, 99, folder / "c", {}, "", 0, validation);
+      CHECK(same_bits(whole.end, resumed.end));
+      CHECK(resumed.steps == whole.steps);
+      CHECK(resumed.epochs == whole.epochs);
+      CHECK(resumed.metrics == whole.metrics);
+      // A run that is allowed no more stays where it was, and what it saves is the same again.
+      auto same = shorter;
+      same.callbacks.clear();
+      if (shorter.max_steps == -1) return;
+      const auto again = run(same, 99, folder / "c", folder / "d", "after_fit", 0, validation);
+      CHECK(same_bits(cut.end, again.end));
+      CHECK(again.epochs == cut.epochs);
+      CHECK(same_bits(whole.end, run(options, 98, folder / "d", {}, "", 0, validation).end));
+    };
+    for (const std::int64_t step : {1, 2, 3, 5}) {
+      auto limited = options;
+      limited.max_steps = step;
+      for (const auto* where : {"epoch_end", "after_fit"}) check(limited, where, step);
+    }
+    for (const std::int64_t batch : {1, 3, 4, 8}) {
+      auto stopped = options;
+      std::int64_t done = 0;
+      stopped.callbacks.push_back(
+          LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+                                                    const Batch&, std::int64_t) {
+            if (++done == batch) t.set_should_stop();
+          }}));
+      check(stopped, "after_fit", 0);
+    }
+  }
+}
+
+TEST_CASE("resume: a checkpoint of version 1 goes on as before", "[unit][trainer]") {
+  const TrainerOptions options{.max_epochs = 2, .val_check_interval = 2, .num_sanity_val_steps = 1};
+  const auto whole = run(options, 1);
+  const test::Folder folder;
+  (void)run(options, 1, {}, folder / "c", "batch_end", 3);
+  // As version 1 wrote it: no should_stop, metrics or writer, and the sums of metrics under the number of
+  // their hook.
+  nlohmann::json loop;
+  std::ifstream(folder / "c/loop.json") >> loop;
+  CHECK(loop.at("version") == 2);
+  loop["version"] = 1;
+  for (const auto* key : {"metrics", "writer"}) CHECK(loop.erase(key) == 1);
+  for (const auto* key : {"should_stop", "max_epochs", "max_steps", "cut"})
+    CHECK(loop.at("progress").erase(key) == 1);
+  std::ofstream(folder / "c/loop.json") << loop;
+  auto rank = load_safetensors(folder / "c/rng-rank0.safetensors");
+  for (const auto* name : {"loss", "batches"}) {
+    auto sums = rank.tensors.extract(std::string("metric.training_step.") + name);
+    REQUIRE(sums);
+    sums.key() = std::string("metric.7.") + name;
+    rank.tensors.insert(std::move(sums));
+  }
+  save_safetensors(folder / "c/rng-rank0.safetensors", rank);
+  const auto resumed = run(options, 99, folder / "c");
+  CHECK(same_bits(whole.end, resumed.end));
+  CHECK(resumed.metrics == whole.metrics);
+}
+
+TEST_CASE("checkpoint: what is not a checkpoint, and what lies beside one, is left alone",
+          "[unit][trainer][F02]") {
+  const test::Folder folder;
+  test::BoringModel model;
+  Trainer trainer(quiet({.max_epochs = 1}));
+  trainer.fit(model, test::boring_loader(2));
+  for (const auto* name : {"c.old", "c.partial", "data"}) {
+    std::filesystem::create_directories(folder / name);
+    std::ofstream(folder / name / "mine") << "kept";
+  }
+  for (int i = 0; i < 2; ++i) trainer.save_checkpoint(folder / "c");
+  CHECK_THROWS_WITH(trainer.save_checkpoint(folder / "data"),
+                    Catch::Contains("something else has this path"));
+  for (const auto* name : {"c.old", "c.partial", "data"})
+    CHECK(std::filesystem::exists(folder / name / "mine"));
 }
 
 TEST_CASE("resume: more epochs after the end continue the run", "[unit][trainer]") {

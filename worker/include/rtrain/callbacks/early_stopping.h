@@ -20,9 +20,12 @@ struct RTRAIN_API EarlyStoppingOptions {
   std::optional<double> stopping_threshold{};  ///< stop once it is better than this
   std::optional<double> divergence_threshold{};  ///< stop once it is worse than this
   std::optional<bool> check_on_train_epoch_end{};  ///< left out: when validation runs once an epoch, else after each validation
+  std::string name{};  ///< tells two with one monitor and mode apart; part of state_key()
 };
 
-/// Stops the fit when a metric no longer improves.
+/// Stops the fit when a metric no longer improves. With several ranks rank 0's value counts on all of them
+/// (one warning when the metric differs: log it with sync_dist); a value that is not finite stops all ranks,
+/// whichever rank has it.
 class RTRAIN_API EarlyStopping : public Callback {
  public:
   /// @throws std::invalid_argument every problem of the options at once.
@@ -38,7 +41,7 @@ class RTRAIN_API EarlyStopping : public Callback {
   [[nodiscard]] nlohmann::json state_dict() const override;
   void load_state_dict(const nlohmann::json& state) override;
   [[nodiscard]] std::string state_key() const override;
-  [[nodiscard]] bool monitors() const override { return true; }
+  [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kMonitor; }
 
  private:
   void check(Trainer& trainer);
@@ -51,6 +54,7 @@ class RTRAIN_API EarlyStopping : public Callback {
   std::int64_t stopped_epoch_ = 0;
   double best_score_;
   std::string reason_;
+  bool warned_of_unsynced_ = false;
 };
 
 }  // namespace rtrain

@@ -7,13 +7,16 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rtrain {
 
 /// Lightning's arguments and defaults. With no every_n_* given: every epoch.
 struct RTRAIN_API ModelCheckpointOptions {
   std::filesystem::path dirpath{};  ///< empty: default_root_dir/checkpoints
-  std::string filename{};          ///< "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}"
+  /// "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}". May name folders: those
+  /// before the first field may lead out of dirpath ("../{epoch}"), later ones not.
+  std::string filename{};
   std::optional<std::string> monitor{};  ///< of callback_metrics; left out: the latest counts as the best
   std::string mode = "min";        ///< or "max"
   int save_top_k = 1;              ///< -1: all, 0: none; without monitor only -1, 0, 1
@@ -24,9 +27,22 @@ struct RTRAIN_API ModelCheckpointOptions {
   std::optional<std::int64_t> every_n_epochs{};
   std::optional<bool> save_on_train_epoch_end{};    ///< left out: at the training epoch's end unless validation runs several times in it
   bool enable_version_counter = true;               ///< a path that exists gets "-v1" instead of being written over
+  std::string name{};  ///< tells two with one monitor, mode and interval apart; part of state_key()
 };
 
-/// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is a folder "epoch=0-step=100.ckpt".
+/// A checkpoint that a ModelCheckpoint keeps, with the value of its monitor (NaN counts as the worst: an
+/// infinity).
+struct RTRAIN_API ScoredCheckpoint {
+  std::filesystem::path path;
+  double score = 0;
+};
+
+/// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is a folder
+/// "epoch=0-step=100.ckpt". Of equal scores the first that was saved counts as the better. It removes only
+/// what lies in its own folder, and never what fit() resumed from. With several ranks rank 0's metrics decide
+/// and name the files (one warning when the monitor differs: log it with sync_dist). A monitor that is not
+/// among the metrics is an error once a validation has run, or at the end of an epoch of a fit without
+/// validation; before that it is a warning.
 class RTRAIN_API ModelCheckpoint : public Callback {
  public:
   /// @throws std::invalid_argument every problem of the options at once.
@@ -35,7 +51,9 @@ class RTRAIN_API ModelCheckpoint : public Callback {
 
   [[nodiscard]] const std::filesystem::path& best_model_path() const { return best_model_path_; }
   [[nodiscard]] std::optional<double> best_model_score() const { return best_model_score_; }
-  [[nodiscard]] const std::map<std::string, double>& best_k_models() const { return best_k_models_; }  ///< path -> score
+  [[nodiscard]] const std::vector<ScoredCheckpoint>& best_k_models() const {
+    return best_k_models_;
+  }  ///< as they were saved
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
@@ -45,11 +63,12 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] nlohmann::json state_dict() const override;
   void load_state_dict(const nlohmann::json& state) override;
   [[nodiscard]] std::string state_key() const override;
-  [[nodiscard]] bool monitors() const override { return true; }
-  [[nodiscard]] bool writes_checkpoints() const override { return true; }
+  [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kCheckpoint; }
 
  private:
   using Candidates = std::map<std::string, double>;
+  [[nodiscard]] Candidates candidates_of(Trainer& trainer);
+  [[nodiscard]] std::string missing_monitor(const Candidates& candidates) const;
   [[nodiscard]] bool skips(const Trainer& trainer) const;
   [[nodiscard]] bool saves_at_train_epoch_end(const Trainer& trainer) const;
   [[nodiscard]] std::filesystem::path free_path(Trainer& trainer, const std::string& name_template, const Candidates& candidates,
@@ -58,20 +77,26 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   void save_last(Trainer& trainer, const Candidates& candidates);
   void save_for_epoch(Trainer& trainer);
   void save(Trainer& trainer, const std::filesystem::path& path);
+  [[nodiscard]] bool may_remove(const Trainer& trainer, const std::filesystem::path& path) const;
   void remove(Trainer& trainer, const std::filesystem::path& path) const;
+  [[nodiscard]] double worst() const;
   [[nodiscard]] bool better(double a, double b) const { return options_.mode == "min" ? a < b : a > b; }
 
   ModelCheckpointOptions options_;
+  std::filesystem::path outside_;  ///< the folders of the filename that lead out of dirpath
   std::filesystem::path dirpath_;
   std::filesystem::path best_model_path_, last_model_path_, kth_best_model_path_;
   std::optional<double> best_model_score_;
-  std::map<std::string, double> best_k_models_;
+  std::vector<ScoredCheckpoint> best_k_models_;
   std::int64_t last_global_step_saved_ = 0;  ///< 0: nothing to save before the first step
   bool deferred_until_validation_ = false;   ///< the monitored metric was not there yet
+  bool warned_of_missing_ = false, warned_of_unsynced_ = false;
 };
 
-/// "{epoch}-{val_loss:.2f}" with the values put in; a name that is not among them counts as 0.
-/// @throws std::invalid_argument a "{" that is not closed, or a format that is not [0][width][.digits][d|f|e|g].
+/// "{epoch}-{val_loss:.2f}" with the values put in, with a point in any locale; a name that is not among them
+/// counts as 0.
+/// @throws std::invalid_argument a "{" that is not closed, a field without a name, or a format that is not
+///         [0][width][.digits][d|f|e|g].
 [[nodiscard]] RTRAIN_API std::string format_checkpoint_name(const std::string& name_template, const std::map<std::string, double>& values,
                                                             bool auto_insert_metric_name = true);
 

@@ -17,7 +17,7 @@ struct RTRAIN_API DataLoaderOptions {
   bool drop_last = false;       ///< drop the last batch when it is short
   int prefetch = 2;             ///< batches made ahead by one background thread; 0: none
   bool pin_memory = false;      ///< batches in page-locked memory: their copy to a GPU overlaps with computing
-  std::uint64_t seed = 0;       ///< of shuffle
+  std::uint64_t seed = 0;       ///< of shuffle, with any number of ranks
 };
 
 /// Batches of one data set in an order. Cheap to copy (shares the data set and the sampler).

@@ -36,6 +36,7 @@ class RTRAIN_API SequentialSampler : public Sampler {
 class RTRAIN_API RandomSampler : public Sampler {
  public:
   RandomSampler(std::int64_t dataset_size, std::uint64_t seed);
+  [[nodiscard]] std::uint64_t seed() const { return seed_; }
   [[nodiscard]] std::vector<std::int64_t> indices() const override;
   [[nodiscard]] std::int64_t size() const override;
   void set_epoch(std::int64_t epoch) override;
