@@ -1,111 +1,28 @@
 // Two processes train over Gloo what one process trains on the joined batches.
-#include "tests/support/catch.h"
-#include "tests/support/training.h"
-#include "worker/strategies/process_group.h"
+#include "tests/support/ranks.h"
 
-#include <ATen/Parallel.h>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <fstream>
-#include <functional>
-#include <iostream>
 #include <map>
-#include <string>
-#include <vector>
 
 using namespace rtrain;
 using rtrain::test::Folder;
+using rtrain::test::kBothEnded;
 using rtrain::test::quiet;
+using rtrain::test::run_ranks;
 
 namespace {
-
-/// A port that is ours: bound, not listening, for as long as the object lives.
-class HeldPort {
- public:
-  HeldPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const int yes = 1;
-    ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0);
-    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    port_ = ntohs(address.sin_port);
-  }
-  ~HeldPort() { ::close(fd_); }
-  [[nodiscard]] int port() const { return port_; }
-
- private:
-  int fd_, port_ = 0;
-};
-
-/// Forks `world` ranks that run `body` in one process group. @return their exit codes (128 + signal); 3: it threw (the text is in `failures`).
-std::vector<int> run_ranks(int world, const std::function<void(int rank)>& body, std::vector<std::string>* failures = nullptr) {
-  at::set_num_threads(1);  // a pool of threads would not survive the fork
-  const HeldPort port;
-  const Folder folder;
-  std::vector<pid_t> ranks;
-  std::cout.flush();
-  for (int rank = 0; rank < world; ++rank) {
-    const auto pid = ::fork();
-    REQUIRE(pid >= 0);
-    if (pid == 0) {
-      ::alarm(90);
-      int code = 0;
-      try {
-        ProcessGroupOptions options;
-        options.backend = "gloo";
-        options.rank = rank;
-        options.world_size = world;
-        options.master_addr = options.node_address = "127.0.0.1";
-        options.master_port = port.port();
-        options.timeout = std::chrono::seconds(60);
-        Collectives::initialize(options);
-        body(rank);
-        Collectives::shutdown();
-      } catch (const std::exception& e) {
-        std::ofstream(folder / std::to_string(rank)) << e.what();
-        code = 3;
-      }
-      ::_exit(code);
-    }
-    ranks.push_back(pid);
-  }
-  std::vector<int> codes;
-  for (int rank = 0; rank < world; ++rank) {
-    int status = 0;
-    REQUIRE(::waitpid(ranks[static_cast<std::size_t>(rank)], &status, 0) > 0);
-    codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-    std::ifstream in(folder / std::to_string(rank));
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (failures != nullptr) {
-      failures->push_back(text);
-    } else if (!text.empty()) {
-      UNSCOPED_INFO("rank " << rank << ": " << text);
-    }
-  }
-  return codes;
-}
-
-const std::vector<int> kBothEnded{0, 0};
 
 struct Net : LightningModule {
   torch::nn::Linear a = register_module("a", torch::nn::Linear(6, 40));
   torch::nn::Linear b = register_module("b", torch::nn::Linear(40, 7));
   torch::nn::Linear c = register_module("c", torch::nn::Linear(7, 1));
   torch::nn::Linear extra{nullptr};
+  std::function<bool(std::int64_t)> has_no_loss;  ///< by batch
   explicit Net(bool with_unused = false) {
     if (with_unused) extra = register_module("extra", torch::nn::Linear(3, 3));
     to(torch::kFloat64);
   }
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx) override {
+    if (has_no_loss && has_no_loss(batch_idx)) return {};
     auto loss = (c(torch::tanh(b(torch::tanh(a(batch.input))))).squeeze(1) - batch.target).square().mean();
     log("loss", loss, {.on_step = true, .on_epoch = true, .sync_dist = true});
     log("rank", static_cast<double>(trainer().global_rank() + 1), {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum, .sync_dist = true});
@@ -142,10 +59,12 @@ Tensors train(Net& net, TrainerOptions options, const DataLoader& loader, Metric
 }
 
 /// One process on the joined batches, in the order in which two ranks share them.
-Tensors train_alone(TrainerOptions options, bool with_unused, std::int64_t batch_size, Metrics* metrics = nullptr) {
+Tensors train_alone(TrainerOptions options, bool with_unused, std::int64_t batch_size,
+                    Metrics* metrics = nullptr, const std::function<bool(std::int64_t)>& has_no_loss = {}) {
   auto data = samples();
   torch::manual_seed(100);
   Net net(with_unused);
+  net.has_no_loss = has_no_loss;
   options.strategy = "single_device";
   const auto sampler = std::make_shared<DistributedSampler>(data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
   return train(net, std::move(options), DataLoader(data, {.batch_size = 2 * batch_size, .sampler = sampler}), metrics);
@@ -160,18 +79,20 @@ void check_close(const Tensors& a, const Tensors& b, double tolerance = 1e-10) {
   }
 }
 
-void check_against_alone(const DDPOptions& ddp, TrainerOptions options, bool with_unused, std::int64_t batch_size) {
+void check_against_alone(const DDPOptions& ddp, TrainerOptions options, bool with_unused,
+                         std::int64_t batch_size, const std::function<bool(std::int64_t)>& has_no_loss = {}) {
   const Folder folder;
   const auto codes = run_ranks(2, [&](int rank) {
     auto data = samples();
     torch::manual_seed(static_cast<std::uint64_t>(100 + rank));  // rank 0's parameters count
     Net net(with_unused);
+    net.has_no_loss = has_no_loss;
     auto own = options;
     own.strategy = DDPStrategy(ddp);
     save_safetensors(folder / std::to_string(rank), {train(net, std::move(own), DataLoader(data, {.batch_size = batch_size, .shuffle = true})), {}});
   });
   REQUIRE(codes == kBothEnded);
-  const auto alone = train_alone(options, with_unused, batch_size);
+  const auto alone = train_alone(options, with_unused, batch_size, nullptr, has_no_loss);
   check_close(alone, load_safetensors(folder / "0").tensors);
   check_close(alone, load_safetensors(folder / "1").tensors);
 }
@@ -207,6 +128,29 @@ TEST_CASE("ddp: accumulated batches are summed once, with clipping after it", "[
   const TrainerOptions options{.max_epochs = 2, .accumulate_grad_batches = 4, .gradient_clip_val = 0.1};  // 6 batches: the last two are a short accumulation
   check_against_alone({}, options, false, 4);
   check_against_alone({.gradient_as_bucket_view = true}, options, false, 4);
+}
+
+TEST_CASE("ddp: a static graph sums every accumulation, not only the first", "[integration][ddp][F17]") {
+  for (const std::int64_t every : {2, 4}) {
+    INFO("accumulate_grad_batches " << every);
+    check_against_alone({.static_graph = true}, {.max_epochs = 2, .accumulate_grad_batches = every}, false,
+                        4);
+  }
+  check_against_alone({.gradient_as_bucket_view = true, .static_graph = true},
+                      {.max_epochs = 2, .accumulate_grad_batches = 2}, true, 4);
+}
+
+TEST_CASE("ddp: an accumulation whose last batch has no loss on any rank is summed",
+          "[integration][ddp][F18]") {
+  const TrainerOptions accumulated{.max_epochs = 2, .accumulate_grad_batches = 2};
+  const auto last = [](std::int64_t batch) { return batch % 2 == 1; };
+  check_against_alone({}, accumulated, false, 4, last);
+  check_against_alone({.find_unused_parameters = true, .gradient_as_bucket_view = true}, accumulated, true, 4,
+                      last);
+  check_against_alone({.static_graph = true}, accumulated, false, 4,
+                      [](std::int64_t batch) { return batch < 2; });  // the first window: nothing
+  check_against_alone({}, {.max_epochs = 2}, false, 4,
+                      [](std::int64_t batch) { return batch % 3 == 0; });  // no accumulation
 }
 
 TEST_CASE("ddp: models that differ are refused with the parameter's name, on every rank", "[integration][ddp]") {

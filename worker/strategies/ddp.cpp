@@ -2,18 +2,21 @@
 #include <rtrain/context.h>
 #include <rtrain/strategies.h>
 
+#include "worker/optim/unique.h"
 #include "worker/runtime/pulse.h"
 #include "worker/strategies/module_agreement.h"
 #include "worker/strategies/process_group.h"
 
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <torch/torch.h>
 
 #include <limits>
 #include <stdexcept>
 #include <unordered_map>
+#include <utility>
 
 namespace rtrain {
 namespace {
@@ -43,12 +46,87 @@ bool has_sparse_gradient(const torch::nn::Module& module, const torch::Tensor& p
 
 struct DDPStrategy::Wrapped {
   LightningModule& module;
-  std::vector<torch::Tensor> parameters;  ///< those with gradients
+  std::vector<torch::Tensor> all;  ///< every parameter once
+  std::vector<std::string> all_names;
+  std::vector<bool> trained;  ///< of each, whether the Reducer has it
+  std::vector<torch::Tensor> parameters;  ///< those that require a gradient
   std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
-  std::shared_ptr<c10d::Reducer> reducer;
+  std::shared_ptr<c10d::Reducer> reducer;  ///< none while no parameter requires a gradient
+  std::shared_ptr<c10d::Logger> logger;  ///< the Reducer has a weak pointer that it does not check
   bool sync_buffers_next = true;
   bool static_graph_seen = false;
+
+  Wrapped(LightningModule& model, bool fitting) : module(model), buffers(model.buffers()) {
+    if (!fitting) return;
+    FirstTime first;
+    for (const auto& item : module.named_parameters()) {
+      if (!first(item.value())) continue;
+      all.push_back(item.value());
+      all_names.push_back(item.key());
+      trained.push_back(item.value().requires_grad());
+    }
+  }
+
+  /// "a.weight, a.bias, ..." of the parameters that were frozen or unfrozen since the Reducer was made; "" is
+  /// the usual case, and costs a look at one flag a parameter.
+  [[nodiscard]] std::string changed() const {
+    std::string list;
+    int count = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].requires_grad() == trained[i]) continue;
+      if (++count <= 4)
+        list += (list.empty() ? "" : ", ") + all_names[i] + (trained[i] ? " frozen" : " unfrozen");
+    }
+    return count > 4 ? list + " and " + std::to_string(count - 4) + " more" : list;
+  }
+
+  void make_reducer(const DDPOptions& options) {
+    logger.reset();
+    reducer.reset();  // takes its hooks off the parameters
+    parameters.clear();
+    names.clear();
+    static_graph_seen = false;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      trained[i] = all[i].requires_grad();
+      if (trained[i]) {
+        parameters.push_back(all[i]);
+        names.push_back(all_names[i]);
+      } else {
+        all[i].mutable_grad().reset();  // it may be a view of a bucket that is gone
+      }
+    }
+    if (parameters.empty()) return;
+    std::vector<bool> sparse;
+    std::unordered_map<std::size_t, std::string> numbered;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      sparse.push_back(has_sparse_gradient(module, parameters[i]));
+      numbered.emplace(i, names[i]);
+    }
+    const auto cap = static_cast<std::size_t>(options.bucket_cap_mb * 1024 * 1024);
+    const auto first_cap = static_cast<std::size_t>(c10d::kDefaultFirstBucketBytes);
+    // Buckets are cut again after the first step, in the order in which gradients came; until then one will
+    // do, unless they never are.
+    const bool rebuilds = options.static_graph || !options.find_unused_parameters;
+    const std::vector<std::size_t> limits =
+        rebuilds ? std::vector<std::size_t>{std::numeric_limits<std::int64_t>::max()}
+                 : std::vector<std::size_t>{first_cap, cap};
+    auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(parameters, limits, sparse));
+    std::reverse(buckets.begin(), buckets.end());  // backward makes the last parameters' gradients first
+    reducer = std::make_shared<c10d::Reducer>(
+        parameters, std::move(buckets), Collectives::process_group(), std::move(sparse),
+        static_cast<std::int64_t>(cap), options.find_unused_parameters, options.gradient_as_bucket_view,
+        std::move(numbered), static_cast<std::int64_t>(std::min(first_cap, cap)),
+        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, std::vector<std::int64_t>{});
+    if (options.static_graph) reducer->set_static_graph();
+    logger = std::make_shared<c10d::Logger>(reducer);
+    reducer->set_logger(logger);
+    const auto device = parameters.front().device();
+    logger->set_construction_data_and_log(
+        "LightningModule", device.is_cuda() ? std::vector<int>{device.index()} : std::vector<int>{},
+        device.is_cuda() ? device.index() : -1, options.broadcast_buffers, /*has_sync_bn=*/false,
+        options.static_graph);
+  }
 
   [[noreturn]] void explain(const c10::Error& error) const {
     const std::string text = error.what_without_backtrace();
@@ -88,37 +166,14 @@ void DDPStrategy::setup(LightningModule& module, bool fitting) {
   const auto& group = Collectives::process_group();
   if (options_.timeout) group->setTimeout(*options_.timeout);
 
-  auto wrapped = std::make_unique<Wrapped>(Wrapped{module, {}, {}, module.buffers(), nullptr});
-  for (const auto& item : module.named_parameters()) {
-    if (!item.value().requires_grad()) continue;
-    wrapped->parameters.push_back(item.value());
-    wrapped->names.push_back(item.key());
-  }
+  auto wrapped = std::make_unique<Wrapped>(module, fitting);
   if (options_.init_sync) {
     require_equal_modules("DDPStrategy", module, device());
     take_over_state(module);
   }
   if (!fitting) return;
-  if (wrapped->parameters.empty()) throw std::runtime_error("DDPStrategy: " + no_parameter_words());
-
-  std::vector<bool> sparse;
-  std::unordered_map<std::size_t, std::string> names;
-  for (std::size_t i = 0; i < wrapped->parameters.size(); ++i) {
-    sparse.push_back(has_sparse_gradient(module, wrapped->parameters[i]));
-    names.emplace(i, wrapped->names[i]);
-  }
-  const auto cap = static_cast<std::size_t>(options_.bucket_cap_mb * 1024 * 1024);
-  const auto first_cap = static_cast<std::size_t>(c10d::kDefaultFirstBucketBytes);
-  // Buckets are cut again after the first step, in the order in which gradients came; until then one will do, unless they never are.
-  const bool rebuilds = options_.static_graph || !options_.find_unused_parameters;
-  const std::vector<std::size_t> limits = rebuilds ? std::vector<std::size_t>{std::numeric_limits<std::int64_t>::max()} : std::vector<std::size_t>{first_cap, cap};
-  auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(wrapped->parameters, limits, sparse));
-  std::reverse(buckets.begin(), buckets.end());  // backward makes the last parameters' gradients first
-  wrapped->reducer = std::make_shared<c10d::Reducer>(wrapped->parameters, std::move(buckets), group, std::move(sparse), static_cast<std::int64_t>(cap),
-                                                     options_.find_unused_parameters, options_.gradient_as_bucket_view, std::move(names),
-                                                     static_cast<std::int64_t>(std::min(first_cap, cap)), /*skip_all_reduce_unused_params=*/false,
-                                                     /*use_python_reducer=*/false, std::vector<std::int64_t>{});
-  if (options_.static_graph) wrapped->reducer->set_static_graph();
+  wrapped->make_reducer(options_);
+  if (!wrapped->reducer) throw std::runtime_error("DDPStrategy: " + no_parameter_words());
   wrapped_ = std::move(wrapped);
 }
 
@@ -129,8 +184,7 @@ void DDPStrategy::before_forward(bool sync) {
   auto& w = *wrapped_;
   const bool with_gradients = torch::GradMode::is_enabled();
   try {
-    if (with_gradients && sync) w.reducer->prepare_for_forward();
-    if (with_gradients) w.reducer->rebuild_buckets();
+    if (with_gradients && w.reducer) w.reducer->rebuild_buckets();
   } catch (const c10::Error& error) {
     w.explain(error);
   }
@@ -144,20 +198,31 @@ void DDPStrategy::before_forward(bool sync) {
 void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
   if (!wrapped_ || !sync) return loss.backward();
   auto& w = *wrapped_;
+  if (const auto changed = w.changed(); !changed.empty()) {
+    meet("a change of the parameters that require a gradient (" + changed + ")");
+    require_equal_modules("DDPStrategy", w.module, device());
+    w.make_reducer(options_);
+  }
+  if (!w.reducer) return loss.backward();
   const runtime::Pulse::InCollective waiting(runtime::pulse(), "all_reduce of gradients");
   try {
+    // It counts the iterations, which must be those with sums: a forward whose batch has no loss is none.
+    w.reducer->prepare_for_forward();
     const bool look_for_unused = options_.find_unused_parameters && !options_.static_graph;
     w.reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss} : std::vector<torch::Tensor>{});
-    if (options_.static_graph && !w.static_graph_seen) {
-      // The first backward records the graph; its sums start when it has ended. The engine takes such a wish only from within.
-      w.static_graph_seen = true;
-      loss.register_hook([reducer = std::weak_ptr<c10d::Reducer>(w.reducer)](const torch::Tensor&) {
-        torch::autograd::Engine::get_default_engine().queue_callback([reducer] {
-          if (const auto alive = reducer.lock()) alive->delay_all_reduce();
-        });
+    if (!options_.static_graph || std::exchange(w.static_graph_seen, true)) return loss.backward();
+    // The first backward records the graph; its sums start when it has ended. The engine takes such a wish
+    // only from within.
+    loss.register_hook([reducer = std::weak_ptr<c10d::Reducer>(w.reducer)](const torch::Tensor&) {
+      torch::autograd::Engine::get_default_engine().queue_callback([reducer] {
+        if (const auto alive = reducer.lock()) alive->delay_all_reduce();
       });
-    }
+    });
     loss.backward();
+    // The recording ends here and not with the next sums: in its first iteration the Reducer also counts the
+    // hooks of backwards without sums, and would then wait in every later one for as many as an accumulation
+    // has batches.
+    w.reducer->prepare_for_forward();
   } catch (const c10::Error& error) {
     w.explain(error);
   }
@@ -185,6 +250,14 @@ std::string DDPStrategy::broadcast(const std::string& value) { return is_distrib
 
 void DDPStrategy::barrier() {
   if (is_distributed()) Collectives::barrier();
+}
+
+std::vector<torch::Tensor> DDPStrategy::all_gather(const torch::Tensor& value) {
+  return is_distributed() ? Collectives::all_gather(value) : Strategy::all_gather(value);
+}
+
+void DDPStrategy::meet(const std::string& place) {
+  if (is_distributed()) Collectives::meet(place);
 }
 
 }  // namespace rtrain

@@ -1,5 +1,6 @@
 #include "worker/strategies/module_agreement.h"
 
+#include "worker/optim/unique.h"
 #include "worker/runtime/pulse.h"
 #include "worker/strategies/process_group.h"
 
@@ -81,7 +82,7 @@ void require_equal_modules(const std::string& who, const torch::nn::Module& modu
 
 void take_over_state(const torch::nn::Module& module) {
   std::vector<torch::Tensor> states;
-  for (const auto& parameter : module.parameters()) states.push_back(parameter.detach());
+  for (const auto& parameter : unique(module.parameters())) states.push_back(parameter.detach());
   for (const auto& buffer : module.buffers()) states.push_back(buffer.detach());
   take_over("broadcast of parameters", std::move(states));
 }

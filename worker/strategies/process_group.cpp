@@ -2,6 +2,7 @@
 
 #include "worker/runtime/key_value_store.h"
 #include "worker/runtime/pulse.h"
+#include "worker/runtime/roll_call.h"
 #include "worker/strategies/process_group_backends.h"
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -14,7 +15,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
+#include <functional>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
@@ -43,12 +47,70 @@ class JobStore : public runtime::KeyValueStore {
   c10::intrusive_ptr<c10d::Store> store_;
 };
 
+constexpr milliseconds kStill{1000};  ///< a rank that has not moved for so long says where it is
+constexpr milliseconds kLook{250};
+
+/// Tells the other ranks where this one is when it has not moved for a while. It connects to the store when
+/// that happens first.
+class Lookout {
+ public:
+  using Connect = std::function<std::unique_ptr<runtime::KeyValueStore>()>;
+  Lookout(int rank, int world_size, Connect connect)
+      : rank_(rank), world_size_(world_size), connect_(std::move(connect)), thread_([this] { run(); }) {}
+  ~Lookout() {
+    {
+      const std::lock_guard lock(mutex_);
+      ends_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    std::unique_ptr<runtime::KeyValueStore> store;
+    auto seen = runtime::pulse().read();
+    auto since = steady_clock::now();
+    bool said = false;
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kLook, [this] { return ends_; })) {
+      const auto now = runtime::pulse().read();
+      if (now.collective_seq != seen.collective_seq || now.in_collective != seen.in_collective ||
+          now.last != seen.last) {
+        seen = now;
+        since = steady_clock::now();
+        said = false;
+      }
+      if (said || steady_clock::now() - since < kStill) continue;
+      said = true;
+      using Kind = runtime::Whereabouts::Kind;
+      try {
+        if (!store) store = connect_();
+        runtime::RollCall(*store, rank_, world_size_)
+            .say({now.collective_seq, now.in_collective ? Kind::kWaits : Kind::kOutside, now.collective});
+      } catch (const std::exception&) {
+        store.reset();  // the store is gone, or slow: the next time it may be there
+      }
+    }
+  }
+
+  int rank_, world_size_;
+  Connect connect_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ends_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
 struct Group {
   int rank = 0, world_size = 1;
   bool cuda = false;
+  milliseconds timeout{};
   c10::intrusive_ptr<c10d::Store> tcp_store;
   std::unique_ptr<JobStore> store;
   c10::intrusive_ptr<c10d::ProcessGroup> process_group;
+  std::unique_ptr<Lookout> lookout;
+  [[nodiscard]] runtime::RollCall roll_call() const { return {*store, rank, world_size}; }
 };
 
 /// Never destroyed at exit: the threads of a backend must not be joined by a process that ends any way it likes.
@@ -87,6 +149,30 @@ std::string seconds(milliseconds duration) {
   char text[32];
   std::snprintf(text, sizeof text, "%g s", static_cast<double>(duration.count()) / 1000);
   return text;
+}
+
+/// The work's own error if it has one. On the CPU the host waits anyway, and looks now and then whether the
+/// others will ever come.
+void finish(c10d::Work& work, bool on_cpu, const char* operation) {
+  if (!on_cpu) {
+    work.wait();
+    return;
+  }
+  const auto deadline = steady_clock::now() + joined().timeout;
+  for (auto pause = kStill; !work.isCompleted(); pause = std::min(pause * 2, milliseconds(10'000))) {
+    try {
+      work.wait(pause);
+      return;
+    } catch (const std::exception&) {
+      if (work.isCompleted()) throw;
+    }
+    if (const auto absent = joined().roll_call().absent(runtime::pulse().read().collective_seq, operation);
+        !absent.empty())
+      throw std::runtime_error("the ranks no longer make the same calls: " + absent);
+    if (steady_clock::now() > deadline)
+      throw std::runtime_error("the other ranks did not come within " + seconds(joined().timeout));
+  }
+  work.wait();
 }
 
 /// True when something accepts on host:port. c10d's own retry waits a second after a refusal; rank 0 is mostly milliseconds away.
@@ -178,11 +264,16 @@ void Collectives::initialize(const ProcessGroupOptions& options) {
   made->rank = options.rank;
   made->world_size = options.world_size;
   made->cuda = options.device.is_cuda();
+  made->timeout = options.timeout;
   if (options.world_size > 1) {
     try {
       made->tcp_store = open_store(options);
       made->store = std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", made->tcp_store));
       made->process_group = make_group(options, made->tcp_store);
+      made->lookout = std::make_unique<Lookout>(options.rank, options.world_size,
+                                                [host = options.master_addr, port = options.master_port] {
+                                                  return connect_store(host, port, milliseconds(5000));
+                                                });
     } catch (const std::exception& error) {
       throw std::runtime_error("rank " + std::to_string(options.rank) + " of " + std::to_string(options.world_size) +
                                " could not join the process group (" + options.backend + ", " + options.master_addr + ":" +
@@ -197,14 +288,23 @@ void Collectives::shutdown() {
   const std::unique_ptr<Group> mine(std::exchange(group(), nullptr));
   if (mine->world_size == 1) return;
   const auto done_key = [](int rank) { return "done/" + std::to_string(rank); };
+  mine->lookout.reset();
   try {
+    const auto entered = runtime::pulse().read().collective_seq;
+    auto roll_call = mine->roll_call();
+    roll_call.say({entered, runtime::Whereabouts::Kind::kReturned, ""});
     if (mine->rank != 0) {
       mine->store->set(done_key(mine->rank), "");
     } else {
-      // No limit of its own: a rank that still works may take as long as it likes; one that dies ends the attempt.
-      for (int rank = 1; rank < mine->world_size; ++rank)
-        for (auto pause = milliseconds(1); !mine->store->get(done_key(rank)); pause = std::min(pause * 2, milliseconds(50)))
+      // No limit of its own: a rank that still works may take as long as it likes; one that dies ends the
+      // attempt, and one that waits for this rank waits in vain: it gets the error of a closed connection.
+      bool missed = false;
+      for (int rank = 1; rank < mine->world_size && !missed; ++rank)
+        for (auto pause = milliseconds(1); !missed && !mine->store->get(done_key(rank));
+             pause = std::min(pause * 2, milliseconds(50))) {
           std::this_thread::sleep_for(pause);
+          missed = pause == milliseconds(50) && roll_call.is_missed(entered);
+        }
     }
     mine->process_group->shutdown();
   } catch (const std::exception&) {
@@ -223,7 +323,7 @@ void Collectives::all_reduce(torch::Tensor& tensor, Op op) {
     on_contiguous(tensor, [&](std::vector<torch::Tensor>& tensors) {
       c10d::AllreduceOptions options;
       options.reduceOp = reduce_op(op);
-      process_group()->allreduce(tensors, options)->wait();
+      finish(*process_group()->allreduce(tensors, options), tensor.is_cpu(), "all_reduce");
       if (op == Op::kMean) tensors[0].div_(joined().world_size);
     });
   });
@@ -235,7 +335,7 @@ void Collectives::broadcast(torch::Tensor& tensor, int root) {
     on_contiguous(tensor, [&](std::vector<torch::Tensor>& tensors) {
       c10d::BroadcastOptions options;
       options.rootRank = root;
-      process_group()->broadcast(tensors, options)->wait();
+      finish(*process_group()->broadcast(tensors, options), tensor.is_cpu(), "broadcast");
     });
   });
 }
@@ -246,7 +346,7 @@ std::vector<torch::Tensor> Collectives::all_gather(const torch::Tensor& tensor) 
   collective("all_gather", [&] {
     std::vector<torch::Tensor> input{tensor.detach().contiguous()};
     for (int rank = 0; rank < joined().world_size; ++rank) gathered[0].push_back(torch::empty_like(input[0]));
-    process_group()->allgather(gathered, input)->wait();
+    finish(*process_group()->allgather(gathered, input), tensor.is_cpu(), "all_gather");
   });
   return gathered[0];
 }
@@ -257,8 +357,24 @@ void Collectives::barrier() {
     // On the CPU also with GPUs: the host waits, and no kernel is launched for it.
     c10d::BarrierOptions options;
     options.device = torch::Device(torch::kCPU);
-    process_group()->barrier(options)->wait();
+    finish(*process_group()->barrier(options), true, "barrier");
   });
+}
+
+void Collectives::meet(const std::string& place) {
+  if (joined().world_size == 1) return;
+  const runtime::Pulse::InCollective waiting(runtime::pulse(), runtime::kMeeting);
+  const auto deadline = steady_clock::now() + joined().timeout;
+  auto pause = milliseconds(1);
+  const auto elsewhere = joined().roll_call().meet(runtime::pulse().read().collective_seq, place, [&] {
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, milliseconds(100));
+    return steady_clock::now() < deadline;
+  });
+  if (!elsewhere.empty())
+    throw std::runtime_error("rank " + std::to_string(joined().rank) + " of " +
+                             std::to_string(joined().world_size) + " is in " + place + ", but " + elsewhere +
+                             ": every rank must make the same calls");
 }
 
 const c10::intrusive_ptr<c10d::ProcessGroup>& Collectives::process_group() {

@@ -33,9 +33,12 @@ struct ProcessGroupOptions {
   torch::Device device = torch::kCPU;
 };
 
-/// The job's group. Made once a process before the training function runs; a world of 1 needs no store and its collectives are no-ops.
-/// Collectives are blocking for the host on CPU, ordered on the current stream on CUDA.
-/// @throws std::runtime_error names operation, rank and cause (a peer that died: "connection closed by peer").
+/// The job's group. Made once a process before the training function runs; a world of 1 needs no store and
+/// its collectives are no-ops. Collectives are blocking for the host on CPU, ordered on the current stream on
+/// CUDA.
+/// @throws std::runtime_error names operation, rank and cause (a peer that died: "connection closed by peer";
+/// on the CPU within
+///         seconds: a peer that is in another collective or has returned, with its place).
 class RTRAIN_API Collectives {
  public:
   static void initialize(const ProcessGroupOptions& options);  ///< TCPStore on rank 0's master_port, then Gloo or NCCL
@@ -50,6 +53,10 @@ class RTRAIN_API Collectives {
   static void broadcast(torch::Tensor& tensor, int root = 0);
   [[nodiscard]] static std::vector<torch::Tensor> all_gather(const torch::Tensor& tensor);
   static void barrier();
+  /// Returns when every rank has come to the same `place`. For calls that a rank can make alone by mistake:
+  /// it costs a few round trips to the store and no collective. @throws std::runtime_error names the ranks
+  /// that are elsewhere, and where.
+  static void meet(const std::string& place);
   /// The job's key-value store; null in a world of 1.
   [[nodiscard]] static runtime::KeyValueStore* store();
   /// Strategies only. @throws std::logic_error a world of 1, or not initialised.

@@ -149,6 +149,20 @@ nlohmann::json read_json(const fs::path& path) {
 
 }  // namespace
 
+void Trainer::Impl::require_storable() const {
+  if (std::none_of(callbacks.begin(), callbacks.end(), [](const auto& c) { return c->writes_checkpoints(); }))
+    return;
+  std::string problems;
+  for (const auto& [name, tensor] : state_of(*module)) {
+    if (!is_storable(tensor.scalar_type()))
+      problems += "\n  " + name + " is " + c10::toString(tensor.scalar_type());
+  }
+  if (problems.empty()) return;
+  throw std::invalid_argument("fit: checkpoints cannot hold tensors of these types:" + problems +
+                              "\nkeep the real view of a complex tensor (torch::view_as_real), or train "
+                              "without checkpoints (enable_checkpointing = false)");
+}
+
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
   content.model = state_of(*module);
@@ -211,6 +225,7 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
   if (run.attachment->module == nullptr) {
     throw std::logic_error("save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
   }
+  run.placement.strategy->meet("save_checkpoint()");
   const auto before = std::exchange(run.module, run.attachment->module);
   struct Back {
     Impl& impl;

@@ -130,6 +130,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     batch_.increment_started();
     run_.placement.strategy->before_forward(/*sync=*/false);
     const torch::Tensor output = run_.call_module(hooks.at_step, hooks.step, batch, batch_idx);
+    run_.metrics.step_done();
     batch_.increment_processed();
     runtime::pulse().step(name_of(stage), run_.fit_loop.current_epoch(), batch_idx + 1);
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);

@@ -1,12 +1,16 @@
 #include "worker/trainer/fit_loop.h"
 
+#include "worker/optim/unique.h"
 #include "worker/runtime/pulse.h"
+#include "worker/runtime/roll_call.h"
 #include "worker/runtime/yield_point.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <iostream>
 #include <limits>
 #include <stdexcept>
 
@@ -18,6 +22,25 @@ void FitLoop::set_data(DataLoader loader) {
   max_batches_ = loader_.defined() ? limited(run_.options.limit_train_batches, loader_.size(), "limit_train_batches") : 0;
   if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
   begin_epoch(part_);
+  require_equal_batches();
+}
+
+/// Every batch is a step that all ranks take together: one that has fewer would leave the others waiting in
+/// the last ones.
+void FitLoop::require_equal_batches() const {
+  auto& strategy = *run_.placement.strategy;
+  if (!strategy.is_distributed()) return;
+  std::vector<std::string> batches;
+  for (const auto& row : strategy.all_gather(
+           torch::tensor({epoch_batches_}, torch::dtype(torch::kInt64).device(strategy.device())))) {
+    batches.push_back(std::to_string(row.item<std::int64_t>()));
+  }
+  if (std::all_of(batches.begin(), batches.end(), [&](const auto& b) { return b == batches.front(); }))
+    return;
+  throw std::invalid_argument(
+      "fit: the ranks have different numbers of training batches in an epoch: " +
+      runtime::grouped_by_value(batches) +
+      "; give each rank as many (a DistributedSampler does), or set limit_train_batches");
 }
 
 /// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that were not complete are begun
@@ -73,7 +96,7 @@ void FitLoop::start_over() {
   part_ = {};
   steps_ = batches_that_stepped_ = 0;
   is_last_batch_ = has_gradients_ = validated_ = resumed_within_epoch_ = resumed_after_batch_ =
-      stop_validated_ = past_stop_ = cut_ = false;
+      stop_validated_ = past_stop_ = cut_ = stop_is_agreed_ = warned_of_loss_ = false;
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
   results_.reset();
@@ -88,7 +111,15 @@ bool FitLoop::done() const {
   // `processed` is counted before on_train_epoch_end, where checkpoints are saved; `completed` after it.
   if (run_.max_epochs != -1 && epoch_.current.processed >= run_.max_epochs) return true;
   if (resumed_within_epoch_) return false;  // what is left of that epoch, if only its validation and its end
-  return max_steps_reached() || (run_.should_stop && can_stop_early());
+  return max_steps_reached() || stops_early();
+}
+
+/// One rank that stops alone would leave the others waiting for it.
+bool FitLoop::stops_early() const {
+  if (!run_.should_stop) stop_is_agreed_ = false;
+  if (!run_.should_stop || !can_stop_early()) return false;
+  if (!std::exchange(stop_is_agreed_, true)) run_.placement.strategy->meet("a stop (set_should_stop)");
+  return true;
 }
 
 void FitLoop::run() {
@@ -164,8 +195,7 @@ void FitLoop::cut_epoch() {
 }
 
 bool FitLoop::epoch_done() const {
-  if (max_steps_reached() || epoch_exhausted()) return true;
-  return run_.should_stop && can_stop_early();
+  return max_steps_reached() || epoch_exhausted() || stops_early();
 }
 
 bool FitLoop::accumulates() const {
@@ -187,6 +217,7 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
 
   run_.call_callbacks(Hook::kTrainBatchStart, &Callback::on_train_batch_start, batch, batch_idx);
   if (run_.call_module(Hook::kTrainBatchStart, &LightningModule::on_train_batch_start, batch, batch_idx) == -1) {
+    run_.placement.strategy->meet("the rest of the epoch being left out (on_train_batch_start returned -1)");
     is_last_batch_ = true;
     batch_.increment_processed();
     return false;
@@ -196,6 +227,7 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
     const Trainer::Impl::HookScope scope(run_, Hook::kOptimization);
     return optimize(batch, batch_idx);
   }();
+  run_.metrics.step_done();
   batch_.increment_processed();
   runtime::pulse().step("train", current_epoch(), batch_idx + 1);
   run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss, batch, batch_idx);
@@ -211,6 +243,8 @@ torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   const bool sync = !accumulates();
   strategy.before_forward(sync);
   const auto loss = run_.call_module(Hook::kTrainingStep, &LightningModule::training_step, batch, batch_idx);
+  if (sync && !loss.defined())
+    strategy.meet("batch " + std::to_string(batch_idx) + " without a loss (training_step returned none)");
   if ((batch_idx - part_.first_batch) % every == 0) {
     run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad, *run_.optimizer);
     strategy.zero_grad(run_.optimizer->parameters());
@@ -227,8 +261,34 @@ torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
     has_gradients_ = true;
     run_.call(Hook::kAfterBackward, &Callback::on_after_backward, &LightningModule::on_after_backward);
   }
+  if (sync && !loss.defined()) reduce_pending_gradients();
   if (sync) step_optimizer();
+  if (loss.defined()) warn_unless_finite(loss, batch_idx);
   return loss.defined() ? loss.detach() : loss;
+}
+
+/// The sums of an accumulation are made by its last backward. Here there was none, on no rank.
+void FitLoop::reduce_pending_gradients() {
+  auto& strategy = *run_.placement.strategy;
+  has_gradients_ = strategy.reduce_boolean_decision(has_gradients_, /*all=*/false);
+  if (!has_gradients_) return;
+  auto parameters = unique(run_.module->parameters());
+  std::erase_if(parameters, [](const torch::Tensor& p) { return !p.requires_grad(); });
+  strategy.reduce_gradients(parameters);
+}
+
+/// Reading a loss on a GPU waits for it: there only those of the steps that are logged are read.
+void FitLoop::warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx) {
+  const auto every = run_.options.log_every_n_steps;
+  const bool reads =
+      loss.is_cpu() || is_last_batch_ || (every > 0 && (batches_that_stepped_ + 1) % every == 0);
+  if (warned_of_loss_ || !reads) return;
+  const auto value = loss.detach().to(torch::kFloat64).item<double>();
+  if (std::isfinite(value)) return;
+  warned_of_loss_ = true;
+  std::cerr << "rtrain: warning: the loss is " << value << " on rank " << run_.placement.global_rank
+            << " in epoch " << current_epoch() << ", batch " << batch_idx << " (global_step " << steps_
+            << "); training goes on" << std::endl;
 }
 
 void FitLoop::step_optimizer() {
@@ -245,7 +305,11 @@ void FitLoop::clip_gradients() {
   const auto limit = *run_.options.gradient_clip_val;
   std::vector<torch::Tensor> gradients;
   for (const auto& parameter : run_.optimizer->parameters()) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+    auto& gradient = parameter.mutable_grad();
+    if (!gradient.defined()) continue;
+    // The values of a coalesced sparse gradient have its norm, and the rest of it is zero before and after.
+    if (gradient.is_sparse()) gradient = gradient.coalesce();
+    gradients.push_back(gradient.is_sparse() ? gradient._values() : gradient);
   }
   if (gradients.empty()) return;
   if (run_.options.gradient_clip_algorithm == "value") {
@@ -266,7 +330,7 @@ bool FitLoop::validates_in_this_epoch() const {
 
 bool FitLoop::validation_is_due() const {
   if (!validates_in_this_epoch()) return false;
-  return (run_.should_stop && can_stop_early()) || validation_is_regular();
+  return stops_early() || validation_is_regular();
 }
 
 bool FitLoop::validation_is_regular() const {

@@ -69,6 +69,9 @@ class FitLoop {
   torch::Tensor optimize(const Batch& batch, std::int64_t batch_idx);
   void step_optimizer();
   void clip_gradients();
+  void reduce_pending_gradients();
+  void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
+  void require_equal_batches() const;
   void after_batch();
   void begin_epoch(Part part);
   void choose_validation_interval();
@@ -78,6 +81,8 @@ class FitLoop {
   [[nodiscard]] std::int64_t batches_of_part() const { return batch_.current.ready - part_.first_batch; }
   [[nodiscard]] bool max_steps_reached() const;
   [[nodiscard]] bool can_stop_early() const;
+  /// should_stop holds, and every rank has it. @throws std::runtime_error names the ranks that go on.
+  [[nodiscard]] bool stops_early() const;
   [[nodiscard]] bool epoch_exhausted() const { return batch_.current.ready == epoch_batches_ || is_last_batch_; }
   [[nodiscard]] bool accumulates() const;
   [[nodiscard]] bool validates_in_this_epoch() const;
@@ -102,6 +107,8 @@ class FitLoop {
   bool has_gradients_ = false;             ///< a backward ran since they were cleared
   bool validated_ = false;                 ///< the validation after the latest batch is done
   bool resumed_within_epoch_ = false;
+  bool warned_of_loss_ = false;
+  mutable bool stop_is_agreed_ = false;    ///< every rank has should_stop
   bool resumed_after_batch_ = false;       ///< the latest batch's validation may still be due
   bool stop_validated_ = false;            ///< the latest validation ran for should_stop alone
   bool past_stop_ = false;

@@ -1,27 +1,17 @@
 #include "worker/trainer/metrics.h"
 
 #include "worker/runtime/json.h"
-
-#include <rtrain/trainer.h>
+#include "worker/trainer/trainer_impl.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace rtrain {
 namespace {
-
-Strategy::Reduce reduction(ReduceFx fx) {
-  switch (fx) {
-    case ReduceFx::kMean: return Strategy::Reduce::kMean;
-    case ReduceFx::kSum: return Strategy::Reduce::kSum;
-    case ReduceFx::kMin: return Strategy::Reduce::kMin;
-    case ReduceFx::kMax: return Strategy::Reduce::kMax;
-  }
-  return Strategy::Reduce::kMean;
-}
 
 bool syncs(const LogOptions& options, const Strategy& strategy) {
   return options.sync_dist && !options.rank_zero_only && strategy.is_distributed();
@@ -29,13 +19,6 @@ bool syncs(const LogOptions& options, const Strategy& strategy) {
 
 torch::Tensor as_tensor(const MetricValue& value, torch::Device device) {
   return value.tensor.defined() ? value.tensor : torch::scalar_tensor(value.number, torch::dtype(torch::kFloat64).device(device));
-}
-
-/// Over the ranks; a number travels as a float64 tensor on the device that the collectives work on.
-MetricValue reduced(const MetricValue& value, ReduceFx fx, Strategy& strategy) {
-  auto tensor = as_tensor(value, strategy.device()).to(strategy.device(), /*non_blocking=*/false, /*copy=*/true);
-  strategy.reduce(tensor, reduction(fx));
-  return value.tensor.defined() ? MetricValue{std::move(tensor)} : MetricValue{{}, tensor.item<double>()};
 }
 
 bool same(const LogOptions& a, const LogOptions& b) {
@@ -94,7 +77,8 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
   auto entry = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.hook == hook && e.name == name; });
   if (entry == entries_.end()) {
     const bool forked = *options.on_step && *options.on_epoch;
-    entries_.push_back({hook, name, forked ? name + "_step" : name, forked ? name + "_epoch" : name, options, {}, {}, 0, {}, true});
+    entries_.push_back(
+        {hook, name, forked ? name + "_step" : name, forked ? name + "_epoch" : name, options});
     entry = std::prev(entries_.end());
   } else if (!same(entry->options, options)) {
     throw std::logic_error("log(\"" + name + "\"): called twice in the same hook with different options");
@@ -108,7 +92,10 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
   bool first = entry->is_reset;
   entry->is_reset = false;
   entry->computed.reset();
-  if (*options.on_step) entry->step = syncs(options, strategy) ? reduced(value, options.reduce_fx, strategy) : value;
+  if (*options.on_step) {
+    entry->step = value;
+    entry->step_is_due = syncs(options, strategy);
+  }
   if (!*options.on_epoch) return;
   const auto weight = static_cast<double>(options.batch_size.value_or(batch_size));
   if (first && !resumed_.empty()) {
@@ -135,22 +122,66 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
   }
 }
 
-MetricValue LoggedMetrics::compute(const Entry& entry, Strategy& strategy) {
-  const bool over_ranks = syncs(entry.options, strategy);
-  if (entry.options.reduce_fx != ReduceFx::kMean) {
-    return over_ranks ? reduced(entry.total, entry.options.reduce_fx, strategy) : entry.total;
+namespace {
+
+/// As this rank would have it: a tensor of the value's type, or a number where that costs no wait for a
+/// device.
+MetricValue like(const MetricValue& own, const torch::Tensor& reduced) {
+  if (own.tensor.defined()) return {reduced.to(own.tensor.scalar_type())};
+  return reduced.is_cpu() ? MetricValue{{}, reduced.item<double>()} : MetricValue{reduced};
+}
+
+std::string part_name(Hook hook, const std::string& name) {
+  return name + " in " + name_of(hook);
+}
+
+}  // namespace
+
+void LoggedMetrics::reduce_step(Strategy& strategy, bool meets) {
+  if (!strategy.is_distributed()) return;
+  std::vector<Entry*> due;
+  std::vector<MetricPart> parts;
+  for (auto& entry : entries_) {
+    if (!std::exchange(entry.step_is_due, false)) continue;
+    due.push_back(&entry);
+    parts.push_back({part_name(entry.hook, entry.name), entry.options.reduce_fx, entry.step.tensor,
+                     entry.step.number, 1});
   }
-  if (over_ranks) {  // the mean over all samples: total and weight travel together
-    const auto options = torch::dtype(torch::kFloat64).device(strategy.device());
-    auto both = torch::stack({as_tensor(entry.total, strategy.device()).to(options), torch::scalar_tensor(entry.weight, options)});
-    strategy.reduce(both, Strategy::Reduce::kSum);
-    auto mean = both[0] / both[1];
-    return entry.total.tensor.defined() ? MetricValue{mean.to(entry.total.tensor.scalar_type())} : MetricValue{{}, mean.item<double>()};
+  if (due.empty() && !(meets && step_reduction_.in_use())) return;
+  const auto results = step_reduction_.run(parts, /*check=*/false, strategy);
+  for (std::size_t i = 0; i < due.size(); ++i) due[i]->step = like(due[i]->step, results[i]);
+}
+
+void LoggedMetrics::reduce_epoch(Strategy& strategy, bool meets) {
+  if (!strategy.is_distributed()) return;
+  std::vector<Entry*> due;
+  std::vector<MetricPart> parts;
+  for (auto& entry : entries_) {
+    if (entry.is_reset || entry.computed || !*entry.options.on_epoch || !syncs(entry.options, strategy))
+      continue;
+    due.push_back(&entry);
+    parts.push_back({part_name(entry.hook, entry.name), entry.options.reduce_fx, entry.total.tensor,
+                     entry.total.number, entry.weight});
   }
+  if (due.empty() && !meets) return;
+  if (meets) step_reduction_.check();
+  const auto results = epoch_reduction_.run(parts, /*check=*/true, strategy);
+  for (std::size_t i = 0; i < due.size(); ++i) due[i]->computed = like(due[i]->total, results[i]);
+}
+
+/// Of this rank alone.
+MetricValue LoggedMetrics::compute(Entry& entry, const Strategy& strategy) {
+  if (strategy.is_distributed() && !entry.options.rank_zero_only && !std::exchange(entry.warned, true)) {
+    warn("log(\"" + entry.name +
+         "\"): on_epoch without sync_dist is each rank's value for its own part of the data; write "
+         "sync_dist = true for that of all ranks");
+  }
+  if (entry.options.reduce_fx != ReduceFx::kMean) return entry.total;
   return entry.total.tensor.defined() ? MetricValue{entry.total.tensor / entry.weight} : MetricValue{{}, entry.total.number / entry.weight};
 }
 
 void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
+  if (!on_step) reduce_epoch(strategy, /*meets=*/false);
   for (auto& entry : entries_) {
     if (entry.is_reset || !(on_step ? *entry.options.on_step : *entry.options.on_epoch)) continue;
     if (!on_step && !entry.computed) entry.computed = compute(entry, strategy);
@@ -218,13 +249,19 @@ void MetricBoard::on_batch_start(std::int64_t batch_size) {
   batch_size_ = batch_size;
 }
 
+void MetricBoard::step_done() {
+  if (active_ != nullptr) active_->reduce_step(strategy_, /*meets=*/true);
+}
+
 void MetricBoard::on_batch_end() {
+  if (active_ != nullptr) active_->reduce_step(strategy_, /*meets=*/false);
   refresh();
   batch_size_ = 1;
 }
 
 void MetricBoard::epoch_end_reached() {
   first_iteration_.reset();
+  if (active_ != nullptr) active_->reduce_epoch(strategy_, /*meets=*/true);
   refresh();
 }
 

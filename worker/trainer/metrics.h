@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/trainer/hook.h"
+#include "worker/trainer/metric_reduction.h"
 
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
@@ -27,7 +28,8 @@ struct MetricValue {
 };
 using MetricValues = std::map<std::string, MetricValue>;
 
-/// One loop's metrics. Entries keep the order of their first log(), which is the order of their collectives on every rank.
+/// One loop's metrics. Values with sync_dist are this rank's own until reduce_step() or reduce_epoch() comes
+/// to them.
 class LoggedMetrics {
  public:
   explicit LoggedMetrics(bool training) : training_(training) {}
@@ -37,7 +39,14 @@ class LoggedMetrics {
   struct Views {
     MetricValues callback, logged, progress_bar;
   };
-  /// Adds the values of the last step, or of the epoch so far, to `views`. An epoch's value is reduced over the ranks once.
+  /// Reduces what was logged on_step with sync_dist since the last time over the ranks. A collective when
+  /// there is something, and, where `meets`, also when there is nothing but has been: ranks that log
+  /// different metrics find it out here.
+  void reduce_step(Strategy& strategy, bool meets);
+  /// The same for the epoch so far; once a value. `meets`: the end of an epoch, where all ranks compare what
+  /// they have, also nothing.
+  void reduce_epoch(Strategy& strategy, bool meets);
+  /// Adds the values of the last step, or of the epoch so far, to `views`.
   void add_to(Views& views, bool on_step, Strategy& strategy);
   void reset();
   void reset(Hook hook);
@@ -58,10 +67,13 @@ class LoggedMetrics {
     double weight = 0;
     std::optional<MetricValue> computed;
     bool is_reset = true;
+    bool step_is_due = false;  ///< to be reduced over the ranks
+    bool warned = false;
   };
-  [[nodiscard]] static MetricValue compute(const Entry& entry, Strategy& strategy);
+  [[nodiscard]] static MetricValue compute(Entry& entry, const Strategy& strategy);
   bool training_;
   std::vector<Entry> entries_;
+  MetricReduction step_reduction_, epoch_reduction_;
   std::map<std::string, torch::Tensor> resumed_;
 };
 
@@ -77,12 +89,15 @@ class MetricBoard {
 
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
   void on_batch_start(std::int64_t batch_size);
+  void step_done();  ///< after the model's step, before the hooks of the batch's end: the values of the step
+                     ///< are those of all ranks
   void on_batch_end();
   void epoch_end_reached();
   /// The latest values of all metrics, which decisions of the next epoch may be made by.
   [[nodiscard]] nlohmann::json state() const;
   void load_state(const nlohmann::json& state);
-  void refresh();  ///< brings the views up to date; collective when metrics with sync_dist are due
+  void refresh();  ///< brings the views up to date; collective when metrics with sync_dist are due at the end
+                   ///< of an epoch
   void reset_results();
 
   /// Whether the loop runs its first batch: none between epochs. Validation inside an epoch puts it aside.

@@ -213,6 +213,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     resumed_step = 0;
 
     begin(Stage::kFit, given);
+    require_storable();
     std::optional<TrainerCheckpoint> saved;
     if (!resumed_from.empty()) {
       saved = read_checkpoint(resumed_from, placement.global_rank);

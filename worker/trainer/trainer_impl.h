@@ -110,7 +110,11 @@ struct Trainer::Impl {
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
   [[nodiscard]] std::vector<torch::Tensor> parameters() const { return module->parameters(); }
 
-  // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------------------
+  // ---- checkpoints (checkpoint.cpp)
+  // --------------------------------------------------------------------------
+  /// @throws std::invalid_argument a parameter or buffer of a type that checkpoints cannot hold, when some
+  /// callback will write them.
+  void require_storable() const;
   [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
   /// Which fit wrote a checkpoint: of a job's run, in which attempt. A fit that goes on from a checkpoint of

@@ -23,7 +23,9 @@ namespace rtrain {
 /// One optimizer over a list of parameters. Steps parameters that have a gradient; skips the others, as PyTorch does.
 class RTRAIN_API Optimizer {
  public:
-  explicit Optimizer(std::vector<torch::Tensor> parameters) : parameters_(std::move(parameters)) {}
+  /// A tensor that is listed several times (a layer that is used in two places of the model) counts once, at
+  /// its first place.
+  explicit Optimizer(std::vector<torch::Tensor> parameters);
   virtual ~Optimizer() = default;
   virtual void step() = 0;
   [[nodiscard]] const std::vector<torch::Tensor>& parameters() const { return parameters_; }

@@ -16,6 +16,8 @@ struct RTRAIN_API SafeTensors {
   std::map<std::string, std::string> metadata{};   ///< "__metadata__"
 };
 
+/// Whether the format has this type; complex numbers it has not.
+[[nodiscard]] RTRAIN_API bool is_storable(torch::ScalarType type);
 /// Writes beside and renames (with fsync): the file is whole or absent.
 /// @throws std::runtime_error names path and cause (disk full, dtype not representable).
 RTRAIN_API void save_safetensors(const std::filesystem::path& path, const SafeTensors& content);

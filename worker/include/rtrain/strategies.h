@@ -40,6 +40,16 @@ class RTRAIN_API Strategy {
   /// Rank 0's value.
   [[nodiscard]] virtual std::string broadcast(const std::string& value) = 0;
   virtual void barrier() = 0;
+  /// Every rank's `value`, by rank; shape and type are the same on all of them.
+  [[nodiscard]] virtual std::vector<torch::Tensor> all_gather(const torch::Tensor& value);
+  /// Before a call that all ranks must make and that one can make alone by mistake: returns when every rank
+  /// has come to the same `place`. @throws std::runtime_error names the ranks that are elsewhere, and where,
+  /// within seconds.
+  virtual void meet(const std::string& /*place*/) {}
+  /// Averages the gradients that `parameters` have over the ranks outside of backward(), for an accumulation
+  /// whose last batch had no loss. A rank without a gradient counts as zero; a parameter without a gradient
+  /// on every rank stays without one.
+  virtual void reduce_gradients(const std::vector<torch::Tensor>& parameters);
   /// All ranks (or, with `all` false, any rank) decide for true.
   [[nodiscard]] bool reduce_boolean_decision(bool decision, bool all = true);
 
@@ -76,8 +86,9 @@ struct RTRAIN_API DDPOptions {
   std::optional<std::chrono::milliseconds> timeout{};  ///< of collectives; left out: torch_config.timeout_s
 };
 
-/// Ray's RayDDPStrategy: data parallel training on c10d's Reducer; gradients are averaged over the ranks while backward runs.
-/// With one rank it is the single device strategy.
+/// Ray's RayDDPStrategy: data parallel training on c10d's Reducer; gradients are averaged over the ranks
+/// while backward runs. Parameters that every rank freezes or unfreezes between two backwards leave or join
+/// the sums with the next one. With one rank it is the single device strategy.
 class RTRAIN_API DDPStrategy : public Strategy {
  public:
   DDPStrategy();
@@ -98,6 +109,8 @@ class RTRAIN_API DDPStrategy : public Strategy {
   void reduce(torch::Tensor& value, Reduce op) override;
   [[nodiscard]] std::string broadcast(const std::string& value) override;
   void barrier() override;
+  [[nodiscard]] std::vector<torch::Tensor> all_gather(const torch::Tensor& value) override;
+  void meet(const std::string& place) override;
 
  private:
   struct Wrapped;  // the module, its buckets and the Reducer
