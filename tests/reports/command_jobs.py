@@ -112,7 +112,7 @@ class CommandJobs(Grace, JobTest):
         def fail(count):
             ids = [c.submit(["/nonexistent/program"]) for _ in range(count)]
             ids += [c.submit("true", working_dir="/nonexistent") for _ in range(count)]
-            self.assertEqual({c.wait_end(id)["error"]["kind"] for id in ids}, {"spawn"})
+            self.assertEqual({c.wait_end(id)["error"]["kind"] for id in ids}, {"exec"})
 
         fail(1)
         pids = [c.head.pid, c.daemons["a"].pid, self.keeper()]
