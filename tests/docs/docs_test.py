@@ -3,6 +3,7 @@
 docs_test.py SOURCE_DIR BUILD_DIR torch|notorch
 
 Marks in the info string of a code block: `json job` (must pass `rtrain validate`), `json head`, `json agent` (settings),
+`cpp libtorch` (all of a page in one program; `run=NAME`: that training function, or main, is called),
 `file=NAME` (is there when the page's commands run), `sh run` (is run: all of a page in one shell, in a folder that looks like
 the checkout), `torch` (only with LibTorch), `cluster` on a page's first command (a head and an agent are there already).
 """
@@ -31,6 +32,7 @@ class Block:
         words = info.split()
         self.page, self.line, self.text = page, line, text
         self.language, self.marks = (words[0] if words else ""), words[1:]
+        self.run = next((mark[4:] for mark in self.marks if mark.startswith("run=")), None)
         self.file = next((mark[5:] for mark in self.marks if mark.startswith("file=")), None)
 
     def __str__(self):
@@ -182,6 +184,48 @@ class Tables(unittest.TestCase):
         routes = {f"`{method.upper()} {path}`" for path, methods in described.items() for method in methods if method in ("get", "post", "delete", "put")}
         documented = {row for row in table_rows(SOURCE / "docs/reference/api.md") if re.match(r"`(GET|POST|PUT|DELETE) ", row)}
         self.assertEqual(documented, routes)
+
+
+class Code(unittest.TestCase):
+    """The C++ blocks of a page are one program: its training functions run in this process, without a cluster."""
+
+    @unittest.skipUnless(TORCH, "needs LibTorch")
+    def test_code_compiles_and_runs(self):
+        sys.path.insert(0, str(SOURCE / "tests/integration"))
+        from compiler import link_program
+        for page in PAGES:
+            shown = [block for block in blocks(page) if block.language == "cpp" and "libtorch" in block.marks]
+            if not shown:
+                continue
+            with self.subTest(page=page.name), tempfile.TemporaryDirectory(prefix="rtrain-docs-") as folder:
+                built, diagnostics = link_program(str(BUILD), self.program(shown), folder)
+                self.assertEqual(built, 0, diagnostics)
+                done = subprocess.run([folder + "/program"], cwd=folder, env={"HOME": folder, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+                                      capture_output=True, text=True, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                ran = [block.run for block in shown if block.run]
+                self.assertEqual(re.findall(r"^ran (\w+)$", done.stdout, flags=re.M), ran, done.stdout + done.stderr)
+                self.assertNotIn("never read", done.stderr)
+
+    @staticmethod
+    def program(shown):
+        """A block that includes something includes it for all."""
+        includes, body, calls = ["#include <rtrain/rtrain.h>"], [], []
+        for block in shown:
+            lines = block.text.splitlines()
+            includes += [line for line in lines if line.startswith("#include")]
+            body += [f'#line {block.line + 1} "{block.page.name}"'] + [line if not line.startswith("#include") else "" for line in lines]
+            if block.run == "main":
+                calls.append('  { char name[] = "program"; char* words[] = {name, nullptr}; if (page::main(1, words) != 0) return 1; std::cout << "ran main" << std::endl; }')
+            elif block.run:
+                calls.append(f'  run("{block.run}", page::{block.run});')
+        return "\n".join([*dict.fromkeys(includes), "#include <fstream>", "#include <iostream>", "namespace page {", *body, "}  // namespace page", """
+void run(const char* name, const rtrain::TrainFunction& function) {
+  const auto result = rtrain::TorchTrainer(function, {.num_workers = 0}, {.name = name, .storage_path = "results"}).fit();
+  if (result.error) throw std::runtime_error(std::string(name) + ": " + result.error->message);
+  std::cout << "ran " << name << std::endl;
+}
+int main() {""", *calls, "}", ""])
 
 
 def own_network():
