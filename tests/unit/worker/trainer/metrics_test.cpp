@@ -141,7 +141,7 @@ TEST_CASE("log: a callback that monitors sees what the module logs at the end of
     bool monitoring;
     bool saw = false;
     explicit Monitor(bool m) : monitoring(m) {}
-    bool monitors() const override { return monitoring; }
+    CallbackOrder order() const override { return monitoring ? CallbackOrder::kMonitor : CallbackOrder::kPlain; }
     void on_train_epoch_end(Trainer& trainer, LightningModule&) override { saw = trainer.callback_metrics().contains("late"); }
   };
   const auto plain = std::make_shared<Monitor>(false), monitor = std::make_shared<Monitor>(true);
