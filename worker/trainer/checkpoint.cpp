@@ -150,8 +150,8 @@ nlohmann::json read_json(const fs::path& path) {
 }  // namespace
 
 void Trainer::Impl::require_storable() const {
-  if (std::none_of(callbacks.begin(), callbacks.end(), [](const auto& c) { return c->writes_checkpoints(); }))
-    return;
+  const auto writes = [](const auto& callback) { return callback->order() == CallbackOrder::kCheckpoint; };
+  if (std::none_of(callbacks.begin(), callbacks.end(), writes)) return;
   std::string problems;
   for (const auto& [name, tensor] : state_of(*module)) {
     if (!is_storable(tensor.scalar_type()))

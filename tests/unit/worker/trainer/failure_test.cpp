@@ -2,6 +2,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+#include <cstdlib>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -115,4 +116,18 @@ TEST_CASE("trainer: the place of an exception is the innermost hook", "[unit][tr
   CHECK_THAT(place({.max_epochs = 1, .callbacks = {LambdaCallback({.on_before_optimizer_step = at_batch})}},
                    boring_loader(2), {}),
              Catch::Contains("leaves on_before_optimizer_step, epoch 0, batch 0, rank 0"));
+}
+
+TEST_CASE("TrainReportCallback: outside of a job a TMPDIR that is not there is found at the start",
+          "[unit][trainer]") {
+  const char* set = std::getenv("TMPDIR");
+  const std::string before = set != nullptr ? set : "";
+  ::setenv("TMPDIR", "/nowhere", 1);
+  test::BoringModel model;
+  Trainer trainer(quiet({.max_epochs = 1, .callbacks = {TrainReportCallback()}}));
+  CHECK_THROWS_WITH(trainer.fit(model, boring_loader(2)),
+                    Catch::Contains("made in /nowhere (TMPDIR), where no folder can be made: No such file"));
+  CHECK(trainer.global_step() == 0);
+  if (set != nullptr) ::setenv("TMPDIR", before.c_str(), 1);
+  else ::unsetenv("TMPDIR");
 }
