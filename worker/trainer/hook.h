@@ -114,38 +114,7 @@ static_assert([] {
 [[nodiscard]] constexpr const HookFacts& facts_of(Hook hook) {
   return hook_table::kFacts[static_cast<std::size_t>(hook)];
 }
-[[nodiscard]] constexpr LogRule log_rule(Hook hook) {
-  return facts_of(hook).log;
-}
-
-[[nodiscard]] constexpr const char* name_of(Hook hook) {
-  switch (hook) {
-    case Hook::kNone:
-    case Hook::kOther: return "another hook";
-    case Hook::kTrainStart: return "on_train_start";
-    case Hook::kTrainEpochStart: return "on_train_epoch_start";
-    case Hook::kTrainEpochEnd: return "on_train_epoch_end";
-    case Hook::kTrainBatchStart: return "on_train_batch_start";
-    case Hook::kTrainBatchEnd: return "on_train_batch_end";
-    case Hook::kTrainingStep: return "training_step";
-    case Hook::kBeforeZeroGrad: return "on_before_zero_grad";
-    case Hook::kBeforeBackward: return "on_before_backward";
-    case Hook::kAfterBackward: return "on_after_backward";
-    case Hook::kBeforeOptimizerStep: return "on_before_optimizer_step";
-    case Hook::kValidationStart: return "on_validation_start";
-    case Hook::kValidationEpochStart: return "on_validation_epoch_start";
-    case Hook::kValidationEpochEnd: return "on_validation_epoch_end";
-    case Hook::kValidationBatchStart: return "on_validation_batch_start";
-    case Hook::kValidationBatchEnd: return "on_validation_batch_end";
-    case Hook::kValidationStep: return "validation_step";
-    case Hook::kTestStart: return "on_test_start";
-    case Hook::kTestEpochStart: return "on_test_epoch_start";
-    case Hook::kTestEpochEnd: return "on_test_epoch_end";
-    case Hook::kTestBatchStart: return "on_test_batch_start";
-    case Hook::kTestBatchEnd: return "on_test_batch_end";
-    case Hook::kTestStep: return "test_step";
-  }
-  return "";
-}
+[[nodiscard]] constexpr LogRule log_rule(Hook hook) { return facts_of(hook).log; }
+[[nodiscard]] constexpr const char* name_of(Hook hook) { return facts_of(hook).name; }
 
 }  // namespace rtrain
