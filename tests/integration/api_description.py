@@ -1,6 +1,6 @@
 """The API's description against its answers: schemathesis, an outside tester, asks a head whatever the description allows and what it forbids.
 
-Needs the tests' own Python environment (scripts/deps --test). RTRAIN_TEST_API_SECONDS: how long it asks, 60 by default."""
+Run by hand, with the folder of the programs as its argument. Needs the tests' own Python environment (scripts/deps --test). RTRAIN_TEST_API_SECONDS: how long it asks, 60 by default."""
 import os, re, subprocess
 
 from harness import ClusterTest, main, skip
