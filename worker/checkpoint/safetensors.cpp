@@ -139,7 +139,7 @@ void read_exactly(int fd, void* into, std::size_t size, std::uint64_t at, const 
 
 }  // namespace
 
-bool is_storable(torch::ScalarType type) { return find_dtype(type) != nullptr; }
+bool is_storable(torch::ScalarType type) { return dtype_of(type) != nullptr; }
 
 void save_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
   const auto entries = entries_of(path, content);
