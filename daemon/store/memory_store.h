@@ -10,7 +10,7 @@
 namespace rtrain::store {
 
 /// Durable at once, or when a test says commit().
-class MemoryStore final : public Journal, public History {
+class MemoryStore : public Journal, public History {
  public:
   explicit MemoryStore(bool durable_at_once = true) : at_once_(durable_at_once) {}
 

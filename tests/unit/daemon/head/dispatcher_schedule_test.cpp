@@ -89,8 +89,8 @@ TEST_CASE("schedule: a queue refuses what it does not take, and gives its time l
     CHECK(refused.error().message() == row.message);
   }
   const auto id = cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.queue = "research"; });
-  CHECK(cluster.state(id).spec.scheduling.time_limit_s == 3600);
-  CHECK_FALSE(cluster.state(cluster.submit(1)).spec.scheduling.time_limit_s);
+  CHECK(cluster.state(id).spec->scheduling.time_limit_s == 3600);
+  CHECK_FALSE(cluster.state(cluster.submit(1)).spec->scheduling.time_limit_s);
 }
 
 TEST_CASE("schedule: who is over a quota waits, and the others do not") {

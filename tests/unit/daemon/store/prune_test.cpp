@@ -180,7 +180,7 @@ TEST_CASE("prune: a step of making the file smaller is small") {
   REQUIRE(pruner.prepare(*database, segments).has_value());
   const std::string snapshot(3000, 'x');
   for (int id = 1; id <= 2000; ++id)
-    REQUIRE(database->execute("INSERT INTO jobs VALUES(" + std::to_string(id) + ", 1, 'FAILED', '" + snapshot + "', 1)").has_value());
+    REQUIRE(database->execute("INSERT INTO jobs(id, ended, phase, snapshot, snapshot_events) VALUES(" + std::to_string(id) + ", 1, 'FAILED', '" + snapshot + "', 1)").has_value());
   REQUIRE(pruner.begin({{}, 500, {}, false}).has_value());
   while (pruner.busy()) REQUIRE(pruner.step().has_value());
   auto pages = *database->integer("PRAGMA page_count");

@@ -268,7 +268,8 @@ TEST_CASE("store: a job that cannot be read is set aside, and the others go on",
   disk.settle();
   disk.store.reset();
   disk.sql("UPDATE events SET json='{}' WHERE job=1");
-  disk.sql("UPDATE events SET json=replace(json, '\"num_workers\":1', '\"num_workers\":\"nan\"') WHERE job=2");
+  disk.sql("UPDATE specs SET json=replace(json, '\"num_workers\":1', '\"num_workers\":\"nan\"') "
+           "WHERE id=(SELECT spec FROM jobs WHERE id=2)");
   disk.sql("UPDATE documents SET value='{\"cordoned\":' WHERE name='a'");
   disk.open();
   REQUIRE(disk.found.jobs.size() == 1);
@@ -277,7 +278,7 @@ TEST_CASE("store: a job that cannot be read is set aside, and the others go on",
   CHECK(disk.found.set_aside[0].job == first);
   CHECK(disk.found.set_aside[0].why == "event 0: an event without a type");
   CHECK(disk.found.set_aside[1].job == second);
-  CHECK_THAT(disk.found.set_aside[1].why, Catch::Matchers::Contains("event 0: job_submitted.spec: not a valid job spec: scaling_config.num_workers"));
+  CHECK_THAT(disk.found.set_aside[1].why, Catch::Matchers::Contains("event 0: its spec: scaling_config.num_workers"));
   CHECK(disk.found.set_aside[2].what == "document node a");
   REQUIRE(disk.found.documents.size() == 1);
   CHECK(disk.found.documents[0].name == "b");
