@@ -30,7 +30,7 @@ class Jobs(ClusterTest):
             ports.add(env.pop("MASTER_PORT"))
             secrets.add((entry["node"], env.pop("RTRAIN_SECRET")))
             env.pop("PWD", None), env.pop("OLDPWD", None), env.pop("SHLVL", None), env.pop("_", None)  # the shell's own
-            expected = {"PATH": c.env["PATH"], "HOME": c.root, "LANG": "C.UTF-8", "USER": "tester", "MINE": "1 2\n3", "OMP_NUM_THREADS": "1",
+            expected = {"PATH": c.env["PATH"], "HOME": c.root, "LANG": "C.UTF-8", "USER": "tester", "MINE": "1 2\n3", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
                         "RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": str(entry["node_rank"]),
                         "NODE_RANK": str(entry["node_rank"]), "MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo",
                         "NCCL_SOCKET_IFNAME": "lo", "RTRAIN_JOB_ID": str(id), "RTRAIN_JOB_NAME": "job", "RTRAIN_ATTEMPT": "1", "RTRAIN_NODE": node,
