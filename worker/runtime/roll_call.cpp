@@ -82,7 +82,7 @@ std::string RollCall::meet(std::int64_t seq, const std::string& place,
   store_.set(meet_key(seq, rank_), place);
   // Nobody leaves a meeting before all have come to it: once the second-last was left, all have read the keys
   // of the one before.
-  own_meetings_.push_back(seq);
+  if (own_meetings_.empty() || own_meetings_.back() != seq) own_meetings_.push_back(seq);
   if (own_meetings_.size() > 2) {
     store_.remove(meet_key(own_meetings_.front(), rank_));
     own_meetings_.erase(own_meetings_.begin());
