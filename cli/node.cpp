@@ -150,7 +150,6 @@ Verb node_verb() {
                       {"gpu", 0, "N", "return: this GPU; may be repeated. Without it all"}},
           .examples = {{"rtrain node cordon gpu02 --reason 'new disk'", "nothing new starts there"},
                        {"rtrain node drain gpu02 --deadline 10m --wait", "empty it"},
-                       {"rtrain node uncordon gpu02", "back into service"},
                        {"rtrain node forget gpu02", "it is lost and will not come back"},
                        {"rtrain node label gpu02 rack=r1 old-", "set one label, take one away"}},
           .run = node};

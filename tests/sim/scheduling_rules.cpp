@@ -179,7 +179,8 @@ bool SchedulingRules::fits_when_idle(const proto::ScalingConfig& scaling) const 
 bool SchedulingRules::may_wait_for_ever(JobId id) const {
   const auto* job = disk_.find(id);
   if (job == nullptr || job->end || job->placed > job->over || job->held) return false;
-  const auto& [spec, run_name, run_dir, user, array] = submitted(id);
+  const auto& job_submitted = submitted(id);
+  const auto& spec = *job_submitted.spec;
   if (can_never_start(id)) return true;
   for (const auto& dependency : spec.scheduling.depends_on) {
     if (job->placed > 0 || holds(dependency)) continue;
@@ -189,7 +190,7 @@ bool SchedulingRules::may_wait_for_ever(JobId id) const {
   }
   if (const auto& name = spec.scheduling.reservation; !name.empty()) {
     const auto document = disk_.document("reservation", name);
-    return document.is_null() || !may_use(document.get<proto::ReservationDoc>(), user);
+    return document.is_null() || !may_use(document.get<proto::ReservationDoc>(), job_submitted.user);
   }
   return !fits_when_idle(spec.scaling_config);
 }

@@ -196,7 +196,15 @@ void DDPStrategy::before_forward(bool sync) {
 }
 
 void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
-  if (!wrapped_ || !sync) return loss.backward();
+  if (!wrapped_) return loss.backward();
+  if (!sync) {
+    // The Reducer counts this backward's hooks in its recording, and sums too little from then on.
+    if (options_.static_graph)
+      throw std::invalid_argument(
+          "DDPStrategy: static_graph cannot be combined with accumulated gradients: set "
+          "accumulate_grad_batches = 1 or static_graph = false");
+    return loss.backward();
+  }
   auto& w = *wrapped_;
   if (const auto changed = w.changed(); !changed.empty()) {
     meet("a change of the parameters that require a gradient (" + changed + ")");
@@ -219,10 +227,6 @@ void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
       });
     });
     loss.backward();
-    // The recording ends here and not with the next sums: in its first iteration the Reducer also counts the
-    // hooks of backwards without sums, and would then wait in every later one for as many as an accumulation
-    // has batches.
-    w.reducer->prepare_for_forward();
   } catch (const c10::Error& error) {
     w.explain(error);
   }
