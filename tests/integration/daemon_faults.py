@@ -1,7 +1,7 @@
 """kill -9 of a rank, of a keeper, of an agent, of the head; SIGTERM of each. Nothing is orphaned, nothing is called a success."""
 import os, shutil, signal, subprocess, time, unittest
 
-from harness import RTRAIND, Cluster, main, processes_with, wait_for
+from harness import RTRAIND, Cluster, UnixConnection, main, processes_with, wait_for
 
 LEASES = {"lease_s": 1.5, "heartbeat_s": 0.2, "worker_lease_s": 1.5}
 LOST_WITHIN = 1.5 + 2 * 0.2 + 2  # the head's word on a silent node, and a busy machine's slack
@@ -9,7 +9,7 @@ LOST_WITHIN = 1.5 + 2 * 0.2 + 2  # the head's word on a silent node, and a busy 
 
 def answers(path):
     """Whether a head serves this Unix socket: it handles signals by then."""
-    connection = harness.UnixConnection(path, 5)
+    connection = UnixConnection(path, 5)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200

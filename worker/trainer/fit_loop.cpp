@@ -125,14 +125,19 @@ bool FitLoop::stops_early() const {
 void FitLoop::run() {
   run_.stage = Stage::kTrain;
   run_.metrics.use(&results_);
-  if (done()) return;
-  torch::GradMode::set_enabled(true);
-  run_.call(Hook::kTrainStart, &Callback::on_train_start, &LightningModule::on_train_start);
-  if (!run_.resumed_rank_state.empty()) {
-    // From here on a resumed run draws the numbers that the run it resumes would have drawn.
+  // From here on a resumed run draws the numbers that the run it resumes would have drawn.
+  const auto resume_generators = [&] {
+    if (run_.resumed_rank_state.empty()) return;
     set_generator_states(run_.resumed_rank_state, run_.placement.device);
     run_.resumed_rank_state.clear();
+  };
+  if (done()) {
+    if (!cut_) resume_generators();  // what it saves is what it resumed; a cut epoch keeps its own
+    return;
   }
+  torch::GradMode::set_enabled(true);
+  run_.call(Hook::kTrainStart, &Callback::on_train_start, &LightningModule::on_train_start);
+  resume_generators();
   while (!done()) run_epoch();
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
