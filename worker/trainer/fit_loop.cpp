@@ -125,14 +125,14 @@ bool FitLoop::stops_early() const {
 void FitLoop::run() {
   run_.stage = Stage::kTrain;
   run_.metrics.use(&results_);
-  if (done()) return;
+  // From here on a resumed run draws the numbers that the run it resumes would have drawn.
+  const auto draw_as_saved = [this] {
+    set_generator_states(std::exchange(run_.resumed_rank_state, {}), run_.placement.device);
+  };
+  if (done()) return draw_as_saved();
   torch::GradMode::set_enabled(true);
   run_.call(Hook::kTrainStart, &Callback::on_train_start, &LightningModule::on_train_start);
-  if (!run_.resumed_rank_state.empty()) {
-    // From here on a resumed run draws the numbers that the run it resumes would have drawn.
-    set_generator_states(run_.resumed_rank_state, run_.placement.device);
-    run_.resumed_rank_state.clear();
-  }
+  draw_as_saved();
   while (!done()) run_epoch();
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
