@@ -17,7 +17,7 @@ if not os.path.exists(SCHEMATHESIS):
 class Description(ClusterTest):
     options = {"agents": ("a",), "cpus": 1}
 
-    def test_F51_answers_are_those_that_the_description_names(self):
+    def test_answers_are_those_that_the_description_names(self):
         c = self.cluster
         done = c.submit("exit 0")
         c.wait_state(done, "SUCCEEDED")
