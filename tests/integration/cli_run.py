@@ -151,7 +151,7 @@ class Run(unittest.TestCase):
         child = self.start("run", "-o", "json", self.job_file("touch %s; sleep 600" % started, scheduling={"array": "0-5%1"}))
         self.wait_for("a rank", lambda: os.path.exists(self.root + "/started"))
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=90)
         self.assertEqual(child.returncode, 130, err)
         self.assertEqual([result["state"] for result in json.loads(out)["results"]], ["CANCELLED"] * 6)
 
