@@ -2,6 +2,7 @@
 #include <rtrain/context.h>
 #include <rtrain/process_group.h>
 
+#include "worker/optim/unique.h"
 #include "worker/runtime/pulse.h"
 #include "worker/strategies/module_agreement.h"
 #include "worker/strategies/process_group.h"
@@ -55,9 +56,9 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
   };
 
   explicit Impl(const torch::nn::Module& module) {
+    FirstTime first;
     for (const auto& item : module.named_parameters()) {
-      const bool again = std::any_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.tensor.is_same(item.value()); });
-      if (item.value().requires_grad() && !again) parameters.push_back({item.value(), item.key()});
+      if (item.value().requires_grad() && first(item.value())) parameters.push_back({item.value(), item.key()});
     }
     buffers = module.buffers();
   }
