@@ -13,7 +13,6 @@
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
