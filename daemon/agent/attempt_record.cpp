@@ -43,6 +43,10 @@ Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& att
   const auto dir = proto::attempt_dir(state_dir, attempt.launch.job, attempt.launch.attempt);
   std::error_code ignored;
   fs::remove_all(dir, ignored);
+  for (const auto& placement : attempt.launch.ranks) {
+    const proto::RankKey key{attempt.launch.job, attempt.launch.attempt, placement.rank};
+    if (auto made = os::make_dirs(proto::rank_dir(state_dir, key), 0700); !made) return made;
+  }
   if (auto made = os::make_dirs(dir, 0700); !made) return made;
   if (auto written = os::replace_file(dir + kLaunch, proto::encode(attempt.launch).json, 0600); !written) return written;
   return os::replace_file(dir + kLive, proto::dump_json({{"secret", attempt.secret}, {"cgroup_tree", attempt.cgroup_tree}}) + "\n", 0600);

@@ -17,7 +17,8 @@ struct LiveAttempt {
   bool yielding = false;
 };
 
-/// Makes the attempt's folder and writes it down. Leftovers of the same number (a head that lost its state) go.
+/// Makes the folders of the attempt and its ranks, then writes it down: live.json comes last, so an attempt that
+/// find_attempts() returns is whole. Leftovers of the same number (a head that lost its state) are removed.
 [[nodiscard]] Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& attempt);
 void record_yield(const std::string& state_dir, JobId job, Attempt attempt);
 /// The attempt is over and the head knows.

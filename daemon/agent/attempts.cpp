@@ -55,8 +55,10 @@ void Attempts::launch(const proto::Launch& launch) {
   const auto supervisor = recorded ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(recorded.error());
   for (auto& [number, rank] : slot.ranks) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
-    const auto made = supervisor ? os::make_dirs(rank.dir, 0700) : Result<Done>(supervisor.error());
-    if (!made) end_without_process(slot, rank, "spawn", made.error().message() + (made.error().hint().empty() ? "" : "; " + made.error().hint()), false);
+    if (supervisor) continue;
+    const auto& error = supervisor.error();
+    const auto way_out = error.hint().empty() ? "" : "; " + error.hint();
+    end_without_process(slot, rank, "spawn", error.message() + way_out, false);
   }
   if (const auto found = intruders(slot); !found.empty()) {
     for (const auto& process : found)

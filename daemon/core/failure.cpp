@@ -26,9 +26,6 @@ constexpr std::array<std::string_view, 9> kPeerGone{"Connection closed by peer",
 /// As CUDA tells of a device that broke.
 constexpr std::array<std::string_view, 4> kHardware{"uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error",
                                                     "GPU has fallen off the bus"};
-/// As agents before kind "exec" told of a program that is not there or none.
-constexpr std::array<std::string_view, 5> kNoProgram{"No such file or directory", "Permission denied", "Exec format error", "Not a directory",
-                                                     "Is a directory"};
 
 Cause of_node(std::string why = {}) { return {FailureClass::kInfrastructure, false, true, std::move(why)}; }
 Cause of_network(std::string why = {}) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
@@ -70,7 +67,7 @@ Cause classify(const proto::RankError& error, const proto::ExitStatus& status, b
   }
   if (kind == "exec" || kind == "oom") return user();
   if (kind == "hardware") return of_node("the memory is broken");
-  if (kind == "spawn") return has_any(error.message, kNoProgram) ? user() : of_node();
+  if (kind == "spawn") return of_node();
   if (kind == "lost") {
     auto cause = of_node();
     cause.never_started = !any_started;

@@ -84,8 +84,12 @@ TEST_CASE("failure: whose fault it is") {
        {"spawn", "fork: Resource temporarily unavailable", {}},
        exit_code(127),
        kInfra},
+      {"a folder of the agent is gone",
+       {"spawn", "open /var/lib/rtrain/a/jobs/1/1/rank-1/log: No such file or directory", {}},
+       exit_code(127),
+       kInfra},
       {"no such program",
-       {"spawn", "cannot run /opt/trian: No such file or directory", {}},
+       {"exec", "cannot start /opt/trian: No such file or directory", {}},
        exit_code(127),
        kUser},
       {"the ranks did not meet",
@@ -131,7 +135,7 @@ TEST_CASE("failure: an attempt of which nothing was started is no failure of the
   const RankError lost{"lost", "node a went away before the launch", {}};
   CHECK(classify(lost, kLost, false).never_started);
   CHECK_FALSE(classify(lost, kLost, true).never_started);
-  CHECK_FALSE(classify({"spawn", "cannot run it: No such file or directory", {}}, exit_code(127), false).never_started);
+  CHECK_FALSE(classify({"exec", "cannot start it: No such file or directory", {}}, exit_code(127), false).never_started);
   const auto verdict = decide({0, -1, -1}, {}, never_started());
   CHECK(verdict.retry);
   CHECK_FALSE(verdict.counted);
