@@ -1,8 +1,9 @@
 """The CLI against a real head and two real agents: what a user does in a day, and every status that comes of it."""
 import json, os, re, signal, statistics, subprocess, sys, tempfile, time, unittest
 
-BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
-RTRAIN, RTRAIND = (os.path.abspath(os.path.join(BIN, name)) for name in ("rtrain", "rtraind"))
+from harness import BIN, main
+
+RTRAIN, RTRAIND = (os.path.join(BIN, name) for name in ("rtrain", "rtraind"))
 
 
 class Cluster:
@@ -223,4 +224,4 @@ class LostHead(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    main()

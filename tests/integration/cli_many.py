@@ -1,7 +1,8 @@
 """Lists and counts that stay true when there are more jobs than one answer of the head holds, and more ended ones than it keeps in memory."""
-import json, sys, unittest
+import json, unittest
 
 from cli_cluster import Cluster
+from harness import main
 
 ENDED, WAITING = 2500, 30  # the head keeps the last 1000 that ended in memory
 
@@ -69,4 +70,4 @@ class Many(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1], verbosity=1)
+    main()

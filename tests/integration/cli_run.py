@@ -1,27 +1,9 @@
 """`rtrain run` with real processes: a head, an agent and a keeper inside one command, and nothing left behind."""
-import json, os, pty, select, shlex, signal, subprocess, sys, tempfile, time, unittest, uuid
+import json, os, pty, select, shlex, signal, subprocess, tempfile, time, unittest, uuid
 
-BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
-RTRAIN = os.path.abspath(os.path.join(BIN, "rtrain"))
+from harness import BIN, main, processes_with
 
-
-def processes_with(marker):
-    """Command lines of live processes that hold the marker in their arguments or environment."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/stat" % pid) as file:
-                if file.read().rsplit(")", 1)[1].split()[0] == "Z" or int(pid) == os.getpid():
-                    continue
-            with open("/proc/%s/cmdline" % pid, "rb") as file:
-                command = file.read()
-            with open("/proc/%s/environ" % pid, "rb") as file:
-                environ = file.read()
-        except OSError:
-            continue
-        if marker.encode() in command or marker.encode() in environ:
-            found.append((pid, command.replace(b"\0", b" ").decode(errors="replace")))
-    return found
+RTRAIN = os.path.join(BIN, "rtrain")
 
 
 class Run(unittest.TestCase):
@@ -40,7 +22,7 @@ class Run(unittest.TestCase):
         deadline = time.monotonic() + 2
         while (left := processes_with(self.marker)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        self.assertEqual(left, [])
+        self.assertEqual(left, {})
         sockets = [os.path.join(folder, name) for folder, _, names in os.walk(self.root) for name in names if name.endswith(".sock")]
         self.assertEqual(sockets, [])
 
@@ -306,4 +288,4 @@ class Validate(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    main()

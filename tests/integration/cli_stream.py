@@ -1,8 +1,9 @@
 """The CLI against a head that is made of http.server: streams that break, refusals, exit statuses, signals, a terminal."""
-import http.server, json, os, pty, re, select, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest
+import http.server, json, os, pty, re, select, signal, socketserver, subprocess, tempfile, threading, time, unittest
 
-BIN = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"]
-RTRAIN = os.path.abspath(os.path.join(BIN, "rtrain"))
+from harness import BIN, main
+
+RTRAIN = os.path.join(BIN, "rtrain")
 
 
 def job(state, **more):
@@ -360,4 +361,4 @@ class EchoBanner(socketserver.BaseRequestHandler):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    main()

@@ -5,6 +5,9 @@ import contextlib, http.client, json, os, re, shutil, signal, socket, stat, subp
 
 BIN = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["RTRAIN_BIN_DIR"])
 RTRAIND = os.path.join(BIN, "rtraind")
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # ignored in a background job, and what a test starts would ignore them, too
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 TERMINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 SKIP = 77
 
