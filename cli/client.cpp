@@ -24,6 +24,7 @@ using boost::system::error_code;
 
 namespace {
 
+constexpr std::size_t kReadBytes = 64u << 10;
 constexpr std::size_t kBodyMax = 64u << 20;
 constexpr std::uint32_t kHeaderMax = 16u << 10;
 
@@ -147,6 +148,7 @@ Client::Exchange Client::exchange(const std::string& method, const std::string& 
   request.prepare_payload();
 
   beast::flat_buffer buffer;
+  buffer.reserve(kReadBytes);  // Beast reads as much at once as the buffer holds, 512 bytes when it is empty
   http::response_parser<http::string_body> parser;
   parser.header_limit(kHeaderMax);
   parser.body_limit(kBodyMax);

@@ -24,6 +24,7 @@ constexpr auto kIdleLimit = 30s;     // between requests, and for a client to ta
 constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its last; the first request of a connection: from its begin
 constexpr auto kStoreLimit = 5s;     // for what an answer tells to become durable
 constexpr std::size_t kReadBytes = 4096;
+constexpr std::size_t kBodyReadBytes = 64u << 10;  // of a body that is larger than one read
 constexpr std::size_t kLogBytesMax = 16u << 20;  // of pieces of logs that are on their way to users; the next one waits for room
 constexpr auto kLogWait = 10s;
 
@@ -154,6 +155,7 @@ asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
     http::response<http::empty_body> go_on{http::status::continue_, 11};
     co_await http::async_write(client, go_on, asio::as_tuple(asio::use_awaitable));
   }
+  if (!parser.is_done() && parser.content_length().value_or(0) > kReadBytes) buffer.reserve(kBodyReadBytes);
   if (!ec && !parser.is_done()) std::tie(ec, header_size) = co_await http::async_read(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
   if (ec) {
     if (const auto refusal = unreadable(ec)) co_await async_refuse_rest(client, *refusal);
@@ -180,6 +182,7 @@ asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpReques
       co_return false;
     }
     if (auto* log = std::get_if<ReadLog>(&reply)) response = co_await async_log(std::move(*log), request, share);
+    else if (auto* spec = std::get_if<ReadSpec>(&reply)) response = co_await async_spec(std::move(*spec), request);
     else if (auto* prune = std::get_if<PruneJobs>(&reply)) response = co_await async_prune(std::move(*prune), request);
     else response = std::move(std::get<HttpResponse>(reply));
     bool durable = is_public(request);
@@ -220,6 +223,25 @@ asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpReques
   response.body() = std::move(data->data);
   response.prepare_payload();
   co_return response;
+}
+
+asio::awaitable<HttpResponse> ApiServer::async_spec(ReadSpec spec, const HttpRequest& request) {
+  struct Progress {
+    explicit Progress(asio::any_io_executor executor) : news(std::move(executor)) {}
+    News news;
+    std::optional<CheckedSpec> checked;
+  };
+  const auto executor = co_await asio::this_coro::executor;
+  const auto progress = std::make_shared<Progress>(executor);
+  asio::post(spec_reader_, [progress, executor, body = request.body()] {
+    auto checked = std::make_shared<CheckedSpec>(check_spec(body));
+    asio::post(executor, [progress, checked] {
+      progress->checked = std::move(*checked);
+      progress->news.announce();
+    });
+  });
+  while (!progress->checked) co_await progress->news.async_wait(1s);
+  co_return spec.answer(std::move(*progress->checked));
 }
 
 asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const HttpRequest& request) {

@@ -7,6 +7,8 @@
 #include "daemon/head/connections.h"
 #include "daemon/head/event_stream.h"
 
+#include <boost/asio/thread_pool.hpp>
+
 namespace rtrain::head {
 
 /// @thread the head's.
@@ -35,6 +37,7 @@ class ApiServer {
   net::asio::awaitable<bool> async_answer(Visitor& visitor, const HttpRequest& request);
   [[nodiscard]] Error not_durable() const;
   net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share);
+  net::asio::awaitable<HttpResponse> async_spec(ReadSpec spec, const HttpRequest& request);
   net::asio::awaitable<HttpResponse> async_prune(PruneJobs prune, const HttpRequest& request);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
   [[nodiscard]] std::optional<Error> refuse(const Visitor& visitor, const HttpRequest& request) const;
@@ -47,6 +50,7 @@ class ApiServer {
   JobNews news_;
   std::shared_ptr<async::Budget> log_budget_;
   async::Gate gate_;
+  net::asio::thread_pool spec_reader_{1};  ///< reads large specs, so that others do not wait for them
   bool stopping_ = false;
 };
 

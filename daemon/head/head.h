@@ -1,4 +1,5 @@
-// The head: jobs, nodes, scheduling, the cluster listener and the user API. One executor, one thread.
+// The head: jobs, nodes, scheduling, the cluster listener and the user API. One executor, one thread; the journal
+// and the reading of large specs have threads of their own.
 #pragma once
 
 #include "common/net/endpoint.h"

@@ -1,10 +1,12 @@
 // The routes of the user API and what each answers. Long answers (streams) are left to the server.
 #pragma once
 
+#include "daemon/head/checked_spec.h"
 #include "daemon/head/dispatcher.h"
 #include "daemon/head/http.h"
 #include "proto/api/stream_position.h"
 
+#include <functional>
 #include <variant>
 
 namespace rtrain::head {
@@ -14,7 +16,9 @@ struct ReadLog { std::string node; proto::LogRead read; };     ///< ask the agen
 /// Server-sent events; rank -1: all. `from`: what a stream that broke has told already.
 struct FollowJob { JobId id; bool logs = false; int rank = -1; proto::StreamPosition from; };
 struct PruneJobs { store::PruneRequest request; std::string by; };  ///< forget jobs, answer when they are gone
-using Reply = std::variant<HttpResponse, ReadLog, FollowJob, PruneJobs>;
+/// check_spec() of the body on another thread, then this on the head's. It refers to the request.
+struct ReadSpec { std::function<HttpResponse(CheckedSpec)> answer; };
+using Reply = std::variant<HttpResponse, ReadLog, FollowJob, PruneJobs, ReadSpec>;
 
 /// Every route with its method, for the 405 answer and the test that asks each one without a token.
 struct Route { http::verb method; const char* pattern; };

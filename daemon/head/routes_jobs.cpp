@@ -32,41 +32,37 @@ Result<const JobRecord*> job_of(const RouteCall& call) {
   return fail(Errc::kNotFound, "job " + clipped(text, 64) + ": no such job", "rtrain list shows the jobs");
 }
 
-/// The spec in the body, valid and with absolute paths, or the answer that refuses it.
-std::variant<proto::JobSpec, HttpResponse> spec_of(const RouteCall& call) {
-  auto reading = proto::read_job_spec(std::string_view(call.request.body()));
-  if (reading.ok()) reading.errors = proto::check_resolved(reading.spec);
-  if (reading.ok()) {
-    if (auto good = proto::reads_back(reading.spec); !good) return error_response(good.error(), call.request);
-    return std::move(reading.spec);
-  }
-  const auto count = std::max(reading.count, reading.errors.size());
-  proto::ErrorDoc doc{std::string(to_string(Errc::kInvalidArgument)), "the job file has " + std::to_string(count) + (count == 1 ? " error" : " errors"),
-                      "rtrain validate job.json shows them with their places", std::move(reading.errors)};
-  return error_response(doc, http::status::bad_request, call.request);
+/// Answers a request whose body is a spec. `use` gives the answer to a good one.
+template <class Use>
+Reply with_spec(const RouteCall& call, Use use) {
+  const auto answer = [&request = call.request, use = std::move(use)](CheckedSpec checked) {
+    if (auto* refusal = std::get_if<SpecRefusal>(&checked)) return error_response(refusal->doc, refusal->status, request);
+    return use(std::get<proto::JobSpec>(std::move(checked)));
+  };
+  if (call.request.body().size() > kSpecBytesAtOnce) return ReadSpec{answer};
+  return answer(check_spec(call.request.body()));
 }
 
 Reply submit(const RouteCall& call) {
-  auto spec = spec_of(call);
-  if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
   const auto key = call.request["Idempotency-Key"];
   if (key.size() > kIdempotencyKeyMax || std::ranges::any_of(key, [](char c) { return c < '!' || c > '~'; }))
     return call.error(
         fail(Errc::kInvalidArgument,
              "Idempotency-Key: at most " + std::to_string(kIdempotencyKeyMax) + " visible ASCII characters"));
-  auto id =
-      call.dispatcher.submit(std::move(std::get<proto::JobSpec>(spec)), call.user, {key.data(), key.size()});
-  if (!id) return call.error(id.error());
-  const auto& state = call.dispatcher.jobs().find(*id)->state;
-  return call.json(
-      proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1},
-      http::status::created);
+  return with_spec(call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user](proto::JobSpec spec) {
+    const auto sent_key = request["Idempotency-Key"];
+    auto id = dispatcher.submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
+    if (!id) return error_response(id.error(), request);
+    const auto& state = dispatcher.jobs().find(*id)->state;
+    return json_response(http::status::created,
+                         proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1}, request);
+  });
 }
 
 Reply plan(const RouteCall& call) {
-  auto spec = spec_of(call);
-  if (auto* refusal = std::get_if<HttpResponse>(&spec)) return std::move(*refusal);
-  return call.json(plan_doc(call.dispatcher.plan(std::get<proto::JobSpec>(spec))));
+  return with_spec(call, [&dispatcher = call.dispatcher, &request = call.request](proto::JobSpec spec) {
+    return json_response(http::status::ok, plan_doc(dispatcher.plan(std::move(spec))), request);
+  });
 }
 
 Reply show(const RouteCall& call) {
