@@ -1,6 +1,6 @@
 // Runs a fuzz target without libFuzzer: each file of a corpus, then mutations of them from a seed. The same arguments give the same inputs.
 //
-//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     N inputs, or S seconds if that is sooner
+//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     until N inputs or S seconds; neither: 20,000 inputs
 //   fuzz_json FILE                                                          one input again
 //
 // When an input ends the program, it lies in a file in the current folder, whose name is printed.
@@ -127,8 +127,9 @@ int main(int argc, char** argv) {
   std::uint64_t inputs = corpus.size();
   if (fs::is_directory(args[0])) {
     if (corpus.empty()) return std::fprintf(stderr, "%s holds no file\n", args[0].c_str()), 2;
-    const auto runs = number_after(args, "--runs", 20'000);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(number_after(args, "--seconds", 3600 * 24));
+    const auto seconds = number_after(args, "--seconds", 0);
+    const auto runs = number_after(args, "--runs", seconds == 0 ? 20'000 : UINT64_MAX);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds == 0 ? 3600 * 24 : seconds);
     Mutator mutator(corpus, number_after(args, "--seed", 1), number_after(args, "--bytes-max", 1 << 16));
     for (; inputs < runs && (inputs % 64 != 0 || std::chrono::steady_clock::now() < until); ++inputs) run(mutator.next());
   }
