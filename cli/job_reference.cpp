@@ -52,6 +52,10 @@ std::string to_string(const JobReference& reference) {
 
 std::string job_name_of(const proto::JobDoc& job) { return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id); }
 
+bool means_array(const std::string& text, const proto::JobDoc& job) {
+  return job.array && job.array->id == job.id && text.find('_') == std::string::npos;
+}
+
 Result<std::int64_t> find_job(const Client& client, const std::string& text) {
   auto reference = parse_job_reference(text);
   if (!reference) return reference.error();

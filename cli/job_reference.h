@@ -19,6 +19,9 @@ struct JobReference {
 /// "12_3" for a job of an array, else "12".
 [[nodiscard]] std::string job_name_of(const proto::JobDoc& job);
 
+/// Whether `text`, which led to `job`, means the whole array that the job is the first of: "12", not "12_0".
+[[nodiscard]] bool means_array(const std::string& text, const proto::JobDoc& job);
+
 /// The number of one job that is called "12" or "12_3"; for the latter the head is asked.
 [[nodiscard]] Result<std::int64_t> find_job(const Client& client, const std::string& text);
 /// What became of a job in words: "is held", and of several: "are held".

@@ -110,6 +110,9 @@ Result<int> logs(Call& call) {
   auto job = as<proto::JobDoc>(*answer);
   if (!job) return job.error();
   if (auto ranks = ranks_of(*what, *job); !ranks) return ranks.error();
+  if (means_array(call.args.positionals.front(), *job))
+    call.console.note(call.args.positionals.front() + " is an array of " + std::to_string(job->array->count) +
+                      " jobs; these are the logs of " + job_name_of(*job) + ", of the others: rtrain logs ARRAY_INDEX");
   FollowView view({.states = false, .log_colour = call.console.out_colour()});
   if (call.args.has("follow")) return follow(call, *client, *what, *job, view);
   if (job->attempt == 0) {

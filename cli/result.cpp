@@ -60,7 +60,7 @@ Result<int> result(Call& call) {
   if (!job_answer) return job_answer.error();
   auto job = as<proto::JobDoc>(*job_answer);
   if (!job) return job.error();
-  const bool array = job->array && job->array->id == job->id && call.args.positionals.front().find('_') == std::string::npos;
+  const bool array = means_array(call.args.positionals.front(), *job);
   if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id), array);
   if (array) {
     auto jobs = jobs_of_array(get_of(*client), job->id);

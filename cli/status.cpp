@@ -1,4 +1,5 @@
 // rtrain status: the cluster at a glance, or one job rank by rank.
+#include "cli/follow_array.h"
 #include "cli/job_reference.h"
 #include "cli/job_rows.h"
 #include "cli/parse.h"
@@ -128,6 +129,14 @@ void print_job(const Call& call, const proto::JobDoc& job) {
   if (job.error) call.console.out("\n" + error_block(*job.error, job.max_failures, log_command(*job.error, job.id), colour));
 }
 
+Result<int> array_status(const Call& call, const Client& client, JobId id) {
+  auto jobs = jobs_of_array(get_of(client), id);
+  if (!jobs) return jobs.error();
+  if (call.json()) call.console.out(proto::dump_json({{"id", id.value()}, {"jobs", *jobs}}) + "\n");
+  else call.console.out(array_block(*jobs, os::unix_ms_now(), call.console.table_width(), call.console.out_colour()));
+  return 0;
+}
+
 Result<int> status(Call& call) {
   auto client = client_of(call);
   if (!client) return client.error();
@@ -136,13 +145,11 @@ Result<int> status(Call& call) {
   if (!id) return id.error();
   auto answer = client->get("/v1/jobs/" + std::to_string(*id));
   if (!answer) return answer.error();
-  if (call.json()) {
-    call.console.out(proto::dump_json(*answer) + "\n");
-    return 0;
-  }
   auto job = as<proto::JobDoc>(*answer);
   if (!job) return job.error();
-  print_job(call, *job);
+  if (means_array(call.args.positionals.front(), *job)) return array_status(call, *client, job->id);
+  if (call.json()) call.console.out(proto::dump_json(*answer) + "\n");
+  else print_job(call, *job);
   return 0;
 }
 
@@ -151,12 +158,12 @@ Result<int> status(Call& call) {
 Verb status_verb() {
   return {.name = "status",
           .usage = "[ID]",
-          .summary = "show the cluster at a glance, or one job rank by rank",
+          .summary = "show the cluster at a glance, a job rank by rank, or an array job by job",
           .description = "The exit status tells whether the question was answered, not how the job is: see `rtrain result`.",
           .positionals_max = 1,
           .outputs = {"table", "json"},
           .examples = {{"rtrain status", "nodes, resources, jobs by state, failures by class, up to 20 active jobs"},
-                       {"rtrain status 42", "each rank of job 42 with node, pid and state"},
+                       {"rtrain status 42", "each rank of job 42 with node, pid and state; of array 42 each job"},
                        {"rtrain status 42 -o json", "the job's document"}},
           .run = status};
 }

@@ -103,6 +103,11 @@ class Day(unittest.TestCase):
         self.assertNotIn(array + "_3 ", out)
         for flag in (["--expand"], ["--array", array]):
             self.assertIn(array + "_3 ", self.rtrain("list", *flag)[1])
+        status, out, err = self.rtrain("status", array)
+        self.assertEqual((status, err, len(re.findall(r"(?m)^ *%s_[0-9] +QUEUED" % array, out))), (0, "", 10), out)
+        self.assertEqual(len(json.loads(self.rtrain("status", "-o", "json", array)[1])["jobs"]), 10)
+        self.assertIn("job %s_0 (day): QUEUED" % array, self.rtrain("status", array + "_0")[1])
+        self.assertIn("%s is an array of 10 jobs; these are the logs of %s_0" % (array, array), self.rtrain("logs", array)[2])
         self.assertEqual(self.rtrain("cancel", array + "_[3-5]"), (0, "array %s_[3-5] (day): 3 jobs cancelled\n" % array, ""))
         self.assertEqual(self.rtrain("cancel", array), (0, "array %s (day): 7 jobs cancelled\n" % array, ""))
 
