@@ -51,6 +51,7 @@ Result<int> cluster_status(const Call& call, const Client& client) {
   const bool colour = call.console.out_colour();
   std::string out;
   if (status->status == "read_only") out += "head    " + styled("read-only", state_style("FAILED"), colour) + ": " + printable(status->reason, false) + "\n";
+  if (!status->clock.empty()) out += "clock   " + styled(printable(status->clock, false), state_style("FAILED"), colour) + "\n";
   out += "nodes   " + std::to_string(status->nodes.alive) + " of " + std::to_string(status->nodes.total) + " alive\n";
   out += "CPUs    " + amount(status->resources["CPU"].used) + " of " + amount(status->resources["CPU"].total) + " in use\n";
   out += "GPUs    " + amount(status->resources["GPU"].used) + " of " + amount(status->resources["GPU"].total) + " in use\n";

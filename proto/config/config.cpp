@@ -223,7 +223,7 @@ std::vector<SpecError> apply_json(std::vector<ConfigField>& fields, const Json& 
   std::vector<SpecError> errors;
   for (const auto& [key, value] : document.items()) {
     if (key == "$schema" || value.is_null()) continue;
-    const auto field = std::find_if(fields.begin(), fields.end(), [&](const ConfigField& f) { return f.name == key; });
+    const auto field = std::ranges::find(fields, key, &ConfigField::name);
     if (field == fields.end()) {
       const auto near = nearest(key, names);
       errors.push_back({key, near.empty() ? "unknown key" : "unknown key; did you mean " + near + "?"});

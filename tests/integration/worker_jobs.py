@@ -76,6 +76,12 @@ class Jobs(ClusterTest):
         with open(result["path"] + "/params.json") as file:
             self.assertEqual(json.load(file), {})
 
+    def test_keys_of_the_config_that_nobody_reads_are_named_in_the_log(self):
+        read = self.cluster.submit("succeed", {"lr": 0.1})
+        self.assertEqual(self.cluster.wait_end(read, 30)["state"], "SUCCEEDED")
+        self.assertIn("train_loop_config: never read: lr", self.cluster.log_of(read, 0))
+        self.assertNotIn("never read", self.cluster.log_of(read, 1))  # once is enough
+
     def test_an_exception_is_told_in_its_own_words(self):
         self.fails("exception", "the data is gone", log="now: throw", function="fail_one", config={"how": "throw"})
 

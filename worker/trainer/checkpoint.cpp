@@ -150,7 +150,7 @@ nlohmann::json read_json(const fs::path& path) {
 }  // namespace
 
 void Trainer::Impl::require_storable() const {
-  const auto writes = [](const auto& callback) { return callback->order() == CallbackOrder::kCheckpoint; };
+  const auto writes = [](const auto& callback) { return callback->order() >= CallbackOrder::kCheckpoint; };
   if (std::none_of(callbacks.begin(), callbacks.end(), writes)) return;
   std::string problems;
   for (const auto& [name, tensor] : state_of(*module)) {
