@@ -17,6 +17,7 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
   job.events.push_back(event);
   if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) {
     job.name = submitted->spec->name;
+    job.submission = submitted->submission;
     job.held = submitted->spec->scheduling.hold;
   }
   if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
@@ -202,8 +203,11 @@ Result<std::vector<JobId>> SimJournal::ended_ids(JobId before, int limit) {
   return found;
 }
 
-/// The simulation's users submit without keys.
-Result<std::optional<JobId>> SimJournal::job_of_submission(const std::string&) { return std::optional<JobId>(); }
+Result<std::optional<JobId>> SimJournal::job_of_submission(const std::string& submission) {
+  for (const auto& [id, job] : disk_.jobs())
+    if (!submission.empty() && job.submission == submission) return std::optional(id);
+  return std::optional<JobId>();
+}
 
 Result<std::vector<core::JobState>> SimJournal::ended_jobs(JobId before, int limit) {
   std::vector<core::JobState> found;

@@ -29,7 +29,7 @@ class Disk {
     std::optional<core::JobState> snapshot;
     std::size_t snapshot_events = 0;  ///< how many events are in it
     // What the events say, kept up to date as they are written.
-    std::string name;
+    std::string name, submission;
     std::int64_t placed = 0, stopping = 0, over = 0;  ///< the newest attempt that was placed, is to be stopped, has ended
     std::set<std::pair<std::int64_t, int>> finished;  ///< (attempt, rank)
     bool cancelled = false, held = false;

@@ -217,11 +217,17 @@ void Referee::confirmed(const proto::Message& message) {
   }
 }
 
+void Referee::acknowledged(JobId first, std::int64_t jobs, const std::string& name) {
+  const auto before = numbers_.try_emplace(name, first).first->second;
+  check(before == first, "what is submitted again with its key is one job", [&] { return name + " is job " + to_string(before) + " and job " + to_string(first); });
+  for (std::int64_t i = 0; i < jobs; ++i) acknowledged(JobId(first.value() + i), name);
+}
+
 void Referee::acknowledged(JobId id, const std::string& name) {
   const auto* job = disk_.find(id);
   check(job != nullptr && job->name == name, "no acknowledged job is lost", [&] { return "job " + to_string(id) + " (" + name + ") is acknowledged and not on disk"; });
-  const auto [known, fresh] = acknowledged_.try_emplace(id, name);
-  check(fresh, "no job number is used twice", [&, by = known->second] { return "number " + to_string(id) + " is given to " + name + " and to " + by; });
+  const auto known = acknowledged_.try_emplace(id, name).first;
+  check(known->second == name, "no job number is used twice", [&, by = known->second] { return "number " + to_string(id) + " is given to " + name + " and to " + by; });
 }
 
 void Referee::cancel_acknowledged(JobId id) {

@@ -44,7 +44,8 @@ class Referee {
   void told_agent(const proto::Message& message);
   /// The head confirmed this message of an agent.
   void confirmed(const proto::Message& message);
-  void acknowledged(JobId id, const std::string& name);
+  /// A submit was answered, perhaps once more: of an array the first of its numbers, and how many there are.
+  void acknowledged(JobId first, std::int64_t jobs, const std::string& name);
   void cancel_sent(const std::string& name) { cancels_.insert(name); }
   void cancel_acknowledged(JobId id);
   void hold_acknowledged(JobId id);
@@ -63,6 +64,7 @@ class Referee {
   [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
 
  private:
+  void acknowledged(JobId id, const std::string& name);
   struct Stored {
     std::int64_t attempt = 0, seq = 0;  ///< of the last point
   };
@@ -86,6 +88,7 @@ class Referee {
   std::vector<proto::Resources> used_;
   std::map<std::pair<std::size_t, int>, proto::RankKey> gpus_;
   std::map<JobId, std::string> acknowledged_;
+  std::map<std::string, JobId> numbers_;  ///< of each name the first that was acknowledged
   std::set<std::string> acknowledged_names_, cancels_;
   std::map<JobId, core::JobPhase> shown_end_;
   std::map<JobId, Stored> stored_;

@@ -40,11 +40,12 @@ void Users::submit(const JobPlan& plan) {
   const auto spec = spec_of(plan);
   if (!spec) return again();
   ask<JobId>(
-      cluster_, [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user); },
+      // With a key: what is sent again because its answer was lost is the same job, which the user can name, and cancel.
+      cluster_, [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user, plan.spec.name); },
       [this, &plan](const Result<JobId>& id) {
         if (!id) return;
         const auto jobs = plan.spec.scheduling.array ? static_cast<std::int64_t>(plan.spec.scheduling.array->indices.size()) : 1;
-        for (std::int64_t i = 0; i < jobs; ++i) cluster_.referee().acknowledged(JobId(id->value() + i), plan.spec.name);
+        cluster_.referee().acknowledged(*id, jobs, plan.spec.name);
       },
       [this, &plan, again](const Result<JobId>& id) {
         if (!id && id.error().code() == Errc::kInvalidArgument) ++refused_[plan.spec.name];  // its reservation: there is none yet, or any more, or it is for others
