@@ -84,6 +84,15 @@ class Jobs(ClusterTest):
         error = self.failed([self.cluster.root + "/data"])
         self.assertIn("/data: Permission denied", error["message"])
 
+    def test_the_run_folder_is_there_or_the_log_says_why_not(self):
+        doc = self.cluster.run("echo hi > $RTRAIN_RUN_DIR/word")
+        self.assertEqual(doc["state"], "SUCCEEDED", doc)
+        with open(doc["run_dir"] + "/word") as file:
+            self.assertEqual(file.read(), "hi\n")
+        doc = self.cluster.run("true", run_config={"storage_path": "/proc/nowhere"})
+        self.assertEqual(doc["state"], "SUCCEEDED", doc)
+        self.assertIn("RTRAIN_RUN_DIR cannot be made", self.cluster.log_of(doc["id"]))
+
     def test_a_missing_working_dir_is_named(self):
         error = self.failed("true", working_dir="/nonexistent/folder")
         self.assertEqual(error["kind"], "exec")

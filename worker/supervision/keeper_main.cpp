@@ -1,6 +1,7 @@
 // rtrain-keeper: the supervisor of `command` jobs. Each rank is an exec of the user's program.
 #include "common/log/log.h"
 #include "common/os/elf.h"
+#include "common/os/file.h"
 #include "proto/record/rank_files.h"
 #include "worker/supervision/start_error.h"
 #include "worker/supervision/supervisor.h"
@@ -15,8 +16,17 @@ namespace {
 
 using namespace rtrain;
 
+/// A program that writes nothing there may run where the storage cannot be reached: it is told, not ended.
+void make_run_dir() {
+  const char* dir = std::getenv("RTRAIN_RUN_DIR");
+  if (dir == nullptr) return;
+  if (const auto made = os::make_dirs(dir); !made)
+    std::cerr << "rtrain: RTRAIN_RUN_DIR cannot be made: " << made.error().message() << std::endl;
+}
+
 /// Becomes the program. Comes back only when it cannot.
 int exec_program(const proto::SpawnRank& spawn) {
+  make_run_dir();
   std::vector<char*> argv;
   for (const auto& argument : spawn.argv) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
