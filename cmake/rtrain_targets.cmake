@@ -19,6 +19,9 @@ target_compile_definitions(rtrain_build_options INTERFACE RTRAIN_VERSION="${PROJ
 if(RTRAIN_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+elseif(RTRAIN_SANITIZE STREQUAL "fuzzer" AND NOT (CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 16))
+  # Earlier ones know neither libstdc++'s views nor bindings in lambdas.
+  message(FATAL_ERROR "RTRAIN_SANITIZE=fuzzer needs clang 16 or newer (apt: clang-16 libclang-rt-16-dev), not ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
 elseif(RTRAIN_SANITIZE STREQUAL "fuzzer")  # clang: what the fuzz targets call tells libFuzzer where it goes
   # Without "function", whose check clang cannot assemble in coroutines ("a difference across sections").
   add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=function -fno-omit-frame-pointer)
