@@ -62,6 +62,31 @@ std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus) {
   return all;
 }
 
+std::vector<GpuState> gpu_states() {
+  constexpr int kSmClock = 1, kDieTemperature = 0, kUncorrected = 1, kSinceLoaded = 0;  // NVML_CLOCK_SM, ...
+  std::vector<GpuState> states;
+  const Library nvml;
+  unsigned count = 0;
+  if (!nvml || !nvml.call("nvmlInit_v2")) return states;
+  if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
+  for (unsigned index = 0; index < count; ++index) {
+    Device device = nullptr;
+    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;
+    GpuState state;
+    state.index = static_cast<int>(index);
+    if (!nvml.call("nvmlDeviceGetClockInfo", device, kSmClock, &state.sm_clock_mhz)) state.sm_clock_mhz = 0;
+    if (!nvml.call("nvmlDeviceGetMaxClockInfo", device, kSmClock, &state.sm_clock_max_mhz)) state.sm_clock_max_mhz = 0;
+    if (!nvml.call("nvmlDeviceGetTemperature", device, kDieTemperature, &state.temperature_c)) state.temperature_c = 0;
+    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory)) state.memory_used_bytes = memory.used;
+    if (unsigned long long errors = 0; nvml.call("nvmlDeviceGetTotalEccErrors", device, kUncorrected, kSinceLoaded, &errors))
+      state.uncorrected_errors = errors;
+    for (const auto& process : processes_on(nvml, device)) state.processes.push_back(process.pid);
+    states.push_back(std::move(state));
+  }
+  nvml.call("nvmlShutdown");
+  return states;
+}
+
 GpuInventory ask_nvml() {
   GpuInventory inventory;
   const Library nvml;
@@ -72,6 +97,7 @@ GpuInventory ask_nvml() {
   }
   std::array<char, 128> text{};
   if (nvml.call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size()))) inventory.driver_version = text.data();
+  if (!nvml.call("nvmlSystemGetCudaDriverVersion_v2", &inventory.cuda_version)) inventory.cuda_version = 0;
   unsigned count = 0;
   if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
   for (unsigned index = 0; index < count; ++index) {

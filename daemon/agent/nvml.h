@@ -2,11 +2,22 @@
 
 #include "proto/message/types.h"
 
+#include <optional>
+
 namespace rtrain::agent {
 
 struct GpuInventory {
   std::vector<proto::GpuInfo> gpus;
   std::string driver_version;
+  int cuda_version = 0;  ///< the newest that the driver serves: 13000 is 13.0; 0 unknown
+};
+/// What a GPU is like at the moment; 0, or nothing, where the driver does not say.
+struct GpuState {
+  int index = 0;
+  unsigned sm_clock_mhz = 0, sm_clock_max_mhz = 0, temperature_c = 0;
+  std::uint64_t memory_used_bytes = 0;
+  std::optional<std::uint64_t> uncorrected_errors;  ///< of its memory since the driver was loaded; nothing: no ECC
+  std::vector<std::int64_t> processes;
 };
 /// A process that computes on a GPU, as the driver counts it: in a container its number may be the host's.
 struct GpuProcess {
@@ -16,6 +27,8 @@ struct GpuProcess {
 };
 /// Those on these GPUs (NVML indices), at most 64 a GPU. Empty without NVML. Loads it, asks and unloads it: up to a second.
 [[nodiscard]] std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus);
+/// Of all GPUs that NVML knows.
+[[nodiscard]] std::vector<GpuState> gpu_states();
 /// Asks libnvidia-ml.so.1, if the machine has one. Loads and unloads it: an idle agent keeps nothing of it.
 [[nodiscard]] GpuInventory ask_nvml();
 

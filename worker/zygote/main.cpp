@@ -1,5 +1,6 @@
 // rtrain-worker: LibTorch loaded once, a ready worker forked for each rank.
 #include "proto/record/rank_files.h"
+#include "worker/sdk/probe.h"
 #include "worker/sdk/rank_main.h"
 #include "worker/supervision/load_time.h"
 #include "worker/supervision/start_error.h"
@@ -26,6 +27,7 @@ constexpr const char* kUsage =
     "this itself)\n"
     "       rtrain-worker --rank LIBRARY NAME         run a rank in the environment that the zygote made for "
     "it\n"
+    "       rtrain-worker --probe                     what rtrain doctor wants to know, one JSON line each\n"
     "       rtrain-worker --version\n";
 
 /// A fork copies one thread: others would leave their locks held in every rank.
@@ -84,6 +86,10 @@ int main(int argc, char** argv) {
   }
   if (arguments.size() == 3 && arguments[0] == "--zygote" && arguments[1] == "--socket") return serve(arguments[2]);
   if (arguments.size() == 3 && arguments[0] == "--rank") sdk::run_rank_of_library(arguments[1], arguments[2]);
+  if (arguments.size() == 1 && arguments[0] == "--probe") {
+    rtrain::sdk::probe([](const std::string& line) { std::cout << line << std::endl; });
+    std::_Exit(0);  // what a driver has to tidy up is not waited for
+  }
   std::cerr << kUsage;
   return 2;
 }
