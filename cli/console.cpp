@@ -1,8 +1,10 @@
 #include "cli/console.h"
 
+#include "cli/exit_code.h"
 #include "cli/text.h"
 
 #include <cerrno>
+#include <cstring>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,7 +13,8 @@ namespace rtrain::cli {
 
 namespace {
 
-void write_all(int fd, std::string_view text) {
+/// 0, or why the text is not written.
+int write_all(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t n = ::write(fd, text.data(), text.size());
     if (n > 0) {
@@ -20,9 +23,10 @@ void write_all(int fd, std::string_view text) {
       pollfd writable{fd, POLLOUT, 0};
       (void)::poll(&writable, 1, -1);
     } else if (n < 0 && errno != EINTR) {
-      return;  // nobody reads any more
+      return errno;
     }
   }
+  return 0;
 }
 
 }  // namespace
@@ -47,8 +51,17 @@ Console::Console(ColourChoice choice, const Getenv& getenv)
       err_colour_(use_colour(choice, err_terminal_, getenv)),
       live_(err_terminal_ && variable(getenv, "TERM").value_or("dumb") != "dumb") {}
 
-void Console::out(std::string_view text) const { write_all(STDOUT_FILENO, text); }
-void Console::err(std::string_view text) const { write_all(STDERR_FILENO, text); }
+void Console::out(std::string_view text) const {
+  if (const int failed = write_all(STDOUT_FILENO, text); failed != 0 && out_failure_ == 0) out_failure_ = failed;
+}
+void Console::err(std::string_view text) const { (void)write_all(STDERR_FILENO, text); }
+
+int Console::finish(int status) const {
+  // Who reads no further (EPIPE) has read what he wanted.
+  if (out_failure_ == 0 || out_failure_ == EPIPE) return status;
+  error(fail(Errc::kIo, std::string("stdout: ") + std::strerror(out_failure_) + "; what should stand there is lost"));
+  return status != 0 ? status : static_cast<int>(Exit::kFailed);
+}
 void Console::note(std::string_view line) const { err(std::string(line) + "\n"); }
 
 void Console::error(const Error& error) const {

@@ -33,6 +33,8 @@ class Console {
   void error(const Error& error) const;
   void warn(std::string_view line) const;
   void print(const Table& table) const;
+  /// The exit status of a program that wanted to end with `status`: not 0 when something could not be written to stdout, which is told.
+  [[nodiscard]] int finish(int status) const;
 
   [[nodiscard]] bool out_terminal() const { return out_terminal_; }
   [[nodiscard]] bool err_terminal() const { return err_terminal_; }
@@ -48,6 +50,7 @@ class Console {
   [[nodiscard]] bool confirm(std::string_view question) const;
 
  private:
+  mutable int out_failure_ = 0;  ///< errno of the first write to stdout that failed
   bool out_terminal_ = false, err_terminal_ = false, out_colour_ = false, err_colour_ = false, live_ = false;
 };
 

@@ -33,17 +33,17 @@ int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
   if (command->verb == nullptr) {
     // Asked for, the page is data; a bare `rtrain` is a mistake that the page answers.
     command->help ? console.out(help_page(console.out_colour())) : console.err(help_page(console.err_colour()));
-    return static_cast<int>(command->help ? Exit::kOk : Exit::kUsage);
+    return console.finish(static_cast<int>(command->help ? Exit::kOk : Exit::kUsage));
   }
   if (command->help) {
     console.out(help_page(*command->verb, console.out_colour()));
-    return 0;
+    return console.finish(0);
   }
   auto output = output_format(*command->verb, command->args);
   if (!output) return refuse(output.error());
   Call call{*command->verb, std::move(command->args), std::move(*output), console, getenv};
   auto status = command->verb->run(call);
-  if (status) return *status;
+  if (status) return console.finish(*status);
   console.error(status.error());
   return static_cast<int>(exit_of(status.error().code()));
 }

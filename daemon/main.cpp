@@ -1,4 +1,5 @@
 // rtraind: the daemon, one binary with two roles, and the care of a head's state.
+#include "common/async/run.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "common/os/startup.h"
@@ -105,7 +106,13 @@ int serve(asio::io_context& io, Daemon& daemon) {
     }
     code = 1;
   });
-  io.run();
+  async::run_through(io, [](std::exception_ptr escaped) {
+    try {
+      std::rethrow_exception(escaped);
+    } catch (const std::exception& ex) {
+      log::error("a bug: a handler ended by an exception, its connection is gone", {{"cause", ex.what()}});
+    }
+  });
   return code;
 }
 

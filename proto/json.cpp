@@ -190,6 +190,8 @@ JsonText read_json_text(std::string_view text, JsonLimits limits) {
     read.more = found.more;
   }
   if (builder.syntax) read.problems.push_back(std::move(*builder.syntax));
+  // nlohmann's parser takes a NUL for the end of the text; read_valid_json() has seen what follows.
+  if (read.problems.empty()) read.problems.push_back({"", "not valid JSON: a NUL byte in the text", place_at(text, text.find('\0'))});
   return read;
 }
 

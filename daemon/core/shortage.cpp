@@ -10,6 +10,7 @@ namespace {
 using proto::PlacementStrategy;
 
 constexpr int kNodesShown = 8;
+constexpr std::size_t kKindsShown = 8;  // of resources: a reason is read in a line
 constexpr double kMiB = 1 << 20;
 
 std::string amount_words(const std::string& name, double amount) {
@@ -22,7 +23,10 @@ std::string amount_words(const std::string& name, double amount) {
 std::string need_words(const Ask& ask, const Need& need, const WishBook& book) {
   std::string text = ask.least < ask.workers ? std::to_string(ask.least) + " to " : "";
   text += std::to_string(ask.workers) + " x {";
-  for (const auto& [name, amount] : need.resources) text += (text.ends_with('{') ? "" : ", ") + amount_words(name, amount);
+  std::size_t kinds = 0;
+  for (const auto& [name, amount] : need.resources)
+    if (++kinds <= kKindsShown) text += (text.ends_with('{') ? "" : ", ") + amount_words(name, amount);
+  if (kinds > kKindsShown) text += ", and " + std::to_string(kinds - kKindsShown) + " more";
   text += "}";
   if (!need.accelerator.empty()) text += " with " + need.accelerator;
   if (!need.selector.empty()) text += " where " + to_string(need.selector);
@@ -116,10 +120,10 @@ std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const
     const auto& stock = idle ? node.total : node.free;
     const int room = stock.capacity(need.amounts);
     std::string parts;
-    std::size_t i = 0;
+    std::size_t i = 0, kinds = 0;
     for (const auto& [resource, amount] : need.resources) {
       const int number = need.amounts.each[i++].first;
-      if (std::floor((stock.amount(number) + kSlack) / amount) <= room) parts += (parts.empty() ? "" : ", ") + stock_words(node, resource, number, idle);
+      if (std::floor((stock.amount(number) + kSlack) / amount) <= room && ++kinds <= kKindsShown) parts += (parts.empty() ? "" : ", ") + stock_words(node, resource, number, idle);
     }
     text += parts.empty() ? " has no GPU free that is in service" : " has " + parts + (idle ? "" : " free");
   }

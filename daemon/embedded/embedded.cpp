@@ -1,5 +1,6 @@
 #include "daemon/embedded/embedded.h"
 
+#include "common/async/run.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "daemon/agent/agent.h"
@@ -77,7 +78,7 @@ struct EmbeddedCluster::Impl {
       log_escape(escaped);
       head->stop();
     });
-    thread = std::thread([this] { io.run(); });
+    thread = std::thread([this] { async::run_through(io, &log_escape); });
   }
 };
 

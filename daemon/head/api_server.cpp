@@ -25,14 +25,36 @@ constexpr auto kRequestLimit = 10s;  // from the first byte of a request to its 
 constexpr auto kStoreLimit = 5s;     // for what an answer tells to become durable
 constexpr std::size_t kReadBytes = 4096;
 constexpr std::size_t kBodyReadBytes = 64u << 10;  // of a body that is larger than one read
+constexpr std::size_t kBufferBytesMax = 2 * kBodyReadBytes;  // of a connection, for what is not understood yet
+constexpr std::size_t kSpecsBytesMax = 16u << 20;  // large specs that are read or wait for it; the next one waits for room
+constexpr auto kSpecWait = 10s;
 constexpr std::size_t kLogBytesMax = 16u << 20;  // of pieces of logs that are on their way to users; the next one waits for room
 constexpr auto kLogWait = 10s;
 
 std::string_view view(const boost::core::string_view& text) { return {text.data(), text.size()}; }
 
+/// Beast bounds a header, but not the trailers of a chunked body, and throws where one does not fit into a field. Nothing here uses
+/// trailers: they are counted and read over.
+class RequestParser : public http::request_parser<http::string_body> {
+ public:
+  RequestParser() {
+    header_limit(kHeaderBytesMax);
+    body_limit(kBodyBytesMax);
+  }
+
+ private:
+  void on_field_impl(http::field name, beast::string_view name_text, beast::string_view value, boost::system::error_code& ec) override {
+    if (!is_header_done()) return get().insert(name, name_text, value);
+    trailer_bytes_ += name_text.size() + value.size();
+    if (trailer_bytes_ > kHeaderBytesMax) ec = http::error::header_limit;
+  }
+
+  std::size_t trailer_bytes_ = 0;
+};
+
 /// What to answer to bytes that are no request; nothing when the client just went away or was too slow.
 std::optional<Error> unreadable(const boost::system::error_code& ec) {
-  if (ec == http::error::header_limit) return fail(Errc::kLimit, "the header of the request is larger than 8 KiB");
+  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) return fail(Errc::kLimit, "the header of the request is larger than 8 KiB");
   if (ec == http::error::body_limit)
     return fail(Errc::kLimit, "the body of the request is larger than 2 MiB", "keep large values in files and give their paths in train_loop_config");
   if (ec == http::error::end_of_stream || ec == http::error::partial_message ||
@@ -94,10 +116,12 @@ ApiServer::ApiServer(asio::any_io_executor executor, net::Listener listener, boo
       dispatcher_(dispatcher),
       news_(executor),
       log_budget_(std::make_shared<async::Budget>(executor, kLogBytesMax)),
+      spec_budget_(std::make_shared<async::Budget>(executor, kSpecsBytesMax)),
       gate_(executor) {}
 
 void ApiServer::stop() {
   stopping_ = true;
+  spec_reader_.stop();
   listener_.close();
   news_.announce_all();
 }
@@ -109,7 +133,7 @@ asio::awaitable<void> ApiServer::async_run() {
     if (!socket) break;
     auto peer = net::peer_address(*socket);
     auto user = net::peer_user(*socket);
-    auto visitor = std::make_unique<Visitor>(Visitor{HttpStream(std::move(*socket)), {}, {}, std::move(user)});
+    auto visitor = std::make_unique<Visitor>(Visitor{HttpStream(std::move(*socket)), beast::flat_buffer(kBufferBytesMax), {}, std::move(user)});
     auto& client = visitor->client;
     visitor->place = connections_->admit(Connections::Kind::kUser, std::move(peer), std::chrono::steady_clock::now(), [&client] { client.close(); });
     const bool was_full = std::exchange(full, !visitor->place);
@@ -146,9 +170,7 @@ asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
     buffer.commit(size);
   }
   if (visitor.known) client.expires_after(kRequestLimit);
-  http::request_parser<http::string_body> parser;
-  parser.header_limit(kHeaderBytesMax);
-  parser.body_limit(kBodyBytesMax);
+  RequestParser parser;
   auto [header_ec, header_size] = co_await http::async_read_header(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
   boost::system::error_code ec = header_ec;
   if (!ec && view(parser.get()[http::field::expect]) == "100-continue") {
@@ -231,6 +253,9 @@ asio::awaitable<HttpResponse> ApiServer::async_spec(ReadSpec spec, const HttpReq
     News news;
     std::optional<CheckedSpec> checked;
   };
+  async::Budget::Share share(spec_budget_);
+  if (!co_await share.async_take(request.body().size(), kSpecWait))
+    co_return error_response(fail(Errc::kUnavailable, "too many large job files are being read at the moment", "send it again"), request);
   const auto executor = co_await asio::this_coro::executor;
   const auto progress = std::make_shared<Progress>(executor);
   asio::post(spec_reader_, [progress, executor, body = request.body()] {
@@ -240,7 +265,8 @@ asio::awaitable<HttpResponse> ApiServer::async_spec(ReadSpec spec, const HttpReq
       progress->news.announce();
     });
   });
-  while (!progress->checked) co_await progress->news.async_wait(1s);
+  while (!progress->checked && !stopping_) co_await progress->news.async_wait(200ms);
+  if (stopping_) co_return error_response(fail(Errc::kUnavailable, "the head ends", "send it to the next one"), request);
   co_return spec.answer(std::move(*progress->checked));
 }
 

@@ -48,7 +48,7 @@ class ApiServer {
   std::shared_ptr<Connections> connections_;
   Dispatcher& dispatcher_;
   JobNews news_;
-  std::shared_ptr<async::Budget> log_budget_;
+  std::shared_ptr<async::Budget> log_budget_, spec_budget_;
   async::Gate gate_;
   net::asio::thread_pool spec_reader_{1};  ///< reads large specs, so that others do not wait for them
   bool stopping_ = false;

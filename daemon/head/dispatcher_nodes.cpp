@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kNodeKind = "node";
 constexpr const char* kReservationKind = "reservation";
+constexpr std::size_t kLabelsMax = 256;  // of a node, by users
 /// Labels that tell what a node is: nobody else may say so.
 constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/accelerator-type", "rtrain/os"};
 
@@ -149,6 +150,8 @@ Result<Done> Dispatcher::label(const std::string& node, const std::map<std::stri
   }
   auto found = setting_of(node);
   if (!found) return found.error();
+  if ((*found)->labels.size() + changes.size() > kLabelsMax)
+    return fail(Errc::kLimit, "a node has at most " + std::to_string(kLabelsMax) + " labels");
   const auto* known = nodes_.find(node);
   for (const auto& [key, value] : changes) {
     // Only what differs from the agent's own word is kept; of an agent that never came nothing is known.

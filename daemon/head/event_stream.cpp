@@ -7,6 +7,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <deque>
+#include <iterator>
+
 namespace rtrain::head {
 namespace asio = net::asio;
 using namespace std::chrono_literals;
@@ -88,18 +91,14 @@ class JobStream {
 
   /// The points that were not told yet, from the store where memory has them no more. True when none is left.
   bool add_metrics(std::string& text, const JobRecord& record) {
-    if (metrics_ < record.metrics_dropped) {
+    if (stored_.empty() && metrics_ < record.metrics_dropped) {
       const auto count = std::min<std::int64_t>(kPointsMax, record.metrics_dropped - metrics_);
-      const auto page = dispatcher_.jobs().history().metrics(record.state.id, metrics_, static_cast<int>(count));
-      if (!page || page->points.empty())
-        metrics_ = record.metrics_dropped;  // pruned: what is left follows
-      else
-        for (const auto& point : page->points) {
-          if (text.size() >= kTextMax) break;
-          add_point(text, point);
-        }
-      return false;
+      auto page = dispatcher_.jobs().history().metrics(record.state.id, metrics_, static_cast<int>(count));
+      if (page) stored_.assign(std::make_move_iterator(page->points.begin()), std::make_move_iterator(page->points.end()));
+      if (stored_.empty()) metrics_ = record.metrics_dropped;  // pruned: what is left follows
     }
+    for (; !stored_.empty() && text.size() < kTextMax; stored_.pop_front()) add_point(text, stored_.front());
+    if (!stored_.empty() || metrics_ < record.metrics_dropped) return false;
     const auto end = record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size());
     while (metrics_ < end && text.size() < kTextMax) add_point(text, record.metrics[static_cast<std::size_t>(metrics_ - record.metrics_dropped)]);
     return metrics_ >= end;
@@ -112,6 +111,7 @@ class JobStream {
   std::string reason_;  ///< told
   std::chrono::steady_clock::time_point reason_looked_{};
   std::int64_t metrics_;  ///< told, counted from the job's first point
+  std::deque<proto::MetricPoint> stored_;  ///< what was read from the store and is told next: a page is read once
 };
 
 }  // namespace

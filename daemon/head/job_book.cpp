@@ -71,6 +71,15 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
   return first;
 }
 
+/// Whether the jobs from `first` on, of an array, have these indices. Of one that was pruned nothing is known.
+bool JobBook::has_indices(JobId first, const std::vector<int>& indices) const {
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const auto* record = find(JobId(first.value() + static_cast<std::int64_t>(i)));
+    if (record != nullptr && (!record->state.array || record->state.array->index != indices[i])) return false;
+  }
+  return true;
+}
+
 Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submission,
                                                        const proto::JobSpec& spec,
                                                        const std::string& user) const {
@@ -96,9 +105,10 @@ Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submis
   const bool same_array =
       array.has_value() == state.array.has_value() &&
       (!array || (std::cmp_equal(array->indices.size(), state.array->count) &&
-                  array->indices.front() == state.array->min && array->indices.back() == state.array->max &&
-                  array->step == state.array->step));
-  if (state.user != user || !same_array || text(spec) != text(*state.spec))
+                  array->max_running == state.array->max_running && has_indices(*id, array->indices)));
+  const auto limit = spec.scheduling.time_limit_s;  // where it gives none it has that of its queue
+  const bool same_limit = !limit || limit == state.spec->scheduling.time_limit_s;
+  if (state.user != user || !same_array || !same_limit || text(spec) != text(*state.spec))
     return fail(Errc::kConflict,
                 "the Idempotency-Key was used before, for job " + to_string(*id) + ", which is another one",
                 "use a new key for each job file that is submitted");

@@ -91,6 +91,7 @@ class JobBook {
   [[nodiscard]] store::History& history() const { return store_.history; }
 
  private:
+  [[nodiscard]] bool has_indices(JobId first, const std::vector<int>& indices) const;
   void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
              std::optional<proto::ArrayTask> array, const std::string& submission);
   void journal(const JobRecord& record, const proto::StampedEvent& event);

@@ -22,7 +22,10 @@ struct RouteCall {
 /// `query`: the parameters that the route knows; any other is refused.
 struct Handler { Route route; Reply (*handle)(const RouteCall&); std::vector<std::string> query = {}; };
 
-/// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`.
+/// Larger than anything that a person writes; job files have a limit of their own.
+inline constexpr std::size_t kBodyBytesMax = 64u << 10;
+/// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`, kLimit the
+/// size.
 [[nodiscard]] Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known);
 /// A field of it; `fallback` when it is not there or null. Nothing is converted: 3.7 and true are no whole numbers. kInvalidArgument
 /// names the field.

@@ -65,6 +65,8 @@ const std::vector<Route>& routes() {
 
 Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known) {
   if (call.request.body().empty()) return proto::Json::object();
+  if (const auto bytes = call.request.body().size(); bytes > kBodyBytesMax)
+    return fail(Errc::kLimit, "the body has " + std::to_string(bytes) + " bytes; at most " + std::to_string(kBodyBytesMax) + " are read here");
   auto body = proto::parse_json(call.request.body());
   if (!body) return body.error().in("the body");
   if (!body->is_object()) return fail(Errc::kInvalidArgument, "the body must be a JSON object");

@@ -50,10 +50,19 @@ Reply forget(const RouteCall& call) {
   return answer;
 }
 
+/// It stands in the log and in every list of nodes.
+Result<std::string> reason_of(const Json& body) {
+  constexpr std::size_t kReasonMax = 1024;
+  auto reason = field_of<std::string>(body, "reason", "");
+  if (reason && reason->size() > kReasonMax)
+    return fail(Errc::kLimit, "reason: has " + std::to_string(reason->size()) + " bytes; at most " + std::to_string(kReasonMax) + " are kept");
+  return reason;
+}
+
 Reply cordon(const RouteCall& call) {
   const auto body = body_of(call, {"reason"});
   if (!body) return call.error(body.error());
-  const auto reason = field_of<std::string>(*body, "reason", "");
+  const auto reason = reason_of(*body);
   if (!reason) return call.error(reason.error());
   return done_or(call, call.dispatcher.cordon(call.arguments[0], *reason, call.by()));
 }
@@ -66,7 +75,7 @@ Reply uncordon(const RouteCall& call) {
 Reply drain(const RouteCall& call) {
   const auto body = body_of(call, {"reason", "deadline_s"});
   if (!body) return call.error(body.error());
-  const auto reason = field_of<std::string>(*body, "reason", "");
+  const auto reason = reason_of(*body);
   if (!reason) return call.error(reason.error());
   const auto deadline = field_of<double>(*body, "deadline_s", -1);
   if (!deadline) return call.error(deadline.error());

@@ -88,6 +88,9 @@ struct MetricPage {
   bool more = false;      ///< there is a next page
 };
 
+/// A page of metrics ends with the point that brings it to so much.
+inline constexpr std::size_t kMetricPageBytes = 4u << 20;
+
 /// Reading back. Sees what is durable. May read a file or a page of the database: milliseconds.
 class History {
  public:

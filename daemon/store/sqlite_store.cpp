@@ -292,8 +292,10 @@ Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<Segment
   MetricPage page;
   page.next = std::max<std::int64_t>(from, 0);
   const auto end = rows.empty() ? 0 : rows.back().end();
+  std::size_t bytes = 0;
+  const auto full = [&] { return static_cast<int>(page.points.size()) >= limit || bytes >= kMetricPageBytes; };
   for (const auto& row : rows) {
-    if (row.end() <= page.next || static_cast<int>(page.points.size()) >= limit) continue;
+    if (row.end() <= page.next || full()) continue;
     const auto path = segment_path(options_.state_dir, id, row.segment);
     if (page.next < row.first)
       return fail(Errc::kIo, "the metrics of job " + to_string(id) + ": points " + std::to_string(page.next) + " to " + std::to_string(row.first - 1) + " are missing before " + path,
@@ -302,8 +304,9 @@ Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<Segment
     if (!text) return fail(Errc::kIo, text.error().message(), repair_hint(options_.state_dir));
     SegmentScan scan(*text, kSegmentHeaderBytes);
     scan.skip(page.next - row.first);
-    for (; page.next < row.end() && static_cast<int>(page.points.size()) < limit; ++page.next) {
+    for (; page.next < row.end() && !full(); ++page.next) {
       const auto record = scan.next();
+      if (record) bytes += static_cast<std::size_t>(record->bytes);
       auto point = record ? to_point(*record, path) : Result<proto::MetricPoint>(fail(Errc::kIo, path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem()));
       if (!point) return fail(Errc::kIo, point.error().message(), repair_hint(options_.state_dir));
       page.points.push_back(std::move(*point));

@@ -47,10 +47,14 @@ std::optional<double> parse_bytes(std::string_view text) {
   return std::nullopt;
 }
 
+constexpr std::size_t kResourceKindsMax = 64;
+
 void read_resources(ObjectReader& scaling, ScalingConfig& config) {
   auto resources = scaling.object("resources_per_worker");
   if (!resources) return;
   Resources amounts;
+  if (const auto kinds = resources->json().size(); kinds > kResourceKindsMax)
+    return scaling.error("resources_per_worker", "names " + std::to_string(kinds) + " resources; at most " + std::to_string(kResourceKindsMax) + " can be asked for");
   for (const auto& [name, value] : resources->json().items()) {
     check_name(*resources, name);
     double amount = 0;

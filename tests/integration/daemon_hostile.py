@@ -113,6 +113,7 @@ class Hostile(unittest.TestCase):
 
     def test_requests_that_are_none(self):
         rng = random.Random(8)
+        chunked = b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
         attacks = {
             "64 KiB of noise": (bytes(rng.randrange(256) for _ in range(65536)), (b"400", b"413")),
             "no request": (b"GARBAGE\r\n\r\n", (b"400",)),
@@ -120,6 +121,8 @@ class Hostile(unittest.TestCase):
             "an endless header": (b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20000 + b"\r\n\r\n", (b"413",)),
             "a body of 3 GB": (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000000\r\n\r\n", (b"413",)),
             "two lengths": (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", (b"400",)),
+            "a trailer too long for a field": (chunked + b"A: " + b"a" * 66000 + b"\r\n\r\n", (b"413",)),
+            "endless trailers": (chunked + b"A: b\r\n" * 100000, (b"413",)),
             "chunks that are none": (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (b"400",)),
         }
         for name, (data, expected) in attacks.items():

@@ -35,6 +35,17 @@ void default_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+/// setenv() looks through all that is there, each time. The array lives as long as the process.
+void set_environment(const std::vector<std::pair<std::string, std::string>>& variables) {
+  auto* const lines = new std::vector<std::string>;
+  auto* const pointers = new std::vector<char*>;
+  lines->reserve(variables.size());
+  pointers->reserve(variables.size() + 1);
+  for (const auto& [name, value] : variables) pointers->push_back(lines->emplace_back(name + "=" + value).data());
+  pointers->push_back(nullptr);
+  environ = pointers->data();
+}
+
 /// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has one), so ordinary calls are safe.
 void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
   if (!spawn.cgroup.empty()) {
@@ -56,10 +67,7 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
   const int null_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
   if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0) give_up(pipe_fd, "redirect to " + log);
-  ::clearenv();
-  for (const auto& [name, value] : spawn.env)
-    if (::setenv(name.c_str(), value.c_str(), 1) != 0)
-      give_up(pipe_fd, "set the variable \"" + name + "\"", kind_of_start_error(errno));
+  set_environment(spawn.env);
   if (::chdir(spawn.working_dir.c_str()) != 0)
     give_up(pipe_fd, "enter working_dir " + spawn.working_dir, kind_of_start_error(errno));
 }
