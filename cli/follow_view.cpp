@@ -1,5 +1,6 @@
 #include "cli/follow_view.h"
 
+#include "cli/job_reference.h"
 #include "cli/progress_line.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -19,7 +20,7 @@ bool terminal_state(std::string_view state) { return state == "SUCCEEDED" || sta
 
 }  // namespace
 
-std::string FollowView::subject() const { return "job " + rtrain::to_string(job_.id) + " (" + printable(job_.name, false) + ")"; }
+std::string FollowView::subject() const { return "job " + job_name_of(job_) + " (" + printable(job_.name, false) + ")"; }
 
 Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   const bool changed = !known_ || job.state != job_.state || job.attempt != job_.attempt;

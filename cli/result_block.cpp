@@ -1,12 +1,13 @@
 #include "cli/result_block.h"
 
+#include "cli/job_reference.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
 namespace rtrain::cli {
 
-std::string log_command(const proto::JobError& error, JobId job) {
-  std::string command = "rtrain logs " + rtrain::to_string(job);
+std::string log_command(const proto::JobError& error, const std::string& job) {
+  std::string command = "rtrain logs " + job;
   if (error.rank) command += " --rank " + std::to_string(*error.rank);
   if (error.attempt > 0) command += " --attempt " + std::to_string(error.attempt);
   return command;
@@ -38,7 +39,7 @@ std::string result_block(const proto::ResultDoc& result, const std::optional<pro
   std::string out;
   if (result.error && result.state == "FAILED")
     out += error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, whole_log, colour);
-  out += "job " + rtrain::to_string(result.id) + " (" + printable(result.name, false) + "): " +
+  out += "job " + job_name_of(result.id, job) + " (" + printable(result.name, false) + "): " +
          styled(result.state, state_style(result.state), colour);
   if (job && job->started_ms > 0 && job->ended_ms >= job->started_ms)
     out += " in " + duration(static_cast<double>(job->ended_ms - job->started_ms) / 1000.0);

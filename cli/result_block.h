@@ -9,7 +9,7 @@
 namespace rtrain::cli {
 
 /// "/home/u/.local/state/rtrain/.../log" or "rtrain logs 42 --rank 1 --attempt 3": where the whole log of the failed rank is.
-[[nodiscard]] std::string log_command(const proto::JobError& error, JobId job);
+[[nodiscard]] std::string log_command(const proto::JobError& error, const std::string& job);
 
 /// The Result in a few lines; of a job that FAILED first the error with its place and the rank's last words.
 /// `job` adds the time it took; `whole_log` is where the rest of the log is.

@@ -144,7 +144,7 @@ Result<int> run_in(const Call& call, const JobFile& job, StateDir& state) {
   if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
 
   const auto& result = *follower.result();
-  const WaysOn ways{result.error ? state.log_of(*result.error, result.id) : "", resume_command(result, "run", call.args.positionals.front())};
+  const WaysOn ways{result.error ? state.log_of(*result.error, result.id) : "", resume_command(result, rtrain::to_string(result.id), origin_of(call))};
   const int status = show_end(call.console, call.output, result, follower.job(), ways);
   return interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }

@@ -44,8 +44,8 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
                               .log_tail = {"step 10", "\x1b[2Jloading"}};
   proto::JobDoc job;
   job.max_failures = 2;
-  CHECK(log_command(*doc.error, doc.id) == "rtrain logs 7 --rank 1 --attempt 3");
-  CHECK(result_block(doc, job, log_command(*doc.error, doc.id), false) ==
+  CHECK(log_command(*doc.error, "7") == "rtrain logs 7 --rank 1 --attempt 3");
+  CHECK(result_block(doc, job, log_command(*doc.error, "7"), false) ==
         "error: rank 1 on node b: was killed by signal 9 (Killed)\n"
         "  its last log lines:\n"
         "    step 10\n"
@@ -55,6 +55,8 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
         "job 7 (x): FAILED, 3 attempts\n"
         "  path        /runs/x\n");
   CHECK(result_block(doc, std::nullopt, "", false).find("  attempt 3\n") != std::string::npos);
+  job.array = proto::ArrayTask{JobId(5), 2, 3, 0, 0, 2, 1};
+  CHECK(result_block(doc, job, "", false).find("job 5_2 (x): FAILED") != std::string::npos);
 }
 
 TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {

@@ -1,3 +1,4 @@
+#include "cli/parse.h"
 #include "cli/resume.h"
 
 #include "tests/support/catch.h"
@@ -56,10 +57,24 @@ TEST_CASE("resume: the way on is a command that a shell takes as it is") {
   proto::ResultDoc result;
   result.id = JobId(42);
   result.state = "FAILED";
-  CHECK(resume_command(result, "run", "job.json").empty());
+  const Origin run{"run", "job.json"};
+  CHECK(resume_command(result, "1", run).empty());
   result.checkpoint = proto::CheckpointRecord{"/my runs/x/checkpoint_000003", 3, {}};
-  CHECK(resume_command(result, "run", "job.json") == "rtrain run --resume '/my runs/x/checkpoint_000003' job.json");
-  CHECK(resume_command(result, "submit", "JOB.json") == "rtrain submit --resume 42 JOB.json");
+  CHECK(resume_command(result, "1", run) == "rtrain run --resume '/my runs/x/checkpoint_000003' job.json");
+  CHECK(resume_command(result, "40_2", {}) == "rtrain submit --resume 40_2 JOB.json");
   result.state = "SUCCEEDED";
-  CHECK(resume_command(result, "run", "job.json").empty());
+  CHECK(resume_command(result, "1", run).empty());
+}
+
+TEST_CASE("resume: the way on repeats the options that changed the job, in words of a shell") {
+  auto command = parse_command({"submit", "--set", "name=my trial", "--time", "2h", "--set", "env.X=it's", "--set", "resume_from_checkpoint=/old", "--follow",
+                                "--depends-on", "afterok:3", "job.json"});
+  REQUIRE(command.has_value());
+  const Console console(ColourChoice::kNever, [](const char*) -> const char* { return nullptr; });
+  const Call call{*command->verb, std::move(command->args), "table", console, {}};
+  proto::ResultDoc result;
+  result.state = "CANCELLED";
+  result.checkpoint = proto::CheckpointRecord{"/runs/x/checkpoint_000003", 3, {}};
+  CHECK(resume_command(result, "42", origin_of(call)) ==
+        "rtrain submit --resume 42 --time 2h --set 'name=my trial' --set 'env.X=it'\\''s' job.json");
 }
