@@ -238,7 +238,7 @@ int show_end(const Console& console, const std::string& output, const proto::Res
   if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");
     if (result.error && result.state == "FAILED")
-      console.err(error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, ways.whole_log, console.err_colour()));
+      console.err(error_block(*result.error, job, ways.whole_log, console.err_colour()));
     console.err(hint(console.err_colour()));
   } else if (output == "name") {
     console.err(result_block(result, job, ways.whole_log, console.err_colour()) + hint(console.err_colour()));

@@ -16,7 +16,7 @@ namespace rtrain::cli {
 [[nodiscard]] std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
                                        const std::string& whole_log, bool colour);
 /// The error alone, as `result_block` and `rtrain status ID` show it. `max_failures`: nullopt when not known.
-[[nodiscard]] std::string error_block(const proto::JobError& error, std::optional<int> max_failures, const std::string& whole_log, bool colour);
+[[nodiscard]] std::string error_block(const proto::JobError& error, const std::optional<proto::JobDoc>& job, const std::string& whole_log, bool colour);
 
 /// Of a job's reports, that some are missing; "" when none is.
 [[nodiscard]] std::string dropped_line(std::int64_t reports, std::int64_t dropped);

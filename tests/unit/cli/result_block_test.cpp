@@ -59,6 +59,24 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
   CHECK(result_block(doc, job, "", false).find("job 5_2 (x): FAILED") != std::string::npos);
 }
 
+TEST_CASE("result_block: a job that was given up with tries left says why") {
+  proto::ResultDoc doc;
+  doc.state = "FAILED";
+  doc.error = proto::JobError{.kind = "exit", .message = "exited with code 3", .attempt = 2};
+  proto::JobDoc job;
+  job.state = "FAILED";
+  job.failures = job.max_failures = 2;
+  job.reason = "user failure 2: not restarted, the same error came twice running";
+  CHECK(
+      result_block(doc, job, "", false)
+          .find(
+              "  attempt 2 of 3 (max_failures 2)\n"
+                  "  user failure 2: not restarted, the same error came twice running\n") !=
+      std::string::npos);
+  job.failures = 3;  // the numbers say it
+  CHECK(result_block(doc, job, "", false).find("not restarted") == std::string::npos);
+}
+
 TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {
   auto doc = succeeded();
   doc.reports = 70;
