@@ -15,8 +15,10 @@ namespace rtrain::cli {
 /// `job` adds the time it took; `whole_log` is where the rest of the log is.
 [[nodiscard]] std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
                                        const std::string& whole_log, bool colour);
-/// The error alone, as `result_block` and `rtrain status ID` show it. `max_failures`: nullopt when not known.
-[[nodiscard]] std::string error_block(const proto::JobError& error, const std::optional<proto::JobDoc>& job, const std::string& whole_log, bool colour);
+/// The error alone, as `result_block` and `rtrain status ID` show it. `job` adds how many attempts it had,
+/// and why it got no more.
+[[nodiscard]] std::string error_block(const proto::JobError& error, const std::optional<proto::JobDoc>& job,
+                                      const std::string& whole_log, bool colour);
 
 /// Of a job's reports, that some are missing; "" when none is.
 [[nodiscard]] std::string dropped_line(std::int64_t reports, std::int64_t dropped);
