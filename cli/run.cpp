@@ -151,6 +151,8 @@ Result<int> run_in(const Call& call, const JobFile& job, StateDir& state) {
 
 Result<int> run(Call& call) {
   auto job = load_job(call, [&] { return get_of_head(call); });
+  if (!job && job.error().code() == Errc::kUnavailable)  // only --resume JOB asks a head, and there is no --head here
+    return fail(Errc::kUnavailable, job.error().message(), "say where the head is with RTRAIN_HEAD, or name the checkpoint by its path: --resume PATH");
   if (!job) return job.error();
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
   for (const auto& warning : job->warnings) call.console.warn(warning);

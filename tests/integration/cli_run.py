@@ -244,6 +244,17 @@ class Run(unittest.TestCase):
         self.assertIn("/nonexistent/program", out)
 
 
+    def test_without_a_head_the_way_out_fits_what_was_run(self):
+        self.env["RTRAIN_HEAD"] = "127.0.0.1:1"
+        status, _, err = self.rtrain("run", "--resume", "42", self.job_file("true"))
+        self.assertEqual(status, 4)
+        self.assertTrue(err.endswith("hint: say where the head is with RTRAIN_HEAD, or name the checkpoint by its path: --resume PATH\n"), err)
+        for role in ("head", "agent"):
+            done = subprocess.run([os.path.join(BIN, "rtraind"), role, "--config", "none.json"], env=self.env, capture_output=True, text=True, timeout=10,
+                                  cwd=self.root)
+            self.assertEqual(done.stderr, "error: none.json: no such file\n")
+
+
 class Validate(unittest.TestCase):
     def validate(self, text, *args):
         done = subprocess.run([RTRAIN, "validate", *args, "-"], input=text, capture_output=True, text=True, timeout=10)
