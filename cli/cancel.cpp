@@ -6,6 +6,7 @@
 #include "cli/settings.h"
 #include "common/base/duration.h"
 
+#include <algorithm>
 #include <thread>
 
 namespace rtrain::cli {
@@ -13,20 +14,47 @@ namespace rtrain::cli {
 namespace {
 
 ChangeWords cancel_words(const proto::JobDoc& job) {
-  return job.state == "CANCELLED" ? ChangeWords{"cancelled", "cancelled"} : ChangeWords{"is being cancelled", "are being cancelled"};
+  if (job.state == "CANCELLED") return {"cancelled", "cancelled"};
+  // Before the cancel came to it.
+  if (has_ended(job.state)) return {"has ended: " + job.state, "have ended: " + job.state};
+  return {"is being cancelled", "are being cancelled"};
 }
 
 /// Asks until the job has ended. The state comes back.
-Result<proto::JobDoc> wait_until_ended(const Client& client, std::int64_t id, std::chrono::steady_clock::time_point deadline) {
+Result<proto::JobDoc> wait_until_ended(const Client& client, JobId id,
+                                       std::chrono::steady_clock::time_point deadline) {
   for (;;) {
-    auto answer = client.get("/v1/jobs/" + std::to_string(id));
+    auto answer = client.get("/v1/jobs/" + rtrain::to_string(id));
     if (!answer) return answer.error();
     auto job = as<proto::JobDoc>(*answer);
     if (!job || has_ended(job->state)) return job;
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Errc::kTimeout, "job " + std::to_string(id) + " is still " + job->state, "rtrain status " + std::to_string(id));
+      return fail(Errc::kTimeout, "job " + job_name_of(*job) + " is still " + job->state,
+                  "rtrain status " + job_name_of(*job));
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
+}
+
+/// Cancels what the reference means. Those that this changed come back; with `wait` also those that are
+/// stopping already, which is no error then. kConflict when there is none.
+Result<std::vector<proto::JobDoc>> ask_for_the_end(const Client& client, const JobReference& reference,
+                                                   bool wait) {
+  auto changed = change_jobs(client, reference, "cancel");
+  if (!changed && changed.error().code() != Errc::kConflict) return changed;
+  if (changed && !wait) return changed;
+  auto meant = jobs_meant(client, reference);
+  if (!meant) return meant.error();
+  if (!changed && meant->size() > 1 &&
+      (!wait || std::ranges::all_of(*meant, has_ended, &proto::JobDoc::state)))
+    return nothing_to_cancel(reference, *meant);
+  std::vector<proto::JobDoc> to_end;
+  for (auto& job : *meant) {
+    const bool was_changed =
+        changed && std::ranges::find(*changed, job.id, &proto::JobDoc::id) != changed->end();
+    if (!has_ended(job.state) || was_changed) to_end.push_back(std::move(job));
+  }
+  if (!changed && (!wait || to_end.empty())) return changed;
+  return to_end;
 }
 
 /// The command that goes on from the latest checkpoint, where there is one. Whether it can be told changes nothing about the cancel.
@@ -36,7 +64,7 @@ void show_way_on(const Call& call, const Client& client, const proto::JobDoc& jo
   auto result = answer ? as<proto::ResultDoc>(*answer) : Result<proto::ResultDoc>(answer.error());
   if (!result) return;
   result->state = "CANCELLED";  // it will be
-  if (const auto command = resume_command(*result, "submit", "JOB.json"); !command.empty())
+  if (const auto command = resume_command(*result, job_name_of(job), {}); !command.empty())
     call.console.note("go on from its latest checkpoint: " + command);
 }
 
@@ -63,14 +91,15 @@ Result<int> cancel(Call& call) {
     if (status == 0) status = static_cast<int>(exit_of(error.code()));
   };
   for (const auto& reference : references) {  // each is tried, whatever becomes of the others; the first failure is the status
-    auto jobs = change_jobs(*client, reference, "cancel");
+    auto jobs = ask_for_the_end(*client, reference, call.args.has("wait"));
     if (!jobs) {
       refuse(jobs.error());
       continue;
     }
     std::vector<proto::JobDoc> done;
     for (auto& asked : *jobs) {
-      auto job = call.args.has("wait") ? wait_until_ended(*client, asked.id.value(), deadline) : Result<proto::JobDoc>(std::move(asked));
+      auto job = call.args.has("wait") ? wait_until_ended(*client, asked.id, deadline)
+                                       : Result<proto::JobDoc>(std::move(asked));
       if (!job) {
         refuse(job.error());
         continue;
@@ -93,7 +122,8 @@ Verb cancel_verb() {
           .usage = "ID [ID...]",
           .summary = "cancel jobs",
           .description = "A job that waits leaves the queue; one that runs gets SIGTERM and after its stop_grace_s SIGKILL. Several jobs at once\n"
-                         "need a yes on the terminal, or --yes. Status 7 when a job has ended already.",
+                         "need a yes on the terminal, or --yes. Status 7 when a job has ended already, or\n"
+                         "without --wait is being cancelled already.",
           .positionals_min = 1,
           .positionals_max = -1,
           .outputs = {"table", "json", "name"},

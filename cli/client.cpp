@@ -38,9 +38,10 @@ bool run_until(asio::io_context& io, const std::optional<error_code>& done, std:
 }
 
 Error unreachable(const net::Endpoint& endpoint, const std::string& cause) {
-  return fail(Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
-              "start one with `rtraind head --config configs/head.json`, say where it is with --head or RTRAIN_HEAD, "
-              "or run without one: `rtrain run job.json`");
+  return fail(
+      Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
+      "start one with `rtraind head`, say where it is with --head or RTRAIN_HEAD, "
+      "or run without one: `rtrain run job.json`");
 }
 
 Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const net::Endpoint& endpoint, asio::io_context& io) {

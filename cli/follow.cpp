@@ -1,6 +1,7 @@
 #include "cli/follow.h"
 
 #include "cli/exit_code.h"
+#include "cli/job_reference.h"
 #include "cli/result_block.h"
 #include "common/base/duration.h"
 #include "common/base/fault.h"
@@ -61,7 +62,7 @@ Result<Done> Follower::wait_for_head(const Error& cause) {
   }
   if (Clock::now() - *lost_at_ >= options_.resume_within) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.resume_within).count();
-    const std::string id = rtrain::to_string(id_);
+    const std::string id = job_name_of(id_, job_);
     return fail(Errc::kUnavailable,
                 "the stream of job " + id + " was lost and could not be resumed within " + std::to_string(seconds) + " s: " + cause.message(),
                 "the job does not depend on this program and may go on; follow it again: rtrain logs -f " + id + "; look: rtrain status " + id);
@@ -197,7 +198,7 @@ void Follower::read_rest_of_logs() {
     if (options_.rank && *options_.rank != rank) continue;
     const auto read = read_log(job_->attempt, rank, INT64_MAX);
     if (read || (read.error().code() != Errc::kUnavailable && read.error().code() != Errc::kTimeout)) continue;
-    const std::string id = rtrain::to_string(id_);
+    const std::string id = job_name_of(id_, job_);
     write(view_.on_note("the end of the logs cannot be read now: " + read.error().message() + "; later: rtrain logs " + id, now_s()));
     return;
   }
@@ -237,7 +238,7 @@ int show_end(const Console& console, const std::string& output, const proto::Res
   if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");
     if (result.error && result.state == "FAILED")
-      console.err(error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, ways.whole_log, console.err_colour()));
+      console.err(error_block(*result.error, job, ways.whole_log, console.err_colour()));
     console.err(hint(console.err_colour()));
   } else if (output == "name") {
     console.err(result_block(result, job, ways.whole_log, console.err_colour()) + hint(console.err_colour()));

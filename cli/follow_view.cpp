@@ -1,5 +1,6 @@
 #include "cli/follow_view.h"
 
+#include "cli/job_reference.h"
 #include "cli/progress_line.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -19,12 +20,15 @@ bool terminal_state(std::string_view state) { return state == "SUCCEEDED" || sta
 
 }  // namespace
 
-std::string FollowView::subject() const { return "job " + rtrain::to_string(job_.id) + " (" + printable(job_.name, false) + ")"; }
+std::string FollowView::subject() const {
+  return "job " + job_name_of(job_) + " (" + printable(job_.name, false) + ")";
+}
 
 Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   const bool changed = !known_ || job.state != job_.state || job.attempt != job_.attempt;
   // The last failure of a job that gives up is told by its Result.
-  const bool tried_again = job.max_failures < 0 || job.failures <= job.max_failures;
+  const bool tried_again =
+      !terminal_state(job.state) && (job.max_failures < 0 || job.failures <= job.max_failures);
   const bool failed_again = known_ && job.failures > job_.failures && tried_again;
   if (known_ && job.attempt != job_.attempt) stage_.reset();
   job_ = job;

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include <unistd.h>
 
@@ -76,6 +77,41 @@ Result<Json> value_of(const std::string& text, const std::vector<std::string>& p
   return Json(text);
 }
 
+/// The steps of a path: those of "command[0]" and "command.0" are the same.
+std::vector<std::string> steps_of(std::string_view path) {
+  std::vector<std::string> steps;
+  std::string step;
+  for (const char c : path) {
+    if (c != '.' && c != '[' && c != ']') step += c;
+    else if (!step.empty()) steps.push_back(std::exchange(step, {}));
+  }
+  if (!step.empty()) steps.push_back(std::move(step));
+  return steps;
+}
+
+bool begins_with(const std::vector<std::string>& path, const std::vector<std::string>& outer) {
+  return outer.size() <= path.size() && std::equal(outer.begin(), outer.end(), path.begin());
+}
+
+/// Finds the option that each error comes from: one that set the place of the error or something around it;
+/// or something within it, when the error is not among `of_file`, those that the file has by itself. The last
+/// one of several.
+void blame_options(JobFile& job, const std::vector<Override>& overrides,
+                   const std::vector<proto::SpecError>& of_file) {
+  for (auto& error : job.errors) {
+    const auto at = steps_of(error.path);
+    const bool own = std::ranges::any_of(
+        of_file, [&](const auto& e) { return e.path == error.path && e.message == error.message; });
+    const auto from = std::find_if(overrides.rbegin(), overrides.rend(), [&](const Override& override) {
+      const auto set = steps_of(override.assignment.substr(0, override.assignment.find('=')));
+      return begins_with(at, set) || (!own && begins_with(set, at));
+    });
+    if (from == overrides.rend()) continue;
+    job.blamed[error.path] = from->shown;
+    error.line = error.column = 0;
+  }
+}
+
 void warn_of_missing(JobFile& job) {
   std::error_code ignored;
   if (job.spec.train_func && !fs::exists(job.spec.train_func->library, ignored))
@@ -92,8 +128,11 @@ Option set_option() {
   return {"set", 0, "PATH=VALUE", "override a field of the job, e.g. scaling_config.num_workers=4 (may be repeated)"};
 }
 
-Result<Json> with_override(Json document, const std::string& override) {
-  const auto bad = [&](const std::string& why) { return fail(Errc::kInvalidArgument, "--set " + override + ": " + why); };
+Result<Json> with_override(Json document, const Override& given) {
+  const auto bad = [&](const std::string& why) {
+    return fail(Errc::kInvalidArgument, given.shown + ": " + why);
+  };
+  const std::string& override = given.assignment;
   const std::size_t equals = override.find('=');
   if (equals == std::string::npos || equals == 0) return bad("must be PATH=VALUE, e.g. scaling_config.num_workers=4");
   const std::string path = override.substr(0, equals);
@@ -134,11 +173,13 @@ PathBase path_base(const Getenv& getenv) {
           fs::path(os::program_dir() + "/../lib").lexically_normal().string()};
 }
 
-Result<JobFile> read_job(const std::string& shown, const std::string& text, const std::vector<std::string>& overrides,
-                         const std::string& job_dir, const PathBase& base) {
+Result<JobFile> read_job(const std::string& shown, const std::string& text,
+                         const std::vector<Override>& overrides, const std::string& job_dir,
+                         const PathBase& base) {
   JobFile job;
   job.shown = shown;
   proto::SpecReading reading = proto::read_job_spec(std::string_view(text));
+  const auto of_file = reading.errors;
   if (!overrides.empty()) {
     auto document = proto::parse_json(text);
     if (document) {  // a text that is no JSON keeps the errors of the first reading
@@ -159,10 +200,12 @@ Result<JobFile> read_job(const std::string& shown, const std::string& text, cons
     }
   }
   job.errors = std::move(reading.errors);
+  blame_options(job, overrides, of_file);
   if (!job.errors.empty()) return job;
   job.spec = std::move(reading.spec);
   proto::resolve_paths(job.spec, job_dir, base.cwd, base.home, base.library_dir);
   job.errors = proto::check_resolved(job.spec);
+  blame_options(job, overrides, job.errors);
   if (job.errors.empty()) warn_of_missing(job);
   return job;
 }
@@ -178,13 +221,18 @@ Result<JobFile> load_job(const Call& call, const std::function<Result<Get>()>& g
   if (const auto resume = call.args.text("resume")) {
     auto checkpoint = checkpoint_of(*resume, base.cwd, get);
     if (!checkpoint) return checkpoint.error();
-    overrides->push_back("resume_from_checkpoint=" + proto::dump_json(proto::Json(*checkpoint)));
+    overrides->emplace_back("resume_from_checkpoint=" + proto::dump_json(proto::Json(*checkpoint)),
+                            "--resume " + *resume);
   }
-  for (auto& set : call.args.texts("set")) overrides->push_back(std::move(set));
+  for (auto& set : call.args.texts("set")) overrides->emplace_back(std::move(set));
   return read_job(path == "-" ? "stdin" : path, *text, *overrides, job_dir, base);
 }
 
 std::string error_line(const JobFile& job, const proto::SpecError& error) {
+  if (const auto option = job.blamed.find(error.path); option != job.blamed.end()) {
+    const bool named = option->second.starts_with("--set " + error.path + "=");
+    return option->second + ": " + (named ? error.message : proto::to_string(error));
+  }
   std::string place = job.shown;
   if (error.line > 0) place += ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
   return place + ": " + proto::to_string(error);

@@ -18,6 +18,8 @@ struct JobReference {
 [[nodiscard]] std::string to_string(const JobReference& reference);
 /// "12_3" for a job of an array, else "12".
 [[nodiscard]] std::string job_name_of(const proto::JobDoc& job);
+/// The same of a job whose document may not have come.
+[[nodiscard]] std::string job_name_of(JobId id, const std::optional<proto::JobDoc>& job);
 
 /// Whether `text`, which led to `job`, means the whole array that the job is the first of: "12", not "12_0".
 [[nodiscard]] bool means_array(const std::string& text, const proto::JobDoc& job);
@@ -32,5 +34,13 @@ struct ChangeWords { std::string one, several; };
 /// Posts `action` (cancel, hold, release) to what the reference means: a job, or those of an array that the action changes. They come back
 /// as they are afterwards, by number.
 [[nodiscard]] Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference, const std::string& action);
+
+/// What the reference means, as it is now, by number.
+[[nodiscard]] Result<std::vector<proto::JobDoc>> jobs_meant(const Client& client,
+                                                            const JobReference& reference);
+
+/// Why several jobs that a reference means cannot be cancelled: "array 12 (sweep) has ended: 1 SUCCEEDED, 2
+/// CANCELLED", or all that have not ended are stopping already. At least one job. Pure.
+[[nodiscard]] Error nothing_to_cancel(const JobReference& reference, std::span<const proto::JobDoc> jobs);
 
 }  // namespace rtrain::cli

@@ -28,11 +28,14 @@ Result<LogsCall> read_call(const Call& call, const Client& client) {
 
 Result<std::vector<int>> ranks_of(const LogsCall& what, const proto::JobDoc& job) {
   if (what.rank && *what.rank >= job.num_workers)
-    return fail(Errc::kNotFound, "job " + rtrain::to_string(job.id) + " has no rank " + std::to_string(*what.rank) + ": it has " +
-                                     std::to_string(job.num_workers) + " worker" + (job.num_workers == 1 ? "" : "s"));
+    return fail(Errc::kNotFound, "job " + job_name_of(job) + " has no rank " + std::to_string(*what.rank) +
+                                     ": it has " + std::to_string(job.num_workers) + " worker" +
+                                     (job.num_workers == 1 ? "" : "s"));
   if (what.attempt && *what.attempt > job.attempt)
-    return fail(Errc::kNotFound, "job " + rtrain::to_string(job.id) + " has no attempt " + std::to_string(*what.attempt) +
-                                     (job.attempt == 0 ? ": it has not started" : ": the last one is " + std::to_string(job.attempt)));
+    return fail(
+        Errc::kNotFound,
+        "job " + job_name_of(job) + " has no attempt " + std::to_string(*what.attempt) +
+            (job.attempt == 0 ? ": it has not started" : ": the last one is " + std::to_string(job.attempt)));
   std::vector<int> ranks;
   if (what.rank) {
     ranks.push_back(static_cast<int>(*what.rank));
@@ -73,10 +76,10 @@ Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& w
   return ok();
 }
 
-int follow_status(const Call& call, const proto::ResultDoc& result) {
+int follow_status(const Call& call, const std::string& name, const proto::ResultDoc& result) {
   if (result.state == "FAILED")
-    call.console.note("job " + rtrain::to_string(result.id) + " FAILED" + (result.error ? ": " + result.error->message : ""));
-  if (result.state == "CANCELLED") call.console.note("job " + rtrain::to_string(result.id) + " was CANCELLED");
+    call.console.note("job " + name + " FAILED" + (result.error ? ": " + result.error->message : ""));
+  if (result.state == "CANCELLED") call.console.note("job " + name + " was CANCELLED");
   return static_cast<int>(exit_of_state(result.state));
 }
 
@@ -97,7 +100,7 @@ Result<int> follow(Call& call, const Client& client, const LogsCall& what, const
   auto end = follower.run();
   if (!end) return end.error();
   if (*end != Follower::End::kEnded) return exit_of_signal(interrupts.signal());
-  return follow_status(call, *follower.result());
+  return follow_status(call, job_name_of(job), *follower.result());
 }
 
 Result<int> logs(Call& call) {
@@ -116,7 +119,7 @@ Result<int> logs(Call& call) {
   FollowView view({.states = false, .log_colour = call.console.out_colour()});
   if (call.args.has("follow")) return follow(call, *client, *what, *job, view);
   if (job->attempt == 0) {
-    call.console.note("job " + rtrain::to_string(job->id) + " has not started: no logs yet");
+    call.console.note("job " + job_name_of(*job) + " has not started: no logs yet");
     return 0;
   }
   auto shown = show_logs(call, *client, *what, *job, what->attempt.value_or(job->attempt), view, [](int, std::int64_t) {});

@@ -51,7 +51,7 @@ Result<int> metrics(Call& call) {
     return 0;
   }
   if (points->empty()) {
-    call.console.note("job " + std::to_string(*id) + " has reported nothing yet");
+    call.console.note("job " + call.args.positionals.front() + " has reported nothing yet");
     return 0;
   }
   const std::span shown(*points);

@@ -70,6 +70,9 @@ Error option_error(const po::error& problem, const Verb* verb, const std::vector
     std::string word = unknown->get_option_name();
     const std::string shown = word;
     word.erase(0, word.find_first_not_of('-'));
+    if (verb != nullptr && verb->usage.find("ID") != std::string::npos &&
+        word.find_first_not_of("0123456789") == std::string::npos)
+      return usage_error("unknown option " + shown + "; a job's id is a positive number", verb);
     std::vector<std::string> names;
     for (const auto& option : options) names.push_back(option.name);
     return usage_error("unknown option " + shown + did_you_mean(word, names, "--"), verb);

@@ -12,8 +12,8 @@ namespace rtrain::cli {
 
 namespace {
 
-WaysOn ways_on(const proto::ResultDoc& result) {
-  return {result.error ? log_command(*result.error, result.id) : "", resume_command(result, "submit", "JOB.json")};
+WaysOn ways_on(const proto::ResultDoc& result, const std::string& job) {
+  return {result.error ? log_command(*result.error, job) : "", resume_command(result, job, {})};
 }
 
 /// Nothing: the wait was over before the end, and the status is the second.
@@ -27,7 +27,8 @@ Result<std::pair<bool, int>> wait_for(F& follower, const Call& call, const Inter
   return std::pair(false, static_cast<int>(Exit::kTimeout));
 }
 
-Result<int> wait_for_end(Call& call, const Client& client, JobId id, bool array) {
+/// `name`: what the job is called.
+Result<int> wait_for_end(Call& call, const Client& client, JobId id, const std::string& name, bool array) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
   boost::asio::io_context io{1};
@@ -45,9 +46,11 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id, bool array)
   }
   FollowView view({.live = call.console.live(), .colour = call.console.err_colour()});
   Follower follower(io, interrupts, client, call.console, view, id, options);
-  auto ended = wait_for(follower, call, interrupts, "job " + rtrain::to_string(id));
+  auto ended = wait_for(follower, call, interrupts, "job " + name);
   if (!ended) return ended.error();
-  return ended->first ? show_end(call.console, call.output, *follower.result(), follower.job(), ways_on(*follower.result())) : Result<int>(ended->second);
+  if (!ended->first) return ended->second;
+  return show_end(call.console, call.output, *follower.result(), follower.job(),
+                  ways_on(*follower.result(), name));
 }
 
 Result<int> result(Call& call) {
@@ -61,20 +64,20 @@ Result<int> result(Call& call) {
   auto job = as<proto::JobDoc>(*job_answer);
   if (!job) return job.error();
   const bool array = means_array(call.args.positionals.front(), *job);
-  if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id), array);
+  if (call.args.has("wait")) return wait_for_end(call, *client, JobId(*id), job_name_of(*job), array);
   if (array) {
     auto jobs = jobs_of_array(get_of(*client), job->id);
     if (!jobs) return jobs.error();
     return show_array_end(call.console, call.output, get_of(*client), *jobs);
   }
   if (!has_ended(job->state))
-    return fail(Errc::kConflict, "job " + std::to_string(*id) + " has not ended: it is " + job->state,
-                "wait for it: rtrain result --wait " + std::to_string(*id));
+    return fail(Errc::kConflict, "job " + job_name_of(*job) + " has not ended: it is " + job->state,
+                "wait for it: rtrain result --wait " + job_name_of(*job));
   auto answer = client->get(path + "/result");
   if (!answer) return answer.error();
   auto doc = as<proto::ResultDoc>(*answer);
   if (!doc) return doc.error();
-  return show_end(call.console, call.output, *doc, *job, ways_on(*doc));
+  return show_end(call.console, call.output, *doc, *job, ways_on(*doc, job_name_of(*job)));
 }
 
 }  // namespace

@@ -1,18 +1,20 @@
 #include "cli/result_block.h"
 
+#include "cli/job_reference.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
 namespace rtrain::cli {
 
-std::string log_command(const proto::JobError& error, JobId job) {
-  std::string command = "rtrain logs " + rtrain::to_string(job);
+std::string log_command(const proto::JobError& error, const std::string& job) {
+  std::string command = "rtrain logs " + job;
   if (error.rank) command += " --rank " + std::to_string(*error.rank);
   if (error.attempt > 0) command += " --attempt " + std::to_string(error.attempt);
   return command;
 }
 
-std::string error_block(const proto::JobError& error, std::optional<int> max_failures, const std::string& whole_log, bool colour) {
+std::string error_block(const proto::JobError& error, const std::optional<proto::JobDoc>& job,
+                        const std::string& whole_log, bool colour) {
   std::string out = styled("error:", Style::kRed, colour) + " " + printable_lines(error.message, "  ") + "\n";
   if (!error.log_tail.empty()) {
     out += "  its last log lines:\n";
@@ -20,10 +22,14 @@ std::string error_block(const proto::JobError& error, std::optional<int> max_fai
   }
   if (error.attempt > 0) {
     out += "  attempt " + std::to_string(error.attempt);
-    if (max_failures && *max_failures >= 0) out += " of " + std::to_string(*max_failures + 1);
-    if (max_failures) out += " (max_failures " + std::to_string(*max_failures) + ")";
+    if (job && job->max_failures >= 0) out += " of " + std::to_string(job->max_failures + 1);
+    if (job) out += " (max_failures " + std::to_string(job->max_failures) + ")";
     out += "\n";
   }
+  // It failed with tries left: the numbers above do not say why.
+  const bool tries_left =
+      job && job->state == "FAILED" && (job->max_failures < 0 || job->failures <= job->max_failures);
+  if (tries_left && !job->reason.empty()) out += "  " + printable(job->reason, false) + "\n";
   if (!whole_log.empty()) out += styled("hint:", Style::kBold, colour) + " the whole log: " + whole_log + "\n";
   return out;
 }
@@ -36,10 +42,9 @@ std::string dropped_line(std::int64_t reports, std::int64_t dropped) {
 std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job, const std::string& whole_log,
                          bool colour) {
   std::string out;
-  if (result.error && result.state == "FAILED")
-    out += error_block(*result.error, job ? std::optional(job->max_failures) : std::nullopt, whole_log, colour);
-  out += "job " + rtrain::to_string(result.id) + " (" + printable(result.name, false) + "): " +
-         styled(result.state, state_style(result.state), colour);
+  if (result.error && result.state == "FAILED") out += error_block(*result.error, job, whole_log, colour);
+  out += "job " + job_name_of(result.id, job) + " (" + printable(result.name, false) +
+         "): " + styled(result.state, state_style(result.state), colour);
   if (job && job->started_ms > 0 && job->ended_ms >= job->started_ms)
     out += " in " + duration(static_cast<double>(job->ended_ms - job->started_ms) / 1000.0);
   if (result.attempts > 1) out += ", " + std::to_string(result.attempts) + " attempts";

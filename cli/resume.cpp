@@ -59,6 +59,17 @@ Result<std::string> checkpoint_of(const std::string& text, const std::string& cw
     return fail(Errc::kInvalidArgument, "--resume " + text + ": more than one job", "name one, such as 12_3");
   auto ask = get();
   if (!ask) return ask.error();
+  if (!job->indices) {
+    auto answer = (*ask)("/v1/jobs/" + text);
+    if (!answer) return answer.error().in("--resume " + text);
+    auto doc = as<proto::JobDoc>(*answer);
+    if (!doc) return doc.error();
+    if (means_array(text, *doc) && doc->array->count > 1)
+      return fail(
+          Errc::kInvalidArgument,
+          "--resume " + text + ": " + text + " is an array of " + std::to_string(doc->array->count) + " jobs",
+          "name one: --resume " + job_name_of(*doc));
+  }
   auto answer = (*ask)("/v1/jobs/" + text + "/result");
   if (!answer) return answer.error().in("--resume " + text);
   auto result = as<proto::ResultDoc>(*answer);
@@ -67,9 +78,24 @@ Result<std::string> checkpoint_of(const std::string& text, const std::string& cw
   return result->checkpoint->path;
 }
 
-std::string resume_command(const proto::ResultDoc& result, const std::string& verb, const std::string& file) {
+Origin origin_of(const Call& call) {
+  Origin origin{call.verb.name, call.args.positionals.front()};
+  for (const char* name : {"queue", "priority", "time", "reservation"})
+    if (const auto value = call.args.text(name))
+      origin.options.insert(origin.options.end(), {std::string("--") + name, *value});
+  for (const auto& set : call.args.texts("set"))  // that of the checkpoint would win over --resume
+    if (!set.starts_with("resume_from_checkpoint="))
+      origin.options.insert(origin.options.end(), {"--set", set});
+  return origin;
+}
+
+std::string resume_command(const proto::ResultDoc& result, const std::string& job, const Origin& origin) {
   if (!result.checkpoint || result.state == "SUCCEEDED") return "";
-  return "rtrain " + verb + " --resume " + (verb == "run" ? quoted(result.checkpoint->path) : rtrain::to_string(result.id)) + " " + quoted(file);
+  // The head of `rtrain run` is gone, and its job's number with it.
+  std::string command =
+      "rtrain " + origin.verb + " --resume " + (origin.verb == "run" ? quoted(result.checkpoint->path) : job);
+  for (const auto& option : origin.options) command += " " + quoted(option);
+  return command + " " + quoted(origin.file);
 }
 
 }  // namespace rtrain::cli

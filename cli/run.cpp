@@ -1,6 +1,7 @@
 // rtrain run: a head and an agent inside this process, one job, then nothing stays behind.
 #include "cli/follow_array.h"
 #include "cli/job_file.h"
+#include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/result_block.h"
 #include "cli/resume.h"
@@ -21,6 +22,9 @@ namespace rtrain::cli {
 namespace fs = std::filesystem;
 
 namespace {
+
+/// The head is asked for so long what became of a job that was killed.
+constexpr std::chrono::milliseconds kLastWords{2000};
 
 /// The state of one run: logs and records of its ranks. Kept after a failure (the logs are in it) or when the user named it.
 class StateDir {
@@ -103,12 +107,49 @@ Result<Follower::End> follow_to_end(F& follower, const Interrupts& interrupts, c
   return follower.run();
 }
 
+/// The state of what a second signal has ended: its ranks die with the cluster of this process.
+std::string killed(std::string state) { return has_ended(state) ? state : "CANCELLED"; }
+
+/// The Result of a job that was killed, as far as the head still tells it.
+void show_killed(const Call& call, const Client& client, JobId id) {
+  const std::string target = "/v1/jobs/" + rtrain::to_string(id);
+  const auto answer = client.get(target + "/result", kLastWords), job_answer = client.get(target, kLastWords);
+  auto result = answer ? as<proto::ResultDoc>(*answer) : Result<proto::ResultDoc>(answer.error());
+  auto job = job_answer ? as<proto::JobDoc>(*job_answer) : Result<proto::JobDoc>(job_answer.error());
+  if (!result || !job)
+    return call.console.note("the job was killed; its Result cannot be read: " +
+                             (result ? job.error() : result.error()).message());
+  if (job->ended_ms == 0) job->ended_ms = os::unix_ms_now();
+  job->state = killed(job->state);
+  result->state = killed(result->state);
+  (void)show_end(call.console, call.output, *result, *job,
+                 {"", resume_command(*result, rtrain::to_string(id), origin_of(call))});
+}
+
+/// The same of an array, of which the follower knows `jobs`.
+Result<int> show_killed(const Call& call, const Client& client, std::vector<proto::JobDoc> jobs) {
+  for (auto& job : jobs) {
+    if (job.ended_ms == 0) job.ended_ms = os::unix_ms_now();
+    job.state = killed(job.state);
+  }
+  const Get get = [&](const std::string& target) {
+    auto result = client.get(target, kLastWords);
+    if (result) (*result)["state"] = killed((*result)["state"].get<std::string>());
+    return result;
+  };
+  return show_array_end(call.console, call.output, get, jobs);
+}
+
 Result<int> run_array(const Call& call, boost::asio::io_context& io, Interrupts& interrupts, const Client& client, JobId array) {
   ArrayView view({.live = call.console.live(), .colour = call.console.err_colour()});
   ArrayFollower follower(io, interrupts, get_of(client), call.console, view, array, {});
   auto end = follow_to_end(follower, interrupts, client, "/v1/arrays/" + rtrain::to_string(array), "the array", call.console);
   if (!end) return end.error();
-  if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
+  if (*end == Follower::End::kInterrupted) {  // the cluster's destructor kills the ranks
+    if (auto shown = show_killed(call, client, follower.jobs()); !shown)
+      call.console.note(shown.error().message());
+    return exit_of_signal(interrupts.signal());
+  }
   auto status = show_array_end(call.console, call.output, get_of(client), follower.jobs());
   return status && interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
@@ -141,16 +182,24 @@ Result<int> run_in(const Call& call, const JobFile& job, StateDir& state) {
   Follower follower(io, interrupts, client, call.console, view, reply->id, {.known = true});
   auto end = follow_to_end(follower, interrupts, client, "/v1/jobs/" + rtrain::to_string(reply->id), "the job", call.console);
   if (!end) return end.error();
-  if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());  // the cluster's destructor kills the ranks
+  if (*end == Follower::End::kInterrupted) {  // the cluster's destructor kills the ranks
+    show_killed(call, client, reply->id);
+    return exit_of_signal(interrupts.signal());
+  }
 
   const auto& result = *follower.result();
-  const WaysOn ways{result.error ? state.log_of(*result.error, result.id) : "", resume_command(result, "run", call.args.positionals.front())};
+  const WaysOn ways{result.error ? state.log_of(*result.error, result.id) : "",
+                    resume_command(result, rtrain::to_string(result.id), origin_of(call))};
   const int status = show_end(call.console, call.output, result, follower.job(), ways);
   return interrupts.count() > 0 ? exit_of_signal(interrupts.signal()) : status;
 }
 
 Result<int> run(Call& call) {
   auto job = load_job(call, [&] { return get_of_head(call); });
+  // Only --resume JOB asks a head, and there is no --head here.
+  if (!job && job.error().code() == Errc::kUnavailable)
+    return fail(Errc::kUnavailable, job.error().message(),
+                "say where the head is with RTRAIN_HEAD, or name the checkpoint by its path: --resume PATH");
   if (!job) return job.error();
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
   for (const auto& warning : job->warnings) call.console.warn(warning);

@@ -45,19 +45,21 @@ std::vector<Option> scheduling_options(std::vector<Option> and_more) {
   return options;
 }
 
-Result<std::vector<std::string>> scheduling_overrides(const Arguments& args, std::int64_t now_ms) {
-  std::vector<std::string> overrides;
-  const auto add = [&](const char* field, const proto::Json& value) { overrides.push_back("scheduling." + std::string(field) + "=" + proto::dump_json(value)); };
+Result<std::vector<Override>> scheduling_overrides(const Arguments& args, std::int64_t now_ms) {
+  std::vector<Override> overrides;
+  const auto add = [&](const char* field, const proto::Json& value, const std::string& option) {
+    overrides.emplace_back("scheduling." + std::string(field) + "=" + proto::dump_json(value), "--" + option);
+  };
   for (const auto& [option, field] : {std::pair{"queue", "queue"}, {"time", "time_limit"}, {"array", "array"}, {"reservation", "reservation"}})
-    if (const auto text = args.text(option)) add(field, *text);
-  if (const auto text = args.text("priority")) add("priority", number_or_text(*text));
-  if (args.has("depends-on")) add("depends_on", items(args.texts("depends-on")));
+    if (const auto text = args.text(option)) add(field, *text, option + (" " + *text));
+  if (const auto text = args.text("priority")) add("priority", number_or_text(*text), "priority " + *text);
+  if (args.has("depends-on")) add("depends_on", items(args.texts("depends-on")), "depends-on");
   if (const auto text = args.text("begin")) {
     auto at_ms = parse_moment(*text, now_ms);
     if (!at_ms) return at_ms.error().in("--begin");
-    add("begin_at", proto::rfc3339(*at_ms));
+    add("begin_at", proto::rfc3339(*at_ms), "begin " + *text);
   }
-  if (args.has("hold")) add("hold", true);
+  if (args.has("hold")) add("hold", true, "hold");
   return overrides;
 }
 

@@ -127,7 +127,10 @@ void print_job(const Call& call, const proto::JobDoc& job) {
     call.console.out("\n");
     call.console.print(table);
   }
-  if (job.error) call.console.out("\n" + error_block(*job.error, job.max_failures, log_command(*job.error, job.id), colour));
+  if (!job.error) return;
+  auto shown = job;
+  shown.reason.clear();  // stands in the first line
+  call.console.out("\n" + error_block(*job.error, shown, log_command(*job.error, job_name_of(job)), colour));
 }
 
 Result<int> array_status(const Call& call, const Client& client, JobId id) {

@@ -83,8 +83,9 @@ Result<int> submit(Call& call) {
   if (!end) return end.error();
   if (*end != Follower::End::kEnded) return left(*end, "job " + id + " goes on; follow it again: rtrain logs -f " + id + "; stop it: rtrain cancel " + id);
   const auto& result = *follower.result();
-  return show_end(call.console, call.output, result, follower.job(),
-                  {result.error ? log_command(*result.error, result.id) : "", resume_command(result, "submit", call.args.positionals.front())});
+  return show_end(
+      call.console, call.output, result, follower.job(),
+      {result.error ? log_command(*result.error, id) : "", resume_command(result, id, origin_of(call))});
 }
 
 }  // namespace

@@ -40,7 +40,11 @@ bool read_settings(Config& config, const po::variables_map& flags) {
   if (flags.count("config") != 0) {
     const auto path = flags["config"].as<std::string>();
     auto text = os::read_file(path, 1u << 20);
-    auto document = text ? proto::parse_json(*text) : Result<proto::Json>(text.error());
+    if (!text) {
+      std::cerr << "error: " << text.error().message() << "\n";  // which names the file
+      return false;
+    }
+    auto document = proto::parse_json(*text);
     if (!document) {
       std::cerr << "error: " << path << ": " << document.error().message() << "\n";
       return false;

@@ -44,7 +44,8 @@ class Transition {
   Result<Done> operator()(const AttemptPlaced& e) {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
-    if (s_.held) return fail(Errc::kConflict, "attempt_placed: job " + to_string(s_.id) + " is held by " + s_.held_by);
+    if (s_.held)
+      return fail(Errc::kConflict, "attempt_placed: job " + name_of(s_) + " is held by " + s_.held_by);
     const auto& scaling = s_.spec->scaling_config;
     if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), scaling.least_workers()))
       return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
@@ -176,7 +177,7 @@ class Transition {
 
   Result<Done> operator()(const JobHeld& e) {
     if (is_terminal(s_.phase)) return has_ended();
-    if (s_.held) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is held already, by " + s_.held_by);
+    if (s_.held) return fail(Errc::kConflict, "job " + name_of(s_) + " is held already, by " + s_.held_by);
     s_.held = true;
     s_.held_by = e.by;
     return ok();
@@ -184,7 +185,7 @@ class Transition {
 
   Result<Done> operator()(const JobReleased&) {
     if (is_terminal(s_.phase)) return has_ended();
-    if (!s_.held) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is not held");
+    if (!s_.held) return fail(Errc::kConflict, "job " + name_of(s_) + " is not held");
     s_.held = false;
     s_.held_by.clear();
     return ok();
@@ -192,7 +193,8 @@ class Transition {
 
   Result<Done> operator()(const CancelRequested& e) {
     if (is_terminal(s_.phase)) return has_ended();
-    if (s_.cancel_requested) return fail(Errc::kConflict, "job " + to_string(s_.id) + " is being cancelled already");
+    if (s_.cancel_requested)
+      return fail(Errc::kConflict, "job " + name_of(s_) + " is being cancelled already");
     s_.cancel_requested = true;
     s_.cancelled_by = e.by;
     s_.retry = false;
@@ -245,7 +247,10 @@ class Transition {
     s_.phase = JobPhase::kQueued;
     return ok();
   }
-  Error has_ended() const { return fail(Errc::kConflict, "job " + to_string(s_.id) + " has already ended: " + std::string(to_string(s_.phase))); }
+  Error has_ended() const {
+    return fail(Errc::kConflict,
+                "job " + name_of(s_) + " has already ended: " + std::string(to_string(s_.phase)));
+  }
   Result<Done> end(JobPhase phase) {
     s_.phase = phase;
     s_.ended_ms = at_;
@@ -300,6 +305,10 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   state.held = event.spec->scheduling.hold;
   if (state.held) state.held_by = "its job file";
   return state;
+}
+
+std::string name_of(const JobState& state) {
+  return state.array ? to_string(*state.array) : to_string(state.id);
 }
 
 Result<Done> advance(JobState& state, const StampedEvent& event) {

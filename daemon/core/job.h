@@ -99,6 +99,9 @@ struct JobState {
 };
 
 /// The state of a job that was just submitted.
+/// What its user calls it: "12_3" for a job of an array, else "12".
+[[nodiscard]] std::string name_of(const JobState& state);
+
 [[nodiscard]] JobState submitted(JobId id, proto::UnixMs at, const proto::JobSubmitted& event);
 
 /// The state after `event`, or why it is refused: kConflict for an older attempt or an event that is not legal in this

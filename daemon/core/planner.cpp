@@ -165,6 +165,8 @@ void Planner::foresee(proto::UnixMs now) {
     if (!foresight_.starting.contains(id)) foresight_.positions[id] = ++position;
 }
 
+std::string waits_behind(const std::string& name) { return "waits behind job " + name; }
+
 Explanation Planner::explain(JobId id, proto::UnixMs now) {
   if (!state_.order.contains(id)) return {};
   foresee(now);
@@ -177,11 +179,13 @@ Explanation Planner::explain(JobId id, proto::UnixMs now) {
   const auto& ask = state_.book.ask(line.ask);
   explanation.reason = own_reason(state_, line, now);
   if (!explanation.reason.empty()) return explanation;
-  if (explanation.feasible && foresight_.first_blocked.value() != 0 && foresight_.first_blocked != id)
-    explanation.reason = "waits behind job " + to_string(foresight_.first_blocked);
-  else
+  if (explanation.feasible && foresight_.first_blocked.value() != 0 && foresight_.first_blocked != id) {
+    explanation.behind = foresight_.first_blocked;
+    explanation.reason = waits_behind(to_string(explanation.behind));
+  } else {
     explanation.reason =
         shortage(ask, state_.book, state_.fit(ask.need), state_.nodes, explanation.feasible, now);
+  }
   return explanation;
 }
 

@@ -36,7 +36,10 @@ struct Explanation {
   int position = 0;        ///< 1-based among those that wait; 0: it does not stand in line
   proto::UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; 0: nobody can say
   bool feasible = true;    ///< false: the nodes could not hold it if they were idle
+  JobId behind{};          ///< the job that the reason is; 0: it is another one
 };
+/// "waits behind job 12_4"
+[[nodiscard]] std::string waits_behind(const std::string& name);
 
 /// All that a planner knows; what its parts work on.
 struct PlannerState {

@@ -185,6 +185,7 @@ class Dispatcher {
   /// "" when the job may be placed, else why it may not.
   [[nodiscard]] std::string keeps_from_start(const core::JobState& state) const;
   // dispatcher_schedule.cpp: the planner.
+  [[nodiscard]] std::string reason_of(const core::Explanation& explanation) const;
   void set_up_planner(const std::vector<store::Document>& documents);
   [[nodiscard]] core::RunningJob running_of(const core::JobState& state) const;
   void took_place(JobId id);

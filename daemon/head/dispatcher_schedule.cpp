@@ -130,15 +130,21 @@ void Dispatcher::pass_time() {
 
 // ---- what users ask -------------------------------------------------------------------------------------------
 
+/// The planner knows numbers only; the jobs of an array are called by array and index.
+std::string Dispatcher::reason_of(const core::Explanation& explanation) const {
+  const auto* behind = explanation.behind.value() == 0 ? nullptr : book_.find(explanation.behind);
+  return behind == nullptr ? explanation.reason : core::waits_behind(core::name_of(behind->state));
+}
+
 Waiting Dispatcher::waiting(JobId id) const {
   const auto* record = book_.find(id);
   if (record == nullptr || record->state.phase != core::JobPhase::kQueued) return {};
   if (auto kept = keeps_from_start(record->state); !kept.empty()) return {std::move(kept), 0, 0};
-  auto explanation = planner_.explain(id, clock_.wall());
+  const auto explanation = planner_.explain(id, clock_.wall());
   // Nothing keeps it: after a failure the verdict on that is what its user wants to know.
   const auto& verdict = record->state.verdict;
   if (explanation.reason.empty()) return {verdict.empty() ? "is about to start" : verdict, 0, 0};
-  return {std::move(explanation.reason), explanation.position, explanation.expected_start_ms};
+  return {reason_of(explanation), explanation.position, explanation.expected_start_ms};
 }
 
 std::vector<JobId> Dispatcher::queue(std::size_t at_most) const {
@@ -152,6 +158,8 @@ core::Decision Dispatcher::plan(const proto::JobSpec& spec) const {
   core::WaitingJob job{JobId(0), spec.scaling_config, spec.scheduling, {}, {}};
   job.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto answer = planner_.ask(job, clock_.wall());
+  answer.explanation.reason = reason_of(answer.explanation);
+  if (answer.explanation.behind.value() != 0) answer.placement.reason = answer.explanation.reason;
   if (const auto begin_ms = spec.scheduling.begin_at_ms; answer.explanation.feasible && begin_ms > clock_.wall()) {
     answer.placement.ranks.clear();
     answer.explanation = {"begins at " + proto::rfc3339(begin_ms), 0, 0, true};

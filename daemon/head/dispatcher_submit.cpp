@@ -34,7 +34,8 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
 // ---- what keeps a job from a place ------------------------------------------------------------------------------
 
 std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
-  if (state.held) return "held by " + state.held_by + "; `rtrain release " + to_string(state.id) + "` lets it start";
+  if (state.held)
+    return "held by " + state.held_by + "; `rtrain release " + core::name_of(state) + "` lets it start";
   // Not the wall clock, which may jump, but the deadline that was made of it.
   if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
   const auto begin_ms = state.spec->scheduling.begin_at_ms;

@@ -139,7 +139,8 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
   const auto found = jobs_.find(id);
   if (found == jobs_.end()) {
     if (const auto* ended = find(id))
-      return fail(Errc::kConflict, "job " + to_string(id) + " has already ended: " + std::string(core::to_string(ended->state.phase)));
+      return fail(Errc::kConflict, "job " + core::name_of(ended->state) + " has already ended: " +
+                                       std::string(core::to_string(ended->state.phase)));
     return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
   }
   JobRecord& record = found->second;

@@ -141,13 +141,16 @@ Reply logs(const RouteCall& call) {
   const auto limit = query_number(call.target, "limit", 65536, 1, 1 << 20);
   for (const auto* number : {&rank, &attempt, &offset, &tail, &limit})
     if (!*number) return call.error(number->error());
-  if (state.attempt.value() == 0) return call.error(fail(Errc::kConflict, "job " + to_string(state.id) + " has not started yet, there is no log"));
+  if (state.attempt.value() == 0)
+    return call.error(
+        fail(Errc::kConflict, "job " + core::name_of(state) + " has not started yet, there is no log"));
   const auto nodes = state.nodes.find(Attempt(*attempt));
   if (nodes == state.nodes.end())
-    return call.error(
-        fail(Errc::kNotFound, "job " + to_string(state.id) + " has no attempt " + std::to_string(*attempt) + " any log of which is known"));
+    return call.error(fail(Errc::kNotFound, "job " + core::name_of(state) + " has no attempt " +
+                                                std::to_string(*attempt) + " any log of which is known"));
   if (*rank >= static_cast<std::int64_t>(nodes->second.size()))
-    return call.error(fail(Errc::kNotFound, "job " + to_string(state.id) + " has no rank " + std::to_string(*rank)));
+    return call.error(
+        fail(Errc::kNotFound, "job " + core::name_of(state) + " has no rank " + std::to_string(*rank)));
   proto::LogRead read;
   read.key = {state.id, Attempt(*attempt), static_cast<int>(*rank)};
   read.offset = *tail > 0 ? -*tail : *offset;
@@ -163,7 +166,8 @@ Reply stream(const RouteCall& call) {
   const auto logs = query_choice(call.target, "logs", {"false", "true", "0", "1"});
   if (!logs) return call.error(logs.error());
   if (const int ranks = (*record)->state.spec->scaling_config.num_workers; *rank >= ranks)
-    return call.error(fail(Errc::kNotFound, "job " + to_string((*record)->state.id) + " has no rank " + std::to_string(*rank) + ", it has " + std::to_string(ranks)));
+    return call.error(fail(Errc::kNotFound, "job " + core::name_of((*record)->state) + " has no rank " +
+                                                std::to_string(*rank) + ", it has " + std::to_string(ranks)));
   const auto last = call.request["Last-Event-ID"];
   auto from = proto::parse_stream_position({last.data(), last.size()});
   if (!from) return call.error(from.error().in("Last-Event-ID"));

@@ -20,6 +20,33 @@ std::string range_words(double min, double max, bool min_excluded) {
   return "from " + plain(min) + " to " + plain(max);
 }
 
+/// "run_config", "train_func or at the top level": where else a job file has this key; "" nowhere.
+std::string home_of(const std::string& key) {
+  static const auto kKeys = job_spec_keys();
+  std::string homes;
+  bool top = false;
+  for (const auto& [path, keys] : kKeys) {
+    if (std::ranges::find(keys, key) == keys.end()) continue;
+    if (path.empty()) top = true;
+    else homes += (homes.empty() ? "" : " or ") + path;
+  }
+  if (!top) return homes.empty() ? "" : "in " + homes;
+  return homes.empty() ? "at the top level" : "in " + homes + " or at the top level";
+}
+
+std::string unknown_key(const std::string& key, const std::string& path,
+                        const std::vector<std::string>& known) {
+  if (const auto home = home_of(key); !home.empty()) return "unknown key; it belongs " + home;
+  if (const auto near = nearest(key, known); !near.empty()) return "unknown key; did you mean " + near + "?";
+  return path.empty() ? "unknown key; settings of your own belong in train_loop_config" : "unknown key";
+}
+
+/// Beyond what 64 bits hold a whole number is read as one with a fraction.
+bool is_whole(const Json& value) {
+  constexpr double kBeyond = 9223372036854775808.0;  // 2^63
+  return value.is_number_integer() || (value.is_number_float() && std::abs(value.get<double>()) >= kBeyond);
+}
+
 }  // namespace
 
 std::string type_words(const Json& value) {
@@ -92,7 +119,7 @@ void ObjectReader::read(const char* key, bool& out) {
 void ObjectReader::read(const char* key, int& out, int min, int max) {
   const Json* value = raw(key);
   if (value == nullptr) return;
-  if (!value->is_number_integer()) return wrong_type(key, "a whole number", *value);
+  if (!is_whole(*value)) return wrong_type(key, "a whole number", *value);
   // A value above the range of int64 arrives as unsigned: compare as double, which orders all of them.
   const double number = value->get<double>();
   if (number < min || number > max) {
@@ -178,8 +205,7 @@ void ObjectReader::finish() {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     if (std::find(refused_.begin(), refused_.end(), key) != refused_.end()) continue;
-    const auto near = errors_.full() ? std::string() : nearest(key, known_);
-    error(key, near.empty() ? "unknown key" : "unknown key; did you mean " + near + "?");
+    error(key, errors_.full() ? "unknown key" : unknown_key(key, path_, known_));
   }
 }
 

@@ -192,6 +192,31 @@ class Day(unittest.TestCase):
         self.assertEqual([job["state"] for job in json.loads(out)["jobs"]], ["CANCELLED", "CANCELLED"])
         self.assertEqual(self.rtrain("cancel", "--yes", jobs[0], "999999")[0], 7)  # the first refusal
 
+    def test_the_jobs_of_an_array_are_called_by_their_index_and_cancel_waits_for_those_that_stop(self):
+        c = self.cluster
+        script = "[ $RTRAIN_ARRAY_INDEX = 0 ] || { trap 'sleep 2' TERM; sleep 60 & wait; }"
+        spec = c.job(script)
+        array = self.rtrain("submit", "--detach", "-o", "name", "--array", "0-2", "-", stdin=spec)[1].strip()
+        jobs = lambda: json.loads(self.rtrain("status", array, "-o", "json")[1])["jobs"]
+        states = lambda: sorted(job["state"] for job in jobs())
+        c.wait_for("one end", lambda: states() == ["RUNNING", "RUNNING", "SUCCEEDED"])
+        time.sleep(0.2)  # the shells set their traps
+        self.assertEqual(self.rtrain("cancel", array)[0], 0)
+        status, _, err = self.rtrain("cancel", array)
+        self.assertEqual(status, 7)
+        self.assertIn("array %s (day): every job has ended or is being cancelled already: "
+                      "2 STOPPING, 1 SUCCEEDED" % array, err)
+        self.assertIn("job %s_1 is being cancelled already" % array, self.rtrain("cancel", array + "_1")[2])
+        waited = self.rtrain("cancel", "--wait", array)
+        self.assertEqual(waited, (0, "array %s (day): 2 jobs cancelled\n" % array, ""))
+        ended = "error: array %s (day) has ended: 2 CANCELLED, 1 SUCCEEDED\n" % array
+        for flags in ([], ["--wait"]):
+            self.assertEqual(self.rtrain("cancel", *flags, array), (7, "", ended))
+        status, _, err = self.rtrain("cancel", "--yes", array + "_1", array + "_2")
+        ended = ["error: job %s_%d has already ended: CANCELLED\n" % (array, index) for index in (1, 2)]
+        self.assertEqual((status, err), (7, "".join(ended)))
+        self.assertIn("job %s_1 (day): CANCELLED" % array, self.rtrain("result", array + "_1")[1])
+
     def test_there_is_no_such_job(self):
         for verb in (["status"], ["logs"], ["logs", "-f"], ["metrics"], ["result"], ["result", "--wait"], ["cancel"]):
             status, _, err = self.rtrain(*verb, "999999")

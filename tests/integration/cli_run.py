@@ -137,6 +137,24 @@ class Run(unittest.TestCase):
         self.assertEqual(child.returncode, 130, err)
         self.assertEqual([result["state"] for result in json.loads(out)["results"]], ["CANCELLED"] * 6)
 
+    def test_a_second_ctrl_c_kills_an_array_and_shows_its_jobs(self):
+        started = os.path.join(self.root, "started")
+        script = "trap '' TERM INT; touch %s; while :; do sleep 0.05; done" % shlex.quote(started)
+        for args in ([], ["-o", "json"]):
+            child = self.start("run", *args, self.job_file(script, scheduling={"array": "0-1%1"}))
+            self.wait_for("the rank", lambda: os.path.exists(started))
+            os.unlink(started)
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=15)
+            self.assertEqual(child.returncode, 130, err)
+            if args:
+                results = json.loads(out)["results"]
+                self.assertEqual([result["state"] for result in results], ["CANCELLED"] * 2)
+            else:
+                self.assertIn("array 1_[0-1] (cli-test): 2 CANCELLED in ", out)
+
     def test_F24_a_signal_that_was_ignored_at_the_start_stays_ignored(self):
         for number in (signal.SIGHUP, signal.SIGINT):  # nohup; the background of a shell script
             started, go = ("%s/%s-%d" % (self.root, name, number) for name in ("started", "go"))
@@ -163,15 +181,22 @@ class Run(unittest.TestCase):
             self.assert_nothing_left()
 
     def test_a_second_ctrl_c_kills(self):
-        started = os.path.join(self.root, "started")
-        child = self.start("run", self.job_file("trap '' TERM INT; touch %s; while :; do sleep 0.05; done" % shlex.quote(started)))
-        self.wait_for("the rank", lambda: os.path.exists(started))
-        child.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        self.assertIsNone(child.poll())
-        child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=15)
-        self.assertEqual(child.returncode, 130, err)
+        for number, args in enumerate(([], ["-o", "json"])):
+            started = os.path.join(self.root, "started-%d" % number)
+            script = "trap '' TERM INT; touch %s; while :; do sleep 0.05; done" % shlex.quote(started)
+            path = self.job_file(script)
+            child = self.start("run", *args, path)
+            self.wait_for("the rank", lambda: os.path.exists(started))
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            self.assertIsNone(child.poll())
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=15)
+            self.assertEqual(child.returncode, 130, err)
+            if args:
+                self.assertEqual(json.loads(out)["state"], "CANCELLED")
+            else:
+                self.assertRegex(out, r"job 1 \(cli-test\): CANCELLED in ")
 
     def test_a_run_that_is_killed_takes_its_ranks_with_it(self):
         started = os.path.join(self.root, "started")
@@ -242,6 +267,18 @@ class Run(unittest.TestCase):
         status, out, _ = self.rtrain("run", "--set", "command=[\"/nonexistent/program\"]", path)
         self.assertEqual(status, 1)
         self.assertIn("/nonexistent/program", out)
+
+
+    def test_without_a_head_the_way_out_fits_what_was_run(self):
+        self.env["RTRAIN_HEAD"] = "127.0.0.1:1"
+        status, _, err = self.rtrain("run", "--resume", "42", self.job_file("true"))
+        self.assertEqual(status, 4)
+        self.assertIn("hint: say where the head is with RTRAIN_HEAD, or name the checkpoint by its path", err)
+        self.assertNotIn("rtrain run job.json", err)
+        for role in ("head", "agent"):
+            done = subprocess.run([os.path.join(BIN, "rtraind"), role, "--config", "none.json"], env=self.env,
+                                  capture_output=True, text=True, timeout=10, cwd=self.root)
+            self.assertEqual(done.stderr, "error: none.json: no such file\n")
 
 
 class Validate(unittest.TestCase):

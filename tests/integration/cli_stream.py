@@ -265,7 +265,8 @@ class Statuses(unittest.TestCase):
     def test_nobody_there(self):
         status, out, err = rtrain("127.0.0.1:1", "status")
         self.assertEqual((status, out), (4, ""))
-        self.assertIn("error: no head answers at 127.0.0.1:1: Connection refused\nhint: start one with `rtraind head", err)
+        self.assertIn("error: no head answers at 127.0.0.1:1: Connection refused\n"
+                      "hint: start one with `rtraind head`, say", err)
         self.assertEqual(rtrain("127.0.0.1:1", "version")[0], 0)
         self.assertEqual(rtrain("unix:/nonexistent/api.sock", "list")[0], 4)
 

@@ -1,5 +1,6 @@
 #include <rtrain/callbacks/early_stopping.h>
 
+#include "common/base/nan.h"
 #include "worker/callbacks/monitored.h"
 #include "worker/runtime/json.h"
 
@@ -18,7 +19,7 @@ namespace {
 std::string shown(double value) {
   std::ostringstream text;
   text.imbue(std::locale::classic());
-  text << value;
+  text << unsigned_nan(value);
   return text.str();
 }
 

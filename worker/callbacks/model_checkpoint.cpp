@@ -1,5 +1,6 @@
 #include <rtrain/callbacks/model_checkpoint.h>
 
+#include "common/base/nan.h"
 #include "worker/callbacks/monitored.h"
 #include "worker/runtime/json.h"
 #include "worker/trainer/trainer_impl.h"
@@ -35,6 +36,7 @@ std::string formatted(double value, const std::string& format, const std::string
                    : kind == "e"        ? std::chars_format::scientific
                                         : std::chars_format::general;
   const int digits = whole ? 0 : match[3].matched ? std::stoi(match[3].str()) : 6;
+  value = unsigned_nan(value);
   std::array<char, 1536> room{};  // 309 digits, a point, 999 digits
   const auto end = std::to_chars(room.data(), room.data() + room.size(),
                                  whole ? std::trunc(value) + 0.0 : value, how, digits)

@@ -1,5 +1,6 @@
 #include "worker/trainer/fit_loop.h"
 
+#include "common/base/nan.h"
 #include "worker/optim/unique.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/roll_call.h"
@@ -291,9 +292,9 @@ void FitLoop::warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_i
   const auto value = loss.detach().to(torch::kFloat64).item<double>();
   if (std::isfinite(value)) return;
   warned_of_loss_ = true;
-  std::cerr << "rtrain: warning: the loss is " << value << " on rank " << run_.placement.global_rank
-            << " in epoch " << current_epoch() << ", batch " << batch_idx << " (global_step " << steps_
-            << "); training goes on" << std::endl;
+  std::cerr << "rtrain: warning: the loss is " << unsigned_nan(value) << " on rank "
+            << run_.placement.global_rank << " in epoch " << current_epoch() << ", batch " << batch_idx
+            << " (global_step " << steps_ << "); training goes on" << std::endl;
 }
 
 void FitLoop::step_optimizer() {

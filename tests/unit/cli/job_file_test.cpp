@@ -20,7 +20,7 @@ std::string refused(Json document, const std::string& override) {
   return changed.error().message();
 }
 
-JobFile read(const std::string& text, const std::vector<std::string>& overrides = {}) {
+JobFile read(const std::string& text, const std::vector<Override>& overrides = {}) {
   auto job = read_job("job.json", text, overrides, "/jobs", {"/cwd", "/home/u", "/opt/lib"});
   if (!job) FAIL(job.error().message());
   return *job;
@@ -90,7 +90,26 @@ TEST_CASE("job_file: with --set the untouched errors keep their place, repaired 
   const JobFile broken = read("{\"command\": [\"true\"]}", {"scaling_config.num_workers=-1"});
   REQUIRE(broken.errors.size() == 1);
   CHECK(broken.errors[0].line == 0);
-  CHECK(error_line(broken, broken.errors[0]).starts_with("job.json: scaling_config.num_workers: "));
+  CHECK(error_line(broken, broken.errors[0])
+            .starts_with("--set scaling_config.num_workers=-1: -1 is out of range"));
+}
+
+TEST_CASE("job_file: an error that an option brings names the option, one of the file the file") {
+  const std::string text =
+      "{\n  \"command\": [\"true\"],\n  \"scheduling\": {\"time_limit\": 7, \"prio\": 1}\n}\n";
+  Arguments args;
+  args.values = {{"time", {"30"}}};
+  auto overrides = *scheduling_overrides(args, 0);
+  for (const char* set : {"a.b.c=3", "env.X=1", "command.0="}) overrides.emplace_back(set);
+  const JobFile job = read(text, overrides);
+  std::vector<std::string> lines;
+  for (const auto& error : job.errors) lines.push_back(error_line(job, error));
+  REQUIRE(lines.size() == 4);
+  std::ranges::sort(lines);
+  CHECK(lines[0].starts_with("--set a.b.c=3: a: unknown key"));
+  CHECK(lines[1].starts_with("--set command.0=: command: names no program"));
+  CHECK(lines[2].starts_with("--time 30: scheduling.time_limit: \"30\" has no unit"));
+  CHECK(lines[3].starts_with("job.json:3:35: scheduling.prio: unknown key"));
 }
 
 TEST_CASE("job_file: paths are made absolute as the user means them", "[unit][cli]") {
@@ -103,7 +122,7 @@ TEST_CASE("job_file: paths are made absolute as the user means them", "[unit][cl
 }
 
 TEST_CASE("job_file: text that is no JSON is one error with its place, --set or not", "[unit][cli]") {
-  for (const auto& overrides : {std::vector<std::string>{}, std::vector<std::string>{"name=x"}}) {
+  for (const auto& overrides : {std::vector<Override>{}, std::vector<Override>{"name=x"}}) {
     const JobFile job = read("{\n \"command\": [\n", overrides);
     REQUIRE(job.errors.size() == 1);
     CHECK(job.errors[0].line >= 2);
@@ -131,6 +150,7 @@ TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
   args.values = {{"time", {"90"}}, {"priority", {"high"}}};
   const JobFile bad = read(R"({"command": ["true"]})", *scheduling_overrides(args, 0));
   REQUIRE(bad.errors.size() == 2);
-  CHECK(proto::to_string(bad.errors[0]) == "scheduling.priority: expected a whole number, found a string");
+  CHECK(error_line(bad, bad.errors[0]) ==
+        "--priority high: scheduling.priority: expected a whole number, found a string");
   CHECK(proto::to_string(bad.errors[1]).find("has no unit") != std::string::npos);
 }

@@ -41,4 +41,15 @@ TEST_CASE("job reference: what was done to an array is one line with the number 
   CHECK(change_line({12, {}}, jobs, words) == "array 12 (sweep): 2 jobs are held, 1 job runs on");
   CHECK(change_line({12, "1-2"}, std::span(jobs).subspan(1), words) == "array 12_[1-2] (sweep): 2 jobs are held");
   CHECK(change_line({12, "1"}, std::span(jobs).subspan(1, 1), words) == "job 12_1 (sweep) is held");
+  jobs[0].state = "SUCCEEDED";
+  jobs[1].state = jobs[2].state = "CANCELLED";
+  CHECK(nothing_to_cancel({12, {}}, jobs).message() ==
+        "array 12 (sweep) has ended: 2 CANCELLED, 1 SUCCEEDED");
+  jobs[2].state = "STOPPING";
+  const auto stopping = nothing_to_cancel({12, {}}, jobs);
+  CHECK(
+      stopping.message() ==
+      "array 12 (sweep): every job has ended or is being cancelled already: "
+      "1 STOPPING, 1 CANCELLED, 1 SUCCEEDED");
+  CHECK(stopping.hint() == "wait for the end: rtrain cancel --wait 12");
 }

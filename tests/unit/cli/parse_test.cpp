@@ -134,3 +134,9 @@ TEST_CASE("console: colour follows --color, NO_COLOR, CLICOLOR_FORCE, TERM, in t
   env["TERM"] = "xterm";
   CHECK(use_colour(ColourChoice::kAuto, true, getenv));  // an empty NO_COLOR does not count
 }
+
+TEST_CASE("parse: a number with a minus is told from an option") {
+  CHECK(bad({"status", "-1"}) == "unknown option -1; a job's id is a positive number");
+  CHECK(bad({"cancel", "3", "-12"}).find("; a job's id is a positive number") != std::string::npos);
+  CHECK(bad({"list", "-1"}) == "unknown option -1");
+}

@@ -44,8 +44,8 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
                               .log_tail = {"step 10", "\x1b[2Jloading"}};
   proto::JobDoc job;
   job.max_failures = 2;
-  CHECK(log_command(*doc.error, doc.id) == "rtrain logs 7 --rank 1 --attempt 3");
-  CHECK(result_block(doc, job, log_command(*doc.error, doc.id), false) ==
+  CHECK(log_command(*doc.error, "7") == "rtrain logs 7 --rank 1 --attempt 3");
+  CHECK(result_block(doc, job, log_command(*doc.error, "7"), false) ==
         "error: rank 1 on node b: was killed by signal 9 (Killed)\n"
         "  its last log lines:\n"
         "    step 10\n"
@@ -55,6 +55,26 @@ TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and w
         "job 7 (x): FAILED, 3 attempts\n"
         "  path        /runs/x\n");
   CHECK(result_block(doc, std::nullopt, "", false).find("  attempt 3\n") != std::string::npos);
+  job.array = proto::ArrayTask{JobId(5), 2, 3, 0, 0, 2, 1};
+  CHECK(result_block(doc, job, "", false).find("job 5_2 (x): FAILED") != std::string::npos);
+}
+
+TEST_CASE("result_block: a job that was given up with tries left says why") {
+  proto::ResultDoc doc;
+  doc.state = "FAILED";
+  doc.error = proto::JobError{.kind = "exit", .message = "exited with code 3", .attempt = 2};
+  proto::JobDoc job;
+  job.state = "FAILED";
+  job.failures = job.max_failures = 2;
+  job.reason = "user failure 2: not restarted, the same error came twice running";
+  CHECK(
+      result_block(doc, job, "", false)
+          .find(
+              "  attempt 2 of 3 (max_failures 2)\n"
+                  "  user failure 2: not restarted, the same error came twice running\n") !=
+      std::string::npos);
+  job.failures = 3;  // the numbers say it
+  CHECK(result_block(doc, job, "", false).find("not restarted") == std::string::npos);
 }
 
 TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {

@@ -98,6 +98,25 @@ TEST_CASE("submit: of an array with a limit so many run at a time, also after a 
   CHECK(in_phase(cluster, JobPhase::kQueued) == Ids{JobId(5)});
 }
 
+TEST_CASE("submit: a job of an array is called by array and index in reasons and refusals") {
+  test::Cluster cluster;
+  auto a = cluster.connect("a", 1);
+  const auto alone = cluster.submit(1), array = submit_array(cluster, "3-5");
+  CHECK(cluster.phase(alone) == JobPhase::kStarting);
+  CHECK(reason(cluster, JobId(array.value() + 1)) == "waits behind job 2_3");
+  CHECK(cluster.dispatcher.plan(proto::ScalingConfig{}).reason == "waits behind job 2_3");
+  const auto refusal = [&](const proto::JobEvent& event) {
+    auto refused = cluster.dispatcher.for_array(array, std::vector{4}, event);
+    return refused ? "" : refused.error().message();
+  };
+  CHECK(refusal(proto::JobReleased{"ann"}) == "job 2_4 is not held");
+  CHECK(refusal(proto::JobHeld{"ann"}).empty());
+  CHECK(refusal(proto::JobHeld{"ann"}) == "job 2_4 is held already, by ann");
+  CHECK(reason(cluster, JobId(array.value() + 1)) == "held by ann; `rtrain release 2_4` lets it start");
+  CHECK(refusal(proto::CancelRequested{"ann"}).empty());
+  CHECK(refusal(proto::CancelRequested{"ann"}) == "job 2_4 has already ended: CANCELLED");
+}
+
 TEST_CASE("submit: jobs of an array are cancelled, held and released together or by index") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 8);

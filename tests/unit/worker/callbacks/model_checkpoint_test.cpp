@@ -268,9 +268,10 @@ TEST_CASE("ModelCheckpoint: names have a point in every locale", "[unit][callbac
     if (std::setlocale(LC_NUMERIC, name) != nullptr) break;
   }
   const std::map<std::string, double> values{
-      {"epoch", 12}, {"m", 1234.5678}, {"n", -0.5}, {"nan", std::nan("")}};
-  CHECK(format_checkpoint_name("{m:.2f} {m} {m:e} {n:08.3f} {n:8.3f} {epoch:05} {nan:d} {nan:.2f}", values,
-                               false) == "1234.57 1234.57 1.234568e+03 -000.500   -0.500 00012 nan nan");
+      {"epoch", 12}, {"m", 1234.5678}, {"n", -0.5}, {"nan", std::nan("")}, {"sign", -std::nan("")}};
+  CHECK(format_checkpoint_name("{m:.2f} {m} {m:e} {n:08.3f} {n:8.3f} {epoch:05} {nan:d} {nan:.2f} {sign}",
+                               values,
+                               false) == "1234.57 1234.57 1.234568e+03 -000.500   -0.500 00012 nan nan nan");
   std::setlocale(LC_NUMERIC, before.c_str());
 }
 
@@ -318,6 +319,13 @@ TEST_CASE("EarlyStopping: stops after patience checks without improvement", "[un
     CHECK(trainer.current_epoch() == row.epochs);
     CHECK(callback->stopping_reason().empty() == (row.epochs == 6));
   }
+}
+
+TEST_CASE("EarlyStopping: NaN has no sign in the reason") {
+  const auto callback = std::make_shared<EarlyStopping>(EarlyStoppingOptions{.monitor = "val_loss"});
+  Trainer trainer(quiet({.max_epochs = 2, .callbacks = {callback}}));
+  trainer.fit(Scored({-std::nan(""), 0}), boring_loader(2), boring_loader(1));
+  CHECK(callback->stopping_reason() == "val_loss = nan is not finite");
 }
 
 TEST_CASE("EarlyStopping: a missing metric is an error that lists those there are; its state is kept", "[unit][callbacks]") {
