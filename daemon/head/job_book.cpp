@@ -105,7 +105,7 @@ Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submis
   const bool same_array =
       array.has_value() == state.array.has_value() &&
       (!array || (std::cmp_equal(array->indices.size(), state.array->count) &&
-                  array->max_running == state.array->max_running && has_indices(*id, array->indices)));
+                  array->max_running.value_or(0) == state.array->max_running && has_indices(*id, array->indices)));
   const auto limit = spec.scheduling.time_limit_s;  // where it gives none it has that of its queue
   const bool same_limit = !limit || limit == state.spec->scheduling.time_limit_s;
   if (state.user != user || !same_array || !same_limit || text(spec) != text(*state.spec))

@@ -48,6 +48,7 @@ TEST_CASE("json: what it does not allow is refused with line and column") {
   CHECK_THAT(error_of("[1, 2"), Catch::Matchers::StartsWith("1:"));
   CHECK_THAT(error_of("NaN"), Catch::Matchers::StartsWith("1:"));
   CHECK_THAT(error_of("\"\xff\""), Catch::Matchers::Contains("UTF-8"));
+  CHECK(error_of(std::string("{}\0{", 4)) == "1:3: not valid JSON: a NUL byte in the text");
   CHECK(error_of("") == "1:1: the text is empty");
   CHECK(error_of(" \n ") == "2:2: the text is empty");
 }

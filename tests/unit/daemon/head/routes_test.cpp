@@ -446,8 +446,9 @@ TEST_CASE("routes: a long list of errors is answered in a few kilobytes", "[F42]
   CHECK_THAT(json(reply)["message"].get<std::string>(), Catch::Matchers::Contains("100000 errors"));
   CHECK(status(post(cluster, "/v1/nodes/" + std::string(1000, 'n') + "/cordon")) == 404);
   const auto key = post(cluster, "/v1/prune", "{\"" + std::string(1'000'000, 'k') + "\": 1}");
-  CHECK(status(key) == 400);
+  CHECK(status(key) == 413);
   CHECK(key.body().size() < 3000);
+  CHECK(status(post(cluster, "/v1/nodes/a/cordon", R"({"reason": ")" + std::string(1025, 'r') + "\"}")) == 413);
 }
 
 TEST_CASE("routes: a prune names its limits, and what is wrong with them") {
@@ -465,6 +466,32 @@ TEST_CASE("routes: a prune names its limits, and what is wrong with them") {
   CHECK_FALSE(one.request.ended_before_ms.has_value());
   CHECK(one.request.keep_jobs == 0);
   CHECK_FALSE(one.request.dry_run);
+}
+
+TEST_CASE("routes: a key that was used for another array or time limit is refused", "[F09]") {
+  test::Cluster cluster;
+  const auto submit = [&](const std::string& body, const std::string& key) {
+    HttpRequest request{http::verb::post, "/v1/jobs", 11};
+    request.body() = body;
+    request.set("Idempotency-Key", key);
+    return std::get<HttpResponse>(answer(cluster.dispatcher, request));
+  };
+  const auto scheduled = [&](const std::string& scheduling) {
+    auto spec = *proto::parse_json(kJob);
+    spec["scheduling"] = *proto::parse_json(scheduling);
+    return proto::dump_json(spec);
+  };
+  const std::vector<std::pair<std::string, std::string>> others{{R"({"array": "1,3,7"})", R"({"array": "1,5,7"})"},
+                                                                {R"({"array": "0-9%2"})", R"({"array": "0-9%5"})"},
+                                                                {R"({"time_limit": "10m"})", R"({"time_limit": "20m"})"}};
+  int number = 10;
+  for (const auto& [one, other] : others) {
+    INFO(other);
+    const std::string key = "k" + std::to_string(++number);
+    CHECK(status(submit(scheduled(one), key)) == 201);
+    CHECK(status(submit(scheduled(one), key)) == 201);
+    CHECK(status(submit(scheduled(other), key)) == 409);
+  }
 }
 
 TEST_CASE("routes: a submit that is sent again with its key gets the first answer", "[F09]") {

@@ -209,6 +209,25 @@ TEST_CASE("store: numbers go on above a mark that a restored database does not k
   CHECK(disk.store->next_job_id().value() > 43);
 }
 
+TEST_CASE("store: a page of metrics is bounded by its bytes, too", "[F42]") {
+  Disk disk;
+  const auto id = disk.submit();
+  disk.run(id);
+  const std::string large(200u << 10, 'x');
+  for (int seq = 1; seq <= 50; ++seq) disk.apply(id, test::report(1, seq, {{"seq", seq}, {"text", large}}));
+  disk.settle();
+  std::int64_t next = 0;
+  int pages = 0;
+  for (bool more = true; more; ++pages) {
+    const auto page = *disk.store->metrics(id, next, 1000);
+    CHECK(page.points.size() * large.size() < kMetricPageBytes + (256u << 10));
+    for (const auto& point : page.points) REQUIRE(point.metrics["seq"] == ++next);
+    more = page.more;
+  }
+  CHECK(next == 50);
+  CHECK(pages > 2);
+}
+
 TEST_CASE("store: damaged metrics are named and never skipped") {
   Disk disk;
   const auto id = disk.submit();

@@ -116,6 +116,16 @@ TEST_CASE("job spec: the resources of a worker follow Ray's rules") {
   CHECK(scaled(R"({"resources_per_worker": {}})").scaling_config.resources() == Resources{});
 }
 
+TEST_CASE("job spec: a worker asks for a bounded number of resources") {
+  Json kinds = Json::object();
+  for (int kind = 0; kind < 65; ++kind) kinds["r" + std::to_string(kind)] = 1;
+  const Json spec{{"command", {"true"}}, {"scaling_config", {{"resources_per_worker", kinds}}}};
+  const auto reading = read_job_spec(dump_json(spec));
+  REQUIRE(reading.errors.size() == 1);
+  CHECK(reading.errors[0].path == "scaling_config.resources_per_worker");
+  CHECK(reading.errors[0].message == "names 65 resources; at most 64 can be asked for");
+}
+
 TEST_CASE("job spec: a number of workers, or a range of it") {
   const auto fixed = scaled(R"({"num_workers": 3})").scaling_config;
   CHECK(fixed.min_workers == 3);

@@ -1,0 +1,90 @@
+"""The bundle: one folder that checks a machine and trains on it, with neither the sources nor the build there."""
+import json, os, re, shutil, subprocess, sys, tempfile, unittest
+
+from harness import BIN, main, skip
+
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+# Ubuntu 22.04, the oldest of the systems that it runs on: glibc 2.35, libstdc++ of GCC 12.
+NEWEST = {"GLIBC": (2, 35), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13)}
+TORCH_PYTHON = os.environ.get("RTRAIN_TORCH_PYTHON", "")
+if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+    skip("no mount namespaces here (root?)")
+if not TORCH_PYTHON:
+    skip("no Python of the LibTorch that this was built with (RTRAIN_TORCH_PYTHON)")
+
+
+class Bundle(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.root = tempfile.mkdtemp(prefix="rtrain-bundle-")
+        done = subprocess.run([SOURCE + "/scripts/bundle", "--no-build", "--output", cls.root + "/made"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        cls.bundle = shutil.copytree(cls.root + "/made", cls.root + "/some where/rtrain")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
+
+    def hidden(self, *command, path=None, timeout=120, **variables):
+        """Runs it where the folder of the sources, with the build in it, is empty."""
+        empty = self.root + "/empty"
+        os.makedirs(empty, exist_ok=True)
+        env = {"PATH": path or os.path.dirname(TORCH_PYTHON) + ":/usr/bin:/bin", "HOME": self.root + "/home", "LANG": "C.UTF-8", **variables}
+        return subprocess.run(["unshare", "-m", "sh", "-c", 'mount --make-rprivate / && mount --bind "$0" "$1" && cd "$2" && shift 2 && exec "$@"', empty, SOURCE, self.bundle, *command],
+                              env=env, capture_output=True, text=True, timeout=timeout)
+
+    def test_it_checks_the_machine(self):
+        done = self.hidden("./check", "-o", "json", "--storage", self.root)
+        report = json.loads(done.stdout)
+        names = [check["name"] for check in report["checks"]]
+        failed = [check for check in report["checks"] if check["status"] == "failure"]
+        self.assertEqual((failed, done.returncode), ([], 0), done.stderr)
+        for name in ("open files", "storage", "libtorch", "gloo", "gpus"):
+            self.assertIn(name, names)
+
+    def test_it_trains(self):
+        done = self.hidden("bin/rtrain", "run", "-o", "json", "jobs/small_cnn.json", "--set", "train_loop_config.steps=20", "--set", "run_config.storage_path=" + self.root + "/runs")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout.splitlines()[-1])["state"], "SUCCEEDED")
+
+    def test_a_libtorch_that_does_not_fit_is_named(self):
+        worker = "libexec/with-torch"
+        fake = self.root + "/fake"
+        os.makedirs(fake + "/lib", exist_ok=True)
+        open(fake + "/lib/libtorch.so", "w").close()
+        with open(self.bundle + "/share/built-for") as file:
+            built_for = dict(line.strip().split("=", 1) for line in file)
+        version, cuda = built_for["torch_version"], built_for["torch_cuda"]
+        flavour = "CUDA " + cuda if cuda else "no CUDA"
+        for said, expected in (("1.0.0+cpu", "LibTorch 1.0.0 in %s does not fit: this build is for %s" % (fake, version)),
+                               (version + "+cu990", "it has CUDA 99.0, this build is for " + flavour)):
+            with open(fake + "/build-version", "w") as file:
+                file.write(said + "\n")
+            done = self.hidden(worker, "true", RTRAIN_TORCH_ROOT=fake)
+            self.assertEqual((done.returncode, expected in done.stderr, done.stderr.count("\n")), (78, True, 1), done.stderr)
+        done = self.hidden(worker, "true", RTRAIN_TORCH_ROOT="/nowhere")
+        self.assertIn("RTRAIN_TORCH_ROOT is /nowhere, and neither it nor its torch/ has lib/libtorch.so", done.stderr)
+        done = self.hidden(worker, "true", path="/bin")
+        self.assertRegex(done.stderr, "^true: no LibTorch: RTRAIN_TORCH_ROOT is not set")
+
+    def test_what_it_needs_of_the_system_is_old_enough(self):
+        for folder, _, names in os.walk(self.bundle):
+            for name in names:
+                path = os.path.join(folder, name)
+                with open(path, "rb") as file:
+                    if file.read(4) != b"\x7fELF":
+                        continue
+                symbols = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
+                for family, version in re.findall(r"\b(GLIBC|GLIBCXX|CXXABI)_([0-9.]+)", symbols):
+                    self.assertLessEqual(tuple(map(int, version.split("."))), NEWEST[family], "%s needs %s_%s" % (path, family, version))
+
+    def test_nothing_in_it_leads_to_where_it_was_made(self):
+        for folder, _, names in os.walk(self.bundle):
+            for name in names:
+                head = subprocess.run(["readelf", "-d", os.path.join(folder, name)], capture_output=True, text=True).stdout
+                self.assertNotIn(SOURCE, head, name)
+        self.assertLess(sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(self.bundle) for name in names), 60 << 20)
+
+
+if __name__ == "__main__":
+    main()
