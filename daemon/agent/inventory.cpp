@@ -46,7 +46,10 @@ proto::NodeInfo take_inventory(const proto::AgentConfig& config) {
   // GPUs that the config declares beyond those found (or without NVML) are known by number only; fewer: the first ones are offered.
   const auto gpus = static_cast<std::size_t>(node.resources.contains("GPU") ? node.resources["GPU"] : 0);
   found.gpus.resize(std::min(found.gpus.size(), gpus));
-  for (auto index = static_cast<int>(found.gpus.size()); found.gpus.size() < gpus; ++index) found.gpus.push_back({index, "", "declared", 0});
+  // NVML leaves a number out whose GPU cannot be opened: it is not given to another.
+  int next = 0;
+  for (const auto& gpu : found.gpus) next = std::max(next, gpu.index + 1);
+  for (; found.gpus.size() < gpus; ++next) found.gpus.push_back({next, "", "declared", 0});
   node.gpus = std::move(found.gpus);
   utsname kernel{};
   ::uname(&kernel);

@@ -103,6 +103,11 @@ GpuInventory ask_nvml() {
   for (unsigned index = 0; index < count; ++index) {
     Device device = nullptr;
     if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;  // a GPU that fell off the bus is not offered
+    // Its instances have UUIDs of their own; as a whole it cannot be used.
+    if (unsigned mode = 0, pending = 0; nvml.call("nvmlDeviceGetMigMode", device, &mode, &pending) && mode == 1) {
+      log::warn("a GPU in MIG mode is not offered", {{"gpu", std::to_string(index)}});
+      continue;
+    }
     proto::GpuInfo gpu;
     gpu.index = static_cast<int>(index);
     if (nvml.call("nvmlDeviceGetName", device, text.data(), static_cast<unsigned>(text.size()))) gpu.name = text.data();

@@ -69,7 +69,10 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
   env["OMP_NUM_THREADS"] = std::to_string(cpu_threads(launch.spec.scaling_config.resources()));
   // The log is a file: Python would keep what is printed for itself until it has 8 KiB or ends.
   if (!launch.spec.train_func) env.try_emplace("PYTHONUNBUFFERED", "1");
-  if (!node.interface.empty()) env["GLOO_SOCKET_IFNAME"] = env["NCCL_SOCKET_IFNAME"] = node.interface;
+  if (!node.interface.empty()) {
+    env["GLOO_SOCKET_IFNAME"] = node.interface;
+    env["NCCL_SOCKET_IFNAME"] = "=" + node.interface;  // without "=" NCCL takes each interface that begins so
+  }
   for (const auto& [name, value] : launch.spec.env) env[name] = value;
 
   env["RANK"] = std::to_string(rank.rank);
@@ -80,6 +83,7 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
   env["MASTER_ADDR"] = launch.master_addr;
   env["MASTER_PORT"] = std::to_string(launch.master_port);
   env["CUDA_VISIBLE_DEVICES"] = visible_gpus(launch);
+  env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID";  // as NVML counts; CUDA's own order is the fastest first
   if (launch.array) {
     const auto& array = *launch.array;
     env["RTRAIN_ARRAY_JOB_ID"] = to_string(array.id);

@@ -20,12 +20,16 @@ bool has_any(std::string_view text, const std::array<std::string_view, N>& words
 }
 
 /// As Gloo, NCCL and c10d's store tell that the process at the other end is gone.
-constexpr std::array<std::string_view, 9> kPeerGone{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
-                                                    "Socket Timeout",            "remote process exited",    "ncclRemoteError",
-                                                    "Connection refused",        "NCCL communicator was aborted", "Timed out waiting"};
-/// As CUDA tells of a device that broke.
-constexpr std::array<std::string_view, 4> kHardware{"uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error",
-                                                    "GPU has fallen off the bus"};
+constexpr std::array<std::string_view, 13> kPeerGone{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
+                                                     "Socket Timeout",            "remote process exited",    "ncclRemoteError",
+                                                     "Connection refused",        "NCCL communicator was aborted", "Timed out waiting",
+                                                     "Connection was likely closed", "possible application crash on rank 0", "wait timeout after",
+                                                     "Watchdog caught collective operation timeout"};
+/// As CUDA tells of a device that broke, is held by another, or has no driver that fits (texts of cudaGetErrorString).
+constexpr std::array<std::string_view, 10> kHardware{
+    "uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error", "over nvlink or a hardware error", "is/are busy or unavailable",
+    "system not yet initialized", "driver version is insufficient", "no CUDA-capable device is detected", "Failed to initialize NVML",
+    "system has unsupported display driver"};
 
 Cause of_node(std::string why = {}) { return {FailureClass::kInfrastructure, false, true, std::move(why)}; }
 Cause of_network(std::string why = {}) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }

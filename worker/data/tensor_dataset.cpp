@@ -21,7 +21,9 @@ class InMemory final : public Dataset {
 
  private:
   static torch::Tensor select(const torch::Tensor& samples, const torch::Tensor& order) {
-    return at::index_select(samples, 0, samples.is_cpu() ? order : order.to(samples.device()));
+    if (samples.is_cpu()) return at::index_select(samples, 0, order);
+    // Page-locked: a copy from other memory waits until the GPU has done everything that it was asked for before.
+    return at::index_select(samples, 0, order.pin_memory().to(samples.device(), /*non_blocking=*/true));
   }
   torch::Tensor input_, target_;
 };

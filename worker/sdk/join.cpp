@@ -19,9 +19,17 @@ namespace rtrain {
 namespace sdk {
 namespace {
 
+/// NCCL takes one rank a GPU: ranks that have shares of one may be on the same.
+bool shares_gpu(const runtime::Environment& environment) {
+  const auto resources = environment.launch.spec.scaling_config.resources();
+  const auto gpu = resources.find("GPU");
+  return gpu != resources.end() && gpu->second < 1;
+}
+
 bool uses_nccl(const runtime::Environment& environment) {
   const std::string& backend = environment.launch.spec.torch_config.backend;
-  return backend.find("nccl") != std::string::npos || (backend == "auto" && environment.gpus > 0);
+  return backend.find("nccl") != std::string::npos ||
+         (backend == "auto" && environment.gpus > 0 && !shares_gpu(environment));
 }
 
 }  // namespace

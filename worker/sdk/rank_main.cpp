@@ -52,7 +52,9 @@ std::string text_of(const std::exception& error) {
 }
 
 bool is_of_a_lost_peer(const std::string& message) {
-  static constexpr std::array kWords{"Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout", "remote process exited"};
+  static constexpr std::array kWords{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
+                                   "Socket Timeout", "remote process exited", "Connection was likely closed", "possible application crash on rank 0",
+                                   "wait timeout after", "Watchdog caught collective operation timeout"};
   for (const char* words : kWords)
     if (message.find(words) != std::string::npos) return true;
   return false;

@@ -110,6 +110,7 @@ struct Group {
   std::unique_ptr<JobStore> store;
   c10::intrusive_ptr<c10d::ProcessGroup> process_group;
   std::unique_ptr<Lookout> lookout;
+  [[nodiscard]] bool is_alone() const { return !process_group; }
   [[nodiscard]] runtime::RollCall roll_call() const { return {*store, rank, world_size}; }
 };
 
@@ -216,8 +217,11 @@ c10::intrusive_ptr<c10d::ProcessGroup> make_group(const ProcessGroupOptions& opt
   using Type = c10d::ProcessGroup::BackendType;
   const BackendOptions backend{options.rank, options.world_size, options.node_address, options.timeout, options.init_timeout};
   auto made = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.world_size);
-  made->setBackend(c10::DeviceType::CPU, Type::GLOO, make_gloo_backend(c10::make_intrusive<c10d::PrefixStore>("gloo", store), backend));
+  const auto gloo = make_gloo_backend(c10::make_intrusive<c10d::PrefixStore>("gloo", store), backend);
+  made->setBackend(c10::DeviceType::CPU, Type::GLOO, gloo);
   const bool nccl = options.backend == "nccl";
+  // Ranks that share a GPU: NCCL takes one of them only.
+  if (!nccl && options.device.is_cuda()) made->setBackend(c10::DeviceType::CUDA, Type::GLOO, gloo);
   if (nccl) made->setBackend(c10::DeviceType::CUDA, Type::NCCL, make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend));
   made->setDefaultBackend(nccl ? Type::NCCL : Type::GLOO);
   made->setGroupName("job");
@@ -265,7 +269,7 @@ void Collectives::initialize(const ProcessGroupOptions& options) {
   made->world_size = options.world_size;
   made->cuda = options.device.is_cuda();
   made->timeout = options.timeout;
-  if (options.world_size > 1) {
+  if (options.world_size > 1 || options.alone_too) {
     try {
       made->tcp_store = open_store(options);
       made->store = std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", made->tcp_store));
@@ -286,7 +290,7 @@ void Collectives::initialize(const ProcessGroupOptions& options) {
 void Collectives::shutdown() {
   if (group() == nullptr) return;
   const std::unique_ptr<Group> mine(std::exchange(group(), nullptr));
-  if (mine->world_size == 1) return;
+  if (mine->is_alone()) return;
   const auto done_key = [](int rank) { return "done/" + std::to_string(rank); };
   mine->lookout.reset();
   try {
@@ -318,7 +322,7 @@ int Collectives::world_size() { return joined().world_size; }
 runtime::KeyValueStore* Collectives::store() { return joined().store.get(); }
 
 void Collectives::all_reduce(torch::Tensor& tensor, Op op) {
-  if (joined().world_size == 1) return;
+  if (joined().is_alone()) return;
   collective("all_reduce", [&] {
     on_contiguous(tensor, [&](std::vector<torch::Tensor>& tensors) {
       c10d::AllreduceOptions options;
@@ -330,7 +334,7 @@ void Collectives::all_reduce(torch::Tensor& tensor, Op op) {
 }
 
 void Collectives::broadcast(torch::Tensor& tensor, int root) {
-  if (joined().world_size == 1) return;
+  if (joined().is_alone()) return;
   collective("broadcast", [&] {
     on_contiguous(tensor, [&](std::vector<torch::Tensor>& tensors) {
       c10d::BroadcastOptions options;
@@ -341,7 +345,7 @@ void Collectives::broadcast(torch::Tensor& tensor, int root) {
 }
 
 std::vector<torch::Tensor> Collectives::all_gather(const torch::Tensor& tensor) {
-  if (joined().world_size == 1) return {tensor.detach().clone()};
+  if (joined().is_alone()) return {tensor.detach().clone()};
   std::vector<std::vector<torch::Tensor>> gathered(1);
   collective("all_gather", [&] {
     std::vector<torch::Tensor> input{tensor.detach().contiguous()};
@@ -352,7 +356,7 @@ std::vector<torch::Tensor> Collectives::all_gather(const torch::Tensor& tensor) 
 }
 
 void Collectives::barrier() {
-  if (joined().world_size == 1) return;
+  if (joined().is_alone()) return;
   collective("barrier", [] {
     // On the CPU also with GPUs: the host waits, and no kernel is launched for it.
     c10d::BarrierOptions options;
@@ -362,7 +366,7 @@ void Collectives::barrier() {
 }
 
 void Collectives::meet(const std::string& place) {
-  if (joined().world_size == 1) return;
+  if (joined().is_alone()) return;
   const runtime::Pulse::InCollective waiting(runtime::pulse(), runtime::kMeeting);
   const auto deadline = steady_clock::now() + joined().timeout;
   auto pause = milliseconds(1);

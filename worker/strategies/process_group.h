@@ -24,13 +24,14 @@ namespace rtrain {
 [[nodiscard]] std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port, std::chrono::milliseconds timeout);
 
 struct ProcessGroupOptions {
-  std::string backend = "gloo";  ///< "gloo"; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
+  std::string backend = "gloo";  ///< "gloo": for all tensors; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
   int rank = 0, world_size = 1;
   std::string master_addr;
   int master_port = 0;
   std::string node_address;  ///< the address Gloo binds to
   std::chrono::milliseconds timeout{1800'000}, init_timeout{300'000};
   torch::Device device = torch::kCPU;
+  bool alone_too = false;  ///< store and backends also in a world of 1: so one GPU is enough to try NCCL
 };
 
 /// The job's group. Made once a process before the training function runs; a world of 1 needs no store and

@@ -56,7 +56,8 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
 
   // Numbers go into a row on the CPU first: one copy to the device. Tensors of the device are put in there.
   const auto count = static_cast<std::int64_t>(parts.size());
-  auto host = torch::zeros({kHeadSize + 2 * count}, torch::kFloat64);
+  // Pinned for a GPU: from other memory the copy would wait for all that the GPU still has to do.
+  auto host = torch::zeros({kHeadSize + 2 * count}, torch::TensorOptions().dtype(torch::kFloat64).pinned_memory(device.is_cuda()));
   auto* numbers = host.data_ptr<double>();
   numbers[kChecksum] = checksum(text);
   numbers[kTextBytes] = static_cast<double>(text.size());
@@ -68,7 +69,7 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
                                                        : 0;
     numbers[kHeadSize + 2 * k + 1] = part.weight;
   }
-  auto own = host.to(device);
+  auto own = host.to(device, /*non_blocking=*/true);
   for (std::size_t k = 0; k < order.size(); ++k) {
     const auto& total = parts[order[k]].total;
     if (total.defined() && !total.is_cpu()) own[static_cast<std::int64_t>(kHeadSize + 2 * k)].copy_(total);

@@ -68,6 +68,7 @@ TEST_CASE("rank environment: a job of an array finds its index and the array's b
 TEST_CASE("rank environment: the whole of a rank of a job on two nodes with GPUs") {
   const Names expected{
       {"CUDA_VISIBLE_DEVICES", "1,2,5,10"},
+      {"CUDA_DEVICE_ORDER", "PCI_BUS_ID"},
       {"GLOO_SOCKET_IFNAME", "eth1"},
       {"GROUP_RANK", "1"},
       {"HOME", "/root"},
@@ -77,7 +78,7 @@ TEST_CASE("rank environment: the whole of a rank of a job on two nodes with GPUs
       {"LR", "0.1"},
       {"MASTER_ADDR", "10.0.0.1"},
       {"MASTER_PORT", "40123"},
-      {"NCCL_SOCKET_IFNAME", "eth1"},
+      {"NCCL_SOCKET_IFNAME", "=eth1"},
       {"NODE_RANK", "1"},
       {"OMP_NUM_THREADS", "4"},
       {"PATH", "/usr/bin:/bin"},
@@ -118,7 +119,7 @@ TEST_CASE("rank environment: the job changes defaults, not what names the rank")
   const auto env = environment(launch, node_b());
   CHECK(env.at("OMP_NUM_THREADS") == "7");
   CHECK(env.at("GLOO_SOCKET_IFNAME") == "ib0");
-  CHECK(env.at("NCCL_SOCKET_IFNAME") == "eth1");
+  CHECK(env.at("NCCL_SOCKET_IFNAME") == "=eth1");
   CHECK(env.at("PATH") == "/mine");
   CHECK(env.at("EMPTY").empty());
   CHECK(env.at("RANK") == "3");

@@ -16,7 +16,7 @@ struct RTRAIN_API DataLoaderOptions {
   std::shared_ptr<Sampler> sampler{};
   bool drop_last = false;       ///< drop the last batch when it is short
   int prefetch = 2;             ///< batches made ahead by one background thread; 0: none
-  bool pin_memory = false;      ///< batches in page-locked memory: their copy to a GPU overlaps with computing
+  bool pin_memory = false;      ///< batches in page-locked memory: their copy to a GPU does not hold the host up
   std::uint64_t seed = 0;       ///< of shuffle, with any number of ranks
 };
 

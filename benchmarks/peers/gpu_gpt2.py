@@ -1,0 +1,88 @@
+"""examples/gpt2 in PyTorch: the same layers, the same sizes, the same precision. A peer of benchmarks/gpu_speed.py.
+
+gpu_gpt2.py DEVICE SIZES; each line on stdin is answered by {"rate": tokens a second, "loss"}, the median of the windows of one run.
+"""
+import json
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+DEVICE, SIZES = torch.device(sys.argv[1]), json.loads(sys.argv[2])
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.attended = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        samples, length, width = x.shape
+        q, k, v = self.qkv(self.before_attention(x)).view(samples, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attended(mixed.transpose(1, 2).reshape(samples, length, width))
+        return x + self.narrow(functional.gelu(self.wide(self.before_mlp(x)), approximate="tanh"))
+
+
+class GPT2(nn.Module):
+    def __init__(self, vocabulary, context, layers, heads, width):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.last = nn.LayerNorm(width)
+        nn.init.normal_(self.tokens.weight, 0, 0.02)
+        nn.init.normal_(self.positions.weight, 0, 0.02)
+        for block in self.blocks:
+            for name in ("qkv", "attended", "wide", "narrow"):
+                layer = getattr(block, name)
+                nn.init.normal_(layer.weight, 0, 0.02 / (2 * layers) ** 0.5 if name in ("attended", "narrow") else 0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, ids):
+        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
+        for block in self.blocks:
+            x = block(x)
+        return functional.linear(self.last(x), self.tokens.weight)
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def run():
+    torch.manual_seed(0)
+    context, batch, vocabulary = SIZES["context"], SIZES["batch_size"], SIZES["vocabulary"]
+    ids = torch.randint(vocabulary, (4 * batch, context + 1), device=DEVICE)
+    inputs, targets = ids[:, :-1].contiguous().split(batch), ids[:, 1:].contiguous().split(batch)
+    model = GPT2(vocabulary, context, SIZES["layers"], SIZES["heads"], SIZES["width"]).to(DEVICE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    rates, begin = [], 0.0
+    for step in range(SIZES["steps"]):
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            logits = model(inputs[step % 4])
+            loss = functional.cross_entropy(logits.view(-1, logits.size(2)), targets[step % 4].view(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        done = step + 1 - SIZES["warm_steps"]
+        if done < 0 or done % SIZES["window_steps"]:
+            continue
+        synchronize()
+        if done:
+            rates.append(SIZES["window_steps"] * batch * context / (time.perf_counter() - begin))
+        last = loss.item()
+        begin = time.perf_counter()
+    return {"rate": statistics.median_high(rates), "loss": last}
+
+
+for _ in sys.stdin:
+    print(json.dumps(run()), flush=True)
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()  # the next one to be measured needs the memory

@@ -1,0 +1,135 @@
+// GPT-2 learns random tokens, in bfloat16 as autocast does it: how fast a step is, and a model of a size that
+// people train.
+#include "examples/gpt2/model.h"
+
+#include <rtrain/rtrain.h>
+
+#include <torch/cuda.h>
+#include <torch/nn/functional/loss.h>
+
+#include <ATen/autocast_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+
+namespace {
+
+/// torch.autocast(device, torch.bfloat16) for as long as it lives.
+class Autocast {
+ public:
+  explicit Autocast(torch::DeviceType device)
+      : device_(device),
+        was_enabled_(at::autocast::is_autocast_enabled(device)),
+        before_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::set_autocast_enabled(device_, true);
+    at::autocast::set_autocast_dtype(device_, torch::kBFloat16);
+    at::autocast::increment_nesting();
+  }
+  ~Autocast() {
+    // The bfloat16 copies of the weights: the optimizer is about to change what they are of.
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device_, was_enabled_);
+    at::autocast::set_autocast_dtype(device_, before_);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  torch::DeviceType device_;
+  bool was_enabled_;
+  at::ScalarType before_;
+};
+
+class LanguageModel : public rtrain::LightningModule {
+ public:
+  LanguageModel(const gpt2::Sizes& sizes, double lr)
+      : lr_(lr), model_(register_module("model", std::make_shared<gpt2::Model>(sizes))) {}
+
+  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+    const Autocast autocast(device().type());
+    const auto logits = model_->forward(batch.input);
+    auto loss =
+        torch::nn::functional::cross_entropy(logits.view({-1, logits.size(2)}), batch.target.view({-1}));
+    log("loss", loss, {.on_step = true, .prog_bar = true});
+    return loss;
+  }
+  rtrain::Optimizers configure_optimizers() override {
+    return rtrain::optim::AdamW(parameters(), {.lr = lr_, .beta2 = 0.95, .weight_decay = 0.1});
+  }
+
+ private:
+  double lr_;
+  std::shared_ptr<gpt2::Model> model_;
+};
+
+/// Counts from step `warm` on, in windows of `window` steps; reports the tokens a second of each.
+class Speed : public rtrain::Callback {
+ public:
+  Speed(std::int64_t warm, std::int64_t window, std::int64_t tokens_a_step)
+      : warm_(warm), window_(window), tokens_(tokens_a_step) {}
+
+  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor& loss,
+                          const rtrain::Batch&, std::int64_t) override {
+    const auto done = trainer.global_step() - warm_;
+    if (done < 0 || done % window_ != 0) return;
+    if (trainer.device().is_cuda()) torch::cuda::synchronize();  // everything asked for so far is done
+    const auto now = std::chrono::steady_clock::now();
+    if (done > 0) {
+      const std::chrono::duration<double> seconds = now - begin_;
+      rates_.push_back(static_cast<double>(window_ * tokens_) / seconds.count());
+    }
+    if (trainer.global_step() == warm_ || done > 0) loss_ = loss.item<double>();
+    begin_ = std::chrono::steady_clock::now();
+  }
+  void on_train_end(rtrain::Trainer& trainer, rtrain::LightningModule&) override {
+    if (rates_.empty())
+      throw std::runtime_error("steps: too few for a window after the first " + std::to_string(warm_));
+    auto sorted = rates_;
+    std::sort(sorted.begin(), sorted.end());
+    rtrain::report({{"tokens_s_per_process", sorted[sorted.size() / 2]},
+                    {"loss", loss_},
+                    {"steps", trainer.global_step()}});
+  }
+
+ private:
+  std::int64_t warm_, window_, tokens_;
+  double loss_ = 0;
+  std::chrono::steady_clock::time_point begin_;
+  std::vector<double> rates_;
+};
+
+}  // namespace
+
+void train_func(const rtrain::Config& config) {
+  const auto seed = config.value<std::uint64_t>("seed", 0);
+  rtrain::seed_everything(seed);
+  gpt2::Sizes sizes;
+  sizes.vocabulary = config.value("vocabulary", sizes.vocabulary);
+  sizes.context = config.value("context", sizes.context);
+  sizes.layers = config.value("layers", sizes.layers);
+  sizes.heads = config.value("heads", sizes.heads);
+  sizes.width = config.value("width", sizes.width);
+  const auto batch_size = config.value<std::int64_t>("batch_size", 16);
+  const auto steps = config.value<std::int64_t>("steps", 50),
+             warm = config.value<std::int64_t>("warm_steps", 10);
+  const auto window = config.value<std::int64_t>("window_steps", 20);
+
+  // The next token is the target. They lie on the device: what is measured is the step, not the reading.
+  const auto samples = batch_size * config.value<std::int64_t>("batches", 4);
+  const auto ids =
+      torch::randint(sizes.vocabulary, {samples, sizes.context + 1}, torch::kLong).to(rtrain::get_device());
+  const rtrain::DataLoader data(rtrain::data::TensorDataset(ids.narrow(1, 0, sizes.context).contiguous(),
+                                                            ids.narrow(1, 1, sizes.context).contiguous()),
+                                {.batch_size = batch_size, .drop_last = true, .prefetch = 0});
+
+  rtrain::Trainer trainer({.max_epochs = -1,
+                           .max_steps = steps,
+                           .strategy = rtrain::DDPStrategy(),
+                           .plugins = {rtrain::ClusterEnvironment()},
+                           .callbacks = {Speed(warm, window, batch_size * sizes.context)},
+                           .enable_checkpointing = false});
+  rtrain::prepare_trainer(trainer).fit(LanguageModel(sizes, config.value("lr", 6e-4)), data);
+}
+RTRAIN_TRAIN_FUNCTION(train_func);
