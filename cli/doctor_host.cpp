@@ -128,7 +128,7 @@ Check judge_storage(const StorageFacts& storage) {
   return check;
 }
 
-Check judge_gpu(const proto::GpuInfo& gpu, const agent::GpuState* state) {
+Check judge_gpu(const os::Gpu& gpu, const os::GpuState* state) {
   Check check{"nvml " + std::to_string(gpu.index), Health::kOk, gpu.name + ", " + amount_of(static_cast<double>(gpu.memory_bytes) / kGib, "GiB"), "",
               {{"memory_bytes", gpu.memory_bytes}}};
   if (state == nullptr) return check;
@@ -162,8 +162,8 @@ HostFacts look_at_host(const std::string& storage, const std::vector<PortFacts>&
   facts.storage = look_at_storage(storage);
   facts.ports = ports;
   for (auto& port : facts.ports) port.problem = why_not_bound(port.port);
-  facts.gpus = agent::ask_nvml();
-  facts.gpu_states = agent::gpu_states();
+  facts.gpus = os::ask_nvml();
+  facts.gpu_states = os::gpu_states();
   facts.nvidia_devices = fs::exists("/dev/nvidia0", none);
   return facts;
 }
@@ -187,7 +187,7 @@ std::vector<Check> judge(const HostFacts& facts) {
     checks.push_back({"port " + std::to_string(port.port), Health::kOk, port.problem.empty() ? "free for " + port.what : port.what + ": " + port.problem,
                       port.problem.empty() ? "" : "fine when the head itself has it; else choose another with --listen or --api-listen", {}});
   for (const auto& gpu : facts.gpus.gpus) {
-    const auto state = std::ranges::find(facts.gpu_states, gpu.index, &agent::GpuState::index);
+    const auto state = std::ranges::find(facts.gpu_states, gpu.index, &os::GpuState::index);
     checks.push_back(judge_gpu(gpu, state == facts.gpu_states.end() ? nullptr : &*state));
   }
   return checks;

@@ -1,7 +1,7 @@
 // What `rtrain doctor` finds out of the machine without LibTorch. Looking and judging are apart: the judgement is pure.
 #pragma once
 
-#include "daemon/agent/nvml.h"
+#include "common/os/nvml.h"
 #include "proto/record/check.h"
 
 #include <string>
@@ -25,8 +25,8 @@ struct HostFacts {
   std::string cgroups;            ///< why ranks get no control groups of their own; "" they do
   StorageFacts storage;
   std::vector<PortFacts> ports;
-  agent::GpuInventory gpus;
-  std::vector<agent::GpuState> gpu_states;
+  os::GpuInventory gpus;
+  std::vector<os::GpuState> gpu_states;
   bool nvidia_devices = false;    ///< /dev/nvidia0 is there
 };
 

@@ -5,6 +5,7 @@
 #include "common/net/peer.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
+#include "common/os/nvml.h"
 #include "common/os/token.h"
 #include "common/os/trusted_clock.h"
 #include "daemon/agent/agent_record.h"
@@ -115,7 +116,7 @@ class Agent::Impl {
         zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(true)),
         keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(false)),
         attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
-                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, gpu_processes,
+                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, os::gpu_processes,
                    [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
         link_(std::move(head), {[this](const net::Socket& socket) { return trusts(socket); }, [this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
                                 [this] { if (quarantine_.was_ever()) link_.send(quarantine_.health()); },

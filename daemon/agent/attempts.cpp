@@ -70,7 +70,7 @@ void Attempts::launch(const proto::Launch& launch) {
   forget_ended();
 }
 
-std::vector<GpuProcess> Attempts::intruders(const Slot& slot) const {
+std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
   std::set<int> gpus;
   for (const auto& [number, rank] : slot.ranks) gpus.insert(rank.placement.gpus.begin(), rank.placement.gpus.end());
   for (const auto& [key, other] : attempts_)

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "daemon/agent/attempt_record.h"
-#include "daemon/agent/nvml.h"
 #include "daemon/agent/port_reservation.h"
 #include "daemon/agent/quarantine.h"
 #include "daemon/agent/rank_environment.h"
@@ -26,7 +25,7 @@ class Attempts {
     std::string cgroup_tree;           ///< of the ranks that are launched from now on; "": none
     double kill_wait_s = 30;
     std::int64_t log_bytes_max = 0;    ///< of one rank; 0: no bound
-    std::function<std::vector<GpuProcess>(const std::vector<int>& gpus)> gpu_processes;
+    std::function<std::vector<os::GpuProcess>(const std::vector<int>& gpus)> gpu_processes;
     /// A process of a rank does not end on SIGKILL; told before the rank's end is.
     std::function<void(Quarantine::Entry)> stuck;
   };
@@ -117,7 +116,7 @@ class Attempts {
   void give_up(Slot& slot, Rank& rank, pid_t stuck);
   void bound(const Rank& rank);
   /// What runs on the GPUs of an attempt and is no rank that shares them.
-  [[nodiscard]] std::vector<GpuProcess> intruders(const Slot& slot) const;
+  [[nodiscard]] std::vector<os::GpuProcess> intruders(const Slot& slot) const;
   void spawn(Slot& slot);
   void forget_ended();
   std::int64_t tell(proto::Message message);

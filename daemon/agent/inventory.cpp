@@ -1,7 +1,7 @@
 #include "daemon/agent/inventory.h"
 
 #include "common/os/file.h"
-#include "daemon/agent/nvml.h"
+#include "common/os/nvml.h"
 
 #include <fstream>
 #include <memory>
@@ -39,18 +39,20 @@ proto::NodeInfo take_inventory(const proto::AgentConfig& config) {
   node.name = config.node_name.empty() ? os::host_name() : config.node_name;
   node.address = config.address;
   node.labels = config.labels;
-  auto found = ask_nvml();
+  const auto found = os::ask_nvml();
+  std::vector<proto::GpuInfo> offered;
+  for (const auto& gpu : found.gpus) offered.push_back({gpu.index, gpu.uuid, gpu.name, gpu.memory_bytes});
   node.resources = {{"CPU", usable_cpus()}, {"memory", memory_bytes()}};
   if (!found.gpus.empty()) node.resources["GPU"] = static_cast<double>(found.gpus.size());
   for (const auto& [name, amount] : config.resources) node.resources[name] = amount;
   // GPUs that the config declares beyond those found (or without NVML) are known by number only; fewer: the first ones are offered.
   const auto gpus = static_cast<std::size_t>(node.resources.contains("GPU") ? node.resources["GPU"] : 0);
-  found.gpus.resize(std::min(found.gpus.size(), gpus));
+  offered.resize(std::min(offered.size(), gpus));
   // NVML leaves a number out whose GPU cannot be opened: it is not given to another.
   int next = 0;
-  for (const auto& gpu : found.gpus) next = std::max(next, gpu.index + 1);
-  for (; found.gpus.size() < gpus; ++next) found.gpus.push_back({next, "", "declared", 0});
-  node.gpus = std::move(found.gpus);
+  for (const auto& gpu : offered) next = std::max(next, gpu.index + 1);
+  for (; offered.size() < gpus; ++next) offered.push_back({next, "", "declared", 0});
+  node.gpus = std::move(offered);
   utsname kernel{};
   ::uname(&kernel);
   node.versions = {{"rtrain", RTRAIN_VERSION}, {"os", os_name()}, {"kernel", kernel.release}};

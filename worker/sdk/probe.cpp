@@ -1,10 +1,8 @@
 #include "worker/sdk/probe.h"
 
 #include "proto/record/check.h"
-#include "worker/strategies/process_group_backends.h"
+#include "worker/strategies/gloo_loopback.h"
 
-#include <torch/csrc/distributed/c10d/Backend.hpp>
-#include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <torch/torch.h>
 
 #ifdef RTRAIN_WITH_NCCL
@@ -15,7 +13,6 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
-#include <thread>
 
 namespace rtrain::sdk {
 namespace {
@@ -80,29 +77,10 @@ Check look_at_cpu() {
 }
 
 Check look_at_gloo() {
-  constexpr auto kLimit = std::chrono::seconds(5);
-  const auto store = c10::make_intrusive<c10d::HashStore>();
-  const auto begun = Clock::now();
-  std::exception_ptr failed[2];
-  float sum[2] = {};
-  const auto rank_main = [&](int rank) {
-    try {
-      const auto gloo = make_gloo_backend(store, {.rank = rank, .world_size = 2, .address = "127.0.0.1", .timeout = kLimit, .init_timeout = kLimit});
-      std::vector<torch::Tensor> values{torch::full({1024}, rank + 1.0F)};
-      gloo->allreduce(values)->wait();
-      sum[rank] = values[0][0].item<float>();
-    } catch (...) {
-      failed[rank] = std::current_exception();
-    }
-  };
-  std::thread other(rank_main, 1);
-  rank_main(0);
-  other.join();
-  for (const auto& error : failed)
-    if (error) std::rethrow_exception(error);
-  const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
-  if (sum[0] != 3 || sum[1] != 3)
-    return {"gloo", Health::kFailure, "an all-reduce of 1 and 2 over loopback gave " + rounded(sum[0]) + " and " + rounded(sum[1]), "the network's driver or memory is broken", {}};
+  const auto [sums, ms] = reduce_over_loopback(std::chrono::seconds(5));
+  if (sums[0] != 3 || sums[1] != 3)
+    return {"gloo", Health::kFailure, "an all-reduce of 1 and 2 over loopback gave " + rounded(sums[0]) + " and " + rounded(sums[1]),
+            "the network's driver or memory is broken", {}};
   return {"gloo", Health::kOk, "two ranks met and reduced over loopback in " + rounded(ms) + " ms", "", {{"rendezvous_ms", ms}}};
 }
 

@@ -67,6 +67,11 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
   const int null_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
   if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0) give_up(pipe_fd, "redirect to " + log);
+  for (const auto& [name, value] : spawn.env)
+    if (name.empty() || name.find('=') != std::string::npos) {
+      errno = EINVAL;
+      give_up(pipe_fd, "set the variable \"" + name + "\"", kind_of_start_error(errno));
+    }
   set_environment(spawn.env);
   if (::chdir(spawn.working_dir.c_str()) != 0)
     give_up(pipe_fd, "enter working_dir " + spawn.working_dir, kind_of_start_error(errno));

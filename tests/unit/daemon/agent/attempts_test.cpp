@@ -19,7 +19,7 @@ struct Node {
   test::TempDir dir;
   std::vector<proto::Message> told;
   std::vector<Quarantine::Entry> stuck;
-  std::vector<GpuProcess> on_gpus;
+  std::vector<os::GpuProcess> on_gpus;
   std::vector<std::vector<int>> asked;
   SupervisorProcess supervisor{io.get_executor(), {"keeper", "none", "none", "secret"}, {[](const os::ProcessIdentity&) {}, [] {}}};
   Attempts attempts{{dir.path().string(), "socket",

@@ -1,13 +1,20 @@
+// The GPUs of this machine, as NVIDIA's driver tells of them.
 #pragma once
 
-#include "proto/message/types.h"
-
+#include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
-namespace rtrain::agent {
+namespace rtrain::os {
 
+struct Gpu {
+  int index = 0;  ///< NVML's
+  std::string uuid, name;
+  std::uint64_t memory_bytes = 0;
+};
 struct GpuInventory {
-  std::vector<proto::GpuInfo> gpus;
+  std::vector<Gpu> gpus;
   std::string driver_version;
   int cuda_version = 0;  ///< the newest that the driver serves: 13000 is 13.0; 0 unknown
 };
@@ -32,4 +39,4 @@ struct GpuProcess {
 /// Asks libnvidia-ml.so.1, if the machine has one. Loads and unloads it: an idle agent keeps nothing of it.
 [[nodiscard]] GpuInventory ask_nvml();
 
-}  // namespace rtrain::agent
+}  // namespace rtrain::os

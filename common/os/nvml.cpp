@@ -1,4 +1,4 @@
-#include "daemon/agent/nvml.h"
+#include "common/os/nvml.h"
 
 #include "common/log/log.h"
 
@@ -7,7 +7,7 @@
 
 #include <dlfcn.h>
 
-namespace rtrain::agent {
+namespace rtrain::os {
 namespace {
 
 // The few functions of NVML's stable C interface that are used (NVIDIA Management Library API reference).
@@ -108,7 +108,7 @@ GpuInventory ask_nvml() {
       log::warn("a GPU in MIG mode is not offered", {{"gpu", std::to_string(index)}});
       continue;
     }
-    proto::GpuInfo gpu;
+    Gpu gpu;
     gpu.index = static_cast<int>(index);
     if (nvml.call("nvmlDeviceGetName", device, text.data(), static_cast<unsigned>(text.size()))) gpu.name = text.data();
     if (nvml.call("nvmlDeviceGetUUID", device, text.data(), static_cast<unsigned>(text.size()))) gpu.uuid = text.data();
@@ -119,4 +119,4 @@ GpuInventory ask_nvml() {
   return inventory;
 }
 
-}  // namespace rtrain::agent
+}  // namespace rtrain::os
