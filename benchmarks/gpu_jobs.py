@@ -1,6 +1,5 @@
 """The tests of the bundle's `gpu` that run programs and jobs. Each takes a Machine and returns what it found."""
 import json
-import os
 import subprocess
 import time
 
@@ -32,7 +31,7 @@ def gpu_test(machine):
     if not program.exists():
         raise Skip("tests/gpu_test is not in this bundle")
     process = subprocess.Popen([str(machine.bundle / "libexec" / "with-torch"), str(program), "--durations", "yes"], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "RTRAIN_TEST_DEVICE": machine.device})
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=machine.environment(RTRAIN_TEST_DEVICE=machine.device))
     lines = []
     for line in process.stdout:  # into the step's log as it comes: a test that hangs is the one after the last
         print(line, end="", flush=True)
