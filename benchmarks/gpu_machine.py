@@ -30,6 +30,10 @@ class Machine:
         if "RTRAIN_TORCH_ROOT" in os.environ:
             self.programs.environment["RTRAIN_TORCH_ROOT"] = os.environ["RTRAIN_TORCH_ROOT"]
 
+    def environment(self, **more):
+        """Of a program that is no job. In a dry run with one thread: the threads of OpenMP wait for each other in vain where CPUs are scarce."""
+        return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **({"OMP_NUM_THREADS": "1"} if self.dry else {}), **more}
+
     def note(self, **figures):
         """What is known so far: it is told even when the step is cut off later."""
         self.figures.update(figures)
@@ -65,7 +69,7 @@ class Machine:
 
     def job(self, name, library, function, config, workers=1, gpu=1, cpus=1):
         """A job of a training function; on the GPU unless this is a dry run."""
-        resources = {"CPU": cpus} if self.dry else {"CPU": cpus, "GPU": gpu}
+        resources = {"CPU": 1} if self.dry else {"CPU": cpus, "GPU": gpu}
         train_func = {"library": self.library(library)}
         if function:
             train_func["name"] = function

@@ -3,7 +3,6 @@
 A rate is a median of windows; a window is timed after warm-up, from a moment at which the device has nothing to do to the next one.
 """
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -21,8 +20,7 @@ class Peer:
         self.name = script
         self.errors = open(machine.folder / f"{script}.log", "w+")
         self.process = subprocess.Popen([machine.python("torch"), str(PEERS / script), machine.device, *arguments], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                                        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True, env=machine.environment())
 
     def __enter__(self):
         return self
@@ -142,7 +140,8 @@ def start(machine):
             mine.append(times)
             if number <= 2:
                 begin = time.time_ns()
-                answer = subprocess.run([machine.python("torch"), str(PEERS / "gpu_start.py"), machine.device], capture_output=True, text=True, timeout=120)
+                answer = subprocess.run([machine.python("torch"), str(PEERS / "gpu_start.py"), machine.device], capture_output=True, text=True, timeout=120,
+                                        env=machine.environment())
                 if answer.returncode != 0:
                     raise Problem(f"gpu_start.py: {answer.stderr.strip()[-800:]}")
                 told = json.loads(answer.stdout.strip().splitlines()[-1])

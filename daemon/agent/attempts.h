@@ -1,6 +1,7 @@
 // The ranks of this node: launched, stopped, relayed and ended.
 #pragma once
 
+#include "common/os/nvml.h"
 #include "daemon/agent/attempt_record.h"
 #include "daemon/agent/port_reservation.h"
 #include "daemon/agent/quarantine.h"

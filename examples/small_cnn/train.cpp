@@ -86,6 +86,7 @@ void train_func(const rtrain::Config& config) {
                            .strategy = rtrain::DDPStrategy(),
                            .plugins = {rtrain::ClusterEnvironment()},
                            .callbacks = {Speed(std::max<std::int64_t>(2, steps / 10), batch_size)},
+                           .enable_checkpointing = false,  // its writing would be measured, too
                            .seed = config.value<std::uint64_t>("seed", 0)});
   rtrain::prepare_trainer(trainer).fit(Classifier(config.value("model", "cnn"), config.value("lr", 1e-3)), train);
 }
