@@ -32,8 +32,8 @@ class Jobs(ClusterTest):
             env.pop("PWD", None), env.pop("OLDPWD", None), env.pop("SHLVL", None), env.pop("_", None)  # the shell's own
             expected = {"PATH": c.env["PATH"], "HOME": c.root, "LANG": "C.UTF-8", "USER": "tester", "MINE": "1 2\n3", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
                         "RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": str(entry["node_rank"]),
-                        "NODE_RANK": str(entry["node_rank"]), "MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo",
-                        "NCCL_SOCKET_IFNAME": "lo", "RTRAIN_JOB_ID": str(id), "RTRAIN_JOB_NAME": "job", "RTRAIN_ATTEMPT": "1", "RTRAIN_NODE": node,
+                        "NODE_RANK": str(entry["node_rank"]), "MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "GLOO_SOCKET_IFNAME": "lo",
+                        "NCCL_SOCKET_IFNAME": "=lo", "RTRAIN_JOB_ID": str(id), "RTRAIN_JOB_NAME": "job", "RTRAIN_ATTEMPT": "1", "RTRAIN_NODE": node,
                         "RTRAIN_NODE_ADDRESS": "127.0.0.1", "RTRAIN_RUN_DIR": doc["run_dir"],
                         "RTRAIN_RANK_DIR": "%s/%s/jobs/%d/1/rank-%d" % (c.root, node, id, rank),
                         "RTRAIN_LAUNCH_FILE": "%s/%s/jobs/%d/1/launch.json" % (c.root, node, id), "RTRAIN_AGENT_SOCKET": "%s/%s/agent.sock" % (c.root, node)}
