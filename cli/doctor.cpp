@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 
 #include <fcntl.h>
@@ -108,7 +109,9 @@ Style style_of(Health health) { return state_style(health == Health::kOk ? "SUCC
 Result<int> doctor(Call& call) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
-  const auto host = look_at_host(call.args.text("storage").value_or(std::filesystem::current_path().string()),
+  // Absolute, since the folder that is looked for upwards must end at the root.
+  const auto storage = std::filesystem::absolute(call.args.text("storage").value_or(std::filesystem::current_path().string()));
+  const auto host = look_at_host(storage.lexically_normal().string(),
                                  {{7337, "agents of a head", ""}, {7338, "users of a head", ""}});
   auto checks = judge(host);
   const auto worker = call.args.text("worker").value_or(os::program_dir() + "/rtrain-worker");

@@ -44,6 +44,12 @@ class Bundle(unittest.TestCase):
         for name in ("open files", "storage", "libtorch", "gloo", "gpus"):
             self.assertIn(name, names)
 
+    def test_a_storage_that_is_not_there_yet_is_looked_for_from_here_upwards(self):
+        report = json.loads(self.hidden("./check", "-o", "json", "--storage", "results/of/none").stdout)
+        storage = next(check for check in report["checks"] if check["name"] == "storage")
+        self.assertTrue(storage["detail"].startswith(self.bundle + "/results/of/none: "), storage)
+        self.assertGreater(storage["figures"]["free_gib"], 0)
+
     def test_it_trains(self):
         if not os.listdir(self.bundle + "/data"):
             self.skipTest("this machine has no Fashion-MNIST")
