@@ -7,6 +7,7 @@ torch_version=2.11.0
 torch_env=$cache/python-$torch_version
 tests_env=$cache/python-tests
 schemathesis_version=4.32.5
+clang_format_version=18.1.8
 
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
