@@ -1,9 +1,11 @@
-// Plays a thousand agents and their users against a real head, in one process over real sockets: what the head does in a second, and what an
-// idle agent costs it. Each simulated agent speaks the cluster protocol as a real one does; a rank ends as soon as it is launched.
+// Plays a thousand agents and their users against a real head, in one process over real sockets: what the
+// head does in a second, and what an idle agent costs it. Each simulated agent speaks the cluster protocol as
+// a real one does; a rank ends as soon as it is launched.
 //
-//   agent_swarm jobs    CLUSTER API AGENTS JOBS      submits no-op jobs over 16 pipelined connections: {"jobs_per_s", ...}
-//   agent_swarm reports CLUSTER API AGENTS REPORTS   a job on each agent, each sends so many reports: {"reports_per_s", ...}
-//   agent_swarm idle    CLUSTER API AGENTS SECONDS   connects and sends heartbeats: {"agents"} on a line once all are there, then waits
+//   agent_swarm jobs    CLUSTER API AGENTS JOBS      submits no-op jobs over 16 pipelined connections:
+//   {"jobs_per_s", ...} agent_swarm reports CLUSTER API AGENTS REPORTS   a job on each agent, each sends so
+//   many reports: {"reports_per_s", ...} agent_swarm idle    CLUSTER API AGENTS SECONDS   connects and sends
+//   heartbeats: {"agents"} on a line once all are there, then waits
 #include "common/async/gate.h"
 #include "common/os/file.h"
 #include "common/os/token.h"
@@ -63,16 +65,19 @@ struct Swarm {
   Options options;
   asio::io_context io{1};
   async::Gate gate{io.get_executor(), [](std::exception_ptr error) { std::rethrow_exception(error); }};
-  asio::steady_timer progress{io, Clock::time_point::max()};  ///< cancelled when something was submitted, ended or confirmed
+  /// cancelled when something was submitted, ended or confirmed
+  asio::steady_timer progress{io, Clock::time_point::max()};
   int connected = 0;
-  std::int64_t submitted = 0, accepted = 0, ended = 0, confirmed = 0;  ///< ended, confirmed: stored by the head
+  /// ended, confirmed: stored by the head
+  std::int64_t submitted = 0, accepted = 0, ended = 0, confirmed = 0;
   Clock::time_point first{}, last{};
   std::string spec;
 };
 
 class SimAgent : public std::enable_shared_from_this<SimAgent> {
  public:
-  SimAgent(Swarm& swarm, int number) : swarm_(swarm), name_("sim" + std::to_string(number)), beat_(swarm.io) {}
+  SimAgent(Swarm& swarm, int number)
+      : swarm_(swarm), name_("sim" + std::to_string(number)), beat_(swarm.io) {}
 
   static asio::awaitable<void> async_run(std::shared_ptr<SimAgent> self) {
     auto socket = co_await net::async_connect(*net::parse_endpoint(self->swarm_.options.cluster), 30s);
@@ -93,7 +98,8 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
     proto::accept_peer(*self->stream_);
     ++self->swarm_.connected;
     self->swarm_.progress.cancel();
-    asio::awaitable<void> beats = async_beat(self, std::chrono::milliseconds(static_cast<std::int64_t>(welcome->heartbeat_s * 1000)));
+    asio::awaitable<void> beats =
+        async_beat(self, std::chrono::milliseconds(static_cast<std::int64_t>(welcome->heartbeat_s * 1000)));
     self->swarm_.gate.spawn(std::move(beats));
     while (true) {
       auto message = co_await proto::async_read_message(self->stream_);
@@ -104,7 +110,8 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
 
  private:
   static asio::awaitable<void> async_beat(std::shared_ptr<SimAgent> self, std::chrono::milliseconds period) {
-    for (auto wait = period * (std::hash<std::string>{}(self->name_) % 100) / 100;; wait = period) {  // not all at once
+    // not all at once
+    for (auto wait = period * (std::hash<std::string>{}(self->name_) % 100) / 100;; wait = period) {
       self->beat_.expires_after(wait);
       co_await self->beat_.async_wait(asio::as_tuple(asio::use_awaitable));
       proto::send(*self->stream_, proto::Heartbeat{});
@@ -113,7 +120,8 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
 
   void hear(const proto::Message& message) {
     if (const auto* taken = std::get_if<proto::Taken>(&message)) return confirmed(taken->count);
-    if (const auto* port = std::get_if<proto::ReservePort>(&message)) return say(proto::PortReserved{port->job, port->attempt, 40000, ""});
+    if (const auto* port = std::get_if<proto::ReservePort>(&message))
+      return say(proto::PortReserved{port->job, port->attempt, 40000, ""});
     const auto* launch = std::get_if<proto::Launch>(&message);
     if (launch == nullptr) return;
     for (const auto& rank : launch->ranks) {
@@ -145,11 +153,15 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
 
   void send_reports() {
     if (swarm_.first == Clock::time_point{}) swarm_.first = Clock::now();
-    for (; reported_ < swarm_.options.amount && said_ - confirmed_ < kUnconfirmedMax; report_numbers_.push_back(said_)) {
+    for (; reported_ < swarm_.options.amount && said_ - confirmed_ < kUnconfirmedMax;
+         report_numbers_.push_back(said_)) {
       proto::RankReport report;
       report.key = *reporting_;
       report.seq = ++reported_;
-      report.metrics = {{"loss", 0.5 + 1.0 / static_cast<double>(reported_)}, {"accuracy", 0.75}, {"epoch", reported_ / 1000}, {"step", reported_}};
+      report.metrics = {{"loss", 0.5 + 1.0 / static_cast<double>(reported_)},
+                        {"accuracy", 0.75},
+                        {"epoch", reported_ / 1000},
+                        {"step", reported_}};
       say(report);
     }
     if (reported_ < swarm_.options.amount) return;
@@ -160,7 +172,8 @@ class SimAgent : public std::enable_shared_from_this<SimAgent> {
   void confirmed(std::int64_t count) {
     confirmed_ = count;
     for (; !ends_.empty() && ends_.front() <= count; ends_.pop_front()) ++swarm_.ended;
-    for (; !report_numbers_.empty() && report_numbers_.front() <= count; report_numbers_.pop_front()) ++swarm_.confirmed;
+    for (; !report_numbers_.empty() && report_numbers_.front() <= count; report_numbers_.pop_front())
+      ++swarm_.confirmed;
     swarm_.last = Clock::now();
     swarm_.progress.cancel();
     if (reporting_) send_reports();
@@ -185,7 +198,8 @@ asio::awaitable<void> async_user(Swarm& swarm, std::int64_t jobs) {
   auto socket = co_await net::async_connect(endpoint, 30s);
   if (!socket) stop("connect to the API: " + socket.error().message());
   const std::string request =
-      "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token() + "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(swarm.spec.size()) +
+      "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token() +
+      "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(swarm.spec.size()) +
       "\r\n\r\n" + swarm.spec;
   boost::beast::flat_buffer buffer;
   while (swarm.submitted < jobs) {
@@ -201,7 +215,8 @@ asio::awaitable<void> async_user(Swarm& swarm, std::int64_t jobs) {
     for (; sent > 0; --sent) {
       http::response<http::string_body> response;
       co_await http::async_read(*socket, buffer, response, asio::use_awaitable);
-      if (response.result_int() != 201) stop("a submit was answered with " + std::to_string(response.result_int()) + ": " + response.body());
+      if (response.result_int() != 201)
+        stop("a submit was answered with " + std::to_string(response.result_int()) + ": " + response.body());
       ++swarm.accepted;
     }
   }
@@ -216,7 +231,8 @@ asio::awaitable<void> async_measure(Swarm& swarm) {
     while (number - swarm.connected >= 100) co_await async_progress(swarm);  // so many handshakes at once
   }
   while (swarm.connected < swarm.options.agents) co_await async_progress(swarm);
-  std::printf("{\"agents\": %d, \"connect_s\": %.2f}\n", swarm.connected, std::chrono::duration<double>(Clock::now() - begun).count());
+  std::printf("{\"agents\": %d, \"connect_s\": %.2f}\n", swarm.connected,
+              std::chrono::duration<double>(Clock::now() - begun).count());
   std::fflush(stdout);
   if (swarm.options.mode == "idle") {
     co_await async::async_sleep(std::chrono::seconds(swarm.options.amount));
@@ -233,14 +249,16 @@ asio::awaitable<void> async_measure(Swarm& swarm) {
     co_await async_progress(swarm);
     if (Clock::now() - said < 2s) continue;
     said = Clock::now();
-    std::fprintf(stderr, "submitted %ld, ended %ld, reports stored %ld\n", swarm.accepted, swarm.ended, swarm.confirmed);
+    std::fprintf(stderr, "submitted %ld, ended %ld, reports stored %ld\n", swarm.accepted, swarm.ended,
+                 swarm.confirmed);
   }
   const double seconds = std::chrono::duration<double>(swarm.last - swarm.first).count();
   if (reports)
-    std::printf("{\"reports_per_s\": %.0f, \"reports\": %ld, \"seconds\": %.2f}\n", static_cast<double>(swarm.confirmed) / seconds, swarm.confirmed,
-                seconds);
+    std::printf("{\"reports_per_s\": %.0f, \"reports\": %ld, \"seconds\": %.2f}\n",
+                static_cast<double>(swarm.confirmed) / seconds, swarm.confirmed, seconds);
   else
-    std::printf("{\"jobs_per_s\": %.0f, \"jobs\": %ld, \"seconds\": %.2f}\n", static_cast<double>(swarm.ended) / seconds, swarm.ended, seconds);
+    std::printf("{\"jobs_per_s\": %.0f, \"jobs\": %ld, \"seconds\": %.2f}\n",
+                static_cast<double>(swarm.ended) / seconds, swarm.ended, seconds);
   std::fflush(stdout);
   std::exit(0);
 }
@@ -256,8 +274,9 @@ int main(int argc, char** argv) {
   ::getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &files);
-  swarm.spec = R"({"name": "noop", "command": ["true"], "working_dir": "/", "run_config": {"storage_path": "/tmp/rtrain-swarm"},)"
-               R"( "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": 1}}})";
+  swarm.spec =
+      R"({"name": "noop", "command": ["true"], "working_dir": "/", "run_config": {"storage_path": "/tmp/rtrain-swarm"},)"
+      R"( "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": 1}}})";
   asio::awaitable<void> measure = async_measure(swarm);
   swarm.gate.spawn(std::move(measure));
   swarm.io.run();

@@ -1,4 +1,5 @@
-// The training function of benchmarks/recovery.py: a step is a sum over all ranks and a line with the time, and now and then a checkpoint.
+// The training function of benchmarks/recovery.py: a step is a sum over all ranks and a line with the time,
+// and now and then a checkpoint.
 #include <rtrain/rtrain.h>
 
 #include "worker/strategies/process_group.h"

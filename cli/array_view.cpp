@@ -13,7 +13,8 @@ namespace rtrain::cli {
 namespace {
 
 /// In the order of a job's life; of the ends the worst first.
-constexpr std::array kStates = {"RUNNING", "STOPPING", "STARTING", "QUEUED", "FAILED", "CANCELLED", "SUCCEEDED"};
+constexpr std::array kStates = {"RUNNING", "STOPPING",  "STARTING", "QUEUED",
+                                "FAILED",  "CANCELLED", "SUCCEEDED"};
 
 double seconds_of(std::span<const proto::JobDoc> jobs, std::int64_t now_ms) {
   std::int64_t begin = now_ms, end = 0;
@@ -34,7 +35,8 @@ int StateCounts::of(const std::string& state) const {
 std::string StateCounts::text() const {
   std::string out;
   for (const char* state : kStates)
-    if (const int count = of(state); count > 0) out += (out.empty() ? "" : ", ") + std::to_string(count) + " " + state;
+    if (const int count = of(state); count > 0)
+      out += (out.empty() ? "" : ", ") + std::to_string(count) + " " + state;
   return out;
 }
 
@@ -59,20 +61,27 @@ std::string array_name_of(const proto::JobDoc& job) {
   return rtrain::to_string(array.id) + "_[" + range + "]";
 }
 
-int exit_of_jobs(std::span<const proto::JobDoc> jobs) { return static_cast<int>(exit_of_state(count_states(jobs).leading())); }
+int exit_of_jobs(std::span<const proto::JobDoc> jobs) {
+  return static_cast<int>(exit_of_state(count_states(jobs).leading()));
+}
 
 Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
   std::vector<std::string> lines;
   for (const auto& job : jobs) {
     if (!has_ended(job.state) || !told_.insert(job.id).second) continue;
-    std::string line = "job " + job_name_of(job) + " (" + printable(job.name, false) + "): " + styled(job.state, state_style(job.state), options_.colour);
+    std::string line = "job " + job_name_of(job) + " (" + printable(job.name, false) +
+                       "): " + styled(job.state, state_style(job.state), options_.colour);
     if (job.started_ms > 0) line += " in " + duration(run_seconds(job, job.ended_ms));
     if (const auto detail = printable(job_detail(job), false); !detail.empty()) line += ": " + detail;
     lines.push_back(std::move(line));
   }
   const auto counts = count_states(jobs).text();
   const bool over = std::ranges::all_of(jobs, [](const auto& job) { return has_ended(job.state); });
-  const std::string now = jobs.empty() ? "" : "array " + rtrain::to_string(jobs.front().array ? jobs.front().array->id : jobs.front().id) + ": " + counts;
+  const std::string now =
+      jobs.empty()
+          ? ""
+          : "array " + rtrain::to_string(jobs.front().array ? jobs.front().array->id : jobs.front().id) +
+                ": " + counts;
   if (!options_.live && !over && counts != counts_said_ && now_s - said_s_ >= options_.plain_every_s) {
     counts_said_ = counts;
     said_s_ = now_s;
@@ -97,9 +106,12 @@ std::string array_block(std::span<const proto::JobDoc> jobs, std::int64_t now_ms
   if (jobs.empty()) return "no jobs\n";
   Table table({"ID", "STATE", ">ATTEMPTS", ">TIME", "RESULT"});
   for (const auto& job : jobs)
-    table.add({job_name_of(job), Cell(job.state, state_style(job.state)), job.attempt > 0 ? std::to_string(job.attempt) : "",
-               job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", printable(job_detail(job), false)});
-  return table.str(width, colour) + "array " + array_name_of(jobs.front()) + " (" + printable(jobs.front().name, false) + "): " + count_states(jobs).text() + " in " +
+    table.add({job_name_of(job), Cell(job.state, state_style(job.state)),
+               job.attempt > 0 ? std::to_string(job.attempt) : "",
+               job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "",
+               printable(job_detail(job), false)});
+  return table.str(width, colour) + "array " + array_name_of(jobs.front()) + " (" +
+         printable(jobs.front().name, false) + "): " + count_states(jobs).text() + " in " +
          duration(seconds_of(jobs, now_ms)) + "\n";
 }
 

@@ -1,4 +1,5 @@
-// What the user sees of an array that is being followed, and of how it ended: pure, told the jobs, gives the pieces of text to write.
+// What the user sees of an array that is being followed, and of how it ended: pure, told the jobs, gives the
+// pieces of text to write.
 #pragma once
 
 #include "cli/follow_view.h"
@@ -26,7 +27,8 @@ class StateCounts {
 };
 [[nodiscard]] StateCounts count_states(std::span<const proto::JobDoc> jobs);
 
-/// "12_[0-99]", "12_[0-8:2]", for a list "12_[1,...,9]": the array that a job is of. `job.array` must be there.
+/// "12_[0-99]", "12_[0-8:2]", for a list "12_[1,...,9]": the array that a job is of. `job.array` must be
+/// there.
 [[nodiscard]] std::string array_name_of(const proto::JobDoc& job);
 
 /// 0, or the exit status of the worst end: FAILED before CANCELLED before SUCCEEDED.
@@ -35,8 +37,8 @@ class StateCounts {
 class ArrayView {
  public:
   struct Options {
-    bool live = false;    ///< stderr is a terminal: one line is redrawn
-    bool colour = false;  ///< of stderr
+    bool live = false;          ///< stderr is a terminal: one line is redrawn
+    bool colour = false;        ///< of stderr
     double plain_every_s = 10;  ///< without a terminal: at most one line with the counts in this time
   };
   explicit ArrayView(Options options) : options_(options) {}
@@ -60,6 +62,7 @@ class ArrayView {
 };
 
 /// The results of an array in a table, then one line with the counts. `width` 0: not cut.
-[[nodiscard]] std::string array_block(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, int width, bool colour);
+[[nodiscard]] std::string array_block(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, int width,
+                                      bool colour);
 
 }  // namespace rtrain::cli

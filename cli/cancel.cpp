@@ -57,7 +57,8 @@ Result<std::vector<proto::JobDoc>> ask_for_the_end(const Client& client, const J
   return to_end;
 }
 
-/// The command that goes on from the latest checkpoint, where there is one. Whether it can be told changes nothing about the cancel.
+/// The command that goes on from the latest checkpoint, where there is one. Whether it can be told changes
+/// nothing about the cancel.
 void show_way_on(const Call& call, const Client& client, const proto::JobDoc& job) {
   if (job.attempt == 0) return;
   auto answer = client.get("/v1/jobs/" + rtrain::to_string(job.id) + "/result");
@@ -77,8 +78,12 @@ Result<int> cancel(Call& call) {
   }
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
-  if (references.size() > 1 && !call.args.has("yes") && !call.console.confirm("Cancel " + std::to_string(references.size()) + " jobs?"))
-    return fail(Errc::kInvalidArgument, "nothing was cancelled: " + std::to_string(references.size()) + " jobs at once need a confirmation", "confirm with --yes");
+  if (references.size() > 1 && !call.args.has("yes") &&
+      !call.console.confirm("Cancel " + std::to_string(references.size()) + " jobs?"))
+    return fail(
+        Errc::kInvalidArgument,
+        "nothing was cancelled: " + std::to_string(references.size()) + " jobs at once need a confirmation",
+        "confirm with --yes");
   auto client = client_of(call);
   if (!client) return client.error();
 
@@ -90,7 +95,8 @@ Result<int> cancel(Call& call) {
     call.console.error(error);
     if (status == 0) status = static_cast<int>(exit_of(error.code()));
   };
-  for (const auto& reference : references) {  // each is tried, whatever becomes of the others; the first failure is the status
+  // each is tried, whatever becomes of the others; the first failure is the status
+  for (const auto& reference : references) {
     auto jobs = ask_for_the_end(*client, reference, call.args.has("wait"));
     if (!jobs) {
       refuse(jobs.error());
@@ -108,7 +114,8 @@ Result<int> cancel(Call& call) {
       if (call.output == "name") call.console.out(job_name_of(*job) + "\n");
       done.push_back(std::move(*job));
     }
-    if (call.output == "table" && !done.empty()) call.console.out(change_line(reference, done, cancel_words) + "\n");
+    if (call.output == "table" && !done.empty())
+      call.console.out(change_line(reference, done, cancel_words) + "\n");
     if (done.size() == 1) show_way_on(call, *client, done.front());
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", cancelled}}) + "\n");
@@ -121,14 +128,17 @@ Verb cancel_verb() {
   return {.name = "cancel",
           .usage = "ID [ID...]",
           .summary = "cancel jobs",
-          .description = "A job that waits leaves the queue; one that runs gets SIGTERM and after its stop_grace_s SIGKILL. Several jobs at once\n"
-                         "need a yes on the terminal, or --yes. Status 7 when a job has ended already, or\n"
-                         "without --wait is being cancelled already.",
+          .description =
+              "A job that waits leaves the queue; one that runs gets SIGTERM and after its stop_grace_s "
+              "SIGKILL. Several jobs at once\n"
+              "need a yes on the terminal, or --yes. Status 7 when a job has ended already, or\n"
+              "without --wait is being cancelled already.",
           .positionals_min = 1,
           .positionals_max = -1,
           .outputs = {"table", "json", "name"},
           .options = {{"wait", 'w', "", "return when the jobs have ended"},
-                      {"timeout", 0, "SECONDS", "with --wait: give up waiting after this long with exit status 6"},
+                      {"timeout", 0, "SECONDS",
+                       "with --wait: give up waiting after this long with exit status 6"},
                       {"yes", 'y', "", "do not ask"}},
           .examples = {{"rtrain cancel 42", "one job"},
                        {"rtrain cancel --wait 42", "and wait until its ranks are gone"},

@@ -10,10 +10,10 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 
-#include <charconv>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <charconv>
 
 namespace rtrain::cli {
 
@@ -29,7 +29,8 @@ constexpr std::size_t kBodyMax = 64u << 20;
 constexpr std::uint32_t kHeaderMax = 16u << 10;
 
 /// Runs `io` until `done` has a value or the time is over. False: it is over.
-bool run_until(asio::io_context& io, const std::optional<error_code>& done, std::chrono::steady_clock::time_point deadline) {
+bool run_until(asio::io_context& io, const std::optional<error_code>& done,
+               std::chrono::steady_clock::time_point deadline) {
   while (!done) {
     if (io.stopped()) io.restart();
     if (io.run_one_until(deadline) == 0 && !done) return false;
@@ -38,13 +39,13 @@ bool run_until(asio::io_context& io, const std::optional<error_code>& done, std:
 }
 
 Error unreachable(const net::Endpoint& endpoint, const std::string& cause) {
-  return fail(
-      Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
-      "start one with `rtraind head`, say where it is with --head or RTRAIN_HEAD, "
-      "or run without one: `rtrain run job.json`");
+  return fail(Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,
+              "start one with `rtraind head`, say where it is with --head or RTRAIN_HEAD, "
+              "or run without one: `rtrain run job.json`");
 }
 
-Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const net::Endpoint& endpoint, asio::io_context& io) {
+Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const net::Endpoint& endpoint,
+                                                                           asio::io_context& io) {
   std::vector<asio::generic::stream_protocol::endpoint> out;
   if (const auto* local = std::get_if<net::UnixEndpoint>(&endpoint)) {
     out.emplace_back(asio::local::stream_protocol::endpoint(local->path));
@@ -58,12 +59,14 @@ Result<std::vector<asio::generic::stream_protocol::endpoint>> addresses_of(const
     return out;
   }
   asio::ip::tcp::resolver resolver(io);  // the blocking call: the asynchronous one would start a thread
-  for (const auto& entry : resolver.resolve(tcp.host, std::to_string(tcp.port), error)) out.emplace_back(entry.endpoint());
+  for (const auto& entry : resolver.resolve(tcp.host, std::to_string(tcp.port), error))
+    out.emplace_back(entry.endpoint());
   if (out.empty()) return unreachable(endpoint, "the host name cannot be resolved (" + error.message() + ")");
   return out;
 }
 
-/// A head that vanished (power, network) must end a stream that would otherwise wait for ever: within about 25 s.
+/// A head that vanished (power, network) must end a stream that would otherwise wait for ever: within about
+/// 25 s.
 void keep_honest(net::Socket& socket) {
   error_code ignored;
   socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -84,12 +87,14 @@ std::int64_t header_number(const http::response<http::string_body>& response, be
 Result<net::Socket> Client::connect(asio::io_context& io, std::chrono::milliseconds timeout) const {
   auto socket = connect_within(io, endpoint_, timeout);
   if (socket && token_.own && !net::leads_to_own_user(*socket, endpoint_))
-    return fail(Errc::kUnauthenticated, net::to_string(endpoint_) + " is served by another user: your own token is not shown there",
+    return fail(Errc::kUnauthenticated,
+                net::to_string(endpoint_) + " is served by another user: your own token is not shown there",
                 "name the token of that head: --token-file FILE or RTRAIN_TOKEN_FILE");
   return socket;
 }
 
-Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& endpoint, std::chrono::milliseconds timeout) {
+Result<net::Socket> connect_within(asio::io_context& io, const net::Endpoint& endpoint,
+                                   std::chrono::milliseconds timeout) {
   auto addresses = addresses_of(endpoint, io);
   if (!addresses) return addresses.error();
   const auto deadline = std::chrono::steady_clock::now() + timeout;
@@ -119,10 +124,14 @@ Error Client::error_of(unsigned status, const std::string& body) const {
   auto doc = proto::read_document<proto::ErrorDoc>(body);
   if (doc && !doc->code.empty()) {
     const Error error = proto::to_error(*doc);
-    const bool of_token = error.code() == Errc::kUnauthenticated && error.hint().find("token") != std::string::npos;
-    return of_token && !token_.about.empty() ? Error(error.code(), error.message(), token_.about + "; " + error.hint()) : error;
+    const bool of_token =
+        error.code() == Errc::kUnauthenticated && error.hint().find("token") != std::string::npos;
+    return of_token && !token_.about.empty()
+               ? Error(error.code(), error.message(), token_.about + "; " + error.hint())
+               : error;
   }
-  return fail(Errc::kProtocol, net::to_string(endpoint_) + " answered with HTTP status " + std::to_string(status) +
+  return fail(Errc::kProtocol, net::to_string(endpoint_) + " answered with HTTP status " +
+                                   std::to_string(status) +
                                    " and no error document: is it a head's api_listen address?");
 }
 
@@ -156,7 +165,8 @@ Client::Exchange Client::exchange(const std::string& method, const std::string& 
   std::optional<error_code> written, read;
   http::async_write(*socket, request, [&](const error_code& error, std::size_t) { written = error; });
   bool in_time = run_until(io, written, deadline);
-  if (in_time) {  // a head that refuses early may close before it has read all: its answer counts, not our failed write
+  // a head that refuses early may close before it has read all: its answer counts, not our failed write
+  if (in_time) {
     http::async_read(*socket, buffer, parser, [&](const error_code& error, std::size_t) { read = error; });
     in_time = run_until(io, read, deadline);
   }
@@ -189,12 +199,16 @@ Client::Exchange Client::exchange(const std::string& method, const std::string& 
 Result<proto::Json> Client::document(const std::string& target, const Result<Reply>& reply) const {
   if (!reply) return reply.error();
   auto json = proto::parse_json(reply->body, {.bytes_max = kBodyMax});
-  if (!json) return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
+  if (!json)
+    return fail(Errc::kProtocol, net::to_string(endpoint_) + " " + target + ": " + json.error().message());
   return json;
 }
 
-Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const { return document(target, request("GET", target, {}, timeout)); }
-Result<proto::Json> Client::post(const std::string& target, const proto::Json& body, std::chrono::milliseconds timeout) const {
+Result<proto::Json> Client::get(const std::string& target, std::chrono::milliseconds timeout) const {
+  return document(target, request("GET", target, {}, timeout));
+}
+Result<proto::Json> Client::post(const std::string& target, const proto::Json& body,
+                                 std::chrono::milliseconds timeout) const {
   return document(target, request("POST", target, proto::dump_json(body), timeout));
 }
 Result<proto::Json> Client::submit(const proto::Json& spec) const {
@@ -203,6 +217,8 @@ Result<proto::Json> Client::submit(const proto::Json& spec) const {
   if (tried.unanswered) tried = exchange("POST", target, body, kSubmitTimeout, key);
   return document(target, tried.reply);
 }
-Result<proto::Json> Client::remove(const std::string& target) const { return document(target, request("DELETE", target)); }
+Result<proto::Json> Client::remove(const std::string& target) const {
+  return document(target, request("DELETE", target));
+}
 
 }  // namespace rtrain::cli

@@ -34,14 +34,16 @@ class Client {
   Client(net::Endpoint endpoint, Token token) : endpoint_(std::move(endpoint)), token_(std::move(token)) {}
   Client(net::Endpoint endpoint, std::string token) : Client(std::move(endpoint), Token{std::move(token)}) {}
 
-  /// The reply with a status below 400. Errors: kUnavailable (nobody answers, the connection broke), kTimeout, what the
-  /// head's ErrorDoc says, kProtocol (something else listens there).
-  [[nodiscard]] Result<Reply> request(const std::string& method, const std::string& target, std::string body = {},
+  /// The reply with a status below 400. Errors: kUnavailable (nobody answers, the connection broke),
+  /// kTimeout, what the head's ErrorDoc says, kProtocol (something else listens there).
+  [[nodiscard]] Result<Reply> request(const std::string& method, const std::string& target,
+                                      std::string body = {},
                                       std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
   /// The body of a GET as a document.
   [[nodiscard]] Result<proto::Json> get(const std::string& target,
                                         std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
-  [[nodiscard]] Result<proto::Json> post(const std::string& target, const proto::Json& body = proto::Json::object(),
+  [[nodiscard]] Result<proto::Json> post(const std::string& target,
+                                         const proto::Json& body = proto::Json::object(),
                                          std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
 
   /// Submits a job. An answer that does not come is asked for again, once: the head knows the request by its
@@ -53,8 +55,10 @@ class Client {
 
   [[nodiscard]] const net::Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] const std::string& token() const { return token_.text; }
-  /// A connection on which the token may be shown. kUnavailable; kUnauthenticated: another user listens there.
-  [[nodiscard]] Result<net::Socket> connect(boost::asio::io_context& io, std::chrono::milliseconds timeout) const;
+  /// A connection on which the token may be shown. kUnavailable; kUnauthenticated: another user listens
+  /// there.
+  [[nodiscard]] Result<net::Socket> connect(boost::asio::io_context& io,
+                                            std::chrono::milliseconds timeout) const;
   /// The error in a reply's body; where there is none, one from the status.
   [[nodiscard]] Error error_of(unsigned status, const std::string& body) const;
 
@@ -74,7 +78,8 @@ class Client {
 /// Connects with a deadline, running `io` meanwhile. kUnavailable says how a head would be started there.
 [[nodiscard]] Result<net::Socket> connect_within(boost::asio::io_context& io, const net::Endpoint& endpoint,
                                                  std::chrono::milliseconds timeout);
-/// The Host header for an endpoint: "gpu-head:7338"; "localhost" for a Unix socket. The head refuses names that are not its own.
+/// The Host header for an endpoint: "gpu-head:7338"; "localhost" for a Unix socket. The head refuses names
+/// that are not its own.
 [[nodiscard]] std::string host_header(const net::Endpoint& endpoint);
 
 /// A document of the API as a value; kProtocol names what is odd in it.

@@ -3,11 +3,11 @@
 #include "cli/exit_code.h"
 #include "cli/text.h"
 
-#include <cerrno>
-#include <cstring>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstring>
 
 namespace rtrain::cli {
 
@@ -52,14 +52,16 @@ Console::Console(ColourChoice choice, const Getenv& getenv)
       live_(err_terminal_ && variable(getenv, "TERM").value_or("dumb") != "dumb") {}
 
 void Console::out(std::string_view text) const {
-  if (const int failed = write_all(STDOUT_FILENO, text); failed != 0 && out_failure_ == 0) out_failure_ = failed;
+  if (const int failed = write_all(STDOUT_FILENO, text); failed != 0 && out_failure_ == 0)
+    out_failure_ = failed;
 }
 void Console::err(std::string_view text) const { (void)write_all(STDERR_FILENO, text); }
 
 int Console::finish(int status) const {
   // Who reads no further (EPIPE) has read what he wanted.
   if (out_failure_ == 0 || out_failure_ == EPIPE) return status;
-  error(fail(Errc::kIo, std::string("stdout: ") + std::strerror(out_failure_) + "; what should stand there is lost"));
+  error(fail(Errc::kIo,
+             std::string("stdout: ") + std::strerror(out_failure_) + "; what should stand there is lost"));
   return status != 0 ? status : static_cast<int>(Exit::kFailed);
 }
 void Console::note(std::string_view line) const { err(std::string(line) + "\n"); }
@@ -67,7 +69,8 @@ void Console::note(std::string_view line) const { err(std::string(line) + "\n");
 void Console::error(const Error& error) const {
   // Messages may carry text of the far side: its control characters stay out of the terminal.
   err(styled("error:", Style::kRed, err_colour_) + " " + printable_lines(error.message(), "  ") + "\n");
-  if (!error.hint().empty()) err(styled("hint:", Style::kBold, err_colour_) + " " + printable_lines(error.hint(), "  ") + "\n");
+  if (!error.hint().empty())
+    err(styled("hint:", Style::kBold, err_colour_) + " " + printable_lines(error.hint(), "  ") + "\n");
 }
 
 void Console::warn(std::string_view line) const {

@@ -1,8 +1,9 @@
-// Where the program writes: data to stdout, everything else to stderr; colours and widths of the terminal behind them.
+// Where the program writes: data to stdout, everything else to stderr; colours and widths of the terminal
+// behind them.
 #pragma once
 
-#include "common/base/result.h"
 #include "cli/table.h"
+#include "common/base/result.h"
 
 #include <functional>
 #include <optional>
@@ -33,7 +34,8 @@ class Console {
   void error(const Error& error) const;
   void warn(std::string_view line) const;
   void print(const Table& table) const;
-  /// The exit status of a program that wanted to end with `status`: not 0 when something could not be written to stdout, which is told.
+  /// The exit status of a program that wanted to end with `status`: not 0 when something could not be written
+  /// to stdout, which is told.
   [[nodiscard]] int finish(int status) const;
 
   [[nodiscard]] bool out_terminal() const { return out_terminal_; }

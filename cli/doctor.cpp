@@ -30,8 +30,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kProbeLimitS = 60;
 
-/// Runs `program --probe` in a process group of its own and hands on each line that it prints. Returns what went wrong; "" nothing.
-std::string run_probe(const std::string& program, std::chrono::milliseconds limit, const std::function<void(const std::string&)>& told) {
+/// Runs `program --probe` in a process group of its own and hands on each line that it prints. Returns what
+/// went wrong; "" nothing.
+std::string run_probe(const std::string& program, std::chrono::milliseconds limit,
+                      const std::function<void(const std::string&)>& told) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return std::strerror(errno);
   posix_spawn_file_actions_t files;
@@ -79,12 +81,14 @@ std::string run_probe(const std::string& program, std::chrono::milliseconds limi
   }
   if (late) return "did not end within " + std::to_string(limit.count() / 1000) + " s";
   if (status == 0) return "";
-  const std::string how = WIFSIGNALED(status) ? std::string("was killed by ") + ::strsignal(WTERMSIG(status)) : "ended with exit code " + std::to_string(WEXITSTATUS(status));
+  const std::string how = WIFSIGNALED(status) ? std::string("was killed by ") + ::strsignal(WTERMSIG(status))
+                                              : "ended with exit code " + std::to_string(WEXITSTATUS(status));
   return other.empty() ? program + " " + how : other;
 }
 
 /// What LibTorch says of the machine, and whether it fits what the machine says of itself.
-void ask_libtorch(const HostFacts& host, const std::string& program, std::chrono::milliseconds limit, std::vector<Check>& checks) {
+void ask_libtorch(const HostFacts& host, const std::string& program, std::chrono::milliseconds limit,
+                  std::vector<Check>& checks) {
   int cuda = 0, gpus = 0;
   std::string last;
   const auto problem = run_probe(program, limit, [&](const std::string& line) {
@@ -93,24 +97,36 @@ void ask_libtorch(const HostFacts& host, const std::string& program, std::chrono
     auto check = json->get<Check>();
     last = check.name;
     cuda = check.figures.value("cuda", cuda);
-    if (check.name == "gpus of libtorch") gpus = check.figures.value("gpus", 0);
-    else checks.push_back(std::move(check));
+    if (check.name == "gpus of libtorch")
+      gpus = check.figures.value("gpus", 0);
+    else
+      checks.push_back(std::move(check));
   });
   if (!problem.empty()) {
     const std::string where = last.empty() ? "" : " (after " + last + ")";
-    checks.push_back({"libtorch", Health::kFailure, problem + where, "train_func jobs need it: RTRAIN_TORCH_ROOT names one, or the python3 on PATH that has torch", {}});
+    checks.push_back(
+        {"libtorch",
+         Health::kFailure,
+         problem + where,
+         "train_func jobs need it: RTRAIN_TORCH_ROOT names one, or the python3 on PATH that has torch",
+         {}});
     return;
   }
   for (auto& check : judge_cuda(host, cuda, gpus)) checks.push_back(std::move(check));
 }
 
-Style style_of(Health health) { return state_style(health == Health::kOk ? "SUCCEEDED" : health == Health::kWarning ? "STOPPING" : "FAILED"); }
+Style style_of(Health health) {
+  return state_style(health == Health::kOk        ? "SUCCEEDED"
+                     : health == Health::kWarning ? "STOPPING"
+                                                  : "FAILED");
+}
 
 Result<int> doctor(Call& call) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
   // Absolute, since the folder that is looked for upwards must end at the root.
-  const auto storage = std::filesystem::absolute(call.args.text("storage").value_or(std::filesystem::current_path().string()));
+  const auto storage =
+      std::filesystem::absolute(call.args.text("storage").value_or(std::filesystem::current_path().string()));
   const auto host = look_at_host(storage.lexically_normal().string(),
                                  {{7337, "agents of a head", ""}, {7338, "users of a head", ""}});
   auto checks = judge(host);
@@ -118,12 +134,16 @@ Result<int> doctor(Call& call) {
   ask_libtorch(host, worker, to_milliseconds(timeout->value_or(kProbeLimitS)), checks);
   const auto worst = proto::worst_of(checks);
   if (call.json()) {
-    call.console.out(proto::dump_json({{"status", proto::to_string(worst)}, {"gpus", host.gpus.gpus.size()}, {"checks", checks}}) + "\n");
+    call.console.out(
+        proto::dump_json(
+            {{"status", proto::to_string(worst)}, {"gpus", host.gpus.gpus.size()}, {"checks", checks}}) +
+        "\n");
   } else {
     Table table({"STATUS", "CHECK", "WHAT"});
     for (const auto& check : checks) {
       const auto hint = check.hint.empty() ? "" : "; " + check.hint;
-      table.add({Cell(std::string(to_string(check.health)), style_of(check.health)), check.name, printable(check.detail + hint, false)});
+      table.add({Cell(std::string(to_string(check.health)), style_of(check.health)), check.name,
+                 printable(check.detail + hint, false)});
     }
     call.console.print(table);
   }
@@ -133,21 +153,25 @@ Result<int> doctor(Call& call) {
 }  // namespace
 
 Verb doctor_verb() {
-  return {.name = "doctor",
-          .usage = "",
-          .summary = "check whether this machine can train",
-          .description = "Limits, shared memory, disk and ports; GPUs by NVML; and, through rtrain-worker, LibTorch, each GPU with a copy and a matrix\n"
-                         "product, NCCL over all of them, and Gloo. Each line is ok, a warning or a failure, with the way out. The status is 1 when\n"
-                         "something fails.",
-          .outputs = {"table", "json"},
-          .needs_head = false,
-          .options = {{"storage", 0, "DIR", "where results would go (default: this folder)"},
-                      {"worker", 0, "PROGRAM", "the rtrain-worker to ask (default: the one beside this program)"},
-                      {"timeout", 0, "SECONDS", "how long LibTorch and the GPUs are waited for (default 60)"}},
-          .examples = {{"rtrain doctor", "this machine"},
-                       {"rtrain doctor --storage /mnt/results", "and whether results can go there"},
-                       {"rtrain doctor -o json", "for a script"}},
-          .run = doctor};
+  return {
+      .name = "doctor",
+      .usage = "",
+      .summary = "check whether this machine can train",
+      .description =
+          "Limits, shared memory, disk and ports; GPUs by NVML; and, through rtrain-worker, LibTorch, each "
+          "GPU with a copy and a matrix\n"
+          "product, NCCL over all of them, and Gloo. Each line is ok, a warning or a failure, with the way "
+          "out. The status is 1 when\n"
+          "something fails.",
+      .outputs = {"table", "json"},
+      .needs_head = false,
+      .options = {{"storage", 0, "DIR", "where results would go (default: this folder)"},
+                  {"worker", 0, "PROGRAM", "the rtrain-worker to ask (default: the one beside this program)"},
+                  {"timeout", 0, "SECONDS", "how long LibTorch and the GPUs are waited for (default 60)"}},
+      .examples = {{"rtrain doctor", "this machine"},
+                   {"rtrain doctor --storage /mnt/results", "and whether results can go there"},
+                   {"rtrain doctor -o json", "for a script"}},
+      .run = doctor};
 }
 
 }  // namespace rtrain::cli

@@ -29,16 +29,20 @@ constexpr double kMib = 1 << 20, kGib = 1 << 30;
 
 std::uint64_t soft_limit(int resource) {
   rlimit limit{};
-  if (::getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  if (::getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return UINT64_MAX;
   return limit.rlim_cur;
 }
 
-double ms_since(Clock::time_point begun) { return std::chrono::duration<double, std::milli>(Clock::now() - begun).count(); }
+double ms_since(Clock::time_point begun) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
+}
 
 /// A file that is gone with its descriptor.
 class Scratch {
  public:
-  explicit Scratch(const std::string& folder) : fd_(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
+  explicit Scratch(const std::string& folder)
+      : fd_(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
     if (fd_ >= 0) return;
     std::string path = folder + "/.rtrain-doctor-XXXXXX";  // a file system without O_TMPFILE
     fd_ = ::mkostemp(path.data(), O_CLOEXEC);
@@ -50,7 +54,9 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   [[nodiscard]] bool open() const { return fd_ >= 0; }
-  [[nodiscard]] bool write(const std::string& data) const { return ::write(fd_, data.data(), data.size()) == static_cast<ssize_t>(data.size()) && ::fsync(fd_) == 0; }
+  [[nodiscard]] bool write(const std::string& data) const {
+    return ::write(fd_, data.data(), data.size()) == static_cast<ssize_t>(data.size()) && ::fsync(fd_) == 0;
+  }
 
  private:
   int fd_;
@@ -62,7 +68,8 @@ StorageFacts look_at_storage(const std::string& path) {
   std::string folder = path;  // the nearest that is there: a run makes the rest
   while (!fs::is_directory(folder) && folder.size() > 1) folder = fs::path(folder).parent_path().string();
   struct statvfs space {};
-  if (::statvfs(folder.c_str(), &space) == 0) facts.free_gib = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / kGib;
+  if (::statvfs(folder.c_str(), &space) == 0)
+    facts.free_gib = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / kGib;
   const Scratch file(folder);
   if (!file.open()) return facts.problem = folder + ": " + std::strerror(errno), facts;
   std::array<double, 16> waits{};
@@ -101,23 +108,41 @@ std::string amount_of(double value, const char* unit) {
   return text.data();
 }
 
-std::string limit_text(std::uint64_t limit) { return limit == UINT64_MAX ? "unlimited" : std::to_string(limit); }
+std::string limit_text(std::uint64_t limit) {
+  return limit == UINT64_MAX ? "unlimited" : std::to_string(limit);
+}
 
-std::string cuda_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string cuda_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
-Check judge_limit(const char* name, std::uint64_t limit, std::uint64_t enough, const char* what, const char* flag) {
+Check judge_limit(const char* name, std::uint64_t limit, std::uint64_t enough, const char* what,
+                  const char* flag) {
   Check check{name, Health::kOk, limit_text(limit) + " " + what, "", {}};
   if (limit != UINT64_MAX) check.figures["limit"] = limit;
   if (limit >= enough) return check;
   check.health = Health::kWarning;
-  check.hint = "at least " + std::to_string(enough) + ": ulimit " + flag + " in the shell, Limit... in the service's unit";
+  check.hint = "at least " + std::to_string(enough) + ": ulimit " + flag +
+               " in the shell, Limit... in the service's unit";
   return check;
 }
 
 Check judge_storage(const StorageFacts& storage) {
-  if (!storage.problem.empty()) return {"storage", Health::kFailure, storage.problem, "name a folder that can be written: --storage DIR, and storage_path in job files", {}};
-  Check check{"storage", Health::kOk, "", "", {{"free_gib", storage.free_gib}, {"fsync_ms", storage.fsync_ms}, {"write_mb_s", storage.write_mb_s}}};
-  check.detail = storage.path + ": " + amount_of(storage.free_gib, "GiB") + " free, fsync " + amount_of(storage.fsync_ms, "ms") + ", " + amount_of(storage.write_mb_s, "MB/s") + " written";
+  if (!storage.problem.empty())
+    return {"storage",
+            Health::kFailure,
+            storage.problem,
+            "name a folder that can be written: --storage DIR, and storage_path in job files",
+            {}};
+  Check check{
+      "storage",
+      Health::kOk,
+      "",
+      "",
+      {{"free_gib", storage.free_gib}, {"fsync_ms", storage.fsync_ms}, {"write_mb_s", storage.write_mb_s}}};
+  check.detail = storage.path + ": " + amount_of(storage.free_gib, "GiB") + " free, fsync " +
+                 amount_of(storage.fsync_ms, "ms") + ", " + amount_of(storage.write_mb_s, "MB/s") +
+                 " written";
   if (storage.free_gib < 1) {
     check.health = Health::kWarning;
     check.hint = "less than 1 GiB is free: checkpoints will not fit";
@@ -129,10 +154,15 @@ Check judge_storage(const StorageFacts& storage) {
 }
 
 Check judge_gpu(const os::Gpu& gpu, const os::GpuState* state) {
-  Check check{"nvml " + std::to_string(gpu.index), Health::kOk, gpu.name + ", " + amount_of(static_cast<double>(gpu.memory_bytes) / kGib, "GiB"), "",
+  Check check{"nvml " + std::to_string(gpu.index),
+              Health::kOk,
+              gpu.name + ", " + amount_of(static_cast<double>(gpu.memory_bytes) / kGib, "GiB"),
+              "",
               {{"memory_bytes", gpu.memory_bytes}}};
   if (state == nullptr) return check;
-  if (state->sm_clock_mhz > 0) check.detail += ", " + std::to_string(state->sm_clock_mhz) + " of " + std::to_string(state->sm_clock_max_mhz) + " MHz";
+  if (state->sm_clock_mhz > 0)
+    check.detail += ", " + std::to_string(state->sm_clock_mhz) + " of " +
+                    std::to_string(state->sm_clock_max_mhz) + " MHz";
   if (state->temperature_c > 0) check.detail += ", " + std::to_string(state->temperature_c) + " C";
   check.figures["memory_used_bytes"] = state->memory_used_bytes;
   if (state->uncorrected_errors.value_or(0) > 0) {
@@ -141,7 +171,9 @@ Check judge_gpu(const os::Gpu& gpu, const os::GpuState* state) {
     check.hint = "the memory is broken: take the GPU out of service, then reset or replace it";
   } else if (!state->processes.empty()) {
     check.health = Health::kWarning;
-    check.detail += ", in use by process " + std::to_string(state->processes.front()) + (state->processes.size() > 1 ? " and " + std::to_string(state->processes.size() - 1) + " more" : "");
+    check.detail +=
+        ", in use by process " + std::to_string(state->processes.front()) +
+        (state->processes.size() > 1 ? " and " + std::to_string(state->processes.size() - 1) + " more" : "");
     check.hint = "a job that gets this GPU shares it with them";
   }
   return check;
@@ -155,10 +187,13 @@ HostFacts look_at_host(const std::string& storage, const std::vector<PortFacts>&
   facts.locked_memory_bytes = soft_limit(RLIMIT_MEMLOCK);
   facts.processes = soft_limit(RLIMIT_NPROC);
   struct statvfs shm {};
-  facts.shm_free_mib = ::statvfs("/dev/shm", &shm) == 0 ? static_cast<double>(shm.f_bavail) * static_cast<double>(shm.f_frsize) / kMib : -1;
+  facts.shm_free_mib = ::statvfs("/dev/shm", &shm) == 0
+                           ? static_cast<double>(shm.f_bavail) * static_cast<double>(shm.f_frsize) / kMib
+                           : -1;
   std::error_code none;
   facts.infiniband = fs::directory_iterator("/sys/class/infiniband", none) != fs::directory_iterator();
-  if (!fs::exists("/sys/fs/cgroup/cgroup.controllers", none)) facts.cgroups = "this machine has no control groups of version 2";
+  if (!fs::exists("/sys/fs/cgroup/cgroup.controllers", none))
+    facts.cgroups = "this machine has no control groups of version 2";
   facts.storage = look_at_storage(storage);
   facts.ports = ports;
   for (auto& port : facts.ports) port.problem = why_not_bound(port.port);
@@ -172,20 +207,51 @@ std::vector<Check> judge(const HostFacts& facts) {
   std::vector<Check> checks;
   checks.push_back(judge_limit("open files", facts.open_files, 4096, "descriptors a process", "-n"));
   checks.push_back(judge_limit("processes", facts.processes, 4096, "processes of this user", "-u"));
-  auto& memory = checks.emplace_back(Check{"locked memory", Health::kOk, facts.locked_memory_bytes == UINT64_MAX ? "unlimited" : amount_of(static_cast<double>(facts.locked_memory_bytes) / kMib, "MiB"), "", {}});
+  auto& memory =
+      checks.emplace_back(Check{"locked memory",
+                                Health::kOk,
+                                facts.locked_memory_bytes == UINT64_MAX
+                                    ? "unlimited"
+                                    : amount_of(static_cast<double>(facts.locked_memory_bytes) / kMib, "MiB"),
+                                "",
+                                {}});
   if (facts.infiniband && facts.locked_memory_bytes != UINT64_MAX) {
     memory.health = Health::kWarning;
-    memory.hint = "InfiniBand registers memory: ulimit -l unlimited, LimitMEMLOCK=infinity in the service's unit";
+    memory.hint =
+        "InfiniBand registers memory: ulimit -l unlimited, LimitMEMLOCK=infinity in the service's unit";
   }
-  auto& shm = checks.emplace_back(Check{"/dev/shm", Health::kOk, amount_of(facts.shm_free_mib, "MiB") + " free", "", {{"free_mib", facts.shm_free_mib}}});
-  if (facts.shm_free_mib < 0) shm = {"/dev/shm", Health::kFailure, "is not there", "NCCL's ranks on one machine share memory through it: mount a tmpfs", {}};
-  else if (facts.shm_free_mib < 256) shm.health = Health::kWarning, shm.hint = "NCCL's ranks on one machine share memory through it; a container gets more with --shm-size=1g";
-  checks.push_back(facts.cgroups.empty() ? Check{"control groups", Health::kOk, "version 2", "", {}}
-                                         : Check{"control groups", Health::kWarning, facts.cgroups, "ranks are told apart by their sessions, and memory limits are not kept", {}});
+  auto& shm = checks.emplace_back(Check{"/dev/shm",
+                                        Health::kOk,
+                                        amount_of(facts.shm_free_mib, "MiB") + " free",
+                                        "",
+                                        {{"free_mib", facts.shm_free_mib}}});
+  if (facts.shm_free_mib < 0)
+    shm = {"/dev/shm",
+           Health::kFailure,
+           "is not there",
+           "NCCL's ranks on one machine share memory through it: mount a tmpfs",
+           {}};
+  else if (facts.shm_free_mib < 256)
+    shm.health = Health::kWarning,
+    shm.hint =
+        "NCCL's ranks on one machine share memory through it; a container gets more with --shm-size=1g";
+  checks.push_back(facts.cgroups.empty()
+                       ? Check{"control groups", Health::kOk, "version 2", "", {}}
+                       : Check{"control groups",
+                               Health::kWarning,
+                               facts.cgroups,
+                               "ranks are told apart by their sessions, and memory limits are not kept",
+                               {}});
   checks.push_back(judge_storage(facts.storage));
   for (const auto& port : facts.ports)
-    checks.push_back({"port " + std::to_string(port.port), Health::kOk, port.problem.empty() ? "free for " + port.what : port.what + ": " + port.problem,
-                      port.problem.empty() ? "" : "fine when the head itself has it; else choose another with --listen or --api-listen", {}});
+    checks.push_back(
+        {"port " + std::to_string(port.port),
+         Health::kOk,
+         port.problem.empty() ? "free for " + port.what : port.what + ": " + port.problem,
+         port.problem.empty()
+             ? ""
+             : "fine when the head itself has it; else choose another with --listen or --api-listen",
+         {}});
   for (const auto& gpu : facts.gpus.gpus) {
     const auto state = std::ranges::find(facts.gpu_states, gpu.index, &os::GpuState::index);
     checks.push_back(judge_gpu(gpu, state == facts.gpu_states.end() ? nullptr : &*state));
@@ -195,17 +261,40 @@ std::vector<Check> judge(const HostFacts& facts) {
 
 std::vector<Check> judge_cuda(const HostFacts& facts, int libtorch_cuda, int libtorch_gpus) {
   const int gpus = static_cast<int>(facts.gpus.gpus.size()), driver = facts.gpus.cuda_version;
-  const std::string counts = "NVML sees " + std::to_string(gpus) + ", LibTorch " + std::to_string(libtorch_gpus);
-  if (gpus == 0 && libtorch_gpus == 0 && !facts.nvidia_devices) return {{"gpus", Health::kOk, "none: jobs train on the CPU", "", {{"gpus", 0}}}};
+  const std::string counts =
+      "NVML sees " + std::to_string(gpus) + ", LibTorch " + std::to_string(libtorch_gpus);
+  if (gpus == 0 && libtorch_gpus == 0 && !facts.nvidia_devices)
+    return {{"gpus", Health::kOk, "none: jobs train on the CPU", "", {{"gpus", 0}}}};
   if (gpus == 0 && facts.nvidia_devices)
-    return {{"gpus", Health::kFailure, "/dev/nvidia0 is there, NVML (libnvidia-ml.so.1) is not, or does not start", "install the driver's libraries; in a container, the NVIDIA runtime", {}}};
-  if (libtorch_cuda == 0) return {{"gpus", Health::kFailure, counts + ": this LibTorch has no CUDA", "take a CUDA build of LibTorch", {{"gpus", gpus}}}};
+    return {{"gpus",
+             Health::kFailure,
+             "/dev/nvidia0 is there, NVML (libnvidia-ml.so.1) is not, or does not start",
+             "install the driver's libraries; in a container, the NVIDIA runtime",
+             {}}};
+  if (libtorch_cuda == 0)
+    return {{"gpus",
+             Health::kFailure,
+             counts + ": this LibTorch has no CUDA",
+             "take a CUDA build of LibTorch",
+             {{"gpus", gpus}}}};
   if (driver > 0 && driver / 1000 < libtorch_cuda / 1000)
-    return {{"gpus", Health::kFailure, "driver " + facts.gpus.driver_version + " serves CUDA " + cuda_text(driver) + ", LibTorch needs " + cuda_text(libtorch_cuda),
-             "install a newer driver, or a LibTorch for CUDA " + cuda_text(driver), {{"gpus", gpus}}}};
+    return {{"gpus",
+             Health::kFailure,
+             "driver " + facts.gpus.driver_version + " serves CUDA " + cuda_text(driver) +
+                 ", LibTorch needs " + cuda_text(libtorch_cuda),
+             "install a newer driver, or a LibTorch for CUDA " + cuda_text(driver),
+             {{"gpus", gpus}}}};
   if (gpus != libtorch_gpus)
-    return {{"gpus", libtorch_gpus == 0 ? Health::kFailure : Health::kWarning, counts, "CUDA_VISIBLE_DEVICES hides GPUs; dmesg says whether one fell off the bus", {{"gpus", gpus}}}};
-  return {{"gpus", Health::kOk, std::to_string(gpus) + ", driver " + facts.gpus.driver_version + " for CUDA " + cuda_text(driver), "", {{"gpus", gpus}}}};
+    return {{"gpus",
+             libtorch_gpus == 0 ? Health::kFailure : Health::kWarning,
+             counts,
+             "CUDA_VISIBLE_DEVICES hides GPUs; dmesg says whether one fell off the bus",
+             {{"gpus", gpus}}}};
+  return {{"gpus",
+           Health::kOk,
+           std::to_string(gpus) + ", driver " + facts.gpus.driver_version + " for CUDA " + cuda_text(driver),
+           "",
+           {{"gpus", gpus}}}};
 }
 
 }  // namespace rtrain::cli

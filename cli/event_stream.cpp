@@ -14,7 +14,8 @@ using boost::system::error_code;
 
 namespace {
 
-/// The head says ": alive" every 10 s on a stream where nothing happens: one that is silent for longer than this is lost.
+/// The head says ": alive" every 10 s on a stream where nothing happens: one that is silent for longer than
+/// this is lost.
 constexpr std::chrono::seconds kSilenceMax{25};
 
 }  // namespace
@@ -40,7 +41,8 @@ struct EventStream::State : std::enable_shared_from_this<EventStream::State> {
       self->received.append(self->piece.data(), self->piece.size() - self->parser.get().body().size);
       if (error || self->parser.is_done()) {
         self->ended = true;
-        self->cause = error && error != http::error::end_of_stream ? error.message() : "the head closed the stream";
+        self->cause =
+            error && error != http::error::end_of_stream ? error.message() : "the head closed the stream";
       }
     });
   }
@@ -80,7 +82,8 @@ EventStream::~EventStream() {
   }
 }
 
-Result<EventStream> EventStream::open(asio::io_context& io, const Client& client, const std::string& target, const std::string& last_id) {
+Result<EventStream> EventStream::open(asio::io_context& io, const Client& client, const std::string& target,
+                                      const std::string& last_id) {
   auto socket = client.connect(io, Client::kConnectTimeout);
   if (!socket) return socket.error();
   EventStream stream(std::make_shared<State>(io, std::move(*socket), client.endpoint()));
@@ -101,13 +104,16 @@ Result<EventStream> EventStream::open(asio::io_context& io, const Client& client
   http::async_read_header(state->socket, state->buffer, state->parser,
                           [state, header](const error_code& e, std::size_t) { *header = e; });
   while (!*header) {
-    if (std::chrono::steady_clock::now() >= deadline) return fail(Errc::kUnavailable, where + " did not answer within 10 s");
+    if (std::chrono::steady_clock::now() >= deadline)
+      return fail(Errc::kUnavailable, where + " did not answer within 10 s");
     state->step(deadline);
   }
-  if (**header) return fail(Errc::kUnavailable, "the connection to " + where + " broke: " + (*header)->message());
+  if (**header)
+    return fail(Errc::kUnavailable, "the connection to " + where + " broke: " + (*header)->message());
   const unsigned status = state->parser.get().result_int();
   if (status == 200) return stream;
-  while (!state->ended && state->received.size() < (1u << 20) && std::chrono::steady_clock::now() < deadline) {
+  while (!state->ended && state->received.size() < (1u << 20) &&
+         std::chrono::steady_clock::now() < deadline) {
     if (!state->reading) state->start_read();
     state->step(deadline);
   }
@@ -125,7 +131,8 @@ Result<std::vector<SseEvent>> EventStream::read(std::chrono::steady_clock::time_
     events = std::move(*parsed);
   }
   const std::string from = "the stream from " + net::to_string(state_->endpoint);
-  if (events.empty() && state_->ended && !state_->reading) return fail(Errc::kUnavailable, from + " ended: " + state_->cause);
+  if (events.empty() && state_->ended && !state_->reading)
+    return fail(Errc::kUnavailable, from + " ended: " + state_->cause);
   if (std::chrono::steady_clock::now() - state_->heard > kSilenceMax)
     return fail(Errc::kUnavailable, from + " was silent for " + std::to_string(kSilenceMax.count()) + " s");
   return events;

@@ -17,7 +17,8 @@ std::string of_rank(int rank) { return "rank " + std::to_string(rank); }
 struct Words {
   std::string operator()(const JobSubmitted& e) const {
     std::string text = "submitted" + by(e.user);
-    if (e.array) text += ", index " + std::to_string(e.array->index) + " of array " + rtrain::to_string(e.array->id);
+    if (e.array)
+      text += ", index " + std::to_string(e.array->index) + " of array " + rtrain::to_string(e.array->id);
     return text + "; results go to " + e.run_dir;
   }
   std::string operator()(const AttemptPlaced& e) const {
@@ -28,24 +29,32 @@ struct Words {
     for (std::size_t i = 0; i < nodes.size(); ++i) text += (i == 0 ? "" : ", ") + nodes[i];
     return text;
   }
-  std::string operator()(const RankForked& e) const { return of_rank(e.rank) + " started, pid " + std::to_string(e.pid); }
+  std::string operator()(const RankForked& e) const {
+    return of_rank(e.rank) + " started, pid " + std::to_string(e.pid);
+  }
   std::string operator()(const RankEntered& e) const { return of_rank(e.rank) + " runs"; }
   std::string operator()(const FirstStep&) const { return "the training loop made its first step"; }
   std::string operator()(const MetricsReported& e) const {
     std::string text = "report " + std::to_string(e.seq);
     if (e.checkpoint) text += " with " + e.checkpoint->path.substr(e.checkpoint->path.rfind('/') + 1);
-    if (!e.deleted_checkpoints.empty()) text += ", " + std::to_string(e.deleted_checkpoints.size()) + " older removed";
+    if (!e.deleted_checkpoints.empty())
+      text += ", " + std::to_string(e.deleted_checkpoints.size()) + " older removed";
     return text;
   }
   std::string operator()(const RankFinished& e) const {
     if (e.error) return of_rank(e.rank) + ": " + e.error->message;
     return of_rank(e.rank) + " " + to_string(e.status) + (e.yielded ? " after it was asked to yield" : "");
   }
-  std::string operator()(const AttemptFailed& e) const { return "failed: " + e.error.message + "; " + e.reason; }
-  std::string operator()(const YieldRequested& e) const {
-    return "asked to write a checkpoint and to yield within " + duration(e.grace_s) + " (" + std::string(to_string(e.cause)) + "): " + e.reason;
+  std::string operator()(const AttemptFailed& e) const {
+    return "failed: " + e.error.message + "; " + e.reason;
   }
-  std::string operator()(const TimeLimitReached& e) const { return "stopped: the time limit of " + amount(e.limit_s) + " s is reached"; }
+  std::string operator()(const YieldRequested& e) const {
+    return "asked to write a checkpoint and to yield within " + duration(e.grace_s) + " (" +
+           std::string(to_string(e.cause)) + "): " + e.reason;
+  }
+  std::string operator()(const TimeLimitReached& e) const {
+    return "stopped: the time limit of " + amount(e.limit_s) + " s is reached";
+  }
   std::string operator()(const CancelRequested& e) const { return "cancelled" + by(e.by); }
   std::string operator()(const JobHeld& e) const { return "held" + by(e.by); }
   std::string operator()(const JobReleased& e) const { return "released" + by(e.by); }
@@ -59,8 +68,10 @@ std::string event_words(const JobEvent& event) { return std::visit(Words{}, even
 std::int64_t attempt_of(const JobEvent& event) {
   return std::visit(
       [](const auto& e) -> std::int64_t {
-        if constexpr (requires { e.attempt; }) return e.attempt.value();
-        else return 0;
+        if constexpr (requires { e.attempt; })
+          return e.attempt.value();
+        else
+          return 0;
       },
       event);
 }

@@ -10,18 +10,22 @@ namespace rtrain::cli {
 namespace {
 
 /// All pages, as they are in the journal; only the last `tail` where it is given.
-Result<proto::Json> read_events(const Client& client, std::int64_t id, std::optional<std::int64_t> tail, bool env) {
+Result<proto::Json> read_events(const Client& client, std::int64_t id, std::optional<std::int64_t> tail,
+                                bool env) {
   proto::Json events = proto::Json::array();
   for (std::int64_t from = 0;;) {
-    auto page = client.get("/v1/jobs/" + std::to_string(id) + "/events?from=" + std::to_string(from) + (env ? "&env=true" : ""));
+    auto page = client.get("/v1/jobs/" + std::to_string(id) + "/events?from=" + std::to_string(from) +
+                           (env ? "&env=true" : ""));
     if (!page) return page.error();
     const auto list = page->find("events");
-    if (list == page->end() || !list->is_array()) return fail(Errc::kProtocol, "unexpected document: it has no events");
+    if (list == page->end() || !list->is_array())
+      return fail(Errc::kProtocol, "unexpected document: it has no events");
     for (auto& event : *list) events.push_back(std::move(event));
     if (page->value("more", proto::Json(false)) != true || list->empty()) break;
     from += static_cast<std::int64_t>(list->size());
   }
-  if (tail && events.size() > static_cast<std::size_t>(*tail)) events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(*tail));
+  if (tail && events.size() > static_cast<std::size_t>(*tail))
+    events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(*tail));
   return events;
 }
 
@@ -48,7 +52,8 @@ Result<int> events(Call& call) {
     const auto event = proto::event_from_json(json);
     const auto attempt = event ? attempt_of(event->event) : 0;
     // A newer head may tell of events that this program has no words for: their names say enough.
-    table.add({text_of(json, "at"), attempt > 0 ? std::to_string(attempt) : "", printable(text_of(json, "type"), false),
+    table.add({text_of(json, "at"), attempt > 0 ? std::to_string(attempt) : "",
+               printable(text_of(json, "type"), false),
                event ? printable(event_words(event->event), false) : ""});
   }
   call.console.print(table);
@@ -61,9 +66,12 @@ Verb events_verb() {
   return {.name = "events",
           .usage = "ID",
           .summary = "print what happened to a job",
-          .description = "Everything that the head's journal holds of the job, oldest first: placements, ranks that started and ended, failures with the\n"
-                         "verdict on them, checkpoints, holds. Reports without a checkpoint are no events: `rtrain metrics` prints them. The values of the\n"
-                         "job's env are hidden; --env shows them to who submitted it.",
+          .description =
+              "Everything that the head's journal holds of the job, oldest first: placements, ranks that "
+              "started and ended, failures with the\n"
+              "verdict on them, checkpoints, holds. Reports without a checkpoint are no events: `rtrain "
+              "metrics` prints them. The values of the\n"
+              "job's env are hidden; --env shows them to who submitted it.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

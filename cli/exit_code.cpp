@@ -16,7 +16,9 @@ std::span<const ExitMeaning> exit_meanings() {
       ExitMeaning{7, "conflict: the job is in another state, or the versions do not fit"},
       ExitMeaning{8, "the job cannot be placed on this cluster as it is, or a limit is reached"},
       ExitMeaning{9, "the job was CANCELLED"},
-      ExitMeaning{130, "interrupted by Ctrl-C (143: by SIGTERM); a submitted job goes on, that of `rtrain run` is cancelled"},
+      ExitMeaning{130,
+                  "interrupted by Ctrl-C (143: by SIGTERM); a submitted job goes on, that of `rtrain run` is "
+                  "cancelled"},
   };
   return kMeanings;
 }

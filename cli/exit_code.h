@@ -1,4 +1,5 @@
-// What the program's exit status means. Documented in docs/reference/cli.md and by `rtrain help exit-codes`; stable.
+// What the program's exit status means. Documented in docs/reference/cli.md and by `rtrain help exit-codes`;
+// stable.
 #pragma once
 
 #include "common/base/result.h"

@@ -21,17 +21,26 @@ std::string job_path(JobId id) { return "/v1/jobs/" + rtrain::to_string(id); }
 
 }  // namespace
 
-Follower::Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console, FollowView& view,
-                   JobId job, Options options)
-    : io_(io), interrupts_(interrupts), client_(client), console_(console), view_(view), id_(job), options_(options),
-      open_([this](const std::string& target, const std::string& last_id) -> Result<std::unique_ptr<EventSource>> {
+Follower::Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client,
+                   const Console& console, FollowView& view, JobId job, Options options)
+    : io_(io),
+      interrupts_(interrupts),
+      client_(client),
+      console_(console),
+      view_(view),
+      id_(job),
+      options_(options),
+      open_([this](const std::string& target,
+                   const std::string& last_id) -> Result<std::unique_ptr<EventSource>> {
         auto opened = EventStream::open(io_, client_, target, last_id);
         if (!opened) return opened.error();
         return std::unique_ptr<EventSource>(std::make_unique<EventStream>(std::move(*opened)));
       }),
       interrupts_seen_(interrupts.count()) {}
 
-double Follower::now_s() const { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
+double Follower::now_s() const {
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
 
 void Follower::write(const Pieces& pieces) const {
   for (const auto& piece : pieces) piece.to_stderr ? console_.err(piece.text) : console_.out(piece.text);
@@ -64,12 +73,15 @@ Result<Done> Follower::wait_for_head(const Error& cause) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.resume_within).count();
     const std::string id = job_name_of(id_, job_);
     return fail(Errc::kUnavailable,
-                "the stream of job " + id + " was lost and could not be resumed within " + std::to_string(seconds) + " s: " + cause.message(),
-                "the job does not depend on this program and may go on; follow it again: rtrain logs -f " + id + "; look: rtrain status " + id);
+                "the stream of job " + id + " was lost and could not be resumed within " +
+                    std::to_string(seconds) + " s: " + cause.message(),
+                "the job does not depend on this program and may go on; follow it again: rtrain logs -f " +
+                    id + "; look: rtrain status " + id);
   }
   // Many followers lose one head: they do not come back all at once.
   const double jitter = std::uniform_real_distribution<double>(0.5, 1)(random_);
-  pause(std::chrono::milliseconds(static_cast<std::int64_t>(jitter * static_cast<double>(std::min(250 << std::min(tries_++, 8), 2000)))));
+  pause(std::chrono::milliseconds(
+      static_cast<std::int64_t>(jitter * static_cast<double>(std::min(250 << std::min(tries_++, 8), 2000)))));
   return ok();
 }
 
@@ -99,7 +111,8 @@ Result<Follower::End> Follower::run() {
       auto opened = open_(target, position());
       if (!opened) {
         const auto code = opened.error().code();
-        const bool may_come_back = code == Errc::kUnavailable || code == Errc::kTimeout || code == Errc::kProtocol || code == Errc::kInternal;
+        const bool may_come_back = code == Errc::kUnavailable || code == Errc::kTimeout ||
+                                   code == Errc::kProtocol || code == Errc::kInternal;
         if (!may_come_back || !(opened_once_ || options_.known)) return leave(opened.error());
         if (auto waited = wait_for_head(opened.error()); !waited) return leave(give_up(waited.error()));
         continue;
@@ -133,7 +146,8 @@ Result<Follower::End> Follower::run() {
 }
 
 Result<Done> Follower::handle(const SseEvent& event) {
-  const bool known = event.name == "state" || event.name == "progress" || event.name == "metrics" || event.name == "log" || event.name == "end";
+  const bool known = event.name == "state" || event.name == "progress" || event.name == "metrics" ||
+                     event.name == "log" || event.name == "end";
   if (!known) return ok();  // a newer head may tell more
   auto json = proto::parse_json(event.data, {.bytes_max = 16u << 20});
   if (!json) return json.error().in("event of the stream");
@@ -144,32 +158,39 @@ Result<Done> Follower::handle(const SseEvent& event) {
     return ok();
   };
   if (event.name == "state") {
-    return take([&](const proto::JobDoc& job) {
-      job_ = job;
-      write(view_.on_state(job, now_s()));
-    }, proto::JobDoc{});
+    return take(
+        [&](const proto::JobDoc& job) {
+          job_ = job;
+          write(view_.on_state(job, now_s()));
+        },
+        proto::JobDoc{});
   }
   if (event.name == "progress")
-    return take([&](const proto::ProgressDoc& progress) { write(view_.on_progress(progress, now_s())); }, proto::ProgressDoc{});
+    return take([&](const proto::ProgressDoc& progress) { write(view_.on_progress(progress, now_s())); },
+                proto::ProgressDoc{});
   if (event.name == "metrics") {
-    return take([&](const proto::MetricPoint& point) {
-      if (std::pair(point.attempt, point.seq) <= last_report_) return;  // told before the stream broke
-      last_report_ = {point.attempt, point.seq};
-      write(view_.on_report(point, now_s()));
-    }, proto::MetricPoint{});
+    return take(
+        [&](const proto::MetricPoint& point) {
+          if (std::pair(point.attempt, point.seq) <= last_report_) return;  // told before the stream broke
+          last_report_ = {point.attempt, point.seq};
+          write(view_.on_report(point, now_s()));
+        },
+        proto::MetricPoint{});
   }
-  if (event.name == "log")
-    return take([&](const proto::LogDoc& log) { take_log(log); }, proto::LogDoc{});
+  if (event.name == "log") return take([&](const proto::LogDoc& log) { take_log(log); }, proto::LogDoc{});
   return take([&](const proto::ResultDoc& result) { result_ = result; }, proto::ResultDoc{});
 }
 
 void Follower::take_log(const proto::LogDoc& log) {
-  if ((options_.rank && *options_.rank != log.rank) || (options_.attempt && *options_.attempt != log.attempt)) return;
+  if ((options_.rank && *options_.rank != log.rank) || (options_.attempt && *options_.attempt != log.attempt))
+    return;
   if (next_[{log.attempt, log.rank}] < log.offset) (void)read_log(log.attempt, log.rank, log.offset);
   std::int64_t& next = next_[{log.attempt, log.rank}];
-  const auto end = std::max(log.next, log.next == 0 ? log.offset + static_cast<std::int64_t>(log.text.size()) : 0);
+  const auto end =
+      std::max(log.next, log.next == 0 ? log.offset + static_cast<std::int64_t>(log.text.size()) : 0);
   if (end <= next) return;
-  const auto skip = std::min(log.text.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, next - log.offset)));
+  const auto skip =
+      std::min(log.text.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, next - log.offset)));
   next = end;
   write(view_.on_log(log.attempt, log.rank, std::string_view(log.text).substr(skip), now_s()));
 }
@@ -183,7 +204,9 @@ Result<Done> Follower::read_log(std::int64_t attempt, int rank, std::int64_t unt
     if (!piece) outcome = piece.error();
     if (!piece || piece->text.empty() || piece->next_offset <= next) break;
     if (piece->cut > 0) write(view_.on_note(cut_note(rank, piece->cut), now_s()));
-    if (piece->next_offset > until) piece->text.resize(piece->text.size() - std::min(piece->text.size(), static_cast<std::size_t>(piece->next_offset - until)));
+    if (piece->next_offset > until)
+      piece->text.resize(piece->text.size() -
+                         std::min(piece->text.size(), static_cast<std::size_t>(piece->next_offset - until)));
     next = std::min(piece->next_offset, until);
     write(view_.on_log(attempt, rank, piece->text, now_s()));
   }
@@ -197,14 +220,20 @@ void Follower::read_rest_of_logs() {
   for (int rank = 0; rank < job_->num_workers; ++rank) {
     if (options_.rank && *options_.rank != rank) continue;
     const auto read = read_log(job_->attempt, rank, INT64_MAX);
-    if (read || (read.error().code() != Errc::kUnavailable && read.error().code() != Errc::kTimeout)) continue;
+    if (read || (read.error().code() != Errc::kUnavailable && read.error().code() != Errc::kTimeout))
+      continue;
     const std::string id = job_name_of(id_, job_);
-    write(view_.on_note("the end of the logs cannot be read now: " + read.error().message() + "; later: rtrain logs " + id, now_s()));
+    write(view_.on_note(
+        "the end of the logs cannot be read now: " + read.error().message() + "; later: rtrain logs " + id,
+        now_s()));
     return;
   }
 }
 
-Option resume_option() { return {"resume-within", 0, "SECONDS", "how long to try again when the head is away (default 60), then exit status 4"}; }
+Option resume_option() {
+  return {"resume-within", 0, "SECONDS",
+          "how long to try again when the head is away (default 60), then exit status 4"};
+}
 
 Result<Done> read_resume(const Arguments& args, Follower::Options& options) {
   auto seconds = args.seconds("resume-within");
@@ -213,12 +242,13 @@ Result<Done> read_resume(const Arguments& args, Follower::Options& options) {
   return ok();
 }
 
-Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
-                           std::optional<std::int64_t> tail) {
+Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank,
+                           std::int64_t offset, std::optional<std::int64_t> tail) {
   std::string target = job_path(job) + "/logs?rank=" + std::to_string(rank);
   if (attempt > 0) target += "&attempt=" + std::to_string(attempt);
   // The last 0 lines: the API has no word for it, so the last line is asked for and not shown.
-  target += tail ? "&tail=" + std::to_string(std::max<std::int64_t>(1, *tail)) : "&offset=" + std::to_string(offset);
+  target += tail ? "&tail=" + std::to_string(std::max<std::int64_t>(1, *tail))
+                 : "&offset=" + std::to_string(offset);
   auto reply = client.request("GET", target + "&limit=262144");
   if (!reply) return reply.error();
   const auto cut = tail ? 0 : std::max<std::int64_t>(0, reply->offset - offset);
@@ -227,13 +257,16 @@ Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt
 }
 
 std::string cut_note(int rank, std::int64_t bytes) {
-  return std::to_string(bytes) + " bytes of rank " + std::to_string(rank) + "'s log were dropped: the log exceeded log_bytes_max";
+  return std::to_string(bytes) + " bytes of rank " + std::to_string(rank) +
+         "'s log were dropped: the log exceeded log_bytes_max";
 }
 
-int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
-             const WaysOn& ways) {
+int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result,
+             const std::optional<proto::JobDoc>& job, const WaysOn& ways) {
   const auto hint = [&](bool colour) {
-    return ways.resume.empty() ? "" : styled("hint:", Style::kBold, colour) + " go on from its latest checkpoint: " + ways.resume + "\n";
+    return ways.resume.empty() ? ""
+                               : styled("hint:", Style::kBold, colour) +
+                                     " go on from its latest checkpoint: " + ways.resume + "\n";
   };
   if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");

@@ -1,4 +1,5 @@
-// Follows one job over the API's event stream until it ends: resumes when the stream breaks, loses and repeats no log line.
+// Follows one job over the API's event stream until it ends: resumes when the stream breaks, loses and
+// repeats no log line.
 #pragma once
 
 #include "cli/console.h"
@@ -22,15 +23,17 @@ class Follower {
     std::optional<int> rank;              ///< of this rank only
     std::optional<std::int64_t> attempt;  ///< of this attempt only
     std::optional<std::chrono::steady_clock::time_point> deadline;
-    bool known = false;                   ///< the head has answered for this job: it is waited for from the first attempt to follow it
+    /// the head has answered for this job: it is waited for from the first attempt to follow it
+    bool known = false;
     std::chrono::milliseconds resume_within{60000};  ///< how long a lost stream is tried again
   };
   enum class End { kEnded, kInterrupted, kTimeout };
   /// Opens GET `target` behind the event `last_id`.
-  using Open = std::function<Result<std::unique_ptr<EventSource>>(const std::string& target, const std::string& last_id)>;
+  using Open = std::function<Result<std::unique_ptr<EventSource>>(const std::string& target,
+                                                                  const std::string& last_id)>;
 
-  Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console, FollowView& view,
-           JobId job, Options options);
+  Follower(boost::asio::io_context& io, Interrupts& interrupts, const Client& client, const Console& console,
+           FollowView& view, JobId job, Options options);
   /// Reads other streams than those of the head.
   void read_from(Open open) { open_ = std::move(open); }
 
@@ -68,9 +71,9 @@ class Follower {
   std::unique_ptr<EventSource> stream_;
   bool opened_once_ = false;
   std::optional<std::chrono::steady_clock::time_point> lost_at_;  ///< until an event comes again
-  int tries_ = 0;                        ///< since then
+  int tries_ = 0;                                                 ///< since then
   std::mt19937 random_{std::random_device{}()};
-  std::string last_id_;                  ///< of the last event that had one: where the head goes on
+  std::string last_id_;  ///< of the last event that had one: where the head goes on
   int interrupts_seen_ = 0;
   std::map<std::pair<std::int64_t, int>, std::int64_t> next_;  ///< by attempt and rank: the next byte to show
   std::pair<std::int64_t, std::int64_t> last_report_{0, 0};    ///< attempt and seq of the newest report shown
@@ -92,7 +95,8 @@ struct LogPiece {
 };
 /// "1048576 bytes of rank 0's log were dropped: the log exceeded log_bytes_max"
 [[nodiscard]] std::string cut_note(int rank, std::int64_t bytes);
-[[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank, std::int64_t offset,
+[[nodiscard]] Result<LogPiece> fetch_log(const Client& client, JobId job, std::int64_t attempt, int rank,
+                                         std::int64_t offset,
                                          std::optional<std::int64_t> tail = std::nullopt);
 
 /// What a user can do after a job that did not succeed; "" nothing.
@@ -100,9 +104,9 @@ struct WaysOn {
   std::string whole_log;  ///< where the log of the failed rank is
   std::string resume;     ///< the command that goes on from its checkpoint
 };
-/// Shows the end of a job that was followed: the Result block; with -o json one line on stdout and the error on stderr; with
-/// -o name the block on stderr. Gives the exit status.
-[[nodiscard]] int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
-                           const WaysOn& ways);
+/// Shows the end of a job that was followed: the Result block; with -o json one line on stdout and the error
+/// on stderr; with -o name the block on stderr. Gives the exit status.
+[[nodiscard]] int show_end(const Console& console, const std::string& output, const proto::ResultDoc& result,
+                           const std::optional<proto::JobDoc>& job, const WaysOn& ways);
 
 }  // namespace rtrain::cli

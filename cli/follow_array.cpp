@@ -20,14 +20,15 @@ constexpr auto kRetry = 500ms;
 
 Result<std::vector<proto::JobDoc>> jobs_of_array(const Get& get, JobId array) {
   std::vector<proto::JobDoc> jobs;
-  auto read = read_jobs(get, {"array=" + rtrain::to_string(array)}, [&](const proto::Json& page) -> Result<Done> {
-    for (const auto& json : page) {
-      auto job = as<proto::JobDoc>(json);
-      if (!job) return job.error();
-      jobs.push_back(std::move(*job));
-    }
-    return ok();
-  });
+  auto read =
+      read_jobs(get, {"array=" + rtrain::to_string(array)}, [&](const proto::Json& page) -> Result<Done> {
+        for (const auto& json : page) {
+          auto job = as<proto::JobDoc>(json);
+          if (!job) return job.error();
+          jobs.push_back(std::move(*job));
+        }
+        return ok();
+      });
   if (!read) return read.error();
   std::ranges::reverse(jobs);
   return jobs;
@@ -70,23 +71,28 @@ Result<Follower::End> ArrayFollower::run() {
         write(view_.on_note("the connection to the head was lost; reconnecting..."));
       }
       if (Clock::now() - *lost_at >= options_.resume_within)
-        return leave(fail(Errc::kUnavailable, "the head did not come back: " + jobs.error().message(),
-                          "the jobs do not depend on this program; wait for them again: rtrain result --wait " + rtrain::to_string(array_)));
+        return leave(
+            fail(Errc::kUnavailable, "the head did not come back: " + jobs.error().message(),
+                 "the jobs do not depend on this program; wait for them again: rtrain result --wait " +
+                     rtrain::to_string(array_)));
       pause(kRetry);
       continue;
     }
     if (std::exchange(lost_at, std::nullopt)) write(view_.on_note("connected again"));
     jobs_ = std::move(*jobs);
     write(view_.on_jobs(jobs_, std::chrono::duration<double>(begun.time_since_epoch()).count()));
-    if (std::ranges::all_of(jobs_, [](const auto& job) { return has_ended(job.state); })) return leave(Follower::End::kEnded);
+    if (std::ranges::all_of(jobs_, [](const auto& job) { return has_ended(job.state); }))
+      return leave(Follower::End::kEnded);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
     pause(std::clamp(kShare * took, kLookMin, kLookMax));
   }
 }
 
-Result<int> show_array_end(const Console& console, const std::string& output, const Get& get, std::span<const proto::JobDoc> jobs) {
+Result<int> show_array_end(const Console& console, const std::string& output, const Get& get,
+                           std::span<const proto::JobDoc> jobs) {
   if (output != "json") {
-    const auto text = array_block(jobs, os::unix_ms_now(), output == "table" ? console.table_width() : 0, output == "table" ? console.out_colour() : console.err_colour());
+    const auto text = array_block(jobs, os::unix_ms_now(), output == "table" ? console.table_width() : 0,
+                                  output == "table" ? console.out_colour() : console.err_colour());
     output == "table" ? console.out(text) : console.err(text);
     return exit_of_jobs(jobs);
   }
@@ -97,7 +103,8 @@ Result<int> show_array_end(const Console& console, const std::string& output, co
     results.push_back(std::move(*result));
   }
   auto document = proto::Json::object();
-  document["id"] = jobs.empty() || !jobs.front().array ? proto::Json() : proto::Json(jobs.front().array->id.value());
+  document["id"] =
+      jobs.empty() || !jobs.front().array ? proto::Json() : proto::Json(jobs.front().array->id.value());
   document["results"] = std::move(results);
   console.out(proto::dump_json(document) + "\n");
   return exit_of_jobs(jobs);

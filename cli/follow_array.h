@@ -10,8 +10,15 @@ namespace rtrain::cli {
 class ArrayFollower {
  public:
   /// Of `options` deadline and resume_within count.
-  ArrayFollower(boost::asio::io_context& io, Interrupts& interrupts, Get get, const Console& console, ArrayView& view, JobId array, Follower::Options options)
-      : io_(io), interrupts_(interrupts), get_(std::move(get)), console_(console), view_(view), array_(array), options_(options),
+  ArrayFollower(boost::asio::io_context& io, Interrupts& interrupts, Get get, const Console& console,
+                ArrayView& view, JobId array, Follower::Options options)
+      : io_(io),
+        interrupts_(interrupts),
+        get_(std::move(get)),
+        console_(console),
+        view_(view),
+        array_(array),
+        options_(options),
         interrupts_seen_(interrupts.count()) {}
   /// As Follower::run().
   [[nodiscard]] Result<Follower::End> run();
@@ -36,7 +43,9 @@ class ArrayFollower {
 /// The jobs of an array, by index.
 [[nodiscard]] Result<std::vector<proto::JobDoc>> jobs_of_array(const Get& get, JobId array);
 
-/// Shows how the jobs of an array ended, and gives the exit status: a table, or with -o json {"id", "results": [Result]} on one line.
-[[nodiscard]] Result<int> show_array_end(const Console& console, const std::string& output, const Get& get, std::span<const proto::JobDoc> jobs);
+/// Shows how the jobs of an array ended, and gives the exit status: a table, or with -o json {"id",
+/// "results": [Result]} on one line.
+[[nodiscard]] Result<int> show_array_end(const Console& console, const std::string& output, const Get& get,
+                                         std::span<const proto::JobDoc> jobs);
 
 }  // namespace rtrain::cli

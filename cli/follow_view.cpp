@@ -16,7 +16,9 @@ constexpr double kReportEvery_s = 1.0;
 constexpr double kStageEvery_s = 0.5;
 constexpr double kReasonEvery_s = 10.0;
 
-bool terminal_state(std::string_view state) { return state == "SUCCEEDED" || state == "FAILED" || state == "CANCELLED"; }
+bool terminal_state(std::string_view state) {
+  return state == "SUCCEEDED" || state == "FAILED" || state == "CANCELLED";
+}
 
 }  // namespace
 
@@ -36,8 +38,10 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
   if (changed) state_since_s_ = now_s;
   if (options_.states) {
     if (failed_again && job.error) {
-      say("attempt " + std::to_string(job.error->attempt) + " failed: " + printable(job.error->message, false) + " (failure " + std::to_string(job.failures) +
-          (job.max_failures < 0 ? ", any number is allowed)" : ", max_failures " + std::to_string(job.max_failures) + ")"));
+      say("attempt " + std::to_string(job.error->attempt) +
+          " failed: " + printable(job.error->message, false) + " (failure " + std::to_string(job.failures) +
+          (job.max_failures < 0 ? ", any number is allowed)"
+                                : ", max_failures " + std::to_string(job.max_failures) + ")"));
     }
     if (terminal_state(job.state)) {
       end_stage(now_s);
@@ -50,7 +54,8 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
 
 /// A reason that flickers is not a log: the newest one is said when some time has passed since the last.
 bool FollowView::has_new_reason(double now_s) const {
-  return known_ && job_.state == "QUEUED" && job_.reason != reason_said_ && now_s - reason_said_s_ >= kReasonEvery_s;
+  return known_ && job_.state == "QUEUED" && job_.reason != reason_said_ &&
+         now_s - reason_said_s_ >= kReasonEvery_s;
 }
 
 void FollowView::say_state(double now_s, bool with_reason) {
@@ -66,7 +71,8 @@ Pieces FollowView::on_progress(const proto::ProgressDoc& progress, double now_s)
   if (!options_.states) return {};
   if (stage_ && (stage_->stage != progress.stage || stage_->epoch != progress.epoch)) end_stage(now_s);
   if (!stage_) {
-    const double before = progress.steps_per_s > 0 ? static_cast<double>(progress.step) / progress.steps_per_s : 0;
+    const double before =
+        progress.steps_per_s > 0 ? static_cast<double>(progress.step) / progress.steps_per_s : 0;
     stage_ = Stage{progress.stage, progress.epoch, now_s - before, false, progress};
   }
   const bool news = progress.step != stage_->last.step || progress.prog_bar != stage_->last.prog_bar;
@@ -85,7 +91,8 @@ void FollowView::end_stage(double now_s) {
   if (!stage_) return;
   if (stage_->stage == "train" && !stage_->shown && now_s - stage_said_s_ >= kStageEvery_s) {
     const double elapsed = now_s - stage_->begun_s;
-    say(options_.live ? progress_bar(stage_->last, elapsed, width_ - 1) : progress_text(stage_->last, elapsed));
+    say(options_.live ? progress_bar(stage_->last, elapsed, width_ - 1)
+                      : progress_text(stage_->last, elapsed));
     stage_said_s_ = progress_said_s_ = now_s;
   }
   stage_.reset();
@@ -93,18 +100,23 @@ void FollowView::end_stage(double now_s) {
 
 Pieces FollowView::on_report(const proto::MetricPoint& point, double now_s) {
   if (!options_.states) return {};
-  if (point.checkpoint.empty() && now_s - report_said_s_ < kReportEvery_s) return {};  // the rest is in `rtrain metrics`
+  // the rest is in `rtrain metrics`
+  if (point.checkpoint.empty() && now_s - report_said_s_ < kReportEvery_s) return {};
   report_said_s_ = now_s;
-  std::string line = (point.attempt > 1 ? "attempt " + std::to_string(point.attempt) + ", " : "") + "report " + std::to_string(point.seq);  // counted anew
+  // counted anew
+  std::string line = (point.attempt > 1 ? "attempt " + std::to_string(point.attempt) + ", " : "") +
+                     "report " + std::to_string(point.seq);
   if (const std::string metrics = metrics_line(point.metrics); !metrics.empty()) line += ": " + metrics;
-  if (!point.checkpoint.empty()) line += " [" + printable(point.checkpoint.substr(point.checkpoint.rfind('/') + 1), false) + "]";
+  if (!point.checkpoint.empty())
+    line += " [" + printable(point.checkpoint.substr(point.checkpoint.rfind('/') + 1), false) + "]";
   say(std::move(line));
   return flush(now_s);
 }
 
 void FollowView::log_line(int rank, std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (const std::size_t back = line.rfind('\r'); back != std::string_view::npos) line.remove_prefix(back + 1);  // a redrawn line
+  // a redrawn line
+  if (const std::size_t back = line.rfind('\r'); back != std::string_view::npos) line.remove_prefix(back + 1);
   std::string text = printable(line, options_.log_colour) + "\n";
   if (job_.num_workers > 1) text.insert(0, "[r" + std::to_string(rank) + "] ");
   lines_.push_back({options_.logs_to_stderr, std::move(text)});
@@ -128,15 +140,18 @@ Pieces FollowView::on_log(std::int64_t attempt, int rank, std::string_view text,
   return flush(now_s);
 }
 
-/// A line that is drawn again and again, as a progress bar is, may have no end for hours: its newest drawing is shown now and then.
+/// A line that is drawn again and again, as a progress bar is, may have no end for hours: its newest drawing
+/// is shown now and then.
 void FollowView::show_redrawn(std::string& partial, std::int64_t attempt, int rank, double now_s) {
   if (partial.size() < 2) return;
-  const std::size_t back = partial.rfind('\r', partial.size() - 2);  // the last character may be the first half of a line end
+  // the last character may be the first half of a line end
+  const std::size_t back = partial.rfind('\r', partial.size() - 2);
   if (back == std::string::npos) return;
   double& said_s = redrawn_said_s_.try_emplace({attempt, rank}, -1e9).first->second;
   const std::string drawn = partial.substr(0, back);
   partial.erase(0, back + 1);
-  if (now_s - said_s < options_.plain_progress_s || drawn.find_first_not_of('\r') == std::string::npos) return;
+  if (now_s - said_s < options_.plain_progress_s || drawn.find_first_not_of('\r') == std::string::npos)
+    return;
   said_s = now_s;
   log_line(rank, drawn);
 }
@@ -161,10 +176,12 @@ Pieces FollowView::finish(double now_s) {
 
 std::string FollowView::live_line(double now_s) const {
   if (!known_ || terminal_state(job_.state)) return {};
-  if (job_.state == "RUNNING" && stage_) return progress_bar(stage_->last, now_s - stage_->begun_s, width_ - 1);
+  if (job_.state == "RUNNING" && stage_)
+    return progress_bar(stage_->last, now_s - stage_->begun_s, width_ - 1);
   std::string what = styled(job_.state, state_style(job_.state), options_.colour);
   if (job_.state == "STARTING") {
-    const auto running = std::count_if(job_.ranks.begin(), job_.ranks.end(), [](const auto& r) { return r.state == "RUNNING"; });
+    const auto running = std::count_if(job_.ranks.begin(), job_.ranks.end(),
+                                       [](const auto& r) { return r.state == "RUNNING"; });
     what += "  " + std::to_string(running) + "/" + std::to_string(job_.num_workers) + " ranks running";
   } else if (!job_.reason.empty()) {
     what += "  " + printable(job_.reason, false);

@@ -23,12 +23,14 @@ using Pieces = std::vector<Piece>;
 class FollowView {
  public:
   struct Options {
-    bool live = false;           ///< stderr is a terminal: one line is redrawn; else plain lines
-    bool states = true;          ///< state changes, failed attempts, reports, progress (all on stderr)
+    bool live = false;            ///< stderr is a terminal: one line is redrawn; else plain lines
+    bool states = true;           ///< state changes, failed attempts, reports, progress (all on stderr)
     bool logs_to_stderr = false;  ///< stdout is kept for a document
-    bool log_colour = false;     ///< keep the colours of the job's log lines
-    bool colour = false;         ///< of our own words, on stderr
-    double plain_progress_s = 10;  ///< at most one progress line in this time, besides the ends of epochs; without a terminal, and of lines that a rank redraws
+    bool log_colour = false;      ///< keep the colours of the job's log lines
+    bool colour = false;          ///< of our own words, on stderr
+    /// at most one progress line in this time, besides the ends of epochs; without a terminal, and of lines
+    /// that a rank redraws
+    double plain_progress_s = 10;
   };
 
   explicit FollowView(Options options) : options_(options) {}
@@ -51,8 +53,8 @@ class FollowView {
   struct Stage {
     std::string stage;
     std::int64_t epoch = 0;
-    double begun_s = 0;   ///< when its first step was, as far as the rate tells
-    bool shown = false;   ///< its newest progress is a line already
+    double begun_s = 0;  ///< when its first step was, as far as the rate tells
+    bool shown = false;  ///< its newest progress is a line already
     proto::ProgressDoc last;
   };
 
@@ -69,16 +71,18 @@ class FollowView {
   Options options_;
   int width_ = 80;
   proto::JobDoc job_;
-  bool known_ = false;        ///< job_ holds something
+  bool known_ = false;  ///< job_ holds something
   double state_since_s_ = 0;
   std::string reason_said_;
   double reason_said_s_ = 0;
   std::optional<Stage> stage_;
   double progress_said_s_ = -1e9, stage_said_s_ = -1e9, report_said_s_ = -1e9;
-  std::map<std::pair<std::int64_t, int>, std::string> partial_;  ///< by attempt and rank: a line whose end has not come
-  std::map<std::pair<std::int64_t, int>, double> redrawn_said_s_;  ///< by attempt and rank: when a line that is redrawn was last shown
+  /// by attempt and rank: a line whose end has not come
+  std::map<std::pair<std::int64_t, int>, std::string> partial_;
+  /// by attempt and rank: when a line that is redrawn was last shown
+  std::map<std::pair<std::int64_t, int>, double> redrawn_said_s_;
   Pieces lines_;
-  std::string live_shown_;    ///< what stands on the terminal's last line now
+  std::string live_shown_;  ///< what stands on the terminal's last line now
 };
 
 }  // namespace rtrain::cli

@@ -8,8 +8,10 @@ namespace rtrain::cli {
 
 namespace {
 
-/// Does `action` to every job that is named; each is tried, whatever becomes of the others. The first failure is the status.
-Result<int> for_each_job(Call& call, const std::string& action, ChangeWords (*words)(const proto::JobDoc& job)) {
+/// Does `action` to every job that is named; each is tried, whatever becomes of the others. The first failure
+/// is the status.
+Result<int> for_each_job(Call& call, const std::string& action,
+                         ChangeWords (*words)(const proto::JobDoc& job)) {
   std::vector<JobReference> references;
   for (const auto& text : call.args.positionals) {
     auto reference = parse_job_reference(text);
@@ -31,7 +33,8 @@ Result<int> for_each_job(Call& call, const std::string& action, ChangeWords (*wo
       changed.push_back(job);
       if (call.output == "name") call.console.out(job_name_of(job) + "\n");
     }
-    if (call.output == "table" && !jobs->empty()) call.console.out(change_line(reference, *jobs, words) + "\n");
+    if (call.output == "table" && !jobs->empty())
+      call.console.out(change_line(reference, *jobs, words) + "\n");
   }
   if (call.json()) call.console.out(proto::dump_json({{"jobs", changed}}) + "\n");
   return status;
@@ -40,12 +43,14 @@ Result<int> for_each_job(Call& call, const std::string& action, ChangeWords (*wo
 Result<int> hold(Call& call) {
   return for_each_job(call, "hold", [](const proto::JobDoc& job) {
     return job.state == "QUEUED" ? ChangeWords{"is held", "are held"}
-                                 : ChangeWords{"runs on, and is held if it returns to the queue", "run on, and are held if they return to the queue"};
+                                 : ChangeWords{"runs on, and is held if it returns to the queue",
+                                               "run on, and are held if they return to the queue"};
   });
 }
 
 Result<int> release(Call& call) {
-  return for_each_job(call, "release", [](const proto::JobDoc&) { return ChangeWords{"is released", "are released"}; });
+  return for_each_job(call, "release",
+                      [](const proto::JobDoc&) { return ChangeWords{"is released", "are released"}; });
 }
 
 }  // namespace
@@ -54,8 +59,10 @@ Verb hold_verb() {
   return {.name = "hold",
           .usage = "ID [ID...]",
           .summary = "keep jobs from starting",
-          .description = "A held job keeps its place in the queue and does not start before `rtrain release`. One that runs goes on; it is held if it\n"
-                         "comes back into the queue. Status 7 when a job is held already or has ended.",
+          .description =
+              "A held job keeps its place in the queue and does not start before `rtrain release`. One that "
+              "runs goes on; it is held if it\n"
+              "comes back into the queue. Status 7 when a job is held already or has ended.",
           .positionals_min = 1,
           .positionals_max = -1,
           .outputs = {"table", "json", "name"},

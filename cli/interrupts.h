@@ -6,8 +6,9 @@
 
 namespace rtrain::cli {
 
-/// From construction on SIGINT, SIGTERM, SIGHUP and SIGPIPE no longer end the process: they are counted. The first three stay ignored
-/// where they were at the start (nohup). Handlers, not SIG_IGN: a program that this process starts gets the defaults back.
+/// From construction on SIGINT, SIGTERM, SIGHUP and SIGPIPE no longer end the process: they are counted. The
+/// first three stay ignored where they were at the start (nohup). Handlers, not SIG_IGN: a program that this
+/// process starts gets the defaults back.
 class Interrupts {
  public:
   explicit Interrupts(boost::asio::io_context& io);

@@ -34,7 +34,11 @@ Result<std::string> read_stdin() {
 }
 
 std::string kind_of(const Json& value) {
-  return value.is_array() ? "an array" : value.is_string() ? "a string" : value.is_boolean() ? "a boolean" : value.is_null() ? "null" : "a number";
+  return value.is_array()     ? "an array"
+         : value.is_string()  ? "a string"
+         : value.is_boolean() ? "a boolean"
+         : value.is_null()    ? "null"
+                              : "a number";
 }
 
 /// The types that the schema allows at a path; none: anything, or nothing is known of it.
@@ -51,29 +55,39 @@ std::set<std::string> types_at(const std::vector<std::string>& path) {
     std::vector<const Json*> inner;
     const bool index = !key.empty() && key.find_first_not_of("0123456789") == std::string::npos;
     for (const auto* schema : with_choices(at)) {
-      const auto properties = schema->find("properties"), others = schema->find("additionalProperties"), items = schema->find("items");
-      if (properties != schema->end() && properties->contains(key)) inner.push_back(&(*properties)[key]);
-      else if (others != schema->end() && others->is_object()) inner.push_back(&*others);
-      else if (index && items != schema->end()) inner.push_back(&*items);
+      const auto properties = schema->find("properties"), others = schema->find("additionalProperties"),
+                 items = schema->find("items");
+      if (properties != schema->end() && properties->contains(key))
+        inner.push_back(&(*properties)[key]);
+      else if (others != schema->end() && others->is_object())
+        inner.push_back(&*others);
+      else if (index && items != schema->end())
+        inner.push_back(&*items);
     }
     at = std::move(inner);
   }
   std::set<std::string> types;
   for (const auto* schema : with_choices(std::move(at)))
-    if (const auto type = schema->find("type"); type != schema->end() && type->is_string()) types.insert(type->get<std::string>());
+    if (const auto type = schema->find("type"); type != schema->end() && type->is_string())
+      types.insert(type->get<std::string>());
   return types;
 }
 
-/// The text of --set as a value of what the job file has there: `env.X=1` is the string "1", for env holds strings.
+/// The text of --set as a value of what the job file has there: `env.X=1` is the string "1", for env holds
+/// strings.
 Result<Json> value_of(const std::string& text, const std::vector<std::string>& path) {
   const auto types = types_at(path);
   auto value = proto::parse_json(text);
   const bool only_text = types == std::set<std::string>{"string"};
-  if (only_text && (!value || !(value->is_string() || (value->is_null() && path.front() != "env")))) return Json(text);
+  if (only_text && (!value || !(value->is_string() || (value->is_null() && path.front() != "env"))))
+    return Json(text);
   if (value) return value;
   const bool structured = types.contains("array") || types.contains("object");
   if (structured && !text.empty() && (text.front() == '[' || text.front() == '{'))
-    return fail(Errc::kInvalidArgument, std::string("expected ") + (types.contains("array") ? "a list such as [\"a\", \"b\"]" : "an object such as {\"a\": 1}") + ": " + value.error().message());
+    return fail(Errc::kInvalidArgument, std::string("expected ") +
+                                            (types.contains("array") ? "a list such as [\"a\", \"b\"]"
+                                                                     : "an object such as {\"a\": 1}") +
+                                            ": " + value.error().message());
   return Json(text);
 }
 
@@ -82,8 +96,10 @@ std::vector<std::string> steps_of(std::string_view path) {
   std::vector<std::string> steps;
   std::string step;
   for (const char c : path) {
-    if (c != '.' && c != '[' && c != ']') step += c;
-    else if (!step.empty()) steps.push_back(std::exchange(step, {}));
+    if (c != '.' && c != '[' && c != ']')
+      step += c;
+    else if (!step.empty())
+      steps.push_back(std::exchange(step, {}));
   }
   if (!step.empty()) steps.push_back(std::move(step));
   return steps;
@@ -115,17 +131,20 @@ void blame_options(JobFile& job, const std::vector<Override>& overrides,
 void warn_of_missing(JobFile& job) {
   std::error_code ignored;
   if (job.spec.train_func && !fs::exists(job.spec.train_func->library, ignored))
-    job.warnings.push_back("train_func.library: " + job.spec.train_func->library + " does not exist on this machine");
+    job.warnings.push_back("train_func.library: " + job.spec.train_func->library +
+                           " does not exist on this machine");
   if (!job.spec.working_dir.empty() && !fs::is_directory(job.spec.working_dir, ignored))
     job.warnings.push_back("working_dir: " + job.spec.working_dir + " does not exist on this machine");
   if (!job.spec.resume_from_checkpoint.empty() && !fs::is_directory(job.spec.resume_from_checkpoint, ignored))
-    job.warnings.push_back("resume_from_checkpoint: " + job.spec.resume_from_checkpoint + " does not exist on this machine");
+    job.warnings.push_back("resume_from_checkpoint: " + job.spec.resume_from_checkpoint +
+                           " does not exist on this machine");
 }
 
 }  // namespace
 
 Option set_option() {
-  return {"set", 0, "PATH=VALUE", "override a field of the job, e.g. scaling_config.num_workers=4 (may be repeated)"};
+  return {"set", 0, "PATH=VALUE",
+          "override a field of the job, e.g. scaling_config.num_workers=4 (may be repeated)"};
 }
 
 Result<Json> with_override(Json document, const Override& given) {
@@ -134,7 +153,8 @@ Result<Json> with_override(Json document, const Override& given) {
   };
   const std::string& override = given.assignment;
   const std::size_t equals = override.find('=');
-  if (equals == std::string::npos || equals == 0) return bad("must be PATH=VALUE, e.g. scaling_config.num_workers=4");
+  if (equals == std::string::npos || equals == 0)
+    return bad("must be PATH=VALUE, e.g. scaling_config.num_workers=4");
   const std::string path = override.substr(0, equals);
   const std::string text = override.substr(equals + 1);
 
@@ -150,7 +170,8 @@ Result<Json> with_override(Json document, const Override& given) {
       std::size_t index = 0;
       const auto [stop, error] = std::from_chars(key.data(), key.data() + key.size(), index);
       if (error != std::errc{} || stop != key.data() + key.size() || index >= at->size())
-        return bad(walked + " is an array of " + std::to_string(at->size()) + " elements: '" + key + "' is none of them");
+        return bad(walked + " is an array of " + std::to_string(at->size()) + " elements: '" + key +
+                   "' is none of them");
       at = &(*at)[index];
     } else if (at->is_object()) {
       at = &(*at)[key];
@@ -215,7 +236,8 @@ Result<JobFile> load_job(const Call& call, const std::function<Result<Get>()>& g
   const PathBase base = path_base(call.getenv);
   auto text = path == "-" ? read_stdin() : os::read_file(path, kJobBytesMax);
   if (!text) return text.error();
-  const std::string job_dir = path == "-" ? base.cwd : (fs::path(base.cwd) / path).parent_path().lexically_normal().string();
+  const std::string job_dir =
+      path == "-" ? base.cwd : (fs::path(base.cwd) / path).parent_path().lexically_normal().string();
   auto overrides = scheduling_overrides(call.args, os::unix_ms_now());
   if (!overrides) return overrides.error();
   if (const auto resume = call.args.text("resume")) {

@@ -19,16 +19,18 @@ struct Override {
 };
 
 struct JobFile {
-  std::string shown;  ///< "job.json" as given; "stdin" for "-"
-  proto::JobSpec spec;                   ///< resolved; meaningful only when errors is empty
+  std::string shown;    ///< "job.json" as given; "stdin" for "-"
+  proto::JobSpec spec;  ///< resolved; meaningful only when errors is empty
   std::vector<proto::SpecError> errors;
   std::map<std::string, std::string> blamed;  ///< path of an error -> the option that brought it
-  std::vector<std::string> warnings;     ///< what may be right later: "train_func.library: /x/libt.so does not exist"
+  /// what may be right later: "train_func.library: /x/libt.so does not exist"
+  std::vector<std::string> warnings;
 };
 
 /// One --set: "scaling_config.num_workers=4". The value is of the type that a job file has
-/// there: `env.X=1` and `scheduling.array=0` are strings. Where any type goes it is JSON if it reads as such, else a string. Missing objects on the
-/// way are made; a number addresses an element of an array that is there. kInvalidArgument names the override.
+/// there: `env.X=1` and `scheduling.array=0` are strings. Where any type goes it is JSON if it reads as such,
+/// else a string. Missing objects on the way are made; a number addresses an element of an array that is
+/// there. kInvalidArgument names the override.
 [[nodiscard]] Result<proto::Json> with_override(proto::Json document, const Override& override);
 
 /// Where the paths of a job file are relative to.
@@ -43,8 +45,8 @@ struct PathBase {
 [[nodiscard]] Result<JobFile> read_job(const std::string& shown, const std::string& text,
                                        const std::vector<Override>& overrides, const std::string& job_dir,
                                        const PathBase& base);
-/// read_job of the first positional ("-": stdin), the scheduling options, --resume and the --set options of a call. `get` asks the head, for
-/// the checkpoint of --resume JOB. kNotFound, kIo when it cannot be read.
+/// read_job of the first positional ("-": stdin), the scheduling options, --resume and the --set options of a
+/// call. `get` asks the head, for the checkpoint of --resume JOB. kNotFound, kIo when it cannot be read.
 [[nodiscard]] Result<JobFile> load_job(const Call& call, const std::function<Result<Get>()>& get = {});
 /// "job.json:12:5: scaling_config.num_worker: unknown key; did you mean num_workers?", or with an
 /// option as its place: "--set name=a/b: must be ..."
@@ -55,7 +57,8 @@ struct PathBase {
 /// --queue, --priority, --time, ...: fields of `scheduling` under the names that Slurm's users know.
 /// With `and_more`, a verb's other options, behind them.
 [[nodiscard]] std::vector<Option> scheduling_options(std::vector<Option> and_more);
-/// Those of them that a call has, as overrides; --set comes after them and wins. kInvalidArgument: --begin is no time.
+/// Those of them that a call has, as overrides; --set comes after them and wins. kInvalidArgument: --begin is
+/// no time.
 [[nodiscard]] Result<std::vector<Override>> scheduling_overrides(const Arguments& args, std::int64_t now_ms);
 
 /// The option that run, submit, validate and plan share.

@@ -9,11 +9,16 @@ namespace {
 
 constexpr std::int64_t kPage = 1000;
 
-struct Page { proto::Json jobs; std::int64_t next = 0; bool more = false; };
+struct Page {
+  proto::Json jobs;
+  std::int64_t next = 0;
+  bool more = false;
+};
 
 Result<Page> page_of(proto::Json answer) {
   try {
-    Page page{std::move(answer.at("jobs")), answer.at("next").get<std::int64_t>(), answer.at("more").get<bool>()};
+    Page page{std::move(answer.at("jobs")), answer.at("next").get<std::int64_t>(),
+              answer.at("more").get<bool>()};
     if (page.jobs.is_array()) return page;
     return fail(Errc::kProtocol, "unexpected answer of the head: jobs is not a list");
   } catch (const proto::Json::exception& e) {
@@ -31,14 +36,17 @@ Result<Done> read_jobs(const Get& get, const JobQuery& query, const TakeJobs& ta
   std::int64_t left = query.limit.value_or(std::numeric_limits<std::int64_t>::max());
   std::int64_t before = std::numeric_limits<std::int64_t>::max();
   for (bool more = true; more && left > 0;) {
-    std::string target = "/v1/jobs?limit=" + std::to_string(std::min(left, kPage)) + "&before=" + std::to_string(before);
+    std::string target =
+        "/v1/jobs?limit=" + std::to_string(std::min(left, kPage)) + "&before=" + std::to_string(before);
     if (!query.filter.empty()) target += "&" + query.filter;
     auto answer = get(target);
     if (!answer) return answer.error();
     auto page = page_of(std::move(*answer));
     if (!page) return page.error();
     if (page->more && (page->next < 1 || page->next >= before))
-      return fail(Errc::kProtocol, "unexpected answer of the head: more jobs below " + std::to_string(before) + " are said to begin at " + std::to_string(page->next));
+      return fail(Errc::kProtocol, "unexpected answer of the head: more jobs below " +
+                                       std::to_string(before) + " are said to begin at " +
+                                       std::to_string(page->next));
     left -= static_cast<std::int64_t>(page->jobs.size());
     before = page->next;
     more = page->more;

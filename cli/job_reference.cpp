@@ -48,7 +48,9 @@ Result<JobReference> parse_job_reference(const std::string& text) {
   if (several) indices = indices.substr(1, indices.size() - 2);
   const auto array = proto::parse_array(indices);
   if (!array || array->max_running || (!several && array->indices.size() != 1))
-    return fail(Errc::kInvalidArgument, "'" + text + "' is not a job: write 12, 12_3 for an index of array 12, or 12_[3-7,9] for several");
+    return fail(
+        Errc::kInvalidArgument,
+        "'" + text + "' is not a job: write 12, 12_3 for an index of array 12, or 12_[3-7,9] for several");
   return JobReference{*id, std::move(indices)};
 }
 
@@ -59,7 +61,9 @@ std::string to_string(const JobReference& reference) {
   return id + (several ? "_[" : "_") + *reference.indices + (several ? "]" : "");
 }
 
-std::string job_name_of(const proto::JobDoc& job) { return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id); }
+std::string job_name_of(const proto::JobDoc& job) {
+  return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id);
+}
 
 std::string job_name_of(JobId id, const std::optional<proto::JobDoc>& job) {
   return job && job->array ? job_name_of(*job) : rtrain::to_string(id);
@@ -73,7 +77,8 @@ Result<std::int64_t> find_job(const Client& client, const std::string& text) {
   auto reference = parse_job_reference(text);
   if (!reference) return reference.error();
   if (!reference->indices) return reference->id;
-  if (text.find('[') != std::string::npos) return fail(Errc::kInvalidArgument, "'" + text + "' is more than one job", "name one, such as 12_3");
+  if (text.find('[') != std::string::npos)
+    return fail(Errc::kInvalidArgument, "'" + text + "' is more than one job", "name one, such as 12_3");
   auto answer = client.get("/v1/jobs/" + std::to_string(reference->id) + "_" + *reference->indices);
   if (!answer) return answer.error();
   auto job = as<proto::JobDoc>(*answer);
@@ -81,7 +86,8 @@ Result<std::int64_t> find_job(const Client& client, const std::string& text) {
   return job->id.value();
 }
 
-std::string change_line(const JobReference& reference, std::span<const proto::JobDoc> jobs, ChangeWords (*words)(const proto::JobDoc& job)) {
+std::string change_line(const JobReference& reference, std::span<const proto::JobDoc> jobs,
+                        ChangeWords (*words)(const proto::JobDoc& job)) {
   const auto& first = jobs.front();
   if (jobs.size() == 1)
     return "job " + job_name_of(first) + " (" + printable(first.name, false) + ") " + words(first).one;
@@ -94,11 +100,13 @@ std::string change_line(const JobReference& reference, std::span<const proto::Jo
   }
   std::string text;
   for (const auto& [several, count] : counts)
-    text += (text.empty() ? "" : ", ") + std::to_string(count.first) + (count.first == 1 ? " job " + count.second : " jobs " + several);
+    text += (text.empty() ? "" : ", ") + std::to_string(count.first) +
+            (count.first == 1 ? " job " + count.second : " jobs " + several);
   return shown(reference, first) + ": " + text;
 }
 
-Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference, const std::string& action) {
+Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference,
+                                               const std::string& action) {
   const std::string id = std::to_string(reference.id);
   bool whole_array = false;
   if (!reference.indices) {
@@ -115,7 +123,9 @@ Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobRe
     if (!job) return job.error();
     return std::vector<proto::JobDoc>{std::move(*job)};
   }
-  auto answer = client.post("/v1/arrays/" + id + "/" + action, reference.indices ? proto::Json{{"indices", *reference.indices}} : proto::Json::object());
+  auto answer =
+      client.post("/v1/arrays/" + id + "/" + action,
+                  reference.indices ? proto::Json{{"indices", *reference.indices}} : proto::Json::object());
   if (!answer) return answer.error();
   auto reply = as<proto::ArrayReply>(*answer);
   if (!reply) return reply.error();

@@ -1,4 +1,5 @@
-// What a user means by "12", "12_3" or "12_[3-7,9]": a job, the job with an index of an array, several of them.
+// What a user means by "12", "12_3" or "12_[3-7,9]": a job, the job with an index of an array, several of
+// them.
 #pragma once
 
 #include "cli/client.h"
@@ -27,13 +28,19 @@ struct JobReference {
 /// The number of one job that is called "12" or "12_3"; for the latter the head is asked.
 [[nodiscard]] Result<std::int64_t> find_job(const Client& client, const std::string& text);
 /// What became of a job in words: "is held", and of several: "are held".
-struct ChangeWords { std::string one, several; };
-/// One line for what a reference meant: "job 12_3 (sweep) is held", "array 12 (sweep): 8 jobs are held, 2 jobs run on". At least one job. Pure.
-[[nodiscard]] std::string change_line(const JobReference& reference, std::span<const proto::JobDoc> jobs, ChangeWords (*words)(const proto::JobDoc& job));
+struct ChangeWords {
+  std::string one, several;
+};
+/// One line for what a reference meant: "job 12_3 (sweep) is held", "array 12 (sweep): 8 jobs are held, 2
+/// jobs run on". At least one job. Pure.
+[[nodiscard]] std::string change_line(const JobReference& reference, std::span<const proto::JobDoc> jobs,
+                                      ChangeWords (*words)(const proto::JobDoc& job));
 
-/// Posts `action` (cancel, hold, release) to what the reference means: a job, or those of an array that the action changes. They come back
-/// as they are afterwards, by number.
-[[nodiscard]] Result<std::vector<proto::JobDoc>> change_jobs(const Client& client, const JobReference& reference, const std::string& action);
+/// Posts `action` (cancel, hold, release) to what the reference means: a job, or those of an array that the
+/// action changes. They come back as they are afterwards, by number.
+[[nodiscard]] Result<std::vector<proto::JobDoc>> change_jobs(const Client& client,
+                                                             const JobReference& reference,
+                                                             const std::string& action);
 
 /// What the reference means, as it is now, by number.
 [[nodiscard]] Result<std::vector<proto::JobDoc>> jobs_meant(const Client& client,

@@ -7,7 +7,9 @@
 
 namespace rtrain::cli {
 
-bool has_ended(std::string_view state) { return state == "SUCCEEDED" || state == "FAILED" || state == "CANCELLED"; }
+bool has_ended(std::string_view state) {
+  return state == "SUCCEEDED" || state == "FAILED" || state == "CANCELLED";
+}
 
 std::string gpu_list(std::span<const int> gpus) {
   std::string out;
@@ -27,7 +29,8 @@ std::string job_detail(const proto::JobDoc& job) {
   if (job.state == "RUNNING") {
     if (!job.progress) return metrics_line(job.metrics);
     const auto& p = *job.progress;
-    std::string out = stage_name(p) + " " + std::to_string(p.step) + (p.steps >= 0 ? "/" + std::to_string(p.steps) : "");
+    std::string out =
+        stage_name(p) + " " + std::to_string(p.step) + (p.steps >= 0 ? "/" + std::to_string(p.steps) : "");
     if (p.steps_per_s > 0) out += " " + number(p.steps_per_s, 3) + "it/s";
     if (const auto metrics = metrics_line(p.prog_bar, 3); !metrics.empty()) out += " " + metrics;
     return out;
@@ -38,8 +41,10 @@ std::string job_detail(const proto::JobDoc& job) {
 void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool wide) {
   std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
   if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
-  row.insert(row.end(), {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers), job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "",
-                         ago(job.submitted_ms, now_ms), job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
+  row.insert(row.end(),
+             {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers),
+              job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "", ago(job.submitted_ms, now_ms),
+              job.started_ms > 0 ? duration(run_seconds(job, now_ms)) : "", job_detail(job)});
   table.add(std::move(row));
 }
 
@@ -58,8 +63,13 @@ void add_array(Table& table, std::span<const proto::JobDoc> jobs, std::int64_t n
   const auto state = counts.leading();
   std::string detail = counts.text();
   if (std::ssize(jobs) < any.array->count) detail += " of " + std::to_string(any.array->count);
-  row.insert(row.end(), {Cell(state, state_style(state)), std::to_string(any.num_workers), "", ago(any.submitted_ms, now_ms),
-                         begin > 0 ? duration(static_cast<double>(std::max<std::int64_t>(0, (over ? end : now_ms) - begin)) / 1000.0) : "", std::move(detail)});
+  row.insert(
+      row.end(),
+      {Cell(state, state_style(state)), std::to_string(any.num_workers), "", ago(any.submitted_ms, now_ms),
+       begin > 0
+           ? duration(static_cast<double>(std::max<std::int64_t>(0, (over ? end : now_ms) - begin)) / 1000.0)
+           : "",
+       std::move(detail)});
   table.add(std::move(row));
 }
 

@@ -14,30 +14,39 @@ namespace rtrain::cli {
 namespace {
 
 const std::vector<std::string>& states() {
-  static const std::vector<std::string> names = {"QUEUED", "STARTING", "RUNNING", "STOPPING", "SUCCEEDED", "FAILED", "CANCELLED"};
+  static const std::vector<std::string> names = {"QUEUED",    "STARTING", "RUNNING",  "STOPPING",
+                                                 "SUCCEEDED", "FAILED",   "CANCELLED"};
   return names;
 }
 
 Result<std::string> state_of(std::string state) {
-  std::transform(state.begin(), state.end(), state.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(state.begin(), state.end(), state.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   if (std::find(states().begin(), states().end(), state) != states().end()) return state;
   const std::string near = proto::nearest(state, states());
   std::string known;
   for (const auto& name : states()) known += (known.empty() ? "" : ", ") + name;
-  return fail(Errc::kInvalidArgument, "--state " + state + ": " + (near.empty() ? "must be one of " + known : "did you mean " + near + "?"));
+  return fail(
+      Errc::kInvalidArgument,
+      "--state " + state + ": " + (near.empty() ? "must be one of " + known : "did you mean " + near + "?"));
 }
 
 Result<std::string> filter_of(const Call& call) {
   std::string query;
-  const auto add = [&](const std::string& name, const std::string& value) { query += (query.empty() ? "" : "&") + name + "=" + value; };
+  const auto add = [&](const std::string& name, const std::string& value) {
+    query += (query.empty() ? "" : "&") + name + "=" + value;
+  };
   if (const auto text = call.args.text("state")) {
     auto state = state_of(*text);
     if (!state) return state.error();
     add("state", *state);
   }
   if (const auto user = call.args.text("user")) {
-    const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '@'; };
-    if (user->empty() || !std::all_of(user->begin(), user->end(), plain)) return fail(Errc::kInvalidArgument, "--user '" + *user + "': not a valid user name");
+    const auto plain = [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '@';
+    };
+    if (user->empty() || !std::all_of(user->begin(), user->end(), plain))
+      return fail(Errc::kInvalidArgument, "--user '" + *user + "': not a valid user name");
     add("user", *user);
   }
   auto array = call.args.integer("array", 1, std::numeric_limits<std::int64_t>::max());
@@ -86,8 +95,10 @@ Result<Done> print_table(const Call& call, const Get& get, const JobQuery& query
       if (!job) return job.error();
       const bool of_array = fold && job->array && job->array->count > 1;
       if (!of_array || (!array.empty() && array.front().array->id != job->array->id)) end_array();
-      if (of_array) array.push_back(std::move(*job));
-      else add_job(table, *job, now, wide);
+      if (of_array)
+        array.push_back(std::move(*job));
+      else
+        add_job(table, *job, now, wide);
     }
     return ok();
   });
@@ -116,10 +127,13 @@ Verb list_verb() {
   return {.name = "list",
           .usage = "",
           .summary = "list the jobs, newest first",
-          .description = "The jobs of an array stand in one row with how many are in which state; --expand gives each its own, --array shows one array.\n"
-                         "json and name have each job.",
+          .description =
+              "The jobs of an array stand in one row with how many are in which state; --expand gives each "
+              "its own, --array shows one array.\n"
+              "json and name have each job.",
           .outputs = {"table", "wide", "json", "name"},
-          .options = {{"state", 's', "STATE", "only QUEUED, STARTING, RUNNING, STOPPING, SUCCEEDED, FAILED or CANCELLED"},
+          .options = {{"state", 's', "STATE",
+                       "only QUEUED, STARTING, RUNNING, STOPPING, SUCCEEDED, FAILED or CANCELLED"},
                       {"user", 'u', "NAME", "only the jobs of this user"},
                       {"array", 0, "ID", "only the jobs of this array"},
                       {"expand", 'e', "", "a row for each job of an array"},

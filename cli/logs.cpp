@@ -45,23 +45,25 @@ Result<std::vector<int>> ranks_of(const LogsCall& what, const proto::JobDoc& job
   return ranks;
 }
 
-/// Shows what there is of each rank's log, one rank after the other; `shown` learns with each piece how far it
-/// is: the head may go away between two.
+/// Shows what there is of each rank's log, one rank after the other; `shown` learns with each piece how far
+/// it is: the head may go away between two.
 template <class Shown>
-Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job, std::int64_t attempt,
-                       FollowView& view, Shown shown) {
+Result<Done> show_logs(const Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job,
+                       std::int64_t attempt, FollowView& view, Shown shown) {
   auto ranks = ranks_of(what, job);
   if (!ranks) return ranks.error();
   (void)view.on_state(job, 0);
   const auto write = [&](const Pieces& pieces) {
-    for (const auto& piece : pieces) piece.to_stderr ? call.console.err(piece.text) : call.console.out(piece.text);
+    for (const auto& piece : pieces)
+      piece.to_stderr ? call.console.err(piece.text) : call.console.out(piece.text);
   };
   for (const int rank : *ranks) {
     std::int64_t offset = 0;
     auto tail = what.tail;
     for (;;) {
       auto piece = fetch_log(client, job.id, attempt, rank, offset, tail);
-      if (!piece && piece.error().code() == Errc::kNotFound && !what.rank) break;  // a rank that never started has no log
+      // a rank that never started has no log
+      if (!piece && piece.error().code() == Errc::kNotFound && !what.rank) break;
       if (!piece) return piece.error();
       if (piece->cut > 0) call.console.note(cut_note(rank, piece->cut));
       write(view.on_log(attempt, rank, piece->text, 0));
@@ -83,7 +85,8 @@ int follow_status(const Call& call, const std::string& name, const proto::Result
   return static_cast<int>(exit_of_state(result.state));
 }
 
-Result<int> follow(Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job, FollowView& view) {
+Result<int> follow(Call& call, const Client& client, const LogsCall& what, const proto::JobDoc& job,
+                   FollowView& view) {
   boost::asio::io_context io{1};
   Interrupts interrupts(io);
   Follower::Options options{.attempt = what.attempt, .known = true};
@@ -115,14 +118,16 @@ Result<int> logs(Call& call) {
   if (auto ranks = ranks_of(*what, *job); !ranks) return ranks.error();
   if (means_array(call.args.positionals.front(), *job))
     call.console.note(call.args.positionals.front() + " is an array of " + std::to_string(job->array->count) +
-                      " jobs; these are the logs of " + job_name_of(*job) + ", of the others: rtrain logs ARRAY_INDEX");
+                      " jobs; these are the logs of " + job_name_of(*job) +
+                      ", of the others: rtrain logs ARRAY_INDEX");
   FollowView view({.states = false, .log_colour = call.console.out_colour()});
   if (call.args.has("follow")) return follow(call, *client, *what, *job, view);
   if (job->attempt == 0) {
     call.console.note("job " + job_name_of(*job) + " has not started: no logs yet");
     return 0;
   }
-  auto shown = show_logs(call, *client, *what, *job, what->attempt.value_or(job->attempt), view, [](int, std::int64_t) {});
+  auto shown = show_logs(call, *client, *what, *job, what->attempt.value_or(job->attempt), view,
+                         [](int, std::int64_t) {});
   if (!shown) return shown.error();
   return 0;
 }
@@ -133,9 +138,12 @@ Verb logs_verb() {
   return {.name = "logs",
           .usage = "ID",
           .summary = "print the logs of a job's ranks",
-          .description = "Without -f: what there is, rank after rank. With -f: as it comes, until the job ends; the status is then 0 only when\n"
-                         "the job SUCCEEDED, 1 FAILED, 9 CANCELLED, 4 when the head was away for more than 60 s. Lines of a job with several\n"
-                         "workers begin with [rN]. Control sequences are removed, colours stay on a terminal.",
+          .description =
+              "Without -f: what there is, rank after rank. With -f: as it comes, until the job ends; the "
+              "status is then 0 only when\n"
+              "the job SUCCEEDED, 1 FAILED, 9 CANCELLED, 4 when the head was away for more than 60 s. Lines "
+              "of a job with several\n"
+              "workers begin with [rN]. Control sequences are removed, colours stay on a terminal.",
           .positionals_min = 1,
           .positionals_max = 1,
           .options = {{"follow", 'f', "", "follow the logs until the job ends"},

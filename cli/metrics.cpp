@@ -22,7 +22,8 @@ std::vector<std::string> metric_names(std::span<const proto::MetricPoint> points
 }
 
 /// All pages; the last `tail` points where it is given.
-Result<std::vector<proto::MetricPoint>> read_points(Client& client, std::int64_t id, std::optional<std::int64_t> tail) {
+Result<std::vector<proto::MetricPoint>> read_points(Client& client, std::int64_t id,
+                                                    std::optional<std::int64_t> tail) {
   std::vector<proto::MetricPoint> points;
   std::string where = tail ? "?tail=" + std::to_string(*tail) : "?from=0";
   while (true) {
@@ -61,9 +62,11 @@ Result<int> metrics(Call& call) {
   headers.emplace_back("CHECKPOINT");
   Table table(std::move(headers));
   for (const auto& point : shown) {
-    std::vector<Cell> row{std::to_string(point.attempt), std::to_string(point.seq), proto::rfc3339(point.time_ms)};
+    std::vector<Cell> row{std::to_string(point.attempt), std::to_string(point.seq),
+                          proto::rfc3339(point.time_ms)};
     for (const auto& name : names)
-      row.emplace_back(point.metrics.is_object() && point.metrics.contains(name) ? metric_value(point.metrics[name]) : "");
+      row.emplace_back(
+          point.metrics.is_object() && point.metrics.contains(name) ? metric_value(point.metrics[name]) : "");
     row.emplace_back(point.checkpoint.substr(point.checkpoint.rfind('/') + 1));
     table.add(std::move(row));
   }

@@ -20,7 +20,11 @@ constexpr std::int64_t kFarthestMs = std::int64_t{30} * 365 * 86'400'000;
 /// "1hour", "30 minutes" as Slurm writes them; milliseconds. Nothing: it is written in another way.
 std::optional<std::int64_t> with_word(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, std::int64_t>, 5> kWords{
-      {{"second", 1000}, {"minute", 60'000}, {"hour", 3'600'000}, {"day", 86'400'000}, {"week", 7 * 86'400'000}}};
+      {{"second", 1000},
+       {"minute", 60'000},
+       {"hour", 3'600'000},
+       {"day", 86'400'000},
+       {"week", 7 * 86'400'000}}};
   std::int64_t count = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (ec != std::errc{} || count < 0) return std::nullopt;
@@ -59,9 +63,11 @@ std::optional<Result<std::int64_t>> local_time(const std::string& text) {
     const char* end = ::strptime(text.c_str(), form, &parts);
     if (end == nullptr || *end != '\0') continue;
     // mktime() makes 2 March of 30 February.
-    if (const auto in_utc = proto::parse_rfc3339(text + (text.size() == 16 ? ":00Z" : "Z")); !in_utc) return in_utc.error();
+    if (const auto in_utc = proto::parse_rfc3339(text + (text.size() == 16 ? ":00Z" : "Z")); !in_utc)
+      return in_utc.error();
     parts.tm_isdst = -1;
-    if (const std::time_t seconds = std::mktime(&parts); seconds > 0) return static_cast<std::int64_t>(seconds) * 1000;
+    if (const std::time_t seconds = std::mktime(&parts); seconds > 0)
+      return static_cast<std::int64_t>(seconds) * 1000;
   }
   return std::nullopt;
 }
@@ -84,7 +90,8 @@ Result<std::int64_t> parse_moment(const std::string& text, std::int64_t now_ms) 
   if (at && *at > 0) return *at;
   if (is_date && !at) return at.error();
   return fail(Errc::kInvalidArgument, "'" + clipped(text, 64) +
-                                          "' is not a time: use now, now+30m, now+1hour, 18:30 (the next one), 2026-11-26T08:00 (local time), "
+                                          "' is not a time: use now, now+30m, now+1hour, 18:30 (the next "
+                                          "one), 2026-11-26T08:00 (local time), "
                                           "2026-11-26T08:00:00Z or 2026-11-26T09:00:00+01:00");
 }
 

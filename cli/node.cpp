@@ -20,24 +20,35 @@ const std::vector<std::string>& actions() {
 
 /// Options belong to actions: one that would be ignored is refused.
 Result<Done> check_options(const Arguments& args, const std::string& action) {
-  const std::pair<const char*, std::vector<std::string>> owners[] = {
-      {"reason", {"cordon", "drain"}}, {"deadline", {"drain"}}, {"wait", {"drain"}}, {"timeout", {"drain"}}, {"gpu", {"return"}}};
+  const std::pair<const char*, std::vector<std::string>> owners[] = {{"reason", {"cordon", "drain"}},
+                                                                     {"deadline", {"drain"}},
+                                                                     {"wait", {"drain"}},
+                                                                     {"timeout", {"drain"}},
+                                                                     {"gpu", {"return"}}};
   for (const auto& [option, who] : owners)
     if (args.has(option) && std::ranges::find(who, action) == who.end())
-      return fail(Errc::kInvalidArgument, "rtrain node " + action + " has no --" + option, "rtrain help node");
-  if (args.has("timeout") && !args.has("wait")) return fail(Errc::kInvalidArgument, "--timeout requires --wait", "rtrain help node");
+      return fail(Errc::kInvalidArgument, "rtrain node " + action + " has no --" + option,
+                  "rtrain help node");
+  if (args.has("timeout") && !args.has("wait"))
+    return fail(Errc::kInvalidArgument, "--timeout requires --wait", "rtrain help node");
   return ok();
 }
 
 /// "rack=r1", "old-": as kubectl has them.
 Result<proto::Json> labels_of(std::span<const std::string> words) {
-  if (words.empty()) return fail(Errc::kInvalidArgument, "rtrain node label: name at least one label", "KEY=VALUE sets one, KEY- removes it");
+  if (words.empty())
+    return fail(Errc::kInvalidArgument, "rtrain node label: name at least one label",
+                "KEY=VALUE sets one, KEY- removes it");
   proto::Json labels = proto::Json::object();
   for (const auto& word : words) {
     const auto equals = word.find('=');
-    if (equals != std::string::npos) labels[word.substr(0, equals)] = word.substr(equals + 1);
-    else if (word.ends_with('-')) labels[word.substr(0, word.size() - 1)] = nullptr;
-    else return fail(Errc::kInvalidArgument, "'" + word + "' is not a label: KEY=VALUE sets one, KEY- removes it");
+    if (equals != std::string::npos)
+      labels[word.substr(0, equals)] = word.substr(equals + 1);
+    else if (word.ends_with('-'))
+      labels[word.substr(0, word.size() - 1)] = nullptr;
+    else
+      return fail(Errc::kInvalidArgument,
+                  "'" + word + "' is not a label: KEY=VALUE sets one, KEY- removes it");
   }
   return proto::Json{{"labels", std::move(labels)}};
 }
@@ -47,7 +58,8 @@ Result<proto::Json> gpus_of(const Arguments& args) {
   for (const auto& text : args.texts("gpu")) {
     int gpu = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), gpu);
-    if (error != std::errc{} || end != text.data() + text.size() || gpu < 0) return fail(Errc::kInvalidArgument, "--gpu '" + text + "': must be the number of a GPU");
+    if (error != std::errc{} || end != text.data() + text.size() || gpu < 0)
+      return fail(Errc::kInvalidArgument, "--gpu '" + text + "': must be the number of a GPU");
     gpus.push_back(gpu);
   }
   return proto::Json{{"gpus", std::move(gpus)}};
@@ -55,7 +67,10 @@ Result<proto::Json> gpus_of(const Arguments& args) {
 
 Result<proto::Json> body_of(const Arguments& args, const std::string& action) {
   if (action == "label") return labels_of(std::span(args.positionals).subspan(2));
-  if (args.positionals.size() > 2) return fail(Errc::kInvalidArgument, "rtrain node " + action + ": unexpected argument '" + args.positionals[2] + "'", "rtrain help node");
+  if (args.positionals.size() > 2)
+    return fail(Errc::kInvalidArgument,
+                "rtrain node " + action + ": unexpected argument '" + args.positionals[2] + "'",
+                "rtrain help node");
   if (action == "return") return gpus_of(args);
   proto::Json body = proto::Json::object();
   if (const auto reason = args.text("reason")) body["reason"] = *reason;
@@ -72,18 +87,24 @@ std::string escaped(const std::string& name) {
   std::string out;
   constexpr char kDigits[] = "0123456789ABCDEF";
   for (const unsigned char c : name) {
-    if (std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_') out += static_cast<char>(c);
-    else out += {'%', kDigits[c >> 4], kDigits[c & 15]};
+    if (std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_')
+      out += static_cast<char>(c);
+    else
+      out += {'%', kDigits[c >> 4], kDigits[c & 15]};
   }
   return out;
 }
 
-Result<proto::NodeDoc> wait_until_drained(const Client& client, proto::NodeDoc node, const std::string& path, std::optional<double> timeout_s) {
+Result<proto::NodeDoc> wait_until_drained(const Client& client, proto::NodeDoc node, const std::string& path,
+                                          std::optional<double> timeout_s) {
   const auto deadline = timeout_s ? std::chrono::steady_clock::now() + to_milliseconds(*timeout_s)
                                   : std::chrono::steady_clock::time_point::max();
   while (!node.jobs.empty()) {
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Errc::kTimeout, "node " + node.info.name + " still has " + std::to_string(node.jobs.size()) + (node.jobs.size() == 1 ? " job" : " jobs"), "rtrain nodes shows which");
+      return fail(Errc::kTimeout,
+                  "node " + node.info.name + " still has " + std::to_string(node.jobs.size()) +
+                      (node.jobs.size() == 1 ? " job" : " jobs"),
+                  "rtrain nodes shows which");
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     auto answer = client.get(path);
     if (!answer) return answer.error();
@@ -105,7 +126,10 @@ Result<int> node(Call& call) {
   const std::string& action = call.args.positionals[0];
   if (std::ranges::find(actions(), action) == actions().end()) {
     const auto near = proto::nearest(action, actions());
-    return fail(Errc::kInvalidArgument, "rtrain node: unknown action '" + action + "'" + (near.empty() ? "" : "; did you mean " + near + "?"), "rtrain help node");
+    return fail(
+        Errc::kInvalidArgument,
+        "rtrain node: unknown action '" + action + "'" + (near.empty() ? "" : "; did you mean " + near + "?"),
+        "rtrain help node");
   }
   if (auto checked = check_options(call.args, action); !checked) return checked.error();
   auto timeout = call.args.seconds("timeout");
@@ -120,8 +144,11 @@ Result<int> node(Call& call) {
   auto doc = as<proto::NodeDoc>(*answer);
   if (doc && call.args.has("wait")) doc = wait_until_drained(*client, std::move(*doc), path, *timeout);
   if (!doc) return doc.error();
-  if (call.json()) call.console.out(proto::dump_json(proto::Json(*doc)) + "\n");
-  else call.console.out("node " + printable(doc->info.name, false) + " " + printable(done_words(action, *doc), false) + "\n");
+  if (call.json())
+    call.console.out(proto::dump_json(proto::Json(*doc)) + "\n");
+  else
+    call.console.out("node " + printable(doc->info.name, false) + " " +
+                     printable(done_words(action, *doc), false) + "\n");
   return 0;
 }
 

@@ -27,7 +27,8 @@ std::string joined(const std::map<std::string, std::string>& pairs) {
 std::string custom_of(const proto::NodeDoc& node) {
   std::string out;
   for (const auto& [name, total] : node.info.resources)
-    if (name != "CPU" && name != "GPU" && name != "memory") out += (out.empty() ? "" : ",") + name + "=" + used_of(node, name.c_str());
+    if (name != "CPU" && name != "GPU" && name != "memory")
+      out += (out.empty() ? "" : ",") + name + "=" + used_of(node, name.c_str());
   return out;
 }
 
@@ -35,7 +36,8 @@ std::string custom_of(const proto::NodeDoc& node) {
 std::string state_of(const proto::NodeDoc& node) {
   if (node.state == "ready" && node.suspicion > 0) return "SUSPECTED";
   std::string state = node.state;
-  std::ranges::transform(state, state.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::ranges::transform(state, state.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return state;
 }
 
@@ -55,17 +57,27 @@ Result<int> nodes(Call& call) {
     return 0;
   }
   if (list->empty()) {
-    call.console.note("no nodes: start an agent on each machine with `rtraind agent --config configs/agent.json`");
+    call.console.note(
+        "no nodes: start an agent on each machine with `rtraind agent --config configs/agent.json`");
     return 0;
   }
-  Table table({"NODE", "STATE", "ADDRESS", ">CPU", ">GPU", "MEMORY", "JOBS", "GPU MODEL", "CUSTOM", "LABELS", "REASON"});
+  Table table({"NODE", "STATE", "ADDRESS", ">CPU", ">GPU", "MEMORY", "JOBS", "GPU MODEL", "CUSTOM", "LABELS",
+               "REASON"});
   for (const auto& node : *list) {
     std::string jobs;
     for (const auto id : node.jobs) jobs += (jobs.empty() ? "" : ",") + rtrain::to_string(id);
     const std::string state = state_of(node);
-    table.add({node.info.name, {state, state_style(state)}, node.info.address, used_of(node, "CPU"), used_of(node, "GPU"),
-               bytes(of(node.used, "memory")) + "/" + bytes(of(node.info.resources, "memory")), jobs,
-               node.info.gpus.empty() ? "" : node.info.gpus.front().name, custom_of(node), joined(node.info.labels), printable(node.reason, false)});
+    table.add({node.info.name,
+               {state, state_style(state)},
+               node.info.address,
+               used_of(node, "CPU"),
+               used_of(node, "GPU"),
+               bytes(of(node.used, "memory")) + "/" + bytes(of(node.info.resources, "memory")),
+               jobs,
+               node.info.gpus.empty() ? "" : node.info.gpus.front().name,
+               custom_of(node),
+               joined(node.info.labels),
+               printable(node.reason, false)});
   }
   call.console.print(table);
   return 0;

@@ -16,7 +16,8 @@ namespace {
 
 std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
 
-std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates, std::string_view dashes = "") {
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates,
+                         std::string_view dashes = "") {
   const std::string near = proto::nearest(word, candidates);
   return near.empty() ? "" : "; did you mean " + std::string(dashes) + near + "?";
 }
@@ -28,9 +29,9 @@ Error usage_error(std::string message, const Verb* verb) {
 
 /// Options that may stand before the verb: name, letter, takes a value.
 const std::vector<Option>& leading_options() {
-  static const std::vector<Option> options = {
-      {"head", 0, "ENDPOINT", ""}, {"token-file", 0, "FILE", ""}, {"output", 'o', "FORMAT", ""},
-      {"color", 0, "WHEN", ""},    {"help", 'h', "", ""},         {"version", 0, "", ""}};
+  static const std::vector<Option> options = {{"head", 0, "ENDPOINT", ""},   {"token-file", 0, "FILE", ""},
+                                              {"output", 'o', "FORMAT", ""}, {"color", 0, "WHEN", ""},
+                                              {"help", 'h', "", ""},         {"version", 0, "", ""}};
   return options;
 }
 
@@ -44,7 +45,8 @@ std::optional<std::string> take_verb(std::vector<std::string>& args) {
       return verb;
     }
     for (const auto& option : leading_options()) {
-      const bool is_it = word == "--" + option.name || (option.letter != 0 && word == std::string("-") + option.letter);
+      const bool is_it =
+          word == "--" + option.name || (option.letter != 0 && word == std::string("-") + option.letter);
       if (is_it && !option.argument.empty()) ++i;  // its value is the next word
     }
   }
@@ -81,14 +83,16 @@ Error option_error(const po::error& problem, const Verb* verb, const std::vector
     const std::string name = syntax->get_option_name();
     if (dynamic_cast<const po::invalid_command_line_syntax*>(&problem) != nullptr) {
       const auto kind = static_cast<const po::invalid_command_line_syntax*>(&problem)->kind();
-      if (kind == po::invalid_syntax::extra_parameter) return usage_error("option " + name + " takes no value", verb);
+      if (kind == po::invalid_syntax::extra_parameter)
+        return usage_error("option " + name + " takes no value", verb);
       return usage_error("option " + name + " needs a value", verb);
     }
   }
   return usage_error(problem.what(), verb);
 }
 
-Result<Arguments> parse_options(const std::vector<std::string>& args, const Verb* verb, const std::vector<Option>& options) {
+Result<Arguments> parse_options(const std::vector<std::string>& args, const Verb* verb,
+                                const std::vector<Option>& options) {
   const po::options_description description = describe(options);
   Arguments out;
   try {
@@ -124,14 +128,16 @@ std::vector<std::string> Arguments::texts(const std::string& name) const {
   return it == values.end() ? std::vector<std::string>{} : it->second;
 }
 
-Result<std::optional<std::int64_t>> Arguments::integer(const std::string& name, std::int64_t min, std::int64_t max) const {
+Result<std::optional<std::int64_t>> Arguments::integer(const std::string& name, std::int64_t min,
+                                                       std::int64_t max) const {
   const auto given = text(name);
   if (!given) return std::optional<std::int64_t>{};
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(given->data(), given->data() + given->size(), value);
   if (error != std::errc{} || end != given->data() + given->size() || value < min || value > max) {
-    return fail(Errc::kInvalidArgument, "--" + name + " " + in_quotes(*given) + ": must be a whole number from " +
-                                            std::to_string(min) + " to " + std::to_string(max));
+    return fail(Errc::kInvalidArgument, "--" + name + " " + in_quotes(*given) +
+                                            ": must be a whole number from " + std::to_string(min) + " to " +
+                                            std::to_string(max));
   }
   return std::optional<std::int64_t>{value};
 }
@@ -140,7 +146,9 @@ Result<std::optional<double>> Arguments::seconds(const std::string& name) const 
   const auto given = text(name);
   if (!given) return std::optional<double>{};
   const auto value = finite_number(*given);
-  if (!value || *value <= 0 || *value > 1e8) return fail(Errc::kInvalidArgument, "--" + name + " " + in_quotes(*given) + ": must be a number of seconds above 0");
+  if (!value || *value <= 0 || *value > 1e8)
+    return fail(Errc::kInvalidArgument,
+                "--" + name + " " + in_quotes(*given) + ": must be a number of seconds above 0");
   return value;
 }
 
@@ -170,11 +178,13 @@ Result<Command> parse_command(const std::vector<std::string>& args) {
   if (command.help) return command;
   const int given = static_cast<int>(command.args.positionals.size());
   if (given < verb.positionals_min)
-    return usage_error("rtrain " + verb.name + ": missing argument; usage: rtrain " + verb.name + " " + verb.usage, &verb);
+    return usage_error(
+        "rtrain " + verb.name + ": missing argument; usage: rtrain " + verb.name + " " + verb.usage, &verb);
   if (verb.positionals_max >= 0 && given > verb.positionals_max) {
-    return usage_error("rtrain " + verb.name + ": unexpected argument " +
-                           in_quotes(command.args.positionals[static_cast<std::size_t>(verb.positionals_max)]),
-                       &verb);
+    return usage_error(
+        "rtrain " + verb.name + ": unexpected argument " +
+            in_quotes(command.args.positionals[static_cast<std::size_t>(verb.positionals_max)]),
+        &verb);
   }
   return command;
 }
@@ -186,7 +196,8 @@ Result<std::string> output_format(const Verb& verb, const Arguments& args) {
   if (std::find(verb.outputs.begin(), verb.outputs.end(), *given) != verb.outputs.end()) return *given;
   std::string choices;
   for (const auto& choice : verb.outputs) choices += (choices.empty() ? "" : ", ") + choice;
-  return usage_error("-o " + in_quotes(*given) + ": must be one of " + choices + did_you_mean(*given, verb.outputs), &verb);
+  return usage_error(
+      "-o " + in_quotes(*given) + ": must be one of " + choices + did_you_mean(*given, verb.outputs), &verb);
 }
 
 Result<ColourChoice> colour_choice(const Arguments& args) {
@@ -194,15 +205,17 @@ Result<ColourChoice> colour_choice(const Arguments& args) {
   if (given == "auto") return ColourChoice::kAuto;
   if (given == "always") return ColourChoice::kAlways;
   if (given == "never") return ColourChoice::kNever;
-  return fail(Errc::kInvalidArgument,
-              "--color " + in_quotes(given) + ": must be one of auto, always, never" + did_you_mean(given, {"auto", "always", "never"}));
+  return fail(Errc::kInvalidArgument, "--color " + in_quotes(given) + ": must be one of auto, always, never" +
+                                          did_you_mean(given, {"auto", "always", "never"}));
 }
 
 Result<std::int64_t> parse_job_id(const std::string& text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < 1)
-    return fail(Errc::kInvalidArgument, in_quotes(text) + " is not a job id: job ids are whole numbers, starting at 1", "rtrain list shows the jobs");
+    return fail(Errc::kInvalidArgument,
+                in_quotes(text) + " is not a job id: job ids are whole numbers, starting at 1",
+                "rtrain list shows the jobs");
   return value;
 }
 

@@ -12,8 +12,9 @@ struct Command {
   bool version = false;  ///< --version in place of a verb
 };
 
-/// Global options may stand before or after the verb. kInvalidArgument for an unknown verb or option (with the nearest known
-/// one), a missing value, too few or too many arguments. Options are never guessed from a prefix.
+/// Global options may stand before or after the verb. kInvalidArgument for an unknown verb or option (with
+/// the nearest known one), a missing value, too few or too many arguments. Options are never guessed from a
+/// prefix.
 [[nodiscard]] Result<Command> parse_command(const std::vector<std::string>& args);
 
 /// "table", "json", "name" as far as the verb has them; kInvalidArgument names the choices.

@@ -26,7 +26,10 @@ Result<int> plan(Call& call) {
   if (!doc->feasible) {
     call.console.out("cannot be placed" + because + "\n");
   } else if (!doc->would_start) {
-    call.console.out("would wait" + (doc->queue_position > 0 ? " at position " + std::to_string(doc->queue_position) : std::string()) + because + "\n");
+    call.console.out(
+        "would wait" +
+        (doc->queue_position > 0 ? " at position " + std::to_string(doc->queue_position) : std::string()) +
+        because + "\n");
   } else {
     call.console.out("would start now" + because + "\n");
   }
@@ -35,7 +38,8 @@ Result<int> plan(Call& call) {
   for (const auto& rank : doc->ranks) {
     std::string gpus;
     for (const int gpu : rank.gpus) gpus += (gpus.empty() ? "" : ",") + std::to_string(gpu);
-    table.add({std::to_string(rank.rank), rank.node, std::to_string(rank.node_rank), std::to_string(rank.local_rank), gpus});
+    table.add({std::to_string(rank.rank), rank.node, std::to_string(rank.node_rank),
+               std::to_string(rank.local_rank), gpus});
   }
   call.console.print(table);
   return status;
@@ -47,8 +51,10 @@ Verb plan_verb() {
   return {.name = "plan",
           .usage = "JOB.json",
           .summary = "show where a job would run now, or why not",
-          .description = "Asks the head's scheduler about the cluster as it is; nothing is submitted. Status 0 when the job would start or\n"
-                         "wait, 8 when no set of nodes can hold it.",
+          .description =
+              "Asks the head's scheduler about the cluster as it is; nothing is submitted. Status 0 when the "
+              "job would start or\n"
+              "wait, 8 when no set of nodes can hold it.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

@@ -3,10 +3,11 @@
 namespace rtrain::cli {
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all = {run_verb(),    submit_verb(),  validate_verb(), plan_verb(),   list_verb(),    status_verb(), logs_verb(),
-                                        metrics_verb(), events_verb(),  result_verb(),   cancel_verb(), hold_verb(),    release_verb(), queue_verb(),
-                                        nodes_verb(),   node_verb(),    reservation_verb(), prune_verb(), doctor_verb(),
-                                        version_verb(), help_verb()};
+  static const std::vector<Verb> all = {
+      run_verb(),     submit_verb(),  validate_verb(), plan_verb(),   list_verb(),        status_verb(),
+      logs_verb(),    metrics_verb(), events_verb(),   result_verb(), cancel_verb(),      hold_verb(),
+      release_verb(), queue_verb(),   nodes_verb(),    node_verb(),   reservation_verb(), prune_verb(),
+      doctor_verb(),  version_verb(), help_verb()};
   return all;
 }
 
@@ -32,7 +33,8 @@ int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
   }
   if (command->verb == nullptr) {
     // Asked for, the page is data; a bare `rtrain` is a mistake that the page answers.
-    command->help ? console.out(help_page(console.out_colour())) : console.err(help_page(console.err_colour()));
+    command->help ? console.out(help_page(console.out_colour()))
+                  : console.err(help_page(console.err_colour()));
     return console.finish(static_cast<int>(command->help ? Exit::kOk : Exit::kUsage));
   }
   if (command->help) {

@@ -19,7 +19,8 @@ std::string tail(const proto::ProgressDoc& progress, double elapsed_s) {
   std::string out = " [" + clock_time(elapsed_s);
   if (progress.steps >= 0) {
     const double left = static_cast<double>(std::max<std::int64_t>(0, progress.steps - progress.step));
-    out += "<" + (progress.steps_per_s > 0 ? clock_time(left / progress.steps_per_s) : std::string(left > 0 ? "?" : "00:00"));
+    out += "<" + (progress.steps_per_s > 0 ? clock_time(left / progress.steps_per_s)
+                                           : std::string(left > 0 ? "?" : "00:00"));
   }
   if (progress.steps_per_s > 0) out += ", " + rate(progress.steps_per_s);
   if (const std::string metrics = metrics_line(progress.prog_bar, 3); !metrics.empty()) out += ", " + metrics;
@@ -27,7 +28,8 @@ std::string tail(const proto::ProgressDoc& progress, double elapsed_s) {
 }
 
 std::string count(const proto::ProgressDoc& progress) {
-  return progress.steps >= 0 ? std::to_string(progress.step) + "/" + std::to_string(progress.steps) : std::to_string(progress.step) + "it";
+  return progress.steps >= 0 ? std::to_string(progress.step) + "/" + std::to_string(progress.steps)
+                             : std::to_string(progress.step) + "it";
 }
 
 std::string bar(double fraction, int columns) {
@@ -58,7 +60,8 @@ std::string progress_bar(const proto::ProgressDoc& progress, double elapsed_s, i
     const std::string line = stage_name(progress) + ": " + count(progress) + end;
     return width > 0 ? fit(line, width) : line;
   }
-  const double fraction = progress.steps > 0 ? static_cast<double>(progress.step) / static_cast<double>(progress.steps) : 1.0;
+  const double fraction =
+      progress.steps > 0 ? static_cast<double>(progress.step) / static_cast<double>(progress.steps) : 1.0;
   std::string percent = std::to_string(static_cast<int>(std::clamp(fraction, 0.0, 1.0) * 100));
   percent.insert(0, 3 - std::min<std::size_t>(3, percent.size()), ' ');
   const std::string before = stage_name(progress) + ": " + percent + "%|";

@@ -20,13 +20,13 @@ Result<proto::Json> limits_of(const Arguments& args) {
   auto keep = args.integer("keep", 0, 1'000'000'000'000);
   if (!keep) return keep.error();
   if (*keep) body["keep"] = **keep;
-  if (body.empty()) return fail(Errc::kInvalidArgument, "rtrain prune needs --older-than or --keep, or both", "rtrain help prune");
+  if (body.empty())
+    return fail(Errc::kInvalidArgument, "rtrain prune needs --older-than or --keep, or both",
+                "rtrain help prune");
   return body;
 }
 
-std::string counted(std::int64_t jobs) {
-  return std::to_string(jobs) + (jobs == 1 ? " job" : " jobs");
-}
+std::string counted(std::int64_t jobs) { return std::to_string(jobs) + (jobs == 1 ? " job" : " jobs"); }
 
 Result<proto::PruneDoc> ask(const Client& client, proto::Json body, bool dry_run) {
   body["dry_run"] = dry_run;
@@ -40,15 +40,16 @@ Result<int> prune(Call& call) {
   if (!body) return body.error();
   const bool dry_run = call.args.has("dry-run");
   const bool asks = !dry_run && !call.args.has("yes");
-  const Error nobody = fail(Errc::kInvalidArgument, "nothing was removed: this needs a confirmation", "confirm with --yes; --dry-run shows what would be removed");
+  const Error nobody = fail(Errc::kInvalidArgument, "nothing was removed: this needs a confirmation",
+                            "confirm with --yes; --dry-run shows what would be removed");
   if (asks && !call.console.err_terminal()) return nobody;
   auto client = client_of(call);
   if (!client) return client.error();
   if (asks) {
     const auto would = ask(*client, *body, true);
     if (!would) return would.error();
-    if (would->jobs > 0 &&
-        !call.console.confirm("Forget " + counted(would->jobs) + " that ended (" + bytes(static_cast<double>(would->bytes)) + ")?"))
+    if (would->jobs > 0 && !call.console.confirm("Forget " + counted(would->jobs) + " that ended (" +
+                                                 bytes(static_cast<double>(would->bytes)) + ")?"))
       return nobody;
   }
   const auto done = ask(*client, *body, dry_run);
@@ -56,7 +57,8 @@ Result<int> prune(Call& call) {
   if (call.json())
     call.console.out(proto::dump_json(*done) + "\n");
   else
-    call.console.out(counted(done->jobs) + (dry_run ? " would be forgotten, " : " forgotten, ") + bytes(static_cast<double>(done->bytes)) + "\n");
+    call.console.out(counted(done->jobs) + (dry_run ? " would be forgotten, " : " forgotten, ") +
+                     bytes(static_cast<double>(done->bytes)) + "\n");
   return 0;
 }
 
@@ -67,8 +69,10 @@ Verb prune_verb() {
           .usage = "[--older-than TIME] [--keep N]",
           .summary = "let the head forget jobs that ended",
           .description =
-              "Events, metrics and the Result go, and the number is not given again; what a job wrote below its storage_path stays. Of two\n"
-              "limits each removes what is beyond it. Jobs that have not ended stay, and those for which others wait. It asks on a terminal;\n"
+              "Events, metrics and the Result go, and the number is not given again; what a job wrote below "
+              "its storage_path stays. Of two\n"
+              "limits each removes what is beyond it. Jobs that have not ended stay, and those for which "
+              "others wait. It asks on a terminal;\n"
               "elsewhere it needs --yes.",
           .outputs = {"table", "json"},
           .options = {{"older-than", 0, "TIME", "jobs that ended so long ago: 7d, 12h"},

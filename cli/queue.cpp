@@ -36,19 +36,25 @@ std::string of_quota(double in_use, const std::optional<T>& quota) {
 }
 
 Table queue_table(const std::vector<proto::QueueDoc>& queues) {
-  Table table({"QUEUE", ">WEIGHT", ">SHARE", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING", ">GPUS", ">CPUS"});
+  Table table({"QUEUE", ">WEIGHT", ">SHARE", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING",
+               ">GPUS", ">CPUS"});
   for (const auto& one : queues)
-    table.add({one.name, number(one.weight), percent(one.share), percent(one.usage), hours_of(one.used, "GPU"), hours_of(one.used, "CPU"), of_quota(one.running, one.jobs_max),
-               std::to_string(one.waiting), of_quota(one.gpus, one.gpus_max), of_quota(one.cpus, one.cpus_max)});
+    table.add({one.name, number(one.weight), percent(one.share), percent(one.usage),
+               hours_of(one.used, "GPU"), hours_of(one.used, "CPU"), of_quota(one.running, one.jobs_max),
+               std::to_string(one.waiting), of_quota(one.gpus, one.gpus_max),
+               of_quota(one.cpus, one.cpus_max)});
   return table;
 }
 
 Table user_table(const std::vector<proto::QueueDoc>& queues) {
-  Table table({"QUEUE", "USER", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING", ">GPUS", ">CPUS"});
+  Table table(
+      {"QUEUE", "USER", ">USAGE", ">GPU-HOURS", ">CPU-HOURS", ">RUNNING", ">WAITING", ">GPUS", ">CPUS"});
   for (const auto& queue : queues)
     for (const auto& one : queue.users)
-      table.add({queue.name, one.name, percent(one.usage), hours_of(one.used, "GPU"), hours_of(one.used, "CPU"), of_quota(one.running, queue.user_jobs_max),
-                 std::to_string(one.waiting), of_quota(one.gpus, queue.user_gpus_max), of_quota(one.cpus, queue.user_cpus_max)});
+      table.add({queue.name, one.name, percent(one.usage), hours_of(one.used, "GPU"),
+                 hours_of(one.used, "CPU"), of_quota(one.running, queue.user_jobs_max),
+                 std::to_string(one.waiting), of_quota(one.gpus, queue.user_gpus_max),
+                 of_quota(one.cpus, queue.user_cpus_max)});
   return table;
 }
 
@@ -67,7 +73,9 @@ Result<int> queue(Call& call) {
     call.console.out(proto::dump_json(*answer) + "\n");
     return 0;
   }
-  const auto name_of = [](const proto::QueuedDoc& job) { return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id); };
+  const auto name_of = [](const proto::QueuedDoc& job) {
+    return job.array ? proto::to_string(*job.array) : rtrain::to_string(job.id);
+  };
   if (call.output == "name") {
     for (const auto& job : *jobs) call.console.out(name_of(job) + "\n");
     return 0;
@@ -85,12 +93,22 @@ Result<int> queue(Call& call) {
   }
   call.console.out("\n");
   const auto now = os::unix_ms_now();
-  Table table({">POSITION", ">ID", "NAME", "USER", "QUEUE", ">PRIORITY", "ASKS FOR", "WAITS", "STARTS", "WHY"});
+  Table table(
+      {">POSITION", ">ID", "NAME", "USER", "QUEUE", ">PRIORITY", "ASKS FOR", "WAITS", "STARTS", "WHY"});
   for (const auto& job : *jobs)
-    table.add({job.position > 0 ? std::to_string(job.position) : "", name_of(job), {job.name, Style::kBold}, job.user, job.queue, std::to_string(job.priority), wish_of(job),
-               duration(static_cast<double>(std::max<std::int64_t>(0, now - job.submitted_ms)) / 1000), start_of(job, now), job.reason});
+    table.add({job.position > 0 ? std::to_string(job.position) : "",
+               name_of(job),
+               {job.name, Style::kBold},
+               job.user,
+               job.queue,
+               std::to_string(job.priority),
+               wish_of(job),
+               duration(static_cast<double>(std::max<std::int64_t>(0, now - job.submitted_ms)) / 1000),
+               start_of(job, now),
+               job.reason});
   call.console.print(table);
-  if (std::cmp_less(jobs->size(), waiting)) call.console.note(std::to_string(waiting - static_cast<int>(jobs->size())) + " more");
+  if (std::cmp_less(jobs->size(), waiting))
+    call.console.note(std::to_string(waiting - static_cast<int>(jobs->size())) + " more");
   return 0;
 }
 
@@ -100,11 +118,16 @@ Verb queue_verb() {
   return {.name = "queue",
           .usage = "",
           .summary = "show what waits, in order, and why",
-          .description = "SHARE is a queue's part of all weights, USAGE its part of what was used of late (by the largest share of any resource; the weight of\n"
-                         "what was used halves with fair_share_half_life_s): queues and users whose USAGE is small for their SHARE come first. Of RUNNING, GPUS\n"
-                         "and CPUS the quota is told where there is one. A job without a position does not stand in line: it is held, or waits for another job, a time or a reservation. It blocks nobody.",
+          .description =
+              "SHARE is a queue's part of all weights, USAGE its part of what was used of late (by the "
+              "largest share of any resource; the weight of\n"
+              "what was used halves with fair_share_half_life_s): queues and users whose USAGE is small for "
+              "their SHARE come first. Of RUNNING, GPUS\n"
+              "and CPUS the quota is told where there is one. A job without a position does not stand in "
+              "line: it is held, or waits for another job, a time or a reservation. It blocks nobody.",
           .outputs = {"table", "json", "name"},
-          .options = {{"users", 'u', "", "also each user's usage and quota"}, {"limit", 'n', "N", "at most N jobs (default 1000)"}},
+          .options = {{"users", 'u', "", "also each user's usage and quota"},
+                      {"limit", 'n', "N", "at most N jobs (default 1000)"}},
           .examples = {{"rtrain queue", "the queues, and each job that waits"},
                        {"rtrain queue -u -n 10", "with the users, and the next ten jobs"},
                        {"rtrain queue -o json", "for a script"}},

@@ -32,8 +32,8 @@ std::string joined(const std::vector<std::string>& words) {
 void print(const Call& call, const std::vector<proto::ReservationDoc>& all) {
   Table table({"NAME", "STATE", "NODES", "START", "END", "USERS", "BY"});
   for (const auto& one : all)
-    table.add({one.name, one.active ? "ACTIVE" : "INACTIVE", joined(one.nodes), proto::rfc3339(one.start_ms), proto::rfc3339(one.end_ms),
-               one.users.empty() ? "all" : joined(one.users), one.by});
+    table.add({one.name, one.active ? "ACTIVE" : "INACTIVE", joined(one.nodes), proto::rfc3339(one.start_ms),
+               proto::rfc3339(one.end_ms), one.users.empty() ? "all" : joined(one.users), one.by});
   call.console.print(table);
 }
 
@@ -41,9 +41,13 @@ Result<int> shown(const Call& call, const Result<proto::Json>& answer, const cha
   if (!answer) return answer.error();
   auto doc = as<proto::ReservationDoc>(*answer);
   if (!doc) return doc.error();
-  if (call.json()) call.console.out(proto::dump_json(*answer) + "\n");
-  else if (call.output == "name") call.console.out(doc->name + "\n");
-  else call.console.out("reservation " + doc->name + " " + what + ": " + joined(doc->nodes) + " from " + proto::rfc3339(doc->start_ms) + " to " + proto::rfc3339(doc->end_ms) + "\n");
+  if (call.json())
+    call.console.out(proto::dump_json(*answer) + "\n");
+  else if (call.output == "name")
+    call.console.out(doc->name + "\n");
+  else
+    call.console.out("reservation " + doc->name + " " + what + ": " + joined(doc->nodes) + " from " +
+                     proto::rfc3339(doc->start_ms) + " to " + proto::rfc3339(doc->end_ms) + "\n");
   return 0;
 }
 
@@ -52,7 +56,9 @@ Result<int> create(const Call& call, const Client& client, const std::string& na
   auto start = parse_moment(call.args.text("start").value_or("now"), now);
   if (!start) return start.error().in("--start");
   const auto duration_text = call.args.text("duration");
-  if (!call.args.has("nodes") || !duration_text) return fail(Errc::kInvalidArgument, "rtrain reservation create needs --nodes and --duration", "rtrain help reservation");
+  if (!call.args.has("nodes") || !duration_text)
+    return fail(Errc::kInvalidArgument, "rtrain reservation create needs --nodes and --duration",
+                "rtrain help reservation");
   auto duration_s = proto::parse_time_limit(*duration_text);
   if (!duration_s) return duration_s.error().in("--duration");
   proto::Json body{{"name", name},
@@ -68,11 +74,14 @@ Result<int> list(const Call& call, const Client& client) {
   if (!answer) return answer.error();
   auto all = as_list<proto::ReservationDoc>(*answer, "reservations");
   if (!all) return all.error();
-  if (call.json()) call.console.out(proto::dump_json(*answer) + "\n");
+  if (call.json())
+    call.console.out(proto::dump_json(*answer) + "\n");
   else if (call.output == "name")
     for (const auto& one : *all) call.console.out(one.name + "\n");
-  else if (all->empty()) call.console.note("no reservations");
-  else print(call, *all);
+  else if (all->empty())
+    call.console.note("no reservations");
+  else
+    print(call, *all);
   return 0;
 }
 
@@ -82,12 +91,19 @@ Result<int> reservation(Call& call) {
   const std::vector<std::string> known = {"create", "list", "delete"};
   if (std::ranges::find(known, action) == known.end()) {
     const auto near = proto::nearest(action, known);
-    return fail(Errc::kInvalidArgument, "rtrain reservation: unknown action '" + action + "'" + (near.empty() ? "" : "; did you mean " + near + "?"), "rtrain help reservation");
+    return fail(Errc::kInvalidArgument,
+                "rtrain reservation: unknown action '" + action + "'" +
+                    (near.empty() ? "" : "; did you mean " + near + "?"),
+                "rtrain help reservation");
   }
   if (words.size() != (action == "list" ? 1U : 2U))
-    return fail(Errc::kInvalidArgument, "rtrain reservation " + action + (action == "list" ? " takes no name" : " takes one name"), "rtrain help reservation");
+    return fail(Errc::kInvalidArgument,
+                "rtrain reservation " + action + (action == "list" ? " takes no name" : " takes one name"),
+                "rtrain help reservation");
   for (const char* option : {"nodes", "start", "duration", "users"})
-    if (action != "create" && call.args.has(option)) return fail(Errc::kInvalidArgument, "rtrain reservation " + action + " has no --" + option, "rtrain help reservation");
+    if (action != "create" && call.args.has(option))
+      return fail(Errc::kInvalidArgument, "rtrain reservation " + action + " has no --" + option,
+                  "rtrain help reservation");
   auto client = client_of(call);
   if (!client) return client.error();
   if (action == "create") return create(call, *client, words[1]);
@@ -101,15 +117,20 @@ Verb reservation_verb() {
   return {.name = "reservation",
           .usage = "create NAME | list | delete NAME",
           .summary = "keep nodes for a time and for those who may use them",
-          .description = "While it lasts only jobs that name it (--reservation NAME) start on its nodes. One that is over goes away by itself.",
+          .description =
+              "While it lasts only jobs that name it (--reservation NAME) start on its nodes. One that is "
+              "over goes away by itself.",
           .positionals_min = 1,
           .positionals_max = 2,
           .outputs = {"table", "json", "name"},
           .options = {{"nodes", 0, "LIST", "create: the nodes, with commas between them"},
-                      {"start", 0, "TIME", "create: now (the default), now+30m, 2026-11-26T08:00 (local), ...Z (UTC)"},
+                      {"start", 0, "TIME",
+                       "create: now (the default), now+30m, 2026-11-26T08:00 (local), ...Z (UTC)"},
                       {"duration", 0, "TIME", "create: how long: 90m, 2h, 1d"},
                       {"users", 0, "LIST", "create: who may use it; without it everybody who names it"}},
-          .examples = {{"rtrain reservation create night --nodes gpu01,gpu02 --start 2026-11-26T20:00 --duration 10h --users ann,bob", "two nodes for two users"},
+          .examples = {{"rtrain reservation create night --nodes gpu01,gpu02 --start 2026-11-26T20:00 "
+                        "--duration 10h --users ann,bob",
+                        "two nodes for two users"},
                        {"rtrain reservation list", "all that there are"},
                        {"rtrain submit --reservation night job.json", "a job that runs there"},
                        {"rtrain reservation delete night", "give the nodes back"}},

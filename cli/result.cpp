@@ -1,7 +1,7 @@
 // rtrain result: how a job ended.
 #include "cli/follow_array.h"
-#include "cli/job_rows.h"
 #include "cli/job_reference.h"
+#include "cli/job_rows.h"
 #include "cli/parse.h"
 #include "cli/result_block.h"
 #include "cli/resume.h"
@@ -18,7 +18,8 @@ WaysOn ways_on(const proto::ResultDoc& result, const std::string& job) {
 
 /// Nothing: the wait was over before the end, and the status is the second.
 template <class F>
-Result<std::pair<bool, int>> wait_for(F& follower, const Call& call, const Interrupts& interrupts, const std::string& what) {
+Result<std::pair<bool, int>> wait_for(F& follower, const Call& call, const Interrupts& interrupts,
+                                      const std::string& what) {
   auto end = follower.run();
   if (!end) return end.error();
   if (*end == Follower::End::kEnded) return std::pair(true, 0);
@@ -35,14 +36,14 @@ Result<int> wait_for_end(Call& call, const Client& client, JobId id, const std::
   Interrupts interrupts(io);
   Follower::Options options{.logs = false};
   if (auto read = read_resume(call.args, options); !read) return read.error();
-  if (*timeout)
-    options.deadline = std::chrono::steady_clock::now() + to_milliseconds(**timeout);
+  if (*timeout) options.deadline = std::chrono::steady_clock::now() + to_milliseconds(**timeout);
   if (array) {
     ArrayView view({.live = call.console.live(), .colour = call.console.err_colour()});
     ArrayFollower follower(io, interrupts, get_of(client), call.console, view, id, options);
     auto ended = wait_for(follower, call, interrupts, "array " + rtrain::to_string(id));
     if (!ended) return ended.error();
-    return ended->first ? show_array_end(call.console, call.output, get_of(client), follower.jobs()) : Result<int>(ended->second);
+    return ended->first ? show_array_end(call.console, call.output, get_of(client), follower.jobs())
+                        : Result<int>(ended->second);
   }
   FollowView view({.live = call.console.live(), .colour = call.console.err_colour()});
   Follower follower(io, interrupts, client, call.console, view, id, options);
@@ -86,8 +87,11 @@ Verb result_verb() {
   return {.name = "result",
           .usage = "ID",
           .summary = "print a job's Result: metrics, checkpoint, path, error",
-          .description = "The status is the job's: 0 SUCCEEDED, 1 FAILED, 9 CANCELLED; 7 when it has not ended (6 after --timeout). Of an array a table\n"
-                         "shows the results of all jobs, those that have not ended among them, and the status is that of the worst.",
+          .description =
+              "The status is the job's: 0 SUCCEEDED, 1 FAILED, 9 CANCELLED; 7 when it has not ended (6 after "
+              "--timeout). Of an array a table\n"
+              "shows the results of all jobs, those that have not ended among them, and the status is that "
+              "of the worst.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

@@ -30,17 +30,19 @@ std::string error_block(const proto::JobError& error, const std::optional<proto:
   const bool tries_left =
       job && job->state == "FAILED" && (job->max_failures < 0 || job->failures <= job->max_failures);
   if (tries_left && !job->reason.empty()) out += "  " + printable(job->reason, false) + "\n";
-  if (!whole_log.empty()) out += styled("hint:", Style::kBold, colour) + " the whole log: " + whole_log + "\n";
+  if (!whole_log.empty())
+    out += styled("hint:", Style::kBold, colour) + " the whole log: " + whole_log + "\n";
   return out;
 }
 
 std::string dropped_line(std::int64_t reports, std::int64_t dropped) {
   if (dropped == 0) return "";
-  return std::to_string(dropped) + " of " + std::to_string(reports + dropped) + " were dropped: report() was called faster than they could be stored";
+  return std::to_string(dropped) + " of " + std::to_string(reports + dropped) +
+         " were dropped: report() was called faster than they could be stored";
 }
 
-std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job, const std::string& whole_log,
-                         bool colour) {
+std::string result_block(const proto::ResultDoc& result, const std::optional<proto::JobDoc>& job,
+                         const std::string& whole_log, bool colour) {
   std::string out;
   if (result.error && result.state == "FAILED") out += error_block(*result.error, job, whole_log, colour);
   out += "job " + job_name_of(result.id, job) + " (" + printable(result.name, false) +

@@ -24,7 +24,10 @@ std::optional<std::int64_t> index_of(const std::string& name) {
 
 /// Words for a shell: quoted where it would take them apart.
 std::string quoted(const std::string& word) {
-  const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || std::string_view("_-./:=,+@").find(static_cast<char>(c)) != std::string_view::npos; };
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("_-./:=,+@").find(static_cast<char>(c)) != std::string_view::npos;
+  };
   if (!word.empty() && std::ranges::all_of(word, plain)) return word;
   std::string out = "'";
   for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
@@ -34,7 +37,8 @@ std::string quoted(const std::string& word) {
 }  // namespace
 
 Option resume_from_option() {
-  return {"resume", 0, "JOB|PATH", "begin at the latest checkpoint of a job, of a run's folder, or at this checkpoint"};
+  return {"resume", 0, "JOB|PATH",
+          "begin at the latest checkpoint of a job, of a run's folder, or at this checkpoint"};
 }
 
 Result<std::string> checkpoint_in(const std::string& folder) {
@@ -45,16 +49,21 @@ Result<std::string> checkpoint_in(const std::string& folder) {
     empty = false;
     const auto index = index_of(it->path().filename().string());
     std::error_code ignored;
-    if (index && it->is_directory(ignored) && (!newest || *index > newest->first)) newest = {*index, it->path().string()};
+    if (index && it->is_directory(ignored) && (!newest || *index > newest->first))
+      newest = {*index, it->path().string()};
   }
   if (error) return fail(Errc::kNotFound, "--resume " + folder + ": " + error.message());
-  if (empty) return fail(Errc::kNotFound, "--resume " + folder + ": the folder is empty", "name a checkpoint, a run's folder or a job");
+  if (empty)
+    return fail(Errc::kNotFound, "--resume " + folder + ": the folder is empty",
+                "name a checkpoint, a run's folder or a job");
   return newest ? newest->second : folder;
 }
 
-Result<std::string> checkpoint_of(const std::string& text, const std::string& cwd, const std::function<Result<Get>()>& get) {
+Result<std::string> checkpoint_of(const std::string& text, const std::string& cwd,
+                                  const std::function<Result<Get>()>& get) {
   const auto job = parse_job_reference(text);
-  if (text.find('/') != std::string::npos || !job) return checkpoint_in((fs::path(cwd) / text).lexically_normal().string());
+  if (text.find('/') != std::string::npos || !job)
+    return checkpoint_in((fs::path(cwd) / text).lexically_normal().string());
   if (job->indices && text.find('[') != std::string::npos)
     return fail(Errc::kInvalidArgument, "--resume " + text + ": more than one job", "name one, such as 12_3");
   auto ask = get();
@@ -74,7 +83,8 @@ Result<std::string> checkpoint_of(const std::string& text, const std::string& cw
   if (!answer) return answer.error().in("--resume " + text);
   auto result = as<proto::ResultDoc>(*answer);
   if (!result) return result.error();
-  if (!result->checkpoint) return fail(Errc::kNotFound, "--resume " + text + ": job " + text + " has no complete checkpoint");
+  if (!result->checkpoint)
+    return fail(Errc::kNotFound, "--resume " + text + ": job " + text + " has no complete checkpoint");
   return result->checkpoint->path;
 }
 

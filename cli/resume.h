@@ -12,14 +12,15 @@ namespace rtrain::cli {
 
 [[nodiscard]] Option resume_from_option();
 
-/// The newest complete checkpoint in a run's folder: checkpoint_000012 before checkpoint_000003. A folder without any is taken for a checkpoint
-/// itself. kNotFound: no such folder, or an empty one.
+/// The newest complete checkpoint in a run's folder: checkpoint_000012 before checkpoint_000003. A folder
+/// without any is taken for a checkpoint itself. kNotFound: no such folder, or an empty one.
 [[nodiscard]] Result<std::string> checkpoint_in(const std::string& folder);
 
 /// The checkpoint that --resume means, as an absolute path: a job's latest ("42", "12_3"; `get` asks the
 /// head), or what checkpoint_in() finds at a path. A name with a '/' or of something that is no job is a
 /// path. kInvalidArgument: several jobs.
-[[nodiscard]] Result<std::string> checkpoint_of(const std::string& text, const std::string& cwd, const std::function<Result<Get>()>& get);
+[[nodiscard]] Result<std::string> checkpoint_of(const std::string& text, const std::string& cwd,
+                                                const std::function<Result<Get>()>& get);
 
 /// The command that a job came from, as far as it is known.
 struct Origin {

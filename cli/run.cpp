@@ -26,13 +26,15 @@ namespace {
 /// The head is asked for so long what became of a job that was killed.
 constexpr std::chrono::milliseconds kLastWords{2000};
 
-/// The state of one run: logs and records of its ranks. Kept after a failure (the logs are in it) or when the user named it.
+/// The state of one run: logs and records of its ranks. Kept after a failure (the logs are in it) or when the
+/// user named it.
 class StateDir {
  public:
   explicit StateDir(const Call& call)
       : named_(call.args.text("state-dir")),
         path_(fs::absolute(named_ ? *named_
-                                  : os::state_home(call.getenv) + "/run-" + std::to_string(::getpid()) + "-" + std::to_string(os::unix_ms_now() / 1000))
+                                  : os::state_home(call.getenv) + "/run-" + std::to_string(::getpid()) + "-" +
+                                        std::to_string(os::unix_ms_now() / 1000))
                   .lexically_normal()
                   .string()) {}
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -54,7 +56,8 @@ class StateDir {
   /// The log of the rank that failed; "" when it is not there.
   [[nodiscard]] std::string log_of(const proto::JobError& error, JobId job) const {
     if (!error.rank) return {};
-    const std::string below = "/jobs/" + rtrain::to_string(job) + "/" + std::to_string(error.attempt) + "/rank-" + std::to_string(*error.rank) + "/log";
+    const std::string below = "/jobs/" + rtrain::to_string(job) + "/" + std::to_string(error.attempt) +
+                              "/rank-" + std::to_string(*error.rank) + "/log";
     for (const char* agent : {"/agent", ""}) {
       std::error_code ignored;
       if (fs::exists(path_ + agent + below, ignored)) return path_ + agent + below;
@@ -77,7 +80,8 @@ Result<Done> wait_for_the_node(const Client& client) {
     if (!nodes) return nodes.error();
     if (!nodes->empty() && nodes->front().alive) return ok();
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Errc::kTimeout, "the agent inside this process did not register within 10 s", "rtrain run --verbose shows what it logs");
+      return fail(Errc::kTimeout, "the agent inside this process did not register within 10 s",
+                  "rtrain run --verbose shows what it logs");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -94,16 +98,19 @@ Result<Done> check_it_fits(const Client& client, const proto::Json& spec) {
   return ok();
 }
 
-/// Follows to the end. A first signal cancels `target` ("/v1/jobs/1") and waits for its end, a second one does not wait.
+/// Follows to the end. A first signal cancels `target` ("/v1/jobs/1") and waits for its end, a second one
+/// does not wait.
 template <class F>
-Result<Follower::End> follow_to_end(F& follower, const Interrupts& interrupts, const Client& client, const std::string& target, const std::string& what,
+Result<Follower::End> follow_to_end(F& follower, const Interrupts& interrupts, const Client& client,
+                                    const std::string& target, const std::string& what,
                                     const Console& console) {
   auto end = follower.run();
   if (!end || *end != Follower::End::kInterrupted) return end;
   const bool nobody_reads = interrupts.signal() == SIGPIPE;
   if (!nobody_reads) console.note("cancelling " + what + "; press Ctrl-C again to kill it");
   auto cancelled = client.post(target + "/cancel");
-  if (!cancelled && cancelled.error().code() != Errc::kConflict) return cancelled.error();  // conflict: it has just ended
+  // conflict: it has just ended
+  if (!cancelled && cancelled.error().code() != Errc::kConflict) return cancelled.error();
   return follower.run();
 }
 
@@ -140,10 +147,12 @@ Result<int> show_killed(const Call& call, const Client& client, std::vector<prot
   return show_array_end(call.console, call.output, get, jobs);
 }
 
-Result<int> run_array(const Call& call, boost::asio::io_context& io, Interrupts& interrupts, const Client& client, JobId array) {
+Result<int> run_array(const Call& call, boost::asio::io_context& io, Interrupts& interrupts,
+                      const Client& client, JobId array) {
   ArrayView view({.live = call.console.live(), .colour = call.console.err_colour()});
   ArrayFollower follower(io, interrupts, get_of(client), call.console, view, array, {});
-  auto end = follow_to_end(follower, interrupts, client, "/v1/arrays/" + rtrain::to_string(array), "the array", call.console);
+  auto end = follow_to_end(follower, interrupts, client, "/v1/arrays/" + rtrain::to_string(array),
+                           "the array", call.console);
   if (!end) return end.error();
   if (*end == Follower::End::kInterrupted) {  // the cluster's destructor kills the ranks
     if (auto shown = show_killed(call, client, follower.jobs()); !shown)
@@ -180,7 +189,8 @@ Result<int> run_in(const Call& call, const JobFile& job, StateDir& state) {
                    .log_colour = call.json() ? call.console.err_colour() : call.console.out_colour(),
                    .colour = call.console.err_colour()});
   Follower follower(io, interrupts, client, call.console, view, reply->id, {.known = true});
-  auto end = follow_to_end(follower, interrupts, client, "/v1/jobs/" + rtrain::to_string(reply->id), "the job", call.console);
+  auto end = follow_to_end(follower, interrupts, client, "/v1/jobs/" + rtrain::to_string(reply->id),
+                           "the job", call.console);
   if (!end) return end.error();
   if (*end == Follower::End::kInterrupted) {  // the cluster's destructor kills the ranks
     show_killed(call, client, reply->id);
@@ -216,10 +226,14 @@ Verb run_verb() {
   return {.name = "run",
           .usage = "JOB.json",
           .summary = "run a job on this machine, with nothing to set up",
-          .description = "Starts a head and an agent inside the process, runs the job with real forked workers, shows its logs and progress,\n"
-                         "ends with its Result and leaves no process behind. Ctrl-C cancels the job and waits for its end; once more kills it.\n"
-                         "All jobs of an array are run; a table shows their results, the status is that of the worst.\n"
-                         "The state of the run (logs of the ranks) is kept when the job failed or --state-dir names it. '-' reads the job from stdin.",
+          .description =
+              "Starts a head and an agent inside the process, runs the job with real forked workers, shows "
+              "its logs and progress,\n"
+              "ends with its Result and leaves no process behind. Ctrl-C cancels the job and waits for its "
+              "end; once more kills it.\n"
+              "All jobs of an array are run; a table shows their results, the status is that of the worst.\n"
+              "The state of the run (logs of the ranks) is kept when the job failed or --state-dir names it. "
+              "'-' reads the job from stdin.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},
@@ -227,7 +241,8 @@ Verb run_verb() {
           .options = {set_option(),
                       resume_from_option(),
                       {"time", 0, "LIMIT", "time limit of an attempt: 90m, HH:MM:SS, DD-HH:MM:SS"},
-                      {"state-dir", 0, "DIR", "where logs and records go (default $XDG_STATE_HOME/rtrain/run-PID-TIME)"},
+                      {"state-dir", 0, "DIR",
+                       "where logs and records go (default $XDG_STATE_HOME/rtrain/run-PID-TIME)"},
                       {"verbose", 'v', "", "show what head and agent log"}},
           .examples = {{"rtrain run job.json", "run it here"},
                        {"rtrain run -o json job.json | tail -n 1", "the Result as one line of JSON"},

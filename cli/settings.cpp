@@ -13,7 +13,8 @@ std::string config_path(const Getenv& getenv) {
 Result<net::Endpoint> parse_head(std::string_view text) {
   constexpr std::string_view kHttp = "http://", kHttps = "https://";
   if (text.starts_with(kHttps))
-    return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\": a head speaks HTTP without TLS", "write host:port or http://host:port");
+    return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\": a head speaks HTTP without TLS",
+                "write host:port or http://host:port");
   auto rest = text;
   if (rest.starts_with(kHttp)) {
     rest.remove_prefix(kHttp.size());
@@ -36,7 +37,8 @@ Result<Settings> read_config(const std::string& path) {
     std::string* field = key == "head" ? &out.head : key == "token_file" ? &out.token_file : nullptr;
     if (field == nullptr) {
       const std::string near = proto::nearest(key, {"head", "token_file"});
-      return fail(Errc::kInvalidArgument, path + ": " + key + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
+      return fail(Errc::kInvalidArgument,
+                  path + ": " + key + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
     }
     if (!value.is_string()) return fail(Errc::kInvalidArgument, path + ": " + key + ": must be a string");
     *field = value.get<std::string>();
@@ -47,7 +49,8 @@ Result<Settings> read_config(const std::string& path) {
 Result<Settings> settings(const Arguments& args, const Getenv& getenv) {
   auto out = read_config(config_path(getenv));
   if (!out) return out;
-  for (const char* name : {"RTRAIN_HEAD", "RTRAIN_API"})  // the agent reads RTRAIN_HEAD as well; RTRAIN_API can only mean the API
+  // the agent reads RTRAIN_HEAD as well; RTRAIN_API can only mean the API
+  for (const char* name : {"RTRAIN_HEAD", "RTRAIN_API"})
     if (const auto head = variable(getenv, name)) out->head = *head;
   if (const auto file = variable(getenv, "RTRAIN_TOKEN_FILE")) out->token_file = *file;
   if (const auto head = args.text("head")) out->head = *head;
@@ -63,14 +66,20 @@ Result<Client> client_of(const Call& call) {
   if (!chosen->token_file.empty()) {
     auto token = os::read_token_file(chosen->token_file);
     if (!token) return token.error();
-    return Client(std::move(*endpoint), Client::Token{std::move(*token), "the token of " + chosen->token_file + " was shown"});
+    return Client(std::move(*endpoint),
+                  Client::Token{std::move(*token), "the token of " + chosen->token_file + " was shown"});
   }
   const auto path = os::own_token_path(call.getenv);
-  const bool on_this_machine = net::is_local(*endpoint) && std::holds_alternative<net::TcpEndpoint>(*endpoint);
-  if (!on_this_machine) return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + path + " is for heads on this machine"});
+  const bool on_this_machine =
+      net::is_local(*endpoint) && std::holds_alternative<net::TcpEndpoint>(*endpoint);
+  if (!on_this_machine)
+    return Client(std::move(*endpoint),
+                  Client::Token{"", "no token was shown: " + path + " is for heads on this machine"});
   auto token = os::read_token_file(path);
-  if (!token) return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + token.error().message()});
-  return Client(std::move(*endpoint), Client::Token{std::move(*token), "the token of " + path + " was shown", true});
+  if (!token)
+    return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + token.error().message()});
+  return Client(std::move(*endpoint),
+                Client::Token{std::move(*token), "the token of " + path + " was shown", true});
 }
 
 Result<Get> get_of_head(const Call& call) {

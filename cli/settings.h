@@ -1,4 +1,5 @@
-// Where the head is and what token to show it: flag, then RTRAIN_* variable, then config.json, then the default.
+// Where the head is and what token to show it: flag, then RTRAIN_* variable, then config.json, then the
+// default.
 #pragma once
 
 #include "cli/job_pages.h"
@@ -14,8 +15,8 @@ struct Settings {
   std::string token_file;  ///< "": the token of this user, and only to a head on this machine
 };
 
-/// What $XDG_CONFIG_HOME/rtrain/config.json (default ~/.config) holds: {"head": ENDPOINT, "token_file": PATH}. Unknown keys
-/// are errors. A file that is not there is fine.
+/// What $XDG_CONFIG_HOME/rtrain/config.json (default ~/.config) holds: {"head": ENDPOINT, "token_file":
+/// PATH}. Unknown keys are errors. A file that is not there is fine.
 [[nodiscard]] Result<Settings> read_config(const std::string& path);
 [[nodiscard]] std::string config_path(const Getenv& getenv);
 /// Where the API is, as a user writes it: an endpoint, a host alone, or "http://host[:port][/]".

@@ -15,7 +15,8 @@ Result<std::vector<SseEvent>> SseParser::feed(std::string_view piece) {
     const std::size_t end = piece.find_first_of("\r\n");
     line_ += piece.substr(0, end);
     if (line_.size() + event_.data.size() > event_bytes_max_)
-      return fail(Errc::kLimit, "an event of the stream is larger than " + std::to_string(event_bytes_max_) + " bytes");
+      return fail(Errc::kLimit,
+                  "an event of the stream is larger than " + std::to_string(event_bytes_max_) + " bytes");
     if (end == std::string_view::npos) break;
     after_cr_ = piece[end] == '\r';
     piece.remove_prefix(end + 1);

@@ -15,11 +15,13 @@ struct SseEvent {
   std::string id;
 };
 
-/// Splits the pieces in any way: the events are the same. Comments and unknown fields are skipped, as the standard says.
+/// Splits the pieces in any way: the events are the same. Comments and unknown fields are skipped, as the
+/// standard says.
 class SseParser {
  public:
   explicit SseParser(std::size_t event_bytes_max = 8u << 20) : event_bytes_max_(event_bytes_max) {}
-  /// The events that `piece` completes. kLimit when one event is larger than allowed: the stream cannot be read on.
+  /// The events that `piece` completes. kLimit when one event is larger than allowed: the stream cannot be
+  /// read on.
   [[nodiscard]] Result<std::vector<SseEvent>> feed(std::string_view piece);
 
  private:

@@ -35,7 +35,9 @@ void print_rest(const Call& call, const proto::StatusDoc& status) {
   for (const auto& [state, count] : status.jobs_by_state) {
     if (has_ended(state)) continue;
     const auto shown = std::ranges::count(status.active_jobs, state, &proto::JobDoc::state);
-    if (count > shown) call.console.out(std::to_string(count - shown) + " more are " + state + ": rtrain list --state " + state + "\n");
+    if (count > shown)
+      call.console.out(std::to_string(count - shown) + " more are " + state + ": rtrain list --state " +
+                       state + "\n");
   }
 }
 
@@ -50,18 +52,27 @@ Result<int> cluster_status(const Call& call, const Client& client) {
   }
   const bool colour = call.console.out_colour();
   std::string out;
-  if (status->status == "read_only") out += "head    " + styled("read-only", state_style("FAILED"), colour) + ": " + printable(status->reason, false) + "\n";
-  if (!status->clock.empty()) out += "clock   " + styled(printable(status->clock, false), state_style("FAILED"), colour) + "\n";
-  out += "nodes   " + std::to_string(status->nodes.alive) + " of " + std::to_string(status->nodes.total) + " alive\n";
-  out += "CPUs    " + amount(status->resources["CPU"].used) + " of " + amount(status->resources["CPU"].total) + " in use\n";
-  out += "GPUs    " + amount(status->resources["GPU"].used) + " of " + amount(status->resources["GPU"].total) + " in use\n";
+  if (status->status == "read_only")
+    out += "head    " + styled("read-only", state_style("FAILED"), colour) + ": " +
+           printable(status->reason, false) + "\n";
+  if (!status->clock.empty())
+    out += "clock   " + styled(printable(status->clock, false), state_style("FAILED"), colour) + "\n";
+  out += "nodes   " + std::to_string(status->nodes.alive) + " of " + std::to_string(status->nodes.total) +
+         " alive\n";
+  out += "CPUs    " + amount(status->resources["CPU"].used) + " of " +
+         amount(status->resources["CPU"].total) + " in use\n";
+  out += "GPUs    " + amount(status->resources["GPU"].used) + " of " +
+         amount(status->resources["GPU"].total) + " in use\n";
   std::string counts;
   for (const auto& [state, count] : status->jobs_by_state)
-    counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " + styled(state, state_style(state), colour);
+    counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " +
+              styled(state, state_style(state), colour);
   out += "jobs    " + (counts.empty() ? "none" : counts) + "\n";
   if (const auto failed = failures_by_class(status->failures_by_class); !failed.empty())
-    out += "failed  " + printable(failed, false) + " since the head started " + ago(status->since_ms, os::unix_ms_now()) + "\n";
-  for (const auto& aside : status->set_aside) out += "aside   " + styled(printable(aside.reason, false), state_style("FAILED"), colour) + "\n";
+    out += "failed  " + printable(failed, false) + " since the head started " +
+           ago(status->since_ms, os::unix_ms_now()) + "\n";
+  for (const auto& aside : status->set_aside)
+    out += "aside   " + styled(printable(aside.reason, false), state_style("FAILED"), colour) + "\n";
   call.console.out(out);
   if (status->active_jobs.empty()) return 0;
   call.console.out("\n");
@@ -70,7 +81,8 @@ Result<int> cluster_status(const Call& call, const Client& client) {
   return 0;
 }
 
-/// "2 failed, 1 could not be started, asked for its place: 1 preemption, 2 drains; the last: infrastructure"; "" when nothing happened.
+/// "2 failed, 1 could not be started, asked for its place: 1 preemption, 2 drains; the last: infrastructure";
+/// "" when nothing happened.
 std::string failure_counts(const proto::JobDoc& job) {
   std::string out;
   const auto add = [&](int count, const std::string& what) {
@@ -80,15 +92,19 @@ std::string failure_counts(const proto::JobDoc& job) {
   add(job.controller_failures, "could not be started");
   if (!out.empty() && !job.failure_class.empty()) out += "; the last of class " + job.failure_class;
   std::string places;
-  for (const auto& [count, what] : {std::pair{job.preemptions, "preempted"}, {job.drains, "drained"}, {job.resizes, "resized"}})
-    if (count > 0) places += (places.empty() ? "" : ", ") + std::string(what) + " " + std::to_string(count) + (count == 1 ? " time" : " times");
+  for (const auto& [count, what] :
+       {std::pair{job.preemptions, "preempted"}, {job.drains, "drained"}, {job.resizes, "resized"}})
+    if (count > 0)
+      places += (places.empty() ? "" : ", ") + std::string(what) + " " + std::to_string(count) +
+                (count == 1 ? " time" : " times");
   return out + (out.empty() || places.empty() ? "" : "; ") + places;
 }
 
 void print_job(const Call& call, const proto::JobDoc& job) {
   const bool colour = call.console.out_colour();
   const std::int64_t now = os::unix_ms_now();
-  std::string out = "job " + job_name_of(job) + " (" + printable(job.name, false) + "): " + styled(job.state, state_style(job.state), colour);
+  std::string out = "job " + job_name_of(job) + " (" + printable(job.name, false) +
+                    "): " + styled(job.state, state_style(job.state), colour);
   if (!job.reason.empty()) out += ": " + printable(job.reason, false);
   out += "\n";
   const auto row = [&](const char* label, const std::string& text) {
@@ -98,21 +114,29 @@ void print_job(const Call& call, const proto::JobDoc& job) {
     out += "  " + styled(name, Style::kDim, colour) + printable(text, false) + "\n";
   };
   if (job.array)
-    row("array", "index " + std::to_string(job.array->index) + " of " + std::to_string(job.array->count) + " jobs; this one is job " + rtrain::to_string(job.id) + ", the others: rtrain list --array " +
-                     rtrain::to_string(job.array->id));
+    row("array", "index " + std::to_string(job.array->index) + " of " + std::to_string(job.array->count) +
+                     " jobs; this one is job " + rtrain::to_string(job.id) +
+                     ", the others: rtrain list --array " + rtrain::to_string(job.array->id));
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
   if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");
-  if (job.attempt == 0 && job.begin_at_ms > now) row("begin", "not before " + proto::rfc3339(job.begin_at_ms));
+  if (job.attempt == 0 && job.begin_at_ms > now)
+    row("begin", "not before " + proto::rfc3339(job.begin_at_ms));
   if (job.retry_at_ms > now) row("retry", "not before " + proto::rfc3339(job.retry_at_ms));
-  if (job.started_ms > 0) row("started", ago(job.started_ms, now) + (job.ended_ms > 0 ? ", ran " : ", running for ") + duration(run_seconds(job, now)));
+  if (job.started_ms > 0)
+    row("started", ago(job.started_ms, now) + (job.ended_ms > 0 ? ", ran " : ", running for ") +
+                       duration(run_seconds(job, now)));
   if (job.attempt > 0)
-    row("attempt", std::to_string(job.attempt) + (job.failures > 0 ? ", " + std::to_string(job.failures) + " failed" : "") +
+    row("attempt", std::to_string(job.attempt) +
+                       (job.failures > 0 ? ", " + std::to_string(job.failures) + " failed" : "") +
                        " (max_failures " + std::to_string(job.max_failures) + ")");
   row("failures", failure_counts(job));
   row("by class", failures_by_class(job.failures_by_class));
   if (job.progress && job.state == "RUNNING")
-    row("progress", progress_text(*job.progress, job.progress->steps_per_s > 0 ? static_cast<double>(job.progress->step) / job.progress->steps_per_s : 0));
+    row("progress",
+        progress_text(*job.progress, job.progress->steps_per_s > 0
+                                         ? static_cast<double>(job.progress->step) / job.progress->steps_per_s
+                                         : 0));
   row("metrics", metrics_line(job.metrics));
   row("reports", dropped_line(job.reports, job.reports_dropped));
   row("path", job.run_dir);
@@ -121,8 +145,8 @@ void print_job(const Call& call, const proto::JobDoc& job) {
     Table table({">RANK", "NODE", ">PID", "GPUS", "STATE", "ENDED WITH"});
     for (const auto& rank : job.ranks) {
       const bool ended = rank.state == "ENDED";
-      table.add({std::to_string(rank.rank), rank.node, rank.pid > 0 ? std::to_string(rank.pid) : "", gpu_list(rank.gpus), rank.state,
-                 ended ? proto::to_string(rank.status) : ""});
+      table.add({std::to_string(rank.rank), rank.node, rank.pid > 0 ? std::to_string(rank.pid) : "",
+                 gpu_list(rank.gpus), rank.state, ended ? proto::to_string(rank.status) : ""});
     }
     call.console.out("\n");
     call.console.print(table);
@@ -136,8 +160,11 @@ void print_job(const Call& call, const proto::JobDoc& job) {
 Result<int> array_status(const Call& call, const Client& client, JobId id) {
   auto jobs = jobs_of_array(get_of(client), id);
   if (!jobs) return jobs.error();
-  if (call.json()) call.console.out(proto::dump_json({{"id", id.value()}, {"jobs", *jobs}}) + "\n");
-  else call.console.out(array_block(*jobs, os::unix_ms_now(), call.console.table_width(), call.console.out_colour()));
+  if (call.json())
+    call.console.out(proto::dump_json({{"id", id.value()}, {"jobs", *jobs}}) + "\n");
+  else
+    call.console.out(
+        array_block(*jobs, os::unix_ms_now(), call.console.table_width(), call.console.out_colour()));
   return 0;
 }
 
@@ -152,24 +179,29 @@ Result<int> status(Call& call) {
   auto job = as<proto::JobDoc>(*answer);
   if (!job) return job.error();
   if (means_array(call.args.positionals.front(), *job)) return array_status(call, *client, job->id);
-  if (call.json()) call.console.out(proto::dump_json(*answer) + "\n");
-  else print_job(call, *job);
+  if (call.json())
+    call.console.out(proto::dump_json(*answer) + "\n");
+  else
+    print_job(call, *job);
   return 0;
 }
 
 }  // namespace
 
 Verb status_verb() {
-  return {.name = "status",
-          .usage = "[ID]",
-          .summary = "show the cluster at a glance, a job rank by rank, or an array job by job",
-          .description = "The exit status tells whether the question was answered, not how the job is: see `rtrain result`.",
-          .positionals_max = 1,
-          .outputs = {"table", "json"},
-          .examples = {{"rtrain status", "nodes, resources, jobs by state, failures by class, up to 20 active jobs"},
-                       {"rtrain status 42", "each rank of job 42 with node, pid and state; of array 42 each job"},
-                       {"rtrain status 42 -o json", "the job's document"}},
-          .run = status};
+  return {
+      .name = "status",
+      .usage = "[ID]",
+      .summary = "show the cluster at a glance, a job rank by rank, or an array job by job",
+      .description =
+          "The exit status tells whether the question was answered, not how the job is: see `rtrain result`.",
+      .positionals_max = 1,
+      .outputs = {"table", "json"},
+      .examples = {{"rtrain status",
+                    "nodes, resources, jobs by state, failures by class, up to 20 active jobs"},
+                   {"rtrain status 42", "each rank of job 42 with node, pid and state; of array 42 each job"},
+                   {"rtrain status 42 -o json", "the job's document"}},
+      .run = status};
 }
 
 }  // namespace rtrain::cli

@@ -24,7 +24,9 @@ std::string styled(std::string_view text, Style style, bool colour) {
 Style state_style(std::string_view state) {
   if (state == "SUCCEEDED" || state == "READY") return Style::kGreen;
   if (state == "FAILED" || state == "LOST") return Style::kRed;
-  if (state == "CANCELLED" || state == "STOPPING" || state == "SUSPECTED" || state == "CORDONED" || state == "DRAINING" || state == "DRAINED" || state == "AWAY") return Style::kYellow;
+  if (state == "CANCELLED" || state == "STOPPING" || state == "SUSPECTED" || state == "CORDONED" ||
+      state == "DRAINING" || state == "DRAINED" || state == "AWAY")
+    return Style::kYellow;
   if (state == "RUNNING" || state == "STARTING") return Style::kBlue;
   return Style::kPlain;
 }
@@ -66,7 +68,8 @@ std::string Table::str(int width, bool colour) const {
     }
     return out + "\n";
   };
-  std::string out = line([&](std::size_t i) { return headers_[i]; }, [](std::size_t) { return Style::kBold; });
+  std::string out =
+      line([&](std::size_t i) { return headers_[i]; }, [](std::size_t) { return Style::kBold; });
   for (const auto& row : rows_)
     out += line([&](std::size_t i) { return row[i].text; }, [&](std::size_t i) { return row[i].style; });
   return out;

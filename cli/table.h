@@ -1,4 +1,5 @@
-// A table for a terminal or a pipe: columns aligned by display width, two spaces between them, no lines drawn. Pure.
+// A table for a terminal or a pipe: columns aligned by display width, two spaces between them, no lines
+// drawn. Pure.
 #pragma once
 
 #include <string>

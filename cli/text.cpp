@@ -17,7 +17,11 @@ struct Decoded {
 Decoded decode(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
-  std::size_t length = first < 0x80 ? 1 : (first >> 5) == 0x6 ? 2 : (first >> 4) == 0xe ? 3 : (first >> 3) == 0x1e ? 4 : 0;
+  std::size_t length = first < 0x80           ? 1
+                       : (first >> 5) == 0x6  ? 2
+                       : (first >> 4) == 0xe  ? 3
+                       : (first >> 3) == 0x1e ? 4
+                                              : 0;
   if (length <= 1 || length > text.size()) return {first, 1};
   char32_t code = first & (0x7f >> length);
   for (std::size_t i = 1; i < length; ++i) {
@@ -27,7 +31,9 @@ Decoded decode(std::string_view text) {
   return {code, length};
 }
 
-struct Span { char32_t first, last; };
+struct Span {
+  char32_t first, last;
+};
 
 bool within(char32_t code, const Span* begin, const Span* end) {
   for (; begin != end; ++begin)
@@ -36,21 +42,24 @@ bool within(char32_t code, const Span* begin, const Span* end) {
 }
 
 int width_of(char32_t code) {
-  static constexpr std::array kZero = {Span{0x300, 0x36f}, Span{0x483, 0x489}, Span{0x591, 0x5bd}, Span{0x610, 0x61a},
-                                       Span{0x64b, 0x65f}, Span{0x1ab0, 0x1aff}, Span{0x1dc0, 0x1dff}, Span{0x200b, 0x200f},
-                                       Span{0x202a, 0x202e}, Span{0x2060, 0x2064}, Span{0x20d0, 0x20ff}, Span{0xfe00, 0xfe0f},
+  static constexpr std::array kZero = {Span{0x300, 0x36f},   Span{0x483, 0x489},   Span{0x591, 0x5bd},
+                                       Span{0x610, 0x61a},   Span{0x64b, 0x65f},   Span{0x1ab0, 0x1aff},
+                                       Span{0x1dc0, 0x1dff}, Span{0x200b, 0x200f}, Span{0x202a, 0x202e},
+                                       Span{0x2060, 0x2064}, Span{0x20d0, 0x20ff}, Span{0xfe00, 0xfe0f},
                                        Span{0xfe20, 0xfe2f}, Span{0xfeff, 0xfeff}};
-  static constexpr std::array kWide = {Span{0x1100, 0x115f}, Span{0x2e80, 0x303e}, Span{0x3041, 0x33ff}, Span{0x3400, 0x4dbf},
-                                       Span{0x4e00, 0x9fff}, Span{0xa000, 0xa4cf}, Span{0xac00, 0xd7a3}, Span{0xf900, 0xfaff},
-                                       Span{0xfe30, 0xfe6f}, Span{0xff00, 0xff60}, Span{0xffe0, 0xffe6}, Span{0x1f300, 0x1f64f},
-                                       Span{0x1f680, 0x1f6ff}, Span{0x1f900, 0x1f9ff}, Span{0x20000, 0x3fffd}};
+  static constexpr std::array kWide = {
+      Span{0x1100, 0x115f},   Span{0x2e80, 0x303e},   Span{0x3041, 0x33ff},  Span{0x3400, 0x4dbf},
+      Span{0x4e00, 0x9fff},   Span{0xa000, 0xa4cf},   Span{0xac00, 0xd7a3},  Span{0xf900, 0xfaff},
+      Span{0xfe30, 0xfe6f},   Span{0xff00, 0xff60},   Span{0xffe0, 0xffe6},  Span{0x1f300, 0x1f64f},
+      Span{0x1f680, 0x1f6ff}, Span{0x1f900, 0x1f9ff}, Span{0x20000, 0x3fffd}};
   if (code < 0x20 || code == 0x7f) return 0;
   if (code < 0x300) return 1;
   if (within(code, kZero.data(), kZero.data() + kZero.size())) return 0;
   return within(code, kWide.data(), kWide.data() + kWide.size()) ? 2 : 1;
 }
 
-/// Length of the escape sequence at the start of `text` (which begins with ESC); `sgr` tells whether it only sets colours.
+/// Length of the escape sequence at the start of `text` (which begins with ESC); `sgr` tells whether it only
+/// sets colours.
 std::size_t escape_length(std::string_view text, bool& sgr) {
   sgr = false;
   if (text.size() < 2) return text.size();
@@ -65,7 +74,8 @@ std::size_t escape_length(std::string_view text, bool& sgr) {
     sgr = plain && text[i] == 'm';
     return i + 1;
   }
-  if (text[1] == ']' || text[1] == 'P' || text[1] == '_' || text[1] == '^' || text[1] == 'X') {  // string, until BEL or ST
+  // string, until BEL or ST
+  if (text[1] == ']' || text[1] == 'P' || text[1] == '_' || text[1] == '^' || text[1] == 'X') {
     for (std::size_t i = 2; i < text.size(); ++i) {
       if (text[i] == '\a') return i + 1;
       if (text[i] == '\x1b' && i + 1 < text.size() && text[i + 1] == '\\') return i + 2;
@@ -144,7 +154,8 @@ std::string printable(std::string_view line, bool keep_colour) {
       out += "\xef\xbf\xbd";  // an invalid byte must not eat what follows it
     } else if (next.code == '\n') {
       out += ' ';
-    } else if (next.code == '\t' || (next.code >= 0x20 && next.code != 0x7f && (next.code < 0x80 || next.code > 0x9f))) {
+    } else if (next.code == '\t' ||
+               (next.code >= 0x20 && next.code != 0x7f && (next.code < 0x80 || next.code > 0x9f))) {
       out += line.substr(0, next.length);
     }
     line.remove_prefix(next.length);
@@ -178,7 +189,8 @@ std::string duration(double seconds) {
 std::string clock_time(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e9) return "?";
   const auto s = static_cast<long long>(seconds);
-  return s < 3600 ? format("%02lld:%02lld", s / 60, s % 60) : format("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+  return s < 3600 ? format("%02lld:%02lld", s / 60, s % 60)
+                  : format("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
 }
 
 std::string ago(std::int64_t unix_ms, std::int64_t now_ms) {

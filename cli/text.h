@@ -9,13 +9,14 @@
 
 namespace rtrain::cli {
 
-/// Columns that UTF-8 text takes on a terminal: wide East Asian characters and emoji take 2, combining marks and control
-/// sequences 0. Invalid bytes count as 1.
+/// Columns that UTF-8 text takes on a terminal: wide East Asian characters and emoji take 2, combining marks
+/// and control sequences 0. Invalid bytes count as 1.
 [[nodiscard]] int display_width(std::string_view text);
 /// At most `columns` wide; what was cut ends in "…". Never splits a character.
 [[nodiscard]] std::string fit(std::string_view text, int columns);
-/// The line with control characters and escape sequences removed, so that remote text cannot steer the terminal.
-/// SGR colours ("\x1b[31m") stay when `keep_colour`, closed by a reset. A line feed becomes a space.
+/// The line with control characters and escape sequences removed, so that remote text cannot steer the
+/// terminal. SGR colours ("\x1b[31m") stay when `keep_colour`, closed by a reset. A line feed becomes a
+/// space.
 [[nodiscard]] std::string printable(std::string_view line, bool keep_colour);
 /// printable() of each line of a longer text; the lines after the first begin with `indent`.
 [[nodiscard]] std::string printable_lines(std::string_view text, std::string_view indent);
@@ -32,8 +33,8 @@ namespace rtrain::cli {
 [[nodiscard]] std::string number(double value, int digits = 4);
 /// A metric's value on one line: numbers by number(), strings as they are, the rest as JSON.
 [[nodiscard]] std::string metric_value(const proto::Json& value, int digits = 4);
-/// "loss=0.21, accuracy=0.913"; "" for null or an empty object. A value that is there under several names is shown once: "loss_step" and
-/// "loss_epoch" are left out where they equal "loss".
+/// "loss=0.21, accuracy=0.913"; "" for null or an empty object. A value that is there under several names is
+/// shown once: "loss_step" and "loss_epoch" are left out where they equal "loss".
 [[nodiscard]] std::string metrics_line(const proto::Json& metrics, int digits = 4);
 /// "4" for 4.0, "0.5" for 0.5: an amount of a resource.
 [[nodiscard]] std::string amount(double value);

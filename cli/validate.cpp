@@ -11,8 +11,11 @@ Result<int> validate(Call& call) {
   if (call.json()) {
     proto::Json errors = proto::Json::array();
     for (const auto& error : job->errors)
-      errors.push_back({{"path", error.path}, {"message", error.message}, {"line", error.line}, {"column", error.column}});
-    call.console.out(proto::dump_json({{"valid", job->errors.empty()}, {"errors", errors}, {"warnings", job->warnings}}) + "\n");
+      errors.push_back(
+          {{"path", error.path}, {"message", error.message}, {"line", error.line}, {"column", error.column}});
+    call.console.out(
+        proto::dump_json({{"valid", job->errors.empty()}, {"errors", errors}, {"warnings", job->warnings}}) +
+        "\n");
     return static_cast<int>(job->errors.empty() ? Exit::kOk : Exit::kUsage);
   }
   if (!report_errors(*job, call.console)) return static_cast<int>(Exit::kUsage);
@@ -27,15 +30,19 @@ Verb validate_verb() {
   return {.name = "validate",
           .usage = "JOB.json",
           .summary = "check a job file without submitting it",
-          .description = "Prints every error at once as FILE:LINE:COLUMN: PATH: MESSAGE to stderr and ends with status 2; needs no head.\n"
-                         "A library, working directory or checkpoint that is not on this machine is a warning: the nodes may have it.",
+          .description =
+              "Prints every error at once as FILE:LINE:COLUMN: PATH: MESSAGE to stderr and ends with status "
+              "2; needs no head.\n"
+              "A library, working directory or checkpoint that is not on this machine is a warning: the "
+              "nodes may have it.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},
           .needs_head = false,
           .options = scheduling_options({set_option()}),
           .examples = {{"rtrain validate job.json", "check it"},
-                       {"rtrain validate --set scaling_config.num_workers=0 job.json", "check it with a field changed"},
+                       {"rtrain validate --set scaling_config.num_workers=0 job.json",
+                        "check it with a field changed"},
                        {"rtrain validate -o json - < job.json", "the errors as JSON"}},
           .run = validate};
 }

@@ -23,7 +23,8 @@ struct Example {
   std::string what;
 };
 
-/// What the command line gave to a verb. Of an option that is repeated the last one counts, except for texts().
+/// What the command line gave to a verb. Of an option that is repeated the last one counts, except for
+/// texts().
 class Arguments {
  public:
   std::vector<std::string> positionals;
@@ -33,7 +34,8 @@ class Arguments {
   [[nodiscard]] std::optional<std::string> text(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> texts(const std::string& name) const;
   /// nullopt when absent; kInvalidArgument when it is no whole number within [min, max].
-  [[nodiscard]] Result<std::optional<std::int64_t>> integer(const std::string& name, std::int64_t min, std::int64_t max) const;
+  [[nodiscard]] Result<std::optional<std::int64_t>> integer(const std::string& name, std::int64_t min,
+                                                            std::int64_t max) const;
   /// Seconds, > 0, with a fraction.
   [[nodiscard]] Result<std::optional<double>> seconds(const std::string& name) const;
 };
@@ -52,15 +54,16 @@ struct Call {
 
 struct Verb {
   std::string name;
-  std::string usage;        ///< "ID [ID...]"
-  std::string summary;      ///< one line for `rtrain help`
-  std::string description;  ///< what the one line does not say; may be empty
+  std::string usage;                             ///< "ID [ID...]"
+  std::string summary;                           ///< one line for `rtrain help`
+  std::string description;                       ///< what the one line does not say; may be empty
   int positionals_min = 0, positionals_max = 0;  ///< max -1: any number
   std::vector<std::string> outputs;  ///< values of -o, the default first; empty: the verb has no -o
   bool needs_head = true;            ///< takes --head and --token-file
   std::vector<Option> options;       ///< besides the global ones
   std::vector<Example> examples;     ///< 2 to 4
-  Result<int> (*run)(Call& call) = nullptr;  ///< the exit status; an error is printed and gives exit_of(its code)
+  /// the exit status; an error is printed and gives exit_of(its code)
+  Result<int> (*run)(Call& call) = nullptr;
 };
 
 // One per file of the same name, but for those that say otherwise.

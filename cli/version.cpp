@@ -7,13 +7,15 @@ namespace rtrain::cli {
 namespace {
 
 Result<int> version(Call& call) {
-  proto::Json doc{{"version", RTRAIN_VERSION}, {"protocol_version", proto::kProtocolVersion}, {"head", nullptr}};
+  proto::Json doc{
+      {"version", RTRAIN_VERSION}, {"protocol_version", proto::kProtocolVersion}, {"head", nullptr}};
   std::string head = "no answer";
   if (auto client = client_of(call)) {
     if (auto answer = client->get("/v1/version", std::chrono::milliseconds(200))) {
       if (auto its = as<proto::VersionDoc>(*answer)) {
         doc["head"] = *answer;
-        head = its->version + (its->commit.empty() ? "" : " (" + its->commit + ")") + ", protocol " + std::to_string(its->protocol_version);
+        head = its->version + (its->commit.empty() ? "" : " (" + its->commit + ")") + ", protocol " +
+               std::to_string(its->protocol_version);
       }
     }
     head += " at " + net::to_string(client->endpoint());
@@ -23,8 +25,8 @@ Result<int> version(Call& call) {
   if (call.json()) {
     call.console.out(proto::dump_json(doc) + "\n");
   } else {
-    call.console.out(std::string("rtrain ") + RTRAIN_VERSION + ", protocol " + std::to_string(proto::kProtocolVersion) + "\nhead   " +
-                     printable(head, false) + "\n");
+    call.console.out(std::string("rtrain ") + RTRAIN_VERSION + ", protocol " +
+                     std::to_string(proto::kProtocolVersion) + "\nhead   " + printable(head, false) + "\n");
   }
   return 0;
 }

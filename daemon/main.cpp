@@ -32,7 +32,8 @@ std::string flag_of(std::string field) {
   return field;
 }
 
-/// Settings of a role in order of precedence: flag > RTRAIN_* > file > default. False after saying what is wrong.
+/// Settings of a role in order of precedence: flag > RTRAIN_* > file > default. False after saying what is
+/// wrong.
 template <class Config>
 bool read_settings(Config& config, const po::variables_map& flags) {
   auto fields = proto::fields(config);
@@ -49,14 +50,17 @@ bool read_settings(Config& config, const po::variables_map& flags) {
       std::cerr << "error: " << path << ": " << document.error().message() << "\n";
       return false;
     }
-    for (auto& error : proto::apply_json(fields, *document)) wrong.emplace_back(path + ": ", std::move(error));
+    for (auto& error : proto::apply_json(fields, *document))
+      wrong.emplace_back(path + ": ", std::move(error));
   }
-  for (auto& error : proto::apply_environment(fields, [](const char* name) { return std::getenv(name); })) wrong.emplace_back("", std::move(error));
+  for (auto& error : proto::apply_environment(fields, [](const char* name) { return std::getenv(name); }))
+    wrong.emplace_back("", std::move(error));
   for (auto& field : fields) {
     const auto flag = flag_of(field.name);
     if (flags.count(flag) == 0) continue;
     const std::string& text = flags[flag].template as<std::string>();
-    if (auto why = proto::apply_text(field, text); !why.empty()) wrong.emplace_back("", proto::SpecError{"--" + flag, std::move(why)});
+    if (auto why = proto::apply_text(field, text); !why.empty())
+      wrong.emplace_back("", proto::SpecError{"--" + flag, std::move(why)});
   }
   if constexpr (std::is_same_v<Config, proto::HeadConfig>)
     for (auto& error : proto::check(config)) wrong.emplace_back("", std::move(error));
@@ -67,10 +71,13 @@ bool read_settings(Config& config, const po::variables_map& flags) {
 void print_usage(std::ostream& out) {
   out << "usage: rtraind head  [--config FILE] [--FIELD VALUE]...   schedule jobs and serve the API\n"
          "       rtraind agent [--config FILE] [--FIELD VALUE]...   run the ranks of one node\n"
-         "       rtraind fsck STATE_DIR                             look for damage in the state of a head that does not run\n"
-         "       rtraind recover STATE_DIR [--from BACKUP]          make a sound journal out of a broken one, or of a backup\n"
+         "       rtraind fsck STATE_DIR                             look for damage in the state of a head "
+         "that does not run\n"
+         "       rtraind recover STATE_DIR [--from BACKUP]          make a sound journal out of a broken "
+         "one, or of a backup\n"
          "       rtraind --version | rtraind ROLE --help\n\n"
-         "examples:\n  rtraind head --config configs/head.json\n  rtraind agent --config configs/agent.json --head 10.0.0.1:7337 --token-file "
+         "examples:\n  rtraind head --config configs/head.json\n  rtraind agent --config configs/agent.json "
+         "--head 10.0.0.1:7337 --token-file "
          "token\n";
 }
 
@@ -78,12 +85,14 @@ template <class Config>
 void print_fields(const char* role) {
   Config config;
   std::cout << "usage: rtraind " << role
-            << " [--config FILE] [--FIELD VALUE]...\n\nA flag wins over its variable, that over the file, that over the default.\n\n";
+            << " [--config FILE] [--FIELD VALUE]...\n\nA flag wins over its variable, that over the file, "
+               "that over the default.\n\n";
   for (const auto& field : proto::fields(config)) {
     std::string variable = "RTRAIN_" + field.name;
-    std::ranges::transform(variable, variable.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    std::cout << "  --" << flag_of(field.name) << " (" << variable << ", default " << proto::dump_json(field.get()) << ")\n      " << field.help
-              << "\n";
+    std::ranges::transform(variable, variable.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    std::cout << "  --" << flag_of(field.name) << " (" << variable << ", default "
+              << proto::dump_json(field.get()) << ")\n      " << field.help << "\n";
   }
 }
 
@@ -126,7 +135,8 @@ int report(const Error& error) {
   return error.code() == Errc::kInvalidArgument || error.code() == Errc::kUnauthenticated ? kUsage : 1;
 }
 
-/// The usual soft limit of 1,024 open files is less than connections_max; the hard limit is what the operator allows.
+/// The usual soft limit of 1,024 open files is less than connections_max; the hard limit is what the operator
+/// allows.
 void raise_file_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
@@ -145,7 +155,8 @@ int run_head(proto::HeadConfig config) {
   const auto shown = [](const std::string& text, std::uint16_t port) {
     return text.ends_with(":0") ? text.substr(0, text.size() - 1) + std::to_string(port) : text;
   };
-  log::info("ready", {{"cluster", shown(listen, (*head)->cluster_port())}, {"API", shown(api, (*head)->api_port())}});
+  log::info("ready",
+            {{"cluster", shown(listen, (*head)->cluster_port())}, {"API", shown(api, (*head)->api_port())}});
   return serve(io, **head);
 }
 
@@ -168,8 +179,10 @@ int run_fsck(const std::vector<std::string>& args) {
   auto found = store::fsck(args[0]);
   if (!found) return report(found.error());
   for (const auto& line : found->problems) std::cout << line << "\n";
-  std::cout << args[0] << ": " << found->jobs << " jobs with " << found->events << " events, " << found->points << " metric points; "
-            << (found->problems.empty() ? "sound" : std::to_string(found->problems.size()) + " problems") << "\n";
+  std::cout << args[0] << ": " << found->jobs << " jobs with " << found->events << " events, "
+            << found->points << " metric points; "
+            << (found->problems.empty() ? "sound" : std::to_string(found->problems.size()) + " problems")
+            << "\n";
   if (!found->problems.empty()) std::cerr << "hint:  rtraind recover " << args[0] << "\n";
   return found->problems.empty() ? 0 : 1;
 }
@@ -187,7 +200,8 @@ int run_recover(const std::vector<std::string>& args) {
   for (const auto& line : done->lost) std::cout << "lost: " << line << "\n";
   if (!done->aside.empty()) std::cout << "the old journal is " << done->aside << "\n";
   if (!done->backup.empty()) std::cout << "backup: " << done->backup << "\n";
-  std::cout << args[0] << ": " << done->jobs << " jobs, " << done->points << " metric points; the next job is " << done->next_id << "\n";
+  std::cout << args[0] << ": " << done->jobs << " jobs, " << done->points
+            << " metric points; the next job is " << done->next_id << "\n";
   return done->lost.empty() ? 0 : 3;
 }
 
@@ -204,12 +218,18 @@ int run_role(const char* role, int argc, char** argv, int (*run)(Config)) {
   po::variables_map flags;
   try {
     namespace style = po::command_line_style;
-    po::store(po::command_line_parser(argc, argv).options(options).style(style::unix_style & ~style::allow_guessing).positional({}).run(), flags);
+    po::store(po::command_line_parser(argc, argv)
+                  .options(options)
+                  .style(style::unix_style & ~style::allow_guessing)
+                  .positional({})
+                  .run(),
+              flags);
   } catch (const po::unknown_option& e) {
     std::string name = e.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
     const auto near = proto::nearest(name, names);
-    std::cerr << "error: rtraind " << role << ": unknown option --" << name << (near.empty() ? "" : "; did you mean --" + near + "?") << "\n";
+    std::cerr << "error: rtraind " << role << ": unknown option --" << name
+              << (near.empty() ? "" : "; did you mean --" + near + "?") << "\n";
     return kUsage;
   } catch (const po::error& e) {
     std::cerr << "error: rtraind " << role << ": " << e.what() << "\n";
@@ -242,7 +262,8 @@ int main(int argc, char** argv) {
     print_usage(std::cout);
     return 0;
   }
-  std::cerr << "error: rtraind: expected head, agent, fsck or recover" << (role.empty() ? "" : ", found " + role) << "\n\n";
+  std::cerr << "error: rtraind: expected head, agent, fsck or recover"
+            << (role.empty() ? "" : ", found " + role) << "\n\n";
   print_usage(std::cerr);
   return kUsage;
 }

@@ -1,5 +1,5 @@
-// One list of fields serves both directions: `void visit_fields(auto& visit, Is<T> auto& value)` names each field of T once.
-// Private to proto/*.cpp and daemon/store.
+// One list of fields serves both directions: `void visit_fields(auto& visit, Is<T> auto& value)` names each
+// field of T once. Private to proto/*.cpp and daemon/store.
 #pragma once
 
 #include "common/base/clip.h"
@@ -41,7 +41,9 @@ class FieldError : public Json::exception {
 namespace codec {
 
 [[noreturn]] inline void wrong_type(std::string_view expected, const Json& found) {
-  const char* name = found.is_number_float() ? "a number with a fraction" : found.is_boolean() ? "true or false" : found.type_name();
+  const char* name = found.is_number_float() ? "a number with a fraction"
+                     : found.is_boolean()    ? "true or false"
+                                             : found.type_name();
   throw FieldError(": expected " + std::string(expected) + ", found " + name);
 }
 
@@ -54,31 +56,49 @@ concept Visitable = requires(Writer& w, const T& v) { visit_fields(w, v); };
 
 /// Enumerations opt in by `std::span<const std::string_view> enum_names(T)`, their values' texts in order.
 template <class T>
-concept Named = std::is_enum_v<T> && requires(T v) { { enum_names(v) } -> std::convertible_to<std::span<const std::string_view>>; };
+concept Named = std::is_enum_v<T> && requires(T v) {
+  { enum_names(v) } -> std::convertible_to<std::span<const std::string_view>>;
+};
 
-template <class T> struct IsId : std::false_type {};
-template <class Tag> struct IsId<Id<Tag>> : std::true_type {};
-template <class T> struct IsOptional : std::false_type {};
-template <class T> struct IsOptional<std::optional<T>> : std::true_type {};
-template <class T> struct IsVector : std::false_type {};
-template <class T> struct IsVector<std::vector<T>> : std::true_type {};
-template <class T> struct IsMap : std::false_type {};
-template <class T> struct IsMap<std::map<std::string, T>> : std::true_type {};
-template <class T> struct IsPair : std::false_type {};
-template <class A, class B> struct IsPair<std::pair<A, B>> : std::true_type {};
+template <class T>
+struct IsId : std::false_type {};
+template <class Tag>
+struct IsId<Id<Tag>> : std::true_type {};
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
+template <class T>
+struct IsVector : std::false_type {};
+template <class T>
+struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsMap : std::false_type {};
+template <class T>
+struct IsMap<std::map<std::string, T>> : std::true_type {};
+template <class T>
+struct IsPair : std::false_type {};
+template <class A, class B>
+struct IsPair<std::pair<A, B>> : std::true_type {};
 
-template <class T> void write(Json& out, const T& value);
-template <class T> void read(const Json& in, T& value);
+template <class T>
+void write(Json& out, const T& value);
+template <class T>
+void read(const Json& in, T& value);
 
 /// Milliseconds since 1970 as RFC 3339 text, 0 as null.
 template <class Ms>
-struct Time { Ms& unix_ms; };
+struct Time {
+  Ms& unix_ms;
+};
 template <class Ms>
 Time(Ms&) -> Time<Ms>;
 
 /// A field without which the value means nothing. A reader refuses its absence.
 template <class T>
-struct Required { T& value; };
+struct Required {
+  T& value;
+};
 template <class T>
 Required(T&) -> Required<T>;
 
@@ -90,20 +110,31 @@ struct Ranged {
 };
 template <class T>
 Ranged(T&, std::int64_t, std::int64_t) -> Ranged<T>;
-/// What only grows, and is added up: half of kWholeMax, so that its sums and successors are whole numbers too.
+/// What only grows, and is added up: half of kWholeMax, so that its sums and successors are whole numbers
+/// too.
 template <class T>
-[[nodiscard]] Ranged<T> count(T& value) { return {value, 0, kWholeMax / 2}; }
+[[nodiscard]] Ranged<T> count(T& value) {
+  return {value, 0, kWholeMax / 2};
+}
 
 struct Writer {
   Json& out;
   template <class T>
-  void operator()(const char* name, const T& value) { write(out[name], value); }
+  void operator()(const char* name, const T& value) {
+    write(out[name], value);
+  }
   template <class T>
-  void operator()(const char* name, Required<T> field) { write(out[name], field.value); }
+  void operator()(const char* name, Required<T> field) {
+    write(out[name], field.value);
+  }
   template <class T>
-  void operator()(const char* name, Ranged<T> field) { write(out[name], field.value); }
+  void operator()(const char* name, Ranged<T> field) {
+    write(out[name], field.value);
+  }
   template <class Ms>
-  void operator()(const char* name, Time<Ms> time) { out[name] = time.unix_ms == 0 ? Json() : Json(rfc3339(time.unix_ms)); }
+  void operator()(const char* name, Time<Ms> time) {
+    out[name] = time.unix_ms == 0 ? Json() : Json(rfc3339(time.unix_ms));
+  }
 };
 
 struct Reader {
@@ -122,7 +153,8 @@ struct Reader {
     at(name, [&](const Json& found) {
       read(found, field.value);
       if (std::cmp_less(field.value, field.min) || std::cmp_greater(field.value, field.max))
-        throw FieldError(": the number " + std::to_string(field.value) + " is not from " + std::to_string(field.min) + " to " + std::to_string(field.max));
+        throw FieldError(": the number " + std::to_string(field.value) + " is not from " +
+                         std::to_string(field.min) + " to " + std::to_string(field.max));
     });
   }
   template <class Ms>
@@ -131,7 +163,8 @@ struct Reader {
       time.unix_ms = 0;
       if (found.is_null()) return;
       const auto* text = found.get_ptr<const std::string*>();
-      if (text == nullptr || !unix_ms_from_rfc3339(*text, time.unix_ms)) wrong_type("a time like 2026-01-31T08:00:00.000Z", found);
+      if (text == nullptr || !unix_ms_from_rfc3339(*text, time.unix_ms))
+        wrong_type("a time like 2026-01-31T08:00:00.000Z", found);
     });
   }
 
@@ -159,8 +192,10 @@ void write(Json& out, const T& value) {
   } else if constexpr (Named<T>) {
     out = enum_names(value)[static_cast<std::size_t>(value)];
   } else if constexpr (IsOptional<T>::value) {
-    if (value) write(out, *value);
-    else out = nullptr;
+    if (value)
+      write(out, *value);
+    else
+      out = nullptr;
   } else if constexpr (IsVector<T>::value) {
     out = Json::array();
     for (const auto& element : value) write(out.emplace_back(), element);
@@ -187,11 +222,13 @@ template <class Int>
 void read_integer(const Json& in, Int& value) {
   if (in.is_number_unsigned()) {
     const auto number = in.get<std::uint64_t>();
-    if (!std::in_range<Int>(number) || std::cmp_greater(number, kWholeMax)) throw FieldError(": the number " + std::to_string(number) + " is too large");
+    if (!std::in_range<Int>(number) || std::cmp_greater(number, kWholeMax))
+      throw FieldError(": the number " + std::to_string(number) + " is too large");
     value = static_cast<Int>(number);
   } else if (in.is_number_integer()) {
     const auto number = in.get<std::int64_t>();
-    if (!std::in_range<Int>(number) || number < -kWholeMax || number > kWholeMax) throw FieldError(": the number " + std::to_string(number) + " does not fit here");
+    if (!std::in_range<Int>(number) || number < -kWholeMax || number > kWholeMax)
+      throw FieldError(": the number " + std::to_string(number) + " does not fit here");
     value = static_cast<Int>(number);
   } else {
     wrong_type("an integer", in);

@@ -17,10 +17,12 @@
 namespace rtrain::proto {
 namespace {
 
-/// Builds the value of a text that is not right from the events of nlohmann's parser, which can say what is wrong.
+/// Builds the value of a text that is not right from the events of nlohmann's parser, which can say what is
+/// wrong.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
-  Builder(std::string_view text, JsonLimits limits) : text_(text), depth_max_(static_cast<std::size_t>(limits.depth_max)) {}
+  Builder(std::string_view text, JsonLimits limits)
+      : text_(text), depth_max_(static_cast<std::size_t>(limits.depth_max)) {}
 
   Json value;
   bool repeats = false;   ///< some key is given twice
@@ -47,25 +49,32 @@ class Builder final : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     const bool blank = text_.find_first_not_of(" \t\r\n") == std::string_view::npos;
-    syntax = TextProblem{"", blank ? "the text is empty" : plain_words(error.what(), position), place_at(text_, position == 0 ? 0 : position - 1)};
+    syntax = TextProblem{"", blank ? "the text is empty" : plain_words(error.what(), position),
+                         place_at(text_, position == 0 ? 0 : position - 1)};
     return false;
   }
 
  private:
-  /// "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while parsing object key - unexpected '}';
-  /// last read: '...'; expected string literal" -> "not valid JSON: unexpected '}'; expected string literal".
+  /// "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while parsing object key
+  /// - unexpected '}'; last read: '...'; expected string literal" -> "not valid JSON: unexpected '}';
+  /// expected string literal".
   [[nodiscard]] std::string plain_words(std::string message, std::size_t position) const {
-    if (position > 0 && position <= text_.size() && (text_[position - 1] == '/' || text_[position - 1] == '#'))
+    if (position > 0 && position <= text_.size() &&
+        (text_[position - 1] == '/' || text_[position - 1] == '#'))
       return "not valid JSON: comments are not part of it";
-    if (const auto dash = message.find(" - "); dash != std::string::npos) message.erase(0, dash + 3);
-    else if (const auto bracket = message.find("] "); bracket != std::string::npos) message.erase(0, bracket + 2);
+    if (const auto dash = message.find(" - "); dash != std::string::npos)
+      message.erase(0, dash + 3);
+    else if (const auto bracket = message.find("] "); bracket != std::string::npos)
+      message.erase(0, bracket + 2);
     if (const auto last = message.find("; last read: '"); last != std::string::npos) {
       const auto end = message.rfind("'; expected ");
       message.erase(last, end != std::string::npos && end > last ? end + 1 - last : std::string::npos);
     }
-    if (const auto quoted = message.find("string literal"); quoted != std::string::npos) message.replace(quoted, 14, "a string in double quotes");
+    if (const auto quoted = message.find("string literal"); quoted != std::string::npos)
+      message.replace(quoted, 14, "a string in double quotes");
     return clipped("not valid JSON: " + message, 300);
   }
 
@@ -121,8 +130,10 @@ std::string as_utf8(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const auto size = utf8_character_at(text, at);
-    if (size == 0) out += "\xEF\xBF\xBD";
-    else out += text.substr(at, size);
+    if (size == 0)
+      out += "\xEF\xBF\xBD";
+    else
+      out += text.substr(at, size);
     at += std::max<std::size_t>(size, 1);
   }
   return out;
@@ -133,9 +144,11 @@ bool is_plain(const Json& value, int depth) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
   if (!value.is_structured()) return !value.is_binary();
   if (depth >= kJsonDepthMax) return false;
-  if (value.is_array()) return std::ranges::all_of(value, [depth](const Json& child) { return is_plain(child, depth + 1); });
-  return std::ranges::all_of(value.get_ref<const Json::object_t&>(),
-                             [depth](const auto& member) { return is_utf8(member.first) && is_plain(member.second, depth + 1); });
+  if (value.is_array())
+    return std::ranges::all_of(value, [depth](const Json& child) { return is_plain(child, depth + 1); });
+  return std::ranges::all_of(value.get_ref<const Json::object_t&>(), [depth](const auto& member) {
+    return is_utf8(member.first) && is_plain(member.second, depth + 1);
+  });
 }
 
 Json plain_copy(const Json& value, int depth) {
@@ -156,19 +169,22 @@ Json plain_copy(const Json& value, int depth) {
   const auto& members = value.get_ref<const Json::object_t&>();
   for (const auto& [key, child] : members)
     if (is_utf8(key)) copy.emplace(key, plain_copy(child, depth + 1));
-  std::map<std::string, int> same;  // keys that read alike once their bytes are replaced stay keys of their own
+  // keys that read alike once their bytes are replaced stay keys of their own
+  std::map<std::string, int> same;
   for (const auto& [key, child] : members) {
     if (is_utf8(key)) continue;
     const std::string repaired = as_utf8(key);
     std::string name = repaired;
-    for (int& n = same[repaired]; copy.contains(name);) name = repaired + " (" + std::to_string(++n + 1) + ")";
+    for (int& n = same[repaired]; copy.contains(name);)
+      name = repaired + " (" + std::to_string(++n + 1) + ")";
     copy.emplace(std::move(name), plain_copy(child, depth + 1));
   }
   return copy;
 }
 
 std::string dump(const Json& value, int indent) {
-  if (!is_plain(value, 0)) return plain_copy(value, 0).dump(indent, ' ', false, Json::error_handler_t::replace);
+  if (!is_plain(value, 0))
+    return plain_copy(value, 0).dump(indent, ' ', false, Json::error_handler_t::replace);
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -177,7 +193,10 @@ std::string dump(const Json& value, int indent) {
 JsonText read_json_text(std::string_view text, JsonLimits limits) {
   JsonText read;
   if (text.size() > limits.bytes_max) {
-    read.problems.push_back({"", "the text has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(limits.bytes_max) + " are read", {1, 1}});
+    read.problems.push_back({"",
+                             "the text has " + std::to_string(text.size()) + " bytes; at most " +
+                                 std::to_string(limits.bytes_max) + " are read",
+                             {1, 1}});
     return read;
   }
   if (read_valid_json(text, limits.depth_max, read.value)) return read;
@@ -191,7 +210,8 @@ JsonText read_json_text(std::string_view text, JsonLimits limits) {
   }
   if (builder.syntax) read.problems.push_back(std::move(*builder.syntax));
   // nlohmann's parser takes a NUL for the end of the text; read_valid_json() has seen what follows.
-  if (read.problems.empty()) read.problems.push_back({"", "not valid JSON: a NUL byte in the text", place_at(text, text.find('\0'))});
+  if (read.problems.empty())
+    read.problems.push_back({"", "not valid JSON: a NUL byte in the text", place_at(text, text.find('\0'))});
   return read;
 }
 
@@ -200,7 +220,8 @@ Result<Json> parse_json(std::string_view text, JsonLimits limits) {
   if (read.problems.empty()) return std::move(read.value);
   const TextProblem& problem = read.problems.front();
   const std::string place = std::to_string(problem.at.line) + ":" + std::to_string(problem.at.column) + ": ";
-  return fail(Errc::kInvalidArgument, place + (problem.path.empty() ? "" : problem.path + ": ") + problem.message);
+  return fail(Errc::kInvalidArgument,
+              place + (problem.path.empty() ? "" : problem.path + ": ") + problem.message);
 }
 
 int depth_of(const Json& value, int most) {
@@ -243,9 +264,11 @@ std::string rfc3339(std::int64_t unix_ms) {
   const year_month_day date(day);
   const hh_mm_ss clock(time - day);
   std::array<char, 48> text;
-  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-                static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()));
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
+                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
+                static_cast<int>(clock.minutes().count()), static_cast<int>(clock.seconds().count()),
+                static_cast<int>(clock.subseconds().count()));
   return text.data();
 }
 
@@ -282,20 +305,27 @@ class TimeText {
 
 Result<std::int64_t> parse_rfc3339(std::string_view text) {
   using namespace std::chrono;
-  const auto wrong = [&](const std::string& why) { return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" " + why); };
-  const auto no_form = [&] { return wrong("is no time; write it like \"2026-11-26T08:00:00Z\" or \"2026-11-26T09:00:00+01:00\""); };
+  const auto wrong = [&](const std::string& why) {
+    return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" " + why);
+  };
+  const auto no_form = [&] {
+    return wrong("is no time; write it like \"2026-11-26T08:00:00Z\" or \"2026-11-26T09:00:00+01:00\"");
+  };
   TimeText rest(text);
   const auto read_part = [&](std::size_t count, std::string_view before, std::optional<int>& part) {
     return (before.empty() || rest.take(before)) && (part = rest.digits(count)).has_value();
   };
   std::optional<int> y, mo, d, h, mi, s, offset_h, offset_m;
-  if (!read_part(4, "", y) || !read_part(2, "-", mo) || !read_part(2, "-", d) || !read_part(2, "Tt", h) || !read_part(2, ":", mi) || !read_part(2, ":", s)) return no_form();
+  if (!read_part(4, "", y) || !read_part(2, "-", mo) || !read_part(2, "-", d) || !read_part(2, "Tt", h) ||
+      !read_part(2, ":", mi) || !read_part(2, ":", s))
+    return no_form();
   int ms = 0;
   if (rest.take(".")) {
     int unit = 100;
     std::optional<int> digit = rest.digits(1);
     if (!digit) return no_form();
-    for (; digit; digit = rest.digits(1), unit /= 10) ms += *digit * unit;  // beyond milliseconds the unit is 0
+    // beyond milliseconds the unit is 0
+    for (; digit; digit = rest.digits(1), unit /= 10) ms += *digit * unit;
   }
   minutes offset{0};
   if (rest.take("+-")) {
@@ -310,10 +340,12 @@ Result<std::int64_t> parse_rfc3339(std::string_view text) {
   const year_month_day date{year(*y), month(static_cast<unsigned>(*mo)), day(static_cast<unsigned>(*d))};
   if (!date.ok()) return wrong("is a date that does not exist");
   if (*h > 23 || *mi > 59 || *s > 60) return wrong("is an hour that does not exist");
-  if (*s == 60) return wrong("names a leap second, which this machine's clock does not count; write the second after it");
+  if (*s == 60)
+    return wrong("names a leap second, which this machine's clock does not count; write the second after it");
   const auto time = sys_days(date) + hours(*h) + minutes(*mi) + seconds(*s) + milliseconds(ms) - offset;
   const std::int64_t unix_ms = duration_cast<milliseconds>(time.time_since_epoch()).count();
-  if (unix_ms < kTimeFirstMs || unix_ms > kTimeLastMs) return wrong("is not within the years 0000 to 9999 in UTC");
+  if (unix_ms < kTimeFirstMs || unix_ms > kTimeLastMs)
+    return wrong("is not within the years 0000 to 9999 in UTC");
   return unix_ms;
 }
 

@@ -15,7 +15,8 @@ using Json = nlohmann::json;
 
 /// How deep arrays and objects may be nested in what a user gives: a job file, metrics, a return value.
 inline constexpr int kUserDepthMax = 64;
-/// Levels that messages, events and documents put around it; {"events": [{"checkpoint": {"metrics": ..}}]} has 4.
+/// Levels that messages, events and documents put around it; {"events": [{"checkpoint": {"metrics": ..}}]}
+/// has 4.
 inline constexpr int kEnvelopeDepthMax = 8;
 /// What is written is at most so deep, and what is so deep is read.
 inline constexpr int kJsonDepthMax = kUserDepthMax + kEnvelopeDepthMax;
@@ -26,12 +27,13 @@ struct JsonLimits {
 };
 
 /// Parses strictly: size and depth limits, duplicate keys refused, trailing text refused.
-/// Comments are not JSON and are refused. Error: kInvalidArgument with line:column. Time and memory grow linearly with the text.
+/// Comments are not JSON and are refused. Error: kInvalidArgument with line:column. Time and memory grow
+/// linearly with the text.
 [[nodiscard]] Result<Json> parse_json(std::string_view text, JsonLimits limits = {});
 
-/// One line that parse_json() reads: invalid UTF-8 is replaced (U+FFFD; keys stay distinct), NaN and infinities become "NaN",
-/// "Infinity", "-Infinity" (strings; nlohmann would write null and lose the news that a loss diverged), and what lies deeper than
-/// kJsonDepthMax becomes "(nested too deeply)".
+/// One line that parse_json() reads: invalid UTF-8 is replaced (U+FFFD; keys stay distinct), NaN and
+/// infinities become "NaN", "Infinity", "-Infinity" (strings; nlohmann would write null and lose the news
+/// that a loss diverged), and what lies deeper than kJsonDepthMax becomes "(nested too deeply)".
 [[nodiscard]] std::string dump_json(const Json& value);
 /// The same, indented by two spaces, for people.
 [[nodiscard]] std::string dump_json_pretty(const Json& value);
@@ -41,10 +43,13 @@ struct JsonLimits {
 /// How deep arrays and objects are nested: 0 for a number, 1 for []. Counts no further than `most` + 1.
 [[nodiscard]] int depth_of(const Json& value, int most = kJsonDepthMax);
 
-/// RFC 3339 UTC with milliseconds: "2026-11-23T22:30:00.123Z". `unix_ms`: milliseconds since 1970; cut to the years 0000 to 9999.
+/// RFC 3339 UTC with milliseconds: "2026-11-23T22:30:00.123Z". `unix_ms`: milliseconds since 1970; cut to the
+/// years 0000 to 9999.
 [[nodiscard]] std::string rfc3339(std::int64_t unix_ms);
-/// Milliseconds since 1970 of an RFC 3339 date-time: a fraction of any length (cut to milliseconds), "Z" or an offset such as
-/// "+01:00". kInvalidArgument says what is wrong: the form, a date or hour that does not exist, a leap second.
+/// Milliseconds since 1970 of an RFC 3339 date-time: a fraction of any length (cut to milliseconds), "Z" or
+/// an offset such as
+/// "+01:00". kInvalidArgument says what is wrong: the form, a date or hour that does not exist, a leap
+/// second.
 [[nodiscard]] Result<std::int64_t> parse_rfc3339(std::string_view text);
 /// The same for who needs no reason. False: `out` is untouched.
 [[nodiscard]] bool unix_ms_from_rfc3339(std::string_view text, std::int64_t& out);

@@ -108,7 +108,9 @@ class Parser {
     ++at_;
     for (;;) {
       const char* const begin = at_;
-      while (at_ != end_ && static_cast<unsigned char>(*at_) < 0x80 && *at_ != '"' && *at_ != '\\' && static_cast<unsigned char>(*at_) >= 0x20) ++at_;
+      while (at_ != end_ && static_cast<unsigned char>(*at_) < 0x80 && *at_ != '"' && *at_ != '\\' &&
+             static_cast<unsigned char>(*at_) >= 0x20)
+        ++at_;
       out.append(begin, at_);
       if (at_ == end_ || static_cast<unsigned char>(*at_) < 0x20) return false;
       if (*at_ == '"') return ++at_, true;
@@ -127,7 +129,8 @@ class Parser {
     constexpr std::string_view kLetters = "\"\\/bfnrt", kMeanings = "\"\\/\b\f\n\r\t";
     if (++at_ == end_) return false;
     const char letter = *at_++;
-    if (const auto known = kLetters.find(letter); known != std::string_view::npos) return out += kMeanings[known], true;
+    if (const auto known = kLetters.find(letter); known != std::string_view::npos)
+      return out += kMeanings[known], true;
     unsigned code = 0, low = 0;
     if (letter != 'u' || !four_digits(code)) return false;
     if (code >= 0xDC00 && code <= 0xDFFF) return false;
@@ -153,8 +156,10 @@ class Parser {
     const auto byte = [&](unsigned value) { out += static_cast<char>(value); };
     if (code < 0x80) return byte(code);
     if (code < 0x800) return byte(0xC0 | code >> 6), byte(0x80 | (code & 0x3F));
-    if (code < 0x10000) return byte(0xE0 | code >> 12), byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F));
-    byte(0xF0 | code >> 18), byte(0x80 | (code >> 12 & 0x3F)), byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F));
+    if (code < 0x10000)
+      return byte(0xE0 | code >> 12), byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F));
+    byte(0xF0 | code >> 18), byte(0x80 | (code >> 12 & 0x3F)), byte(0x80 | (code >> 6 & 0x3F)),
+        byte(0x80 | (code & 0x3F));
   }
 
   [[nodiscard]] bool word(std::string_view expected) {
@@ -181,7 +186,9 @@ class Parser {
 
 }  // namespace
 
-bool read_valid_json(std::string_view text, int depth_max, Json& out) { return Parser(text).document(out, depth_max); }
+bool read_valid_json(std::string_view text, int depth_max, Json& out) {
+  return Parser(text).document(out, depth_max);
+}
 
 std::size_t utf8_character_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
@@ -192,7 +199,8 @@ std::size_t utf8_character_at(std::string_view text, std::size_t at) {
   for (std::size_t i = 1; i < size; ++i)
     if ((byte(at + i) & 0xC0) != 0x80) return 0;
   const unsigned second = byte(at + 1);  // overlong forms, surrogates, beyond U+10FFFF
-  const bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
+  const bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+                     (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
   return wrong ? 0 : size;
 }
 

@@ -80,7 +80,9 @@ class Surveyor final : public nlohmann::json_sax<Json> {
   bool start_array(std::size_t) override { return open(true); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
 
   bool key(string_t& name) override {
     Level& level = levels_.back();
@@ -92,7 +94,8 @@ class Surveyor final : public nlohmann::json_sax<Json> {
       const auto rest = std::string_view(wanted_[match.path]).substr(match.length);
       if (!rest.starts_with(first->first)) continue;
       const auto after = rest.substr(first->first.size());
-      if (after.empty() || after.front() == '.' || after.front() == '[') found(match.path, match.length + first->first.size(), at, level.matches);
+      if (after.empty() || after.front() == '.' || after.front() == '[')
+        found(match.path, match.length + first->first.size(), at, level.matches);
     }
     if (!is_new) repeated(first->second, at);
     mark_end();
@@ -106,7 +109,7 @@ class Surveyor final : public nlohmann::json_sax<Json> {
   };
   struct Level {
     bool array = false;
-    std::size_t next = 0;                     // element of an array
+    std::size_t next = 0;                      // element of an array
     std::map<std::string, TextPosition> keys;  // of an object, where each stands first
     const std::string* key = nullptr;
     std::vector<Match> wanted;   // what may be in here
@@ -125,14 +128,17 @@ class Surveyor final : public nlohmann::json_sax<Json> {
       ++result.more;
       return;
     }
-    result.problems.push_back({path_here(), "this key is given twice; first in line " + std::to_string(first.line), at});
+    result.problems.push_back(
+        {path_here(), "this key is given twice; first in line " + std::to_string(first.line), at});
   }
 
   [[nodiscard]] std::string path_here() const {
     std::string path;
     for (const auto& level : levels_) {
-      if (level.array) path += "[" + std::to_string(level.next - 1) + "]";
-      else if (level.key != nullptr) path += (path.empty() ? "" : ".") + *level.key;
+      if (level.array)
+        path += "[" + std::to_string(level.next - 1) + "]";
+      else if (level.key != nullptr)
+        path += (path.empty() ? "" : ".") + *level.key;
       if (path.size() > kPathShownMax) break;
     }
     return clipped(path, kPathShownMax);
@@ -147,7 +153,8 @@ class Surveyor final : public nlohmann::json_sax<Json> {
       const std::string step = "[" + std::to_string(level.next) + "]";
       const auto at = cursor_.place_of(next_token());
       for (const auto& match : level.wanted)
-        if (std::string_view(wanted_[match.path]).substr(match.length).starts_with(step)) found(match.path, match.length + step.size(), at, level.matches);
+        if (std::string_view(wanted_[match.path]).substr(match.length).starts_with(step))
+          found(match.path, match.length + step.size(), at, level.matches);
     }
     ++level.next;
   }
@@ -160,7 +167,8 @@ class Surveyor final : public nlohmann::json_sax<Json> {
 
   bool open(bool array) {
     if (levels_.size() >= static_cast<std::size_t>(limits_.depth_max)) {
-      result.problems.push_back({"", "nested deeper than " + std::to_string(limits_.depth_max) + " levels", cursor_.place_of(next_token())});
+      result.problems.push_back({"", "nested deeper than " + std::to_string(limits_.depth_max) + " levels",
+                                 cursor_.place_of(next_token())});
       return false;
     }
     note_element();
@@ -208,13 +216,15 @@ class Surveyor final : public nlohmann::json_sax<Json> {
 TextSurvey survey(std::string_view text, JsonLimits limits, const std::vector<std::string>& wanted) {
   Surveyor surveyor(text, limits, wanted);
   surveyor.consumed = text.data();
-  Json::sax_parse(CountingIterator(text.data(), &surveyor.consumed), CountingIterator(text.data() + text.size(), nullptr), &surveyor);
+  Json::sax_parse(CountingIterator(text.data(), &surveyor.consumed),
+                  CountingIterator(text.data() + text.size(), nullptr), &surveyor);
   return std::move(surveyor.result);
 }
 
 TextPosition place_at(std::string_view text, std::size_t offset) { return Cursor(text).place_of(offset); }
 
-std::vector<TextPosition> places_in(std::string_view text, JsonLimits limits, const std::vector<std::string>& paths) {
+std::vector<TextPosition> places_in(std::string_view text, JsonLimits limits,
+                                    const std::vector<std::string>& paths) {
   if (text.size() > limits.bytes_max) return std::vector<TextPosition>(paths.size(), {1, 1});
   return survey(text, limits, paths).places;
 }

@@ -16,7 +16,8 @@ asio::awaitable<bool> Budget::Share::async_take(std::size_t amount, std::chrono:
     taken_ += amount;
     co_return true;
   }
-  const auto waiting = std::make_shared<Waiting>(Waiting{amount, asio::steady_timer(budget_->executor_, limit)});
+  const auto waiting =
+      std::make_shared<Waiting>(Waiting{amount, asio::steady_timer(budget_->executor_, limit)});
   budget_->waiting_.push_back(waiting);
   co_await waiting->timer.async_wait(asio::as_tuple(asio::use_awaitable));
   if (waiting->served) {

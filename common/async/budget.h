@@ -14,7 +14,8 @@ namespace rtrain::async {
 /// @thread one executor.  @lifetime by shared_ptr; each share keeps one.
 class Budget {
  public:
-  Budget(boost::asio::any_io_executor executor, std::size_t all) : executor_(std::move(executor)), all_(all), left_(all) {}
+  Budget(boost::asio::any_io_executor executor, std::size_t all)
+      : executor_(std::move(executor)), all_(all), left_(all) {}
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
 

@@ -31,11 +31,13 @@ Gate::~Gate() {
 bool Gate::spawn(asio::awaitable<void> task) {
   if (state_->closed) return false;
   ++state_->open;
-  // The completion holds the state, not the gate: a coroutine that is destroyed with its executor must not touch a dead owner.
-  asio::co_spawn(state_->drained.get_executor(), std::move(task), [state = state_](std::exception_ptr escaped) {
-    if (escaped && state->on_escape) state->on_escape(escaped);
-    if (--state->open == 0 && state->closed) state->drained.cancel();
-  });
+  // The completion holds the state, not the gate: a coroutine that is destroyed with its executor must not
+  // touch a dead owner.
+  asio::co_spawn(state_->drained.get_executor(), std::move(task),
+                 [state = state_](std::exception_ptr escaped) {
+                   if (escaped && state->on_escape) state->on_escape(escaped);
+                   if (--state->open == 0 && state->closed) state->drained.cancel();
+                 });
   return true;
 }
 
@@ -53,8 +55,10 @@ asio::awaitable<bool> async_sleep(std::chrono::milliseconds duration) {
   co_return !error;
 }
 
-std::chrono::milliseconds backoff(int failures, std::chrono::milliseconds base, std::chrono::milliseconds cap, double uniform01) {
-  const double ceiling = std::min(static_cast<double>(cap.count()), static_cast<double>(base.count()) * std::exp2(std::clamp(failures, 0, 62)));
+std::chrono::milliseconds backoff(int failures, std::chrono::milliseconds base, std::chrono::milliseconds cap,
+                                  double uniform01) {
+  const double ceiling = std::min(static_cast<double>(cap.count()),
+                                  static_cast<double>(base.count()) * std::exp2(std::clamp(failures, 0, 62)));
   return std::chrono::milliseconds(static_cast<std::int64_t>(ceiling * std::clamp(uniform01, 0.0, 1.0)));
 }
 

@@ -14,8 +14,8 @@ namespace rtrain::async {
 
 namespace asio = boost::asio;
 
-/// Owns the coroutines that an object starts. close() waits for all of them; the owner cancels what they wait for first.
-/// An exception that escapes a coroutine is a bug: it goes to `on_escape` (logged by the owner).
+/// Owns the coroutines that an object starts. close() waits for all of them; the owner cancels what they wait
+/// for first. An exception that escapes a coroutine is a bug: it goes to `on_escape` (logged by the owner).
 /// @thread one executor.
 class Gate {
  public:
@@ -33,11 +33,13 @@ class Gate {
   std::shared_ptr<State> state_;
 };
 
-/// Suspends for `duration` on the steady clock; returns early and false when the coroutine's timer is cancelled.
+/// Suspends for `duration` on the steady clock; returns early and false when the coroutine's timer is
+/// cancelled.
 asio::awaitable<bool> async_sleep(std::chrono::milliseconds duration);
 
-/// Full-jitter exponential back-off (AWS architecture blog, 2015): uniform in [0, min(cap, base * 2^n)]. Pure.
-[[nodiscard]] std::chrono::milliseconds backoff(int failures, std::chrono::milliseconds base, std::chrono::milliseconds cap,
-                                                double uniform01);
+/// Full-jitter exponential back-off (AWS architecture blog, 2015): uniform in [0, min(cap, base * 2^n)].
+/// Pure.
+[[nodiscard]] std::chrono::milliseconds backoff(int failures, std::chrono::milliseconds base,
+                                                std::chrono::milliseconds cap, double uniform01);
 
 }  // namespace rtrain::async

@@ -7,8 +7,8 @@
 
 namespace rtrain::async {
 
-/// io.run(), again when a handler throws: `escaped` is told, what the handler belonged to is gone, and the rest goes on. A daemon must not
-/// end because one connection met a fault of its own.
+/// io.run(), again when a handler throws: `escaped` is told, what the handler belonged to is gone, and the
+/// rest goes on. A daemon must not end because one connection met a fault of its own.
 template <class Escaped>
 void run_through(boost::asio::io_context& io, Escaped escaped) {
   for (;;) {

@@ -6,7 +6,8 @@
 
 namespace rtrain {
 
-/// The text, or its first `bytes_max` bytes and "..." where it is longer. A character of UTF-8 is not cut in two.
+/// The text, or its first `bytes_max` bytes and "..." where it is longer. A character of UTF-8 is not cut in
+/// two.
 [[nodiscard]] inline std::string clipped(std::string_view text, std::size_t bytes_max) {
   if (text.size() <= bytes_max) return std::string(text);
   std::size_t end = bytes_max;

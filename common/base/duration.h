@@ -7,7 +7,8 @@
 
 namespace rtrain {
 
-/// Longer waits are waits for ever: some 100 years. A clock's reading and this still fit into 64 bits of nanoseconds.
+/// Longer waits are waits for ever: some 100 years. A clock's reading and this still fit into 64 bits of
+/// nanoseconds.
 inline constexpr double kSecondsMax = 3e9;
 
 /// `seconds` cut to kSecondsMax either way; NaN is 0. What a cast to a whole number is defined for.

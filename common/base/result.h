@@ -13,17 +13,17 @@ namespace rtrain {
 
 /// What went wrong, by what the caller can do about it. Each code has a row in docs/reference/errors.md.
 enum class Errc {
-  kInvalidArgument,   ///< the request is wrong; repeating it cannot help (CLI exit 2)
-  kNotFound,          ///< no such job, node, file or symbol (exit 3)
-  kUnavailable,       ///< the peer cannot be reached or the stream broke; repeating may help (exit 4)
-  kUnauthenticated,   ///< no token, or a wrong one (exit 5)
-  kTimeout,           ///< a deadline passed; the work may go on (exit 6)
-  kConflict,          ///< wrong state, older attempt, incompatible version (exit 7)
-  kUnplaceable,       ///< no set of nodes can ever hold the job as it is (exit 8)
-  kLimit,             ///< a size or count limit was exceeded; the connection is closed
-  kProtocol,          ///< the peer sent something the protocol does not allow
-  kIo,                ///< the operating system refused: file, disk, socket, fork
-  kInternal,          ///< a bug in rtrain
+  kInvalidArgument,  ///< the request is wrong; repeating it cannot help (CLI exit 2)
+  kNotFound,         ///< no such job, node, file or symbol (exit 3)
+  kUnavailable,      ///< the peer cannot be reached or the stream broke; repeating may help (exit 4)
+  kUnauthenticated,  ///< no token, or a wrong one (exit 5)
+  kTimeout,          ///< a deadline passed; the work may go on (exit 6)
+  kConflict,         ///< wrong state, older attempt, incompatible version (exit 7)
+  kUnplaceable,      ///< no set of nodes can ever hold the job as it is (exit 8)
+  kLimit,            ///< a size or count limit was exceeded; the connection is closed
+  kProtocol,         ///< the peer sent something the protocol does not allow
+  kIo,               ///< the operating system refused: file, disk, socket, fork
+  kInternal,         ///< a bug in rtrain
 };
 
 /// "invalid_argument", "not_found", ... as used in JSON.

@@ -19,9 +19,7 @@ constexpr std::chrono::milliseconds kEndWait{200};
 
 }  // namespace
 
-LineWriter::LineWriter(int fd) : fd_(fd) {
-  look();
-}
+LineWriter::LineWriter(int fd) : fd_(fd) { look(); }
 
 void LineWriter::look() {
   struct stat info {};
@@ -66,8 +64,8 @@ std::size_t LineWriter::put(std::string_view text) {
   std::size_t taken = 0;
   while (taken < text.size()) {
     auto size = text.size() - taken;
-    if (blocking_) {  // a pipe that is ready takes this much at least; another writer may be faster, which is
-                      // rare
+    // a pipe that is ready takes this much at least; another writer may be faster, which is rare
+    if (blocking_) {
       pollfd ready{fd_, POLLOUT, 0};
       if (::poll(&ready, 1, 0) <= 0 || (ready.revents & POLLOUT) == 0) break;
       size = std::min<std::size_t>(size, PIPE_BUF);

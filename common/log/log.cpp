@@ -74,11 +74,19 @@ void append_escaped(std::string& out, std::string_view text, bool quote) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (byte < 0x20 || byte == 0x7f) { out += "\\x"; out += kDigits[byte >> 4]; out += kDigits[byte & 15]; }
-    else if (quote && (c == '"' || c == '\\')) { out += '\\'; out += c; }
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (byte < 0x20 || byte == 0x7f) {
+      out += "\\x";
+      out += kDigits[byte >> 4];
+      out += kDigits[byte & 15];
+    } else if (quote && (c == '"' || c == '\\')) {
+      out += '\\';
+      out += c;
+    } else
+      out += c;
   }
 }
 
@@ -95,9 +103,7 @@ void drain() {
   RateLimited::tell_all();
 }
 
-std::int64_t dropped_lines() {
-  return standard_error().dropped();
-}
+std::int64_t dropped_lines() { return standard_error().dropped(); }
 
 void init(std::string_view component, Level level) { logger() = make_logger(component, level); }
 

@@ -1,4 +1,5 @@
-// Structured log lines to stderr: time, level, component, message, key=value fields. Control characters of remote text are escaped.
+// Structured log lines to stderr: time, level, component, message, key=value fields. Control characters of
+// remote text are escaped.
 #pragma once
 
 #include <initializer_list>
@@ -17,9 +18,11 @@ struct Field {
   std::string value;
 };
 
-/// Sets up the process's logger (spdlog, stderr). Before it nothing is printed below kWarn. Call once, before threads.
+/// Sets up the process's logger (spdlog, stderr). Before it nothing is printed below kWarn. Call once, before
+/// threads.
 void init(std::string_view component, Level level);
-/// The line without time, level and component: `message key=value key="two words"`, control characters escaped.
+/// The line without time, level and component: `message key=value key="two words"`, control characters
+/// escaped.
 [[nodiscard]] std::string format_line(std::string_view message, std::initializer_list<Field> fields);
 void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
 

@@ -30,15 +30,18 @@ constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::size_t kUnixPathMax = 107;  // sockaddr_un::sun_path without its NUL
 
 Error endpoint_error(std::string_view text, const std::string& what) {
-  return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\": " + what, "write host:port, [address]:port or unix:/path");
+  return fail(Errc::kInvalidArgument, "\"" + std::string(text) + "\": " + what,
+              "write host:port, [address]:port or unix:/path");
 }
 
-/// Children must not inherit the sockets of the daemons (Asio does not set this), and small frames must not wait for more.
+/// Children must not inherit the sockets of the daemons (Asio does not set this), and small frames must not
+/// wait for more.
 void prepare(Socket& socket) {
   const int fd = socket.native_handle();
   ::fcntl(fd, F_SETFD, ::fcntl(fd, F_GETFD) | FD_CLOEXEC);
   const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // refused on a Unix socket: nothing to do there
+  // refused on a Unix socket: nothing to do there
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 std::optional<asio::ip::address> literal_address(const std::string& host) {
@@ -49,8 +52,10 @@ std::optional<asio::ip::address> literal_address(const std::string& host) {
 }
 
 Error listen_error(const Endpoint& endpoint, std::string_view step, const error_code& error) {
-  const std::string message = "listen on " + to_string(endpoint) + ": " + std::string(step) + ": " + error.message();
-  if (error == asio::error::address_in_use) return fail(Errc::kConflict, message, "another program listens there; choose another address");
+  const std::string message =
+      "listen on " + to_string(endpoint) + ": " + std::string(step) + ": " + error.message();
+  if (error == asio::error::address_in_use)
+    return fail(Errc::kConflict, message, "another program listens there; choose another address");
   return fail(Errc::kIo, message);
 }
 
@@ -61,13 +66,15 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
     const auto path = text.substr(kUnixPrefix.size());
     if (path.empty()) return endpoint_error(text, "the path of the Unix socket is missing");
     if (path.size() > kUnixPathMax)
-      return endpoint_error(text, "the path of a Unix socket has at most " + std::to_string(kUnixPathMax) + " bytes, this one has " +
-                                      std::to_string(path.size()));
-    if (path.find('\0') != std::string_view::npos) return endpoint_error("unix:...", "the path holds a NUL byte");
+      return endpoint_error(text, "the path of a Unix socket has at most " + std::to_string(kUnixPathMax) +
+                                      " bytes, this one has " + std::to_string(path.size()));
+    if (path.find('\0') != std::string_view::npos)
+      return endpoint_error("unix:...", "the path holds a NUL byte");
     return Endpoint(UnixEndpoint{std::string(path)});
   }
   if (const auto scheme = text.find("://"); scheme != std::string_view::npos)
-    return endpoint_error(text, "an address, not a URL, is expected: leave out \"" + std::string(text.substr(0, scheme + 3)) + "\"");
+    return endpoint_error(text, "an address, not a URL, is expected: leave out \"" +
+                                    std::string(text.substr(0, scheme + 3)) + "\"");
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) return endpoint_error(text, "the port is missing");
   std::string_view host = text.substr(0, colon);
@@ -88,12 +95,14 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
 }
 
 std::string with_port(std::string_view text, std::uint16_t port) {
-  const bool has_none = !text.empty() && !text.starts_with(kUnixPrefix) && (text.find(':') == std::string_view::npos || text.ends_with(']'));
+  const bool has_none = !text.empty() && !text.starts_with(kUnixPrefix) &&
+                        (text.find(':') == std::string_view::npos || text.ends_with(']'));
   return std::string(text) + (has_none ? ":" + std::to_string(port) : "");
 }
 
 std::string to_string(const Endpoint& endpoint) {
-  if (const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint)) return std::string(kUnixPrefix) + unix_endpoint->path;
+  if (const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint))
+    return std::string(kUnixPrefix) + unix_endpoint->path;
   const auto& tcp = std::get<TcpEndpoint>(endpoint);
   const bool v6 = tcp.host.find(':') != std::string::npos;
   return (v6 ? "[" + tcp.host + "]" : tcp.host) + ":" + std::to_string(tcp.port);
@@ -112,13 +121,15 @@ struct Listener::Impl {
   std::uint16_t port = 0;
   std::string unix_path;
   struct stat inode {};
-  int spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);  ///< given up for a moment to take a connection when there is no other descriptor
+  /// given up for a moment to take a connection when there is no other descriptor
+  int spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
 
   ~Impl() {
     if (spare >= 0) ::close(spare);
   }
 
-  /// Whether the next descriptor is none of those that are kept: the system gives the lowest that is free. The limit may change at any time.
+  /// Whether the next descriptor is none of those that are kept: the system gives the lowest that is free.
+  /// The limit may change at any time.
   [[nodiscard]] bool has_room() {
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return true;
@@ -140,7 +151,8 @@ struct Listener::Impl {
     error_code ignored;
     acceptor.close(ignored);
     struct stat now {};  // only the file that this listener made: another may have taken the path since
-    if (!unix_path.empty() && ::lstat(unix_path.c_str(), &now) == 0 && now.st_ino == inode.st_ino && now.st_dev == inode.st_dev)
+    if (!unix_path.empty() && ::lstat(unix_path.c_str(), &now) == 0 && now.st_ino == inode.st_ino &&
+        now.st_dev == inode.st_dev)
       ::unlink(unix_path.c_str());
     unix_path.clear();
   }
@@ -152,12 +164,16 @@ Result<Generic::endpoint> listening_address(asio::any_io_executor executor, cons
   if (const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint))
     return Generic::endpoint(asio::local::stream_protocol::endpoint(unix_endpoint->path));
   const auto& tcp = std::get<TcpEndpoint>(endpoint);
-  if (const auto address = literal_address(tcp.host)) return Generic::endpoint(asio::ip::tcp::endpoint(*address, tcp.port));
+  if (const auto address = literal_address(tcp.host))
+    return Generic::endpoint(asio::ip::tcp::endpoint(*address, tcp.port));
   asio::ip::tcp::resolver resolver(executor);
   error_code error;
-  const auto found = resolver.resolve(tcp.host, std::to_string(tcp.port), asio::ip::resolver_base::passive, error);
-  if (error || found.empty())  // in_place_error: a generic endpoint claims to be constructible from anything, an Error too
-    return {boost::system::in_place_error, listen_error(endpoint, "look up the name", error ? error : asio::error::host_not_found)};
+  const auto found =
+      resolver.resolve(tcp.host, std::to_string(tcp.port), asio::ip::resolver_base::passive, error);
+  // in_place_error: a generic endpoint claims to be constructible from anything, an Error too
+  if (error || found.empty())
+    return {boost::system::in_place_error,
+            listen_error(endpoint, "look up the name", error ? error : asio::error::host_not_found)};
   return Generic::endpoint(found.begin()->endpoint());
 }
 
@@ -166,13 +182,17 @@ Result<Done> remove_stale(asio::any_io_executor executor, const Endpoint& endpoi
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return ok();
   if (!S_ISSOCK(info.st_mode))
-    return fail(Errc::kConflict, "listen on " + to_string(endpoint) + ": a file that is not a socket is there", "choose another path");
+    return fail(Errc::kConflict,
+                "listen on " + to_string(endpoint) + ": a file that is not a socket is there",
+                "choose another path");
   asio::local::stream_protocol::socket probe(executor);
   error_code error;
   probe.connect(asio::local::stream_protocol::endpoint(path), error);
-  if (!error) return fail(Errc::kConflict, "listen on " + to_string(endpoint) + ": another program answers there");
+  if (!error)
+    return fail(Errc::kConflict, "listen on " + to_string(endpoint) + ": another program answers there");
   if (error != asio::error::connection_refused) return listen_error(endpoint, "look who listens", error);
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("remove the stale socket " + path, errno);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    return fail_errno("remove the stale socket " + path, errno);
   return ok();
 }
 
@@ -230,10 +250,13 @@ Result<Listener> Listener::open(asio::any_io_executor executor, const Endpoint& 
 asio::awaitable<Result<Socket>> Listener::async_accept() {
   auto& impl = *impl_;
   for (;;) {
-    auto [error] = co_await impl.acceptor.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
+    auto [error] =
+        co_await impl.acceptor.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
     if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor)
       co_return fail(Errc::kUnavailable, "accept: the listener was closed");
-    if (!error && !impl.has_room()) co_return fail(Errc::kLimit, "accept: too many open files: the last ones are kept for the program itself");
+    if (!error && !impl.has_room())
+      co_return fail(Errc::kLimit,
+                     "accept: too many open files: the last ones are kept for the program itself");
     Socket socket(impl.acceptor.get_executor());
     if (!error) impl.acceptor.accept(socket, error);
     if (!error) {
@@ -241,7 +264,8 @@ asio::awaitable<Result<Socket>> Listener::async_accept() {
       co_return Result<Socket>(std::move(socket));
     }
     if (error == asio::error::would_block || error == asio::error::try_again) continue;  // it has gone again
-    if (error == asio::error::no_descriptors || error == error_code(ENFILE, boost::system::system_category()) || error == asio::error::no_memory ||
+    if (error == asio::error::no_descriptors ||
+        error == error_code(ENFILE, boost::system::system_category()) || error == asio::error::no_memory ||
         error == asio::error::no_buffer_space)
       co_return fail(Errc::kLimit, "accept: " + error.message());
     co_return fail(Errc::kIo, "accept: " + error.message());
@@ -271,12 +295,14 @@ struct Attempt {
 asio::awaitable<void> async_try(std::shared_ptr<Attempt> attempt, Generic::endpoint address) {
   error_code ignored;
   attempt->socket.close(ignored);
-  std::tie(attempt->error) = co_await attempt->socket.async_connect(address, asio::as_tuple(asio::use_awaitable));
+  std::tie(attempt->error) =
+      co_await attempt->socket.async_connect(address, asio::as_tuple(asio::use_awaitable));
 }
 
 asio::awaitable<void> async_connect_any(std::shared_ptr<Attempt> attempt, Endpoint endpoint) {
   if (const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint)) {
-    co_await async_try(attempt, Generic::endpoint(asio::local::stream_protocol::endpoint(unix_endpoint->path)));
+    co_await async_try(attempt,
+                       Generic::endpoint(asio::local::stream_protocol::endpoint(unix_endpoint->path)));
     co_return;
   }
   const TcpEndpoint tcp = std::get<TcpEndpoint>(endpoint);
@@ -286,7 +312,8 @@ asio::awaitable<void> async_connect_any(std::shared_ptr<Attempt> attempt, Endpoi
   }
   asio::ip::tcp::resolver resolver(attempt->socket.get_executor());
   const std::string service = std::to_string(tcp.port);
-  auto [error, found] = co_await resolver.async_resolve(tcp.host, service, asio::as_tuple(asio::use_awaitable));
+  auto [error, found] =
+      co_await resolver.async_resolve(tcp.host, service, asio::as_tuple(asio::use_awaitable));
   attempt->error = error;
   if (error) co_return;
   for (const auto& entry : found) {
@@ -302,8 +329,10 @@ asio::awaitable<Result<Socket>> async_connect(Endpoint endpoint, std::chrono::mi
   auto attempt = std::make_shared<Attempt>(co_await asio::this_coro::executor);
   const bool in_time = co_await async::async_within(timeout, async_connect_any(attempt, endpoint));
   if (!in_time)
-    co_return fail(Errc::kUnavailable, "connect to " + to_string(endpoint) + ": no answer within " + std::to_string(timeout.count()) + " ms");
-  if (attempt->error) co_return fail(Errc::kUnavailable, "connect to " + to_string(endpoint) + ": " + attempt->error.message());
+    co_return fail(Errc::kUnavailable, "connect to " + to_string(endpoint) + ": no answer within " +
+                                           std::to_string(timeout.count()) + " ms");
+  if (attempt->error)
+    co_return fail(Errc::kUnavailable, "connect to " + to_string(endpoint) + ": " + attempt->error.message());
   prepare(attempt->socket);
   co_return Result<Socket>(std::move(attempt->socket));
 }
@@ -314,24 +343,30 @@ namespace {
 std::optional<std::string> ip_address(const Socket& socket, int (*name_of)(int, sockaddr*, socklen_t*)) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (name_of(const_cast<Socket&>(socket).native_handle(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
+  if (name_of(const_cast<Socket&>(socket).native_handle(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return std::nullopt;
   asio::ip::tcp::endpoint endpoint;
   if (storage.ss_family != AF_INET && storage.ss_family != AF_INET6) return std::nullopt;
   std::memcpy(endpoint.data(), &storage, std::min<std::size_t>(size, endpoint.capacity()));
   endpoint.resize(size);
   auto address = endpoint.address();
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   return address.to_string();
 }
 
 }  // namespace
 
 std::string local_address(const Socket& socket) {
-  return ip_address(socket, [](int fd, sockaddr* name, socklen_t* size) { return ::getsockname(fd, name, size); }).value_or("127.0.0.1");
+  return ip_address(socket,
+                    [](int fd, sockaddr* name, socklen_t* size) { return ::getsockname(fd, name, size); })
+      .value_or("127.0.0.1");
 }
 
 std::string peer_address(const Socket& socket) {
-  return ip_address(socket, [](int fd, sockaddr* name, socklen_t* size) { return ::getpeername(fd, name, size); }).value_or("");
+  return ip_address(socket,
+                    [](int fd, sockaddr* name, socklen_t* size) { return ::getpeername(fd, name, size); })
+      .value_or("");
 }
 
 }  // namespace rtrain::net

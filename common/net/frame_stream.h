@@ -10,13 +10,18 @@
 
 namespace rtrain::net {
 
-/// What travels; proto/frame says how it looks on the wire. common/ does not know proto/, so the stream takes its codec.
-struct WireFrame { std::string json; std::string body; };
+/// What travels; proto/frame says how it looks on the wire. common/ does not know proto/, so the stream takes
+/// its codec.
+struct WireFrame {
+  std::string json;
+  std::string body;
+};
 struct FrameCodec {
   std::size_t header_bytes = 0;
   std::string (*encode)(const WireFrame&) = nullptr;
   /// Reads a header; json and body byte counts, or an error (wrong magic, a length over the limits given).
-  Result<std::pair<std::size_t, std::size_t>> (*decode_header)(std::string_view header, std::size_t json_max, std::size_t body_max) = nullptr;
+  Result<std::pair<std::size_t, std::size_t>> (*decode_header)(std::string_view header, std::size_t json_max,
+                                                               std::size_t body_max) = nullptr;
 };
 
 /// @thread one executor; not thread-safe.  @lifetime keep a shared_ptr in every coroutine that uses it.
@@ -30,8 +35,8 @@ class FrameStream {
   asio::awaitable<Result<WireFrame>> async_read();
   /// The same with a deadline: kTimeout.
   asio::awaitable<Result<WireFrame>> async_read(std::chrono::milliseconds timeout);
-  /// Queues a frame; never suspends. False when the peer reads so slowly that the queue is full, or after close():
-  /// the stream is closed then and async_read ends.
+  /// Queues a frame; never suspends. False when the peer reads so slowly that the queue is full, or after
+  /// close(): the stream is closed then and async_read ends.
   bool send(WireFrame frame);
   /// Bytes that the kernel has not taken yet: a sender of much waits until they are few.
   [[nodiscard]] std::size_t queued_bytes() const;

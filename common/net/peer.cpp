@@ -53,12 +53,19 @@ std::vector<uid_t> listeners_of(std::string_view table, std::uint16_t port) {
     std::istringstream words(line);
     std::string number, local, remote, state, queues, timer, retransmits;
     uid_t uid = 0;
-    if (!(words >> number >> local >> remote >> state >> queues >> timer >> retransmits >> uid) || state != "0A") continue;
+    if (!(words >> number >> local >> remote >> state >> queues >> timer >> retransmits >> uid) ||
+        state != "0A")
+      continue;
     const auto colon = local.find(':');
     unsigned bound = 0;
-    if (colon == std::string::npos || std::from_chars(local.data() + colon + 1, local.data() + local.size(), bound, 16).ec != std::errc{} || bound != port) continue;
-    // Each four bytes of an address in the machine's order: 127.0.0.1 is 0100007F, and the last word of ::ffff:127.0.0.1 is, too.
-    const auto address = local.substr(0, colon), last = address.substr(address.size() - std::min<std::size_t>(8, address.size()));
+    if (colon == std::string::npos ||
+        std::from_chars(local.data() + colon + 1, local.data() + local.size(), bound, 16).ec != std::errc{} ||
+        bound != port)
+      continue;
+    // Each four bytes of an address in the machine's order: 127.0.0.1 is 0100007F, and the last word of
+    // ::ffff:127.0.0.1 is, too.
+    const auto address = local.substr(0, colon),
+               last = address.substr(address.size() - std::min<std::size_t>(8, address.size()));
     const bool all = address.find_first_not_of('0') == std::string::npos;
     if (all || last.ends_with("7F") || last == "01000000") out.push_back(uid);
   }

@@ -19,10 +19,11 @@ struct PeerUser {
 /// The effective user of the process that connected. Nothing for TCP, and where the kernel does not say.
 [[nodiscard]] std::optional<PeerUser> peer_user(const Socket& socket);
 
-/// Those who listen on a TCP port of this machine at a loopback address or at all addresses; `table` is the text of /proc/net/tcp or tcp6.
+/// Those who listen on a TCP port of this machine at a loopback address or at all addresses; `table` is the
+/// text of /proc/net/tcp or tcp6.
 [[nodiscard]] std::vector<uid_t> listeners_of(std::string_view table, std::uint16_t port);
-/// Whether a connection that was made to `endpoint`, which is_local(), leads to a program of this user or of root. Where a head does not run,
-/// any user of the machine can listen in its place.
+/// Whether a connection that was made to `endpoint`, which is_local(), leads to a program of this user or of
+/// root. Where a head does not run, any user of the machine can listen in its place.
 [[nodiscard]] bool leads_to_own_user(const Socket& socket, const Endpoint& endpoint);
 
 }  // namespace rtrain::net

@@ -48,7 +48,8 @@ Result<Done> try_out(const std::string& tree) {
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid < 0) return fail_errno("fork", errno);
   if (pid == 0) {
-    ::syscall(SYS_close_range, 3u, ~0u, 0u);  // it must not hold a lock of ours when we are killed meanwhile, nor outlive us
+    // it must not hold a lock of ours when we are killed meanwhile, nor outlive us
+    ::syscall(SYS_close_range, 3u, ~0u, 0u);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(ESRCH);
     const int error = join_cgroup(procs.c_str());
@@ -58,7 +59,9 @@ Result<Done> try_out(const std::string& tree) {
   int status = 0;
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   bool joined = false, ended = false;
-  while (!(joined = !is_cgroup_empty(group)) && !(ended = ::waitpid(pid, &status, WNOHANG) == pid) && std::chrono::steady_clock::now() < until) ::usleep(200);
+  while (!(joined = !is_cgroup_empty(group)) && !(ended = ::waitpid(pid, &status, WNOHANG) == pid) &&
+         std::chrono::steady_clock::now() < until)
+    ::usleep(200);
   const int error = joined ? write_text(kill.c_str(), "1") : 0;
   if (!ended) {
     if (!joined || error != 0) ::kill(pid, SIGKILL);
@@ -80,9 +83,11 @@ Result<std::string> own_cgroup(std::string_view mountinfo, std::string_view cgro
     if (line.starts_with("0::")) own = line.substr(3);
   if (own.empty()) return fail(Errc::kNotFound, "this process is in no group of cgroups v2");
   std::istringstream mounts{std::string(mountinfo)};
-  for (std::string line; std::getline(mounts, line);) {  // proc(5): number, parent, device, root, mount point, options, ... - type, ...
+  // proc(5): number, parent, device, root, mount point, options, ... - type, ...
+  for (std::string line; std::getline(mounts, line);) {
     const auto dash = line.find(" - ");
-    if (dash == std::string::npos || !std::string_view(line).substr(dash + 3).starts_with("cgroup2 ")) continue;
+    if (dash == std::string::npos || !std::string_view(line).substr(dash + 3).starts_with("cgroup2 "))
+      continue;
     std::istringstream fields(line);
     std::string skipped, root, point;
     fields >> skipped >> skipped >> skipped >> root >> point;

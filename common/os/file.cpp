@@ -19,7 +19,9 @@ namespace {
 class Fd {
  public:
   explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() { if (fd_ >= 0) ::close(fd_); }
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
   Fd(const Fd&) = delete;
   Fd& operator=(const Fd&) = delete;
   [[nodiscard]] int get() const { return fd_; }
@@ -88,7 +90,9 @@ Result<Done> put(const std::string& path, std::string_view content, unsigned mod
 
 }  // namespace
 
-Result<Done> replace_file(const std::string& path, std::string_view content, unsigned mode) { return put(path, content, mode, false); }
+Result<Done> replace_file(const std::string& path, std::string_view content, unsigned mode) {
+  return put(path, content, mode, false);
+}
 
 Result<Done> write_file_atomic(const std::string& path, std::string_view content, unsigned mode) {
   auto written = put(path, content, mode, true);
@@ -106,9 +110,11 @@ Result<Done> make_dirs(const std::string& path, unsigned mode) {
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string part = path.substr(0, end);
     if (::mkdir(part.c_str(), mode) != 0 && errno != EEXIST) {
-      const int error = errno;  // a parent on a read-only or foreign file system may refuse mkdir and exist all the same
+      // a parent on a read-only or foreign file system may refuse mkdir and exist all the same
+      const int error = errno;
       struct stat info {};
-      if (::stat(part.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return fail_errno("make folder " + part, error);
+      if (::stat(part.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+        return fail_errno("make folder " + part, error);
     }
     if (end == std::string::npos) break;
   }
@@ -131,7 +137,8 @@ Result<std::string> read_token_file(const std::string& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + path, errno);
   if (info.st_uid != ::geteuid() && info.st_uid != 0)
-    return fail(Errc::kUnauthenticated, path + ": the token file belongs to another user", "chown it to the user who runs this program");
+    return fail(Errc::kUnauthenticated, path + ": the token file belongs to another user",
+                "chown it to the user who runs this program");
   if ((info.st_mode & 077) != 0)
     return fail(Errc::kUnauthenticated, path + ": the token file can be read by others", "chmod 600 " + path);
   auto content = read_fd(fd.get(), path, 4096);
@@ -141,7 +148,8 @@ Result<std::string> read_token_file(const std::string& path) {
   if (token.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
     return fail(Errc::kUnauthenticated, path + ": the token must be one line");
   if (token.size() < 16)
-    return fail(Errc::kUnauthenticated, path + ": the token is shorter than 16 characters", "head -c 32 /dev/urandom | base64 > " + path);
+    return fail(Errc::kUnauthenticated, path + ": the token is shorter than 16 characters",
+                "head -c 32 /dev/urandom | base64 > " + path);
   return content;
 }
 
@@ -155,7 +163,8 @@ std::vector<std::string> tail_lines(const std::string& path, int lines, std::siz
   std::string text(wanted, '\0');
   std::size_t got = 0;
   while (got < wanted) {
-    const ssize_t n = ::pread(fd.get(), text.data() + got, wanted - got, static_cast<off_t>(size - wanted + got));
+    const ssize_t n =
+        ::pread(fd.get(), text.data() + got, wanted - got, static_cast<off_t>(size - wanted + got));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     got += static_cast<std::size_t>(n);
@@ -179,7 +188,9 @@ std::vector<std::string> tail_lines(const std::string& path, int lines, std::siz
 }
 
 std::int64_t unix_ms_now() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 std::string random_hex(int bytes) {

@@ -12,8 +12,15 @@ namespace {
 
 // The few functions of NVML's stable C interface that are used (NVIDIA Management Library API reference).
 using Device = struct nvmlDevice_st*;
-struct Memory { unsigned long long total, free, used; };
-struct Process { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; };  // nvmlProcessInfo_t of _v2 and _v3
+struct Memory {
+  unsigned long long total, free, used;
+};
+// nvmlProcessInfo_t of _v2 and _v3
+struct Process {
+  unsigned pid;
+  unsigned long long used;
+  unsigned gpu_instance, compute_instance;
+};
 constexpr int kSuccess = 0;
 
 class Library {
@@ -36,12 +43,15 @@ class Library {
   void* handle_;
 };
 
-/// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call fails, and nothing is known.
+/// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call
+/// fails, and nothing is known.
 std::vector<Process> processes_on(const Library& nvml, Device device) {
   std::array<Process, 64> found{};
-  for (const char* name : {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"}) {
+  for (const char* name :
+       {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"}) {
     auto count = static_cast<unsigned>(found.size());
-    if (nvml.call(name, device, &count, found.data())) return {found.begin(), found.begin() + std::min<std::size_t>(count, found.size())};
+    if (nvml.call(name, device, &count, found.data()))
+      return {found.begin(), found.begin() + std::min<std::size_t>(count, found.size())};
   }
   return {};
 }
@@ -55,8 +65,10 @@ std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus) {
   if (!nvml || !nvml.call("nvmlInit_v2")) return all;
   for (const int gpu : gpus) {
     Device device = nullptr;
-    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", static_cast<unsigned>(gpu), &device)) continue;  // only declared, or fell off the bus
-    for (const auto& process : processes_on(nvml, device)) all.push_back({gpu, process.pid, process.used == kUnknown ? 0 : process.used});
+    // only declared, or fell off the bus
+    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", static_cast<unsigned>(gpu), &device)) continue;
+    for (const auto& process : processes_on(nvml, device))
+      all.push_back({gpu, process.pid, process.used == kUnknown ? 0 : process.used});
   }
   nvml.call("nvmlShutdown");
   return all;
@@ -75,10 +87,14 @@ std::vector<GpuState> gpu_states() {
     GpuState state;
     state.index = static_cast<int>(index);
     if (!nvml.call("nvmlDeviceGetClockInfo", device, kSmClock, &state.sm_clock_mhz)) state.sm_clock_mhz = 0;
-    if (!nvml.call("nvmlDeviceGetMaxClockInfo", device, kSmClock, &state.sm_clock_max_mhz)) state.sm_clock_max_mhz = 0;
-    if (!nvml.call("nvmlDeviceGetTemperature", device, kDieTemperature, &state.temperature_c)) state.temperature_c = 0;
-    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory)) state.memory_used_bytes = memory.used;
-    if (unsigned long long errors = 0; nvml.call("nvmlDeviceGetTotalEccErrors", device, kUncorrected, kSinceLoaded, &errors))
+    if (!nvml.call("nvmlDeviceGetMaxClockInfo", device, kSmClock, &state.sm_clock_max_mhz))
+      state.sm_clock_max_mhz = 0;
+    if (!nvml.call("nvmlDeviceGetTemperature", device, kDieTemperature, &state.temperature_c))
+      state.temperature_c = 0;
+    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory))
+      state.memory_used_bytes = memory.used;
+    if (unsigned long long errors = 0;
+        nvml.call("nvmlDeviceGetTotalEccErrors", device, kUncorrected, kSinceLoaded, &errors))
       state.uncorrected_errors = errors;
     for (const auto& process : processes_on(nvml, device)) state.processes.push_back(process.pid);
     states.push_back(std::move(state));
@@ -96,23 +112,29 @@ GpuInventory ask_nvml() {
     return inventory;
   }
   std::array<char, 128> text{};
-  if (nvml.call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size()))) inventory.driver_version = text.data();
+  if (nvml.call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size())))
+    inventory.driver_version = text.data();
   if (!nvml.call("nvmlSystemGetCudaDriverVersion_v2", &inventory.cuda_version)) inventory.cuda_version = 0;
   unsigned count = 0;
   if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
   for (unsigned index = 0; index < count; ++index) {
     Device device = nullptr;
-    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;  // a GPU that fell off the bus is not offered
+    // a GPU that fell off the bus is not offered
+    if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;
     // Its instances have UUIDs of their own; as a whole it cannot be used.
-    if (unsigned mode = 0, pending = 0; nvml.call("nvmlDeviceGetMigMode", device, &mode, &pending) && mode == 1) {
+    if (unsigned mode = 0, pending = 0;
+        nvml.call("nvmlDeviceGetMigMode", device, &mode, &pending) && mode == 1) {
       log::warn("a GPU in MIG mode is not offered", {{"gpu", std::to_string(index)}});
       continue;
     }
     Gpu gpu;
     gpu.index = static_cast<int>(index);
-    if (nvml.call("nvmlDeviceGetName", device, text.data(), static_cast<unsigned>(text.size()))) gpu.name = text.data();
-    if (nvml.call("nvmlDeviceGetUUID", device, text.data(), static_cast<unsigned>(text.size()))) gpu.uuid = text.data();
-    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory)) gpu.memory_bytes = memory.total;
+    if (nvml.call("nvmlDeviceGetName", device, text.data(), static_cast<unsigned>(text.size())))
+      gpu.name = text.data();
+    if (nvml.call("nvmlDeviceGetUUID", device, text.data(), static_cast<unsigned>(text.size())))
+      gpu.uuid = text.data();
+    if (Memory memory{}; nvml.call("nvmlDeviceGetMemoryInfo", device, &memory))
+      gpu.memory_bytes = memory.total;
     inventory.gpus.push_back(std::move(gpu));
   }
   nvml.call("nvmlShutdown");

@@ -23,7 +23,8 @@ struct GpuState {
   int index = 0;
   unsigned sm_clock_mhz = 0, sm_clock_max_mhz = 0, temperature_c = 0;
   std::uint64_t memory_used_bytes = 0;
-  std::optional<std::uint64_t> uncorrected_errors;  ///< of its memory since the driver was loaded; nothing: no ECC
+  /// of its memory since the driver was loaded; nothing: no ECC
+  std::optional<std::uint64_t> uncorrected_errors;
   std::vector<std::int64_t> processes;
 };
 /// A process that computes on a GPU, as the driver counts it: in a container its number may be the host's.
@@ -32,7 +33,8 @@ struct GpuProcess {
   std::int64_t pid = 0;
   std::uint64_t memory_bytes = 0;  ///< 0: the driver does not say
 };
-/// Those on these GPUs (NVML indices), at most 64 a GPU. Empty without NVML. Loads it, asks and unloads it: up to a second.
+/// Those on these GPUs (NVML indices), at most 64 a GPU. Empty without NVML. Loads it, asks and unloads it:
+/// up to a second.
 [[nodiscard]] std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus);
 /// Of all GPUs that NVML knows.
 [[nodiscard]] std::vector<GpuState> gpu_states();

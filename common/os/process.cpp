@@ -39,7 +39,8 @@ std::optional<ProcessStat> stat_of(pid_t pid) { return pid > 0 ? read_stat(pid) 
 std::vector<pid_t> children_of(pid_t pid) {
   std::vector<pid_t> children;
   std::error_code ec;
-  for (std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", ec), end; !ec && threads != end; threads.increment(ec)) {
+  for (std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", ec), end;
+       !ec && threads != end; threads.increment(ec)) {
     std::ifstream file(threads->path() / "children");
     for (pid_t child = 0; file >> child;) children.push_back(child);
   }

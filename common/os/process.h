@@ -41,8 +41,9 @@ enum class ProcessFate {
 };
 [[nodiscard]] ProcessFate fate_of(const ProcessIdentity& process);
 
-/// Sends `signal` to the process group that `leader` led, unless its number is another process's by now. A number is not given out
-/// again while a group bears it, so the rest of a group whose leader has ended is still that group. True when something was signalled.
+/// Sends `signal` to the process group that `leader` led, unless its number is another process's by now. A
+/// number is not given out again while a group bears it, so the rest of a group whose leader has ended is
+/// still that group. True when something was signalled.
 bool signal_group(const ProcessIdentity& leader, int signal);
 
 }  // namespace rtrain::os

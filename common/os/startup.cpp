@@ -9,7 +9,8 @@
 namespace rtrain::os {
 
 void settle_process() {
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {  // the lowest free number is given out: in ascending order this is fd
+  // the lowest free number is given out: in ascending order this is fd
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF && ::open("/dev/null", O_RDWR) < 0) return;
   }
   if (not_ignored({SIGCHLD}).empty()) std::signal(SIGCHLD, SIG_DFL);

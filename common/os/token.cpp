@@ -18,14 +18,17 @@ std::string home_of_user() {
   std::vector<char> room(16 * 1024);
   passwd entry{};
   passwd* found = nullptr;
-  if (::getpwuid_r(::geteuid(), &entry, room.data(), room.size(), &found) == 0 && found != nullptr) return entry.pw_dir;
+  if (::getpwuid_r(::geteuid(), &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
+    return entry.pw_dir;
   return {};
 }
 
-/// Beside the file and then linked to its name, which fails when there is one: nobody ever reads half a token, and none is replaced.
+/// Beside the file and then linked to its name, which fails when there is one: nobody ever reads half a
+/// token, and none is replaced.
 Result<Done> make_token_file(const std::string& path) {
   const auto slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+  const std::string folder =
+      slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
   if (auto made = make_dirs(folder, 0700); !made) return made;
   const std::string draft = path + "." + random_hex(8);
   if (auto written = write_file_atomic(draft, random_hex(kTokenBytes) + "\n", 0600); !written) return written;

@@ -14,9 +14,7 @@ namespace {
 
 using namespace std::chrono;
 
-constexpr std::int64_t ms_of(auto duration) {
-  return duration_cast<milliseconds>(duration).count();
-}
+constexpr std::int64_t ms_of(auto duration) { return duration_cast<milliseconds>(duration).count(); }
 
 std::string span_words(std::int64_t ms) {
   constexpr std::int64_t kHour = 3'600'000, kDay = 24 * kHour;

@@ -12,11 +12,11 @@ namespace rtrain::os {
 /// What the clocks of this machine say at one moment.
 struct ClockReading {
   std::chrono::steady_clock::time_point steady{};
-  std::int64_t wall_ms = 0;   ///< milliseconds since 1970, as somebody or NTP set it
-  std::int64_t boot_ms = 0;   ///< since the machine's boot, sleep included
-  std::string boot;           ///< boot_id()
-  bool synchronised = false;  ///< the kernel was told by an NTP service that the clock is right, and nobody
-                              ///< has set it by hand since
+  std::int64_t wall_ms = 0;  ///< milliseconds since 1970, as somebody or NTP set it
+  std::int64_t boot_ms = 0;  ///< since the machine's boot, sleep included
+  std::string boot;          ///< boot_id()
+  /// the kernel was told by an NTP service that the clock is right, and nobody has set it by hand since
+  bool synchronised = false;
   [[nodiscard]] static ClockReading now();
 };
 

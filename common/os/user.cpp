@@ -13,7 +13,8 @@ std::string user_name(uid_t uid) {
   std::vector<char> room(16 * 1024);
   passwd entry{};
   passwd* found = nullptr;
-  if (::getpwuid_r(uid, &entry, room.data(), room.size(), &found) == 0 && found != nullptr) return entry.pw_name;
+  if (::getpwuid_r(uid, &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
+    return entry.pw_name;
   return std::to_string(uid);
 }
 
@@ -26,7 +27,8 @@ std::optional<gid_t> group_id(const std::string& name) {
   std::vector<char> room(64 * 1024);
   group entry{};
   group* found = nullptr;
-  if (::getgrnam_r(name.c_str(), &entry, room.data(), room.size(), &found) == 0 && found != nullptr) return entry.gr_gid;
+  if (::getgrnam_r(name.c_str(), &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
+    return entry.gr_gid;
   return std::nullopt;
 }
 

@@ -38,7 +38,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr double kStopGraceS = 2;
-constexpr auto kStopLimit = 5s;  // the grace, and what SIGKILL and last words take; beyond it a supervisor hangs
+// the grace, and what SIGKILL and last words take; beyond it a supervisor hangs
+constexpr auto kStopLimit = 5s;
 constexpr auto kTick = 50ms;
 constexpr auto kQuarantineLook = 1s;
 
@@ -48,7 +49,9 @@ class StateLock {
     const std::string path = state_dir + "/agent.lock";
     StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (lock.fd_ < 0) return fail_errno("open " + path, errno);
-    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) return fail(Errc::kConflict, path + ": another agent uses this state_dir", "stop it, or give this one its own state_dir and node_name");
+    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0)
+      return fail(Errc::kConflict, path + ": another agent uses this state_dir",
+                  "stop it, or give this one its own state_dir and node_name");
     return lock;
   }
   StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -87,13 +90,16 @@ std::optional<os::ClockRecord> known_before(const std::string& record, const std
   return os::ClockRecord{info.st_mtim.tv_sec * 1000LL, 0, ""};
 }
 
-std::string or_beside(const std::string& configured, const char* program) { return configured.empty() ? os::program_dir() + "/" + program : configured; }
+std::string or_beside(const std::string& configured, const char* program) {
+  return configured.empty() ? os::program_dir() + "/" + program : configured;
+}
 
 }  // namespace
 
 class Agent::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::AgentConfig config, Survival survival, std::string token, net::Endpoint head, StateLock lock, net::Listener listener)
+  Impl(asio::any_io_executor executor, proto::AgentConfig config, Survival survival, std::string token,
+       net::Endpoint head, StateLock lock, net::Listener listener)
       : executor_(executor),
         config_(std::move(config)),
         token_(std::move(token)),
@@ -112,14 +118,31 @@ class Agent::Impl {
         lease_file_(config_.state_dir),
         before_(read_agent_record(config_.state_dir)),
         quarantine_(config_.state_dir),
-        record_{before_ ? before_->secret : os::random_hex(16), config_.socket, {}, {}, open_rank_groups(config_.cgroup, config_.state_dir)},
-        zygote_(executor, {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(true)),
-        keeper_(executor, {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret, survival == Survival::kEndWithTheAgent}, supervisor_callbacks(false)),
-        attempts_({config_.state_dir, config_.socket, [this](proto::Message message) { return link_.send(std::move(message)); },
-                   [this](bool is_train_func) { return supervisor(is_train_func); }, [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s, config_.log_bytes_max, os::gpu_processes,
+        record_{before_ ? before_->secret : os::random_hex(16),
+                config_.socket,
+                {},
+                {},
+                open_rank_groups(config_.cgroup, config_.state_dir)},
+        zygote_(executor,
+                {"zygote", or_beside(config_.worker_program, "rtrain-worker"), config_.socket, record_.secret,
+                 survival == Survival::kEndWithTheAgent},
+                supervisor_callbacks(true)),
+        keeper_(executor,
+                {"keeper", or_beside(config_.keeper_program, "rtrain-keeper"), config_.socket, record_.secret,
+                 survival == Survival::kEndWithTheAgent},
+                supervisor_callbacks(false)),
+        attempts_({config_.state_dir, config_.socket,
+                   [this](proto::Message message) { return link_.send(std::move(message)); },
+                   [this](bool is_train_func) { return supervisor(is_train_func); },
+                   [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s,
+                   config_.log_bytes_max, os::gpu_processes,
                    [this](Quarantine::Entry entry) { quarantine(std::move(entry)); }}),
-        link_(std::move(head), {[this](const net::Socket& socket) { return trusts(socket); }, [this](const std::string& address) { return hello(address); }, [this](proto::Message message) { head_says(std::move(message)); },
-                                [this] { if (quarantine_.was_ever()) link_.send(quarantine_.health()); },
+        link_(std::move(head), {[this](const net::Socket& socket) { return trusts(socket); },
+                                [this](const std::string& address) { return hello(address); },
+                                [this](proto::Message message) { head_says(std::move(message)); },
+                                [this] {
+                                  if (quarantine_.was_ever()) link_.send(quarantine_.health());
+                                },
                                 [this] { attempts_.stop_all(0, "the lease from the head ran out"); },
                                 [this](const LeaseFile::Grant& grant) { lease_file_.write(grant); },
                                 [this](std::int64_t number) { attempts_.settled(number); }}),
@@ -130,7 +153,9 @@ class Agent::Impl {
   asio::awaitable<void> async_run() {
     recover();
     if (config_.prestart_zygote)
-      if (auto started = zygote_.start(); !started) log::warn("no zygote: train_func jobs cannot run on this node", {{"cause", started.error().message()}});
+      if (auto started = zygote_.start(); !started)
+        log::warn("no zygote: train_func jobs cannot run on this node",
+                  {{"cause", started.error().message()}});
     asio::awaitable<void> accepting = async_accept();
     gate_.spawn(std::move(accepting));
     asio::awaitable<void> ticking = async_tick();
@@ -142,17 +167,22 @@ class Agent::Impl {
     const auto limit = std::chrono::steady_clock::now() + kStopLimit;
     while (!attempts_.empty() && std::chrono::steady_clock::now() < limit) co_await async::async_sleep(5ms);
     const bool stuck = !attempts_.empty();
-    if (stuck) log::error("ranks do not end, their supervisors do not answer", {{"ranks", std::to_string(attempts_.running().size())}});
-    else co_await link_.async_flush();
+    if (stuck)
+      log::error("ranks do not end, their supervisors do not answer",
+                 {{"ranks", std::to_string(attempts_.running().size())}});
+    else
+      co_await link_.async_flush();
     co_await zygote_.async_stop();
     co_await keeper_.async_stop();
     if (stuck) {
-      for (const bool is_train_func : {true, false}) attempts_.supervisor_died(is_train_func, [](const proto::RankKey&) { return false; });
+      for (const bool is_train_func : {true, false})
+        attempts_.supervisor_died(is_train_func, [](const proto::RankKey&) { return false; });
       co_await link_.async_flush();
     }
     ended_ = true;
     link_.stop();
-    if (!record_.cgroup_tree.empty() && !os::remove_cgroup(record_.cgroup_tree)) log::warn("control groups stay: something in them does not end", {{"tree", record_.cgroup_tree}});
+    if (!record_.cgroup_tree.empty() && !os::remove_cgroup(record_.cgroup_tree))
+      log::warn("control groups stay: something in them does not end", {{"tree", record_.cgroup_tree}});
     listener_.close();
     for (const auto& stream : streams_) stream->close();
     co_await gate_.close();
@@ -166,7 +196,7 @@ class Agent::Impl {
   }
 
  private:
-  // ---- towards the head ---------------------------------------------------------------------------------------
+  // ---- towards the head -------------------------------------------------------------------------
 
   proto::Hello hello(const std::string& local_address) {
     if (config_.address.empty()) node_.address = local_address;
@@ -182,27 +212,32 @@ class Agent::Impl {
     return hello;
   }
 
-  /// A head that is known by no token_file is one of this user, or of root: whoever answers in its place would command the agent.
+  /// A head that is known by no token_file is one of this user, or of root: whoever answers in its place
+  /// would command the agent.
   Result<Done> trusts(const net::Socket& socket) const {
     if (!token_.empty() || !net::is_local(head_) || net::leads_to_own_user(socket, head_)) return ok();
-    return fail(Errc::kUnauthenticated, net::to_string(head_) + " is served by another user", "name the token of that head: token_file");
+    return fail(Errc::kUnauthenticated, net::to_string(head_) + " is served by another user",
+                "name the token of that head: token_file");
   }
 
-  /// Without a token_file that of this user, which a head of the same user on this machine has made. Read anew for each connection: the
-  /// head's first start may come after the agent's.
+  /// Without a token_file that of this user, which a head of the same user on this machine has made. Read
+  /// anew for each connection: the head's first start may come after the agent's.
   std::string token() {
-    if (!token_.empty() || !net::is_local(head_) || std::holds_alternative<net::UnixEndpoint>(head_)) return token_;
+    if (!token_.empty() || !net::is_local(head_) || std::holds_alternative<net::UnixEndpoint>(head_))
+      return token_;
     const auto path = os::own_token_path([](const char* name) { return std::getenv(name); });
     auto own = os::read_token_file(path);
     const std::string cause = own ? "" : own.error().message();
-    if (cause != std::exchange(no_token_, cause) && !cause.empty()) log::warn("no token is shown to the head", {{"cause", cause}});
+    if (cause != std::exchange(no_token_, cause) && !cause.empty())
+      log::warn("no token is shown to the head", {{"cause", cause}});
     return own ? *own : "";
   }
 
   void head_says(proto::Message message) {
     if (const auto* port = std::get_if<proto::ReservePort>(&message)) return attempts_.reserve_port(*port);
     if (const auto* launch = std::get_if<proto::Launch>(&message)) return start_ranks(*launch);
-    if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
+    if (const auto* stop = std::get_if<proto::StopAttempt>(&message))
+      return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) return attempts_.yield(*yield);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {
       asio::awaitable<void> reading = async_read_log(*read);
@@ -213,7 +248,9 @@ class Agent::Impl {
   }
 
   void start_ranks(const proto::Launch& launch) {
-    log::info("launching", {{"job", to_string(launch.job)}, {"attempt", to_string(launch.attempt)}, {"ranks", std::to_string(launch.ranks.size())}});
+    log::info("launching", {{"job", to_string(launch.job)},
+                            {"attempt", to_string(launch.attempt)},
+                            {"ranks", std::to_string(launch.ranks.size())}});
     attempts_.launch(launch);
     if (stopping_) attempts_.stop_all(0, "the agent is stopping");
   }
@@ -225,7 +262,8 @@ class Agent::Impl {
     while (true) {
       auto data = read_log(path, read, attempts_.is_live(read.key));
       const bool news = !data.data.empty() || data.complete || !data.error.empty();
-      if (news && !ended_ && link_.is_behind()) {  // not read again before the head has taken what is on its way
+      // not read again before the head has taken what is on its way
+      if (news && !ended_ && link_.is_behind()) {
         data = {};
         if (std::chrono::steady_clock::now() >= until + kAnswerMax) co_return;  // who asked has given up
         co_await async::async_sleep(kTick);
@@ -239,7 +277,7 @@ class Agent::Impl {
     }
   }
 
-  // ---- towards supervisors and workers ------------------------------------------------------------------------
+  // ---- towards supervisors and workers ----------------------------------------------------------
 
   Result<SupervisorProcess*> supervisor(bool is_train_func) {
     auto& wanted = is_train_func ? zygote_ : keeper_;
@@ -257,7 +295,8 @@ class Agent::Impl {
 
   void write_record() {
     if (auto written = write_agent_record(config_.state_dir, record_); !written)
-      log::error("an agent that is started after this one will not find its supervisors", {{"cause", written.error().message()}});
+      log::error("an agent that is started after this one will not find its supervisors",
+                 {{"cause", written.error().message()}});
   }
 
   void quarantine(Quarantine::Entry entry) {
@@ -271,20 +310,25 @@ class Agent::Impl {
     std::set<proto::RankKey> known;
     for (const auto& attempt : find_attempts(config_.state_dir)) {
       attempts_.adopt(attempt);
-      for (const auto& rank : attempt.launch.ranks) known.insert({attempt.launch.job, attempt.launch.attempt, rank.rank});
+      for (const auto& rank : attempt.launch.ranks)
+        known.insert({attempt.launch.job, attempt.launch.attempt, rank.rank});
     }
-    for (const auto& tree : std::set<std::string>{before_ ? before_->cgroup_tree : "", record_.cgroup_tree}) clean_rank_groups(tree, known);
+    for (const auto& tree : std::set<std::string>{before_ ? before_->cgroup_tree : "", record_.cgroup_tree})
+      clean_rank_groups(tree, known);
     for (const bool is_train_func : {true, false}) {
       auto& kept = is_train_func ? record_.zygote : record_.keeper;
       const auto old = !before_ ? std::nullopt : is_train_func ? before_->zygote : before_->keeper;
       auto& supervisor = is_train_func ? zygote_ : keeper_;
       const bool dials_here = before_ && before_->socket == config_.socket;
       if (old && dials_here && supervisor.adopt(*old)) {
-        log::info("a supervisor of an earlier agent is taken up", {{"role", supervisor.options().role}, {"pid", std::to_string(old->pid)}});
+        log::info("a supervisor of an earlier agent is taken up",
+                  {{"role", supervisor.options().role}, {"pid", std::to_string(old->pid)}});
         kept = old;
         continue;
       }
-      if (old && os::signal_group(*old, SIGKILL)) log::warn("a supervisor of an earlier agent dials another socket and is ended", {{"role", supervisor.options().role}});
+      if (old && os::signal_group(*old, SIGKILL))
+        log::warn("a supervisor of an earlier agent dials another socket and is ended",
+                  {{"role", supervisor.options().role}});
       attempts_.supervisor_died(is_train_func, [](const proto::RankKey&) { return false; });
     }
     write_record();
@@ -333,13 +377,18 @@ class Agent::Impl {
       refused_line().write("a local connection is refused",
                            {{"cause", first ? "expected hello" : first.error().message()}});
     } else if (!proto::speaks(hello->protocol_version)) {
-      co_await async_refuse(stream, fail(Errc::kConflict, hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) + ", this agent version " + std::to_string(proto::kProtocolVersion)));
+      co_await async_refuse(
+          stream, fail(Errc::kConflict,
+                       hello->role + " speaks protocol version " + std::to_string(hello->protocol_version) +
+                           ", this agent version " + std::to_string(proto::kProtocolVersion)));
     } else if (hello->role == "worker" && hello->rank) {
       co_await async_serve_worker(stream, *hello);
-    } else if ((hello->role == "zygote" || hello->role == "keeper") && same_secret(hello->token, record_.secret)) {
+    } else if ((hello->role == "zygote" || hello->role == "keeper") &&
+               same_secret(hello->token, record_.secret)) {
       co_await async_serve_supervisor(stream, *hello);
     } else {
-      co_await async_refuse(stream, fail(Errc::kUnauthenticated, "role \"" + hello->role + "\" with a wrong secret"));
+      co_await async_refuse(stream,
+                            fail(Errc::kUnauthenticated, "role \"" + hello->role + "\" with a wrong secret"));
     }
     stream->close();
     streams_.erase(stream);
@@ -368,7 +417,8 @@ class Agent::Impl {
       if (std::holds_alternative<proto::Heartbeat>(*message)) continue;
       // A rank speaks for itself only.
       if (proto::rank_of(*message) != key) {
-        log::warn("a rank sent what is not its own", {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
+        log::warn("a rank sent what is not its own",
+                  {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
         break;
       }
       attempts_.worker_says(key, *stream, std::move(*message));
@@ -383,13 +433,16 @@ class Agent::Impl {
     if (hello.pid != supervisor.pid()) co_return;  // the last words of one that died meanwhile
     proto::accept_peer(*stream);
     supervisor.await_hello();
-    attempts_.supervisor_joined(is_train_func, hello.running, [&supervisor](const proto::RankKey& key) { return supervisor.holds(key); });
+    attempts_.supervisor_joined(is_train_func, hello.running,
+                                [&supervisor](const proto::RankKey& key) { return supervisor.holds(key); });
     supervisor.attach(stream, hello, rank_lease_s());
     while (true) {
       auto message = co_await proto::async_read_message(stream);
       if (!message) break;
-      if (const auto* result = std::get_if<proto::SpawnResult>(&*message)) attempts_.spawned(*result);
-      else if (const auto* end = std::get_if<proto::SupervisedEnd>(&*message)) attempts_.ended(*end);
+      if (const auto* result = std::get_if<proto::SpawnResult>(&*message))
+        attempts_.spawned(*result);
+      else if (const auto* end = std::get_if<proto::SupervisedEnd>(&*message))
+        attempts_.ended(*end);
     }
     supervisor.detach(*stream);
   }
@@ -403,7 +456,8 @@ class Agent::Impl {
       attempts_.tick();
       if (now >= next_beat) {
         const double lease_s = rank_lease_s();
-        next_beat = now + to_milliseconds(lease_s / 5);  // less and less while the head is away: when it is back, that is told in time
+        // less and less while the head is away: when it is back, that is told in time
+        next_beat = now + to_milliseconds(lease_s / 5);
         attempts_.heartbeat_workers(lease_s);
         zygote_.heartbeat(lease_s);
         keeper_.heartbeat(lease_s);
@@ -431,7 +485,8 @@ class Agent::Impl {
     clock_.look(reading);
     const auto doubt = clock_.doubt();
     if (!doubt.empty() && !clock_doubted_)
-      log::warn("the machine's clock cannot be trusted: no folder of an old job is removed", {{"cause", doubt}});
+      log::warn("the machine's clock cannot be trusted: no folder of an old job is removed",
+                {{"cause", doubt}});
     if (doubt.empty() && clock_doubted_) log::warn("the machine's clock is trusted again");
     clock_doubted_ = !doubt.empty();
     if (reading.steady < next_clock_record_) return;
@@ -441,12 +496,18 @@ class Agent::Impl {
   }
 
   /// For how long ranks and their supervisors may live on without this agent.
-  [[nodiscard]] double rank_lease_s() const { return static_cast<double>(link_.rank_lease(to_milliseconds(config_.worker_lease_s)).count()) / 1000; }
+  [[nodiscard]] double rank_lease_s() const {
+    return static_cast<double>(link_.rank_lease(to_milliseconds(config_.worker_lease_s)).count()) / 1000;
+  }
 
-  void restart_if_due(SupervisorProcess& supervisor, std::optional<std::chrono::steady_clock::time_point>& due, std::chrono::steady_clock::time_point now) {
+  void restart_if_due(SupervisorProcess& supervisor,
+                      std::optional<std::chrono::steady_clock::time_point>& due,
+                      std::chrono::steady_clock::time_point now) {
     if (!due || now < *due || stopping_) return;
     due.reset();
-    if (auto started = supervisor.start(); !started) log::error("a supervisor cannot be started again", {{"role", supervisor.options().role}, {"cause", started.error().message()}});
+    if (auto started = supervisor.start(); !started)
+      log::error("a supervisor cannot be started again",
+                 {{"role", supervisor.options().role}, {"cause", started.error().message()}});
   }
 
   asio::any_io_executor executor_;
@@ -476,7 +537,8 @@ class Agent::Impl {
   bool stopping_ = false, ended_ = false;
 };
 
-Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto::AgentConfig config, Survival survival) {
+Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto::AgentConfig config,
+                                           Survival survival) {
   std::string token;
   if (!config.token_file.empty()) {
     auto text = os::read_token_file(config.token_file);
@@ -493,7 +555,9 @@ Result<std::unique_ptr<Agent>> Agent::open(asio::any_io_executor executor, proto
   if (!local) return local.error().in("socket");
   auto listener = net::Listener::open(executor, *local);
   if (!listener) return listener.error().in("socket");
-  return std::unique_ptr<Agent>(new Agent(std::make_unique<Impl>(executor, std::move(config), survival, std::move(token), std::move(*head), std::move(*lock), std::move(*listener))));
+  return std::unique_ptr<Agent>(
+      new Agent(std::make_unique<Impl>(executor, std::move(config), survival, std::move(token),
+                                       std::move(*head), std::move(*lock), std::move(*listener))));
 }
 
 Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

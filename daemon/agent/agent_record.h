@@ -20,12 +20,16 @@ struct AgentRecord {
 [[nodiscard]] std::optional<AgentRecord> read_agent_record(const std::string& state_dir);
 [[nodiscard]] Result<Done> write_agent_record(const std::string& state_dir, const AgentRecord& record);
 
-/// <state_dir>/lease: until when the head counts on this node, by the clock that runs since the boot. An agent that was killed and one
-/// that comes after it hold one and the same lease: what the second one finds running must end when the first one's would have.
+/// <state_dir>/lease: until when the head counts on this node, by the clock that runs since the boot. An
+/// agent that was killed and one that comes after it hold one and the same lease: what the second one finds
+/// running must end when the first one's would have.
 class LeaseFile {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  struct Grant { Time from; std::chrono::milliseconds length; };
+  struct Grant {
+    Time from;
+    std::chrono::milliseconds length;
+  };
   explicit LeaseFile(const std::string& state_dir);
   ~LeaseFile();
   LeaseFile(const LeaseFile&) = delete;

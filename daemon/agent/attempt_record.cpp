@@ -22,7 +22,9 @@ Result<T> read_message(const std::string& path) {
   auto message = proto::decode({std::move(*text), {}});
   if (!message) return message.error().in(path);
   auto* wanted = std::get_if<T>(&*message);
-  if (wanted == nullptr) return fail(Errc::kProtocol, path + ": holds another message: " + std::string(proto::message_name(*message)));
+  if (wanted == nullptr)
+    return fail(Errc::kProtocol,
+                path + ": holds another message: " + std::string(proto::message_name(*message)));
   return std::move(*wanted);
 }
 
@@ -30,11 +32,14 @@ Result<LiveAttempt> read_attempt(const std::string& dir) {
   auto text = os::read_file(dir + kLive, 4096);
   if (!text) return text.error();
   const auto live = proto::parse_json(*text);
-  if (!live || !live->is_object() || !live->contains("secret") || !live->at("secret").is_string()) return fail(Errc::kProtocol, dir + kLive + ": no secret");
+  if (!live || !live->is_object() || !live->contains("secret") || !live->at("secret").is_string())
+    return fail(Errc::kProtocol, dir + kLive + ": no secret");
   auto launch = read_message<proto::Launch>(dir + kLaunch);
   if (!launch) return launch.error();
   const auto tree = live->find("cgroup_tree");  // an agent before this version wrote none
-  return LiveAttempt{std::move(*launch), live->at("secret").get<std::string>(), tree != live->end() && tree->is_string() ? tree->get<std::string>() : "", fs::exists(dir + kYield)};
+  return LiveAttempt{std::move(*launch), live->at("secret").get<std::string>(),
+                     tree != live->end() && tree->is_string() ? tree->get<std::string>() : "",
+                     fs::exists(dir + kYield)};
 }
 
 }  // namespace
@@ -48,8 +53,11 @@ Result<Done> record_attempt(const std::string& state_dir, const LiveAttempt& att
     if (auto made = os::make_dirs(proto::rank_dir(state_dir, key), 0700); !made) return made;
   }
   if (auto made = os::make_dirs(dir, 0700); !made) return made;
-  if (auto written = os::replace_file(dir + kLaunch, proto::encode(attempt.launch).json, 0600); !written) return written;
-  return os::replace_file(dir + kLive, proto::dump_json({{"secret", attempt.secret}, {"cgroup_tree", attempt.cgroup_tree}}) + "\n", 0600);
+  if (auto written = os::replace_file(dir + kLaunch, proto::encode(attempt.launch).json, 0600); !written)
+    return written;
+  return os::replace_file(
+      dir + kLive,
+      proto::dump_json({{"secret", attempt.secret}, {"cgroup_tree", attempt.cgroup_tree}}) + "\n", 0600);
 }
 
 void record_yield(const std::string& state_dir, JobId job, Attempt attempt) {
@@ -70,8 +78,11 @@ std::vector<LiveAttempt> find_attempts(const std::string& state_dir) {
   for (const auto& job : fs::directory_iterator(state_dir + "/jobs", none)) {
     for (const auto& attempt : fs::directory_iterator(job.path(), none)) {
       if (!fs::exists(attempt.path().string() + kLive)) continue;
-      if (auto read = read_attempt(attempt.path())) found.push_back(std::move(*read));
-      else log::error("an attempt of an earlier agent is given up", {{"folder", attempt.path().string()}, {"cause", read.error().message()}});
+      if (auto read = read_attempt(attempt.path()))
+        found.push_back(std::move(*read));
+      else
+        log::error("an attempt of an earlier agent is given up",
+                   {{"folder", attempt.path().string()}, {"cause", read.error().message()}});
     }
   }
   return found;
@@ -86,7 +97,8 @@ bool has_live_attempt(const std::string& job_dir) {
 
 void record_end(const std::string& rank_dir, const proto::RankEnded& end) {
   if (auto written = os::replace_file(rank_dir + kEnd, proto::encode(end).json, 0600); !written)
-    log::warn("a rank's end cannot be written down", {{"rank", to_string(end.key)}, {"cause", written.error().message()}});
+    log::warn("a rank's end cannot be written down",
+              {{"rank", to_string(end.key)}, {"cause", written.error().message()}});
 }
 
 std::optional<proto::RankEnded> read_end(const std::string& rank_dir) {

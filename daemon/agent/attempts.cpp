@@ -18,14 +18,16 @@ namespace rtrain::agent {
 using namespace std::chrono_literals;
 namespace {
 
-constexpr auto kSpawnLimit = 60s;       // a zygote that loads LibTorch from a cold disk needs seconds, not a minute
-constexpr auto kLastWordsLimit = 2s;    // between a process's end and the end of its socket
+// a zygote that loads LibTorch from a cold disk needs seconds, not a minute
+constexpr auto kSpawnLimit = 60s;
+constexpr auto kLastWordsLimit = 2s;  // between a process's end and the end of its socket
 constexpr auto kUnusedPortLimit = 60s;
 constexpr auto kBoundFailed = 600s;
 constexpr auto kGpuLook = 500ms;
-constexpr auto kGpuWait = 10s;          // for the memory of a rank that has ended; the driver frees it after the process
-constexpr auto kBoundEvery = 200ms;     // a disk takes a few hundred MiB meanwhile
-constexpr double kYieldedGraceS = 2;    // between SIGTERM and SIGKILL of what did not yield in time
+// for the memory of a rank that has ended; the driver frees it after the process
+constexpr auto kGpuWait = 10s;
+constexpr auto kBoundEvery = 200ms;   // a disk takes a few hundred MiB meanwhile
+constexpr double kYieldedGraceS = 2;  // between SIGTERM and SIGKILL of what did not yield in time
 
 bool was_started(const std::string& rank_dir) { return std::filesystem::exists(proto::log_path(rank_dir)); }
 
@@ -52,7 +54,8 @@ void Attempts::launch(const proto::Launch& launch) {
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) slot.ranks[placement.rank].placement = placement;
   const auto recorded = record_attempt(setting_.state_dir, {launch, slot.secret, slot.cgroup_tree, false});
-  const auto supervisor = recorded ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(recorded.error());
+  const auto supervisor =
+      recorded ? setting_.supervisor(is_train_func(slot)) : Result<SupervisorProcess*>(recorded.error());
   for (auto& [number, rank] : slot.ranks) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
     if (supervisor) continue;
@@ -62,7 +65,11 @@ void Attempts::launch(const proto::Launch& launch) {
   }
   if (const auto found = intruders(slot); !found.empty()) {
     for (const auto& process : found)
-      log::warn("a process still uses a GPU of a job that is to start", {{"job", to_string(launch.job)}, {"gpu", std::to_string(process.gpu)}, {"pid", std::to_string(process.pid)}, {"bytes", std::to_string(process.memory_bytes)}});
+      log::warn("a process still uses a GPU of a job that is to start",
+                {{"job", to_string(launch.job)},
+                 {"gpu", std::to_string(process.gpu)},
+                 {"pid", std::to_string(process.pid)},
+                 {"bytes", std::to_string(process.memory_bytes)}});
     slot.held_until = Clock::now() + kGpuWait;
   } else {
     spawn(slot);
@@ -72,7 +79,8 @@ void Attempts::launch(const proto::Launch& launch) {
 
 std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
   std::set<int> gpus;
-  for (const auto& [number, rank] : slot.ranks) gpus.insert(rank.placement.gpus.begin(), rank.placement.gpus.end());
+  for (const auto& [number, rank] : slot.ranks)
+    gpus.insert(rank.placement.gpus.begin(), rank.placement.gpus.end());
   for (const auto& [key, other] : attempts_)
     for (const auto& [number, rank] : other.ranks)
       if (&other != &slot && !rank.ended)
@@ -82,7 +90,8 @@ std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
 }
 
 void Attempts::spawn(Slot& slot) {
-  if (slot.held_until && Clock::now() >= *slot.held_until) log::warn("a job starts although its GPUs are still in use", {{"job", to_string(slot.launch.job)}});
+  if (slot.held_until && Clock::now() >= *slot.held_until)
+    log::warn("a job starts although its GPUs are still in use", {{"job", to_string(slot.launch.job)}});
   slot.held_until.reset();
   slot.launched = Clock::now();
   const auto supervisor = setting_.supervisor(is_train_func(slot));
@@ -112,7 +121,8 @@ void Attempts::adopt(const LiveAttempt& attempt) {
   slot.launch = launch;
   slot.secret = attempt.secret;
   slot.cgroup_tree = attempt.cgroup_tree;
-  if (attempt.yielding) slot.yield = proto::YieldAttempt{launch.job, launch.attempt, 0, {}};  // the head says again until when
+  // the head says again until when
+  if (attempt.yielding) slot.yield = proto::YieldAttempt{launch.job, launch.attempt, 0, {}};
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) {
     Rank& rank = slot.ranks[placement.rank];
@@ -124,10 +134,14 @@ void Attempts::adopt(const LiveAttempt& attempt) {
       finish(slot, rank, *end);
     }
   }
-  log::info("an attempt of an earlier agent is taken up", {{"job", to_string(launch.job)}, {"attempt", to_string(launch.attempt)}, {"ranks", std::to_string(slot.ranks.size())}});
-  // The port was free while nobody held it: it is ours again unless rank 0 listens on it by now, as it should, or somebody took it.
+  log::info("an attempt of an earlier agent is taken up", {{"job", to_string(launch.job)},
+                                                           {"attempt", to_string(launch.attempt)},
+                                                           {"ranks", std::to_string(slot.ranks.size())}});
+  // The port was free while nobody held it: it is ours again unless rank 0 listens on it by now, as it
+  // should, or somebody took it.
   if (slot.ranks.contains(0) && launch.master_port > 0)
-    if (auto port = PortReservation::take(launch.master_port)) ports_.insert_or_assign(key, Port{std::move(*port), Clock::now()});
+    if (auto port = PortReservation::take(launch.master_port))
+      ports_.insert_or_assign(key, Port{std::move(*port), Clock::now()});
   forget_ended();
 }
 
@@ -168,7 +182,8 @@ void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::strin
   }
   if (const auto supervisor = setting_.supervisor(is_train_func(slot)))
     for (auto& [number, rank] : slot.ranks)
-      if (!rank.ended && rank.pid == 0 && (*supervisor)->withdraw(key_of(slot, rank))) end_without_process(slot, rank, "lost", "was never started: " + reason, true);
+      if (!rank.ended && rank.pid == 0 && (*supervisor)->withdraw(key_of(slot, rank)))
+        end_without_process(slot, rank, "lost", "was never started: " + reason, true);
   signal(slot, SIGTERM);
   forget_ended();
 }
@@ -177,19 +192,23 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   const auto found = attempts_.find({request.job, request.attempt});
   if (found == attempts_.end() || found->second.stopping) return;
   Slot& slot = found->second;
-  if (slot.held_until) return stop(request.job, request.attempt, 0, request.reason);  // nothing of it runs yet
+  // nothing of it runs yet
+  if (slot.held_until) return stop(request.job, request.attempt, 0, request.reason);
   const bool again = slot.yield.has_value();
   slot.yield = request;
   slot.stop_at = Clock::now() + to_milliseconds(request.grace_s);
   if (again) return;
-  log::info("an attempt is asked to yield", {{"job", to_string(request.job)}, {"attempt", to_string(request.attempt)}, {"reason", request.reason}});
+  log::info(
+      "an attempt is asked to yield",
+      {{"job", to_string(request.job)}, {"attempt", to_string(request.attempt)}, {"reason", request.reason}});
   record_yield(setting_.state_dir, request.job, request.attempt);
   const auto supervisor = setting_.supervisor(is_train_func(slot));
   for (const auto& [number, rank] : slot.ranks) {
     if (rank.ended || rank.status) continue;
     if (rank.worker && rank.confirms) proto::send(*rank.worker, request);
     // Not said again: a program that saves its state may take a second one for an order to stop.
-    else if (!is_train_func(slot) && supervisor) (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGTERM});
+    else if (!is_train_func(slot) && supervisor)
+      (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGTERM});
   }
 }
 
@@ -217,29 +236,36 @@ void Attempts::spawned(const proto::SpawnResult& result) {
   }
   if (rank->pid == 0) {  // else it was told before
     rank->pid = result.pid;
-    if (auto process = proto::read_process(rank->dir)) rank->process = *process;
-    else rank->process = os::identify(static_cast<pid_t>(result.pid));
+    if (auto process = proto::read_process(rank->dir))
+      rank->process = *process;
+    else
+      rank->process = os::identify(static_cast<pid_t>(result.pid));
     tell(proto::RankStarted{result.key, result.pid});
     if (!is_train_func(slot)) tell(proto::RankRunning{result.key});
   }
   // A stop or a yield that came while the process was being made has not reached it.
   if (slot.stopping || (slot.yield && !is_train_func(slot)))
-    if (const auto supervisor = setting_.supervisor(is_train_func(slot))) (*supervisor)->send(proto::SignalRank{result.key, slot.killed ? SIGKILL : SIGTERM});
+    if (const auto supervisor = setting_.supervisor(is_train_func(slot)))
+      (*supervisor)->send(proto::SignalRank{result.key, slot.killed ? SIGKILL : SIGTERM});
 }
 
 void Attempts::ended(const proto::SupervisedEnd& end) {
   Rank* rank = find(end.key);
   if (rank == nullptr || rank->ended) return;
   Slot& slot = attempts_[{end.key.job, end.key.attempt}];
-  if (end.stuck_pid != 0) quarantine(slot, *rank, static_cast<pid_t>(end.stuck_pid));  // before the end: the head gives its GPUs away then
-  if (end.stuck_pid != 0 && end.status.lost) give_up(slot, *rank, static_cast<pid_t>(end.stuck_pid));
-  else process_gone(slot, *rank, end.status);
+  // before the end: the head gives its GPUs away then
+  if (end.stuck_pid != 0) quarantine(slot, *rank, static_cast<pid_t>(end.stuck_pid));
+  if (end.stuck_pid != 0 && end.status.lost)
+    give_up(slot, *rank, static_cast<pid_t>(end.stuck_pid));
+  else
+    process_gone(slot, *rank, end.status);
   forget_ended();
 }
 
 void Attempts::quarantine(const Slot& slot, const Rank& rank, pid_t stuck) {
   const auto process = os::identify(stuck);
-  setting_.stuck({key_of(slot, rank), rank.placement.gpus, process.value_or(os::ProcessIdentity{stuck, 0, os::boot_id()}), group_of(slot, rank)});
+  setting_.stuck({key_of(slot, rank), rank.placement.gpus,
+                  process.value_or(os::ProcessIdentity{stuck, 0, os::boot_id()}), group_of(slot, rank)});
 }
 
 void Attempts::give_up(Slot& slot, Rank& rank, pid_t stuck) {
@@ -251,12 +277,14 @@ void Attempts::give_up(Slot& slot, Rank& rank, pid_t stuck) {
   if (rank.worker) rank.worker->close();
   rank.worker.reset();
   std::ostringstream why;
-  why << "process " << stuck << " does not end: SIGKILL was sent " << setting_.kill_wait_s << " s ago" << (where.empty() ? "" : " (" + where + ")");
+  why << "process " << stuck << " does not end: SIGKILL was sent " << setting_.kill_wait_s << " s ago"
+      << (where.empty() ? "" : " (" + where + ")");
   if (!rank.placement.gpus.empty()) why << "; its GPUs are quarantined until it has gone";
   end_without_process(slot, rank, "unkillable", why.str(), true);
 }
 
-void Attempts::supervisor_joined(bool is_function, const std::vector<proto::RankKey>& in_hand, const Waits& waits) {
+void Attempts::supervisor_joined(bool is_function, const std::vector<proto::RankKey>& in_hand,
+                                 const Waits& waits) {
   const auto supervisor = setting_.supervisor(is_function);
   if (!supervisor) return;
   const std::set<proto::RankKey> held(in_hand.begin(), in_hand.end());
@@ -270,9 +298,13 @@ void Attempts::supervisor_joined(bool is_function, const std::vector<proto::Rank
       } else if (const auto record = proto::read_exit_record(rank.dir)) {
         process_gone(slot, rank, record->status);
       } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir) && !slot.stopping) {
-        (*supervisor)->send(spawn_request(slot, rank));  // the request did not arrive: a rank that was started has a record and a log
+        // the request did not arrive: a rank that was started has a record and a log
+        (*supervisor)->send(spawn_request(slot, rank));
       } else {
-        end_without_process(slot, rank, "lost", std::string("its supervisor (") + (is_function ? "zygote" : "keeper") + ") came back without it and left no record of how it ended", true);
+        end_without_process(slot, rank, "lost",
+                            std::string("its supervisor (") + (is_function ? "zygote" : "keeper") +
+                                ") came back without it and left no record of how it ended",
+                            true);
       }
     }
   }
@@ -284,12 +316,14 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
   std::vector<std::pair<const Slot*, const Rank*>> left;
   for (const auto& [key, slot] : attempts_)
     for (const auto& [number, rank] : slot.ranks)
-      if (is_train_func(slot) == is_function && !rank.ended && !rank.status && !(rank.pid == 0 && waits(key_of(slot, rank)))) {
+      if (is_train_func(slot) == is_function && !rank.ended && !rank.status &&
+          !(rank.pid == 0 && waits(key_of(slot, rank)))) {
         remains.push_back({rank.dir, group_of(slot, rank), rank.process});
         left.emplace_back(&slot, &rank);
       }
   // Before anyone is told: the next attempt must not run beside what is left of this one, nor get its GPUs.
-  for (const auto& [which, pid] : kill_remains(remains)) quarantine(*left[which].first, *left[which].second, pid);
+  for (const auto& [which, pid] : kill_remains(remains))
+    quarantine(*left[which].first, *left[which].second, pid);
   for (auto& [key, slot] : attempts_) {
     if (is_train_func(slot) != is_function || slot.held_until) continue;
     for (auto& [number, rank] : slot.ranks) {
@@ -297,11 +331,17 @@ void Attempts::supervisor_died(bool is_function, const Waits& waits) {
       const auto role = is_function ? "zygote" : "keeper";
       if (const auto record = proto::read_exit_record(rank.dir)) {
         process_gone(slot, rank, record->status);
-      } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir)) {  // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
-        if (!waits(key_of(slot, rank))) end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died before it had started it", true);
+        // waits for the next supervisor, or was handed to the dead one, and nobody knows what became of it
+      } else if (rank.pid == 0 && !rank.process && !was_started(rank.dir)) {
+        if (!waits(key_of(slot, rank)))
+          end_without_process(slot, rank, "lost",
+                              std::string("its supervisor (") + role + ") died before it had started it",
+                              true);
       } else {
         // A rank without its supervisor has nobody to write down how it ends.
-        end_without_process(slot, rank, "lost", std::string("its supervisor (") + role + ") died and left no record of how it ended", true);
+        end_without_process(
+            slot, rank, "lost",
+            std::string("its supervisor (") + role + ") died and left no record of how it ended", true);
       }
     }
   }
@@ -325,7 +365,8 @@ void Attempts::tick() {
   std::vector<Key> late;
   for (const auto& [key, slot] : attempts_)
     if (slot.stop_at && now >= *slot.stop_at && !slot.stopping) late.push_back(key);
-  for (const auto& [job, attempt] : late) stop(job, attempt, kYieldedGraceS, "did not yield in time: " + attempts_[{job, attempt}].yield->reason);
+  for (const auto& [job, attempt] : late)
+    stop(job, attempt, kYieldedGraceS, "did not yield in time: " + attempts_[{job, attempt}].yield->reason);
   for (auto& [key, slot] : attempts_) {
     if (slot.stopping && !slot.killed && now >= slot.kill_at) {
       slot.killed = true;
@@ -338,10 +379,15 @@ void Attempts::tick() {
         rank.worker.reset();
         process_gone(slot, rank, *rank.status);
       } else if (rank.pid == 0 && !rank.status && now - slot.launched > kSpawnLimit) {
-        // Taken back, or ended wherever it is on its way: a folder on a dead file server may come back to life after this.
-        if (const auto supervisor = setting_.supervisor(is_train_func(slot)); supervisor && !(*supervisor)->withdraw(key_of(slot, rank)))
+        // Taken back, or ended wherever it is on its way: a folder on a dead file server may come back to
+        // life after this.
+        if (const auto supervisor = setting_.supervisor(is_train_func(slot));
+            supervisor && !(*supervisor)->withdraw(key_of(slot, rank)))
           (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGKILL});
-        end_without_process(slot, rank, "spawn", std::string("the ") + (is_train_func(slot) ? "zygote" : "keeper") + " did not start it within 60 s", false);
+        end_without_process(slot, rank, "spawn",
+                            std::string("the ") + (is_train_func(slot) ? "zygote" : "keeper") +
+                                " did not start it within 60 s",
+                            false);
       }
     }
   }
@@ -356,14 +402,18 @@ void Attempts::tick() {
     for (auto& [key, slot] : attempts_)
       if (slot.held_until && (now >= *slot.held_until || intruders(slot).empty())) spawn(slot);
   }
-  std::erase_if(ports_, [&](const auto& port) { return !attempts_.contains(port.first) && now - port.second.since > kUnusedPortLimit; });
+  std::erase_if(ports_, [&](const auto& port) {
+    return !attempts_.contains(port.first) && now - port.second.since > kUnusedPortLimit;
+  });
   forget_ended();
 }
 
 void Attempts::bound(const Rank& rank) {
   if (setting_.log_bytes_max == 0) return;
   const auto cut = bound_log(proto::log_path(rank.dir), setting_.log_bytes_max);
-  if (cut && *cut > 0) log::warn("the oldest part of a log is cut", {{"log", proto::log_path(rank.dir)}, {"bytes", std::to_string(*cut)}});
+  if (cut && *cut > 0)
+    log::warn("the oldest part of a log is cut",
+              {{"log", proto::log_path(rank.dir)}, {"bytes", std::to_string(*cut)}});
   if (cut || cut.error().code() == Errc::kNotFound) return;
   next_bound_ = Clock::now() + kBoundFailed;
   log::error("a log can grow without end: it cannot be cut", {{"cause", cut.error().message()}});
@@ -391,11 +441,14 @@ Attempts::Rank* Attempts::find(const proto::RankKey& key) {
   return rank == slot->second.ranks.end() ? nullptr : &rank->second;
 }
 
-void Attempts::end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost) {
+void Attempts::end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why,
+                                   bool lost) {
   proto::RankEnded end;
   end.key = key_of(slot, rank);
-  if (lost) end.status.lost = true;
-  else end.status.exit_code = 127;  // as shells say "could not be run"
+  if (lost)
+    end.status.lost = true;
+  else
+    end.status.exit_code = 127;  // as shells say "could not be run"
   end.error = proto::RankError{kind, why, {}};
   if (lost && rank.pid != 0) end.error->log_tail = os::tail_lines(proto::log_path(rank.dir), 20);
   finish(slot, rank, end);
@@ -409,15 +462,19 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
   relay_said(slot, rank);
   const bool made_way = slot.yield && !slot.killed && !is_train_func(slot);
-  auto end = compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir), made_way);
-  if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";  // the signal was ours: say why
+  auto end =
+      compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir), made_way);
+  // the signal was ours: say why
+  if (slot.stopping && end.error) end.error->message += " (" + slot.reason + ")";
   finish(slot, rank, end);
 }
 
 void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {
   rank.ended = true;
   rank.status = end.status;
-  log::info("rank ended", {{"rank", to_string(key_of(slot, rank))}, {"status", to_string(end.status)}, {"error", end.error ? end.error->message : ""}});
+  log::info("rank ended", {{"rank", to_string(key_of(slot, rank))},
+                           {"status", to_string(end.status)},
+                           {"error", end.error ? end.error->message : ""}});
   bound(rank);
   record_end(rank.dir, end);
   slot.last_end = tell(end);
@@ -425,7 +482,8 @@ void Attempts::finish(Slot& slot, Rank& rank, const proto::RankEnded& end) {
 
 void Attempts::forget_ended() {
   for (auto it = attempts_.begin(); it != attempts_.end();) {
-    const bool over = std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
+    const bool over =
+        std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
     if (over) {
       ports_.erase(it->first);
       over_[it->first] = it->second.last_end;

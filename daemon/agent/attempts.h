@@ -25,7 +25,7 @@ class Attempts {
     std::function<NodeFacts()> facts;  ///< node, address, interface, inherited
     std::string cgroup_tree;           ///< of the ranks that are launched from now on; "": none
     double kill_wait_s = 30;
-    std::int64_t log_bytes_max = 0;    ///< of one rank; 0: no bound
+    std::int64_t log_bytes_max = 0;  ///< of one rank; 0: no bound
     std::function<std::vector<os::GpuProcess>(const std::vector<int>& gpus)> gpu_processes;
     /// A process of a rank does not end on SIGKILL; told before the rank's end is.
     std::function<void(Quarantine::Entry)> stuck;
@@ -34,29 +34,33 @@ class Attempts {
 
   void reserve_port(const proto::ReservePort& request);
   void launch(const proto::Launch& launch);
-  /// Takes up an attempt of the agent that was here before. What became of its ranks meanwhile is known when their supervisor has
-  /// joined, or was found dead.
+  /// Takes up an attempt of the agent that was here before. What became of its ranks meanwhile is known when
+  /// their supervisor has joined, or was found dead.
   void adopt(const LiveAttempt& attempt);
   /// SIGTERM now, SIGKILL after grace_s. Unknown attempts are ignored: they are over.
   void stop(JobId job, Attempt attempt, double grace_s, const std::string& reason);
-  /// Goes on to each worker; SIGTERM to ranks without one. Ranks that have not ended after its grace are stopped. Again: another grace.
+  /// Goes on to each worker; SIGTERM to ranks without one. Ranks that have not ended after its grace are
+  /// stopped. Again: another grace.
   void yield(const proto::YieldAttempt& request);
   void stop_all(double grace_s, const std::string& reason);
 
   void spawned(const proto::SpawnResult& result);
   void ended(const proto::SupervisedEnd& end);
-  using Waits = std::function<bool(const proto::RankKey&)>;  ///< true: this rank was not handed to a supervisor yet
+  /// true: this rank was not handed to a supervisor yet
+  using Waits = std::function<bool(const proto::RankKey&)>;
   /// The supervisor of these ranks is gone: what has no exit record is lost.
   void supervisor_died(bool is_train_func, const Waits& waits);
   /// Supervisors of these ranks end one after the other before they have spoken: ranks that no supervisor has
   /// are ended, with why. `withdraw` takes back what waits to be handed to the next one.
   void supervisor_unusable(bool is_train_func, const std::string& why, const Waits& withdraw);
-  /// It dialled, perhaps not for the first time, and has these ranks in hand. What a broken connection swallowed is made good: ends are
-  /// read from the records, requests to spawn and to stop are sent again.
+  /// It dialled, perhaps not for the first time, and has these ranks in hand. What a broken connection
+  /// swallowed is made good: ends are read from the records, requests to spawn and to stop are sent again.
   void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);
 
-  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. A connection that it had before ends. `confirms`: it wants to hear Taken.
-  [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms);
+  /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. A connection that it had
+  /// before ends. `confirms`: it wants to hear Taken.
+  [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret,
+                                          std::shared_ptr<net::FrameStream> stream, bool confirms);
   /// It has got its Welcome: what its attempt was told before it came follows.
   void worker_welcomed(const proto::RankKey& key);
   void worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
@@ -65,7 +69,8 @@ class Attempts {
   /// The head has stored all messages up to this number.
   void settled(std::int64_t number);
 
-  /// Timers: SIGKILL after the grace, ranks that nobody spawned, ports that nobody used. To call a few times a second.
+  /// Timers: SIGKILL after the grace, ranks that nobody spawned, ports that nobody used. To call a few times
+  /// a second.
   void tick();
 
   [[nodiscard]] std::vector<proto::RankKey> running() const;
@@ -78,16 +83,19 @@ class Attempts {
   struct Rank {
     proto::RankPlacement placement;
     std::string dir;
-    std::int64_t pid = 0;                         ///< 0: its supervisor has not said that it runs
-    std::optional<os::ProcessIdentity> process;   ///< known once it was started, also by an earlier agent's time
+    std::int64_t pid = 0;  ///< 0: its supervisor has not said that it runs
+    /// known once it was started, also by an earlier agent's time
+    std::optional<os::ProcessIdentity> process;
     bool ended = false;
     std::shared_ptr<net::FrameStream> worker;
     bool confirms = false;
-    std::deque<std::int64_t> unconfirmed;         ///< what this connection of the worker said, by the numbers it has towards the head
-    std::int64_t taken = 0;                       ///< so many of them the worker was told
-    std::int64_t last_seq = 0;                    ///< of its reports
-    bool entered = false;                         ///< RankRunning was told
-    std::optional<proto::ExitStatus> status;  ///< the process is gone, its last words on the socket are still being read
+    /// what this connection of the worker said, by the numbers it has towards the head
+    std::deque<std::int64_t> unconfirmed;
+    std::int64_t taken = 0;     ///< so many of them the worker was told
+    std::int64_t last_seq = 0;  ///< of its reports
+    bool entered = false;       ///< RankRunning was told
+    /// the process is gone, its last words on the socket are still being read
+    std::optional<proto::ExitStatus> status;
     Clock::time_point gone_since;
   };
   struct Slot {
@@ -95,7 +103,8 @@ class Attempts {
     std::string secret;
     std::string cgroup_tree;
     std::optional<proto::YieldAttempt> yield;
-    std::optional<Clock::time_point> held_until;  ///< its ranks wait for GPUs that a process still uses, at the latest until then
+    /// its ranks wait for GPUs that a process still uses, at the latest until then
+    std::optional<Clock::time_point> held_until;
     std::optional<Clock::time_point> stop_at;  ///< when the time to yield is over
     std::map<int, Rank> ranks;
     Clock::time_point launched;
@@ -104,12 +113,16 @@ class Attempts {
     std::string reason;
     std::int64_t last_end = 0;  ///< the number of the last RankEnded
   };
-  struct Port { PortReservation reservation; Clock::time_point since; };
+  struct Port {
+    PortReservation reservation;
+    Clock::time_point since;
+  };
 
   Rank* find(const proto::RankKey& key);
   proto::SpawnRank spawn_request(const Slot& slot, const Rank& rank) const;
   void signal(const Slot& slot, int number);
-  void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why, bool lost);
+  void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why,
+                           bool lost);
   void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);
   void finish(Slot& slot, Rank& rank, const proto::RankEnded& end);
   void quarantine(const Slot& slot, const Rank& rank, pid_t stuck);
@@ -121,13 +134,18 @@ class Attempts {
   void spawn(Slot& slot);
   void forget_ended();
   std::int64_t tell(proto::Message message);
-  /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is settled
+  /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is
+  /// settled
   std::int64_t relay(Rank& rank, proto::Message message);
   /// The same for all that an ended rank has left in its folder.
   void relay_said(const Slot& slot, Rank& rank);
   void confirm(Rank& rank);
-  static proto::RankKey key_of(const Slot& slot, const Rank& rank) { return {slot.launch.job, slot.launch.attempt, rank.placement.rank}; }
-  static std::string group_of(const Slot& slot, const Rank& rank) { return rank_group(slot.cgroup_tree, key_of(slot, rank)); }
+  static proto::RankKey key_of(const Slot& slot, const Rank& rank) {
+    return {slot.launch.job, slot.launch.attempt, rank.placement.rank};
+  }
+  static std::string group_of(const Slot& slot, const Rank& rank) {
+    return rank_group(slot.cgroup_tree, key_of(slot, rank));
+  }
   static bool is_train_func(const Slot& slot) { return slot.launch.spec.train_func.has_value(); }
 
   Setting setting_;

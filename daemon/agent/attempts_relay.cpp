@@ -7,11 +7,15 @@
 
 namespace rtrain::agent {
 
-Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret, std::shared_ptr<net::FrameStream> stream, bool confirms) {
+Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret,
+                                    std::shared_ptr<net::FrameStream> stream, bool confirms) {
   Rank* rank = find(key);
-  if (rank == nullptr || rank->ended) return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
-  if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret)) return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
-  // It gave up its connection before this agent noticed (stopped for a while, perhaps): what was not confirmed comes again on this one.
+  if (rank == nullptr || rank->ended)
+    return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
+  if (!same_secret(secret, attempts_[{key.job, key.attempt}].secret))
+    return fail(Errc::kUnauthenticated, "rank " + to_string(key) + ": wrong secret");
+  // It gave up its connection before this agent noticed (stopped for a while, perhaps): what was not
+  // confirmed comes again on this one.
   if (rank->worker) rank->worker->close();
   rank->worker = std::move(stream);
   rank->confirms = confirms;
@@ -27,7 +31,8 @@ void Attempts::worker_welcomed(const proto::RankKey& key) {
   if (yield) proto::send(*rank->worker, *yield);
 }
 
-void Attempts::worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message) {
+void Attempts::worker_says(const proto::RankKey& key, const net::FrameStream& stream,
+                           proto::Message message) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended || rank->worker.get() != &stream) return;
   const bool kept = !std::holds_alternative<proto::RankProgress>(message);
@@ -45,7 +50,8 @@ std::int64_t Attempts::tell(proto::Message message) {
 
 std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
   if (const auto* report = std::get_if<proto::RankReport>(&message)) {
-    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
+    // told before: settled at the latest with what was told last
+    if (report->seq <= rank.last_seq) return last_number_;
     rank.last_seq = report->seq;
   } else if (std::holds_alternative<proto::RankRunning>(message)) {
     if (std::exchange(rank.entered, true)) return last_number_;
@@ -72,8 +78,10 @@ void Attempts::settled(std::int64_t number) {
 
 void Attempts::confirm(Rank& rank) {
   const auto before = rank.taken;
-  for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front()) ++rank.taken;
-  if (rank.taken > before && rank.worker && rank.confirms) proto::send(*rank.worker, proto::Taken{rank.taken});
+  for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front())
+    ++rank.taken;
+  if (rank.taken > before && rank.worker && rank.confirms)
+    proto::send(*rank.worker, proto::Taken{rank.taken});
 }
 
 void Attempts::worker_left(const proto::RankKey& key, const net::FrameStream& stream) {

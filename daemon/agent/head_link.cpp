@@ -21,12 +21,17 @@ asio::awaitable<void> HeadLink::async_run() {
   while (!stopping_) {
     auto ended = co_await async_connect_once();
     if (stopping_) break;
-    if (ended) failures = 0;
-    else if (failures++ == 0 || failures % 30 == 0) log::warn("no connection to the head", {{"head", to_string(head_)}, {"cause", ended.error().message()}, {"tries", std::to_string(failures)}});
+    if (ended)
+      failures = 0;
+    else if (failures++ == 0 || failures % 30 == 0)
+      log::warn("no connection to the head", {{"head", to_string(head_)},
+                                              {"cause", ended.error().message()},
+                                              {"tries", std::to_string(failures)}});
     const double uniform = std::uniform_real_distribution<double>(0, 1)(random);
     auto pause = async::backoff(failures, 100ms, 2000ms, uniform);
     const auto until = std::chrono::steady_clock::now() + pause;
-    while (!stopping_ && std::chrono::steady_clock::now() < until) co_await async::async_sleep(std::min<std::chrono::milliseconds>(pause, 50ms));
+    while (!stopping_ && std::chrono::steady_clock::now() < until)
+      co_await async::async_sleep(std::min<std::chrono::milliseconds>(pause, 50ms));
   }
 }
 
@@ -44,9 +49,11 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   auto answer = co_await proto::async_read_message(stream, 10s);
   dialling_.reset();
   if (!answer) co_return answer.error();
-  if (const auto* refused = std::get_if<proto::Refused>(&*answer)) co_return fail(errc_from_string(refused->code), "the head refused this agent: " + refused->message);
+  if (const auto* refused = std::get_if<proto::Refused>(&*answer))
+    co_return fail(errc_from_string(refused->code), "the head refused this agent: " + refused->message);
   const auto* welcome = std::get_if<proto::Welcome>(&*answer);
-  if (welcome == nullptr) co_return fail(Errc::kProtocol, "the head answered with " + std::string(proto::message_name(*answer)));
+  if (welcome == nullptr)
+    co_return fail(Errc::kProtocol, "the head answered with " + std::string(proto::message_name(*answer)));
   proto::accept_peer(*stream, proto::kFromHeadLimits);
   lease_ = to_milliseconds(welcome->lease_s);
   heartbeat_ = to_milliseconds(welcome->heartbeat_s);
@@ -79,13 +86,16 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
 }
 
 std::int64_t HeadLink::send(proto::Message message) {
-  if (std::holds_alternative<proto::RankProgress>(message) || std::holds_alternative<proto::LogData>(message)) {
+  if (std::holds_alternative<proto::RankProgress>(message) ||
+      std::holds_alternative<proto::LogData>(message)) {
     if (stream_) proto::send(*stream_, message);
     return 0;
   }
   const auto dropped_before = outbox_.dropped();
   const auto number = outbox_.push(message);
-  if (outbox_.dropped() > dropped_before) log::warn("the head is away too long: reports are dropped", {{"reports", std::to_string(outbox_.dropped())}});
+  if (outbox_.dropped() > dropped_before)
+    log::warn("the head is away too long: reports are dropped",
+              {{"reports", std::to_string(outbox_.dropped())}});
   pump();
   return number;
 }
@@ -131,7 +141,8 @@ void HeadLink::tick() {
 std::chrono::milliseconds HeadLink::rank_lease(std::chrono::milliseconds longest) const {
   if (!lease_held_) return longest;
   const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now());
-  return agent::rank_lease(now, std::chrono::floor<std::chrono::milliseconds>(granted_), lease_, heartbeat_, longest);
+  return agent::rank_lease(now, std::chrono::floor<std::chrono::milliseconds>(granted_), lease_, heartbeat_,
+                           longest);
 }
 
 asio::awaitable<void> HeadLink::async_flush() {

@@ -22,7 +22,9 @@ int usable_cpus() {
   return static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-double memory_bytes() { return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)); }
+double memory_bytes() {
+  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
 
 /// PRETTY_NAME of os-release(5), without its quotes.
 std::string os_name() {
@@ -45,7 +47,8 @@ proto::NodeInfo take_inventory(const proto::AgentConfig& config) {
   node.resources = {{"CPU", usable_cpus()}, {"memory", memory_bytes()}};
   if (!found.gpus.empty()) node.resources["GPU"] = static_cast<double>(found.gpus.size());
   for (const auto& [name, amount] : config.resources) node.resources[name] = amount;
-  // GPUs that the config declares beyond those found (or without NVML) are known by number only; fewer: the first ones are offered.
+  // GPUs that the config declares beyond those found (or without NVML) are known by number only; fewer: the
+  // first ones are offered.
   const auto gpus = static_cast<std::size_t>(node.resources.contains("GPU") ? node.resources["GPU"] : 0);
   offered.resize(std::min(offered.size(), gpus));
   // NVML leaves a number out whose GPU cannot be opened: it is not given to another.
@@ -67,8 +70,12 @@ std::string interface_of(const std::string& address) {
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
     if (entry->ifa_addr == nullptr) continue;
     char text[INET6_ADDRSTRLEN] = "";
-    if (entry->ifa_addr->sa_family == AF_INET) ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof(text));
-    else if (entry->ifa_addr->sa_family == AF_INET6) ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr, text, sizeof(text));
+    if (entry->ifa_addr->sa_family == AF_INET)
+      ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text,
+                  sizeof(text));
+    else if (entry->ifa_addr->sa_family == AF_INET6)
+      ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr, text,
+                  sizeof(text));
     if (address == text) return entry->ifa_name;
   }
   return {};

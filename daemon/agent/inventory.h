@@ -6,8 +6,9 @@
 
 namespace rtrain::agent {
 
-/// CPUs this process may use, physical memory, GPUs by NVML (loaded at run time; none is fine), what the config says on top.
-/// `address` stays empty unless the config names it: it is known when the head is reached. Versions: "rtrain", "os", "kernel", "cuda_driver".
+/// CPUs this process may use, physical memory, GPUs by NVML (loaded at run time; none is fine), what the
+/// config says on top. `address` stays empty unless the config names it: it is known when the head is
+/// reached. Versions: "rtrain", "os", "kernel", "cuda_driver".
 [[nodiscard]] proto::NodeInfo take_inventory(const proto::AgentConfig& config);
 
 /// The network interface that has `address` ("eth0"); "" when none has.

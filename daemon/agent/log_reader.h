@@ -5,9 +5,9 @@
 
 namespace rtrain::agent {
 
-/// Reads [offset, offset + bytes_max), or from so many lines before the end (negative offset). `live`: the rank still runs, so that the
-/// end of the file is not the end of the log. What was cut (log_bound.h) is left out: data.offset is above read.offset then.
-/// data.error says why there is nothing.
+/// Reads [offset, offset + bytes_max), or from so many lines before the end (negative offset). `live`: the
+/// rank still runs, so that the end of the file is not the end of the log. What was cut (log_bound.h) is left
+/// out: data.offset is above read.offset then. data.error says why there is nothing.
 [[nodiscard]] proto::LogData read_log(const std::string& path, const proto::LogRead& read, bool live);
 
 }  // namespace rtrain::agent

@@ -17,9 +17,11 @@ std::int64_t newest_write_ms(const fs::path& folder) {
   struct stat own {};
   std::int64_t newest = ::lstat(folder.c_str(), &own) == 0 ? own.st_mtim.tv_sec * 1000LL : 0;
   std::error_code ec;
-  for (auto it = fs::recursive_directory_iterator(folder, ec); !ec && it != fs::recursive_directory_iterator(); it.increment(ec)) {
+  for (auto it = fs::recursive_directory_iterator(folder, ec);
+       !ec && it != fs::recursive_directory_iterator(); it.increment(ec)) {
     struct stat info {};
-    if (::lstat(it->path().c_str(), &info) == 0) newest = std::max<std::int64_t>(newest, info.st_mtim.tv_sec * 1000LL);
+    if (::lstat(it->path().c_str(), &info) == 0)
+      newest = std::max<std::int64_t>(newest, info.st_mtim.tv_sec * 1000LL);
   }
   return newest;
 }

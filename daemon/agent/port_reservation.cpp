@@ -18,10 +18,14 @@ Result<PortReservation> PortReservation::take(int port) {
     sockaddr_storage address{};
     address.ss_family = static_cast<sa_family_t>(family);
     if (family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    (family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port : reinterpret_cast<sockaddr_in&>(address).sin_port) = htons(static_cast<std::uint16_t>(port));
+    (family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
+                        : reinterpret_cast<sockaddr_in&>(address).sin_port) =
+        htons(static_cast<std::uint16_t>(port));
     socklen_t size = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0 && ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-      const auto bound = family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port : reinterpret_cast<sockaddr_in&>(address).sin_port;
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
+        ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
+      const auto bound = family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
+                                            : reinterpret_cast<sockaddr_in&>(address).sin_port;
       return PortReservation(fd, ntohs(bound));
     }
     ::close(fd);

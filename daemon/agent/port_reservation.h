@@ -7,8 +7,9 @@
 
 namespace rtrain::agent {
 
-/// Bound with SO_REUSEADDR, never listening. Linux gives such a port to nobody who asks for any free one, and lets a server that also
-/// sets SO_REUSEADDR (c10d's TCPStore, Python's torch.distributed) bind it. Held until destruction.
+/// Bound with SO_REUSEADDR, never listening. Linux gives such a port to nobody who asks for any free one, and
+/// lets a server that also sets SO_REUSEADDR (c10d's TCPStore, Python's torch.distributed) bind it. Held
+/// until destruction.
 class PortReservation {
  public:
   /// `port` 0: any free one. kIo: there is none, or this one is taken.

@@ -1,4 +1,5 @@
-// GPUs that a process holds which SIGKILL does not end: it waits in the kernel, perhaps for ever, and nobody can use them meanwhile.
+// GPUs that a process holds which SIGKILL does not end: it waits in the kernel, perhaps for ever, and nobody
+// can use them meanwhile.
 #pragma once
 
 #include "common/os/process.h"
@@ -14,9 +15,9 @@ class Quarantine {
  public:
   struct Entry {
     proto::RankKey key;
-    std::vector<int> gpus;           ///< may be empty: the process is watched all the same
+    std::vector<int> gpus;  ///< may be empty: the process is watched all the same
     os::ProcessIdentity process;
-    std::string cgroup;              ///< of the rank; "": none. It holds as long as anything is in it
+    std::string cgroup;  ///< of the rank; "": none. It holds as long as anything is in it
   };
   /// True while something of the rank lives.
   using Holds = std::function<bool(const Entry&)>;
@@ -27,7 +28,8 @@ class Quarantine {
   bool release();
   /// For the head: all GPUs that are held, and why.
   [[nodiscard]] proto::NodeHealth health() const;
-  /// The head has been told something, by this agent or one before: it must hear when nothing is held any more.
+  /// The head has been told something, by this agent or one before: it must hear when nothing is held any
+  /// more.
   [[nodiscard]] bool was_ever() const { return ever_; }
   [[nodiscard]] bool empty() const { return entries_.empty(); }
 

@@ -36,8 +36,8 @@ constexpr std::array kOfRank{"RANK",
                              "RTRAIN_ARRAY_MAX",
                              "RTRAIN_ARRAY_STEP"};
 
-/// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs it for peer access, and
-/// so does Ray), and its own are those at its place.
+/// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs
+/// it for peer access, and so does Ray), and its own are those at its place.
 std::string visible_gpus(const proto::Launch& launch) {
   std::set<int> all;
   for (const auto& rank : launch.ranks) all.insert(rank.gpus.begin(), rank.gpus.end());
@@ -58,13 +58,15 @@ std::map<std::string, std::string> without_rank(std::map<std::string, std::strin
   return environment;
 }
 
-EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node) {
+EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank,
+                                 const std::string& rank_dir, const NodeFacts& node) {
   std::map<std::string, std::string> env;
   if (launch.spec.env_inherit) {
     env = node.inherited;
   } else {
     for (const char* name : kKept)
-      if (const auto found = node.inherited.find(name); found != node.inherited.end()) env[name] = found->second;
+      if (const auto found = node.inherited.find(name); found != node.inherited.end())
+        env[name] = found->second;
   }
   env["OMP_NUM_THREADS"] = std::to_string(cpu_threads(launch.spec.scaling_config.resources()));
   // The log is a file: Python would keep what is printed for itself until it has 8 KiB or ends.
@@ -87,7 +89,11 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
   if (launch.array) {
     const auto& array = *launch.array;
     env["RTRAIN_ARRAY_JOB_ID"] = to_string(array.id);
-    for (const auto& [name, value] : {std::pair{"INDEX", array.index}, {"COUNT", array.count}, {"MIN", array.min}, {"MAX", array.max}, {"STEP", array.step}})
+    for (const auto& [name, value] : {std::pair{"INDEX", array.index},
+                                      {"COUNT", array.count},
+                                      {"MIN", array.min},
+                                      {"MAX", array.max},
+                                      {"STEP", array.step}})
       env[std::string("RTRAIN_ARRAY_") + name] = std::to_string(value);
   }
   env["RTRAIN_JOB_ID"] = to_string(launch.job);

@@ -7,9 +7,10 @@ namespace rtrain::agent {
 
 /// What a rank's environment takes from its node.
 struct NodeFacts {
-  std::string node, address, interface;  ///< interface: of the address; "" leaves the *_SOCKET_IFNAME variables out
+  /// interface: of the address; "" leaves the *_SOCKET_IFNAME variables out
+  std::string node, address, interface;
   std::string agent_socket, launch_file;
-  std::string secret;                    ///< of the attempt
+  std::string secret;                            ///< of the attempt
   std::map<std::string, std::string> inherited;  ///< the agent's own environment
 };
 
@@ -20,8 +21,9 @@ using EnvironmentList = std::vector<std::pair<std::string, std::string>>;
 /// and the settings of the CLI stay.
 [[nodiscard]] std::map<std::string, std::string> without_rank(std::map<std::string, std::string> environment);
 
-/// Clean (PATH, HOME, LANG, USER, TMPDIR of the agent) unless the job inherits; then defaults that the job may change, the job's env,
-/// and last what names the rank. Sorted by name, each name once.
-[[nodiscard]] EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank, const std::string& rank_dir, const NodeFacts& node);
+/// Clean (PATH, HOME, LANG, USER, TMPDIR of the agent) unless the job inherits; then defaults that the job
+/// may change, the job's env, and last what names the rank. Sorted by name, each name once.
+[[nodiscard]] EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankPlacement& rank,
+                                               const std::string& rank_dir, const NodeFacts& node);
 
 }  // namespace rtrain::agent

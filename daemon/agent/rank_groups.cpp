@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kTries = 500;  // of 1 ms
 
-/// One name a state_dir, the same for each of its agents: leftovers are found also when nothing was written down.
+/// One name a state_dir, the same for each of its agents: leftovers are found also when nothing was written
+/// down.
 std::string tree_name(const std::string& state_dir) {
   struct stat info {};
   ::stat(state_dir.c_str(), &info);
@@ -26,7 +27,9 @@ std::string tree_name(const std::string& state_dir) {
 }  // namespace
 
 std::string open_rank_groups(const std::string& mode, const std::string& state_dir) {
-  constexpr auto kWithout = "ranks run without control groups: what they fork is found by process group, session, environment and descent";
+  constexpr auto kWithout =
+      "ranks run without control groups: what they fork is found by process group, session, environment and "
+      "descent";
   if (mode == "off") {
     log::info(kWithout, {{"cause", "cgroup is off"}});
     return {};
@@ -40,7 +43,9 @@ std::string open_rank_groups(const std::string& mode, const std::string& state_d
   return *tree;
 }
 
-std::string rank_group(const std::string& tree, const proto::RankKey& key) { return tree.empty() ? tree : tree + "/" + to_string(key); }
+std::string rank_group(const std::string& tree, const proto::RankKey& key) {
+  return tree.empty() ? tree : tree + "/" + to_string(key);
+}
 
 void clean_rank_groups(const std::string& tree, const std::set<proto::RankKey>& keep) {
   if (tree.empty()) return;
@@ -51,7 +56,8 @@ void clean_rank_groups(const std::string& tree, const std::set<proto::RankKey>& 
   for (const auto& entry : std::filesystem::directory_iterator(tree, ec))
     if (entry.is_directory() && !kept.contains(entry.path().filename())) left.push_back(entry.path());
   for (const auto& group : left) {
-    if (!os::is_cgroup_empty(group)) log::warn("processes of an attempt that is over are ended", {{"group", group}});
+    if (!os::is_cgroup_empty(group))
+      log::warn("processes of an attempt that is over are ended", {{"group", group}});
     os::kill_cgroup(group);
   }
   for (const auto& group : left) {

@@ -7,14 +7,16 @@ namespace rtrain::agent {
 LastWords read_last_words(const std::string& rank_dir) {
   LastWords words;
   if (auto error = proto::read_error(rank_dir)) words.error = std::move(*error);
-  if (auto outcome = proto::read_outcome(rank_dir)) words.outcome = std::move(*outcome);
+  if (auto outcome = proto::read_outcome(rank_dir))
+    words.outcome = std::move(*outcome);
   else if (outcome.error().code() != Errc::kNotFound)
     words.unreadable = outcome.error().message();
   words.log_tail = os::tail_lines(proto::log_path(rank_dir), 20);
   return words;
 }
 
-proto::RankEnded compose_end(const proto::RankKey& key, const proto::ExitStatus& status, bool is_train_func, LastWords words, bool asked_to_yield) {
+proto::RankEnded compose_end(const proto::RankKey& key, const proto::ExitStatus& status, bool is_train_func,
+                             LastWords words, bool asked_to_yield) {
   proto::RankEnded end;
   end.key = key;
   end.status = status;

@@ -18,7 +18,9 @@ bool belongs(const fs::path& process, const std::vector<std::string>& rank_dirs)
   constexpr std::string_view kMark = "RTRAIN_RANK_DIR=";
   std::ifstream environ(process / "environ");
   for (std::string variable; std::getline(environ, variable, '\0');)
-    if (variable.starts_with(kMark) && std::ranges::find(rank_dirs, std::string_view(variable).substr(kMark.size())) != rank_dirs.end()) return true;
+    if (variable.starts_with(kMark) &&
+        std::ranges::find(rank_dirs, std::string_view(variable).substr(kMark.size())) != rank_dirs.end())
+      return true;
   return false;
 }
 
@@ -29,7 +31,8 @@ bool kill_round(const std::vector<std::string>& rank_dirs) {
     const std::string name = entry.path().filename();
     pid_t pid = 0;
     const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (wrong != std::errc{} || end != name.data() + name.size() || !belongs(entry.path(), rank_dirs)) continue;
+    if (wrong != std::errc{} || end != name.data() + name.size() || !belongs(entry.path(), rank_dirs))
+      continue;
     found = ::kill(pid, SIGKILL) == 0 || found;
   }
   return found;

@@ -26,7 +26,9 @@ constexpr std::string_view kSecret = "RTRAIN_SECRET=", kEndsWith = "RTRAIN_ENDS_
 /// As long as a rank waits for it (attempts.cpp): LibTorch from a cold disk takes seconds.
 constexpr auto kHelloLimit = 60s;
 
-bool is_told_to_supervisors(std::string_view variable) { return variable.starts_with(kSecret) || variable.starts_with(kEndsWith); }
+bool is_told_to_supervisors(std::string_view variable) {
+  return variable.starts_with(kSecret) || variable.starts_with(kEndsWith);
+}
 
 /// A new session (a Ctrl-C at the terminal is not for it), none of our file descriptors, default signals.
 Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& secret, bool ends_with_agent) {
@@ -56,7 +58,8 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const std::string& sec
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, arguments[0], &files, &attributes, arguments.data(), environment.data());
+  const int error =
+      ::posix_spawn(&pid, arguments[0], &files, &attributes, arguments.data(), environment.data());
   posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return fail_errno("start " + argv[0], error);
@@ -73,12 +76,17 @@ bool spawns(const proto::Message& message, const proto::RankKey& key) {
 }  // namespace
 
 SupervisorProcess::SupervisorProcess(asio::any_io_executor executor, Options options, Callbacks callbacks)
-    : executor_(executor), options_(std::move(options)), callbacks_(std::move(callbacks)), gate_(executor), pidfd_(executor) {}
+    : executor_(executor),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      gate_(executor),
+      pidfd_(executor) {}
 
 Result<Done> SupervisorProcess::start() {
   if (running()) return ok();
   if (::access(options_.program.c_str(), X_OK) != 0)
-    return fail(Errc::kNotFound, options_.program + " is not an executable program", "build it, or name it in the agent's configuration (worker_program, keeper_program)");
+    return fail(Errc::kNotFound, options_.program + " is not an executable program",
+                "build it, or name it in the agent's configuration (worker_program, keeper_program)");
   std::vector<std::string> argv{options_.program};
   if (options_.role == "zygote") argv.emplace_back("--zygote");
   argv.insert(argv.end(), {"--socket", options_.socket});
@@ -92,7 +100,8 @@ Result<Done> SupervisorProcess::start() {
 bool SupervisorProcess::adopt(const os::ProcessIdentity& process) {
   const int pidfd = pidfd_of(process.pid);
   if (pidfd < 0) return false;
-  if (os::fate_of(process) != os::ProcessFate::kRuns) {  // asked after the descriptor was taken: that is of this process now, or of none
+  // asked after the descriptor was taken: that is of this process now, or of none
+  if (os::fate_of(process) != os::ProcessFate::kRuns) {
     ::close(pidfd);
     return false;
   }
@@ -116,7 +125,8 @@ void SupervisorProcess::signal(int number) {
 asio::awaitable<void> SupervisorProcess::async_watch() {
   co_await pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
   int status = 0;
-  const bool ours = ::waitpid(pid_, &status, 0) == pid_;  // one that an earlier agent started is reaped by init
+  // one that an earlier agent started is reaped by init
+  const bool ours = ::waitpid(pid_, &status, 0) == pid_;
   const auto pid = pid_;
   pid_ = 0;
   boost::system::error_code ignored;
@@ -134,7 +144,8 @@ asio::awaitable<void> SupervisorProcess::async_watch() {
   callbacks_.died();
 }
 
-void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello, double lease_s) {
+void SupervisorProcess::attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello,
+                               double lease_s) {
   stream_ = std::move(stream);
   spoke_ = true;
   silent_deaths_ = 0;
@@ -148,8 +159,10 @@ void SupervisorProcess::detach(const net::FrameStream& stream) {
 }
 
 void SupervisorProcess::send(proto::Message message) {
-  if (stream_) proto::send(*stream_, message);
-  else waiting_.push_back(std::move(message));
+  if (stream_)
+    proto::send(*stream_, message);
+  else
+    waiting_.push_back(std::move(message));
 }
 
 void SupervisorProcess::tick() {
@@ -180,7 +193,8 @@ bool SupervisorProcess::withdraw(const proto::RankKey& key) {
 }
 
 bool SupervisorProcess::holds(const proto::RankKey& key) const {
-  return std::any_of(waiting_.begin(), waiting_.end(), [&](const proto::Message& message) { return spawns(message, key); });
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const proto::Message& message) { return spawns(message, key); });
 }
 
 asio::awaitable<void> SupervisorProcess::async_stop() {

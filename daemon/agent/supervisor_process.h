@@ -17,21 +17,23 @@ namespace rtrain::agent {
 class SupervisorProcess {
  public:
   struct Options {
-    std::string role;     ///< zygote | keeper
+    std::string role;  ///< zygote | keeper
     std::string program;
-    std::string socket;   ///< of the agent
-    std::string secret;   ///< told to the process in RTRAIN_SECRET, shown again in its Hello
+    std::string socket;            ///< of the agent
+    std::string secret;            ///< told to the process in RTRAIN_SECRET, shown again in its Hello
     bool ends_with_agent = false;  ///< it and its ranks end as soon as this process does, however that ends
   };
   struct Callbacks {
     std::function<void(const os::ProcessIdentity&)> started;  ///< a new process; nothing was sent to it yet
-    std::function<void()> died;                               ///< the process is gone without having been asked
+    /// the process is gone without having been asked
+    std::function<void()> died;
   };
   SupervisorProcess(net::asio::any_io_executor executor, Options options, Callbacks callbacks);
 
   /// Starts the process unless it runs. kNotFound, kIo name the program.
   [[nodiscard]] Result<Done> start();
-  /// Takes up the process that an earlier agent started, if it still runs; it dials within 200 ms. False: it does not run.
+  /// Takes up the process that an earlier agent started, if it still runs; it dials within 200 ms. False: it
+  /// does not run.
   [[nodiscard]] bool adopt(const os::ProcessIdentity& process);
   /// Its Hello arrived.
   void attach(std::shared_ptr<net::FrameStream> stream, const proto::Hello& hello, double lease_s);

@@ -49,11 +49,13 @@ int Claims::allowed(const Room& room, const Need& need, proto::UnixMs end_ms) co
   return allowed;
 }
 
-void Claims::took(NodeId node, const Need& need, int workers, const std::vector<int>& gpus, proto::UnixMs end_ms) {
+void Claims::took(NodeId node, const Need& need, int workers, const std::vector<int>& gpus,
+                  proto::UnixMs end_ms) {
   const auto found = on_node_.find(node);
   if (found == on_node_.end()) return;
   for (auto& held : found->second)
-    if (end_ms > claims_[static_cast<std::size_t>(held.claim)].from_ms) held.at.take(need.amounts, workers, gpus);
+    if (end_ms > claims_[static_cast<std::size_t>(held.claim)].from_ms)
+      held.at.take(need.amounts, workers, gpus);
 }
 
 }  // namespace rtrain::core

@@ -9,7 +9,8 @@ void Pass::grow() {
   for (const auto id : state_.running.elastic()) {
     const auto& running = *state_.running.find(id);
     const auto& ask = state_.book.ask(running.ask);
-    if (running.stopping || running.workers >= ask.workers || std::ranges::find(held_, id) != held_.end()) continue;
+    if (running.stopping || running.workers >= ask.workers || std::ranges::find(held_, id) != held_.end())
+      continue;
     if (const auto due = running.placed_ms + running.resize_interval_ms; due > now_) {
       plan.look_again_ms = std::min(plan.look_again_ms, due);
       continue;
@@ -24,8 +25,10 @@ void Pass::grow() {
     what_if.give_back(running);
     const int workers = std::min(allowed, what_if.most_workers());
     if (workers <= running.workers) continue;
-    plan.yields.push_back({id, proto::YieldCause::kResize, std::to_string(workers) + " workers would fit, " + std::to_string(running.workers) + " run",
-                           static_cast<double>(running.grace_ms) / 1000});
+    plan.yields.push_back(
+        {id, proto::YieldCause::kResize,
+         std::to_string(workers) + " workers would fit, " + std::to_string(running.workers) + " run",
+         static_cast<double>(running.grace_ms) / 1000});
     hold_aside(running, workers - running.workers);
     stopped_.emplace_back(id, running.ends_ms);
     state_.running.stop(id, std::min(running.ends_ms, now_ + running.grace_ms), true);

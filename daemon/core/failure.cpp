@@ -16,56 +16,73 @@ constexpr double kBackOffMaxS = 60;
 
 template <std::size_t N>
 bool has_any(std::string_view text, const std::array<std::string_view, N>& words) {
-  return std::ranges::any_of(words, [&](std::string_view word) { return text.find(word) != std::string_view::npos; });
+  return std::ranges::any_of(
+      words, [&](std::string_view word) { return text.find(word) != std::string_view::npos; });
 }
 
 /// As Gloo, NCCL and c10d's store tell that the process at the other end is gone.
-constexpr std::array<std::string_view, 13> kPeerGone{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
-                                                     "Socket Timeout",            "remote process exited",    "ncclRemoteError",
-                                                     "Connection refused",        "NCCL communicator was aborted", "Timed out waiting",
-                                                     "Connection was likely closed", "possible application crash on rank 0", "wait timeout after",
+constexpr std::array<std::string_view, 13> kPeerGone{"Connection closed by peer",
+                                                     "Connection reset by peer",
+                                                     "Broken pipe",
+                                                     "Socket Timeout",
+                                                     "remote process exited",
+                                                     "ncclRemoteError",
+                                                     "Connection refused",
+                                                     "NCCL communicator was aborted",
+                                                     "Timed out waiting",
+                                                     "Connection was likely closed",
+                                                     "possible application crash on rank 0",
+                                                     "wait timeout after",
                                                      "Watchdog caught collective operation timeout"};
-/// As CUDA tells of a device that broke, is held by another, or has no driver that fits (texts of cudaGetErrorString).
+/// As CUDA tells of a device that broke, is held by another, or has no driver that fits (texts of
+/// cudaGetErrorString).
 constexpr std::array<std::string_view, 10> kHardware{
-    "uncorrectable ECC error", "uncorrectable NVLink error", "hardware stack error", "over nvlink or a hardware error", "is/are busy or unavailable",
-    "system not yet initialized", "driver version is insufficient", "no CUDA-capable device is detected", "Failed to initialize NVML",
-    "system has unsupported display driver"};
+    "uncorrectable ECC error",        "uncorrectable NVLink error",
+    "hardware stack error",           "over nvlink or a hardware error",
+    "is/are busy or unavailable",     "system not yet initialized",
+    "driver version is insufficient", "no CUDA-capable device is detected",
+    "Failed to initialize NVML",      "system has unsupported display driver"};
 
 Cause of_node(std::string why = {}) { return {FailureClass::kInfrastructure, false, true, std::move(why)}; }
-Cause of_network(std::string why = {}) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
+Cause of_network(std::string why = {}) {
+  return {FailureClass::kInfrastructure, false, false, std::move(why)};
+}
 /// Somebody did it, and nothing tells that it was the node: the job may have done it itself.
 Cause of_outside(std::string why) { return {FailureClass::kInfrastructure, false, false, std::move(why)}; }
 Cause user() { return {}; }
 
 Cause classify_signal(int signal, const proto::RankError& error) {
   switch (signal) {
-    case 9:
-      return of_outside("SIGKILL came from outside");
+    case 9: return of_outside("SIGKILL came from outside");
     case 15:
     case 1:
-    case 2:
-      return of_outside("the signal came from outside");
+    case 2: return of_outside("the signal came from outside");
     case 6: break;
     default: return user();
   }
-  const bool nccl = std::ranges::any_of(error.log_tail, [](const std::string& line) { return line.find("NCCL") != std::string::npos && has_any(line, kPeerGone); });
+  const bool nccl = std::ranges::any_of(error.log_tail, [](const std::string& line) {
+    return line.find("NCCL") != std::string::npos && has_any(line, kPeerGone);
+  });
   return nccl ? of_network("NCCL gave up on a rank that died") : user();
 }
 
 /// "failure 2 (why), max_failures is 3"
 std::string nth(int count, const std::string& why, int limit, const char* key) {
-  return "failure " + std::to_string(count) + (why.empty() ? "" : " (" + why + ")") + ", " + key + " is " + std::to_string(limit) +
-         (limit < 0 ? ": for ever" : "");
+  return "failure " + std::to_string(count) + (why.empty() ? "" : " (" + why + ")") + ", " + key + " is " +
+         std::to_string(limit) + (limit < 0 ? ": for ever" : "");
 }
 
-std::string in_seconds(double delay_s) { return delay_s == 0 ? "at once" : "in " + std::to_string(std::lround(delay_s)) + " s"; }
+std::string in_seconds(double delay_s) {
+  return delay_s == 0 ? "at once" : "in " + std::to_string(std::lround(delay_s)) + " s";
+}
 
 }  // namespace
 
 Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started) {
   const auto& kind = error.kind;
   if (kind == "exception" || kind == "load") {
-    if (has_any(error.message, kPeerGone)) return of_network("it lost a connection, as when another rank dies");
+    if (has_any(error.message, kPeerGone))
+      return of_network("it lost a connection, as when another rank dies");
     if (has_any(error.message, kHardware)) return of_node("the device is broken");
     return user();
   }
@@ -78,7 +95,8 @@ Cause classify(const proto::RankError& error, const proto::ExitStatus& status, b
     return cause;
   }
   if (kind == "lease") return of_node();
-  if (kind == "unkillable") return of_node("its process does not end on SIGKILL: a device, a driver or a file server hangs");
+  if (kind == "unkillable")
+    return of_node("its process does not end on SIGKILL: a device, a driver or a file server hangs");
   if (kind == "timeout" || kind == "hang") return of_network();
   if (status.signal) return classify_signal(*status.signal, error);
   if (status.lost) return of_node();
@@ -91,27 +109,34 @@ Verdict decide(const proto::FailureConfig& config, const FailureHistory& history
   verdict.delay_s = back_off_s(failure.reported ? 1 : history.in_row + 1);
   const int limit = verdict.counted ? config.max_failures : config.controller_failure_limit;
   const int before = verdict.counted ? history.failures : history.controller_failures;
-  verdict.retry = limit < 0 || before < limit || (fault::on(fault::Fault::kOneRetryTooMany) && before == limit);
+  verdict.retry =
+      limit < 0 || before < limit || (fault::on(fault::Fault::kOneRetryTooMany) && before == limit);
 
   const std::string what =
-      verdict.counted ? std::string(to_string(failure.cause.failure_class)) + " " + nth(before + 1, failure.cause.why, limit, "max_failures")
+      verdict.counted ? std::string(to_string(failure.cause.failure_class)) + " " +
+                            nth(before + 1, failure.cause.why, limit, "max_failures")
                       : "the attempt could not be started, which is no failure of the job (" +
                             nth(before + 1, failure.cause.why, limit, "controller_failure_limit") + ")";
-  const bool again = failure.cause.failure_class == FailureClass::kUser && failure.before_first_step && history.last &&
-                     history.last->before_first_step && history.last->failure_class == FailureClass::kUser && history.last->kind == failure.kind &&
-                     history.last->message == failure.message;
+  const bool again = failure.cause.failure_class == FailureClass::kUser && failure.before_first_step &&
+                     history.last && history.last->before_first_step &&
+                     history.last->failure_class == FailureClass::kUser &&
+                     history.last->kind == failure.kind && history.last->message == failure.message;
   if (verdict.retry && again) {
     verdict.retry = false;
-    verdict.reason = what + ": not restarted, the same error came twice running before the first step, so another try would not help";
+    verdict.reason = what +
+                     ": not restarted, the same error came twice running before the first step, so another "
+                     "try would not help";
   } else {
-    verdict.reason = what + ": " + (verdict.retry ? "restarted " + in_seconds(verdict.delay_s) : "not restarted");
+    verdict.reason =
+        what + ": " + (verdict.retry ? "restarted " + in_seconds(verdict.delay_s) : "not restarted");
   }
   if (!verdict.retry) verdict.delay_s = 0;
   return verdict;
 }
 
 bool may_yield(const proto::FailureConfig& config, const FailureHistory& history, proto::YieldCause cause) {
-  return cause != proto::YieldCause::kPreempted || config.max_preemption_failures < 0 || history.preemptions < config.max_preemption_failures;
+  return cause != proto::YieldCause::kPreempted || config.max_preemption_failures < 0 ||
+         history.preemptions < config.max_preemption_failures;
 }
 
 double back_off_s(int failed_in_row) {

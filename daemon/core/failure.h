@@ -8,7 +8,8 @@ namespace rtrain::core {
 /// What a rank's end says.
 struct Cause {
   proto::FailureClass failure_class = proto::FailureClass::kUser;
-  /// The attempt never ran: no rank of it was started as far as anyone knows. Counts as no failure of the job.
+  /// The attempt never ran: no rank of it was started as far as anyone knows. Counts as no failure of the
+  /// job.
   bool never_started = false;
   bool of_node = false;  ///< it speaks against the node of the rank: its memory, its device, its agent
   std::string why;       ///< "", or what the class was told by: "it lost the connection to a rank that died"
@@ -25,7 +26,8 @@ struct Cause {
 ///   lost, lease, timeout, hang, unkillable, hardware    infrastructure
 ///   time_limit                    user
 /// @param any_started  a rank of the attempt was started, as far as anyone knows
-[[nodiscard]] Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started);
+[[nodiscard]] Cause classify(const proto::RankError& error, const proto::ExitStatus& status,
+                             bool any_started);
 
 /// The last failed attempt, to recognise the same failure again.
 struct PastFailure {
@@ -36,7 +38,7 @@ struct PastFailure {
 
 /// What the policy knows of the attempts before this failure.
 struct FailureHistory {
-  int failures = 0;             ///< that count against max_failures
+  int failures = 0;  ///< that count against max_failures
   int preemptions = 0;
   int controller_failures = 0;  ///< attempts that never started
   int in_row = 0;               ///< failed attempts of any kind since the last one that reported
@@ -53,18 +55,21 @@ struct Failure {
 
 struct Verdict {
   bool retry = false;
-  bool counted = true;   ///< against max_failures; else against controller_failure_limit
-  double delay_s = 0;    ///< before the next attempt
-  std::string reason;    ///< a sentence: the class, the count and its limit, what follows
+  bool counted = true;  ///< against max_failures; else against controller_failure_limit
+  double delay_s = 0;   ///< before the next attempt
+  std::string reason;   ///< a sentence: the class, the count and its limit, what follows
 };
 
-/// Ray's FailureConfig: retry while the failures before this one are below the limit of their kind, -1 for ever. Beyond Ray: a user
-/// error before the first step that comes twice running in the same words ends the job.
-[[nodiscard]] Verdict decide(const proto::FailureConfig& config, const FailureHistory& history, const Failure& failure);
+/// Ray's FailureConfig: retry while the failures before this one are below the limit of their kind, -1 for
+/// ever. Beyond Ray: a user error before the first step that comes twice running in the same words ends the
+/// job.
+[[nodiscard]] Verdict decide(const proto::FailureConfig& config, const FailureHistory& history,
+                             const Failure& failure);
 
-/// Whether an attempt that must give its place back gets another one: preemptions count against max_preemption_failures, the other
-/// causes never.
-[[nodiscard]] bool may_yield(const proto::FailureConfig& config, const FailureHistory& history, proto::YieldCause cause);
+/// Whether an attempt that must give its place back gets another one: preemptions count against
+/// max_preemption_failures, the other causes never.
+[[nodiscard]] bool may_yield(const proto::FailureConfig& config, const FailureHistory& history,
+                             proto::YieldCause cause);
 
 /// The wait before the next attempt, after so many failed attempts in a row:
 ///   1: 0 s   2: 1 s   3: 2 s   4: 4 s   5: 8 s   6: 16 s   7: 32 s   8 and more: 60 s

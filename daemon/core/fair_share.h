@@ -14,13 +14,17 @@ class FairShare {
  public:
   explicit FairShare(double half_life_s = 7 * 86'400.0) : half_life_s_(half_life_s) {}
 
-  /// `seconds` of `resources` more. What was used before decays up to `now` first; a clock that goes back decays nothing.
-  void charge(const std::string& queue, const std::string& user, const proto::Resources& resources, double seconds, proto::UnixMs now);
+  /// `seconds` of `resources` more. What was used before decays up to `now` first; a clock that goes back
+  /// decays nothing.
+  void charge(const std::string& queue, const std::string& user, const proto::Resources& resources,
+              double seconds, proto::UnixMs now);
   /// Lets everything decay up to `now`; what is next to nothing is forgotten.
   void decay(proto::UnixMs now);
 
   /// As of the last charge() or decay(), by queue and user.
-  [[nodiscard]] const std::map<std::pair<std::string, std::string>, proto::Resources>& used() const { return used_; }
+  [[nodiscard]] const std::map<std::pair<std::string, std::string>, proto::Resources>& used() const {
+    return used_;
+  }
   [[nodiscard]] proto::UnixMs as_of() const { return as_of_; }
   /// Takes what to_json() of another one told.
   [[nodiscard]] proto::Json to_json() const;

@@ -25,7 +25,8 @@ std::string collective_of(const RankDiagnosis& word) {
 std::string step_of(const RankDiagnosis& word) {
   if (word.stage.empty()) return "before the first step";
   if (word.stage == proto::kLoadStage) return word.stage;
-  return "step " + std::to_string(word.step) + (word.epoch > 0 ? " of epoch " + std::to_string(word.epoch) : "") +
+  return "step " + std::to_string(word.step) +
+         (word.epoch > 0 ? " of epoch " + std::to_string(word.epoch) : "") +
          (word.stage == "train" ? "" : " (" + word.stage + ")");
 }
 
@@ -66,7 +67,8 @@ std::string words_of(const Stand& stand, const std::vector<int>& ranks, double s
     return who + (one ? " loads its" : " load their") + " training library";
   const std::string at = stand.step.starts_with("step") ? "at " + stand.step : stand.step;
   if (stand.kind == Stand::kOutside)
-    return who + (one ? " stands " : " stand ") + at + " outside any collective" + (stand.collective.empty() ? "" : ", the last was " + stand.collective);
+    return who + (one ? " stands " : " stand ") + at + " outside any collective" +
+           (stand.collective.empty() ? "" : ", the last was " + stand.collective);
   return who + (one ? " waits" : " wait") + " in " + stand.collective +
          (stand.kind == Stand::kReports ? " with a checkpoint" : "") + " for " +
          std::to_string(std::lround(silent_s)) + " s, " +
@@ -76,7 +78,10 @@ std::string words_of(const Stand& stand, const std::vector<int>& ranks, double s
 }  // namespace
 
 HangReport explain_hang(const std::vector<int>& ranks, const std::map<int, RankDiagnosis>& words) {
-  struct Group { std::vector<int> ranks; double silent_s = 0; };
+  struct Group {
+    std::vector<int> ranks;
+    double silent_s = 0;
+  };
   std::map<Stand, Group> groups;
   for (const int rank : ranks) {
     const auto word = words.find(rank);

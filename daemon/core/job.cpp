@@ -16,7 +16,8 @@ namespace {
 using namespace proto;
 
 std::string rank_place(const JobState& state, int rank) {
-  return "rank " + std::to_string(rank) + " on node " + state.ranks[static_cast<std::size_t>(rank)].placement.node;
+  return "rank " + std::to_string(rank) + " on node " +
+         state.ranks[static_cast<std::size_t>(rank)].placement.node;
 }
 
 bool all_ended(const JobState& state) {
@@ -29,7 +30,8 @@ std::string seconds(double s) {
   return text.str();
 }
 
-/// Nothing was heard of a step. A program that is no training function tells of none, so that its exit code alone says nothing.
+/// Nothing was heard of a step. A program that is no training function tells of none, so that its exit code
+/// alone says nothing.
 bool before_first_step(const JobState& state, bool reported, const std::string& kind) {
   return !state.first_step && !reported && (state.spec->train_func || kind == "exception" || kind == "load");
 }
@@ -47,12 +49,15 @@ class Transition {
     if (s_.held)
       return fail(Errc::kConflict, "attempt_placed: job " + name_of(s_) + " is held by " + s_.held_by);
     const auto& scaling = s_.spec->scaling_config;
-    if (std::cmp_greater(e.ranks.size(), scaling.num_workers) || std::cmp_less(e.ranks.size(), scaling.least_workers()))
-      return fail(Errc::kConflict, "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
-                                       (scaling.elastic() ? std::to_string(scaling.least_workers()) + " to " : "") +
-                                       std::to_string(scaling.num_workers) + " workers");
+    if (std::cmp_greater(e.ranks.size(), scaling.num_workers) ||
+        std::cmp_less(e.ranks.size(), scaling.least_workers()))
+      return fail(Errc::kConflict,
+                  "attempt_placed: " + std::to_string(e.ranks.size()) + " ranks for " +
+                      (scaling.elastic() ? std::to_string(scaling.least_workers()) + " to " : "") +
+                      std::to_string(scaling.num_workers) + " workers");
     for (std::size_t i = 0; i < e.ranks.size(); ++i)
-      if (e.ranks[i].rank != static_cast<int>(i)) return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
+      if (e.ranks[i].rank != static_cast<int>(i))
+        return fail(Errc::kConflict, "attempt_placed: the ranks are not in order");
     s_.phase = JobPhase::kStarting;
     s_.attempt = e.attempt;
     s_.ranks.clear();
@@ -90,8 +95,9 @@ class Transition {
     rank.phase = RankPhase::kRunning;
     rank.started = true;
     if (s_.started_ms == 0) s_.started_ms = at_;
-    const bool all =
-        std::ranges::none_of(s_.ranks, [](const RankState& r) { return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked; });
+    const bool all = std::ranges::none_of(s_.ranks, [](const RankState& r) {
+      return r.phase == RankPhase::kPlaced || r.phase == RankPhase::kForked;
+    });
     if (s_.phase == JobPhase::kStarting && all) s_.phase = JobPhase::kRunning;
     return ok();
   }
@@ -105,17 +111,20 @@ class Transition {
 
   Result<Done> operator()(const MetricsReported& e) {
     if (auto wrong = check_rank("metrics_reported", e.attempt, 0)) return *wrong;
-    if (e.seq <= s_.last_seq && !fault::on(fault::Fault::kSeqNotChecked)) return fail(Errc::kConflict, "metrics_reported: report " + std::to_string(e.seq) + " was seen before");
+    if (e.seq <= s_.last_seq && !fault::on(fault::Fault::kSeqNotChecked))
+      return fail(Errc::kConflict, "metrics_reported: report " + std::to_string(e.seq) + " was seen before");
     s_.last_seq = e.seq;
     s_.metrics = e.metrics;
     ++s_.reports;
     if (e.checkpoint) {
-      std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return c.path == e.checkpoint->path; });  // written again by a later attempt
+      // written again by a later attempt
+      std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return c.path == e.checkpoint->path; });
       s_.checkpoints.push_back(*e.checkpoint);
       s_.next_checkpoint_index = std::max(s_.next_checkpoint_index, e.checkpoint->index + 1);
     }
-    std::erase_if(s_.checkpoints,
-                  [&](const CheckpointRecord& c) { return std::ranges::find(e.deleted_checkpoints, c.path) != e.deleted_checkpoints.end(); });
+    std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) {
+      return std::ranges::find(e.deleted_checkpoints, c.path) != e.deleted_checkpoints.end();
+    });
     return ok();
   }
 
@@ -132,7 +141,11 @@ class Transition {
     if (e.status.lost && fault::on(fault::Fault::kLostIsSuccess)) return ok();
     if (s_.phase != JobPhase::kStopping && !s_.failed_rank) {
       s_.failed_rank = e.rank;
-      s_.failed_rank_error = e.error.value_or(RankError{e.status.lost ? "lost" : e.status.signal ? "signal" : "exit", to_string(e.status), {}});
+      s_.failed_rank_error = e.error.value_or(RankError{e.status.lost     ? "lost"
+                                                        : e.status.signal ? "signal"
+                                                                          : "exit",
+                                                        to_string(e.status),
+                                                        {}});
     }
     return ok();
   }
@@ -156,19 +169,27 @@ class Transition {
   Result<Done> operator()(const YieldRequested& e) {
     if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("yield_requested");
     if (e.attempt != s_.attempt) return stale(e.attempt);
-    if (s_.failed_rank) return fail(Errc::kConflict, "yield_requested: a rank of attempt " + to_string(e.attempt) + " has failed");
+    if (s_.failed_rank)
+      return fail(Errc::kConflict,
+                  "yield_requested: a rank of attempt " + to_string(e.attempt) + " has failed");
     s_.phase = JobPhase::kStopping;
     s_.yield = Yield{e.cause, e.reason, e.grace_s, e.retry};
-    ++(e.cause == YieldCause::kPreempted ? s_.preemptions : e.cause == YieldCause::kDrain ? s_.drains : s_.resizes);
+    ++(e.cause == YieldCause::kPreempted ? s_.preemptions
+       : e.cause == YieldCause::kDrain   ? s_.drains
+                                         : s_.resizes);
     return ok();
   }
 
   Result<Done> operator()(const TimeLimitReached& e) {
-    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("time_limit_reached");
+    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning)
+      return illegal("time_limit_reached");
     if (e.attempt != s_.attempt) return stale(e.attempt);
-    if (s_.failed_rank) return fail(Errc::kConflict, "time_limit_reached: a rank of attempt " + to_string(e.attempt) + " has failed");
+    if (s_.failed_rank)
+      return fail(Errc::kConflict,
+                  "time_limit_reached: a rank of attempt " + to_string(e.attempt) + " has failed");
     s_.phase = JobPhase::kStopping;
-    s_.error = JobError{"time_limit", "ran into its time limit of " + seconds(e.limit_s), {}, {}, e.attempt.value(), {}, {}};
+    s_.error = JobError{
+        "time_limit", "ran into its time limit of " + seconds(e.limit_s), {}, {}, e.attempt.value(), {}, {}};
     s_.failure_class = FailureClass::kUser;
     s_.verdict = "the time limit of " + seconds(e.limit_s) + " is reached: not restarted";
     s_.retry = false;
@@ -204,7 +225,8 @@ class Transition {
   }
 
   Result<Done> operator()(const AttemptEnded& e) {
-    if (s_.attempt.value() == 0 || s_.phase == JobPhase::kQueued || is_terminal(s_.phase)) return illegal("attempt_ended");
+    if (s_.attempt.value() == 0 || s_.phase == JobPhase::kQueued || is_terminal(s_.phase))
+      return illegal("attempt_ended");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (!all_ended(s_)) return fail(Errc::kConflict, "attempt_ended: some ranks still run");
     if (s_.failed_rank && s_.phase != JobPhase::kStopping)
@@ -223,20 +245,23 @@ class Transition {
     s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
     s_.failure_class = FailureClass::kPreemption;
     s_.verdict = "preemption " + std::to_string(s_.preemptions) + ", max_preemption_failures is " +
-                 std::to_string(s_.spec->run_config.failure_config.max_preemption_failures) + ": not restarted";
+                 std::to_string(s_.spec->run_config.failure_config.max_preemption_failures) +
+                 ": not restarted";
     return end(JobPhase::kFailed);
   }
 
  private:
   std::optional<Error> check_rank(const char* event, Attempt attempt, int rank) const {
-    if (attempt != s_.attempt || s_.phase == JobPhase::kQueued || is_terminal(s_.phase)) return stale(attempt);
+    if (attempt != s_.attempt || s_.phase == JobPhase::kQueued || is_terminal(s_.phase))
+      return stale(attempt);
     if (rank < 0 || rank >= static_cast<int>(s_.ranks.size()))
       return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
     return std::nullopt;
   }
   /// The attempt made way with work left, rather than to have come to its end before it heard of it.
   bool gave_way() const {
-    return std::ranges::any_of(s_.ranks, [&](const RankState& r) { return r.yielded || (s_.yield && !r.status.success()); });
+    return std::ranges::any_of(
+        s_.ranks, [&](const RankState& r) { return r.yielded || (s_.yield && !r.status.success()); });
   }
   /// The failed rank's kind and message, without the place that JobError adds.
   std::pair<std::string, std::string> own_words(const JobError& error) const {
@@ -261,11 +286,13 @@ class Transition {
     return ok();
   }
   Error stale(Attempt attempt) const {
-    return fail(Errc::kConflict, "attempt " + to_string(attempt) + " is not the current one of job " + to_string(s_.id) + " (" +
-                                     to_string(s_.attempt) + ", " + std::string(to_string(s_.phase)) + ")");
+    return fail(Errc::kConflict, "attempt " + to_string(attempt) + " is not the current one of job " +
+                                     to_string(s_.id) + " (" + to_string(s_.attempt) + ", " +
+                                     std::string(to_string(s_.phase)) + ")");
   }
   Error illegal(const char* event) const {
-    return fail(Errc::kConflict, std::string(event) + " is not legal while job " + to_string(s_.id) + " is " + std::string(to_string(s_.phase)));
+    return fail(Errc::kConflict, std::string(event) + " is not legal while job " + to_string(s_.id) + " is " +
+                                     std::string(to_string(s_.phase)));
   }
 
   JobState& s_;
@@ -275,14 +302,16 @@ class Transition {
 }  // namespace
 
 namespace {
-constexpr std::array<std::string_view, 7> kPhases{"QUEUED", "STARTING", "RUNNING", "STOPPING", "SUCCEEDED", "FAILED", "CANCELLED"};
+constexpr std::array<std::string_view, 7> kPhases{"QUEUED",    "STARTING", "RUNNING",  "STOPPING",
+                                                  "SUCCEEDED", "FAILED",   "CANCELLED"};
 }  // namespace
 
 std::string_view to_string(JobPhase phase) { return kPhases[static_cast<std::size_t>(phase)]; }
 
 std::optional<JobPhase> phase_from_string(std::string_view name) {
   const auto found = std::ranges::find(kPhases, name);
-  return found == kPhases.end() ? std::nullopt : std::optional(static_cast<JobPhase>(found - kPhases.begin()));
+  return found == kPhases.end() ? std::nullopt
+                                : std::optional(static_cast<JobPhase>(found - kPhases.begin()));
 }
 
 std::string_view to_string(RankPhase phase) {
@@ -290,7 +319,9 @@ std::string_view to_string(RankPhase phase) {
   return kNames[static_cast<std::size_t>(phase)];
 }
 
-bool is_terminal(JobPhase phase) { return phase == JobPhase::kSucceeded || phase == JobPhase::kFailed || phase == JobPhase::kCancelled; }
+bool is_terminal(JobPhase phase) {
+  return phase == JobPhase::kSucceeded || phase == JobPhase::kFailed || phase == JobPhase::kCancelled;
+}
 
 JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   JobState state;
@@ -329,7 +360,8 @@ Result<JobState> replay(JobId id, std::span<const StampedEvent> log) {
     return fail(Errc::kConflict, "replaying job " + to_string(id) + ": the first event is not job_submitted");
   JobState state = submitted(id, log[0].at, std::get<JobSubmitted>(log[0].event));
   for (std::size_t i = 1; i < log.size(); ++i) {
-    if (auto next = advance(state, log[i]); !next) return next.error().in("replaying event " + std::to_string(i) + " of job " + to_string(id));
+    if (auto next = advance(state, log[i]); !next)
+      return next.error().in("replaying event " + std::to_string(i) + " of job " + to_string(id));
   }
   return state;
 }
@@ -343,25 +375,31 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
   if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
-    result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
+    result.emplace_back(
+        StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
     result.emplace_back(YieldRanks{after.attempt, yield->grace_s, yield->reason});
   if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, after.error->message});
-  if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
+  if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued)
+    result.emplace_back(EnterQueue{});
   const bool free_early = fault::on(fault::Fault::kFreeEarly);
-  if (free_early && std::holds_alternative<AttemptFailed>(event)) result.emplace_back(FreeResources{after.attempt});
+  if (free_early && std::holds_alternative<AttemptFailed>(event))
+    result.emplace_back(FreeResources{after.attempt});
   if (std::holds_alternative<AttemptEnded>(event)) {
     if (after.phase == JobPhase::kQueued) result.emplace_back(EnterQueue{});
-    if (!free_early || !after.error || after.error->attempt != after.attempt.value()) result.emplace_back(FreeResources{after.attempt});
+    if (!free_early || !after.error || after.error->attempt != after.attempt.value())
+      result.emplace_back(FreeResources{after.attempt});
   }
   return result;
 }
 
 std::optional<JobEvent> follow_up(const JobState& state) {
   const bool active = state.phase == JobPhase::kStarting || state.phase == JobPhase::kRunning;
-  if (active && state.failed_rank) return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
-  if ((active || state.phase == JobPhase::kStopping) && all_ended(state)) return AttemptEnded{state.attempt, state.last_seq};
+  if (active && state.failed_rank)
+    return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
+  if ((active || state.phase == JobPhase::kStopping) && all_ended(state))
+    return AttemptEnded{state.attempt, state.last_seq};
   return std::nullopt;
 }
 
@@ -371,20 +409,29 @@ proto::JobSpec spec_of_rank(const proto::SharedSpec& shared, const std::optional
   return spec;
 }
 
-std::int64_t reports_dropped(const JobState& state) { return std::max<std::int64_t>(0, state.made_before + state.last_seq - state.reports); }
+std::int64_t reports_dropped(const JobState& state) {
+  return std::max<std::int64_t>(0, state.made_before + state.last_seq - state.reports);
+}
 
 void count_failure(FailureCounts& counts, const JobEvent& event) {
-  const auto count = [&](FailureClass failure_class, const std::string& kind) { ++counts[std::string(to_string(failure_class))][kind]; };
-  if (const auto* failed = std::get_if<AttemptFailed>(&event)) count(failed->failure_class, failed->error.kind);
+  const auto count = [&](FailureClass failure_class, const std::string& kind) {
+    ++counts[std::string(to_string(failure_class))][kind];
+  };
+  if (const auto* failed = std::get_if<AttemptFailed>(&event))
+    count(failed->failure_class, failed->error.kind);
   if (std::holds_alternative<TimeLimitReached>(event)) count(FailureClass::kUser, "time_limit");
-  if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && yield->cause == YieldCause::kPreempted) count(FailureClass::kPreemption, "preempted");
+  if (const auto* yield = std::get_if<YieldRequested>(&event);
+      yield != nullptr && yield->cause == YieldCause::kPreempted)
+    count(FailureClass::kPreemption, "preempted");
 }
 
 FailureHistory failure_history(const JobState& state) {
-  return {state.failures, state.preemptions, state.controller_failures, state.failed_in_row, state.last_failure};
+  return {state.failures, state.preemptions, state.controller_failures, state.failed_in_row,
+          state.last_failure};
 }
 
-AttemptFailed attempt_failed(const JobState& state, const RankError& error, std::optional<int> rank, UnixMs now) {
+AttemptFailed attempt_failed(const JobState& state, const RankError& error, std::optional<int> rank,
+                             UnixMs now) {
   const bool any_started = std::ranges::any_of(state.ranks, &RankState::started);
   JobError job_error{error.kind, error.message, rank, {}, state.attempt.value(), {}, error.log_tail};
   if (rank) {
@@ -394,14 +441,23 @@ AttemptFailed attempt_failed(const JobState& state, const RankError& error, std:
     job_error.status = failed.status;
   }
   const bool reported = state.last_seq > 0;
-  Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, reported, before_first_step(state, reported, error.kind)};
+  Failure failure{classify(error, job_error.status, any_started), error.kind, error.message, reported,
+                  before_first_step(state, reported, error.kind)};
   const auto verdict = decide(state.spec->run_config.failure_config, failure_history(state), failure);
   const UnixMs retry_at = verdict.delay_s > 0 ? now + std::llround(verdict.delay_s * 1000) : 0;
-  return {state.attempt, std::move(job_error), verdict.retry, verdict.reason, failure.cause.failure_class, verdict.counted, retry_at, reported};
+  return {state.attempt,
+          std::move(job_error),
+          verdict.retry,
+          verdict.reason,
+          failure.cause.failure_class,
+          verdict.counted,
+          retry_at,
+          reported};
 }
 
 YieldRequested yield_requested(const JobState& state, YieldCause cause, std::string reason, double grace_s) {
-  return {state.attempt, cause, std::move(reason), grace_s, may_yield(state.spec->run_config.failure_config, failure_history(state), cause)};
+  return {state.attempt, cause, std::move(reason), grace_s,
+          may_yield(state.spec->run_config.failure_config, failure_history(state), cause)};
 }
 
 }  // namespace rtrain::core

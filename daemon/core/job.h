@@ -9,7 +9,8 @@
 //     |                        |   v TimeLimit...   |
 //     |                        +> STOPPING <--------+
 //     |                                |
-//     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were through before they yielded)
+//     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were
+//     through before they yielded)
 //
 // A held job keeps its phase; QUEUED and held is not placed.
 //
@@ -64,34 +65,38 @@ struct JobState {
   std::string submission;  ///< the key of the request that submitted it, so that the same request makes no
                            ///< second job; "" none
   JobPhase phase = JobPhase::kQueued;
-  proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< 0: not yet. started: first RankEntered of the first attempt
-  proto::UnixMs placed_ms = 0;   ///< when the current attempt was placed
-  proto::UnixMs updated_ms = 0;  ///< of the last event
+  /// 0: not yet. started: first RankEntered of the first attempt
+  proto::UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;
+  proto::UnixMs placed_ms = 0;      ///< when the current attempt was placed
+  proto::UnixMs updated_ms = 0;     ///< of the last event
   proto::UnixMs not_before_ms = 0;  ///< QUEUED: the next attempt waits until then; 0: it does not
-  bool held = false;         ///< not placed until it is released
+  bool held = false;                ///< not placed until it is released
   std::string held_by;
-  Attempt attempt{0};        ///< the current or last one; 0: none yet
+  Attempt attempt{0};            ///< the current or last one; 0: none yet
   std::vector<RankState> ranks;  ///< of that attempt, index = rank
-  std::map<Attempt, std::vector<std::string>> nodes;  ///< of the newest kAttemptsKept attempts, index = rank: where their logs lie
-  int failures = 0;             ///< failed attempts so far that count against max_failures
-  int controller_failures = 0;  ///< attempts that could not be started
+  /// of the newest kAttemptsKept attempts, index = rank: where their logs lie
+  std::map<Attempt, std::vector<std::string>> nodes;
+  int failures = 0;                              ///< failed attempts so far that count against max_failures
+  int controller_failures = 0;                   ///< attempts that could not be started
   int preemptions = 0, drains = 0, resizes = 0;  ///< attempts that were asked for their place
-  proto::FailureCounts failures_by_class;  ///< of all attempts: those that failed, and those that were preempted
-  int failed_in_row = 0;        ///< failed attempts since the last one that reported
+  /// of all attempts: those that failed, and those that were preempted
+  proto::FailureCounts failures_by_class;
+  int failed_in_row = 0;  ///< failed attempts since the last one that reported
   std::optional<PastFailure> last_failure;
-  bool first_step = false;      ///< the current attempt has made a step
-  std::optional<Yield> yield;   ///< the current attempt was asked for its place
-  std::int64_t last_seq = 0; ///< of the current attempt's reports
-  proto::Json metrics;       ///< of the latest report, null before the first
-  std::int64_t reports = 0;  ///< accepted, over all attempts
-  std::int64_t made_before = 0;  ///< reports that the attempts before the current one made, whether or not they arrived
+  bool first_step = false;     ///< the current attempt has made a step
+  std::optional<Yield> yield;  ///< the current attempt was asked for its place
+  std::int64_t last_seq = 0;   ///< of the current attempt's reports
+  proto::Json metrics;         ///< of the latest report, null before the first
+  std::int64_t reports = 0;    ///< accepted, over all attempts
+  /// reports that the attempts before the current one made, whether or not they arrived
+  std::int64_t made_before = 0;
   std::vector<proto::CheckpointRecord> checkpoints;  ///< complete and not deleted, oldest first
   std::int64_t next_checkpoint_index = 0;
-  proto::Json return_value;  ///< rank 0's, of the attempt that succeeded
+  proto::Json return_value;              ///< rank 0's, of the attempt that succeeded
   std::optional<proto::JobError> error;  ///< of the last failed attempt; cleared by success
-  std::string verdict;       ///< why the last failure was or was not retried
+  std::string verdict;                   ///< why the last failure was or was not retried
   proto::FailureClass failure_class = proto::FailureClass::kUser;  ///< of `error`
-  bool retry = false;        ///< STOPPING for a failure ends in QUEUED
+  bool retry = false;                                              ///< STOPPING for a failure ends in QUEUED
   std::optional<int> failed_rank;  ///< the first rank of the attempt that failed, until AttemptEnded
   std::optional<proto::RankError> failed_rank_error;
   bool cancel_requested = false;
@@ -104,8 +109,9 @@ struct JobState {
 
 [[nodiscard]] JobState submitted(JobId id, proto::UnixMs at, const proto::JobSubmitted& event);
 
-/// The state after `event`, or why it is refused: kConflict for an older attempt or an event that is not legal in this
-/// phase; the state is unchanged then. A duplicate report (seq not above last_seq) is kConflict as well.
+/// The state after `event`, or why it is refused: kConflict for an older attempt or an event that is not
+/// legal in this phase; the state is unchanged then. A duplicate report (seq not above last_seq) is kConflict
+/// as well.
 [[nodiscard]] Result<JobState> apply(JobState state, const proto::StampedEvent& event);
 /// The same in place, without a copy of a state that may hold thousands of ranks and checkpoints.
 [[nodiscard]] Result<Done> advance(JobState& state, const proto::StampedEvent& event);
@@ -113,20 +119,42 @@ struct JobState {
 /// Folds a whole log. The error names the event's position. The first event must be JobSubmitted.
 [[nodiscard]] Result<JobState> replay(JobId id, std::span<const proto::StampedEvent> log);
 
-// ---- effects: what must be done because `event` led from the phase `before` to the state `after` --------------------------------
+// ---- effects: what must be done because `event` led from the phase `before` to the state `after` ----
 
-struct LaunchAttempt { Attempt attempt; };                                   ///< reserve the port, then Launch to each node
-struct StopRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< StopAttempt to each node of the attempt
-struct YieldRanks { Attempt attempt; double grace_s = 0; std::string reason; };  ///< YieldAttempt to each node, StopAttempt after grace_s
-struct FreeResources { Attempt attempt; };                                   ///< and let the scheduler look again
-struct EnterQueue {};                                                        ///< the job waits for a place, not before not_before_ms
-struct BlameNode { std::string node, why; };                                 ///< an infrastructure failure that speaks against the node
+/// reserve the port, then Launch to each node
+struct LaunchAttempt {
+  Attempt attempt;
+};
+/// StopAttempt to each node of the attempt
+struct StopRanks {
+  Attempt attempt;
+  double grace_s = 0;
+  std::string reason;
+};
+/// YieldAttempt to each node, StopAttempt after grace_s
+struct YieldRanks {
+  Attempt attempt;
+  double grace_s = 0;
+  std::string reason;
+};
+/// and let the scheduler look again
+struct FreeResources {
+  Attempt attempt;
+};
+/// the job waits for a place, not before not_before_ms
+struct EnterQueue {};
+/// an infrastructure failure that speaks against the node
+struct BlameNode {
+  std::string node, why;
+};
 using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode>;
 
-[[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after, const proto::JobEvent& event);
+[[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after,
+                                          const proto::JobEvent& event);
 
-/// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that failed,
-/// AttemptEnded after the last rank ended. The head applies them right after the event that made them due, with its time.
+/// Events that follow from a state by policy, not from outside: AttemptFailed after the first rank that
+/// failed, AttemptEnded after the last rank ended. The head applies them right after the event that made them
+/// due, with its time.
 [[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
 
 /// The spec as the job's ranks get it: that of an array with the job's own index in train_loop_config.
@@ -136,22 +164,27 @@ using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue,
   return spec_of_rank(state.spec, state.array);
 }
 
-/// Reports that were made and never arrived: they came faster than they could be taken, or were made while the head was away too long.
+/// Reports that were made and never arrived: they came faster than they could be taken, or were made while
+/// the head was away too long.
 [[nodiscard]] std::int64_t reports_dropped(const JobState& state);
 
-// ---- failures -----------------------------------------------------------------------------------------------
+// ---- failures -----------------------------------------------------------------------------------
 
-/// Counts what the event says of a failure: a failed attempt, a time limit, a preemption. Others leave `counts` as they are.
+/// Counts what the event says of a failure: a failed attempt, a time limit, a preemption. Others leave
+/// `counts` as they are.
 void count_failure(proto::FailureCounts& counts, const proto::JobEvent& event);
 
 /// What the policy needs to know of the attempts so far.
 [[nodiscard]] FailureHistory failure_history(const JobState& state);
 
-/// The failure of the current attempt by an error that no rank told (a hang, for one), or that rank `rank` told.
-[[nodiscard]] proto::AttemptFailed attempt_failed(const JobState& state, const proto::RankError& error, std::optional<int> rank, proto::UnixMs now);
+/// The failure of the current attempt by an error that no rank told (a hang, for one), or that rank `rank`
+/// told.
+[[nodiscard]] proto::AttemptFailed attempt_failed(const JobState& state, const proto::RankError& error,
+                                                  std::optional<int> rank, proto::UnixMs now);
 
 /// The request to the current attempt to give its place back.
-[[nodiscard]] proto::YieldRequested yield_requested(const JobState& state, proto::YieldCause cause, std::string reason, double grace_s);
+[[nodiscard]] proto::YieldRequested yield_requested(const JobState& state, proto::YieldCause cause,
+                                                    std::string reason, double grace_s);
 
 /// After a failure: how long the ranks of the attempt that still live may take to end before SIGKILL.
 inline constexpr double kFailureGraceS = 0.5;

@@ -9,11 +9,17 @@ namespace {
 constexpr std::int64_t kOrderGap = std::int64_t{1} << 32;
 
 bool matches(const IndexedNode& node, const Need& need) {
-  if (need.reservation >= 0 && std::ranges::none_of(node.windows, [&](const Window& window) { return window.reservation == need.reservation; })) return false;
+  if (need.reservation >= 0 && std::ranges::none_of(node.windows, [&](const Window& window) {
+        return window.reservation == need.reservation;
+      }))
+    return false;
   if (!need.accelerator.empty()) {
     const auto label = node.info.labels.find("rtrain/accelerator-type");
     const bool labelled = label != node.info.labels.end() && is_accelerator(label->second, need.accelerator);
-    if (!labelled && std::ranges::none_of(node.info.gpus, [&](const proto::GpuInfo& gpu) { return is_accelerator(gpu.name, need.accelerator); })) return false;
+    if (!labelled && std::ranges::none_of(node.info.gpus, [&](const proto::GpuInfo& gpu) {
+          return is_accelerator(gpu.name, need.accelerator);
+        }))
+      return false;
   }
   return need.selector.empty() || proto::matches(need.selector, node.info.labels);
 }
@@ -28,7 +34,7 @@ double rounded(double value) { return std::round(value * 1e6) / 1e6; }
 
 }  // namespace
 
-// ---- one need -------------------------------------------------------------------------------------------------
+// ---- one need -----------------------------------------------------------------------------------
 
 void Fit::follow(const NodeIndex& index, const Need& need) {
   if (epoch_ != index.epoch_) {
@@ -50,14 +56,19 @@ void Fit::look(const NodeIndex& index, const Need& need, NodeId id) {
   const auto& node = index[id];
   auto& slot = slots_[static_cast<std::size_t>(id)];
   if (slot.version != node.version) {
-    const int idle = node.alive && !node.cordoned && matches(node, need) ? node.total.capacity(need.amounts) : 0;
+    const int idle =
+        node.alive && !node.cordoned && matches(node, need) ? node.total.capacity(need.amounts) : 0;
     ++idle_version_;  // its rack may be another
     slot.idle = idle;
     slot.version = node.version;
   }
-  const int capacity = slot.idle > 0 && !node.away && node.reserved == need.reservation ? node.free.capacity(need.amounts) : 0;
-  if (capacity == slot.capacity && node.busy == slot.busy && node.order == slot.order && node.suspected == slot.suspected) return;
-  if (slot.capacity > 0) (slot.suspected ? suspected_ : rooms_).erase({slot.capacity, slot.busy, slot.order, id});
+  const int capacity =
+      slot.idle > 0 && !node.away && node.reserved == need.reservation ? node.free.capacity(need.amounts) : 0;
+  if (capacity == slot.capacity && node.busy == slot.busy && node.order == slot.order &&
+      node.suspected == slot.suspected)
+    return;
+  if (slot.capacity > 0)
+    (slot.suspected ? suspected_ : rooms_).erase({slot.capacity, slot.busy, slot.order, id});
   slot.capacity = capacity;
   slot.busy = node.busy;
   slot.order = node.order;
@@ -65,7 +76,7 @@ void Fit::look(const NodeIndex& index, const Need& need, NodeId id) {
   if (capacity > 0) (slot.suspected ? suspected_ : rooms_).insert({capacity, slot.busy, slot.order, id});
 }
 
-// ---- nodes ----------------------------------------------------------------------------------------------------
+// ---- nodes --------------------------------------------------------------------------------------
 
 NodeId NodeIndex::set(const NodeView& view, ResourceNames& names) {
   gpu_number_ = static_cast<std::size_t>(names.number("GPU"));
@@ -124,7 +135,8 @@ std::int64_t NodeIndex::order_for(std::map<std::string, NodeId>::iterator place)
 
 void NodeIndex::count(const IndexedNode& node, double sign) {
   if (!node.alive) return;
-  for (const auto& [name, amount] : node.info.resources) totals_[name] = std::max(0.0, totals_[name] + sign * amount);
+  for (const auto& [name, amount] : node.info.resources)
+    totals_[name] = std::max(0.0, totals_[name] + sign * amount);
 }
 
 void NodeIndex::touch(NodeId node) {
@@ -154,22 +166,26 @@ void NodeIndex::give(NodeId id, const Need& need, int workers, const std::vector
 void NodeIndex::changed(NodeId id, const Need& need, int workers) {
   double busy = 0;
   for (const auto& [resource, amount] : need.amounts.each) {
-    if (static_cast<std::size_t>(resource) == gpu_number_) busy += amount * 1e6;
-    else if (static_cast<std::size_t>(resource) == cpu_number_) busy += amount;
+    if (static_cast<std::size_t>(resource) == gpu_number_)
+      busy += amount * 1e6;
+    else if (static_cast<std::size_t>(resource) == cpu_number_)
+      busy += amount;
   }
   auto& node = nodes_[static_cast<std::size_t>(id)];
   node.busy = rounded(node.busy + workers * busy);
   touch(id);
 }
 
-// ---- reservations ---------------------------------------------------------------------------------------------
+// ---- reservations -------------------------------------------------------------------------------
 
 void NodeIndex::set_windows(NodeId id, std::vector<Window> windows) {
   auto& node = nodes_[static_cast<std::size_t>(id)];
   node.windows = std::move(windows);
   std::ranges::sort(node.windows, {}, &Window::start_ms);
-  if (node.windows.empty()) windowed_.erase(id);
-  else windowed_.insert(id);
+  if (node.windows.empty())
+    windowed_.erase(id);
+  else
+    windowed_.insert(id);
   node.reserved = -1;
   ++node.version;
   touch(id);
@@ -181,7 +197,8 @@ proto::UnixMs NodeIndex::pass_time(proto::UnixMs now) {
     auto& node = nodes_[static_cast<std::size_t>(id)];
     int reserved = -1;
     for (const auto& window : node.windows) {
-      if (window.start_ms > now) next = std::min(next, window.start_ms);
+      if (window.start_ms > now)
+        next = std::min(next, window.start_ms);
       else if (window.end_ms > now) {
         next = std::min(next, window.end_ms);
         reserved = window.reservation;

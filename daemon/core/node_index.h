@@ -1,5 +1,5 @@
-// All nodes, and for each need the nodes that have room for it, in the order in which they are taken. Nothing here costs a walk over
-// all nodes when one of them changes. Pure.
+// All nodes, and for each need the nodes that have room for it, in the order in which they are taken. Nothing
+// here costs a walk over all nodes when one of them changes. Pure.
 #pragma once
 
 #include "daemon/core/wish.h"
@@ -13,7 +13,10 @@ namespace rtrain::core {
 using NodeId = int;
 
 /// A time in which a node is kept for those who name the reservation.
-struct Window { int reservation = 0; proto::UnixMs start_ms = 0, end_ms = 0; };
+struct Window {
+  int reservation = 0;
+  proto::UnixMs start_ms = 0, end_ms = 0;
+};
 
 struct IndexedNode {
   proto::NodeInfo info;
@@ -21,10 +24,11 @@ struct IndexedNode {
   bool alive = true, away = false, cordoned = false, suspected = false;
   std::vector<Window> windows;  ///< by start
   int reserved = -1;            ///< the reservation that holds at the moment
-  int rack = -1;                ///< number of its rack; of nodes without a rack label each is one of its own, below 0
-  std::int64_t order = 0;       ///< grows with the name
-  std::uint32_t version = 0;    ///< grows when anything but `free` changes
-  double busy = 0;              ///< how much of it is held: GPUs first, then CPUs
+  /// number of its rack; of nodes without a rack label each is one of its own, below 0
+  int rack = -1;
+  std::int64_t order = 0;     ///< grows with the name
+  std::uint32_t version = 0;  ///< grows when anything but `free` changes
+  double busy = 0;            ///< how much of it is held: GPUs first, then CPUs
 };
 
 /// A node with room for a need.
@@ -48,14 +52,23 @@ class Fit {
  public:
   /// Takes in what changed since the last call.
   void follow(const NodeIndex& index, const Need& need);
-  [[nodiscard]] const std::set<Room>& rooms() const { return rooms_; }          ///< where something fits now, without suspected nodes
+  /// where something fits now, without suspected nodes
+  [[nodiscard]] const std::set<Room>& rooms() const { return rooms_; }
   [[nodiscard]] const std::set<Room>& suspected() const { return suspected_; }  ///< the suspected ones
-  [[nodiscard]] int idle(NodeId node) const { return slots_[static_cast<std::size_t>(node)].idle; }  ///< workers, were it idle
+  /// workers, were it idle
+  [[nodiscard]] int idle(NodeId node) const { return slots_[static_cast<std::size_t>(node)].idle; }
   [[nodiscard]] int now(NodeId node) const { return slots_[static_cast<std::size_t>(node)].capacity; }
-  [[nodiscard]] std::uint64_t idle_version() const { return idle_version_; }  ///< grows when idle() of a node changes; above 0
+  /// grows when idle() of a node changes; above 0
+  [[nodiscard]] std::uint64_t idle_version() const { return idle_version_; }
 
  private:
-  struct Slot { int capacity = 0, idle = 0; double busy = 0; std::int64_t order = 0; std::uint32_t version = 0; bool suspected = false; };
+  struct Slot {
+    int capacity = 0, idle = 0;
+    double busy = 0;
+    std::int64_t order = 0;
+    std::uint32_t version = 0;
+    bool suspected = false;
+  };
   void look(const NodeIndex& index, const Need& need, NodeId id);
   std::vector<Slot> slots_;
   std::set<Room> rooms_, suspected_;
@@ -78,7 +91,9 @@ class NodeIndex {
   /// Looks which reservations hold at `now`. Returns when that changes next; kNever.
   proto::UnixMs pass_time(proto::UnixMs now);
 
-  [[nodiscard]] const IndexedNode& operator[](NodeId node) const { return nodes_[static_cast<std::size_t>(node)]; }
+  [[nodiscard]] const IndexedNode& operator[](NodeId node) const {
+    return nodes_[static_cast<std::size_t>(node)];
+  }
   [[nodiscard]] int size() const { return static_cast<int>(nodes_.size()); }
   [[nodiscard]] const std::map<std::string, NodeId>& by_name() const { return by_name_; }
   /// Nodes with a window; of all others no time matters.
@@ -97,8 +112,9 @@ class NodeIndex {
   std::map<std::string, NodeId> by_name_;
   std::map<std::string, int> racks_;
   std::set<NodeId> windowed_;
-  std::vector<NodeId> touched_;    ///< in order; a Fit remembers how far it has read
-  std::uint32_t epoch_ = 1;        ///< of touched_: grows when it is cut, or when the order of names was numbered anew
+  std::vector<NodeId> touched_;  ///< in order; a Fit remembers how far it has read
+  /// of touched_: grows when it is cut, or when the order of names was numbered anew
+  std::uint32_t epoch_ = 1;
   proto::Resources totals_;
   std::size_t gpu_number_ = 0, cpu_number_ = 0;
 };

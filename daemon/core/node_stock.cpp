@@ -44,8 +44,10 @@ Stock::Stock(const NodeView& view, ResourceNames& names, bool idle) {
 
 int Stock::capacity(const Amounts& need) const {
   double workers = kCapacityMax;
-  for (const auto& [resource, amount] : need.each) workers = std::min(workers, std::floor((this->amount(resource) + kSlack) / amount));
-  if (need.gpus >= 1) workers = std::min(workers, std::floor(whole_ / need.gpus));
+  for (const auto& [resource, amount] : need.each)
+    workers = std::min(workers, std::floor((this->amount(resource) + kSlack) / amount));
+  if (need.gpus >= 1)
+    workers = std::min(workers, std::floor(whole_ / need.gpus));
   else if (need.gpus > 0) {
     double shares = 0;
     for (const auto& gpu : gpus_) shares += std::floor((std::max(gpu.free, 0.0) + kSlack) / need.gpus);
@@ -60,7 +62,8 @@ std::vector<int> Stock::take(const Amounts& need, int workers) {
     for (int worker = 0; worker < workers; ++worker) {
       const Gpu* best = nullptr;
       for (const auto& gpu : gpus_)
-        if (gpu.free + kSlack >= need.gpus && (best == nullptr || gpu.free < best->free - kSlack)) best = &gpu;
+        if (gpu.free + kSlack >= need.gpus && (best == nullptr || gpu.free < best->free - kSlack))
+          best = &gpu;
       if (best == nullptr) break;
       taken.push_back(best->index);
       change(need, 1, {best->index}, -1);

@@ -43,23 +43,30 @@ class Stock {
 
   /// How many workers it takes.
   [[nodiscard]] int capacity(const Amounts& need) const;
-  /// Takes the amounts of `workers` and returns their GPUs, worker after worker: of whole ones the lowest indices, of shares the
-  /// fullest GPU that has room. Call only where capacity() is at least that.
+  /// Takes the amounts of `workers` and returns their GPUs, worker after worker: of whole ones the lowest
+  /// indices, of shares the fullest GPU that has room. Call only where capacity() is at least that.
   std::vector<int> take(const Amounts& need, int workers = 1);
   /// The same of certain GPUs, whatever is free of them.
-  void take(const Amounts& need, int workers, const std::vector<int>& gpus) { change(need, workers, gpus, -1); }
-  void give(const Amounts& need, int workers, const std::vector<int>& gpus) { change(need, workers, gpus, 1); }
+  void take(const Amounts& need, int workers, const std::vector<int>& gpus) {
+    change(need, workers, gpus, -1);
+  }
+  void give(const Amounts& need, int workers, const std::vector<int>& gpus) {
+    change(need, workers, gpus, 1);
+  }
   [[nodiscard]] double amount(int resource) const;
 
  private:
-  struct Gpu { int index; double free; };
+  struct Gpu {
+    int index;
+    double free;
+  };
   void change(const Amounts& need, int workers, const std::vector<int>& gpus, double sign);
   void add(int resource, double amount);
 
   // As large as most nodes: a pass copies many of them.
   boost::container::small_vector<double, 6> amounts_;  ///< by number of the resource
   boost::container::small_vector<Gpu, 8> gpus_;        ///< by index
-  int whole_ = 0;                ///< GPUs that are free altogether
+  int whole_ = 0;                                      ///< GPUs that are free altogether
 };
 
 }  // namespace rtrain::core

@@ -7,15 +7,20 @@
 namespace rtrain::core {
 namespace {
 
-proto::UnixMs end_of(proto::UnixMs now, proto::UnixMs limit_ms) { return limit_ms == kNever ? kNever : now + limit_ms; }
+proto::UnixMs end_of(proto::UnixMs now, proto::UnixMs limit_ms) {
+  return limit_ms == kNever ? kNever : now + limit_ms;
+}
 
-std::string reservation_reason(const PlannerState& state, const Need& need, const std::string& user, proto::UnixMs now) {
+std::string reservation_reason(const PlannerState& state, const Need& need, const std::string& user,
+                               proto::UnixMs now) {
   const auto& name = state.book.reservation_name(need.reservation);
   const auto found = std::ranges::find(state.reservations, name, &Reservation::name);
   if (found == state.reservations.end()) return "there is no reservation " + name;
-  if (!found->is_for(user)) return "the reservation " + name + " is not for " + (user.empty() ? "everybody" : user);
+  if (!found->is_for(user))
+    return "the reservation " + name + " is not for " + (user.empty() ? "everybody" : user);
   if (found->end_ms <= now) return "the reservation " + name + " is over";
-  if (found->start_ms > now) return "waits for the reservation " + name + ", which begins at " + proto::rfc3339(found->start_ms);
+  if (found->start_ms > now)
+    return "waits for the reservation " + name + ", which begins at " + proto::rfc3339(found->start_ms);
   return "";
 }
 
@@ -28,8 +33,12 @@ std::string own_reason(const PlannerState& state, const Line& line, proto::UnixM
   if (need.reservation >= 0)
     if (auto reason = reservation_reason(state, need, account.user, now); !reason.empty()) return reason;
   const auto& rules = rules_of(state.queues, account.queue);
-  if (auto reason = over(rules.queue, state.accounts.queue_held(line.account), need.resources, ask.least, "queue " + account.queue); !reason.empty()) return reason;
-  return over(rules.user, account.held, need.resources, ask.least, (account.user.empty() ? "a user" : "user " + account.user) + " in queue " + account.queue);
+  if (auto reason = over(rules.queue, state.accounts.queue_held(line.account), need.resources, ask.least,
+                         "queue " + account.queue);
+      !reason.empty())
+    return reason;
+  return over(rules.user, account.held, need.resources, ask.least,
+              (account.user.empty() ? "a user" : "user " + account.user) + " in queue " + account.queue);
 }
 
 int within_quotas(const PlannerState& state, int number, const Ask& ask, int workers) {
@@ -45,15 +54,22 @@ bool feasible(PlannerState& state, int number) {
   const auto& fit = state.fit(ask.need);
   if (state.known_feasible.size() < state.book.asks()) state.known_feasible.resize(state.book.asks());
   auto& known = state.known_feasible[static_cast<std::size_t>(number)];
-  if (known.first != fit.idle_version()) known = {fit.idle_version(), most(idle_rooms(fit, state.nodes), ask, ask.least, state.nodes) >= ask.least};
+  if (known.first != fit.idle_version())
+    known = {fit.idle_version(),
+             most(idle_rooms(fit, state.nodes), ask, ask.least, state.nodes) >= ask.least};
   return known.second;
 }
 
 Pass::Pass(PlannerState& state, proto::UnixMs now, int claims_max)
-    : state_(state), now_(now), claims_max_(claims_max), claims_(state.nodes, state.book, now), ranks_(state.accounts.ranks(state.fair_share, state.queues, state.nodes.totals())) {}
+    : state_(state),
+      now_(now),
+      claims_max_(claims_max),
+      claims_(state.nodes, state.book, now),
+      ranks_(state.accounts.ranks(state.fair_share, state.queues, state.nodes.totals())) {}
 
 Pass::~Pass() {
-  for (const auto& [node, need, workers, gpus] : aside_) state_.nodes.give(node, state_.book.need(need), workers, gpus);
+  for (const auto& [node, need, workers, gpus] : aside_)
+    state_.nodes.give(node, state_.book.need(need), workers, gpus);
   for (const auto id : held_) state_.let_go(id);
   for (const auto& [id, ends_ms] : stopped_) state_.running.unstop(id, ends_ms);
 }
@@ -61,21 +77,25 @@ Pass::~Pass() {
 void Pass::run() {
   plan.look_again_ms = state_.nodes.pass_time(now_);
   dead_.assign(state_.book.asks(), false);
-  // Those that came back to grow or shrink stand where they stood: what they grow into is kept for them when it is their turn.
+  // Those that came back to grow or shrink stand where they stood: what they grow into is kept for them when
+  // it is their turn.
   std::vector<std::pair<Turn, JobId>> resizing;
   for (const auto id : state_.running.stopping())
-    if (const auto& running = *state_.running.find(id); running.resizing) resizing.push_back({{running.priority, ranks_[static_cast<std::size_t>(running.account)], id}, id});
+    if (const auto& running = *state_.running.find(id); running.resizing)
+      resizing.push_back({{running.priority, ranks_[static_cast<std::size_t>(running.account)], id}, id});
   std::sort(resizing.begin(), resizing.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   auto next_resizing = resizing.begin();
   const auto keep_growth = [&](JobId id) {
     const auto& running = *state_.running.find(id);
-    if (const int more = state_.book.ask(running.ask).workers - running.workers; more > 0) hold_aside(running, more);
+    if (const int more = state_.book.ask(running.ask).workers - running.workers; more > 0)
+      hold_aside(running, more);
   };
 
   int claims = 0;
   InOrder order(state_.order, ranks_);
   for (auto at = order.at(); at; at = order.at()) {
-    for (; next_resizing != resizing.end() && next_resizing->first < at->turn; ++next_resizing) keep_growth(next_resizing->second);
+    for (; next_resizing != resizing.end() && next_resizing->first < at->turn; ++next_resizing)
+      keep_growth(next_resizing->second);
     const auto& line = state_.order.lines()[static_cast<std::size_t>(at->line)];
     auto&& dead = dead_[static_cast<std::size_t>(line.ask)];
     if (claims_.closed_everywhere() && claims >= 1) break;
@@ -128,14 +148,16 @@ std::vector<Share> Pass::find_place(const Ask& ask, int workers, int least) {
   if (claims_.closes_all(fit)) return {};
   const auto end_ms = end_of(now_, ask.limit_ms);
   if (!claims_.any()) {
-    if (const int fits = most(fit.rooms(), ask, workers, state_.nodes); fits >= workers || (fits >= least && fit.suspected().empty()))
+    if (const int fits = most(fit.rooms(), ask, workers, state_.nodes);
+        fits >= workers || (fits >= least && fit.suspected().empty()))
       return choose(fit.rooms(), ask, fits, state_.nodes);
     if (fit.suspected().empty()) return {};
   }
   for (const bool suspected : {false, true}) {
     const auto& found = rooms(ask.need, end_ms, suspected);
     const int fits = most(found, ask, workers, state_.nodes);
-    if (fits >= workers || (fits >= least && (suspected || fit.suspected().empty()))) return choose(found, ask, fits, state_.nodes);
+    if (fits >= workers || (fits >= least && (suspected || fit.suspected().empty())))
+      return choose(found, ask, fits, state_.nodes);
   }
   return {};
 }
@@ -166,7 +188,8 @@ bool Pass::start(const Line& line, JobId id) {
     if (rank.local_rank == 0 && rank.rank != 0) ++hold;
     hold->gpus.insert(hold->gpus.end(), rank.gpus.begin(), rank.gpus.end());
   }
-  for (const auto& held : running.holds) claims_.took(held.node, need, held.workers, held.gpus, running.ends_ms);
+  for (const auto& held : running.holds)
+    claims_.took(held.node, need, held.workers, held.gpus, running.ends_ms);
   state_.accounts.hold(line.account, held_by(need.resources, running.workers), 1);
   state_.running.add(id, std::move(running));
   held_.push_back(id);
@@ -185,15 +208,18 @@ void Pass::block(const Line& line, JobId id) {
   foreseen[id] = then ? then->at_ms : kNever;
   if (!then) return claims_.close(fit);
   if (!state_.running.stopping().empty()) {
-    // What is stopping ends at any moment, mostly long before its grace is over: what was made room for it keeps from now on. Whoever
-    // was let in for the rest of the grace would be in the way, and be preempted in its turn.
+    // What is stopping ends at any moment, mostly long before its grace is over: what was made room for it
+    // keeps from now on. Whoever was let in for the rest of the grace would be in the way, and be preempted
+    // in its turn.
     WhatIf any_moment(state_.nodes, state_.book, claims_, fit, line.ask, now_);
     const bool fits_now = any_moment.fits();
     for (const auto job : state_.running.stopping()) any_moment.give_back(*state_.running.find(job));
     if (!fits_now && any_moment.fits())
-      return claims_.add({id, ask.need, now_, end_of(then->at_ms, ask.limit_ms)}, any_moment.choose(ask.least), [&](NodeId node) { return any_moment.stock(node); });
+      return claims_.add({id, ask.need, now_, end_of(then->at_ms, ask.limit_ms)},
+                         any_moment.choose(ask.least), [&](NodeId node) { return any_moment.stock(node); });
   }
-  claims_.add({id, ask.need, then->at_ms, end_of(then->at_ms, ask.limit_ms)}, then->shares, [&](NodeId node) { return what_if.stock(node); });
+  claims_.add({id, ask.need, then->at_ms, end_of(then->at_ms, ask.limit_ms)}, then->shares,
+              [&](NodeId node) { return what_if.stock(node); });
 }
 
 }  // namespace rtrain::core

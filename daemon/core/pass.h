@@ -1,4 +1,5 @@
-// One look at the whole queue. What it starts is held in the state while it lives, and let go of at its end. Pure.
+// One look at the whole queue. What it starts is held in the state while it lives, and let go of at its end.
+// Pure.
 #pragma once
 
 #include "daemon/core/planner.h"
@@ -32,8 +33,8 @@ class Pass {
   [[nodiscard]] const std::vector<Room>& rooms(int need, proto::UnixMs end_ms, bool suspected);
   /// Where up to `workers` go now; empty when fewer than `least` fit.
   [[nodiscard]] std::vector<Share> find_place(const Ask& ask, int workers, int least);
-  void make_room(const Line& line, JobId id);                            // preemption.cpp
-  void grow();                                                            // elastic.cpp
+  void make_room(const Line& line, JobId id);  // preemption.cpp
+  void grow();                                 // elastic.cpp
   /// Keeps room for so many workers more of a job that is being resized.
   void hold_aside(const Running& running, int workers);
 
@@ -42,12 +43,18 @@ class Pass {
   int claims_max_;
   Claims claims_;
   std::vector<int> ranks_;
-  std::map<std::tuple<int, proto::UnixMs, bool>, std::vector<Room>> rooms_;  ///< since the last thing that changed them
+  /// since the last thing that changed them
+  std::map<std::tuple<int, proto::UnixMs, bool>, std::vector<Room>> rooms_;
   std::vector<bool> dead_;   ///< by ask: it does not start in this pass any more
   std::vector<JobId> held_;  ///< started in this pass, as far as the state is concerned
-  struct Aside { NodeId node; int need, workers; std::vector<int> gpus; };
+  struct Aside {
+    NodeId node;
+    int need, workers;
+    std::vector<int> gpus;
+  };
   std::vector<Aside> aside_;  ///< kept for jobs that grow
-  std::vector<std::pair<JobId, proto::UnixMs>> stopped_;               ///< asked to yield in this pass, with their ends before
+  /// asked to yield in this pass, with their ends before
+  std::vector<std::pair<JobId, proto::UnixMs>> stopped_;
 };
 
 }  // namespace rtrain::core

@@ -30,7 +30,8 @@ Placement place(const proto::ScalingConfig& scaling, const std::vector<NodeView>
 
 namespace {
 
-void change(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker, double sign) {
+void change(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker,
+            double sign) {
   for (const auto& [name, amount] : per_worker) {
     auto& used = node.used[name];
     used += sign * amount;
@@ -40,8 +41,10 @@ void change(NodeView& node, const proto::RankPlacement& rank, const proto::Resou
   const bool shared = wanted != per_worker.end() && wanted->second < 1;
   for (const int gpu : rank.gpus) {
     if (!shared) {
-      if (sign > 0) node.gpus_used.insert(gpu);
-      else node.gpus_used.erase(gpu);
+      if (sign > 0)
+        node.gpus_used.insert(gpu);
+      else
+        node.gpus_used.erase(gpu);
       continue;
     }
     auto& share = node.gpu_shares[gpu];
@@ -55,19 +58,29 @@ void change(NodeView& node, const proto::RankPlacement& rank, const proto::Resou
   }
 }
 
-void change(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker, double sign) {
+void change(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks,
+            const proto::Resources& per_worker, double sign) {
   for (const auto& rank : ranks) {
     const auto node = std::ranges::find(nodes, rank.node, [](const NodeView& n) { return n.info.name; });
-    if (node != nodes.end()) change(*node, rank, per_worker, sign);  // else the node left the cluster while its ranks were held
+    // else the node left the cluster while its ranks were held
+    if (node != nodes.end()) change(*node, rank, per_worker, sign);
   }
 }
 
 }  // namespace
 
-void hold(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker) { change(node, rank, per_worker, 1); }
-void release(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker) { change(node, rank, per_worker, -1); }
-void hold(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) { change(nodes, ranks, per_worker, 1); }
-void release(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
+void hold(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker) {
+  change(node, rank, per_worker, 1);
+}
+void release(NodeView& node, const proto::RankPlacement& rank, const proto::Resources& per_worker) {
+  change(node, rank, per_worker, -1);
+}
+void hold(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks,
+          const proto::Resources& per_worker) {
+  change(nodes, ranks, per_worker, 1);
+}
+void release(std::vector<NodeView>& nodes, const std::vector<proto::RankPlacement>& ranks,
+             const proto::Resources& per_worker) {
   change(nodes, ranks, per_worker, -1);
 }
 

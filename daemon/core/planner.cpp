@@ -13,10 +13,13 @@ namespace {
 constexpr proto::UnixMs kForesightMs = 1000;
 
 proto::UnixMs to_ms(double seconds) { return static_cast<proto::UnixMs>(std::llround(seconds * 1000)); }
-proto::UnixMs limit_ms(const proto::SchedulingConfig& scheduling) { return scheduling.time_limit_s ? std::max<proto::UnixMs>(1, to_ms(*scheduling.time_limit_s)) : kNever; }
+proto::UnixMs limit_ms(const proto::SchedulingConfig& scheduling) {
+  return scheduling.time_limit_s ? std::max<proto::UnixMs>(1, to_ms(*scheduling.time_limit_s)) : kNever;
+}
 
 PlannerState::Seat seat_of(const WaitingJob& job) {
-  return {job.last_nodes, job.scheduling.preemptible, to_ms(job.scheduling.preempt_grace_s), to_ms(job.scaling.elastic_resize_monitor_interval_s)};
+  return {job.last_nodes, job.scheduling.preemptible, to_ms(job.scheduling.preempt_grace_s),
+          to_ms(job.scaling.elastic_resize_monitor_interval_s)};
 }
 
 }  // namespace
@@ -44,13 +47,15 @@ void PlannerState::let_go(JobId id) {
   running.remove(id);
 }
 
-// ---- what changes ---------------------------------------------------------------------------------------------
+// ---- what changes -------------------------------------------------------------------------------
 
 void Planner::set_reservations(std::vector<Reservation> reservations) {
   auto& state = touch();
   std::map<std::string, std::vector<Window>> windows;
   for (const auto& reservation : reservations)
-    for (const auto& node : reservation.nodes) windows[node].push_back({state.book.reservation(reservation.name), reservation.start_ms, reservation.end_ms});
+    for (const auto& node : reservation.nodes)
+      windows[node].push_back(
+          {state.book.reservation(reservation.name), reservation.start_ms, reservation.end_ms});
   for (const auto id : std::set<NodeId>(state.nodes.windowed())) state.nodes.set_windows(id, {});
   for (auto& [name, of_node] : windows)
     if (const auto id = state.nodes.find(name); id >= 0) state.nodes.set_windows(id, std::move(of_node));
@@ -73,7 +78,8 @@ void Planner::wait(const WaitingJob& job) {
   auto& state = touch();
   const int ask = state.book.ask_of(job.scaling, job.scheduling, limit_ms(job.scheduling));
   const int account = state.accounts.number(job.scheduling.queue, job.user);
-  state.order.add(job.id, job.scheduling.priority + rules_of(state.queues, job.scheduling.queue).priority, account, ask);
+  state.order.add(job.id, job.scheduling.priority + rules_of(state.queues, job.scheduling.queue).priority,
+                  account, ask);
   state.seats[job.id] = seat_of(job);
 }
 
@@ -123,7 +129,9 @@ void Planner::adopt(const RunningJob& job) {
   leave(job.job.id);
   auto& state = touch();
   auto running = running_of(job);
-  state.accounts.hold(running.account, held_by(state.book.need(state.book.ask(running.ask).need).resources, running.workers), 1);
+  state.accounts.hold(running.account,
+                      held_by(state.book.need(state.book.ask(running.ask).need).resources, running.workers),
+                      1);
   state.running.add(job.job.id, std::move(running));
   if (job.job.scaling.elastic()) state.running.set_elastic(job.job.id);
 }
@@ -134,7 +142,7 @@ void Planner::stopping(JobId id, proto::UnixMs by_ms, bool resizing) {
 
 void Planner::end(JobId id) { touch().let_go(id); }
 
-// ---- what follows ---------------------------------------------------------------------------------------------
+// ---- what follows -------------------------------------------------------------------------------
 
 Plan Planner::plan(proto::UnixMs now) {
   Pass pass(state_, now, kClaimsMax);
@@ -175,7 +183,9 @@ Explanation Planner::explain(JobId id, proto::UnixMs now) {
   if (foresight_.starting.contains(id)) return explanation;
   explanation.position = foresight_.positions.at(id);
   explanation.feasible = feasible(state_, line.ask);
-  if (const auto start = foresight_.starts.find(id); start != foresight_.starts.end() && start->second != kNever) explanation.expected_start_ms = start->second;
+  if (const auto start = foresight_.starts.find(id);
+      start != foresight_.starts.end() && start->second != kNever)
+    explanation.expected_start_ms = start->second;
   const auto& ask = state_.book.ask(line.ask);
   explanation.reason = own_reason(state_, line, now);
   if (!explanation.reason.empty()) return explanation;
@@ -196,7 +206,8 @@ Planner::Answer Planner::ask(const WaitingJob& job, proto::UnixMs now) {
   Answer answer;
   auto plan = this->plan(now);
   const auto start = std::ranges::find(plan.starts, asked.id, &Start::id);
-  if (start != plan.starts.end()) answer.placement = std::move(start->placement);
+  if (start != plan.starts.end())
+    answer.placement = std::move(start->placement);
   else {
     answer.explanation = explain(asked.id, now);
     answer.placement.feasible = answer.explanation.feasible;

@@ -1,42 +1,48 @@
-// Who starts, where, and who makes room: a value that is told of what changes and answers plan(now). Pure: no clock, no I/O, no
-// randomness; the same changes give the same answers, in whatever order nodes and jobs were told.
+// Who starts, where, and who makes room: a value that is told of what changes and answers plan(now). Pure: no
+// clock, no I/O, no randomness; the same changes give the same answers, in whatever order nodes and jobs were
+// told.
 //
-// A pass goes through the jobs that wait in their order. One that fits starts; the first kClaimsMax that do not fit keep the place that
-// they will have (claims.h), and jobs behind them start only where that delays nobody. What cannot start for a reason of its own (a
-// quota, a reservation that has not begun, more than the nodes could ever hold) blocks nobody.
+// A pass goes through the jobs that wait in their order. One that fits starts; the first kClaimsMax that do
+// not fit keep the place that they will have (claims.h), and jobs behind them start only where that delays
+// nobody. What cannot start for a reason of its own (a quota, a reservation that has not begun, more than the
+// nodes could ever hold) blocks nobody.
 #pragma once
 
 #include "daemon/core/running.h"
 
 namespace rtrain::core {
 
-inline constexpr int kClaimsMax = 10;       ///< jobs that keep a place, a pass
-inline constexpr int kForeseenMax = 100;    ///< jobs whose start is foreseen when somebody asks
+inline constexpr int kClaimsMax = 10;     ///< jobs that keep a place, a pass
+inline constexpr int kForeseenMax = 100;  ///< jobs whose start is foreseen when somebody asks
 
 /// A job that starts.
-struct Start { JobId id; Placement placement; };
+struct Start {
+  JobId id;
+  Placement placement;
+};
 
 /// A job that is asked for its place.
 struct YieldOrder {
   JobId id;
   proto::YieldCause cause = proto::YieldCause::kPreempted;  ///< kPreempted or kResize
-  std::string reason;   ///< "job 9 of higher priority (10) needs its place"
-  double grace_s = 0;   ///< the job's preempt_grace_s
+  std::string reason;  ///< "job 9 of higher priority (10) needs its place"
+  double grace_s = 0;  ///< the job's preempt_grace_s
 };
 
 struct Plan {
-  std::vector<Start> starts;       ///< in order
+  std::vector<Start> starts;  ///< in order
   std::vector<YieldOrder> yields;
   proto::UnixMs look_again_ms = kNever;  ///< time alone changes the answer then
 };
 
 /// Why a job waits.
 struct Explanation {
-  std::string reason;      ///< "" when it starts with the next pass, or does not wait
-  int position = 0;        ///< 1-based among those that wait; 0: it does not stand in line
-  proto::UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; 0: nobody can say
-  bool feasible = true;    ///< false: the nodes could not hold it if they were idle
-  JobId behind{};          ///< the job that the reason is; 0: it is another one
+  std::string reason;  ///< "" when it starts with the next pass, or does not wait
+  int position = 0;    ///< 1-based among those that wait; 0: it does not stand in line
+  /// at the latest, if what runs keeps to its limits; 0: nobody can say
+  proto::UnixMs expected_start_ms = 0;
+  bool feasible = true;  ///< false: the nodes could not hold it if they were idle
+  JobId behind{};        ///< the job that the reason is; 0: it is another one
 };
 /// "waits behind job 12_4"
 [[nodiscard]] std::string waits_behind(const std::string& name);
@@ -52,8 +58,12 @@ struct PlannerState {
   proto::Queues queues;
   FairShare fair_share;
   std::vector<Reservation> reservations;
-  struct Seat { std::vector<std::string> last_nodes; bool preemptible = true; proto::UnixMs grace_ms = 0, resize_interval_ms = 0; };
-  std::unordered_map<JobId, Seat> seats;  ///< of those that wait
+  struct Seat {
+    std::vector<std::string> last_nodes;
+    bool preemptible = true;
+    proto::UnixMs grace_ms = 0, resize_interval_ms = 0;
+  };
+  std::unordered_map<JobId, Seat> seats;                       ///< of those that wait
   std::vector<std::pair<std::uint64_t, bool>> known_feasible;  ///< by ask; good for that Fit::idle_version()
 
   /// The nodes for a need, as of now.
@@ -68,7 +78,8 @@ class Planner {
   void set_queues(proto::Queues queues) { touch().queues = std::move(queues); }
   void set_fair_share(FairShare fair_share) { touch().fair_share = std::move(fair_share); }
   void set_reservations(std::vector<Reservation> reservations);
-  /// A node that is new, or all of its new state: what is held there as well, by running jobs that are known or will be adopted.
+  /// A node that is new, or all of its new state: what is held there as well, by running jobs that are known
+  /// or will be adopted.
   void node(const NodeView& view);
   /// A job may start, or may start again; told anew when its wishes change.
   void wait(const WaitingJob& job);
@@ -86,10 +97,14 @@ class Planner {
   // ---- what follows
   /// What to do now. Nothing of it has happened: who carries it out tells of it by start() and stopping().
   [[nodiscard]] Plan plan(proto::UnixMs now);
-  /// Worked out when asked; the first question after a change costs about what a pass costs, the next ones little.
+  /// Worked out when asked; the first question after a change costs about what a pass costs, the next ones
+  /// little.
   [[nodiscard]] Explanation explain(JobId id, proto::UnixMs now);
   /// What would happen to a job that is not told of: its placement, or why it waits.
-  struct Answer { Placement placement; Explanation explanation; };
+  struct Answer {
+    Placement placement;
+    Explanation explanation;
+  };
   [[nodiscard]] Answer ask(const WaitingJob& job, proto::UnixMs now);
   /// Those that wait, in the order in which they are looked at, as far as `at_most`.
   [[nodiscard]] std::vector<JobId> order(std::size_t at_most = std::numeric_limits<std::size_t>::max()) const;
@@ -109,7 +124,7 @@ class Planner {
     std::unordered_map<JobId, int> positions;
     std::unordered_map<JobId, proto::UnixMs> starts;  ///< of the first that do not fit
     std::set<JobId> starting;
-    JobId first_blocked;                              ///< 0: none
+    JobId first_blocked;  ///< 0: none
   };
   PlannerState& touch() {
     ++version_;

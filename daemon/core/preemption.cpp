@@ -1,4 +1,5 @@
-// Room for a waiting job of higher priority: the fewest, lowest and youngest running jobs that make it, and only if they do.
+// Room for a waiting job of higher priority: the fewest, lowest and youngest running jobs that make it, and
+// only if they do.
 #include "daemon/core/pass.h"
 
 #include <algorithm>
@@ -30,7 +31,8 @@ void Pass::make_room(const Line& line, JobId id) {
   const auto& ask = state_.book.ask(line.ask);
   const auto& fit = state_.fit(ask.need);
   WhatIf what_if(state_.nodes, state_.book, claims_, fit, line.ask, now_);
-  // What comes free by itself while a victim would still write its checkpoint, those that were asked already among it.
+  // What comes free by itself while a victim would still write its checkpoint, those that were asked already
+  // among it.
   const auto soon = now_ + state_.running.find(lowest.begin()->second.begin()->id)->grace_ms;
   std::set<JobId> ending = state_.running.stopping();
   for (const auto& [end_ms, job] : state_.running.by_end()) {
@@ -62,15 +64,21 @@ void Pass::make_room(const Line& line, JobId id) {
   }
   std::unordered_map<NodeId, Stock> left;
   for (const auto victim : needed)
-    for (const auto& hold : state_.running.find(victim)->holds) left.try_emplace(hold.node, what_if.stock(hold.node));
+    for (const auto& hold : state_.running.find(victim)->holds)
+      left.try_emplace(hold.node, what_if.stock(hold.node));
   for (const auto& share : what_if.choose(ask.least))
-    if (const auto stock = left.find(share.node); stock != left.end()) stock->second.take(state_.book.need(ask.need).amounts, share.workers);
+    if (const auto stock = left.find(share.node); stock != left.end())
+      stock->second.take(state_.book.need(ask.need).amounts, share.workers);
   for (auto victim = needed.rbegin(); victim != needed.rend(); ++victim) {
     const auto& running = *state_.running.find(*victim);
     const auto& wishes = state_.book.ask(running.ask);
-    const bool shrinks = wishes.least < wishes.workers && now_ >= running.placed_ms + running.resize_interval_ms && could_shrink(running, state_, left);
-    std::string reason = "job " + to_string(id) + " of higher priority (" + std::to_string(line.priority) + ") needs " + (shrinks ? "some of its place" : "its place");
-    plan.yields.push_back({*victim, shrinks ? proto::YieldCause::kResize : proto::YieldCause::kPreempted, std::move(reason), static_cast<double>(running.grace_ms) / 1000});
+    const bool shrinks = wishes.least < wishes.workers &&
+                         now_ >= running.placed_ms + running.resize_interval_ms &&
+                         could_shrink(running, state_, left);
+    std::string reason = "job " + to_string(id) + " of higher priority (" + std::to_string(line.priority) +
+                         ") needs " + (shrinks ? "some of its place" : "its place");
+    plan.yields.push_back({*victim, shrinks ? proto::YieldCause::kResize : proto::YieldCause::kPreempted,
+                           std::move(reason), static_cast<double>(running.grace_ms) / 1000});
     stopped_.emplace_back(*victim, running.ends_ms);
     state_.running.stop(*victim, std::min(running.ends_ms, now_ + running.grace_ms), shrinks);
   }

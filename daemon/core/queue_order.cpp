@@ -4,7 +4,7 @@
 
 namespace rtrain::core {
 
-// ---- accounts -------------------------------------------------------------------------------------------------
+// ---- accounts -----------------------------------------------------------------------------------
 
 int Accounts::number(const std::string& queue, const std::string& user) {
   const auto [found, is_new] = numbers_.try_emplace({queue, user}, size());
@@ -21,7 +21,8 @@ void Accounts::hold(int account, const Held& more, int sign) {
   add(queues_.at(held.queue), more, sign);
 }
 
-std::vector<int> Accounts::ranks(const FairShare& fair_share, const proto::Queues& queues, const proto::Resources& totals) const {
+std::vector<int> Accounts::ranks(const FairShare& fair_share, const proto::Queues& queues,
+                                 const proto::Resources& totals) const {
   std::map<std::string, proto::Resources> by_queue;
   for (const auto& [account, used] : fair_share.used())
     for (const auto& [name, amount] : used) by_queue[account.first][name] += amount;
@@ -30,18 +31,21 @@ std::vector<int> Accounts::ranks(const FairShare& fair_share, const proto::Queue
   for (const auto& account : accounts_) {
     const auto queue = by_queue.find(account.queue);
     const auto user = fair_share.used().find({account.queue, account.user});
-    shares.emplace_back(queue == by_queue.end() ? 0 : fair_share.dominant(queue->second, totals) / rules_of(queues, account.queue).weight,
+    shares.emplace_back(queue == by_queue.end() ? 0
+                                                : fair_share.dominant(queue->second, totals) /
+                                                      rules_of(queues, account.queue).weight,
                         user == fair_share.used().end() ? 0 : fair_share.dominant(user->second, totals));
   }
   std::vector<Shares> sorted = shares;
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   std::vector<int> ranks;
-  for (const auto& share : shares) ranks.push_back(static_cast<int>(std::lower_bound(sorted.begin(), sorted.end(), share) - sorted.begin()));
+  for (const auto& share : shares)
+    ranks.push_back(static_cast<int>(std::lower_bound(sorted.begin(), sorted.end(), share) - sorted.begin()));
   return ranks;
 }
 
-// ---- lines ----------------------------------------------------------------------------------------------------
+// ---- lines --------------------------------------------------------------------------------------
 
 void QueueOrder::add(JobId id, int priority, int account, int ask) {
   remove(id);
@@ -87,7 +91,8 @@ bool QueueOrder::remove(JobId id) {
   return true;
 }
 
-InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks) : lines_(order.lines()), ranks_(ranks) {
+InOrder::InOrder(const QueueOrder& order, const std::vector<int>& ranks)
+    : lines_(order.lines()), ranks_(ranks) {
   heads_.reserve(order.by_ask().size());
   for (const auto& same : order.by_ask()) {
     if (same.empty()) continue;
@@ -113,7 +118,9 @@ InOrder::Heads& InOrder::take_first() {
   auto& heads = *asks_.back();
   if (!std::exchange(heads.made, true)) {
     for (const auto& entry : *heads.entries)
-      heads.heap.push_back({{entry.priority, ranks_[static_cast<std::size_t>(entry.account)], entry.first}, entry.line, lines_[static_cast<std::size_t>(entry.line)].jobs.begin()});
+      heads.heap.push_back({{entry.priority, ranks_[static_cast<std::size_t>(entry.account)], entry.first},
+                            entry.line,
+                            lines_[static_cast<std::size_t>(entry.line)].jobs.begin()});
     std::make_heap(heads.heap.begin(), heads.heap.end(), later);
   }
   std::pop_heap(heads.heap.begin(), heads.heap.end(), later);

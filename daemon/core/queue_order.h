@@ -1,4 +1,5 @@
-// The order of the jobs that wait: lines of jobs that differ in their number only, merged when a pass looks at them. Pure.
+// The order of the jobs that wait: lines of jobs that differ in their number only, merged when a pass looks
+// at them. Pure.
 #pragma once
 
 #include "daemon/core/fair_share.h"
@@ -11,19 +12,27 @@
 namespace rtrain::core {
 
 /// A user's share of a queue.
-struct Account { std::string queue, user; Held held; };
+struct Account {
+  std::string queue, user;
+  Held held;
+};
 
 /// Queues and users as numbers, with what their jobs hold.
 class Accounts {
  public:
   [[nodiscard]] int number(const std::string& queue, const std::string& user);
-  [[nodiscard]] const Account& operator[](int account) const { return accounts_[static_cast<std::size_t>(account)]; }
-  [[nodiscard]] const Held& queue_held(int account) const { return queues_.at(accounts_[static_cast<std::size_t>(account)].queue); }
+  [[nodiscard]] const Account& operator[](int account) const {
+    return accounts_[static_cast<std::size_t>(account)];
+  }
+  [[nodiscard]] const Held& queue_held(int account) const {
+    return queues_.at(accounts_[static_cast<std::size_t>(account)].queue);
+  }
   [[nodiscard]] int size() const { return static_cast<int>(accounts_.size()); }
   void hold(int account, const Held& more, int sign);
-  /// For each account its rank by fair share, from 0: first the queue's dominant share by its weight, then the user's. Equal shares
-  /// have equal ranks.
-  [[nodiscard]] std::vector<int> ranks(const FairShare& fair_share, const proto::Queues& queues, const proto::Resources& totals) const;
+  /// For each account its rank by fair share, from 0: first the queue's dominant share by its weight, then
+  /// the user's. Equal shares have equal ranks.
+  [[nodiscard]] std::vector<int> ranks(const FairShare& fair_share, const proto::Queues& queues,
+                                       const proto::Resources& totals) const;
 
  private:
   std::vector<Account> accounts_;
@@ -55,11 +64,16 @@ class QueueOrder {
   /// False when it does not wait.
   bool remove(JobId id);
   [[nodiscard]] bool contains(JobId id) const { return line_of_.contains(id); }
-  [[nodiscard]] const Line& line_of(JobId id) const { return lines_[static_cast<std::size_t>(line_of_.at(id))]; }
+  [[nodiscard]] const Line& line_of(JobId id) const {
+    return lines_[static_cast<std::size_t>(line_of_.at(id))];
+  }
   [[nodiscard]] const std::vector<Line>& lines() const { return lines_; }  ///< some are empty
   [[nodiscard]] std::size_t size() const { return line_of_.size(); }
   /// Of each line what decides on its turn, by ask: read at every pass, so it lies together.
-  struct Entry { int line = 0, priority = 0, account = 0; JobId first; };
+  struct Entry {
+    int line = 0, priority = 0, account = 0;
+    JobId first;
+  };
   [[nodiscard]] const std::vector<std::vector<Entry>>& by_ask() const { return by_ask_; }
 
  private:
@@ -82,12 +96,16 @@ class QueueOrder {
   std::vector<std::vector<Entry>> by_ask_;
 };
 
-/// Goes through the lines in the order of their jobs. An ask that is done with costs nothing more, however many lines have it.
+/// Goes through the lines in the order of their jobs. An ask that is done with costs nothing more, however
+/// many lines have it.
 class InOrder {
  public:
   /// Both must outlive it, and stay as they are meanwhile.
   InOrder(const QueueOrder& order, const std::vector<int>& ranks);
-  struct At { int line; Turn turn; };
+  struct At {
+    int line;
+    Turn turn;
+  };
   /// The job whose turn it is; nothing at the end.
   [[nodiscard]] std::optional<At> at() const;
   void next_job();   ///< on to the next one
@@ -95,7 +113,11 @@ class InOrder {
   void skip_ask();   ///< the same, without all others that ask for the same
 
  private:
-  struct Head { Turn turn; int line; std::set<JobId>::const_iterator job; };
+  struct Head {
+    Turn turn;
+    int line;
+    std::set<JobId>::const_iterator job;
+  };
   struct Heads {
     const std::vector<QueueOrder::Entry>* entries;
     At best;                 ///< its first job

@@ -40,13 +40,16 @@ const Running* RunningJobs::find(JobId id) const {
 
 void RunningJobs::index(JobId id, const Running& running) {
   if (running.ends_ms != kNever) by_end_.emplace(running.ends_ms, id);
-  if (running.stopping) stopping_.insert(id);
-  else if (running.preemptible) preemptible_[running.priority].insert({running.placed_ms, id});
+  if (running.stopping)
+    stopping_.insert(id);
+  else if (running.preemptible)
+    preemptible_[running.priority].insert({running.placed_ms, id});
 }
 
 void RunningJobs::unindex(JobId id, const Running& running) {
   if (running.ends_ms != kNever) by_end_.erase({running.ends_ms, id});
-  if (running.stopping) stopping_.erase(id);
+  if (running.stopping)
+    stopping_.erase(id);
   else if (running.preemptible) {
     const auto found = preemptible_.find(running.priority);
     found->second.erase({running.placed_ms, id});

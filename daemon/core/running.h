@@ -14,13 +14,17 @@ struct RunningJob {
   WaitingJob job;
   std::vector<proto::RankPlacement> ranks;
   proto::UnixMs placed_ms = 0;
-  bool stopping = false;         ///< it is ending: yields, was cancelled, failed
-  proto::UnixMs stops_by_ms = 0; ///< then it has ended
-  bool resizing = false;         ///< it yields and comes back with another number of workers
+  bool stopping = false;          ///< it is ending: yields, was cancelled, failed
+  proto::UnixMs stops_by_ms = 0;  ///< then it has ended
+  bool resizing = false;          ///< it yields and comes back with another number of workers
 };
 
 /// What is held on one node.
-struct Hold { NodeId node = 0; int workers = 0; std::vector<int> gpus; };
+struct Hold {
+  NodeId node = 0;
+  int workers = 0;
+  std::vector<int> gpus;
+};
 
 struct Running {
   int ask = 0, account = 0, priority = 0, workers = 0;
@@ -47,7 +51,13 @@ class RunningJobs {
   [[nodiscard]] const std::set<JobId>& stopping() const { return stopping_; }
   [[nodiscard]] const std::set<JobId>& elastic() const { return elastic_; }  ///< those that may grow
   /// Those that may be preempted, by priority, the youngest first.
-  struct Age { proto::UnixMs placed_ms; JobId id; friend bool operator<(const Age& a, const Age& b) { return a.placed_ms != b.placed_ms ? a.placed_ms > b.placed_ms : a.id > b.id; } };
+  struct Age {
+    proto::UnixMs placed_ms;
+    JobId id;
+    friend bool operator<(const Age& a, const Age& b) {
+      return a.placed_ms != b.placed_ms ? a.placed_ms > b.placed_ms : a.id > b.id;
+    }
+  };
   [[nodiscard]] const std::map<int, std::set<Age>>& preemptible() const { return preemptible_; }
   void set_elastic(JobId id) { elastic_.insert(id); }
 

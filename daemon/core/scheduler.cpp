@@ -22,7 +22,8 @@ std::vector<Decision> plan(const Snapshot& snapshot, proto::UnixMs now) {
   for (auto& start : plan.starts) placements[start.id] = std::move(start.placement);
   // The others are explained by what is left when those have started.
   for (const auto& job : snapshot.queue)
-    if (const auto placed = placements.find(job.id); placed != placements.end()) planner.start({job, placed->second.ranks, now});
+    if (const auto placed = placements.find(job.id); placed != placements.end())
+      planner.start({job, placed->second.ranks, now});
   std::vector<Decision> decisions;
   for (const auto& job : snapshot.queue) {
     if (const auto placed = placements.find(job.id); placed != placements.end()) {
@@ -30,7 +31,11 @@ std::vector<Decision> plan(const Snapshot& snapshot, proto::UnixMs now) {
       continue;
     }
     auto explanation = planner.explain(job.id, now);
-    decisions.push_back({job.id, {{}, explanation.reason, explanation.feasible}, explanation.position, explanation.reason, explanation.expected_start_ms});
+    decisions.push_back({job.id,
+                         {{}, explanation.reason, explanation.feasible},
+                         explanation.position,
+                         explanation.reason,
+                         explanation.expected_start_ms});
   }
   return decisions;
 }

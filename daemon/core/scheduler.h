@@ -19,9 +19,9 @@ struct Snapshot {
 
 struct Decision {
   JobId id;
-  Placement placement;       ///< placed(): start it there
-  int queue_position = 0;    ///< 1-based among those that wait; 0 when placed
-  std::string reason;        ///< why it waits: "waits behind job 7", or the placement's reason
+  Placement placement;                  ///< placed(): start it there
+  int queue_position = 0;               ///< 1-based among those that wait; 0 when placed
+  std::string reason;                   ///< why it waits: "waits behind job 7", or the placement's reason
   proto::UnixMs expected_start_ms = 0;  ///< at the latest; 0: it is placed, or nobody can say
 };
 

@@ -15,8 +15,10 @@ constexpr double kMiB = 1 << 20;
 
 std::string amount_words(const std::string& name, double amount) {
   std::ostringstream out;
-  if (name == "memory") out << name << ": " << std::round(amount / kMiB) << " MiB";
-  else out << name << ": " << amount;
+  if (name == "memory")
+    out << name << ": " << std::round(amount / kMiB) << " MiB";
+  else
+    out << name << ": " << amount;
   return out.str();
 }
 
@@ -31,16 +33,21 @@ std::string need_words(const Ask& ask, const Need& need, const WishBook& book) {
   if (!need.accelerator.empty()) text += " with " + need.accelerator;
   if (!need.selector.empty()) text += " where " + to_string(need.selector);
   if (need.reservation >= 0) text += " within the reservation " + book.reservation_name(need.reservation);
-  if (ask.strategy == PlacementStrategy::kStrictPack) text += " on one node (STRICT_PACK)";
-  else if (ask.strategy == PlacementStrategy::kStrictSpread) text += ", each on its own node (STRICT_SPREAD)";
-  else if (ask.topology && ask.topology->mode == proto::TopologyMode::kRequired) text += ask.topology->level == proto::TopologyLevel::kRack ? " in one rack" : " on one node";
+  if (ask.strategy == PlacementStrategy::kStrictPack)
+    text += " on one node (STRICT_PACK)";
+  else if (ask.strategy == PlacementStrategy::kStrictSpread)
+    text += ", each on its own node (STRICT_SPREAD)";
+  else if (ask.topology && ask.topology->mode == proto::TopologyMode::kRequired)
+    text += ask.topology->level == proto::TopologyLevel::kRack ? " in one rack" : " on one node";
   return text;
 }
 
 /// "1 of 2 GPU", "512 of 4096 MiB memory"; of an idle node "2 GPU".
 std::string stock_words(const IndexedNode& node, const std::string& name, int resource, bool idle) {
   const double scale = name == "memory" ? kMiB : 1;
-  const auto shown = [&](double amount) { return name == "memory" ? std::floor(amount / scale) : std::round(amount * 1000) / 1000; };
+  const auto shown = [&](double amount) {
+    return name == "memory" ? std::floor(amount / scale) : std::round(amount * 1000) / 1000;
+  };
   std::ostringstream out;
   out << shown(std::max(0.0, (idle ? node.total : node.free).amount(resource)));
   if (!idle) out << " of " << shown(node.total.amount(resource));
@@ -53,7 +60,8 @@ std::string bar_words(const IndexedNode& node, const Need& need, int could_hold,
   if (!node.alive) return "is lost";
   if (node.cordoned) return "is cordoned";
   if (node.away && !idle) return "is not connected at the moment";
-  if (!idle && node.reserved != need.reservation) return node.reserved >= 0 ? "is reserved" : "is not in the reservation yet";
+  if (!idle && node.reserved != need.reservation)
+    return node.reserved >= 0 ? "is reserved" : "is not in the reservation yet";
   if (could_hold == 0 && node.total.capacity(need.amounts) > 0) return "is not one that it may run on";
   return "";
 }
@@ -99,14 +107,17 @@ std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const
   auto rooms = all_rooms(fit);
   std::erase_if(rooms,
                 [&](const Room& room) { return in_the_way(nodes[room.node], ask, need, now) != nullptr; });
-  if (idle) text += ", more than the nodes in service have: ";
+  if (idle)
+    text += ", more than the nodes in service have: ";
   else if (const int fits = most(rooms, ask, ask.workers, nodes); fits == 0)
     text += ", none fits now; ";
-  else text += ", " + std::to_string(fits) + (fits == 1 ? " fits now; " : " fit now; ");
+  else
+    text += ", " + std::to_string(fits) + (fits == 1 ? " fits now; " : " fit now; ");
   if (nodes.size() == 0) return text + "no node is connected";
   int shown = 0;
   for (const auto& [name, id] : nodes.by_name()) {
-    if (shown == kNodesShown) return text + "; and " + std::to_string(nodes.size() - kNodesShown) + " more nodes";
+    if (shown == kNodesShown)
+      return text + "; and " + std::to_string(nodes.size() - kNodesShown) + " more nodes";
     text += (shown++ == 0 ? "node " : "; node ") + name;
     const auto& node = nodes[id];
     if (const auto bar = bar_words(node, need, fit.idle(id), idle); !bar.empty()) {
@@ -123,7 +134,8 @@ std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const
     std::size_t i = 0, kinds = 0;
     for (const auto& [resource, amount] : need.resources) {
       const int number = need.amounts.each[i++].first;
-      if (std::floor((stock.amount(number) + kSlack) / amount) <= room && ++kinds <= kKindsShown) parts += (parts.empty() ? "" : ", ") + stock_words(node, resource, number, idle);
+      if (std::floor((stock.amount(number) + kSlack) / amount) <= room && ++kinds <= kKindsShown)
+        parts += (parts.empty() ? "" : ", ") + stock_words(node, resource, number, idle);
     }
     text += parts.empty() ? " has no GPU free that is in service" : " has " + parts + (idle ? "" : " free");
   }

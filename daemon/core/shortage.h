@@ -14,7 +14,8 @@ namespace rtrain::core {
 [[nodiscard]] std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit,
                                    const NodeIndex& nodes, bool feasible, proto::UnixMs now);
 
-/// All rooms of a need, the suspected nodes among them; or those that there were if every node were idle. Sorted.
+/// All rooms of a need, the suspected nodes among them; or those that there were if every node were idle.
+/// Sorted.
 [[nodiscard]] std::vector<Room> all_rooms(const Fit& fit);
 [[nodiscard]] std::vector<Room> idle_rooms(const Fit& fit, const NodeIndex& nodes);
 

@@ -4,7 +4,8 @@
 
 namespace rtrain::core {
 
-WhatIf::WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask, proto::UnixMs now)
+WhatIf::WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask,
+               proto::UnixMs now)
     : nodes_(nodes),
       book_(book),
       claims_(claims),
@@ -13,7 +14,8 @@ WhatIf::WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claim
       need_(book.need(ask_.need)),
       now_(now),
       rooms_(fit.rooms()),
-      by_rack_(ask_.topology && ask_.topology->level == proto::TopologyLevel::kRack && ask_.topology->mode == proto::TopologyMode::kRequired) {
+      by_rack_(ask_.topology && ask_.topology->level == proto::TopologyLevel::kRack &&
+               ask_.topology->mode == proto::TopologyMode::kRequired) {
   rooms_.insert(fit.suspected().begin(), fit.suspected().end());
   for (const auto& room : rooms_) {
     total_ += room.capacity;
@@ -23,7 +25,8 @@ WhatIf::WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claim
   if (!claims.any()) return;
   std::vector<NodeId> with_room;
   for (const auto& room : rooms_)
-    if (claims.is_closed(room.node) || claims.on(room.node) != nullptr || !nodes[room.node].windows.empty()) with_room.push_back(room.node);
+    if (claims.is_closed(room.node) || claims.on(room.node) != nullptr || !nodes[room.node].windows.empty())
+      with_room.push_back(room.node);
   for (const auto node : with_room) look(node);
   promising_ = total_ >= ask_.least;
 }
@@ -35,8 +38,10 @@ bool WhatIf::usable(NodeId id) const {
   bool within = need_.reservation < 0;
   for (const auto& window : node.windows) {
     if (window.end_ms <= now_) continue;
-    if (window.reservation == need_.reservation) within = within || window.start_ms <= now_;
-    else if (window.start_ms < ends) return false;
+    if (window.reservation == need_.reservation)
+      within = within || window.start_ms <= now_;
+    else if (window.start_ms < ends)
+      return false;
   }
   return within;
 }
@@ -94,14 +99,17 @@ void WhatIf::change(const Running& running, bool back) {
   if (by_rack_) promising_ = false;
   for (const auto& hold : running.holds) {
     auto& stock = changed_.try_emplace(hold.node, nodes_[hold.node].free).first->second;
-    if (back) stock.give(amounts, hold.workers, hold.gpus);
-    else stock.take(amounts, hold.workers, hold.gpus);
+    if (back)
+      stock.give(amounts, hold.workers, hold.gpus);
+    else
+      stock.take(amounts, hold.workers, hold.gpus);
     if (fit_.idle(hold.node) > 0) look(hold.node);
   }
   if (by_rack_ && !back) promising_ = total_ >= ask_.least;  // it may be another rack that has room
 }
 
-std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, const NodeIndex& nodes, const Claims& claims, const Ask& ask, proto::UnixMs now) {
+std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, const NodeIndex& nodes,
+                                const Claims& claims, const Ask& ask, proto::UnixMs now) {
   // Besides the ends of jobs: the ends of claims and reservations, on the nodes that they are of.
   std::vector<std::pair<proto::UnixMs, NodeId>> others;
   for (const auto id : nodes.windowed())
@@ -109,8 +117,11 @@ std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, con
       for (const auto at : {window.start_ms, window.end_ms})
         if (at > now) others.emplace_back(at, id);
   claims.for_each_end([&](proto::UnixMs at, NodeId node) { others.emplace_back(at, node); });
-  // Of what happens at once the order is that of names: places must not hang on the order in which nodes were told.
-  std::sort(others.begin(), others.end(), [&](const auto& a, const auto& b) { return a.first != b.first ? a.first < b.first : nodes[a.second].order < nodes[b.second].order; });
+  // Of what happens at once the order is that of names: places must not hang on the order in which nodes were
+  // told.
+  std::sort(others.begin(), others.end(), [&](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : nodes[a.second].order < nodes[b.second].order;
+  });
   const auto found = [&](proto::UnixMs at) -> std::optional<Foreseen> {
     if (!what_if.fits()) return std::nullopt;
     return Foreseen{std::max(at, now + 1), what_if.choose(ask.least)};
@@ -119,11 +130,14 @@ std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, con
   auto other = others.begin();
   auto end = running.by_end().begin();
   while (end != running.by_end().end() || other != others.end()) {
-    const bool is_other = end == running.by_end().end() || (other != others.end() && other->first <= end->first);
+    const bool is_other =
+        end == running.by_end().end() || (other != others.end() && other->first <= end->first);
     const auto at = is_other ? other->first : end->first;
     what_if.pass_time(std::max(at, now));
-    if (is_other) what_if.look((other++)->second);
-    else what_if.give_back(*running.find((end++)->second));
+    if (is_other)
+      what_if.look((other++)->second);
+    else
+      what_if.give_back(*running.find((end++)->second));
     if (auto then = found(at)) return then;
   }
   return std::nullopt;

@@ -8,12 +8,13 @@
 
 namespace rtrain::core {
 
-/// The rooms for one ask, as running jobs give their places back in thought. What earlier jobs of the line have claimed counts as
-/// taken from now on: a little later than it could be, never too early.
+/// The rooms for one ask, as running jobs give their places back in thought. What earlier jobs of the line
+/// have claimed counts as taken from now on: a little later than it could be, never too early.
 class WhatIf {
  public:
   /// All of it must outlive this.
-  WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask, proto::UnixMs now);
+  WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask,
+         proto::UnixMs now);
 
   void give_back(const Running& running) { change(running, true); }
   void take_again(const Running& running) { change(running, false); }
@@ -21,8 +22,12 @@ class WhatIf {
   void pass_time(proto::UnixMs now) { now_ = now; }
   void look(NodeId node);
 
-  [[nodiscard]] bool fits() const { return promising_ && most(rooms_, ask_, ask_.least, nodes_) >= ask_.least; }
-  [[nodiscard]] std::vector<Share> choose(int workers) const { return core::choose(rooms_, ask_, workers, nodes_); }
+  [[nodiscard]] bool fits() const {
+    return promising_ && most(rooms_, ask_, ask_.least, nodes_) >= ask_.least;
+  }
+  [[nodiscard]] std::vector<Share> choose(int workers) const {
+    return core::choose(rooms_, ask_, workers, nodes_);
+  }
   [[nodiscard]] int most_workers() const { return most(rooms_, ask_, ask_.workers, nodes_); }
   /// What is free there, claims of others taken.
   [[nodiscard]] Stock stock(NodeId node) const;
@@ -50,8 +55,13 @@ class WhatIf {
 };
 
 /// When and where the first of the line will start at the latest, if running jobs keep to their limits.
-struct Foreseen { proto::UnixMs at_ms = 0; std::vector<Share> shares; };
+struct Foreseen {
+  proto::UnixMs at_ms = 0;
+  std::vector<Share> shares;
+};
 /// Nothing when nobody can say: a job without a time limit is in the way. `what_if` is left as it is by then.
-[[nodiscard]] std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running, const NodeIndex& nodes, const Claims& claims, const Ask& ask, proto::UnixMs now);
+[[nodiscard]] std::optional<Foreseen> foresee(WhatIf& what_if, const RunningJobs& running,
+                                              const NodeIndex& nodes, const Claims& claims, const Ask& ask,
+                                              proto::UnixMs now);
 
 }  // namespace rtrain::core

@@ -21,8 +21,8 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 namespace {
 
-/// Head and agent are one process: no network comes between them, and the ranks end when it does. What a lease would notice is that the
-/// process was stopped (Ctrl-Z), and that is no reason to end a job.
+/// Head and agent are one process: no network comes between them, and the ranks end when it does. What a
+/// lease would notice is that the process was stopped (Ctrl-Z), and that is no reason to end a job.
 constexpr double kLeaseS = 30 * 86'400;
 
 /// Unix socket paths hold 107 bytes: the sockets get a short folder of their own, whatever state_dir is.
@@ -31,7 +31,9 @@ class SocketFolder {
   static Result<SocketFolder> make() {
     const char* runtime = std::getenv("XDG_RUNTIME_DIR");
     std::error_code ec;
-    const std::string base = runtime != nullptr && fs::is_directory(runtime, ec) && std::string(runtime).size() < 60 ? runtime : "/tmp";
+    const std::string base =
+        runtime != nullptr && fs::is_directory(runtime, ec) && std::string(runtime).size() < 60 ? runtime
+                                                                                                : "/tmp";
     std::string path = base + "/rtrain-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) return fail_errno("make a folder for sockets in " + base, errno);
     return SocketFolder(path);
@@ -71,7 +73,8 @@ struct EmbeddedCluster::Impl {
   std::unique_ptr<agent::Agent> agent;
   std::thread thread;
 
-  /// The agent first: its ranks end while the head still hears of it. Whatever ends it, the head ends too, and with it the thread.
+  /// The agent first: its ranks end while the head still hears of it. Whatever ends it, the head ends too,
+  /// and with it the thread.
   void start() {
     asio::co_spawn(io, head->async_run(), &log_escape);
     asio::co_spawn(io, agent->async_run(), [this](std::exception_ptr escaped) {
@@ -115,7 +118,8 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) 
   if (!opened_agent) return opened_agent.error();
   impl->agent = std::move(*opened_agent);
 
-  // Jobs wait in the queue until the agent has registered, which takes a millisecond: nothing to wait for here.
+  // Jobs wait in the queue until the agent has registered, which takes a millisecond: nothing to wait for
+  // here.
   impl->start();
   return std::unique_ptr<EmbeddedCluster>(new EmbeddedCluster(std::move(impl)));
 }

@@ -9,13 +9,14 @@
 namespace rtrain::embedded {
 
 struct Options {
-  std::string state_dir;         ///< made if missing; sockets, logs and records live here
+  std::string state_dir;                       ///< made if missing; sockets, logs and records live here
   std::string worker_program, keeper_program;  ///< "" : beside the running program
-  bool with_zygote = true;       ///< false for command jobs: LibTorch is not loaded
+  bool with_zygote = true;                     ///< false for command jobs: LibTorch is not loaded
   std::string log_level = "warn";
 };
 
-/// Runs both on a thread of its own from open() to the destructor, which stops them cleanly (no process stays behind).
+/// Runs both on a thread of its own from open() to the destructor, which stops them cleanly (no process stays
+/// behind).
 class EmbeddedCluster {
  public:
   /// Jobs can be submitted at once; they start as soon as the agent has registered. kIo with the cause.

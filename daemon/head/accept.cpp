@@ -14,13 +14,14 @@ constexpr std::size_t kTurnedAwayMax = 256;  // in one go
 
 }  // namespace
 
-asio::awaitable<std::optional<net::Socket>> async_next(net::Listener& listener, Connections& connections, Connections::Kind kind,
-                                                       const bool& stopping) {
+asio::awaitable<std::optional<net::Socket>> async_next(net::Listener& listener, Connections& connections,
+                                                       Connections::Kind kind, const bool& stopping) {
   const std::string what = kind == Connections::Kind::kAgent ? "cluster" : "API";
   bool told = false;
   while (!stopping) {
     auto socket = co_await listener.async_accept();
-    while (!stopping && connections.room(kind, std::chrono::steady_clock::now()) == Connections::Room::kLater) co_await async::async_sleep(kLater);
+    while (!stopping && connections.room(kind, std::chrono::steady_clock::now()) == Connections::Room::kLater)
+      co_await async::async_sleep(kLater);
     if (stopping) break;
     if (socket) {
       if (told) log::info(what + ": connections are accepted again");

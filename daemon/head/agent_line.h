@@ -1,4 +1,5 @@
-// What the head can do with a connected agent. Behind it stands a session (agent_session.h), or a test's stand-in.
+// What the head can do with a connected agent. Behind it stands a session (agent_session.h), or a test's
+// stand-in.
 #pragma once
 
 #include "proto/message/message.h"
@@ -18,7 +19,8 @@ class AgentLine {
   [[nodiscard]] virtual const std::string& node() const = 0;
   /// Never waits. False when the connection is gone.
   virtual bool send(const proto::Message& message) = 0;
-  /// Asks for a piece of a log. kUnavailable: the agent went away; kTimeout: it did not answer within wait_s + 10 s.
+  /// Asks for a piece of a log. kUnavailable: the agent went away; kTimeout: it did not answer within wait_s
+  /// + 10 s.
   virtual boost::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead read) = 0;
   virtual void close() = 0;
 };

@@ -12,7 +12,8 @@ namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
 
-/// Numbers of no other session and of no earlier head: an agent may answer late, on the connection that came after.
+/// Numbers of no other session and of no earlier head: an agent may answer late, on the connection that came
+/// after.
 std::int64_t next_request() {
   static std::int64_t next = os::unix_ms_now() * 1000;
   return next++;
@@ -20,13 +21,19 @@ std::int64_t next_request() {
 
 }  // namespace
 
-AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, Peer peer, SessionRules rules, Callbacks callbacks)
-    : stream_(std::move(stream)), peer_(std::move(peer)), rules_(std::move(rules)), callbacks_(std::move(callbacks)) {}
+AgentSession::AgentSession(std::shared_ptr<net::FrameStream> stream, Peer peer, SessionRules rules,
+                           Callbacks callbacks)
+    : stream_(std::move(stream)),
+      peer_(std::move(peer)),
+      rules_(std::move(rules)),
+      callbacks_(std::move(callbacks)) {}
 
 bool AgentSession::send(const proto::Message& message) {
   const auto* yield = std::get_if<proto::YieldAttempt>(&message);
   // An agent of version 1 cannot ask its workers: they are stopped, with the same grace.
-  if (yield != nullptr && version_ == 1) return proto::send(*stream_, proto::StopAttempt{yield->job, yield->attempt, yield->grace_s, yield->reason});
+  if (yield != nullptr && version_ == 1)
+    return proto::send(*stream_,
+                       proto::StopAttempt{yield->job, yield->attempt, yield->grace_s, yield->reason});
   return proto::send(*stream_, message);
 }
 
@@ -59,16 +66,21 @@ asio::awaitable<Result<proto::Hello>> AgentSession::async_handshake() {
   auto first = co_await proto::async_read_message(stream_, 10s);
   if (!first) co_return first.error().in("handshake");
   auto* hello = std::get_if<proto::Hello>(&*first);
-  if (hello == nullptr) co_return fail(Errc::kProtocol, "handshake: expected hello, got " + std::string(proto::message_name(*first)));
+  if (hello == nullptr)
+    co_return fail(Errc::kProtocol,
+                   "handshake: expected hello, got " + std::string(proto::message_name(*first)));
   if (!proto::speaks(hello->protocol_version))
     co_return fail(Errc::kConflict,
-                   "the peer speaks protocol version " + std::to_string(hello->protocol_version) + ", this head version " +
-                       std::to_string(proto::kProtocolVersion) + " and down to " + std::to_string(proto::kProtocolVersionOldest),
+                   "the peer speaks protocol version " + std::to_string(hello->protocol_version) +
+                       ", this head version " + std::to_string(proto::kProtocolVersion) + " and down to " +
+                       std::to_string(proto::kProtocolVersionOldest),
                    "upgrade the head first, then the agents");
   if (!rules_.admission.admits(peer_.user, hello->token))
-    co_return fail(Errc::kUnauthenticated, "wrong or missing token", "name the head's token file in the agent's token_file");
+    co_return fail(Errc::kUnauthenticated, "wrong or missing token",
+                   "name the head's token file in the agent's token_file");
   if (hello->role != "agent" || !hello->node || hello->node->name.empty())
-    co_return fail(Errc::kProtocol, "handshake: role \"" + hello->role + "\" without a node cannot connect here");
+    co_return fail(Errc::kProtocol,
+                   "handshake: role \"" + hello->role + "\" without a node cannot connect here");
   co_return std::move(*hello);
 }
 
@@ -124,7 +136,8 @@ asio::awaitable<void> AgentSession::async_run(std::shared_ptr<AgentSession> self
   self->callbacks_.left(*self);
 }
 
-asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read) {
+asio::awaitable<Result<proto::LogData>> AgentSession::async_ask(std::shared_ptr<AgentSession> self,
+                                                                proto::LogRead read) {
   const auto executor = co_await asio::this_coro::executor;
   auto answer = std::make_shared<Answer>(executor);
   answer->arrived.expires_after(to_milliseconds(read.wait_s) + 10s);

@@ -22,7 +22,8 @@ struct SessionRules {
 class AgentSession final : public AgentLine, public std::enable_shared_from_this<AgentSession> {
  public:
   struct Callbacks {
-    /// The peer proved itself. An error is sent as Refused and ends the session. Welcome has been queued when `joined` runs.
+    /// The peer proved itself. An error is sent as Refused and ends the session. Welcome has been queued when
+    /// `joined` runs.
     std::function<Result<Done>(const std::shared_ptr<AgentSession>&, const proto::Hello&)> join;
     std::function<void(const std::shared_ptr<AgentSession>&, const proto::Hello&)> joined;
     std::function<void(AgentSession&, proto::Message)> message;
@@ -40,7 +41,9 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   /// From the handshake to the end of the connection.
   static net::asio::awaitable<void> async_run(std::shared_ptr<AgentSession> self);
   bool send(const proto::Message& message) override;
-  net::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead read) override { return async_ask(shared_from_this(), std::move(read)); }
+  net::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead read) override {
+    return async_ask(shared_from_this(), std::move(read));
+  }
   void close() override;
   [[nodiscard]] const std::string& node() const override { return node_; }
 
@@ -54,7 +57,8 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   void confirm();
   void answer_heartbeat();
   net::asio::awaitable<Result<proto::Hello>> async_handshake();
-  static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self, proto::LogRead read);
+  static net::asio::awaitable<Result<proto::LogData>> async_ask(std::shared_ptr<AgentSession> self,
+                                                                proto::LogRead read);
 
   std::shared_ptr<net::FrameStream> stream_;
   Peer peer_;
@@ -63,7 +67,7 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   std::string node_;
   std::map<std::int64_t, std::shared_ptr<Answer>> questions_;
   int version_ = proto::kProtocolVersion;  ///< the agent's
-  std::int64_t taken_ = 0;  ///< messages of this connection that Taken counts
+  std::int64_t taken_ = 0;                 ///< messages of this connection that Taken counts
   bool open_ = false, confirming_ = false;
 };
 

@@ -14,7 +14,8 @@ namespace rtrain::head {
 /// @thread the head's.
 class ApiServer {
  public:
-  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, Admission admission, std::shared_ptr<Connections> connections, Dispatcher& dispatcher);
+  ApiServer(net::asio::any_io_executor executor, net::Listener listener, bool tcp, Admission admission,
+            std::shared_ptr<Connections> connections, Dispatcher& dispatcher);
   /// Until stop().
   net::asio::awaitable<void> async_run();
   void stop();
@@ -29,14 +30,15 @@ class ApiServer {
     beast::flat_buffer buffer;
     Connections::Place place;
     std::optional<net::PeerUser> user;  ///< of a Unix socket, by the word of the kernel
-    bool known = false;  ///< its last request was a good one
+    bool known = false;                 ///< its last request was a good one
   };
   net::asio::awaitable<void> async_serve(std::unique_ptr<Visitor> visitor);
   /// One request and its answer; false when the connection is to be closed.
   net::asio::awaitable<bool> async_exchange(Visitor& visitor);
   net::asio::awaitable<bool> async_answer(Visitor& visitor, const HttpRequest& request);
   [[nodiscard]] Error not_durable() const;
-  net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request, async::Budget::Share& share);
+  net::asio::awaitable<HttpResponse> async_log(ReadLog log, const HttpRequest& request,
+                                               async::Budget::Share& share);
   net::asio::awaitable<HttpResponse> async_spec(ReadSpec spec, const HttpRequest& request);
   net::asio::awaitable<HttpResponse> async_prune(PruneJobs prune, const HttpRequest& request);
   /// Why the request may not pass: no token, or a Host header that a browser was tricked into.
@@ -58,7 +60,8 @@ class ApiServer {
 /// (A browser that was led here by DNS rebinding sends the attacker's host name.)
 [[nodiscard]] bool host_is_ours(std::string_view host, std::string_view our_name);
 
-/// True for a request that a web page of another origin makes in a user's browser: browsers say so in the Origin header.
+/// True for a request that a web page of another origin makes in a user's browser: browsers say so in the
+/// Origin header.
 [[nodiscard]] bool is_cross_origin(std::string_view origin, std::string_view host);
 
 }  // namespace rtrain::head

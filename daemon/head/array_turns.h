@@ -20,7 +20,9 @@ class ArrayTurns {
   [[nodiscard]] bool has_turn(JobId id, const proto::ArrayTask& task) const;
 
  private:
-  struct Line { std::set<JobId> turns, waiting; };
+  struct Line {
+    std::set<JobId> turns, waiting;
+  };
   [[nodiscard]] std::vector<JobId> move_up(Line& line, int max_running);
   std::map<JobId, Line> lines_;  ///< of arrays with a limit
 };

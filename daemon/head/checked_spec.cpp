@@ -9,7 +9,8 @@ CheckedSpec check_spec(std::string_view body) {
   if (reading.ok()) reading.errors = proto::check_resolved(reading.spec);
   if (reading.ok()) {
     if (auto good = proto::reads_back(reading.spec); !good)
-      return SpecRefusal{proto::error_doc(good.error()), static_cast<http::status>(proto::http_status(good.error().code()))};
+      return SpecRefusal{proto::error_doc(good.error()),
+                         static_cast<http::status>(proto::http_status(good.error().code()))};
     return std::move(reading.spec);
   }
   const auto count = std::max(reading.count, reading.errors.size());

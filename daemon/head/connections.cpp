@@ -7,12 +7,8 @@ namespace rtrain::head {
 Connections::Place::~Place() {
   if (owner_ != nullptr) owner_->leave(id_);
 }
-void Connections::Place::known() {
-  owner_->stand(id_, Standing::kBusy);
-}
-void Connections::Place::idle() {
-  owner_->stand(id_, Standing::kIdle);
-}
+void Connections::Place::known() { owner_->stand(id_, Standing::kBusy); }
+void Connections::Place::idle() { owner_->stand(id_, Standing::kIdle); }
 
 Connections::Room Connections::room(Kind kind, Time now) const {
   if (size() < max_ || longest_stranger(now) != 0 || longest_user(Standing::kIdle) != 0) return Room::kYes;

@@ -11,10 +11,11 @@
 
 namespace rtrain::head {
 
-/// The connections of both listeners. Agents go first: for an agent any user may have to go. A stranger, who has not shown yet that he
-/// belongs here, goes before everybody else once he has had kPatience, and among strangers the one that has been there longest of the address
-/// that has the most: who comes with a purpose is through with that in milliseconds, who fills the head with silent connections only closes
-/// his own. As long as all strangers are new, the next one waits outside.
+/// The connections of both listeners. Agents go first: for an agent any user may have to go. A stranger, who
+/// has not shown yet that he belongs here, goes before everybody else once he has had kPatience, and among
+/// strangers the one that has been there longest of the address that has the most: who comes with a purpose
+/// is through with that in milliseconds, who fills the head with silent connections only closes his own. As
+/// long as all strangers are new, the next one waits outside.
 /// @thread the head's.  @lifetime by shared_ptr; each place keeps one.
 class Connections : public std::enable_shared_from_this<Connections> {
  public:
@@ -53,7 +54,8 @@ class Connections : public std::enable_shared_from_this<Connections> {
   };
 
   enum class Room { kYes, kLater, kNo };
-  /// Whether a newcomer would be admitted: kLater, when strangers have had their time; kNo: nobody is there who could go.
+  /// Whether a newcomer would be admitted: kLater, when strangers have had their time; kNo: nobody is there
+  /// who could go.
   [[nodiscard]] Room room(Kind kind, Time now) const;
   /// A newcomer, for whom another may have been closed. An empty place: there is no room.
   [[nodiscard]] Place admit(Kind kind, std::string peer, Time now, Close close);

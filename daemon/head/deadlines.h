@@ -17,7 +17,9 @@ namespace rtrain::head {
 using SteadyTime = std::chrono::steady_clock::time_point;
 using Seconds = std::chrono::duration<double>;
 /// Cut to kSecondsMax: more would not fit.
-[[nodiscard]] inline SteadyTime::duration from_seconds(double seconds) { return std::chrono::duration_cast<SteadyTime::duration>(Seconds(bounded_seconds(seconds))); }
+[[nodiscard]] inline SteadyTime::duration from_seconds(double seconds) {
+  return std::chrono::duration_cast<SteadyTime::duration>(Seconds(bounded_seconds(seconds)));
+}
 
 /// What a deadline is for. One of each a job.
 enum class DueFor {
@@ -30,7 +32,10 @@ enum class DueFor {
 /// @thread the head's.
 class Deadlines {
  public:
-  struct Due { JobId id; DueFor what; };
+  struct Due {
+    JobId id;
+    DueFor what;
+  };
   /// Replaces the job's deadline for `what`.
   void set(JobId id, DueFor what, SteadyTime at) {
     clear(id, what);

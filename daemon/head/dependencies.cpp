@@ -10,12 +10,9 @@ using proto::DependencyKind;
 
 bool holds(DependencyKind kind, const Standing& standing) {
   switch (kind) {
-    case DependencyKind::kAfter:
-      return standing.started == standing.jobs;
-    case DependencyKind::kAfterAny:
-      return standing.ended == standing.jobs;
-    case DependencyKind::kAfterOk:
-      return standing.ended == standing.jobs && standing.failed == 0;
+    case DependencyKind::kAfter: return standing.started == standing.jobs;
+    case DependencyKind::kAfterAny: return standing.ended == standing.jobs;
+    case DependencyKind::kAfterOk: return standing.ended == standing.jobs && standing.failed == 0;
   }
   return false;
 }
@@ -33,13 +30,10 @@ const char* awaited_words(DependencyKind kind) {
 
 const char* Dependencies::never_words(Never why) {
   switch (why) {
-    case Never::kPruned:
-      return " was pruned, nobody knows whether it succeeded (";
-    case Never::kStuck:
-      return " can never start (";
+    case Never::kPruned: return " was pruned, nobody knows whether it succeeded (";
+    case Never::kStuck: return " can never start (";
     case Never::kNo:
-    case Never::kFailed:
-      break;
+    case Never::kFailed: break;
   }
   return " did not succeed (";
 }
@@ -99,7 +93,8 @@ std::vector<JobId> Dependencies::reached(JobId target, const Standing& standing)
     });
     if (!news) continue;
     changed.push_back(id);
-    if (std::ranges::none_of(all, [&](const Unmet& unmet) { return unmet.on.job == target; })) forget(target, id);
+    if (std::ranges::none_of(all, [&](const Unmet& unmet) { return unmet.on.job == target; }))
+      forget(target, id);
     if (all.empty()) unmet_.erase(id);
   }
   return changed;

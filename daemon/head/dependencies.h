@@ -1,4 +1,5 @@
-// Which jobs wait for which: an index, so that an event of a job for which nobody waits costs one look-up. Pure.
+// Which jobs wait for which: an index, so that an event of a job for which nobody waits costs one look-up.
+// Pure.
 #pragma once
 
 #include "proto/jobspec/scheduling.h"
@@ -15,7 +16,7 @@ struct Standing {
   int jobs = 1;
   int started = 0;  ///< or ended without
   int ended = 0;
-  int failed = 0;   ///< of those that ended: without success
+  int failed = 0;          ///< of those that ended: without success
   bool forgotten = false;  ///< of one at least nobody knows how it ended
   int stuck = 0;           ///< wait, and can never start
   friend bool operator==(const Standing&, const Standing&) = default;
@@ -36,7 +37,8 @@ class Dependencies {
   [[nodiscard]] bool awaited(JobId target) const { return dependents_.contains(target); }
   /// `target` has come so far. The jobs for which that changes something.
   [[nodiscard]] std::vector<JobId> reached(JobId target, const Standing& standing);
-  /// What keeps it back, "" for nothing: "waits for job 12 to succeed (afterok:12)", or why that can never be.
+  /// What keeps it back, "" for nothing: "waits for job 12 to succeed (afterok:12)", or why that can never
+  /// be.
   [[nodiscard]] std::string reason(JobId id) const;
 
  private:
@@ -50,7 +52,7 @@ class Dependencies {
   static const char* never_words(Never why);
   void forget(JobId target, JobId dependent);
 
-  std::unordered_map<JobId, std::vector<Unmet>> unmet_;           ///< by the job that waits
+  std::unordered_map<JobId, std::vector<Unmet>> unmet_;    ///< by the job that waits
   std::unordered_map<JobId, std::set<JobId>> dependents_;  ///< by the job that is waited for
 };
 

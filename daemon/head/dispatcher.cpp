@@ -28,8 +28,9 @@ std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& st
     checkpoints.erase(checkpoints.begin(), checkpoints.end() - kCheckpointsWithoutRetention);
   for (auto& checkpoint : checkpoints) {
     const auto score = checkpoint.metrics.find(config.checkpoint_score_attribute);
-    checkpoint.metrics = score == checkpoint.metrics.end() ? proto::Json::object()
-                                                           : proto::Json{{config.checkpoint_score_attribute, *score}};
+    checkpoint.metrics = score == checkpoint.metrics.end()
+                             ? proto::Json::object()
+                             : proto::Json{{config.checkpoint_score_attribute, *score}};
   }
   return checkpoints;
 }
@@ -38,7 +39,8 @@ std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& st
 
 Clock Clock::real() { return {&std::chrono::steady_clock::now, &os::unix_ms_now}; }
 
-Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock, std::string origin)
+Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered,
+                       ChangeSink changed, Clock clock, std::string origin)
     : config_(std::move(config)),
       store_(store),
       gate_(store.journal),
@@ -82,7 +84,7 @@ void Dispatcher::recover(store::Recovered recovered) {
   schedule_again_ = true;
 }
 
-// ---- users ----------------------------------------------------------------------------------------------------
+// ---- users --------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
   const auto* record = book_.find(id);
@@ -96,7 +98,7 @@ Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
   return done;
 }
 
-// ---- effects of events ----------------------------------------------------------------------------------------
+// ---- effects of events --------------------------------------------------------------------------
 
 void Dispatcher::apply(JobId id, proto::JobEvent event) {
   const std::string name(proto::event_name(event));
@@ -149,7 +151,8 @@ std::vector<proto::RankPlacement> Dispatcher::places(JobId id) const {
   return places;
 }
 
-void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message message, std::function<void()> lost) {
+void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message message,
+                      std::function<void()> lost) {
   gate_.after_events([session, message = std::move(message), lost = std::move(lost)] {
     if ((!session || !session->send(message)) && lost) lost();
   });
@@ -166,7 +169,8 @@ void Dispatcher::reserve_port(JobId id) {
     if (waiting == unlaunched_.end() || waiting->second != attempt) return;
     if (nodes_.session(first) != session) return;  // another connection has taken its place, and was asked
     unlaunched_.erase(waiting);
-    lose_ranks(id, "node " + first + " went away before the launch", [](const core::RankState&) { return true; });
+    lose_ranks(id, "node " + first + " went away before the launch",
+               [](const core::RankState&) { return true; });
   });
 }
 
@@ -207,17 +211,20 @@ void Dispatcher::launch(JobId id, int master_port) {
     // Only now: the end of the attempt must reach no node before its launch does.
     for (const auto& name : away)
       if (book_.is_current(id, attempt))
-        lose_ranks(id, "node " + name + " went away before the launch", [&](const core::RankState& rank) { return rank.placement.node == name; });
+        lose_ranks(id, "node " + name + " went away before the launch",
+                   [&](const core::RankState& rank) { return rank.placement.node == name; });
   });
 }
 
 void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
-  if (unlaunched_.erase(id) > 0) return lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
-  for (const auto& name : living_nodes(id)) tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
+  if (unlaunched_.erase(id) > 0)
+    return lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
+  for (const auto& name : living_nodes(id))
+    tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
   // A node that is away hears of it when it comes back (agent_joined), or is lost with its lease.
 }
 
-// ---- agents ---------------------------------------------------------------------------------------------------
+// ---- agents -------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
   auto joined =
@@ -228,7 +235,9 @@ Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, 
 
 void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
   const std::string& name = session->node();
-  log::info("agent connected", {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
+  log::info(
+      "agent connected",
+      {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
   // What the head believes and the agent has not: those ranks are gone.
   const std::set<proto::RankKey> running(hello.running.begin(), hello.running.end());
   const auto active = book_.active();
@@ -248,8 +257,10 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   std::set<std::pair<JobId, Attempt>> seen;
   for (const auto& key : running) {
     if (!seen.insert({key.job, key.attempt}).second) continue;
-    if (!book_.is_current(key.job, key.attempt)) tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
-    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping) tell(session, stop_again(state, name));
+    if (!book_.is_current(key.job, key.attempt))
+      tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
+    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping)
+      tell(session, stop_again(state, name));
   }
   empty_node(name);  // a head that died in the middle of a drain has not asked all
   schedule();
@@ -263,21 +274,26 @@ void Dispatcher::agent_left(AgentLine& session) {
     if (book_.find(id)->state.ranks[0].placement.node == session.node()) waiting.push_back(id);
   for (const auto id : waiting) {
     unlaunched_.erase(id);
-    lose_ranks(id, "node " + session.node() + " went away before the launch", [](const core::RankState&) { return true; });
+    lose_ranks(id, "node " + session.node() + " went away before the launch",
+               [](const core::RankState&) { return true; });
   }
   if (fault::on(fault::Fault::kLoseOnDisconnect)) {
     const auto active = book_.active();
     for (const auto id : active)
-      lose_ranks(id, "the agent went away", [&](const core::RankState& rank) { return rank.placement.node == session.node(); });
+      lose_ranks(id, "the agent went away",
+                 [&](const core::RankState& rank) { return rank.placement.node == session.node(); });
   }
   schedule();
 }
 
 bool Dispatcher::lives_on(const proto::RankKey& key, const std::string& node) const {
   const auto* record = book_.find(key.job);
-  if (record == nullptr || (record->state.attempt != key.attempt && !fault::on(fault::Fault::kAttemptNotChecked))) return false;
+  if (record == nullptr ||
+      (record->state.attempt != key.attempt && !fault::on(fault::Fault::kAttemptNotChecked)))
+    return false;
   const auto& ranks = record->state.ranks;
-  return key.rank >= 0 && key.rank < static_cast<int>(ranks.size()) && ranks[static_cast<std::size_t>(key.rank)].placement.node == node;
+  return key.rank >= 0 && key.rank < static_cast<int>(ranks.size()) &&
+         ranks[static_cast<std::size_t>(key.rank)].placement.node == node;
 }
 
 void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
@@ -291,7 +307,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
             return log::debug("a message of an older attempt or another node's rank is skipped",
                               {{"node", session.node()}, {"rank", to_string(m.key)}});
         if constexpr (requires { m.key.attempt; })
-          if (fault::on(fault::Fault::kAttemptNotChecked)) m.key.attempt = book_.find(m.key.job)->state.attempt;
+          if (fault::on(fault::Fault::kAttemptNotChecked))
+            m.key.attempt = book_.find(m.key.job)->state.attempt;
         if constexpr (std::is_same_v<T, proto::Heartbeat>) {
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
           nodes_.leaving(session.node());
@@ -302,7 +319,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
           if (waiting == unlaunched_.end() || waiting->second != m.attempt) return;  // cancelled meanwhile
           if (m.error.empty()) return launch(m.job, m.port);
           unlaunched_.erase(waiting);
-          lose_ranks(m.job, "no port could be reserved on node " + session.node() + ": " + m.error, [](const core::RankState&) { return true; });
+          lose_ranks(m.job, "no port could be reserved on node " + session.node() + ": " + m.error,
+                     [](const core::RankState&) { return true; });
         } else if constexpr (std::is_same_v<T, proto::RankStarted>) {
           apply(m.key.job, proto::RankForked{m.key.attempt, m.key.rank, m.pid});
         } else if constexpr (std::is_same_v<T, proto::RankRunning>) {
@@ -310,17 +328,22 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
         } else if constexpr (std::is_same_v<T, proto::RankReport>) {
           if (m.key.rank == 0)
             apply(m.key.job,
-                  proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
+                  proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint),
+                                         std::move(m.deleted_checkpoints)});
         } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
           hear_progress(m);
           if (m.key.rank == 0)
-            book_.set_progress(m.key.job, m.key.attempt, {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
+            book_.set_progress(
+                m.key.job, m.key.attempt,
+                {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
         } else if constexpr (std::is_same_v<T, proto::RankDiagnosis>) {
           hear_diagnosis(std::move(m));
         } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
-          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error), std::move(m.return_value), m.yielded});
+          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
+                                               std::move(m.return_value), m.yielded});
         } else {
-          log::warn("unexpected message", {{"node", session.node()}, {"message", std::string(proto::message_name(proto::Message(m)))}});
+          log::warn("unexpected message", {{"node", session.node()},
+                                           {"message", std::string(proto::message_name(proto::Message(m)))}});
           session.close();
         }
       },

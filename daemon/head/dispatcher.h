@@ -24,11 +24,12 @@ namespace rtrain::head {
 
 /// What the dispatcher knows of time; a test gives its own.
 struct Clock {
-  std::function<SteadyTime()> steady;       ///< for leases
+  std::function<SteadyTime()> steady;  ///< for leases
   std::function<proto::UnixMs()>
       wall;  ///< for records, and for what is due at a time of the day; one that does not jump
-  std::function<std::string()> doubt = {};  ///< what is wrong with the machine's clock, "" nothing: as long
-                                            ///< as there is a doubt no job is forgotten by age
+  /// what is wrong with the machine's clock, "" nothing: as long as there is a doubt no job is forgotten by
+  /// age
+  std::function<std::string()> doubt = {};
   [[nodiscard]] static Clock real();
 };
 
@@ -36,11 +37,13 @@ struct Clock {
 class Dispatcher {
  public:
   using ChangeSink = std::function<void(JobId)>;
-  /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a full lease from now.
-  Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed, Clock clock = Clock::real(), std::string origin = {});
+  /// The store must outlive it. Goes on where the store's last words left off: nodes that held ranks get a
+  /// full lease from now.
+  Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered, ChangeSink changed,
+             Clock clock = Clock::real(), std::string origin = {});
 
-  /// Passes over the queue are not made at once but when pass() is called, which `due` asks for: one for many changes. Not called: a
-  /// pass follows each change at once.
+  /// Passes over the queue are not made at once but when pass() is called, which `due` asks for: one for many
+  /// changes. Not called: a pass follows each change at once.
   void defer_passes(std::function<void()> due) { defer_pass_ = std::move(due); }
   /// Starts what can start and asks for the places that others need, if anything changed since the last time.
   void pass();
@@ -55,14 +58,17 @@ class Dispatcher {
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
   [[nodiscard]] Result<Done> release(JobId id, const std::string& by);
-  /// What cancel, hold and release do, to every job of an array, or those with `indices`. The jobs that changed; when none did, the first
-  /// refusal.
-  [[nodiscard]] Result<std::vector<JobId>> for_array(JobId array, const std::optional<std::vector<int>>& indices, const proto::JobEvent& event);
+  /// What cancel, hold and release do, to every job of an array, or those with `indices`. The jobs that
+  /// changed; when none did, the first refusal.
+  [[nodiscard]] Result<std::vector<JobId>> for_array(JobId array,
+                                                     const std::optional<std::vector<int>>& indices,
+                                                     const proto::JobEvent& event);
   /// The job with this index of an array.
   [[nodiscard]] Result<JobId> member(JobId array, int index) const;
-  /// Asks the job's attempt to write a checkpoint and to end, and stops it after grace_s. It goes back into the queue. kConflict when
-  /// it has no attempt, or one that stops already.
-  [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason, double grace_s);
+  /// Asks the job's attempt to write a checkpoint and to end, and stops it after grace_s. It goes back into
+  /// the queue. kConflict when it has no attempt, or one that stops already.
+  [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason,
+                                   double grace_s);
   /// Worked out when asked. Empty for a job that does not wait.
   [[nodiscard]] Waiting waiting(JobId id) const;
   /// What would happen to this job if it were submitted now.
@@ -71,16 +77,22 @@ class Dispatcher {
 
   // dispatcher_nodes.cpp. kNotFound: there is no such node.
   /// Nothing new starts on the node; what runs goes on.
-  [[nodiscard]] Result<Done> cordon(const std::string& node, const std::string& reason, const std::string& by);
+  [[nodiscard]] Result<Done> cordon(const std::string& node, const std::string& reason,
+                                    const std::string& by);
   /// Takes back a cordon or a drain. Jobs that were asked to leave leave all the same.
   [[nodiscard]] Result<Done> uncordon(const std::string& node, const std::string& by);
-  /// Cordons, and asks every job there to write a checkpoint and to yield: each gets its preempt_grace_s, but no longer than the deadline.
-  /// What is left at the deadline is stopped.
-  [[nodiscard]] Result<Done> drain(const std::string& node, const std::string& reason, std::optional<double> deadline_s, const std::string& by);
+  /// Cordons, and asks every job there to write a checkpoint and to yield: each gets its preempt_grace_s, but
+  /// no longer than the deadline. What is left at the deadline is stopped.
+  [[nodiscard]] Result<Done> drain(const std::string& node, const std::string& reason,
+                                   std::optional<double> deadline_s, const std::string& by);
   /// Sets labels, or takes them away. kInvalidArgument: no label, or one that is rtrain's own.
-  [[nodiscard]] Result<Done> label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by);
-  /// GPUs that are out of service are given out again, whatever the agent says of them; none named: all. kConflict: one is in service.
-  [[nodiscard]] Result<Done> return_gpus(const std::string& node, const std::vector<int>& gpus, const std::string& by);
+  [[nodiscard]] Result<Done> label(const std::string& node,
+                                   const std::map<std::string, std::optional<std::string>>& changes,
+                                   const std::string& by);
+  /// GPUs that are out of service are given out again, whatever the agent says of them; none named: all.
+  /// kConflict: one is in service.
+  [[nodiscard]] Result<Done> return_gpus(const std::string& node, const std::vector<int>& gpus,
+                                         const std::string& by);
   /// A node that is lost, and what was said of it, is forgotten. kConflict: it is not lost.
   [[nodiscard]] Result<Done> forget_node(const std::string& node, const std::string& by);
   [[nodiscard]] const NodeSetting& setting(const std::string& node) const;
@@ -92,16 +104,18 @@ class Dispatcher {
   [[nodiscard]] const Reservations& reservations() const { return reservations_; }
 
   /// May it? Then Welcome goes out, and agent_joined() follows.
-  [[nodiscard]] Result<Done> agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello);
+  [[nodiscard]] Result<Done> agent_joins(const std::shared_ptr<AgentLine>& session,
+                                         const proto::Hello& hello);
   void agent_joined(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello);
   void agent_left(AgentLine& session);
   void agent_says(AgentLine& session, proto::Message message);
-  /// Some times a second. Nodes whose silence lasted longer than their lease are lost, and the ranks on them; what is due for a job
-  /// is done: its time limit, the end of its grace to yield, its retry, the verdict on a hang.
+  /// Some times a second. Nodes whose silence lasted longer than their lease are lost, and the ranks on them;
+  /// what is due for a job is done: its time limit, the end of its grace to yield, its retry, the verdict on
+  /// a hang.
   void tick();
 
-  /// Forgets jobs that ended, as Journal::prune() says, but for those that others need: a job that waits for one, jobs of an array that
-  /// has not ended.
+  /// Forgets jobs that ended, as Journal::prune() says, but for those that others need: a job that waits for
+  /// one, jobs of an array that has not ended.
   void prune(store::PruneRequest request, std::function<void(const store::Pruned&)> told);
 
   /// What the outside may be told, and when.
@@ -143,7 +157,8 @@ class Dispatcher {
   void hear_diagnosis(proto::RankDiagnosis diagnosis);
   void judge_hang(JobId id);
   void recover_deadlines(const core::JobState& state);
-  /// StopAttempt or YieldAttempt, for the agent of `node` that comes back with ranks of an attempt that is being stopped.
+  /// StopAttempt or YieldAttempt, for the agent of `node` that comes back with ranks of an attempt that is
+  /// being stopped.
   [[nodiscard]] proto::Message stop_again(const core::JobState& state, const std::string& node) const;
   // dispatcher_nodes.cpp
   [[nodiscard]] Result<NodeSetting*> setting_of(const std::string& node);
@@ -181,7 +196,8 @@ class Dispatcher {
   /// keeps_from_start() may say something else of these.
   void recheck(const std::vector<JobId>& ids);
   [[nodiscard]] Standing standing(JobId target);
-  [[nodiscard]] Result<std::vector<JobId>> members(JobId array, const std::optional<std::vector<int>>& indices) const;
+  [[nodiscard]] Result<std::vector<JobId>> members(JobId array,
+                                                   const std::optional<std::vector<int>>& indices) const;
   /// "" when the job may be placed, else why it may not.
   [[nodiscard]] std::string keeps_from_start(const core::JobState& state) const;
   // dispatcher_schedule.cpp: the planner.
@@ -190,7 +206,8 @@ class Dispatcher {
   [[nodiscard]] core::RunningJob running_of(const core::JobState& state) const;
   void took_place(JobId id);
   void gave_place(JobId id);
-  /// Tells the planner where the job stands now: after each of its events, and when what keeps it from its start has changed.
+  /// Tells the planner where the job stands now: after each of its events, and when what keeps it from its
+  /// start has changed.
   void line_up(JobId id);
   /// Something changed that a pass must look at.
   void schedule();
@@ -202,7 +219,8 @@ class Dispatcher {
   void launch(JobId id, int master_port);
   void stop(JobId id, const core::StopRanks& stop);
   /// Sends when what led to it is durable; runs `lost` when the connection is gone by then.
-  void tell(const std::shared_ptr<AgentLine>& session, proto::Message message, std::function<void()> lost = {});
+  void tell(const std::shared_ptr<AgentLine>& session, proto::Message message,
+            std::function<void()> lost = {});
   void apply(JobId id, proto::JobEvent event);
   void recover(store::Recovered recovered);
   [[nodiscard]] std::vector<proto::RankPlacement> places(JobId id) const;
@@ -220,15 +238,17 @@ class Dispatcher {
   JobBook book_;
   NodeTable nodes_;
   Deadlines deadlines_;
-  std::map<std::string, NodeSetting> settings_;        ///< by node; only those of which something was said
-  std::map<std::string, SteadyTime> drain_until_;      ///< by node: drains with a deadline
+  std::map<std::string, NodeSetting> settings_;    ///< by node; only those of which something was said
+  std::map<std::string, SteadyTime> drain_until_;  ///< by node: drains with a deadline
   Reservations reservations_;
   proto::UnixMs reservations_turned_ms_ = 0;
-  std::set<std::pair<proto::UnixMs, JobId>> begins_;   ///< jobs that wait for a time of the wall clock: scheduling.begin_at
+  /// jobs that wait for a time of the wall clock: scheduling.begin_at
+  std::set<std::pair<proto::UnixMs, JobId>> begins_;
   Dependencies dependencies_;
-  std::map<JobId, Standing> array_standings_;          ///< by array: of those that somebody waits for
+  std::map<JobId, Standing> array_standings_;  ///< by array: of those that somebody waits for
   ArrayTurns turns_;
-  std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;  ///< by rank, of attempts that seem to hang
+  /// by rank, of attempts that seem to hang
+  std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;
   JobRows rows_;
   std::uint64_t epoch_ = 1;
   SteadyTime epoch_began_{};

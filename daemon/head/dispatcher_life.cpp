@@ -1,4 +1,5 @@
-// What happens to an attempt with time, and what users say of a job that waits: holds, yields, limits, retries, hangs.
+// What happens to an attempt with time, and what users say of a job that waits: holds, yields, limits,
+// retries, hangs.
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
 
@@ -11,11 +12,13 @@ namespace {
 /// How long the other ranks have to say where they stand, after the first one that says it is silent.
 constexpr std::chrono::seconds kDiagnosisWait{2};
 
-bool lives(const core::JobState& state) { return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning; }
+bool lives(const core::JobState& state) {
+  return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning;
+}
 
 }  // namespace
 
-// ---- holds ----------------------------------------------------------------------------------------------------
+// ---- holds --------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::hold(JobId id, const std::string& by) {
   auto done = book_.apply(id, proto::JobHeld{by}, clock_.wall());
@@ -36,11 +39,12 @@ Result<Done> Dispatcher::release(JobId id, const std::string& by) {
   return done;
 }
 
-// ---- from placement to end ------------------------------------------------------------------------------------
+// ---- from placement to end ----------------------------------------------------------------------
 
 void Dispatcher::placed(JobId id) {
   note_started(id);
-  if (const auto limit = book_.find(id)->state.spec->scheduling.time_limit_s) deadlines_.set(id, DueFor::kTimeLimit, clock_.steady() + from_seconds(*limit));
+  if (const auto limit = book_.find(id)->state.spec->scheduling.time_limit_s)
+    deadlines_.set(id, DueFor::kTimeLimit, clock_.steady() + from_seconds(*limit));
 }
 
 void Dispatcher::ended(JobId id) {
@@ -59,14 +63,16 @@ void Dispatcher::recover_deadlines(const core::JobState& state) {
   const auto now = clock_.steady();
   if (state.phase == core::JobPhase::kQueued && state.not_before_ms != 0) {
     // A clock that jumped back must not make the job wait for years.
-    const double wait_s = std::min(static_cast<double>(state.not_before_ms - clock_.wall()) / 1000, core::back_off_s(state.failed_in_row));
+    const double wait_s = std::min(static_cast<double>(state.not_before_ms - clock_.wall()) / 1000,
+                                   core::back_off_s(state.failed_in_row));
     if (wait_s > 0) deadlines_.set(state.id, DueFor::kRetry, now + from_seconds(wait_s));
   }
   if (const auto limit = state.spec->scheduling.time_limit_s; limit && lives(state)) {
     const double ran_s = static_cast<double>(clock_.wall() - state.placed_ms) / 1000;
     deadlines_.set(state.id, DueFor::kTimeLimit, now + from_seconds(std::clamp(*limit - ran_s, 0.0, *limit)));
   }
-  if (state.phase == core::JobPhase::kStopping && state.yield) deadlines_.set(state.id, DueFor::kYieldGrace, now + from_seconds(state.yield->grace_s));
+  if (state.phase == core::JobPhase::kStopping && state.yield)
+    deadlines_.set(state.id, DueFor::kYieldGrace, now + from_seconds(state.yield->grace_s));
 }
 
 void Dispatcher::do_due(const Deadlines::Due& due) {
@@ -77,52 +83,65 @@ void Dispatcher::do_due(const Deadlines::Due& due) {
     case DueFor::kTimeLimit:
       if (!lives(state)) return;
       log::info("time limit reached", {{"job", to_string(due.id)}, {"attempt", to_string(state.attempt)}});
-      return apply(due.id, proto::TimeLimitReached{state.attempt, state.spec->scheduling.time_limit_s.value_or(0)});
+      return apply(due.id,
+                   proto::TimeLimitReached{state.attempt, state.spec->scheduling.time_limit_s.value_or(0)});
     case DueFor::kYieldGrace:
       if (state.phase != core::JobPhase::kStopping || !state.yield) return;
-      return stop(due.id, {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
-    case DueFor::kRetry:
-      line_up(due.id);
-      return schedule();
+      return stop(due.id,
+                  {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
+    case DueFor::kRetry: line_up(due.id); return schedule();
     case DueFor::kHang: return judge_hang(due.id);
   }
 }
 
-// ---- yields ---------------------------------------------------------------------------------------------------
+// ---- yields -------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::yield(JobId id, proto::YieldCause cause, const std::string& reason, double grace_s) {
   const auto* record = book_.find(id);
-  if (record == nullptr) return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
+  if (record == nullptr)
+    return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
   auto done = book_.apply(id, core::yield_requested(record->state, cause, reason, grace_s), clock_.wall());
-  if (done) log::info("job asked to yield", {{"job", to_string(id)}, {"cause", std::string(to_string(cause))}, {"reason", reason}});
+  if (done)
+    log::info("job asked to yield",
+              {{"job", to_string(id)}, {"cause", std::string(to_string(cause))}, {"reason", reason}});
   return done;
 }
 
 void Dispatcher::ask_to_yield(JobId id, const core::YieldRanks& yield) {
-  if (unlaunched_.erase(id) > 0) return lose_ranks(id, "was never started: " + yield.reason, [](const core::RankState&) { return true; });
+  if (unlaunched_.erase(id) > 0)
+    return lose_ranks(id, "was never started: " + yield.reason, [](const core::RankState&) { return true; });
   deadlines_.set(id, DueFor::kYieldGrace, clock_.steady() + from_seconds(yield.grace_s));
-  for (const auto& name : living_nodes(id)) tell(nodes_.session(name), proto::YieldAttempt{id, yield.attempt, yield.grace_s, yield.reason});
+  for (const auto& name : living_nodes(id))
+    tell(nodes_.session(name), proto::YieldAttempt{id, yield.attempt, yield.grace_s, yield.reason});
   // A node that is away hears of it when it comes back.
 }
 
 proto::Message Dispatcher::stop_again(const core::JobState& state, const std::string& node) const {
-  if (drain_left_s(node) == 0.0) return proto::StopAttempt{state.id, state.attempt, core::kFailureGraceS, "the drain of node " + node + " has reached its deadline"};
+  if (drain_left_s(node) == 0.0)
+    return proto::StopAttempt{state.id, state.attempt, core::kFailureGraceS,
+                              "the drain of node " + node + " has reached its deadline"};
   if (state.cancel_requested)
-    return proto::StopAttempt{state.id, state.attempt, state.spec->run_config.stop_grace_s, "cancelled by " + state.cancelled_by};
+    return proto::StopAttempt{state.id, state.attempt, state.spec->run_config.stop_grace_s,
+                              "cancelled by " + state.cancelled_by};
   if (const auto until = deadlines_.at(state.id, DueFor::kYieldGrace); state.yield && until)
-    return proto::YieldAttempt{state.id, state.attempt, std::max(0.0, Seconds(*until - clock_.steady()).count()), state.yield->reason};
-  const bool limit = state.error && state.error->attempt == state.attempt.value() && state.error->kind == "time_limit";
-  return proto::StopAttempt{state.id, state.attempt, limit ? state.spec->run_config.stop_grace_s : core::kFailureGraceS, "the attempt is over"};
+    return proto::YieldAttempt{state.id, state.attempt,
+                               std::max(0.0, Seconds(*until - clock_.steady()).count()), state.yield->reason};
+  const bool limit =
+      state.error && state.error->attempt == state.attempt.value() && state.error->kind == "time_limit";
+  return proto::StopAttempt{state.id, state.attempt,
+                            limit ? state.spec->run_config.stop_grace_s : core::kFailureGraceS,
+                            "the attempt is over"};
 }
 
-// ---- steps and hangs ------------------------------------------------------------------------------------------
+// ---- steps and hangs ----------------------------------------------------------------------------
 
 void Dispatcher::hear_progress(const proto::RankProgress& progress) {
   const auto id = progress.key.job;
   if (const auto heard = diagnoses_.find(id); heard != diagnoses_.end()) {
     // It moves after all: a step that took long, not a hang.
     const auto word = heard->second.find(progress.key.rank);
-    if (word != heard->second.end() && std::pair(progress.epoch, progress.step) > std::pair(word->second.epoch, word->second.step)) {
+    if (word != heard->second.end() &&
+        std::pair(progress.epoch, progress.step) > std::pair(word->second.epoch, word->second.step)) {
       diagnoses_.erase(heard);
       deadlines_.clear(id, DueFor::kHang);
     }
@@ -137,7 +156,8 @@ void Dispatcher::hear_diagnosis(proto::RankDiagnosis diagnosis) {
   if (!lives(state)) return;
   auto& words = diagnoses_[id];
   words[diagnosis.key.rank] = std::move(diagnosis);
-  const auto living = std::ranges::count_if(state.ranks, [](const core::RankState& rank) { return rank.phase != core::RankPhase::kEnded; });
+  const auto living = std::ranges::count_if(
+      state.ranks, [](const core::RankState& rank) { return rank.phase != core::RankPhase::kEnded; });
   if (std::cmp_greater_equal(words.size(), living)) return judge_hang(id);
   if (!deadlines_.at(id, DueFor::kHang)) deadlines_.set(id, DueFor::kHang, clock_.steady() + kDiagnosisWait);
 }
@@ -151,12 +171,14 @@ void Dispatcher::judge_hang(JobId id) {
   for (const auto& rank : state.ranks)
     if (rank.phase != core::RankPhase::kEnded) living.push_back(rank.placement.rank);
   const auto report = core::explain_hang(living, words.mapped());
-  auto failed = core::attempt_failed(state, {"hang", "the ranks hang: " + report.message, {}}, std::nullopt, clock_.wall());
+  auto failed = core::attempt_failed(state, {"hang", "the ranks hang: " + report.message, {}}, std::nullopt,
+                                     clock_.wall());
   if (report.culprit) {
     failed.error.rank = report.culprit;
     failed.error.node = state.ranks[static_cast<std::size_t>(*report.culprit)].placement.node;
   }
-  log::warn("the ranks hang", {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}, {"where", report.message}});
+  log::warn("the ranks hang",
+            {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}, {"where", report.message}});
   apply(id, std::move(failed));
 }
 

@@ -1,4 +1,5 @@
-// What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of service, reservations.
+// What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of
+// service, reservations.
 #include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
@@ -17,7 +18,7 @@ constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/acce
 
 }  // namespace
 
-// ---- settings -------------------------------------------------------------------------------------------------
+// ---- settings -----------------------------------------------------------------------------------
 
 const NodeSetting& Dispatcher::setting(const std::string& node) const {
   static const NodeSetting kNothing;
@@ -43,7 +44,8 @@ void Dispatcher::apply_setting(const std::string& name) {
 
 void Dispatcher::keep_setting(const std::string& name) {
   const auto& said = setting(name);
-  if (!fault::on(fault::Fault::kNodeSettingNotStored)) store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
+  if (!fault::on(fault::Fault::kNodeSettingNotStored))
+    store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
   apply_setting(name);
   if (said.says_nothing()) settings_.erase(name);
 }
@@ -53,7 +55,8 @@ void Dispatcher::recover_documents(const std::vector<store::Document>& documents
     if (document.kind == kNodeKind) {
       auto said = node_setting_from_json(document.value);
       if (!said) {
-        log::error("what was said of a node cannot be read", {{"node", document.name}, {"cause", said.error().message()}});
+        log::error("what was said of a node cannot be read",
+                   {{"node", document.name}, {"cause", said.error().message()}});
         continue;
       }
       if (said->draining && said->drain_until_ms != 0) {
@@ -73,7 +76,7 @@ void Dispatcher::recover_documents(const std::vector<store::Document>& documents
   reservations_changed();
 }
 
-// ---- operators ------------------------------------------------------------------------------------------------
+// ---- operators ----------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::cordon(const std::string& node, const std::string& reason, const std::string& by) {
   auto found = setting_of(node);
@@ -124,7 +127,8 @@ Result<Done> Dispatcher::forget_node(const std::string& node, const std::string&
   return ok();
 }
 
-Result<Done> Dispatcher::drain(const std::string& node, const std::string& reason, std::optional<double> deadline_s, const std::string& by) {
+Result<Done> Dispatcher::drain(const std::string& node, const std::string& reason,
+                               std::optional<double> deadline_s, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& said = **found;
@@ -133,19 +137,25 @@ Result<Done> Dispatcher::drain(const std::string& node, const std::string& reaso
   said.by = by;
   said.since_ms = clock_.wall();
   said.drain_until_ms = deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
-  if (deadline_s) drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
-  else drain_until_.erase(node);
+  if (deadline_s)
+    drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
+  else
+    drain_until_.erase(node);
   keep_setting(node);
-  log::info("node drains", {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
+  log::info("node drains",
+            {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
   empty_node(node);
   note_drained(node);
   schedule();
   return ok();
 }
 
-Result<Done> Dispatcher::label(const std::string& node, const std::map<std::string, std::optional<std::string>>& changes, const std::string& by) {
+Result<Done> Dispatcher::label(const std::string& node,
+                               const std::map<std::string, std::optional<std::string>>& changes,
+                               const std::string& by) {
   for (const auto& [key, value] : changes) {
-    if (std::ranges::find(kOwnLabels, key) != kOwnLabels.end()) return fail(Errc::kInvalidArgument, "the label " + key + " is rtrain's own");
+    if (std::ranges::find(kOwnLabels, key) != kOwnLabels.end())
+      return fail(Errc::kInvalidArgument, "the label " + key + " is rtrain's own");
     if (auto good = proto::check_label(key, value.value_or("")); !good) return good;
   }
   auto found = setting_of(node);
@@ -156,8 +166,10 @@ Result<Done> Dispatcher::label(const std::string& node, const std::map<std::stri
   for (const auto& [key, value] : changes) {
     // Only what differs from the agent's own word is kept; of an agent that never came nothing is known.
     const bool of_agent = known == nullptr || known->own_labels.contains(key);
-    if (value || of_agent) (*found)->labels[key] = value;
-    else (*found)->labels.erase(key);
+    if (value || of_agent)
+      (*found)->labels[key] = value;
+    else
+      (*found)->labels.erase(key);
     log::info("node labelled", {{"node", node}, {"by", by}, {"label", key + (value ? "=" + *value : "-")}});
   }
   keep_setting(node);
@@ -165,23 +177,29 @@ Result<Done> Dispatcher::label(const std::string& node, const std::map<std::stri
   return ok();
 }
 
-Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<int>& gpus, const std::string& by) {
+Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<int>& gpus,
+                                     const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& said = **found;
   const auto out = said.gpus_out();
   for (const int gpu : gpus)
-    if (!out.contains(gpu)) return fail(Errc::kConflict, "GPU " + std::to_string(gpu) + " of node " + node + " is not out of service");
+    if (!out.contains(gpu))
+      return fail(Errc::kConflict,
+                  "GPU " + std::to_string(gpu) + " of node " + node + " is not out of service");
   if (out.empty()) return fail(Errc::kConflict, "no GPU of node " + node + " is out of service");
-  if (gpus.empty()) said.returned.insert(out.begin(), out.end());
-  else said.returned.insert(gpus.begin(), gpus.end());
-  log::info("GPUs are back in service", {{"node", node}, {"by", by}, {"gpus", std::to_string(gpus.empty() ? out.size() : gpus.size())}});
+  if (gpus.empty())
+    said.returned.insert(out.begin(), out.end());
+  else
+    said.returned.insert(gpus.begin(), gpus.end());
+  log::info("GPUs are back in service",
+            {{"node", node}, {"by", by}, {"gpus", std::to_string(gpus.empty() ? out.size() : gpus.size())}});
   keep_setting(node);
   schedule();
   return ok();
 }
 
-// ---- agents ---------------------------------------------------------------------------------------------------
+// ---- agents -------------------------------------------------------------------------------------
 
 void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& health) {
   auto& said = settings_[node];
@@ -193,12 +211,13 @@ void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& h
   said.quarantined = quarantined;
   said.quarantine_reason = health.reason;
   std::erase_if(said.returned, [&](int gpu) { return !quarantined.contains(gpu); });
-  log::warn("what a node can offer has changed", {{"node", node}, {"gpus_out", std::to_string(said.gpus_out().size())}, {"cause", health.reason}});
+  log::warn("what a node can offer has changed",
+            {{"node", node}, {"gpus_out", std::to_string(said.gpus_out().size())}, {"cause", health.reason}});
   keep_setting(node);
   schedule();
 }
 
-// ---- drains ---------------------------------------------------------------------------------------------------
+// ---- drains -------------------------------------------------------------------------------------
 
 std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
   std::set<JobId> ids;
@@ -216,16 +235,19 @@ void Dispatcher::empty_node(const std::string& node) {
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
     double grace_s = state.spec->scheduling.preempt_grace_s;
     if (left_s) grace_s = std::min(*left_s, grace_s);
-    const auto why = "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
+    const auto why =
+        "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
     if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
-      log::info("a job cannot be asked to leave a node", {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
+      log::info("a job cannot be asked to leave a node",
+                {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
   }
 }
 
 std::optional<double> Dispatcher::drain_left_s(const std::string& node) const {
   if (fault::on(fault::Fault::kDrainDeadlineOff)) return std::nullopt;
   const auto& said = setting(node);
-  if (const auto until = drain_until_.find(node); until != drain_until_.end()) return std::max(0.0, Seconds(until->second - clock_.steady()).count());
+  if (const auto until = drain_until_.find(node); until != drain_until_.end())
+    return std::max(0.0, Seconds(until->second - clock_.steady()).count());
   // end_drains() has done with it; an agent that was away at that time comes back and knows nothing of it.
   return said.draining && said.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
 }
@@ -244,21 +266,27 @@ void Dispatcher::end_drains() {
     const std::string node = it->first;
     it = drain_until_.erase(it);
     for (const auto id : jobs_on(node)) {
-      log::warn("a job is still on a node at the deadline of its drain", {{"node", node}, {"job", to_string(id)}});
-      stop(id, {book_.find(id)->state.attempt, core::kFailureGraceS, "the drain of node " + node + " has reached its deadline"});
+      log::warn("a job is still on a node at the deadline of its drain",
+                {{"node", node}, {"job", to_string(id)}});
+      stop(id, {book_.find(id)->state.attempt, core::kFailureGraceS,
+                "the drain of node " + node + " has reached its deadline"});
     }
   }
 }
 
-// ---- reservations ---------------------------------------------------------------------------------------------
+// ---- reservations -------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::reserve(core::Reservation reservation) {
   if (auto checked = check_reservation(reservation, reservations_, clock_.wall()); !checked) return checked;
   for (const auto& node : reservation.nodes)
-    if (nodes_.find(node) == nullptr) return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
+    if (nodes_.find(node) == nullptr)
+      return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
   if (!fault::on(fault::Fault::kReservationNotStored))
-    store_.journal.put({kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
-  log::info("reservation made", {{"reservation", reservation.name}, {"by", reservation.by}, {"from", proto::rfc3339(reservation.start_ms)},
+    store_.journal.put(
+        {kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
+  log::info("reservation made", {{"reservation", reservation.name},
+                                 {"by", reservation.by},
+                                 {"from", proto::rfc3339(reservation.start_ms)},
                                  {"to", proto::rfc3339(reservation.end_ms)}});
   reservations_[reservation.name] = std::move(reservation);
   reservations_changed();
@@ -267,7 +295,8 @@ Result<Done> Dispatcher::reserve(core::Reservation reservation) {
 }
 
 Result<Done> Dispatcher::unreserve(const std::string& name, const std::string& by) {
-  if (reservations_.erase(name) == 0) return fail(Errc::kNotFound, "reservation " + name + ": there is none", "rtrain reservation list");
+  if (reservations_.erase(name) == 0)
+    return fail(Errc::kNotFound, "reservation " + name + ": there is none", "rtrain reservation list");
   store_.journal.put({kReservationKind, name, proto::Json()});
   log::info("reservation deleted", {{"reservation", name}, {"by", by}});
   reservations_changed();

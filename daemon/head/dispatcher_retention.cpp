@@ -1,4 +1,5 @@
-// Which jobs that ended are forgotten: those that the settings or a user name, but for those that others still need.
+// Which jobs that ended are forgotten: those that the settings or a user name, but for those that others
+// still need.
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
 
@@ -20,11 +21,13 @@ std::set<JobId> Dispatcher::needed_by_others() const {
   for (const auto& [id, record] : book_.all()) {
     const auto& state = record.state;
     if (core::is_terminal(state.phase)) continue;
-    if (state.array && !needed.contains(state.array->id)) whole(*state.array);  // its jobs are found by their places in it
+    // its jobs are found by their places in it
+    if (state.array && !needed.contains(state.array->id)) whole(*state.array);
     if (state.attempt.value() > 0) continue;
     for (const auto& dependency : state.spec->scheduling.depends_on) {
       const auto* target = needed.contains(dependency.job) ? nullptr : book_.find(dependency.job);
-      if (target != nullptr && target->state.array && target->state.array->id == dependency.job) whole(*target->state.array);
+      if (target != nullptr && target->state.array && target->state.array->id == dependency.job)
+        whole(*target->state.array);
       needed.insert(dependency.job);
     }
   }
@@ -48,13 +51,17 @@ void Dispatcher::retain() {
   if (now < retain_at_) return;
   retain_at_ = now + kRetentionStep;
   store::PruneRequest request;
-  if (config_.retention_days > 0 && clock_doubt().empty()) request.ended_before_ms = clock_.wall() - static_cast<proto::UnixMs>(config_.retention_days * kDayMs);
+  if (config_.retention_days > 0 && clock_doubt().empty())
+    request.ended_before_ms = clock_.wall() - static_cast<proto::UnixMs>(config_.retention_days * kDayMs);
   if (config_.retention_jobs > 0) request.keep_jobs = config_.retention_jobs;
   if (!request.ended_before_ms && !request.keep_jobs) return;
   prune(std::move(request), [](const store::Pruned& pruned) {
-    if (!pruned.problem.empty()) log::warn("retention stopped before its end, and is tried again in an hour", {{"cause", pruned.problem}});
+    if (!pruned.problem.empty())
+      log::warn("retention stopped before its end, and is tried again in an hour",
+                {{"cause", pruned.problem}});
     if (pruned.over && pruned.jobs > 0)
-      log::info("retention: jobs that ended are forgotten", {{"jobs", std::to_string(pruned.jobs)}, {"bytes", std::to_string(pruned.bytes)}});
+      log::info("retention: jobs that ended are forgotten",
+                {{"jobs", std::to_string(pruned.jobs)}, {"bytes", std::to_string(pruned.bytes)}});
   });
 }
 

@@ -14,7 +14,8 @@ constexpr const char* kUsageName = "shares";
 
 core::WaitingJob wishes_of(const core::JobState& state) {
   core::WaitingJob job{state.id, state.spec->scaling_config, state.spec->scheduling, state.user, {}};
-  if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end()) job.last_nodes = last->second;
+  if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end())
+    job.last_nodes = last->second;
   return job;
 }
 
@@ -28,13 +29,14 @@ double grace_of(const core::JobState& state) {
 
 }  // namespace
 
-// ---- what the planner is told ---------------------------------------------------------------------------------
+// ---- what the planner is told -------------------------------------------------------------------
 
 void Dispatcher::set_up_planner(const std::vector<store::Document>& documents) {
   planner_.set_queues(config_.queues);
   for (const auto& document : documents) {
     if (document.kind != kUsageKind || document.name != kUsageName) continue;
-    if (auto done = usage_.fair_share().restore(document.value); !done) log::error("fair shares begin anew", {{"cause", done.error().message()}});
+    if (auto done = usage_.fair_share().restore(document.value); !done)
+      log::error("fair shares begin anew", {{"cause", done.error().message()}});
   }
   usage_.fair_share().decay(clock_.wall());
   planner_.set_fair_share(usage_.fair_share());
@@ -45,7 +47,12 @@ void Dispatcher::set_up_planner(const std::vector<store::Document>& documents) {
 }
 
 core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
-  core::RunningJob running{wishes_of(state), places(state.id), state.placed_ms, state.phase == core::JobPhase::kStopping, 0, false};
+  core::RunningJob running{wishes_of(state),
+                           places(state.id),
+                           state.placed_ms,
+                           state.phase == core::JobPhase::kStopping,
+                           0,
+                           false};
   running.stops_by_ms = clock_.wall() + static_cast<proto::UnixMs>(grace_of(state) * 1000);
   running.resizing = state.yield && state.yield->cause == proto::YieldCause::kResize;
   return running;
@@ -70,15 +77,17 @@ void Dispatcher::line_up(JobId id) {
   const auto* record = book_.find(id);
   const bool queued = record != nullptr && record->state.phase == core::JobPhase::kQueued;
   const bool may_start = queued && keeps_from_start(record->state).empty();
-  if (!may_start) planner_.leave(id);
-  else if (!planner_.waits(id)) planner_.wait(wishes_of(record->state));
+  if (!may_start)
+    planner_.leave(id);
+  else if (!planner_.waits(id))
+    planner_.wait(wishes_of(record->state));
   if (record != nullptr && record->state.phase == core::JobPhase::kStopping && !planner_.is_stopping(id)) {
     const auto running = running_of(record->state);
     planner_.stopping(id, running.stops_by_ms, running.resizing);
   }
 }
 
-// ---- what it says ---------------------------------------------------------------------------------------------
+// ---- what it says -------------------------------------------------------------------------------
 
 void Dispatcher::schedule() {
   ++epoch_;
@@ -93,23 +102,28 @@ void Dispatcher::pass() {
   if (scheduling_) return;
   ++epoch_;
   scheduling_ = true;
-  std::set<JobId> placed;  // they keep their places until the next pass: so this one ends, whatever the planner wants
+  // they keep their places until the next pass: so this one ends, whatever the planner wants
+  std::set<JobId> placed;
   while (schedule_again_) {
     schedule_again_ = false;
     auto plan = planner_.plan(clock_.wall());
     look_again_ms_ = plan.look_again_ms;
     for (auto& start : plan.starts) {
       const Attempt attempt(book_.find(start.id)->state.attempt.value() + 1);
-      log::info("attempt placed", {{"job", to_string(start.id)}, {"attempt", to_string(attempt)}, {"node", start.placement.ranks[0].node}});
+      log::info("attempt placed", {{"job", to_string(start.id)},
+                                   {"attempt", to_string(attempt)},
+                                   {"node", start.placement.ranks[0].node}});
       placed.insert(start.id);
       apply(start.id, proto::AttemptPlaced{attempt, std::move(start.placement.ranks)});
       if (schedule_again_) break;  // the plan is out of date
     }
     if (schedule_again_) continue;
     for (const auto& order : plan.yields)
-      if (placed.contains(order.id)) look_again_ms_ = std::min(look_again_ms_, clock_.wall() + kNextPassMs);
+      if (placed.contains(order.id))
+        look_again_ms_ = std::min(look_again_ms_, clock_.wall() + kNextPassMs);
       else if (auto done = yield(order.id, order.cause, order.reason, order.grace_s); !done)
-        log::debug("a job does not give its place", {{"job", to_string(order.id)}, {"cause", done.error().message()}});
+        log::debug("a job does not give its place",
+                   {{"job", to_string(order.id)}, {"cause", done.error().message()}});
   }
   scheduling_ = false;
 }
@@ -121,14 +135,15 @@ void Dispatcher::pass_time() {
     usage_.charge_all(now, clock_.wall());
     planner_.set_fair_share(usage_.fair_share());
     auto document = usage_.fair_share().to_json();
-    if (!document["accounts"].empty() || has_usage_document_) store_.journal.put({kUsageKind, kUsageName, std::move(document)});
+    if (!document["accounts"].empty() || has_usage_document_)
+      store_.journal.put({kUsageKind, kUsageName, std::move(document)});
     has_usage_document_ = has_usage_document_ || !usage_.fair_share().used().empty();
     if (planner_.waiting() > 0) schedule();
   }
   if (look_again_ms_ <= clock_.wall()) schedule();
 }
 
-// ---- what users ask -------------------------------------------------------------------------------------------
+// ---- what users ask -----------------------------------------------------------------------------
 
 /// The planner knows numbers only; the jobs of an array are called by array and index.
 std::string Dispatcher::reason_of(const core::Explanation& explanation) const {
@@ -160,11 +175,13 @@ core::Decision Dispatcher::plan(const proto::JobSpec& spec) const {
   auto answer = planner_.ask(job, clock_.wall());
   answer.explanation.reason = reason_of(answer.explanation);
   if (answer.explanation.behind.value() != 0) answer.placement.reason = answer.explanation.reason;
-  if (const auto begin_ms = spec.scheduling.begin_at_ms; answer.explanation.feasible && begin_ms > clock_.wall()) {
+  if (const auto begin_ms = spec.scheduling.begin_at_ms;
+      answer.explanation.feasible && begin_ms > clock_.wall()) {
     answer.placement.ranks.clear();
     answer.explanation = {"begins at " + proto::rfc3339(begin_ms), 0, 0, true};
   }
-  return {JobId(0), std::move(answer.placement), answer.explanation.position, answer.explanation.reason, answer.explanation.expected_start_ms};
+  return {JobId(0), std::move(answer.placement), answer.explanation.position, answer.explanation.reason,
+          answer.explanation.expected_start_ms};
 }
 
 core::Decision Dispatcher::plan(const proto::ScalingConfig& scaling) const {

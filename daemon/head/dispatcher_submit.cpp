@@ -1,4 +1,5 @@
-// How jobs come in, alone or as arrays, and what keeps them from standing in line: holds, other jobs, turns of an array, reservations.
+// How jobs come in, alone or as arrays, and what keeps them from standing in line: holds, other jobs, turns
+// of an array, reservations.
 #include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/head/dispatcher.h"
@@ -14,7 +15,9 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
   if (*before) return **before;
   for (const auto& dependency : spec.scheduling.depends_on)
     if (book_.find(dependency.job) == nullptr)
-      return fail(Errc::kNotFound, "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job", "rtrain list shows the jobs");
+      return fail(Errc::kNotFound,
+                  "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job",
+                  "rtrain list shows the jobs");
   if (auto may = core::may_enter(config_.queues, spec.scheduling); !may) return may.error();
   if (const auto& name = spec.scheduling.reservation; !name.empty())
     if (auto may = may_name_reservation(name, user, reservations_); !may) return may.error();
@@ -31,20 +34,25 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
   return id;
 }
 
-// ---- what keeps a job from a place ------------------------------------------------------------------------------
+// ---- what keeps a job from a place --------------------------------------------------------------
 
 std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
   if (state.held)
     return "held by " + state.held_by + "; `rtrain release " + core::name_of(state) + "` lets it start";
   // Not the wall clock, which may jump, but the deadline that was made of it.
-  if (deadlines_.at(state.id, DueFor::kRetry)) return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
+  if (deadlines_.at(state.id, DueFor::kRetry))
+    return "failed, and waits until " + proto::rfc3339(state.not_before_ms) + " before it starts again";
   const auto begin_ms = state.spec->scheduling.begin_at_ms;
   if (begins_.contains({begin_ms, state.id})) return "begins at " + proto::rfc3339(begin_ms);
-  if (auto why = dependencies_.reason(state.id); !why.empty() && !fault::on(fault::Fault::kDependencyNotChecked)) return why;
+  if (auto why = dependencies_.reason(state.id);
+      !why.empty() && !fault::on(fault::Fault::kDependencyNotChecked))
+    return why;
   if (const auto& name = state.spec->scheduling.reservation; !name.empty())
-    if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty()) return why;
+    if (auto why = kept_by_reservation(name, state.user, reservations_, clock_.wall()); !why.empty())
+      return why;
   if (state.array && !turns_.has_turn(state.id, *state.array) && !fault::on(fault::Fault::kArrayLimitOff))
-    return "waits for its turn in array " + to_string(state.array->id) + ": " + std::to_string(state.array->max_running) + " at a time";
+    return "waits for its turn in array " + to_string(state.array->id) + ": " +
+           std::to_string(state.array->max_running) + " at a time";
   return "";
 }
 
@@ -72,7 +80,8 @@ void Dispatcher::stands_in_line(JobId id) {
 
 void Dispatcher::start_begun() {
   std::vector<JobId> begun;
-  for (; !begins_.empty() && begins_.begin()->first <= clock_.wall(); begins_.erase(begins_.begin())) begun.push_back(begins_.begin()->second);
+  for (; !begins_.empty() && begins_.begin()->first <= clock_.wall(); begins_.erase(begins_.begin()))
+    begun.push_back(begins_.begin()->second);
   recheck(begun);
 }
 
@@ -81,7 +90,7 @@ void Dispatcher::leaves_line(JobId id) {
   if (state.array) recheck(turns_.leaves(id, *state.array));
 }
 
-// ---- dependencies ---------------------------------------------------------------------------------------------
+// ---- dependencies -------------------------------------------------------------------------------
 
 Standing Dispatcher::standing(JobId target) {
   const auto of_one = [this](JobId id) {
@@ -96,7 +105,8 @@ Standing Dispatcher::standing(JobId target) {
   };
   const auto* record = book_.find(target);
   if (record == nullptr || !record->state.array || record->state.array->id != target) return of_one(target);
-  if (const auto counted = array_standings_.find(target); counted != array_standings_.end()) return counted->second;
+  if (const auto counted = array_standings_.find(target); counted != array_standings_.end())
+    return counted->second;
   const int jobs = record->state.array->count;
   Standing sum{jobs, 0, 0, 0};
   for (int i = 0; i < jobs; ++i) {
@@ -155,9 +165,10 @@ std::vector<JobId> Dispatcher::tell_dependents(JobId id, const Standing& news) {
   return changed;
 }
 
-// ---- arrays ---------------------------------------------------------------------------------------------------
+// ---- arrays -------------------------------------------------------------------------------------
 
-Result<std::vector<JobId>> Dispatcher::members(JobId array, const std::optional<std::vector<int>>& indices) const {
+Result<std::vector<JobId>> Dispatcher::members(JobId array,
+                                               const std::optional<std::vector<int>>& indices) const {
   const auto* record = book_.find(array);
   if (record == nullptr || !record->state.array || record->state.array->id != array)
     return fail(Errc::kNotFound, "job " + to_string(array) + " is no array", "rtrain list shows the jobs");
@@ -175,7 +186,10 @@ Result<std::vector<JobId>> Dispatcher::members(JobId array, const std::optional<
 }
 
 Result<JobId> Dispatcher::member(JobId array, int index) const {
-  const auto none = [&] { return fail(Errc::kNotFound, "job " + to_string(array) + "_" + std::to_string(index) + ": no such job", "rtrain list --array " + to_string(array)); };
+  const auto none = [&] {
+    return fail(Errc::kNotFound, "job " + to_string(array) + "_" + std::to_string(index) + ": no such job",
+                "rtrain list --array " + to_string(array));
+  };
   const auto* record = book_.find(array);
   if (record == nullptr || !record->state.array || record->state.array->id != array) return none();
   // Numbers follow each other as indices do.
@@ -185,13 +199,16 @@ Result<JobId> Dispatcher::member(JobId array, int index) const {
     const auto* one = book_.find(JobId(array.value() + middle));
     if (one == nullptr || !one->state.array) return none();
     if (one->state.array->index == index) return one->state.id;
-    if (one->state.array->index < index) low = middle + 1;
-    else high = middle;
+    if (one->state.array->index < index)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return none();
 }
 
-Result<std::vector<JobId>> Dispatcher::for_array(JobId array, const std::optional<std::vector<int>>& indices, const proto::JobEvent& event) {
+Result<std::vector<JobId>> Dispatcher::for_array(JobId array, const std::optional<std::vector<int>>& indices,
+                                                 const proto::JobEvent& event) {
   auto ids = members(array, indices);
   if (!ids) return ids.error();
   // Those that wait first: no place that becomes free is given to one of them.
@@ -213,15 +230,19 @@ Result<std::vector<JobId>> Dispatcher::for_array(JobId array, const std::optiona
   }
   if (changed.empty()) return *refusal;
   std::ranges::sort(changed);
-  log::info("array changed", {{"array", to_string(array)}, {"event", std::string(proto::event_name(event))}, {"jobs", std::to_string(changed.size())}});
+  log::info("array changed", {{"array", to_string(array)},
+                              {"event", std::string(proto::event_name(event))},
+                              {"jobs", std::to_string(changed.size())}});
   schedule();
   return changed;
 }
 
 void Dispatcher::settle(JobId id) {
   const auto& state = book_.find(id)->state;
-  if (core::is_terminal(state.phase)) note_ended(id);
-  else if (state.phase == core::JobPhase::kQueued && state.held) leaves_line(id);
+  if (core::is_terminal(state.phase))
+    note_ended(id);
+  else if (state.phase == core::JobPhase::kQueued && state.held)
+    leaves_line(id);
 }
 
 }  // namespace rtrain::head

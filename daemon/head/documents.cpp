@@ -5,13 +5,15 @@
 
 namespace rtrain::head {
 
-std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config) {
+std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRecord> checkpoints,
+                                                const proto::CheckpointConfig& config) {
   std::ranges::reverse(checkpoints);
   if (config.checkpoint_score_attribute.empty()) return checkpoints;
   const auto score = [&](const proto::CheckpointRecord& checkpoint) -> std::optional<double> {
     const auto found = checkpoint.metrics.find(config.checkpoint_score_attribute);
     double value = 0;
-    if (found == checkpoint.metrics.end() || !proto::json_number(*found, value) || std::isnan(value)) return std::nullopt;
+    if (found == checkpoint.metrics.end() || !proto::json_number(*found, value) || std::isnan(value))
+      return std::nullopt;
     return config.score_is_max ? -value : value;
   };
   std::ranges::stable_sort(checkpoints, [&](const auto& a, const auto& b) {
@@ -27,7 +29,9 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.id = s.id;
   doc.name = s.spec->name;
   doc.state = core::to_string(s.phase);
-  doc.reason = s.phase == core::JobPhase::kQueued ? waiting.reason : s.cancel_requested ? "cancelled by " + s.cancelled_by : s.verdict;
+  doc.reason = s.phase == core::JobPhase::kQueued ? waiting.reason
+               : s.cancel_requested               ? "cancelled by " + s.cancelled_by
+                                                  : s.verdict;
   doc.user = s.user;
   doc.array = s.array;
   doc.queue = s.spec->scheduling.queue;
@@ -52,7 +56,8 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.num_workers = s.spec->scaling_config.num_workers;
   for (const auto& rank : s.ranks) {
     const auto& p = rank.placement;
-    doc.ranks.push_back({p.rank, p.node, std::string(core::to_string(rank.phase)), p.local_rank, p.node_rank, p.gpus, rank.pid, rank.status});
+    doc.ranks.push_back({p.rank, p.node, std::string(core::to_string(rank.phase)), p.local_rank, p.node_rank,
+                         p.gpus, rank.pid, rank.status});
   }
   doc.progress = record.progress;
   doc.metrics = s.metrics;
@@ -82,7 +87,8 @@ proto::ResultDoc result_doc(const JobRecord& record) {
   return doc;
 }
 
-proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vector<JobId> jobs, const std::string& suspicion) {
+proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vector<JobId> jobs,
+                        const std::string& suspicion) {
   const auto& view = node.view;
   proto::NodeDoc doc;
   doc.info = view.info;
@@ -91,7 +97,11 @@ proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vecto
   doc.alive = view.alive && !view.away;
   doc.cordoned = view.cordoned;
   doc.gpus_out = {view.gpus_out.begin(), view.gpus_out.end()};
-  doc.state = !view.alive ? "lost" : view.away ? "away" : setting.draining ? (jobs.empty() ? "drained" : "draining") : view.cordoned ? "cordoned" : "ready";
+  doc.state = !view.alive        ? "lost"
+              : view.away        ? "away"
+              : setting.draining ? (jobs.empty() ? "drained" : "draining")
+              : view.cordoned    ? "cordoned"
+                                 : "ready";
   doc.jobs = std::move(jobs);
   doc.suspicion = view.suspicion;
   doc.reason = setting.words();
@@ -100,14 +110,30 @@ proto::NodeDoc node_doc(const Node& node, const NodeSetting& setting, std::vecto
   return doc;
 }
 
-proto::QueuedDoc queued_doc(const JobRecord& record, int position, const std::string& reason, proto::UnixMs expected_start_ms) {
+proto::QueuedDoc queued_doc(const JobRecord& record, int position, const std::string& reason,
+                            proto::UnixMs expected_start_ms) {
   const auto& s = record.state;
-  return {s.id, s.array, position, s.spec->name, s.user, s.spec->scheduling.queue, s.spec->scheduling.priority, s.spec->scaling_config.num_workers,
-          s.spec->scaling_config.resources(), s.submitted_ms, reason, expected_start_ms};
+  return {s.id,
+          s.array,
+          position,
+          s.spec->name,
+          s.user,
+          s.spec->scheduling.queue,
+          s.spec->scheduling.priority,
+          s.spec->scaling_config.num_workers,
+          s.spec->scaling_config.resources(),
+          s.submitted_ms,
+          reason,
+          expected_start_ms};
 }
 
 proto::PlanDoc plan_doc(const core::Decision& decision) {
-  return {decision.placement.placed(), decision.placement.feasible, decision.placement.ranks, decision.queue_position, decision.reason, decision.expected_start_ms};
+  return {decision.placement.placed(),
+          decision.placement.feasible,
+          decision.placement.ranks,
+          decision.queue_position,
+          decision.reason,
+          decision.expected_start_ms};
 }
 
 }  // namespace rtrain::head

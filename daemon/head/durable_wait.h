@@ -8,8 +8,8 @@
 
 namespace rtrain::head {
 
-/// Waits until every event appended so far is durable: what was composed from them may be told then. False after `limit`: the disk
-/// takes no writes.
+/// Waits until every event appended so far is durable: what was composed from them may be told then. False
+/// after `limit`: the disk takes no writes.
 boost::asio::awaitable<bool> async_durable(OutputGate& gate, std::chrono::milliseconds limit);
 
 }  // namespace rtrain::head

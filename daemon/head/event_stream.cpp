@@ -19,16 +19,19 @@ constexpr std::size_t kTextMax = 128u << 10;  // of events that are written at o
 constexpr int kPointsMax = 1000;              // read from the store at once
 constexpr auto kWriteLimit = 30s;             // for a client to take anything at all
 constexpr auto kKeepAlive = 10s;
-constexpr auto kReasonEvery = 2s;             // why a job waits may change with every pass; nobody reads faster
+// why a job waits may change with every pass; nobody reads faster
+constexpr auto kReasonEvery = 2s;
 
 constexpr std::string_view kHeader =
-    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n\r\n";
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: "
+    "close\r\nX-Accel-Buffering: no\r\n\r\n";
 
 /// False when the client is gone, or takes nothing any more.
 asio::awaitable<bool> async_write(HttpStream& client, std::string text) {
   for (std::size_t written = 0; written < text.size();) {
     client.expires_after(kWriteLimit);
-    auto [ec, size] = co_await client.async_write_some(asio::buffer(text) + written, asio::as_tuple(asio::use_awaitable));
+    auto [ec, size] =
+        co_await client.async_write_some(asio::buffer(text) + written, asio::as_tuple(asio::use_awaitable));
     if (ec) co_return false;
     written += size;
   }
@@ -45,12 +48,14 @@ class JobStream {
   std::string take(const JobRecord& record, bool& over) {
     std::string text;
     if (follow_.logs) logs_.look(record.state);
-    const bool ended = core::is_terminal(record.state.phase) && logs_.drained();  // before the pieces are taken: those of a reader's end are in
+    // before the pieces are taken: those of a reader's end are in
+    const bool ended = core::is_terminal(record.state.phase) && logs_.drained();
     const bool changed = record.state_version != state_version_ || has_new_reason(record.state);
     if (changed) text += state_event(record);
     state_version_ = record.state_version;
     const bool all_metrics = add_metrics(text, record);
-    if (record.progress_version != progress_version_ && record.progress) text += server_sent_event("progress", *record.progress);
+    if (record.progress_version != progress_version_ && record.progress)
+      text += server_sent_event("progress", *record.progress);
     progress_version_ = record.progress_version;
     while (text.size() < kTextMax) {
       const auto piece = logs_.take();
@@ -94,13 +99,16 @@ class JobStream {
     if (stored_.empty() && metrics_ < record.metrics_dropped) {
       const auto count = std::min<std::int64_t>(kPointsMax, record.metrics_dropped - metrics_);
       auto page = dispatcher_.jobs().history().metrics(record.state.id, metrics_, static_cast<int>(count));
-      if (page) stored_.assign(std::make_move_iterator(page->points.begin()), std::make_move_iterator(page->points.end()));
+      if (page)
+        stored_.assign(std::make_move_iterator(page->points.begin()),
+                       std::make_move_iterator(page->points.end()));
       if (stored_.empty()) metrics_ = record.metrics_dropped;  // pruned: what is left follows
     }
     for (; !stored_.empty() && text.size() < kTextMax; stored_.pop_front()) add_point(text, stored_.front());
     if (!stored_.empty() || metrics_ < record.metrics_dropped) return false;
     const auto end = record.metrics_dropped + static_cast<std::int64_t>(record.metrics.size());
-    while (metrics_ < end && text.size() < kTextMax) add_point(text, record.metrics[static_cast<std::size_t>(metrics_ - record.metrics_dropped)]);
+    while (metrics_ < end && text.size() < kTextMax)
+      add_point(text, record.metrics[static_cast<std::size_t>(metrics_ - record.metrics_dropped)]);
     return metrics_ >= end;
   }
 
@@ -111,12 +119,14 @@ class JobStream {
   std::string reason_;  ///< told
   std::chrono::steady_clock::time_point reason_looked_{};
   std::int64_t metrics_;  ///< told, counted from the job's first point
-  std::deque<proto::MetricPoint> stored_;  ///< what was read from the store and is told next: a page is read once
+  /// what was read from the store and is told next: a page is read once
+  std::deque<proto::MetricPoint> stored_;
 };
 
 }  // namespace
 
-asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, JobNews& job_news, FollowJob follow, const bool& stopping) {
+asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, JobNews& job_news,
+                                       FollowJob follow, const bool& stopping) {
   const auto executor = co_await asio::this_coro::executor;
   const auto news = job_news.of(follow.id);
   LogFollower logs(executor, dispatcher, news, follow.rank, follow.from);

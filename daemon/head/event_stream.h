@@ -8,10 +8,11 @@
 
 namespace rtrain::head {
 
-/// Writes the stream's header and events; returns when the job has ended and its logs are drained, the client is gone or has not read a
-/// byte for 30 s, or `stopping` is set. A slow client is not queued for: it gets the newest state when it reads again, and metrics and logs
-/// from where it is. Events that tell a state, a point or a piece
-/// of a log have the position after them as their id.
-net::asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, JobNews& news, FollowJob follow, const bool& stopping);
+/// Writes the stream's header and events; returns when the job has ended and its logs are drained, the client
+/// is gone or has not read a byte for 30 s, or `stopping` is set. A slow client is not queued for: it gets
+/// the newest state when it reads again, and metrics and logs from where it is. Events that tell a state, a
+/// point or a piece of a log have the position after them as their id.
+net::asio::awaitable<void> async_stream_job(HttpStream& client, Dispatcher& dispatcher, JobNews& news,
+                                            FollowJob follow, const bool& stopping);
 
 }  // namespace rtrain::head

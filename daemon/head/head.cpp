@@ -34,10 +34,13 @@ std::size_t connections_max(const proto::HeadConfig& config) {
   const auto wanted = static_cast<std::size_t>(config.connections_max);
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return wanted;
   const auto rest = files.rlim_cur - files.rlim_cur / 4;
-  const auto possible = static_cast<std::size_t>(std::max<rlim_t>(rest / 2, rest > kOthers ? rest - kOthers : 0));
+  const auto possible =
+      static_cast<std::size_t>(std::max<rlim_t>(rest / 2, rest > kOthers ? rest - kOthers : 0));
   if (possible >= wanted) return wanted;
   log::warn("fewer connections than connections_max can be held: the limit of open files is too low",
-            {{"connections_max", std::to_string(wanted)}, {"open_files", std::to_string(files.rlim_cur)}, {"connections", std::to_string(possible)}});
+            {{"connections_max", std::to_string(wanted)},
+             {"open_files", std::to_string(files.rlim_cur)},
+             {"connections", std::to_string(possible)}});
   return possible;
 }
 
@@ -47,7 +50,8 @@ Result<std::string> token_of(const proto::HeadConfig& config) {
   const auto path = os::own_token_path([](const char* name) { return std::getenv(name); });
   auto token = os::read_or_make_token_file(path);
   if (token) log::info("agents and users need the token", {{"file", path}});
-  if (!token && token.error().hint().empty()) return fail(token.error().code(), token.error().message(), "name a file for the token: token_file");
+  if (!token && token.error().hint().empty())
+    return fail(token.error().code(), token.error().message(), "name a file for the token: token_file");
   return token;
 }
 
@@ -64,9 +68,12 @@ Result<Done> open_to_group(const std::string& socket, gid_t group) {
 Result<std::optional<gid_t>> group_of(const proto::HeadConfig& config, const net::Endpoint& api) {
   if (config.api_socket_group.empty()) return std::optional<gid_t>();
   if (!std::holds_alternative<net::UnixEndpoint>(api))
-    return fail(Errc::kInvalidArgument, "api_socket_group: api_listen is " + config.api_listen + ", not a Unix socket", "listen on unix:/path");
+    return fail(Errc::kInvalidArgument,
+                "api_socket_group: api_listen is " + config.api_listen + ", not a Unix socket",
+                "listen on unix:/path");
   const auto group = os::group_id(config.api_socket_group);
-  if (!group) return fail(Errc::kInvalidArgument, "api_socket_group: " + config.api_socket_group + ": no such group");
+  if (!group)
+    return fail(Errc::kInvalidArgument, "api_socket_group: " + config.api_socket_group + ": no such group");
   return group;
 }
 
@@ -76,8 +83,8 @@ constexpr std::chrono::milliseconds kPassCountedMax{50};
 
 class Head::Impl {
  public:
-  Impl(asio::any_io_executor executor, proto::HeadConfig config, Admission users, store::StateLock lock, std::unique_ptr<store::SqliteStore> store, net::Listener agents,
-       net::Listener api, bool api_tcp)
+  Impl(asio::any_io_executor executor, proto::HeadConfig config, Admission users, store::StateLock lock,
+       std::unique_ptr<store::SqliteStore> store, net::Listener agents, net::Listener api, bool api_tcp)
       : config_(std::move(config)),
         agents_{users.token, users.owner, std::nullopt},
         lock_(std::move(lock)),
@@ -98,7 +105,8 @@ class Head::Impl {
             clock_.clock(), os::random_hex(4)),
         connections_(std::make_shared<Connections>(connections_max(config_))),
         api_(executor, std::move(api), api_tcp, std::move(users), connections_, dispatcher_) {
-    if (config_.backup_interval_s > 0) backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);
+    if (config_.backup_interval_s > 0)
+      backups_.emplace(config_.state_dir, config_.backup_interval_s, config_.backups_kept);
   }
 
   asio::awaitable<void> async_run() {
@@ -116,7 +124,8 @@ class Head::Impl {
       if (!socket) break;
       AgentSession::Peer peer{net::peer_address(*socket), net::peer_user(*socket)};
       auto stream = proto::make_stream(std::move(*socket));
-      auto place = connections_->admit(Connections::Kind::kAgent, peer.address, std::chrono::steady_clock::now(), [stream] { stream->close(); });
+      auto place = connections_->admit(Connections::Kind::kAgent, peer.address,
+                                       std::chrono::steady_clock::now(), [stream] { stream->close(); });
       const bool was_full = std::exchange(full, !place);
       if (full && !was_full) {
         static log::RateLimited closed(log::Level::kWarn,
@@ -141,24 +150,33 @@ class Head::Impl {
   [[nodiscard]] std::uint16_t api_port() const { return api_.port(); }
 
  private:
-  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream, AgentSession::Peer peer, Connections::Place place) {
+  asio::awaitable<void> async_session(std::shared_ptr<net::FrameStream> stream, AgentSession::Peer peer,
+                                      Connections::Place place) {
     AgentSession::Callbacks callbacks{
-        [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) { return dispatcher_.agent_joins(session, hello); },
+        [this](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
+          return dispatcher_.agent_joins(session, hello);
+        },
         [this, &place](const std::shared_ptr<AgentSession>& session, const proto::Hello& hello) {
           place.known();
           dispatcher_.agent_joined(session, hello);
         },
-        [this](AgentSession& session, proto::Message message) { dispatcher_.agent_says(session, std::move(message)); },
+        [this](AgentSession& session, proto::Message message) {
+          dispatcher_.agent_says(session, std::move(message));
+        },
         [this](AgentSession& session) { dispatcher_.agent_left(session); },
         [this](std::function<void()> stored) { dispatcher_.gate().after_all(std::move(stored)); }};
-    auto session = std::make_shared<AgentSession>(stream, std::move(peer), SessionRules{agents_, config_.lease_s, config_.heartbeat_s}, std::move(callbacks));
+    auto session = std::make_shared<AgentSession>(stream, std::move(peer),
+                                                  SessionRules{agents_, config_.lease_s, config_.heartbeat_s},
+                                                  std::move(callbacks));
     co_await AgentSession::async_run(session);
   }
 
-  /// One pass over the queue for all that changed meanwhile. Passes that take long leave four times as long to everything else.
+  /// One pass over the queue for all that changed meanwhile. Passes that take long leave four times as long
+  /// to everything else.
   asio::awaitable<void> async_pass() {
     const auto next = pass_ended_ + 4 * pass_took_;
-    co_await async::async_sleep(std::chrono::ceil<std::chrono::milliseconds>(std::max(std::chrono::steady_clock::duration{0}, next - std::chrono::steady_clock::now())));
+    co_await async::async_sleep(std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(std::chrono::steady_clock::duration{0}, next - std::chrono::steady_clock::now())));
     if (stopping_) co_return;
     const auto start = std::chrono::steady_clock::now();
     dispatcher_.pass();
@@ -193,14 +211,17 @@ class Head::Impl {
   bool stopping_ = false;
 };
 
-Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config, Durability durability) {
-  if (const auto wrong = proto::check(config); !wrong.empty()) return fail(Errc::kInvalidArgument, to_string(wrong[0]));
+Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::HeadConfig config,
+                                         Durability durability) {
+  if (const auto wrong = proto::check(config); !wrong.empty())
+    return fail(Errc::kInvalidArgument, to_string(wrong[0]));
   const auto agents_at = net::parse_endpoint(config.listen), api_at = net::parse_endpoint(config.api_listen);
   if (!agents_at) return agents_at.error().in("listen");
   if (!api_at) return api_at.error().in("api_listen");
   const auto group = group_of(config, *api_at);
   if (!group) return group.error();
-  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_at), tcp = api_tcp || std::holds_alternative<net::TcpEndpoint>(*agents_at);
+  const bool api_tcp = std::holds_alternative<net::TcpEndpoint>(*api_at),
+             tcp = api_tcp || std::holds_alternative<net::TcpEndpoint>(*agents_at);
   Admission users{{}, ::geteuid(), *group};
   if (tcp || !config.token_file.empty()) {  // of a Unix socket's other end the kernel tells the user
     auto token = token_of(config);
@@ -211,7 +232,8 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
   if (auto made = os::make_dirs(config.state_dir, 0700); !made) return made.error().in("state_dir");
   auto lock = store::StateLock::take(config.state_dir);
   if (!lock) return lock.error();
-  auto opened = store::SqliteStore::open(executor, {config.state_dir, durability.ballast_bytes, durability.sync});
+  auto opened =
+      store::SqliteStore::open(executor, {config.state_dir, durability.ballast_bytes, durability.sync});
   if (!opened) return opened.error();
   auto store = std::move(*opened);
   auto agents = net::Listener::open(executor, *agents_at);
@@ -219,9 +241,11 @@ Result<std::unique_ptr<Head>> Head::open(asio::any_io_executor executor, proto::
   auto api = net::Listener::open(executor, *api_at);
   if (!api) return api.error().in("api_listen");
   if (*group)
-    if (auto opened_up = open_to_group(std::get<net::UnixEndpoint>(*api_at).path, **group); !opened_up) return opened_up.error();
-  return std::unique_ptr<Head>(new Head(std::make_unique<Impl>(executor, std::move(config), std::move(users), std::move(*lock), std::move(store),
-                                                               std::move(*agents), std::move(*api), api_tcp)));
+    if (auto opened_up = open_to_group(std::get<net::UnixEndpoint>(*api_at).path, **group); !opened_up)
+      return opened_up.error();
+  return std::unique_ptr<Head>(
+      new Head(std::make_unique<Impl>(executor, std::move(config), std::move(users), std::move(*lock),
+                                      std::move(store), std::move(*agents), std::move(*api), api_tcp)));
 }
 
 Head::Head(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

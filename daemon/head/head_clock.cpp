@@ -27,9 +27,7 @@ HeadClock::HeadClock(const std::string& state_dir, std::int64_t newest_ms, bool 
   keep();
 }
 
-HeadClock::~HeadClock() {
-  keep();
-}
+HeadClock::~HeadClock() { keep(); }
 
 void HeadClock::say() const {
   const auto doubt = trusted_.doubt();

@@ -20,24 +20,34 @@ using HttpStream = beast::basic_stream<net::asio::generic::stream_protocol>;
 using HttpRequest = http::request<http::string_body>;
 using HttpResponse = http::response<http::string_body>;
 
-/// A request target taken apart: "/v1/jobs/7/logs?rank=0" -> path {"v1","jobs","7","logs"}, query {{"rank","0"}}. Percent-decoded.
+/// A request target taken apart: "/v1/jobs/7/logs?rank=0" -> path {"v1","jobs","7","logs"}, query
+/// {{"rank","0"}}. Percent-decoded.
 struct Target {
   std::vector<std::string> path;
   std::map<std::string, std::string> query;
 };
-/// kInvalidArgument: not an absolute path, a bad percent escape, a parameter twice, or more than 2,048 characters.
+/// kInvalidArgument: not an absolute path, a bad percent escape, a parameter twice, or more than 2,048
+/// characters.
 [[nodiscard]] Result<Target> parse_target(std::string_view text);
-/// A whole number from `min` to `max` from the query; `fallback` when absent. kInvalidArgument names the parameter.
-[[nodiscard]] Result<std::int64_t> query_number(const Target& target, const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max = kWholeMax);
-/// One of `choices` from the query, as its place among them; nothing when absent. kInvalidArgument names the nearest one.
-[[nodiscard]] Result<std::optional<std::size_t>> query_choice(const Target& target, const std::string& name, const std::vector<std::string>& choices);
+/// A whole number from `min` to `max` from the query; `fallback` when absent. kInvalidArgument names the
+/// parameter.
+[[nodiscard]] Result<std::int64_t> query_number(const Target& target, const std::string& name,
+                                                std::int64_t fallback, std::int64_t min,
+                                                std::int64_t max = kWholeMax);
+/// One of `choices` from the query, as its place among them; nothing when absent. kInvalidArgument names the
+/// nearest one.
+[[nodiscard]] Result<std::optional<std::size_t>> query_choice(const Target& target, const std::string& name,
+                                                              const std::vector<std::string>& choices);
 
-[[nodiscard]] HttpResponse json_response(http::status status, const proto::Json& body, const HttpRequest& request);
+[[nodiscard]] HttpResponse json_response(http::status status, const proto::Json& body,
+                                         const HttpRequest& request);
 /// The same of JSON that is text already, with a newline at its end.
 [[nodiscard]] HttpResponse text_response(http::status status, std::string json, const HttpRequest& request);
 [[nodiscard]] HttpResponse error_response(const Error& error, const HttpRequest& request);
-[[nodiscard]] HttpResponse error_response(const proto::ErrorDoc& doc, http::status status, const HttpRequest& request);
+[[nodiscard]] HttpResponse error_response(const proto::ErrorDoc& doc, http::status status,
+                                          const HttpRequest& request);
 /// "event: log\ndata: {...}\nid: metrics=3,attempt=1,1.0=4096\n\n"; without an id line when there is none.
-[[nodiscard]] std::string server_sent_event(std::string_view name, const proto::Json& data, std::string_view id = {});
+[[nodiscard]] std::string server_sent_event(std::string_view name, const proto::Json& data,
+                                            std::string_view id = {});
 
 }  // namespace rtrain::head

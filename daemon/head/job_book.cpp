@@ -13,9 +13,14 @@ std::string run_name(const std::string& name, proto::UnixMs now, JobId id, const
 }
 
 JobBook::JobBook(Store store, ActionSink act, ChangeSink changed, std::string origin)
-    : store_(store), origin_(std::move(origin)), next_id_(store.journal.next_job_id().value()), act_(std::move(act)), changed_(std::move(changed)) {}
+    : store_(store),
+      origin_(std::move(origin)),
+      next_id_(store.journal.next_job_id().value()),
+      act_(std::move(act)),
+      changed_(std::move(changed)) {}
 
-void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now) {
+void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended,
+                      proto::UnixMs now) {
   tally_.add_ended(ended, 1);
   for (auto& state : jobs) {
     const JobId id = state.id;
@@ -26,7 +31,8 @@ void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::Job
     while (auto due = core::follow_up(record.state)) {
       const proto::StampedEvent stamped{now, std::move(*due)};
       if (auto done = core::advance(record.state, stamped); !done) {
-        log::error("an event that was due is refused", {{"job", to_string(id)}, {"cause", done.error().message()}});
+        log::error("an event that was due is refused",
+                   {{"job", to_string(id)}, {"cause", done.error().message()}});
         break;
       }
       core::count_failure(failures_, stamped.event);
@@ -44,7 +50,10 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
                                    std::nullopt);  // each job bears its own index, not the list of all
   const std::size_t count = array ? array->indices.size() : 1;
   if (queued_.size() + count > static_cast<std::size_t>(room.jobs))
-    return fail(Errc::kUnavailable, std::to_string(queued_.size()) + " jobs are waiting already" + (array ? ", with " + std::to_string(count) + " more the queue is full" : "") + " (queue_max)",
+    return fail(Errc::kUnavailable,
+                std::to_string(queued_.size()) + " jobs are waiting already" +
+                    (array ? ", with " + std::to_string(count) + " more the queue is full" : "") +
+                    " (queue_max)",
                 "wait, cancel jobs, or raise queue_max of the head");
   const proto::SharedSpec spec(std::move(job_spec));
   if (const auto bytes = living_specs_.bytes() + spec.bytes(); bytes > room.spec_bytes)
@@ -55,14 +64,21 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
                 "wait, cancel jobs, keep data in a file instead of train_loop_config, or raise "
                 "spec_memory_mib of the head");
   if (const auto health = store_.journal.health(); !health.writable)
-    return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why, "what runs goes on; submit again when there is room");
+    return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why,
+                "what runs goes on; submit again when there is room");
   const JobId first(next_id_);
   next_id_ += static_cast<std::int64_t>(count);
   if (!array) {
     enter(first, spec, now, user, std::nullopt, submission);
     return first;
   }
-  proto::ArrayTask task{first, 0, static_cast<int>(count), array->max_running.value_or(0), array->indices.front(), array->indices.back(), array->step};
+  proto::ArrayTask task{first,
+                        0,
+                        static_cast<int>(count),
+                        array->max_running.value_or(0),
+                        array->indices.front(),
+                        array->indices.back(),
+                        array->step};
   for (std::size_t i = 0; i < count; ++i) {
     task.index = array->indices[i];
     enter(JobId(first.value() + static_cast<std::int64_t>(i)), spec, now, user, task,
@@ -71,7 +87,8 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
   return first;
 }
 
-/// Whether the jobs from `first` on, of an array, have these indices. Of one that was pruned nothing is known.
+/// Whether the jobs from `first` on, of an array, have these indices. Of one that was pruned nothing is
+/// known.
 bool JobBook::has_indices(JobId first, const std::vector<int>& indices) const {
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const auto* record = find(JobId(first.value() + static_cast<std::int64_t>(i)));
@@ -102,10 +119,10 @@ Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submis
   };
   const auto& state = record->state;
   const auto& array = spec.scheduling.array;
-  const bool same_array =
-      array.has_value() == state.array.has_value() &&
-      (!array || (std::cmp_equal(array->indices.size(), state.array->count) &&
-                  array->max_running.value_or(0) == state.array->max_running && has_indices(*id, array->indices)));
+  const bool same_array = array.has_value() == state.array.has_value() &&
+                          (!array || (std::cmp_equal(array->indices.size(), state.array->count) &&
+                                      array->max_running.value_or(0) == state.array->max_running &&
+                                      has_indices(*id, array->indices)));
   const auto limit = spec.scheduling.time_limit_s;  // where it gives none it has that of its queue
   const bool same_limit = !limit || limit == state.spec->scheduling.time_limit_s;
   if (state.user != user || !same_array || !same_limit || text(spec) != text(*state.spec))
@@ -154,7 +171,8 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
     for (auto& action : core::actions(before, record.state, stamped.event)) due.push_back(std::move(action));
     const auto* report = std::get_if<proto::MetricsReported>(&stamped.event);
     if (report != nullptr) keep_metrics(record, *report, now);
-    if (report == nullptr || report->checkpoint || !report->deleted_checkpoints.empty()) journal(record, stamped);
+    if (report == nullptr || report->checkpoint || !report->deleted_checkpoints.empty())
+      journal(record, stamped);
     if (std::holds_alternative<proto::AttemptPlaced>(stamped.event)) record.progress.reset();
   }
   ++record.state_version;
@@ -165,13 +183,17 @@ Result<Done> JobBook::apply(JobId id, proto::JobEvent event, proto::UnixMs now) 
 }
 
 void JobBook::journal(const JobRecord& record, const proto::StampedEvent& event) {
-  if (fault::on(fault::Fault::kCancelNotStored) && std::holds_alternative<proto::CancelRequested>(event.event)) return;
+  if (fault::on(fault::Fault::kCancelNotStored) &&
+      std::holds_alternative<proto::CancelRequested>(event.event))
+    return;
   store_.journal.append(record.state.id, event, record.state);
 }
 
 void JobBook::keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now) {
-  record.metrics.push_back({report.attempt.value(), report.seq, now, report.metrics, report.checkpoint ? report.checkpoint->path : ""});
-  if (!fault::on(fault::Fault::kReportNotStored) || report.seq % 5 != 0) store_.journal.append(record.state.id, record.metrics.back());
+  record.metrics.push_back({report.attempt.value(), report.seq, now, report.metrics,
+                            report.checkpoint ? report.checkpoint->path : ""});
+  if (!fault::on(fault::Fault::kReportNotStored) || report.seq % 5 != 0)
+    store_.journal.append(record.state.id, record.metrics.back());
   record.metric_bytes += proto::memory_bytes(record.metrics.back().metrics);
   for (; record.metrics.size() > kMetricPointsMax ||
          (record.metrics.size() > 1 && record.metric_bytes > kMetricBytesMax);
@@ -187,10 +209,14 @@ void JobBook::sort_by_phase(const core::JobState& state, std::optional<core::Job
   if (before) tally_.leaves(state, *before);
   tally_.enters(state, phase);
   const bool queued = phase == core::JobPhase::kQueued, ended = core::is_terminal(phase);
-  if (queued) queued_.insert(id);
-  else queued_.erase(id);
-  if (queued || ended) active_.erase(id);
-  else active_.insert(id);
+  if (queued)
+    queued_.insert(id);
+  else
+    queued_.erase(id);
+  if (queued || ended)
+    active_.erase(id);
+  else
+    active_.insert(id);
   if (!before) living_specs_.add(state.spec);
   if (!ended) return;
   living_specs_.remove(state.spec);
@@ -256,7 +282,8 @@ const JobRecord* JobBook::find(JobId id) const {
   }
   if (id.value() < 1 || id.value() >= next_id_) return nullptr;
   auto ended = store_.history.ended_job(id);
-  if (!ended) log::error("an ended job cannot be read", {{"job", to_string(id)}, {"cause", ended.error().message()}});
+  if (!ended)
+    log::error("an ended job cannot be read", {{"job", to_string(id)}, {"cause", ended.error().message()}});
   if (!ended || !*ended) return nullptr;
   auto& record = archived_.emplace_front();
   record.state = std::move(**ended);
@@ -274,8 +301,8 @@ std::vector<JobId> JobBook::queue() const { return {queued_.begin(), queued_.end
 
 bool JobBook::is_current(JobId id, Attempt attempt) const {
   const auto* record = find(id);
-  return record != nullptr && record->state.attempt == attempt && record->state.phase != core::JobPhase::kQueued &&
-         !core::is_terminal(record->state.phase);
+  return record != nullptr && record->state.attempt == attempt &&
+         record->state.phase != core::JobPhase::kQueued && !core::is_terminal(record->state.phase);
 }
 
 }  // namespace rtrain::head

@@ -1,4 +1,5 @@
-// All jobs of the head: their states, metrics and order. Events come in, are journalled, and effects and changes go out. No sockets.
+// All jobs of the head: their states, metrics and order. Events come in, are journalled, and effects and
+// changes go out. No sockets.
 #pragma once
 
 #include "daemon/core/job.h"
@@ -17,10 +18,10 @@ namespace rtrain::head {
 
 struct JobRecord {
   core::JobState state;
-  std::deque<proto::MetricPoint> metrics;   ///< the newest kMetricPointsMax, and of large ones
-                                            ///< kMetricBytesMax; the others are in the store
-  std::int64_t metric_bytes = 0;            ///< memory of those
-  std::int64_t metrics_dropped = 0;         ///< how many came before those
+  std::deque<proto::MetricPoint> metrics;  ///< the newest kMetricPointsMax, and of large ones
+                                           ///< kMetricBytesMax; the others are in the store
+  std::int64_t metric_bytes = 0;           ///< memory of those
+  std::int64_t metrics_dropped = 0;        ///< how many came before those
   std::optional<proto::ProgressDoc> progress;
   std::uint64_t state_version = 0, progress_version = 0;  ///< grow with every change; streams compare them
 };
@@ -48,13 +49,19 @@ class JobBook {
  public:
   using ActionSink = std::function<void(JobId, const core::Action&)>;
   using ChangeSink = std::function<void(JobId)>;
-  struct Store { store::Journal& journal; store::History& history; };
-  /// `origin` tells the run folders of this head from those of others that write below the same storage_path; "" where there are none.
+  struct Store {
+    store::Journal& journal;
+    store::History& history;
+  };
+  /// `origin` tells the run folders of this head from those of others that write below the same storage_path;
+  /// "" where there are none.
   JobBook(Store store, ActionSink act, ChangeSink changed, std::string origin = {});
 
-  /// Takes the jobs that the store found, before anything else is called. Events that were due when the head died are applied
-  /// (not their actions: who recovers looks at the states). `ended`: how many jobs that are not among them had ended so.
-  void recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended, proto::UnixMs now);
+  /// Takes the jobs that the store found, before anything else is called. Events that were due when the head
+  /// died are applied (not their actions: who recovers looks at the states). `ended`: how many jobs that are
+  /// not among them had ended so.
+  void recover(std::vector<core::JobState> jobs, const std::map<core::JobPhase, std::int64_t>& ended,
+               proto::UnixMs now);
 
   /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first
   /// one's number comes back. kUnavailable when there is no room for it, or when the store takes no writes.
@@ -66,8 +73,8 @@ class JobBook {
   [[nodiscard]] Result<std::optional<JobId>> submitted_before(const std::string& submission,
                                                               const proto::JobSpec& spec,
                                                               const std::string& user) const;
-  /// Applies an event and what follows from it by policy, journals them, then hands on the actions. kNotFound, kConflict: nothing
-  /// changed.
+  /// Applies an event and what follows from it by policy, journals them, then hands on the actions.
+  /// kNotFound, kConflict: nothing changed.
   [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
   /// Jobs that have ended, and of which the store knows nothing any more.
   void forget(const store::Pruned& pruned);
@@ -116,17 +123,18 @@ class JobBook {
   struct Ended {
     JobId id;
     store::Mark stored;
-  };                         ///< its end is durable when the store has come to that mark
+  };  ///< its end is durable when the store has come to that mark
   std::deque<Ended> ended_;  ///< in memory, oldest first
   std::int64_t ended_metric_bytes_ = 0;
   SpecMemory living_specs_, ended_specs_;
   mutable SpecMemory archived_specs_;
   std::map<std::string, JobId> submissions_;  ///< of the jobs in memory, by the key of their submit
-  mutable std::list<JobRecord> archived_;  ///< read from the store, newest use first
+  mutable std::list<JobRecord> archived_;     ///< read from the store, newest use first
   mutable std::unordered_map<JobId, std::list<JobRecord>::iterator> archived_by_id_;
 };
 
 /// "<name>_<YYYY-MM-DD_HH-MM-SS>_<id>-<origin>" in UTC.
-[[nodiscard]] std::string run_name(const std::string& name, proto::UnixMs now, JobId id, const std::string& origin);
+[[nodiscard]] std::string run_name(const std::string& name, proto::UnixMs now, JobId id,
+                                   const std::string& origin);
 
 }  // namespace rtrain::head

@@ -7,7 +7,8 @@ namespace asio = net::asio;
 using namespace std::chrono_literals;
 namespace {
 
-constexpr std::int64_t kPieceMax = 64 << 10, kPieceMin = 4 << 10;  // bytes asked for at once: the less, the more ranks are followed
+// bytes asked for at once: the less, the more ranks are followed
+constexpr std::int64_t kPieceMax = 64 << 10, kPieceMin = 4 << 10;
 
 constexpr auto kAwayMax = 5s;
 
@@ -30,8 +31,8 @@ std::size_t whole_text(std::string_view text, bool complete) {
   return newline == std::string_view::npos ? text.size() - torn_character(text) : newline + 1;
 }
 
-LogFollower::LogFollower(asio::any_io_executor executor, Dispatcher& dispatcher, std::shared_ptr<News> news, int rank,
-                         const proto::StreamPosition& from)
+LogFollower::LogFollower(asio::any_io_executor executor, Dispatcher& dispatcher, std::shared_ptr<News> news,
+                         int rank, const proto::StreamPosition& from)
     : dispatcher_(dispatcher),
       inbox_(std::make_shared<Inbox>(executor, std::move(news))),
       rank_(rank),
@@ -40,15 +41,20 @@ LogFollower::LogFollower(asio::any_io_executor executor, Dispatcher& dispatcher,
       gate_(executor) {}
 
 void LogFollower::look(const core::JobState& state) {
-  const auto current = std::max(state.attempt, Attempt(1));             // the first one while the job waits for it
-  if (attempt_.value() == 0 || attempt_ > current) attempt_ = current;  // what came before this stream is not told again
+  // the first one while the job waits for it
+  const auto current = std::max(state.attempt, Attempt(1));
+  // what came before this stream is not told again
+  if (attempt_.value() == 0 || attempt_ > current) attempt_ = current;
   for (; attempt_ < state.attempt; attempt_ = Attempt(attempt_.value() + 1), started_.clear()) {
-    const auto passed = state.nodes.find(attempt_);  // too quick to be seen while it ran: its logs are there all the same
-    for (std::size_t rank = 0; passed != state.nodes.end() && rank < passed->second.size(); ++rank) start(state.id, rank, passed->second[rank]);
+    // too quick to be seen while it ran: its logs are there all the same
+    const auto passed = state.nodes.find(attempt_);
+    for (std::size_t rank = 0; passed != state.nodes.end() && rank < passed->second.size(); ++rank)
+      start(state.id, rank, passed->second[rank]);
   }
   for (std::size_t rank = 0; attempt_ == state.attempt && rank < state.ranks.size(); ++rank) {
     const auto& r = state.ranks[rank];
-    const bool has_log = r.phase == core::RankPhase::kEnded ? r.pid != 0 : r.phase != core::RankPhase::kPlaced;
+    const bool has_log =
+        r.phase == core::RankPhase::kEnded ? r.pid != 0 : r.phase != core::RankPhase::kPlaced;
     if (has_log) start(state.id, rank, r.placement.node);
   }
 }
@@ -68,7 +74,8 @@ void LogFollower::start(JobId job, std::size_t rank, const std::string& node) {
   const auto told = position_.logs.find({key.attempt.value(), key.rank});
   ++inbox_->readers;
   ++inbox_->reading[attempt_];
-  asio::awaitable<void> reader = async_read_rank(inbox_, dispatcher_, node, key, told == position_.logs.end() ? 0 : told->second);
+  asio::awaitable<void> reader =
+      async_read_rank(inbox_, dispatcher_, node, key, told == position_.logs.end() ? 0 : told->second);
   gate_.spawn(std::move(reader));
 }
 
@@ -88,7 +95,8 @@ asio::awaitable<void> LogFollower::async_close() {
   co_await gate_.close();
 }
 
-asio::awaitable<void> LogFollower::async_read_rank(std::shared_ptr<Inbox> inbox, Dispatcher& dispatcher, std::string node, proto::RankKey key,
+asio::awaitable<void> LogFollower::async_read_rank(std::shared_ptr<Inbox> inbox, Dispatcher& dispatcher,
+                                                   std::string node, proto::RankKey key,
                                                    std::int64_t offset) {
   proto::LogRead read;
   read.key = key;
@@ -98,7 +106,8 @@ asio::awaitable<void> LogFollower::async_read_rank(std::shared_ptr<Inbox> inbox,
   while (true) {
     while (inbox->bytes >= kWaitingMax && !inbox->closed) co_await inbox->room.async_wait(1s);
     if (inbox->closed) break;
-    read.bytes_max = std::clamp(static_cast<std::int64_t>(kWaitingMax) / inbox->readers, kPieceMin, kPieceMax);
+    read.bytes_max =
+        std::clamp(static_cast<std::int64_t>(kWaitingMax) / inbox->readers, kPieceMin, kPieceMax);
     const auto session = dispatcher.nodes().session(node);
     Result<proto::LogData> data = fail(Errc::kUnavailable, "away");
     if (session) {
@@ -107,7 +116,8 @@ asio::awaitable<void> LogFollower::async_read_rank(std::shared_ptr<Inbox> inbox,
     }
     const bool no_log = data && !data->error.empty();
     if (!data || no_log) {
-      // The agent may come back with the log; once the attempt is over it is waited for a while (after a restart of the head it dials again).
+      // The agent may come back with the log; once the attempt is over it is waited for a while (after a
+      // restart of the head it dials again).
       const bool live = dispatcher.jobs().is_current(key.job, key.attempt);
       if (live)
         given_up.reset();
@@ -123,7 +133,8 @@ asio::awaitable<void> LogFollower::async_read_rank(std::shared_ptr<Inbox> inbox,
       read.offset = data->offset + static_cast<std::int64_t>(size);
       data->data.resize(size);
       inbox->bytes += size;
-      inbox->pieces.push_back({key.attempt.value(), key.rank, data->offset, read.offset, std::move(data->data)});
+      inbox->pieces.push_back(
+          {key.attempt.value(), key.rank, data->offset, read.offset, std::move(data->data)});
       inbox->news->announce();
     } else if (!data->data.empty()) {
       // Half a character: let the rest come instead of asking again at once.

@@ -12,18 +12,20 @@
 
 namespace rtrain::head {
 
-/// How much of a piece of a log can be shown: whole lines where there is one, else up to the last whole character. All of it when the
-/// log is complete. Pure.
+/// How much of a piece of a log can be shown: whole lines where there is one, else up to the last whole
+/// character. All of it when the log is complete. Pure.
 [[nodiscard]] std::size_t whole_text(std::string_view text, bool complete);
 
-/// Starts readers: of each rank once it has a process, of the attempts that pass while the stream is open. A reader knows how far it is and
-/// asks its agent for more only while little is waiting to be sent: a client that does not read costs kWaitingMax, however much is written.
+/// Starts readers: of each rank once it has a process, of the attempts that pass while the stream is open. A
+/// reader knows how far it is and asks its agent for more only while little is waiting to be sent: a client
+/// that does not read costs kWaitingMax, however much is written.
 /// @thread the head's.
 class LogFollower {
  public:
   static constexpr std::size_t kWaitingMax = 256u << 10;
   /// `news` is announced when there is a piece. rank -1: all.
-  LogFollower(net::asio::any_io_executor executor, Dispatcher& dispatcher, std::shared_ptr<News> news, int rank, const proto::StreamPosition& from);
+  LogFollower(net::asio::any_io_executor executor, Dispatcher& dispatcher, std::shared_ptr<News> news,
+              int rank, const proto::StreamPosition& from);
 
   /// Starts the readers that are due. At each change of the job.
   void look(const core::JobState& state);
@@ -40,7 +42,8 @@ class LogFollower {
  private:
   /// Shared by readers and stream.
   struct Inbox {
-    Inbox(net::asio::any_io_executor executor, std::shared_ptr<News> stream_news) : room(executor), news(std::move(stream_news)) {}
+    Inbox(net::asio::any_io_executor executor, std::shared_ptr<News> stream_news)
+        : room(executor), news(std::move(stream_news)) {}
     News room;                   ///< announced when pieces were taken out
     std::shared_ptr<News> news;  ///< what the stream waits for
     std::deque<proto::LogDoc> pieces;
@@ -49,7 +52,8 @@ class LogFollower {
     int readers = 0;
     bool closed = false;
   };
-  static net::asio::awaitable<void> async_read_rank(std::shared_ptr<Inbox> inbox, Dispatcher& dispatcher, std::string node, proto::RankKey key,
+  static net::asio::awaitable<void> async_read_rank(std::shared_ptr<Inbox> inbox, Dispatcher& dispatcher,
+                                                    std::string node, proto::RankKey key,
                                                     std::int64_t offset);
   void start(JobId job, std::size_t rank, const std::string& node);
 

@@ -7,8 +7,11 @@ namespace rtrain::head {
 namespace asio = net::asio;
 
 asio::awaitable<void> News::async_wait(std::chrono::milliseconds limit) {
-  // A timer of its own for the limit would need a second wait; the shared one is simply re-armed: who waits compares anyway.
-  if (timer_.expiry() <= std::chrono::steady_clock::now() || timer_.expiry() > std::chrono::steady_clock::now() + limit) timer_.expires_after(limit);
+  // A timer of its own for the limit would need a second wait; the shared one is simply re-armed: who waits
+  // compares anyway.
+  if (timer_.expiry() <= std::chrono::steady_clock::now() ||
+      timer_.expiry() > std::chrono::steady_clock::now() + limit)
+    timer_.expires_after(limit);
   co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 

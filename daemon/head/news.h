@@ -12,10 +12,12 @@
 
 namespace rtrain::head {
 
-/// Wakes every coroutine that waits. Lost wake-ups cannot happen: all run on one thread and compare versions before they wait.
+/// Wakes every coroutine that waits. Lost wake-ups cannot happen: all run on one thread and compare versions
+/// before they wait.
 class News {
  public:
-  explicit News(net::asio::any_io_executor executor) : timer_(executor, net::asio::steady_timer::time_point::max()) {}
+  explicit News(net::asio::any_io_executor executor)
+      : timer_(executor, net::asio::steady_timer::time_point::max()) {}
   void announce() { timer_.cancel(); }
   /// Until the next announcement, or `limit`.
   net::asio::awaitable<void> async_wait(std::chrono::milliseconds limit);

@@ -22,19 +22,24 @@ std::set<int> NodeSetting::gpus_out() const {
   return out;
 }
 
-std::map<std::string, std::string> NodeSetting::over(std::map<std::string, std::string> labels_of_agent) const {
+std::map<std::string, std::string> NodeSetting::over(
+    std::map<std::string, std::string> labels_of_agent) const {
   for (const auto& [key, value] : labels) {
-    if (value) labels_of_agent[key] = *value;
-    else labels_of_agent.erase(key);
+    if (value)
+      labels_of_agent[key] = *value;
+    else
+      labels_of_agent.erase(key);
   }
   return labels_of_agent;
 }
 
 std::string NodeSetting::words() const {
   std::string text;
-  if (cordoned) text = (draining ? "drained by " : "cordoned by ") + by + (reason.empty() ? "" : ": " + reason);
+  if (cordoned)
+    text = (draining ? "drained by " : "cordoned by ") + by + (reason.empty() ? "" : ": " + reason);
   if (const auto out = gpus_out(); !out.empty())
-    text += (text.empty() ? "" : "; ") + std::string("GPU ") + listed(out) + (out.size() == 1 ? " is" : " are") + " out of service" +
+    text += (text.empty() ? "" : "; ") + std::string("GPU ") + listed(out) +
+            (out.size() == 1 ? " is" : " are") + " out of service" +
             (quarantine_reason.empty() ? "" : ": " + quarantine_reason);
   return text;
 }
@@ -42,11 +47,16 @@ std::string NodeSetting::words() const {
 Json to_json(const NodeSetting& setting) {
   Json labels = Json::object();
   for (const auto& [key, value] : setting.labels) labels[key] = value ? Json(*value) : Json();
-  return {{"cordoned", setting.cordoned},       {"draining", setting.draining},
-          {"reason", setting.reason},           {"by", setting.by},
-          {"since_ms", setting.since_ms},       {"drain_until_ms", setting.drain_until_ms},
-          {"labels", std::move(labels)},        {"quarantined", setting.quarantined},
-          {"quarantine_reason", setting.quarantine_reason}, {"returned", setting.returned}};
+  return {{"cordoned", setting.cordoned},
+          {"draining", setting.draining},
+          {"reason", setting.reason},
+          {"by", setting.by},
+          {"since_ms", setting.since_ms},
+          {"drain_until_ms", setting.drain_until_ms},
+          {"labels", std::move(labels)},
+          {"quarantined", setting.quarantined},
+          {"quarantine_reason", setting.quarantine_reason},
+          {"returned", setting.returned}};
 }
 
 Result<NodeSetting> node_setting_from_json(const Json& json) {

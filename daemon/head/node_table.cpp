@@ -9,25 +9,32 @@ namespace {
 
 constexpr std::size_t kNodeNameMax = 255;
 
-std::int64_t to_ms(SteadyTime time) { return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count(); }
+std::int64_t to_ms(SteadyTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
 
 std::optional<Error> wrong(const proto::NodeInfo& info) {
   const auto printable = [](unsigned char c) { return c > ' ' && c != 0x7f; };
   if (info.name.empty() || info.name.size() > kNodeNameMax || !std::ranges::all_of(info.name, printable))
-    return fail(Errc::kInvalidArgument, "the node's name must have 1 to 255 characters and no blanks", "set node_name of the agent");
+    return fail(Errc::kInvalidArgument, "the node's name must have 1 to 255 characters and no blanks",
+                "set node_name of the agent");
   for (const auto& [name, amount] : info.resources)
     if (!std::isfinite(amount) || amount < 0)
-      return fail(Errc::kInvalidArgument, "node " + info.name + " offers " + std::to_string(amount) + " " + name, "correct resources of the agent");
+      return fail(Errc::kInvalidArgument,
+                  "node " + info.name + " offers " + std::to_string(amount) + " " + name,
+                  "correct resources of the agent");
   return std::nullopt;
 }
 
 }  // namespace
 
-Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now, std::chrono::duration<double> silence) {
+Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now,
+                             std::chrono::duration<double> silence) {
   if (auto error = wrong(info)) return *error;
   auto& node = nodes_[info.name];
   if (node.session && now - node.last_heard < silence)
-    return fail(Errc::kConflict, "an agent named " + info.name + " is connected already", "give each agent its own node_name");
+    return fail(Errc::kConflict, "an agent named " + info.name + " is connected already",
+                "give each agent its own node_name");
   if (node.session) node.session->close();
   node.own_labels = info.labels;
   node.view.info = std::move(info);
@@ -92,7 +99,9 @@ void NodeTable::age_suspicion(SteadyTime now) {
   }
 }
 
-std::string NodeTable::suspicion_reason(const Node& node, SteadyTime now) const { return node.incidents.reason(to_ms(now)); }
+std::string NodeTable::suspicion_reason(const Node& node, SteadyTime now) const {
+  return node.incidents.reason(to_ms(now));
+}
 
 void NodeTable::leaving(const std::string& name) {
   auto* node = find(name);
@@ -111,7 +120,8 @@ void NodeTable::release(const std::vector<proto::RankPlacement>& ranks, const pr
     if (auto* node = find(rank.node)) core::release(node->view, rank, per_worker);
 }
 
-void NodeTable::release_twice(const std::vector<proto::RankPlacement>& ranks, const proto::Resources& per_worker) {
+void NodeTable::release_twice(const std::vector<proto::RankPlacement>& ranks,
+                              const proto::Resources& per_worker) {
   release(ranks, per_worker);
   for (const auto& rank : ranks)
     if (const auto* node = find(rank.node)) changed(*node);

@@ -15,21 +15,26 @@ namespace rtrain::head {
 
 struct Node {
   core::NodeView view;
-  std::map<std::string, std::string> own_labels;  ///< as its agent said them; those of the view have what operators said over them
+  /// as its agent said them; those of the view have what operators said over them
+  std::map<std::string, std::string> own_labels;
   std::shared_ptr<AgentLine> session;  ///< null while the agent is away
   SteadyTime last_heard;
-  core::Incidents incidents;           ///< failures that speak against it; known to this head since its start
+  core::Incidents incidents;  ///< failures that speak against it; known to this head since its start
 };
 
 /// @thread the head's.
 class NodeTable {
  public:
-  /// Takes a node that (re)connects. kConflict: an agent of that name is connected and was heard of within `silence`. One that was
-  /// not is a connection that broke unnoticed: it is closed and replaced. kInvalidArgument: a name or an amount that cannot be.
-  [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now, std::chrono::duration<double> silence);
-  /// A node that holds ranks, known from before a restart: away until its agent dials, lost when it does not within the lease.
+  /// Takes a node that (re)connects. kConflict: an agent of that name is connected and was heard of within
+  /// `silence`. One that was not is a connection that broke unnoticed: it is closed and replaced.
+  /// kInvalidArgument: a name or an amount that cannot be.
+  [[nodiscard]] Result<Done> join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now,
+                                  std::chrono::duration<double> silence);
+  /// A node that holds ranks, known from before a restart: away until its agent dials, lost when it does not
+  /// within the lease.
   void expect(const std::string& name, SteadyTime now);
-  /// The session ended; the node keeps its ranks until it is lost. False: another session has taken its place already.
+  /// The session ended; the node keeps its ranks until it is lost. False: another session has taken its place
+  /// already.
   bool leave(const AgentLine& session);
   void heard(const std::string& name, SteadyTime now);
   /// Nodes that were alive and not heard of for `silence`; they are marked lost.

@@ -19,7 +19,9 @@ void OutputGate::after_all(std::function<void()> tell) {
   all_.push_back({journal_.appended(), std::move(tell)});
 }
 
-bool OutputGate::clear() const { return events_.empty() && journal_.durable().events >= journal_.appended().events; }
+bool OutputGate::clear() const {
+  return events_.empty() && journal_.durable().events >= journal_.appended().events;
+}
 
 void OutputGate::release() {
   if (releasing_) return;  // something told appended an event that was durable at once

@@ -1,4 +1,5 @@
-// Nothing is told before it is durable: what the head wants to say waits here until the journal holds what led to it.
+// Nothing is told before it is durable: what the head wants to say waits here until the journal holds what
+// led to it.
 #pragma once
 
 #include "daemon/store/journal.h"
@@ -25,7 +26,10 @@ class OutputGate {
   [[nodiscard]] bool clear() const;
 
  private:
-  struct Waiting { store::Mark mark; std::function<void()> tell; };
+  struct Waiting {
+    store::Mark mark;
+    std::function<void()> tell;
+  };
   void release();
 
   store::Journal& journal_;

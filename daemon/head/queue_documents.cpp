@@ -87,6 +87,8 @@ class QueueDocs {
 
 }  // namespace
 
-std::vector<proto::QueueDoc> queue_docs(const core::Planner& planner, const JobTally& tally) { return QueueDocs(planner, tally).take(); }
+std::vector<proto::QueueDoc> queue_docs(const core::Planner& planner, const JobTally& tally) {
+  return QueueDocs(planner, tally).take();
+}
 
 }  // namespace rtrain::head

@@ -14,7 +14,8 @@ Result<std::string> user_of(const HttpRequest& request) {
   std::string user(header.data(), header.size());
   const auto printable = [](unsigned char c) { return c > ' ' && c < 0x7f; };
   if (user.size() > kMax || !std::ranges::all_of(user, printable))
-    return fail(Errc::kInvalidArgument, std::string("the header ") + kUserHeader + " must have at most 64 printable characters without blanks");
+    return fail(Errc::kInvalidArgument, std::string("the header ") + kUserHeader +
+                                            " must have at most 64 printable characters without blanks");
   return user;
 }
 

@@ -1,4 +1,5 @@
-// What the files of routes share: a request on its way to a handler, and the table that each file adds. Private to routes*.cpp.
+// What the files of routes share: a request on its way to a handler, and the table that each file adds.
+// Private to routes*.cpp.
 #pragma once
 
 #include "daemon/head/documents.h"
@@ -13,22 +14,30 @@ struct RouteCall {
   std::vector<std::string> arguments;  ///< what stood at {id}, {name}
   std::string user;                    ///< who asks; "" unknown
 
-  [[nodiscard]] HttpResponse json(const proto::Json& body, http::status status = http::status::ok) const { return json_response(status, body, request); }
+  [[nodiscard]] HttpResponse json(const proto::Json& body, http::status status = http::status::ok) const {
+    return json_response(status, body, request);
+  }
   [[nodiscard]] std::string by() const { return user.empty() ? "a user" : user; }
-  [[nodiscard]] proto::JobDoc doc(const JobRecord& record) const { return job_doc(record, dispatcher.waiting(record.state.id)); }
+  [[nodiscard]] proto::JobDoc doc(const JobRecord& record) const {
+    return job_doc(record, dispatcher.waiting(record.state.id));
+  }
   [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
 };
 
 /// `query`: the parameters that the route knows; any other is refused.
-struct Handler { Route route; Reply (*handle)(const RouteCall&); std::vector<std::string> query = {}; };
+struct Handler {
+  Route route;
+  Reply (*handle)(const RouteCall&);
+  std::vector<std::string> query = {};
+};
 
 /// Larger than anything that a person writes; job files have a limit of their own.
 inline constexpr std::size_t kBodyBytesMax = 64u << 10;
-/// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`, kLimit the
-/// size.
+/// The body as an object; an empty body is {}. kInvalidArgument names a key that is not among `known`, kLimit
+/// the size.
 [[nodiscard]] Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string>& known);
-/// A field of it; `fallback` when it is not there or null. Nothing is converted: 3.7 and true are no whole numbers. kInvalidArgument
-/// names the field.
+/// A field of it; `fallback` when it is not there or null. Nothing is converted: 3.7 and true are no whole
+/// numbers. kInvalidArgument names the field.
 template <class T>
 [[nodiscard]] Result<T> field_of(const proto::Json& body, const char* name, T fallback) {
   const auto found = body.find(name);

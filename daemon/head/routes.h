@@ -12,16 +12,33 @@
 namespace rtrain::head {
 
 /// What the server has to do with a request.
-struct ReadLog { std::string node; proto::LogRead read; };     ///< ask the agent, answer with the text
+struct ReadLog {
+  std::string node;
+  proto::LogRead read;
+};  ///< ask the agent, answer with the text
 /// Server-sent events; rank -1: all. `from`: what a stream that broke has told already.
-struct FollowJob { JobId id; bool logs = false; int rank = -1; proto::StreamPosition from; };
-struct PruneJobs { store::PruneRequest request; std::string by; };  ///< forget jobs, answer when they are gone
+struct FollowJob {
+  JobId id;
+  bool logs = false;
+  int rank = -1;
+  proto::StreamPosition from;
+};
+/// forget jobs, answer when they are gone
+struct PruneJobs {
+  store::PruneRequest request;
+  std::string by;
+};
 /// check_spec() of the body on another thread, then this on the head's. It refers to the request.
-struct ReadSpec { std::function<HttpResponse(CheckedSpec)> answer; };
+struct ReadSpec {
+  std::function<HttpResponse(CheckedSpec)> answer;
+};
 using Reply = std::variant<HttpResponse, ReadLog, FollowJob, PruneJobs, ReadSpec>;
 
 /// Every route with its method, for the 405 answer and the test that asks each one without a token.
-struct Route { http::verb method; const char* pattern; };
+struct Route {
+  http::verb method;
+  const char* pattern;
+};
 [[nodiscard]] const std::vector<Route>& routes();
 
 /// Answers an authorized request. Never throws.

@@ -8,7 +8,9 @@ namespace {
 Reply change(const RouteCall& call, const proto::JobEvent& event) {
   const auto& text = call.arguments[0];
   const auto array = whole_number(text);
-  if (!array) return call.error(fail(Errc::kNotFound, "array " + clipped(text, 64) + ": no such array", "rtrain list shows the jobs"));
+  if (!array)
+    return call.error(fail(Errc::kNotFound, "array " + clipped(text, 64) + ": no such array",
+                           "rtrain list shows the jobs"));
   const auto body = body_of(call, {"indices"});
   if (!body) return call.error(body.error());
   const auto wanted = field_of<std::string>(*body, "indices", "");

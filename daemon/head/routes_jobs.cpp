@@ -23,11 +23,14 @@ Result<const JobRecord*> job_of(const RouteCall& call) {
   const JobRecord* record = nullptr;
   if (number && underscore == text.npos) record = call.dispatcher.jobs().find(JobId(*number));
   if (number && index && *index >= 0 && *index <= proto::kArrayIndexMax)
-    if (const auto id = call.dispatcher.member(JobId(*number), static_cast<int>(*index))) record = call.dispatcher.jobs().find(*id);
+    if (const auto id = call.dispatcher.member(JobId(*number), static_cast<int>(*index)))
+      record = call.dispatcher.jobs().find(*id);
   if (record != nullptr) return record;
   if (number && *number > 0)
     if (const auto* aside = call.dispatcher.set_aside(JobId(*number)))
-      return fail(Errc::kConflict, "job " + to_string(JobId(*number)) + " was set aside when the head started, its record cannot be read: " + aside->why,
+      return fail(Errc::kConflict,
+                  "job " + to_string(JobId(*number)) +
+                      " was set aside when the head started, its record cannot be read: " + aside->why,
                   "stop the head; rtraind fsck and rtraind recover of its state_dir help");
   return fail(Errc::kNotFound, "job " + clipped(text, 64) + ": no such job", "rtrain list shows the jobs");
 }
@@ -36,7 +39,8 @@ Result<const JobRecord*> job_of(const RouteCall& call) {
 template <class Use>
 Reply with_spec(const RouteCall& call, Use use) {
   const auto answer = [&request = call.request, use = std::move(use)](CheckedSpec checked) {
-    if (auto* refusal = std::get_if<SpecRefusal>(&checked)) return error_response(refusal->doc, refusal->status, request);
+    if (auto* refusal = std::get_if<SpecRefusal>(&checked))
+      return error_response(refusal->doc, refusal->status, request);
     return use(std::get<proto::JobSpec>(std::move(checked)));
   };
   if (call.request.body().size() > kSpecBytesAtOnce) return ReadSpec{answer};
@@ -49,14 +53,17 @@ Reply submit(const RouteCall& call) {
     return call.error(
         fail(Errc::kInvalidArgument,
              "Idempotency-Key: at most " + std::to_string(kIdempotencyKeyMax) + " visible ASCII characters"));
-  return with_spec(call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user](proto::JobSpec spec) {
-    const auto sent_key = request["Idempotency-Key"];
-    auto id = dispatcher.submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
-    if (!id) return error_response(id.error(), request);
-    const auto& state = dispatcher.jobs().find(*id)->state;
-    return json_response(http::status::created,
-                         proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1}, request);
-  });
+  return with_spec(
+      call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user](proto::JobSpec spec) {
+        const auto sent_key = request["Idempotency-Key"];
+        auto id = dispatcher.submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
+        if (!id) return error_response(id.error(), request);
+        const auto& state = dispatcher.jobs().find(*id)->state;
+        return json_response(
+            http::status::created,
+            proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1},
+            request);
+      });
 }
 
 Reply plan(const RouteCall& call) {
@@ -78,24 +85,29 @@ Reply result(const RouteCall& call) {
 Reply metrics(const RouteCall& call) {
   const auto found = job_of(call);
   if (!found) return call.error(found.error());
-  const auto from = query_number(call.target, "from", 0, 0), tail = query_number(call.target, "tail", 0, 0), limit = query_number(call.target, "limit", kMetricsMax, 1, kMetricsMax);
+  const auto from = query_number(call.target, "from", 0, 0), tail = query_number(call.target, "tail", 0, 0),
+             limit = query_number(call.target, "limit", kMetricsMax, 1, kMetricsMax);
   for (const auto* number : {&from, &tail, &limit})
     if (!*number) return call.error(number->error());
   const JobRecord& record = **found;
   Json points = Json::array();
   std::int64_t next = *tail > 0 ? std::max<std::int64_t>(0, record.state.reports - *tail) : *from;
   if (next < record.metrics_dropped) {
-    auto page = call.dispatcher.jobs().history().metrics(record.state.id, next, static_cast<int>(std::min(*limit, record.metrics_dropped - next)));
+    auto page = call.dispatcher.jobs().history().metrics(
+        record.state.id, next, static_cast<int>(std::min(*limit, record.metrics_dropped - next)));
     if (!page) return call.error(page.error());
     for (const auto& point : page->points) points.push_back(point);
     next += static_cast<std::int64_t>(page->points.size());
   }
-  for (; next >= record.metrics_dropped && next < record.state.reports && static_cast<std::int64_t>(points.size()) < *limit; ++next)
+  for (; next >= record.metrics_dropped && next < record.state.reports &&
+         static_cast<std::int64_t>(points.size()) < *limit;
+       ++next)
     points.push_back(record.metrics[static_cast<std::size_t>(next - record.metrics_dropped)]);
   return call.json({{"points", std::move(points)}, {"next", next}, {"more", next < record.state.reports}});
 }
 
-/// Values in an environment are secrets more often than not: an event has their names only, until who submitted the job asks for them.
+/// Values in an environment are secrets more often than not: an event has their names only, until who
+/// submitted the job asks for them.
 void hide_values(Json& event) {
   const auto spec = event.find("spec");
   if (spec == event.end() || !spec->is_object()) return;
@@ -107,15 +119,20 @@ void hide_values(Json& event) {
 Reply events(const RouteCall& call) {
   const auto found = job_of(call);
   if (!found) return call.error(found.error());
-  const auto from = query_number(call.target, "from", 0, 0), limit = query_number(call.target, "limit", kEventsDefault, 1, kEventsMax);
+  const auto from = query_number(call.target, "from", 0, 0),
+             limit = query_number(call.target, "limit", kEventsDefault, 1, kEventsMax);
   for (const auto* number : {&from, &limit})
     if (!*number) return call.error(number->error());
   const auto shown = query_choice(call.target, "env", {"false", "true"});
   if (!shown) return call.error(shown.error());
   const bool show = shown->value_or(0) == 1;
   if (show && call.user != (*found)->state.user)
-    return call.error(fail(Errc::kUnauthenticated, "the environment of a job is shown to who submitted it: " + ((*found)->state.user.empty() ? "unknown" : (*found)->state.user)));
-  auto page = call.dispatcher.jobs().history().events((*found)->state.id, *from, static_cast<int>(*limit) + 1);  // one more tells whether there is more
+    return call.error(
+        fail(Errc::kUnauthenticated, "the environment of a job is shown to who submitted it: " +
+                                         ((*found)->state.user.empty() ? "unknown" : (*found)->state.user)));
+  // one more tells whether there is more
+  auto page =
+      call.dispatcher.jobs().history().events((*found)->state.id, *from, static_cast<int>(*limit) + 1);
   if (!page) return call.error(page.error());
   const bool more = std::cmp_greater(page->size(), *limit);
   if (more) page->pop_back();
@@ -127,7 +144,9 @@ Reply events(const RouteCall& call) {
     json["at"] = proto::rfc3339(event.at);
     if (!show) hide_values(json);
   }
-  return call.json({{"events", std::move(list)}, {"next", *from + static_cast<std::int64_t>(page->size())}, {"more", more}});
+  return call.json({{"events", std::move(list)},
+                    {"next", *from + static_cast<std::int64_t>(page->size())},
+                    {"more", more}});
 }
 
 Reply logs(const RouteCall& call) {
@@ -171,27 +190,31 @@ Reply stream(const RouteCall& call) {
   const auto last = call.request["Last-Event-ID"];
   auto from = proto::parse_stream_position({last.data(), last.size()});
   if (!from) return call.error(from.error().in("Last-Event-ID"));
-  return FollowJob{(*record)->state.id, logs->value_or(0) % 2 == 1, static_cast<int>(*rank), std::move(*from)};
+  return FollowJob{(*record)->state.id, logs->value_or(0) % 2 == 1, static_cast<int>(*rank),
+                   std::move(*from)};
 }
 
 Reply cancel(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.cancel((*record)->state.id, call.by()); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.cancel((*record)->state.id, call.by()); !done)
+    return call.error(done.error());
   return call.json(call.doc(**record));
 }
 
 Reply hold(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.hold((*record)->state.id, call.by()); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.hold((*record)->state.id, call.by()); !done)
+    return call.error(done.error());
   return call.json(call.doc(**record));
 }
 
 Reply release(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.release((*record)->state.id, call.by()); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.release((*record)->state.id, call.by()); !done)
+    return call.error(done.error());
   return call.json(call.doc(**record));
 }
 

@@ -9,8 +9,10 @@ namespace rtrain::head {
 namespace {
 
 constexpr std::int64_t kJobsDefault = 1000, kJobsMax = 10'000;
-constexpr std::int64_t kAllJobs = std::numeric_limits<std::int64_t>::max();  // as `before`; clients say it too
-constexpr std::int64_t kScan = 1000;  // ended jobs that one request reads from the store: what is rare must not stall the head
+// as `before`; clients say it too
+constexpr std::int64_t kAllJobs = std::numeric_limits<std::int64_t>::max();
+// ended jobs that one request reads from the store: what is rare must not stall the head
+constexpr std::int64_t kScan = 1000;
 
 struct Filter {
   std::optional<core::JobPhase> state;
@@ -28,7 +30,8 @@ struct Filter {
 Result<Filter> filter_of(const RouteCall& call) {
   static const std::vector<std::string> kStates = [] {
     std::vector<std::string> names;
-    for (int phase = 0; phase <= static_cast<int>(core::JobPhase::kCancelled); ++phase) names.emplace_back(core::to_string(static_cast<core::JobPhase>(phase)));
+    for (int phase = 0; phase <= static_cast<int>(core::JobPhase::kCancelled); ++phase)
+      names.emplace_back(core::to_string(static_cast<core::JobPhase>(phase)));
     return names;
   }();
   const auto state = query_choice(call.target, "state", kStates);
@@ -36,14 +39,21 @@ Result<Filter> filter_of(const RouteCall& call) {
   const auto array = query_number(call.target, "array", 0, 1);
   if (!array) return array.error();
   const auto user = call.target.query.find("user");
-  return Filter{*state ? std::optional(static_cast<core::JobPhase>(**state)) : std::nullopt, user == call.target.query.end() ? std::nullopt : std::optional(user->second), *array};
+  return Filter{*state ? std::optional(static_cast<core::JobPhase>(**state)) : std::nullopt,
+                user == call.target.query.end() ? std::nullopt : std::optional(user->second), *array};
 }
 
-/// Jobs from `below` on downwards, newest first: those in memory, and between and below them the ended ones of the store.
+/// Jobs from `below` on downwards, newest first: those in memory, and between and below them the ended ones
+/// of the store.
 class Page {
  public:
   Page(const RouteCall& call, const Filter& filter, std::int64_t limit, std::int64_t before)
-      : call_(call), filter_(filter), limit_(limit), below_(first_below(before)), live_(book().all()), next_live_(std::make_reverse_iterator(live_.lower_bound(below_))) {}
+      : call_(call),
+        filter_(filter),
+        limit_(limit),
+        below_(first_below(before)),
+        live_(book().all()),
+        next_live_(std::make_reverse_iterator(live_.lower_bound(below_))) {}
 
   [[nodiscard]] Result<Done> read() {
     if (!filter_.may_be_ended()) {
@@ -115,7 +125,9 @@ class Page {
   /// The jobs of an array have the numbers from the array's on.
   [[nodiscard]] JobId first_below(std::int64_t before) const {
     const auto* first = filter_.array > 0 ? book().find(JobId(filter_.array)) : nullptr;
-    return JobId(first != nullptr && first->state.array ? std::min(before, filter_.array + first->state.array->count) : before);
+    return JobId(first != nullptr && first->state.array
+                     ? std::min(before, filter_.array + first->state.array->count)
+                     : before);
   }
   void take_live_down_to(JobId last) {
     for (; next_live_ != live_.rend() && next_live_->first >= last && !full(); ++next_live_) {
@@ -160,6 +172,8 @@ Reply list(const RouteCall& call) {
 
 }  // namespace
 
-std::vector<Handler> list_routes() { return {{{http::verb::get, "/v1/jobs"}, list, {"state", "user", "array", "limit", "before"}}}; }
+std::vector<Handler> list_routes() {
+  return {{{http::verb::get, "/v1/jobs"}, list, {"state", "user", "array", "limit", "before"}}};
+}
 
 }  // namespace rtrain::head

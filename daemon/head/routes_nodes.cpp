@@ -10,7 +10,8 @@ namespace {
 
 using proto::Json;
 
-proto::NodeDoc doc_of(const Dispatcher& dispatcher, const std::string& name, const Node& node, const std::set<JobId>& jobs) {
+proto::NodeDoc doc_of(const Dispatcher& dispatcher, const std::string& name, const Node& node,
+                      const std::set<JobId>& jobs) {
   auto doc = node_doc(node, dispatcher.setting(name), {jobs.begin(), jobs.end()},
                       dispatcher.nodes().suspicion_reason(node, dispatcher.now()));
   const Seconds silent = dispatcher.now() - node.last_heard;
@@ -29,7 +30,8 @@ Reply nodes(const RouteCall& call) {
     for (const auto& rank : book.find(id)->state.ranks)
       if (rank.phase != core::RankPhase::kEnded) jobs[rank.placement.node].insert(id);
   Json list = Json::array();
-  for (const auto& [name, node] : std::as_const(call.dispatcher).nodes().all()) list.push_back(doc_of(call.dispatcher, name, node, jobs[name]));
+  for (const auto& [name, node] : std::as_const(call.dispatcher).nodes().all())
+    list.push_back(doc_of(call.dispatcher, name, node, jobs[name]));
   return call.json({{"nodes", std::move(list)}});
 }
 
@@ -37,11 +39,15 @@ Reply node(const RouteCall& call) {
   const auto& name = call.arguments[0];
   const auto& all = std::as_const(call.dispatcher).nodes().all();
   const auto found = all.find(name);
-  if (found == all.end()) return call.error(fail(Errc::kNotFound, "node " + clipped(name, 64) + ": no such node", "rtrain nodes -o name lists them"));
+  if (found == all.end())
+    return call.error(fail(Errc::kNotFound, "node " + clipped(name, 64) + ": no such node",
+                           "rtrain nodes -o name lists them"));
   return call.json(doc_of(call.dispatcher, name, found->second, call.dispatcher.jobs_on(name)));
 }
 
-Reply done_or(const RouteCall& call, const Result<Done>& done) { return done ? node(call) : call.error(done.error()); }
+Reply done_or(const RouteCall& call, const Result<Done>& done) {
+  return done ? node(call) : call.error(done.error());
+}
 
 Reply forget(const RouteCall& call) {
   auto answer = node(call);  // as it was
@@ -55,7 +61,8 @@ Result<std::string> reason_of(const Json& body) {
   constexpr std::size_t kReasonMax = 1024;
   auto reason = field_of<std::string>(body, "reason", "");
   if (reason && reason->size() > kReasonMax)
-    return fail(Errc::kLimit, "reason: has " + std::to_string(reason->size()) + " bytes; at most " + std::to_string(kReasonMax) + " are kept");
+    return fail(Errc::kLimit, "reason: has " + std::to_string(reason->size()) + " bytes; at most " +
+                                  std::to_string(kReasonMax) + " are kept");
   return reason;
 }
 
@@ -83,7 +90,9 @@ Reply drain(const RouteCall& call) {
   constexpr double kDeadlineMaxS = 30 * 86'400.0;
   if (has_deadline && !(*deadline >= 0 && *deadline <= kDeadlineMaxS))
     return call.error(fail(Errc::kInvalidArgument, "deadline_s is from 0 to 2592000 (30 days)"));
-  return done_or(call, call.dispatcher.drain(call.arguments[0], *reason, has_deadline ? std::optional(*deadline) : std::nullopt, call.by()));
+  return done_or(call,
+                 call.dispatcher.drain(call.arguments[0], *reason,
+                                       has_deadline ? std::optional(*deadline) : std::nullopt, call.by()));
 }
 
 Reply label(const RouteCall& call) {
@@ -91,10 +100,13 @@ Reply label(const RouteCall& call) {
   if (!body) return call.error(body.error());
   const auto labels = body->find("labels");
   if (labels == body->end() || !labels->is_object() || labels->empty())
-    return call.error(fail(Errc::kInvalidArgument, R"(labels: an object such as {"rack": "r1", "old": null})"));
+    return call.error(
+        fail(Errc::kInvalidArgument, R"(labels: an object such as {"rack": "r1", "old": null})"));
   std::map<std::string, std::optional<std::string>> changes;
   for (const auto& [key, value] : labels->items()) {
-    if (!value.is_null() && !value.is_string()) return call.error(fail(Errc::kInvalidArgument, "labels." + clipped(key, 64) + ": expected a string, or null to take it away"));
+    if (!value.is_null() && !value.is_string())
+      return call.error(fail(Errc::kInvalidArgument,
+                             "labels." + clipped(key, 64) + ": expected a string, or null to take it away"));
     changes[key] = value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
   }
   return done_or(call, call.dispatcher.label(call.arguments[0], changes, call.by()));
@@ -105,7 +117,8 @@ Reply return_gpus(const RouteCall& call) {
   if (!body) return call.error(body.error());
   const auto gpus = field_of<std::vector<int>>(*body, "gpus", {});
   if (!gpus) return call.error(gpus.error());
-  if (std::ranges::any_of(*gpus, [](int gpu) { return gpu < 0; })) return call.error(fail(Errc::kInvalidArgument, "gpus: a GPU's number is not negative"));
+  if (std::ranges::any_of(*gpus, [](int gpu) { return gpu < 0; }))
+    return call.error(fail(Errc::kInvalidArgument, "gpus: a GPU's number is not negative"));
   return done_or(call, call.dispatcher.return_gpus(call.arguments[0], *gpus, call.by()));
 }
 

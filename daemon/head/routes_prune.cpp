@@ -24,10 +24,12 @@ Reply prune(const RouteCall& call) {
     return call.error(fail(Errc::kInvalidArgument, "a prune needs older_than_s or keep, or both",
                            "{\"older_than_s\": 604800} removes jobs that ended a week ago or earlier"));
   if (given("older_than_s") && !(*older >= 0 && *older <= kOlderMaxS))
-    return call.error(fail(Errc::kInvalidArgument, "older_than_s must be a number of seconds from 0 to 1e10"));
+    return call.error(
+        fail(Errc::kInvalidArgument, "older_than_s must be a number of seconds from 0 to 1e10"));
   if (given("keep") && (*keep < 0 || *keep > kKeepMax))
     return call.error(fail(Errc::kInvalidArgument, "keep must be a whole number from 0 to 1e15"));
-  if (given("older_than_s")) reply.request.ended_before_ms = call.dispatcher.wall() - static_cast<proto::UnixMs>(*older * 1000);
+  if (given("older_than_s"))
+    reply.request.ended_before_ms = call.dispatcher.wall() - static_cast<proto::UnixMs>(*older * 1000);
   if (given("keep")) reply.request.keep_jobs = *keep;
   reply.by = call.by();
   return reply;
@@ -35,8 +37,6 @@ Reply prune(const RouteCall& call) {
 
 }  // namespace
 
-std::vector<Handler> prune_routes() {
-  return {{{http::verb::post, "/v1/prune"}, prune}};
-}
+std::vector<Handler> prune_routes() { return {{{http::verb::post, "/v1/prune"}, prune}}; }
 
 }  // namespace rtrain::head

@@ -16,9 +16,11 @@ Reply queue(const RouteCall& call) {
   Json jobs = Json::array();
   for (const auto id : call.dispatcher.queue(static_cast<std::size_t>(*limit))) {
     const auto waiting = call.dispatcher.waiting(id);
-    jobs.push_back(queued_doc(*call.dispatcher.jobs().find(id), waiting.position, waiting.reason, waiting.expected_start_ms));
+    jobs.push_back(queued_doc(*call.dispatcher.jobs().find(id), waiting.position, waiting.reason,
+                              waiting.expected_start_ms));
   }
-  return call.json({{"jobs", std::move(jobs)}, {"queues", queue_docs(call.dispatcher.planner(), call.dispatcher.jobs().tally())}});
+  return call.json({{"jobs", std::move(jobs)},
+                    {"queues", queue_docs(call.dispatcher.planner(), call.dispatcher.jobs().tally())}});
 }
 
 }  // namespace

@@ -6,13 +6,15 @@ namespace {
 
 using proto::Json;
 
-HttpResponse shown(const RouteCall& call, const core::Reservation& reservation, http::status status = http::status::ok) {
+HttpResponse shown(const RouteCall& call, const core::Reservation& reservation,
+                   http::status status = http::status::ok) {
   return call.json(reservation_doc(reservation, call.dispatcher.wall()), status);
 }
 
 Reply list(const RouteCall& call) {
   Json all = Json::array();
-  for (const auto& [name, reservation] : call.dispatcher.reservations()) all.push_back(reservation_doc(reservation, call.dispatcher.wall()));
+  for (const auto& [name, reservation] : call.dispatcher.reservations())
+    all.push_back(reservation_doc(reservation, call.dispatcher.wall()));
   return call.json({{"reservations", std::move(all)}});
 }
 
@@ -30,8 +32,10 @@ Reply create(const RouteCall& call) {
 
 Reply remove(const RouteCall& call) {
   const auto found = call.dispatcher.reservations().find(call.arguments[0]);
-  const auto reservation = found == call.dispatcher.reservations().end() ? core::Reservation{} : found->second;
-  if (auto done = call.dispatcher.unreserve(call.arguments[0], call.by()); !done) return call.error(done.error());
+  const auto reservation =
+      found == call.dispatcher.reservations().end() ? core::Reservation{} : found->second;
+  if (auto done = call.dispatcher.unreserve(call.arguments[0], call.by()); !done)
+    return call.error(done.error());
   return shown(call, reservation);
 }
 

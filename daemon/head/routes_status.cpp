@@ -1,4 +1,5 @@
-// /v1/status: the cluster at a glance. Nothing here is counted over all jobs: the answer costs the same with a hundred thousand of them.
+// /v1/status: the cluster at a glance. Nothing here is counted over all jobs: the answer costs the same with
+// a hundred thousand of them.
 #include "daemon/head/documents.h"
 #include "daemon/head/route_call.h"
 
@@ -29,7 +30,8 @@ void add_active_jobs(const RouteCall& call, proto::StatusDoc& doc) {
       if (record.state.phase == phase) doc.active_jobs.push_back(call.doc(record));
     }
   };
-  for (const auto phase : {core::JobPhase::kRunning, core::JobPhase::kStopping, core::JobPhase::kStarting}) add(book.active(), phase);
+  for (const auto phase : {core::JobPhase::kRunning, core::JobPhase::kStopping, core::JobPhase::kStarting})
+    add(book.active(), phase);
   add(book.queued(), core::JobPhase::kQueued);
 }
 

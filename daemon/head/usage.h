@@ -24,7 +24,11 @@ class Usage {
   [[nodiscard]] const core::FairShare& fair_share() const { return fair_share_; }
 
  private:
-  struct Holder { std::string queue, user; proto::Resources held; SteadyTime charged; };
+  struct Holder {
+    std::string queue, user;
+    proto::Resources held;
+    SteadyTime charged;
+  };
   core::FairShare fair_share_;
   std::unordered_map<JobId, Holder> holders_;
 };

@@ -9,8 +9,10 @@ namespace rtrain::head {
 
 struct Waiting {
   std::string reason;
-  int position = 0;                       ///< 1-based among those that wait; 0: it does not stand in line (held, for one)
-  proto::UnixMs expected_start_ms = 0;    ///< at the latest, if what runs keeps to its limits; 0: nobody can say
+  /// 1-based among those that wait; 0: it does not stand in line (held, for one)
+  int position = 0;
+  /// at the latest, if what runs keeps to its limits; 0: nobody can say
+  proto::UnixMs expected_start_ms = 0;
 };
 
 }  // namespace rtrain::head

@@ -99,7 +99,8 @@ Result<std::string> write_backup(const std::string& state_dir, const std::string
 
 void drop_old_backups(const std::string& state_dir, int kept) {
   const auto all = backups(state_dir);
-  for (std::size_t i = static_cast<std::size_t>(std::max(kept, 1)); i < all.size(); ++i) remove_with_log(all[i]);
+  for (std::size_t i = static_cast<std::size_t>(std::max(kept, 1)); i < all.size(); ++i)
+    remove_with_log(all[i]);
 }
 
 Backups::Backups(std::string state_dir, double interval_s, int kept)
@@ -130,7 +131,8 @@ void Backups::run() {
         log::debug("backup written", {{"file", *path}});
         drop_old_backups(state_dir_, kept_);
       } else {
-        log::error("the backup failed; the next try is in backup_interval_s", {{"cause", path.error().message()}});
+        log::error("the backup failed; the next try is in backup_interval_s",
+                   {{"cause", path.error().message()}});
       }
     }
     lock.lock();

@@ -17,13 +17,15 @@ namespace rtrain::store {
 /// clock said.
 [[nodiscard]] std::vector<std::string> backups(const std::string& state_dir);
 
-/// Writes one: a copy of the database as of one moment, whole or not there at all (tmp, fsync, rename, fsync of the folder). The
-/// journal is read meanwhile and never locked; its log cannot be emptied for as long. `label` goes into the name. Gives the path.
+/// Writes one: a copy of the database as of one moment, whole or not there at all (tmp, fsync, rename, fsync
+/// of the folder). The journal is read meanwhile and never locked; its log cannot be emptied for as long.
+/// `label` goes into the name. Gives the path.
 [[nodiscard]] Result<std::string> write_backup(const std::string& state_dir, const std::string& label = "");
 /// Removes the oldest above `kept`.
 void drop_old_backups(const std::string& state_dir, int kept);
 
-/// Makes backups on a thread of its own, from construction to destruction; none when nothing was written since the last one.
+/// Makes backups on a thread of its own, from construction to destruction; none when nothing was written
+/// since the last one.
 class Backups {
  public:
   /// @param interval_s above 0

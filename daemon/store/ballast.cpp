@@ -22,7 +22,9 @@ bool reserve(int fd, std::int64_t bytes) {
   if (errno != EOPNOTSUPP) return false;
   const std::vector<char> zeros(1 << 20);
   for (std::int64_t at = 0; at < bytes;) {
-    const ssize_t n = ::pwrite(fd, zeros.data(), static_cast<std::size_t>(std::min<std::int64_t>(bytes - at, 1 << 20)), static_cast<off_t>(at));
+    const ssize_t n =
+        ::pwrite(fd, zeros.data(), static_cast<std::size_t>(std::min<std::int64_t>(bytes - at, 1 << 20)),
+                 static_cast<off_t>(at));
     if (n <= 0) return false;
     at += n;
   }
@@ -42,9 +44,11 @@ std::string no_space_in(const std::string& state_dir) {
   return "no space left in " + state_dir + " (" + words + ")";
 }
 
-Ballast::Ballast(std::string state_dir, std::int64_t bytes) : path_(state_dir + "/ballast"), state_dir_(std::move(state_dir)), bytes_(bytes), there_(bytes == 0) {
+Ballast::Ballast(std::string state_dir, std::int64_t bytes)
+    : path_(state_dir + "/ballast"), state_dir_(std::move(state_dir)), bytes_(bytes), there_(bytes == 0) {
   struct stat status {};
-  if (bytes_ > 0 && ::stat(path_.c_str(), &status) == 0) there_ = static_cast<std::int64_t>(status.st_blocks) * 512 >= bytes_;
+  if (bytes_ > 0 && ::stat(path_.c_str(), &status) == 0)
+    there_ = static_cast<std::int64_t>(status.st_blocks) * 512 >= bytes_;
 }
 
 bool Ballast::free() {
@@ -56,9 +60,11 @@ bool Ballast::free() {
 bool Ballast::fill(std::string& why) {
   if (there_) return true;
   struct statvfs space {};
-  if (::statvfs(state_dir_.c_str(), &space) != 0) return why = "look at the space in " + state_dir_ + ": " + std::strerror(errno), false;
+  if (::statvfs(state_dir_.c_str(), &space) != 0)
+    return why = "look at the space in " + state_dir_ + ": " + std::strerror(errno), false;
   const auto room = static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
-  why = no_space_in(state_dir_) + "; the head wants " + std::to_string((bytes_ + kMargin) >> 20) + " MiB in reserve";
+  why = no_space_in(state_dir_) + "; the head wants " + std::to_string((bytes_ + kMargin) >> 20) +
+        " MiB in reserve";
   if (room < bytes_ + kMargin) return false;
   const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return false;

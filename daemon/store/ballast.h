@@ -19,7 +19,8 @@ class Ballast {
   [[nodiscard]] bool there() const { return there_; }
   /// Gives the space back. False when there was none.
   bool free();
-  /// Takes the space again. False: there is not enough room for it and some more; `why` says how much there is.
+  /// Takes the space again. False: there is not enough room for it and some more; `why` says how much there
+  /// is.
   bool fill(std::string& why);
 
  private:

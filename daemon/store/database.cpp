@@ -13,7 +13,7 @@
 
 namespace rtrain::store {
 
-// ---- statements -----------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
@@ -24,7 +24,8 @@ Statement& Statement::bind(std::int64_t value) {
 
 Statement& Statement::bind(std::string_view text) {
   // A null pointer would bind NULL.
-  sqlite3_bind_text64(statement_.get(), ++bound_, text.data() == nullptr ? "" : text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  sqlite3_bind_text64(statement_.get(), ++bound_, text.data() == nullptr ? "" : text.data(), text.size(),
+                      SQLITE_STATIC, SQLITE_UTF8);
   return *this;
 }
 
@@ -61,12 +62,15 @@ std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(
 
 std::string_view Statement::text(int column) const {
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
-  return {bytes == nullptr ? "" : bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+  return {bytes == nullptr ? "" : bytes,
+          static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
-bool Statement::is_null(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
 
-// ---- connections ----------------------------------------------------------------------------------------------
+// ---- connections --------------------------------------------------------------------------------
 
 void Database::Close::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 
@@ -93,12 +97,15 @@ Result<Done> make_private(const std::string& path) {
 }  // namespace
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode mode) {
-  const int flags = mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  const int flags = mode == Mode::kReadOnly    ? SQLITE_OPEN_READONLY
+                    : mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE
+                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   if (mode == Mode::kCreate)
     if (auto ours = make_private(path); !ours) return ours.error();
   sqlite3* db = nullptr;
   // One thread at a time uses a connection: SQLite's own locks are not needed.
-  const int code = sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
   std::unique_ptr<Database> opened(new Database(path, db));
   if (code != SQLITE_OK) return opened->failed(code, "open");
   sqlite3_busy_timeout(db, 10'000);
@@ -108,19 +115,25 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
 }
 
 namespace {
-/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that lacked.
+/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that
+/// lacked.
 bool is_of_sync(int code) { return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC; }
 }  // namespace
 
 Error Database::failed(int code, std::string_view doing) {
   const int primary = code & 0xff;
   const int number = db_ ? sqlite3_system_errno(db_.get()) : 0;
-  auto lack = (primary == SQLITE_IOERR && !is_of_sync(code)) || primary == SQLITE_CANTOPEN ? lack_of(number) : std::nullopt;
+  auto lack = (primary == SQLITE_IOERR && !is_of_sync(code)) || primary == SQLITE_CANTOPEN ? lack_of(number)
+                                                                                           : std::nullopt;
   if (primary == SQLITE_FULL) lack = Errc::kUnavailable;
-  if (lack) trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
-  else if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY) trouble_ = Trouble::kIo;
-  else if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) trouble_ = Trouble::kCorrupt;
-  else trouble_ = Trouble::kOther;
+  if (lack)
+    trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
+  else if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY)
+    trouble_ = Trouble::kIo;
+  else if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
+    trouble_ = Trouble::kCorrupt;
+  else
+    trouble_ = Trouble::kOther;
   std::string message = path_ + ": ";
   if (!doing.empty()) message += std::string(doing) + ": ";
   message += db_ ? sqlite3_errmsg(db_.get()) : sqlite3_errstr(code);
@@ -134,7 +147,8 @@ Result<Done> Database::execute(const std::string& sql) {
   const int number = errno;
   if (code == SQLITE_OK) return ok();
   const Error error = failed(code, "");
-  // Of a COMMIT SQLite says that a write failed, and not why; for a full disk it has a code of its own, for a quota it has none.
+  // Of a COMMIT SQLite says that a write failed, and not why; for a full disk it has a code of its own, for a
+  // quota it has none.
   const auto lack = trouble_ == Trouble::kIo && !is_of_sync(code) ? lack_of(number) : std::nullopt;
   if (!lack) return error;
   trouble_ = *lack == Errc::kLimit ? Trouble::kNoFiles : Trouble::kNoSpace;
@@ -143,7 +157,8 @@ Result<Done> Database::execute(const std::string& sql) {
 
 Result<Statement> Database::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v3(db_.get(), sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  const int code = sqlite3_prepare_v3(db_.get(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) return failed(code, "");
   return Statement(*this, statement);
 }

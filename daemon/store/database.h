@@ -56,8 +56,8 @@ class Statement {
   int bound_ = 0;
 };
 
-/// One connection. Errors name the file; trouble() says of which kind the last one was. Their code is kUnavailable for kNoSpace, kLimit for
-/// kNoFiles, else kIo.
+/// One connection. Errors name the file; trouble() says of which kind the last one was. Their code is
+/// kUnavailable for kNoSpace, kLimit for kNoFiles, else kIo.
 /// @thread one at a time.
 class Database {
  public:

@@ -8,8 +8,11 @@
 namespace rtrain::store {
 namespace {
 
-/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that lacked.
-Error sync_error(const std::string& what, int error_number) { return fail(Errc::kIo, fail_errno(what, error_number).message()); }
+/// The system may have dropped what could not be forced to the disk: this never passes, whatever it was that
+/// lacked.
+Error sync_error(const std::string& what, int error_number) {
+  return fail(Errc::kIo, fail_errno(what, error_number).message());
+}
 
 class Forced final : public DiskSync {
   Result<Done> file(int fd, const std::string& path) override {

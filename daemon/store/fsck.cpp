@@ -53,16 +53,23 @@ class Fsck {
       const auto replayed = replay_job(*events, *specs, id);
       report_.events += replayed.events;
       const std::string place = db_.path() + ": job " + to_string(id);
-      if (!replayed.problem.empty()) report(place + ": event " + std::to_string(replayed.events) + ": " + replayed.problem);
-      else if (!replayed.state) report(place + ": it has no events");
+      if (!replayed.problem.empty())
+        report(place + ": event " + std::to_string(replayed.events) + ": " + replayed.problem);
+      else if (!replayed.state)
+        report(place + ": it has no events");
       else if (core::is_terminal(replayed.state->phase) != (jobs->integer(2) != 0))
-        report(place + ": its events lead to " + std::string(core::to_string(replayed.state->phase)) + ", and it is stored as " + std::string(jobs->text(1)));
-      else if (const auto wrong = snapshot_problem(*jobs); !wrong.empty()) report(place + ": its snapshot: " + wrong);
-      else ++report_.jobs;
+        report(place + ": its events lead to " + std::string(core::to_string(replayed.state->phase)) +
+               ", and it is stored as " + std::string(jobs->text(1)));
+      else if (const auto wrong = snapshot_problem(*jobs); !wrong.empty())
+        report(place + ": its snapshot: " + wrong);
+      else
+        ++report_.jobs;
     }
-    auto strays = db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)");
+    auto strays =
+        db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)");
     if (!strays) return strays.error();
-    if (*strays > 0) report(db_.path() + ": events of " + std::to_string(*strays) + " jobs that are not there");
+    if (*strays > 0)
+      report(db_.path() + ": events of " + std::to_string(*strays) + " jobs that are not there");
     return ok();
   }
 
@@ -82,7 +89,8 @@ class Fsck {
       if (!row) return row.error();
       if (!*row) return ok();
       if (auto value = proto::parse_json(rows->text(2), kStored); !value)
-        report(db_.path() + ": document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)) + ": " + value.error().message());
+        report(db_.path() + ": document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)) +
+               ": " + value.error().message());
     }
   }
 
@@ -99,7 +107,8 @@ class Fsck {
       const SegmentRow indexed{rows->integer(1), rows->integer(2), rows->integer(3), rows->integer(4), 0};
       const auto path = segment_path(state_dir_, job, indexed.segment);
       if (indexed.segment != segment || indexed.first != next)
-        report(path + ": begins at point " + std::to_string(indexed.first) + " instead of " + std::to_string(next));
+        report(path + ": begins at point " + std::to_string(indexed.first) + " instead of " +
+               std::to_string(next));
       file(job, indexed, path);
       segment = indexed.segment + 1;
       next = indexed.end();
@@ -109,7 +118,8 @@ class Fsck {
   void file(JobId job, const SegmentRow& indexed, const std::string& path) {
     auto text = read_range(path, 0, indexed.bytes);
     if (!text) return report(text.error().message());
-    if (!text->starts_with(segment_header(job, indexed.first))) return report(path + ", offset 0: the header is not that of job " + to_string(job));
+    if (!text->starts_with(segment_header(job, indexed.first)))
+      return report(path + ", offset 0: the header is not that of job " + to_string(job));
     SegmentScan scan(std::string_view(*text).substr(kSegmentHeaderBytes), kSegmentHeaderBytes);
     std::int64_t points = 0;
     while (const auto record = scan.next()) {
@@ -117,8 +127,11 @@ class Fsck {
       ++points;
     }
     report_.points += points;
-    if (!scan.problem().empty()) report(path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem());
-    else if (points != indexed.points) report(path + ": has " + std::to_string(points) + " points instead of " + std::to_string(indexed.points));
+    if (!scan.problem().empty())
+      report(path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem());
+    else if (points != indexed.points)
+      report(path + ": has " + std::to_string(points) + " points instead of " +
+             std::to_string(indexed.points));
   }
 
   Database& db_;
@@ -170,12 +183,14 @@ std::string check_database(const std::string& path, const std::string& state_dir
 
 Result<FsckReport> fsck(const std::string& state_dir) {
   std::error_code ec;
-  if (!std::filesystem::exists(journal_path(state_dir), ec)) return fail(Errc::kNotFound, journal_path(state_dir) + ": there is no journal");
+  if (!std::filesystem::exists(journal_path(state_dir), ec))
+    return fail(Errc::kNotFound, journal_path(state_dir) + ": there is no journal");
   auto lock = StateLock::take(state_dir);
   if (!lock) return fail(lock.error().code(), lock.error().message(), "stop the head first");
   auto database = Database::open(journal_path(state_dir), Database::Mode::kReadOnly);
   if (!database) return FsckReport{0, 0, 0, {database.error().message()}};
-  if (auto version = check_version(**database, state_dir); !version) return FsckReport{0, 0, 0, {version.error().message()}};
+  if (auto version = check_version(**database, state_dir); !version)
+    return FsckReport{0, 0, 0, {version.error().message()}};
   return Fsck(**database, state_dir).run();
 }
 

@@ -22,7 +22,8 @@ Result<std::int64_t> JobNumbers::read(const std::string& state_dir) {
   std::int64_t mark = 0;
   const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), mark);
   if (ec != std::errc{} || mark < 1)
-    return fail(Errc::kIo, path + ": holds \"" + *text + "\" instead of a job number", "write a number above every job id ever given into it");
+    return fail(Errc::kIo, path + ": holds \"" + *text + "\" instead of a job number",
+                "write a number above every job id ever given into it");
   return mark;
 }
 
@@ -41,7 +42,9 @@ Result<Done> JobNumbers::write(std::int64_t mark) {
 
 Result<Done> JobNumbers::reserve(std::int64_t id) {
   if (id < mark_) return ok();
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                       std::chrono::steady_clock::now().time_since_epoch())
+                       .count();
   block_ = now - moved_ms_ < 1000 ? std::min(block_ * 2, kBlockMax) : kBlockMin;
   moved_ms_ = now;
   return write(id + block_);

@@ -8,15 +8,17 @@
 
 namespace rtrain::store {
 
-/// A mark outside the database, in <state_dir>/next_job_id: no number from it on was ever acknowledged. It is moved ahead before a
-/// number at or above it is told to anyone, in blocks that grow with the rate of submits, so that a crash skips few numbers.
+/// A mark outside the database, in <state_dir>/next_job_id: no number from it on was ever acknowledged. It is
+/// moved ahead before a number at or above it is told to anyone, in blocks that grow with the rate of
+/// submits, so that a crash skips few numbers.
 /// @thread one
 class JobNumbers {
  public:
   /// 1 where there is no file. kIo: it cannot be read or understood.
   [[nodiscard]] static Result<std::int64_t> read(const std::string& state_dir);
 
-  JobNumbers(std::string state_dir, std::int64_t mark, bool sync) : state_dir_(std::move(state_dir)), mark_(mark), sync_(sync) {}
+  JobNumbers(std::string state_dir, std::int64_t mark, bool sync)
+      : state_dir_(std::move(state_dir)), mark_(mark), sync_(sync) {}
   /// `id` is about to be told. Errors: those of disk_error.h.
   [[nodiscard]] Result<Done> reserve(std::int64_t id);
   /// The exact mark, at a clean end: the next start skips none.

@@ -9,14 +9,16 @@ namespace rtrain::core {
 
 // The names are those that users see, in the order of the enumeration.
 std::span<const std::string_view> enum_names(JobPhase) {
-  static const std::array<std::string_view, 7> names{to_string(JobPhase::kQueued),   to_string(JobPhase::kStarting),  to_string(JobPhase::kRunning),
-                                                     to_string(JobPhase::kStopping), to_string(JobPhase::kSucceeded), to_string(JobPhase::kFailed),
-                                                     to_string(JobPhase::kCancelled)};
+  static const std::array<std::string_view, 7> names{
+      to_string(JobPhase::kQueued),   to_string(JobPhase::kStarting),  to_string(JobPhase::kRunning),
+      to_string(JobPhase::kStopping), to_string(JobPhase::kSucceeded), to_string(JobPhase::kFailed),
+      to_string(JobPhase::kCancelled)};
   return names;
 }
 std::span<const std::string_view> enum_names(RankPhase) {
-  static const std::array<std::string_view, 4> names{to_string(RankPhase::kPlaced), to_string(RankPhase::kForked), to_string(RankPhase::kRunning),
-                                                     to_string(RankPhase::kEnded)};
+  static const std::array<std::string_view, 4> names{
+      to_string(RankPhase::kPlaced), to_string(RankPhase::kForked), to_string(RankPhase::kRunning),
+      to_string(RankPhase::kEnded)};
   return names;
 }
 
@@ -47,9 +49,11 @@ void visit_fields(auto& visit, proto::Is<PastFailure> auto& v) {
 }
 /// All but `nodes`, whose keys are numbers.
 void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
-  auto& [id, spec, run_name, run_dir, user, array, submission, phase, submitted_ms, started_ms, ended_ms, placed_ms, updated_ms, not_before_ms, held, held_by, attempt, ranks,
-         nodes, failures, controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure, first_step, yield, last_seq, metrics, reports,
-         made_before, checkpoints, next_checkpoint_index, return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
+  auto& [id, spec, run_name, run_dir, user, array, submission, phase, submitted_ms, started_ms, ended_ms,
+         placed_ms, updated_ms, not_before_ms, held, held_by, attempt, ranks, nodes, failures,
+         controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure,
+         first_step, yield, last_seq, metrics, reports, made_before, checkpoints, next_checkpoint_index,
+         return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
          cancelled_by] = v;
   static_cast<void>(nodes);
   visit("id", id);
@@ -120,7 +124,8 @@ Result<core::JobState> job_state_from_json(const Json& json) {
     for (auto& [text, names] : nodes) {
       std::int64_t attempt = 0;
       const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), attempt);
-      if (ec != std::errc{} || end != text.data() + text.size()) return fail(Errc::kProtocol, "job state.nodes: \"" + text + "\" is no number of an attempt");
+      if (ec != std::errc{} || end != text.data() + text.size())
+        return fail(Errc::kProtocol, "job state.nodes: \"" + text + "\" is no number of an attempt");
       state.nodes.emplace(Attempt(attempt), std::move(names));
     }
   } catch (const proto::FieldError& error) {

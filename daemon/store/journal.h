@@ -1,5 +1,6 @@
 // What the head must not forget: written here before anyone is told of it, read back at the next start.
-// Two implementations: SqliteStore (sqlite_store.h) and the simulation's disk. The head names only these interfaces.
+// Two implementations: SqliteStore (sqlite_store.h) and the simulation's disk. The head names only these
+// interfaces.
 #pragma once
 
 #include "daemon/core/job.h"
@@ -15,20 +16,22 @@
 namespace rtrain::store {
 
 /// How much has been appended, or is durable: counts of records since the store was opened.
-/// Events and metric points become durable apart: an event at once (group commit), a point within kPointsDelay.
-/// A point that was appended before an event of the same job is durable before that event is.
-/// Events and documents that one handler appends become durable together: after a crash all of them are there, or none. So an array is
-/// submitted as a whole, and never in part.
+/// Events and metric points become durable apart: an event at once (group commit), a point within
+/// kPointsDelay. A point that was appended before an event of the same job is durable before that event is.
+/// Events and documents that one handler appends become durable together: after a crash all of them are
+/// there, or none. So an array is submitted as a whole, and never in part.
 struct Mark {
   std::int64_t events = 0;  ///< job events and documents
   std::int64_t points = 0;  ///< metric points
   friend bool operator==(const Mark&, const Mark&) = default;
   /// True when everything up to `other` is within this mark.
-  [[nodiscard]] bool covers(const Mark& other) const { return events >= other.events && points >= other.points; }
+  [[nodiscard]] bool covers(const Mark& other) const {
+    return events >= other.events && points >= other.points;
+  }
 };
 
-/// A small thing that outlives the head and is no event of a job: what an operator said of a node, a reservation, how much a queue has
-/// used. The newest value of each kind and name counts.
+/// A small thing that outlives the head and is no event of a job: what an operator said of a node, a
+/// reservation, how much a queue has used. The newest value of each kind and name counts.
 struct Document {
   std::string kind;  ///< "node", "reservation", "usage", ...: who writes a kind reads it
   std::string name;
@@ -45,10 +48,10 @@ struct PruneRequest {
 
 /// How far a request to prune has come.
 struct Pruned {
-  std::vector<JobId> gone;             ///< since the last call; none on a dry run
-  std::int64_t jobs = 0, bytes = 0;    ///< so far: of events, snapshots and metrics
-  bool over = false;                   ///< nothing more comes
-  std::string problem;                 ///< why it is over before its end; "" else
+  std::vector<JobId> gone;                               ///< since the last call; none on a dry run
+  std::int64_t jobs = 0, bytes = 0;                      ///< so far: of events, snapshots and metrics
+  bool over = false;                                     ///< nothing more comes
+  std::string problem;                                   ///< why it is over before its end; "" else
   std::map<core::JobPhase, std::int64_t> ended_as = {};  ///< how many of `gone` had ended so
 };
 
@@ -64,7 +67,8 @@ class Journal {
   virtual ~Journal() = default;
   /// The number of the next job; above every number ever appended. JobBook counts on from it.
   [[nodiscard]] virtual JobId next_job_id() const = 0;
-  /// `after` is the state that the event led to: the store keeps it as a snapshot when the job has ended, or when many events passed.
+  /// `after` is the state that the event led to: the store keeps it as a snapshot when the job has ended, or
+  /// when many events passed.
   virtual void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) = 0;
   virtual void append(JobId id, const proto::MetricPoint& point) = 0;
   virtual void put(const Document& document) = 0;
@@ -72,12 +76,14 @@ class Journal {
   [[nodiscard]] virtual Mark durable() const = 0;
   /// Called each time durable() has grown. One callback; set once.
   virtual void on_durable(std::function<void()> grown) = 0;
-  /// A full disk makes it unwritable until there is room: what was appended waits and is written then. A failed fsync is not
-  /// survived: the process ends (exit 74, EX_IOERR) and the next start replays what is on disk.
+  /// A full disk makes it unwritable until there is room: what was appended waits and is written then. A
+  /// failed fsync is not survived: the process ends (exit 74, EX_IOERR) and the next start replays what is on
+  /// disk.
   [[nodiscard]] virtual Health health() const = 0;
-  /// Removes events, snapshots and metrics of jobs that have ended and are durable, a few at a time beside other work; their numbers stay
-  /// used, and what they wrote below their storage_path is not touched. `told` is called after each step, perhaps before this returns;
-  /// never after the store is gone. One request after the other.
+  /// Removes events, snapshots and metrics of jobs that have ended and are durable, a few at a time beside
+  /// other work; their numbers stay used, and what they wrote below their storage_path is not touched. `told`
+  /// is called after each step, perhaps before this returns; never after the store is gone. One request after
+  /// the other.
   virtual void prune(PruneRequest request, std::function<void(const Pruned&)> told) = 0;
 };
 
@@ -104,7 +110,8 @@ class History {
   /// The job that a request with this key submitted; of an array its first one. Nothing: none that is stored.
   [[nodiscard]] virtual Result<std::optional<JobId>> job_of_submission(const std::string& submission) = 0;
   /// Events of any job, oldest first, from number `from` (0: the first).
-  [[nodiscard]] virtual Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) = 0;
+  [[nodiscard]] virtual Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
+                                                                        int limit) = 0;
   [[nodiscard]] virtual Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) = 0;
 };
 
@@ -117,8 +124,9 @@ struct SetAside {
 
 /// What a start finds.
 struct Recovered {
-  std::vector<core::JobState> jobs;  ///< those that have not ended, by number; reports, last_seq and metrics taken from the points
-  std::vector<Document> documents;  ///< by kind and name
+  /// those that have not ended, by number; reports, last_seq and metrics taken from the points
+  std::vector<core::JobState> jobs;
+  std::vector<Document> documents;                    ///< by kind and name
   std::map<core::JobPhase, std::int64_t> ended = {};  ///< how many have ended so
   std::vector<SetAside> set_aside = {};
   proto::UnixMs newest_ms = 0;  ///< the newest time that is stored of a job; 0: there is none

@@ -48,7 +48,8 @@ class MemoryStore : public Journal, public History {
     for (std::size_t i = 0; i < ended.size(); ++i) {
       const auto& [at, id] = ended[i];
       const bool old = request.ended_before_ms && at < *request.ended_before_ms;
-      if ((!old && static_cast<std::int64_t>(ended.size() - i) <= keep) || request.spared.contains(id)) continue;
+      if ((!old && static_cast<std::int64_t>(ended.size() - i) <= keep) || request.spared.contains(id))
+        continue;
       ++pruned.jobs;
       if (request.dry_run) continue;
       pruned.gone.push_back(id);
@@ -61,7 +62,8 @@ class MemoryStore : public Journal, public History {
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override {
     const auto found = jobs_.find(id);
-    if (found == jobs_.end() || !core::is_terminal(found->second.state.phase)) return std::optional<core::JobState>();
+    if (found == jobs_.end() || !core::is_terminal(found->second.state.phase))
+      return std::optional<core::JobState>();
     return std::optional(found->second.state);
   }
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override {
@@ -82,7 +84,8 @@ class MemoryStore : public Journal, public History {
       if (job.state.submission == submission) return std::optional(id);
     return std::optional<JobId>();
   }
-  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override {
+  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
+                                                                int limit) override {
     return page(jobs_[id].events, from, limit);
   }
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override {
@@ -104,8 +107,10 @@ class MemoryStore : public Journal, public History {
   [[nodiscard]] Recovered recover() const {
     Recovered recovered;
     for (const auto& [id, job] : jobs_)
-      if (core::is_terminal(job.state.phase)) ++recovered.ended[job.state.phase];
-      else recovered.jobs.push_back(job.state);
+      if (core::is_terminal(job.state.phase))
+        ++recovered.ended[job.state.phase];
+      else
+        recovered.jobs.push_back(job.state);
     for (const auto& [key, document] : documents_)
       if (!document.value.is_null()) recovered.documents.push_back(document);
     return recovered;

@@ -34,10 +34,13 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
   database_ = &database;
   segments_ = &segments;
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
-           {next_, "SELECT id, ended, ifnull(length(snapshot), 0), phase, ifnull(spec, 0) FROM jobs WHERE ended>0 AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
-                   " ORDER BY ended, id LIMIT ?4"},
+           {next_,
+            "SELECT id, ended, ifnull(length(snapshot), 0), phase, ifnull(spec, 0) FROM jobs WHERE ended>0 "
+            "AND ended>=?1 AND ended<=?2 AND (ended>?1 OR id>?3)"
+            " ORDER BY ended, id LIMIT ?4"},
            {event_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM events WHERE job=?"},
-           {spec_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM specs WHERE id=?"},  // of an array with its first job
+           // of an array with its first job
+           {spec_bytes_, "SELECT ifnull(sum(length(json)), 0) FROM specs WHERE id=?"},
            {segment_bytes_, "SELECT ifnull(sum(bytes), 0) FROM segments WHERE job=?"},
            {drop_job_, "DELETE FROM jobs WHERE id=? AND ended>0"},
            {drop_spec_, "DELETE FROM specs WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE spec=?1)"},
@@ -60,7 +63,8 @@ Result<Done> Pruner::begin(PruneRequest request) {
   jobs_ = bytes_ = 0;
   std::int64_t due = 0;
   if (request_.ended_before_ms) {
-    auto old = database_->integer("SELECT count(*) FROM jobs WHERE ended>0 AND ended<" + std::to_string(*request_.ended_before_ms));
+    auto old = database_->integer("SELECT count(*) FROM jobs WHERE ended>0 AND ended<" +
+                                  std::to_string(*request_.ended_before_ms));
     if (!old) return old.error();
     due = *old;
   }
@@ -72,7 +76,8 @@ Result<Done> Pruner::begin(PruneRequest request) {
   busy_ = true;
   left_ = last_ended_ = 0;
   if (due <= 0) return ok();
-  auto last = database_->integer("SELECT ended FROM jobs WHERE ended>0 ORDER BY ended, id LIMIT 1 OFFSET " + std::to_string(due - 1));
+  auto last = database_->integer("SELECT ended FROM jobs WHERE ended>0 ORDER BY ended, id LIMIT 1 OFFSET " +
+                                 std::to_string(due - 1));
   if (!last) return last.error();
   last_ended_ = *last;
   left_ = due;
@@ -81,12 +86,16 @@ Result<Done> Pruner::begin(PruneRequest request) {
 
 Result<std::vector<Pruner::Candidate>> Pruner::next() {
   std::vector<Candidate> found;
-  next_.bind(at_.ended).bind(last_ended_).bind(at_.id.value()).bind(std::min<std::int64_t>(kJobsAtOnce, left_));
+  next_.bind(at_.ended)
+      .bind(last_ended_)
+      .bind(at_.id.value())
+      .bind(std::min<std::int64_t>(kJobsAtOnce, left_));
   for (;;) {
     auto row = next_.step();
     if (!row) return row.error();
     if (!*row) return found;
-    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2), core::phase_from_string(next_.text(3)), next_.integer(4)});
+    found.push_back({JobId(next_.integer(0)), next_.integer(1), next_.integer(2),
+                     core::phase_from_string(next_.text(3)), next_.integer(4)});
   }
 }
 
@@ -148,7 +157,8 @@ Result<Done> Pruner::shrink() {
     if (!*read) return read->error();
   const auto spare = *free - *pages / 8;
   if (spare <= 0 || *mode == 0) return ok();
-  const auto done = database_->execute("PRAGMA incremental_vacuum(" + std::to_string(std::min(spare, kPagesAtOnce)) + ")");
+  const auto done =
+      database_->execute("PRAGMA incremental_vacuum(" + std::to_string(std::min(spare, kPagesAtOnce)) + ")");
   may_shrink_ = done.has_value();
   return done;
 }

@@ -1,4 +1,5 @@
-// Removes jobs that ended from the journal, a few at a time, so that what is being written never waits long for it.
+// Removes jobs that ended from the journal, a few at a time, so that what is being written never waits long
+// for it.
 #pragma once
 
 #include "daemon/store/database.h"
@@ -7,8 +8,9 @@
 
 namespace rtrain::store {
 
-/// One request at a time. Rows go in a transaction, then the files of the same jobs; what a crash leaves between is removed by the next
-/// start. Both limits of a request are of the same order, by the time of the end: so what goes is a prefix of it.
+/// One request at a time. Rows go in a transaction, then the files of the same jobs; what a crash leaves
+/// between is removed by the next start. Both limits of a request are of the same order, by the time of the
+/// end: so what goes is a prefix of it.
 /// @thread the writer's
 class Pruner {
  public:
@@ -18,11 +20,12 @@ class Pruner {
   [[nodiscard]] bool busy() const { return busy_; }
   /// After a request that removed jobs: whether the file may hold more free pages than it needs.
   [[nodiscard]] bool may_shrink() const { return may_shrink_; }
-  /// Gives at most kPagesAtOnce free pages back to the disk, the last ones of the file; an eighth of it stays free for the next jobs. Errors as of
-  /// step(); it is not tried again before the next request.
+  /// Gives at most kPagesAtOnce free pages back to the disk, the last ones of the file; an eighth of it stays
+  /// free for the next jobs. Errors as of step(); it is not tried again before the next request.
   [[nodiscard]] Result<Done> shrink();
   static constexpr std::int64_t kPagesAtOnce = 128;
-  /// Takes the next jobs, for about kStepMax. Errors are those of the database: nothing was removed by this step.
+  /// Takes the next jobs, for about kStepMax. Errors are those of the database: nothing was removed by this
+  /// step.
   [[nodiscard]] Result<Pruned> step();
   /// Leaves the rest. How far it came.
   Pruned stop() {

@@ -108,8 +108,9 @@ class Recover {
 
  private:
   [[nodiscard]] std::string path() const { return journal_path(state_dir_); }
-  /// As long as this folder is there no head starts. The new journal is made in a folder of its own in it, and the old one is moved into it; at
-  /// the end the folder is renamed to what is kept. A run that dies before has done nothing: the next one moves the old journal back.
+  /// As long as this folder is there no head starts. The new journal is made in a folder of its own in it,
+  /// and the old one is moved into it; at the end the folder is renamed to what is kept. A run that dies
+  /// before has done nothing: the next one moves the old journal back.
   [[nodiscard]] std::string work_dir() const { return recovering_folder(state_dir_); }
   [[nodiscard]] std::string new_dir() const { return work_dir() + "/new"; }
   void lost(std::string line) { report_.lost.push_back(std::move(line)); }
@@ -141,15 +142,18 @@ class Recover {
     auto done = db_->transaction([this]() -> Result<Done> {
       if (auto copied = copy_jobs(); !copied) return copied;
       if (auto copied = copy_documents(); !copied) return copied;
-      return db_->execute("INSERT OR REPLACE INTO meta VALUES('clean', '0'); DELETE FROM meta WHERE key='log'");
+      return db_->execute(
+          "INSERT OR REPLACE INTO meta VALUES('clean', '0'); DELETE FROM meta WHERE key='log'");
     });
-    return done ? db_->execute("PRAGMA wal_checkpoint(TRUNCATE)") : Result<Done>(done.error().in("writing the new journal"));
+    return done ? db_->execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                : Result<Done>(done.error().in("writing the new journal"));
   }
 
   Result<Done> open_sources() {
     std::error_code ec;
     if (!from_.empty()) {
-      if (auto wrong = check_database(from_, state_dir_); !wrong.empty()) return fail(Errc::kIo, from_ + " is no sound backup: " + wrong);
+      if (auto wrong = check_database(from_, state_dir_); !wrong.empty())
+        return fail(Errc::kIo, from_ + " is no sound backup: " + wrong);
       report_.backup = from_;
     } else {
       const bool has_log = fs::exists(path() + "-wal", ec);
@@ -163,8 +167,11 @@ class Recover {
     }
     if (!report_.backup.empty()) backup_ = Source::open(report_.backup);
     if (!old_ && !backup_)
-      return fail(Errc::kNotFound, path() + " cannot be read at all, and there is no sound backup in " + backup_folder(state_dir_),
-                  "to begin anew without jobs, move journal.db away; next_job_id keeps numbers from being given twice");
+      return fail(
+          Errc::kNotFound,
+          path() + " cannot be read at all, and there is no sound backup in " + backup_folder(state_dir_),
+          "to begin anew without jobs, move journal.db away; next_job_id keeps numbers from being given "
+          "twice");
     if (!old_ && from_.empty()) lost(path() + " cannot be read at all: everything since the backup");
     return ok();
   }
@@ -198,7 +205,9 @@ class Recover {
         if (!job.problem.empty()) lost("job " + to_string(id) + ": " + job.problem);
         continue;
       }
-      if (!job.problem.empty()) lost("job " + to_string(id) + ": everything from event " + std::to_string(job.events.size()) + " on (" + job.problem + ")");
+      if (!job.problem.empty())
+        lost("job " + to_string(id) + ": everything from event " + std::to_string(job.events.size()) +
+             " on (" + job.problem + ")");
       for (std::size_t number = 0; number < job.events.size(); ++number) {
         const auto& [at, json] = job.events[number];
         insert_event->bind(id.value()).bind(static_cast<std::int64_t>(number)).bind(at).bind(json);
@@ -214,7 +223,10 @@ class Recover {
       const auto submission = job.state->submission;
       job.state->spec = {};
       const auto snapshot = proto::dump_json(to_json(*job.state));
-      insert_job->bind(id.value()).bind(ended ? std::max<std::int64_t>(job.state->ended_ms, 1) : 0).bind(core::to_string(job.state->phase)).bind(snapshot);
+      insert_job->bind(id.value())
+          .bind(ended ? std::max<std::int64_t>(job.state->ended_ms, 1) : 0)
+          .bind(core::to_string(job.state->phase))
+          .bind(snapshot);
       insert_job->bind(static_cast<std::int64_t>(job.events.size())).bind(spec);
       if (submission.empty())
         insert_job->bind_null();
@@ -234,7 +246,8 @@ class Recover {
     if (backup_) {
       auto other = backup_->job(id);
       if (other.events.size() > job.events.size()) {
-        if (other.problem.empty() && !job.problem.empty()) other.problem = "what came after the backup: " + job.problem;
+        if (other.problem.empty() && !job.problem.empty())
+          other.problem = "what came after the backup: " + job.problem;
         job = std::move(other);
       }
     }
@@ -247,14 +260,20 @@ class Recover {
     auto tail = recover_tail(state_dir_, state, {});
     if (!tail) return tail.error();
     for (const auto& row : tail->rows) {
-      insert.bind(state.id.value()).bind(row.segment).bind(row.first).bind(row.points).bind(row.bytes).bind(row.last_at);
+      insert.bind(state.id.value())
+          .bind(row.segment)
+          .bind(row.first)
+          .bind(row.points)
+          .bind(row.bytes)
+          .bind(row.last_at);
       if (auto stored = insert.run(); !stored) return stored;
       report_.points += row.points;
     }
     if (tail->rows.empty() || !tail->last) return ok();
     state.reports = tail->rows.back().end();
     state.metrics = tail->last->metrics;
-    if (tail->last->attempt == state.attempt.value()) state.last_seq = std::max(state.last_seq, tail->last->seq);
+    if (tail->last->attempt == state.attempt.value())
+      state.last_seq = std::max(state.last_seq, tail->last->seq);
     return ok();
   }
 
@@ -277,7 +296,8 @@ class Recover {
       if (problem.empty()) continue;
       fs::copy_file(file, file + ".damaged", fs::copy_options::overwrite_existing, ec);
       if (ec) return fail(Errc::kIo, file + ": it is damaged and cannot be copied: " + ec.message());
-      lost("job " + to_string(id) + ": metrics from point " + std::to_string(next) + " on (" + file + ".damaged, " + problem + ")");
+      lost("job " + to_string(id) + ": metrics from point " + std::to_string(next) + " on (" + file +
+           ".damaged, " + problem + ")");
       // The last one first: where this is broken off no gap is left at which the next run would stop.
       for (std::int64_t behind = end - 1; behind > segment; --behind) {
         const auto later = segment_path(state_dir_, id, behind);
@@ -293,7 +313,8 @@ class Recover {
   Result<Done> copy_documents() {
     Result<std::vector<std::array<std::string, 3>>> found = fail(Errc::kNotFound, "");
     if (old_) found = old_->documents();
-    if (!found && old_) lost(std::string("what operators set since the backup") + (backup_ ? "" : "; there is no backup"));
+    if (!found && old_)
+      lost(std::string("what operators set since the backup") + (backup_ ? "" : "; there is no backup"));
     if (!found && backup_) found = backup_->documents();
     if (!found) return ok();
     auto insert = db_->prepare("INSERT OR REPLACE INTO documents VALUES(?, ?, ?)");
@@ -337,7 +358,8 @@ class Recover {
       report_.next_id = std::max(report_.next_id, *mark);
     } else {
       report_.next_id += kNumbersSkipped;
-      lost("next_job_id, the mark of the numbers that were given: they go on at " + std::to_string(report_.next_id));
+      lost("next_job_id, the mark of the numbers that were given: they go on at " +
+           std::to_string(report_.next_id));
     }
     return os::write_file_atomic(state_dir_ + "/next_job_id", std::to_string(report_.next_id) + "\n", 0600);
   }

@@ -10,18 +10,19 @@
 namespace rtrain::store {
 
 struct RecoverReport {
-  std::string aside;    ///< the folder in which the old database lies now; "" there was none
-  std::string backup;   ///< the backup that was used, besides what could be read or alone; "" none
+  std::string aside;   ///< the folder in which the old database lies now; "" there was none
+  std::string backup;  ///< the backup that was used, besides what could be read or alone; "" none
   std::int64_t jobs = 0, points = 0;  ///< in the new journal
   std::int64_t next_id = 1;           ///< of the next job
   std::vector<std::string> lost;      ///< each one line: what is not there any more
 };
 
-/// Without `from`: each job is taken from the old database as far as it can be read and its events replay, or from the newest sound
-/// backup where that has more of it. With `from`: everything comes from that backup. Then the metric files are indexed anew, and the
-/// numbers of jobs go on above all that were ever given. The old database is moved aside, never changed.
-/// Killed at any moment it leaves a folder that no head starts on and that the next run begins anew with.
-/// kConflict while a head uses the folder; kNotFound: neither a journal that can be read nor a sound backup; kIo.
+/// Without `from`: each job is taken from the old database as far as it can be read and its events replay, or
+/// from the newest sound backup where that has more of it. With `from`: everything comes from that backup.
+/// Then the metric files are indexed anew, and the numbers of jobs go on above all that were ever given. The
+/// old database is moved aside, never changed. Killed at any moment it leaves a folder that no head starts on
+/// and that the next run begins anew with. kConflict while a head uses the folder; kNotFound: neither a
+/// journal that can be read nor a sound backup; kIo.
 [[nodiscard]] Result<RecoverReport> recover(const std::string& state_dir, const std::string& from = "");
 
 }  // namespace rtrain::store

@@ -30,12 +30,15 @@ Result<Done> cut(const std::string& path, std::int64_t bytes) {
 
 class Replay {
  public:
-  Replay(Database& database, const std::string& state_dir, SegmentFiles& segments) : db_(database), state_dir_(state_dir), segments_(segments) {}
+  Replay(Database& database, const std::string& state_dir, SegmentFiles& segments)
+      : db_(database), state_dir_(state_dir), segments_(segments) {}
 
   Result<Recovery> run() {
     auto jobs = db_.prepare("SELECT id, snapshot, snapshot_events FROM jobs WHERE ended=0 ORDER BY id");
     auto events = db_.prepare("SELECT json FROM events WHERE job=? AND number>=? ORDER BY number");
-    auto rows = db_.prepare("SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment DESC LIMIT 1");
+    auto rows = db_.prepare(
+        "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment DESC LIMIT "
+        "1");
     for (const auto* prepared : {&jobs, &events, &rows})
       if (!*prepared) return prepared->error().in("the journal");
     auto specs = StoredSpecs::open(db_);
@@ -62,7 +65,8 @@ class Replay {
     recovery_.found.newest_ms = *last_end;
     for (const auto& state : recovery_.found.jobs)
       recovery_.found.newest_ms = std::max(recovery_.found.newest_ms, state.updated_ms);
-    auto newest = db_.integer("SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0))");
+    auto newest = db_.integer(
+        "SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0))");
     if (!newest) return newest.error().in("the journal");
     recovery_.next_id = *newest + 1;
     return std::move(recovery_);
@@ -70,20 +74,26 @@ class Replay {
 
  private:
   Error broken(JobId id, const Error& error) {
-    return fail(Errc::kIo, "the journal " + db_.path() + ": job " + to_string(id) + " cannot be read back: " + error.message(), repair_hint(state_dir_));
+    return fail(
+        Errc::kIo,
+        "the journal " + db_.path() + ": job " + to_string(id) + " cannot be read back: " + error.message(),
+        repair_hint(state_dir_));
   }
 
   void set_aside(JobId job, std::string what, const Error& why) {
-    log::error("a record cannot be read; the head goes on without it", {{"record", what}, {"cause", why.message()}, {"hint", repair_hint(state_dir_)}});
+    log::error("a record cannot be read; the head goes on without it",
+               {{"record", what}, {"cause", why.message()}, {"hint", repair_hint(state_dir_)}});
     recovery_.found.set_aside.push_back({job, std::move(what), clipped(why.message(), 500)});
   }
 
   /// The record says what no reader takes; else the journal itself cannot be read.
   static bool is_of_record(const Error& error) {
-    return error.code() == Errc::kInvalidArgument || error.code() == Errc::kProtocol || error.code() == Errc::kConflict;
+    return error.code() == Errc::kInvalidArgument || error.code() == Errc::kProtocol ||
+           error.code() == Errc::kConflict;
   }
 
-  Result<core::JobState> job(JobId id, std::string_view snapshot, std::int64_t in_snapshot, Statement& events) {
+  Result<core::JobState> job(JobId id, std::string_view snapshot, std::int64_t in_snapshot,
+                             Statement& events) {
     std::optional<core::JobState> state;
     if (!snapshot.empty()) {
       auto json = proto::parse_json(snapshot, kStored);
@@ -116,7 +126,9 @@ class Replay {
     if (!event) return event.error();
     if (state) return core::advance(*state, *event);
     auto* submitted = std::get_if<proto::JobSubmitted>(&event->event);
-    if (submitted == nullptr) return fail(Errc::kProtocol, "the first event is " + std::string(proto::event_name(event->event)) + " instead of job_submitted");
+    if (submitted == nullptr)
+      return fail(Errc::kProtocol, "the first event is " + std::string(proto::event_name(event->event)) +
+                                       " instead of job_submitted");
     if (auto done = specs_.complete(id, *submitted); !done) return done;
     state = core::submitted(id, event->at, *submitted);
     return ok();
@@ -140,7 +152,8 @@ class Replay {
     if (!tail->last) return ok();
     state.metrics = std::move(tail->last->metrics);
     state.updated_ms = std::max(state.updated_ms, tail->last->time_ms);
-    if (tail->last->attempt == state.attempt.value()) state.last_seq = std::max(state.last_seq, tail->last->seq);
+    if (tail->last->attempt == state.attempt.value())
+      state.last_seq = std::max(state.last_seq, tail->last->seq);
     return ok();
   }
 
@@ -152,7 +165,9 @@ class Replay {
       if (!row) return row.error();
       if (!*row) return ok();
       const auto phase = core::phase_from_string(rows->text(0));
-      if (!phase) return fail(Errc::kIo, "a job has ended as \"" + std::string(rows->text(0)) + "\"", repair_hint(state_dir_));
+      if (!phase)
+        return fail(Errc::kIo, "a job has ended as \"" + std::string(rows->text(0)) + "\"",
+                    repair_hint(state_dir_));
       recovery_.found.ended[*phase] = rows->integer(1);
     }
   }
@@ -166,10 +181,12 @@ class Replay {
       if (!*row) return ok();
       auto value = proto::parse_json(rows->text(2), kStored);
       if (!value) {
-        set_aside(JobId(0), "document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)), value.error());
+        set_aside(JobId(0), "document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)),
+                  value.error());
         continue;
       }
-      recovery_.found.documents.push_back({std::string(rows->text(0)), std::string(rows->text(1)), std::move(*value)});
+      recovery_.found.documents.push_back(
+          {std::string(rows->text(0)), std::string(rows->text(1)), std::move(*value)});
     }
   }
 
@@ -207,7 +224,8 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
       if (!taken) problem = path + ", offset " + std::to_string(row.last_at) + ": " + taken.error().message();
     }
     if (!problem.empty()) {
-      log::error("stored metrics cannot be read; the job goes on", {{"job", to_string(state.id)}, {"cause", problem}, {"hint", repair_hint(state_dir)}});
+      log::error("stored metrics cannot be read; the job goes on",
+                 {{"job", to_string(state.id)}, {"cause", problem}, {"hint", repair_hint(state_dir)}});
       tail.damaged = true;
       return tail;
     }
@@ -220,7 +238,8 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
     const std::int64_t from = known ? row.bytes : kSegmentHeaderBytes;
     auto text = read_range(path, known ? from : 0, -1);
     if (!text && known) {
-      log::error("stored metrics cannot be read; the job goes on", {{"job", to_string(state.id)}, {"cause", text.error().message()}});
+      log::error("stored metrics cannot be read; the job goes on",
+                 {{"job", to_string(state.id)}, {"cause", text.error().message()}});
       tail.damaged = true;
       return tail;
     }
@@ -228,7 +247,8 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
     if (!known) {
       const auto first = tail.rows.empty() ? 0 : tail.rows.back().end();
       if (!text->starts_with(segment_header(state.id, first))) {
-        log::warn("a metric file that was just begun is removed", {{"job", to_string(state.id)}, {"file", path}});
+        log::warn("a metric file that was just begun is removed",
+                  {{"job", to_string(state.id)}, {"file", path}});
         std::filesystem::remove(path, ec);
         return tail;
       }
@@ -239,10 +259,14 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
     SegmentScan scan(*text, from);
     bool unknown_event = false;
     while (const auto record = scan.next()) {
-      unknown_event = record->has_event && (record->attempt > state.attempt.value() || (record->attempt == state.attempt.value() && record->seq > state.last_seq));
+      unknown_event =
+          record->has_event && (record->attempt > state.attempt.value() ||
+                                (record->attempt == state.attempt.value() && record->seq > state.last_seq));
       if (unknown_event) break;
       if (auto taken = take(*record, path); !taken) {
-        log::error("stored metrics cannot be read; the job goes on", {{"job", to_string(state.id)}, {"cause", taken.error().message()}, {"hint", repair_hint(state_dir)}});
+        log::error("stored metrics cannot be read; the job goes on", {{"job", to_string(state.id)},
+                                                                      {"cause", taken.error().message()},
+                                                                      {"hint", repair_hint(state_dir)}});
         tail.damaged = true;
         return tail;
       }
@@ -252,8 +276,13 @@ Result<MetricTail> recover_tail(const std::string& state_dir, const core::JobSta
     }
     const auto end = from + static_cast<std::int64_t>(text->size());
     if (found.bytes == end) continue;
-    const auto why = unknown_event ? "a report whose checkpoint was not stored; its agent sends it again" : scan.problem();
-    log::warn("the end of a metric file is cut off", {{"job", to_string(state.id)}, {"file", path}, {"from", std::to_string(found.bytes)}, {"to", std::to_string(end)}, {"cause", why}});
+    const auto why =
+        unknown_event ? "a report whose checkpoint was not stored; its agent sends it again" : scan.problem();
+    log::warn("the end of a metric file is cut off", {{"job", to_string(state.id)},
+                                                      {"file", path},
+                                                      {"from", std::to_string(found.bytes)},
+                                                      {"to", std::to_string(end)},
+                                                      {"cause", why}});
     if (auto done = cut(path, found.bytes); !done) return done.error();
     return tail;
   }

@@ -11,10 +11,11 @@
 namespace rtrain::store {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the files are little-endian and are written as memory holds them");
+static_assert(std::endian::native == std::endian::little,
+              "the files are little-endian and are written as memory holds them");
 
-constexpr std::size_t kFrame = 8;    // length, CRC
-constexpr std::size_t kFixed = 29;   // flags, attempt, seq, time, length of the checkpoint's path
+constexpr std::size_t kFrame = 8;   // length, CRC
+constexpr std::size_t kFixed = 29;  // flags, attempt, seq, time, length of the checkpoint's path
 constexpr std::uint8_t kHasEvent = 1;
 constexpr std::string_view kMagic{"RTSEG1\n\0", 8};
 
@@ -29,7 +30,8 @@ T get(std::string_view in, std::size_t at) {
   return value;
 }
 std::uint32_t crc_of(std::string_view bytes) {
-  return static_cast<std::uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
+  return static_cast<std::uint32_t>(
+      ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
 }
 
 }  // namespace
@@ -68,7 +70,9 @@ std::size_t encode_point(std::string& records, const proto::MetricPoint& point) 
   return kFrame + length;
 }
 
-void mark_as_event(std::string& records, std::size_t at) { records[at + kFrame] = static_cast<char>(kHasEvent); }
+void mark_as_event(std::string& records, std::size_t at) {
+  records[at + kFrame] = static_cast<char>(kHasEvent);
+}
 
 void seal(std::string& records) {
   for (std::size_t at = 0; at < records.size();) {
@@ -81,8 +85,11 @@ void seal(std::string& records) {
 
 Result<proto::MetricPoint> to_point(const RecordView& record, const std::string& where) {
   auto metrics = proto::parse_json(record.metrics, {kRecordBytesMax, 1000});
-  if (!metrics) return fail(Errc::kIo, where + ", offset " + std::to_string(record.at) + ": the metrics are no JSON: " + metrics.error().message());
-  return proto::MetricPoint{record.attempt, record.seq, record.time_ms, std::move(*metrics), std::string(record.checkpoint)};
+  if (!metrics)
+    return fail(Errc::kIo, where + ", offset " + std::to_string(record.at) +
+                               ": the metrics are no JSON: " + metrics.error().message());
+  return proto::MetricPoint{record.attempt, record.seq, record.time_ms, std::move(*metrics),
+                            std::string(record.checkpoint)};
 }
 
 std::optional<std::string_view> SegmentScan::payload() {
@@ -97,7 +104,8 @@ std::optional<std::string_view> SegmentScan::payload() {
 std::optional<RecordView> SegmentScan::next() {
   const auto bytes = payload();
   if (!bytes) return std::nullopt;
-  if (crc_of(*bytes) != get<std::uint32_t>(text_, 4)) return problem_ = "the CRC of a record is wrong", std::nullopt;
+  if (crc_of(*bytes) != get<std::uint32_t>(text_, 4))
+    return problem_ = "the CRC of a record is wrong", std::nullopt;
   const auto path = get<std::uint32_t>(*bytes, 25);
   if (path > bytes->size() - kFixed) return problem_ = "a record contradicts itself", std::nullopt;
   RecordView record;
@@ -134,14 +142,17 @@ Result<std::string> read_range(const std::string& path, std::int64_t from, std::
   const std::int64_t end = to < 0 ? static_cast<std::int64_t>(status.st_size) : to;
   if (end > static_cast<std::int64_t>(status.st_size) || from > end) {
     ::close(fd);
-    return fail(Errc::kIo, path + ": has " + std::to_string(status.st_size) + " bytes instead of " + std::to_string(std::max(from, end)));
+    return fail(Errc::kIo, path + ": has " + std::to_string(status.st_size) + " bytes instead of " +
+                               std::to_string(std::max(from, end)));
   }
   std::string text(static_cast<std::size_t>(end - from), '\0');
   for (std::size_t done = 0; done < text.size();) {
-    const ssize_t n = ::pread(fd, text.data() + done, text.size() - done, static_cast<off_t>(from + static_cast<std::int64_t>(done)));
+    const ssize_t n = ::pread(fd, text.data() + done, text.size() - done,
+                              static_cast<off_t>(from + static_cast<std::int64_t>(done)));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      const auto error = n < 0 ? fail_errno("read " + path, errno) : fail(Errc::kIo, path + ": became shorter while it was read");
+      const auto error = n < 0 ? fail_errno("read " + path, errno)
+                               : fail(Errc::kIo, path + ": became shorter while it was read");
       ::close(fd);
       return error;
     }

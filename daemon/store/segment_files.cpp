@@ -13,7 +13,8 @@
 namespace rtrain::store {
 namespace {
 
-/// The whole of `bytes` at `offset`. What a failure leaves behind lies beyond what counts and is written over.
+/// The whole of `bytes` at `offset`. What a failure leaves behind lies beyond what counts and is written
+/// over.
 Result<Done> write_at(int fd, std::string_view bytes, std::int64_t offset, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -34,7 +35,8 @@ Result<bool> make_folder(const std::string& path) {
 
 }  // namespace
 
-SegmentFiles::SegmentFiles(std::string state_dir, Options options) : state_dir_(std::move(state_dir)), options_(options) {}
+SegmentFiles::SegmentFiles(std::string state_dir, Options options)
+    : state_dir_(std::move(state_dir)), options_(options) {}
 
 SegmentFiles::~SegmentFiles() {
   for (auto& [id, tail] : tails_)
@@ -53,10 +55,12 @@ void SegmentFiles::show(JobId id) {
   const std::lock_guard lock(mutex_);
   auto& shown = durable_[id];
   shown.clear();
-  for (auto row = rows_.lower_bound({id, 0}); row != rows_.end() && row->first.first == id; ++row) shown.push_back(row->second);
+  for (auto row = rows_.lower_bound({id, 0}); row != rows_.end() && row->first.first == id; ++row)
+    shown.push_back(row->second);
 }
 
-Result<Done> SegmentFiles::append(JobId id, std::string_view records, std::int64_t points, std::size_t last_at) {
+Result<Done> SegmentFiles::append(JobId id, std::string_view records, std::int64_t points,
+                                  std::size_t last_at) {
   auto& tail = tails_[id];
   if (tail.written.segment < 0 || tail.damaged || tail.written.bytes >= options_.segment_bytes) {
     if (auto started = start_segment(id, tail); !started) return started;
@@ -128,7 +132,8 @@ void SegmentFiles::close(Tail& tail) {
   open_.erase(tail.used);
 }
 
-/// For a file that is to be opened, others have to make way when there are enough of them, or no descriptor is left.
+/// For a file that is to be opened, others have to make way when there are enough of them, or no descriptor
+/// is left.
 Result<int> SegmentFiles::open_file(const std::string& path, int flags) {
   for (bool make_room = open_.size() >= options_.open_max;; make_room = true) {
     if (make_room)
@@ -140,19 +145,24 @@ Result<int> SegmentFiles::open_file(const std::string& path, int flags) {
   }
 }
 
-/// What was written into it is forced to the disk; it is dirty all the same, for its folder's entry may not be there yet.
+/// What was written into it is forced to the disk; it is dirty all the same, for its folder's entry may not
+/// be there yet.
 Result<Done> SegmentFiles::close_oldest() {
   const JobId id = open_.front();
   auto& tail = tails_.at(id);
   if (dirty_.contains(id))
-    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment)); !synced) return synced;
+    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment));
+        !synced)
+      return synced;
   close(tail);
   return ok();
 }
 
 Result<Done> SegmentFiles::sync_file(JobId id, Tail& tail) {
   if (tail.fd >= 0)  // else it was synced when it was closed
-    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment)); !synced) return synced;
+    if (auto synced = options_.disk.file(tail.fd, segment_path(state_dir_, id, tail.written.segment));
+        !synced)
+      return synced;
   if (auto synced = sync_folders(); !synced) return synced;
   is_durable(id, tail);
   dirty_.erase(id);
@@ -160,7 +170,8 @@ Result<Done> SegmentFiles::sync_file(JobId id, Tail& tail) {
 }
 
 void SegmentFiles::is_durable(JobId id, Tail& tail) {
-  unindexed_bytes_ += tail.written.bytes - (tail.durable.segment == tail.written.segment ? tail.durable.bytes : 0);
+  unindexed_bytes_ +=
+      tail.written.bytes - (tail.durable.segment == tail.written.segment ? tail.durable.bytes : 0);
   tail.durable = tail.written;
   rows_[{id, tail.durable.segment}] = tail.durable;
   show(id);
@@ -210,7 +221,9 @@ void SegmentFiles::remove(JobId id) {
   const std::filesystem::path folder = segment_folder(state_dir_, id);
   std::error_code ec;
   std::filesystem::remove_all(folder, ec);
-  if (ec) log::warn("the metrics of a job that was pruned cannot be deleted", {{"folder", folder.string()}, {"cause", ec.message()}});
+  if (ec)
+    log::warn("the metrics of a job that was pruned cannot be deleted",
+              {{"folder", folder.string()}, {"cause", ec.message()}});
   new_in_.erase(folder);
   const auto shard = folder.parent_path();
   if (::rmdir(shard.c_str()) == 0) new_in_.erase(shard);  // the last one of a thousand

@@ -19,7 +19,7 @@ class SegmentFiles {
  public:
   struct Options {
     DiskSync& disk = forced_to_disk();
-    std::size_t open_max = 1024;   ///< file descriptors; fewer when the process is out of them
+    std::size_t open_max = 1024;  ///< file descriptors; fewer when the process is out of them
     std::int64_t segment_bytes = kSegmentBytes;
   };
   SegmentFiles(std::string state_dir, Options options);
@@ -27,17 +27,20 @@ class SegmentFiles {
   SegmentFiles(const SegmentFiles&) = delete;
   SegmentFiles& operator=(const SegmentFiles&) = delete;
 
-  /// A job that was found at the start goes on behind the last of `rows`; in a new file when that one is damaged.
+  /// A job that was found at the start goes on behind the last of `rows`; in a new file when that one is
+  /// damaged.
   void adopt(JobId id, const std::vector<SegmentRow>& rows, bool damaged = false);
   /// Writes sealed records. `last_at`: where the last one begins in them.
-  [[nodiscard]] Result<Done> append(JobId id, std::string_view records, std::int64_t points, std::size_t last_at);
+  [[nodiscard]] Result<Done> append(JobId id, std::string_view records, std::int64_t points,
+                                    std::size_t last_at);
   /// Makes durable what was written, of these jobs at least.
   [[nodiscard]] Result<Done> sync(const std::set<JobId>& jobs);
   [[nodiscard]] Result<Done> sync_all();
   [[nodiscard]] bool dirty() const { return !dirty_.empty(); }
   /// The job has ended and its rows are stored.
   void forget(JobId id);
-  /// Deletes the files of a job that is forgotten, and its folder. What cannot be deleted is logged and stays.
+  /// Deletes the files of a job that is forgotten, and its folder. What cannot be deleted is logged and
+  /// stays.
   void remove(JobId id);
 
   /// Rows that the index does not have yet; only of what is durable.
@@ -46,7 +49,8 @@ class SegmentFiles {
   [[nodiscard]] bool rows_wanted() const { return unindexed_bytes_ > kUnindexedBytesMax; }
   void rows_stored();
 
-  /// The files at a job's end as far as they are durable: those that the index may not have yet, by number. @thread any
+  /// The files at a job's end as far as they are durable: those that the index may not have yet, by number.
+  /// @thread any
   [[nodiscard]] std::vector<SegmentRow> durable(JobId id) const;
 
  private:
@@ -72,8 +76,8 @@ class SegmentFiles {
   std::string state_dir_;
   Options options_;
   std::unordered_map<JobId, Tail> tails_;
-  std::list<JobId> open_;  ///< least recently written first
-  std::set<JobId> dirty_;  ///< written, or begun, and not durable
+  std::list<JobId> open_;         ///< least recently written first
+  std::set<JobId> dirty_;         ///< written, or begun, and not durable
   std::set<std::string> new_in_;  ///< folders with new entries
   std::map<std::pair<JobId, std::int64_t>, SegmentRow> rows_;
   std::int64_t unindexed_bytes_ = 0;

@@ -34,9 +34,10 @@ struct SqliteStore::Link {
   std::atomic<bool> posted = false;
 };
 
-// ---- life -----------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
-SqliteStore::SqliteStore(asio::any_io_executor executor, StoreOptions options) : options_(std::move(options)), link_(std::make_shared<Link>()) {
+SqliteStore::SqliteStore(asio::any_io_executor executor, StoreOptions options)
+    : options_(std::move(options)), link_(std::make_shared<Link>()) {
   link_->executor = std::move(executor);
   link_->store = this;
 }
@@ -48,7 +49,9 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(asio::any_io_executor exe
   if (!database) return database.error();
   auto mark = JobNumbers::read(opts.state_dir);
   if (!mark) return mark.error();
-  auto segments = std::make_unique<SegmentFiles>(opts.state_dir, SegmentFiles::Options{opts.sync ? forced_to_disk() : left_to_the_system(), open_files_max(), kSegmentBytes});
+  auto segments = std::make_unique<SegmentFiles>(
+      opts.state_dir, SegmentFiles::Options{opts.sync ? forced_to_disk() : left_to_the_system(),
+                                            open_files_max(), kSegmentBytes});
   auto recovery = recover_journal(**database, opts.state_dir, *segments);
   if (!recovery) return recovery.error();
   store->recovered_ = std::move(recovery->found);
@@ -65,8 +68,9 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(asio::any_io_executor exe
       if (link->store != nullptr) link->store->tell();
     });
   };
-  auto writer = Writer::start({std::move(*database), std::move(segments), std::move(recovery->next_event), JobNumbers(opts.state_dir, *mark, opts.sync),
-                               store->next_id_, opts.state_dir, opts.ballast_bytes, progressed});
+  auto writer = Writer::start({std::move(*database), std::move(segments), std::move(recovery->next_event),
+                               JobNumbers(opts.state_dir, *mark, opts.sync), store->next_id_, opts.state_dir,
+                               opts.ballast_bytes, progressed});
   if (!writer) return writer.error().in("the journal");
   store->writer_ = std::move(*writer);
   return store;
@@ -75,7 +79,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(asio::any_io_executor exe
 Result<Done> SqliteStore::prepare() {
   for (auto& [statement, sql] : std::initializer_list<std::pair<Statement&, std::string_view>>{
            {ended_job_, "SELECT snapshot, phase FROM jobs WHERE id=? AND ended>0"},
-           {ended_jobs_, "SELECT id, snapshot, phase FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
+           {ended_jobs_,
+            "SELECT id, snapshot, phase FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {ended_ids_, "SELECT id FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {events_, "SELECT json FROM events WHERE job=? AND number>=? ORDER BY number LIMIT ?"},
            {submission_, "SELECT id FROM jobs WHERE submission=? ORDER BY id LIMIT 1"},
@@ -102,7 +107,7 @@ SqliteStore::~SqliteStore() {
   reader_.reset();
 }
 
-// ---- writing --------------------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 void SqliteStore::append(JobId id, const proto::StampedEvent& event, const core::JobState& after) {
   const bool ended = core::is_terminal(after.phase);
@@ -111,14 +116,18 @@ void SqliteStore::append(JobId id, const proto::StampedEvent& event, const core:
   // A report that is an event as well: at a start one counts only with the other.
   if (const auto* report = std::get_if<proto::MetricsReported>(&event.event)) {
     const auto points = batch_.points.find(id);
-    if (report->seq == after.last_seq && points != batch_.points.end()) mark_as_event(points->second.records, points->second.last_at);
+    if (report->seq == after.last_seq && points != batch_.points.end())
+      mark_as_event(points->second.records, points->second.last_at);
   }
-  batch_.records.emplace_back(Batch::Event{id, event, due ? std::make_unique<core::JobState>(after) : nullptr});
+  batch_.records.emplace_back(
+      Batch::Event{id, event, due ? std::make_unique<core::JobState>(after) : nullptr});
   if (auto& snapshot = std::get<Batch::Event>(batch_.records.back()).snapshot) snapshot->spec = {};
   ++batch_.count.events;
   ++appended_.events;
-  if (ended) since_snapshot_.erase(id);
-  else if (due) since = 0;
+  if (ended)
+    since_snapshot_.erase(id);
+  else if (due)
+    since = 0;
   hand_over_soon();
 }
 
@@ -139,7 +148,8 @@ void SqliteStore::put(const Document& document) {
   hand_over_soon();
 }
 
-/// When the handler that appends is through: what it appends stays together, a point and the event of the same report above all.
+/// When the handler that appends is through: what it appends stays together, a point and the event of the
+/// same report above all.
 void SqliteStore::hand_over_soon() {
   if (handing_over_) return;
   handing_over_ = true;
@@ -169,21 +179,24 @@ void SqliteStore::tell() {
   if (grown_) grown_();
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 Result<core::JobState> SqliteStore::state_of(JobId id, std::string_view snapshot) {
   auto json = proto::parse_json(snapshot, kStored);
   auto state = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
   if (state)
     if (auto done = specs_.complete(*state); !done) state = done.error();
-  if (!state) return fail(Errc::kIo, "the journal: the snapshot of job " + to_string(id) + ": " + state.error().message());
+  if (!state)
+    return fail(Errc::kIo,
+                "the journal: the snapshot of job " + to_string(id) + ": " + state.error().message());
   return state;
 }
 
 /// What is known of an ended job whose record cannot be read: it stands in lists, and they go on.
 core::JobState SqliteStore::unreadable(JobId id, std::string_view phase, const Error& why) {
   if (unreadable_.insert(id).second)
-    log::error("an ended job cannot be read", {{"job", to_string(id)}, {"cause", why.message()}, {"hint", repair_hint(options_.state_dir)}});
+    log::error("an ended job cannot be read",
+               {{"job", to_string(id)}, {"cause", why.message()}, {"hint", repair_hint(options_.state_dir)}});
   core::JobState state;
   state.id = id;
   state.phase = core::phase_from_string(phase).value_or(core::JobPhase::kFailed);
@@ -246,7 +259,9 @@ Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int6
     auto event = json ? proto::event_from_json(*json) : Result<proto::StampedEvent>(json.error());
     if (!event) {
       events_.reset();
-      return fail(Errc::kIo, "the journal: event " + std::to_string(from + static_cast<std::int64_t>(found.size())) + " of job " + to_string(id) + ": " + event.error().message());
+      return fail(Errc::kIo, "the journal: event " +
+                                 std::to_string(from + static_cast<std::int64_t>(found.size())) + " of job " +
+                                 to_string(id) + ": " + event.error().message());
     }
     if (auto* submitted = std::get_if<proto::JobSubmitted>(&event->event))
       if (auto done = specs_.complete(id, *submitted); !done) {
@@ -260,19 +275,23 @@ Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int6
 
 /// What the index says, and what was synced since.
 Result<std::vector<SegmentRow>> SqliteStore::segments(JobId id) {
-  const auto synced = writer_->durable_segments(id);  // before the index: what is not there any more is in the index by then
+  // before the index: what is not there any more is in the index by then
+  const auto synced = writer_->durable_segments(id);
   std::vector<SegmentRow> rows;
   segments_.bind(id.value());
   for (;;) {
     auto row = segments_.step();
     if (!row) return row.error().in("the journal");
     if (!*row) break;
-    rows.push_back({segments_.integer(0), segments_.integer(1), segments_.integer(2), segments_.integer(3), segments_.integer(4)});
+    rows.push_back({segments_.integer(0), segments_.integer(1), segments_.integer(2), segments_.integer(3),
+                    segments_.integer(4)});
   }
   for (const auto& row : synced) {
     const auto known = std::ranges::find(rows, row.segment, &SegmentRow::segment);
-    if (known == rows.end()) rows.push_back(row);
-    else if (known->bytes < row.bytes) *known = row;
+    if (known == rows.end())
+      rows.push_back(row);
+    else if (known->bytes < row.bytes)
+      *known = row;
   }
   return rows;
 }
@@ -288,17 +307,22 @@ Result<MetricPage> SqliteStore::metrics(JobId id, std::int64_t from, int limit) 
   return MetricPage{{}, std::max<std::int64_t>(from, 0), false};
 }
 
-Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const {
+Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from,
+                                             int limit) const {
   MetricPage page;
   page.next = std::max<std::int64_t>(from, 0);
   const auto end = rows.empty() ? 0 : rows.back().end();
   std::size_t bytes = 0;
-  const auto full = [&] { return static_cast<int>(page.points.size()) >= limit || bytes >= kMetricPageBytes; };
+  const auto full = [&] {
+    return static_cast<int>(page.points.size()) >= limit || bytes >= kMetricPageBytes;
+  };
   for (const auto& row : rows) {
     if (row.end() <= page.next || full()) continue;
     const auto path = segment_path(options_.state_dir, id, row.segment);
     if (page.next < row.first)
-      return fail(Errc::kIo, "the metrics of job " + to_string(id) + ": points " + std::to_string(page.next) + " to " + std::to_string(row.first - 1) + " are missing before " + path,
+      return fail(Errc::kIo,
+                  "the metrics of job " + to_string(id) + ": points " + std::to_string(page.next) + " to " +
+                      std::to_string(row.first - 1) + " are missing before " + path,
                   repair_hint(options_.state_dir));
     auto text = read_range(path, kSegmentHeaderBytes, row.bytes);
     if (!text) return fail(Errc::kIo, text.error().message(), repair_hint(options_.state_dir));
@@ -307,7 +331,11 @@ Result<MetricPage> SqliteStore::read_metrics(JobId id, const std::vector<Segment
     for (; page.next < row.end() && !full(); ++page.next) {
       const auto record = scan.next();
       if (record) bytes += static_cast<std::size_t>(record->bytes);
-      auto point = record ? to_point(*record, path) : Result<proto::MetricPoint>(fail(Errc::kIo, path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem()));
+      auto point =
+          record
+              ? to_point(*record, path)
+              : Result<proto::MetricPoint>(fail(
+                    Errc::kIo, path + ", offset " + std::to_string(scan.offset()) + ": " + scan.problem()));
       if (!point) return fail(Errc::kIo, point.error().message(), repair_hint(options_.state_dir));
       page.points.push_back(std::move(*point));
     }

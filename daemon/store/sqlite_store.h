@@ -1,4 +1,5 @@
-// The head's durable store: job events, snapshots and documents in SQLite, metric points in files of their job.
+// The head's durable store: job events, snapshots and documents in SQLite, metric points in files of their
+// job.
 #pragma once
 
 #include "daemon/store/journal.h"
@@ -14,16 +15,18 @@ namespace rtrain::store {
 struct StoreOptions {
   std::string state_dir;
   std::int64_t ballast_bytes = 64 << 20;  ///< kept to be freed when the disk is full; 0: none
-  /// False: nothing is forced to the disk, and a power cut may lose it all. For a head that ends with the process that asked for it.
+  /// False: nothing is forced to the disk, and a power cut may lose it all. For a head that ends with the
+  /// process that asked for it.
   bool sync = true;
 };
 
 /// @thread the head's.
 class SqliteStore final : public Journal, public History {
  public:
-  /// Opens or makes the journal of a state folder, which the caller holds the lock of, and reads back what lives.
-  /// Errors: those of open_journal() and recover_journal(), each with the way out.
-  [[nodiscard]] static Result<std::unique_ptr<SqliteStore>> open(boost::asio::any_io_executor executor, StoreOptions options);
+  /// Opens or makes the journal of a state folder, which the caller holds the lock of, and reads back what
+  /// lives. Errors: those of open_journal() and recover_journal(), each with the way out.
+  [[nodiscard]] static Result<std::unique_ptr<SqliteStore>> open(boost::asio::any_io_executor executor,
+                                                                 StoreOptions options);
   /// Stores what was appended and closes the journal.
   ~SqliteStore() override;
 
@@ -44,7 +47,8 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;
   [[nodiscard]] Result<std::vector<JobId>> ended_ids(JobId before, int limit) override;
   [[nodiscard]] Result<std::optional<JobId>> job_of_submission(const std::string& submission) override;
-  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override;
+  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
+                                                                int limit) override;
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
 
  private:
@@ -55,7 +59,8 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Result<core::JobState> state_of(JobId id, std::string_view snapshot);
   [[nodiscard]] core::JobState unreadable(JobId id, std::string_view phase, const Error& why);
   [[nodiscard]] Result<std::vector<SegmentRow>> segments(JobId id);
-  [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows, std::int64_t from, int limit) const;
+  [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows,
+                                                std::int64_t from, int limit) const;
   void hand_over_soon();
   void hand_over();
   void tell();

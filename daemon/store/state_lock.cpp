@@ -13,7 +13,8 @@ Result<StateLock> StateLock::take(const std::string& state_dir) {
   StateLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock.fd_ < 0) return fail_errno("open " + path, errno);
   if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0)
-    return fail(Errc::kConflict, path + ": another head uses this state_dir", "stop it, or give this one its own state_dir");
+    return fail(Errc::kConflict, path + ": another head uses this state_dir",
+                "stop it, or give this one its own state_dir");
   return lock;
 }
 

@@ -17,17 +17,20 @@ using namespace std::chrono_literals;
 
 /// Pages of the log, 4 KiB each, after which they are moved into the database.
 constexpr int kCheckpointPages = 4000;
-constexpr std::chrono::milliseconds kRetryAfter = 1s, kRetryFilesAfter = 50ms;  // when there was no space; no file descriptor
+// when there was no space; no file descriptor
+constexpr std::chrono::milliseconds kRetryAfter = 1s, kRetryFilesAfter = 50ms;
 
 [[noreturn]] void end_of_disk(const Error& error) {
-  log::error("the head ends: its disk failed, and what it says from now on is worth nothing; started again it goes on from what is stored",
-             {{"cause", error.message()}});
+  log::error(
+      "the head ends: its disk failed, and what it says from now on is worth nothing; started again it goes "
+      "on from what is stored",
+      {{"cause", error.message()}});
   std::_Exit(kExitIo);
 }
 
 }  // namespace
 
-// ---- life -----------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
 Writer::Writer(Start start) : start_(std::move(start)), ballast_(start_.state_dir, start_.ballast_bytes) {}
 
@@ -109,12 +112,18 @@ void Writer::run() {
     bool stopping = false;
     {
       std::unique_lock lock(mutex_);
-      const auto due = [&] { return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy() || (!full_ && pruner_.may_shrink()); };
+      const auto due = [&] {
+        return stopping_ || (!full_ && !queue_.empty()) || !prunes_.empty() || pruner_.busy() ||
+               (!full_ && pruner_.may_shrink());
+      };
       auto until = Clock::time_point::max();
-      if (full_ || !ballast_.there()) until = space_looked_ + (short_of_files_ ? kRetryFilesAfter : kRetryAfter);
+      if (full_ || !ballast_.there())
+        until = space_looked_ + (short_of_files_ ? kRetryFilesAfter : kRetryAfter);
       if (start_.segments->dirty() && !full_) until = std::min(until, oldest_point_ + kPointsDelay);
-      if (until == Clock::time_point::max()) queued_.wait(lock, due);
-      else queued_.wait_until(lock, until, due);
+      if (until == Clock::time_point::max())
+        queued_.wait(lock, due);
+      else
+        queued_.wait_until(lock, until, due);
       batches.swap(queue_);
       stopping = stopping_;
     }
@@ -122,7 +131,8 @@ void Writer::run() {
     look_after_space();
     if (stopping) return close();
     if (!write() && !short_of_files_ && ballast_.free()) {
-      log::warn("the disk is full: the ballast is freed, so that running jobs can end", {{"state_dir", start_.state_dir}});
+      log::warn("the disk is full: the ballast is freed, so that running jobs can end",
+                {{"state_dir", start_.state_dir}});
       write();
     }
     look_after_space();
@@ -133,21 +143,28 @@ void Writer::run() {
 void Writer::close() {
   oldest_point_ = {};
   const bool written = write() && !start_.segments->dirty();
-  if (!written) return log::error("what the last moments brought is not stored", {{"state_dir", start_.state_dir}});
+  if (!written)
+    return log::error("what the last moments brought is not stored", {{"state_dir", start_.state_dir}});
   auto closed = start_.numbers.settle(start_.next_id);
-  if (closed) closed = start_.database->execute("INSERT OR REPLACE INTO meta VALUES('clean', '1'); DELETE FROM meta WHERE key='log'");
+  if (closed)
+    closed = start_.database->execute(
+        "INSERT OR REPLACE INTO meta VALUES('clean', '1'); DELETE FROM meta WHERE key='log'");
   if (closed) closed = start_.database->execute("PRAGMA wal_checkpoint(TRUNCATE)");
-  if (!closed) log::warn("the journal could not be closed cleanly; the next start looks closer", {{"cause", closed.error().message()}});
+  if (!closed)
+    log::warn("the journal could not be closed cleanly; the next start looks closer",
+              {{"cause", closed.error().message()}});
 }
 
-// ---- what is queued -------------------------------------------------------------------------------------------
+// ---- what is queued -----------------------------------------------------------------------------
 
 void Writer::take(std::vector<Batch> batches) {
   for (auto& batch : batches) {
     taken_.events += batch.count.events;
     taken_.points += batch.count.points;
-    if (records_.empty()) records_ = std::move(batch.records);
-    else std::move(batch.records.begin(), batch.records.end(), std::back_inserter(records_));
+    if (records_.empty())
+      records_ = std::move(batch.records);
+    else
+      std::move(batch.records.begin(), batch.records.end(), std::back_inserter(records_));
     for (auto& [id, points] : batch.points) {
       auto& waiting = points_[id];
       if (waiting.count == 0) {
@@ -179,7 +196,8 @@ Result<Done> Writer::write_points() {
   while (!points_.empty()) {
     auto& [id, points] = *points_.begin();
     seal(points.records);
-    if (auto written = start_.segments->append(id, points.records, points.count, points.last_at); !written) return written;
+    if (auto written = start_.segments->append(id, points.records, points.count, points.last_at); !written)
+      return written;
     points_.erase(points_.begin());
   }
   return ok();
@@ -192,14 +210,16 @@ Result<Done> Writer::commit() {
     const auto* event = std::get_if<Batch::Event>(&record);
     if (event == nullptr) continue;
     jobs.insert(event->id);
-    if (std::holds_alternative<proto::JobSubmitted>(event->event.event)) newest = std::max(newest, event->id.value());
+    if (std::holds_alternative<proto::JobSubmitted>(event->event.event))
+      newest = std::max(newest, event->id.value());
   }
   if (auto synced = start_.segments->sync(jobs); !synced) return synced;
   if (newest > 0)
     if (auto reserved = start_.numbers.reserve(newest); !reserved) return reserved;
   auto done = start_.database->transaction([&]() -> Result<Done> {
     for (const auto& record : records_)
-      if (auto stored = std::visit([&](const auto& value) { return store(value); }, record); !stored) return stored;
+      if (auto stored = std::visit([&](const auto& value) { return store(value); }, record); !stored)
+        return stored;
     return store_rows();
   });
   if (!done) {
@@ -210,7 +230,8 @@ Result<Done> Writer::commit() {
   start_.next_id = std::max(start_.next_id, newest + 1);
   for (const auto& record : records_) {
     const auto* event = std::get_if<Batch::Event>(&record);
-    if (event == nullptr || event->snapshot == nullptr || !core::is_terminal(event->snapshot->phase)) continue;
+    if (event == nullptr || event->snapshot == nullptr || !core::is_terminal(event->snapshot->phase))
+      continue;
     start_.segments->forget(event->id);
     start_.next_event.erase(event->id);
   }
@@ -245,13 +266,19 @@ Result<Done> Writer::store(const Batch::Event& event) {
   } else {
     json = proto::dump_json(proto::to_json(event.event));
   }
-  if (auto stored = insert_event_.bind(id).bind(number).bind(event.event.at).bind(json).run(); !stored) return stored;
+  if (auto stored = insert_event_.bind(id).bind(number).bind(event.event.at).bind(json).run(); !stored)
+    return stored;
   if (event.snapshot == nullptr) return ok();
   const auto& state = *event.snapshot;
   const auto snapshot = proto::dump_json(to_json(state));
   // 0 means that it lives: a clock that says 1970 must not make an ended job live.
   const std::int64_t ended = core::is_terminal(state.phase) ? std::max<std::int64_t>(state.ended_ms, 1) : 0;
-  return update_job_.bind(ended).bind(core::to_string(state.phase)).bind(snapshot).bind(number + 1).bind(id).run();
+  return update_job_.bind(ended)
+      .bind(core::to_string(state.phase))
+      .bind(snapshot)
+      .bind(number + 1)
+      .bind(id)
+      .run();
 }
 
 Result<Done> Writer::store_spec(std::int64_t number, const proto::SharedSpec& spec) {
@@ -271,7 +298,12 @@ Result<Done> Writer::store(const Document& document) {
 
 Result<Done> Writer::store_rows() {
   for (const auto& [key, row] : start_.segments->rows()) {
-    put_segment_.bind(key.first.value()).bind(key.second).bind(row.first).bind(row.points).bind(row.bytes).bind(row.last_at);
+    put_segment_.bind(key.first.value())
+        .bind(key.second)
+        .bind(row.first)
+        .bind(row.points)
+        .bind(row.bytes)
+        .bind(row.last_at);
     if (auto stored = put_segment_.run(); !stored) return stored;
   }
   return ok();
@@ -285,7 +317,7 @@ Result<Done> Writer::checkpoint() {
   return db.failed(code, "checkpoint");
 }
 
-// ---- failures and news ----------------------------------------------------------------------------------------
+// ---- failures and news --------------------------------------------------------------------------
 
 bool Writer::survived(const Result<Done>& done) {
   if (done) return true;
@@ -310,8 +342,10 @@ void Writer::look_after_space() {
   std::string why;
   const bool filled = ballast_.fill(why);
   if (full_) return;  // the next write tells
-  if (filled) set_health({});
-  else set_health({false, why});
+  if (filled)
+    set_health({});
+  else
+    set_health({false, why});
 }
 
 void Writer::prune_some() {
@@ -330,7 +364,9 @@ void Writer::prune_some() {
     pruned_ = std::move(call.told);
     begun = pruner_.begin(std::move(call.request));
   }
-  auto step = full_ ? Result<Pruned>(fail(Errc::kUnavailable, why_)) : begun ? pruner_.step() : Result<Pruned>(begun.error());
+  auto step = full_   ? Result<Pruned>(fail(Errc::kUnavailable, why_))
+              : begun ? pruner_.step()
+                      : Result<Pruned>(begun.error());
   if (step) {
     pruned_(std::move(*step));
     if (wal_pages_ >= kCheckpointPages) survived(checkpoint());
@@ -347,7 +383,8 @@ void Writer::shrink_some() {
   if (full_ || !pruner_.may_shrink()) return;
   if (auto done = pruner_.shrink(); !done) {
     if (start_.database->trouble() == Trouble::kIo) end_of_disk(done.error());
-    return log::warn("the journal's file could not be made smaller; after the next prune it is tried again", {{"cause", done.error().message()}});
+    return log::warn("the journal's file could not be made smaller; after the next prune it is tried again",
+                     {{"cause", done.error().message()}});
   }
   // The file is cut when the log is moved into it.
   if (wal_pages_ >= kCheckpointPages || !pruner_.may_shrink()) survived(checkpoint());
@@ -358,8 +395,11 @@ void Writer::set_health(Health health) {
     const std::lock_guard lock(mutex_);
     if (health.writable == health_.writable && health.why == health_.why) return;
     if (health.writable != health_.writable) {
-      if (health.writable) log::info("the journal takes writes again: the head takes submits", {{"state_dir", start_.state_dir}});
-      else log::warn("the head is read-only: it takes no submits, what runs goes on", {{"cause", health.why}});
+      if (health.writable)
+        log::info("the journal takes writes again: the head takes submits",
+                  {{"state_dir", start_.state_dir}});
+      else
+        log::warn("the head is read-only: it takes no submits, what runs goes on", {{"cause", health.why}});
     }
     health_ = std::move(health);
   }

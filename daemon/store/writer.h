@@ -1,4 +1,5 @@
-// The one thread that writes: it has the only writing connection, commits what was queued while it wrote, and syncs metric files.
+// The one thread that writes: it has the only writing connection, commits what was queued while it wrote, and
+// syncs metric files.
 #pragma once
 
 #include "daemon/store/ballast.h"
@@ -18,7 +19,8 @@
 
 namespace rtrain::store {
 
-/// What was appended in one go on the head's thread. Becomes durable as a whole, but for the points, which may be so before.
+/// What was appended in one go on the head's thread. Becomes durable as a whole, but for the points, which
+/// may be so before.
 struct Batch {
   struct Event {
     JobId id;
@@ -53,7 +55,8 @@ class Writer {
     std::function<void()> progressed;  ///< called on the writer's thread: durable() or health() changed
   };
   [[nodiscard]] static Result<std::unique_ptr<Writer>> start(Start start);
-  /// Writes what is queued and closes the journal. On a full disk what is queued is lost: nobody was told of it.
+  /// Writes what is queued and closes the journal. On a full disk what is queued is lost: nobody was told of
+  /// it.
   ~Writer();
 
   void queue(Batch batch);
@@ -62,7 +65,9 @@ class Writer {
   [[nodiscard]] Mark durable() const;   ///< @thread any
   [[nodiscard]] Health health() const;  ///< @thread any
   /// The files at the end of a job's metrics. @thread any
-  [[nodiscard]] std::vector<SegmentRow> durable_segments(JobId id) const { return start_.segments->durable(id); }
+  [[nodiscard]] std::vector<SegmentRow> durable_segments(JobId id) const {
+    return start_.segments->durable(id);
+  }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -80,7 +85,8 @@ class Writer {
   [[nodiscard]] Result<Done> store(const Document& document);
   [[nodiscard]] Result<Done> store_rows();
   [[nodiscard]] Result<Done> checkpoint();
-  /// Of two kinds of failure: goes on with false after a lack that passes (disk_error.h), ends the process else.
+  /// Of two kinds of failure: goes on with false after a lack that passes (disk_error.h), ends the process
+  /// else.
   bool survived(const Result<Done>& done);
   void close();
   void publish();
@@ -102,15 +108,18 @@ class Writer {
   Mark taken_, written_;
   Clock::time_point oldest_point_{};  ///< that is not durable
   Clock::time_point space_looked_{};
-  bool full_ = false;                 ///< writing failed for a lack and was not tried again with success
-  bool short_of_files_ = false;       ///< the lack was of file descriptors
-  std::string why_;                   ///< of the last lack
+  bool full_ = false;            ///< writing failed for a lack and was not tried again with success
+  bool short_of_files_ = false;  ///< the lack was of file descriptors
+  std::string why_;              ///< of the last lack
   int wal_pages_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable queued_;
   std::vector<Batch> queue_;  ///< guarded by mutex_, as what follows
-  struct PruneCall { PruneRequest request; std::function<void(Pruned)> told; };
+  struct PruneCall {
+    PruneRequest request;
+    std::function<void(Pruned)> told;
+  };
   std::deque<PruneCall> prunes_;
   bool stopping_ = false;
   Mark durable_;

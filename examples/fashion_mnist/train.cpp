@@ -8,7 +8,8 @@
 namespace transforms = rtrain::data::transforms;
 
 struct ImageClassifier : rtrain::LightningModule {
-  ImageClassifier(double learning_rate, bool learning_rate_decays) : lr(learning_rate), lr_decays(learning_rate_decays) {}
+  ImageClassifier(double learning_rate, bool learning_rate_decays)
+      : lr(learning_rate), lr_decays(learning_rate_decays) {}
 
   torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
@@ -18,8 +19,10 @@ struct ImageClassifier : rtrain::LightningModule {
 
   torch::Tensor validation_step(const rtrain::Batch& batch, std::int64_t) override {
     const auto logits = model(batch.input);
-    log("val_loss", torch::nn::functional::cross_entropy(logits, batch.target), {.on_epoch = true, .sync_dist = true});
-    log("accuracy", logits.argmax(1).eq(batch.target).to(torch::kFloat).mean(), {.on_epoch = true, .prog_bar = true, .sync_dist = true});
+    log("val_loss", torch::nn::functional::cross_entropy(logits, batch.target),
+        {.on_epoch = true, .sync_dist = true});
+    log("accuracy", logits.argmax(1).eq(batch.target).to(torch::kFloat).mean(),
+        {.on_epoch = true, .prog_bar = true, .sync_dist = true});
     return {};
   }
 
@@ -34,7 +37,8 @@ struct ImageClassifier : rtrain::LightningModule {
 
   double lr;
   bool lr_decays;
-  rtrain::models::ResNet model = register_module("model", rtrain::models::resnet18(/*num_classes=*/10, /*in_channels=*/1));
+  rtrain::models::ResNet model =
+      register_module("model", rtrain::models::resnet18(/*num_classes=*/10, /*in_channels=*/1));
 };
 
 /// A number of batches an epoch; 0 or nothing: all of them.
@@ -47,9 +51,11 @@ void train_func(const rtrain::Config& config) {
   const auto transform = transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)});
   const auto data_dir = config.value("data_dir", "");
   const bool pin_memory = rtrain::get_device().is_cuda();
-  const rtrain::DataLoader train(rtrain::data::FashionMNIST(data_dir, /*train=*/true, transform),
-                                 {.batch_size = config.value("batch_size", 128), .shuffle = true, .pin_memory = pin_memory});
-  const rtrain::DataLoader test(rtrain::data::FashionMNIST(data_dir, /*train=*/false, transform), {.batch_size = 500, .pin_memory = pin_memory});
+  const rtrain::DataLoader train(
+      rtrain::data::FashionMNIST(data_dir, /*train=*/true, transform),
+      {.batch_size = config.value("batch_size", 128), .shuffle = true, .pin_memory = pin_memory});
+  const rtrain::DataLoader test(rtrain::data::FashionMNIST(data_dir, /*train=*/false, transform),
+                                {.batch_size = 500, .pin_memory = pin_memory});
 
   rtrain::Trainer trainer({.max_epochs = config.value("max_epochs", 10),
                            .limit_train_batches = limit(config, "limit_train_batches"),

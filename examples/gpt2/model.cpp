@@ -15,9 +15,7 @@ namespace gpt2 {
 namespace nn = torch::nn;
 namespace {
 
-nn::LayerNorm norm_of(std::int64_t width) {
-  return nn::LayerNorm(nn::LayerNormOptions({width}));
-}
+nn::LayerNorm norm_of(std::int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
 
 }  // namespace
 

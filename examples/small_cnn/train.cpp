@@ -1,4 +1,5 @@
-// Training speed: a small CNN (or ResNet-18) on Fashion-MNIST for a number of steps, and images a second after warm-up.
+// Training speed: a small CNN (or ResNet-18) on Fashion-MNIST for a number of steps, and images a second
+// after warm-up.
 #include <rtrain/rtrain.h>
 
 #include <torch/cuda.h>
@@ -17,8 +18,10 @@ namespace transforms = rtrain::data::transforms;
 namespace {
 
 nn::Sequential small_cnn() {
-  return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).stride(2)), nn::ReLU(nn::ReLUOptions(/*inplace=*/true)), nn::Flatten(),
-                        nn::Linear(16 * 13 * 13, 256), nn::ReLU(nn::ReLUOptions(/*inplace=*/true)), nn::Linear(256, 10));
+  return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).stride(2)),
+                        nn::ReLU(nn::ReLUOptions(/*inplace=*/true)), nn::Flatten(),
+                        nn::Linear(16 * 13 * 13, 256), nn::ReLU(nn::ReLUOptions(/*inplace=*/true)),
+                        nn::Linear(256, 10));
 }
 
 class Classifier : public rtrain::LightningModule {
@@ -38,7 +41,9 @@ class Classifier : public rtrain::LightningModule {
     log("loss", loss, {.on_step = true, .prog_bar = true});
     return loss;
   }
-  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::Adam(parameters(), {.lr = lr_}); }
+  rtrain::Optimizers configure_optimizers() override {
+    return rtrain::optim::Adam(parameters(), {.lr = lr_});
+  }
 
  private:
   double lr_;
@@ -50,7 +55,8 @@ class Speed : public rtrain::Callback {
  public:
   Speed(std::int64_t warm, std::int64_t batch_size) : warm_(warm), batch_size_(batch_size) {}
 
-  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor&, const rtrain::Batch&, std::int64_t) override {
+  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor&,
+                          const rtrain::Batch&, std::int64_t) override {
     if (trainer.global_step() == warm_) begin_ = now(trainer);
   }
   void on_train_end(rtrain::Trainer& trainer, rtrain::LightningModule&) override {
@@ -78,9 +84,14 @@ class Speed : public rtrain::Callback {
 void train_func(const rtrain::Config& config) {
   const auto batch_size = config.value<std::int64_t>("batch_size", 128);
   const auto steps = config.value<std::int64_t>("steps", 400);
-  const rtrain::DataLoader train(rtrain::data::FashionMNIST(config.value("data_dir", ""), /*train=*/true,
-                                                            transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)})),
-                                 {.batch_size = batch_size, .shuffle = true, .drop_last = true, .pin_memory = rtrain::get_device().is_cuda()});
+  const rtrain::DataLoader train(
+      rtrain::data::FashionMNIST(
+          config.value("data_dir", ""), /*train=*/true,
+          transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)})),
+      {.batch_size = batch_size,
+       .shuffle = true,
+       .drop_last = true,
+       .pin_memory = rtrain::get_device().is_cuda()});
   rtrain::Trainer trainer({.max_epochs = -1,
                            .max_steps = steps,
                            .strategy = rtrain::DDPStrategy(),
@@ -88,6 +99,7 @@ void train_func(const rtrain::Config& config) {
                            .callbacks = {Speed(std::max<std::int64_t>(2, steps / 10), batch_size)},
                            .enable_checkpointing = false,  // its writing would be measured, too
                            .seed = config.value<std::uint64_t>("seed", 0)});
-  rtrain::prepare_trainer(trainer).fit(Classifier(config.value("model", "cnn"), config.value("lr", 1e-3)), train);
+  rtrain::prepare_trainer(trainer).fit(Classifier(config.value("model", "cnn"), config.value("lr", 1e-3)),
+                                       train);
 }
 RTRAIN_TRAIN_FUNCTION(train_func);

@@ -17,13 +17,18 @@ struct Classifier : rtrain::LightningModule {
     return loss;
   }
   torch::Tensor validation_step(const rtrain::Batch& batch, std::int64_t) override {
-    log("accuracy", net->forward(batch.input).argmax(1).eq(batch.target).to(torch::kFloat).mean(), {.on_epoch = true, .sync_dist = true});
+    log("accuracy", net->forward(batch.input).argmax(1).eq(batch.target).to(torch::kFloat).mean(),
+        {.on_epoch = true, .sync_dist = true});
     return {};
   }
-  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::AdamW(parameters(), {.lr = lr}); }
+  rtrain::Optimizers configure_optimizers() override {
+    return rtrain::optim::AdamW(parameters(), {.lr = lr});
+  }
 
   double lr;
-  nn::Sequential net = register_module("net", nn::Sequential(nn::Linear(2, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 2)));
+  nn::Sequential net = register_module(
+      "net",
+      nn::Sequential(nn::Linear(2, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 2)));
 };
 
 std::shared_ptr<rtrain::Dataset> points(std::int64_t count, std::uint64_t seed) {
@@ -33,12 +38,14 @@ std::shared_ptr<rtrain::Dataset> points(std::int64_t count, std::uint64_t seed) 
 }
 
 void train_func(const rtrain::Config& config) {
-  const rtrain::DataLoader train(points(4096, 1), {.batch_size = config.value("batch_size", 64), .shuffle = true});
+  const rtrain::DataLoader train(points(4096, 1),
+                                 {.batch_size = config.value("batch_size", 64), .shuffle = true});
   const rtrain::DataLoader check(points(1024, 2), {.batch_size = 256});
   rtrain::Trainer trainer({.max_epochs = config.value("max_epochs", 5),
                            .strategy = rtrain::DDPStrategy(),
                            .plugins = {rtrain::ClusterEnvironment()},
                            .callbacks = {rtrain::TrainReportCallback()}});
-  rtrain::prepare_trainer(trainer).fit(Classifier(config.value("lr", 1e-2)), train, check, rtrain::get_checkpoint());
+  rtrain::prepare_trainer(trainer).fit(Classifier(config.value("lr", 1e-2)), train, check,
+                                       rtrain::get_checkpoint());
 }
 RTRAIN_TRAIN_FUNCTION(train_func);

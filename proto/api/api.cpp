@@ -278,7 +278,10 @@ Result<Done> read_value(const Json& json, ReservationDoc& value) { return read_o
 
 ErrorDoc error_doc(const Error& error) {
   constexpr std::size_t kTextBytesMax = 2000;  // what was sent may be quoted in it
-  return {std::string(to_string(error.code())), clipped(error.message(), kTextBytesMax), clipped(error.hint(), kTextBytesMax), {}};
+  return {std::string(to_string(error.code())),
+          clipped(error.message(), kTextBytesMax),
+          clipped(error.hint(), kTextBytesMax),
+          {}};
 }
 
 Error to_error(const ErrorDoc& doc) {

@@ -1,22 +1,24 @@
-// The documents of the user API (HTTP/1.1 + JSON under /v1/), shared by the head, which writes them, and the CLI, which reads them.
-// Routes, one table in docs/reference/api.md and proto/api/openapi.json:
+// The documents of the user API (HTTP/1.1 + JSON under /v1/), shared by the head, which writes them, and the
+// CLI, which reads them. Routes, one table in docs/reference/api.md and proto/api/openapi.json:
 //   GET  /healthz                       no token needed: {"status":"ok"}
 //   GET  /v1/version                    VersionDoc
 //   GET  /v1/status                     StatusDoc: the cluster at a glance
 //   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc. Header
 //                                       Idempotency-Key: the same request gets the first answer again
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
-//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]   {"jobs":[JobDoc],"next":..,"more":..}, newest first
-//   GET  /v1/jobs/{id}                  JobDoc
-//   GET  /v1/jobs/{id}/result           ResultDoc
-//   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
-//   GET  /v1/jobs/{id}/events?from=0&limit=1000   {"events":[StampedEvent with "at"],"next":..,"more":..}, oldest first
-//   GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers Rtrain-Offset, Rtrain-Next-Offset,
+//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]
+//   {"jobs":[JobDoc],"next":..,"more":..}, newest first GET  /v1/jobs/{id}                  JobDoc GET
+//   /v1/jobs/{id}/result           ResultDoc GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]} GET
+//   /v1/jobs/{id}/events?from=0&limit=1000   {"events":[StampedEvent with "at"],"next":..,"more":..}, oldest
+//   first GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers
+//   Rtrain-Offset, Rtrain-Next-Offset,
 //                                       Rtrain-Complete: true|false. One chunk; offset or tail, not both
 //   GET  /v1/jobs/{id}/stream?logs=true&rank=0   server-sent events until the job ends:
-//                                       event: state (JobDoc) | metrics (MetricPoint) | progress (ProgressDoc) | log (LogDoc)
-//                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost: ask again with the
-//                                       header Last-Event-ID, the id of the last event that came (stream_position.h).
+//                                       event: state (JobDoc) | metrics (MetricPoint) | progress
+//                                       (ProgressDoc) | log (LogDoc) | end (ResultDoc, the last one). A
+//                                       stream that ends without `end` was lost: ask again with the header
+//                                       Last-Event-ID, the id of the last event that came
+//                                       (stream_position.h).
 //   POST /v1/jobs/{id}/cancel           JobDoc
 //   POST /v1/jobs/{id}/hold             JobDoc
 //   POST /v1/jobs/{id}/release          JobDoc
@@ -36,9 +38,8 @@
 //   POST /v1/reservations               ReservationDoc -> 201 ReservationDoc
 //   DELETE /v1/reservations/{name}      ReservationDoc
 //   POST /v1/prune                      {"older_than_s":..,"keep":..,"dry_run":..} -> PruneDoc
-// {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who asks; on a Unix socket the head
-// asks the kernel.
-// Errors: ErrorDoc with the HTTP status of http_status().
+// {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who
+// asks; on a Unix socket the head asks the kernel. Errors: ErrorDoc with the HTTP status of http_status().
 #pragma once
 
 #include "proto/event/event.h"
@@ -46,10 +47,13 @@
 
 namespace rtrain::proto {
 
-struct VersionDoc { std::string version, commit; int protocol_version = kProtocolVersion; };
+struct VersionDoc {
+  std::string version, commit;
+  int protocol_version = kProtocolVersion;
+};
 
 struct ErrorDoc {
-  std::string code;      ///< an Errc name
+  std::string code;  ///< an Errc name
   std::string message;
   std::string hint;
   std::vector<SpecError> errors;  ///< of a job file that was refused
@@ -62,11 +66,18 @@ struct SubmitReply {
 };
 
 /// What was done to the jobs of an array.
-struct ArrayReply { JobId id; std::vector<JobId> jobs; };
+struct ArrayReply {
+  JobId id;
+  std::vector<JobId> jobs;
+};
 
 /// How much of a resource is in use.
-struct ResourceUse { double used = 0, total = 0; };
-struct NodeCounts { int alive = 0, total = 0; };
+struct ResourceUse {
+  double used = 0, total = 0;
+};
+struct NodeCounts {
+  int alive = 0, total = 0;
+};
 
 struct RankDoc {
   int rank = 0;
@@ -74,7 +85,7 @@ struct RankDoc {
   int local_rank = 0, node_rank = 0;
   std::vector<int> gpus;
   std::int64_t pid = 0;
-  ExitStatus status;        ///< when ENDED
+  ExitStatus status;  ///< when ENDED
 };
 
 struct ProgressDoc {
@@ -86,98 +97,114 @@ struct ProgressDoc {
 
 struct JobDoc {
   JobId id;
-  std::string name, state;   ///< QUEUED | STARTING | RUNNING | STOPPING | SUCCEEDED | FAILED | CANCELLED
-  std::string reason;        ///< why it waits, or the last verdict
-  std::string user;          ///< who submitted it; "" unknown
+  std::string name, state;  ///< QUEUED | STARTING | RUNNING | STOPPING | SUCCEEDED | FAILED | CANCELLED
+  std::string reason;       ///< why it waits, or the last verdict
+  std::string user;         ///< who submitted it; "" unknown
   std::optional<ArrayTask> array;  ///< its place in an array; null for a job of its own
   std::string queue;
   int priority = 0;
-  int queue_position = 0;    ///< 1-based among those that wait; 0: it does not stand in line
-  UnixMs expected_start_ms = 0;  ///< of a job that waits: at the latest, if what runs keeps to its limits; 0: nobody can say
-  UnixMs begin_at_ms = 0;    ///< does not start before; 0: nothing was said
+  int queue_position = 0;  ///< 1-based among those that wait; 0: it does not stand in line
+  /// of a job that waits: at the latest, if what runs keeps to its limits; 0: nobody can say
+  UnixMs expected_start_ms = 0;
+  UnixMs begin_at_ms = 0;                                 ///< does not start before; 0: nothing was said
   UnixMs submitted_ms = 0, started_ms = 0, ended_ms = 0;  ///< RFC 3339 in JSON, null when 0
   std::int64_t attempt = 0;
   int failures = 0, max_failures = 0, num_workers = 1;
-  int controller_failures = 0;  ///< attempts that could not be started
+  int controller_failures = 0;                   ///< attempts that could not be started
   int preemptions = 0, drains = 0, resizes = 0;  ///< how often it was asked for its place
-  FailureCounts failures_by_class;  ///< counted or not, preemptions among them
-  bool held = false;         ///< does not start before it is released
+  FailureCounts failures_by_class;               ///< counted or not, preemptions among them
+  bool held = false;                             ///< does not start before it is released
   std::string held_by;
-  UnixMs retry_at_ms = 0;    ///< failed, and does not start again before then; 0: nothing keeps it
+  UnixMs retry_at_ms = 0;  ///< failed, and does not start again before then; 0: nothing keeps it
   std::vector<RankDoc> ranks;
   std::optional<ProgressDoc> progress;
-  Json metrics;              ///< latest report, or null
+  Json metrics;  ///< latest report, or null
   std::int64_t reports = 0;
   std::int64_t reports_dropped = 0;  ///< made, but faster than they could be taken: they are in no history
   std::optional<JobError> error;
-  std::string failure_class; ///< of error: user | infrastructure | preemption; "" without one
+  std::string failure_class;  ///< of error: user | infrastructure | preemption; "" without one
   std::string run_dir;
 };
 
 struct ResultDoc {
   JobId id;
   std::string name, state;
-  Json metrics;                                ///< of the latest report, or {}
-  std::optional<CheckpointRecord> checkpoint;  ///< the latest
-  std::string path;                            ///< run_dir
-  std::optional<JobError> error;               ///< null in JSON unless the job FAILED
+  Json metrics;                                    ///< of the latest report, or {}
+  std::optional<CheckpointRecord> checkpoint;      ///< the latest
+  std::string path;                                ///< run_dir
+  std::optional<JobError> error;                   ///< null in JSON unless the job FAILED
   std::vector<CheckpointRecord> best_checkpoints;  ///< kept ones, best first by the score, else newest first
   std::int64_t attempts = 0;
   Json return_value;
   std::int64_t reports = 0, reports_dropped = 0;  ///< as those of JobDoc
 };
 
-struct MetricPoint { std::int64_t attempt = 0, seq = 0; UnixMs time_ms = 0; Json metrics; std::string checkpoint; };
-/// [offset, next) of a rank's log. Bytes that are no UTF-8 are replaced in the text, which may be longer or shorter then.
-struct LogDoc { std::int64_t attempt = 0; int rank = 0; std::int64_t offset = 0, next = 0; std::string text; };
+struct MetricPoint {
+  std::int64_t attempt = 0, seq = 0;
+  UnixMs time_ms = 0;
+  Json metrics;
+  std::string checkpoint;
+};
+/// [offset, next) of a rank's log. Bytes that are no UTF-8 are replaced in the text, which may be longer or
+/// shorter then.
+struct LogDoc {
+  std::int64_t attempt = 0;
+  int rank = 0;
+  std::int64_t offset = 0, next = 0;
+  std::string text;
+};
 
 struct NodeDoc {
   NodeInfo info;
   Resources used;
   std::vector<int> gpus_used;
-  bool alive = true;         ///< its agent is connected
-  std::string state = "ready";  ///< ready | cordoned | draining | drained | away | lost; an agent that is not there comes first
-  double silent_s = 0;       ///< seconds since its agent was last heard of
-  bool cordoned = false;     ///< nothing new starts here
-  std::vector<int> gpus_out;    ///< GPUs that are out of service
+  bool alive = true;  ///< its agent is connected
+  /// ready | cordoned | draining | drained | away | lost; an agent that is not there comes first
+  std::string state = "ready";
+  double silent_s = 0;        ///< seconds since its agent was last heard of
+  bool cordoned = false;      ///< nothing new starts here
+  std::vector<int> gpus_out;  ///< GPUs that are out of service
   std::vector<JobId> jobs;
-  double suspicion = 0;      ///< above 0: several jobs failed here for no fault of theirs, it is taken last
-  std::string reason;        ///< why it is not ready, or is suspected, or what is out of service
-  UnixMs drain_until_ms = 0; ///< draining: what is left then is stopped; 0: no deadline
+  double suspicion = 0;       ///< above 0: several jobs failed here for no fault of theirs, it is taken last
+  std::string reason;         ///< why it is not ready, or is suspected, or what is out of service
+  UnixMs drain_until_ms = 0;  ///< draining: what is left then is stopped; 0: no deadline
 };
 
 /// A job that waits.
 struct QueuedDoc {
   JobId id;
   std::optional<ArrayTask> array;
-  int position = 0;          ///< 1-based among those that stand in line; 0: something else keeps it (a hold, another job)
+  /// 1-based among those that stand in line; 0: something else keeps it (a hold, another job)
+  int position = 0;
   std::string name, user, queue;
   int priority = 0, num_workers = 1;
   Resources resources_per_worker;
   UnixMs submitted_ms = 0;
-  std::string reason;        ///< why it waits
-  UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; null in JSON: nobody can say
+  std::string reason;  ///< why it waits
+  /// at the latest, if what runs keeps to its limits; null in JSON: nobody can say
+  UnixMs expected_start_ms = 0;
 };
 
 /// A user in a queue.
 struct QueueUserDoc {
-  std::string name;          ///< "" unknown
+  std::string name;  ///< "" unknown
   int running = 0, waiting = 0;
   double gpus = 0, cpus = 0;  ///< in use
-  Resources used;            ///< resource-seconds of late, those of a half-life ago at half their weight
-  double usage = 0;          ///< of all that is used in the queue: 0..1, by the largest share of any resource
+  Resources used;             ///< resource-seconds of late, those of a half-life ago at half their weight
+  double usage = 0;  ///< of all that is used in the queue: 0..1, by the largest share of any resource
 };
 
-/// A queue: what it may have, has, and has had of late. In the words of Slurm's sshare: weight is RawShares, share NormShares, used
-/// RawUsage, usage EffectvUsage. Jobs of queues whose usage is small for their share come first.
+/// A queue: what it may have, has, and has had of late. In the words of Slurm's sshare: weight is RawShares,
+/// share NormShares, used RawUsage, usage EffectvUsage. Jobs of queues whose usage is small for their share
+/// come first.
 struct QueueDoc {
   std::string name;
   double weight = 1;
-  double share = 0;          ///< the weight by the sum of all queues' weights: 0..1
-  Resources used;            ///< resource-seconds of late, those of a half-life ago at half their weight
-  double usage = 0;          ///< of all that is used: 0..1, by the largest share of any resource
+  double share = 0;  ///< the weight by the sum of all queues' weights: 0..1
+  Resources used;    ///< resource-seconds of late, those of a half-life ago at half their weight
+  double usage = 0;  ///< of all that is used: 0..1, by the largest share of any resource
   int running = 0, waiting = 0;
-  double gpus = 0, cpus = 0;  ///< in use
+  double gpus = 0, cpus = 0;                 ///< in use
   std::optional<double> gpus_max, cpus_max;  ///< quotas; null in JSON: no bound
   std::optional<int> jobs_max;
   std::optional<double> user_gpus_max, user_cpus_max;  ///< of each user
@@ -186,7 +213,10 @@ struct QueueDoc {
 };
 
 /// A job whose record in the journal cannot be read: the head works without it, and keeps its number.
-struct SetAsideDoc { JobId id; std::string reason; };
+struct SetAsideDoc {
+  JobId id;
+  std::string reason;
+};
 
 /// The cluster at a glance.
 struct StatusDoc {
@@ -194,11 +224,14 @@ struct StatusDoc {
   std::string clock;                  ///< what is wrong with the machine's clock; "" nothing
   UnixMs since_ms = 0;                ///< when this head started
   NodeCounts nodes;
-  std::map<std::string, ResourceUse> resources;     ///< of the nodes that are alive
-  std::map<std::string, std::int64_t> jobs_by_state;  ///< of all jobs that the head knows; states without a job are left out
-  FailureCounts failures_by_class;    ///< since the head started
-  std::vector<JobDoc> active_jobs;    ///< that have not ended: the first kActiveShown, running ones first, newest first
-  std::vector<SetAsideDoc> set_aside;  ///< the first kSetAsideShown jobs that could not be read when this head started
+  std::map<std::string, ResourceUse> resources;  ///< of the nodes that are alive
+  /// of all jobs that the head knows; states without a job are left out
+  std::map<std::string, std::int64_t> jobs_by_state;
+  FailureCounts failures_by_class;  ///< since the head started
+  /// that have not ended: the first kActiveShown, running ones first, newest first
+  std::vector<JobDoc> active_jobs;
+  /// the first kSetAsideShown jobs that could not be read when this head started
+  std::vector<SetAsideDoc> set_aside;
   static constexpr int kActiveShown = 20;
   static constexpr int kSetAsideShown = 100;
 };
@@ -208,41 +241,62 @@ struct ReservationDoc {
   std::string name;
   std::vector<std::string> nodes, users;  ///< users empty: everybody who names it
   UnixMs start_ms = 0, end_ms = 0;
-  std::string by;            ///< who made it
-  bool active = false;       ///< it has begun
+  std::string by;       ///< who made it
+  bool active = false;  ///< it has begun
 };
 
 /// Jobs that ended and are forgotten, or would be.
-struct PruneDoc { std::int64_t jobs = 0, bytes = 0; bool dry_run = false; };
+struct PruneDoc {
+  std::int64_t jobs = 0, bytes = 0;
+  bool dry_run = false;
+};
 
 struct PlanDoc {
   bool would_start = false, feasible = true;
   std::vector<RankPlacement> ranks;
   int queue_position = 0;
   std::string reason;
-  UnixMs expected_start_ms = 0;  ///< at the latest, if what runs keeps to its limits; 0: it starts now, or nobody can say
+  /// at the latest, if what runs keeps to its limits; 0: it starts now, or nobody can say
+  UnixMs expected_start_ms = 0;
 };
 
-void to_json(Json& j, const VersionDoc& v);   void from_json(const Json& j, VersionDoc& v);
-void to_json(Json& j, const ErrorDoc& v);     void from_json(const Json& j, ErrorDoc& v);
-void to_json(Json& j, const SubmitReply& v);  void from_json(const Json& j, SubmitReply& v);
-void to_json(Json& j, const ArrayReply& v);   void from_json(const Json& j, ArrayReply& v);
-void to_json(Json& j, const QueuedDoc& v);    void from_json(const Json& j, QueuedDoc& v);
-void to_json(Json& j, const StatusDoc& v);    void from_json(const Json& j, StatusDoc& v);
-void to_json(Json& j, const QueueUserDoc& v);  void from_json(const Json& j, QueueUserDoc& v);
-void to_json(Json& j, const QueueDoc& v);     void from_json(const Json& j, QueueDoc& v);
-void to_json(Json& j, const ReservationDoc& v);  void from_json(const Json& j, ReservationDoc& v);
-void to_json(Json& j, const PruneDoc& v);     void from_json(const Json& j, PruneDoc& v);
-void to_json(Json& j, const ProgressDoc& v);  void from_json(const Json& j, ProgressDoc& v);
-void to_json(Json& j, const JobDoc& v);       void from_json(const Json& j, JobDoc& v);
-void to_json(Json& j, const ResultDoc& v);    void from_json(const Json& j, ResultDoc& v);
-void to_json(Json& j, const MetricPoint& v);  void from_json(const Json& j, MetricPoint& v);
-void to_json(Json& j, const LogDoc& v);       void from_json(const Json& j, LogDoc& v);
-void to_json(Json& j, const NodeDoc& v);      void from_json(const Json& j, NodeDoc& v);
-void to_json(Json& j, const PlanDoc& v);      void from_json(const Json& j, PlanDoc& v);
+void to_json(Json& j, const VersionDoc& v);
+void from_json(const Json& j, VersionDoc& v);
+void to_json(Json& j, const ErrorDoc& v);
+void from_json(const Json& j, ErrorDoc& v);
+void to_json(Json& j, const SubmitReply& v);
+void from_json(const Json& j, SubmitReply& v);
+void to_json(Json& j, const ArrayReply& v);
+void from_json(const Json& j, ArrayReply& v);
+void to_json(Json& j, const QueuedDoc& v);
+void from_json(const Json& j, QueuedDoc& v);
+void to_json(Json& j, const StatusDoc& v);
+void from_json(const Json& j, StatusDoc& v);
+void to_json(Json& j, const QueueUserDoc& v);
+void from_json(const Json& j, QueueUserDoc& v);
+void to_json(Json& j, const QueueDoc& v);
+void from_json(const Json& j, QueueDoc& v);
+void to_json(Json& j, const ReservationDoc& v);
+void from_json(const Json& j, ReservationDoc& v);
+void to_json(Json& j, const PruneDoc& v);
+void from_json(const Json& j, PruneDoc& v);
+void to_json(Json& j, const ProgressDoc& v);
+void from_json(const Json& j, ProgressDoc& v);
+void to_json(Json& j, const JobDoc& v);
+void from_json(const Json& j, JobDoc& v);
+void to_json(Json& j, const ResultDoc& v);
+void from_json(const Json& j, ResultDoc& v);
+void to_json(Json& j, const MetricPoint& v);
+void from_json(const Json& j, MetricPoint& v);
+void to_json(Json& j, const LogDoc& v);
+void from_json(const Json& j, LogDoc& v);
+void to_json(Json& j, const NodeDoc& v);
+void from_json(const Json& j, NodeDoc& v);
+void to_json(Json& j, const PlanDoc& v);
+void from_json(const Json& j, PlanDoc& v);
 
-/// One value of a document. kInvalidArgument says what it is instead; whole numbers are within kWholeMax, and none is taken for another
-/// type.
+/// One value of a document. kInvalidArgument says what it is instead; whole numbers are within kWholeMax, and
+/// none is taken for another type.
 [[nodiscard]] Result<Done> read_value(const Json& json, bool& value);
 [[nodiscard]] Result<Done> read_value(const Json& json, double& value);
 [[nodiscard]] Result<Done> read_value(const Json& json, std::int64_t& value);

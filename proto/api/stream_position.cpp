@@ -25,7 +25,9 @@ bool take_field(std::string_view& text, StreamPosition& position) {
   if (take(text, "attempt=")) return take_number(text, position.attempt);
   std::int64_t attempt = 0, offset = 0;
   int rank = 0;
-  if (!take_number(text, attempt) || !take(text, ".") || !take_number(text, rank) || !take(text, "=") || !take_number(text, offset)) return false;
+  if (!take_number(text, attempt) || !take(text, ".") || !take_number(text, rank) || !take(text, "=") ||
+      !take_number(text, offset))
+    return false;
   position.logs[{attempt, rank}] = offset;
   return true;
 }
@@ -50,9 +52,11 @@ Result<StreamPosition> parse_stream_position(std::string_view text) {
   StreamPosition position;
   std::string_view rest = text;
   bool good = text.size() <= kStreamPositionBytesMax;
-  while (good && !rest.empty()) good = take_field(rest, position) && (rest.empty() || (take(rest, ",") && !rest.empty()));
+  while (good && !rest.empty())
+    good = take_field(rest, position) && (rest.empty() || (take(rest, ",") && !rest.empty()));
   if (good) return position;
-  return fail(Errc::kInvalidArgument, "\"" + std::string(text.substr(0, 100)) + "\" is no position in a stream",
+  return fail(Errc::kInvalidArgument,
+              "\"" + std::string(text.substr(0, 100)) + "\" is no position in a stream",
               "send back the id of the last event that came, as it was");
 }
 

@@ -40,7 +40,8 @@ ConfigField choice(std::string name, std::string& value, std::vector<std::string
   field.set = [&value, choices](const Json& j) -> std::string {
     std::string list;
     for (const auto& c : choices) list += (list.empty() ? "" : ", ") + c;
-    if (!j.is_string() || std::find(choices.begin(), choices.end(), j.get<std::string>()) == choices.end()) return "must be one of " + list;
+    if (!j.is_string() || std::find(choices.begin(), choices.end(), j.get<std::string>()) == choices.end())
+      return "must be one of " + list;
     value = j.get<std::string>();
     return {};
   };
@@ -58,7 +59,8 @@ ConfigField number(std::string name, double& value, double min, double max, std:
           [&value, min, max](const Json& j) -> std::string {
             if (!j.is_number() || !std::isfinite(j.get<double>())) return "expected a number";
             const double n = j.get<double>();
-            if (n < min || n > max) return plain(n) + " is out of range; it must be from " + plain(min) + " to " + plain(max);
+            if (n < min || n > max)
+              return plain(n) + " is out of range; it must be from " + plain(min) + " to " + plain(max);
             value = n;
             return {};
           }};
@@ -69,7 +71,9 @@ ConfigField integer(std::string name, int& value, int min, int max, std::string 
           [&value, min, max](const Json& j) -> std::string {
             if (!j.is_number_integer()) return "expected a whole number";
             const double n = j.get<double>();
-            if (n < min || n > max) return plain(n) + " is out of range; it must be from " + std::to_string(min) + " to " + std::to_string(max);
+            if (n < min || n > max)
+              return plain(n) + " is out of range; it must be from " + std::to_string(min) + " to " +
+                     std::to_string(max);
             value = j.get<int>();
             return {};
           }};
@@ -81,7 +85,9 @@ ConfigField bytes_or_none(std::string name, std::int64_t& value, std::int64_t mi
           [&value, min](const Json& j) -> std::string {
             if (!j.is_number_integer()) return "expected a whole number of bytes";
             const double n = j.get<double>();
-            if (n != 0 && (n < static_cast<double>(min) || n > 9e15)) return plain(n) + " is out of range; it must be 0 (no bound) or at least " + std::to_string(min);
+            if (n != 0 && (n < static_cast<double>(min) || n > 9e15))
+              return plain(n) + " is out of range; it must be 0 (no bound) or at least " +
+                     std::to_string(min);
             value = j.get<std::int64_t>();
             return {};
           }};
@@ -102,10 +108,15 @@ ConfigField amounts(std::string name, Resources& value, std::string help) {
             if (!j.is_object()) return "expected an object of amounts, such as {\"CPU\": 8}";
             Resources read;
             for (const auto& [key, amount] : j.items()) {
-              const auto bytes = key == "memory" && amount.is_string() ? parse_bytes(amount.get<std::string>()) : std::nullopt;
-              if (!bytes && (!amount.is_number() || !(amount.get<double>() >= 0))) return key + ": expected a number that is not negative";
+              const auto bytes = key == "memory" && amount.is_string()
+                                     ? parse_bytes(amount.get<std::string>())
+                                     : std::nullopt;
+              if (!bytes && (!amount.is_number() || !(amount.get<double>() >= 0)))
+                return key + ": expected a number that is not negative";
               read[key] = bytes ? *bytes : amount.get<double>();
-              if (read[key] > amount_max(key)) return key + ": " + plain(read[key]) + " is out of range; it must be from 0 to " + plain(amount_max(key));
+              if (read[key] > amount_max(key))
+                return key + ": " + plain(read[key]) + " is out of range; it must be from 0 to " +
+                       plain(amount_max(key));
             }
             value = std::move(read);
             return {};
@@ -129,7 +140,8 @@ ConfigField labels(std::string name, std::map<std::string, std::string>& value, 
           [&value](const Json& j) -> std::string {
             std::map<std::string, std::string> read;
             const bool words = j.is_string() && add_labels(j.get<std::string>(), read);
-            if (!words && !j.is_object()) return "expected an object of strings, such as {\"rack\": \"r1\"}, or rack=r1,zone=b";
+            if (!words && !j.is_object())
+              return "expected an object of strings, such as {\"rack\": \"r1\"}, or rack=r1,zone=b";
             if (!words)
               for (const auto& [key, label] : j.items()) {
                 if (!label.is_string()) return key + ": expected a string";
@@ -167,8 +179,11 @@ std::vector<ConfigField> fields(HeadConfig& c) {
       address("listen", c.listen, "where agents connect: host:port or unix:/path"),
       address("api_listen", c.api_listen, "where users connect (HTTP): host:port or unix:/path"),
       text("state_dir", c.state_dir, "folder of the head's durable state"),
-      text("token_file", c.token_file, "file with the cluster's token, mode 0600; default: ~/.local/state/rtrain/token, made at the first start"),
-      text("api_socket_group", c.api_socket_group, "group whose members may use the API when it is a Unix socket; default: none"),
+      text("token_file", c.token_file,
+           "file with the cluster's token, mode 0600; default: ~/.local/state/rtrain/token, made at the "
+           "first start"),
+      text("api_socket_group", c.api_socket_group,
+           "group whose members may use the API when it is a Unix socket; default: none"),
       number("heartbeat_s", c.heartbeat_s, 0.05, 60, "seconds between heartbeats"),
       number("lease_s", c.lease_s, 0.2, 3600,
              "seconds of silence after which an agent is lost; more than 2 heartbeats"),
@@ -199,19 +214,28 @@ std::vector<ConfigField> fields(AgentConfig& c) {
   return {
       address("head", c.head, "the head's cluster address: host, host:port or unix:/path", 7337),
       text("node_name", c.node_name, "unique name of this node; default: the host name"),
-      text("address", c.address, "address at which other nodes reach this one; default: that of the connection to the head"),
+      text("address", c.address,
+           "address at which other nodes reach this one; default: that of the connection to the head"),
       text("state_dir", c.state_dir, "folder of rank logs and exit records"),
-      text("token_file", c.token_file, "file with the cluster's token, mode 0600; default, for a head on this machine: ~/.local/state/rtrain/token"),
-      amounts("resources", c.resources, "what this node offers, such as {\"CPU\": 8, \"memory\": \"8GiB\"}; default: what is found"),
+      text("token_file", c.token_file,
+           "file with the cluster's token, mode 0600; default, for a head on this machine: "
+           "~/.local/state/rtrain/token"),
+      amounts("resources", c.resources,
+              "what this node offers, such as {\"CPU\": 8, \"memory\": \"8GiB\"}; default: what is found"),
       labels("labels", c.labels, "labels of this node, such as {\"rack\": \"r1\"}"),
       text("socket", c.socket, "Unix socket of the ranks and supervisors; default: <state_dir>/agent.sock"),
       text("worker_program", c.worker_program, "rtrain-worker; default: beside this program"),
       text("keeper_program", c.keeper_program, "rtrain-keeper; default: beside this program"),
-      boolean("prestart_zygote", c.prestart_zygote, "load LibTorch at start instead of at the first job that needs it"),
-      number("worker_lease_s", c.worker_lease_s, 0.2, 3600, "seconds without a word from its agent after which a worker ends itself"),
-      choice("cgroup", c.cgroup, {"auto", "off"}, "auto: each rank in a control group of its own, where possible; off: never"),
-      number("kill_wait_s", c.kill_wait_s, 0.1, 3600, "seconds after SIGKILL after which a rank is given up and its GPUs are quarantined"),
-      bytes_or_none("log_bytes_max", c.log_bytes_max, std::int64_t{1} << 20, "largest log of one rank; above it the oldest part is cut; 0: no bound"),
+      boolean("prestart_zygote", c.prestart_zygote,
+              "load LibTorch at start instead of at the first job that needs it"),
+      number("worker_lease_s", c.worker_lease_s, 0.2, 3600,
+             "seconds without a word from its agent after which a worker ends itself"),
+      choice("cgroup", c.cgroup, {"auto", "off"},
+             "auto: each rank in a control group of its own, where possible; off: never"),
+      number("kill_wait_s", c.kill_wait_s, 0.1, 3600,
+             "seconds after SIGKILL after which a rank is given up and its GPUs are quarantined"),
+      bytes_or_none("log_bytes_max", c.log_bytes_max, std::int64_t{1} << 20,
+                    "largest log of one rank; above it the oldest part is cut; 0: no bound"),
       choice("log_level", c.log_level, kLogLevels, "trace, debug, info, warn or error"),
   };
 }
@@ -241,7 +265,8 @@ std::string apply_text(ConfigField& field, const std::string& text) {
   return wrong.empty() ? wrong : "\"" + text + "\": " + wrong;
 }
 
-std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields, const std::function<const char*(const char*)>& getenv) {
+std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields,
+                                         const std::function<const char*(const char*)>& getenv) {
   std::vector<SpecError> errors;
   for (auto& field : fields) {
     const std::string variable = variable_of(field.name);
@@ -254,7 +279,8 @@ std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields, const
 
 std::vector<SpecError> check(const HeadConfig& config) {
   if (config.lease_s > 2 * config.heartbeat_s) return {};
-  return {{"lease_s", plain(config.lease_s) + " must be more than twice heartbeat_s (" + plain(config.heartbeat_s) + ")"}};
+  return {{"lease_s", plain(config.lease_s) + " must be more than twice heartbeat_s (" +
+                          plain(config.heartbeat_s) + ")"}};
 }
 
 }  // namespace rtrain::proto

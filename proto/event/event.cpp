@@ -14,7 +14,9 @@ constexpr std::array<std::string_view, 3> kYieldCauses{"preempted", "drain", "re
 
 std::span<const std::string_view> enum_names(FailureClass) { return kFailureClasses; }
 std::span<const std::string_view> enum_names(YieldCause) { return kYieldCauses; }
-std::string_view to_string(FailureClass failure_class) { return kFailureClasses[static_cast<std::size_t>(failure_class)]; }
+std::string_view to_string(FailureClass failure_class) {
+  return kFailureClasses[static_cast<std::size_t>(failure_class)];
+}
 std::string_view to_string(YieldCause cause) { return kYieldCauses[static_cast<std::size_t>(cause)]; }
 
 using codec::count;
@@ -88,9 +90,10 @@ void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
 
 namespace {
 
-constexpr std::array<std::string_view, 14> kNames{"job_submitted",  "attempt_placed",   "rank_forked",   "rank_entered",    "metrics_reported",
-                                                  "rank_finished",  "attempt_failed",   "cancel_requested", "attempt_ended", "job_held",
-                                                  "job_released",   "first_step",       "yield_requested",  "time_limit_reached"};
+constexpr std::array<std::string_view, 14> kNames{
+    "job_submitted", "attempt_placed", "rank_forked",      "rank_entered",      "metrics_reported",
+    "rank_finished", "attempt_failed", "cancel_requested", "attempt_ended",     "job_held",
+    "job_released",  "first_step",     "yield_requested",  "time_limit_reached"};
 static_assert(kNames.size() == std::variant_size_v<JobEvent>);
 
 template <std::size_t... I>
@@ -114,11 +117,13 @@ Json to_json(const StampedEvent& event) {
 
 Result<StampedEvent> event_from_json(const Json& json) {
   const auto type = json.find("type");
-  if (!json.is_object() || type == json.end() || !type->is_string()) return fail(Errc::kProtocol, "an event without a type");
+  if (!json.is_object() || type == json.end() || !type->is_string())
+    return fail(Errc::kProtocol, "an event without a type");
   const auto name = type->get<std::string>();
   const auto known = std::find(kNames.begin(), kNames.end(), name);
   if (known == kNames.end()) return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
-  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kNames.begin()), std::make_index_sequence<kNames.size()>())};
+  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kNames.begin()),
+                                         std::make_index_sequence<kNames.size()>())};
   try {
     codec::Reader{json}("at_ms", event.at);
     std::visit([&](auto& value) { codec::read(json, value); }, event.event);

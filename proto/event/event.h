@@ -17,7 +17,8 @@ using UnixMs = std::int64_t;
 enum class FailureClass { kUser, kInfrastructure, kPreemption };
 [[nodiscard]] std::string_view to_string(FailureClass failure_class);
 [[nodiscard]] std::span<const std::string_view> enum_names(FailureClass);  ///< all of them, in order
-/// How many failures there were: by the name of their class, and there by the kind of their error ("exit", "lost", "hang", ...).
+/// How many failures there were: by the name of their class, and there by the kind of their error ("exit",
+/// "lost", "hang", ...).
 using FailureCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 /// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize".
@@ -34,14 +35,30 @@ struct JobSubmitted {
   std::string submission = {};  ///< the client's key of this submit; of an array in its first job; "" none
 };
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
-struct JobHeld { std::string by; };
-struct JobReleased { std::string by; };
+struct JobHeld {
+  std::string by;
+};
+struct JobReleased {
+  std::string by;
+};
 /// The scheduler gave every rank its place. Starts an attempt.
-struct AttemptPlaced { Attempt attempt; std::vector<RankPlacement> ranks; };
-struct RankForked { Attempt attempt; int rank = 0; std::int64_t pid = 0; };
-struct RankEntered { Attempt attempt; int rank = 0; };
+struct AttemptPlaced {
+  Attempt attempt;
+  std::vector<RankPlacement> ranks;
+};
+struct RankForked {
+  Attempt attempt;
+  int rank = 0;
+  std::int64_t pid = 0;
+};
+struct RankEntered {
+  Attempt attempt;
+  int rank = 0;
+};
 /// The training loop of the attempt made its first step; once an attempt.
-struct FirstStep { Attempt attempt; };
+struct FirstStep {
+  Attempt attempt;
+};
 struct MetricsReported {
   Attempt attempt;
   std::int64_t seq = 0;
@@ -64,9 +81,11 @@ struct AttemptFailed {
   bool retry = false;
   std::string reason;  ///< the verdict as a sentence
   FailureClass failure_class = FailureClass::kUser;
-  bool counted = true;      ///< against max_failures; else the attempt never started, which counts against controller_failure_limit
-  UnixMs retry_at_ms = 0;   ///< not before; 0: at once
-  bool reported = false;    ///< the attempt had reported: said here because metric points are no events, and a replay sees none
+  /// against max_failures; else the attempt never started, which counts against controller_failure_limit
+  bool counted = true;
+  UnixMs retry_at_ms = 0;  ///< not before; 0: at once
+  /// the attempt had reported: said here because metric points are no events, and a replay sees none
+  bool reported = false;
 };
 /// The attempt is asked to write a checkpoint, to end and to wait for another place. No failure.
 struct YieldRequested {
@@ -74,26 +93,36 @@ struct YieldRequested {
   YieldCause cause = YieldCause::kPreempted;
   std::string reason;
   double grace_s = 0;  ///< then its ranks are stopped
-  bool retry = true;   ///< false: it was preempted oftener than max_preemption_failures allows, and ends for good
+  /// false: it was preempted oftener than max_preemption_failures allows, and ends for good
+  bool retry = true;
 };
 /// The attempt ran for as long as the job may. Its ranks are being stopped, the job ends.
-struct TimeLimitReached { Attempt attempt; double limit_s = 0; };
-struct CancelRequested { std::string by; };
+struct TimeLimitReached {
+  Attempt attempt;
+  double limit_s = 0;
+};
+struct CancelRequested {
+  std::string by;
+};
 /// Every rank of the attempt is gone and its resources are free.
 struct AttemptEnded {
   Attempt attempt;
   std::int64_t last_seq = 0;  ///< of its reports: said here because metric points are no events
 };
 
-using JobEvent = std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported, RankFinished,
-                              AttemptFailed, CancelRequested, AttemptEnded, JobHeld, JobReleased, FirstStep, YieldRequested, TimeLimitReached>;
+using JobEvent = std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported,
+                              RankFinished, AttemptFailed, CancelRequested, AttemptEnded, JobHeld,
+                              JobReleased, FirstStep, YieldRequested, TimeLimitReached>;
 
-struct StampedEvent { UnixMs at = 0; JobEvent event; };
+struct StampedEvent {
+  UnixMs at = 0;
+  JobEvent event;
+};
 
 [[nodiscard]] std::string_view event_name(const JobEvent& event);  ///< "job_submitted", ...
 [[nodiscard]] Json to_json(const StampedEvent& event);
-/// kProtocol names the event and the field. Fields that are not known are skipped, those that are missing have their defaults: an
-/// older journal is readable.
+/// kProtocol names the event and the field. Fields that are not known are skipped, those that are missing
+/// have their defaults: an older journal is readable.
 [[nodiscard]] Result<StampedEvent> event_from_json(const Json& json);
 
 }  // namespace rtrain::proto

@@ -12,7 +12,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Error broken(int error_number) { return fail(Errc::kUnavailable, std::string("the connection broke: ") + std::strerror(error_number)); }
+Error broken(int error_number) {
+  return fail(Errc::kUnavailable, std::string("the connection broke: ") + std::strerror(error_number));
+}
 
 Result<Done> wait_for(int fd, short events, Clock::time_point deadline) {
   for (;;) {
@@ -20,7 +22,8 @@ Result<Done> wait_for(int fd, short events, Clock::time_point deadline) {
     pollfd wanted{fd, events, 0};
     const int ready = ::poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30)));
     if (ready > 0) return ok();  // an error or a hang-up shows in the call that follows
-    if (ready == 0 && Clock::now() >= deadline) return fail(Errc::kTimeout, "the peer did not move a whole frame in time");
+    if (ready == 0 && Clock::now() >= deadline)
+      return fail(Errc::kTimeout, "the peer did not move a whole frame in time");
     if (ready < 0 && errno != EINTR) return broken(errno);
   }
 }
@@ -45,8 +48,9 @@ Result<Done> move_all(int fd, short events, std::size_t size, Clock::time_point 
 }
 
 Result<Done> read_exactly(int fd, char* out, std::size_t size, Clock::time_point deadline) {
-  return move_all(fd, POLLIN, size, deadline,
-                  [=](std::size_t done, std::size_t left) { return ::recv(fd, out + done, left, MSG_DONTWAIT); });
+  return move_all(fd, POLLIN, size, deadline, [=](std::size_t done, std::size_t left) {
+    return ::recv(fd, out + done, left, MSG_DONTWAIT);
+  });
 }
 
 }  // namespace

@@ -7,7 +7,8 @@ constexpr std::string_view kMagic = "RTR1";
 
 std::uint32_t read_u32(std::string_view bytes) {
   std::uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
+  for (int i = 0; i < 4; ++i)
+    value = value << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
   return value;
 }
 
@@ -16,19 +17,24 @@ void write_u32(char* out, std::size_t value) {
 }
 
 Error too_long(std::string_view part, std::uint32_t bytes, std::size_t limit) {
-  return fail(Errc::kLimit, "a frame with a " + std::string(part) + " of " + std::to_string(bytes) + " bytes was refused; at most " +
-                                std::to_string(limit) + " are accepted here");
+  return fail(Errc::kLimit, "a frame with a " + std::string(part) + " of " + std::to_string(bytes) +
+                                " bytes was refused; at most " + std::to_string(limit) +
+                                " are accepted here");
 }
 
 }  // namespace
 
 Result<FrameHeader> decode_frame_header(std::string_view bytes12, const FrameLimits& limits) {
-  if (bytes12.size() < kFrameHeaderBytes) return fail(Errc::kProtocol, "a frame header is shorter than 12 bytes");
+  if (bytes12.size() < kFrameHeaderBytes)
+    return fail(Errc::kProtocol, "a frame header is shorter than 12 bytes");
   if (bytes12.substr(0, 4) != kMagic)
-    return fail(Errc::kProtocol, "not a frame of the rtrain cluster protocol", "the user API (HTTP) listens on another port");
+    return fail(Errc::kProtocol, "not a frame of the rtrain cluster protocol",
+                "the user API (HTTP) listens on another port");
   const FrameHeader header{read_u32(bytes12.substr(4, 4)), read_u32(bytes12.substr(8, 4))};
-  if (header.json_bytes > limits.json_bytes_max) return too_long("JSON text", header.json_bytes, limits.json_bytes_max);
-  if (header.body_bytes > limits.body_bytes_max) return too_long("body", header.body_bytes, limits.body_bytes_max);
+  if (header.json_bytes > limits.json_bytes_max)
+    return too_long("JSON text", header.json_bytes, limits.json_bytes_max);
+  if (header.body_bytes > limits.body_bytes_max)
+    return too_long("body", header.body_bytes, limits.body_bytes_max);
   return header;
 }
 

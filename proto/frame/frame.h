@@ -18,17 +18,21 @@
 
 namespace rtrain::proto {
 
-/// Bumped when an older peer could misread a newer one. Sent in Hello. Who accepts a connection speaks to a peer of the version before
-/// as that one did, so that a cluster is upgraded one machine at a time, the head first.
+/// Bumped when an older peer could misread a newer one. Sent in Hello. Who accepts a connection speaks to a
+/// peer of the version before as that one did, so that a cluster is upgraded one machine at a time, the head
+/// first.
 ///   1: a heartbeat's answer confirms what came before it
 ///   2: Taken confirms; YieldAttempt, RankDiagnosis, NodeHealth
 inline constexpr int kProtocolVersion = 2;
 inline constexpr int kProtocolVersionOldest = 1;
-[[nodiscard]] constexpr bool speaks(int version) { return version >= kProtocolVersionOldest && version <= kProtocolVersion; }
+[[nodiscard]] constexpr bool speaks(int version) {
+  return version >= kProtocolVersionOldest && version <= kProtocolVersion;
+}
 
 inline constexpr std::size_t kFrameHeaderBytes = 12;
 
-/// Of any frame. A Launch is the largest: it holds the spec, the node's ranks, and every checkpoint that is kept with its metrics.
+/// Of any frame. A Launch is the largest: it holds the spec, the node's ranks, and every checkpoint that is
+/// kept with its metrics.
 inline constexpr std::size_t kFrameJsonBytesMax = 15u << 20;
 
 struct FrameLimits {

@@ -5,7 +5,8 @@ namespace {
 
 std::string encode_wire(const net::WireFrame& frame) { return encode_frame({frame.json, frame.body}); }
 
-Result<std::pair<std::size_t, std::size_t>> decode_wire(std::string_view header, std::size_t json_max, std::size_t body_max) {
+Result<std::pair<std::size_t, std::size_t>> decode_wire(std::string_view header, std::size_t json_max,
+                                                        std::size_t body_max) {
   const auto decoded = decode_frame_header(header, {json_max, body_max});
   if (!decoded) return decoded.error();
   return std::pair<std::size_t, std::size_t>(decoded->json_bytes, decoded->body_bytes);
@@ -26,7 +27,9 @@ std::shared_ptr<net::FrameStream> make_stream(net::Socket socket) {
   return stream;
 }
 
-void accept_peer(net::FrameStream& stream, const FrameLimits& limits) { stream.set_limits(limits.json_bytes_max, limits.body_bytes_max); }
+void accept_peer(net::FrameStream& stream, const FrameLimits& limits) {
+  stream.set_limits(limits.json_bytes_max, limits.body_bytes_max);
+}
 
 bool send(net::FrameStream& stream, const Message& message) {
   Frame frame = encode(message);
@@ -38,7 +41,8 @@ boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::
   co_return decode_read(std::move(read));
 }
 
-boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::FrameStream> stream, std::chrono::milliseconds timeout) {
+boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::FrameStream> stream,
+                                                           std::chrono::milliseconds timeout) {
   auto read = co_await stream->async_read(timeout);
   co_return decode_read(std::move(read));
 }

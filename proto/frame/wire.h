@@ -17,8 +17,10 @@ void accept_peer(net::FrameStream& stream, const FrameLimits& limits = {});
 
 /// Queues a message; false as FrameStream::send().
 bool send(net::FrameStream& stream, const Message& message);
-/// The next message. Errors of FrameStream::async_read() and of decode(): after any but kTimeout the caller closes.
+/// The next message. Errors of FrameStream::async_read() and of decode(): after any but kTimeout the caller
+/// closes.
 boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::FrameStream> stream);
-boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::FrameStream> stream, std::chrono::milliseconds timeout);
+boost::asio::awaitable<Result<Message>> async_read_message(std::shared_ptr<net::FrameStream> stream,
+                                                           std::chrono::milliseconds timeout);
 
 }  // namespace rtrain::proto

@@ -12,7 +12,8 @@ bool is_alnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0;
 
 bool is_word(std::string_view text) {
   constexpr std::size_t kWordMax = 63;
-  if (text.empty() || text.size() > kWordMax || !is_alnum(text.front()) || !is_alnum(text.back())) return false;
+  if (text.empty() || text.size() > kWordMax || !is_alnum(text.front()) || !is_alnum(text.back()))
+    return false;
   return std::ranges::all_of(text, [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; });
 }
 
@@ -23,7 +24,9 @@ std::string_view trimmed(std::string_view text) {
 }
 
 Error no_value(std::string_view text) {
-  return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" is no value of a label: at most 63 letters, digits, '-', '_', '.', with a letter or digit at both ends");
+  return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) +
+                                          "\" is no value of a label: at most 63 letters, digits, '-', '_', "
+                                          "'.', with a letter or digit at both ends");
 }
 
 }  // namespace
@@ -35,15 +38,23 @@ bool is_label_key(std::string_view key) {
   const auto slash = key.find('/');
   if (slash == std::string_view::npos) return is_word(key);
   const auto prefix = key.substr(0, slash);
-  return !prefix.empty() && prefix.size() <= kPrefixMax && is_alnum(prefix.front()) && is_alnum(prefix.back()) &&
-         std::ranges::all_of(prefix, [](char c) { return (is_alnum(c) && std::isupper(static_cast<unsigned char>(c)) == 0) || c == '-' || c == '.'; }) &&
+  return !prefix.empty() && prefix.size() <= kPrefixMax && is_alnum(prefix.front()) &&
+         is_alnum(prefix.back()) &&
+         std::ranges::all_of(prefix,
+                             [](char c) {
+                               return (is_alnum(c) && std::isupper(static_cast<unsigned char>(c)) == 0) ||
+                                      c == '-' || c == '.';
+                             }) &&
          is_word(key.substr(slash + 1));
 }
 
 Result<Done> check_label(std::string_view key, std::string_view value) {
   if (!is_label_key(key))
-    return fail(Errc::kInvalidArgument, "\"" + clipped(key, 64) + "\" is no label's key", "[prefix/]name of letters, digits, '-', '_' and '.'");
-  if (!is_label_value(value)) return fail(Errc::kInvalidArgument, "label " + std::string(key) + ": \"" + clipped(value, 64) + "\" is no label's value");
+    return fail(Errc::kInvalidArgument, "\"" + clipped(key, 64) + "\" is no label's key",
+                "[prefix/]name of letters, digits, '-', '_' and '.'");
+  if (!is_label_value(value))
+    return fail(Errc::kInvalidArgument,
+                "label " + std::string(key) + ": \"" + clipped(value, 64) + "\" is no label's value");
   return ok();
 }
 
@@ -59,9 +70,12 @@ Result<LabelMatch> parse_label_match(std::string_view text) {
     match.values.emplace_back(rest);
     return match;
   }
-  if (!rest.ends_with(')')) return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" lacks the closing bracket; write in(a,b)");
+  if (!rest.ends_with(')'))
+    return fail(Errc::kInvalidArgument,
+                "\"" + clipped(text, 64) + "\" lacks the closing bracket; write in(a,b)");
   rest = rest.substr(3, rest.size() - 4);
-  if (trimmed(rest).empty()) return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" names no value; write in(a,b)");
+  if (trimmed(rest).empty())
+    return fail(Errc::kInvalidArgument, "\"" + clipped(text, 64) + "\" names no value; write in(a,b)");
   for (;;) {
     const auto comma = rest.find(',');
     const auto value = trimmed(rest.substr(0, comma));

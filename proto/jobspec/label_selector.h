@@ -29,8 +29,8 @@ using LabelSelector = std::map<std::string, LabelMatch>;
 /// "rtrain/rack=in(a,b), zone=!z1"
 [[nodiscard]] std::string to_string(const LabelSelector& selector);
 
-/// [prefix/]name: a name of 1 to 63 letters, digits, '-', '_', '.' with a letter or digit at both ends; a prefix of at most
-/// 253 lower-case letters, digits, '-', '.'.
+/// [prefix/]name: a name of 1 to 63 letters, digits, '-', '_', '.' with a letter or digit at both ends; a
+/// prefix of at most 253 lower-case letters, digits, '-', '.'.
 [[nodiscard]] bool is_label_key(std::string_view key);
 /// Like a name, or empty.
 [[nodiscard]] bool is_label_value(std::string_view value);

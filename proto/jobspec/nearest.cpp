@@ -6,8 +6,8 @@
 namespace rtrain::proto {
 namespace {
 
-/// Optimal string alignment: insert, delete, replace, swap of neighbours each cost 1. Case differences cost nothing here;
-/// an exact match was ruled out by the caller.
+/// Optimal string alignment: insert, delete, replace, swap of neighbours each cost 1. Case differences cost
+/// nothing here; an exact match was ruled out by the caller.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
@@ -17,13 +17,16 @@ std::size_t distance(std::string_view a, std::string_view b) {
   };
   for (std::size_t i = 1; i <= a.size(); ++i)
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same(a[i - 1], b[j - 1]) ? 0u : 1u)});
-      if (i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1])) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      d[i][j] = std::min(
+          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same(a[i - 1], b[j - 1]) ? 0u : 1u)});
+      if (i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]))
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   return d[a.size()][b.size()];
 }
 
-/// "storage" -> storage_path, "maximum" -> max: the one candidate that begins the word or that the word begins.
+/// "storage" -> storage_path, "maximum" -> max: the one candidate that begins the word or that the word
+/// begins.
 std::string only_extension(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr std::size_t kPrefixMin = 3;
   std::string found;

@@ -27,8 +27,10 @@ std::string home_of(const std::string& key) {
   bool top = false;
   for (const auto& [path, keys] : kKeys) {
     if (std::ranges::find(keys, key) == keys.end()) continue;
-    if (path.empty()) top = true;
-    else homes += (homes.empty() ? "" : " or ") + path;
+    if (path.empty())
+      top = true;
+    else
+      homes += (homes.empty() ? "" : " or ") + path;
   }
   if (!top) return homes.empty() ? "" : "in " + homes;
   return homes.empty() ? "at the top level" : "in " + homes + " or at the top level";
@@ -62,24 +64,31 @@ std::string type_words(const Json& value) {
 }
 
 void SpecErrors::add(std::string_view path, std::string_view message) {
-  if (full()) ++more_;
-  else errors_.push_back({clipped(path, kPathBytesMax), clipped(message, kMessageBytesMax), 0, 0});
+  if (full())
+    ++more_;
+  else
+    errors_.push_back({clipped(path, kPathBytesMax), clipped(message, kMessageBytesMax), 0, 0});
 }
 
 void SpecErrors::add(TextProblem problem) {
-  if (full()) ++more_;
-  else errors_.push_back({std::move(problem.path), std::move(problem.message), problem.at.line, problem.at.column});
+  if (full())
+    ++more_;
+  else
+    errors_.push_back(
+        {std::move(problem.path), std::move(problem.message), problem.at.line, problem.at.column});
 }
 
 void SpecErrors::take(SpecReading& into, std::string_view text, JsonLimits limits) {
   std::vector<std::string> lost;
   for (const auto& error : errors_)
     if (error.line == 0) lost.push_back(error.path);
-  const auto places = lost.empty() || text.empty() ? std::vector<TextPosition>(lost.size()) : places_in(text, limits, lost);
+  const auto places =
+      lost.empty() || text.empty() ? std::vector<TextPosition>(lost.size()) : places_in(text, limits, lost);
   auto place = places.begin();
   for (auto& error : errors_)
     if (error.line == 0) error.line = place->line, error.column = place->column, ++place;
-  std::ranges::stable_sort(errors_, {}, [](const SpecError& error) { return std::pair(error.line, error.column); });
+  std::ranges::stable_sort(errors_, {},
+                           [](const SpecError& error) { return std::pair(error.line, error.column); });
   into.errors = std::move(errors_);
   into.count = into.errors.size() + more_;
   if (more_ > 0) into.errors.push_back({"", "... and " + std::to_string(more_) + " more", 0, 0});
@@ -124,7 +133,8 @@ void ObjectReader::read(const char* key, int& out, int min, int max) {
   const double number = value->get<double>();
   if (number < min || number > max) {
     const bool open = max == std::numeric_limits<int>::max();
-    return error(key, plain(number) + " is out of range; it must be " + (open ? "at least " + std::to_string(min) : range_words(min, max, false)));
+    return error(key, plain(number) + " is out of range; it must be " +
+                          (open ? "at least " + std::to_string(min) : range_words(min, max, false)));
   }
   out = value->get<int>();
 }

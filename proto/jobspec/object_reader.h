@@ -10,7 +10,8 @@
 
 namespace rtrain::proto {
 
-/// Where the errors of one document go. However many it has, the first kErrorsMax are kept, each of a bounded length.
+/// Where the errors of one document go. However many it has, the first kErrorsMax are kept, each of a bounded
+/// length.
 class SpecErrors {
  public:
   static constexpr std::size_t kErrorsMax = 50, kPathBytesMax = 256, kMessageBytesMax = 512;
@@ -20,11 +21,12 @@ class SpecErrors {
   void add_uncounted(std::size_t more) { more_ += more; }
   /// Further errors are only counted: what a message would cost can be spared.
   [[nodiscard]] bool full() const { return errors_.size() >= kErrorsMax; }
-  /// In document order. `text`: where the errors without a place are looked for; "" when there is none. The place is that of the
-  /// path, or of the nearest enclosing key that the text has.
+  /// In document order. `text`: where the errors without a place are looked for; "" when there is none. The
+  /// place is that of the path, or of the nearest enclosing key that the text has.
   void take(SpecReading& into, std::string_view text, JsonLimits limits);
 
-  /// The keys that the object at a path may have, of every object that was read: what the schema is held against.
+  /// The keys that the object at a path may have, of every object that was read: what the schema is held
+  /// against.
   std::map<std::string, std::vector<std::string>> known_keys;
 
  private:
@@ -36,7 +38,8 @@ class SpecErrors {
 /// @lifetime holds references to the object and the errors.
 class ObjectReader {
  public:
-  ObjectReader(const Json& object, std::string path, SpecErrors& errors) : object_(object), path_(std::move(path)), errors_(errors) {}
+  ObjectReader(const Json& object, std::string path, SpecErrors& errors)
+      : object_(object), path_(std::move(path)), errors_(errors) {}
 
   void read(const char* key, std::string& out);
   void read(const char* key, bool& out);

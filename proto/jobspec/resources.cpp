@@ -27,16 +27,23 @@ void check_name(ObjectReader& resources, const std::string& name) {
   static const std::vector<std::string> kSpecial{"CPU", "GPU", "memory"};
   if (std::find(kSpecial.begin(), kSpecial.end(), name) != kSpecial.end()) return;
   const auto same_letters = std::find_if(kSpecial.begin(), kSpecial.end(), [&](const std::string& special) {
-    return special.size() == name.size() && std::equal(name.begin(), name.end(), special.begin(), [](char a, char b) { return std::tolower(a) == std::tolower(b); });
+    return special.size() == name.size() &&
+           std::equal(name.begin(), name.end(), special.begin(),
+                      [](char a, char b) { return std::tolower(a) == std::tolower(b); });
   });
-  if (same_letters != kSpecial.end()) resources.error(name, "unknown resource; did you mean " + *same_letters + "?");
-  else if (name == "TPU") resources.error(name, "TPUs are not supported");
-  else if (name.empty()) resources.error(name, "a resource needs a name");
+  if (same_letters != kSpecial.end())
+    resources.error(name, "unknown resource; did you mean " + *same_letters + "?");
+  else if (name == "TPU")
+    resources.error(name, "TPUs are not supported");
+  else if (name.empty())
+    resources.error(name, "a resource needs a name");
 }
 
 }  // namespace
 
-double amount_max(std::string_view name) { return name == "GPU" ? 100'000 : name == "CPU" ? 1'000'000 : kAmountMax; }
+double amount_max(std::string_view name) {
+  return name == "GPU" ? 100'000 : name == "CPU" ? 1'000'000 : kAmountMax;
+}
 
 std::optional<double> parse_bytes(std::string_view text) {
   const auto number = take_number(text);
@@ -54,7 +61,8 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
   if (!resources) return;
   Resources amounts;
   if (const auto kinds = resources->json().size(); kinds > kResourceKindsMax)
-    return scaling.error("resources_per_worker", "names " + std::to_string(kinds) + " resources; at most " + std::to_string(kResourceKindsMax) + " can be asked for");
+    return scaling.error("resources_per_worker", "names " + std::to_string(kinds) + " resources; at most " +
+                                                     std::to_string(kResourceKindsMax) + " can be asked for");
   for (const auto& [name, value] : resources->json().items()) {
     check_name(*resources, name);
     double amount = 0;
@@ -63,7 +71,8 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
     } else if (name == "memory" && value.is_string()) {
       const auto bytes = parse_bytes(value.get<std::string>());
       if (!bytes) {
-        resources->error(name, "\"" + value.get<std::string>() + "\" is no amount of memory; write bytes or \"8GiB\"");
+        resources->error(
+            name, "\"" + value.get<std::string>() + "\" is no amount of memory; write bytes or \"8GiB\"");
         continue;
       }
       amount = *bytes;
@@ -71,22 +80,30 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
       resources->error(name, "expected a number, found " + type_words(value));
       continue;
     }
-    if (!std::isfinite(amount) || amount < 0) resources->error(name, "must not be negative");
-    else if (amount > amount_max(name)) resources->error(name, "is too much; at most " + dump_json(plain_number(amount_max(name))) + " can be asked for");
+    if (!std::isfinite(amount) || amount < 0)
+      resources->error(name, "must not be negative");
+    else if (amount > amount_max(name))
+      resources->error(
+          name, "is too much; at most " + dump_json(plain_number(amount_max(name))) + " can be asked for");
     else if (name == "GPU" && amount > 1 && amount != std::floor(amount))
-      resources->error(name, "a worker has whole GPUs, or a share of one: a whole number, or one between 0 and 1");
-    else amounts[name] = amount;
+      resources->error(name,
+                       "a worker has whole GPUs, or a share of one: a whole number, or one between 0 and 1");
+    else
+      amounts[name] = amount;
   }
   const double gpus = amounts.contains("GPU") ? amounts["GPU"] : 0;
-  if (gpus > 0 && !config.use_gpu) resources->error("GPU", "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
-  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu) resources->error("GPU", "use_gpu is true but GPU is 0; ask for more than 0 or leave GPU out");
+  if (gpus > 0 && !config.use_gpu)
+    resources->error("GPU", "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
+  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu)
+    resources->error("GPU", "use_gpu is true but GPU is 0; ask for more than 0 or leave GPU out");
   config.resources_per_worker = std::move(amounts);
 }
 
 Resources ScalingConfig::resources() const {
   Resources result = resources_per_worker.value_or(Resources{});
   if (use_gpu && !result.contains("GPU")) result["GPU"] = 1;
-  // A data loader without a CPU starves its GPU: one is reserved unless the job says otherwise (Ray reserves none).
+  // A data loader without a CPU starves its GPU: one is reserved unless the job says otherwise (Ray reserves
+  // none).
   if (!result.contains("CPU") && (use_gpu || !resources_per_worker)) result["CPU"] = 1;
   std::erase_if(result, [](const auto& amount) { return amount.second == 0; });
   return result;

@@ -12,7 +12,9 @@ namespace rtrain::proto {
 namespace {
 
 constexpr std::array<std::pair<DependencyKind, std::string_view>, 3> kKinds{
-    {{DependencyKind::kAfter, "after"}, {DependencyKind::kAfterAny, "afterany"}, {DependencyKind::kAfterOk, "afterok"}}};
+    {{DependencyKind::kAfter, "after"},
+     {DependencyKind::kAfterAny, "afterany"},
+     {DependencyKind::kAfterOk, "afterok"}}};
 constexpr double kTimeLimitMaxS = 1e9;  // some 30 years
 
 /// A whole number without a sign, nullopt for anything else.
@@ -76,7 +78,8 @@ std::optional<double> with_colons(std::string_view text) {
 }
 
 Error bad_array(std::string_view text, const std::string& why) {
-  return fail(Errc::kInvalidArgument, quoted(text) + " is no array: " + why + "; write \"0-99%10\", \"0-15:4\" or \"1,3,7\"");
+  return fail(Errc::kInvalidArgument,
+              quoted(text) + " is no array: " + why + "; write \"0-99%10\", \"0-15:4\" or \"1,3,7\"");
 }
 
 }  // namespace
@@ -84,12 +87,17 @@ Error bad_array(std::string_view text, const std::string& why) {
 Result<double> parse_time_limit(std::string_view text) {
   if (finite_number(text) && text.size() <= 32 && !text.starts_with('-')) {
     const std::string number(text);
-    return fail(Errc::kInvalidArgument, "\"" + number + "\" has no unit; write \"" + number + "m\" for minutes or \"" + number + "s\" for seconds");
+    return fail(Errc::kInvalidArgument, "\"" + number + "\" has no unit; write \"" + number +
+                                            "m\" for minutes or \"" + number + "s\" for seconds");
   }
   auto seconds = with_units(text);
   if (!seconds) seconds = with_colons(text);
-  if (!seconds || text.empty()) return fail(Errc::kInvalidArgument, quoted(text) + " is no length of time; write \"90m\", \"1h30m\" or \"DD-HH:MM:SS\"");
-  if (!(*seconds > 0 && *seconds <= kTimeLimitMaxS)) return fail(Errc::kInvalidArgument, quoted(text) + " is out of range; a time limit is above 0 and below 30 years");
+  if (!seconds || text.empty())
+    return fail(Errc::kInvalidArgument,
+                quoted(text) + " is no length of time; write \"90m\", \"1h30m\" or \"DD-HH:MM:SS\"");
+  if (!(*seconds > 0 && *seconds <= kTimeLimitMaxS))
+    return fail(Errc::kInvalidArgument,
+                quoted(text) + " is out of range; a time limit is above 0 and below 30 years");
   return *seconds;
 }
 
@@ -97,8 +105,10 @@ Result<std::vector<Dependency>> parse_dependency(std::string_view text) {
   const auto parts = split(text, ':');
   const auto kind = std::ranges::find(kKinds, parts[0], &std::pair<DependencyKind, std::string_view>::second);
   if (kind == kKinds.end() || parts.size() < 2)
-    return fail(Errc::kInvalidArgument, quoted(text) + " is no dependency; write \"afterok:12\", \"afterany:12\" or \"after:12\"");
-  if (parts.size() > kDependenciesMax + 1) return fail(Errc::kInvalidArgument, "names more than " + std::to_string(kDependenciesMax) + " jobs");
+    return fail(Errc::kInvalidArgument,
+                quoted(text) + " is no dependency; write \"afterok:12\", \"afterany:12\" or \"after:12\"");
+  if (parts.size() > kDependenciesMax + 1)
+    return fail(Errc::kInvalidArgument, "names more than " + std::to_string(kDependenciesMax) + " jobs");
   std::vector<Dependency> found;
   for (auto part = parts.begin() + 1; part != parts.end(); ++part) {
     const auto id = whole(*part);
@@ -113,7 +123,8 @@ Result<ArraySpec> parse_array(std::string_view text) {
   std::string_view ranges = text;
   if (const auto percent = text.find('%'); percent != std::string_view::npos) {
     array.max_running = whole<int>(text.substr(percent + 1));
-    if (!array.max_running || *array.max_running < 1) return bad_array(text, "after % stands how many run at a time, at least 1");
+    if (!array.max_running || *array.max_running < 1)
+      return bad_array(text, "after % stands how many run at a time, at least 1");
     ranges = text.substr(0, percent);
   }
   const auto parts = split(ranges, ',');
@@ -121,26 +132,34 @@ Result<ArraySpec> parse_array(std::string_view text) {
     int step = 1;
     if (const auto colon = part.find(':'); colon != std::string_view::npos) {
       const auto given = whole<int>(part.substr(colon + 1));
-      if (!given || *given < 1 || part.find('-') == std::string_view::npos) return bad_array(text, "after : stands the step of a range, at least 1");
+      if (!given || *given < 1 || part.find('-') == std::string_view::npos)
+        return bad_array(text, "after : stands the step of a range, at least 1");
       step = *given;
       part = part.substr(0, colon);
     }
     const auto dash = part.find('-');
     const auto first = whole<int>(part.substr(0, dash));
     const auto last = dash == std::string_view::npos ? first : whole<int>(part.substr(dash + 1));
-    if (!first || !last || *last > kArrayIndexMax) return bad_array(text, "an index is a whole number from 0 to " + std::to_string(kArrayIndexMax));
+    if (!first || !last || *last > kArrayIndexMax)
+      return bad_array(text, "an index is a whole number from 0 to " + std::to_string(kArrayIndexMax));
     if (*last < *first) return bad_array(text, "the range " + clipped(part, 64) + " is empty");
-    if ((*last - *first) / step >= kArrayMax) return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");
-    for (std::int64_t index = *first; index <= *last; index += step) array.indices.push_back(static_cast<int>(index));
-    if (array.indices.size() > kArrayMax) return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");
+    if ((*last - *first) / step >= kArrayMax)
+      return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");
+    for (std::int64_t index = *first; index <= *last; index += step)
+      array.indices.push_back(static_cast<int>(index));
+    if (array.indices.size() > kArrayMax)
+      return bad_array(text, "it has more than " + std::to_string(kArrayMax) + " elements");
     if (parts.size() == 1 && array.indices.size() > 1) array.step = step;
   }
   std::ranges::sort(array.indices);
-  if (std::ranges::adjacent_find(array.indices) != array.indices.end()) return bad_array(text, "an index stands in it twice");
+  if (std::ranges::adjacent_find(array.indices) != array.indices.end())
+    return bad_array(text, "an index stands in it twice");
   return array;
 }
 
-std::string to_string(const Dependency& dependency) { return std::string(to_string(dependency.kind)) + ":" + to_string(dependency.job); }
+std::string to_string(const Dependency& dependency) {
+  return std::string(to_string(dependency.kind)) + ":" + to_string(dependency.job);
+}
 
 std::string to_string(const ArraySpec& array) {
   std::string text;
@@ -151,19 +170,25 @@ std::string to_string(const ArraySpec& array) {
     return end;
   };
   if (array.step > 1) {
-    text = std::to_string(indices.front()) + "-" + std::to_string(indices.back()) + ":" + std::to_string(array.step);
+    text = std::to_string(indices.front()) + "-" + std::to_string(indices.back()) + ":" +
+           std::to_string(array.step);
   } else {
     for (std::size_t begin = 0; begin < indices.size();) {
       const std::size_t end = run_from(begin, 1);
-      text += (begin == 0 ? "" : ",") + std::to_string(indices[begin]) + (end - begin > 1 ? "-" + std::to_string(indices[end - 1]) : "");
+      text += (begin == 0 ? "" : ",") + std::to_string(indices[begin]) +
+              (end - begin > 1 ? "-" + std::to_string(indices[end - 1]) : "");
       begin = end;
     }
   }
   return text + (array.max_running ? "%" + std::to_string(*array.max_running) : "");
 }
 
-std::string_view to_string(DependencyKind kind) { return std::ranges::find(kKinds, kind, &std::pair<DependencyKind, std::string_view>::first)->second; }
+std::string_view to_string(DependencyKind kind) {
+  return std::ranges::find(kKinds, kind, &std::pair<DependencyKind, std::string_view>::first)->second;
+}
 std::string_view to_string(TopologyLevel level) { return level == TopologyLevel::kNode ? "node" : "rack"; }
-std::string_view to_string(TopologyMode mode) { return mode == TopologyMode::kPreferred ? "preferred" : "required"; }
+std::string_view to_string(TopologyMode mode) {
+  return mode == TopologyMode::kPreferred ? "preferred" : "required";
+}
 
 }  // namespace rtrain::proto

@@ -1,5 +1,5 @@
-// When a job may start, before whom, and for how long: the `scheduling` object of a job file. Words and syntax are Slurm's
-// where Slurm has them.
+// When a job may start, before whom, and for how long: the `scheduling` object of a job file. Words and
+// syntax are Slurm's where Slurm has them.
 #pragma once
 
 #include "common/base/id.h"
@@ -28,9 +28,9 @@ struct Dependency {
 
 /// Many jobs from one file: each index is a job of its own.
 struct ArraySpec {
-  std::vector<int> indices;         ///< ascending, each once, 1..kArrayMax of them
-  int step = 1;                     ///< of a single range; 1 for a list
-  std::optional<int> max_running;   ///< "%10"; absent: all at once
+  std::vector<int> indices;        ///< ascending, each once, 1..kArrayMax of them
+  int step = 1;                    ///< of a single range; 1 for a list
+  std::optional<int> max_running;  ///< "%10"; absent: all at once
   friend bool operator==(const ArraySpec&, const ArraySpec&) = default;
 };
 inline constexpr int kArrayMax = 100'000;
@@ -49,15 +49,15 @@ struct TopologyConfig {
 
 struct SchedulingConfig {
   std::string queue = "default";
-  int priority = 0;                      ///< -1000..1000; higher starts first
-  std::optional<double> time_limit_s;    ///< of an attempt, > 0; absent: the queue's, else none
-  std::vector<Dependency> depends_on;    ///< all must hold; each once
+  int priority = 0;                    ///< -1000..1000; higher starts first
+  std::optional<double> time_limit_s;  ///< of an attempt, > 0; absent: the queue's, else none
+  std::vector<Dependency> depends_on;  ///< all must hold; each once
   std::optional<ArraySpec> array;
-  std::int64_t begin_at_ms = 0;          ///< does not start before, milliseconds since 1970; 0: at once
-  bool hold = false;                     ///< does not start before `rtrain release`
-  std::string reservation;               ///< runs on what is reserved under this name; "" none
-  bool preemptible = true;               ///< a job of higher priority may take its place
-  double preempt_grace_s = 60;           ///< to write a checkpoint in when it is preempted; 0..86400
+  std::int64_t begin_at_ms = 0;  ///< does not start before, milliseconds since 1970; 0: at once
+  bool hold = false;             ///< does not start before `rtrain release`
+  std::string reservation;       ///< runs on what is reserved under this name; "" none
+  bool preemptible = true;       ///< a job of higher priority may take its place
+  double preempt_grace_s = 60;   ///< to write a checkpoint in when it is preempted; 0..86400
   std::optional<TopologyConfig> topology;
   friend bool operator==(const SchedulingConfig&, const SchedulingConfig&) = default;
 };
@@ -65,8 +65,8 @@ struct SchedulingConfig {
 inline constexpr int kPriorityMax = 1000;
 inline constexpr double kPreemptGraceMaxS = 86'400;
 
-/// Seconds of "90m", "1h30m", "45s", "2d", "MM:SS", "HH:MM:SS", "DD-HH", "DD-HH:MM", "DD-HH:MM:SS". A number without a unit is
-/// refused: Slurm would read minutes, a job file seconds.
+/// Seconds of "90m", "1h30m", "45s", "2d", "MM:SS", "HH:MM:SS", "DD-HH", "DD-HH:MM", "DD-HH:MM:SS". A number
+/// without a unit is refused: Slurm would read minutes, a job file seconds.
 [[nodiscard]] Result<double> parse_time_limit(std::string_view text);
 /// "afterok:12", "after:3:4" (as in Slurm, one for each job); at most kDependenciesMax.
 [[nodiscard]] Result<std::vector<Dependency>> parse_dependency(std::string_view text);

@@ -18,8 +18,10 @@ void read_time_limit(ObjectReader& reader, SchedulingConfig& scheduling) {
   if (value == nullptr) return;
   if (value->is_string()) {
     const auto seconds = parse_time_limit(value->get<std::string>());
-    if (seconds) scheduling.time_limit_s = *seconds;
-    else reader.error("time_limit", seconds.error().message());
+    if (seconds)
+      scheduling.time_limit_s = *seconds;
+    else
+      reader.error("time_limit", seconds.error().message());
     return;
   }
   double seconds = 0;
@@ -35,9 +37,12 @@ void read_begin(ObjectReader& reader, SchedulingConfig& scheduling) {
   reader.read("begin_at", text);
   if (!value->is_string()) return;
   const auto at = parse_rfc3339(text);
-  if (!at) reader.error("begin_at", at.error().message());
-  else if (*at <= 0) reader.error("begin_at", "\"" + text + "\" is before 1970");
-  else scheduling.begin_at_ms = *at;
+  if (!at)
+    reader.error("begin_at", at.error().message());
+  else if (*at <= 0)
+    reader.error("begin_at", "\"" + text + "\" is before 1970");
+  else
+    scheduling.begin_at_ms = *at;
 }
 
 void read_dependencies(ObjectReader& reader, SchedulingConfig& scheduling) {
@@ -52,7 +57,8 @@ void read_dependencies(ObjectReader& reader, SchedulingConfig& scheduling) {
     }
     for (const auto& dependency : *found)
       if (seen.insert({dependency.kind, dependency.job}).second) scheduling.depends_on.push_back(dependency);
-    if (seen.size() > kDependenciesMax) return reader.error("depends_on", "names more than " + std::to_string(kDependenciesMax) + " jobs");
+    if (seen.size() > kDependenciesMax)
+      return reader.error("depends_on", "names more than " + std::to_string(kDependenciesMax) + " jobs");
   }
 }
 
@@ -63,8 +69,10 @@ void read_array(ObjectReader& reader, SchedulingConfig& scheduling) {
   reader.read("array", text);
   if (!value->is_string()) return;
   auto array = parse_array(text);
-  if (array) scheduling.array = std::move(*array);
-  else reader.error("array", array.error().message());
+  if (array)
+    scheduling.array = std::move(*array);
+  else
+    reader.error("array", array.error().message());
 }
 
 void read_topology(ObjectReader& reader, SchedulingConfig& scheduling) {
@@ -111,7 +119,9 @@ Json scheduling_json(const SchedulingConfig& scheduling) {
   for (const auto& dependency : scheduling.depends_on) j["depends_on"].push_back(to_string(dependency));
   if (scheduling.array) j["array"] = to_string(*scheduling.array);
   if (!scheduling.reservation.empty()) j["reservation"] = scheduling.reservation;
-  if (scheduling.topology) j["topology"] = {{"level", to_string(scheduling.topology->level)}, {"mode", to_string(scheduling.topology->mode)}};
+  if (scheduling.topology)
+    j["topology"] = {{"level", to_string(scheduling.topology->level)},
+                     {"mode", to_string(scheduling.topology->mode)}};
   return j;
 }
 

@@ -163,10 +163,10 @@ namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
 constexpr std::array<std::string_view, 24> kNames{
-    "hello",        "welcome",     "refused",       "heartbeat",  "reserve_port", "launch",      "stop_attempt",
-    "log_read",     "port_reserved", "rank_started", "rank_running", "rank_report", "rank_progress", "rank_ended",
-    "log_data",     "spawn_rank",  "spawn_result",  "signal_rank", "supervised_end", "leaving",
-    "yield_attempt", "taken",     "rank_diagnosis", "node_health"};
+    "hello",          "welcome",    "refused",       "heartbeat",    "reserve_port",   "launch",
+    "stop_attempt",   "log_read",   "port_reserved", "rank_started", "rank_running",   "rank_report",
+    "rank_progress",  "rank_ended", "log_data",      "spawn_rank",   "spawn_result",   "signal_rank",
+    "supervised_end", "leaving",    "yield_attempt", "taken",        "rank_diagnosis", "node_health"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.
@@ -186,8 +186,11 @@ std::string to_string(const RankKey& key) {
 std::optional<RankKey> rank_of(const Message& message) {
   return std::visit(
       []<class T>(const T& m) -> std::optional<RankKey> {
-        if constexpr (std::is_same_v<T, RankRunning> || std::is_same_v<T, RankReport> || std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis>) return m.key;
-        else return std::nullopt;
+        if constexpr (std::is_same_v<T, RankRunning> || std::is_same_v<T, RankReport> ||
+                      std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis>)
+          return m.key;
+        else
+          return std::nullopt;
       },
       message);
 }
@@ -203,22 +206,28 @@ Frame encode(const Message& message) {
 }
 
 Result<Message> decode(const Frame& frame) {
-  const auto json = parse_json(frame.json, {.bytes_max = kFrameJsonBytesMax});  // whoever received it has held its length against a limit
+  // whoever received it has held its length against a limit
+  const auto json = parse_json(frame.json, {.bytes_max = kFrameJsonBytesMax});
   if (!json) return fail(Errc::kProtocol, "a message that is not JSON: " + json.error().message());
   const auto type = json->find("type");
-  if (!json->is_object() || type == json->end() || !type->is_string()) return fail(Errc::kProtocol, "a message without a type");
+  if (!json->is_object() || type == json->end() || !type->is_string())
+    return fail(Errc::kProtocol, "a message without a type");
   const auto name = type->get<std::string>();
   const auto known = std::find(kNames.begin(), kNames.end(), name);
   if (known == kNames.end())
-    return fail(Errc::kProtocol, "unknown message \"" + name.substr(0, 64) + "\"", "the peer may be of a newer version");
-  Message message = make_alternative(static_cast<std::size_t>(known - kNames.begin()), std::make_index_sequence<kNames.size()>());
+    return fail(Errc::kProtocol, "unknown message \"" + name.substr(0, 64) + "\"",
+                "the peer may be of a newer version");
+  Message message = make_alternative(static_cast<std::size_t>(known - kNames.begin()),
+                                     std::make_index_sequence<kNames.size()>());
   try {
     std::visit([&](auto& value) { codec::read(*json, value); }, message);
   } catch (const FieldError& error) {
     return fail(Errc::kProtocol, error.under(name).what());
   }
-  if (auto* log = std::get_if<LogData>(&message)) log->data = frame.body;
-  else if (!frame.body.empty()) return fail(Errc::kProtocol, name + ": a body is not expected with this message");
+  if (auto* log = std::get_if<LogData>(&message))
+    log->data = frame.body;
+  else if (!frame.body.empty())
+    return fail(Errc::kProtocol, name + ": a body is not expected with this message");
   return message;
 }
 

@@ -14,7 +14,8 @@ std::size_t size_of(const Frame& frame) { return frame.json.size() + frame.body.
 std::int64_t Outbox::push(const Message& message) {
   const auto* report = std::get_if<RankReport>(&message);
   const auto* end = std::get_if<RankEnded>(&message);
-  items_.push_back({++last_number_, encode(message), end ? std::optional(end->key) : std::nullopt, report != nullptr && !report->checkpoint && report->deleted_checkpoints.empty()});
+  items_.push_back({++last_number_, encode(message), end ? std::optional(end->key) : std::nullopt,
+                    report != nullptr && !report->checkpoint && report->deleted_checkpoints.empty()});
   bytes_ += size_of(items_.back().frame);
   for (; bytes_ > bytes_max_; ++dropped_) {
     const auto oldest = std::ranges::find_if(items_, &Item::may_be_dropped);
@@ -60,7 +61,9 @@ Outbox::Kept Outbox::first_after(std::int64_t number) const {
   return item == items_.end() ? Kept{} : Kept{item->number, &item->frame};
 }
 
-std::deque<Outbox::Item>::const_iterator Outbox::after(std::int64_t number) const { return std::ranges::upper_bound(items_, number, {}, &Item::number); }
+std::deque<Outbox::Item>::const_iterator Outbox::after(std::int64_t number) const {
+  return std::ranges::upper_bound(items_, number, {}, &Item::number);
+}
 
 void Outbox::remove(std::deque<Item>::iterator item) {
   bytes_ -= size_of(item->frame);

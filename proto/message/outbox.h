@@ -1,4 +1,5 @@
-// What an agent has to tell its head, or a worker its agent, until the peer has said that it is stored (Taken). Pure.
+// What an agent has to tell its head, or a worker its agent, until the peer has said that it is stored
+// (Taken). Pure.
 #pragma once
 
 #include "proto/message/message.h"
@@ -8,13 +9,15 @@
 
 namespace rtrain::proto {
 
-/// Messages in order, sent at least once: what the peer has not confirmed is sent again on the next connection.
+/// Messages in order, sent at least once: what the peer has not confirmed is sent again on the next
+/// connection.
 class Outbox {
  public:
   static constexpr std::size_t kBytesMax = 64u << 20;
   explicit Outbox(std::size_t bytes_max = kBytesMax) : bytes_max_(bytes_max) {}
 
-  /// To the end. Above bytes_max the oldest reports that neither name nor remove a checkpoint go: everything else decides what becomes of a job.
+  /// To the end. Above bytes_max the oldest reports that neither name nor remove a checkpoint go: everything
+  /// else decides what becomes of a job.
   /// @return the message's number: they count from 1 and are never reused.
   std::int64_t push(const Message& message);
   /// What this connection has to send next; nullptr: nothing. Valid until the next call.
@@ -27,10 +30,16 @@ class Outbox {
   void disconnected();
 
   /// Nothing up to this number needs to be kept by anybody any more: it is stored, or was dropped.
-  [[nodiscard]] std::int64_t settled() const { return items_.empty() ? last_number_ : items_.front().number - 1; }
+  [[nodiscard]] std::int64_t settled() const {
+    return items_.empty() ? last_number_ : items_.front().number - 1;
+  }
   [[nodiscard]] std::int64_t last_number() const { return last_number_; }
   /// Of what is kept, the first with a number above this one.
-  struct Kept { std::int64_t number = 0; const Frame* frame = nullptr; };  ///< frame: nullptr none; valid until the next call
+  /// frame: nullptr none; valid until the next call
+  struct Kept {
+    std::int64_t number = 0;
+    const Frame* frame = nullptr;
+  };
   [[nodiscard]] Kept first_after(std::int64_t number) const;
   /// Ranks whose end (RankEnded) is not confirmed.
   [[nodiscard]] std::vector<RankKey> ends() const;
@@ -49,7 +58,8 @@ class Outbox {
 
   std::size_t bytes_max_, bytes_ = 0;
   std::deque<Item> items_;
-  std::deque<std::int64_t> in_flight_;  ///< numbers sent on this connection and not confirmed, also those dropped since
+  /// numbers sent on this connection and not confirmed, also those dropped since
+  std::deque<std::int64_t> in_flight_;
   std::int64_t last_number_ = 0, sent_through_ = 0, taken_ = 0, dropped_ = 0;
 };
 

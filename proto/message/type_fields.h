@@ -1,4 +1,5 @@
-// The fields of the values that several messages, events and documents share. Private to proto/*.cpp and daemon/store.
+// The fields of the values that several messages, events and documents share. Private to proto/*.cpp and
+// daemon/store.
 #pragma once
 
 #include "proto/fields.h"

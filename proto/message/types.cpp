@@ -6,13 +6,16 @@
 
 namespace rtrain::proto {
 
-std::string to_string(const ArrayTask& task) { return rtrain::to_string(task.id) + "_" + std::to_string(task.index); }
+std::string to_string(const ArrayTask& task) {
+  return rtrain::to_string(task.id) + "_" + std::to_string(task.index);
+}
 
 std::string to_string(const ExitStatus& status) {
   if (status.exit_code) return "exited with code " + std::to_string(*status.exit_code);
   if (status.signal) {
     const char* name = ::sigdescr_np(*status.signal);
-    return "was killed by signal " + std::to_string(*status.signal) + " (" + (name != nullptr ? name : "unknown") + ")";
+    return "was killed by signal " + std::to_string(*status.signal) + " (" +
+           (name != nullptr ? name : "unknown") + ")";
   }
   return status.lost ? "was lost: there is no record of how it ended" : "has not ended";
 }

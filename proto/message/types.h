@@ -2,8 +2,8 @@
 #pragma once
 
 #include "common/base/id.h"
-#include "proto/json.h"
 #include "proto/jobspec/jobspec.h"
+#include "proto/json.h"
 
 #include <map>
 #include <optional>
@@ -25,12 +25,13 @@ struct NodeInfo {
   Resources resources;  ///< totals offered: CPU, GPU, memory, custom
   std::vector<GpuInfo> gpus;
   std::map<std::string, std::string> labels;
-  std::map<std::string, std::string> versions;  ///< "rtrain", "torch" (empty without a zygote), "os", "kernel", "cuda_driver", "cgroup" (v2 | none)
+  /// "rtrain", "torch" (empty without a zygote), "os", "kernel", "cuda_driver", "cgroup" (v2 | none)
+  std::map<std::string, std::string> versions;
 };
 
 /// Where one rank runs and what it holds there.
 struct RankPlacement {
-  int rank = 0;        ///< global
+  int rank = 0;  ///< global
   std::string node;
   int node_rank = 0, local_rank = 0;
   std::vector<int> gpus;  ///< NVML indices held by this rank
@@ -48,8 +49,8 @@ struct ExitStatus {
 
 /// Why a rank failed, from the rank's own last words where it had any.
 struct RankError {
-  std::string kind;     ///< exception | exit | signal | load | lost | spawn | lease | timeout
-  std::string message;  ///< one sentence: what() of the exception, dlopen's words, ...
+  std::string kind;                   ///< exception | exit | signal | load | lost | spawn | lease | timeout
+  std::string message;                ///< one sentence: what() of the exception, dlopen's words, ...
   std::vector<std::string> log_tail;  ///< the last lines (at most 20) of the rank's log
 };
 
@@ -66,19 +67,20 @@ struct JobError {
 
 /// A checkpoint that is complete in storage.
 struct CheckpointRecord {
-  std::string path;    ///< absolute: <run_dir>/checkpoint_000003
-  std::int64_t index = 0;  ///< 3: counts the checkpoint reports of the job over all attempts, from 0
+  std::string path;               ///< absolute: <run_dir>/checkpoint_000003
+  std::int64_t index = 0;         ///< 3: counts the checkpoint reports of the job over all attempts, from 0
   Json metrics = Json::object();  ///< reported with it
 };
 
-/// The place of a job within an array of jobs that were submitted together. Their numbers follow each other as their indices do.
+/// The place of a job within an array of jobs that were submitted together. Their numbers follow each other
+/// as their indices do.
 struct ArrayTask {
-  JobId id;                     ///< of the array: its first job's
-  int index = 0;                ///< this job's, as the submission numbers them
-  int count = 1;                ///< jobs of the array
-  int max_running = 0;          ///< so many at a time; 0: no limit
-  int min = 0, max = 0;         ///< the first and the last index
-  int step = 1;                 ///< from index to index; 1 for a list of them
+  JobId id;              ///< of the array: its first job's
+  int index = 0;         ///< this job's, as the submission numbers them
+  int count = 1;         ///< jobs of the array
+  int max_running = 0;   ///< so many at a time; 0: no limit
+  int min = 0, max = 0;  ///< the first and the last index
+  int step = 1;          ///< from index to index; 1 for a list of them
 };
 /// "12_3": array and index.
 [[nodiscard]] std::string to_string(const ArrayTask& task);

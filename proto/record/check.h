@@ -12,10 +12,10 @@ enum class Health { kOk, kWarning, kFailure };
 [[nodiscard]] std::string_view to_string(Health health);
 
 struct Check {
-  std::string name;    ///< "libtorch", "gpu 0"
+  std::string name;  ///< "libtorch", "gpu 0"
   Health health = Health::kOk;
-  std::string detail;  ///< what was found, one line
-  std::string hint;    ///< the way out; "" where there is nothing to do
+  std::string detail;             ///< what was found, one line
+  std::string hint;               ///< the way out; "" where there is nothing to do
   Json figures = Json::object();  ///< numbers by name, the unit last: {"copy_gb_s": 1512.3}
 };
 void to_json(Json& j, const Check& check);

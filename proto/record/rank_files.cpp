@@ -41,7 +41,8 @@ Result<os::ProcessIdentity> read_process(const std::string& rank_dir) {
   const auto json = read_json(rank_dir + "/process.json");
   if (!json) return json.error();
   try {
-    return os::ProcessIdentity{json->at("pid").get<pid_t>(), json->at("start_ticks").get<std::uint64_t>(), json->at("boot").get<std::string>()};
+    return os::ProcessIdentity{json->at("pid").get<pid_t>(), json->at("start_ticks").get<std::uint64_t>(),
+                               json->at("boot").get<std::string>()};
   } catch (const Json::exception& e) {
     return fail(Errc::kProtocol, rank_dir + "/process.json: " + e.what());
   }
@@ -58,8 +59,9 @@ std::vector<Message> read_said(const std::string& rank_dir) {
 }
 
 Result<Done> write_exit_record(const std::string& rank_dir, const ExitRecord& record) {
-  const Json json{{"job", record.key.job.value()}, {"attempt", record.key.attempt.value()}, {"rank", record.key.rank},
-                  {"pid", record.pid},             {"status", record.status},               {"ended_ms", record.ended_ms}};
+  const Json json{{"job", record.key.job.value()}, {"attempt", record.key.attempt.value()},
+                  {"rank", record.key.rank},       {"pid", record.pid},
+                  {"status", record.status},       {"ended_ms", record.ended_ms}};
   return os::write_file_atomic(rank_dir + "/exit.json", dump_json(json) + "\n", 0600);
 }
 
@@ -68,7 +70,8 @@ Result<ExitRecord> read_exit_record(const std::string& rank_dir) {
   if (!json) return json.error();
   try {
     ExitRecord record;
-    record.key = {JobId(json->at("job").get<std::int64_t>()), Attempt(json->at("attempt").get<std::int64_t>()), json->at("rank").get<int>()};
+    record.key = {JobId(json->at("job").get<std::int64_t>()),
+                  Attempt(json->at("attempt").get<std::int64_t>()), json->at("rank").get<int>()};
     record.pid = json->at("pid").get<std::int64_t>();
     record.status = json->at("status").get<ExitStatus>();
     record.ended_ms = json->at("ended_ms").get<std::int64_t>();
@@ -101,7 +104,8 @@ Result<Done> write_outcome(const std::string& rank_dir, const Outcome& outcome) 
 Result<Outcome> read_outcome(const std::string& rank_dir) {
   const auto json = read_json(rank_dir + "/outcome.json");
   if (!json) return json.error();
-  if (!json->is_object() || !json->contains("return_value")) return fail(Errc::kProtocol, rank_dir + "/outcome.json: no return_value");
+  if (!json->is_object() || !json->contains("return_value"))
+    return fail(Errc::kProtocol, rank_dir + "/outcome.json: no return_value");
   const auto yielded = json->find("yielded");
   return Outcome{json->at("return_value"), yielded != json->end() && *yielded == true};
 }

@@ -24,10 +24,16 @@ namespace rtrain::proto {
 [[nodiscard]] Result<os::ProcessIdentity> read_process(const std::string& rank_dir);
 
 [[nodiscard]] std::string said_path(const std::string& rank_dir);
-/// What stands there, oldest first; nothing when there is no such file. A last line that was cut off is left out.
+/// What stands there, oldest first; nothing when there is no such file. A last line that was cut off is left
+/// out.
 [[nodiscard]] std::vector<Message> read_said(const std::string& rank_dir);
 
-struct ExitRecord { RankKey key; std::int64_t pid = 0; ExitStatus status; std::int64_t ended_ms = 0; };
+struct ExitRecord {
+  RankKey key;
+  std::int64_t pid = 0;
+  ExitStatus status;
+  std::int64_t ended_ms = 0;
+};
 [[nodiscard]] Result<Done> write_exit_record(const std::string& rank_dir, const ExitRecord& record);
 /// kNotFound: there is none (yet).
 [[nodiscard]] Result<ExitRecord> read_exit_record(const std::string& rank_dir);

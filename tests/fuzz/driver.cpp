@@ -1,7 +1,9 @@
-// Runs a fuzz target without libFuzzer: each file of a corpus, then mutations of them from a seed. The same arguments give the same inputs.
+// Runs a fuzz target without libFuzzer: each file of a corpus, then mutations of them from a seed. The same
+// arguments give the same inputs.
 //
-//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     until N inputs or S seconds; neither: 20,000 inputs
-//   fuzz_json FILE                                                          one input again
+//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     until N inputs or S seconds;
+//   neither: 20,000 inputs fuzz_json FILE                                                          one input
+//   again
 //
 // When an input ends the program, it lies in a file in the current folder, whose name is printed.
 #include "tests/fuzz/fuzz.h"
@@ -51,7 +53,8 @@ void run(std::string text) {
 /// Blind, but with the pieces that the corpus is made of.
 class Mutator {
  public:
-  Mutator(const std::vector<std::string>& corpus, std::uint64_t seed, std::size_t bytes_max) : corpus_(corpus), random_(seed), bytes_max_(bytes_max) {}
+  Mutator(const std::vector<std::string>& corpus, std::uint64_t seed, std::size_t bytes_max)
+      : corpus_(corpus), random_(seed), bytes_max_(bytes_max) {}
 
   std::string next() {
     std::string text = corpus_[below(corpus_.size())];
@@ -64,13 +67,42 @@ class Mutator {
   std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }
 
   void mutate(std::string& text) {
-    static constexpr std::array<std::string_view, 28> kPieces{
-        "nan", "inf", "-1", "0", "1e999", "9223372036854775807", "18446744073709551616", "4294967297", "null", "true", "{}", "[]", "\"\"", "\\u0000", "\\ud800",
-        std::string_view("\0", 1), "\xff", "\xe2\x82", "Infinity", ":", ",", "-", "%00", "/", "..", "{\"a\":", "[[[[[[[[", "2026-02-30T25:61:61Z"};
+    static constexpr std::array<std::string_view, 28> kPieces{"nan",
+                                                              "inf",
+                                                              "-1",
+                                                              "0",
+                                                              "1e999",
+                                                              "9223372036854775807",
+                                                              "18446744073709551616",
+                                                              "4294967297",
+                                                              "null",
+                                                              "true",
+                                                              "{}",
+                                                              "[]",
+                                                              "\"\"",
+                                                              "\\u0000",
+                                                              "\\ud800",
+                                                              std::string_view("\0", 1),
+                                                              "\xff",
+                                                              "\xe2\x82",
+                                                              "Infinity",
+                                                              ":",
+                                                              ",",
+                                                              "-",
+                                                              "%00",
+                                                              "/",
+                                                              "..",
+                                                              "{\"a\":",
+                                                              "[[[[[[[[",
+                                                              "2026-02-30T25:61:61Z"};
     const auto at = below(text.size() + 1);
     switch (below(9)) {
-      case 0: if (!text.empty()) text[below(text.size())] = static_cast<char>(random_()); break;
-      case 1: if (!text.empty()) text[below(text.size())] ^= static_cast<char>(1u << below(8)); break;
+      case 0:
+        if (!text.empty()) text[below(text.size())] = static_cast<char>(random_());
+        break;
+      case 1:
+        if (!text.empty()) text[below(text.size())] ^= static_cast<char>(1u << below(8));
+        break;
       case 2: text.erase(at, 1 + below(16)); break;
       case 3: text.insert(at, 1 + below(4), static_cast<char>(random_())); break;
       case 4: text.insert(at, kPieces[below(kPieces.size())]); break;
@@ -90,7 +122,8 @@ class Mutator {
       default: {  // a word in quotes becomes another one
         const auto quote = text.find('"', at);
         const auto end = quote == std::string::npos ? quote : text.find('"', quote + 1);
-        if (end != std::string::npos) text.replace(quote + 1, end - quote - 1, std::string(kPieces[below(kPieces.size())]));
+        if (end != std::string::npos)
+          text.replace(quote + 1, end - quote - 1, std::string(kPieces[below(kPieces.size())]));
       }
     }
   }
@@ -100,7 +133,8 @@ class Mutator {
   std::size_t bytes_max_;
 };
 
-std::uint64_t number_after(const std::vector<std::string>& args, const std::string& name, std::uint64_t fallback) {
+std::uint64_t number_after(const std::vector<std::string>& args, const std::string& name,
+                           std::uint64_t fallback) {
   const auto found = std::find(args.begin(), args.end(), name);
   return found == args.end() || found + 1 == args.end() ? fallback : std::stoull(*(found + 1));
 }
@@ -110,7 +144,8 @@ std::uint64_t number_after(const std::vector<std::string>& args, const std::stri
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (args.empty() || !fs::exists(args[0])) {
-    std::fprintf(stderr, "usage: %s CORPUS|FILE [--runs N] [--seconds S] [--seed N] [--bytes-max N]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s CORPUS|FILE [--runs N] [--seconds S] [--seed N] [--bytes-max N]\n",
+                 argv[0]);
     return 2;
   }
   crash_at = "crash-" + fs::path(argv[0]).filename().string() + "-" + std::to_string(::getpid());
@@ -129,9 +164,11 @@ int main(int argc, char** argv) {
     if (corpus.empty()) return std::fprintf(stderr, "%s holds no file\n", args[0].c_str()), 2;
     const auto seconds = number_after(args, "--seconds", 0);
     const auto runs = number_after(args, "--runs", seconds == 0 ? 20'000 : UINT64_MAX);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds == 0 ? 3600 * 24 : seconds);
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::seconds(seconds == 0 ? 3600 * 24 : seconds);
     Mutator mutator(corpus, number_after(args, "--seed", 1), number_after(args, "--bytes-max", 1 << 16));
-    for (; inputs < runs && (inputs % 64 != 0 || std::chrono::steady_clock::now() < until); ++inputs) run(mutator.next());
+    for (; inputs < runs && (inputs % 64 != 0 || std::chrono::steady_clock::now() < until); ++inputs)
+      run(mutator.next());
   }
   std::printf("%llu inputs\n", static_cast<unsigned long long>(inputs));
   return 0;

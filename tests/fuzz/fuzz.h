@@ -1,4 +1,5 @@
-// What the fuzz targets share. A target is a program with one function, LLVMFuzzerTestOneInput: libFuzzer calls it, or driver.cpp.
+// What the fuzz targets share. A target is a program with one function, LLVMFuzzerTestOneInput: libFuzzer
+// calls it, or driver.cpp.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace rtrain::fuzz {
 
-inline std::string_view text_of(const std::uint8_t* data, std::size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 /// What must hold for every input, in a build with NDEBUG too.
 inline void require(bool holds, const char* what) {

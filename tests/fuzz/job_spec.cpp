@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!reading.ok()) {
     require(reading.errors.size() <= 51, "errors are bounded");
     require(reading.count + 1 >= reading.errors.size(), "and counted");
-    for (const auto& error : reading.errors) require(error.path.size() + error.message.size() < 1000, "an error is short");
+    for (const auto& error : reading.errors)
+      require(error.path.size() + error.message.size() < 1000, "an error is short");
     return 0;
   }
   const auto stored = reads_back(reading.spec);
@@ -19,7 +20,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(stored.has_value(), "what is accepted reads back as it was");
   JobSpec resolved = reading.spec;
   resolve_paths(resolved, "/jobs", "/cwd", "/home/u", "");
-  if (check_resolved(resolved).empty()) require(reads_back(resolved).has_value(), "so does what is submitted");
+  if (check_resolved(resolved).empty())
+    require(reads_back(resolved).has_value(), "so does what is submitted");
   static_cast<void>(resolved.scaling_config.resources());
   return 0;
 }

@@ -10,7 +10,9 @@ using rtrain::fuzz::require;
 namespace {
 
 /// Our rules on top of nlohmann's: its parser takes repeated keys and any depth, and skips a byte order mark.
-bool is_rare(const JsonText& read, std::string_view text) { return !read.problems.empty() || text.starts_with("\xEF\xBB\xBF"); }
+bool is_rare(const JsonText& read, std::string_view text) {
+  return !read.problems.empty() || text.starts_with("\xEF\xBB\xBF");
+}
 
 }  // namespace
 
@@ -24,9 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(Json::parse(text.begin(), text.end()).dump() == fast.dump(), "both parsers read the same value");
   }
   const JsonText read = read_json_text(text, limits);
-  require(taken == read.problems.empty() || is_rare(read, text) || !taken, "what the fast parser takes has no problems");
+  require(taken == read.problems.empty() || is_rare(read, text) || !taken,
+          "what the fast parser takes has no problems");
   require(read.problems.size() <= kProblemsMax + 1, "problems are bounded");
-  for (const auto& problem : read.problems) require(problem.path.size() + problem.message.size() < 1000, "a problem is short");
+  for (const auto& problem : read.problems)
+    require(problem.path.size() + problem.message.size() < 1000, "a problem is short");
   if (!read.problems.empty()) return 0;
   const std::string told = dump_json(read.value);
   const auto again = parse_json(told, {64u << 20});

@@ -44,10 +44,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& limits : {FrameLimits{}, kHandshakeLimits}) {
     const auto header = decode_frame_header(text, limits);
     if (!header) continue;
-    require(header->json_bytes <= limits.json_bytes_max && header->body_bytes <= limits.body_bytes_max, "lengths are within the limits");
+    require(header->json_bytes <= limits.json_bytes_max && header->body_bytes <= limits.body_bytes_max,
+            "lengths are within the limits");
     const auto rest = text.substr(kFrameHeaderBytes);
     if (rest.size() < std::size_t{header->json_bytes} + header->body_bytes) continue;
-    check({std::string(rest.substr(0, header->json_bytes)), std::string(rest.substr(header->json_bytes, header->body_bytes))});
+    check({std::string(rest.substr(0, header->json_bytes)),
+           std::string(rest.substr(header->json_bytes, header->body_bytes))});
   }
   return 0;
 }

@@ -14,7 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // The number of bytes is taken from the text, so that a mutation of it can fit.
   const auto at = text.rfind("data_offsets");
   std::uint64_t bytes = 0;
-  for (const char c : text.substr(at == text.npos ? 0 : text.find(',', at) == text.npos ? 0 : text.find(',', at) + 1, 20)) {
+  for (const char c : text.substr(at == text.npos                   ? 0
+                                  : text.find(',', at) == text.npos ? 0
+                                                                    : text.find(',', at) + 1,
+                                  20)) {
     if (c < '0' || c > '9') break;
     bytes = bytes * 10 + static_cast<std::uint64_t>(c - '0');
   }

@@ -1,4 +1,5 @@
-// Metric files as a crash or a bad disk leaves them. The first byte says how: damaged as it is, or sealed again so that the CRC is right.
+// Metric files as a crash or a bad disk leaves them. The first byte says how: damaged as it is, or sealed
+// again so that the CRC is right.
 #include "tests/fuzz/fuzz.h"
 
 #include "daemon/store/segment.h"
@@ -21,9 +22,12 @@ void scan(std::string_view text) {
     SegmentScan other(again, 0);
     const auto read = other.next();
     require(read.has_value(), "a point that was read can be written");
-    require(read->attempt == point->attempt && read->seq == point->seq && read->time_ms == point->time_ms && read->checkpoint == point->checkpoint, "as the same");
+    require(read->attempt == point->attempt && read->seq == point->seq && read->time_ms == point->time_ms &&
+                read->checkpoint == point->checkpoint,
+            "as the same");
   }
-  require(scan.offset() - kSegmentHeaderBytes <= static_cast<std::int64_t>(text.size()), "a scan ends within the file");
+  require(scan.offset() - kSegmentHeaderBytes <= static_cast<std::int64_t>(text.size()),
+          "a scan ends within the file");
   SegmentScan skipping(text, 0);
   skipping.skip(3);
   static_cast<void>(skipping.next());

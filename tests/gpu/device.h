@@ -15,12 +15,8 @@ inline std::string device_name() {
   const char* name = std::getenv("RTRAIN_TEST_DEVICE");
   return name == nullptr || *name == '\0' ? "cuda" : name;
 }
-inline torch::Device device() {
-  return {device_name()};
-}
-inline bool on_cuda() {
-  return device().is_cuda();
-}
+inline torch::Device device() { return {device_name()}; }
+inline bool on_cuda() { return device().is_cuda(); }
 
 /// What the GPU was asked for is done.
 inline void synchronize() {

@@ -42,9 +42,7 @@ std::vector<Pair> pairs() {
        [](Tensors p) {
          return optim::Adam(p, {.lr = 0.01, .beta1 = 0.8, .weight_decay = 0.1, .amsgrad = true});
        },
-       [](Tensors p) {
-         return adam(p, AdamO(0.01).betas({0.8, 0.999}).weight_decay(0.1).amsgrad(true));
-       }},
+       [](Tensors p) { return adam(p, AdamO(0.01).betas({0.8, 0.999}).weight_decay(0.1).amsgrad(true)); }},
       {"Adam, maximize", [](Tensors p) { return optim::Adam(p, {.lr = 0.01, .maximize = true}); },
        [](Tensors p) { return adam(p, AdamO(0.01)); }, -1},
       {"AdamW", [](Tensors p) { return optim::AdamW(p, {.lr = 0.01, .weight_decay = 0.1}); },

@@ -25,11 +25,14 @@ struct Net : LightningModule {
     if (has_no_loss && has_no_loss(batch_idx)) return {};
     auto loss = (c(torch::tanh(b(torch::tanh(a(batch.input))))).squeeze(1) - batch.target).square().mean();
     log("loss", loss, {.on_step = true, .on_epoch = true, .sync_dist = true});
-    log("rank", static_cast<double>(trainer().global_rank() + 1), {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum, .sync_dist = true});
+    log("rank", static_cast<double>(trainer().global_rank() + 1),
+        {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum, .sync_dist = true});
     log("own", static_cast<double>(trainer().global_rank()), {.sync_dist = true, .rank_zero_only = true});
     return loss;
   }
-  Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.05, .momentum = 0.9}); }
+  Optimizers configure_optimizers() override {
+    return optim::SGD(parameters(), {.lr = 0.05, .momentum = 0.9});
+  }
 };
 
 constexpr std::int64_t kSamples = 48;
@@ -45,15 +48,18 @@ using Tensors = std::map<std::string, torch::Tensor>;
 Tensors train(Net& net, TrainerOptions options, const DataLoader& loader, Metrics* metrics = nullptr) {
   Tensors seen;
   std::int64_t step = 0;
-  options.callbacks.push_back(LambdaCallback({.on_before_optimizer_step = [&](Trainer&, LightningModule& m, Optimizer&) {
-    for (const auto& item : m.named_parameters()) {
-      if (item.value().grad().defined()) seen.emplace(std::to_string(step) + "." + item.key(), item.value().grad().clone());
-    }
-    ++step;
-  }}));
+  options.callbacks.push_back(
+      LambdaCallback({.on_before_optimizer_step = [&](Trainer&, LightningModule& m, Optimizer&) {
+        for (const auto& item : m.named_parameters()) {
+          if (item.value().grad().defined())
+            seen.emplace(std::to_string(step) + "." + item.key(), item.value().grad().clone());
+        }
+        ++step;
+      }}));
   Trainer trainer(quiet(std::move(options)));
   trainer.fit(net, loader);
-  for (const auto& item : net.named_parameters()) seen.emplace("end." + item.key(), item.value().detach().clone());
+  for (const auto& item : net.named_parameters())
+    seen.emplace("end." + item.key(), item.value().detach().clone());
   if (metrics != nullptr) *metrics = trainer.callback_metrics();
   return seen;
 }
@@ -66,8 +72,10 @@ Tensors train_alone(TrainerOptions options, bool with_unused, std::int64_t batch
   Net net(with_unused);
   net.has_no_loss = has_no_loss;
   options.strategy = "single_device";
-  const auto sampler = std::make_shared<DistributedSampler>(data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
-  return train(net, std::move(options), DataLoader(data, {.batch_size = 2 * batch_size, .sampler = sampler}), metrics);
+  const auto sampler = std::make_shared<DistributedSampler>(
+      data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
+  return train(net, std::move(options), DataLoader(data, {.batch_size = 2 * batch_size, .sampler = sampler}),
+               metrics);
 }
 
 void check_close(const Tensors& a, const Tensors& b, double tolerance = 1e-10) {
@@ -89,7 +97,9 @@ void check_against_alone(const DDPOptions& ddp, TrainerOptions options, bool wit
     net.has_no_loss = has_no_loss;
     auto own = options;
     own.strategy = DDPStrategy(ddp);
-    save_safetensors(folder / std::to_string(rank), {train(net, std::move(own), DataLoader(data, {.batch_size = batch_size, .shuffle = true})), {}});
+    save_safetensors(
+        folder / std::to_string(rank),
+        {train(net, std::move(own), DataLoader(data, {.batch_size = batch_size, .shuffle = true})), {}});
   });
   REQUIRE(codes == kBothEnded);
   const auto alone = train_alone(options, with_unused, batch_size, nullptr, has_no_loss);
@@ -99,18 +109,22 @@ void check_against_alone(const DDPOptions& ddp, TrainerOptions options, bool wit
 
 }  // namespace
 
-TEST_CASE("ddp: two ranks have the gradients and parameters of one process on the joined batch", "[integration][ddp]") {
+TEST_CASE("ddp: two ranks have the gradients and parameters of one process on the joined batch",
+          "[integration][ddp]") {
   const TrainerOptions options{.max_epochs = 2};
   check_against_alone({}, options, false, 4);
   check_against_alone({.gradient_as_bucket_view = true}, options, false, 4);
-  check_against_alone({.bucket_cap_mb = 0.0005}, options, false, 4);  // buckets of about 65 numbers: uneven, one layer in several
+  // buckets of about 65 numbers: uneven, one layer in several
+  check_against_alone({.bucket_cap_mb = 0.0005}, options, false, 4);
   check_against_alone({.static_graph = true}, options, false, 4);
   check_against_alone({.bucket_cap_mb = 0.0005, .find_unused_parameters = true}, options, false, 4);
 }
 
-TEST_CASE("ddp: parameters without a gradient stay as they are when they are looked for", "[integration][ddp]") {
+TEST_CASE("ddp: parameters without a gradient stay as they are when they are looked for",
+          "[integration][ddp]") {
   check_against_alone({.find_unused_parameters = true}, {.max_epochs = 2}, true, 4);
-  check_against_alone({.find_unused_parameters = true, .gradient_as_bucket_view = true}, {.max_epochs = 2}, true, 4);
+  check_against_alone({.find_unused_parameters = true, .gradient_as_bucket_view = true}, {.max_epochs = 2},
+                      true, 4);
   std::vector<std::string> failures;
   const auto codes = run_ranks(
       2,
@@ -121,16 +135,20 @@ TEST_CASE("ddp: parameters without a gradient stay as they are when they are loo
       },
       &failures);
   CHECK(codes == std::vector<int>{3, 3});
-  for (const auto& text : failures) CHECK_THAT(text, Catch::Contains("extra.weight, extra.bias") && Catch::Contains("find_unused_parameters = true"));
+  for (const auto& text : failures)
+    CHECK_THAT(text, Catch::Contains("extra.weight, extra.bias") &&
+                         Catch::Contains("find_unused_parameters = true"));
 }
 
 TEST_CASE("ddp: accumulated batches are summed once, with clipping after it", "[integration][ddp]") {
-  const TrainerOptions options{.max_epochs = 2, .accumulate_grad_batches = 4, .gradient_clip_val = 0.1};  // 6 batches: the last two are a short accumulation
+  // 6 batches: the last two are a short accumulation
+  const TrainerOptions options{.max_epochs = 2, .accumulate_grad_batches = 4, .gradient_clip_val = 0.1};
   check_against_alone({}, options, false, 4);
   check_against_alone({.gradient_as_bucket_view = true}, options, false, 4);
 }
 
-TEST_CASE("ddp: a static graph with accumulated gradients is refused on every rank", "[integration][ddp][F17]") {
+TEST_CASE("ddp: a static graph with accumulated gradients is refused on every rank",
+          "[integration][ddp][F17]") {
   std::vector<std::string> failures;
   const auto codes = run_ranks(
       2,
@@ -160,7 +178,8 @@ TEST_CASE("ddp: an accumulation whose last batch has no loss on any rank is summ
                       [](std::int64_t batch) { return batch % 3 == 0; });  // no accumulation
 }
 
-TEST_CASE("ddp: models that differ are refused with the parameter's name, on every rank", "[integration][ddp]") {
+TEST_CASE("ddp: models that differ are refused with the parameter's name, on every rank",
+          "[integration][ddp]") {
   std::vector<std::string> failures;
   const auto codes = run_ranks(
       2,
@@ -171,7 +190,10 @@ TEST_CASE("ddp: models that differ are refused with the parameter's name, on eve
       },
       &failures);
   CHECK(codes == std::vector<int>{3, 3});
-  for (const auto& text : failures) CHECK(text == "DDPStrategy: the ranks' models differ: rank 1 has parameter extra.weight Double [3, 3], rank 0 has nothing");
+  for (const auto& text : failures)
+    CHECK(text ==
+          "DDPStrategy: the ranks' models differ: rank 1 has parameter extra.weight Double [3, 3], rank 0 "
+          "has nothing");
 }
 
 TEST_CASE("ddp: synced metrics are those of all samples, and the same on each rank", "[integration][ddp]") {
@@ -184,7 +206,8 @@ TEST_CASE("ddp: synced metrics are those of all samples, and the same on each ra
             Metrics metrics;
             auto own = options;
             own.strategy = "auto";
-            (void)train(net, std::move(own), DataLoader(data, {.batch_size = 9}), &metrics);  // batches of 9, 9 and 6: weighted
+            // batches of 9, 9 and 6: weighted
+            (void)train(net, std::move(own), DataLoader(data, {.batch_size = 9}), &metrics);
             std::ofstream(folder / std::to_string(rank)) << nlohmann::json(metrics).dump();
           }) == kBothEnded);
   Metrics alone;
@@ -208,7 +231,10 @@ struct Noisy : LightningModule {
   torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.4));
   torch::nn::Linear b = register_module("b", torch::nn::Linear(16, 1));
   torch::Tensor training_step(const Batch& batch, std::int64_t) override {
-    return (b(dropout(torch::relu(norm(a(batch.input.to(torch::kFloat32)))))).squeeze(1) - batch.target.to(torch::kFloat32)).square().mean();
+    return (b(dropout(torch::relu(norm(a(batch.input.to(torch::kFloat32)))))).squeeze(1) -
+            batch.target.to(torch::kFloat32))
+        .square()
+        .mean();
   }
   torch::Tensor validation_step(const Batch& batch, std::int64_t) override {
     log("val", a(batch.input.to(torch::kFloat32)).mean(), {.sync_dist = true});
@@ -217,12 +243,14 @@ struct Noisy : LightningModule {
   Optimizers configure_optimizers() override { return optim::Adam(parameters(), {.lr = 0.01}); }
 };
 
-void train_noisy(int rank, std::uint64_t seed, const std::filesystem::path& result, const CheckpointPath& from, std::vector<AnyCallback> callbacks) {
+void train_noisy(int rank, std::uint64_t seed, const std::filesystem::path& result,
+                 const CheckpointPath& from, std::vector<AnyCallback> callbacks) {
   auto data = samples();
   torch::manual_seed(seed + static_cast<std::uint64_t>(rank));
   Noisy net;
   Trainer trainer(quiet({.max_epochs = 3, .strategy = DDPStrategy(), .callbacks = std::move(callbacks)}));
-  trainer.fit(net, DataLoader(data, {.batch_size = 5, .shuffle = true}), DataLoader(data, {.batch_size = 8}), from);
+  trainer.fit(net, DataLoader(data, {.batch_size = 5, .shuffle = true}), DataLoader(data, {.batch_size = 8}),
+              from);
   Tensors state;
   for (const auto& item : net.named_parameters()) state.emplace(item.key(), item.value().detach());
   for (const auto& item : net.named_buffers()) state.emplace(item.key(), item.value());
@@ -245,11 +273,13 @@ TEST_CASE("ddp: buffers are rank 0's before each forward, unless they are left a
               auto data = samples();
               torch::manual_seed(static_cast<std::uint64_t>(rank));
               Watches net;
-              Trainer trainer(quiet({.max_epochs = 1, .strategy = DDPStrategy({.broadcast_buffers = broadcast})}));
+              Trainer trainer(
+                  quiet({.max_epochs = 1, .strategy = DDPStrategy({.broadcast_buffers = broadcast})}));
               trainer.fit(net, DataLoader(data, {.batch_size = 8}));
               save_safetensors(folder / std::to_string(rank), {{{"means", torch::stack(net.means)}}, {}});
             }) == kBothEnded);
-    return std::pair(load_safetensors(folder / "0").tensors.at("means"), load_safetensors(folder / "1").tensors.at("means"));
+    return std::pair(load_safetensors(folder / "0").tensors.at("means"),
+                     load_safetensors(folder / "1").tensors.at("means"));
   };
   const auto [zero, one] = means_of(true);
   CHECK(torch::equal(zero, one));
@@ -258,24 +288,33 @@ TEST_CASE("ddp: buffers are rank 0's before each forward, unless they are left a
   CHECK_FALSE(torch::equal(own_zero[1], own_one[1]));
 }
 
-TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks that never were", "[integration][ddp]") {
+TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks that never were",
+          "[integration][ddp]") {
   const Folder folder;
-  REQUIRE(run_ranks(2, [&](int rank) { train_noisy(rank, 1, folder / ("whole" + std::to_string(rank)), {}, {}); }) == kBothEnded);
+  REQUIRE(run_ranks(2, [&](int rank) {
+            train_noisy(rank, 1, folder / ("whole" + std::to_string(rank)), {}, {});
+          }) == kBothEnded);
   for (const std::int64_t step : {3, 7, 10}) {
     INFO("killed at step " << step);
     const auto checkpoint = folder / ("step" + std::to_string(step));
     const auto codes = run_ranks(2, [&](int rank) {
-      train_noisy(rank, 1, folder / "never", {}, {LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
-        if (t.global_step() != step) return;
-        t.save_checkpoint(checkpoint);
-        t.strategy().barrier();
-        ::kill(::getpid(), SIGKILL);
-      }})});
+      train_noisy(
+          rank, 1, folder / "never", {},
+          {LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+                                                     const Batch&, std::int64_t) {
+            if (t.global_step() != step) return;
+            t.save_checkpoint(checkpoint);
+            t.strategy().barrier();
+            ::kill(::getpid(), SIGKILL);
+          }})});
     });
     CHECK(codes == std::vector<int>{128 + SIGKILL, 128 + SIGKILL});
-    REQUIRE(run_ranks(2, [&](int rank) { train_noisy(rank, 77, folder / ("resumed" + std::to_string(rank)), checkpoint, {}); }) == kBothEnded);
+    REQUIRE(run_ranks(2, [&](int rank) {
+              train_noisy(rank, 77, folder / ("resumed" + std::to_string(rank)), checkpoint, {});
+            }) == kBothEnded);
     for (const std::string rank : {"0", "1"}) {
-      const auto whole = load_safetensors(folder / ("whole" + rank)).tensors, resumed = load_safetensors(folder / ("resumed" + rank)).tensors;
+      const auto whole = load_safetensors(folder / ("whole" + rank)).tensors,
+                 resumed = load_safetensors(folder / ("resumed" + rank)).tensors;
       REQUIRE(whole.size() == resumed.size());
       for (const auto& [name, tensor] : whole) {
         INFO("rank " << rank << " " << name);
@@ -288,9 +327,12 @@ TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks th
 TEST_CASE("ddp: ModelCheckpoint and EarlyStopping agree over the ranks", "[integration][ddp]") {
   const Folder folder;
   REQUIRE(run_ranks(2, [&](int rank) {
-            auto checkpoints = std::make_shared<ModelCheckpoint>(ModelCheckpointOptions{.dirpath = folder / "c", .filename = "{epoch}", .monitor = "val", .save_top_k = 2});
-            train_noisy(rank, 1, folder / ("end" + std::to_string(rank)), {}, {checkpoints, EarlyStopping({.monitor = "val", .stopping_threshold = 1e9})});
-            std::ofstream(folder / ("best" + std::to_string(rank))) << checkpoints->best_model_path().string();
+            auto checkpoints = std::make_shared<ModelCheckpoint>(ModelCheckpointOptions{
+                .dirpath = folder / "c", .filename = "{epoch}", .monitor = "val", .save_top_k = 2});
+            train_noisy(rank, 1, folder / ("end" + std::to_string(rank)), {},
+                        {checkpoints, EarlyStopping({.monitor = "val", .stopping_threshold = 1e9})});
+            std::ofstream(folder / ("best" + std::to_string(rank)))
+                << checkpoints->best_model_path().string();
           }) == kBothEnded);
   const auto read = [&](const std::string& name) {
     std::ifstream in(folder / name);
@@ -310,11 +352,14 @@ TEST_CASE("ddp: prediction gives each rank its own part, nothing twice", "[integ
               torch::Tensor predict_step(const Batch& batch, std::int64_t) override { return batch.input; }
             } echo;
             Trainer trainer(quiet({.strategy = "ddp"}));
-            auto parts = trainer.predict(echo, DataLoader(data::TensorDataset(torch::arange(7, torch::kInt64)), {.batch_size = 2}));
+            auto parts = trainer.predict(
+                echo, DataLoader(data::TensorDataset(torch::arange(7, torch::kInt64)), {.batch_size = 2}));
             save_safetensors(folder / std::to_string(rank), {{{"x", torch::cat(parts)}}, {}});
           }) == kBothEnded);
-  CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("x"), torch::tensor({0, 2, 4, 6}, torch::kInt64)));
-  CHECK(torch::equal(load_safetensors(folder / "1").tensors.at("x"), torch::tensor({1, 3, 5}, torch::kInt64)));
+  CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("x"),
+                     torch::tensor({0, 2, 4, 6}, torch::kInt64)));
+  CHECK(
+      torch::equal(load_safetensors(folder / "1").tensors.at("x"), torch::tensor({1, 3, 5}, torch::kInt64)));
 }
 
 TEST_CASE("ddp: a synced mean counts every sample once, however unequal the ranks' shares are",

@@ -1,14 +1,15 @@
-// A training program with a loop of its own, run as a `command` job: joins the ranks, averages gradients, reports checkpoints with all
-// that an exact restart needs. own_loop_program STEPS [DIE_AT_STEP], or own_loop_program without_group.
+// A training program with a loop of its own, run as a `command` job: joins the ranks, averages gradients,
+// reports checkpoints with all that an exact restart needs. own_loop_program STEPS [DIE_AT_STEP], or
+// own_loop_program without_group.
 #include <rtrain/rtrain.h>
 
 #include <torch/torch.h>
 
+#include <unistd.h>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <unistd.h>
 
 namespace {
 
@@ -37,7 +38,9 @@ int load(Net& net, torch::optim::Optimizer& optimizer) {
   if (!checkpoint) return 0;
   torch::load(net, checkpoint->path() / "net.pt");
   torch::load(optimizer, checkpoint->path() / "optimizer.pt");
-  rtrain::set_generator_states(rtrain::load_safetensors(checkpoint->path() / ("rng-" + std::to_string(rtrain::process_group().rank()))).tensors);
+  rtrain::set_generator_states(
+      rtrain::load_safetensors(checkpoint->path() / ("rng-" + std::to_string(rtrain::process_group().rank())))
+          .tensors);
   int step = 0;
   std::ifstream(checkpoint->path() / "step") >> step;
   return step + 1;
@@ -53,7 +56,8 @@ int main(int argc, char** argv) {
   const int steps = argc > 1 ? std::atoi(argv[1]) : 6;
   const int die_at = argc > 2 && rtrain::get_context().get_attempt() == 1 ? std::atoi(argv[2]) : -1;
   const auto group = rtrain::init_process_group();
-  torch::manual_seed(static_cast<std::uint64_t>(7 + group->rank()));  // each rank its own dropout; the parameters become rank 0's
+  // each rank its own dropout; the parameters become rank 0's
+  torch::manual_seed(static_cast<std::uint64_t>(7 + group->rank()));
   Net net;
   torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
   auto shared = rtrain::prepare_model(*net);

@@ -42,7 +42,8 @@ std::int64_t step_of(const rtrain::Checkpoint& checkpoint) {
   return step;
 }
 
-/// What a user writes who has no Trainer. Ranks that do not talk to each other are far apart: rank r pauses r times as long.
+/// What a user writes who has no Trainer. Ranks that do not talk to each other are far apart: rank r pauses r
+/// times as long.
 nlohmann::json plain_loop(const Config& config) {
   const auto begun = rtrain::get_checkpoint() ? step_of(*rtrain::get_checkpoint()) : 0;
   auto tensor = torch::ones({8});
@@ -53,14 +54,19 @@ nlohmann::json plain_loop(const Config& config) {
     }
     pause(config.value<std::int64_t>("pause_ms", 1) * (config.value("together", false) ? 1 : 1 + 3 * rank()));
     if (config.value("together", false)) rtrain::Collectives::all_reduce(tensor);
-    if (rank() == 0) std::ofstream(rtrain::get_context().get_trial_dir() / "steps", std::ios::app) << step << '\n';
+    if (rank() == 0)
+      std::ofstream(rtrain::get_context().get_trial_dir() / "steps", std::ios::app) << step << '\n';
   }
   return {{"begun", begun}, {"attempt", rtrain::get_context().get_attempt()}};
 }
 
 /// Everything that a place in training consists of. Feature 0 is the sample's number.
 struct Net : rtrain::LightningModule {
-  explicit Net(const Config& given) : config(given), seen(rtrain::get_context().get_trial_dir() / ("seen-" + std::to_string(rtrain::get_context().get_attempt()) + "-" + std::to_string(rank()))) {}
+  explicit Net(const Config& given)
+      : config(given),
+        seen(rtrain::get_context().get_trial_dir() /
+             ("seen-" + std::to_string(rtrain::get_context().get_attempt()) + "-" + std::to_string(rank()))) {
+  }
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(4, 2));
   torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(2));
   torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.3));
@@ -68,7 +74,8 @@ struct Net : rtrain::LightningModule {
   std::ofstream seen;
   bool trained = false;  ///< else it is the sanity check
   torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
-    for (std::int64_t i = 0; i < batch.size(); ++i) seen << current_epoch() << ' ' << batch.input[i][0].item<int>() << std::endl;
+    for (std::int64_t i = 0; i < batch.size(); ++i)
+      seen << current_epoch() << ' ' << batch.input[i][0].item<int>() << std::endl;
     pause(config.value<std::int64_t>("step_ms", 0));
     trained = true;
     const auto loss = dropout(norm(layer(batch.input / 100))).pow(2).mean();
@@ -81,7 +88,9 @@ struct Net : rtrain::LightningModule {
     log("noise", torch::rand({}), {.sync_dist = true});  // draws, too
     return layer(batch.input);
   }
-  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::Adam(parameters(), {.lr = 0.01}); }
+  rtrain::Optimizers configure_optimizers() override {
+    return rtrain::optim::Adam(parameters(), {.lr = 0.01});
+  }
 };
 
 nlohmann::json with_trainer(const Config& config) {
@@ -89,9 +98,11 @@ nlohmann::json with_trainer(const Config& config) {
   const auto samples = config.at<std::int64_t>("samples");
   auto input = torch::randn({samples, 4});
   input.select(1, 0).copy_(torch::arange(samples));
-  const rtrain::DataLoader train(rtrain::data::TensorDataset(input), {.batch_size = config.value<std::int64_t>("batch", 4), .shuffle = true});
+  const rtrain::DataLoader train(rtrain::data::TensorDataset(input),
+                                 {.batch_size = config.value<std::int64_t>("batch", 4), .shuffle = true});
   const bool uneven = config.value("uneven_validation", false);  // rank 1 has fewer batches than rank 0
-  const rtrain::DataLoader val(rtrain::data::TensorDataset(torch::randn({uneven && rank() == 1 ? 8 : 40, 4})), {.batch_size = 4});
+  const rtrain::DataLoader val(rtrain::data::TensorDataset(torch::randn({uneven && rank() == 1 ? 8 : 40, 4})),
+                               {.batch_size = 4});
   Net net(config);
   rtrain::Trainer trainer({.max_epochs = config.value<std::int64_t>("epochs", 2),
                            .accumulate_grad_batches = config.value<std::int64_t>("accumulate", 1),
@@ -99,11 +110,15 @@ nlohmann::json with_trainer(const Config& config) {
                            .strategy = rtrain::DDPStrategy(),
                            .callbacks = {rtrain::TrainReportCallback()},
                            .use_distributed_sampler = !uneven});
-  trainer.fit(net, train, config.value("validate", false) ? val : rtrain::DataLoader(), rtrain::get_checkpoint());
+  trainer.fit(net, train, config.value("validate", false) ? val : rtrain::DataLoader(),
+              rtrain::get_checkpoint());
   double digest = 0;
   for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
   for (const auto& b : net.buffers()) digest += b.to(torch::kDouble).abs().sum().item<double>();
-  return {{"digest", digest}, {"steps", trainer.global_step()}, {"attempt", rtrain::get_context().get_attempt()}, {"world", rtrain::get_context().get_world_size()}};
+  return {{"digest", digest},
+          {"steps", trainer.global_step()},
+          {"attempt", rtrain::get_context().get_attempt()},
+          {"world", rtrain::get_context().get_world_size()}};
 }
 
 /// Kills its rank at the end of the epoch that has the number of the attempt, right before or after the
@@ -162,7 +177,8 @@ nlohmann::json stops_early(const Config& config) {
   Scored net;
   const rtrain::DataLoader data(rtrain::data::TensorDataset(torch::randn({16, 4})),
                                 {.batch_size = 4, .shuffle = true});
-  rtrain::Trainer trainer({.max_epochs = 12, .strategy = rtrain::DDPStrategy(), .callbacks = callbacks, .seed = 1});
+  rtrain::Trainer trainer(
+      {.max_epochs = 12, .strategy = rtrain::DDPStrategy(), .callbacks = callbacks, .seed = 1});
   trainer.fit(net, data, data, rtrain::get_checkpoint());
   double digest = 0;
   for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
@@ -269,7 +285,8 @@ nlohmann::json flood(const Config& config) {
   for (; reports < config.at<std::int64_t>("reports"); ++reports) {
     const auto begun = Clock::now();
     rtrain::report({{"i", reports}, {"text", text}});
-    longest_ms = std::max(longest_ms, std::chrono::duration<double, std::milli>(Clock::now() - begun).count());
+    longest_ms =
+        std::max(longest_ms, std::chrono::duration<double, std::milli>(Clock::now() - begun).count());
   }
   rtrain::report({{"i", reports}, {"longest_ms", longest_ms}}, folder_with("end"));
   std::ofstream(config.at<std::string>("done_file")) << longest_ms;

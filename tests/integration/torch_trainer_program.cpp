@@ -7,7 +7,9 @@ namespace {
 
 nlohmann::json answer(const std::optional<rtrain::TrainingError>& error) {
   if (!error) return nullptr;
-  return {{"kind", error->kind}, {"message", error->message}, {"rank", error->rank ? nlohmann::json(*error->rank) : nlohmann::json()}};
+  return {{"kind", error->kind},
+          {"message", error->message},
+          {"rank", error->rank ? nlohmann::json(*error->rank) : nlohmann::json()}};
 }
 
 }  // namespace
@@ -20,12 +22,17 @@ int main(int argc, char** argv) {
     std::cout << "rank " << context.get_world_rank() << " trains" << std::endl;
     return std::string(200'000, 'x');  // more than a variable of the environment holds
   };
-  const auto first = rtrain::TorchTrainer(train, {.num_workers = 2}, {.name = "first", .storage_path = storage}, {{"loss", 0.25}}).fit();
+  const auto first = rtrain::TorchTrainer(train, {.num_workers = 2},
+                                          {.name = "first", .storage_path = storage}, {{"loss", 0.25}})
+                         .fit();
 
   // Uses what the first gave: a worker of the second sees the same.
   const double loss = first.metrics.at("loss").get<double>();
-  const auto fail = [loss](const rtrain::Config&) { throw std::runtime_error("loss was " + std::to_string(loss)); };
-  const auto second = rtrain::TorchTrainer(fail, {.num_workers = 1}, {.name = "second", .storage_path = storage}).fit();
+  const auto fail = [loss](const rtrain::Config&) {
+    throw std::runtime_error("loss was " + std::to_string(loss));
+  };
+  const auto second =
+      rtrain::TorchTrainer(fail, {.num_workers = 1}, {.name = "second", .storage_path = storage}).fit();
 
   std::cout << nlohmann::json{{"metrics", first.metrics},
                               {"path", first.path.string()},

@@ -1,22 +1,25 @@
-// Training functions that go wrong in every way, and some that go right. Loaded by the workers of worker_jobs.py.
+// Training functions that go wrong in every way, and some that go right. Loaded by the workers of
+// worker_jobs.py.
 #include <rtrain/rtrain.h>
 
 #include "worker/strategies/process_group.h"
 
+#include <unistd.h>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <thread>
-#include <unistd.h>
 
 namespace {
 
 namespace fs = std::filesystem;
 using rtrain::Config;
 
-bool is_the_rank(const Config& config) { return rtrain::get_context().get_world_rank() == config.value("rank", 1); }
+bool is_the_rank(const Config& config) {
+  return rtrain::get_context().get_world_rank() == config.value("rank", 1);
+}
 
 /// Until someone ends it: the other ranks while one fails.
 [[noreturn]] void wait_for_the_end() {
@@ -25,12 +28,12 @@ bool is_the_rank(const Config& config) { return rtrain::get_context().get_world_
 
 nlohmann::json who() {
   const auto& context = rtrain::get_context();
-  return {{"rank", context.get_world_rank()},     {"world", context.get_world_size()},
-          {"local_rank", context.get_local_rank()}, {"node_rank", context.get_node_rank()},
-          {"name", context.get_experiment_name()}, {"trial", context.get_trial_name()},
-          {"dir", context.get_trial_dir().string()}, {"storage", context.get_storage().string()},
+  return {{"rank", context.get_world_rank()},           {"world", context.get_world_size()},
+          {"local_rank", context.get_local_rank()},     {"node_rank", context.get_node_rank()},
+          {"name", context.get_experiment_name()},      {"trial", context.get_trial_name()},
+          {"dir", context.get_trial_dir().string()},    {"storage", context.get_storage().string()},
           {"resources", context.get_trial_resources()}, {"attempt", context.get_attempt()},
-          {"threads", torch::get_num_threads()},   {"device", rtrain::get_device().str()}};
+          {"threads", torch::get_num_threads()},        {"device", rtrain::get_device().str()}};
 }
 
 /// A folder with one file of this rank.
@@ -75,23 +78,31 @@ void fail_one(const Config& config) {
 /// Reports one checkpoint a step; the first attempt dies after `die_after` of them.
 nlohmann::json resume(const Config& config) {
   int step = 0;
-  if (const auto checkpoint = rtrain::get_checkpoint()) step = std::stoi(read(checkpoint->path() / ("rank-" + std::to_string(rtrain::get_context().get_world_rank())))) + 1;
+  if (const auto checkpoint = rtrain::get_checkpoint())
+    step = std::stoi(read(checkpoint->path() /
+                          ("rank-" + std::to_string(rtrain::get_context().get_world_rank())))) +
+           1;
   const int begun_at = step;
   for (; step < config.at<int>("steps"); ++step) {
-    if (rtrain::get_context().get_attempt() == 1 && step == config.at<int>("die_after") && is_the_rank(config)) ::kill(::getpid(), SIGKILL);
+    if (rtrain::get_context().get_attempt() == 1 && step == config.at<int>("die_after") &&
+        is_the_rank(config))
+      ::kill(::getpid(), SIGKILL);
     rtrain::report({{"step", step}, {"loss", std::abs(step - 2)}}, folder_with(std::to_string(step)));
   }
   return {{"begun_at", begun_at}, {"latest", rtrain::get_checkpoint()->path().string()}};
 }
 
-/// As many Ray users do it: rank 0 alone brings the checkpoint, while the ranks talk to each other in between.
+/// As many Ray users do it: rank 0 alone brings the checkpoint, while the ranks talk to each other in
+/// between.
 void only_rank_zero_reports(const Config&) {
   const bool first = rtrain::get_context().get_world_rank() == 0;
   for (int i = 0; i < 20; ++i) {
     auto tensor = torch::ones({1000});
     rtrain::Collectives::all_reduce(tensor);
-    if (tensor[0].item<int>() != rtrain::get_context().get_world_size()) throw std::runtime_error("a collective was disturbed");
-    rtrain::report({{"i", i}}, first && i % 5 == 4 ? std::optional(folder_with(std::to_string(i))) : std::nullopt);
+    if (tensor[0].item<int>() != rtrain::get_context().get_world_size())
+      throw std::runtime_error("a collective was disturbed");
+    rtrain::report({{"i", i}},
+                   first && i % 5 == 4 ? std::optional(folder_with(std::to_string(i))) : std::nullopt);
   }
 }
 
@@ -112,7 +123,8 @@ void fill_the_disk(const Config& config) {
 
 /// Runs until something outside ends it; says where it is.
 void run_for_ever(const Config& config) {
-  std::ofstream(config.at<std::string>("pid_file") + std::to_string(rtrain::get_context().get_world_rank())) << ::getpid();
+  std::ofstream(config.at<std::string>("pid_file") + std::to_string(rtrain::get_context().get_world_rank()))
+      << ::getpid();
   if (::fork() == 0) wait_for_the_end();  // a child of its own: ends with its group
   wait_for_the_end();
 }

@@ -49,16 +49,26 @@ class ReservedPort {
 };
 
 ProcessGroupOptions options(int rank, int world, int port) {
-  return {.rank = rank, .world_size = world, .master_addr = "127.0.0.1", .master_port = port, .node_address = "127.0.0.1", .timeout = 20s, .init_timeout = 20s};
+  return {.rank = rank,
+          .world_size = world,
+          .master_addr = "127.0.0.1",
+          .master_port = port,
+          .node_address = "127.0.0.1",
+          .timeout = 20s,
+          .init_timeout = 20s};
 }
 
 void expect(bool holds, const char* what) {
   if (!holds) throw std::runtime_error(std::string("does not hold: ") + what);
 }
 
-struct Ends { std::vector<int> codes; std::chrono::milliseconds took{}; };
+struct Ends {
+  std::vector<int> codes;
+  std::chrono::milliseconds took{};
+};
 
-/// Forks `world` ranks (before any thread of LibTorch runs here) and waits for them: 0 when `body` returned, 1 when it threw.
+/// Forks `world` ranks (before any thread of LibTorch runs here) and waits for them: 0 when `body` returned,
+/// 1 when it threw.
 Ends run_ranks(int world, const std::function<void(int rank, int port)>& body) {
   const ReservedPort reserved;
   const auto begin = std::chrono::steady_clock::now();
@@ -138,7 +148,8 @@ TEST_CASE("collectives: set up and ended in a moment, whoever comes first", "[in
     const auto begin = std::chrono::steady_clock::now();
     Collectives::initialize(options(rank, 2, port));
     const auto took = std::chrono::steady_clock::now() - begin;
-    std::cerr << "rank " << rank << " joined within " << std::chrono::duration<double, std::milli>(took).count() << " ms\n";
+    std::cerr << "rank " << rank << " joined within "
+              << std::chrono::duration<double, std::milli>(took).count() << " ms\n";
     expect(took < 700ms, "no second of waiting for a retry");
     Collectives::shutdown();
   });
@@ -174,7 +185,8 @@ TEST_CASE("collectives: a peer that dies is an error with its cause, at once", "
     });
     std::cerr << message << '\n';
     expect(message.find("all_reduce on rank 0 of 2: ") == 0, "the operation and the rank");
-    expect(message.find("peer") != std::string::npos || message.find("Broken pipe") != std::string::npos, "the cause");
+    expect(message.find("peer") != std::string::npos || message.find("Broken pipe") != std::string::npos,
+           "the cause");
   });
   CHECK(ends.codes == std::vector<int>{0, 128 + SIGKILL});
   CHECK(ends.took < 5s);
@@ -186,7 +198,9 @@ TEST_CASE("collectives: rank 0 that never comes is told with its address and the
     late.init_timeout = 300ms;
     const auto message = message_of([&] { Collectives::initialize(late); });
     std::cerr << message << '\n';
-    expect(message.find("rank 1 of 2 could not join the process group (gloo, 127.0.0.1:" + std::to_string(port) + ")") == 0, "who and where");
+    expect(message.find("rank 1 of 2 could not join the process group (gloo, 127.0.0.1:" +
+                        std::to_string(port) + ")") == 0,
+           "who and where");
     expect(message.find("init_timeout_s") != std::string::npos, "the way out");
   });
   CHECK(ends.codes == std::vector<int>{0});
@@ -219,11 +233,14 @@ struct TwoImpl : torch::nn::Module {
 };
 TORCH_MODULE(Two);
 
-torch::Tensor input_of(int rank) { return torch::arange(12, torch::kFloat64).view({4, 3}).add(10.0 * rank).sin(); }
+torch::Tensor input_of(int rank) {
+  return torch::arange(12, torch::kFloat64).view({4, 3}).add(10.0 * rank).sin();
+}
 
 }  // namespace
 
-TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks' gradients", "[integration]") {
+TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks' gradients",
+          "[integration]") {
   const auto ends = run_ranks(3, [](int rank, int port) {
     Collectives::initialize(options(rank, 3, port));
     torch::manual_seed(static_cast<std::uint64_t>(1 + rank));
@@ -231,21 +248,29 @@ TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks'
     net->seen.fill_(rank);
     auto shared = prepare_model(*net);
     const auto weights = process_group().all_gather(net->a->weight.detach());
-    expect(weights[1].equal(weights[0]) && weights[2].equal(weights[0]) && net->seen.eq(0).all().item<bool>(), "rank 0's parameters and buffers");
+    expect(weights[1].equal(weights[0]) && weights[2].equal(weights[0]) && net->seen.eq(0).all().item<bool>(),
+           "rank 0's parameters and buffers");
 
-    const auto loss = [&](int of_rank) { return net->a(input_of(of_rank)).square().mean() + (of_rank == 1 ? net->b(input_of(1)).sum() : torch::zeros({}, torch::kFloat64)); };
+    const auto loss = [&](int of_rank) {
+      return net->a(input_of(of_rank)).square().mean() +
+             (of_rank == 1 ? net->b(input_of(1)).sum() : torch::zeros({}, torch::kFloat64));
+    };
     const auto check = [&](double times, const char* what) {
       const auto a = net->a->weight.grad().clone(), b = net->b->weight.grad().clone();
       Two alone;
       alone->to(torch::kFloat64);
       {
         const torch::NoGradGuard no_grad;
-        for (std::size_t i = 0; i < net->parameters().size(); ++i) alone->parameters()[i].copy_(net->parameters()[i]);
+        for (std::size_t i = 0; i < net->parameters().size(); ++i)
+          alone->parameters()[i].copy_(net->parameters()[i]);
       }
-      auto sum = (alone->a(input_of(0)).square().mean() + alone->a(input_of(1)).square().mean() + alone->a(input_of(2)).square().mean() + alone->b(input_of(1)).sum()) / 3;
+      auto sum = (alone->a(input_of(0)).square().mean() + alone->a(input_of(1)).square().mean() +
+                  alone->a(input_of(2)).square().mean() + alone->b(input_of(1)).sum()) /
+                 3;
       sum.backward();
       expect((a - times * alone->a->weight.grad()).abs().max().item<double>() < 1e-12, what);
-      expect((b - times * alone->b->weight.grad()).abs().max().item<double>() < 1e-12, what);  // only rank 1 used it
+      // only rank 1 used it
+      expect((b - times * alone->b->weight.grad()).abs().max().item<double>() < 1e-12, what);
     };
     loss(rank).backward();
     check(1, "one pass");
@@ -291,33 +316,47 @@ TEST_CASE("prepare_model: what cannot be shared is told with the parameter's nam
     Collectives::initialize(options(rank, 2, port));
     torch::nn::Linear different(3, rank + 1);
     expect(message_of([&] { (void)prepare_model(*different); }) ==
-               "prepare_model: the ranks' models differ: rank 1 has parameter weight Float [2, 3], rank 0 has parameter weight Float [1, 3]",
+               "prepare_model: the ranks' models differ: rank 1 has parameter weight Float [2, 3], rank 0 "
+               "has parameter weight Float [1, 3]",
            "models that differ");
     torch::nn::Embedding embedding(torch::nn::EmbeddingOptions(5, 2).sparse(true));
     const auto shared = prepare_model(*embedding);
-    expect(message_of([&] { embedding(torch::tensor({1, 2})).sum().backward(); }).find("the gradient of weight is sparse") != std::string::npos, "sparse");
+    expect(message_of([&] {
+             embedding(torch::tensor({1, 2})).sum().backward();
+           }).find("the gradient of weight is sparse") != std::string::npos,
+           "sparse");
     struct Forgot : torch::nn::Module {
       torch::nn::Linear layer{3, 1};
     } forgot;
-    expect(message_of([&] { (void)prepare_model(forgot); }).find("register_module") != std::string::npos, "a layer that was not registered");
+    expect(message_of([&] { (void)prepare_model(forgot); }).find("register_module") != std::string::npos,
+           "a layer that was not registered");
     auto tensor = torch::ones({2});
-    expect(message_of([&] { process_group().broadcast(tensor, 2); }) == "broadcast: root is 2, expected a rank from 0 to 1", "a root that is none");
+    expect(message_of([&] { process_group().broadcast(tensor, 2); }) ==
+               "broadcast: root is 2, expected a rank from 0 to 1",
+           "a root that is none");
     Collectives::shutdown();
   });
   CHECK(ends.codes == std::vector<int>{0, 0});
 }
 
-TEST_CASE("prepare_model: with one rank nothing is shared, and without a group the way to one is told", "[integration]") {
+TEST_CASE("prepare_model: with one rank nothing is shared, and without a group the way to one is told",
+          "[integration]") {
   const auto ends = run_ranks(1, [](int, int) {
-    expect(message_of([] { (void)process_group(); }).find("rtrain::init_process_group()") != std::string::npos, "before");
+    expect(
+        message_of([] { (void)process_group(); }).find("rtrain::init_process_group()") != std::string::npos,
+        "before");
     const auto group = init_process_group();
     torch::nn::Linear net(3, 1);
     auto shared = prepare_model(*net);
     net(torch::ones({2, 3})).sum().backward();
     shared.sync();
     shared.sync_buffers();
-    expect(net->weight.grad().eq(2).all().item<bool>() && group->world_size() == 1 && group->all_gather(torch::ones({1})).size() == 1, "alone");
-    expect(message_of([] { (void)init_process_group(); }).find("has joined its job's group already") != std::string::npos, "twice");
+    expect(net->weight.grad().eq(2).all().item<bool>() && group->world_size() == 1 &&
+               group->all_gather(torch::ones({1})).size() == 1,
+           "alone");
+    expect(message_of([] { (void)init_process_group(); }).find("has joined its job's group already") !=
+               std::string::npos,
+           "twice");
   });
   CHECK(ends.codes == std::vector<int>{0});
 }

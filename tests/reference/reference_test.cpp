@@ -1,5 +1,5 @@
-#include "tests/support/catch.h"
 #include "tests/support/reference.h"
+#include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
 #include <rtrain/data.h>
@@ -8,8 +8,8 @@
 #include <rtrain/safetensors.h>
 
 #include <ATen/Parallel.h>
-#include <nlohmann/json.hpp>
 #include <torch/torch.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 
@@ -64,7 +64,8 @@ TEST_CASE("reference: DistributedSampler gives PyTorch's indices", "[reference]"
                                                                  .seed = row["seed"].get<std::uint64_t>(),
                                                                  .drop_last = row["drop_last"].get<bool>()});
     sampler.set_epoch(row["epoch"].get<std::int64_t>());
-    if (sampler.size() != row["length"].get<std::int64_t>() || sampler.indices() != row["indices"].get<std::vector<std::int64_t>>()) {
+    if (sampler.size() != row["length"].get<std::int64_t>() ||
+        sampler.indices() != row["indices"].get<std::vector<std::int64_t>>()) {
       FAIL_CHECK("differs for " << row.dump());
     }
   }
@@ -111,12 +112,15 @@ TEST_CASE("reference: optimizers take PyTorch's steps", "[reference]") {
       optimizer->step();
     }
     const auto same = [](const torch::Tensor& mine, const torch::Tensor& theirs) {
-      return mine.scalar_type() == torch::kDouble ? torch::allclose(mine, theirs, 1e-12, 1e-12) : torch::equal(mine, theirs);
+      return mine.scalar_type() == torch::kDouble ? torch::allclose(mine, theirs, 1e-12, 1e-12)
+                                                  : torch::equal(mine, theirs);
     };
-    for (std::size_t i = 0; i < parameters.size(); ++i) CHECK(same(parameters[i].detach(), values.at(key + "/end/" + std::to_string(i))));
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      CHECK(same(parameters[i].detach(), values.at(key + "/end/" + std::to_string(i))));
     std::size_t compared = 1;  // lr
     const auto state = optimizer->state_dict();
-    for (auto it = values.lower_bound(key + "/state/"); it != values.end() && it->first.starts_with(key + "/state/"); ++it, ++compared) {
+    for (auto it = values.lower_bound(key + "/state/");
+         it != values.end() && it->first.starts_with(key + "/state/"); ++it, ++compared) {
       const auto name = it->first.substr(key.size() + 7);
       INFO(name);
       REQUIRE(state.contains(name));
@@ -139,7 +143,8 @@ TEST_CASE("reference: PyPI's safetensors reads our files and we read its", "[ref
                                                                            {"I8", torch::kChar},
                                                                            {"U8", torch::kByte},
                                                                            {"BOOL", torch::kBool}}) {
-    content.tensors.emplace(name, (torch::arange(12) % 5 - (name == "U8" || name == "BOOL" ? 0 : 2)).to(type).view({3, 4}));
+    content.tensors.emplace(
+        name, (torch::arange(12) % 5 - (name == "U8" || name == "BOOL" ? 0 : 2)).to(type).view({3, 4}));
   }
   content.tensors.emplace("scalar", torch::tensor(2.5f));
   content.tensors.emplace("empty", torch::zeros({0, 3}));
@@ -164,10 +169,11 @@ TEST_CASE("reference: ToTensor and Normalize are torchvision's to the last bit",
   const auto ramp = torch::arange(256, torch::kByte).view({1, 1, 16, 16});
   CHECK(torch::equal(t::ToTensor()->apply(ramp)[0], values.at("to_tensor")));
   CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})->apply(ramp)[0], values.at("half")));
-  CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)})->apply(ramp)[0], values.at("odd")));
-  CHECK(torch::equal(
-      t::Compose({t::ToTensor(), t::Normalize({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})})->apply(values.at("colours").unsqueeze(0))[0],
-      values.at("imagenet")));
+  CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)})->apply(ramp)[0],
+                     values.at("odd")));
+  CHECK(torch::equal(t::Compose({t::ToTensor(), t::Normalize({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})})
+                         ->apply(values.at("colours").unsqueeze(0))[0],
+                     values.at("imagenet")));
   for (const bool train : {true, false}) {
     const auto set = data::FashionMNIST("", train, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)}));
     CHECK(set->size() == (train ? 60'000 : 10'000));
@@ -185,13 +191,15 @@ TEST_CASE("reference: ResNet is torchvision's in names, shapes, initial values a
   if (!test::make_reference("resnet.py", dir.path())) return;
 
   const auto shapes = read_json(dir / "shapes.json");
-  for (const auto& [name, model] : std::map<std::string, models::ResNet>{{"resnet18", models::resnet18()}, {"resnet34", models::resnet34()}}) {
+  for (const auto& [name, model] : std::map<std::string, models::ResNet>{{"resnet18", models::resnet18()},
+                                                                         {"resnet34", models::resnet34()}}) {
     std::map<std::string, std::vector<std::int64_t>> mine, theirs;
     for (const auto& [key, tensor] : state_of(*model)) mine.emplace(key, tensor.sizes().vec());
     std::vector<std::string> parameter_order, their_order;
     for (const auto& row : shapes[name]) {
       theirs.emplace(row[0].get<std::string>(), row[1].get<std::vector<std::int64_t>>());
-      if (model->named_parameters().contains(row[0].get<std::string>())) their_order.push_back(row[0].get<std::string>());
+      if (model->named_parameters().contains(row[0].get<std::string>()))
+        their_order.push_back(row[0].get<std::string>());
     }
     for (const auto& p : model->named_parameters()) parameter_order.push_back(p.key());
     CHECK(mine == theirs);
@@ -230,10 +238,10 @@ TEST_CASE("reference: ResNet-18 learns Fashion-MNIST along PyTorch's losses", "[
   auto model = models::resnet18(10, 1);
   load(*model, load_safetensors(dir / "initial.safetensors").tensors);
   const auto optimizer = optim::Adam(model->parameters(), {.lr = 1e-3});
-  const DataLoader loader(
-      data::FashionMNIST("", true, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})),
-      {.batch_size = 32,
-       .sampler = std::make_shared<DistributedSampler>(60'000, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .seed = 42})});
+  const DataLoader loader(data::FashionMNIST("", true, t::Compose({t::ToTensor(), t::Normalize(0.5, 0.5)})),
+                          {.batch_size = 32,
+                           .sampler = std::make_shared<DistributedSampler>(
+                               60'000, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .seed = 42})});
   auto iterator = loader.epoch(1);
   for (const auto& theirs : read_json(dir / "losses.json")) {
     const auto batch = iterator.next();

@@ -29,15 +29,17 @@ Cluster::Cluster(const RunOptions& options)
       head_(world_, disk_, referee_, config_),
       agents_(infos_.size()) {
   if (options.print) world_.print_trace();
-  for (std::size_t node = 0; node < infos_.size(); ++node) hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, node));
+  for (std::size_t node = 0; node < infos_.size(); ++node)
+    hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, node));
 }
 
 Cluster::~Cluster() = default;
 
 void Cluster::start_agent(std::size_t node) {
   world_.note("agent starts", node);
-  agents_[node] = std::make_unique<SimAgent>(world_, network_, *hosts_[node], infos_[node], node, seconds(config_.lease_s),
-                                             [this](std::shared_ptr<Connection> connection) { return head_.accept(std::move(connection)); });
+  agents_[node] = std::make_unique<SimAgent>(
+      world_, network_, *hosts_[node], infos_[node], node, seconds(config_.lease_s),
+      [this](std::shared_ptr<Connection> connection) { return head_.accept(std::move(connection)); });
 }
 
 void Cluster::power_cut(std::size_t node) {
@@ -72,11 +74,13 @@ void Cluster::heal() {
 
 bool Cluster::calm(std::size_t node) const {
   const auto& link = network_.link(node);
-  return head_.up() && agent_up(node) && agents_[node]->reaches_head() && link.whole() && link.slowness <= 1 && !disk_.full && disk_.slowness <= 1;
+  return head_.up() && agent_up(node) && agents_[node]->reaches_head() && link.whole() &&
+         link.slowness <= 1 && !disk_.full && disk_.slowness <= 1;
 }
 
 bool Cluster::may_stay(const head::JobRecord& record) const {
-  return core::is_terminal(record.state.phase) || (record.state.phase == core::JobPhase::kQueued && referee_.rules().may_wait_for_ever(record.state.id));
+  return core::is_terminal(record.state.phase) || (record.state.phase == core::JobPhase::kQueued &&
+                                                   referee_.rules().may_wait_for_ever(record.state.id));
 }
 
 bool Cluster::at_rest() const {
@@ -85,7 +89,9 @@ bool Cluster::at_rest() const {
   for (const auto& agent : agents_)
     if (!agent || !agent->connected() || !agent->idle()) return false;
   for (const auto& info : infos_)
-    if (const auto node = head->nodes().all().find(info.name); node == head->nodes().all().end() || !node->second.session) return false;
+    if (const auto node = head->nodes().all().find(info.name);
+        node == head->nodes().all().end() || !node->second.session)
+      return false;
   for (const auto& [id, record] : head->jobs().all())
     if (!may_stay(record)) return false;
   return true;
@@ -97,10 +103,12 @@ std::string Cluster::unrest() const {
   std::string text;
   for (const auto& [id, record] : head->jobs().all())
     if (!may_stay(record))
-      text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) + " (attempt " + to_string(record.state.attempt) + ", " + head->waiting(id).reason + "); ";
+      text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) +
+              " (attempt " + to_string(record.state.attempt) + ", " + head->waiting(id).reason + "); ";
   for (std::size_t node = 0; node < agents_.size(); ++node)
     if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())
-      text += "the agent of " + infos_[node].name + (agents_[node]->connected() ? " has something to tell; " : " is not connected; ");
+      text += "the agent of " + infos_[node].name +
+              (agents_[node]->connected() ? " has something to tell; " : " is not connected; ");
   return text + std::to_string(referee_.alive()) + " processes live";
 }
 
@@ -110,11 +118,14 @@ void Cluster::check_rest() {
     if (!core::is_terminal(record.state.phase)) referee_.rules().check_reason(id, head.waiting(id).reason);
   referee_.rules().head_started(head);
   for (const auto& [id, name] : referee_.acknowledged_jobs())
-    referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] { return "job " + to_string(id) + " (" + name + ") is unknown to the head"; });
+    referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] {
+      return "job " + to_string(id) + " (" + name + ") is unknown to the head";
+    });
   for (const auto& [name, node] : head.nodes().all()) {
     double used = static_cast<double>(node.view.gpus_used.size());
     for (const auto& [resource, amount] : node.view.used) used += amount;
-    referee_.check(used < 1e-6, "nothing is held by jobs that ended", [&, name = name] { return "something is held on " + name; });
+    referee_.check(used < 1e-6, "nothing is held by jobs that ended",
+                   [&, name = name] { return "something is held on " + name; });
   }
   referee_.check_disk();
 }

@@ -11,8 +11,8 @@ struct RunOptions {
   std::uint64_t seed = 1;
   WorkloadSize size;
   std::optional<fault::Fault> fault;  ///< a rule of the head or the agent to break
-  bool tracing = false;  ///< keep the last lines
-  bool print = false;    ///< print each line
+  bool tracing = false;               ///< keep the last lines
+  bool print = false;                 ///< print each line
 };
 
 struct RunResult {

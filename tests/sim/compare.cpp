@@ -7,8 +7,10 @@ namespace {
 
 template <class T>
 std::string text(const T& value) {
-  if constexpr (std::is_enum_v<T>) return std::to_string(static_cast<int>(value));
-  else return (std::ostringstream() << value).str();
+  if constexpr (std::is_enum_v<T>)
+    return std::to_string(static_cast<int>(value));
+  else
+    return (std::ostringstream() << value).str();
 }
 std::string text(const std::optional<int>& value) { return value ? std::to_string(*value) : "none"; }
 std::string text(const proto::Json& value) { return value.dump(); }
@@ -17,14 +19,16 @@ std::string text(const proto::Json& value) { return value.dump(); }
 struct Finder {
   template <class T>
   void operator()(const char* part, const T& memory, const T& disk) {
-    if (found.empty() && !(memory == disk)) found = std::string(part) + ": " + text(memory) + " in memory, " + text(disk) + " after a replay";
+    if (found.empty() && !(memory == disk))
+      found = std::string(part) + ": " + text(memory) + " in memory, " + text(disk) + " after a replay";
   }
   std::string found;
 };
 
 std::string failure_text(const std::optional<core::PastFailure>& failure) {
   if (!failure) return "none";
-  return failure->kind + ", " + failure->message + (failure->before_first_step ? ", before the first step" : "");
+  return failure->kind + ", " + failure->message +
+         (failure->before_first_step ? ", before the first step" : "");
 }
 
 std::string checkpoints_text(const std::vector<proto::CheckpointRecord>& checkpoints) {

@@ -4,7 +4,7 @@
 
 namespace rtrain::sim {
 
-// ---- what survives --------------------------------------------------------------------------------------------
+// ---- what survives ------------------------------------------------------------------------------
 
 const Disk::Job* Disk::find(JobId id) const {
   const auto found = jobs_.find(id);
@@ -22,15 +22,20 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
   }
   if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
   if (std::holds_alternative<proto::JobReleased>(event.event)) job.held = false;
-  if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event)) job.stopping = yield->attempt.value();
-  if (const auto* limit = std::get_if<proto::TimeLimitReached>(&event.event)) job.stopping = limit->attempt.value();
-  if (const auto* placed = std::get_if<proto::AttemptPlaced>(&event.event)) job.placed = placed->attempt.value();
-  if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) job.stopping = failed->attempt.value();
+  if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event))
+    job.stopping = yield->attempt.value();
+  if (const auto* limit = std::get_if<proto::TimeLimitReached>(&event.event))
+    job.stopping = limit->attempt.value();
+  if (const auto* placed = std::get_if<proto::AttemptPlaced>(&event.event))
+    job.placed = placed->attempt.value();
+  if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event))
+    job.stopping = failed->attempt.value();
   if (std::holds_alternative<proto::CancelRequested>(event.event)) {
     job.cancelled = true;
     job.stopping = job.placed;
   }
-  if (const auto* finished = std::get_if<proto::RankFinished>(&event.event)) job.finished.insert({finished->attempt.value(), finished->rank});
+  if (const auto* finished = std::get_if<proto::RankFinished>(&event.event))
+    job.finished.insert({finished->attempt.value(), finished->rank});
   if (const auto* over = std::get_if<proto::AttemptEnded>(&event.event)) job.over = over->attempt.value();
   if (snapshot) {
     if (core::is_terminal(snapshot->phase)) job.end = snapshot->phase;
@@ -54,7 +59,8 @@ core::JobState Disk::replayed(JobId id, const Job& job) {
     next = 1;
   }
   for (; next < job.events.size(); ++next)
-    if (auto done = core::advance(state, job.events[next]); !done) throw std::runtime_error("replay of job " + to_string(id) + ": " + done.error().message());
+    if (auto done = core::advance(state, job.events[next]); !done)
+      throw std::runtime_error("replay of job " + to_string(id) + ": " + done.error().message());
   return state;
 }
 
@@ -73,7 +79,9 @@ core::JobState Disk::state(JobId id) const {
 void Disk::cut_points(JobId id, Job& job) {
   const auto state = replayed(id, job);
   const auto lost = std::ranges::find_if(job.points, [&](const proto::MetricPoint& point) {
-    return !point.checkpoint.empty() && (point.attempt > state.attempt.value() || (point.attempt == state.attempt.value() && point.seq > state.last_seq));
+    return !point.checkpoint.empty() &&
+           (point.attempt > state.attempt.value() ||
+            (point.attempt == state.attempt.value() && point.seq > state.last_seq));
   });
   if (lost == job.points.end()) return;
   job.points.erase(lost, job.points.end());
@@ -100,12 +108,14 @@ store::Recovered Disk::recover() {
   return recovered;
 }
 
-// ---- one head's journal ---------------------------------------------------------------------------------------
+// ---- one head's journal -------------------------------------------------------------------------
 
-SimJournal::SimJournal(World& world, Disk& disk, std::function<void()> sync_failed) : world_(world), disk_(disk), sync_failed_(std::move(sync_failed)) {}
+SimJournal::SimJournal(World& world, Disk& disk, std::function<void()> sync_failed)
+    : world_(world), disk_(disk), sync_failed_(std::move(sync_failed)) {}
 
 void SimJournal::append(JobId id, const proto::StampedEvent& event, const core::JobState& after) {
-  // The real store keeps one at the end of a job and every 1,000 events; here more often, so that recovery meets them.
+  // The real store keeps one at the end of a job and every 1,000 events; here more often, so that recovery
+  // meets them.
   const bool keep = core::is_terminal(after.phase) || world_.random().chance(0.05);
   events_.push_back(Event{id, event, keep ? std::optional(after) : std::nullopt});
   ++appended_.events;
@@ -124,15 +134,19 @@ void SimJournal::put(const store::Document& document) {
   arm();
 }
 
-store::Health SimJournal::health() const { return disk_.full ? store::Health{false, "no space left in the simulated disk"} : store::Health{}; }
+store::Health SimJournal::health() const {
+  return disk_.full ? store::Health{false, "no space left in the simulated disk"} : store::Health{};
+}
 
 void SimJournal::arm() {
   if (dead_ || disk_.full) return;
   auto& random = world_.random();
   if (!events_.empty() && !commit_armed_) {
     commit_armed_ = true;
-    world_.after(0, [self = shared_from_this()] { self->batch_ = self->events_.size(); });  // all that one turn of the head appends
-    const double takes = random.chance(0.03) ? random.between(0.05, 0.4) : random.between(0.0005, 0.006) * disk_.slowness;
+    // all that one turn of the head appends
+    world_.after(0, [self = shared_from_this()] { self->batch_ = self->events_.size(); });
+    const double takes =
+        random.chance(0.03) ? random.between(0.05, 0.4) : random.between(0.0005, 0.006) * disk_.slowness;
     world_.after(seconds(takes), [self = shared_from_this()] {
       self->commit_armed_ = false;
       self->commit();
@@ -159,8 +173,10 @@ void SimJournal::commit() {
   sync_points(appended_.points);
   for (; batch_ > 0; --batch_, ++written_.events) {
     auto& record = events_.front();
-    if (auto* event = std::get_if<Event>(&record)) disk_.write(event->id, event->event, std::move(event->snapshot));
-    else disk_.write(std::get<store::Document>(record));
+    if (auto* event = std::get_if<Event>(&record))
+      disk_.write(event->id, event->event, std::move(event->snapshot));
+    else
+      disk_.write(std::get<store::Document>(record));
     events_.pop_front();
   }
   tell(written_);
@@ -185,7 +201,8 @@ void SimJournal::tell(store::Mark reached) {
 }
 
 void SimJournal::crash() {
-  if (!disk_.full) sync_points(written_.points + world_.random().between(0, static_cast<int>(points_.size())));
+  if (!disk_.full)
+    sync_points(written_.points + world_.random().between(0, static_cast<int>(points_.size())));
   dead_ = true;
   grown_ = {};
 }
@@ -198,7 +215,8 @@ Result<std::optional<core::JobState>> SimJournal::ended_job(JobId id) {
 
 Result<std::vector<JobId>> SimJournal::ended_ids(JobId before, int limit) {
   std::vector<JobId> found;
-  for (auto it = disk_.jobs().rbegin(); it != disk_.jobs().rend() && static_cast<int>(found.size()) < limit; ++it)
+  for (auto it = disk_.jobs().rbegin(); it != disk_.jobs().rend() && static_cast<int>(found.size()) < limit;
+       ++it)
     if (it->first < before && it->second.end) found.push_back(it->first);
   return found;
 }
@@ -211,7 +229,8 @@ Result<std::optional<JobId>> SimJournal::job_of_submission(const std::string& su
 
 Result<std::vector<core::JobState>> SimJournal::ended_jobs(JobId before, int limit) {
   std::vector<core::JobState> found;
-  for (auto it = disk_.jobs().rbegin(); it != disk_.jobs().rend() && static_cast<int>(found.size()) < limit; ++it)
+  for (auto it = disk_.jobs().rbegin(); it != disk_.jobs().rend() && static_cast<int>(found.size()) < limit;
+       ++it)
     if (it->first < before && it->second.end) found.push_back(disk_.state(it->first));
   return found;
 }
@@ -219,7 +238,8 @@ Result<std::vector<core::JobState>> SimJournal::ended_jobs(JobId before, int lim
 Result<std::vector<proto::StampedEvent>> SimJournal::events(JobId id, std::int64_t from, int limit) {
   const auto* job = disk_.find(id);
   std::vector<proto::StampedEvent> found;
-  for (std::size_t i = static_cast<std::size_t>(from); job != nullptr && i < job->events.size() && static_cast<int>(found.size()) < limit; ++i)
+  for (std::size_t i = static_cast<std::size_t>(from);
+       job != nullptr && i < job->events.size() && static_cast<int>(found.size()) < limit; ++i)
     found.push_back(job->events[i]);
   return found;
 }
@@ -228,7 +248,9 @@ Result<store::MetricPage> SimJournal::metrics(JobId id, std::int64_t from, int l
   const auto* job = disk_.find(id);
   store::MetricPage page;
   page.next = from;
-  for (; job != nullptr && page.next < static_cast<std::int64_t>(job->points.size()) && static_cast<int>(page.points.size()) < limit; ++page.next)
+  for (; job != nullptr && page.next < static_cast<std::int64_t>(job->points.size()) &&
+         static_cast<int>(page.points.size()) < limit;
+       ++page.next)
     page.points.push_back(job->points[static_cast<std::size_t>(page.next)]);
   page.more = job != nullptr && page.next < static_cast<std::int64_t>(job->points.size());
   return page;

@@ -1,7 +1,8 @@
 // The disk under the head: what is on it survives the head, what was only appended does not.
-// Stands where SqliteStore stands (daemon/store): events are committed in batches, a commit takes a while, and the head hears of it a
-// moment after it happened. Metric points follow within a second, and before any later event of any job. A start replays snapshots and
-// later events through core::advance, cuts off points whose event was lost, and folds the last one in.
+// Stands where SqliteStore stands (daemon/store): events are committed in batches, a commit takes a while,
+// and the head hears of it a moment after it happened. Metric points follow within a second, and before any
+// later event of any job. A start replays snapshots and later events through core::advance, cuts off points
+// whose event was lost, and folds the last one in.
 #pragma once
 
 #include "daemon/store/journal.h"
@@ -30,26 +31,32 @@ class Disk {
     std::size_t snapshot_events = 0;  ///< how many events are in it
     // What the events say, kept up to date as they are written.
     std::string name, submission;
-    std::int64_t placed = 0, stopping = 0, over = 0;  ///< the newest attempt that was placed, is to be stopped, has ended
+    /// the newest attempt that was placed, is to be stopped, has ended
+    std::int64_t placed = 0, stopping = 0, over = 0;
     std::set<std::pair<std::int64_t, int>> finished;  ///< (attempt, rank)
     bool cancelled = false, held = false;
     std::optional<core::JobPhase> end;
   };
   [[nodiscard]] const Job* find(JobId id) const;
   [[nodiscard]] const std::map<JobId, Job>& jobs() const { return jobs_; }
-  /// What the next head finds. Cuts off what a crash left half: a point whose report is an event as well that is not there, and what follows it.
+  /// What the next head finds. Cuts off what a crash left half: a point whose report is an event as well that
+  /// is not there, and what follows it.
   [[nodiscard]] store::Recovered recover();
   [[nodiscard]] core::JobState state(JobId id) const;
   /// The newest value; null when there is none.
   [[nodiscard]] proto::Json document(const std::string& kind, const std::string& name) const;
-  [[nodiscard]] JobId next_job_id() const { return jobs_.empty() ? JobId(1) : JobId(jobs_.rbegin()->first.value() + 1); }
+  [[nodiscard]] JobId next_job_id() const {
+    return jobs_.empty() ? JobId(1) : JobId(jobs_.rbegin()->first.value() + 1);
+  }
 
   void write(JobId id, const proto::StampedEvent& event, std::optional<core::JobState> snapshot);
   void write(JobId id, const proto::MetricPoint& point);
-  void write(const store::Document& document) { documents_.insert_or_assign({document.kind, document.name}, document); }
+  void write(const store::Document& document) {
+    documents_.insert_or_assign({document.kind, document.name}, document);
+  }
 
-  bool full = false;         ///< nothing can be written at the moment
-  double slowness = 1;       ///< factor on the time a commit takes
+  bool full = false;    ///< nothing can be written at the moment
+  double slowness = 1;  ///< factor on the time a commit takes
   bool next_sync_fails = false;
   DiskWatch watch;
 
@@ -62,7 +69,9 @@ class Disk {
 };
 
 /// One head's view of the disk: dies with it.
-class SimJournal final : public store::Journal, public store::History, public std::enable_shared_from_this<SimJournal> {
+class SimJournal final : public store::Journal,
+                         public store::History,
+                         public std::enable_shared_from_this<SimJournal> {
  public:
   /// @param sync_failed the process must end now; called from an event of its own
   SimJournal(World& world, Disk& disk, std::function<void()> sync_failed);
@@ -76,13 +85,16 @@ class SimJournal final : public store::Journal, public store::History, public st
   void on_durable(std::function<void()> grown) override { grown_ = std::move(grown); }
   [[nodiscard]] store::Health health() const override;
   /// Keeps all: the referee wants to see it.
-  void prune(store::PruneRequest, std::function<void(const store::Pruned&)> told) override { told({{}, 0, 0, true, ""}); }
+  void prune(store::PruneRequest, std::function<void(const store::Pruned&)> told) override {
+    told({{}, 0, 0, true, ""});
+  }
 
   [[nodiscard]] Result<std::optional<core::JobState>> ended_job(JobId id) override;
   [[nodiscard]] Result<std::vector<core::JobState>> ended_jobs(JobId before, int limit) override;
   [[nodiscard]] Result<std::vector<JobId>> ended_ids(JobId before, int limit) override;
   [[nodiscard]] Result<std::optional<JobId>> job_of_submission(const std::string& submission) override;
-  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from, int limit) override;
+  [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
+                                                                int limit) override;
   [[nodiscard]] Result<store::MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
 
   /// The head died: what waits is gone, but for metric points that had reached the disk.
@@ -91,8 +103,15 @@ class SimJournal final : public store::Journal, public store::History, public st
   void disk_changed() { arm(); }
 
  private:
-  struct Event { JobId id; proto::StampedEvent event; std::optional<core::JobState> snapshot; };
-  struct Point { JobId id; proto::MetricPoint point; };
+  struct Event {
+    JobId id;
+    proto::StampedEvent event;
+    std::optional<core::JobState> snapshot;
+  };
+  struct Point {
+    JobId id;
+    proto::MetricPoint point;
+  };
   void arm();
   void commit();
   void sync_points(std::int64_t through);

@@ -25,7 +25,7 @@ void Host::tell(Time when, std::function<void(Ears&)> words) {
   });
 }
 
-// ---- the agent ------------------------------------------------------------------------------------------------
+// ---- the agent ----------------------------------------------------------------------------------
 
 void Host::agent_starts(Ears ears) {
   ears_ = std::move(ears);
@@ -66,9 +66,12 @@ void Host::connect_worker(const ProcessPtr& process) {
 
 void Host::confirm(const proto::RankKey& key, std::size_t count) {
   const auto found = processes_.find(key);
-  auto* unconfirmed = found != processes_.end() ? &found->second->unconfirmed : said_.contains(key) ? &said_[key] : nullptr;
+  auto* unconfirmed = found != processes_.end() ? &found->second->unconfirmed
+                      : said_.contains(key)     ? &said_[key]
+                                                : nullptr;
   if (unconfirmed == nullptr) return;
-  unconfirmed->erase(unconfirmed->begin(), unconfirmed->begin() + static_cast<std::ptrdiff_t>(std::min(count, unconfirmed->size())));
+  unconfirmed->erase(unconfirmed->begin(), unconfirmed->begin() + static_cast<std::ptrdiff_t>(
+                                                                      std::min(count, unconfirmed->size())));
 }
 
 std::optional<proto::ExitStatus> Host::exit_record(const proto::RankKey& key) const {
@@ -82,24 +85,29 @@ std::vector<proto::Message> Host::said(const proto::RankKey& key) const {
   return {found->second.begin(), found->second.end()};
 }
 
-// ---- the ranks ------------------------------------------------------------------------------------------------
+// ---- the ranks ----------------------------------------------------------------------------------
 
-void Host::spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement) {
+void Host::spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch,
+                 const proto::RankPlacement& placement) {
   auto& random = world_.random();
   pending_.insert(key);
   const double takes = random.chance(0.05) ? random.between(0.1, 2.0) : random.between(0.002, 0.02);
-  world_.after(seconds(takes), [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement] {
-    if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0) start(key, launch, placement);
-  });
+  world_.after(seconds(takes),
+               [this, boot = boots_, supervisor = supervisors_, key, launch = std::move(launch), placement] {
+                 if (boot == boots_ && supervisor == supervisors_ && pending_.erase(key) != 0)
+                   start(key, launch, placement);
+               });
 }
 
-void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement) {
+void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch,
+                 const proto::RankPlacement& placement) {
   auto& random = world_.random();
   const auto& plan = workload_.plan(launch->spec.name);
   const auto& attempt = plan.attempt(key.attempt);
   const bool odd_one = attempt.rank == key.rank;
   supervisor_word_ = std::max(supervisor_word_, world_.now() + seconds(random.between(0.0001, 0.002)));
-  if (odd_one && attempt.end == AttemptPlan::End::kNoStart) return tell(supervisor_word_, [key](Ears& ears) { ears.not_started(key, "no such program"); });
+  if (odd_one && attempt.end == AttemptPlan::End::kNoStart)
+    return tell(supervisor_word_, [key](Ears& ears) { ears.not_started(key, "no such program"); });
   const auto process = std::make_shared<Process>();
   process->key = key;
   process->launch = std::move(launch);
@@ -138,7 +146,8 @@ void Host::say(const ProcessPtr& process, proto::Message message) {
 
 void Host::deliver(const ProcessPtr& process, proto::Message message, Time delay) {
   process->last_word = std::max(process->last_word, world_.now() + delay);
-  tell(process->last_word, [key = process->key, message = std::move(message)](Ears& ears) { ears.said(key, message); });
+  tell(process->last_word,
+       [key = process->key, message = std::move(message)](Ears& ears) { ears.said(key, message); });
 }
 
 void Host::report_later(const ProcessPtr& process) {
@@ -215,12 +224,15 @@ void Host::end(const ProcessPtr& process, const proto::ExitStatus& status) {
   processes_.erase(key);
   records_[key] = status;
   referee_.ended(key, status, true);
-  world_.note("ended", key.job, key.attempt, key.rank, status.exit_code.value_or(-1), status.signal.value_or(0));
-  supervisor_word_ = std::max(supervisor_word_, world_.now() + seconds(world_.random().between(0.0002, 0.005)));
-  tell(std::max(supervisor_word_, process->last_word), [key, status](Ears& ears) { ears.ended(key, status); });
+  world_.note("ended", key.job, key.attempt, key.rank, status.exit_code.value_or(-1),
+              status.signal.value_or(0));
+  supervisor_word_ =
+      std::max(supervisor_word_, world_.now() + seconds(world_.random().between(0.0002, 0.005)));
+  tell(std::max(supervisor_word_, process->last_word),
+       [key, status](Ears& ears) { ears.ended(key, status); });
 }
 
-// ---- trouble --------------------------------------------------------------------------------------------------
+// ---- trouble ------------------------------------------------------------------------------------
 
 void Host::lose(const ProcessPtr& process) {
   process->alive = false;

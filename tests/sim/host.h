@@ -1,9 +1,10 @@
-// One machine under an agent: the processes of its ranks, which do what their plan says, the supervisors, and what all of them write down.
-// All of it outlives the agent; a power cut ends it.
-// Modelled rules, those of worker/supervision and worker/runtime:
-//   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is told of the end;
-//   what a worker says waits in its outbox and its file until the agent has confirmed it, and goes to the next agent again;
-//   a worker ends itself when its agent does not renew its lease, one that an agent has not spoken to yet with its supervisor's.
+// One machine under an agent: the processes of its ranks, which do what their plan says, the supervisors, and
+// what all of them write down. All of it outlives the agent; a power cut ends it. Modelled rules, those of
+// worker/supervision and worker/runtime:
+//   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is
+//   told of the end; what a worker says waits in its outbox and its file until the agent has confirmed it,
+//   and goes to the next agent again; a worker ends itself when its agent does not renew its lease, one that
+//   an agent has not spoken to yet with its supervisor's.
 #pragma once
 
 #include "tests/sim/plan.h"
@@ -17,8 +18,11 @@ namespace rtrain::sim {
 
 /// What lies in the agent's state folder: read by the agent that comes after it.
 struct AgentFiles {
-  struct Lease { Time from = 0, length = 0; };
-  std::map<std::pair<JobId, Attempt>, std::shared_ptr<const proto::Launch>> live;  ///< attempts whose end the head does not know
+  struct Lease {
+    Time from = 0, length = 0;
+  };
+  /// attempts whose end the head does not know
+  std::map<std::pair<JobId, Attempt>, std::shared_ptr<const proto::Launch>> live;
   std::map<proto::RankKey, proto::RankEnded> ends;
   std::optional<Lease> lease;
 };
@@ -29,13 +33,15 @@ class Host {
   struct Ears {
     std::function<void(const proto::RankKey&, std::int64_t pid)> started;
     std::function<void(const proto::RankKey&, const std::string& why)> not_started;
-    std::function<void(const proto::RankKey&, proto::Message)> said;  ///< RankRunning, RankReport: from the worker's own socket
+    /// RankRunning, RankReport: from the worker's own socket
+    std::function<void(const proto::RankKey&, proto::Message)> said;
     std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;
     std::function<Time()> rank_lease;  ///< for how long from now a rank may be left alone
     std::function<void()> supervisor_joined;
     std::function<void()> supervisor_died;
   };
-  Host(World& world, Referee& referee, const Workload& workload, std::size_t node) : world_(world), referee_(referee), workload_(workload), node_(node) {}
+  Host(World& world, Referee& referee, const Workload& workload, std::size_t node)
+      : world_(world), referee_(referee), workload_(workload), node_(node) {}
 
   // ---- the agent
   /// A new agent: supervisors and workers dial it after a while.
@@ -43,13 +49,16 @@ class Host {
   void agent_dies();
   /// Renews the lease of the supervisor and of every worker that is connected.
   void heartbeat();
-  void spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
+  void spawn(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch,
+             const proto::RankPlacement& placement);
   void signal(const proto::RankKey& key, int number);
   /// The worker is told that its place is wanted.
   void ask_to_yield(const proto::RankKey& key);
   /// The worker's first `count` unconfirmed messages need not be said again.
   void confirm(const proto::RankKey& key, std::size_t count);
-  [[nodiscard]] bool in_hand(const proto::RankKey& key) const { return processes_.contains(key) || pending_.contains(key); }
+  [[nodiscard]] bool in_hand(const proto::RankKey& key) const {
+    return processes_.contains(key) || pending_.contains(key);
+  }
   [[nodiscard]] bool was_started(const proto::RankKey& key) const { return was_started_.contains(key); }
   /// It ended because it was asked to, with its last checkpoint reported.
   [[nodiscard]] bool yielded(const proto::RankKey& key) const { return yielded_.contains(key); }
@@ -76,7 +85,8 @@ class Host {
     Time last_word = 0;  ///< when the last of them arrives at the agent
   };
   using ProcessPtr = std::shared_ptr<Process>;
-  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch, const proto::RankPlacement& placement);
+  void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch,
+             const proto::RankPlacement& placement);
   void say(const ProcessPtr& process, proto::Message message);
   void deliver(const ProcessPtr& process, proto::Message message, Time delay);
   void connect_worker(const ProcessPtr& process);

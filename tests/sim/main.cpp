@@ -18,12 +18,15 @@ void print_violation(const sim::RunOptions& options, const sim::Violation& viola
   auto again = options;
   again.tracing = true;
   const auto replay = sim::run(again);
-  std::fprintf(stderr, "seed %llu, at %s s: broken: %s\n  %s\nThe last %zu lines of its trace:\n", static_cast<unsigned long long>(options.seed),
-               sim::to_text(violation.at).c_str(), violation.invariant.c_str(), violation.what.c_str(), replay.last_lines.size());
+  std::fprintf(stderr, "seed %llu, at %s s: broken: %s\n  %s\nThe last %zu lines of its trace:\n",
+               static_cast<unsigned long long>(options.seed), sim::to_text(violation.at).c_str(),
+               violation.invariant.c_str(), violation.what.c_str(), replay.last_lines.size());
   for (const auto& line : replay.last_lines) std::fprintf(stderr, "  %s\n", line.c_str());
-  std::fprintf(stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d%s%s --trace\n", static_cast<unsigned long long>(options.seed),
-               options.size.jobs, options.size.nodes, options.fault ? " --fault " : "",
-               options.fault ? std::string(fault::kNames[static_cast<std::size_t>(*options.fault)]).c_str() : "");
+  std::fprintf(
+      stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d%s%s --trace\n",
+      static_cast<unsigned long long>(options.seed), options.size.jobs, options.size.nodes,
+      options.fault ? " --fault " : "",
+      options.fault ? std::string(fault::kNames[static_cast<std::size_t>(*options.fault)]).c_str() : "");
 }
 
 }  // namespace
@@ -34,15 +37,18 @@ int main(int argc, char** argv) {
   bool trace = false;
   std::string output, fault_name;
   sim::RunOptions options;
-  po::options_description described("rtrain-sim [options]: the head against a simulated cluster, from a seed");
+  po::options_description described(
+      "rtrain-sim [options]: the head against a simulated cluster, from a seed");
   auto add = described.add_options();
   add("help,h", "this text");
   add("seed", po::value(&seed)->default_value(seed), "of the first run; the next ones count on");
   add("runs", po::value(&runs)->default_value(runs), "how many");
   add("jobs", po::value(&options.size.jobs)->default_value(options.size.jobs), "of each run");
   add("nodes", po::value(&options.size.nodes)->default_value(options.size.nodes), "of each run");
-  add("stop-after", po::value(&violations_max)->default_value(violations_max), "end after so many runs that broke a rule; 0: never");
-  add("fault", po::value(&fault_name), "break this rule on purpose, to see that it is noticed; \"list\" prints their names");
+  add("stop-after", po::value(&violations_max)->default_value(violations_max),
+      "end after so many runs that broke a rule; 0: never");
+  add("fault", po::value(&fault_name),
+      "break this rule on purpose, to see that it is noticed; \"list\" prints their names");
   add("trace", po::bool_switch(&trace), "print everything that happens");
   add("output,o", po::value(&output), "\"json\": print the summary as JSON; else the file to write it to");
   try {
@@ -58,12 +64,15 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (fault_name == "list") {
-    for (std::size_t number = 0; number < fault::kSimulated; ++number) std::cout << fault::kNames[number] << "\n";
+    for (std::size_t number = 0; number < fault::kSimulated; ++number)
+      std::cout << fault::kNames[number] << "\n";
     return 0;
   }
   options.fault = fault::from_name(fault_name);
-  if (!fault_name.empty() && (!options.fault || static_cast<std::size_t>(*options.fault) >= fault::kSimulated)) {
-    std::cerr << "rtrain-sim: there is no fault named " << fault_name << "; --fault list prints their names\n";
+  if (!fault_name.empty() &&
+      (!options.fault || static_cast<std::size_t>(*options.fault) >= fault::kSimulated)) {
+    std::cerr << "rtrain-sim: there is no fault named " << fault_name
+              << "; --fault list prints their names\n";
     return 2;
   }
   log::init("sim", log::Level::kOff);
@@ -95,8 +104,10 @@ int main(int argc, char** argv) {
                             {"seeds_failed", failed},
                             {"fault", fault_name}};
   if (output.empty()) {
-    std::printf("%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second\n", done, static_cast<unsigned long long>(seed),
-                summary["jobs_per_run"].get<double>(), options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>());
+    std::printf(
+        "%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second\n",
+        done, static_cast<unsigned long long>(seed), summary["jobs_per_run"].get<double>(),
+        options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>());
   } else if (output == "json") {
     std::printf("%s\n", summary.dump().c_str());
   } else if (!(std::ofstream(output) << summary.dump() << "\n")) {

@@ -14,7 +14,8 @@ void Connection::push(Side from, std::shared_ptr<const proto::Message> message) 
   auto& way = ways_[index(from)];
   auto& random = world_.random();
   // Mostly a fast network, with some stragglers.
-  const double delay = (random.chance(0.02) ? random.between(0.01, 0.5) : random.between(0.0001, 0.003)) * link_.slowness;
+  const double delay =
+      (random.chance(0.02) ? random.between(0.01, 0.5) : random.between(0.0001, 0.003)) * link_.slowness;
   way.last_due = std::max(way.last_due, world_.now() + seconds(delay));
   way.packets.push_back({way.last_due, std::move(message)});
   arm(from);
@@ -65,7 +66,8 @@ void Connection::break_now(bool silently) {
   for (auto& way : ways_) way.packets.clear();
   if (silently) return;
   for (const Side side : {Side::kAgent, Side::kHead})
-    world_.after(seconds(world_.random().between(0.0, 0.5)), [self = shared_from_this(), side] { self->end(side); });
+    world_.after(seconds(world_.random().between(0.0, 0.5)),
+                 [self = shared_from_this(), side] { self->end(side); });
 }
 
 void Connection::link_changed() {
@@ -83,12 +85,14 @@ void Network::set_blocked(std::size_t node, bool from_agent, bool from_head) {
   links_[node].blocked[index(Side::kAgent)] = from_agent;
   links_[node].blocked[index(Side::kHead)] = from_head;
   for (const auto& open : open_)
-    if (const auto connection = open.connection.lock(); connection && open.node == node) connection->link_changed();
+    if (const auto connection = open.connection.lock(); connection && open.node == node)
+      connection->link_changed();
 }
 
 void Network::break_connections(std::size_t node, bool silently) {
   for (const auto& open : open_)
-    if (const auto connection = open.connection.lock(); connection && open.node == node) connection->break_now(silently);
+    if (const auto connection = open.connection.lock(); connection && open.node == node)
+      connection->break_now(silently);
 }
 
 void Network::heal_all() {

@@ -1,7 +1,8 @@
 // The network between the head and its agents: connections that keep their order and nothing else.
-// Within one connection messages arrive in order, each after a delay of its own. A connection breaks at a random point: what was under way
-// is lost, and each end learns of it by itself, or never. A partition, of one direction or both, holds everything back until it heals, as
-// TCP does. What an old connection still carries may arrive after the first words of a new one.
+// Within one connection messages arrive in order, each after a delay of its own. A connection breaks at a
+// random point: what was under way is lost, and each end learns of it by itself, or never. A partition, of
+// one direction or both, holds everything back until it heals, as TCP does. What an old connection still
+// carries may arrive after the first words of a new one.
 #pragma once
 
 #include "proto/message/message.h"
@@ -36,7 +37,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Must be set before anything arrives there.
   void attach(Side side, End end);
   void send(Side from, std::shared_ptr<const proto::Message> message);
-  /// That end reads no more. The other one reads what is under way and then the end, or, when the connection is reset, the end at once.
+  /// That end reads no more. The other one reads what is under way and then the end, or, when the connection
+  /// is reset, the end at once.
   void close(Side from, bool reset);
   /// Everything under way is lost. Each end learns of it after a while, or (`silently`) never.
   void break_now(bool silently);
@@ -80,7 +82,10 @@ class Network {
   void heal_all();
 
  private:
-  struct Open { std::size_t node; std::weak_ptr<Connection> connection; };
+  struct Open {
+    std::size_t node;
+    std::weak_ptr<Connection> connection;
+  };
   World& world_;
   std::vector<Link> links_;
   std::vector<Open> open_;

@@ -1,4 +1,5 @@
-// Those who care for the nodes: they cordon, drain and reserve, ask again until they are answered, and look whether it is done.
+// Those who care for the nodes: they cordon, drain and reserve, ask again until they are answered, and look
+// whether it is done.
 #pragma once
 
 #include "tests/sim/cluster.h"

@@ -30,19 +30,26 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   auto& spec = plan.spec;
   spec.name = "job-" + std::to_string(number);
   plan.user = random.chance(0.5) ? "ann" : "bob";
-  if (random.chance(0.5)) spec.command = {"train"};
-  else spec.train_func = proto::TrainFunc{"/lib/libtrain.so", "train"};
+  if (random.chance(0.5))
+    spec.command = {"train"};
+  else
+    spec.train_func = proto::TrainFunc{"/lib/libtrain.so", "train"};
   auto& scaling = spec.scaling_config;
   scaling.num_workers = random.chance(0.6) ? random.between(1, 3) : random.between(2, std::max(2, nodes));
   scaling.use_gpu = random.chance(0.4);
-  if (!scaling.use_gpu && random.chance(0.3)) scaling.resources_per_worker = proto::Resources{{"CPU", static_cast<double>(random.between(1, 3))}};
-  if (scaling.use_gpu && random.chance(0.3)) scaling.resources_per_worker = proto::Resources{{"CPU", 1}, {"GPU", 2}};
-  scaling.placement_strategy = random.chance(0.7) ? proto::PlacementStrategy::kPack : proto::PlacementStrategy::kSpread;
+  if (!scaling.use_gpu && random.chance(0.3))
+    scaling.resources_per_worker = proto::Resources{{"CPU", static_cast<double>(random.between(1, 3))}};
+  if (scaling.use_gpu && random.chance(0.3))
+    scaling.resources_per_worker = proto::Resources{{"CPU", 1}, {"GPU", 2}};
+  scaling.placement_strategy =
+      random.chance(0.7) ? proto::PlacementStrategy::kPack : proto::PlacementStrategy::kSpread;
   spec.run_config.storage_path = "/results";
   spec.run_config.failure_config.max_failures = random.chance(0.5) ? random.between(0, 3) : 20;
   spec.run_config.stop_grace_s = random.between(0.2, 3.0);
   plan.submit_s = random.between(0.0, window_s);
-  plan.run_s = random.chance(0.2) ? random.between(0.01, 0.5) : random.chance(0.8) ? random.between(1.0, 15.0) : random.between(15.0, 30.0);
+  plan.run_s = random.chance(0.2)   ? random.between(0.01, 0.5)
+               : random.chance(0.8) ? random.between(1.0, 15.0)
+                                    : random.between(15.0, 30.0);
   if (random.chance(0.7)) plan.report_every_s = std::max(0.05, plan.run_s / random.between(2, 12));
   if (random.chance(0.5)) plan.checkpoint_every = random.between(1, 3);
   plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
@@ -52,20 +59,27 @@ JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   spec.scheduling.preemptible = random.chance(0.85);
   spec.scheduling.preempt_grace_s = random.chance(0.7) ? random.between(0.2, 5.0) : random.between(5.0, 40.0);
   if (random.chance(0.3)) spec.scheduling.queue = "small";
-  if (scaling.num_workers > 1 && random.chance(0.25)) scaling.min_workers = random.between(1, scaling.num_workers - 1);
+  if (scaling.num_workers > 1 && random.chance(0.25))
+    scaling.min_workers = random.between(1, scaling.num_workers - 1);
   scaling.elastic_resize_monitor_interval_s = random.between(0.5, 20.0);
   spec.scheduling.hold = random.chance(0.05);
   if (spec.scheduling.hold || random.chance(0.1)) plan.hold_s = random.between(0.0, 5.0);
   plan.held_s = random.between(0.1, 20.0);
-  for (int attempt = 0; attempt < 4; ++attempt) plan.attempts.push_back(make_attempt(random, scaling.num_workers));
+  for (int attempt = 0; attempt < 4; ++attempt)
+    plan.attempts.push_back(make_attempt(random, scaling.num_workers));
   plan.attempts.push_back(AttemptPlan{});  // what is tried often enough succeeds
-  const bool hangs = std::ranges::any_of(plan.attempts, [](const AttemptPlan& attempt) { return attempt.end == AttemptPlan::End::kHang; });
-  if (random.chance(0.15)) plan.cancel_s = random.between(0.0, 20.0);
-  else if (hangs) plan.cancel_s = random.between(30.0, 60.0);
+  const bool hangs = std::ranges::any_of(
+      plan.attempts, [](const AttemptPlan& attempt) { return attempt.end == AttemptPlan::End::kHang; });
+  if (random.chance(0.15))
+    plan.cancel_s = random.between(0.0, 20.0);
+  else if (hangs)
+    plan.cancel_s = random.between(30.0, 60.0);
   return plan;
 }
 
-std::string node_name(int number) { return "node-" + std::string(number < 10 ? "0" : "") + std::to_string(number); }
+std::string node_name(int number) {
+  return "node-" + std::string(number < 10 ? "0" : "") + std::to_string(number);
+}
 
 void make_array(Random& random, JobPlan& job) {
   auto& array = job.spec.scheduling.array.emplace();
@@ -78,12 +92,14 @@ void make_array(Random& random, JobPlan& job) {
 
 void make_dependencies(Random& random, std::vector<JobPlan>& jobs) {
   using proto::DependencyKind;
-  static const std::vector<DependencyKind> kKinds{DependencyKind::kAfter, DependencyKind::kAfterAny, DependencyKind::kAfterOk};
+  static const std::vector<DependencyKind> kKinds{DependencyKind::kAfter, DependencyKind::kAfterAny,
+                                                  DependencyKind::kAfterOk};
   for (std::size_t i = 1; i < jobs.size(); ++i) {
     if (!random.chance(0.25)) continue;
     const int count = random.chance(0.3) ? 2 : 1;
     for (int n = 0; n < count; ++n) {
-      const DependencyPlan dependency{random.pick(kKinds), static_cast<std::size_t>(random.between(0, static_cast<int>(i) - 1))};
+      const DependencyPlan dependency{random.pick(kKinds),
+                                      static_cast<std::size_t>(random.between(0, static_cast<int>(i) - 1))};
       const auto same = [&](const DependencyPlan& other) { return other.on == dependency.on; };
       if (std::ranges::none_of(jobs[i].depends_on, same)) jobs[i].depends_on.push_back(dependency);
     }
@@ -94,7 +110,8 @@ void make_orders(Random& random, int nodes, std::vector<NodeOrderPlan>& orders) 
   for (int node = 0; node < nodes; ++node) {
     if (!random.chance(0.3)) continue;
     NodeOrderPlan order{node_name(node), random.between(0.0, 40.0), random.chance(0.8)};
-    if (order.drain && random.chance(0.7)) order.deadline_s = random.chance(0.6) ? random.between(0.1, 4.0) : random.between(4.0, 25.0);
+    if (order.drain && random.chance(0.7))
+      order.deadline_s = random.chance(0.6) ? random.between(0.1, 4.0) : random.between(4.0, 25.0);
     if (random.chance(0.85)) order.lasts_s = random.between(1.0, 50.0);
     orders.push_back(std::move(order));
   }
@@ -117,21 +134,25 @@ void make_reservation(Random& random, int number, int nodes, Workload& workload)
     job.spec.scheduling.reservation = plan.name;
     job.spec.scaling_config.num_workers = std::min(job.spec.scaling_config.num_workers, 3);
     job.spec.scaling_config.min_workers = 0;
-    for (auto& attempt : job.attempts) attempt.rank = std::min(attempt.rank, job.spec.scaling_config.num_workers - 1);
+    for (auto& attempt : job.attempts)
+      attempt.rank = std::min(attempt.rank, job.spec.scaling_config.num_workers - 1);
   }
   for (auto& job : workload.jobs)  // without a limit a job would start nowhere before a reservation
-    if (random.chance(0.5) && !job.spec.scheduling.time_limit_s) job.spec.scheduling.time_limit_s = random.between(5.0, 40.0);
+    if (random.chance(0.5) && !job.spec.scheduling.time_limit_s)
+      job.spec.scheduling.time_limit_s = random.between(5.0, 40.0);
   workload.reservations.push_back(std::move(plan));
 }
 
 }  // namespace
 
 const AttemptPlan& JobPlan::attempt(Attempt number) const {
-  return attempts[std::min(static_cast<std::size_t>(std::max<std::int64_t>(number.value(), 1)) - 1, attempts.size() - 1)];
+  return attempts[std::min(static_cast<std::size_t>(std::max<std::int64_t>(number.value(), 1)) - 1,
+                           attempts.size() - 1)];
 }
 
 double metric(const std::string& name, Attempt attempt, std::int64_t seq) {
-  return static_cast<double>(name.size() * 1000 + static_cast<std::size_t>(attempt.value()) * 100) + static_cast<double>(seq);
+  return static_cast<double>(name.size() * 1000 + static_cast<std::size_t>(attempt.value()) * 100) +
+         static_cast<double>(seq);
 }
 
 std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes) {
@@ -143,7 +164,9 @@ std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes) {
     info.resources["CPU"] = random.between(2, 6);
     const int gpus = random.chance(0.6) ? random.between(1, 4) : 0;
     if (gpus > 0) info.resources["GPU"] = gpus;
-    for (int gpu = 0; gpu < gpus; ++gpu) info.gpus.push_back({gpu, "GPU-" + std::to_string(i) + "-" + std::to_string(gpu), "simulated", 80ULL << 30});
+    for (int gpu = 0; gpu < gpus; ++gpu)
+      info.gpus.push_back(
+          {gpu, "GPU-" + std::to_string(i) + "-" + std::to_string(gpu), "simulated", 80ULL << 30});
     result.push_back(std::move(info));
   }
   return result;
@@ -154,11 +177,13 @@ Workload make_workload(Random& random, const WorkloadSize& size) {
   const double window_s = random.between(2.0, 40.0);  // in a short one there is a long queue
   for (int i = 0; i < size.jobs; ++i) workload.jobs.push_back(make_job(random, i, size.nodes, window_s));
   if (random.chance(0.3))
-    for (int arrays = random.between(1, 2); arrays > 0; --arrays) make_array(random, workload.jobs[static_cast<std::size_t>(random.between(0, size.jobs - 1))]);
+    for (int arrays = random.between(1, 2); arrays > 0; --arrays)
+      make_array(random, workload.jobs[static_cast<std::size_t>(random.between(0, size.jobs - 1))]);
   if (random.chance(0.4)) make_dependencies(random, workload.jobs);
   if (random.chance(0.5)) make_orders(random, size.nodes, workload.orders);
   if (random.chance(0.3))
-    for (int number = 0, last = random.between(0, 1); number <= last; ++number) make_reservation(random, number, size.nodes, workload);
+    for (int number = 0, last = random.between(0, 1); number <= last; ++number)
+      make_reservation(random, number, size.nodes, workload);
   for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
   return workload;
 }

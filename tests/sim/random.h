@@ -1,4 +1,5 @@
-// Random numbers that are the same on every machine: splitmix64, and nothing of <random>, whose distributions differ between libraries.
+// Random numbers that are the same on every machine: splitmix64, and nothing of <random>, whose distributions
+// differ between libraries.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,14 @@ class Random {
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
   double between(double low, double high) { return low + (high - low) * uniform(); }
   /// Both ends included.
-  int between(int low, int high) { return low + static_cast<int>(next() % static_cast<std::uint64_t>(high - low + 1)); }
+  int between(int low, int high) {
+    return low + static_cast<int>(next() % static_cast<std::uint64_t>(high - low + 1));
+  }
   bool chance(double probability) { return uniform() < probability; }
   template <class T>
-  const T& pick(const std::vector<T>& from) { return from[static_cast<std::size_t>(next() % from.size())]; }
+  const T& pick(const std::vector<T>& from) {
+    return from[static_cast<std::size_t>(next() % from.size())];
+  }
   /// A generator of its own, so that one part's draws do not shift another's.
   Random fork() { return Random(next()); }
 

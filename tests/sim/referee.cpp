@@ -5,21 +5,33 @@
 namespace rtrain::sim {
 namespace {
 
-std::string name_of(JobId id, Attempt attempt) { return "job " + to_string(id) + " attempt " + to_string(attempt); }
+std::string name_of(JobId id, Attempt attempt) {
+  return "job " + to_string(id) + " attempt " + to_string(attempt);
+}
 
 bool checkpoint_stored(const Disk::Job& job, const proto::RankKey& key, std::int64_t seq) {
   return std::ranges::any_of(job.events, [&](const proto::StampedEvent& event) {
     const auto* reported = std::get_if<proto::MetricsReported>(&event.event);
-    return reported != nullptr && reported->attempt == key.attempt && reported->seq == seq && reported->checkpoint;
+    return reported != nullptr && reported->attempt == key.attempt && reported->seq == seq &&
+           reported->checkpoint;
   });
 }
 
-bool same(const proto::ExitStatus& a, const proto::ExitStatus& b) { return a.exit_code == b.exit_code && a.signal == b.signal && a.lost == b.lost; }
+bool same(const proto::ExitStatus& a, const proto::ExitStatus& b) {
+  return a.exit_code == b.exit_code && a.signal == b.signal && a.lost == b.lost;
+}
 
 }  // namespace
 
-Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues)
-    : world_(world), disk_(disk), workload_(workload), nodes_(std::move(nodes)), queues_(std::move(queues)), used_(nodes_.size()), rules_(world, *this, disk, workload, nodes_) {
+Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes,
+                 proto::Queues queues)
+    : world_(world),
+      disk_(disk),
+      workload_(workload),
+      nodes_(std::move(nodes)),
+      queues_(std::move(queues)),
+      used_(nodes_.size()),
+      rules_(world, *this, disk, workload, nodes_) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
   disk_.watch.cut = [this](JobId id) { points_cut(id); };
@@ -36,10 +48,12 @@ const Life* Referee::life(const proto::RankKey& key) const {
   return found == lives_.end() ? nullptr : &found->second;
 }
 
-// ---- processes ------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------
 
-void Referee::started(const proto::RankKey& key, std::size_t node, const proto::Resources& resources, const std::vector<int>& gpus) {
-  check(!lives_.contains(key), "a rank is started once", [&] { return "rank " + to_string(key) + " was started a second time"; });
+void Referee::started(const proto::RankKey& key, std::size_t node, const proto::Resources& resources,
+                      const std::vector<int>& gpus) {
+  check(!lives_.contains(key), "a rank is started once",
+        [&] { return "rank " + to_string(key) + " was started a second time"; });
   for (auto it = alive_.lower_bound({key.job, Attempt(0), 0}); it != alive_.end() && it->job == key.job; ++it)
     check(it->attempt == key.attempt, "two attempts of a job never run at once",
           [&] { return "rank " + to_string(key) + " starts while rank " + to_string(*it) + " runs"; });
@@ -54,13 +68,16 @@ void Referee::started(const proto::RankKey& key, std::size_t node, const proto::
     const auto offered = nodes_[node].resources.find(name);
     const double total = offered == nodes_[node].resources.end() ? 0 : offered->second;
     check(used <= total + 1e-9, "no resource is over-committed", [&] {
-      return "rank " + to_string(key) + " on " + nodes_[node].name + ": " + std::to_string(used) + " of " + std::to_string(total) + " " + name + " in use";
+      return "rank " + to_string(key) + " on " + nodes_[node].name + ": " + std::to_string(used) + " of " +
+             std::to_string(total) + " " + name + " in use";
     });
   }
   for (const int gpu : gpus) {
     const auto [held, fresh] = gpus_.try_emplace({node, gpu}, key);
-    check(fresh, "no resource is over-committed",
-          [&, by = held->second] { return "GPU " + std::to_string(gpu) + " of " + nodes_[node].name + " is given to rank " + to_string(key) + " and is in use by rank " + to_string(by); });
+    check(fresh, "no resource is over-committed", [&, by = held->second] {
+      return "GPU " + std::to_string(gpu) + " of " + nodes_[node].name + " is given to rank " +
+             to_string(key) + " and is in use by rank " + to_string(by);
+    });
   }
   lives_[key] = std::move(life);
   alive_.insert(key);
@@ -85,12 +102,14 @@ std::vector<proto::RankKey> Referee::alive_on(const std::string& node) const {
   return keys;
 }
 
-// ---- what is written ------------------------------------------------------------------------------------------
+// ---- what is written ----------------------------------------------------------------------------
 
 void Referee::stored(JobId id, const proto::StampedEvent& event) {
   if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event)) {
     const auto known = acknowledged_.find(id);
-    check(disk_.jobs().at(id).events.empty() && (known == acknowledged_.end() || known->second == submitted->spec->name), "no job number is used twice",
+    check(disk_.jobs().at(id).events.empty() &&
+              (known == acknowledged_.end() || known->second == submitted->spec->name),
+          "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec->name; });
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
@@ -108,7 +127,10 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   auto& last = stored_[id];
   const auto& name = disk_.jobs().at(id).name;
   const auto attempt = Attempt(point.attempt);
-  const auto said = [&] { return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " follows report " + std::to_string(last.seq) + " of attempt " + std::to_string(last.attempt); };
+  const auto said = [&] {
+    return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " follows report " +
+           std::to_string(last.seq) + " of attempt " + std::to_string(last.attempt);
+  };
   if (point.attempt != last.attempt) {
     check(point.attempt > last.attempt, "every report is stored once and in order", said);
     last = {point.attempt, 0};
@@ -118,8 +140,10 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   const auto* rank = life({id, attempt, 0});
   check(rank != nullptr && point.seq <= rank->reports, "every stored report was made", said);
   const auto value = point.metrics.find("loss");
-  check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq), "every stored report was made",
-        [&] { return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers"; });
+  check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq),
+        "every stored report was made", [&] {
+          return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers";
+        });
 }
 
 void Referee::points_cut(JobId id) {
@@ -129,18 +153,24 @@ void Referee::points_cut(JobId id) {
 
 void Referee::stored_placement(JobId id, const proto::AttemptPlaced& placed) {
   const auto& job = disk_.jobs().at(id);
-  check(!job.held, "a held job is not placed", [&] { return "job " + to_string(id) + " is placed and held"; });
+  check(!job.held, "a held job is not placed",
+        [&] { return "job " + to_string(id) + " is placed and held"; });
   const auto& spec = workload_.plan(job.name).spec;
   const auto workers = static_cast<int>(placed.ranks.size());
-  check(workers >= spec.scaling_config.least_workers() && workers <= spec.scaling_config.num_workers, "an attempt has as many workers as its job asks for",
+  check(workers >= spec.scaling_config.least_workers() && workers <= spec.scaling_config.num_workers,
+        "an attempt has as many workers as its job asks for",
         [&] { return name_of(id, placed.attempt) + " got " + std::to_string(workers); });
   const auto limit = queues_.find(spec.scheduling.queue);
   if (limit == queues_.end() || !limit->second.queue.jobs_max) return;
   int running = 1;
   for (const auto& [other, its] : disk_.jobs())
-    if (other != id && its.placed > its.over && workload_.plan(its.name).spec.scheduling.queue == spec.scheduling.queue) ++running;
-  check(running <= *limit->second.queue.jobs_max, "a queue runs no more jobs than it may",
-        [&] { return name_of(id, placed.attempt) + " is number " + std::to_string(running) + " in queue " + spec.scheduling.queue; });
+    if (other != id && its.placed > its.over &&
+        workload_.plan(its.name).spec.scheduling.queue == spec.scheduling.queue)
+      ++running;
+  check(running <= *limit->second.queue.jobs_max, "a queue runs no more jobs than it may", [&] {
+    return name_of(id, placed.attempt) + " is number " + std::to_string(running) + " in queue " +
+           spec.scheduling.queue;
+  });
 }
 
 void Referee::stored_end(JobId id, const proto::RankFinished& end) {
@@ -148,52 +178,69 @@ void Referee::stored_end(JobId id, const proto::RankFinished& end) {
   stored_ends_[{id, end.attempt}][end.rank] = end;
   const auto* rank = life(key);
   if (end.status.lost) {
-    check(rank == nullptr || !rank->alive, "a lost rank is gone", [&] { return "rank " + to_string(key) + " is declared lost and runs"; });
-    check(rank == nullptr || !rank->recorded || end.error, "a lost rank says why", [&] { return "rank " + to_string(key); });
+    check(rank == nullptr || !rank->alive, "a lost rank is gone",
+          [&] { return "rank " + to_string(key) + " is declared lost and runs"; });
+    check(rank == nullptr || !rank->recorded || end.error, "a lost rank says why",
+          [&] { return "rank " + to_string(key); });
     return;
   }
   if (rank == nullptr) {
-    check(end.status.exit_code == 127, "an end is the true one", [&] { return "rank " + to_string(key) + " never ran and " + to_string(end.status); });
+    check(end.status.exit_code == 127, "an end is the true one",
+          [&] { return "rank " + to_string(key) + " never ran and " + to_string(end.status); });
     return;
   }
   check(!rank->alive && rank->recorded && same(rank->status, end.status), "an end is the true one", [&] {
-    return "rank " + to_string(key) + (rank->alive ? " runs" : " " + to_string(rank->status)) + ", stored: " + to_string(end.status);
+    return "rank " + to_string(key) + (rank->alive ? " runs" : " " + to_string(rank->status)) +
+           ", stored: " + to_string(end.status);
   });
   // Its last words came before its end.
   if (end.rank != 0) return;
   const auto last = stored_.find(id);
-  const std::int64_t points = last != stored_.end() && last->second.attempt == end.attempt.value() ? last->second.seq : 0;
-  check(points == rank->reports, "no accepted report is lost",
-        [&] { return "rank " + to_string(key) + " made " + std::to_string(rank->reports) + " reports, " + std::to_string(points) + " are stored"; });
+  const std::int64_t points =
+      last != stored_.end() && last->second.attempt == end.attempt.value() ? last->second.seq : 0;
+  check(points == rank->reports, "no accepted report is lost", [&] {
+    return "rank " + to_string(key) + " made " + std::to_string(rank->reports) + " reports, " +
+           std::to_string(points) + " are stored";
+  });
 }
 
 void Referee::stored_failure(JobId id, const proto::AttemptFailed& failure) {
   if (!failure.counted) return;
   const int failures = ++failures_[id];
   const int limit = workload_.plan(disk_.jobs().at(id).name).spec.run_config.failure_config.max_failures;
-  check(!failure.retry || limit < 0 || failures <= limit, "no job is tried oftener than it may be",
-        [&] { return name_of(id, failure.attempt) + " is failure " + std::to_string(failures) + " and is tried again; max_failures is " + std::to_string(limit); });
+  check(!failure.retry || limit < 0 || failures <= limit, "no job is tried oftener than it may be", [&] {
+    return name_of(id, failure.attempt) + " is failure " + std::to_string(failures) +
+           " and is tried again; max_failures is " + std::to_string(limit);
+  });
 }
 
 void Referee::stored_attempt_end(JobId id, Attempt attempt) {
-  for (auto it = alive_.lower_bound({id, attempt, 0}); it != alive_.end() && it->job == id && it->attempt == attempt; ++it)
-    check(false, "no process of an ended attempt lives", [&] { return name_of(id, attempt) + " is over and rank " + to_string(*it) + " runs"; });
+  for (auto it = alive_.lower_bound({id, attempt, 0});
+       it != alive_.end() && it->job == id && it->attempt == attempt; ++it)
+    check(false, "no process of an ended attempt lives",
+          [&] { return name_of(id, attempt) + " is over and rank " + to_string(*it) + " runs"; });
 }
 
-// ---- what is told ---------------------------------------------------------------------------------------------
+// ---- what is told -------------------------------------------------------------------------------
 
 void Referee::told_agent(const proto::Message& message) {
   const auto placed = [&](JobId id, Attempt attempt) {
     const auto* job = disk_.find(id);
-    check(job != nullptr && job->placed >= attempt.value(), "nothing is told before it is durable",
-          [&] { return std::string(proto::message_name(message)) + " of " + name_of(id, attempt) + " went out, its placement is not on disk"; });
+    check(job != nullptr && job->placed >= attempt.value(), "nothing is told before it is durable", [&] {
+      return std::string(proto::message_name(message)) + " of " + name_of(id, attempt) +
+             " went out, its placement is not on disk";
+    });
   };
-  if (const auto* reserve = std::get_if<proto::ReservePort>(&message)) return placed(reserve->job, reserve->attempt);
+  if (const auto* reserve = std::get_if<proto::ReservePort>(&message))
+    return placed(reserve->job, reserve->attempt);
   if (const auto* launch = std::get_if<proto::Launch>(&message)) return placed(launch->job, launch->attempt);
   const auto stopping = [&](JobId id, Attempt attempt) {
     const auto* job = disk_.find(id);
-    check(job != nullptr && (job->stopping >= attempt.value() || job->over >= attempt.value()), "nothing is told before it is durable",
-          [&] { return std::string(proto::message_name(message)) + " of " + name_of(id, attempt) + " went out, why is not on disk"; });
+    check(job != nullptr && (job->stopping >= attempt.value() || job->over >= attempt.value()),
+          "nothing is told before it is durable", [&] {
+            return std::string(proto::message_name(message)) + " of " + name_of(id, attempt) +
+                   " went out, why is not on disk";
+          });
   };
   if (const auto* stop = std::get_if<proto::StopAttempt>(&message)) stopping(stop->job, stop->attempt);
   if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) stopping(yield->job, yield->attempt);
@@ -201,16 +248,25 @@ void Referee::told_agent(const proto::Message& message) {
 
 void Referee::confirmed(const proto::Message& message) {
   const auto over = [&](const Disk::Job* job, const proto::RankKey& key) {
-    return job != nullptr && (job->over >= key.attempt.value() || job->finished.contains({key.attempt.value(), key.rank}));
+    return job != nullptr &&
+           (job->over >= key.attempt.value() || job->finished.contains({key.attempt.value(), key.rank}));
   };
   if (const auto* report = std::get_if<proto::RankReport>(&message)) {
     const auto* job = disk_.find(report->key.job);
     const auto last = stored_.find(report->key.job);
-    const bool there = last != stored_.end() && last->second.attempt == report->key.attempt.value() && last->second.seq >= report->seq;
+    const bool there = last != stored_.end() && last->second.attempt == report->key.attempt.value() &&
+                       last->second.seq >= report->seq;
     check(there || report->key.rank != 0 || over(job, report->key), "nothing is told before it is durable",
-          [&] { return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) + " is confirmed and not on disk"; });
-    check(!report->checkpoint || report->key.rank != 0 || over(job, report->key) || checkpoint_stored(*job, report->key, report->seq), "every accepted checkpoint is stored",
-          [&] { return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) + " is confirmed and its checkpoint is not on disk"; });
+          [&] {
+            return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) +
+                   " is confirmed and not on disk";
+          });
+    check(!report->checkpoint || report->key.rank != 0 || over(job, report->key) ||
+              checkpoint_stored(*job, report->key, report->seq),
+          "every accepted checkpoint is stored", [&] {
+            return "report " + std::to_string(report->seq) + " of rank " + to_string(report->key) +
+                   " is confirmed and its checkpoint is not on disk";
+          });
   } else if (const auto* end = std::get_if<proto::RankEnded>(&message)) {
     check(over(disk_.find(end->key.job), end->key), "nothing is told before it is durable",
           [&] { return "the end of rank " + to_string(end->key) + " is confirmed and not on disk"; });
@@ -219,57 +275,72 @@ void Referee::confirmed(const proto::Message& message) {
 
 void Referee::acknowledged(JobId first, std::int64_t jobs, const std::string& name) {
   const auto before = numbers_.try_emplace(name, first).first->second;
-  check(before == first, "what is submitted again with its key is one job", [&] { return name + " is job " + to_string(before) + " and job " + to_string(first); });
+  check(before == first, "what is submitted again with its key is one job",
+        [&] { return name + " is job " + to_string(before) + " and job " + to_string(first); });
   for (std::int64_t i = 0; i < jobs; ++i) acknowledged(JobId(first.value() + i), name);
 }
 
 void Referee::acknowledged(JobId id, const std::string& name) {
   const auto* job = disk_.find(id);
-  check(job != nullptr && job->name == name, "no acknowledged job is lost", [&] { return "job " + to_string(id) + " (" + name + ") is acknowledged and not on disk"; });
+  check(job != nullptr && job->name == name, "no acknowledged job is lost",
+        [&] { return "job " + to_string(id) + " (" + name + ") is acknowledged and not on disk"; });
   const auto known = acknowledged_.try_emplace(id, name).first;
-  check(known->second == name, "no job number is used twice", [&, by = known->second] { return "number " + to_string(id) + " is given to " + name + " and to " + by; });
+  check(known->second == name, "no job number is used twice", [&, by = known->second] {
+    return "number " + to_string(id) + " is given to " + name + " and to " + by;
+  });
 }
 
 void Referee::cancel_acknowledged(JobId id) {
   const auto* job = disk_.find(id);
-  check(job != nullptr && job->cancelled, "nothing is told before it is durable", [&] { return "the cancel of job " + to_string(id) + " is acknowledged and not on disk"; });
+  check(job != nullptr && job->cancelled, "nothing is told before it is durable",
+        [&] { return "the cancel of job " + to_string(id) + " is acknowledged and not on disk"; });
 }
 
 void Referee::hold_acknowledged(JobId id) {
   const auto* job = disk_.find(id);
-  const auto held = [](const proto::StampedEvent& event) { return std::holds_alternative<proto::JobHeld>(event.event); };
+  const auto held = [](const proto::StampedEvent& event) {
+    return std::holds_alternative<proto::JobHeld>(event.event);
+  };
   check(job != nullptr && std::ranges::any_of(job->events, held), "nothing is told before it is durable",
         [&] { return "the hold of job " + to_string(id) + " is acknowledged and not on disk"; });
 }
 
 void Referee::shown(JobId id, core::JobPhase phase) {
   const auto* job = disk_.find(id);
-  check(job != nullptr, "nothing is told before it is durable", [&] { return "job " + to_string(id) + " is shown and not on disk"; });
+  check(job != nullptr, "nothing is told before it is durable",
+        [&] { return "job " + to_string(id) + " is shown and not on disk"; });
   const auto before = shown_end_.find(id);
   check(before == shown_end_.end() || before->second == phase, "an end is final", [&] {
-    return "job " + to_string(id) + " was shown as " + std::string(core::to_string(before->second)) + " and is " + std::string(core::to_string(phase));
+    return "job " + to_string(id) + " was shown as " + std::string(core::to_string(before->second)) +
+           " and is " + std::string(core::to_string(phase));
   });
   if (!core::is_terminal(phase)) return;
-  check(job != nullptr && job->end == phase, "nothing is told before it is durable",
-        [&] { return "job " + to_string(id) + " is shown as " + std::string(core::to_string(phase)) + ", which is not on disk"; });
+  check(job != nullptr && job->end == phase, "nothing is told before it is durable", [&] {
+    return "job " + to_string(id) + " is shown as " + std::string(core::to_string(phase)) +
+           ", which is not on disk";
+  });
   shown_end_[id] = phase;
 }
 
-// ---- at rest --------------------------------------------------------------------------------------------------
+// ---- at rest ------------------------------------------------------------------------------------
 
-/// Its failures are used up, or its last two attempts ended by the same error before they had reported anything.
+/// Its failures are used up, or its last two attempts ended by the same error before they had reported
+/// anything.
 bool Referee::may_fail(JobId id, const core::JobState& state) const {
-  if (state.error && state.error->kind == "time_limit") return state.spec->scheduling.time_limit_s.has_value();
+  if (state.error && state.error->kind == "time_limit")
+    return state.spec->scheduling.time_limit_s.has_value();
   const auto& config = state.spec->run_config.failure_config;
   if (config.max_failures >= 0 && state.failures > config.max_failures) return true;
-  if (config.controller_failure_limit >= 0 && state.controller_failures > config.controller_failure_limit) return true;
+  if (config.controller_failure_limit >= 0 && state.controller_failures > config.controller_failure_limit)
+    return true;
   std::vector<std::string> words;  // of each failed attempt; "" of those that had reported
   const auto& job = disk_.jobs().at(id);
   for (const auto& event : job.events)
     if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
       const auto* rank = life({id, failed->attempt, failed->error.rank.value_or(0)});
-      const bool reported = std::ranges::any_of(
-          job.points, [&](const proto::MetricPoint& point) { return point.attempt == failed->attempt.value() && point.time_ms < event.at; });
+      const bool reported = std::ranges::any_of(job.points, [&](const proto::MetricPoint& point) {
+        return point.attempt == failed->attempt.value() && point.time_ms < event.at;
+      });
       words.push_back(reported ? "" : rank != nullptr ? to_string(rank->status) : "never started");
     }
   return words.size() >= 2 && !words.back().empty() && words.back() == words[words.size() - 2];
@@ -278,7 +349,8 @@ bool Referee::may_fail(JobId id, const core::JobState& state) const {
 void Referee::check_disk() {
   for (const auto& [id, name] : acknowledged_) {
     const auto* job = disk_.find(id);
-    check(job != nullptr && job->name == name, "no acknowledged job is lost", [&] { return "job " + to_string(id) + " (" + name + ") is gone"; });
+    check(job != nullptr && job->name == name, "no acknowledged job is lost",
+          [&] { return "job " + to_string(id) + " (" + name + ") is gone"; });
   }
   for (const auto& [id, job] : disk_.jobs()) {
     if (!job.end) continue;
@@ -286,21 +358,34 @@ void Referee::check_disk() {
       const auto* failed = std::get_if<proto::AttemptFailed>(&event.event);
       return failed != nullptr && failed->counted;
     };
-    check(disk_.state(id).failures == std::ranges::count_if(job.events, is_failure), "a place that was given back is no failure",
-          [&, id = id] { return "job " + to_string(id); });
+    check(disk_.state(id).failures == std::ranges::count_if(job.events, is_failure),
+          "a place that was given back is no failure", [&, id = id] { return "job " + to_string(id); });
     const auto state = disk_.state(id);
     const auto& ends = stored_ends_[{id, state.attempt}];
-    const auto said = [&, id = id] { return "job " + to_string(id) + " (" + state.spec->name + ") is " + std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) + (state.error ? ": " + state.error->message + "; " + state.verdict : ""); };
+    const auto said = [&, id = id] {
+      return "job " + to_string(id) + " (" + state.spec->name + ") is " +
+             std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) +
+             (state.error ? ": " + state.error->message + "; " + state.verdict : "");
+    };
     // The same by replay from the first event.
     const auto replayed = core::replay(id, job.events);
-    check(replayed.has_value() && replayed->phase == state.phase && replayed->attempt == state.attempt, "a replay gives the same state",
-          [&] { return said() + "; replayed: " + (replayed ? std::string(core::to_string(replayed->phase)) : replayed.error().message()); });
+    check(replayed.has_value() && replayed->phase == state.phase && replayed->attempt == state.attempt,
+          "a replay gives the same state", [&] {
+            return said() + "; replayed: " +
+                   (replayed ? std::string(core::to_string(replayed->phase)) : replayed.error().message());
+          });
     bool all_succeeded = state.attempt.value() > 0;
-    for (const auto& [rank, end] : ends) all_succeeded = all_succeeded && end.status.success() && !end.error && !end.yielded;
-    const bool out_of_time = state.error && state.error->kind == "time_limit";  // its ranks may have come to their end all the same
-    if (state.phase == core::JobPhase::kSucceeded) check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result", said);
-    if (state.phase == core::JobPhase::kCancelled) check(cancels_.contains(state.spec->name), "a job ends with its right result", said);
-    if (state.phase == core::JobPhase::kFailed) check((!all_succeeded || out_of_time) && state.error && may_fail(id, state), "a job ends with its right result", said);
+    for (const auto& [rank, end] : ends)
+      all_succeeded = all_succeeded && end.status.success() && !end.error && !end.yielded;
+    // its ranks may have come to their end all the same
+    const bool out_of_time = state.error && state.error->kind == "time_limit";
+    if (state.phase == core::JobPhase::kSucceeded)
+      check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result", said);
+    if (state.phase == core::JobPhase::kCancelled)
+      check(cancels_.contains(state.spec->name), "a job ends with its right result", said);
+    if (state.phase == core::JobPhase::kFailed)
+      check((!all_succeeded || out_of_time) && state.error && may_fail(id, state),
+            "a job ends with its right result", said);
   }
 }
 

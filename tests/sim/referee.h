@@ -1,4 +1,5 @@
-// Knows what is true — which processes run where, what users were told, what is on the disk — and says when the head breaks a rule.
+// Knows what is true — which processes run where, what users were told, what is on the disk — and says when
+// the head breaks a rule.
 #pragma once
 
 #include "proto/config/queues.h"
@@ -24,23 +25,25 @@ struct Life {
   bool alive = false;
   proto::Resources resources;
   std::vector<int> gpus;
-  proto::ExitStatus status;   ///< when it is over
-  bool recorded = false;      ///< its node kept how it ended
-  std::int64_t reports = 0;   ///< report() calls of it that came back
+  proto::ExitStatus status;  ///< when it is over
+  bool recorded = false;     ///< its node kept how it ended
+  std::int64_t reports = 0;  ///< report() calls of it that came back
 };
 
 class Referee {
  public:
-  Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes, proto::Queues queues);
+  Referee(World& world, Disk& disk, const Workload& workload, std::vector<proto::NodeInfo> nodes,
+          proto::Queues queues);
 
-  // ---- processes --------------------------------------------------------------------------------------------
-  void started(const proto::RankKey& key, std::size_t node, const proto::Resources& resources, const std::vector<int>& gpus);
+  // ---- processes --------------------------------------------------------------------------------
+  void started(const proto::RankKey& key, std::size_t node, const proto::Resources& resources,
+               const std::vector<int>& gpus);
   void ended(const proto::RankKey& key, const proto::ExitStatus& status, bool recorded);
   void reported(const proto::RankKey& key, std::int64_t seq);
   [[nodiscard]] std::size_t alive() const { return alive_.size(); }
   [[nodiscard]] std::vector<proto::RankKey> alive_on(const std::string& node) const;
 
-  // ---- words of the head --------------------------------------------------------------------------------------
+  // ---- words of the head ------------------------------------------------------------------------
   void told_agent(const proto::Message& message);
   /// The head confirmed this message of an agent.
   void confirmed(const proto::Message& message);
@@ -56,7 +59,7 @@ class Referee {
   [[nodiscard]] SchedulingRules& rules() { return rules_; }
   [[nodiscard]] const SchedulingRules& rules() const { return rules_; }
 
-  // ---- at rest ------------------------------------------------------------------------------------------------
+  // ---- at rest ----------------------------------------------------------------------------------
   void check(bool rule, const char* invariant, const std::function<std::string()>& what);
   [[nodiscard]] const std::map<JobId, std::string>& acknowledged_jobs() const { return acknowledged_; }
   /// The run is over: what the disk says of every job against what was.

@@ -1,5 +1,6 @@
-// What operators and users were promised of where and when jobs start: cordons, drains, reservations, arrays, dependencies.
-// The journal keeps the order in which the head decided: a placement is held against what was written before it.
+// What operators and users were promised of where and when jobs start: cordons, drains, reservations, arrays,
+// dependencies. The journal keeps the order in which the head decided: a placement is held against what was
+// written before it.
 #pragma once
 
 #include "daemon/core/reservation.h"
@@ -19,7 +20,8 @@ class Referee;
 
 class SchedulingRules {
  public:
-  SchedulingRules(World& world, Referee& referee, const Disk& disk, const Workload& workload, const std::vector<proto::NodeInfo>& nodes)
+  SchedulingRules(World& world, Referee& referee, const Disk& disk, const Workload& workload,
+                  const std::vector<proto::NodeInfo>& nodes)
       : world_(world), referee_(referee), disk_(disk), workload_(workload), nodes_(nodes) {}
 
   // ---- operators: between the question and its answer nobody knows
@@ -65,7 +67,8 @@ class SchedulingRules {
   const Workload& workload_;
   const std::vector<proto::NodeInfo>& nodes_;
   std::map<std::string, Order> orders_;  ///< by node, acknowledged
-  std::map<std::string, std::optional<core::Reservation>> reservations_;  ///< acknowledged; nothing: as deleted
+  /// acknowledged; nothing: as deleted
+  std::map<std::string, std::optional<core::Reservation>> reservations_;
   std::map<std::string, Time> calm_since_;
 };
 

@@ -13,21 +13,29 @@ constexpr double kHandshakeLimitS = 10, kConnectLimitS = 5;
 
 }  // namespace
 
-SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node, Time worker_lease, std::function<bool(std::shared_ptr<Connection>)> reach)
-    : world_(world), network_(network), host_(host), info_(std::move(info)), node_(node), reach_(std::move(reach)), worker_lease_(worker_lease) {
-  host_.agent_starts({[this](const proto::RankKey& key, std::int64_t pid) { rank_started(key, pid); },
-                      [this](const proto::RankKey& key, const std::string& why) {
-                        proto::ExitStatus status;
-                        status.exit_code = 127;
-                        end_without_process(key, status, {"spawn", why, {}});
-                        forget_ended();
-                      },
-                      [this](const proto::RankKey& key, const proto::Message& message) { worker_says(key, message); },
-                      [this](const proto::RankKey& key, const proto::ExitStatus& status) {
-                        process_gone(key, status);
-                        forget_ended();
-                      },
-                      [this] { return rank_lease(); }, [this] { supervisor_joined(); }, [this] { supervisor_died(); }});
+SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node,
+                   Time worker_lease, std::function<bool(std::shared_ptr<Connection>)> reach)
+    : world_(world),
+      network_(network),
+      host_(host),
+      info_(std::move(info)),
+      node_(node),
+      reach_(std::move(reach)),
+      worker_lease_(worker_lease) {
+  host_.agent_starts(
+      {[this](const proto::RankKey& key, std::int64_t pid) { rank_started(key, pid); },
+       [this](const proto::RankKey& key, const std::string& why) {
+         proto::ExitStatus status;
+         status.exit_code = 127;
+         end_without_process(key, status, {"spawn", why, {}});
+         forget_ended();
+       },
+       [this](const proto::RankKey& key, const proto::Message& message) { worker_says(key, message); },
+       [this](const proto::RankKey& key, const proto::ExitStatus& status) {
+         process_gone(key, status);
+         forget_ended();
+       },
+       [this] { return rank_lease(); }, [this] { supervisor_joined(); }, [this] { supervisor_died(); }});
   recover();
   beat_workers();
   later(seconds(world_.random().between(0.0, 0.5)), [this] { dial(); });
@@ -45,7 +53,7 @@ void SimAgent::later(Time delay, std::function<void()> act) {
   });
 }
 
-// ---- towards the head -----------------------------------------------------------------------------------------
+// ---- towards the head ---------------------------------------------------------------------------
 
 void SimAgent::dial_later() {
   double pause = 0.1;
@@ -62,7 +70,8 @@ void SimAgent::dial() {
     return;
   }
   connection_ = network_.connect(node_);
-  connection_->attach(Side::kAgent, {[this](const proto::Message& message) { head_says(message); }, [this] { connection_ended(); }});
+  connection_->attach(Side::kAgent, {[this](const proto::Message& message) { head_says(message); },
+                                     [this] { connection_ended(); }});
   if (!reach_(connection_)) {
     connection_->close(Side::kAgent, true);
     connection_.reset();
@@ -86,8 +95,10 @@ void SimAgent::dial() {
 }
 
 void SimAgent::connection_ended() {
-  if (joined_) failures_ = 0;
-  else ++failures_;
+  if (joined_)
+    failures_ = 0;
+  else
+    ++failures_;
   ++dialled_;
   connection_.reset();
   joined_ = false;
@@ -121,8 +132,10 @@ void SimAgent::head_says(const proto::Message& message) {
     beats_.pop_front();
     grant(from);
   } else if (const auto* port = std::get_if<proto::ReservePort>(&message)) {
-    if (world_.random().chance(0.01)) send(proto::PortReserved{port->job, port->attempt, 0, "no port is free"});
-    else send(proto::PortReserved{port->job, port->attempt, 20'000 + world_.random().between(0, 9999), ""});
+    if (world_.random().chance(0.01))
+      send(proto::PortReserved{port->job, port->attempt, 0, "no port is free"});
+    else
+      send(proto::PortReserved{port->job, port->attempt, 20'000 + world_.random().between(0, 9999), ""});
   } else if (const auto* launching = std::get_if<proto::Launch>(&message)) {
     launch(*launching);
   } else if (const auto* stopping = std::get_if<proto::StopAttempt>(&message)) {
@@ -164,7 +177,8 @@ void SimAgent::beat() {
 
 void SimAgent::watch_lease() {
   const Time left = granted_ + lease_ - world_.now();
-  if (left > 0) return later(left + seconds(world_.random().between(0.0, 0.05)), [this] { watch_lease(); });  // a tick of the agent
+  // a tick of the agent
+  if (left > 0) return later(left + seconds(world_.random().between(0.0, 0.05)), [this] { watch_lease(); });
   lease_held_ = false;
   world_.note("lease ran out", node_);
   if (joined_) {
@@ -177,7 +191,7 @@ void SimAgent::watch_lease() {
   for (const auto& key : keys) stop(key, 0, "the lease from the head ran out");
 }
 
-// ---- the ranks ------------------------------------------------------------------------------------------------
+// ---- the ranks ----------------------------------------------------------------------------------
 
 SimAgent::Slot* SimAgent::find(const proto::RankKey& key) {
   const auto slot = attempts_.find({key.job, key.attempt});
@@ -237,7 +251,9 @@ void SimAgent::supervisor_joined() {
       } else {
         proto::ExitStatus lost;
         lost.lost = true;
-        end_without_process(rank_key, lost, {"lost", "its supervisor came back without it and left no record of how it ended", {}});
+        end_without_process(
+            rank_key, lost,
+            {"lost", "its supervisor came back without it and left no record of how it ended", {}});
       }
     }
   forget_ended();
@@ -256,7 +272,8 @@ void SimAgent::supervisor_died() {
       }
       proto::ExitStatus lost;
       lost.lost = true;
-      end_without_process(rank_key, lost, {"lost", "its supervisor died and left no record of how it ended", {}});
+      end_without_process(rank_key, lost,
+                          {"lost", "its supervisor died and left no record of how it ended", {}});
     }
   forget_ended();
 }
@@ -316,7 +333,8 @@ void SimAgent::worker_says(const proto::RankKey& key, const proto::Message& mess
 
 std::int64_t SimAgent::relay(Rank& rank, const proto::Message& message) {
   if (const auto* report = std::get_if<proto::RankReport>(&message)) {
-    if (report->seq <= rank.last_seq) return last_number_;  // told before: settled at the latest with what was told last
+    // told before: settled at the latest with what was told last
+    if (report->seq <= rank.last_seq) return last_number_;
     rank.last_seq = report->seq;
   } else if (std::exchange(rank.entered, true)) {
     return last_number_;
@@ -328,19 +346,23 @@ void SimAgent::relay_said(const proto::RankKey& key, Rank& rank) {
   for (const auto& message : host_.said(key)) relay(rank, message);
 }
 
-/// The head has stored what it has confirmed: workers need not keep it, nor the files the attempts that are over.
+/// The head has stored what it has confirmed: workers need not keep it, nor the files the attempts that are
+/// over.
 void SimAgent::settled() {
   const auto number = outbox_.settled();
   for (auto& [key, slot] : attempts_)
     for (auto& [rank_number, rank] : slot.ranks) {
       std::size_t count = 0;
-      for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= number; rank.unconfirmed.pop_front()) ++count;
+      for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= number; rank.unconfirmed.pop_front())
+        ++count;
       if (count > 0) host_.confirm({key.first, key.second, rank_number}, count);
     }
   std::erase_if(over_, [&](const auto& over) {
     if (over.second > number) return false;
     host_.files.live.erase(over.first);
-    std::erase_if(host_.files.ends, [&](const auto& end) { return end.first.job == over.first.first && end.first.attempt == over.first.second; });
+    std::erase_if(host_.files.ends, [&](const auto& end) {
+      return end.first.job == over.first.first && end.first.attempt == over.first.second;
+    });
     return true;
   });
 }
@@ -352,13 +374,15 @@ void SimAgent::process_gone(const proto::RankKey& key, const proto::ExitStatus& 
   proto::RankEnded end;
   end.key = key;
   end.status = status;
-  if (!status.success()) end.error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
+  if (!status.success())
+    end.error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
   end.yielded = host_.yielded(key);
   if (slot->stopping && end.error) end.error->message += " (" + slot->reason + ")";
   finish(end);
 }
 
-void SimAgent::end_without_process(const proto::RankKey& key, const proto::ExitStatus& status, proto::RankError error) {
+void SimAgent::end_without_process(const proto::RankKey& key, const proto::ExitStatus& status,
+                                   proto::RankError error) {
   Slot* slot = find(key);
   if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
   proto::RankEnded end;
@@ -377,13 +401,17 @@ void SimAgent::finish(const proto::RankEnded& end) {
 
 void SimAgent::forget_ended() {
   for (auto it = attempts_.begin(); it != attempts_.end();) {
-    const bool over = std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
+    const bool over =
+        std::ranges::all_of(it->second.ranks, [](const auto& rank) { return rank.second.ended; });
     if (over) over_[it->first] = it->second.last_end;
     it = over ? attempts_.erase(it) : std::next(it);
   }
 }
 
-Time SimAgent::rank_lease() const { return lease_held_ ? agent::rank_lease(world_.now(), granted_, lease_, heartbeat_, worker_lease_) : worker_lease_; }
+Time SimAgent::rank_lease() const {
+  return lease_held_ ? agent::rank_lease(world_.now(), granted_, lease_, heartbeat_, worker_lease_)
+                     : worker_lease_;
+}
 
 void SimAgent::beat_workers() {
   host_.heartbeat();

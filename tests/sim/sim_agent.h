@@ -1,13 +1,18 @@
-// One agent of the simulation. The outbox is the real one. Modelled, because they are tied to sockets, files and processes there:
-//   daemon/agent/head_link.*: dials again with back-off; Hello with the ranks in hand and those whose end is not confirmed; a heartbeat
-//     every heartbeat_s; the lease counts from when the last answered heartbeat was sent, and its end stops every rank without grace and
-//     closes the connection.
-//     The next agent of the node goes on with the lease of the one before it.
-//   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its grace SIGKILL, and a second
-//     one may only shorten the grace; a request to yield goes on to each worker, a program without the SDK gets SIGTERM; a stop reaches a process that is still being made; an end is told once, with the true status.
-//     Attempts and ends are written down until the head has stored the last end, and the next agent takes them up: what its supervisors
-//     have in hand runs on, what has a record ended so, what was never started is started, everything else is lost. What a worker says
-//     is confirmed to it when the head has stored it, and is told to the head once by each agent.
+// One agent of the simulation. The outbox is the real one. Modelled, because they are tied to sockets, files
+// and processes there:
+//   daemon/agent/head_link.*: dials again with back-off; Hello with the ranks in hand and those whose end is
+//   not confirmed; a heartbeat
+//     every heartbeat_s; the lease counts from when the last answered heartbeat was sent, and its end stops
+//     every rank without grace and closes the connection. The next agent of the node goes on with the lease
+//     of the one before it.
+//   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its
+//   grace SIGKILL, and a second
+//     one may only shorten the grace; a request to yield goes on to each worker, a program without the SDK
+//     gets SIGTERM; a stop reaches a process that is still being made; an end is told once, with the true
+//     status. Attempts and ends are written down until the head has stored the last end, and the next agent
+//     takes them up: what its supervisors have in hand runs on, what has a record ended so, what was never
+//     started is started, everything else is lost. What a worker says is confirmed to it when the head has
+//     stored it, and is told to the head once by each agent.
 #pragma once
 
 #include "daemon/agent/outbox.h"
@@ -21,7 +26,8 @@ namespace rtrain::sim {
 class SimAgent {
  public:
   /// @param reach hands a connection to the head; false: nobody listens there
-  SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node, Time worker_lease, std::function<bool(std::shared_ptr<Connection>)> reach);
+  SimAgent(World& world, Network& network, Host& host, proto::NodeInfo info, std::size_t node,
+           Time worker_lease, std::function<bool(std::shared_ptr<Connection>)> reach);
   /// The agent is killed; its supervisors and ranks are not.
   ~SimAgent();
   SimAgent(const SimAgent&) = delete;
@@ -77,7 +83,8 @@ class SimAgent {
   void signal(const Slot& slot, int number);
   void rank_started(const proto::RankKey& key, std::int64_t pid);
   void process_gone(const proto::RankKey& key, const proto::ExitStatus& status);
-  void end_without_process(const proto::RankKey& key, const proto::ExitStatus& status, proto::RankError error);
+  void end_without_process(const proto::RankKey& key, const proto::ExitStatus& status,
+                           proto::RankError error);
   void finish(const proto::RankEnded& end);
   void forget_ended();
   void beat_workers();
@@ -102,7 +109,7 @@ class SimAgent {
   std::map<Key, Slot> attempts_;
   std::map<Key, std::int64_t> over_;  ///< attempts that are over, until the head has stored this last end
   std::int64_t last_number_ = 0;
-  bool supervised_ = false;           ///< the supervisor has joined
+  bool supervised_ = false;  ///< the supervisor has joined
 };
 
 }  // namespace rtrain::sim

@@ -8,13 +8,15 @@ namespace rtrain::sim {
 
 /// One incarnation: everything in here goes with a crash.
 struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
-  Process(World& w, Disk& d, Referee& r, const proto::HeadConfig& head_config, std::function<void()> sync_failed)
+  Process(World& w, Disk& d, Referee& r, const proto::HeadConfig& head_config,
+          std::function<void()> sync_failed)
       : world(w),
         disk(d),
         referee(r),
         config(head_config),
         journal(std::make_shared<SimJournal>(w, d, std::move(sync_failed))),
-        dispatcher(head_config, {*journal, *journal}, d.recover(), [](JobId) {}, {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
+        dispatcher(head_config, {*journal, *journal}, d.recover(), [](JobId) {},
+                   {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
 
   void watch_leases();
   /// As head.cpp: one pass for all that changed in a turn, later after one that took long.
@@ -29,18 +31,21 @@ struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
   bool dead = false;
   std::shared_ptr<SimJournal> journal;
   head::Dispatcher dispatcher;
-  std::map<std::int64_t, std::shared_ptr<Session>> sessions;  ///< by number, not by address: in the same order in every replay
+  /// by number, not by address: in the same order in every replay
+  std::map<std::int64_t, std::shared_ptr<Session>> sessions;
   std::int64_t last_session = 0;
 };
 
 /// The rules of daemon/head/agent_session.cpp.
 class SimHead::Session final : public head::AgentLine, public std::enable_shared_from_this<SimHead::Session> {
  public:
-  Session(Process& process, std::int64_t number, std::shared_ptr<Connection> connection) : process_(process), number_(number), connection_(std::move(connection)) {}
+  Session(Process& process, std::int64_t number, std::shared_ptr<Connection> connection)
+      : process_(process), number_(number), connection_(std::move(connection)) {}
 
   void listen() {
     connection_->attach(Side::kHead, {[self = weak_from_this()](proto::Message message) {
-                                        if (const auto session = self.lock()) session->received(std::move(message));
+                                        if (const auto session = self.lock())
+                                          session->received(std::move(message));
                                       },
                                       [self = weak_from_this()] {
                                         if (const auto session = self.lock()) session->ended();
@@ -53,7 +58,9 @@ class SimHead::Session final : public head::AgentLine, public std::enable_shared
     connection_->send(Side::kHead, std::make_shared<proto::Message>(message));
     return true;
   }
-  boost::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead) override { co_return fail(Errc::kUnavailable, "no logs are simulated"); }
+  boost::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead) override {
+    co_return fail(Errc::kUnavailable, "no logs are simulated");
+  }
   void close() override {
     if (closed_) return;
     closed_ = true;
@@ -86,7 +93,9 @@ class SimHead::Session final : public head::AgentLine, public std::enable_shared
     if (hello == nullptr || !hello->node) return close();
     node_ = hello->node->name;
     if (auto joined = process_.dispatcher.agent_joins(shared_from_this(), *hello); !joined) {
-      connection_->send(Side::kHead, std::make_shared<proto::Message>(proto::Refused{std::string(to_string(joined.error().code())), joined.error().message()}));
+      connection_->send(Side::kHead,
+                        std::make_shared<proto::Message>(proto::Refused{
+                            std::string(to_string(joined.error().code())), joined.error().message()}));
       connection_->close(Side::kHead, false);
       closed_ = true;
       process_.sessions.erase(number_);
@@ -152,7 +161,8 @@ void SimHead::Process::check_recovery() {
   for (const auto& [id, record] : dispatcher.jobs().all()) {
     if (core::is_terminal(record.state.phase)) continue;
     const auto differs = difference(record.state, disk.state(id));
-    referee.check(differs.empty(), "a replay gives the same state", [&, id = id] { return "job " + to_string(id) + ": " + differs; });
+    referee.check(differs.empty(), "a replay gives the same state",
+                  [&, id = id] { return "job " + to_string(id) + ": " + differs; });
   }
 }
 

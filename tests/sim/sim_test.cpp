@@ -35,7 +35,8 @@ TEST_CASE("simulation: no rule is broken in 300 runs, and things went wrong in t
   int head_starts = 0, jobs = 0;
   for (std::uint64_t seed = 10'001; seed <= 10'300; ++seed) {
     const auto result = run(seed);
-    if (result.violation) FAIL_CHECK("seed " << seed << ": " << result.violation->invariant << ": " << result.violation->what);
+    if (result.violation)
+      FAIL_CHECK("seed " << seed << ": " << result.violation->invariant << ": " << result.violation->what);
     head_starts += result.head_starts;
     jobs += result.jobs;
   }

@@ -7,7 +7,9 @@ Trouble::Trouble(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) 
   ends_ = seconds(random.between(40.0, 90.0));
   world_.at(ends_, [this] { cluster_.heal(); });
   if (random.chance(0.1)) return;  // a calm run
-  const auto sometimes = [&](double probability, double most) { return random.chance(probability) ? random.between(0.5, most) : 0.0; };
+  const auto sometimes = [&](double probability, double most) {
+    return random.chance(probability) ? random.between(0.5, most) : 0.0;
+  };
   plan(sometimes(0.7, 6), [this] { kill_head(); });
   plan(sometimes(0.6, 12), [this] { break_connection(); });
   plan(sometimes(0.6, 10), [this] { partition(); });
@@ -23,10 +25,13 @@ Trouble::Trouble(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) 
 void Trouble::plan(double often, std::function<void()> strike) {
   auto& random = world_.random();
   const int times = static_cast<int>(often) + (random.chance(often - static_cast<int>(often)) ? 1 : 0);
-  for (int i = 0; i < times; ++i) world_.at(static_cast<Time>(static_cast<double>(ends_) * random.uniform()), strike);
+  for (int i = 0; i < times; ++i)
+    world_.at(static_cast<Time>(static_cast<double>(ends_) * random.uniform()), strike);
 }
 
-std::size_t Trouble::any_node() { return static_cast<std::size_t>(world_.random().between(0, static_cast<int>(cluster_.nodes()) - 1)); }
+std::size_t Trouble::any_node() {
+  return static_cast<std::size_t>(world_.random().between(0, static_cast<int>(cluster_.nodes()) - 1));
+}
 
 /// Mostly short, sometimes longer than any lease.
 double Trouble::a_while() {

@@ -1,4 +1,5 @@
-// What goes wrong, and when: drawn from the seed. Some runs are calm, most have several kinds of trouble at once.
+// What goes wrong, and when: drawn from the seed. Some runs are calm, most have several kinds of trouble at
+// once.
 #pragma once
 
 #include "tests/sim/cluster.h"

@@ -21,7 +21,9 @@ Users::Users(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) {
   if (world_.random().chance(0.5)) want_a_place();
 }
 
-void Users::later(std::function<void()> again) { world_.after(seconds(world_.random().between(0.2, 2.0)), std::move(again)); }
+void Users::later(std::function<void()> again) {
+  world_.after(seconds(world_.random().between(0.2, 2.0)), std::move(again));
+}
 
 /// Nothing: a job that it depends on has no number yet.
 std::optional<proto::JobSpec> Users::spec_of(const JobPlan& plan) const {
@@ -31,7 +33,8 @@ std::optional<proto::JobSpec> Users::spec_of(const JobPlan& plan) const {
     if (known == numbers_.end()) return std::nullopt;
     spec.scheduling.depends_on.push_back({dependency.kind, known->second});
   }
-  if (refused_.contains(plan.spec.name) && refused_.at(plan.spec.name) >= kTriesForReservation) spec.scheduling.reservation.clear();
+  if (refused_.contains(plan.spec.name) && refused_.at(plan.spec.name) >= kTriesForReservation)
+    spec.scheduling.reservation.clear();
   return spec;
 }
 
@@ -40,15 +43,20 @@ void Users::submit(const JobPlan& plan) {
   const auto spec = spec_of(plan);
   if (!spec) return again();
   ask<JobId>(
-      // With a key: what is sent again because its answer was lost is the same job, which the user can name, and cancel.
-      cluster_, [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user, plan.spec.name); },
+      // With a key: what is sent again because its answer was lost is the same job, which the user can name,
+      // and cancel.
+      cluster_,
+      [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user, plan.spec.name); },
       [this, &plan](const Result<JobId>& id) {
         if (!id) return;
-        const auto jobs = plan.spec.scheduling.array ? static_cast<std::int64_t>(plan.spec.scheduling.array->indices.size()) : 1;
+        const auto jobs = plan.spec.scheduling.array
+                              ? static_cast<std::int64_t>(plan.spec.scheduling.array->indices.size())
+                              : 1;
         cluster_.referee().acknowledged(*id, jobs, plan.spec.name);
       },
       [this, &plan, again](const Result<JobId>& id) {
-        if (!id && id.error().code() == Errc::kInvalidArgument) ++refused_[plan.spec.name];  // its reservation: there is none yet, or any more, or it is for others
+        // its reservation: there is none yet, or any more, or it is for others
+        if (!id && id.error().code() == Errc::kInvalidArgument) ++refused_[plan.spec.name];
         if (!id) return again();
         world_.note("acknowledged", *id, plan.spec.name);
         numbers_[plan.spec.name] = *id;
@@ -65,13 +73,16 @@ void Users::submit(const JobPlan& plan) {
       again);
 }
 
-void Users::change(JobId id, const proto::JobEvent& event, std::function<void(const Result<std::vector<JobId>>&)> told,
-                   std::function<void(const Result<std::vector<JobId>>&)> answered, std::function<void()> lost) {
+void Users::change(JobId id, const proto::JobEvent& event,
+                   std::function<void(const Result<std::vector<JobId>>&)> told,
+                   std::function<void(const Result<std::vector<JobId>>&)> answered,
+                   std::function<void()> lost) {
   ask<std::vector<JobId>>(
       cluster_,
       [id, event](head::Dispatcher& head) -> Result<std::vector<JobId>> {
         const auto* record = head.jobs().find(id);
-        if (record != nullptr && record->state.array && record->state.array->id == id) return head.for_array(id, {}, event);
+        if (record != nullptr && record->state.array && record->state.array->id == id)
+          return head.for_array(id, {}, event);
         const auto done = std::holds_alternative<proto::CancelRequested>(event) ? head.cancel(id, kUser)
                           : std::holds_alternative<proto::JobHeld>(event)       ? head.hold(id, kUser)
                                                                                 : head.release(id, kUser);
@@ -92,8 +103,9 @@ void Users::cancel(JobId id, const std::string& name) {
       },
       [this, id, again](const Result<std::vector<JobId>>& changed) {
         if (!changed && changed.error().code() != Errc::kConflict) {
-          cluster_.referee().check(changed.error().code() != Errc::kNotFound, "no acknowledged job is lost",
-                                   [&] { return "a cancel of job " + to_string(id) + ": " + changed.error().message(); });
+          cluster_.referee().check(
+              changed.error().code() != Errc::kNotFound, "no acknowledged job is lost",
+              [&] { return "a cancel of job " + to_string(id) + ": " + changed.error().message(); });
           return again();
         }
         world_.note("cancelled", id);
@@ -103,15 +115,17 @@ void Users::cancel(JobId id, const std::string& name) {
 }
 
 void Users::hold(JobId id, double held_s) {
-  const auto then_release = [this, id, held_s] { world_.after(seconds(held_s), [this, id] { release(id); }); };
+  const auto then_release = [this, id, held_s] {
+    world_.after(seconds(held_s), [this, id] { release(id); });
+  };
   change(
       id, proto::JobHeld{kUser},
       [this](const Result<std::vector<JobId>>& changed) {
         if (!changed) return;
         for (const auto job : *changed) cluster_.referee().hold_acknowledged(job);
       },
-      [then_release](const Result<std::vector<JobId>>&) { then_release(); },  // also where it was held already, or has ended
-      then_release);
+      // also where it was held already, or has ended
+      [then_release](const Result<std::vector<JobId>>&) { then_release(); }, then_release);
 }
 
 void Users::release(JobId id) {
@@ -140,7 +154,8 @@ void Users::look() {
   world_.after(seconds(kLookEveryS), [this] { look(); });
   const auto& known = cluster_.referee().acknowledged_jobs();
   if (known.empty()) return;
-  const auto id = std::next(known.begin(), world_.random().between(0, static_cast<int>(known.size()) - 1))->first;
+  const auto id =
+      std::next(known.begin(), world_.random().between(0, static_cast<int>(known.size()) - 1))->first;
   ask<core::JobPhase>(
       cluster_,
       [id](head::Dispatcher& head) -> Result<core::JobPhase> {
@@ -149,7 +164,8 @@ void Users::look() {
         return record->state.phase;
       },
       [this, id](const Result<core::JobPhase>& phase) {
-        cluster_.referee().check(phase.has_value(), "no acknowledged job is lost", [&] { return "job " + to_string(id) + " is not there when a user looks"; });
+        cluster_.referee().check(phase.has_value(), "no acknowledged job is lost",
+                                 [&] { return "job " + to_string(id) + " is not there when a user looks"; });
         if (phase) cluster_.referee().shown(id, *phase);
       },
       [](const Result<core::JobPhase>&) {}, [] {});
@@ -162,9 +178,11 @@ void Users::clean_up() {
   std::vector<JobId> forgotten;
   for (const auto& [id, record] : head->jobs().all()) {
     const auto& state = record.state;
-    const bool runs_for_ever = state.phase == core::JobPhase::kRunning && world_.wall_ms() - state.placed_ms > 60'000;
+    const bool runs_for_ever =
+        state.phase == core::JobPhase::kRunning && world_.wall_ms() - state.placed_ms > 60'000;
     // The answer to its submit was lost, and whoever held it knows only of its second copy.
-    const bool held_for_ever = state.phase == core::JobPhase::kQueued && state.held && world_.wall_ms() - state.submitted_ms > 120'000;
+    const bool held_for_ever = state.phase == core::JobPhase::kQueued && state.held &&
+                               world_.wall_ms() - state.submitted_ms > 120'000;
     if (runs_for_ever || held_for_ever) forgotten.push_back(id);
   }
   for (const auto id : forgotten) {

@@ -1,4 +1,5 @@
-// The people of the run: they submit, cancel and look, through connections that may break under every request.
+// The people of the run: they submit, cancel and look, through connections that may break under every
+// request.
 #pragma once
 
 #include "tests/sim/cluster.h"
@@ -18,11 +19,13 @@ class Users {
   void release(JobId id);
   void look();
   void want_a_place();
-  /// An operator ends what runs far longer than any job does: those that hang, and whose acknowledgement was lost.
+  /// An operator ends what runs far longer than any job does: those that hang, and whose acknowledgement was
+  /// lost.
   void clean_up();
   [[nodiscard]] std::optional<proto::JobSpec> spec_of(const JobPlan& plan) const;
   /// Cancels, holds or releases the job, or all of an array.
-  void change(JobId id, const proto::JobEvent& event, std::function<void(const Result<std::vector<JobId>>&)> told,
+  void change(JobId id, const proto::JobEvent& event,
+              std::function<void(const Result<std::vector<JobId>>&)> told,
               std::function<void(const Result<std::vector<JobId>>&)> answered, std::function<void()> lost);
   /// `again` after a pause.
   void later(std::function<void()> again);

@@ -7,7 +7,8 @@ namespace rtrain::sim {
 
 std::string to_text(Time time) {
   char text[32];
-  std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(time / 1'000'000), static_cast<long long>(time % 1'000'000));
+  std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(time / 1'000'000),
+                static_cast<long long>(time % 1'000'000));
   return text;
 }
 

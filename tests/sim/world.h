@@ -1,4 +1,5 @@
-// Virtual time: what happens when, in one order that depends on nothing but the seed. And the trace of what happened.
+// Virtual time: what happens when, in one order that depends on nothing but the seed. And the trace of what
+// happened.
 #pragma once
 
 #include "tests/sim/random.h"
@@ -25,7 +26,9 @@ class World {
   World(std::uint64_t seed, bool tracing) : random_(seed), tracing_(tracing) {}
 
   [[nodiscard]] Time now() const { return now_; }
-  [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const { return std::chrono::steady_clock::time_point(std::chrono::microseconds(now_)); }
+  [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const {
+    return std::chrono::steady_clock::time_point(std::chrono::microseconds(now_));
+  }
   [[nodiscard]] std::int64_t wall_ms() const { return 1'700'000'000'000 + now_ / 1000; }
   Random& random() { return random_; }
 
@@ -60,22 +63,32 @@ class World {
     std::int64_t number;
     std::function<void()> act;
   };
-  static bool later(const Event& a, const Event& b) { return a.when != b.when ? a.when > b.when : a.number > b.number; }
+  static bool later(const Event& a, const Event& b) {
+    return a.when != b.when ? a.when > b.when : a.number > b.number;
+  }
   void mix(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3ULL; }
   void mix(std::string_view word) {
     for (const char c : word) mix(static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
   }
   template <std::integral T>
-  void mix(T value) { mix(static_cast<std::uint64_t>(value)); }
+  void mix(T value) {
+    mix(static_cast<std::uint64_t>(value));
+  }
   template <class T>
     requires requires(const T& id) { id.value(); }
-  void mix(const T& id) { mix(static_cast<std::uint64_t>(id.value())); }
+  void mix(const T& id) {
+    mix(static_cast<std::uint64_t>(id.value()));
+  }
   static std::string text(std::string_view word) { return std::string(word); }
   template <std::integral T>
-  static std::string text(T value) { return std::to_string(value); }
+  static std::string text(T value) {
+    return std::to_string(value);
+  }
   template <class T>
     requires requires(const T& id) { id.value(); }
-  static std::string text(const T& id) { return std::to_string(id.value()); }
+  static std::string text(const T& id) {
+    return std::to_string(id.value());
+  }
   void keep(std::string line);
 
   Random random_;

@@ -28,9 +28,15 @@ inline std::vector<proto::RankPlacement> spread(int workers) {
   return ranks;
 }
 
-inline proto::JobEvent placed(std::int64_t attempt, int workers) { return proto::AttemptPlaced{Attempt(attempt), spread(workers)}; }
-inline proto::JobEvent forked(std::int64_t attempt, int rank) { return proto::RankForked{Attempt(attempt), rank, 1000 + rank}; }
-inline proto::JobEvent entered(std::int64_t attempt, int rank) { return proto::RankEntered{Attempt(attempt), rank}; }
+inline proto::JobEvent placed(std::int64_t attempt, int workers) {
+  return proto::AttemptPlaced{Attempt(attempt), spread(workers)};
+}
+inline proto::JobEvent forked(std::int64_t attempt, int rank) {
+  return proto::RankForked{Attempt(attempt), rank, 1000 + rank};
+}
+inline proto::JobEvent entered(std::int64_t attempt, int rank) {
+  return proto::RankEntered{Attempt(attempt), rank};
+}
 inline proto::JobEvent report(std::int64_t attempt, std::int64_t seq, proto::Json metrics = {{"loss", 1.0}}) {
   return proto::MetricsReported{Attempt(attempt), seq, std::move(metrics), {}, {}};
 }
@@ -45,7 +51,8 @@ inline proto::JobEvent killed(std::int64_t attempt, int rank, int signal = 9) {
   return event;
 }
 inline proto::JobEvent lost(std::int64_t attempt, int rank) {
-  proto::RankFinished event{Attempt(attempt), rank, {}, proto::RankError{"lost", "the node went away", {}}, {}, false};
+  proto::RankFinished event{
+      Attempt(attempt), rank, {}, proto::RankError{"lost", "the node went away", {}}, {}, false};
   event.status.lost = true;
   return event;
 }
@@ -62,10 +69,13 @@ inline proto::JobEvent threw(std::int64_t attempt, int rank, const std::string& 
   return event;
 }
 inline proto::JobEvent first_step(std::int64_t attempt) { return proto::FirstStep{Attempt(attempt)}; }
-inline proto::JobEvent yield(std::int64_t attempt, proto::YieldCause cause = proto::YieldCause::kPreempted, bool retry = true) {
+inline proto::JobEvent yield(std::int64_t attempt, proto::YieldCause cause = proto::YieldCause::kPreempted,
+                             bool retry = true) {
   return proto::YieldRequested{Attempt(attempt), cause, "job 9 needs its place", 20, retry};
 }
-inline proto::JobEvent time_limit(std::int64_t attempt, double limit_s = 60) { return proto::TimeLimitReached{Attempt(attempt), limit_s}; }
+inline proto::JobEvent time_limit(std::int64_t attempt, double limit_s = 60) {
+  return proto::TimeLimitReached{Attempt(attempt), limit_s};
+}
 inline proto::JobEvent hold(std::string by = "a user") { return proto::JobHeld{std::move(by)}; }
 inline proto::JobEvent release(std::string by = "a user") { return proto::JobReleased{std::move(by)}; }
 inline proto::JobEvent ended(std::int64_t attempt) { return proto::AttemptEnded{Attempt(attempt)}; }
@@ -79,7 +89,8 @@ inline core::NodeView node(const std::string& name, double cpus, int gpus = 0, p
   view.info.resources = std::move(more);
   view.info.resources["CPU"] = cpus;
   if (gpus > 0) view.info.resources["GPU"] = gpus;
-  for (int index = 0; index < gpus; ++index) view.info.gpus.push_back({index, "GPU-" + std::to_string(index), "test", 1u << 30});
+  for (int index = 0; index < gpus; ++index)
+    view.info.gpus.push_back({index, "GPU-" + std::to_string(index), "test", 1u << 30});
   return view;
 }
 

@@ -16,7 +16,8 @@ class PowerCut final : public store::DiskSync {
  public:
   explicit PowerCut(std::string root) : root_(std::move(root)) {}
 
-  /// So many bytes of a file are there after a power cut; 0 also where one of the folders above it has no entry for it.
+  /// So many bytes of a file are there after a power cut; 0 also where one of the folders above it has no
+  /// entry for it.
   [[nodiscard]] std::int64_t bytes_left(const std::string& path) const {
     const auto file = files_.find(path);
     if (file == files_.end()) return 0;
@@ -39,14 +40,17 @@ class PowerCut final : public store::DiskSync {
     if (out_of_files) return fail(Errc::kLimit, "open " + path + ": too many open files");
     auto& names = entries_[path];
     names.clear();
-    for (const auto& entry : std::filesystem::directory_iterator(path)) names.insert(entry.path().filename().string());
+    for (const auto& entry : std::filesystem::directory_iterator(path))
+      names.insert(entry.path().filename().string());
     return ok();
   }
   Result<Done> file_system(const std::string& path) override {
     if (auto done = folder(path); !done) return done;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-      if (entry.is_directory()) static_cast<void>(folder(entry.path().string()));
-      else files_[entry.path().string()] = static_cast<std::int64_t>(entry.file_size());
+      if (entry.is_directory())
+        static_cast<void>(folder(entry.path().string()));
+      else
+        files_[entry.path().string()] = static_cast<std::int64_t>(entry.file_size());
     }
     return ok();
   }

@@ -43,8 +43,10 @@ class HeldPort {
   int fd_, port_ = 0;
 };
 
-/// Forks `world` ranks that run `body` in one process group. @return their exit codes (128 + signal); 3: it threw (the text is in `failures`).
-inline std::vector<int> run_ranks(int world, const std::function<void(int rank)>& body, std::vector<std::string>* failures = nullptr) {
+/// Forks `world` ranks that run `body` in one process group. @return their exit codes (128 + signal); 3: it
+/// threw (the text is in `failures`).
+inline std::vector<int> run_ranks(int world, const std::function<void(int rank)>& body,
+                                  std::vector<std::string>* failures = nullptr) {
   at::set_num_threads(1);  // a pool of threads would not survive the fork
   const HeldPort port;
   const Folder folder;

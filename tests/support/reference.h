@@ -14,8 +14,8 @@
 namespace rtrain::test {
 
 /// Runs tests/reference/<script> with `folder` as its argument; it leaves its values there.
-/// False, after a warning that says why, when there is nothing to compare with: no Python beside LibTorch, or the script ended
-/// with 77 because a package is missing. Any other failure of the script fails the test.
+/// False, after a warning that says why, when there is nothing to compare with: no Python beside LibTorch, or
+/// the script ended with 77 because a package is missing. Any other failure of the script fails the test.
 inline bool make_reference(const std::string& script, const std::filesystem::path& folder) {
   const std::string python = RTRAIN_TORCH_PYTHON;
   if (python.empty() || !std::filesystem::exists(python)) {
@@ -23,8 +23,9 @@ inline bool make_reference(const std::string& script, const std::filesystem::pat
     return false;
   }
   const auto output = folder / (script + ".log");
-  const auto command = "PYTHONDONTWRITEBYTECODE=1 '" + python + "' '" + RTRAIN_SOURCE_DIR + "/tests/reference/" + script + "' '" + folder.string() +
-                       "' >'" + output.string() + "' 2>&1";
+  const auto command = "PYTHONDONTWRITEBYTECODE=1 '" + python + "' '" + RTRAIN_SOURCE_DIR +
+                       "/tests/reference/" + script + "' '" + folder.string() + "' >'" + output.string() +
+                       "' 2>&1";
   const int status = std::system(command.c_str());
   std::ifstream in(output);
   const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -13,7 +13,8 @@ class TempDir {
  public:
   TempDir() {
     auto pattern = (std::filesystem::temp_directory_path() / "rtrain-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("could not make a folder like " + pattern);
+    if (::mkdtemp(pattern.data()) == nullptr)
+      throw std::runtime_error("could not make a folder like " + pattern);
     path_ = pattern;
   }
   ~TempDir() {

@@ -49,7 +49,9 @@ class Heard {
 /// Lightning's BoringModel: one linear layer, the loss is its mean squared output.
 struct BoringModel : LightningModule {
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(32, 2));
-  torch::Tensor loss_of(const Batch& batch) { return torch::nn::functional::mse_loss(layer(batch.input), torch::ones({batch.size(), 2})); }
+  torch::Tensor loss_of(const Batch& batch) {
+    return torch::nn::functional::mse_loss(layer(batch.input), torch::ones({batch.size(), 2}));
+  }
   torch::Tensor training_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
   torch::Tensor validation_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
   torch::Tensor test_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }

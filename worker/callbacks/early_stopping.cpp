@@ -35,12 +35,16 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-EarlyStopping::EarlyStopping(EarlyStoppingOptions options) : options_(std::move(options)), best_score_(options_.mode == "min" ? kInfinity : -kInfinity) {
+EarlyStopping::EarlyStopping(EarlyStoppingOptions options)
+    : options_(std::move(options)), best_score_(options_.mode == "min" ? kInfinity : -kInfinity) {
   std::string problems;
   if (options_.monitor.empty()) problems += "\n  monitor is empty, expected the name of a logged metric";
-  if (options_.mode != "min" && options_.mode != "max") problems += "\n  mode is \"" + options_.mode + "\", expected \"min\" or \"max\"";
-  if (options_.patience < 0) problems += "\n  patience is " + std::to_string(options_.patience) + ", expected 0 or more";
-  if (!problems.empty()) throw std::invalid_argument("EarlyStopping: these options cannot be used:" + problems);
+  if (options_.mode != "min" && options_.mode != "max")
+    problems += "\n  mode is \"" + options_.mode + "\", expected \"min\" or \"max\"";
+  if (options_.patience < 0)
+    problems += "\n  patience is " + std::to_string(options_.patience) + ", expected 0 or more";
+  if (!problems.empty())
+    throw std::invalid_argument("EarlyStopping: these options cannot be used:" + problems);
 }
 
 std::string EarlyStopping::state_key() const {
@@ -50,7 +54,8 @@ std::string EarlyStopping::state_key() const {
 
 void EarlyStopping::setup(Trainer& trainer, LightningModule&, Stage) {
   const auto& o = trainer.options();
-  const bool once_an_epoch = o.val_check_interval.is_fraction() && o.val_check_interval.fraction() == 1.0 && o.check_val_every_n_epoch == 1;
+  const bool once_an_epoch = o.val_check_interval.is_fraction() && o.val_check_interval.fraction() == 1.0 &&
+                             o.check_val_every_n_epoch == 1;
   at_train_epoch_end_ = options_.check_on_train_epoch_end.value_or(once_an_epoch);
 }
 
@@ -110,7 +115,8 @@ bool EarlyStopping::should_stop(double current) {
     return false;
   }
   if (++wait_count_ < options_.patience) return false;
-  reason_ = options_.monitor + " did not improve in the last " + std::to_string(wait_count_) + " checks; the best was " + shown(best_score_);
+  reason_ = options_.monitor + " did not improve in the last " + std::to_string(wait_count_) +
+            " checks; the best was " + shown(best_score_);
   return true;
 }
 

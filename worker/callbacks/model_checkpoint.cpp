@@ -27,7 +27,8 @@ std::string formatted(double value, const std::string& format, const std::string
   static const std::regex allowed(R"((0?)(\d{0,3})(?:\.(\d{1,3}))?([dfeg]?))");
   std::smatch match;
   if (!std::regex_match(format, match, allowed)) {
-    throw std::invalid_argument("checkpoint name \"" + name_template + "\": the format \":" + format + "\" is not of the form [0][width][.digits][d|f|e|g]");
+    throw std::invalid_argument("checkpoint name \"" + name_template + "\": the format \":" + format +
+                                "\" is not of the form [0][width][.digits][d|f|e|g]");
   }
   const auto kind = match[4].str();
   const bool whole =
@@ -79,7 +80,9 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 
 }  // namespace
 
-std::string format_checkpoint_name(const std::string& name_template, const std::map<std::string, double>& values, bool auto_insert_metric_name) {
+std::string format_checkpoint_name(const std::string& name_template,
+                                   const std::map<std::string, double>& values,
+                                   bool auto_insert_metric_name) {
   std::string result;
   for (std::size_t at = 0; at < name_template.size();) {
     if (name_template[at] != '{') {
@@ -87,7 +90,8 @@ std::string format_checkpoint_name(const std::string& name_template, const std::
       continue;
     }
     const auto end = name_template.find('}', at);
-    if (end == std::string::npos) throw std::invalid_argument("checkpoint name \"" + name_template + "\": a \"{\" is not closed");
+    if (end == std::string::npos)
+      throw std::invalid_argument("checkpoint name \"" + name_template + "\": a \"{\" is not closed");
     const auto field = name_template.substr(at + 1, end - at - 1);
     const auto colon = field.find(':');
     const auto name = field.substr(0, colon);
@@ -96,7 +100,8 @@ std::string format_checkpoint_name(const std::string& name_template, const std::
                                   "\": a field has no name, expected one like {epoch}");
     const auto found = values.find(name);
     if (auto_insert_metric_name) result += name + "=";
-    result += formatted(found == values.end() ? 0 : found->second, colon == std::string::npos ? "" : field.substr(colon + 1), name_template);
+    result += formatted(found == values.end() ? 0 : found->second,
+                        colon == std::string::npos ? "" : field.substr(colon + 1), name_template);
     at = end + 1;
   }
   return result;
@@ -105,12 +110,20 @@ std::string format_checkpoint_name(const std::string& name_template, const std::
 ModelCheckpoint::ModelCheckpoint(ModelCheckpointOptions options) : options_(std::move(options)) {
   auto& o = options_;
   std::string problems;
-  if (o.mode != "min" && o.mode != "max") problems += "\n  mode is \"" + o.mode + "\", expected \"min\" or \"max\"";
-  if (o.save_top_k < -1) problems += "\n  save_top_k is " + std::to_string(o.save_top_k) + ", expected -1 (all) or more";
-  if (!o.monitor && o.save_top_k > 1) problems += "\n  save_top_k is " + std::to_string(o.save_top_k) + ", but there is no monitor to tell the best: -1, 0 or 1";
-  if (o.every_n_train_steps.value_or(0) < 0) problems += "\n  every_n_train_steps is " + std::to_string(*o.every_n_train_steps) + ", expected 0 or more";
-  if (o.every_n_epochs.value_or(0) < 0) problems += "\n  every_n_epochs is " + std::to_string(*o.every_n_epochs) + ", expected 0 or more";
-  if (o.every_n_train_steps.value_or(0) > 0 && o.every_n_epochs.value_or(0) > 0) problems += "\n  every_n_train_steps and every_n_epochs exclude each other";
+  if (o.mode != "min" && o.mode != "max")
+    problems += "\n  mode is \"" + o.mode + "\", expected \"min\" or \"max\"";
+  if (o.save_top_k < -1)
+    problems += "\n  save_top_k is " + std::to_string(o.save_top_k) + ", expected -1 (all) or more";
+  if (!o.monitor && o.save_top_k > 1)
+    problems += "\n  save_top_k is " + std::to_string(o.save_top_k) +
+                ", but there is no monitor to tell the best: -1, 0 or 1";
+  if (o.every_n_train_steps.value_or(0) < 0)
+    problems +=
+        "\n  every_n_train_steps is " + std::to_string(*o.every_n_train_steps) + ", expected 0 or more";
+  if (o.every_n_epochs.value_or(0) < 0)
+    problems += "\n  every_n_epochs is " + std::to_string(*o.every_n_epochs) + ", expected 0 or more";
+  if (o.every_n_train_steps.value_or(0) > 0 && o.every_n_epochs.value_or(0) > 0)
+    problems += "\n  every_n_train_steps and every_n_epochs exclude each other";
   outside_ = take_folders_outside(o.filename);
   if (o.filename.empty() || o.filename.back() == '/') o.filename += kDefaultName;
   try {
@@ -124,7 +137,8 @@ ModelCheckpoint::ModelCheckpoint(ModelCheckpointOptions options) : options_(std:
   } catch (const std::invalid_argument& e) {
     problems += std::string("\n  ") + e.what();
   }
-  if (!problems.empty()) throw std::invalid_argument("ModelCheckpoint: these options cannot be used:" + problems);
+  if (!problems.empty())
+    throw std::invalid_argument("ModelCheckpoint: these options cannot be used:" + problems);
   if (!o.every_n_train_steps && !o.every_n_epochs) o.every_n_epochs = 1;
 }
 
@@ -161,8 +175,10 @@ ModelCheckpoint::Candidates ModelCheckpoint::candidates_of(Trainer& trainer) {
   if (options_.monitor)
     warn_if_unsynced(trainer, "ModelCheckpoint", *options_.monitor, own, warned_of_unsynced_);
   auto candidates = agreed_metrics(trainer, own);
-  candidates["epoch"] = candidates.contains("epoch") ? std::trunc(candidates["epoch"]) : static_cast<double>(trainer.current_epoch());
-  candidates["step"] = candidates.contains("step") ? std::trunc(candidates["step"]) : static_cast<double>(trainer.global_step());
+  candidates["epoch"] = candidates.contains("epoch") ? std::trunc(candidates["epoch"])
+                                                     : static_cast<double>(trainer.current_epoch());
+  candidates["step"] = candidates.contains("step") ? std::trunc(candidates["step"])
+                                                   : static_cast<double>(trainer.global_step());
   return candidates;
 }
 
@@ -172,15 +188,19 @@ std::string ModelCheckpoint::missing_monitor(const Candidates& candidates) const
          " (is it logged with log(\"" + *options_.monitor + "\", ...)?)";
 }
 
-void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
+void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&,
+                                         const Batch&, std::int64_t) {
   const auto every = options_.every_n_train_steps.value_or(0);
   if (every < 1 || trainer.global_step() % every != 0) return;
   const auto candidates = candidates_of(trainer);
   const auto& monitor = options_.monitor;
-  const bool validation_follows = trainer.num_val_batches() > 0 && trainer.is_last_batch() &&
-                                  (!trainer.options().check_val_every_n_epoch || (trainer.current_epoch() + 1) % *trainer.options().check_val_every_n_epoch == 0);
+  const bool validation_follows =
+      trainer.num_val_batches() > 0 && trainer.is_last_batch() &&
+      (!trainer.options().check_val_every_n_epoch ||
+       (trainer.current_epoch() + 1) % *trainer.options().check_val_every_n_epoch == 0);
   // A metric that only the validation has, or will have anew in a moment: wait for it.
-  if (monitor && (!candidates.contains(*monitor) || (!saves_at_train_epoch_end(trainer) && validation_follows))) {
+  if (monitor &&
+      (!candidates.contains(*monitor) || (!saves_at_train_epoch_end(trainer) && validation_follows))) {
     deferred_until_validation_ = true;
     return;
   }
@@ -260,7 +280,8 @@ void ModelCheckpoint::save_last(Trainer& trainer, const Candidates& candidates) 
   if (!previous.empty() && previous != path) remove(trainer, previous);
 }
 
-fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_template, const Candidates& candidates, const fs::path& may_replace) const {
+fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_template,
+                                    const Candidates& candidates, const fs::path& may_replace) const {
   fs::path path;
   if (trainer.is_global_zero() || !trainer.strategy().is_distributed()) {
     const auto name = format_checkpoint_name(name_template, candidates, options_.auto_insert_metric_name);

@@ -63,8 +63,12 @@ void TrainReportCallback::setup(Trainer&, LightningModule&, Stage stage) {
   if (stage == Stage::kFit) const TemporaryFolder usable;
 }
 
-void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) { report_checkpoint(trainer, trainer.callback_metrics()); }
+void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) {
+  report_checkpoint(trainer, trainer.callback_metrics());
+}
 
-void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) { report_checkpoint(trainer, nlohmann::json::object()); }
+void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) {
+  report_checkpoint(trainer, nlohmann::json::object());
+}
 
 }  // namespace rtrain

@@ -24,8 +24,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
-using nlohmann::json;
 using checkpoint::Dtype;
+using nlohmann::json;
 constexpr auto kHeaderBytesMax = checkpoint::kSafetensorsHeaderBytesMax;
 constexpr const char* kMetadata = checkpoint::kSafetensorsMetadata;
 
@@ -33,17 +33,23 @@ struct TypeName {
   std::string_view name;
   at::ScalarType type;
 };
-constexpr std::array kTypes{TypeName{"F64", at::kDouble}, TypeName{"I64", at::kLong}, TypeName{"F32", at::kFloat}, TypeName{"I32", at::kInt},
-                            TypeName{"F16", at::kHalf},   TypeName{"BF16", at::kBFloat16}, TypeName{"I16", at::kShort}, TypeName{"I8", at::kChar},
+constexpr std::array kTypes{TypeName{"F64", at::kDouble}, TypeName{"I64", at::kLong},
+                            TypeName{"F32", at::kFloat},  TypeName{"I32", at::kInt},
+                            TypeName{"F16", at::kHalf},   TypeName{"BF16", at::kBFloat16},
+                            TypeName{"I16", at::kShort},  TypeName{"I8", at::kChar},
                             TypeName{"U8", at::kByte},    TypeName{"BOOL", at::kBool}};
 
-at::ScalarType type_of(const Dtype& dtype) { return std::ranges::find(kTypes, dtype.name, &TypeName::name)->type; }
+at::ScalarType type_of(const Dtype& dtype) {
+  return std::ranges::find(kTypes, dtype.name, &TypeName::name)->type;
+}
 const Dtype* dtype_of(at::ScalarType type) {
   const auto* found = std::ranges::find(kTypes, type, &TypeName::type);
   return found == kTypes.end() ? nullptr : checkpoint::find_dtype(found->name);
 }
 
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) { throw std::runtime_error(path.string() + ": " + why); }
+[[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) {
+  throw std::runtime_error(path.string() + ": " + why);
+}
 [[noreturn]] void fail_errno(const std::filesystem::path& path, const std::string& what) {
   const int error = errno;
   fail(path, what + ": " + std::strerror(error));
@@ -92,23 +98,27 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
     const auto* dtype = dtype_of(tensor.scalar_type());
     if (dtype == nullptr || tensor.layout() != at::kStrided) {
-      fail(path,
-           "tensor \"" + name + "\" cannot be represented: " + std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
+      fail(path, "tensor \"" + name + "\" cannot be represented: " +
+                     std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
     }
     entries.push_back({name, dtype, tensor.detach()});
   }
   // Wide types first: with a header padded to 8 bytes every tensor lies at a multiple of its element size.
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.tensor.element_size() > b.tensor.element_size(); });
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return a.tensor.element_size() > b.tensor.element_size();
+  });
   return entries;
 }
 
-std::string header_of(const std::filesystem::path& path, const std::vector<Entry>& entries, const SafeTensors& content) {
+std::string header_of(const std::filesystem::path& path, const std::vector<Entry>& entries,
+                      const SafeTensors& content) {
   auto header = json::object();
   if (!content.metadata.empty()) header[kMetadata] = content.metadata;
   std::uint64_t offset = 0;
   for (const auto& entry : entries) {
     const auto end = offset + static_cast<std::uint64_t>(entry.tensor.numel()) * entry.tensor.element_size();
-    header[entry.name] = {{"dtype", entry.dtype->name}, {"shape", entry.tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    header[entry.name] = {
+        {"dtype", entry.dtype->name}, {"shape", entry.tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text;
@@ -118,7 +128,9 @@ std::string header_of(const std::filesystem::path& path, const std::vector<Entry
     fail(path, "a tensor's name or the metadata is not valid UTF-8");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > kHeaderBytesMax) fail(path, "the header would be " + std::to_string(text.size()) + " bytes; the format allows 100,000,000");
+  if (text.size() > kHeaderBytesMax)
+    fail(path,
+         "the header would be " + std::to_string(text.size()) + " bytes; the format allows 100,000,000");
   return text;
 }
 
@@ -177,10 +189,12 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   const auto file_size = static_cast<std::uint64_t>(status.st_size);
 
   std::uint64_t header_size = 0;
-  if (file_size < sizeof header_size) fail(path, "too short for a safetensors file (" + std::to_string(file_size) + " bytes)");
+  if (file_size < sizeof header_size)
+    fail(path, "too short for a safetensors file (" + std::to_string(file_size) + " bytes)");
   read_exactly(file.get(), &header_size, sizeof header_size, 0, path);
   if (header_size > kHeaderBytesMax)
-    fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) + " bytes, over the format's 100,000,000");
+    fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) +
+                   " bytes, over the format's 100,000,000");
   if (header_size > file_size - sizeof header_size) fail(path, "the file ends within its header");
   std::string text(header_size, '\0');
   read_exactly(file.get(), text.data(), text.size(), sizeof header_size, path);

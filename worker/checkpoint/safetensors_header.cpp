@@ -12,8 +12,9 @@ namespace {
 
 using nlohmann::json;
 constexpr int kHeaderDepthMax = 4;  // {"name": {"shape": [..]}} has 3
-constexpr std::array kDtypes{Dtype{"F64", 8}, Dtype{"I64", 8}, Dtype{"F32", 4}, Dtype{"I32", 4}, Dtype{"F16", 2},
-                             Dtype{"BF16", 2}, Dtype{"I16", 2}, Dtype{"I8", 1},  Dtype{"U8", 1},  Dtype{"BOOL", 1}};
+constexpr std::array kDtypes{Dtype{"F64", 8}, Dtype{"I64", 8},  Dtype{"F32", 4}, Dtype{"I32", 4},
+                             Dtype{"F16", 2}, Dtype{"BF16", 2}, Dtype{"I16", 2}, Dtype{"I8", 1},
+                             Dtype{"U8", 1},  Dtype{"BOOL", 1}};
 
 [[noreturn]] void fail(const std::string& why) { throw std::runtime_error(why); }
 
@@ -32,7 +33,8 @@ json parse(std::string_view text) {
     if (depth > kHeaderDepthMax) fail("nested too deeply");
     if (event == json::parse_event_t::object_start) seen.emplace_back();
     if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key && !seen.back().insert(parsed.get_ref<const std::string&>()).second) fail(shown(parsed) + " twice");
+    if (event == json::parse_event_t::key && !seen.back().insert(parsed.get_ref<const std::string&>()).second)
+      fail(shown(parsed) + " twice");
     return true;
   };
   try {
@@ -43,14 +45,16 @@ json parse(std::string_view text) {
 }
 
 std::uint64_t read_unsigned(const std::string& tensor, const json& value) {
-  if (!value.is_number_unsigned()) fail(tensor + ": expected a whole number of 0 or more, found " + shown(value));
+  if (!value.is_number_unsigned())
+    fail(tensor + ": expected a whole number of 0 or more, found " + shown(value));
   return value.get<std::uint64_t>();
 }
 
 StoredTensor describe(const std::string& name, const json& entry) {
   const std::string tensor = "tensor " + shown(name);
   const auto broken = [&](const std::string& why) { fail(tensor + ": " + why); };
-  if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets"))
+  if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
+      !entry.contains("data_offsets"))
     broken("expected an object of dtype, shape and data_offsets");
   const auto& dtype_name = entry["dtype"];
   const auto& shape = entry["shape"];
@@ -60,7 +64,8 @@ StoredTensor describe(const std::string& name, const json& entry) {
   if (!shape.is_array()) broken("shape is no array");
   if (!offsets.is_array() || offsets.size() != 2) broken("data_offsets is no pair");
 
-  StoredTensor described{name, dtype, {}, read_unsigned(tensor, offsets[0]), read_unsigned(tensor, offsets[1])};
+  StoredTensor described{
+      name, dtype, {}, read_unsigned(tensor, offsets[0]), read_unsigned(tensor, offsets[1])};
   constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   std::uint64_t bytes = dtype->bytes;
   bool empty = false;
@@ -73,7 +78,8 @@ StoredTensor describe(const std::string& name, const json& entry) {
   }
   if (empty) bytes = 0;
   if (described.end < described.begin || described.end - described.begin != bytes)
-    broken("data_offsets " + shown(offsets) + " do not fit dtype and shape (" + std::to_string(bytes) + " bytes)");
+    broken("data_offsets " + shown(offsets) + " do not fit dtype and shape (" + std::to_string(bytes) +
+           " bytes)");
   return described;
 }
 
@@ -100,16 +106,19 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
       result.metadata.emplace(key, value.get<std::string>());
     }
   }
-  std::ranges::sort(result.tensors, {}, [](const StoredTensor& tensor) { return std::pair(tensor.begin, tensor.end); });
+  std::ranges::sort(result.tensors, {},
+                    [](const StoredTensor& tensor) { return std::pair(tensor.begin, tensor.end); });
   std::uint64_t covered = 0;
   for (const auto& tensor : result.tensors) {
     if (tensor.begin != covered)
-      fail("tensor " + shown(tensor.name) + " begins at byte " + std::to_string(tensor.begin) + " of the data, expected " + std::to_string(covered) +
+      fail("tensor " + shown(tensor.name) + " begins at byte " + std::to_string(tensor.begin) +
+           " of the data, expected " + std::to_string(covered) +
            (tensor.begin < covered ? " (it overlaps the one before)" : " (a hole)"));
     covered = tensor.end;
   }
   if (covered != data_bytes)
-    fail("the tensors take " + std::to_string(covered) + " bytes, the file has " + std::to_string(data_bytes) + (covered > data_bytes ? " (it ends too early)" : ""));
+    fail("the tensors take " + std::to_string(covered) + " bytes, the file has " +
+         std::to_string(data_bytes) + (covered > data_bytes ? " (it ends too early)" : ""));
   return result;
 }
 

@@ -25,9 +25,9 @@ struct Dtype {
 
 struct StoredTensor {
   std::string name;
-  const Dtype* dtype;                 ///< one of dtypes()
-  std::vector<std::int64_t> shape;    ///< its elements' bytes are end - begin
-  std::uint64_t begin = 0, end = 0;   ///< within the data
+  const Dtype* dtype;                ///< one of dtypes()
+  std::vector<std::int64_t> shape;   ///< its elements' bytes are end - begin
+  std::uint64_t begin = 0, end = 0;  ///< within the data
 };
 
 struct SafetensorsHeader {

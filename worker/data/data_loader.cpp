@@ -12,7 +12,8 @@
 #include <string>
 #include <thread>
 
-// Of the OpenMP runtime LibTorch brings, if it was built with one. at::set_num_threads() would not do: it changes every thread.
+// Of the OpenMP runtime LibTorch brings, if it was built with one. at::set_num_threads() would not do: it
+// changes every thread.
 extern "C" void omp_set_num_threads(int) __attribute__((weak));
 
 namespace rtrain {
@@ -30,13 +31,16 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
     : dataset_(std::move(dataset)), options_(std::move(options)) {
   if (dataset_ == nullptr) throw std::invalid_argument("DataLoader: no data set given");
   if (options_.batch_size < 1) {
-    throw std::invalid_argument("DataLoader: batch_size is " + std::to_string(options_.batch_size) + ", expected 1 or more");
+    throw std::invalid_argument("DataLoader: batch_size is " + std::to_string(options_.batch_size) +
+                                ", expected 1 or more");
   }
   if (options_.prefetch < 0) {
-    throw std::invalid_argument("DataLoader: prefetch is " + std::to_string(options_.prefetch) + ", expected 0 or more");
+    throw std::invalid_argument("DataLoader: prefetch is " + std::to_string(options_.prefetch) +
+                                ", expected 0 or more");
   }
   if (options_.shuffle && options_.sampler != nullptr) {
-    throw std::invalid_argument("DataLoader: shuffle and sampler exclude each other (the sampler decides the order)");
+    throw std::invalid_argument(
+        "DataLoader: shuffle and sampler exclude each other (the sampler decides the order)");
   }
   if (options_.sampler != nullptr) {
     sampler_ = options_.sampler;
@@ -50,7 +54,8 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
 std::int64_t DataLoader::size() const {
   if (!defined()) return 0;
   const auto samples = sampler_->size();
-  return options_.drop_last ? samples / options_.batch_size : (samples + options_.batch_size - 1) / options_.batch_size;
+  return options_.drop_last ? samples / options_.batch_size
+                            : (samples + options_.batch_size - 1) / options_.batch_size;
 }
 
 DataLoader DataLoader::with_sampler(std::shared_ptr<Sampler> sampler) const {
@@ -89,7 +94,8 @@ struct DataLoader::Iterator::Impl {
   [[nodiscard]] Batch make_next() {
     const auto begin = next_batch * batch_size;
     const auto end = std::min(begin + batch_size, static_cast<std::int64_t>(indices.size()));
-    auto batch = dataset->get_batch(std::span(indices).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    auto batch = dataset->get_batch(
+        std::span(indices).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
     if (pin_memory) {
       if (batch.input.defined() && batch.input.is_cpu()) batch.input = batch.input.pin_memory();
       if (batch.target.defined() && batch.target.is_cpu()) batch.target = batch.target.pin_memory();
@@ -156,7 +162,9 @@ std::optional<Batch> DataLoader::Iterator::next() {
 DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) const {
   auto impl = std::make_unique<Iterator::Impl>();
   if (!defined()) return Iterator(std::move(impl));
-  if (first < 0) throw std::invalid_argument("DataLoader: the first batch is " + std::to_string(first) + ", expected 0 or more");
+  if (first < 0)
+    throw std::invalid_argument("DataLoader: the first batch is " + std::to_string(first) +
+                                ", expected 0 or more");
   sampler_->set_epoch(epoch);
   impl->dataset = dataset_;
   impl->indices = sampler_->indices();

@@ -29,7 +29,8 @@ class GzFile {
  public:
   /// zlib reads a file that is not compressed as it is.
   explicit GzFile(const fs::path& path) : path_(path), file_(gzopen(path.c_str(), "rb")) {
-    if (file_ == nullptr) throw std::runtime_error(path.string() + ": could not open: " + std::strerror(errno));
+    if (file_ == nullptr)
+      throw std::runtime_error(path.string() + ": could not open: " + std::strerror(errno));
     gzbuffer(file_, 1 << 18);
   }
   ~GzFile() { gzclose(file_); }
@@ -50,22 +51,27 @@ class GzFile {
     if (got > 0) fail("the file is longer than its header says");
     int code = Z_OK;
     gzerror(file_, &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) fail(error_text());  // a wrong checksum, a missing tail
+    // a wrong checksum, a missing tail
+    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) fail(error_text());
   }
-  [[noreturn]] void fail(const std::string& why) const { throw std::runtime_error(path_.string() + ": " + why); }
+  [[noreturn]] void fail(const std::string& why) const {
+    throw std::runtime_error(path_.string() + ": " + why);
+  }
 
  private:
   [[nodiscard]] std::string error_text() const {
     int code = Z_OK;
     const char* text = gzerror(file_, &code);
-    return code == Z_ERRNO ? std::string("could not read: ") + std::strerror(errno) : std::string("broken gzip data: ") + text;
+    return code == Z_ERRNO ? std::string("could not read: ") + std::strerror(errno)
+                           : std::string("broken gzip data: ") + text;
   }
   fs::path path_;
   gzFile file_;
 };
 
 Idx read_idx(const fs::path& path, std::uint8_t dimensions) {
-  constexpr std::int64_t kBytesMax = std::int64_t{1} << 31;  // MNIST has 47 MB: a header that claims more is broken
+  // MNIST has 47 MB: a header that claims more is broken
+  constexpr std::int64_t kBytesMax = std::int64_t{1} << 31;
   GzFile file(path);
   std::array<std::uint8_t, 4> magic{};
   file.read(magic.data(), magic.size());
@@ -78,7 +84,8 @@ Idx read_idx(const fs::path& path, std::uint8_t dimensions) {
     std::array<std::uint8_t, 4> size{};
     file.read(size.data(), size.size());
     idx.sizes.push_back((std::int64_t{size[0]} << 24) | (size[1] << 16) | (size[2] << 8) | size[3]);
-    if (idx.sizes.back() > 0 && total > kBytesMax / idx.sizes.back()) file.fail("the header claims more than 2 GiB");
+    if (idx.sizes.back() > 0 && total > kBytesMax / idx.sizes.back())
+      file.fail("the header claims more than 2 GiB");
     total *= idx.sizes.back();
   }
   idx.bytes.resize(static_cast<std::size_t>(total));
@@ -109,7 +116,8 @@ class ImagesOfBytes final : public Dataset {
     for (std::size_t i = 0; i < indices.size(); ++i) {
       const auto sample = static_cast<std::size_t>(indices[i]);
       if (indices[i] < 0 || indices[i] >= size())
-        throw std::out_of_range("data set: sample " + std::to_string(indices[i]) + " of " + std::to_string(size()));
+        throw std::out_of_range("data set: sample " + std::to_string(indices[i]) + " of " +
+                                std::to_string(size()));
       const auto* from = images_.bytes.data() + sample * pixels;
       if (table_) {
         auto* into = input.mutable_data_ptr<float>() + i * pixels;
@@ -141,7 +149,8 @@ std::optional<fs::path> find_file(const std::vector<fs::path>& folders, const st
   return std::nullopt;
 }
 
-std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs::path>& folders, const std::string& way_out, bool train,
+std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs::path>& folders,
+                              const std::string& way_out, bool train,
                               std::shared_ptr<const transforms::Transform> transform) {
   const std::string images_name = std::string(train ? "train" : "t10k") + "-images-idx3-ubyte";
   const std::string labels_name = std::string(train ? "train" : "t10k") + "-labels-idx1-ubyte";
@@ -149,31 +158,42 @@ std::shared_ptr<Dataset> open(const std::string& data_set, const std::vector<fs:
   const auto labels_path = find_file(folders, labels_name);
   if (!images_path || !labels_path) {
     std::string places;
-    for (const auto& folder : folders) places += (places.empty() ? "" : ", ") + fs::absolute(folder).lexically_normal().string();
-    throw std::runtime_error(data_set + ": no file " + (images_path ? labels_name : images_name) + "[.gz] in " + places + ". " + way_out);
+    for (const auto& folder : folders)
+      places += (places.empty() ? "" : ", ") + fs::absolute(folder).lexically_normal().string();
+    throw std::runtime_error(data_set + ": no file " + (images_path ? labels_name : images_name) +
+                             "[.gz] in " + places + ". " + way_out);
   }
   auto images = read_idx(*images_path, 3);
   auto labels = read_idx(*labels_path, 1);
   if (images.sizes[0] != labels.sizes[0]) {
-    throw std::runtime_error(data_set + ": " + images_path->string() + " has " + std::to_string(images.sizes[0]) + " images, " +
-                             labels_path->string() + " has " + std::to_string(labels.sizes[0]) + " labels");
+    throw std::runtime_error(data_set + ": " + images_path->string() + " has " +
+                             std::to_string(images.sizes[0]) + " images, " + labels_path->string() + " has " +
+                             std::to_string(labels.sizes[0]) + " labels");
   }
-  return std::make_shared<ImagesOfBytes>(std::move(images), std::move(labels), transform ? std::move(transform) : transforms::ToTensor());
+  return std::make_shared<ImagesOfBytes>(std::move(images), std::move(labels),
+                                         transform ? std::move(transform) : transforms::ToTensor());
 }
 
 }  // namespace
 
-std::shared_ptr<Dataset> FashionMNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {
-  // A folder that was named is the only place: other images than those that were asked for are worse than none.
-  const auto folders = root.empty() ? std::vector<fs::path>{"/usr/share/datasets/fashion-mnist"} : std::vector<fs::path>{root, root / "FashionMNIST" / "raw"};
-  return open("FashionMNIST", folders,
-              root.empty() ? "Debian's package dataset-fashion-mnist puts the files there; or name the folder that has them."
-                           : "Put the files there; or install Debian's package dataset-fashion-mnist and leave root empty.",
-              train, std::move(transform));
+std::shared_ptr<Dataset> FashionMNIST(const fs::path& root, bool train,
+                                      std::shared_ptr<const transforms::Transform> transform) {
+  // A folder that was named is the only place: other images than those that were asked for are worse than
+  // none.
+  const auto folders = root.empty() ? std::vector<fs::path>{"/usr/share/datasets/fashion-mnist"}
+                                    : std::vector<fs::path>{root, root / "FashionMNIST" / "raw"};
+  return open(
+      "FashionMNIST", folders,
+      root.empty()
+          ? "Debian's package dataset-fashion-mnist puts the files there; or name the folder that has them."
+          : "Put the files there; or install Debian's package dataset-fashion-mnist and leave root empty.",
+      train, std::move(transform));
 }
 
-std::shared_ptr<Dataset> MNIST(const fs::path& root, bool train, std::shared_ptr<const transforms::Transform> transform) {
-  return open("MNIST", {root, root / "MNIST" / "raw"}, "Put MNIST's four files into one of these folders.", train, std::move(transform));
+std::shared_ptr<Dataset> MNIST(const fs::path& root, bool train,
+                               std::shared_ptr<const transforms::Transform> transform) {
+  return open("MNIST", {root, root / "MNIST" / "raw"}, "Put MNIST's four files into one of these folders.",
+              train, std::move(transform));
 }
 
 }  // namespace rtrain::data

@@ -13,7 +13,9 @@ namespace rtrain {
 namespace {
 
 void require_size(std::int64_t dataset_size) {
-  if (dataset_size < 0) throw std::invalid_argument("sampler: the data set size is " + std::to_string(dataset_size) + ", expected 0 or more");
+  if (dataset_size < 0)
+    throw std::invalid_argument("sampler: the data set size is " + std::to_string(dataset_size) +
+                                ", expected 0 or more");
 }
 
 std::vector<std::int64_t> in_order(std::int64_t size) {
@@ -31,12 +33,19 @@ std::vector<std::int64_t> permutation(std::int64_t size, std::uint64_t seed) {
 
 }  // namespace
 
-SequentialSampler::SequentialSampler(std::int64_t dataset_size) : dataset_size_(dataset_size) { require_size(dataset_size); }
+SequentialSampler::SequentialSampler(std::int64_t dataset_size) : dataset_size_(dataset_size) {
+  require_size(dataset_size);
+}
 std::vector<std::int64_t> SequentialSampler::indices() const { return in_order(dataset_size_); }
 std::int64_t SequentialSampler::size() const { return dataset_size_; }
 
-RandomSampler::RandomSampler(std::int64_t dataset_size, std::uint64_t seed) : dataset_size_(dataset_size), seed_(seed) { require_size(dataset_size); }
-std::vector<std::int64_t> RandomSampler::indices() const { return permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_)); }
+RandomSampler::RandomSampler(std::int64_t dataset_size, std::uint64_t seed)
+    : dataset_size_(dataset_size), seed_(seed) {
+  require_size(dataset_size);
+}
+std::vector<std::int64_t> RandomSampler::indices() const {
+  return permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_));
+}
 std::int64_t RandomSampler::size() const { return dataset_size_; }
 void RandomSampler::set_epoch(std::int64_t epoch) { epoch_ = epoch; }
 
@@ -48,9 +57,12 @@ DistributedSampler::DistributedSampler(std::int64_t dataset_size, DistributedSam
       seed_(options.seed),
       drop_last_(options.drop_last) {
   require_size(dataset_size);
-  if (num_replicas_ < 1) throw std::invalid_argument("DistributedSampler: num_replicas is " + std::to_string(num_replicas_) + ", expected 1 or more");
+  if (num_replicas_ < 1)
+    throw std::invalid_argument("DistributedSampler: num_replicas is " + std::to_string(num_replicas_) +
+                                ", expected 1 or more");
   if (rank_ < 0 || rank_ >= num_replicas_) {
-    throw std::invalid_argument("DistributedSampler: rank " + std::to_string(rank_) + " is outside [0, " + std::to_string(num_replicas_) + ")");
+    throw std::invalid_argument("DistributedSampler: rank " + std::to_string(rank_) + " is outside [0, " +
+                                std::to_string(num_replicas_) + ")");
   }
 }
 
@@ -60,11 +72,13 @@ std::int64_t DistributedSampler::size() const {
 }
 
 std::vector<std::int64_t> DistributedSampler::indices() const {
-  const auto all = shuffle_ ? permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_)) : in_order(dataset_size_);
+  const auto all = shuffle_ ? permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_))
+                            : in_order(dataset_size_);
   std::vector<std::int64_t> mine(static_cast<std::size_t>(size()));
   for (std::size_t i = 0; i < mine.size(); ++i) {
     // Past the end (only without drop_last) the order starts over: the padding of PyTorch.
-    mine[i] = all[(static_cast<std::size_t>(start_ + rank_) + i * static_cast<std::size_t>(num_replicas_)) % all.size()];
+    mine[i] = all[(static_cast<std::size_t>(start_ + rank_) + i * static_cast<std::size_t>(num_replicas_)) %
+                  all.size()];
   }
   return mine;
 }

@@ -13,7 +13,8 @@ class ToTensorTransform final : public Transform {
  public:
   [[nodiscard]] torch::Tensor apply(const torch::Tensor& images) const override {
     if (images.scalar_type() != at::kByte) {
-      throw std::invalid_argument("ToTensor: expected images of bytes (uint8), found " + std::string(c10::toString(images.scalar_type())));
+      throw std::invalid_argument("ToTensor: expected images of bytes (uint8), found " +
+                                  std::string(c10::toString(images.scalar_type())));
     }
     return images.to(at::kFloat).div_(255);
   }
@@ -23,15 +24,18 @@ class ToTensorTransform final : public Transform {
 class NormalizeTransform final : public Transform {
  public:
   NormalizeTransform(const std::vector<double>& mean, const std::vector<double>& std)
-      : mean_(at::tensor(mean, at::kFloat).view({-1, 1, 1})), std_(at::tensor(std, at::kFloat).view({-1, 1, 1})) {
+      : mean_(at::tensor(mean, at::kFloat).view({-1, 1, 1})),
+        std_(at::tensor(std, at::kFloat).view({-1, 1, 1})) {
     if (mean.size() != std.size() || mean.empty()) {
-      throw std::invalid_argument("Normalize: " + std::to_string(mean.size()) + " means and " + std::to_string(std.size()) +
-                                  " stds; one of each a channel");
+      throw std::invalid_argument("Normalize: " + std::to_string(mean.size()) + " means and " +
+                                  std::to_string(std.size()) + " stds; one of each a channel");
     }
-    if ((std_ == 0).any().item<bool>()) throw std::invalid_argument("Normalize: a std of 0 would divide by zero");
+    if ((std_ == 0).any().item<bool>())
+      throw std::invalid_argument("Normalize: a std of 0 would divide by zero");
   }
   [[nodiscard]] torch::Tensor apply(const torch::Tensor& images) const override {
-    if (!images.is_floating_point()) throw std::invalid_argument("Normalize: expected floats; put ToTensor() before it");
+    if (!images.is_floating_point())
+      throw std::invalid_argument("Normalize: expected floats; put ToTensor() before it");
     return images.sub(mean_.to(images.options())).div_(std_.to(images.options()));
   }
   [[nodiscard]] bool is_pointwise() const override { return mean_.numel() == 1; }
@@ -63,7 +67,9 @@ class Composition final : public Transform {
 }  // namespace
 
 std::shared_ptr<const Transform> ToTensor() { return std::make_shared<ToTensorTransform>(); }
-std::shared_ptr<const Transform> Normalize(double mean, double std) { return Normalize(std::vector{mean}, std::vector{std}); }
+std::shared_ptr<const Transform> Normalize(double mean, double std) {
+  return Normalize(std::vector{mean}, std::vector{std});
+}
 std::shared_ptr<const Transform> Normalize(std::vector<double> mean, std::vector<double> std) {
   return std::make_shared<NormalizeTransform>(mean, std);
 }

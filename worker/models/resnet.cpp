@@ -44,7 +44,8 @@ TORCH_MODULE(BasicBlock);
 nn::Sequential stage(std::int64_t in, std::int64_t out, int blocks, std::int64_t stride) {
   nn::Sequential downsample{nullptr};
   if (stride != 1 || in != out) {
-    downsample = nn::Sequential(nn::Conv2d(nn::Conv2dOptions(in, out, 1).stride(stride).bias(false)), nn::BatchNorm2d(out));
+    downsample = nn::Sequential(nn::Conv2d(nn::Conv2dOptions(in, out, 1).stride(stride).bias(false)),
+                                nn::BatchNorm2d(out));
   }
   nn::Sequential layer;
   layer->push_back(BasicBlock(in, out, stride, downsample));
@@ -56,7 +57,9 @@ nn::Sequential stage(std::int64_t in, std::int64_t out, int blocks, std::int64_t
 
 // Modules are made in torchvision's order: each draws its initial values from the default generator.
 ResNetImpl::ResNetImpl(const ResNetOptions& options)
-    : conv1(register_module("conv1", nn::Conv2d(nn::Conv2dOptions(options.in_channels, 64, 7).stride(2).padding(3).bias(false)))),
+    : conv1(register_module(
+          "conv1",
+          nn::Conv2d(nn::Conv2dOptions(options.in_channels, 64, 7).stride(2).padding(3).bias(false)))),
       bn1(register_module("bn1", nn::BatchNorm2d(64))),
       layer1(register_module("layer1", stage(64, 64, options.blocks[0], 1))),
       layer2(register_module("layer2", stage(64, 128, options.blocks[1], 2))),
@@ -64,7 +67,8 @@ ResNetImpl::ResNetImpl(const ResNetOptions& options)
       layer4(register_module("layer4", stage(256, 512, options.blocks[3], 2))),
       fc(register_module("fc", nn::Linear(512, options.num_classes))) {
   for (const auto& module : modules(/*include_self=*/false)) {
-    if (auto* conv = module->as<nn::Conv2d>()) nn::init::kaiming_normal_(conv->weight, 0, torch::kFanOut, torch::kReLU);
+    if (auto* conv = module->as<nn::Conv2d>())
+      nn::init::kaiming_normal_(conv->weight, 0, torch::kFanOut, torch::kReLU);
   }
 }
 

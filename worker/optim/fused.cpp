@@ -27,8 +27,9 @@ std::string found(double value) { return ", found " + std::to_string(value); }
 
 /// The fused kernels walk parameter, gradient and state by memory order, so all must be laid out alike.
 torch::Tensor laid_out_like(const torch::Tensor& parameter, const torch::Tensor& tensor) {
-  return tensor.strides() == parameter.strides() && tensor.scalar_type() == parameter.scalar_type() ? tensor
-                                                                                                    : at::empty_like(parameter).copy_(tensor);
+  return tensor.strides() == parameter.strides() && tensor.scalar_type() == parameter.scalar_type()
+             ? tensor
+             : at::empty_like(parameter).copy_(tensor);
 }
 
 torch::Tensor dense_gradient(const torch::Tensor& parameter, const char* optimizer) {
@@ -43,8 +44,11 @@ using ParameterState = std::map<std::string, torch::Tensor>;
 /// What all three share: the checks, the learning rate, and a state by parameter number that saves and loads.
 class Fused : public Optimizer {
  public:
-  Fused(const char* name, Tensors parameters, double lr) : Optimizer(std::move(parameters)), name_(name), lr_(lr), state_(parameters_.size()) {
-    require(!parameters_.empty(), name_, "got no parameters; a layer belongs to its model only when it was registered: register_module(\"layer\", ...)");
+  Fused(const char* name, Tensors parameters, double lr)
+      : Optimizer(std::move(parameters)), name_(name), lr_(lr), state_(parameters_.size()) {
+    require(!parameters_.empty(), name_,
+            "got no parameters; a layer belongs to its model only when it was registered: "
+            "register_module(\"layer\", ...)");
     require(lr >= 0, name_, "lr must be 0 or more" + found(lr));
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const auto& p = parameters_[i];
@@ -81,7 +85,8 @@ class Fused : public Optimizer {
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const auto prefix = std::to_string(i) + ".";
       const auto first = state.lower_bound(prefix);
-      if (first == state.end() || first->first.compare(0, prefix.size(), prefix) != 0) continue;  // never stepped
+      // never stepped
+      if (first == state.end() || first->first.compare(0, prefix.size(), prefix) != 0) continue;
       for (const auto& name : state_names()) {
         const auto entry = state.find(prefix + name);
         require(entry != state.end(), name_, "the state lacks \"" + prefix + name + "\"");
@@ -93,7 +98,8 @@ class Fused : public Optimizer {
       for (const auto& [key, tensor] : state) {
         const auto dot = key.find('.');
         const auto known =
-            key == "lr" || (dot != std::string::npos && is_number_of_parameter(key.substr(0, dot)) && state_names().contains(key.substr(dot + 1)));
+            key == "lr" || (dot != std::string::npos && is_number_of_parameter(key.substr(0, dot)) &&
+                            state_names().contains(key.substr(dot + 1)));
         require(known, name_, "the state has an unknown entry \"" + key + "\"");
       }
     }
@@ -106,7 +112,8 @@ class Fused : public Optimizer {
     // One kernel call takes tensors of one device and type.
     std::map<std::pair<std::string, at::ScalarType>, std::vector<std::size_t>> groups;
     const auto& front = parameters_.front();
-    std::vector<std::size_t> alike;  // the usual case, without a lookup a parameter: everything is like the first
+    // the usual case, without a lookup a parameter: everything is like the first
+    std::vector<std::size_t> alike;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const auto& p = parameters_[i];
       if (!p.grad().defined()) continue;
@@ -136,15 +143,17 @@ class Fused : public Optimizer {
     }
     return false;
   }
-  [[nodiscard]] torch::Tensor load_one(const torch::Tensor& parameter, const std::string& key, const std::string& name,
-                                       const torch::Tensor& saved) const {
+  [[nodiscard]] torch::Tensor load_one(const torch::Tensor& parameter, const std::string& key,
+                                       const std::string& name, const torch::Tensor& saved) const {
     require(saved.defined(), name_, "the state's \"" + key + "\" is undefined");
     if (name == "step") {
       require(saved.numel() == 1, name_, "the state's \"" + key + "\" is no single number");
-      return at::zeros({}, parameter.options().dtype(at::kFloat).requires_grad(false)).copy_(saved.reshape({}));
+      return at::zeros({}, parameter.options().dtype(at::kFloat).requires_grad(false))
+          .copy_(saved.reshape({}));
     }
     require(saved.sizes() == parameter.sizes(), name_,
-            "the state's \"" + key + "\" has shape " + c10::str(saved.sizes()) + ", the parameter has " + c10::str(parameter.sizes()));
+            "the state's \"" + key + "\" has shape " + c10::str(saved.sizes()) + ", the parameter has " +
+                c10::str(parameter.sizes()));
     return at::empty_like(parameter).copy_(saved);
   }
 };
@@ -158,10 +167,13 @@ class FusedAdam final : public Fused {
  public:
   FusedAdam(const char* name, Tensors parameters, double lr, const AdamArguments& arguments, bool decoupled)
       : Fused(name, std::move(parameters), lr), arguments_(arguments), decoupled_(decoupled) {
-    require(arguments_.beta1 >= 0 && arguments_.beta1 < 1, name, "beta1 must be in [0, 1)" + found(arguments_.beta1));
-    require(arguments_.beta2 >= 0 && arguments_.beta2 < 1, name, "beta2 must be in [0, 1)" + found(arguments_.beta2));
+    require(arguments_.beta1 >= 0 && arguments_.beta1 < 1, name,
+            "beta1 must be in [0, 1)" + found(arguments_.beta1));
+    require(arguments_.beta2 >= 0 && arguments_.beta2 < 1, name,
+            "beta2 must be in [0, 1)" + found(arguments_.beta2));
     require(arguments_.eps >= 0, name, "eps must be 0 or more" + found(arguments_.eps));
-    require(arguments_.weight_decay >= 0, name, "weight_decay must be 0 or more" + found(arguments_.weight_decay));
+    require(arguments_.weight_decay >= 0, name,
+            "weight_decay must be 0 or more" + found(arguments_.weight_decay));
     if (arguments_.amsgrad) names_.insert("max_exp_avg_sq");
   }
 
@@ -191,11 +203,11 @@ class FusedAdam final : public Fused {
     at::_foreach_add_(steps, 1);
     const auto& a = arguments_;
     if (decoupled_) {
-      at::_fused_adamw_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad,
-                        a.maximize);
+      at::_fused_adamw_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2,
+                        a.weight_decay, a.eps, a.amsgrad, a.maximize);
     } else {
-      at::_fused_adam_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2, a.weight_decay, a.eps, a.amsgrad,
-                       a.maximize);
+      at::_fused_adam_(parameters, gradients, averages, squares, max_squares, steps, lr_, a.beta1, a.beta2,
+                       a.weight_decay, a.eps, a.amsgrad, a.maximize);
     }
   }
 
@@ -207,10 +219,12 @@ class FusedAdam final : public Fused {
 
 class FusedSGD final : public Fused {
  public:
-  FusedSGD(Tensors parameters, const SGDOptions& options) : Fused("SGD", std::move(parameters), options.lr), options_(options) {
+  FusedSGD(Tensors parameters, const SGDOptions& options)
+      : Fused("SGD", std::move(parameters), options.lr), options_(options) {
     require(options.momentum >= 0, name_, "momentum must be 0 or more" + found(options.momentum));
     require(options.weight_decay >= 0, name_, "weight_decay must be 0 or more" + found(options.weight_decay));
-    require(!options.nesterov || (options.momentum > 0 && options.dampening == 0), name_, "nesterov needs a momentum and no dampening");
+    require(!options.nesterov || (options.momentum > 0 && options.dampening == 0), name_,
+            "nesterov needs a momentum and no dampening");
     if (options.momentum != 0) names_.insert("momentum_buffer");
   }
 
@@ -219,7 +233,8 @@ class FusedSGD final : public Fused {
 
   void step_group(const std::vector<std::size_t>& group) override {
     if (options_.momentum == 0) return run(group, false);
-    // The kernel fills the buffers of a first step and updates the others': a parameter whose first gradient comes late goes apart.
+    // The kernel fills the buffers of a first step and updates the others': a parameter whose first gradient
+    // comes late goes apart.
     std::vector<std::size_t> fresh, seasoned;
     for (const auto i : group) (state_[i].empty() ? fresh : seasoned).push_back(i);
     for (const auto i : fresh) state_[i].emplace("momentum_buffer", at::empty_like(parameters_[i]));
@@ -235,8 +250,8 @@ class FusedSGD final : public Fused {
       gradients.push_back(dense_gradient(parameters_[i], name_));
       if (options_.momentum != 0) buffers.push_back(state_[i].at("momentum_buffer"));
     }
-    at::_fused_sgd_(parameters, gradients, buffers, options_.weight_decay, options_.momentum, lr_, options_.dampening, options_.nesterov,
-                    options_.maximize, is_first_step);
+    at::_fused_sgd_(parameters, gradients, buffers, options_.weight_decay, options_.momentum, lr_,
+                    options_.dampening, options_.nesterov, options_.maximize, is_first_step);
   }
   SGDOptions options_;
   std::set<std::string> names_;
@@ -245,12 +260,14 @@ class FusedSGD final : public Fused {
 }  // namespace
 
 std::shared_ptr<Optimizer> Adam(std::vector<torch::Tensor> parameters, AdamOptions o) {
-  return std::make_shared<FusedAdam>("Adam", std::move(parameters), o.lr,
-                                     AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, false);
+  return std::make_shared<FusedAdam>(
+      "Adam", std::move(parameters), o.lr,
+      AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, false);
 }
 std::shared_ptr<Optimizer> AdamW(std::vector<torch::Tensor> parameters, AdamWOptions o) {
-  return std::make_shared<FusedAdam>("AdamW", std::move(parameters), o.lr,
-                                     AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true);
+  return std::make_shared<FusedAdam>(
+      "AdamW", std::move(parameters), o.lr,
+      AdamArguments{o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true);
 }
 std::shared_ptr<Optimizer> SGD(std::vector<torch::Tensor> parameters, SGDOptions options) {
   return std::make_shared<FusedSGD>(std::move(parameters), options);

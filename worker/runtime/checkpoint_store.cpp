@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 class Fd {
  public:
   explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() { if (fd_ >= 0) ::close(fd_); }
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
   Fd(const Fd&) = delete;
   Fd& operator=(const Fd&) = delete;
   [[nodiscard]] int get() const { return fd_; }
@@ -39,7 +41,8 @@ std::string numbered(const char* what, std::int64_t number) {
   return name;
 }
 
-/// Bytes from one file to another inside the kernel where it can (shared blocks on file systems that know them), else by hand.
+/// Bytes from one file to another inside the kernel where it can (shared blocks on file systems that know
+/// them), else by hand.
 Result<Done> copy_bytes(int from, int to, const std::string& source, const std::string& target) {
   for (bool in_kernel = true;;) {
     ssize_t n = 0;
@@ -77,16 +80,19 @@ Result<Done> move_file(const fs::path& source, const fs::path& target) {
 
 /// Under a name of its own first: two ranks may bring the same file.
 Result<Done> copy_file(const fs::path& source, const fs::path& target, int rank) {
-  const std::string temporary = (target.parent_path() / ("." + target.filename().string() + ".rank-" + std::to_string(rank))).string();
+  const std::string temporary =
+      (target.parent_path() / ("." + target.filename().string() + ".rank-" + std::to_string(rank))).string();
   Fd from(::open(source.c_str(), O_RDONLY | O_CLOEXEC));
   if (!from.is_open()) return fail_errno("open " + source.string(), errno);
   struct stat info {};
   if (::fstat(from.get(), &info) != 0) return fail_errno("stat " + source.string(), errno);
   Fd to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, info.st_mode & 0777));
   if (!to.is_open()) return fail_errno("create " + temporary, errno);
-  if (auto copied = copy_bytes(from.get(), to.get(), source.string(), target.string()); !copied) return copied;
+  if (auto copied = copy_bytes(from.get(), to.get(), source.string(), target.string()); !copied)
+    return copied;
   if (::fsync(to.get()) != 0 || to.close() != 0) return fail_errno("write " + target.string(), errno);
-  if (::rename(temporary.c_str(), target.c_str()) != 0) return fail_errno("rename " + temporary + " to " + target.string(), errno);
+  if (::rename(temporary.c_str(), target.c_str()) != 0)
+    return fail_errno("rename " + temporary + " to " + target.string(), errno);
   return ok();
 }
 
@@ -109,7 +115,8 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
     else if (kind == fs::file_type::regular)
       copied = how == Bring::kMove && !it->is_symlink() ? move_file(it->path(), to)
                                                         : copy_file(it->path(), to, rank);
-    else copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
+    else
+      copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
     if (!copied) return copied;
   }
   if (error) return fail(Errc::kIo, "read folder " + source.string() + ": " + error.message());
@@ -121,14 +128,20 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
 CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank)
     : run_dir_(std::move(run_dir)), suffix_(".tmp-" + std::to_string(attempt)), rank_(rank) {}
 
-std::string CheckpointStore::path(std::int64_t index) const { return run_dir_ + "/" + numbered("checkpoint", index); }
-std::string CheckpointStore::staging_path(std::int64_t report) const { return run_dir_ + "/." + numbered("checkpoint_report", report) + suffix_; }
+std::string CheckpointStore::path(std::int64_t index) const {
+  return run_dir_ + "/" + numbered("checkpoint", index);
+}
+std::string CheckpointStore::staging_path(std::int64_t report) const {
+  return run_dir_ + "/." + numbered("checkpoint_report", report) + suffix_;
+}
 
 std::string CheckpointStore::scratch_path() const {
   return run_dir_ + "/.checkpoint_made_by_rank_" + std::to_string(rank_) + suffix_;
 }
 
-std::string CheckpointStore::hidden_path(std::int64_t index) const { return run_dir_ + "/." + numbered("checkpoint", index) + ".tmp-old"; }
+std::string CheckpointStore::hidden_path(std::int64_t index) const {
+  return run_dir_ + "/." + numbered("checkpoint", index) + ".tmp-old";
+}
 
 Result<Done> CheckpointStore::remove_leftovers() const {
   std::error_code error;
@@ -139,7 +152,8 @@ Result<Done> CheckpointStore::remove_leftovers() const {
     fs::remove_all(it->path(), removal);
     if (removal) return fail(Errc::kIo, "remove " + it->path().string() + ": " + removal.message());
   }
-  if (error && error != std::errc::no_such_file_or_directory) return fail(Errc::kIo, "read folder " + run_dir_ + ": " + error.message());
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail(Errc::kIo, "read folder " + run_dir_ + ": " + error.message());
   return ok();
 }
 
@@ -175,7 +189,9 @@ Result<Done> CheckpointStore::accepts(const std::string& source) const {
 
 Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t report) const {
   std::error_code error;
-  if (!fs::is_directory(source, error)) return fail(Errc::kNotFound, "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
+  if (!fs::is_directory(source, error))
+    return fail(Errc::kNotFound,
+                "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
   return bring_tree(source, staging_path(report), rank_,
                     source == scratch_path() ? Bring::kMove : Bring::kCopy);
 }
@@ -189,7 +205,8 @@ Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) c
   }
   const std::string staged = staging_path(report);
   if (auto synced = os::fsync_path(staged); !synced) return synced;
-  if (::rename(staged.c_str(), target.c_str()) != 0) return fail_errno("rename " + staged + " to " + target, errno);
+  if (::rename(staged.c_str(), target.c_str()) != 0)
+    return fail_errno("rename " + staged + " to " + target, errno);
   return os::fsync_path(run_dir_);
 }
 
@@ -198,15 +215,20 @@ void CheckpointStore::discard(std::int64_t report) const {
   fs::remove_all(staging_path(report), ignored);
 }
 
-std::vector<std::string> CheckpointStore::remove(const std::vector<proto::CheckpointRecord>& checkpoints) const {
+std::vector<std::string> CheckpointStore::remove(
+    const std::vector<proto::CheckpointRecord>& checkpoints) const {
   std::vector<std::string> gone;
   for (const auto& checkpoint : checkpoints) {
     // Another name first: nobody sees a checkpoint with half of its files.
     const std::string hidden = hidden_path(checkpoint.index);
     std::error_code error;
-    if (::rename(checkpoint.path.c_str(), hidden.c_str()) == 0) fs::remove_all(hidden, error);
-    else if (errno != ENOENT) error = {errno, std::generic_category()};
-    if (error) log::warn("could not remove an old checkpoint", {{"path", checkpoint.path}, {"cause", error.message()}});
+    if (::rename(checkpoint.path.c_str(), hidden.c_str()) == 0)
+      fs::remove_all(hidden, error);
+    else if (errno != ENOENT)
+      error = {errno, std::generic_category()};
+    if (error)
+      log::warn("could not remove an old checkpoint",
+                {{"path", checkpoint.path}, {"cause", error.message()}});
     if (::access(checkpoint.path.c_str(), F_OK) != 0) gone.push_back(checkpoint.path);
   }
   return gone;

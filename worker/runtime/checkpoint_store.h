@@ -10,8 +10,10 @@
 
 namespace rtrain::runtime {
 
-/// One attempt's hand in the run's folder. Every rank stages its files into <run_dir>/.checkpoint_report_000007.tmp-<attempt>/
-/// (the number of the report, which all ranks know); when all have, rank 0 publishes it by a rename. Errors are kIo and name the path and the cause (no space left, quota, read-only).
+/// One attempt's hand in the run's folder. Every rank stages its files into
+/// <run_dir>/.checkpoint_report_000007.tmp-<attempt>/ (the number of the report, which all ranks know); when
+/// all have, rank 0 publishes it by a rename. Errors are kIo and name the path and the cause (no space left,
+/// quota, read-only).
 /// @thread the training thread.
 class CheckpointStore {
  public:
@@ -25,15 +27,18 @@ class CheckpointStore {
   /// Why a folder cannot be brought as a checkpoint: it is the run's folder, holds it, or is one of its
   /// checkpoints. kInvalidArgument.
   [[nodiscard]] Result<Done> accepts(const std::string& source) const;
-  /// Copies the files below `source` (all folders, regular files and what symbolic links point to) and fsyncs them. Of files that
-  /// several ranks bring under one name, the last stays.
+  /// Copies the files below `source` (all folders, regular files and what symbolic links point to) and fsyncs
+  /// them. Of files that several ranks bring under one name, the last stays.
   [[nodiscard]] Result<Done> stage(const std::string& source, std::int64_t report) const;
-  /// Makes the staged folder visible under its name and lasting. What an attempt published but never told the head is replaced.
+  /// Makes the staged folder visible under its name and lasting. What an attempt published but never told the
+  /// head is replaced.
   [[nodiscard]] Result<Done> publish(std::int64_t report, std::int64_t index) const;
   /// Removes what stage() wrote, after a failure.
   void discard(std::int64_t report) const;
-  /// Removes published checkpoints; gone from the name space before their files are. Returns the paths that are gone.
-  [[nodiscard]] std::vector<std::string> remove(const std::vector<proto::CheckpointRecord>& checkpoints) const;
+  /// Removes published checkpoints; gone from the name space before their files are. Returns the paths that
+  /// are gone.
+  [[nodiscard]] std::vector<std::string> remove(
+      const std::vector<proto::CheckpointRecord>& checkpoints) const;
   /// <run_dir>/checkpoint_000003 for index 3
   [[nodiscard]] std::string path(std::int64_t index) const;
 

@@ -20,19 +20,25 @@ class Reader {
     if (!value) fault(name, "is not set");
     return value.value_or("");
   }
-  std::int64_t number(const std::string& name, std::int64_t min, std::int64_t max = std::numeric_limits<int>::max()) {
+  std::int64_t number(const std::string& name, std::int64_t min,
+                      std::int64_t max = std::numeric_limits<int>::max()) {
     const std::string value = text(name);
     std::int64_t parsed = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-    if (error != std::errc{} || end != value.data() + value.size()) fault(name, "is \"" + value + "\", not a whole number");
+    if (error != std::errc{} || end != value.data() + value.size())
+      fault(name, "is \"" + value + "\", not a whole number");
     else if (parsed < min || parsed > max)
       fault(name, "is " + value + ", not in " + std::to_string(min) + ".." + std::to_string(max));
     return parsed;
   }
-  int small(const std::string& name, int min, int max = std::numeric_limits<int>::max()) { return static_cast<int>(number(name, min, max)); }
+  int small(const std::string& name, int min, int max = std::numeric_limits<int>::max()) {
+    return static_cast<int>(number(name, min, max));
+  }
 
   void fault(const std::string& name, const std::string& what) {
-    if (!error_) error_ = fail(Errc::kInvalidArgument, name + " " + what, "the agent sets it for every rank; do not change it in the job");
+    if (!error_)
+      error_ = fail(Errc::kInvalidArgument, name + " " + what,
+                    "the agent sets it for every rank; do not change it in the job");
   }
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
 
@@ -78,7 +84,8 @@ Result<Environment> environment_of(const Variables& variable, const std::optiona
   e.node_rank = read.small("NODE_RANK", 0, e.num_nodes - 1);
   e.master_addr = read.text("MASTER_ADDR");
   e.master_port = read.small("MASTER_PORT", 0, 65535);
-  e.key = {JobId(read.number("RTRAIN_JOB_ID", 1, kNumberMax)), Attempt(read.number("RTRAIN_ATTEMPT", 1, kNumberMax)), e.rank};
+  e.key = {JobId(read.number("RTRAIN_JOB_ID", 1, kNumberMax)),
+           Attempt(read.number("RTRAIN_ATTEMPT", 1, kNumberMax)), e.rank};
   e.node = read.text("RTRAIN_NODE");
   e.node_address = read.text("RTRAIN_NODE_ADDRESS");
   e.rank_dir = read.text("RTRAIN_RANK_DIR");
@@ -86,17 +93,22 @@ Result<Environment> environment_of(const Variables& variable, const std::optiona
   e.secret = read.text("RTRAIN_SECRET");
   if (read.error()) return *read.error();
   if (e.key.job != launch->job || e.key.attempt != launch->attempt || e.world_size != launch->world_size)
-    return fail(Errc::kConflict, "RTRAIN_JOB_ID, RTRAIN_ATTEMPT and WORLD_SIZE do not agree with the launch file",
+    return fail(Errc::kConflict,
+                "RTRAIN_JOB_ID, RTRAIN_ATTEMPT and WORLD_SIZE do not agree with the launch file",
                 "they are set for each rank; do not change them in the job");
 
-  const auto mine = std::find_if(launch->ranks.begin(), launch->ranks.end(), [&](const auto& placement) { return placement.rank == e.rank; });
-  if (mine == launch->ranks.end()) return fail(Errc::kConflict, "the launch file does not place rank " + std::to_string(e.rank) + " on this node");
+  const auto mine = std::find_if(launch->ranks.begin(), launch->ranks.end(),
+                                 [&](const auto& placement) { return placement.rank == e.rank; });
+  if (mine == launch->ranks.end())
+    return fail(Errc::kConflict,
+                "the launch file does not place rank " + std::to_string(e.rank) + " on this node");
   e.gpus = static_cast<int>(mine->gpus.size());
   const auto visible = split(variable("CUDA_VISIBLE_DEVICES").value_or(""));
   for (const int gpu : mine->gpus) {
     const auto at = std::find(visible.begin(), visible.end(), std::to_string(gpu));
     if (at == visible.end())
-      return fail(Errc::kConflict, "GPU " + std::to_string(gpu) + " of this rank is not in CUDA_VISIBLE_DEVICES",
+      return fail(Errc::kConflict,
+                  "GPU " + std::to_string(gpu) + " of this rank is not in CUDA_VISIBLE_DEVICES",
                   "CUDA_VISIBLE_DEVICES is set for each rank; do not change it in the job");
     e.device_indices.push_back(static_cast<int>(at - visible.begin()));
   }

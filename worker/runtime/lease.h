@@ -16,8 +16,9 @@ class Lease {
     heard_ = now;
     length_ = length;
   }
-  /// To ask several times within a lease, each time after what has arrived was read. A process that was itself asleep (stopped,
-  /// or its machine was) gets one more look: what the agent said meanwhile is still on its way through the socket.
+  /// To ask several times within a lease, each time after what has arrived was read. A process that was
+  /// itself asleep (stopped, or its machine was) gets one more look: what the agent said meanwhile is still
+  /// on its way through the socket.
   [[nodiscard]] bool expired(Time now) {
     const bool slept = now - checked_ > length_ / 2;
     checked_ = now;

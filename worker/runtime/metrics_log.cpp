@@ -38,9 +38,12 @@ Result<Done> MetricsLog::append(const proto::RankReport& report) {
 
 Result<Done> MetricsLog::flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  const bool written = changed_.wait_for(lock, timeout, [this] { return error_ || (waiting_.empty() && !writing_); });
+  const bool written =
+      changed_.wait_for(lock, timeout, [this] { return error_ || (waiting_.empty() && !writing_); });
   if (error_) return *error_;
-  if (!written) return fail(Errc::kTimeout, run_dir_ + "/metrics.jsonl was not written within " + std::to_string(timeout.count()) + " ms");
+  if (!written)
+    return fail(Errc::kTimeout, run_dir_ + "/metrics.jsonl was not written within " +
+                                    std::to_string(timeout.count()) + " ms");
   return ok();
 }
 

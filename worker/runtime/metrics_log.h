@@ -14,11 +14,13 @@
 
 namespace rtrain::runtime {
 
-/// A thread and a queue of `bytes_max`. When it is full the oldest line without a checkpoint goes: the newest metrics count.
+/// A thread and a queue of `bytes_max`. When it is full the oldest line without a checkpoint goes: the newest
+/// metrics count.
 /// @thread the training thread; the thread inside is started with the first report, so after the fork.
 class MetricsLog {
  public:
-  explicit MetricsLog(std::string run_dir, std::size_t bytes_max = 16u << 20) : run_dir_(std::move(run_dir)), bytes_max_(bytes_max) {}
+  explicit MetricsLog(std::string run_dir, std::size_t bytes_max = 16u << 20)
+      : run_dir_(std::move(run_dir)), bytes_max_(bytes_max) {}
   /// Ends after what is being written; call flush() before.
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
@@ -33,7 +35,10 @@ class MetricsLog {
  private:
   void run();
   std::string run_dir_;
-  struct Line { std::string text; bool may_be_dropped; };
+  struct Line {
+    std::string text;
+    bool may_be_dropped;
+  };
   std::size_t bytes_max_, bytes_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

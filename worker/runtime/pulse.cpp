@@ -65,7 +65,8 @@ std::optional<proto::RankDiagnosis> HangWatch::look(const Pulse::Reading& readin
     asleep_since_ = last;
     asleep_ = {};
   }
-  // Looks come several times a timeout; one that comes much later was held up, and the training thread with it.
+  // Looks come several times a timeout; one that comes much later was held up, and the training thread with
+  // it.
   if (const auto gap = now - looked_; gap > timeout_ / 2 + std::chrono::seconds(1)) asleep_ += gap;
   looked_ = now;
   const auto silent = now - last - asleep_;

@@ -19,14 +19,16 @@ class Pulse {
   /// Something else that shows life: a report.
   void beat() noexcept;
 
-  /// Whether silence means anything: not before the training function is entered, and not when it has returned and waits for the others.
+  /// Whether silence means anything: not before the training function is entered, and not when it has
+  /// returned and waits for the others.
   void watch(bool on) noexcept;
 
   /// The training library is being loaded: a silence then means that its file, or code that runs at load,
   /// hangs.
   void load(bool on) noexcept;
 
-  /// Around every wait for the other ranks. `name`: a literal. Also from threads of autograd; they do not nest.
+  /// Around every wait for the other ranks. `name`: a literal. Also from threads of autograd; they do not
+  /// nest.
   class InCollective {
    public:
     InCollective(Pulse& pulse, const char* name) noexcept : pulse_(pulse) { pulse_.enter(name); }
@@ -82,19 +84,22 @@ class Pulse {
 class HangWatch {
  public:
   using Clock = Pulse::Clock;
-  /// `from_the_start`: also a rank that has never shown life is silent. Else such a one is only when it waits in a collective: a
-  /// function that reports nothing may compute as long as it likes.
-  HangWatch(Clock::time_point now, std::chrono::milliseconds timeout, bool from_the_start) : timeout_(timeout), from_the_start_(from_the_start), looked_(now), begun_(now) {}
-  /// To ask several times a timeout. The answer has no key. A process that was itself asleep was not silent meanwhile.
-  [[nodiscard]] std::optional<proto::RankDiagnosis> look(const Pulse::Reading& reading, Clock::time_point now);
+  /// `from_the_start`: also a rank that has never shown life is silent. Else such a one is only when it waits
+  /// in a collective: a function that reports nothing may compute as long as it likes.
+  HangWatch(Clock::time_point now, std::chrono::milliseconds timeout, bool from_the_start)
+      : timeout_(timeout), from_the_start_(from_the_start), looked_(now), begun_(now) {}
+  /// To ask several times a timeout. The answer has no key. A process that was itself asleep was not silent
+  /// meanwhile.
+  [[nodiscard]] std::optional<proto::RankDiagnosis> look(const Pulse::Reading& reading,
+                                                         Clock::time_point now);
 
  private:
   std::chrono::milliseconds timeout_;
   bool from_the_start_;
   Clock::time_point looked_, begun_;
-  Clock::time_point told_of_{};     ///< the last sign of life before the silence that was told
-  Clock::duration asleep_{};        ///< of this process, since the last sign of life
-  Clock::time_point asleep_since_{};///< that sign of life
+  Clock::time_point told_of_{};       ///< the last sign of life before the silence that was told
+  Clock::duration asleep_{};          ///< of this process, since the last sign of life
+  Clock::time_point asleep_since_{};  ///< that sign of life
 };
 
 }  // namespace rtrain::runtime

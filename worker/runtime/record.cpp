@@ -15,7 +15,8 @@ Result<Done> write_error_record(const std::string& rank_dir, const proto::RankEr
       path, proto::dump_json({{"kind", error.kind}, {"message", shortened(error.message)}}) + "\n", 0600);
 }
 
-Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value, bool yielded) {
+Result<Done> write_outcome_record(const std::string& rank_dir, const proto::Json& return_value,
+                                  bool yielded) {
   return proto::write_outcome(rank_dir, {return_value, yielded});
 }
 

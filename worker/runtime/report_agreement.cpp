@@ -8,7 +8,9 @@ namespace {
 
 std::string report_key(int rank) { return "report/" + std::to_string(rank); }
 std::string finished_key(int rank) { return "finished/" + std::to_string(rank); }
-std::string staged_key(std::int64_t n, int rank) { return "staged/" + std::to_string(n) + "/" + std::to_string(rank); }
+std::string staged_key(std::int64_t n, int rank) {
+  return "staged/" + std::to_string(n) + "/" + std::to_string(rank);
+}
 std::string published_key(std::int64_t n) { return "published/" + std::to_string(n); }
 
 Result<std::string> outcome(const std::string& text) {
@@ -18,7 +20,8 @@ Result<std::string> outcome(const std::string& text) {
 
 }  // namespace
 
-ReportAgreement::ReportAgreement(KeyValueStore& store, int rank, int world_size, std::function<bool()> wait_more)
+ReportAgreement::ReportAgreement(KeyValueStore& store, int rank, int world_size,
+                                 std::function<bool()> wait_more)
     : store_(store), rank_(rank), world_size_(world_size), wait_more_(std::move(wait_more)) {}
 
 void ReportAgreement::pass(std::int64_t n) { store_.set(report_key(rank_), std::to_string(n)); }
@@ -37,8 +40,10 @@ std::optional<Error> ReportAgreement::never_comes(int rank, std::int64_t n) {
                   " of report(); every rank must call report() the same number of times");
 }
 
-Result<std::string> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish) {
-  store_.set(staged_key(n, rank_), staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
+Result<std::string> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged,
+                                            const std::function<Result<std::string>()>& publish) {
+  store_.set(staged_key(n, rank_),
+             staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
   pass(n);
   return rank_ == 0 ? settle_as_first(n, publish) : await_first(n);
 }
@@ -50,16 +55,19 @@ std::int64_t ReportAgreement::last_report(int rank) {
   return n;
 }
 
-Result<std::string> ReportAgreement::settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish) {
+Result<std::string> ReportAgreement::settle_as_first(std::int64_t n,
+                                                     const std::function<Result<std::string>()>& publish) {
   std::string result;
   for (int rank = 0; rank < world_size_; ++rank) {
     while (last_report(rank) < n) {
       if (auto error = never_comes(rank, n)) return std::move(*error);
       if (!wait_more_())
-        return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
-                                        " has not called it; every rank must call report() the same number of times");
+        return fail(Errc::kTimeout,
+                    "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
+                        " has not called it; every rank must call report() the same number of times");
     }
-    if (const auto staged = store_.get(staged_key(n, rank)); staged && !staged->empty() && result.empty()) result = "-" + *staged;
+    if (const auto staged = store_.get(staged_key(n, rank)); staged && !staged->empty() && result.empty())
+      result = "-" + *staged;
   }
   if (result.empty()) {
     const auto published = publish();
@@ -77,14 +85,17 @@ Result<std::string> ReportAgreement::await_first(std::int64_t n) {
   for (;;) {
     if (const auto published = store_.get(published_key(n))) return outcome(*published);
     if (last_report(0) >= n && !store_.get(staged_key(n, 0))) {
-      // Rank 0 stages before it says that it is at report n, and takes its key away only after it has published.
+      // Rank 0 stages before it says that it is at report n, and takes its key away only after it has
+      // published.
       if (const auto published = store_.get(published_key(n))) return outcome(*published);
       store_.remove(staged_key(n, rank_));
-      return fail(Errc::kInvalidArgument, "report() number " + std::to_string(n) + ": rank " + std::to_string(rank_) +
-                                              " brings a checkpoint but rank 0 does not; rank 0 must bring one, too");
+      return fail(Errc::kInvalidArgument,
+                  "report() number " + std::to_string(n) + ": rank " + std::to_string(rank_) +
+                      " brings a checkpoint but rank 0 does not; rank 0 must bring one, too");
     }
     if (auto error = never_comes(0, n)) return std::move(*error);
-    if (!wait_more_()) return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank 0 has not called it");
+    if (!wait_more_())
+      return fail(Errc::kTimeout, "report() number " + std::to_string(n) + ": rank 0 has not called it");
   }
 }
 

@@ -1,5 +1,6 @@
-// How the ranks agree on one report with a checkpoint. Over a key-value store, so that a rank that brings no checkpoint never
-// waits (as in Ray, where often rank 0 alone has one) and no collective of the training loop is disturbed.
+// How the ranks agree on one report with a checkpoint. Over a key-value store, so that a rank that brings no
+// checkpoint never waits (as in Ray, where often rank 0 alone has one) and no collective of the training loop
+// is disturbed.
 #pragma once
 
 #include "common/base/result.h"
@@ -29,10 +30,12 @@ class ReportAgreement {
   /// ranks' report n, then calls `publish` unless one failed, and tells the others. Others: wait for that.
   /// All get what `publish` gave. kIo the first error, with its rank. kInvalidArgument: rank 0's report n
   /// brings no checkpoint, or a rank that has returned never came to report n. kTimeout.
-  [[nodiscard]] Result<std::string> settle(std::int64_t n, const Result<Done>& staged, const std::function<Result<std::string>()>& publish);
+  [[nodiscard]] Result<std::string> settle(std::int64_t n, const Result<Done>& staged,
+                                           const std::function<Result<std::string>()>& publish);
 
  private:
-  [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n, const std::function<Result<std::string>()>& publish);
+  [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n,
+                                                    const std::function<Result<std::string>()>& publish);
   [[nodiscard]] Result<std::string> await_first(std::int64_t n);
   [[nodiscard]] std::int64_t last_report(int rank);
   /// The rank has returned and did not come to report n.

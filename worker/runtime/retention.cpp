@@ -22,7 +22,9 @@ struct Score {
 
 Score score_of(const proto::CheckpointRecord& checkpoint, const proto::CheckpointConfig& config) {
   Score score{.index = checkpoint.index};
-  const auto found = config.checkpoint_score_attribute.empty() ? checkpoint.metrics.end() : checkpoint.metrics.find(config.checkpoint_score_attribute);
+  const auto found = config.checkpoint_score_attribute.empty()
+                         ? checkpoint.metrics.end()
+                         : checkpoint.metrics.find(config.checkpoint_score_attribute);
   double value = 0;
   if (found != checkpoint.metrics.end() && proto::json_number(*found, value) && !std::isnan(value)) {
     score.present = true;
@@ -33,8 +35,10 @@ Score score_of(const proto::CheckpointRecord& checkpoint, const proto::Checkpoin
 
 }  // namespace
 
-std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config) {
-  std::sort(checkpoints.begin(), checkpoints.end(), [&](const auto& a, const auto& b) { return score_of(a, config) > score_of(b, config); });
+std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecord> checkpoints,
+                                              const proto::CheckpointConfig& config) {
+  std::sort(checkpoints.begin(), checkpoints.end(),
+            [&](const auto& a, const auto& b) { return score_of(a, config) > score_of(b, config); });
   return checkpoints;
 }
 
@@ -49,11 +53,14 @@ bool can_rank(const std::vector<proto::CheckpointRecord>& checkpoints,
          });
 }
 
-std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints, const proto::CheckpointConfig& config) {
+std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints,
+                                               const proto::CheckpointConfig& config) {
   if (!config.num_to_keep || checkpoints.empty() || !can_rank(checkpoints, config)) return {};
   const auto best = by_score(checkpoints, config);
   std::set<std::int64_t> kept;
-  for (std::size_t i = 0; i < best.size() && i < static_cast<std::size_t>(std::max(1, *config.num_to_keep)); ++i) kept.insert(best[i].index);
+  for (std::size_t i = 0; i < best.size() && i < static_cast<std::size_t>(std::max(1, *config.num_to_keep));
+       ++i)
+    kept.insert(best[i].index);
   const auto older = [](const auto& a, const auto& b) { return a.index < b.index; };
   kept.insert(std::max_element(checkpoints.begin(), checkpoints.end(), older)->index);
   std::vector<proto::CheckpointRecord> dropped;

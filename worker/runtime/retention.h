@@ -8,16 +8,17 @@
 
 namespace rtrain::runtime {
 
-/// Best first: by checkpoint_score_attribute in checkpoint_score_order, the newer of two equals first; those without the attribute
-/// (or NaN) last, newest first. Without an attribute: newest first.
-[[nodiscard]] std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecord> checkpoints, const proto::CheckpointConfig& config);
+/// Best first: by checkpoint_score_attribute in checkpoint_score_order, the newer of two equals first; those
+/// without the attribute (or NaN) last, newest first. Without an attribute: newest first.
+[[nodiscard]] std::vector<proto::CheckpointRecord> by_score(std::vector<proto::CheckpointRecord> checkpoints,
+                                                            const proto::CheckpointConfig& config);
 /// True when checkpoint_score_attribute is set and some checkpoint has it (NaN counts), or when it is not
 /// set: there is an order to keep the best by.
 [[nodiscard]] bool can_rank(const std::vector<proto::CheckpointRecord>& checkpoints,
                             const proto::CheckpointConfig& config);
 /// Those to delete: all but the num_to_keep best and the newest, which is always kept (a restart needs it).
 /// In order of age. None while they cannot be ranked: the best could be among them.
-[[nodiscard]] std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints,
-                                                             const proto::CheckpointConfig& config);
+[[nodiscard]] std::vector<proto::CheckpointRecord> to_delete(
+    const std::vector<proto::CheckpointRecord>& checkpoints, const proto::CheckpointConfig& config);
 
 }  // namespace rtrain::runtime

@@ -9,9 +9,7 @@ namespace {
 
 constexpr std::array kLetters{'w', 'o', 'r'};  // by Whereabouts::Kind
 
-std::string at_key(int rank) {
-  return "at/" + std::to_string(rank);
-}
+std::string at_key(int rank) { return "at/" + std::to_string(rank); }
 std::string meet_key(std::int64_t seq, int rank) {
   return "meet/" + std::to_string(seq) + "/" + std::to_string(rank);
 }
@@ -32,19 +30,13 @@ std::optional<Whereabouts> parsed(const std::string& text) {
   return here;
 }
 
-std::string rank_name(int rank) {
-  return "rank " + std::to_string(rank);
-}
+std::string rank_name(int rank) { return "rank " + std::to_string(rank); }
 
-void add(std::string& list, const std::string& item) {
-  list += (list.empty() ? "" : ", ") + item;
-}
+void add(std::string& list, const std::string& item) { list += (list.empty() ? "" : ", ") + item; }
 
 }  // namespace
 
-void RollCall::say(const Whereabouts& here) {
-  store_.set(at_key(rank_), written(here));
-}
+void RollCall::say(const Whereabouts& here) { store_.set(at_key(rank_), written(here)); }
 
 std::optional<Whereabouts> RollCall::where(int rank) {
   const auto text = store_.get(at_key(rank));

@@ -24,15 +24,20 @@ Result<Done> write_params(const std::string& run_dir, const proto::Json& train_l
 }
 
 std::string metrics_line(const proto::RankReport& report) {
-  const proto::Json checkpoint = report.checkpoint ? proto::Json(std::filesystem::path(report.checkpoint->path).filename().string()) : proto::Json();
+  const proto::Json checkpoint =
+      report.checkpoint ? proto::Json(std::filesystem::path(report.checkpoint->path).filename().string())
+                        : proto::Json();
   return proto::dump_json({{"attempt", report.key.attempt.value()},
                            {"report", report.seq},
                            {"time", proto::rfc3339(report.time_ms)},
                            {"metrics", report.metrics},
-                           {"checkpoint", checkpoint}}) + "\n";
+                           {"checkpoint", checkpoint}}) +
+         "\n";
 }
 
-Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report) { return append_metrics_line(run_dir, metrics_line(report)); }
+Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report) {
+  return append_metrics_line(run_dir, metrics_line(report));
+}
 
 Result<Done> append_metrics_line(const std::string& run_dir, const std::string& line) {
   const std::string path = run_dir + "/metrics.jsonl";

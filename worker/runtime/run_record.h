@@ -12,12 +12,14 @@ namespace rtrain::runtime {
 /// <run_dir>/params.json: train_loop_config. Makes the folder. Written once, by the first attempt.
 [[nodiscard]] Result<Done> write_params(const std::string& run_dir, const proto::Json& train_loop_config);
 /// Appends one line to <run_dir>/metrics.jsonl:
-/// {"attempt": 1, "checkpoint": "checkpoint_000003" | null, "metrics": {...}, "report": 7, "time": "2026-11-23T22:30:00.123Z"}
+/// {"attempt": 1, "checkpoint": "checkpoint_000003" | null, "metrics": {...}, "report": 7, "time":
+/// "2026-11-23T22:30:00.123Z"}
 [[nodiscard]] Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report);
 /// The same in two parts: the line, with its end, and its way into the file.
 [[nodiscard]] std::string metrics_line(const proto::RankReport& report);
 [[nodiscard]] Result<Done> append_metrics_line(const std::string& run_dir, const std::string& line);
-/// The lines of metrics.jsonl, oldest first; empty when there is none. A last line that was cut off is left out.
+/// The lines of metrics.jsonl, oldest first; empty when there is none. A last line that was cut off is left
+/// out.
 [[nodiscard]] Result<std::vector<proto::Json>> read_metrics(const std::string& run_dir);
 
 /// "NaN", "Infinity" and "-Infinity" (how JSON text here spells them) become the numbers again, at any depth.

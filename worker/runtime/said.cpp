@@ -13,7 +13,9 @@
 
 namespace rtrain::runtime {
 
-SaidFile::SaidFile(const std::string& rank_dir) : path_(proto::said_path(rank_dir)), fd_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
+SaidFile::SaidFile(const std::string& rank_dir)
+    : path_(proto::said_path(rank_dir)),
+      fd_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
   if (fd_ < 0) give_up(std::strerror(errno));
 }
 
@@ -26,7 +28,8 @@ void SaidFile::append(const std::string& json) {
 }
 
 void SaidFile::rewrite(const std::string& lines) {
-  if (auto replaced = os::replace_file(path_, lines, 0600); !replaced) return give_up(replaced.error().message());
+  if (auto replaced = os::replace_file(path_, lines, 0600); !replaced)
+    return give_up(replaced.error().message());
   const int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (fd < 0) return give_up(std::strerror(errno));
   ::close(std::exchange(fd_, fd));
@@ -44,7 +47,8 @@ void SaidFile::write(const std::string& text) {
 }
 
 void SaidFile::give_up(const std::string& what) {
-  std::fprintf(stderr, "rtrain: %s: %s; a report is safe only when the agent has it\n", path_.c_str(), what.c_str());
+  std::fprintf(stderr, "rtrain: %s: %s; a report is safe only when the agent has it\n", path_.c_str(),
+               what.c_str());
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 

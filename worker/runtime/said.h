@@ -1,4 +1,5 @@
-// What a rank told its agent, on its node's disk, so that neither its own death nor the agent's loses it (proto/record/rank_files.h).
+// What a rank told its agent, on its node's disk, so that neither its own death nor the agent's loses it
+// (proto/record/rank_files.h).
 #pragma once
 
 #include "common/base/result.h"
@@ -18,8 +19,11 @@ class SaidFile {
 
   /// One message as a line. After an error nothing is written any more, and ok() says so.
   void append(const std::string& json);
-  /// True when the file has become mostly messages that are stored elsewhere by now: of its size, `kept_bytes` are still needed.
-  [[nodiscard]] bool wants_rewrite(std::size_t kept_bytes) const { return ok() && size_ > kRewriteAbove && size_ / 4 > kept_bytes; }
+  /// True when the file has become mostly messages that are stored elsewhere by now: of its size,
+  /// `kept_bytes` are still needed.
+  [[nodiscard]] bool wants_rewrite(std::size_t kept_bytes) const {
+    return ok() && size_ > kRewriteAbove && size_ / 4 > kept_bytes;
+  }
   /// Starts the file anew with these lines.
   void rewrite(const std::string& lines);
   [[nodiscard]] bool ok() const { return fd_ >= 0; }

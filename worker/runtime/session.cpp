@@ -18,10 +18,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 #include <thread>
 
@@ -62,7 +62,9 @@ Result<Fd> connect_to(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return fail(Errc::kInvalidArgument, "RTRAIN_AGENT_SOCKET is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes: " + path,
+    return fail(Errc::kInvalidArgument,
+                "RTRAIN_AGENT_SOCKET is longer than " + std::to_string(sizeof address.sun_path - 1) +
+                    " bytes: " + path,
                 "give the agent a state_dir with a shorter path");
   std::memcpy(address.sun_path, path.data(), path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -72,7 +74,10 @@ Result<Fd> connect_to(const std::string& path) {
   return fd;
 }
 
-struct Connection { Fd fd; proto::Welcome welcome; };
+struct Connection {
+  Fd fd;
+  proto::Welcome welcome;
+};
 
 /// One try: connect, Hello, Welcome.
 Result<Connection> dial(const Environment& environment, milliseconds timeout) {
@@ -83,7 +88,8 @@ Result<Connection> dial(const Environment& environment, milliseconds timeout) {
   hello.token = environment.secret;
   hello.rank = environment.key;
   hello.pid = ::getpid();
-  if (auto sent = proto::write_frame(fd->get(), proto::encode(hello), timeout); !sent) return sent.error().in("hello to the agent");
+  if (auto sent = proto::write_frame(fd->get(), proto::encode(hello), timeout); !sent)
+    return sent.error().in("hello to the agent");
   auto frame = proto::read_frame(fd->get(), proto::kHandshakeLimits, timeout);
   if (!frame) return frame.error().in("the agent's welcome");
   auto message = proto::decode(*frame);
@@ -91,7 +97,9 @@ Result<Connection> dial(const Environment& environment, milliseconds timeout) {
   if (const auto* refused = std::get_if<proto::Refused>(&*message))
     return fail(Errc::kConflict, "the agent refused this worker: " + refused->message);
   const auto* welcome = std::get_if<proto::Welcome>(&*message);
-  if (welcome == nullptr) return fail(Errc::kProtocol, "the agent answered hello with " + std::string(proto::message_name(*message)));
+  if (welcome == nullptr)
+    return fail(Errc::kProtocol,
+                "the agent answered hello with " + std::string(proto::message_name(*message)));
   return Connection{std::move(*fd), *welcome};
 }
 
@@ -101,7 +109,8 @@ milliseconds hang_timeout_of(const proto::JobSpec& spec) {
   return to_milliseconds(std::clamp(spec.hang_timeout_s(), 0.01, 1e9));
 }
 
-/// The end of this process group. A rank that may run elsewhere by now must not touch the job's storage any more.
+/// The end of this process group. A rank that may run elsewhere by now must not touch the job's storage any
+/// more.
 [[noreturn]] void end_process_group(const Environment& environment, const std::string& why) {
   const std::string line = "rtrain: " + why + "; this rank ends itself\n";
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
@@ -114,8 +123,12 @@ milliseconds hang_timeout_of(const proto::JobSpec& spec) {
 
 struct Session::Impl {
   Impl(Environment env, Connection connection, OnYield yield)
-      : environment(std::move(env)), on_yield(std::move(yield)), socket(std::move(connection.fd)), lease(Clock::now(), lease_of(connection.welcome.lease_s)),
-        said(environment.rank_dir), hang_timeout(hang_timeout_of(environment.launch.spec)),
+      : environment(std::move(env)),
+        on_yield(std::move(yield)),
+        socket(std::move(connection.fd)),
+        lease(Clock::now(), lease_of(connection.welcome.lease_s)),
+        said(environment.rank_dir),
+        hang_timeout(hang_timeout_of(environment.launch.spec)),
         watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -157,7 +170,9 @@ struct Session::Impl {
       wait();
       look_for_hang();
       if (lease.expired(Clock::now()))
-        end_process_group(environment, "the lease of rank " + std::to_string(environment.rank) + " has run out: its agent did not renew it, or could not without a head");
+        end_process_group(environment,
+                          "the lease of rank " + std::to_string(environment.rank) +
+                              " has run out: its agent did not renew it, or could not without a head");
     }
   }
 
@@ -190,9 +205,12 @@ struct Session::Impl {
       outbox.taken(taken->count);
       moved.notify_all();
     }
-    if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield) std::exchange(on_yield, {})(*yield);
-    if (const auto* welcome = std::get_if<proto::Welcome>(&message)) lease.renew(Clock::now(), lease_of(welcome->lease_s));
-    if (const auto* beat = std::get_if<proto::Heartbeat>(&message)) lease.renew(Clock::now(), beat->lease_s ? lease_of(*beat->lease_s) : lease.length());
+    if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield)
+      std::exchange(on_yield, {})(*yield);
+    if (const auto* welcome = std::get_if<proto::Welcome>(&message))
+      lease.renew(Clock::now(), lease_of(welcome->lease_s));
+    if (const auto* beat = std::get_if<proto::Heartbeat>(&message))
+      lease.renew(Clock::now(), beat->lease_s ? lease_of(*beat->lease_s) : lease.length());
     if (const auto* refused = std::get_if<proto::Refused>(&message))
       end_process_group(environment, "the agent refused this worker: " + refused->message);
   }
@@ -222,7 +240,9 @@ struct Session::Impl {
     {
       const std::lock_guard lock(mutex);
       if (!said.wants_rewrite(outbox.bytes())) return;
-      for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= said_through; item = outbox.first_after(item.number)) kept += item.frame->json + "\n";
+      for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= said_through;
+           item = outbox.first_after(item.number))
+        kept += item.frame->json + "\n";
     }
     said.rewrite(kept);
   }
@@ -246,7 +266,8 @@ struct Session::Impl {
         }
         writing = true;
       }
-      const bool written = proto::write_frame(socket.get(), frame, std::min(kWriteTimeout, lease.length() / 2)).has_value();
+      const bool written =
+          proto::write_frame(socket.get(), frame, std::min(kWriteTimeout, lease.length() / 2)).has_value();
       const std::lock_guard lock(mutex);
       writing = false;
       if (!written) return lose_connection();
@@ -266,7 +287,10 @@ struct Session::Impl {
   /// Until something arrives, something is to be sent, or it is time to look at the lease.
   void wait() {
     pollfd watched[] = {{wake.get(), POLLIN, 0}, {socket.get(), POLLIN, 0}};
-    const auto pause = socket.is_open() ? std::clamp<milliseconds>(std::min(lease.length() / 10, hang_timeout / 8), milliseconds(10), milliseconds(500)) : kRedialPause / 2;
+    const auto pause = socket.is_open()
+                           ? std::clamp<milliseconds>(std::min(lease.length() / 10, hang_timeout / 8),
+                                                      milliseconds(10), milliseconds(500))
+                           : kRedialPause / 2;
     if (::poll(watched, socket.is_open() ? 2 : 1, static_cast<int>(pause.count())) <= 0) return;
     std::uint64_t rings = 0;
     [[maybe_unused]] const auto got = ::read(wake.get(), &rings, sizeof rings);
@@ -314,11 +338,16 @@ void Session::send(proto::Message message) {
     const std::lock_guard lock(impl_->mutex);
     if (auto* report = std::get_if<proto::RankReport>(&message)) {
       report->dropped = impl_->outbox.dropped();
-      if (report->dropped > 0 && impl_->told_dropped == 0) std::fprintf(stderr, "rtrain: reports come faster than the agent takes them: the oldest without a checkpoint are dropped\n");
+      if (report->dropped > 0 && impl_->told_dropped == 0)
+        std::fprintf(stderr,
+                     "rtrain: reports come faster than the agent takes them: the oldest without a checkpoint "
+                     "are dropped\n");
       impl_->told_dropped = report->dropped;
     }
-    if (std::holds_alternative<proto::RankProgress>(message)) impl_->progress = proto::encode(message);
-    else impl_->outbox.push(message);
+    if (std::holds_alternative<proto::RankProgress>(message))
+      impl_->progress = proto::encode(message);
+    else
+      impl_->outbox.push(message);
   }
   impl_->ring();
 }
@@ -326,14 +355,20 @@ void Session::send(proto::Message message) {
 Result<Done> Session::flush(milliseconds timeout) {
   std::unique_lock lock(impl_->mutex);
   const auto said = [&] { return impl_->said_ok && impl_->said_through >= impl_->outbox.last_number(); };
-  const auto written = [&] { return impl_->connected && !impl_->writing && impl_->outbox.next() == nullptr && !impl_->progress; };
-  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (said() && !impl_->connected); }) || said()) return ok();
-  return fail(Errc::kTimeout, "the agent did not take all reports within " + std::to_string(timeout.count()) + " ms");
+  const auto written = [&] {
+    return impl_->connected && !impl_->writing && impl_->outbox.next() == nullptr && !impl_->progress;
+  };
+  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (said() && !impl_->connected); }) ||
+      said())
+    return ok();
+  return fail(Errc::kTimeout,
+              "the agent did not take all reports within " + std::to_string(timeout.count()) + " ms");
 }
 
 bool Session::wait_stored(milliseconds timeout) {
   std::unique_lock lock(impl_->mutex);
-  return impl_->moved.wait_for(lock, timeout, [&] { return impl_->outbox.settled() == impl_->outbox.last_number(); });
+  return impl_->moved.wait_for(lock, timeout,
+                               [&] { return impl_->outbox.settled() == impl_->outbox.last_number(); });
 }
 
 }  // namespace rtrain::runtime

@@ -11,23 +11,27 @@
 
 namespace rtrain::runtime {
 
-/// The connection to the agent, on a thread of its own that waits in poll(2) (started by open(), so after the fork).
-/// A message is kept until the agent says that the head has stored it (Taken): when the agent is away it is dialled again and told all
-/// that is not. Bounded to 64 MiB; beyond that the oldest reports that name no checkpoint are dropped. What is kept also stands in the
-/// rank's folder (said.h), where the agent finds it when the rank has ended. Of progress only the newest waits, and it is not kept.
-/// While it waits it watches the training thread: one that makes no step for the job's hang_timeout_s is told of (pulse.h).
-/// When the lease runs out the whole process group is killed (SIGKILL): a rank never outlives its right to run.
+/// The connection to the agent, on a thread of its own that waits in poll(2) (started by open(), so after the
+/// fork). A message is kept until the agent says that the head has stored it (Taken): when the agent is away
+/// it is dialled again and told all that is not. Bounded to 64 MiB; beyond that the oldest reports that name
+/// no checkpoint are dropped. What is kept also stands in the rank's folder (said.h), where the agent finds
+/// it when the rank has ended. Of progress only the newest waits, and it is not kept. While it waits it
+/// watches the training thread: one that makes no step for the job's hang_timeout_s is told of (pulse.h).
+/// When the lease runs out the whole process group is killed (SIGKILL): a rank never outlives its right to
+/// run.
 /// @thread all members from any thread.
 class Session {
  public:
   using OnYield = std::function<void(const proto::YieldAttempt&)>;
-  /// Dials the agent and waits for Welcome (at most 10 s). `on_yield`: the first time that the job is asked for its place, on the
-  /// session's thread; it must not wait.
-  [[nodiscard]] static Result<std::unique_ptr<Session>> open(const Environment& environment, OnYield on_yield = {});
+  /// Dials the agent and waits for Welcome (at most 10 s). `on_yield`: the first time that the job is asked
+  /// for its place, on the session's thread; it must not wait.
+  [[nodiscard]] static Result<std::unique_ptr<Session>> open(const Environment& environment,
+                                                             OnYield on_yield = {});
   ~Session();
   /// Queues it; never blocks. A report carries how many reports before it were dropped for want of space.
   void send(proto::Message message);
-  /// Waits until the death of this process loses nothing of what was sent: the agent's socket has it, or the rank's folder. kTimeout.
+  /// Waits until the death of this process loses nothing of what was sent: the agent's socket has it, or the
+  /// rank's folder. kTimeout.
   [[nodiscard]] Result<Done> flush(std::chrono::milliseconds timeout);
   /// Waits until the head has stored all that was sent. False: not in time.
   [[nodiscard]] bool wait_stored(std::chrono::milliseconds timeout);

@@ -11,8 +11,8 @@ namespace rtrain::runtime {
 class StepRate {
  public:
   using Clock = std::chrono::steady_clock;
-  /// `step` of `epoch` of `stage` is done. @return steps a second since an earlier call, the last known rate where it cannot be told
-  /// (another epoch, no step since, too short a time); 0: not known yet.
+  /// `step` of `epoch` of `stage` is done. @return steps a second since an earlier call, the last known rate
+  /// where it cannot be told (another epoch, no step since, too short a time); 0: not known yet.
   double at(const std::string& stage, std::int64_t epoch, std::int64_t step, Clock::time_point now);
 
  private:

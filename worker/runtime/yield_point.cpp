@@ -12,7 +12,8 @@ constexpr const char* kAt = "yield/at";
 std::optional<YieldPoint::Place> read_place(KeyValueStore& store, const std::string& key) {
   const auto text = store.get(key);
   YieldPoint::Place place = 0;
-  if (!text || std::from_chars(text->data(), text->data() + text->size(), place).ec != std::errc{}) return std::nullopt;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), place).ec != std::errc{})
+    return std::nullopt;
   return place;
 }
 
@@ -37,11 +38,14 @@ bool YieldPoint::stops_at(Place place) {
 }
 
 YieldPoint& yield_point() {
-  static auto* const point = new YieldPoint;  // never destroyed: exit() may run while another thread waits in it
+  // never destroyed: exit() may run while another thread waits in it
+  static auto* const point = new YieldPoint;
   return *point;
 }
 
-std::optional<YieldPoint::Place> agree_to_yield(KeyValueStore& store, int rank, int world_size, YieldPoint::Place mine, const std::function<bool()>& wait_more) {
+std::optional<YieldPoint::Place> agree_to_yield(KeyValueStore& store, int rank, int world_size,
+                                                YieldPoint::Place mine,
+                                                const std::function<bool()>& wait_more) {
   const auto await = [&](const std::string& key) {
     auto place = read_place(store, key);
     while (!place && wait_more()) place = read_place(store, key);

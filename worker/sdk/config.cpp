@@ -23,7 +23,8 @@ const char* type_name(const nlohmann::json& value) {
   return "null";
 }
 
-/// nlohmann says "[json.exception.type_error.302] type must be number, but is string": what it wants is in there.
+/// nlohmann says "[json.exception.type_error.302] type must be number, but is string": what it wants is in
+/// there.
 std::string wanted(const std::string& why) {
   static constexpr std::string_view kBegin = "type must be ", kEnd = ", but is";
   const auto begin = why.find(kBegin);
@@ -38,7 +39,9 @@ std::string wanted(const std::string& why) {
 }
 
 /// A number stands in the error itself: "found 1.7".
-std::string words_of(const nlohmann::json& value) { return value.is_number() ? runtime::dump_json(value) : type_name(value); }
+std::string words_of(const nlohmann::json& value) {
+  return value.is_number() ? runtime::dump_json(value) : type_name(value);
+}
 
 /// A key may hold dots itself: the whole path first, then part by part.
 const nlohmann::json* find(const nlohmann::json& root, const std::string& path) {
@@ -85,18 +88,24 @@ bool read_boolean(const std::string& path, const nlohmann::json& found) {
   return found.get<bool>();
 }
 
-std::int64_t read_whole(const std::string& path, const nlohmann::json& found, std::int64_t lowest, std::int64_t highest) {
+std::int64_t read_whole(const std::string& path, const nlohmann::json& found, std::int64_t lowest,
+                        std::int64_t highest) {
   if (!found.is_number_integer()) fail(path, "a whole number", words_of(found));
-  const bool above = found.is_number_unsigned() && found.get<std::uint64_t>() > static_cast<std::uint64_t>(highest);
+  const bool above =
+      found.is_number_unsigned() && found.get<std::uint64_t>() > static_cast<std::uint64_t>(highest);
   if (above || found.get<std::int64_t>() < lowest)
-    fail(path, "a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest), words_of(found));
+    fail(path, "a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest),
+         words_of(found));
   return found.get<std::int64_t>();
 }
 
-std::uint64_t read_whole_unsigned(const std::string& path, const nlohmann::json& found, std::uint64_t highest) {
+std::uint64_t read_whole_unsigned(const std::string& path, const nlohmann::json& found,
+                                  std::uint64_t highest) {
   if (!found.is_number_integer()) fail(path, "a whole number", words_of(found));
-  if (!found.is_number_unsigned() && found.get<std::int64_t>() < 0) fail(path, "a whole number, 0 or more", words_of(found));
-  if (found.get<std::uint64_t>() > highest) fail(path, "a whole number from 0 to " + std::to_string(highest), words_of(found));
+  if (!found.is_number_unsigned() && found.get<std::int64_t>() < 0)
+    fail(path, "a whole number, 0 or more", words_of(found));
+  if (found.get<std::uint64_t>() > highest)
+    fail(path, "a whole number from 0 to " + std::to_string(highest), words_of(found));
   return found.get<std::uint64_t>();
 }
 
@@ -104,7 +113,8 @@ double read_number(const std::string& path, const nlohmann::json& found, double 
   if (!found.is_number()) fail(path, "a number", type_name(found));
   const auto number = found.get<double>();
   if (std::isfinite(number) && std::abs(number) > highest)
-    fail(path, "a number from " + runtime::dump_json(-highest) + " to " + runtime::dump_json(highest), words_of(found));
+    fail(path, "a number from " + runtime::dump_json(-highest) + " to " + runtime::dump_json(highest),
+         words_of(found));
   return number;
 }
 
@@ -115,14 +125,17 @@ std::string read_string(const std::string& path, const nlohmann::json& found) {
 
 void require_list(const std::string& path, const nlohmann::json& found, std::optional<std::size_t> size) {
   if (!found.is_array()) fail(path, "a list", type_name(found));
-  if (size && found.size() != *size) fail(path, "a list of " + std::to_string(*size), "one of " + std::to_string(found.size()));
+  if (size && found.size() != *size)
+    fail(path, "a list of " + std::to_string(*size), "one of " + std::to_string(found.size()));
 }
 
 void require_object(const std::string& path, const nlohmann::json& found) {
   if (!found.is_object()) fail(path, "an object", type_name(found));
 }
 
-void fail_type(const std::string& path, const nlohmann::json& found, const std::string& why) { fail(path, wanted(why), type_name(found)); }
+void fail_type(const std::string& path, const nlohmann::json& found, const std::string& why) {
+  fail(path, wanted(why), type_name(found));
+}
 
 }  // namespace detail
 
@@ -131,8 +144,8 @@ struct Config::Document {
 
   const nlohmann::json json;
   std::mutex mutex;
-  std::set<const nlohmann::json*> read;     ///< into `json`, each with all below it
-  std::set<std::string> asked, not_there;   ///< paths; those that were asked for in vain
+  std::set<const nlohmann::json*> read;    ///< into `json`, each with all below it
+  std::set<std::string> asked, not_there;  ///< paths; those that were asked for in vain
 
   /// @return true when something in or below `value` was read.
   bool add_unread(const nlohmann::json& value, const std::string& path, std::vector<Unread>& out) const {
@@ -143,7 +156,8 @@ struct Config::Document {
     }
     const auto before = out.size();
     bool any = false;
-    for (const auto& [key, inner] : value.items()) any = add_unread(inner, path.empty() ? key : path + "." + key, out) || any;
+    for (const auto& [key, inner] : value.items())
+      any = add_unread(inner, path.empty() ? key : path + "." + key, out) || any;
     if (!any && !path.empty()) {  // the object as a whole, not each of its values
       out.resize(before);
       out.push_back({path, ""});
@@ -158,8 +172,10 @@ Config::Config(nlohmann::json json) : document_(std::make_shared<Document>(std::
 const nlohmann::json* Config::look_up(const std::string& path) const {
   const auto* found = find(document_->json, path);
   const std::lock_guard lock(document_->mutex);
-  if (found != nullptr) document_->read.insert(found);
-  else document_->not_there.insert(path);
+  if (found != nullptr)
+    document_->read.insert(found);
+  else
+    document_->not_there.insert(path);
   document_->asked.insert(path);
   return found;
 }

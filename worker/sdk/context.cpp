@@ -23,14 +23,16 @@ Checkpoint Checkpoint::temporary() {
   namespace fs = std::filesystem;
   const auto& job = sdk::Job::current();
   // Names that CheckpointStore takes for leftovers when the next attempt begins.
-  const auto name = job.active() ? environment().launch.run_dir + "/.checkpoint_new.tmp-" + std::to_string(get_context().get_attempt()) + "-rank" +
+  const auto name = job.active() ? environment().launch.run_dir + "/.checkpoint_new.tmp-" +
+                                       std::to_string(get_context().get_attempt()) + "-rank" +
                                        std::to_string(environment().rank) + "-XXXXXX"
                                  : (fs::temp_directory_path() / "rtrain-checkpoint-XXXXXX").string();
   std::error_code error;
   fs::create_directories(fs::path(name).parent_path(), error);
   auto made = name;
   if (error || ::mkdtemp(made.data()) == nullptr)
-    throw std::runtime_error("Checkpoint::temporary(): " + name + ": " + (error ? error.message() : std::strerror(errno)));
+    throw std::runtime_error("Checkpoint::temporary(): " + name + ": " +
+                             (error ? error.message() : std::strerror(errno)));
   Checkpoint checkpoint(made);
   checkpoint.folder_ = std::shared_ptr<const void>(nullptr, [made](const void*) {
     std::error_code ignored;
@@ -41,7 +43,9 @@ Checkpoint Checkpoint::temporary() {
 
 void Checkpoint::to_directory(const std::filesystem::path& target) const {
   std::filesystem::create_directories(target);
-  std::filesystem::copy(path_, target, std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(
+      path_, target,
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
 }
 
 int TrainContext::get_world_size() const { return environment().world_size; }
@@ -55,12 +59,20 @@ int TrainContext::get_local_world_size() const { return environment().local_worl
 int TrainContext::get_node_rank() const { return environment().node_rank; }
 std::string TrainContext::get_experiment_name() const { return environment().launch.spec.name; }
 std::string TrainContext::get_trial_name() const { return environment().launch.run_name; }
-std::string TrainContext::get_trial_id() const { return environment().in_job ? to_string(environment().key.job) : ""; }
+std::string TrainContext::get_trial_id() const {
+  return environment().in_job ? to_string(environment().key.job) : "";
+}
 std::filesystem::path TrainContext::get_trial_dir() const { return environment().launch.run_dir; }
-nlohmann::json TrainContext::get_trial_resources() const { return environment().launch.spec.scaling_config.resources(); }
-std::filesystem::path TrainContext::get_storage() const { return environment().launch.spec.run_config.storage_path; }
+nlohmann::json TrainContext::get_trial_resources() const {
+  return environment().launch.spec.scaling_config.resources();
+}
+std::filesystem::path TrainContext::get_storage() const {
+  return environment().launch.spec.run_config.storage_path;
+}
 nlohmann::json TrainContext::get_metadata() const { return nlohmann::json::object(); }
-int TrainContext::get_attempt() const { return environment().in_job ? static_cast<int>(environment().key.attempt.value()) : 1; }
+int TrainContext::get_attempt() const {
+  return environment().in_job ? static_cast<int>(environment().key.attempt.value()) : 1;
+}
 
 const TrainContext& get_context() {
   static const TrainContext context;
@@ -82,7 +94,8 @@ torch::Device get_device() { return get_devices().front(); }
 
 std::vector<torch::Device> get_devices() {
   std::vector<torch::Device> devices;
-  for (const int index : environment().device_indices) devices.emplace_back(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
+  for (const int index : environment().device_indices)
+    devices.emplace_back(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
   if (!environment().in_job && torch::cuda::is_available()) devices.emplace_back(torch::kCUDA, 0);
   if (devices.empty()) devices.emplace_back(torch::kCPU);
   return devices;

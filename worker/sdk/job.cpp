@@ -31,11 +31,13 @@ constexpr milliseconds kLogAtTheEnd{10'000};
 constexpr milliseconds kFlushAtExit{10'000};
 
 std::int64_t steady_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 [[noreturn]] void throw_error(const Error& error) {
-  throw std::runtime_error(error.hint().empty() ? error.message() : error.message() + " (" + error.hint() + ")");
+  throw std::runtime_error(error.hint().empty() ? error.message()
+                                                : error.message() + " (" + error.hint() + ")");
 }
 
 /// What the caller gave cannot be taken.
@@ -86,7 +88,8 @@ void Job::end_local() {
 
 void Job::connect() {
   if (!environment_.in_job || session_) return;
-  auto session = runtime::Session::open(environment_, [this](const proto::YieldAttempt& request) { make_way(request); });
+  auto session =
+      runtime::Session::open(environment_, [this](const proto::YieldAttempt& request) { make_way(request); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
   static const pid_t connected = ::getpid();
@@ -97,35 +100,42 @@ void Job::connect() {
 
 void Job::flush_at_exit() noexcept {
   try {
-    if (auto finished = finish(); !finished) std::fprintf(stderr, "rtrain: %s\n", finished.error().message().c_str());
+    if (auto finished = finish(); !finished)
+      std::fprintf(stderr, "rtrain: %s\n", finished.error().message().c_str());
     if (!session_) return;
-    if (auto flushed = session_->flush(kFlushAtExit); !flushed) std::fprintf(stderr, "rtrain: %s\n", flushed.error().message().c_str());
+    if (auto flushed = session_->flush(kFlushAtExit); !flushed)
+      std::fprintf(stderr, "rtrain: %s\n", flushed.error().message().c_str());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rtrain: %s\n", error.what());
   }
 }
 
-/// On a thread of its own: the session's must go on renewing the lease, and the training thread may be anywhere.
+/// On a thread of its own: the session's must go on renewing the lease, and the training thread may be
+/// anywhere.
 void Job::make_way(const proto::YieldAttempt& request) {
-  std::fprintf(stderr, "rtrain: asked to make way within %g s: %s\n", request.grace_s, request.reason.c_str());
+  std::fprintf(stderr, "rtrain: asked to make way within %g s: %s\n", request.grace_s,
+               request.reason.c_str());
   yielding_ = std::thread([this, grace = to_milliseconds(request.grace_s)] {
     auto& point = runtime::yield_point();
     const auto mine = point.freeze();
     if (environment_.world_size == 1 || !joins_) {
-      // A program that has no process group of the job's: each rank for itself, and one that never asks as any other program.
+      // A program that has no process group of the job's: each rank for itself, and one that never asks as
+      // any other program.
       if (!joins_ && !asks_.load()) ::kill(::getpid(), SIGTERM);
       return point.settle(mine);
     }
     const auto until = std::chrono::steady_clock::now() + grace;
     try {
       const auto store = connect_store(environment_.master_addr, environment_.master_port, grace);
-      const auto place = runtime::agree_to_yield(*store, environment_.rank, environment_.world_size, mine, [&] {
-        std::this_thread::sleep_for(kYieldLook);
-        return std::chrono::steady_clock::now() < until;
-      });
+      const auto place =
+          runtime::agree_to_yield(*store, environment_.rank, environment_.world_size, mine, [&] {
+            std::this_thread::sleep_for(kYieldLook);
+            return std::chrono::steady_clock::now() < until;
+          });
       if (place) point.settle(*place);
     } catch (const std::exception& error) {
-      // The others have ended, or rank 0 has: there is nobody left to agree with, and the grace ends this rank.
+      // The others have ended, or rank 0 has: there is nobody left to agree with, and the grace ends this
+      // rank.
       std::fprintf(stderr, "rtrain: the ranks could not agree where to make way: %s\n", error.what());
     }
   });
@@ -141,28 +151,36 @@ bool Job::should_yield() {
 }
 
 Result<Done> Job::prepare_run_dir() const {
-  if (auto written = runtime::write_params(environment_.launch.run_dir, environment_.launch.spec.train_loop_config); !written) return written;
+  if (auto written =
+          runtime::write_params(environment_.launch.run_dir, environment_.launch.spec.train_loop_config);
+      !written)
+    return written;
   return store_->remove_leftovers();
 }
 
 runtime::ReportAgreement& Job::agreement() {
   // Asked each time: a program may have left its group, and the store with it.
   if (!Collectives::initialized())
-    throw std::runtime_error("report() with a checkpoint and several workers needs the job's process group: call rtrain::init_process_group() first, "
-                             "or use train_func or TorchTrainer, which have joined it");
+    throw std::runtime_error(
+        "report() with a checkpoint and several workers needs the job's process group: call "
+        "rtrain::init_process_group() first, "
+        "or use train_func or TorchTrainer, which have joined it");
   if (!agreement_) {
-    agreement_ = std::make_unique<runtime::ReportAgreement>(*Collectives::store(), environment_.rank, environment_.world_size, [this] {
-      const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
-      std::this_thread::sleep_for(pause);
-      waited_ += pause;
-      return waited_ < to_milliseconds(environment_.launch.spec.torch_config.timeout_s);
-    });
+    agreement_ = std::make_unique<runtime::ReportAgreement>(
+        *Collectives::store(), environment_.rank, environment_.world_size, [this] {
+          const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
+          std::this_thread::sleep_for(pause);
+          waited_ += pause;
+          return waited_ < to_milliseconds(environment_.launch.spec.torch_config.timeout_s);
+        });
   }
   return *agreement_;
 }
 
 void Job::report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint) {
-  if (!metrics.is_object()) throw std::invalid_argument(std::string("report(): metrics must be an object, found ") + metrics.type_name());
+  if (!metrics.is_object())
+    throw std::invalid_argument(std::string("report(): metrics must be an object, found ") +
+                                metrics.type_name());
   if (const auto fits = runtime::check_payload(metrics, "the object of metrics", runtime::kMetricsBytesMax,
                                                "put what is large into a file of the checkpoint");
       !fits)
@@ -175,9 +193,12 @@ void Job::report(const nlohmann::json& metrics, const std::optional<std::filesys
   runtime::pulse().beat();
   connect();
   drop_old_checkpoints(milliseconds(0));
-  proto::RankReport report{.key = environment_.key, .seq = ++reports_, .time_ms = os::unix_ms_now(), .metrics = metrics};
-  if (checkpoint) latest_ = store_checkpoint(checkpoint->string(), report);
-  else if (environment_.world_size > 1 && Collectives::initialized()) agreement().pass(reports_);
+  proto::RankReport report{
+      .key = environment_.key, .seq = ++reports_, .time_ms = os::unix_ms_now(), .metrics = metrics};
+  if (checkpoint)
+    latest_ = store_checkpoint(checkpoint->string(), report);
+  else if (environment_.world_size > 1 && Collectives::initialized())
+    agreement().pass(reports_);
   latest_metrics_ = metrics;
   runtime::pulse().beat();
   if (environment_.rank != 0) return;
@@ -248,7 +269,9 @@ void Job::drop_old_checkpoints(milliseconds patience) {
   if (to_drop_.empty()) return;
   if (session_ && !session_->wait_stored(patience)) return;  // with a later report
   const auto gone = store_->remove(to_drop_);
-  std::erase_if(to_drop_, [&](const auto& dropped) { return std::find(gone.begin(), gone.end(), dropped.path) != gone.end(); });
+  std::erase_if(to_drop_, [&](const auto& dropped) {
+    return std::find(gone.begin(), gone.end(), dropped.path) != gone.end();
+  });
 }
 
 std::optional<std::string> Job::latest_checkpoint() const {
@@ -261,13 +284,17 @@ std::optional<std::string> Job::latest_checkpoint() const {
   return std::nullopt;
 }
 
-bool Job::progress_due() const noexcept { return session_ && environment_.rank == 0 && steady_ms() >= next_progress_ms_.load(std::memory_order_relaxed); }
+bool Job::progress_due() const noexcept {
+  return session_ && environment_.rank == 0 &&
+         steady_ms() >= next_progress_ms_.load(std::memory_order_relaxed);
+}
 
 void Job::progress(proto::RankProgress progress, bool last) {
   if (!session_ || environment_.rank != 0) return;
   if (!(progress.steps_per_s > 0)) {
     const std::lock_guard lock(rate_mutex_);
-    progress.steps_per_s = rate_.at(progress.stage, progress.epoch, progress.step, runtime::StepRate::Clock::now());
+    progress.steps_per_s =
+        rate_.at(progress.stage, progress.epoch, progress.step, runtime::StepRate::Clock::now());
   }
   if (!last && !progress_due()) return;
   next_progress_ms_.store(steady_ms() + kProgressPeriodMs, std::memory_order_relaxed);

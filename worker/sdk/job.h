@@ -21,7 +21,8 @@ class Job {
  public:
   /// @throws std::runtime_error the environment is not what an agent sets.
   static Job& current();
-  /// A job without a cluster, for TorchTrainer with num_workers 0: reports go to `launch.run_dir`. Ends with end_local().
+  /// A job without a cluster, for TorchTrainer with num_workers 0: reports go to `launch.run_dir`. Ends with
+  /// end_local().
   void begin_local(proto::Launch launch);
   void end_local();
 
@@ -29,7 +30,8 @@ class Job {
   /// In a job of the cluster, or in a local one: reports are stored.
   [[nodiscard]] bool active() const { return environment_.in_job || local_; }
 
-  /// This process is a rank that enters a training function: it will join the job's process group. Before connect().
+  /// This process is a rank that enters a training function: it will join the job's process group. Before
+  /// connect().
   void will_join() { joins_ = true; }
   /// Before it enters a step of a loop of its own. @return it is to make way
   [[nodiscard]] bool should_yield();
@@ -46,11 +48,14 @@ class Job {
   [[nodiscard]] std::optional<std::string> make_scratch() const;
   /// The end of the training function: what report() left to other threads is done, or given up in time.
   [[nodiscard]] Result<Done> finish();
-  /// The end of a program that reports and is no training function: what it said reaches the agent and the run's folder, or stderr
-  /// says why not. Runs at exit().
+  /// The end of a program that reports and is no training function: what it said reaches the agent and the
+  /// run's folder, or stderr says why not. Runs at exit().
   void flush_at_exit() noexcept;
-  [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) { return metrics_log_->flush(timeout); }
-  /// Newest first: what this process reported, the newest of the job that is still there, resume_from_checkpoint.
+  [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) {
+    return metrics_log_->flush(timeout);
+  }
+  /// Newest first: what this process reported, the newest of the job that is still there,
+  /// resume_from_checkpoint.
   [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
   [[nodiscard]] bool progress_due() const noexcept;
   void progress(proto::RankProgress progress, bool last);
@@ -62,7 +67,8 @@ class Job {
   void adopt(runtime::Environment environment);
   [[nodiscard]] std::string store_checkpoint(const std::string& source, proto::RankReport& report);
   [[nodiscard]] Result<std::string> publish(proto::RankReport& report);
-  /// Those that a stored report replaced. A crash before it is stored leaves one checkpoint too many, not one too few.
+  /// Those that a stored report replaced. A crash before it is stored leaves one checkpoint too many, not one
+  /// too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
   void make_way(const proto::YieldAttempt& request);
   runtime::ReportAgreement& agreement();

@@ -36,8 +36,11 @@ bool uses_nccl(const runtime::Environment& environment) {
 
 void take_device(const runtime::Environment& e) {
   const auto device = get_device();
-  if (device.is_cuda()) c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
-  else if (uses_nccl(e)) throw std::runtime_error("torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
+  if (device.is_cuda())
+    c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
+  else if (uses_nccl(e))
+    throw std::runtime_error(
+        "torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
 }
 
 void join_process_group(const runtime::Environment& e) {
@@ -56,7 +59,8 @@ void join_process_group(const runtime::Environment& e) {
 }  // namespace sdk
 
 JoinedGroup::JoinedGroup() : exceptions_(std::uncaught_exceptions()) {}
-JoinedGroup::JoinedGroup(JoinedGroup&& other) noexcept : joined_(std::exchange(other.joined_, false)), exceptions_(other.exceptions_) {}
+JoinedGroup::JoinedGroup(JoinedGroup&& other) noexcept
+    : joined_(std::exchange(other.joined_, false)), exceptions_(other.exceptions_) {}
 
 JoinedGroup::~JoinedGroup() {
   if (!joined_) return;
@@ -68,7 +72,9 @@ JoinedGroup::~JoinedGroup() {
 
 JoinedGroup init_process_group() {
   if (Collectives::initialized())
-    throw std::logic_error("init_process_group(): this process has joined its job's group already; a training function is entered with it joined");
+    throw std::logic_error(
+        "init_process_group(): this process has joined its job's group already; a training function is "
+        "entered with it joined");
   auto& job = sdk::Job::current();
   const auto& environment = job.environment();
   if (!environment.in_job) {
@@ -79,7 +85,8 @@ JoinedGroup init_process_group() {
   job.will_join();
   job.connect();
   if (environment.rank == 0)
-    if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+    if (auto prepared = job.prepare_run_dir(); !prepared)
+      throw std::runtime_error("the run's folder: " + prepared.error().message());
   sdk::take_device(environment);
   sdk::join_process_group(environment);
   return {};

@@ -31,7 +31,8 @@ bool is_program(const fs::path& path) { return ::access(path.c_str(), X_OK) == 0
 
 fs::path own_library_dir() {
   Dl_info info{};
-  if (::dladdr(reinterpret_cast<const void*>(&find_rtrain), &info) == 0 || info.dli_fname == nullptr) return {};
+  if (::dladdr(reinterpret_cast<const void*>(&find_rtrain), &info) == 0 || info.dli_fname == nullptr)
+    return {};
   return fs::weakly_canonical(info.dli_fname).parent_path();
 }
 
@@ -39,11 +40,18 @@ struct Pipe {
   Pipe() {
     if (::pipe2(fds, O_CLOEXEC) != 0) throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
   }
-  ~Pipe() { close_read(); close_write(); }
+  ~Pipe() {
+    close_read();
+    close_write();
+  }
   Pipe(const Pipe&) = delete;
   Pipe& operator=(const Pipe&) = delete;
-  void close_read() { if (fds[0] >= 0) ::close(std::exchange(fds[0], -1)); }
-  void close_write() { if (fds[1] >= 0) ::close(std::exchange(fds[1], -1)); }
+  void close_read() {
+    if (fds[0] >= 0) ::close(std::exchange(fds[0], -1));
+  }
+  void close_write() {
+    if (fds[1] >= 0) ::close(std::exchange(fds[1], -1));
+  }
   int fds[2] = {-1, -1};
 };
 
@@ -95,9 +103,10 @@ std::string find_rtrain() {
     if (is_program(candidate)) return candidate.string();
   std::istringstream path(std::getenv("PATH") != nullptr ? std::getenv("PATH") : "");
   for (std::string folder; std::getline(path, folder, ':');)
-    if (!folder.empty() && is_program(fs::path(folder) / "rtrain")) return (fs::path(folder) / "rtrain").string();
-  throw std::runtime_error("the rtrain program was not found: looked at RTRAIN_BIN, " + (library_dir.parent_path() / "bin").string() +
-                           " and PATH. Set RTRAIN_BIN to it");
+    if (!folder.empty() && is_program(fs::path(folder) / "rtrain"))
+      return (fs::path(folder) / "rtrain").string();
+  throw std::runtime_error("the rtrain program was not found: looked at RTRAIN_BIN, " +
+                           (library_dir.parent_path() / "bin").string() + " and PATH. Set RTRAIN_BIN to it");
 }
 
 nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment) {
@@ -114,7 +123,8 @@ nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string
   for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
   envp.push_back(nullptr);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv.data()), const_cast<char**>(envp.data()));
+  const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv.data()),
+                                  const_cast<char**>(envp.data()));
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw std::runtime_error("could not start " + program + ": " + std::strerror(error));
 
@@ -125,7 +135,8 @@ nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string
   }
   auto document = proto::parse_json(last_line(text), {.bytes_max = kResultBytesMax});
   if (document && document->is_object() && document->contains("state")) return std::move(*document);
-  const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status)) : "ended with code " + std::to_string(WEXITSTATUS(status));
+  const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
+                                              : "ended with code " + std::to_string(WEXITSTATUS(status));
   throw std::runtime_error("rtrain run " + how + " and gave no result; what it said is on stderr");
 }
 
@@ -134,15 +145,20 @@ TrainingResult result_of(const nlohmann::json& document) {
   try {
     doc = document.get<proto::ResultDoc>();
   } catch (const nlohmann::json::exception& error) {
-    throw std::runtime_error(std::string("rtrain run gave a result that this SDK does not understand: ") + error.what());
+    throw std::runtime_error(std::string("rtrain run gave a result that this SDK does not understand: ") +
+                             error.what());
   }
   TrainingResult result;
   if (doc.metrics.is_object()) result.metrics = runtime::with_numbers(doc.metrics);
   if (doc.checkpoint) result.checkpoint.emplace(doc.checkpoint->path);
   result.path = doc.path;
-  if (doc.error) result.error = TrainingError{doc.error->kind, doc.error->message, doc.error->rank, doc.error->node, doc.error->log_tail};
-  else if (doc.state != "SUCCEEDED") result.error = TrainingError{"cancelled", "the job was cancelled", std::nullopt, {}, {}};
-  for (const auto& best : doc.best_checkpoints) result.best_checkpoints.emplace_back(Checkpoint(best.path), runtime::with_numbers(best.metrics));
+  if (doc.error)
+    result.error = TrainingError{doc.error->kind, doc.error->message, doc.error->rank, doc.error->node,
+                                 doc.error->log_tail};
+  else if (doc.state != "SUCCEEDED")
+    result.error = TrainingError{"cancelled", "the job was cancelled", std::nullopt, {}, {}};
+  for (const auto& best : doc.best_checkpoints)
+    result.best_checkpoints.emplace_back(Checkpoint(best.path), runtime::with_numbers(best.metrics));
   result.return_value = doc.return_value;
   return result;
 }

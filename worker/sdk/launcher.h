@@ -26,7 +26,8 @@ class UnnamedFile {
   int fd_;
 };
 
-/// Where `rtrain` is: $RTRAIN_BIN, beside librtrain.so (../bin/rtrain, ./rtrain), PATH. @throws std::runtime_error names them.
+/// Where `rtrain` is: $RTRAIN_BIN, beside librtrain.so (../bin/rtrain, ./rtrain), PATH. @throws
+/// std::runtime_error names them.
 [[nodiscard]] std::string find_rtrain();
 /// `rtrain run - -o json` with `spec` on its stdin and `environment` added to its own; stderr passes through.
 /// @throws std::runtime_error it cannot be started, or ended without a result.

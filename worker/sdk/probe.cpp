@@ -23,7 +23,8 @@ using Clock = std::chrono::steady_clock;
 
 std::string rounded(double value) {
   std::string text(32, '\0');
-  text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), value < 10 ? "%.2f" : "%.0f", value)));
+  text.resize(
+      static_cast<std::size_t>(std::snprintf(text.data(), text.size(), value < 10 ? "%.2f" : "%.0f", value)));
   return text;
 }
 
@@ -33,7 +34,8 @@ std::string first_line(const std::exception& error) {
   return text.substr(0, text.find('\n'));
 }
 
-/// Seconds that one call of `work` takes: after a first one, as often as fits into `budget_s`, at least three times.
+/// Seconds that one call of `work` takes: after a first one, as often as fits into `budget_s`, at least three
+/// times.
 template <class Work, class Wait>
 double seconds_of(double budget_s, Work work, Wait wait) {
   work();
@@ -50,15 +52,19 @@ double seconds_of(double budget_s, Work work, Wait wait) {
   return std::chrono::duration<double>(Clock::now() - begun).count() / count;
 }
 
-double product_flops(std::int64_t size) { return 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size); }
+double product_flops(std::int64_t size) {
+  return 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size);
+}
 
 Check look_at_libtorch() {
   Check check{"libtorch", Health::kOk, std::string("LibTorch ") + TORCH_VERSION, "", {}};
 #ifdef RTRAIN_WITH_NCCL
   const long cuda = at::detail::getCUDAHooks().hasCUDART() ? at::detail::getCUDAHooks().versionCUDART() : 0;
-  if (cuda > 0) check.detail += ", CUDA " + std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
+  if (cuda > 0)
+    check.detail += ", CUDA " + std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
   const auto nccl = torch::cuda::nccl::version();
-  check.detail += ", NCCL " + std::to_string(nccl >> 32) + "." + std::to_string(nccl >> 16 & 0xFFFF) + "." + std::to_string(nccl & 0xFFFF);
+  check.detail += ", NCCL " + std::to_string(nccl >> 32) + "." + std::to_string(nccl >> 16 & 0xFFFF) + "." +
+                  std::to_string(nccl & 0xFFFF);
   check.figures["cuda"] = cuda;
 #else
   check.detail += " without CUDA";
@@ -71,7 +77,8 @@ Check look_at_cpu() {
   const auto a = torch::rand({kSize, kSize}), b = torch::rand({kSize, kSize});
   const double gflops = product_flops(kSize) / 1e9 / seconds_of(0.2, [&] { (void)a.matmul(b); }, [] {});
   Check check{"cpu", Health::kOk, "", "", {}};
-  check.detail = std::to_string(torch::get_num_threads()) + " threads, " + rounded(gflops) + " GFLOP/s in a float32 product";
+  check.detail = std::to_string(torch::get_num_threads()) + " threads, " + rounded(gflops) +
+                 " GFLOP/s in a float32 product";
   check.figures = {{"threads", torch::get_num_threads()}, {"product_gflop_s", gflops}};
   return check;
 }
@@ -79,15 +86,23 @@ Check look_at_cpu() {
 Check look_at_gloo() {
   const auto [sums, ms] = reduce_over_loopback(std::chrono::seconds(5));
   if (sums[0] != 3 || sums[1] != 3)
-    return {"gloo", Health::kFailure, "an all-reduce of 1 and 2 over loopback gave " + rounded(sums[0]) + " and " + rounded(sums[1]),
-            "the network's driver or memory is broken", {}};
-  return {"gloo", Health::kOk, "two ranks met and reduced over loopback in " + rounded(ms) + " ms", "", {{"rendezvous_ms", ms}}};
+    return {"gloo",
+            Health::kFailure,
+            "an all-reduce of 1 and 2 over loopback gave " + rounded(sums[0]) + " and " + rounded(sums[1]),
+            "the network's driver or memory is broken",
+            {}};
+  return {"gloo",
+          Health::kOk,
+          "two ranks met and reduced over loopback in " + rounded(ms) + " ms",
+          "",
+          {{"rendezvous_ms", ms}}};
 }
 
 #ifdef RTRAIN_WITH_NCCL
 
 Check look_at_gpu(int index) {
-  constexpr std::int64_t kCopyBytes = std::int64_t{512} << 20, kHostBytes = std::int64_t{128} << 20, kSize = 8192;
+  constexpr std::int64_t kCopyBytes = std::int64_t{512} << 20, kHostBytes = std::int64_t{128} << 20,
+                         kSize = 8192;
   const std::string name = "gpu " + std::to_string(index);
   const torch::Device device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
   const auto wait = [&] { torch::cuda::synchronize(index); };
@@ -102,15 +117,23 @@ Check look_at_gpu(int index) {
   {
     const auto host = torch::zeros({kHostBytes}, bytes.pinned_memory(true));
     const auto to = torch::empty({kHostBytes}, bytes.device(device));
-    from_host = static_cast<double>(kHostBytes) / 1e9 / seconds_of(0.3, [&] { to.copy_(host, /*non_blocking=*/true); }, wait);
+    from_host = static_cast<double>(kHostBytes) / 1e9 /
+                seconds_of(0.3, [&] { to.copy_(host, /*non_blocking=*/true); }, wait);
   }
   const auto a = torch::rand({kSize, kSize}, torch::TensorOptions().device(device)).to(torch::kBFloat16);
   const double product = product_flops(kSize) / 1e12 / seconds_of(0.5, [&] { (void)a.matmul(a); }, wait);
   const auto one = torch::ones({256, 256}, torch::TensorOptions().device(device));
   if (one.matmul(one)[0][0].item<float>() != 256.0F)
-    return {name, Health::kFailure, "a product of ones is wrong", "take the node out of service (rtrain node cordon) and test the GPU with its maker's tools", {}};
-  return {name, Health::kOk,
-          "copy " + rounded(copy) + " GB/s, from pinned memory " + rounded(from_host) + " GB/s, bfloat16 product " + rounded(product) + " TFLOP/s", "",
+    return {name,
+            Health::kFailure,
+            "a product of ones is wrong",
+            "take the node out of service (rtrain node cordon) and test the GPU with its maker's tools",
+            {}};
+  return {name,
+          Health::kOk,
+          "copy " + rounded(copy) + " GB/s, from pinned memory " + rounded(from_host) +
+              " GB/s, bfloat16 product " + rounded(product) + " TFLOP/s",
+          "",
           {{"copy_gb_s", copy}, {"from_host_gb_s", from_host}, {"product_bf16_tflop_s", product}}};
 }
 
@@ -119,7 +142,9 @@ Check look_at_nccl(int gpus) {
   std::vector<torch::Tensor> values;
   double sum = 0;
   for (int index = 0; index < gpus; ++index) {
-    values.push_back(torch::full({kCount}, index + 1.0F, torch::TensorOptions().device(torch::kCUDA, static_cast<c10::DeviceIndex>(index))));
+    values.push_back(
+        torch::full({kCount}, index + 1.0F,
+                    torch::TensorOptions().device(torch::kCUDA, static_cast<c10::DeviceIndex>(index))));
     sum += index + 1.0;
   }
   auto reduced = values;
@@ -130,11 +155,20 @@ Check look_at_nccl(int gpus) {
   const double seconds = seconds_of(0.3, [&] { torch::cuda::nccl::all_reduce(values, reduced); }, wait);
   for (const auto& value : reduced)
     if (value[0].item<float>() != static_cast<float>(sum))
-      return {"nccl", Health::kFailure, "an all-reduce over " + std::to_string(gpus) + " GPUs gave a wrong sum", "see NCCL_DEBUG=INFO", {}};
-  if (gpus == 1) return {"nccl", Health::kOk, "starts; there is one GPU, so nothing was reduced between GPUs", "", {}};
+      return {"nccl",
+              Health::kFailure,
+              "an all-reduce over " + std::to_string(gpus) + " GPUs gave a wrong sum",
+              "see NCCL_DEBUG=INFO",
+              {}};
+  if (gpus == 1)
+    return {"nccl", Health::kOk, "starts; there is one GPU, so nothing was reduced between GPUs", "", {}};
   // What crosses the slowest link: 2(n-1)/n of the data (nccl-tests, "bus bandwidth").
   const double gb_s = 2.0 * (gpus - 1) / gpus * static_cast<double>(kCount) * 4 / 1e9 / seconds;
-  return {"nccl", Health::kOk, "all-reduce over " + std::to_string(gpus) + " GPUs: " + rounded(gb_s) + " GB/s bus bandwidth", "", {{"bus_gb_s", gb_s}}};
+  return {"nccl",
+          Health::kOk,
+          "all-reduce over " + std::to_string(gpus) + " GPUs: " + rounded(gb_s) + " GB/s bus bandwidth",
+          "",
+          {{"bus_gb_s", gb_s}}};
 }
 
 #endif
@@ -156,7 +190,9 @@ void probe(const std::function<void(const std::string&)>& told) {
 #ifdef RTRAIN_WITH_NCCL
   const int gpus = c10::cuda::device_count();
   for (int index = 0; index < gpus; ++index)
-    look("gpu " + std::to_string(index), [index] { return look_at_gpu(index); }, "nvidia-smi shows what uses the GPU, dmesg what its driver says");
+    look(
+        "gpu " + std::to_string(index), [index] { return look_at_gpu(index); },
+        "nvidia-smi shows what uses the GPU, dmesg what its driver says");
   if (gpus > 0) look("nccl", [gpus] { return look_at_nccl(gpus); }, "NCCL_DEBUG=INFO says more");
 #else
   const int gpus = 0;

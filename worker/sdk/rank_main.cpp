@@ -4,8 +4,8 @@
 
 #include "common/os/file.h"
 #include "worker/runtime/crash_handler.h"
-#include "worker/runtime/payload.h"
 #include "worker/runtime/failure_place.h"
+#include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/yield_point.h"
@@ -37,7 +37,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFlushAfterSuccess{10'000};
 constexpr milliseconds kFlushAfterFailure{1'000};
-/// A rank that only saw its peer's connection break waits this long with its own error: the peer's tells more.
+/// A rank that only saw its peer's connection break waits this long with its own error: the peer's tells
+/// more.
 constexpr milliseconds kPeerSpeaksFirst{400};
 
 void flush_output() {
@@ -52,16 +53,23 @@ std::string text_of(const std::exception& error) {
 }
 
 bool is_of_a_lost_peer(const std::string& message) {
-  static constexpr std::array kWords{"Connection closed by peer", "Connection reset by peer", "Broken pipe",
-                                   "Socket Timeout", "remote process exited", "Connection was likely closed", "possible application crash on rank 0",
-                                   "wait timeout after", "Watchdog caught collective operation timeout"};
+  static constexpr std::array kWords{"Connection closed by peer",
+                                     "Connection reset by peer",
+                                     "Broken pipe",
+                                     "Socket Timeout",
+                                     "remote process exited",
+                                     "Connection was likely closed",
+                                     "possible application crash on rank 0",
+                                     "wait timeout after",
+                                     "Watchdog caught collective operation timeout"};
   for (const char* words : kWords)
     if (message.find(words) != std::string::npos) return true;
   return false;
 }
 
 /// Writes the error where the agent finds it, sends what waits and ends the process.
-[[noreturn]] void end_with_error(const runtime::Environment& environment, const char* kind, const std::string& message) {
+[[noreturn]] void end_with_error(const runtime::Environment& environment, const char* kind,
+                                 const std::string& message) {
   flush_output();
   if (is_of_a_lost_peer(message)) std::this_thread::sleep_for(kPeerSpeaksFirst);
   std::fprintf(stderr, "rtrain: %s\n", message.c_str());
@@ -88,26 +96,31 @@ auto guarded(const runtime::Environment& environment, const char* kind, Step ste
   }
 }
 
-/// exit() inside the training function. Runs first of all exit handlers, and ends the process: destructors of a loaded library
-/// beside running threads would only add a crash to it.
+/// exit() inside the training function. Runs first of all exit handlers, and ends the process: destructors of
+/// a loaded library beside running threads would only add a crash to it.
 pid_t rank_pid = 0;
 void on_early_exit(int status, void* environment) {
   if (::getpid() != rank_pid) return;  // a child that the function forked
   flush_output();
   const auto& rank = *static_cast<const runtime::Environment*>(environment);
-  (void)runtime::write_error_record(rank.rank_dir, {"exit", "exit(" + std::to_string(status) + ") was called before the training function returned", {}});
+  (void)runtime::write_error_record(
+      rank.rank_dir,
+      {"exit", "exit(" + std::to_string(status) + ") was called before the training function returned", {}});
   if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
   ::_exit(status);
 }
 
 void set_up_process() {
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // the log is a file: whole lines at once, also those before a crash
-  std::signal(SIGPIPE, SIG_IGN);             // a peer that is gone is an error of that collective, as under Python
+  // the log is a file: whole lines at once, also those before a crash
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  // a peer that is gone is an error of that collective, as under Python
+  std::signal(SIGPIPE, SIG_IGN);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
   watch_default_generator();
   // The zygote's OpenMP has read its own environment long ago.
-  if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::atoi(threads) > 0) torch::set_num_threads(std::atoi(threads));
+  if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && std::atoi(threads) > 0)
+    torch::set_num_threads(std::atoi(threads));
 }
 
 }  // namespace
@@ -132,7 +145,8 @@ void run_rank(const std::function<TrainFunction()>& find) {
   guarded(environment, "spawn", [&] { job->connect(); });
   if (environment.rank == 0)
     guarded(environment, "exception", [&] {
-      if (auto prepared = job->prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+      if (auto prepared = job->prepare_run_dir(); !prepared)
+        throw std::runtime_error("the run's folder: " + prepared.error().message());
     });
   runtime::pulse().load(true);
   const auto function = guarded(environment, "load", find);
@@ -152,7 +166,8 @@ void run_rank(const std::function<TrainFunction()>& find) {
     } catch (const Yielded&) {
       // It has made way: what it would have returned is up to the next attempt.
     }
-    if (get_device().is_cuda()) torch::cuda::synchronize(get_device().index());  // peers may wait for our kernels
+    // peers may wait for our kernels
+    if (get_device().is_cuda()) torch::cuda::synchronize(get_device().index());
     if (const auto fits = runtime::check_payload(
             value, "the value that the training function returned", runtime::kReturnValueBytesMax,
             "write it into a file below get_context().get_trial_dir() and return its path");
@@ -163,12 +178,17 @@ void run_rank(const std::function<TrainFunction()>& find) {
 
   runtime::pulse().watch(false);
   flush_output();
-  if (const auto unread = unread_keys(config); environment.rank == 0 && !runtime::yield_point().stopped() && !unread.empty())
+  if (const auto unread = unread_keys(config);
+      environment.rank == 0 && !runtime::yield_point().stopped() && !unread.empty())
     std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
   guarded(environment, "exception", [&] {
     if (auto finished = job->finish(); !finished) throw std::runtime_error(finished.error().message());
-    if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value, runtime::yield_point().stopped()); !written) throw std::runtime_error(written.error().message());
-    if (auto flushed = job->session()->flush(kFlushAfterSuccess); !flushed) throw std::runtime_error(flushed.error().message());
+    if (auto written = runtime::write_outcome_record(environment.rank_dir, return_value,
+                                                     runtime::yield_point().stopped());
+        !written)
+      throw std::runtime_error(written.error().message());
+    if (auto flushed = job->session()->flush(kFlushAfterSuccess); !flushed)
+      throw std::runtime_error(flushed.error().message());
   });
   Collectives::shutdown();
   flush_output();
@@ -183,13 +203,15 @@ std::string unread_keys(const Config& config) {
   std::string list;
   for (const auto& [path, nearest] : config.unread()) {
     if (path == "array_index") continue;
-    list += (list.empty() ? "" : ", ") + path + (nearest.empty() ? "" : " (nearest key that was read: " + nearest + ")");
+    list += (list.empty() ? "" : ", ") + path +
+            (nearest.empty() ? "" : " (nearest key that was read: " + nearest + ")");
   }
   return list.empty() ? "" : "train_loop_config: never read: " + list;
 }
 
 void warm_up() {
-  // One thread: OpenMP must not make its pool before the fork. Forward only: backward would start the threads of autograd.
+  // One thread: OpenMP must not make its pool before the fork. Forward only: backward would start the threads
+  // of autograd.
   const int threads = torch::get_num_threads();
   torch::set_num_threads(1);
   {

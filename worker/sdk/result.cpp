@@ -15,8 +15,10 @@ std::vector<nlohmann::json> TrainingResult::metrics_dataframe() const {
   return std::move(*rows);
 }
 
-std::optional<Checkpoint> TrainingResult::get_best_checkpoint(const std::string& metric, const std::string& mode) const {
-  if (mode != "max" && mode != "min") throw std::invalid_argument("get_best_checkpoint: mode \"" + mode + "\", expected max or min");
+std::optional<Checkpoint> TrainingResult::get_best_checkpoint(const std::string& metric,
+                                                              const std::string& mode) const {
+  if (mode != "max" && mode != "min")
+    throw std::invalid_argument("get_best_checkpoint: mode \"" + mode + "\", expected max or min");
   std::vector<proto::CheckpointRecord> records;
   for (const auto& [kept, its_metrics] : best_checkpoints) {
     if (!its_metrics.contains(metric)) continue;
@@ -24,7 +26,8 @@ std::optional<Checkpoint> TrainingResult::get_best_checkpoint(const std::string&
     records.push_back({kept.path().string(), -static_cast<std::int64_t>(records.size()), its_metrics});
   }
   if (records.empty()) return std::nullopt;
-  const auto sorted = runtime::by_score(records, {.checkpoint_score_attribute = metric, .score_is_max = mode == "max"});
+  const auto sorted =
+      runtime::by_score(records, {.checkpoint_score_attribute = metric, .score_is_max = mode == "max"});
   return Checkpoint(sorted.front().path);
 }
 
@@ -33,14 +36,17 @@ TrainingResult TrainingResult::from_path(const std::filesystem::path& path) {
   TrainingResult result;
   result.path = std::filesystem::absolute(path).lexically_normal();
   const auto rows = result.metrics_dataframe();
-  if (rows.empty() && !std::filesystem::exists(path / "params.json")) throw std::runtime_error(path.string() + ": no run of rtrain is in this folder");
+  if (rows.empty() && !std::filesystem::exists(path / "params.json"))
+    throw std::runtime_error(path.string() + ": no run of rtrain is in this folder");
   if (!rows.empty()) result.metrics = rows.back().at("metrics");
   for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
     if (!row->at("checkpoint").is_string()) continue;
     const auto folder = result.path / row->at("checkpoint").get<std::string>();
     const bool known = std::any_of(result.best_checkpoints.begin(), result.best_checkpoints.end(),
-                                   [&](const auto& kept) { return kept.first.path() == folder; });  // an attempt may write it again
-    if (!known && std::filesystem::is_directory(folder)) result.best_checkpoints.emplace_back(Checkpoint(folder), row->at("metrics"));
+                                   // an attempt may write it again
+                                   [&](const auto& kept) { return kept.first.path() == folder; });
+    if (!known && std::filesystem::is_directory(folder))
+      result.best_checkpoints.emplace_back(Checkpoint(folder), row->at("metrics"));
   }
   if (!result.best_checkpoints.empty()) result.checkpoint = result.best_checkpoints.front().first;
   return result;

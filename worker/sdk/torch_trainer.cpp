@@ -23,8 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A program may call fit() several times. A worker is a run of the program for one of these calls: the variables say for which,
-// and what the calls before it gave.
+// A program may call fit() several times. A worker is a run of the program for one of these calls: the
+// variables say for which, and what the calls before it gave.
 constexpr const char* kCallVariable = "RTRAIN_FIT_CALL";
 constexpr const char* kResultsVariable = "RTRAIN_FIT_RESULTS_FILE";  // a file: one variable holds 128 KiB
 constexpr std::size_t kResultsBytesMax = 256u << 20;
@@ -71,7 +71,8 @@ nlohmann::json earlier_results() {
 std::string name_from(std::string program) {
   for (char& c : program)
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') c = '_';
-  return program.empty() || std::isalnum(static_cast<unsigned char>(program[0])) == 0 ? "fit" + program : program;
+  return program.empty() || std::isalnum(static_cast<unsigned char>(program[0])) == 0 ? "fit" + program
+                                                                                      : program;
 }
 
 std::string what_is_wrong(const proto::SpecReading& reading) {
@@ -82,15 +83,20 @@ std::string what_is_wrong(const proto::SpecReading& reading) {
 
 }  // namespace
 
-TorchTrainer::TorchTrainer(TrainFunction train_func, ScalingConfig scaling_config, RunConfig run_config, nlohmann::json train_loop_config,
-                           TorchConfig torch_config, std::optional<Checkpoint> resume_from_checkpoint)
-    : train_func_(std::move(train_func)), scaling_config_(std::move(scaling_config)), run_config_(std::move(run_config)),
-      train_loop_config_(std::move(train_loop_config)), torch_config_(std::move(torch_config)),
+TorchTrainer::TorchTrainer(TrainFunction train_func, ScalingConfig scaling_config, RunConfig run_config,
+                           nlohmann::json train_loop_config, TorchConfig torch_config,
+                           std::optional<Checkpoint> resume_from_checkpoint)
+    : train_func_(std::move(train_func)),
+      scaling_config_(std::move(scaling_config)),
+      run_config_(std::move(run_config)),
+      train_loop_config_(std::move(train_loop_config)),
+      torch_config_(std::move(torch_config)),
       resume_from_checkpoint_(std::move(resume_from_checkpoint)) {}
 
 namespace {
 
-nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run, const nlohmann::json& loop_config, const TorchConfig& torch,
+nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run,
+                           const nlohmann::json& loop_config, const TorchConfig& torch,
                            const std::optional<Checkpoint>& resume) {
   const auto command = own_command();
   const auto& keep = run.checkpoint_config;
@@ -101,17 +107,25 @@ nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run, c
       {"env_inherit", true},
       {"train_loop_config", loop_config},
       {"scaling_config",
-       {{"num_workers", std::max(1, scaling.num_workers)}, {"use_gpu", scaling.use_gpu}, {"placement_strategy", scaling.placement_strategy}}},
+       {{"num_workers", std::max(1, scaling.num_workers)},
+        {"use_gpu", scaling.use_gpu},
+        {"placement_strategy", scaling.placement_strategy}}},
       {"run_config",
        {{"failure_config", {{"max_failures", run.failure_config.max_failures}}},
         {"checkpoint_config", {{"checkpoint_score_order", keep.checkpoint_score_order}}}}},
-      {"torch_config", {{"backend", torch.backend}, {"timeout_s", torch.timeout_s}, {"init_timeout_s", torch.init_timeout_s}}}};
-  if (!scaling.resources_per_worker.empty()) document["scaling_config"]["resources_per_worker"] = scaling.resources_per_worker;
-  if (scaling.num_workers < 0) document["scaling_config"]["num_workers"] = scaling.num_workers;  // refused with the reader's own words
+      {"torch_config",
+       {{"backend", torch.backend},
+        {"timeout_s", torch.timeout_s},
+        {"init_timeout_s", torch.init_timeout_s}}}};
+  if (!scaling.resources_per_worker.empty())
+    document["scaling_config"]["resources_per_worker"] = scaling.resources_per_worker;
+  // refused with the reader's own words
+  if (scaling.num_workers < 0) document["scaling_config"]["num_workers"] = scaling.num_workers;
   if (!run.storage_path.empty()) document["run_config"]["storage_path"] = run.storage_path;
   auto& checkpoint_config = document["run_config"]["checkpoint_config"];
   if (keep.num_to_keep) checkpoint_config["num_to_keep"] = *keep.num_to_keep;
-  if (!keep.checkpoint_score_attribute.empty()) checkpoint_config["checkpoint_score_attribute"] = keep.checkpoint_score_attribute;
+  if (!keep.checkpoint_score_attribute.empty())
+    checkpoint_config["checkpoint_score_attribute"] = keep.checkpoint_score_attribute;
   if (resume) document["resume_from_checkpoint"] = fs::absolute(resume->path()).string();
   return document;
 }
@@ -119,7 +133,8 @@ nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run, c
 /// num_workers 0: no process but this one.
 TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   const char* home = std::getenv("HOME");
-  proto::resolve_paths(spec, fs::current_path().string(), fs::current_path().string(), home != nullptr ? home : "/", "");
+  proto::resolve_paths(spec, fs::current_path().string(), fs::current_path().string(),
+                       home != nullptr ? home : "/", "");
   proto::Launch launch;
   launch.job = JobId(1);
   launch.attempt = Attempt(1);
@@ -132,11 +147,13 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   TrainingResult result;
   result.path = launch.run_dir;
   try {
-    if (auto prepared = job.prepare_run_dir(); !prepared) throw std::runtime_error("the run's folder: " + prepared.error().message());
+    if (auto prepared = job.prepare_run_dir(); !prepared)
+      throw std::runtime_error("the run's folder: " + prepared.error().message());
     Collectives::initialize({});
     const Config config(launch.spec.train_loop_config);
     result.return_value = train_func(config);
-    if (const auto unread = sdk::unread_keys(config); !unread.empty()) std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
+    if (const auto unread = sdk::unread_keys(config); !unread.empty())
+      std::fprintf(stderr, "rtrain: warning: %s\n", unread.c_str());
     if (auto finished = job.finish(); !finished) throw std::runtime_error(finished.error().message());
   } catch (const std::exception& error) {
     result.error = TrainingError{
@@ -150,7 +167,8 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   result.metrics = job.latest_metrics();
   const auto kept = job.kept_checkpoints();
   if (!kept.empty()) result.checkpoint.emplace(kept.back().path);
-  for (const auto& best : runtime::by_score(kept, launch.spec.run_config.checkpoint_config)) result.best_checkpoints.emplace_back(Checkpoint(best.path), best.metrics);
+  for (const auto& best : runtime::by_score(kept, launch.spec.run_config.checkpoint_config))
+    result.best_checkpoints.emplace_back(Checkpoint(best.path), best.metrics);
   job.end_local();
   return result;
 }
@@ -159,7 +177,8 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
 
 TrainingResult TorchTrainer::fit() {
   const int call = calls().made++;
-  const auto document = document_of(scaling_config_, run_config_, train_loop_config_, torch_config_, resume_from_checkpoint_);
+  const auto document =
+      document_of(scaling_config_, run_config_, train_loop_config_, torch_config_, resume_from_checkpoint_);
   auto& job = sdk::Job::current();
   if (job.environment().in_job) {
     const char* number = std::getenv(kCallVariable);
@@ -167,7 +186,8 @@ TrainingResult TorchTrainer::fit() {
     if (call == wanted) sdk::run_rank([this] { return train_func_; });
     const auto results = earlier_results();
     if (!results.is_array() || static_cast<std::size_t>(call) >= results.size())
-      throw std::runtime_error("TorchTrainer: fit() was called in another order in a worker than in the program itself");
+      throw std::runtime_error(
+          "TorchTrainer: fit() was called in another order in a worker than in the program itself");
     const auto& gave = results[static_cast<std::size_t>(call)];
     return gave.is_null() ? TrainingResult{} : sdk::result_of(gave);
   }

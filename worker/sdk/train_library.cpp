@@ -10,7 +10,8 @@
 #include <vector>
 
 #ifdef RTRAIN_VERSION
-static_assert(std::string_view(RTRAIN_VERSION) == RTRAIN_SDK_VERSION, "rtrain/version.h and the project's version differ");
+static_assert(std::string_view(RTRAIN_VERSION) == RTRAIN_SDK_VERSION,
+              "rtrain/version.h and the project's version differ");
 #endif
 
 namespace rtrain::sdk {
@@ -28,7 +29,9 @@ std::vector<Entry>& entries() {
   return *all;
 }
 
-std::string versions_of(std::string_view tag) { return std::string(tag.starts_with(kTagBegin) ? tag.substr(kTagBegin.size()) : tag); }
+std::string versions_of(std::string_view tag) {
+  return std::string(tag.starts_with(kTagBegin) ? tag.substr(kTagBegin.size()) : tag);
+}
 
 constexpr std::size_t kTagBytesMax = 300;
 
@@ -77,7 +80,8 @@ std::string list_of(const std::vector<Entry>& found) {
 
 std::optional<std::string> abi_mismatch(std::string_view library_tag) {
   if (library_tag == RTRAIN_ABI_TAG) return std::nullopt;
-  return "was built with " + versions_of(library_tag) + "; this worker is " + versions_of(RTRAIN_ABI_TAG) + ". Build it again with this rtrain";
+  return "was built with " + versions_of(library_tag) + "; this worker is " + versions_of(RTRAIN_ABI_TAG) +
+         ". Build it again with this rtrain";
 }
 
 std::optional<std::string> foreign_tag_in(std::string_view bytes) {
@@ -96,14 +100,19 @@ TrainFunction load_train_function(const std::string& library, const std::string&
   check_file(library);
 
   const auto known = entries().size();
-  if (::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) throw LoadError("cannot load the training library: " + std::string(::dlerror()));
+  if (::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
+    throw LoadError("cannot load the training library: " + std::string(::dlerror()));
   const std::vector<Entry> found(entries().begin() + static_cast<std::ptrdiff_t>(known), entries().end());
   for (const auto& entry : found)
-    if (const auto mismatch = abi_mismatch(entry.tag)) throw LoadError("the training library " + library + " " + *mismatch);
+    if (const auto mismatch = abi_mismatch(entry.tag))
+      throw LoadError("the training library " + library + " " + *mismatch);
 
-  if (found.empty()) throw LoadError(library + " offers no training function: add RTRAIN_TRAIN_FUNCTION(your_function); to it");
+  if (found.empty())
+    throw LoadError(library +
+                    " offers no training function: add RTRAIN_TRAIN_FUNCTION(your_function); to it");
   if (name.empty() && found.size() > 1)
-    throw LoadError(library + " offers several training functions (" + list_of(found) + "): name one in train_func.name");
+    throw LoadError(library + " offers several training functions (" + list_of(found) +
+                    "): name one in train_func.name");
   for (const auto& entry : found) {
     if (!name.empty() && entry.name != name) continue;
     return [function = entry.function](const Config& config) {
@@ -117,6 +126,7 @@ TrainFunction load_train_function(const std::string& library, const std::string&
 
 }  // namespace rtrain::sdk
 
-extern "C" void rtrain_register_train_function(const char* abi_tag, const char* name, rtrain_train_function function) {
+extern "C" void rtrain_register_train_function(const char* abi_tag, const char* name,
+                                               rtrain_train_function function) {
   rtrain::sdk::entries().push_back({abi_tag, name, function});
 }

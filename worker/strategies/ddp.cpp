@@ -1,4 +1,5 @@
-// Distributed data parallel training: what torch.nn.parallel.DistributedDataParallel does in Python, around the same c10d::Reducer.
+// Distributed data parallel training: what torch.nn.parallel.DistributedDataParallel does in Python, around
+// the same c10d::Reducer.
 #include <rtrain/context.h>
 #include <rtrain/strategies.h>
 
@@ -8,10 +9,10 @@
 #include "worker/strategies/process_group.h"
 
 #include <torch/csrc/autograd/engine.h>
+#include <torch/torch.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
-#include <torch/torch.h>
 
 #include <limits>
 #include <stdexcept>
@@ -35,7 +36,8 @@ bool has_sparse_gradient(const torch::nn::Module& module, const torch::Tensor& p
   if (const auto* embedding = dynamic_cast<const torch::nn::EmbeddingImpl*>(&module)) {
     return embedding->options.sparse() && embedding->weight.is_same(parameter);
   }
-  if (const auto* bag = dynamic_cast<const torch::nn::EmbeddingBagImpl*>(&module)) return bag->options.sparse() && bag->weight.is_same(parameter);
+  if (const auto* bag = dynamic_cast<const torch::nn::EmbeddingBagImpl*>(&module))
+    return bag->options.sparse() && bag->weight.is_same(parameter);
   for (const auto& child : module.children()) {
     if (has_sparse_gradient(*child, parameter)) return true;
   }
@@ -48,12 +50,12 @@ struct DDPStrategy::Wrapped {
   LightningModule& module;
   std::vector<torch::Tensor> all;  ///< every parameter once
   std::vector<std::string> all_names;
-  std::vector<bool> trained;  ///< of each, whether the Reducer has it
+  std::vector<bool> trained;              ///< of each, whether the Reducer has it
   std::vector<torch::Tensor> parameters;  ///< those that require a gradient
   std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
   std::shared_ptr<c10d::Reducer> reducer;  ///< none while no parameter requires a gradient
-  std::shared_ptr<c10d::Logger> logger;  ///< the Reducer has a weak pointer that it does not check
+  std::shared_ptr<c10d::Logger> logger;    ///< the Reducer has a weak pointer that it does not check
   bool sync_buffers_next = true;
   bool static_graph_seen = false;
 
@@ -130,15 +132,19 @@ struct DDPStrategy::Wrapped {
 
   [[noreturn]] void explain(const c10::Error& error) const {
     const std::string text = error.what_without_backtrace();
-    if (text.find("reduction in the prior iteration") == std::string::npos) throw std::runtime_error("DDPStrategy: " + text);
+    if (text.find("reduction in the prior iteration") == std::string::npos)
+      throw std::runtime_error("DDPStrategy: " + text);
     std::string unused;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const auto& gradient = parameters[i].grad();
-      if (!gradient.defined() || !gradient.any().item<bool>()) unused += (unused.empty() ? "" : ", ") + names[i];
+      if (!gradient.defined() || !gradient.any().item<bool>())
+        unused += (unused.empty() ? "" : ", ") + names[i];
     }
-    throw std::runtime_error("DDPStrategy: in the last step some parameters got no gradient" + (unused.empty() ? "" : " (" + unused + ")") +
-                             ", so the ranks could not finish their sums; if the model leaves parameters out on purpose, "
-                             "write DDPStrategy({.find_unused_parameters = true})");
+    throw std::runtime_error(
+        "DDPStrategy: in the last step some parameters got no gradient" +
+        (unused.empty() ? "" : " (" + unused + ")") +
+        ", so the ranks could not finish their sums; if the model leaves parameters out on purpose, "
+        "write DDPStrategy({.find_unused_parameters = true})");
   }
 };
 
@@ -148,18 +154,23 @@ DDPStrategy::~DDPStrategy() = default;
 
 DDPStrategy::DDPStrategy(DDPOptions options) : options_(options) {
   std::string problems;
-  if (!(options.bucket_cap_mb > 0)) problems += "\n  bucket_cap_mb is " + std::to_string(options.bucket_cap_mb) + ", expected more than 0";
-  if (options.timeout && options.timeout->count() <= 0) problems += "\n  timeout is " + std::to_string(options.timeout->count()) + " ms, expected more than 0";
+  if (!(options.bucket_cap_mb > 0))
+    problems += "\n  bucket_cap_mb is " + std::to_string(options.bucket_cap_mb) + ", expected more than 0";
+  if (options.timeout && options.timeout->count() <= 0)
+    problems += "\n  timeout is " + std::to_string(options.timeout->count()) + " ms, expected more than 0";
   if (!problems.empty()) throw std::invalid_argument("DDPStrategy: these options cannot be used:" + problems);
 }
 
-bool DDPStrategy::is_distributed() const { return Collectives::initialized() && Collectives::world_size() > 1; }
+bool DDPStrategy::is_distributed() const {
+  return Collectives::initialized() && Collectives::world_size() > 1;
+}
 
 void DDPStrategy::setup(LightningModule& module, bool fitting) {
   wrapped_.reset();
   if (!is_distributed()) {
     if (const auto ranks = get_context().get_world_size(); ranks > 1) {
-      throw std::runtime_error("DDPStrategy: this is one of " + std::to_string(ranks) + " ranks, but the process group was not set up");
+      throw std::runtime_error("DDPStrategy: this is one of " + std::to_string(ranks) +
+                               " ranks, but the process group was not set up");
     }
     return;
   }
@@ -217,7 +228,8 @@ void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
     // It counts the iterations, which must be those with sums: a forward whose batch has no loss is none.
     w.reducer->prepare_for_forward();
     const bool look_for_unused = options_.find_unused_parameters && !options_.static_graph;
-    w.reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss} : std::vector<torch::Tensor>{});
+    w.reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss}
+                                                    : std::vector<torch::Tensor>{});
     if (!options_.static_graph || std::exchange(w.static_graph_seen, true)) return loss.backward();
     // The first backward records the graph; its sums start when it has ended. The engine takes such a wish
     // only from within.
@@ -233,7 +245,8 @@ void DDPStrategy::backward(const torch::Tensor& loss, bool sync) {
 }
 
 void DDPStrategy::zero_grad(const std::vector<torch::Tensor>& parameters) {
-  // Views of the buckets stay, cleared; an unused parameter must have no gradient at all, or the optimizer would move it.
+  // Views of the buckets stay, cleared; an unused parameter must have no gradient at all, or the optimizer
+  // would move it.
   if (wrapped_ && options_.gradient_as_bucket_view && !options_.find_unused_parameters) {
     const torch::NoGradGuard no_grad;
     std::vector<torch::Tensor> gradients;
@@ -250,7 +263,9 @@ void DDPStrategy::reduce(torch::Tensor& value, Reduce op) {
   if (is_distributed()) Collectives::all_reduce(value, op_of(op));
 }
 
-std::string DDPStrategy::broadcast(const std::string& value) { return is_distributed() ? broadcast_text(value, 0, device()) : value; }
+std::string DDPStrategy::broadcast(const std::string& value) {
+  return is_distributed() ? broadcast_text(value, 0, device()) : value;
+}
 
 void DDPStrategy::barrier() {
   if (is_distributed()) Collectives::barrier();

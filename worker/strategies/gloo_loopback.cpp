@@ -2,9 +2,9 @@
 
 #include "worker/strategies/process_group_backends.h"
 
+#include <torch/torch.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
-#include <torch/torch.h>
 
 #include <exception>
 #include <thread>
@@ -18,8 +18,11 @@ LoopbackReduction reduce_over_loopback(std::chrono::milliseconds limit) {
   std::array<std::exception_ptr, 2> failed;
   const auto rank_main = [&](std::size_t rank) {
     try {
-      const auto gloo = make_gloo_backend(
-          store, {.rank = static_cast<int>(rank), .world_size = 2, .address = "127.0.0.1", .timeout = limit, .init_timeout = limit});
+      const auto gloo = make_gloo_backend(store, {.rank = static_cast<int>(rank),
+                                                  .world_size = 2,
+                                                  .address = "127.0.0.1",
+                                                  .timeout = limit,
+                                                  .init_timeout = limit});
       std::vector<torch::Tensor> values{torch::full({1024}, static_cast<float>(rank) + 1)};
       gloo->allreduce(values)->wait();
       result.sums.at(rank) = values[0][0].item<float>();

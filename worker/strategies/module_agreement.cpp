@@ -4,9 +4,9 @@
 #include "worker/runtime/pulse.h"
 #include "worker/strategies/process_group.h"
 
+#include <torch/torch.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/comm.hpp>
-#include <torch/torch.h>
 
 #include <cstring>
 #include <limits>
@@ -17,7 +17,8 @@
 namespace rtrain {
 namespace {
 
-constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;  ///< what one broadcast of parameters or buffers carries at most
+/// what one broadcast of parameters or buffers carries at most
+constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;
 
 void take_over(const char* what, std::vector<torch::Tensor> tensors) {
   if (tensors.empty()) return;
@@ -45,16 +46,19 @@ std::pair<std::string, std::string> first_difference(const std::string& a, const
   std::istringstream in_a(a), in_b(b);
   std::string line_a, line_b;
   while (true) {
-    const bool more_a = static_cast<bool>(std::getline(in_a, line_a)), more_b = static_cast<bool>(std::getline(in_b, line_b));
+    const bool more_a = static_cast<bool>(std::getline(in_a, line_a)),
+               more_b = static_cast<bool>(std::getline(in_b, line_b));
     if (!more_a && !more_b) return {};
-    if (!more_a || !more_b || line_a != line_b) return {more_a ? line_a : "nothing", more_b ? line_b : "nothing"};
+    if (!more_a || !more_b || line_a != line_b)
+      return {more_a ? line_a : "nothing", more_b ? line_b : "nothing"};
   }
 }
 
 }  // namespace
 
 std::string broadcast_text(const std::string& own, int root, torch::Device device) {
-  auto size = torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
+  auto size =
+      torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
   Collectives::broadcast(size, root);
   const auto bytes = size.item<std::int64_t>();
   if (bytes == 0) return {};
@@ -69,14 +73,16 @@ std::string broadcast_text(const std::string& own, int root, torch::Device devic
 void require_equal_modules(const std::string& who, const torch::nn::Module& module, torch::Device device) {
   const auto own = describe(module);
   const auto reference = broadcast_text(own, 0, device);
-  auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(Collectives::rank()),
+  auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max()
+                                                         : static_cast<std::int64_t>(Collectives::rank()),
                                         torch::dtype(torch::kInt64))
                        .to(device);
   Collectives::all_reduce(first_bad, Collectives::Op::kMin);
   const auto rank = first_bad.item<std::int64_t>();
   if (rank == std::numeric_limits<std::int64_t>::max()) return;
   const auto [at_zero, here] = first_difference(reference, own);
-  throw std::runtime_error(broadcast_text(who + ": the ranks' models differ: rank " + std::to_string(rank) + " has " + here + ", rank 0 has " + at_zero,
+  throw std::runtime_error(broadcast_text(who + ": the ranks' models differ: rank " + std::to_string(rank) +
+                                              " has " + here + ", rank 0 has " + at_zero,
                                           static_cast<int>(rank), device));
 }
 
@@ -87,6 +93,8 @@ void take_over_state(const torch::nn::Module& module) {
   take_over("broadcast of parameters", std::move(states));
 }
 
-void take_over_buffers(const std::vector<torch::Tensor>& buffers) { take_over("broadcast of buffers", buffers); }
+void take_over_buffers(const std::vector<torch::Tensor>& buffers) {
+  take_over("broadcast of buffers", buffers);
+}
 
 }  // namespace rtrain

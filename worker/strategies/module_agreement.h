@@ -1,4 +1,5 @@
-// What makes the ranks' copies of one module the same before they train it together. Collectives: every rank calls them.
+// What makes the ranks' copies of one module the same before they train it together. Collectives: every rank
+// calls them.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -12,13 +13,15 @@ namespace rtrain {
 /// What rank `root` has. `device`: where this rank's collectives work.
 [[nodiscard]] std::string broadcast_text(const std::string& own, int root, torch::Device device);
 
-/// Every rank throws the same sentence when one differs from rank 0; otherwise gradients of different parameters would be added.
+/// Every rank throws the same sentence when one differs from rank 0; otherwise gradients of different
+/// parameters would be added.
 /// @throws std::runtime_error "`who`: the ranks' models differ: rank 1 has ..., rank 0 has ...".
 void require_equal_modules(const std::string& who, const torch::nn::Module& module, torch::Device device);
 
 /// What to look for in a model without parameters.
 [[nodiscard]] inline std::string no_parameter_words() {
-  return "the model has no parameter that requires a gradient; a layer belongs to it only when it was registered: "
+  return "the model has no parameter that requires a gradient; a layer belongs to it only when it was "
+         "registered: "
          "layer = register_module(\"layer\", torch::nn::Linear(4, 2))";
 }
 

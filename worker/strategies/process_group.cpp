@@ -32,9 +32,11 @@ using std::chrono::steady_clock;
 class JobStore : public runtime::KeyValueStore {
  public:
   explicit JobStore(c10::intrusive_ptr<c10d::Store> store) : store_(std::move(store)) {}
-  void set(const std::string& key, const std::string& value) override { store_->set(key, std::vector<std::uint8_t>(value.begin(), value.end())); }
-  /// One round trip and never a wait: c10d's get() would wait for a key that someone removes after check() saw it. A compareSet()
-  /// that expects what nobody writes gives the value, or that back when there is none.
+  void set(const std::string& key, const std::string& value) override {
+    store_->set(key, std::vector<std::uint8_t>(value.begin(), value.end()));
+  }
+  /// One round trip and never a wait: c10d's get() would wait for a key that someone removes after check()
+  /// saw it. A compareSet() that expects what nobody writes gives the value, or that back when there is none.
   std::optional<std::string> get(const std::string& key) override {
     static const std::vector<std::uint8_t> kNobodysWord{'\0', '?'};
     const auto value = store_->compareSet(key, kNobodysWord, kNobodysWord);
@@ -114,23 +116,28 @@ struct Group {
   [[nodiscard]] runtime::RollCall roll_call() const { return {*store, rank, world_size}; }
 };
 
-/// Never destroyed at exit: the threads of a backend must not be joined by a process that ends any way it likes.
+/// Never destroyed at exit: the threads of a backend must not be joined by a process that ends any way it
+/// likes.
 Group*& group() {
   static Group* the_group = nullptr;
   return the_group;
 }
 
 Group& joined() {
-  if (group() == nullptr) throw std::logic_error("the process group is not set up: collectives work in a training function only");
+  if (group() == nullptr)
+    throw std::logic_error("the process group is not set up: collectives work in a training function only");
   return *group();
 }
 
-/// What a library said, without its source place in front ("[pair.cc:525] Connection closed by peer" and C++ backtraces).
+/// What a library said, without its source place in front ("[pair.cc:525] Connection closed by peer" and C++
+/// backtraces).
 std::string cause_of(const std::exception& error) {
   const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
   std::string text = c10_error != nullptr ? c10_error->what_without_backtrace() : error.what();
   if (text.starts_with('['))
-    if (const auto end = text.find("] "); end != std::string::npos && text.substr(0, end).find(".cc:") != std::string::npos) text.erase(0, end + 2);
+    if (const auto end = text.find("] ");
+        end != std::string::npos && text.substr(0, end).find(".cc:") != std::string::npos)
+      text.erase(0, end + 2);
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   return text;
 }
@@ -141,8 +148,8 @@ void collective(const char* operation, Work work) {
   try {
     work();
   } catch (const std::exception& error) {
-    throw std::runtime_error(std::string(operation) + " on rank " + std::to_string(joined().rank) + " of " + std::to_string(joined().world_size) +
-                             ": " + cause_of(error));
+    throw std::runtime_error(std::string(operation) + " on rank " + std::to_string(joined().rank) + " of " +
+                             std::to_string(joined().world_size) + ": " + cause_of(error));
   }
 }
 
@@ -176,7 +183,8 @@ void finish(c10d::Work& work, bool on_cpu, const char* operation) {
   work.wait();
 }
 
-/// True when something accepts on host:port. c10d's own retry waits a second after a refusal; rank 0 is mostly milliseconds away.
+/// True when something accepts on host:port. c10d's own retry waits a second after a refusal; rank 0 is
+/// mostly milliseconds away.
 bool accepts(const addrinfo& address) {
   const int fd = ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
@@ -191,13 +199,14 @@ void await_store(const std::string& host, int port, milliseconds timeout) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   if (const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); error != 0)
-    throw std::runtime_error("the address of rank 0, " + host + ", is not known here: " + ::gai_strerror(error));
+    throw std::runtime_error("the address of rank 0, " + host +
+                             ", is not known here: " + ::gai_strerror(error));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
   const auto deadline = steady_clock::now() + timeout;
   for (auto pause = milliseconds(1); !accepts(*addresses); pause = std::min(pause * 2, milliseconds(20))) {
     if (steady_clock::now() > deadline)
-      throw std::runtime_error("rank 0 did not open its store on " + host + ":" + std::to_string(port) + " within " + seconds(timeout) +
-                               " (torch_config.init_timeout_s)");
+      throw std::runtime_error("rank 0 did not open its store on " + host + ":" + std::to_string(port) +
+                               " within " + seconds(timeout) + " (torch_config.init_timeout_s)");
     std::this_thread::sleep_for(pause);
   }
 }
@@ -213,16 +222,20 @@ c10::intrusive_ptr<c10d::Store> open_store(const ProcessGroupOptions& options) {
   return c10::make_intrusive<c10d::TCPStore>(options.master_addr, store);
 }
 
-c10::intrusive_ptr<c10d::ProcessGroup> make_group(const ProcessGroupOptions& options, const c10::intrusive_ptr<c10d::Store>& store) {
+c10::intrusive_ptr<c10d::ProcessGroup> make_group(const ProcessGroupOptions& options,
+                                                  const c10::intrusive_ptr<c10d::Store>& store) {
   using Type = c10d::ProcessGroup::BackendType;
-  const BackendOptions backend{options.rank, options.world_size, options.node_address, options.timeout, options.init_timeout};
+  const BackendOptions backend{options.rank, options.world_size, options.node_address, options.timeout,
+                               options.init_timeout};
   auto made = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.world_size);
   const auto gloo = make_gloo_backend(c10::make_intrusive<c10d::PrefixStore>("gloo", store), backend);
   made->setBackend(c10::DeviceType::CPU, Type::GLOO, gloo);
   const bool nccl = options.backend == "nccl";
   // Ranks that share a GPU: NCCL takes one of them only.
   if (!nccl && options.device.is_cuda()) made->setBackend(c10::DeviceType::CUDA, Type::GLOO, gloo);
-  if (nccl) made->setBackend(c10::DeviceType::CUDA, Type::NCCL, make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend));
+  if (nccl)
+    made->setBackend(c10::DeviceType::CUDA, Type::NCCL,
+                     make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend));
   made->setDefaultBackend(nccl ? Type::NCCL : Type::GLOO);
   made->setGroupName("job");
   return made;
@@ -251,13 +264,15 @@ void on_contiguous(torch::Tensor& tensor, Run run) {
 
 }  // namespace
 
-std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port, milliseconds timeout) {
+std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port,
+                                                      milliseconds timeout) {
   await_store(host, port, timeout);
   c10d::TCPStoreOptions options;
   options.port = static_cast<std::uint16_t>(port);
   options.waitWorkers = false;
   options.timeout = std::max(timeout, milliseconds(1000));
-  return std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", c10::make_intrusive<c10d::TCPStore>(host, options)));
+  return std::make_unique<JobStore>(
+      c10::make_intrusive<c10d::PrefixStore>("rtrain", c10::make_intrusive<c10d::TCPStore>(host, options)));
 }
 
 void Collectives::initialize(const ProcessGroupOptions& options) {
@@ -272,15 +287,17 @@ void Collectives::initialize(const ProcessGroupOptions& options) {
   if (options.world_size > 1 || options.alone_too) {
     try {
       made->tcp_store = open_store(options);
-      made->store = std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", made->tcp_store));
+      made->store =
+          std::make_unique<JobStore>(c10::make_intrusive<c10d::PrefixStore>("rtrain", made->tcp_store));
       made->process_group = make_group(options, made->tcp_store);
       made->lookout = std::make_unique<Lookout>(options.rank, options.world_size,
                                                 [host = options.master_addr, port = options.master_port] {
                                                   return connect_store(host, port, milliseconds(5000));
                                                 });
     } catch (const std::exception& error) {
-      throw std::runtime_error("rank " + std::to_string(options.rank) + " of " + std::to_string(options.world_size) +
-                               " could not join the process group (" + options.backend + ", " + options.master_addr + ":" +
+      throw std::runtime_error("rank " + std::to_string(options.rank) + " of " +
+                               std::to_string(options.world_size) + " could not join the process group (" +
+                               options.backend + ", " + options.master_addr + ":" +
                                std::to_string(options.master_port) + "): " + cause_of(error));
     }
   }

@@ -1,4 +1,5 @@
-// The process group of the job, as the rest of the worker sees it: collectives on tensors. c10d stays behind it.
+// The process group of the job, as the rest of the worker sees it: collectives on tensors. c10d stays behind
+// it.
 #pragma once
 
 #include "rtrain/export.h"
@@ -20,11 +21,14 @@ class KeyValueStore;
 
 namespace rtrain {
 
-/// A connection of its own to the job's store, for other threads than the training thread's. @throws std::runtime_error
-[[nodiscard]] std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port, std::chrono::milliseconds timeout);
+/// A connection of its own to the job's store, for other threads than the training thread's. @throws
+/// std::runtime_error
+[[nodiscard]] std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port,
+                                                                    std::chrono::milliseconds timeout);
 
 struct ProcessGroupOptions {
-  std::string backend = "gloo";  ///< "gloo": for all tensors; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
+  /// "gloo": for all tensors; "nccl": NCCL for CUDA tensors and Gloo for those on the CPU
+  std::string backend = "gloo";
   int rank = 0, world_size = 1;
   std::string master_addr;
   int master_port = 0;
@@ -42,8 +46,10 @@ struct ProcessGroupOptions {
 ///         seconds: a peer that is in another collective or has returned, with its place).
 class RTRAIN_API Collectives {
  public:
-  static void initialize(const ProcessGroupOptions& options);  ///< TCPStore on rank 0's master_port, then Gloo or NCCL
-  /// The end of this rank's part. Rank 0 waits for the others here: it holds the store that they may still need.
+  /// TCPStore on rank 0's master_port, then Gloo or NCCL
+  static void initialize(const ProcessGroupOptions& options);
+  /// The end of this rank's part. Rank 0 waits for the others here: it holds the store that they may still
+  /// need.
   static void shutdown();
   [[nodiscard]] static bool initialized();
   [[nodiscard]] static int rank();

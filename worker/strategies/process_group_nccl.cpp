@@ -10,14 +10,17 @@
 
 namespace rtrain {
 
-c10::intrusive_ptr<c10d::Backend> make_nccl_backend([[maybe_unused]] const c10::intrusive_ptr<c10d::Store>& store,
-                                                    [[maybe_unused]] const BackendOptions& options) {
+c10::intrusive_ptr<c10d::Backend> make_nccl_backend(
+    [[maybe_unused]] const c10::intrusive_ptr<c10d::Store>& store,
+    [[maybe_unused]] const BackendOptions& options) {
 #ifdef RTRAIN_WITH_NCCL
   auto nccl = c10d::ProcessGroupNCCL::Options::create();
   nccl->timeout = options.timeout;
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, options.rank, options.world_size, nccl);
 #else
-  throw std::runtime_error("torch_config.backend: this rtrain was built with a LibTorch without NCCL; use \"gloo\", or build with a CUDA LibTorch");
+  throw std::runtime_error(
+      "torch_config.backend: this rtrain was built with a LibTorch without NCCL; use \"gloo\", or build with "
+      "a CUDA LibTorch");
 #endif
 }
 

@@ -10,8 +10,8 @@
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/torch.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <memory>
 #include <mutex>
@@ -23,9 +23,9 @@ namespace {
 
 constexpr std::int64_t kBucketBytes = 25 * 1024 * 1024;
 
-/// Gradients that travel together: of one type, on one device. The flat tensor begins with a number for each: 1 where this rank has a
-/// gradient, so that the sum tells whether any has. All ranks make the same buckets and send them in the same order, whatever their
-/// backward passes reached.
+/// Gradients that travel together: of one type, on one device. The flat tensor begins with a number for each:
+/// 1 where this rank has a gradient, so that the sum tells whether any has. All ranks make the same buckets
+/// and send them in the same order, whatever their backward passes reached.
 struct Bucket {
   std::vector<std::size_t> members;
   std::int64_t elements = 0;
@@ -44,7 +44,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
     bool ready = false;
   };
 
-  /// Belongs to the tensor, not to the node that accumulates into it: torch::load() and to() may give it another node.
+  /// Belongs to the tensor, not to the node that accumulates into it: torch::load() and to() may give it
+  /// another node.
   struct Hook : torch::autograd::PostAccumulateGradHook {
     Hook(std::weak_ptr<Impl> of, std::size_t parameter) : owner(std::move(of)), index(parameter) {}
     void operator()(const torch::autograd::Variable&) override {
@@ -57,7 +58,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
   explicit Impl(const torch::nn::Module& module) {
     FirstTime first;
     for (const auto& item : module.named_parameters()) {
-      if (item.value().requires_grad() && first(item.value())) parameters.push_back({item.value(), item.key()});
+      if (item.value().requires_grad() && first(item.value()))
+        parameters.push_back({item.value(), item.key()});
     }
     buffers = module.buffers();
   }
@@ -65,7 +67,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
     if (buckets.empty()) return;
-    for (const auto& parameter : parameters) torch::autograd::impl::set_post_acc_grad_hooks(parameter.tensor, nullptr);
+    for (const auto& parameter : parameters)
+      torch::autograd::impl::set_post_acc_grad_hooks(parameter.tensor, nullptr);
   }
 
   /// Backward makes the last parameters' gradients first.
@@ -87,7 +90,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
 
   void add_hooks() {
     for (std::size_t i = 0; i < parameters.size(); ++i)
-      torch::autograd::impl::set_post_acc_grad_hooks(parameters[i].tensor, std::make_unique<Hook>(weak_from_this(), i));
+      torch::autograd::impl::set_post_acc_grad_hooks(parameters[i].tensor,
+                                                     std::make_unique<Hook>(weak_from_this(), i));
   }
 
   void start_over() {
@@ -106,7 +110,10 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
     const std::lock_guard lock(mutex);
     if (local > 0) return;
     // A pass that an exception ended was never finished; the ranks may have sent different buckets.
-    if (parameters[i].ready) throw std::logic_error("prepare_model: the backward() before this one ended by an exception, so the ranks are no longer in step");
+    if (parameters[i].ready)
+      throw std::logic_error(
+          "prepare_model: the backward() before this one ended by an exception, so the ranks are no longer "
+          "in step");
     if (!in_backward) {
       in_backward = true;
       torch::autograd::Engine::get_default_engine().queue_callback([self = weak_from_this()] {
@@ -131,7 +138,9 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
       const auto& gradient = tensor.grad();
       if (gradient.defined()) {
         if (gradient.is_sparse())
-          throw std::runtime_error("prepare_model: the gradient of " + parameter.name + " is sparse, and sparse gradients are not averaged: make the embedding with sparse(false)");
+          throw std::runtime_error(
+              "prepare_model: the gradient of " + parameter.name +
+              " is sparse, and sparse gradients are not averaged: make the embedding with sparse(false)");
         bucket.flat[k].fill_(1);
         bucket.flat.narrow(0, at, tensor.numel()).view_as(tensor).copy_(gradient);
       }
@@ -152,8 +161,8 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
       for (auto& bucket : buckets) bucket.work->wait();
     } catch (const std::exception& error) {
       const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-      throw std::runtime_error("all_reduce of gradients on rank " + std::to_string(Collectives::rank()) + " of " +
-                               std::to_string(Collectives::world_size()) + ": " +
+      throw std::runtime_error("all_reduce of gradients on rank " + std::to_string(Collectives::rank()) +
+                               " of " + std::to_string(Collectives::world_size()) + ": " +
                                (of_torch != nullptr ? of_torch->what_without_backtrace() : error.what()));
     }
     for (auto& bucket : buckets) {
@@ -161,8 +170,10 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
       for (std::size_t k = 0; k < bucket.members.size(); ++k) {
         const auto& tensor = parameters[bucket.members[k]].tensor;
         const auto average = bucket.flat.narrow(0, at, tensor.numel()).view_as(tensor);
-        if (tensor.grad().defined()) tensor.grad().copy_(average);
-        else if (bucket.flat[static_cast<std::int64_t>(k)].item<double>() > 0) tensor.mutable_grad() = average.clone();
+        if (tensor.grad().defined())
+          tensor.grad().copy_(average);
+        else if (bucket.flat[static_cast<std::int64_t>(k)].item<double>() > 0)
+          tensor.mutable_grad() = average.clone();
         at += tensor.numel();
       }
     }
@@ -205,11 +216,11 @@ SharedGradients prepare_model(torch::nn::Module& module) {
   const auto device = get_device();
   module.to(device);
   auto impl = std::make_shared<SharedGradients::Impl>(module);
-  if (impl->parameters.empty())
-    throw std::runtime_error("prepare_model: " + no_parameter_words());
+  if (impl->parameters.empty()) throw std::runtime_error("prepare_model: " + no_parameter_words());
   if (!Collectives::initialized()) {
     if (const auto ranks = get_context().get_world_size(); ranks > 1)
-      throw std::logic_error("prepare_model: this is one of " + std::to_string(ranks) + " ranks, but it has not joined them: call rtrain::init_process_group() first");
+      throw std::logic_error("prepare_model: this is one of " + std::to_string(ranks) +
+                             " ranks, but it has not joined them: call rtrain::init_process_group() first");
     return SharedGradients(std::move(impl));
   }
   if (Collectives::world_size() == 1) return SharedGradients(std::move(impl));
@@ -220,11 +231,13 @@ SharedGradients prepare_model(torch::nn::Module& module) {
   return SharedGradients(std::move(impl));
 }
 
-// ---- ProcessGroup ----------------------------------------------------------------------------------------------
+// ---- ProcessGroup -------------------------------------------------------------------------------
 
 ProcessGroup& process_group() {
   if (!Collectives::initialized())
-    throw std::logic_error("process_group(): this process has not joined its job's group: a training function has, another program calls rtrain::init_process_group() first");
+    throw std::logic_error(
+        "process_group(): this process has not joined its job's group: a training function has, another "
+        "program calls rtrain::init_process_group() first");
   static ProcessGroup the_group;
   return the_group;
 }
@@ -246,10 +259,13 @@ int ProcessGroup::world_size() const { return Collectives::world_size(); }
 void ProcessGroup::all_reduce(torch::Tensor tensor, Op op) { Collectives::all_reduce(tensor, op_of(op)); }
 void ProcessGroup::broadcast(torch::Tensor tensor, int root) {
   if (root < 0 || root >= world_size())
-    throw std::invalid_argument("broadcast: root is " + std::to_string(root) + ", expected a rank from 0 to " + std::to_string(world_size() - 1));
+    throw std::invalid_argument("broadcast: root is " + std::to_string(root) +
+                                ", expected a rank from 0 to " + std::to_string(world_size() - 1));
   Collectives::broadcast(tensor, root);
 }
-std::vector<torch::Tensor> ProcessGroup::all_gather(const torch::Tensor& tensor) { return Collectives::all_gather(tensor); }
+std::vector<torch::Tensor> ProcessGroup::all_gather(const torch::Tensor& tensor) {
+  return Collectives::all_gather(tensor);
+}
 void ProcessGroup::barrier() { Collectives::barrier(); }
 
 }  // namespace rtrain

@@ -81,8 +81,12 @@ void SingleDeviceStrategy::zero_grad(const std::vector<torch::Tensor>& parameter
 }
 
 // The group that the collectives use is the truth; a process without one asks the job.
-int ClusterEnvironment::world_size() const { return Collectives::initialized() ? Collectives::world_size() : get_context().get_world_size(); }
-int ClusterEnvironment::global_rank() const { return Collectives::initialized() ? Collectives::rank() : get_context().get_world_rank(); }
+int ClusterEnvironment::world_size() const {
+  return Collectives::initialized() ? Collectives::world_size() : get_context().get_world_size();
+}
+int ClusterEnvironment::global_rank() const {
+  return Collectives::initialized() ? Collectives::rank() : get_context().get_world_rank();
+}
 int ClusterEnvironment::local_rank() const { return get_context().get_local_rank(); }
 int ClusterEnvironment::node_rank() const { return get_context().get_node_rank(); }
 

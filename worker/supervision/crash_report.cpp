@@ -31,11 +31,37 @@ constexpr int kPatienceMs = 5000;
 constexpr int kTail = 20;
 
 /// Libraries of the system, of LibTorch and of rtrain: a crash in them was called by somebody.
-constexpr std::array<std::string_view, 31> kNotOfTheUser{
-    "librtrain.", "rtrain-worker", "libtorch.so", "libtorch_cpu", "libtorch_cuda", "libtorch_python",
-    "libc10", "libc.so", "libm.so", "libstdc++", "libgcc_s", "ld-linux", "libpthread", "libdl.", "librt.",
-    "libgomp", "libgloo", "libnccl", "libcuda.", "libcudart", "libcublas", "libcudnn", "libcufft",
-    "libcurand", "libcusolver", "libcusparse", "libnvrtc", "libnvJitLink", "libmkl", "libopenblas", "["};
+constexpr std::array<std::string_view, 31> kNotOfTheUser{"librtrain.",
+                                                         "rtrain-worker",
+                                                         "libtorch.so",
+                                                         "libtorch_cpu",
+                                                         "libtorch_cuda",
+                                                         "libtorch_python",
+                                                         "libc10",
+                                                         "libc.so",
+                                                         "libm.so",
+                                                         "libstdc++",
+                                                         "libgcc_s",
+                                                         "ld-linux",
+                                                         "libpthread",
+                                                         "libdl.",
+                                                         "librt.",
+                                                         "libgomp",
+                                                         "libgloo",
+                                                         "libnccl",
+                                                         "libcuda.",
+                                                         "libcudart",
+                                                         "libcublas",
+                                                         "libcudnn",
+                                                         "libcufft",
+                                                         "libcurand",
+                                                         "libcusolver",
+                                                         "libcusparse",
+                                                         "libnvrtc",
+                                                         "libnvJitLink",
+                                                         "libmkl",
+                                                         "libopenblas",
+                                                         "["};
 /// Templates of others that live in the user's library because it uses them.
 constexpr std::array<std::string_view, 5> kBorrowed{"std::", "nlohmann::", "torch::", "at::", "c10::"};
 

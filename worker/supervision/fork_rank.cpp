@@ -41,18 +41,21 @@ void set_environment(const std::vector<std::pair<std::string, std::string>>& var
   auto* const pointers = new std::vector<char*>;
   lines->reserve(variables.size());
   pointers->reserve(variables.size() + 1);
-  for (const auto& [name, value] : variables) pointers->push_back(lines->emplace_back(name + "=" + value).data());
+  for (const auto& [name, value] : variables)
+    pointers->push_back(lines->emplace_back(name + "=" + value).data());
   pointers->push_back(nullptr);
   environ = pointers->data();
 }
 
-/// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has one), so ordinary calls are safe.
+/// Everything of the rank that is not its program. Only the forking thread exists here (the supervisor has
+/// one), so ordinary calls are safe.
 void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
   if (!spawn.cgroup.empty()) {
     const auto procs = os::procs_of_cgroup(spawn.cgroup);
     if ((errno = os::join_cgroup(procs.c_str())) != 0) give_up(pipe_fd, "join " + procs);
   }
-  const auto pipe = static_cast<unsigned>(pipe_fd);  // the supervisor's connection must not stay open in a child that is held up here
+  // the supervisor's connection must not stay open in a child that is held up here
+  const auto pipe = static_cast<unsigned>(pipe_fd);
   if (pipe > 3) ::syscall(SYS_close_range, 3u, pipe - 1, 0u);
   ::syscall(SYS_close_range, pipe + 1, ~0u, 0u);
   if (::setsid() < 0) give_up(pipe_fd, "setsid");
@@ -66,7 +69,8 @@ void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t pa
   if (log_fd < 0) give_up(pipe_fd, "open " + log);
   const int null_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null_fd < 0) give_up(pipe_fd, "open /dev/null");
-  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0) give_up(pipe_fd, "redirect to " + log);
+  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0)
+    give_up(pipe_fd, "redirect to " + log);
   for (const auto& [name, value] : spawn.env)
     if (name.empty() || name.find('=') != std::string::npos) {
       errno = EINVAL;
@@ -109,9 +113,12 @@ bool read_setup(int setup, std::string& trouble) {
   std::array<char, 512> buffer{};
   while (true) {
     const auto count = ::read(setup, buffer.data(), buffer.size());
-    if (count > 0) trouble.append(buffer.data(), static_cast<std::size_t>(count));
-    else if (count == 0 || (errno != EINTR && errno != EAGAIN)) return true;
-    else if (errno == EAGAIN) return false;
+    if (count > 0)
+      trouble.append(buffer.data(), static_cast<std::size_t>(count));
+    else if (count == 0 || (errno != EINTR && errno != EAGAIN))
+      return true;
+    else if (errno == EAGAIN)
+      return false;
   }
 }
 

@@ -55,7 +55,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (argc != 3 || std::string_view(argv[1]) != "--socket") {
-    std::cerr << "usage: rtrain-keeper --socket PATH\n\nStarted by the agent; supervises the ranks of command jobs.\n";
+    std::cerr << "usage: rtrain-keeper --socket PATH\n\nStarted by the agent; supervises the ranks of "
+                 "command jobs.\n";
     return 2;
   }
   log::init("keeper", log::Level::kInfo);

@@ -56,7 +56,8 @@ pid_t Orphans::kill_left(const RankProcess& ended, const std::vector<RankProcess
     const auto seen = seen_.find(pid);
     const auto mark = mark_of(pid);
     const bool known = seen != seen_.end() && seen->second.start_ticks == stat->start_ticks;
-    const bool of_ended = mark == ended.dir || stat->session == ended.pid || (known && seen->second.dir == ended.dir);
+    const bool of_ended =
+        mark == ended.dir || stat->session == ended.pid || (known && seen->second.dir == ended.dir);
     const bool of_another = std::ranges::any_of(running, [&](const RankProcess& rank) {
       if (!mark.empty()) return mark == rank.dir;
       if (known) return seen->second.dir == rank.dir;
@@ -64,7 +65,8 @@ pid_t Orphans::kill_left(const RankProcess& ended, const std::vector<RankProcess
     });
     if (!of_ended && of_another) continue;
     kill_below(pid);
-    if (::kill(pid, SIGKILL) == 0) alive = pid;  // else it has gone, or belongs to another user: nothing that we can do
+    // else it has gone, or belongs to another user: nothing that we can do
+    if (::kill(pid, SIGKILL) == 0) alive = pid;
   }
   return alive;
 }

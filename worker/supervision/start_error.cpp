@@ -92,16 +92,11 @@ std::string detail_of(int error, const proto::SpawnRank& spawn, const std::strin
   if (error == E2BIG) return explain_too_long(spawn);
   if (program.find('/') == std::string::npos) return {};  // no file of this name was found
   switch (error) {
-    case ENOENT:
-      return explain_missing(program);
-    case ENOEXEC:
-      return explain_format(program);
-    case EACCES:
-      return explain_access(program);
-    case ETXTBSY:
-      return "somebody has it open for writing";
-    default:
-      return {};
+    case ENOENT: return explain_missing(program);
+    case ENOEXEC: return explain_format(program);
+    case EACCES: return explain_access(program);
+    case ETXTBSY: return "somebody has it open for writing";
+    default: return {};
   }
 }
 

@@ -37,15 +37,17 @@ using namespace std::chrono_literals;
 using namespace proto;
 
 constexpr auto kRedial = 200ms;
-constexpr auto kLook = 500ms;    // between looks at what ranks without a control group have below them
-constexpr auto kSoon = 2ms;      // between looks at what was killed, and
-constexpr auto kLater = 100ms;   // when it has not ended for
+constexpr auto kLook = 500ms;   // between looks at what ranks without a control group have below them
+constexpr auto kSoon = 2ms;     // between looks at what was killed, and
+constexpr auto kLater = 100ms;  // when it has not ended for
 constexpr auto kSoonFor = 500ms;
 
 ExitStatus status_of(const siginfo_t& info) {
   ExitStatus status;
-  if (info.si_code == CLD_EXITED) status.exit_code = info.si_status;
-  else status.signal = info.si_status;
+  if (info.si_code == CLD_EXITED)
+    status.exit_code = info.si_status;
+  else
+    status.signal = info.si_status;
   return status;
 }
 
@@ -54,7 +56,8 @@ class Supervisor {
   Supervisor(const SupervisorOptions& options, const ChildMain& child) : options_(options), child_(child) {
     if (const char* secret = std::getenv("RTRAIN_SECRET")) secret_ = secret;
     ::unsetenv("RTRAIN_SECRET");
-    if (const char* agent = std::getenv("RTRAIN_ENDS_WITH")) ends_with_ = static_cast<pid_t>(std::atol(agent));
+    if (const char* agent = std::getenv("RTRAIN_ENDS_WITH"))
+      ends_with_ = static_cast<pid_t>(std::atol(agent));
     ::unsetenv("RTRAIN_ENDS_WITH");
   }
 
@@ -74,7 +77,8 @@ class Supervisor {
     while (!exit_code_) {
       if (agent_ < 0) dial();
       if (exit_code_) break;
-      std::vector<pollfd> waits{{signals, POLLIN, 0}, {agent_, POLLIN, 0}};  // a negative descriptor is skipped
+      // a negative descriptor is skipped
+      std::vector<pollfd> waits{{signals, POLLIN, 0}, {agent_, POLLIN, 0}};
       for (const auto& [pid, rank] : ranks_)
         if (rank.setup >= 0) waits.push_back({rank.setup, POLLIN, 0});
       ::poll(waits.data(), waits.size(), static_cast<int>(pause().count()));
@@ -97,11 +101,12 @@ class Supervisor {
   struct Rank {
     RankKey key;
     RankProcess process;
-    std::string cgroup;   ///< "": none
+    std::string cgroup;  ///< "": none
     std::chrono::milliseconds kill_wait{};
-    int setup = -1;       ///< the pipe of a rank that is not in its program yet
+    int setup = -1;  ///< the pipe of a rank that is not in its program yet
     std::string trouble;
-    bool asked = false;                       ///< its group was sent a signal that it may answer: what is left of it has the grace, too
+    /// its group was sent a signal that it may answer: what is left of it has the grace, too
+    bool asked = false;
     std::optional<Clock::time_point> killed;  ///< when SIGKILL was sent for the first time
     std::optional<ExitStatus> status;         ///< the process is gone, what it left behind may not be
     std::optional<SupervisedEnd> stuck;       ///< told: SIGKILL does not end it, or something of it
@@ -147,7 +152,9 @@ class Supervisor {
   }
 
   /// At least a millisecond.
-  std::chrono::milliseconds lease_left() const { return std::max(1ms, std::chrono::ceil<std::chrono::milliseconds>(heard_ + lease_ - Clock::now())); }
+  std::chrono::milliseconds lease_left() const {
+    return std::max(1ms, std::chrono::ceil<std::chrono::milliseconds>(heard_ + lease_ - Clock::now()));
+  }
 
   /// Until the lease is over, the agent is dialled again, or something that was killed is looked at again.
   std::chrono::milliseconds pause() const {
@@ -155,7 +162,8 @@ class Supervisor {
     if (agent_ < 0) limit = std::min<std::chrono::milliseconds>(limit, kRedial);
     const auto now = Clock::now();
     const auto look_again = [&](const Rank& rank) {
-      limit = std::min<std::chrono::milliseconds>(limit, rank.killed && now - *rank.killed < kSoonFor ? kSoon : kLater);
+      limit = std::min<std::chrono::milliseconds>(
+          limit, rank.killed && now - *rank.killed < kSoonFor ? kSoon : kLater);
     };
     for (const auto& rank : ended_) look_again(rank);
     for (const auto& [pid, rank] : ranks_) {
@@ -166,17 +174,23 @@ class Supervisor {
   }
 
   void take_message() {
-    auto frame = read_frame(agent_, FrameLimits{}, std::min<std::chrono::milliseconds>(5s, lease_left()));  // half a message must not outlast the lease
+    // half a message must not outlast the lease
+    auto frame = read_frame(agent_, FrameLimits{}, std::min<std::chrono::milliseconds>(5s, lease_left()));
     auto message = frame ? decode(*frame) : Result<Message>(frame.error());
     if (!message) {
-      if (message.error().code() != Errc::kUnavailable) log::warn("the agent's message is refused", {{"cause", message.error().message()}});
+      if (message.error().code() != Errc::kUnavailable)
+        log::warn("the agent's message is refused", {{"cause", message.error().message()}});
       hang_up();
       return;
     }
-    if (const auto* spawn = std::get_if<SpawnRank>(&*message)) spawn_rank(*spawn);
-    else if (const auto* signal = std::get_if<SignalRank>(&*message)) signal_rank(*signal);
-    else if (const auto* welcome = std::get_if<Welcome>(&*message)) renew(welcome->lease_s);
-    else if (const auto* beat = std::get_if<Heartbeat>(&*message)) renew(beat->lease_s);
+    if (const auto* spawn = std::get_if<SpawnRank>(&*message))
+      spawn_rank(*spawn);
+    else if (const auto* signal = std::get_if<SignalRank>(&*message))
+      signal_rank(*signal);
+    else if (const auto* welcome = std::get_if<Welcome>(&*message))
+      renew(welcome->lease_s);
+    else if (const auto* beat = std::get_if<Heartbeat>(&*message))
+      renew(beat->lease_s);
     else if (const auto* refused = std::get_if<Refused>(&*message)) {
       log::error("the agent refused this supervisor", {{"cause", refused->message}});
       exit_code_ = 1;
@@ -205,7 +219,8 @@ class Supervisor {
     // Before anyone is told: an agent that comes after this one's death can still end what we started.
     if (process)
       if (auto written = write_process(spawn.rank_dir, *process); !written)
-        log::error("the rank's process cannot be written down", {{"rank", to_string(spawn.key)}, {"cause", written.error().message()}});
+        log::error("the rank's process cannot be written down",
+                   {{"rank", to_string(spawn.key)}, {"cause", written.error().message()}});
   }
 
   void take_setups() {
@@ -236,22 +251,27 @@ class Supervisor {
     if (::kill(-pid, signal) != 0) ::kill(pid, signal);
   }
 
-  /// Whether a process group has members. Its leader may have been reaped: the kernel does not give the number away before they end.
+  /// Whether a process group has members. Its leader may have been reaped: the kernel does not give the
+  /// number away before they end.
   static bool group_lives(pid_t leader) { return ::kill(-leader, 0) == 0; }
 
   /// All that can be found of a rank. Its process may have ended, and must not have been reaped.
   static void kill_all(Rank& rank) {
     if (!rank.killed) rank.killed = Clock::now();
-    if (rank.cgroup.empty()) Orphans::kill_below(rank.process.pid);
-    else os::kill_cgroup(rank.cgroup);
+    if (rank.cgroup.empty())
+      Orphans::kill_below(rank.process.pid);
+    else
+      os::kill_cgroup(rank.cgroup);
     signal_group(rank.process.pid, SIGKILL);
   }
 
   void signal_rank(const SignalRank& request) {
     for (auto& [pid, rank] : ranks_) {
       if (rank.key != request.key) continue;
-      if (request.signal == SIGKILL) kill_all(rank);
-      else signal_group(pid, request.signal);
+      if (request.signal == SIGKILL)
+        kill_all(rank);
+      else
+        signal_group(pid, request.signal);
       rank.asked = true;
     }
     if (request.signal != SIGKILL) return;  // what is left of a rank was asked with its leader
@@ -267,12 +287,14 @@ class Supervisor {
   void reap() {
     while (true) {
       siginfo_t info{};
-      // Look without reaping: the group of a rank must be killed while its leader's number cannot be given to another.
+      // Look without reaping: the group of a rank must be killed while its leader's number cannot be given to
+      // another.
       if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
       const pid_t pid = info.si_pid;
       auto found = ranks_.find(pid);
       if (found != ranks_.end() && found->second.setup >= 0) {
-        (void)read_setup(found->second.setup, found->second.trouble);  // its last words, if it ended on the way
+        // its last words, if it ended on the way
+        (void)read_setup(found->second.setup, found->second.trouble);
         finish_setup(found);
         found = ranks_.find(pid);
       }
@@ -287,8 +309,11 @@ class Supervisor {
       if (!rank.killed && !group_lives(pid)) rank.killed = Clock::now();
       write_reason(rank, ours);
       // Durable before anyone is told.
-      if (auto written = write_exit_record(rank.process.dir, {rank.key, pid, *rank.status, os::unix_ms_now()}); !written)
-        log::error("the exit record cannot be written", {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
+      if (auto written =
+              write_exit_record(rank.process.dir, {rank.key, pid, *rank.status, os::unix_ms_now()});
+          !written)
+        log::error("the exit record cannot be written",
+                   {{"rank", to_string(rank.key)}, {"cause", written.error().message()}});
       ended_.push_back(std::move(rank));
     }
   }
@@ -311,7 +336,8 @@ class Supervisor {
     return processes;
   }
 
-  /// One process of an ended rank that still lives, after another SIGKILL to all of them; 0 when there is none.
+  /// One process of an ended rank that still lives, after another SIGKILL to all of them; 0 when there is
+  /// none.
   pid_t left_of(const Rank& rank, const std::vector<RankProcess>& running) {
     if (rank.cgroup.empty()) return orphans_.kill_left(rank.process, running);
     if (os::is_cgroup_empty(rank.cgroup)) return 0;
@@ -345,8 +371,10 @@ class Supervisor {
   }
 
   void tell_if_stuck(Rank& rank, pid_t pid) {
-    if (rank.stuck || !rank.killed || !rank.trouble.empty() || Clock::now() - *rank.killed < rank.kill_wait) return;
-    log::error("a process does not end on SIGKILL", {{"rank", to_string(rank.key)}, {"pid", std::to_string(pid)}});
+    if (rank.stuck || !rank.killed || !rank.trouble.empty() || Clock::now() - *rank.killed < rank.kill_wait)
+      return;
+    log::error("a process does not end on SIGKILL",
+               {{"rank", to_string(rank.key)}, {"pid", std::to_string(pid)}});
     rank.stuck = SupervisedEnd{rank.key, rank.status.value_or(ExitStatus{{}, {}, true}), pid};
     send(*rank.stuck);
   }
@@ -356,7 +384,8 @@ class Supervisor {
     if (now < next_look_) return;
     next_look_ = now + kLook;
     auto fenceless = running();
-    std::erase_if(fenceless, [this](const RankProcess& process) { return !ranks_.at(process.pid).cgroup.empty(); });
+    std::erase_if(fenceless,
+                  [this](const RankProcess& process) { return !ranks_.at(process.pid).cgroup.empty(); });
     orphans_.look(fenceless);
   }
 
@@ -364,7 +393,8 @@ class Supervisor {
     for (auto& [pid, rank] : ranks_) kill_all(rank);
     for (auto& rank : ended_)
       if (!rank.killed) rank.killed = Clock::now();
-    for (int tries = 0; !(ranks_.empty() && ended_.empty()) && tries < 2000; ++tries) {  // 2 s: a process in an uninterruptible wait must not hold us
+    // 2 s: a process in an uninterruptible wait must not hold us
+    for (int tries = 0; !(ranks_.empty() && ended_.empty()) && tries < 2000; ++tries) {
       reap();
       clear();
       if (!(ranks_.empty() && ended_.empty())) ::usleep(1000);
@@ -377,8 +407,8 @@ class Supervisor {
   std::string secret_;
   pid_t ends_with_ = 0;  ///< the agent, when this supervisor must not outlive it
   int agent_ = -1;
-  std::map<pid_t, Rank> ranks_;   ///< by their process, which was not reaped
-  std::vector<Rank> ended_;       ///< it was; something it left behind may live
+  std::map<pid_t, Rank> ranks_;  ///< by their process, which was not reaped
+  std::vector<Rank> ended_;      ///< it was; something it left behind may live
   Orphans orphans_;
   Clock::time_point next_look_;
   Clock::time_point heard_;
@@ -388,6 +418,8 @@ class Supervisor {
 
 }  // namespace
 
-int supervise(const SupervisorOptions& options, const ChildMain& child) { return Supervisor(options, child).run(); }
+int supervise(const SupervisorOptions& options, const ChildMain& child) {
+  return Supervisor(options, child).run();
+}
 
 }  // namespace rtrain::supervision

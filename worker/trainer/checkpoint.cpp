@@ -26,8 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kVersion = 2;  ///< 1: sums of metrics under the number of their hook; no should_stop, metrics
-                             ///< and writer in loop.json
+/// 1: sums of metrics under the number of their hook; no should_stop, metrics and writer in loop.json
+constexpr int kVersion = 2;
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kLoop = "loop.json";
@@ -35,7 +35,9 @@ constexpr const char* kReported = "checkpoint.ckpt";  ///< where a reported chec
 
 std::string rank_file(int rank) { return "rng-rank" + std::to_string(rank) + ".safetensors"; }
 
-[[noreturn]] void fail(const fs::path& path, const std::string& what) { throw std::runtime_error("checkpoint " + path.string() + ": " + what); }
+[[noreturn]] void fail(const fs::path& path, const std::string& what) {
+  throw std::runtime_error("checkpoint " + path.string() + ": " + what);
+}
 
 void sync_to_disk(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -77,7 +79,8 @@ void publish(const fs::path& partial, const fs::path& path) {
 
 std::map<std::string, torch::Tensor> on_cpu(const std::map<std::string, torch::Tensor>& tensors) {
   std::map<std::string, torch::Tensor> result;
-  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor.detach().to(torch::kCPU).contiguous());
+  for (const auto& [name, tensor] : tensors)
+    result.emplace(name, tensor.detach().to(torch::kCPU).contiguous());
   return result;
 }
 
@@ -103,7 +106,8 @@ void load_state(torch::nn::Module& module, const std::map<std::string, torch::Te
     if (found == saved.end()) {
       problems += "\n  " + name + ": missing in the checkpoint";
     } else if (found->second.sizes() != tensor.sizes()) {
-      problems += "\n  " + name + ": the checkpoint has shape " + shape_of(found->second) + ", the model " + shape_of(tensor);
+      problems += "\n  " + name + ": the checkpoint has shape " + shape_of(found->second) + ", the model " +
+                  shape_of(tensor);
     }
   }
   for (const auto& [name, tensor] : saved) {
@@ -114,7 +118,8 @@ void load_state(torch::nn::Module& module, const std::map<std::string, torch::Te
   for (const auto& [name, tensor] : own) torch::Tensor(tensor).copy_(saved.at(name));
 }
 
-std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors, const std::string& prefix) {
+std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors,
+                                                 const std::string& prefix) {
   std::map<std::string, torch::Tensor> result;
   for (const auto& [name, tensor] : tensors) {
     if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), tensor);
@@ -183,7 +188,8 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     content.loop["metrics"] = metrics.state();
     if (optimizer) content.optimizer = optimizer->state_dict();
     content.rank = fit_loop.generators();
-    for (const auto& [name, gradient] : fit_loop.pending_gradients()) content.rank.emplace("gradient." + name, gradient);
+    for (const auto& [name, gradient] : fit_loop.pending_gradients())
+      content.rank.emplace("gradient." + name, gradient);
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
     for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
   }
@@ -207,7 +213,8 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
-    if (!weights_only) save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
+    if (!weights_only)
+      save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
     write_text(partial / kLoop, runtime::dump_json_pretty(loop));
   }
   if (!weights_only) save_safetensors(partial / rank_file(placement.global_rank), {on_cpu(content.rank), {}});
@@ -223,7 +230,8 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
   auto& run = *impl_;
   if (path.empty()) throw std::invalid_argument("save_checkpoint: the path is empty");
   if (run.attachment->module == nullptr) {
-    throw std::logic_error("save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
+    throw std::logic_error(
+        "save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
   }
   run.placement.strategy->meet("save_checkpoint()");
   const auto before = std::exchange(run.module, run.attachment->module);
@@ -239,15 +247,19 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   auto path = given;
   if (!fs::exists(path / kModel) && fs::exists(path / kReported / kModel)) path /= kReported;
   if (!fs::exists(path / kModel)) {
-    fail(given, fs::exists(given) ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel : "there is no such folder");
+    fail(given, fs::exists(given)
+                    ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel
+                    : "there is no such folder");
   }
   TrainerCheckpoint content;
   content.model = load_safetensors(path / kModel).tensors;
   if (!fs::exists(path / kLoop)) return content;  // bare weights
   content.loop = read_json(path / kLoop);
-  if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint") fail(path / kLoop, "is not rtrain's loop.json");
+  if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint")
+    fail(path / kLoop, "is not rtrain's loop.json");
   if (content.loop.value("version", 0) > kVersion) {
-    fail(path / kLoop, "has version " + runtime::dump_json(content.loop["version"]) + ", this rtrain reads up to " + std::to_string(kVersion));
+    fail(path / kLoop, "has version " + runtime::dump_json(content.loop["version"]) +
+                           ", this rtrain reads up to " + std::to_string(kVersion));
   }
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
@@ -294,8 +306,10 @@ void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& conten
   load_state(*module, content.model);
   if (function != Stage::kFit) return;
   for (const auto& item : content.callbacks.items()) {
-    const bool present = std::any_of(callbacks.begin(), callbacks.end(), [&](const auto& c) { return c->state_key() == item.key(); });
-    if (!present) warn("the checkpoint holds the state of a callback that this Trainer does not have: " + item.key());
+    const bool present = std::any_of(callbacks.begin(), callbacks.end(),
+                                     [&](const auto& c) { return c->state_key() == item.key(); });
+    if (!present)
+      warn("the checkpoint holds the state of a callback that this Trainer does not have: " + item.key());
   }
   call_callbacks(Hook::kLoadCheckpoint, &Callback::on_load_checkpoint, content);
   const HookScope scope(*this, Hook::kLoadCheckpoint);
@@ -307,7 +321,8 @@ void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& conten
 
 void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   if (!content.loop.contains("progress")) {
-    throw std::runtime_error("fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
+    throw std::runtime_error(
+        "fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
   }
   const auto saved_world_size = content.loop.value("world_size", placement.world_size);
   const bool retry = writer.retries(Writer::of(content.loop));
@@ -320,7 +335,8 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   try {
     optimizer->load_state_dict(content.optimizer);
   } catch (const std::invalid_argument& e) {
-    throw std::runtime_error(std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
+    throw std::runtime_error(
+        std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
   }
   if (saved_world_size == placement.world_size) {
     resumed_rank_state = content.rank;
@@ -336,7 +352,8 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
     if (fit_loop.resumes_within_epoch() || fit_loop.is_cut())
       fit_loop.results().load_state(with_prefix(content.rank, "metric."));
   } else if (fit_loop.resumes_within_epoch()) {
-    warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) + " rank(s), now there are " + std::to_string(placement.world_size) +
+    warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) +
+         " rank(s), now there are " + std::to_string(placement.world_size) +
          ": training goes on at the same sample, but not with the same random numbers");
   }
 }

@@ -17,7 +17,8 @@ using OfCallback = void (Callback::*)(Trainer&, LightningModule&);
 using OfModule = void (LightningModule::*)();
 using BatchOfCallback = void (Callback::*)(Trainer&, LightningModule&, const Batch&, std::int64_t);
 using BatchOfModule = void (LightningModule::*)(const Batch&, std::int64_t);
-using OutputOfCallback = void (Callback::*)(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t);
+using OutputOfCallback = void (Callback::*)(Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+                                            std::int64_t);
 using OutputOfModule = void (LightningModule::*)(const torch::Tensor&, const Batch&, std::int64_t);
 
 /// The hooks of one kind of evaluation.
@@ -107,7 +108,8 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   const auto stage_before = std::exchange(run_.stage, stage);
   run_.metrics.use(&results_);
   batch_.current = {};
-  if (stage == Stage::kValidate && run_.function == Stage::kFit) generators_before_ = generator_states(run_.placement.device);
+  if (stage == Stage::kValidate && run_.function == Stage::kFit)
+    generators_before_ = generator_states(run_.placement.device);
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader_.epoch(run_.function == Stage::kFit ? run_.fit_loop.epochs_processed() : 0);
 

@@ -1,8 +1,8 @@
 // One pass over a loader without gradients: validation inside a fit, and validate(), test(), predict().
 #pragma once
 
-#include "worker/trainer/metrics.h"
 #include "worker/trainer/loop_progress.h"
+#include "worker/trainer/metrics.h"
 
 #include <rtrain/data/data_loader.h>
 #include <rtrain/trainer.h>
@@ -18,7 +18,8 @@ class EvaluationLoop {
  public:
   explicit EvaluationLoop(Trainer::Impl& run) : run_(run), results_(/*training=*/false) {}
 
-  /// `same_everywhere`: each rank has as many batches, so that all of them have the same places to yield at within a pass.
+  /// `same_everywhere`: each rank has as many batches, so that all of them have the same places to yield at
+  /// within a pass.
   void set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere);
   [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
   [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the pass that runs
@@ -27,7 +28,9 @@ class EvaluationLoop {
   [[nodiscard]] bool has_run() const { return has_run_; }
   [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< in its end hooks
   /// LibTorch's generators as they were before the pass of a fit that runs.
-  [[nodiscard]] const std::map<std::string, torch::Tensor>& generators_before() const { return generators_before_; }
+  [[nodiscard]] const std::map<std::string, torch::Tensor>& generators_before() const {
+    return generators_before_;
+  }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
   [[nodiscard]] const LoopProgress& batch() const { return batch_; }
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }

@@ -20,7 +20,9 @@ namespace rtrain {
 void FitLoop::set_data(DataLoader loader) {
   loader_ = std::move(loader);
   if (loader_.defined()) (void)loader_.sampler().start_after(0);  // a fit before may have left it elsewhere
-  max_batches_ = loader_.defined() ? limited(run_.options.limit_train_batches, loader_.size(), "limit_train_batches") : 0;
+  max_batches_ = loader_.defined()
+                     ? limited(run_.options.limit_train_batches, loader_.size(), "limit_train_batches")
+                     : 0;
   if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
   begin_epoch(part_);
   require_equal_batches();
@@ -44,19 +46,26 @@ void FitLoop::require_equal_batches() const {
       "; give each rank as many (a DistributedSampler does), or set limit_train_batches");
 }
 
-/// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that were not complete are begun
-/// again, their gradients are gone.
+/// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that
+/// were not complete are begun again, their gradients are gone.
 void FitLoop::share_rest_of_epoch() {
   const auto world_size = run_.placement.world_size;
-  const auto samples = saved_samples_ >= 0 ? saved_samples_ : batch_.current.processed * loader_.options().batch_size * saved_world_size_;
+  const auto samples = saved_samples_ >= 0
+                           ? saved_samples_
+                           : batch_.current.processed * loader_.options().batch_size * saved_world_size_;
   const bool possible = loader_.defined() && loader_.sampler().start_after(samples);
-  const auto batches = possible ? batch_.current.processed : batch_.current.processed * saved_world_size_ / world_size;
+  const auto batches =
+      possible ? batch_.current.processed : batch_.current.processed * saved_world_size_ / world_size;
   for (auto* progress : {&batch_.total, &batch_.current}) {
     progress->processed += batches - batch_.current.processed;
     progress->ready = progress->started = progress->completed = progress->processed;
   }
-  if (possible) part_ = {samples, batches};
-  else warn("the training data comes from a sampler that cannot start in the middle of an epoch for another number of ranks: samples may be seen twice, or not at all");
+  if (possible)
+    part_ = {samples, batches};
+  else
+    warn(
+        "the training data comes from a sampler that cannot start in the middle of an epoch for another "
+        "number of ranks: samples may be seen twice, or not at all");
 }
 
 void FitLoop::begin_epoch(Part part) {
@@ -79,13 +88,17 @@ std::int64_t FitLoop::samples_seen() const {
 void FitLoop::choose_validation_interval() {
   const auto& interval = run_.options.val_check_interval;
   if (interval.is_fraction()) {
-    val_check_batch_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(epoch_batches_) * interval.fraction()));
+    val_check_batch_ = std::max<std::int64_t>(
+        1, static_cast<std::int64_t>(static_cast<double>(epoch_batches_) * interval.fraction()));
     return;
   }
   val_check_batch_ = interval.batches();
-  if (max_batches_ > 0 && interval.batches() > max_batches_ && run_.options.check_val_every_n_epoch && run_.validation.max_batches() > 0) {
-    throw std::invalid_argument("val_check_interval is " + std::to_string(interval.batches()) + ", but an epoch has " + std::to_string(max_batches_) +
-                                " training batches: choose less, or set check_val_every_n_epoch = std::nullopt to count batches over all epochs, or "
+  if (max_batches_ > 0 && interval.batches() > max_batches_ && run_.options.check_val_every_n_epoch &&
+      run_.validation.max_batches() > 0) {
+    throw std::invalid_argument("val_check_interval is " + std::to_string(interval.batches()) +
+                                ", but an epoch has " + std::to_string(max_batches_) +
+                                " training batches: choose less, or set check_val_every_n_epoch = "
+                                "std::nullopt to count batches over all epochs, or "
                                 "limit_val_batches = 0 for no validation");
   }
 }
@@ -103,9 +116,13 @@ void FitLoop::start_over() {
   results_.reset();
 }
 
-bool FitLoop::max_steps_reached() const { return run_.options.max_steps != -1 && steps_ >= run_.options.max_steps; }
+bool FitLoop::max_steps_reached() const {
+  return run_.options.max_steps != -1 && steps_ >= run_.options.max_steps;
+}
 
-bool FitLoop::can_stop_early() const { return epoch_.current.processed >= run_.min_epochs && steps_ >= run_.options.min_steps.value_or(0); }
+bool FitLoop::can_stop_early() const {
+  return epoch_.current.processed >= run_.min_epochs && steps_ >= run_.options.min_steps.value_or(0);
+}
 
 bool FitLoop::done() const {
   if (max_batches_ == 0) return true;
@@ -152,7 +169,8 @@ void FitLoop::run_epoch() {
     if (part_.samples > 0) begin_epoch({});
     loader_.sampler().set_epoch(epoch_.current.processed);
     epoch_.increment_ready();
-    run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start, &LightningModule::on_train_epoch_start);
+    run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start,
+              &LightningModule::on_train_epoch_start);
     epoch_.increment_started();
   }
   // After the hook, as Lightning: what it changes of the data is in this epoch. Reading ahead starts here.
@@ -184,7 +202,8 @@ void FitLoop::run_epoch() {
     callbacks(false);
   }
   run_.metrics.refresh();
-  run_.metrics.to_loggers(std::max<std::int64_t>(0, batches_that_stepped_ - 1));  // at the last step, not at the next
+  // at the last step, not at the next
+  run_.metrics.to_loggers(std::max<std::int64_t>(0, batches_that_stepped_ - 1));
   if (!cut_) run_.metrics.reset_results();  // else a run that goes on there adds to them
   epoch_.increment_completed();
 }
@@ -200,13 +219,9 @@ void FitLoop::cut_epoch() {
   cut_ = true;
 }
 
-bool FitLoop::epoch_done() const {
-  return max_steps_reached() || epoch_exhausted() || stops_early();
-}
+bool FitLoop::epoch_done() const { return max_steps_reached() || epoch_exhausted() || stops_early(); }
 
-bool FitLoop::accumulates() const {
-  return batches_of_part() % run_.accumulate != 0 && !epoch_exhausted();
-}
+bool FitLoop::accumulates() const { return batches_of_part() % run_.accumulate != 0 && !epoch_exhausted(); }
 
 bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   const auto batch_idx = run_.batch_idx = batch_.current.ready;
@@ -222,7 +237,8 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
 
   run_.call_callbacks(Hook::kTrainBatchStart, &Callback::on_train_batch_start, batch, batch_idx);
-  if (run_.call_module(Hook::kTrainBatchStart, &LightningModule::on_train_batch_start, batch, batch_idx) == -1) {
+  if (run_.call_module(Hook::kTrainBatchStart, &LightningModule::on_train_batch_start, batch, batch_idx) ==
+      -1) {
     run_.placement.strategy->meet("the rest of the epoch being left out (on_train_batch_start returned -1)");
     is_last_batch_ = true;
     batch_.increment_processed();
@@ -236,7 +252,8 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   run_.metrics.step_done();
   batch_.increment_processed();
   runtime::pulse().step("train", current_epoch(), batch_idx + 1);
-  run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss, batch, batch_idx);
+  run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss,
+            batch, batch_idx);
   run_.metrics.on_batch_end();
   batch_.increment_completed();
   if (!accumulates()) run_.metrics.step_to_loggers(batches_that_stepped_, run_.should_stop);
@@ -252,17 +269,22 @@ torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   if (sync && !loss.defined())
     strategy.meet("batch " + std::to_string(batch_idx) + " without a loss (training_step returned none)");
   if ((batch_idx - part_.first_batch) % every == 0) {
-    run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad, *run_.optimizer);
+    run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad,
+              *run_.optimizer);
     strategy.zero_grad(run_.optimizer->parameters());
     has_gradients_ = false;
   }
   if (loss.defined()) {
     if (loss.numel() != 1) {
-      throw std::logic_error("training_step returned a tensor of " + std::to_string(loss.numel()) + " elements, expected the loss: one element");
+      throw std::logic_error("training_step returned a tensor of " + std::to_string(loss.numel()) +
+                             " elements, expected the loss: one element");
     }
-    if (!loss.requires_grad()) throw std::logic_error("training_step returned a loss that does not depend on any parameter that requires a gradient");
+    if (!loss.requires_grad())
+      throw std::logic_error(
+          "training_step returned a loss that does not depend on any parameter that requires a gradient");
     const auto scaled = every == 1 ? loss : loss / static_cast<double>(every);
-    run_.call(Hook::kBeforeBackward, &Callback::on_before_backward, &LightningModule::on_before_backward, scaled);
+    run_.call(Hook::kBeforeBackward, &Callback::on_before_backward, &LightningModule::on_before_backward,
+              scaled);
     strategy.backward(scaled, sync);
     has_gradients_ = true;
     run_.call(Hook::kAfterBackward, &Callback::on_after_backward, &LightningModule::on_after_backward);
@@ -298,8 +320,10 @@ void FitLoop::warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_i
 }
 
 void FitLoop::step_optimizer() {
-  run_.call(Hook::kBeforeOptimizerStep, &Callback::on_before_optimizer_step, &LightningModule::on_before_optimizer_step, *run_.optimizer);
-  if (has_gradients_) {  // else nothing was learned: gradients that are zero and not absent would still move the parameters
+  run_.call(Hook::kBeforeOptimizerStep, &Callback::on_before_optimizer_step,
+            &LightningModule::on_before_optimizer_step, *run_.optimizer);
+  // else nothing was learned: gradients that are zero and not absent would still move the parameters
+  if (has_gradients_) {
     if (run_.options.gradient_clip_val.value_or(0) > 0) clip_gradients();
     run_.optimizer->step();
   }
@@ -356,11 +380,12 @@ void FitLoop::after_batch() {
     run_.metrics.set_first_iteration(first_iteration);
   }
   if (accumulates()) return;
-  run_.make_way_if_asked(runtime::yield_point().next_step());  // no gradient is pending: others may go on from here
+  // no gradient is pending: others may go on from here
+  run_.make_way_if_asked(runtime::yield_point().next_step());
   ++batches_that_stepped_;
 }
 
-// ---- state -----------------------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------
 
 nlohmann::json FitLoop::state() const {
   return {{"epoch", epoch_},
@@ -413,7 +438,8 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
     return epoch_.rewind_to_processed();
   }
   resumed_within_epoch_ = true;
-  // A batch that was processed needs nothing but, perhaps, its validation; one that was not is trained from its beginning.
+  // A batch that was processed needs nothing but, perhaps, its validation; one that was not is trained from
+  // its beginning.
   resumed_after_batch_ =
       !cut && batch_.current.processed > 0 && batch_.current.ready == batch_.current.processed;
   batch_.rewind_to_processed();
@@ -437,7 +463,8 @@ std::map<std::string, torch::Tensor> FitLoop::generators() const {
 std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
   if (cut_) return gradients_at_cut_;
   std::map<std::string, torch::Tensor> gradients;
-  const bool between = (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
+  const bool between =
+      (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
   if (between || !has_gradients_ || epoch_.current.started == epoch_.current.processed) return gradients;
   for (const auto& item : run_.attachment->module->named_parameters()) {
     if (item.value().grad().defined()) gradients.emplace(item.key(), item.value().grad());
@@ -454,7 +481,9 @@ void FitLoop::keep_cut(std::map<std::string, torch::Tensor> generators,
 void FitLoop::load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients) {
   for (const auto& item : run_.module->named_parameters()) {
     const auto found = gradients.find(item.key());
-    if (found != gradients.end()) item.value().mutable_grad() = found->second.to(item.value().device(), /*non_blocking=*/false, /*copy=*/true);
+    if (found != gradients.end())
+      item.value().mutable_grad() =
+          found->second.to(item.value().device(), /*non_blocking=*/false, /*copy=*/true);
   }
 }
 

@@ -1,8 +1,8 @@
 // Epochs of training, and the batches of one epoch. Order and counters are Lightning's.
 #pragma once
 
-#include "worker/trainer/metrics.h"
 #include "worker/trainer/loop_progress.h"
+#include "worker/trainer/metrics.h"
 
 #include <rtrain/data/data_loader.h>
 #include <rtrain/trainer.h>
@@ -83,7 +83,9 @@ class FitLoop {
   [[nodiscard]] bool can_stop_early() const;
   /// should_stop holds, and every rank has it. @throws std::runtime_error names the ranks that go on.
   [[nodiscard]] bool stops_early() const;
-  [[nodiscard]] bool epoch_exhausted() const { return batch_.current.ready == epoch_batches_ || is_last_batch_; }
+  [[nodiscard]] bool epoch_exhausted() const {
+    return batch_.current.ready == epoch_batches_ || is_last_batch_;
+  }
   [[nodiscard]] bool accumulates() const;
   [[nodiscard]] bool validates_in_this_epoch() const;
   [[nodiscard]] bool validation_is_due() const;
@@ -94,23 +96,23 @@ class FitLoop {
   Trainer::Impl& run_;
   LoggedMetrics results_;
   DataLoader loader_;
-  std::int64_t max_batches_ = 0;           ///< of a whole epoch with this number of ranks
-  std::int64_t epoch_batches_ = 0;         ///< of the one that runs
+  std::int64_t max_batches_ = 0;    ///< of a whole epoch with this number of ranks
+  std::int64_t epoch_batches_ = 0;  ///< of the one that runs
   Part part_;
-  std::int64_t saved_samples_ = -1;        ///< of a checkpoint from within an epoch; -1: it does not say
+  std::int64_t saved_samples_ = -1;  ///< of a checkpoint from within an epoch; -1: it does not say
   int saved_world_size_ = 0;
   std::optional<std::int64_t> val_check_batch_;
   LoopProgress epoch_, batch_;
   std::int64_t steps_ = 0;                 ///< optimizer steps: global_step
   std::int64_t batches_that_stepped_ = 0;  ///< the loggers' x-axis
   bool is_last_batch_ = false;
-  bool has_gradients_ = false;             ///< a backward ran since they were cleared
-  bool validated_ = false;                 ///< the validation after the latest batch is done
+  bool has_gradients_ = false;  ///< a backward ran since they were cleared
+  bool validated_ = false;      ///< the validation after the latest batch is done
   bool resumed_within_epoch_ = false;
   bool warned_of_loss_ = false;
-  mutable bool stop_is_agreed_ = false;    ///< every rank has should_stop
-  bool resumed_after_batch_ = false;       ///< the latest batch's validation may still be due
-  bool stop_validated_ = false;            ///< the latest validation ran for should_stop alone
+  mutable bool stop_is_agreed_ = false;  ///< every rank has should_stop
+  bool resumed_after_batch_ = false;     ///< the latest batch's validation may still be due
+  bool stop_validated_ = false;          ///< the latest validation ran for should_stop alone
   bool past_stop_ = false;
   bool cut_ = false;  ///< the latest epoch ended before its last batch
   std::map<std::string, torch::Tensor> generators_at_cut_, gradients_at_cut_;

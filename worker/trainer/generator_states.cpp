@@ -33,6 +33,8 @@ void set_generator_states(const std::map<std::string, torch::Tensor>& states, to
 }
 
 std::map<std::string, torch::Tensor> generator_states() { return generator_states(get_device()); }
-void set_generator_states(const std::map<std::string, torch::Tensor>& states) { set_generator_states(states, get_device()); }
+void set_generator_states(const std::map<std::string, torch::Tensor>& states) {
+  set_generator_states(states, get_device());
+}
 
 }  // namespace rtrain

@@ -15,7 +15,8 @@ namespace {
 }
 
 void collect_modes(torch::nn::Module& module, std::vector<std::pair<torch::nn::Module*, bool>>& modes) {
-  modes.emplace_back(&module, module.is_training());  // parents first: train() of a parent sets its children, too
+  // parents first: train() of a parent sets its children, too
+  modes.emplace_back(&module, module.is_training());
   for (const auto& child : module.children()) collect_modes(*child, modes);
 }
 
@@ -44,18 +45,28 @@ void LightningModule::restore_modes() {
   modes_.clear();
 }
 
-torch::Tensor LightningModule::training_step(const Batch&, std::int64_t) { not_overridden("training_step", "which fit() calls for every batch"); }
-torch::Tensor LightningModule::validation_step(const Batch&, std::int64_t) {
-  not_overridden("validation_step", "but there is a validation loader (limit_val_batches = 0 switches validation off)");
+torch::Tensor LightningModule::training_step(const Batch&, std::int64_t) {
+  not_overridden("training_step", "which fit() calls for every batch");
 }
-torch::Tensor LightningModule::test_step(const Batch&, std::int64_t) { not_overridden("test_step", "which test() calls for every batch"); }
-torch::Tensor LightningModule::predict_step(const Batch&, std::int64_t) { not_overridden("predict_step", "which predict() calls for every batch"); }
-Optimizers LightningModule::configure_optimizers() { not_overridden("configure_optimizers", "which fit() calls for its optimizer"); }
+torch::Tensor LightningModule::validation_step(const Batch&, std::int64_t) {
+  not_overridden("validation_step",
+                 "but there is a validation loader (limit_val_batches = 0 switches validation off)");
+}
+torch::Tensor LightningModule::test_step(const Batch&, std::int64_t) {
+  not_overridden("test_step", "which test() calls for every batch");
+}
+torch::Tensor LightningModule::predict_step(const Batch&, std::int64_t) {
+  not_overridden("predict_step", "which predict() calls for every batch");
+}
+Optimizers LightningModule::configure_optimizers() {
+  not_overridden("configure_optimizers", "which fit() calls for its optimizer");
+}
 
 void LightningModule::log(const std::string& name, const torch::Tensor& value, const LogOptions& options) {
   if (!value.defined()) throw std::logic_error("log(\"" + name + "\"): the tensor is undefined");
   if (!attachment_ || attachment_->trainer == nullptr) {
-    static const bool warned = (warn("log() was called on a module that no Trainer runs: the values go nowhere"), true);
+    static const bool warned =
+        (warn("log() was called on a module that no Trainer runs: the values go nowhere"), true);
     (void)warned;
     return;
   }
@@ -69,7 +80,8 @@ void LightningModule::log(const std::string& name, double value, const LogOption
   run.metrics.log(run.current_hook, name, MetricValue{{}, value}, options);
 }
 
-void LightningModule::log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options) {
+void LightningModule::log_dict(const std::map<std::string, torch::Tensor>& values,
+                               const LogOptions& options) {
   for (const auto& [name, value] : values) log(name, value, options);
 }
 
@@ -78,22 +90,29 @@ void LightningModule::log_dict(const std::map<std::string, double>& values, cons
 }
 
 Trainer& LightningModule::trainer() const {
-  if (!attachment_ || attachment_->trainer == nullptr) throw std::logic_error("the LightningModule is not attached to a Trainer");
+  if (!attachment_ || attachment_->trainer == nullptr)
+    throw std::logic_error("the LightningModule is not attached to a Trainer");
   return *attachment_->trainer;
 }
 
-std::int64_t LightningModule::current_epoch() const { return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->current_epoch() : 0; }
-std::int64_t LightningModule::global_step() const { return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->global_step() : 0; }
+std::int64_t LightningModule::current_epoch() const {
+  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->current_epoch() : 0;
+}
+std::int64_t LightningModule::global_step() const {
+  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->global_step() : 0;
+}
 
 torch::Device LightningModule::device() const {
-  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->impl_->running) return attachment_->trainer->device();
+  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->impl_->running)
+    return attachment_->trainer->device();
   for (const auto& parameter : parameters()) return parameter.device();
   for (const auto& buffer : buffers()) return buffer.device();
   return torch::kCPU;
 }
 
 void LightningModule::on_validation_model_zero_grad() {
-  if (attachment_ && attachment_->trainer != nullptr) attachment_->trainer->strategy().zero_grad(parameters());
+  if (attachment_ && attachment_->trainer != nullptr)
+    attachment_->trainer->strategy().zero_grad(parameters());
 }
 void LightningModule::on_validation_model_eval() { eval(); }
 void LightningModule::on_validation_model_train() { restore_modes(); }

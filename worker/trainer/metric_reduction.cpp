@@ -17,14 +17,10 @@ enum Head : std::int64_t { kChecksum, kTextBytes, kHeadSize };  // what a row be
 
 const char* name_of(ReduceFx fx) {
   switch (fx) {
-    case ReduceFx::kMean:
-      return "mean";
-    case ReduceFx::kSum:
-      return "sum";
-    case ReduceFx::kMin:
-      return "min";
-    case ReduceFx::kMax:
-      return "max";
+    case ReduceFx::kMean: return "mean";
+    case ReduceFx::kSum: return "sum";
+    case ReduceFx::kMin: return "min";
+    case ReduceFx::kMax: return "max";
   }
   return "";
 }
@@ -57,7 +53,8 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
   // Numbers go into a row on the CPU first: one copy to the device. Tensors of the device are put in there.
   const auto count = static_cast<std::int64_t>(parts.size());
   // Pinned for a GPU: from other memory the copy would wait for all that the GPU still has to do.
-  auto host = torch::zeros({kHeadSize + 2 * count}, torch::TensorOptions().dtype(torch::kFloat64).pinned_memory(device.is_cuda()));
+  auto host = torch::zeros({kHeadSize + 2 * count},
+                           torch::TensorOptions().dtype(torch::kFloat64).pinned_memory(device.is_cuda()));
   auto* numbers = host.data_ptr<double>();
   numbers[kChecksum] = checksum(text);
   numbers[kTextBytes] = static_cast<double>(text.size());
@@ -105,18 +102,10 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
     const auto totals = rows.select(1, at);
     auto& result = results[order[k]];
     switch (parts[order[k]].fx) {
-      case ReduceFx::kMean:
-        result = totals.sum() / rows.select(1, at + 1).sum();
-        break;
-      case ReduceFx::kSum:
-        result = totals.sum();
-        break;
-      case ReduceFx::kMin:
-        result = totals.min();
-        break;
-      case ReduceFx::kMax:
-        result = totals.max();
-        break;
+      case ReduceFx::kMean: result = totals.sum() / rows.select(1, at + 1).sum(); break;
+      case ReduceFx::kSum: result = totals.sum(); break;
+      case ReduceFx::kMin: result = totals.min(); break;
+      case ReduceFx::kMax: result = totals.max(); break;
     }
   }
   return results;

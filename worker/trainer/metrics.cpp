@@ -18,12 +18,15 @@ bool syncs(const LogOptions& options, const Strategy& strategy) {
 }
 
 torch::Tensor as_tensor(const MetricValue& value, torch::Device device) {
-  return value.tensor.defined() ? value.tensor : torch::scalar_tensor(value.number, torch::dtype(torch::kFloat64).device(device));
+  return value.tensor.defined()
+             ? value.tensor
+             : torch::scalar_tensor(value.number, torch::dtype(torch::kFloat64).device(device));
 }
 
 bool same(const LogOptions& a, const LogOptions& b) {
-  return a.on_step == b.on_step && a.on_epoch == b.on_epoch && a.prog_bar == b.prog_bar && a.logger == b.logger && a.reduce_fx == b.reduce_fx &&
-         a.sync_dist == b.sync_dist && a.rank_zero_only == b.rank_zero_only;
+  return a.on_step == b.on_step && a.on_epoch == b.on_epoch && a.prog_bar == b.prog_bar &&
+         a.logger == b.logger && a.reduce_fx == b.reduce_fx && a.sync_dist == b.sync_dist &&
+         a.rank_zero_only == b.rank_zero_only;
 }
 
 /// Both tensors, or both numbers: the accumulator follows what is logged.
@@ -46,12 +49,14 @@ void accumulate(MetricValue& total, MetricValue value, ReduceFx fx, double weigh
       case ReduceFx::kMax: total.number = std::max(total.number, value.number); return;
     }
   }
-  const bool in_place = total.tensor.scalar_type() == value.tensor.scalar_type() && total.tensor.device() == value.tensor.device();
+  const bool in_place = total.tensor.scalar_type() == value.tensor.scalar_type() &&
+                        total.tensor.device() == value.tensor.device();
   switch (fx) {
     case ReduceFx::kMean:
     case ReduceFx::kSum: {
       const auto factor = fx == ReduceFx::kMean ? weight : 1.0;
-      total.tensor = in_place ? total.tensor.add_(value.tensor, factor) : total.tensor.to(value.tensor.device()).add(value.tensor, factor);
+      total.tensor = in_place ? total.tensor.add_(value.tensor, factor)
+                              : total.tensor.to(value.tensor.device()).add(value.tensor, factor);
       return;
     }
     case ReduceFx::kMin: total.tensor = torch::minimum(total.tensor, value.tensor); return;
@@ -73,8 +78,10 @@ std::map<std::string, double> items(const MetricValues& values) {
 
 double MetricValue::item() const { return tensor.defined() ? tensor.item<double>() : number; }
 
-void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options, std::int64_t batch_size, Strategy& strategy) {
-  auto entry = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.hook == hook && e.name == name; });
+void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
+                        std::int64_t batch_size, Strategy& strategy) {
+  auto entry = std::find_if(entries_.begin(), entries_.end(),
+                            [&](const Entry& e) { return e.hook == hook && e.name == name; });
   if (entry == entries_.end()) {
     const bool forked = *options.on_step && *options.on_epoch;
     entries_.push_back(
@@ -84,10 +91,12 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
     throw std::logic_error("log(\"" + name + "\"): called twice in the same hook with different options");
   }
   if (value.tensor.defined()) {
-    // A value that autograd made is nobody's to change; any other may be a buffer that the next step changes in place.
+    // A value that autograd made is nobody's to change; any other may be a buffer that the next step changes
+    // in place.
     value.tensor = value.tensor.grad_fn() != nullptr ? value.tensor.detach() : value.tensor.detach().clone();
     if (value.tensor.dim() != 0) value.tensor = value.tensor.reshape({});
-    if (value.tensor.scalar_type() != torch::kFloat32 && value.tensor.scalar_type() != torch::kFloat64) value.tensor = value.tensor.to(torch::kFloat32);
+    if (value.tensor.scalar_type() != torch::kFloat32 && value.tensor.scalar_type() != torch::kFloat64)
+      value.tensor = value.tensor.to(torch::kFloat32);
   }
   bool first = entry->is_reset;
   entry->is_reset = false;
@@ -102,7 +111,10 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
     if (const auto found = resumed_.extract(key_of(hook, name))) {
       const auto* sums = found.mapped().const_data_ptr<double>();
       const bool is_float = sums[2] != 0, is_double = sums[3] != 0;
-      entry->total = is_float || is_double ? MetricValue{torch::scalar_tensor(sums[0], is_double ? torch::kFloat64 : torch::kFloat32)} : MetricValue{{}, sums[0]};
+      entry->total =
+          is_float || is_double
+              ? MetricValue{torch::scalar_tensor(sums[0], is_double ? torch::kFloat64 : torch::kFloat32)}
+              : MetricValue{{}, sums[0]};
       entry->weight = sums[1];
       first = false;
     }
@@ -131,9 +143,7 @@ MetricValue like(const MetricValue& own, const torch::Tensor& reduced) {
   return reduced.is_cpu() ? MetricValue{{}, reduced.item<double>()} : MetricValue{reduced};
 }
 
-std::string part_name(Hook hook, const std::string& name) {
-  return name + " in " + name_of(hook);
-}
+std::string part_name(Hook hook, const std::string& name) { return name + " in " + name_of(hook); }
 
 }  // namespace
 
@@ -177,7 +187,8 @@ MetricValue LoggedMetrics::compute(Entry& entry, const Strategy& strategy) {
          "sync_dist = true for that of all ranks");
   }
   if (entry.options.reduce_fx != ReduceFx::kMean) return entry.total;
-  return entry.total.tensor.defined() ? MetricValue{entry.total.tensor / entry.weight} : MetricValue{{}, entry.total.number / entry.weight};
+  return entry.total.tensor.defined() ? MetricValue{entry.total.tensor / entry.weight}
+                                      : MetricValue{{}, entry.total.number / entry.weight};
 }
 
 void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
@@ -203,8 +214,9 @@ std::map<std::string, torch::Tensor> LoggedMetrics::state() const {
     const auto& tensor = entry.total.tensor;
     const bool is_double = tensor.defined() && tensor.scalar_type() == torch::kFloat64;
     const double is_float = tensor.defined() && !is_double ? 1 : 0;
-    state.insert_or_assign(key_of(entry.hook, entry.name),
-                           torch::tensor({entry.total.item(), entry.weight, is_float, is_double ? 1.0 : 0.0}, torch::kFloat64));
+    state.insert_or_assign(
+        key_of(entry.hook, entry.name),
+        torch::tensor({entry.total.item(), entry.weight, is_float, is_double ? 1.0 : 0.0}, torch::kFloat64));
   }
   return state;
 }
@@ -228,15 +240,20 @@ void MetricBoard::clear() {
 void MetricBoard::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& given) {
   const auto at = [&name] { return "log(\"" + name + "\"): "; };
   const auto rule = log_rule(hook);
-  if (rule == LogRule::kRefused || active_ == nullptr) throw std::logic_error(at() + "logging is not possible in this hook, or outside of one");
+  if (rule == LogRule::kRefused || active_ == nullptr)
+    throw std::logic_error(at() + "logging is not possible in this hook, or outside of one");
   auto options = given;
   if (!options.on_step) options.on_step = rule == LogRule::kStepByDefault;
   if (!options.on_epoch) options.on_epoch = rule != LogRule::kStepByDefault;
-  if (*options.on_step && rule == LogRule::kEpochOnly) throw std::logic_error(at() + "on_step is not possible in a hook that runs once an epoch");
-  if (!*options.on_step && !*options.on_epoch) throw std::logic_error(at() + "neither on_step nor on_epoch: the value would go nowhere");
-  if (rule == LogRule::kEpochOnly && !*options.on_epoch) throw std::logic_error(at() + "a hook that runs once an epoch logs on_epoch");
+  if (*options.on_step && rule == LogRule::kEpochOnly)
+    throw std::logic_error(at() + "on_step is not possible in a hook that runs once an epoch");
+  if (!*options.on_step && !*options.on_epoch)
+    throw std::logic_error(at() + "neither on_step nor on_epoch: the value would go nowhere");
+  if (rule == LogRule::kEpochOnly && !*options.on_epoch)
+    throw std::logic_error(at() + "a hook that runs once an epoch logs on_epoch");
   if (value.tensor.defined() && value.tensor.numel() != 1) {
-    throw std::logic_error(at() + "the tensor has " + std::to_string(value.tensor.numel()) + " elements, expected 1");
+    throw std::logic_error(at() + "the tensor has " + std::to_string(value.tensor.numel()) +
+                           " elements, expected 1");
   }
   // The first value of a new epoch starts the hook's metrics anew.
   if (last_hook_ != hook && first_iteration_.value_or(true)) active_->reset(hook);

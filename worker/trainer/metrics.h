@@ -35,7 +35,8 @@ class LoggedMetrics {
   explicit LoggedMetrics(bool training) : training_(training) {}
 
   /// @param options on_step and on_epoch are set. @throws std::logic_error other options than before.
-  void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options, std::int64_t batch_size, Strategy& strategy);
+  void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
+           std::int64_t batch_size, Strategy& strategy);
   struct Views {
     MetricValues callback, logged, progress_bar;
   };
@@ -80,7 +81,8 @@ class LoggedMetrics {
 /// The Trainer's three views of all metrics, and when they change: Lightning's logger connector.
 class MetricBoard {
  public:
-  MetricBoard(Strategy& strategy, std::vector<std::shared_ptr<Logger>> loggers, std::int64_t log_every_n_steps)
+  MetricBoard(Strategy& strategy, std::vector<std::shared_ptr<Logger>> loggers,
+              std::int64_t log_every_n_steps)
       : strategy_(strategy), loggers_(std::move(loggers)), log_every_n_steps_(log_every_n_steps) {}
 
   /// Which loop's metrics log() goes to; null: none.
@@ -89,15 +91,16 @@ class MetricBoard {
 
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
   void on_batch_start(std::int64_t batch_size);
-  void step_done();  ///< after the model's step, before the hooks of the batch's end: the values of the step
-                     ///< are those of all ranks
+  /// after the model's step, before the hooks of the batch's end: the values of the step are those of all
+  /// ranks
+  void step_done();
   void on_batch_end();
   void epoch_end_reached();
   /// The latest values of all metrics, which decisions of the next epoch may be made by.
   [[nodiscard]] nlohmann::json state() const;
   void load_state(const nlohmann::json& state);
-  void refresh();  ///< brings the views up to date; collective when metrics with sync_dist are due at the end
-                   ///< of an epoch
+  /// brings the views up to date; collective when metrics with sync_dist are due at the end of an epoch
+  void refresh();
   void reset_results();
 
   /// Whether the loop runs its first batch: none between epochs. Validation inside an epoch puts it aside.
@@ -107,7 +110,7 @@ class MetricBoard {
   [[nodiscard]] const LoggedMetrics::Views& views() const { return views_; }
   /// The active loop's logged metrics of the epoch.
   [[nodiscard]] MetricValues epoch_metrics();
-  void to_loggers(std::int64_t step);           ///< of the active loop, now
+  void to_loggers(std::int64_t step);                       ///< of the active loop, now
   void step_to_loggers(std::int64_t steps, bool stopping);  ///< every log_every_n_steps
 
  private:

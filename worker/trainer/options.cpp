@@ -31,13 +31,16 @@ class Problems {
   std::vector<std::string> all_;
 };
 
-void check_count(Problems& problems, const std::string& name, std::int64_t value, std::int64_t lowest, const std::string& meaning) {
+void check_count(Problems& problems, const std::string& name, std::int64_t value, std::int64_t lowest,
+                 const std::string& meaning) {
   if (value < lowest) problems.add(name + " is " + std::to_string(value) + ", expected " + meaning);
 }
 
 void check_limit(Problems& problems, const std::string& name, const BatchCount& limit) {
-  const bool fits = limit.is_fraction() ? limit.fraction() >= 0 && limit.fraction() <= 1 : limit.batches() >= 0;
-  problems.expect(fits, name + " is " + limit.text() + ", expected a number of batches (0 or more) or a fraction (0.0 to 1.0)");
+  const bool fits =
+      limit.is_fraction() ? limit.fraction() >= 0 && limit.fraction() <= 1 : limit.batches() >= 0;
+  problems.expect(fits, name + " is " + limit.text() +
+                            ", expected a number of batches (0 or more) or a fraction (0.0 to 1.0)");
 }
 
 std::shared_ptr<Strategy> choose_strategy(Problems& problems, const AnyStrategy& choice, int world_size) {
@@ -48,7 +51,9 @@ std::shared_ptr<Strategy> choose_strategy(Problems& problems, const AnyStrategy&
   }
   if (choice.name() == "ddp") return std::make_shared<DDPStrategy>();
   if (choice.name() == "single_device") return std::make_shared<SingleDeviceStrategy>();
-  problems.add("strategy is \"" + choice.name() + "\", expected \"auto\", \"ddp\", \"single_device\" or a strategy such as rtrain::DDPStrategy()");
+  problems.add(
+      "strategy is \"" + choice.name() +
+      "\", expected \"auto\", \"ddp\", \"single_device\" or a strategy such as rtrain::DDPStrategy()");
   return std::make_shared<SingleDeviceStrategy>();
 }
 
@@ -61,7 +66,8 @@ torch::Device choose_device(Problems& problems, const std::string& accelerator) 
   }
   const auto device = get_device();
   if (wants_gpu && !device.is_cuda()) {
-    problems.add("accelerator is \"" + accelerator + "\", but this worker holds no GPU (scaling_config.use_gpu gives it one)");
+    problems.add("accelerator is \"" + accelerator +
+                 "\", but this worker holds no GPU (scaling_config.use_gpu gives it one)");
   }
   return device;
 }
@@ -87,7 +93,9 @@ void refuse_shared_state(const std::vector<std::shared_ptr<Callback>>& callbacks
 
 }  // namespace
 
-std::string BatchCount::text() const { return is_fraction_ ? runtime::dump_json(fraction_) : std::to_string(batches_); }
+std::string BatchCount::text() const {
+  return is_fraction_ ? runtime::dump_json(fraction_) : std::to_string(batches_);
+}
 
 Placement check_options(const TrainerOptions& o) {
   Problems problems;
@@ -100,25 +108,35 @@ Placement check_options(const TrainerOptions& o) {
   check_limit(problems, "limit_test_batches", o.limit_test_batches);
   check_limit(problems, "limit_predict_batches", o.limit_predict_batches);
   const auto& interval = o.val_check_interval;
-  problems.expect(interval.is_fraction() ? interval.fraction() > 0 && interval.fraction() <= 1 : interval.batches() >= 1,
-                  "val_check_interval is " + interval.text() + ", expected a number of batches (1 or more) or a fraction (above 0.0, up to 1.0)");
+  problems.expect(
+      interval.is_fraction() ? interval.fraction() > 0 && interval.fraction() <= 1 : interval.batches() >= 1,
+      "val_check_interval is " + interval.text() +
+          ", expected a number of batches (1 or more) or a fraction (above 0.0, up to 1.0)");
   if (o.check_val_every_n_epoch) {
-    check_count(problems, "check_val_every_n_epoch", *o.check_val_every_n_epoch, 1, "1 or more, or std::nullopt to count batches over all epochs");
+    check_count(problems, "check_val_every_n_epoch", *o.check_val_every_n_epoch, 1,
+                "1 or more, or std::nullopt to count batches over all epochs");
   } else {
-    problems.expect(!interval.is_fraction(), "check_val_every_n_epoch is std::nullopt, so val_check_interval must be a number of batches (it is the fraction " +
-                                                 interval.text() + ")");
+    problems.expect(!interval.is_fraction(),
+                    "check_val_every_n_epoch is std::nullopt, so val_check_interval must be a number of "
+                    "batches (it is the fraction " +
+                        interval.text() + ")");
   }
-  check_count(problems, "num_sanity_val_steps", o.num_sanity_val_steps, -1, "0 or more, or -1 for all batches");
+  check_count(problems, "num_sanity_val_steps", o.num_sanity_val_steps, -1,
+              "0 or more, or -1 for all batches");
   check_count(problems, "log_every_n_steps", o.log_every_n_steps, 0, "0 or more");
   check_count(problems, "accumulate_grad_batches", o.accumulate_grad_batches, 1, "1 or more");
-  problems.expect(o.elastic_batch == "per_worker" || o.elastic_batch == "keep", "elastic_batch is \"" + o.elastic_batch + "\", expected \"per_worker\" or \"keep\"");
+  problems.expect(o.elastic_batch == "per_worker" || o.elastic_batch == "keep",
+                  "elastic_batch is \"" + o.elastic_batch + "\", expected \"per_worker\" or \"keep\"");
   if (o.gradient_clip_val) {
     problems.expect(std::isfinite(*o.gradient_clip_val) && *o.gradient_clip_val >= 0,
-                    "gradient_clip_val is " + runtime::dump_json(*o.gradient_clip_val) + ", expected a finite number, 0 or more");
+                    "gradient_clip_val is " + runtime::dump_json(*o.gradient_clip_val) +
+                        ", expected a finite number, 0 or more");
   }
-  problems.expect(o.gradient_clip_algorithm == "norm" || o.gradient_clip_algorithm == "value",
-                  "gradient_clip_algorithm is \"" + o.gradient_clip_algorithm + "\", expected \"norm\" or \"value\"");
-  for (const auto& callback : o.callbacks) problems.expect(callback.get() != nullptr, "callbacks holds a null pointer");
+  problems.expect(
+      o.gradient_clip_algorithm == "norm" || o.gradient_clip_algorithm == "value",
+      "gradient_clip_algorithm is \"" + o.gradient_clip_algorithm + "\", expected \"norm\" or \"value\"");
+  for (const auto& callback : o.callbacks)
+    problems.expect(callback.get() != nullptr, "callbacks holds a null pointer");
   for (const auto& logger : o.loggers) problems.expect(logger != nullptr, "loggers holds a null pointer");
 
   Placement at;
@@ -129,7 +147,8 @@ Placement check_options(const TrainerOptions& o) {
     }
     auto environment = std::dynamic_pointer_cast<ClusterEnvironment>(plugin.get());
     if (!environment) {
-      problems.add("plugins holds \"" + plugin.get()->name() + "\", which the Trainer has no use for; expected rtrain::ClusterEnvironment()");
+      problems.add("plugins holds \"" + plugin.get()->name() +
+                   "\", which the Trainer has no use for; expected rtrain::ClusterEnvironment()");
     } else if (at.environment) {
       problems.add("plugins holds more than one ClusterEnvironment");
     } else {
@@ -145,10 +164,13 @@ Placement check_options(const TrainerOptions& o) {
   at.device = choose_device(problems, o.accelerator);
   const auto on_node = get_context().get_local_world_size();
   if (o.devices.count()) {
-    problems.expect(*o.devices.count() == on_node, "devices is " + o.devices.text() + ", but the job has " + std::to_string(on_node) +
-                                                       " worker(s) on this node: their number is scaling_config.num_workers; write \"auto\"");
+    problems.expect(
+        *o.devices.count() == on_node,
+        "devices is " + o.devices.text() + ", but the job has " + std::to_string(on_node) +
+            " worker(s) on this node: their number is scaling_config.num_workers; write \"auto\"");
   } else {
-    problems.expect(o.devices.text() == "auto", "devices is \"" + o.devices.text() + "\", expected \"auto\" or a number");
+    problems.expect(o.devices.text() == "auto",
+                    "devices is \"" + o.devices.text() + "\", expected \"auto\" or a number");
   }
 
   problems.throw_if_any("Trainer: these options cannot be used:");
@@ -166,9 +188,12 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
     writes = writes || callback.get()->order() == CallbackOrder::kCheckpoint;
   }
   if (writes && options.enable_checkpointing == false) {
-    throw std::invalid_argument("Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of them");
+    throw std::invalid_argument(
+        "Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of "
+        "them");
   }
-  if (!writes && options.enable_checkpointing.value_or(!reports)) all.push_back(std::make_shared<ModelCheckpoint>());
+  if (!writes && options.enable_checkpointing.value_or(!reports))
+    all.push_back(std::make_shared<ModelCheckpoint>());
   std::stable_sort(all.begin(), all.end(),
                    [](const auto& a, const auto& b) { return a->order() < b->order(); });
   refuse_shared_state(all);
@@ -180,8 +205,10 @@ std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::s
   if (!limit.is_fraction()) return std::min(limit.batches(), batches);
   const auto count = static_cast<std::int64_t>(static_cast<double>(batches) * limit.fraction());
   if (count == 0 && limit.fraction() > 0) {
-    throw std::invalid_argument(option + " is " + limit.text() + " of " + std::to_string(batches) + " batches, which is less than one: set at least " +
-                                runtime::dump_json(1.0 / static_cast<double>(batches)) + ", or a number of batches");
+    throw std::invalid_argument(option + " is " + limit.text() + " of " + std::to_string(batches) +
+                                " batches, which is less than one: set at least " +
+                                runtime::dump_json(1.0 / static_cast<double>(batches)) +
+                                ", or a number of batches");
   }
   return count;
 }
@@ -191,10 +218,12 @@ Trainer& prepare_trainer(Trainer& trainer) {
   const auto& at = trainer.impl_->placement;
   // "auto" is DDP wherever there are several ranks.
   if (!at.strategy_was_auto && dynamic_cast<DDPStrategy*>(at.strategy.get()) == nullptr) {
-    problems.add("strategy is " + at.strategy->name() + ", expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()");
+    problems.add("strategy is " + at.strategy->name() +
+                 ", expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()");
   }
   if (at.environment && typeid(*at.environment) != typeid(ClusterEnvironment)) {
-    problems.add("plugins holds the cluster environment \"" + at.environment->name() + "\", expected rtrain::ClusterEnvironment()");
+    problems.add("plugins holds the cluster environment \"" + at.environment->name() +
+                 "\", expected rtrain::ClusterEnvironment()");
   }
   problems.throw_if_any("prepare_trainer: this Trainer cannot run in a job:");
   return trainer;

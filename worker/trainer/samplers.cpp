@@ -10,7 +10,8 @@ namespace {
 /// Holds the loader so that the sampler below it lives.
 class PartOfSampler : public Sampler {
  public:
-  PartOfSampler(DataLoader loader, const DistributedSamplerOptions& options) : loader_(std::move(loader)), part_(loader_.sampler().size(), options) {}
+  PartOfSampler(DataLoader loader, const DistributedSamplerOptions& options)
+      : loader_(std::move(loader)), part_(loader_.sampler().size(), options) {}
   std::vector<std::int64_t> indices() const override {
     const auto order = loader_.sampler().indices();
     auto places = part_.indices();
@@ -31,14 +32,19 @@ class PartOfSampler : public Sampler {
 
 class UnpaddedPart : public Sampler {
  public:
-  UnpaddedPart(DataLoader loader, int world_size, int rank) : loader_(std::move(loader)), world_size_(world_size), rank_(rank) {}
+  UnpaddedPart(DataLoader loader, int world_size, int rank)
+      : loader_(std::move(loader)), world_size_(world_size), rank_(rank) {}
   std::vector<std::int64_t> indices() const override {
     std::vector<std::int64_t> mine;
     const auto order = loader_.sampler().indices();
-    for (auto i = static_cast<std::size_t>(rank_); i < order.size(); i += static_cast<std::size_t>(world_size_)) mine.push_back(order[i]);
+    for (auto i = static_cast<std::size_t>(rank_); i < order.size();
+         i += static_cast<std::size_t>(world_size_))
+      mine.push_back(order[i]);
     return mine;
   }
-  std::int64_t size() const override { return (loader_.sampler().size() - rank_ + world_size_ - 1) / world_size_; }
+  std::int64_t size() const override {
+    return (loader_.sampler().size() - rank_ + world_size_ - 1) / world_size_;
+  }
   void set_epoch(std::int64_t epoch) override { loader_.sampler().set_epoch(epoch); }
 
  private:

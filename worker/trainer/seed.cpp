@@ -31,17 +31,13 @@ Watched& watched() {
 
 }  // namespace
 
-void watch_default_generator() {
-  watched() = look();
-}
+void watch_default_generator() { watched() = look(); }
 
 bool drawn_without_seed() {
   const auto now = look();
   return now.seed == watched().seed && !torch::equal(now.state, watched().state);
 }
 
-void seed_everything(std::uint64_t seed) {
-  torch::manual_seed(seed);
-}
+void seed_everything(std::uint64_t seed) { torch::manual_seed(seed); }
 
 }  // namespace rtrain

@@ -2,8 +2,8 @@
 
 #include "worker/runtime/failure_place.h"
 #include "worker/sdk/job.h"
-#include "worker/trainer/seed.h"
 #include "worker/trainer/samplers.h"
+#include "worker/trainer/seed.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <c10/core/DeviceGuard.h>
@@ -25,7 +25,9 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
       options(std::move(given)),
       placement(check_options(options)),
       callbacks(arrange_callbacks(options)),
-      metrics(*placement.strategy, placement.global_rank == 0 ? options.loggers : std::vector<std::shared_ptr<Logger>>{}, options.log_every_n_steps),
+      metrics(*placement.strategy,
+              placement.global_rank == 0 ? options.loggers : std::vector<std::shared_ptr<Logger>>{},
+              options.log_every_n_steps),
       validation(*this),
       evaluation(*this),
       fit_loop(*this) {
@@ -59,16 +61,19 @@ void Trainer::Impl::make_way_if_asked(bool stops_here) {
 
 Batch Trainer::Impl::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
-  return module->on_after_batch_transfer(module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
+  return module->on_after_batch_transfer(
+      module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
 }
 
 DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
   // An elastic job that has shrunk to one rank keeps the order of the others.
-  const bool shared = placement.strategy->is_distributed() || get_context().get_max_world_size() > placement.world_size;
+  const bool shared =
+      placement.strategy->is_distributed() || get_context().get_max_world_size() > placement.world_size;
   if (!loader.defined() || !options.use_distributed_sampler || !shared) return loader;
   const auto& sampler = loader.sampler();
   if (dynamic_cast<const DistributedSampler*>(&sampler) != nullptr) return loader;
-  if (loader_stage == Stage::kPredict) return loader.with_sampler(own_part_without_padding(loader, placement.world_size, placement.global_rank));
+  if (loader_stage == Stage::kPredict)
+    return loader.with_sampler(own_part_without_padding(loader, placement.world_size, placement.global_rank));
   // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
   const auto* random = dynamic_cast<const RandomSampler*>(&sampler);
   const bool shuffle = loader_stage == Stage::kTrain || random != nullptr;
@@ -92,8 +97,10 @@ std::int64_t Trainer::Impl::batches_a_step() const {
   const double wanted = static_cast<double>(options.accumulate_grad_batches * most) / placement.world_size;
   const auto batches = std::max<std::int64_t>(1, std::llround(wanted));
   if (static_cast<double>(batches) != wanted)
-    warn("elastic_batch \"keep\": " + std::to_string(placement.world_size) + " ranks cannot make up the batch of " + std::to_string(most) + " exactly; a step takes " +
-         std::to_string(batches * placement.world_size) + " batches of all ranks instead of " + std::to_string(options.accumulate_grad_batches * most));
+    warn("elastic_batch \"keep\": " + std::to_string(placement.world_size) +
+         " ranks cannot make up the batch of " + std::to_string(most) + " exactly; a step takes " +
+         std::to_string(batches * placement.world_size) + " batches of all ranks instead of " +
+         std::to_string(options.accumulate_grad_batches * most));
   return batches;
 }
 
@@ -114,7 +121,8 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
 void Trainer::Impl::end() {
   placement.strategy->teardown();
   if (placement.device.is_cuda()) {
-    for (auto& parameter : module->parameters()) parameter.mutable_grad().reset();  // they would stay behind on the GPU
+    // they would stay behind on the GPU
+    for (auto& parameter : module->parameters()) parameter.mutable_grad().reset();
     module->to(torch::kCPU);
   }
   if (function == Stage::kFit) call(Hook::kFitEnd, &Callback::on_fit_end, &LightningModule::on_fit_end);
@@ -193,8 +201,10 @@ void Trainer::Impl::guarded(Body body) {
   }
 }
 
-void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
-  if (running) throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
+void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const DataLoader& val,
+                        const CheckpointPath& resume_from) {
+  if (running)
+    throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
   guarded([&] {
     max_epochs = options.max_epochs.value_or(-1);
     if (!options.max_epochs && options.max_steps == -1) {
@@ -226,7 +236,8 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     placement.strategy->setup(given, /*fitting=*/true);
     auto optimizers = call_module(Hook::kConfigureOptimizers, &LightningModule::configure_optimizers);
     if (optimizers.all.size() != 1 || optimizers.all.front() == nullptr) {
-      throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) + " optimizers, expected exactly one");
+      throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) +
+                             " optimizers, expected exactly one");
     }
     optimizer = std::move(optimizers.all.front());
     call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
@@ -236,15 +247,18 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     const auto val_loader =
         distributed(val.defined() ? val : call_module(Hook::kValDataloader, &LightningModule::val_dataloader),
                     Stage::kValidate);
-    const auto val_batches = val_loader.defined() ? limited(options.limit_val_batches, val_loader.size(), "limit_val_batches") : 0;
+    const auto val_batches =
+        val_loader.defined() ? limited(options.limit_val_batches, val_loader.size(), "limit_val_batches") : 0;
     validation.set_data(val_loader, val_batches, is_same_on_every_rank(val_batches));
     if (val_loader.defined() && val_loader.size() == 0 && !options.limit_val_batches.is_zero()) {
       warn("fit: the validation data make no batch (" + parts_of(val_loader) + "): there is no validation");
     }
 
     placement.strategy->barrier();
-    if (options.num_sanity_val_steps != 0 && validation.max_batches() > 0 && !fit_loop.resumes_within_epoch()) {
-      // A few batches of validation, so that its mistakes show before hours of training; it must leave no trace.
+    if (options.num_sanity_val_steps != 0 && validation.max_batches() > 0 &&
+        !fit_loop.resumes_within_epoch()) {
+      // A few batches of validation, so that its mistakes show before hours of training; it must leave no
+      // trace.
       const auto generators = generator_states(placement.device);
       stage = Stage::kSanityCheck;
       call_callbacks(Hook::kSanityCheckStart, &Callback::on_sanity_check_start);
@@ -271,12 +285,17 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
   });
 }
 
-Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoader& data, const CheckpointPath& weights) {
-  if (running) throw std::logic_error("Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a time");
+Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoader& data,
+                                const CheckpointPath& weights) {
+  if (running)
+    throw std::logic_error(
+        "Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a "
+        "time");
   Metrics result;
   guarded([&] {
     begin(now, given);
-    if (!weights.path().empty()) restore_module_and_callbacks(read_checkpoint(weights.path(), placement.global_rank));
+    if (!weights.path().empty())
+      restore_module_and_callbacks(read_checkpoint(weights.path(), placement.global_rank));
     metrics.clear();
     given.to(placement.device);
     placement.strategy->setup(given, /*fitting=*/false);
@@ -288,7 +307,8 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
                                  : std::tuple(Hook::kValDataloader, &LightningModule::val_dataloader,
                                               options.limit_val_batches, "limit_val_batches");
     const auto loader = distributed(data.defined() ? data : call_module(hook, own), now);
-    if (!loader.defined()) throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
+    if (!loader.defined())
+      throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
     const auto batches = limited(limit, loader.size(), name);
     if (loader.size() == 0 && !limit.is_zero())
       warn("the data to evaluate make no batch (" + parts_of(loader) + "): there is nothing to compute");
@@ -300,7 +320,7 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
   return result;
 }
 
-// ---- the public face -------------------------------------------------------------------------------------------
+// ---- the public face ----------------------------------------------------------------------------
 
 Trainer::Trainer(TrainerOptions options) : impl_(std::make_unique<Impl>(*this, std::move(options))) {}
 Trainer::~Trainer() = default;
@@ -311,7 +331,8 @@ void AnyModule::hold(std::shared_ptr<LightningModule> module) {
   module_ = owned_.get();
 }
 
-void Trainer::fit(const AnyModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from) {
+void Trainer::fit(const AnyModule& module, const DataLoader& train, const DataLoader& val,
+                  const CheckpointPath& resume_from) {
   impl_->keep(module);
   impl_->fit(module.get(), train, val, resume_from);
 }
@@ -323,7 +344,8 @@ Metrics Trainer::test(const AnyModule& module, const DataLoader& loader, const C
   impl_->keep(module);
   return impl_->evaluate(Stage::kTest, module.get(), loader, weights);
 }
-std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
+std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoader& loader,
+                                            const CheckpointPath& weights) {
   impl_->keep(module);
   (void)impl_->evaluate(Stage::kPredict, module.get(), loader, weights);
   return impl_->evaluation.take_predictions();
@@ -337,14 +359,22 @@ Metrics items(const MetricValues& values) {
 }
 }  // namespace
 
-Metrics Trainer::callback_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().callback); }
-Metrics Trainer::logged_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().logged); }
-Metrics Trainer::progress_bar_metrics() const { return impl_->metrics.refresh(), items(impl_->metrics.views().progress_bar); }
+Metrics Trainer::callback_metrics() const {
+  return impl_->metrics.refresh(), items(impl_->metrics.views().callback);
+}
+Metrics Trainer::logged_metrics() const {
+  return impl_->metrics.refresh(), items(impl_->metrics.views().logged);
+}
+Metrics Trainer::progress_bar_metrics() const {
+  return impl_->metrics.refresh(), items(impl_->metrics.views().progress_bar);
+}
 std::int64_t Trainer::current_epoch() const { return impl_->fit_loop.current_epoch(); }
 std::int64_t Trainer::global_step() const { return impl_->fit_loop.global_step(); }
 std::int64_t Trainer::num_training_batches() const { return impl_->fit_loop.max_batches(); }
 std::int64_t Trainer::num_val_batches() const { return impl_->validation.max_batches(); }
-std::int64_t Trainer::num_evaluation_batches() const { return impl_->function == Stage::kFit ? impl_->validation.batches() : impl_->evaluation.batches(); }
+std::int64_t Trainer::num_evaluation_batches() const {
+  return impl_->function == Stage::kFit ? impl_->validation.batches() : impl_->evaluation.batches();
+}
 bool Trainer::should_stop() const { return impl_->should_stop; }
 void Trainer::set_should_stop(bool stop) { impl_->should_stop = stop; }
 Stage Trainer::stage() const { return impl_->stage; }
@@ -352,9 +382,7 @@ bool Trainer::fitting() const { return impl_->running && impl_->function == Stag
 bool Trainer::is_last_batch() const { return impl_->fit_loop.is_last_batch(); }
 bool Trainer::validation_has_run() const { return impl_->validation.has_run(); }
 std::int64_t Trainer::max_epochs() const { return impl_->max_epochs; }
-std::filesystem::path Trainer::resumed_from() const {
-  return impl_->resumed_from;
-}
+std::filesystem::path Trainer::resumed_from() const { return impl_->resumed_from; }
 int Trainer::global_rank() const { return impl_->placement.global_rank; }
 int Trainer::local_rank() const { return impl_->placement.local_rank; }
 int Trainer::world_size() const { return impl_->placement.world_size; }

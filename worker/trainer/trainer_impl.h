@@ -39,7 +39,8 @@ struct Placement {
 [[nodiscard]] Placement check_options(const TrainerOptions& options);
 /// The callbacks in the order of their calls, with those that the options ask for added.
 [[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
-/// Batches of one pass over `batches`, after the limit. @throws std::invalid_argument a fraction that leaves none.
+/// Batches of one pass over `batches`, after the limit. @throws std::invalid_argument a fraction that leaves
+/// none.
 [[nodiscard]] std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::string& option);
 
 /// Writes to the rank's log, on rank 0 only.
@@ -54,18 +55,21 @@ struct Trainer::Impl {
     if (!running && given.owned()) owned = given.owned();
   }
 
-  // ---- one run ---------------------------------------------------------------------------------------------
-  void fit(LightningModule& module, const DataLoader& train, const DataLoader& val, const CheckpointPath& resume_from);
-  Metrics evaluate(Stage function, LightningModule& module, const DataLoader& loader, const CheckpointPath& weights);
+  // ---- one run ----------------------------------------------------------------------------------
+  void fit(LightningModule& module, const DataLoader& train, const DataLoader& val,
+           const CheckpointPath& resume_from);
+  Metrics evaluate(Stage function, LightningModule& module, const DataLoader& loader,
+                   const CheckpointPath& weights);
   void begin(Stage function, LightningModule& module);
   void end();
   /// Runs `body`; a failure reaches the callbacks' on_exception before it leaves.
   template <class Body>
   void guarded(Body body);
 
-  // ---- calling out -----------------------------------------------------------------------------------------
+  // ---- calling out ------------------------------------------------------------------------------
   template <class... P, class... A>
-  void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...), A&&... arguments) {
+  void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...),
+                      A&&... arguments) {
     const HookScope scope(*this, where);
     for (const auto& callback : callbacks) ((*callback).*hook)(self, *module, arguments...);
   }
@@ -76,7 +80,8 @@ struct Trainer::Impl {
   }
   /// Callbacks first, then the module.
   template <class... P, class... Q, class... A>
-  void call(Hook where, void (Callback::*of_callback)(Trainer&, LightningModule&, P...), void (LightningModule::*of_module)(Q...), A&&... arguments) {
+  void call(Hook where, void (Callback::*of_callback)(Trainer&, LightningModule&, P...),
+            void (LightningModule::*of_module)(Q...), A&&... arguments) {
     call_callbacks(where, of_callback, arguments...);
     call_module(where, of_module, arguments...);
   }
@@ -99,7 +104,8 @@ struct Trainer::Impl {
   /// The callbacks' on_exception, and the place of the failure for whoever tells it.
   void tell(const std::exception_ptr& failure);
 
-  /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends. @throws Yielded
+  /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends.
+  /// @throws Yielded
   void make_way_if_asked(bool stops_here);
 
   [[nodiscard]] Batch to_device(Batch batch);
@@ -110,8 +116,7 @@ struct Trainer::Impl {
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
   [[nodiscard]] std::vector<torch::Tensor> parameters() const { return module->parameters(); }
 
-  // ---- checkpoints (checkpoint.cpp)
-  // --------------------------------------------------------------------------
+  // ---- checkpoints (checkpoint.cpp) -------------------------------------------------------------
   /// @throws std::invalid_argument a parameter or buffer of a type that checkpoints cannot hold, when some
   /// callback will write them.
   void require_storable() const;
@@ -145,7 +150,8 @@ struct Trainer::Impl {
   std::shared_ptr<LightningModule> owned;  ///< a module handed over as a shared_ptr
   LightningModule* module = nullptr;       ///< during a run
   std::shared_ptr<Optimizer> optimizer;
-  std::map<std::string, torch::Tensor> resumed_rank_state;  ///< generators, put back right before the loop goes on
+  /// generators, put back right before the loop goes on
+  std::map<std::string, torch::Tensor> resumed_rank_state;
   std::filesystem::path resumed_from;
   Writer writer;
   std::int64_t resumed_step = 0;  ///< global_step of that checkpoint
@@ -172,7 +178,8 @@ struct Trainer::Impl {
 /// State of LibTorch's default generators of this process.
 [[nodiscard]] std::map<std::string, torch::Tensor> generator_states(torch::Device device);
 void set_generator_states(const std::map<std::string, torch::Tensor>& states, torch::Device device);
-/// @param world_size, rank of the reader: picks the rank's own file. @throws std::runtime_error names path and fault.
+/// @param world_size, rank of the reader: picks the rank's own file. @throws std::runtime_error names path
+/// and fault.
 [[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);
 
 }  // namespace rtrain

@@ -64,7 +64,8 @@ int serve(const std::string& socket) {
   const auto loaded = environment();
   rtrain::sdk::warm_up();
   if (const auto threads = thread_count(); threads != 1) {
-    std::cerr << "rtrain-worker: " << threads << " threads run after LibTorch was loaded; ranks can only be forked from one\n";
+    std::cerr << "rtrain-worker: " << threads
+              << " threads run after LibTorch was loaded; ranks can only be forked from one\n";
     return 1;
   }
   return rtrain::supervision::supervise(
@@ -84,7 +85,8 @@ int main(int argc, char** argv) {
     std::cout << "rtrain-worker " RTRAIN_VERSION " (LibTorch " << rtrain::sdk::torch_version() << ")\n";
     return 0;
   }
-  if (arguments.size() == 3 && arguments[0] == "--zygote" && arguments[1] == "--socket") return serve(arguments[2]);
+  if (arguments.size() == 3 && arguments[0] == "--zygote" && arguments[1] == "--socket")
+    return serve(arguments[2]);
   if (arguments.size() == 3 && arguments[0] == "--rank") sdk::run_rank_of_library(arguments[1], arguments[2]);
   if (arguments.size() == 1 && arguments[0] == "--probe") {
     rtrain::sdk::probe([](const std::string& line) { std::cout << line << std::endl; });

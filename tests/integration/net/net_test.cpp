@@ -59,7 +59,8 @@ void check_pair(const net::Endpoint& listen_on) {
   REQUIRE(client->has_value());
   REQUIRE(server->has_value());
   CHECK(net::local_address(**server) == "127.0.0.1");
-  for (auto* socket : {&**client, &**server}) CHECK((::fcntl(socket->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
+  for (auto* socket : {&**client, &**server})
+    CHECK((::fcntl(socket->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
 }  // namespace
@@ -138,7 +139,8 @@ TEST_CASE("net: no connection gets the last file descriptors") {
   for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0; ++kept) files.push_back(fd);
   for (const int fd : files) ::close(fd);
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  CHECK(kept >= static_cast<int>(net::Listener::kFilesKept) - 1);  // the one that waits outside has a client in this process
+  // the one that waits outside has a client in this process
+  CHECK(kept >= static_cast<int>(net::Listener::kFilesKept) - 1);
   CHECK(held.size() > 20);
   server.reset();
   asio::co_spawn(io, accept(listener, server), rethrow);
@@ -155,7 +157,8 @@ TEST_CASE("net: errors name the endpoint") {
   const auto taken = net::Listener::open(io.get_executor(), net::TcpEndpoint{"127.0.0.1", listener->port()});
   REQUIRE_FALSE(taken.has_value());
   CHECK(taken.error().code() == Errc::kConflict);
-  CHECK_THAT(taken.error().message(), Catch::Matchers::Contains("127.0.0.1:" + std::to_string(listener->port())));
+  CHECK_THAT(taken.error().message(),
+             Catch::Matchers::Contains("127.0.0.1:" + std::to_string(listener->port())));
 
   Outcome nobody, nowhere, unknown, slow, closed;
   const auto port = listener->port();

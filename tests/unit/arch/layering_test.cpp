@@ -1,4 +1,5 @@
-// Who may include whom, and a few words that may stand in few places. Reads the source tree; compiles nothing of it.
+// Who may include whom, and a few words that may stand in few places. Reads the source tree; compiles nothing
+// of it.
 #include "tests/support/catch.h"
 
 #include <algorithm>
@@ -49,7 +50,8 @@ const std::vector<SourceFile>& sources() {
     std::vector<SourceFile> found;
     const fs::path root = RTRAIN_SOURCE_DIR;
     const std::regex include(R"re(^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">])re", std::regex::multiline);
-    for (const char* top : {"common", "proto", "daemon", "cli", "worker", "examples", "tests/unit", "tests/support"}) {
+    for (const char* top :
+         {"common", "proto", "daemon", "cli", "worker", "examples", "tests/unit", "tests/support"}) {
       if (!fs::exists(root / top)) continue;
       for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
         const auto extension = entry.path().extension();
@@ -57,7 +59,8 @@ const std::vector<SourceFile>& sources() {
         std::ostringstream text;
         text << std::ifstream(entry.path(), std::ios::binary).rdbuf();
         SourceFile file{fs::relative(entry.path(), root).string(), text.str(), {}};
-        for (auto it = std::sregex_iterator(file.text.begin(), file.text.end(), include); it != std::sregex_iterator(); ++it)
+        for (auto it = std::sregex_iterator(file.text.begin(), file.text.end(), include);
+             it != std::sregex_iterator(); ++it)
           file.includes.push_back((*it)[1].str());
         found.push_back(std::move(file));
       }
@@ -67,7 +70,9 @@ const std::vector<SourceFile>& sources() {
   return files;
 }
 
-bool is_under(const std::string& path, const std::string& folder) { return path == folder || path.starts_with(folder + "/"); }
+bool is_under(const std::string& path, const std::string& folder) {
+  return path == folder || path.starts_with(folder + "/");
+}
 
 std::string layer_of(const std::string& path) {
   std::string layer;
@@ -102,13 +107,17 @@ std::string code_of(const std::string& text) {
 }
 
 /// The files under `folders` whose code says `word`, but for those under `except`.
-std::vector<std::string> who_says(const std::string& word, const std::vector<std::string>& folders, const std::vector<std::string>& except) {
+std::vector<std::string> who_says(const std::string& word, const std::vector<std::string>& folders,
+                                  const std::vector<std::string>& except) {
   const auto in = [](const std::string& path, const std::vector<std::string>& list) {
-    return std::any_of(list.begin(), list.end(), [&](const std::string& folder) { return is_under(path, folder); });
+    return std::any_of(list.begin(), list.end(),
+                       [&](const std::string& folder) { return is_under(path, folder); });
   };
   std::vector<std::string> found;
   for (const auto& file : sources())
-    if (in(file.path, folders) && !in(file.path, except) && code_of(file.text).find(word) != std::string::npos) found.push_back(file.path);
+    if (in(file.path, folders) && !in(file.path, except) &&
+        code_of(file.text).find(word) != std::string::npos)
+      found.push_back(file.path);
   return found;
 }
 
@@ -128,7 +137,9 @@ TEST_CASE("layers: an include points down the table, never up or aside") {
       const std::string target = target_of(include);
       if (target.empty()) continue;
       const auto& allowed = kMayInclude.at(layer);
-      const bool fine = is_under(target, layer) || std::any_of(allowed.begin(), allowed.end(), [&](const std::string& a) { return is_under(target, a); });
+      const bool fine =
+          is_under(target, layer) || std::any_of(allowed.begin(), allowed.end(),
+                                                 [&](const std::string& a) { return is_under(target, a); });
       INFO(file.path << " includes " << include);
       CHECK(fine);
       if (const auto closed = kMayNotInclude.find(layer); closed != kMayNotInclude.end())
@@ -142,7 +153,8 @@ TEST_CASE("layers: only the worker sees LibTorch, only strategies and runtime se
     const bool test = is_under(file.path, "tests");
     for (const auto& include : file.includes) {
       INFO(file.path << " includes " << include);
-      const bool torch = include.starts_with("torch/") || include.starts_with("ATen/") || include.starts_with("c10/");
+      const bool torch =
+          include.starts_with("torch/") || include.starts_with("ATen/") || include.starts_with("c10/");
       if (torch && !test) CHECK((is_under(file.path, "worker") || is_under(file.path, "examples")));
       if (torch) CHECK_FALSE(is_under(file.path, "worker/runtime"));
       if (torch) CHECK_FALSE(is_under(file.path, "worker/supervision"));
@@ -156,7 +168,8 @@ TEST_CASE("layers: the core is pure") {
     if (!is_under(file.path, "daemon/core")) continue;
     for (const auto& include : file.includes) {
       INFO(file.path << " includes " << include);
-      for (const char* closed : {"boost/asio", "boost/beast", "chrono", "fstream", "filesystem", "thread", "random", "unistd.h", "sys/", "spdlog"})
+      for (const char* closed : {"boost/asio", "boost/beast", "chrono", "fstream", "filesystem", "thread",
+                                 "random", "unistd.h", "sys/", "spdlog"})
         CHECK_FALSE(include.starts_with(closed));
     }
   }
@@ -165,7 +178,8 @@ TEST_CASE("layers: the core is pure") {
 TEST_CASE("layers: coroutines have an owner, JSON text has one door") {
   CHECK(who_says("asio::detached", kAllCode, {"common/async"}) == kNone);
   // A safetensors header has limits of its own and holds no numbers that JSON lacks.
-  const std::vector<std::string> doors{"proto/json.cpp", "worker/checkpoint/safetensors.cpp", "worker/checkpoint/safetensors_header.cpp"};
+  const std::vector<std::string> doors{"proto/json.cpp", "worker/checkpoint/safetensors.cpp",
+                                       "worker/checkpoint/safetensors_header.cpp"};
   for (const char* call : {"son::parse(", ".dump("}) CHECK(who_says(call, kAllCode, doors) == kNone);
 }
 

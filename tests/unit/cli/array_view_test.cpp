@@ -24,7 +24,8 @@ std::vector<proto::JobDoc> array_of(const std::vector<std::string>& states) {
     job.started_ms = 1000;
     if (has_ended(job.state)) job.ended_ms = 3000 + i * 1000;
     if (job.state == "SUCCEEDED") job.metrics = {{"loss", 0.5}};
-    if (job.state == "FAILED") job.error = proto::JobError{.kind = "exit", .message = "rank 0 exited with code 3"};
+    if (job.state == "FAILED")
+      job.error = proto::JobError{.kind = "exit", .message = "rank 0 exited with code 3"};
   }
   return jobs;
 }
@@ -46,7 +47,8 @@ TEST_CASE("array: the status is that of the worst end", "[F13]") {
 
 TEST_CASE("array: every end is told once, with what came of it", "[F13]") {
   ArrayView view({});
-  CHECK(text_of(view.on_jobs(array_of({"RUNNING", "QUEUED", "QUEUED"}), 0)) == "array 12: 1 RUNNING, 2 QUEUED\n");
+  CHECK(text_of(view.on_jobs(array_of({"RUNNING", "QUEUED", "QUEUED"}), 0)) ==
+        "array 12: 1 RUNNING, 2 QUEUED\n");
   const auto later = array_of({"SUCCEEDED", "RUNNING", "QUEUED"});
   CHECK(text_of(view.on_jobs(later, 1)) == "job 12_0 (sweep): SUCCEEDED in 2.0s: loss=0.5\n");
   CHECK(text_of(view.on_jobs(later, 2)).empty());

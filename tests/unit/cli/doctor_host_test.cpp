@@ -53,7 +53,12 @@ TEST_CASE("doctor: each fault is one line with a way out") {
   const std::vector<Row> rows{
       {"open files", [](HostFacts& f) { f.open_files = 1024; }, Health::kWarning},
       {"processes", [](HostFacts& f) { f.processes = 100; }, Health::kWarning},
-      {"locked memory", [](HostFacts& f) { f.infiniband = true; f.locked_memory_bytes = 64 << 10; }, Health::kWarning},
+      {"locked memory",
+       [](HostFacts& f) {
+         f.infiniband = true;
+         f.locked_memory_bytes = 64 << 10;
+       },
+       Health::kWarning},
       {"/dev/shm", [](HostFacts& f) { f.shm_free_mib = 64; }, Health::kWarning},
       {"/dev/shm", [](HostFacts& f) { f.shm_free_mib = -1; }, Health::kFailure},
       {"control groups", [](HostFacts& f) { f.cgroups = "none"; }, Health::kWarning},
@@ -78,9 +83,11 @@ TEST_CASE("doctor: each fault is one line with a way out") {
 TEST_CASE("doctor: driver and LibTorch are held against each other") {
   auto old_driver = with_gpu();
   old_driver.gpus.cuda_version = 12080;
-  CHECK(one(judge_cuda(old_driver, 13000, 0), "gpus").detail == "driver 580.1 serves CUDA 12.8, LibTorch needs 13.0");
-  CHECK(one(judge_cuda(with_gpu(), 0, 0), "gpus").health == Health::kFailure);       // a LibTorch without CUDA
-  CHECK(one(judge_cuda(with_gpu(), 13000, 0), "gpus").health == Health::kFailure);   // it sees none
+  CHECK(one(judge_cuda(old_driver, 13000, 0), "gpus").detail ==
+        "driver 580.1 serves CUDA 12.8, LibTorch needs 13.0");
+  // a LibTorch without CUDA
+  CHECK(one(judge_cuda(with_gpu(), 0, 0), "gpus").health == Health::kFailure);
+  CHECK(one(judge_cuda(with_gpu(), 13000, 0), "gpus").health == Health::kFailure);  // it sees none
   auto two = with_gpu();
   two.gpus.gpus.push_back({1, "GPU-1", "H100", 80ULL << 30});
   CHECK(one(judge_cuda(two, 13000, 1), "gpus").health == Health::kWarning);

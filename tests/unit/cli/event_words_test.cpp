@@ -8,20 +8,40 @@ using namespace rtrain::proto;
 
 TEST_CASE("event words: each event is a sentence") {
   const JobError error{"signal", "rank 1 on node b: was killed by signal 9 (Killed)", 1, "b", 1, {}, {}};
-  struct Row { JobEvent event; const char* words; std::int64_t attempt; };
+  struct Row {
+    JobEvent event;
+    const char* words;
+    std::int64_t attempt;
+  };
   const std::vector<Row> rows{
       {JobSubmitted{{}, "run", "/r/run", "ann", {}}, "submitted by ann; results go to /r/run", 0},
-      {JobSubmitted{{}, "run", "/r/run", "", ArrayTask{JobId(4), 3, 10, 0}}, "submitted, index 3 of array 4; results go to /r/run", 0},
-      {AttemptPlaced{Attempt(2), {{0, "a", 0, 0, {}}, {1, "a", 0, 1, {}}, {2, "b", 1, 0, {}}}}, "3 ranks on a, b", 2},
+      {JobSubmitted{{}, "run", "/r/run", "", ArrayTask{JobId(4), 3, 10, 0}},
+       "submitted, index 3 of array 4; results go to /r/run", 0},
+      {AttemptPlaced{Attempt(2), {{0, "a", 0, 0, {}}, {1, "a", 0, 1, {}}, {2, "b", 1, 0, {}}}},
+       "3 ranks on a, b", 2},
       {RankForked{Attempt(1), 1, 99}, "rank 1 started, pid 99", 1},
       {RankEntered{Attempt(1), 1}, "rank 1 runs", 1},
       {FirstStep{Attempt(1)}, "the training loop made its first step", 1},
-      {MetricsReported{Attempt(1), 4, {}, CheckpointRecord{"/r/checkpoint_000003", 3, {}}, {"/r/checkpoint_000001"}}, "report 4 with checkpoint_000003, 1 older removed", 1},
-      {RankFinished{Attempt(1), 0, ExitStatus{0, std::nullopt, false}, {}, {}, false}, "rank 0 exited with code 0", 1},
-      {RankFinished{Attempt(1), 0, ExitStatus{0, std::nullopt, false}, {}, {}, true}, "rank 0 exited with code 0 after it was asked to yield", 1},
-      {RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false}, RankError{"exception", "loss is NaN", {}}, {}, false}, "rank 1: loss is NaN", 1},
-      {AttemptFailed{Attempt(1), error, true, "infrastructure failure 1, max_failures is 2: restarted at once", FailureClass::kInfrastructure, true, 0},
-       "failed: rank 1 on node b: was killed by signal 9 (Killed); infrastructure failure 1, max_failures is 2: restarted at once", 1},
+      {MetricsReported{
+           Attempt(1), 4, {}, CheckpointRecord{"/r/checkpoint_000003", 3, {}}, {"/r/checkpoint_000001"}},
+       "report 4 with checkpoint_000003, 1 older removed", 1},
+      {RankFinished{Attempt(1), 0, ExitStatus{0, std::nullopt, false}, {}, {}, false},
+       "rank 0 exited with code 0", 1},
+      {RankFinished{Attempt(1), 0, ExitStatus{0, std::nullopt, false}, {}, {}, true},
+       "rank 0 exited with code 0 after it was asked to yield", 1},
+      {RankFinished{Attempt(1),
+                    1,
+                    ExitStatus{1, std::nullopt, false},
+                    RankError{"exception", "loss is NaN", {}},
+                    {},
+                    false},
+       "rank 1: loss is NaN", 1},
+      {AttemptFailed{Attempt(1), error, true,
+                     "infrastructure failure 1, max_failures is 2: restarted at once",
+                     FailureClass::kInfrastructure, true, 0},
+       "failed: rank 1 on node b: was killed by signal 9 (Killed); infrastructure failure 1, max_failures is "
+       "2: restarted at once",
+       1},
       {YieldRequested{Attempt(1), YieldCause::kPreempted, "job 9 needs its place", 20, true},
        "asked to write a checkpoint and to yield within 20s (preempted): job 9 needs its place", 1},
       {TimeLimitReached{Attempt(1), 60}, "stopped: the time limit of 60 s is reached", 1},

@@ -44,17 +44,19 @@ struct Followed {
   Client client{net::UnixEndpoint{"/nobody"}, ""};  // never asked
   Console console{ColourChoice::kNever, [](const char*) -> const char* { return nullptr; }};
   FollowView view{{.states = false}};
-  std::deque<Script> streams;        ///< the next ones that open; then the head is away
+  std::deque<Script> streams;  ///< the next ones that open; then the head is away
 
   std::optional<proto::ResultDoc> result;
   Result<Follower::End> run() {
-    Follower follower(io, interrupts, client, console, view, JobId(7), {.logs = false, .known = true, .resume_within = 0ms});
-    follower.read_from([this](const std::string&, const std::string&) -> Result<std::unique_ptr<EventSource>> {
-      if (streams.empty()) return fail(Errc::kUnavailable, "nobody answers");
-      auto next = std::make_unique<Script>(std::move(streams.front()));
-      streams.pop_front();
-      return std::unique_ptr<EventSource>(std::move(next));
-    });
+    Follower follower(io, interrupts, client, console, view, JobId(7),
+                      {.logs = false, .known = true, .resume_within = 0ms});
+    follower.read_from(
+        [this](const std::string&, const std::string&) -> Result<std::unique_ptr<EventSource>> {
+          if (streams.empty()) return fail(Errc::kUnavailable, "nobody answers");
+          auto next = std::make_unique<Script>(std::move(streams.front()));
+          streams.pop_front();
+          return std::unique_ptr<EventSource>(std::move(next));
+        });
     auto end = follower.run();
     result = follower.result();
     return end;

@@ -17,7 +17,12 @@ proto::JobDoc job(std::string state, int workers = 2) {
 }
 
 proto::ProgressDoc at(std::int64_t epoch, std::int64_t step) {
-  return {.stage = "train", .epoch = epoch, .step = step, .steps = 100, .steps_per_s = 10, .prog_bar = {{"loss", 0.5}}};
+  return {.stage = "train",
+          .epoch = epoch,
+          .step = step,
+          .steps = 100,
+          .steps_per_s = 10,
+          .prog_bar = {{"loss", 0.5}}};
 }
 
 std::string text(const Pieces& pieces, bool to_stderr) {
@@ -45,7 +50,8 @@ TEST_CASE("follow_view: in a pipe a state is said once, and its reason", "[unit]
   CHECK(view.on_state(job("SUCCEEDED"), 22).empty());  // the Result says it
 }
 
-TEST_CASE("follow_view: a reason that came too soon after another is said when its time has come", "[unit][cli]") {
+TEST_CASE("follow_view: a reason that came too soon after another is said when its time has come",
+          "[unit][cli]") {
   FollowView view({});
   auto queued = job("QUEUED");
   queued.attempt = 0;
@@ -67,7 +73,8 @@ TEST_CASE("follow_view: log lines go to stdout with the rank in front, whole lin
   CHECK(out(view.finish(3)) == "[r0] wor\n");
 }
 
-TEST_CASE("follow_view: one worker needs no prefix; with a document on stdout logs go to stderr", "[unit][cli]") {
+TEST_CASE("follow_view: one worker needs no prefix; with a document on stdout logs go to stderr",
+          "[unit][cli]") {
   FollowView alone({});
   (void)alone.on_state(job("RUNNING", 1), 0);
   CHECK(out(alone.on_log(1, 0, "a\nb\n", 0)) == "a\nb\n");
@@ -81,7 +88,8 @@ TEST_CASE("follow_view: one worker needs no prefix; with a document on stdout lo
 TEST_CASE("follow_view: logs cannot steer the terminal; a redrawn line is its last form", "[unit][cli]") {
   FollowView view({.log_colour = true});
   (void)view.on_state(job("RUNNING", 1), 0);
-  CHECK(out(view.on_log(1, 0, "\x1b[2J\x1b[32mgreen\x1b[0m\x1b]0;x\a\n", 0)) == "\x1b[32mgreen\x1b[0m\x1b[0m\n");
+  CHECK(out(view.on_log(1, 0, "\x1b[2J\x1b[32mgreen\x1b[0m\x1b]0;x\a\n", 0)) ==
+        "\x1b[32mgreen\x1b[0m\x1b[0m\n");
   CHECK(out(view.on_log(1, 0, " 10%\r 50%\r100%\r\n", 0)) == "100%\n");
 }
 
@@ -103,10 +111,13 @@ TEST_CASE("follow_view: on a terminal one line is redrawn below the logs", "[uni
   CHECK(err(view.on_state(job("STARTING"), 0)) == "job 42 (mnist): STARTING  0/2 ranks running  00:00");
   CHECK(err(view.on_tick(3)) == "\r\x1b[Kjob 42 (mnist): STARTING  0/2 ranks running  00:03");
   (void)view.on_state(job("RUNNING"), 4);
-  CHECK(err(view.on_progress(at(0, 50), 5)) == "\r\x1b[KEpoch 0:  50%|█████     | 50/100 [00:05<00:05, 10it/s, loss=0.5]");
+  CHECK(err(view.on_progress(at(0, 50), 5)) ==
+        "\r\x1b[KEpoch 0:  50%|█████     | 50/100 [00:05<00:05, 10it/s, loss=0.5]");
   CHECK(view.on_progress(at(0, 50), 5).empty());
   const Pieces log = view.on_log(1, 1, "hi\n", 5);
-  CHECK(log == Pieces{{true, "\r\x1b[K"}, {false, "[r1] hi\n"}, {true, "Epoch 0:  50%|█████     | 50/100 [00:05<00:05, 10it/s, loss=0.5]"}});
+  CHECK(log == Pieces{{true, "\r\x1b[K"},
+                      {false, "[r1] hi\n"},
+                      {true, "Epoch 0:  50%|█████     | 50/100 [00:05<00:05, 10it/s, loss=0.5]"}});
   CHECK(err(view.finish(10)).ends_with("\n"));
   CHECK(view.finish(11).empty());
 }
@@ -127,14 +138,19 @@ TEST_CASE("follow_view: a failed attempt that is tried again is told on both", "
     again.failures = 1;
     again.max_failures = 2;
     again.reason = "is about to start";  // the queue's word on the next attempt, not on this failure
-    again.error = proto::JobError{.message = "rank 1 on node b: was killed by signal 9 (Killed)", .attempt = 1};
-    CHECK(err(view.on_state(again, 1)).find("attempt 1 failed: rank 1 on node b: was killed by signal 9 (Killed) (failure 1, max_failures 2)\n") != std::string::npos);
+    again.error =
+        proto::JobError{.message = "rank 1 on node b: was killed by signal 9 (Killed)", .attempt = 1};
+    CHECK(err(view.on_state(again, 1))
+              .find("attempt 1 failed: rank 1 on node b: was killed by signal 9 (Killed) (failure 1, "
+                    "max_failures 2)\n") != std::string::npos);
     again.failures = 3;
-    CHECK(err(view.on_state(again, 2)).find("failed") == std::string::npos);  // the Result tells of the last one
+    // the Result tells of the last one
+    CHECK(err(view.on_state(again, 2)).find("failed") == std::string::npos);
   }
 }
 
-TEST_CASE("follow_view: reports are told, at most one a second unless they bring a checkpoint", "[unit][cli]") {
+TEST_CASE("follow_view: reports are told, at most one a second unless they bring a checkpoint",
+          "[unit][cli]") {
   FollowView view({});
   (void)view.on_state(job("RUNNING"), 0);
   proto::MetricPoint point{.attempt = 1, .seq = 1, .metrics = {{"loss", 0.5}}};

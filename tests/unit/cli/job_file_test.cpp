@@ -51,11 +51,16 @@ TEST_CASE("set: the value is of the type that a job file has there", "[unit][cli
   CHECK(set(Json::object(), "name=7") == Json{{"name", "7"}});
   CHECK(set(Json::object(), "name=null") == Json{{"name", nullptr}});
   CHECK(set({{"command", {"./x", "old"}}}, "command.1=3") == Json{{"command", {"./x", "3"}}});
-  CHECK(set(Json::object(), "scaling_config.num_workers=[1,4]") == Json{{"scaling_config", {{"num_workers", {1, 4}}}}});
-  CHECK(set(Json::object(), "scaling_config.resources_per_worker.memory=8GiB") == Json{{"scaling_config", {{"resources_per_worker", {{"memory", "8GiB"}}}}}});
-  CHECK(set(Json::object(), "train_loop_config.pattern={epoch}") == Json{{"train_loop_config", {{"pattern", "{epoch}"}}}});
-  CHECK(refused(Json::object(), "command=[\"ls\"").find("--set command=[\"ls\": expected a list such as") == 0);
-  CHECK(refused(Json::object(), "train_loop_config={\"lr\": }").find("expected an object") != std::string::npos);
+  CHECK(set(Json::object(), "scaling_config.num_workers=[1,4]") ==
+        Json{{"scaling_config", {{"num_workers", {1, 4}}}}});
+  CHECK(set(Json::object(), "scaling_config.resources_per_worker.memory=8GiB") ==
+        Json{{"scaling_config", {{"resources_per_worker", {{"memory", "8GiB"}}}}}});
+  CHECK(set(Json::object(), "train_loop_config.pattern={epoch}") ==
+        Json{{"train_loop_config", {{"pattern", "{epoch}"}}}});
+  CHECK(refused(Json::object(), "command=[\"ls\"").find("--set command=[\"ls\": expected a list such as") ==
+        0);
+  CHECK(refused(Json::object(), "train_loop_config={\"lr\": }").find("expected an object") !=
+        std::string::npos);
 }
 
 TEST_CASE("set: a path makes the objects on its way and keeps the rest", "[unit][cli]") {
@@ -70,18 +75,22 @@ TEST_CASE("set: what cannot be set is named", "[unit][cli]") {
   CHECK(refused(Json::object(), "=1").find("must be PATH=VALUE") != std::string::npos);
   CHECK(refused(Json::object(), "a..b=1") == "--set a..b=1: an empty name in the path");
   CHECK(refused({{"a", 1}}, "a.b=1") == "--set a.b=1: a is a number, not an object");
-  CHECK(refused({{"command", {"x"}}}, "command.3=y") == "--set command.3=y: command is an array of 1 elements: '3' is none of them");
+  CHECK(refused({{"command", {"x"}}}, "command.3=y") ==
+        "--set command.3=y: command is an array of 1 elements: '3' is none of them");
   CHECK(refused(Json::array(), "a=1").find("array of 0 elements") != std::string::npos);
 }
 
 TEST_CASE("job_file: errors carry the place in the text", "[unit][cli]") {
-  const JobFile job = read("{\n  \"command\": [\"true\"],\n  \"scaling_config\": {\n    \"num_worker\": 2\n  }\n}\n");
+  const JobFile job =
+      read("{\n  \"command\": [\"true\"],\n  \"scaling_config\": {\n    \"num_worker\": 2\n  }\n}\n");
   REQUIRE(job.errors.size() == 1);
-  CHECK(error_line(job, job.errors[0]) == "job.json:4:5: scaling_config.num_worker: unknown key; did you mean num_workers?");
+  CHECK(error_line(job, job.errors[0]) ==
+        "job.json:4:5: scaling_config.num_worker: unknown key; did you mean num_workers?");
 }
 
 TEST_CASE("job_file: with --set the untouched errors keep their place, repaired ones go", "[unit][cli]") {
-  const std::string text = "{\n  \"command\": [\"true\"],\n  \"nam\": \"x\",\n  \"scaling_config\": {\"num_workers\": 0}\n}\n";
+  const std::string text =
+      "{\n  \"command\": [\"true\"],\n  \"nam\": \"x\",\n  \"scaling_config\": {\"num_workers\": 0}\n}\n";
   CHECK(read(text).errors.size() == 2);
   const JobFile job = read(text, {"scaling_config.num_workers=2"});
   REQUIRE(job.errors.size() == 1);
@@ -113,7 +122,8 @@ TEST_CASE("job_file: an error that an option brings names the option, one of the
 }
 
 TEST_CASE("job_file: paths are made absolute as the user means them", "[unit][cli]") {
-  const JobFile job = read(R"({"train_func": {"library": "sub/libt.so", "name": "f"}, "run_config": {"storage_path": "results"}})");
+  const JobFile job = read(
+      R"({"train_func": {"library": "sub/libt.so", "name": "f"}, "run_config": {"storage_path": "results"}})");
   REQUIRE(job.errors.empty());
   CHECK(job.spec.train_func->library == "/jobs/sub/libt.so");
   CHECK(job.spec.run_config.storage_path == "/cwd/results");
@@ -131,8 +141,12 @@ TEST_CASE("job_file: text that is no JSON is one error with its place, --set or 
 
 TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
   Arguments args;
-  args.values = {{"queue", {"night"}}, {"time", {"90m"}}, {"priority", {"5"}}, {"depends-on", {"afterok:1,after:2", "afterany:3"}}, {"array", {"0-3"}}, {"hold", {}}, {"reservation", {"r1"}}, {"begin", {"now+1hour"}}};
-  const JobFile job = read(R"({"command": ["true"], "scheduling": {"priority": 1, "preemptible": false}})", *scheduling_overrides(args, 0));
+  args.values = {{"queue", {"night"}},    {"time", {"90m"}},
+                 {"priority", {"5"}},     {"depends-on", {"afterok:1,after:2", "afterany:3"}},
+                 {"array", {"0-3"}},      {"hold", {}},
+                 {"reservation", {"r1"}}, {"begin", {"now+1hour"}}};
+  const JobFile job = read(R"({"command": ["true"], "scheduling": {"priority": 1, "preemptible": false}})",
+                           *scheduling_overrides(args, 0));
   REQUIRE(job.errors.empty());
   const auto& scheduling = job.spec.scheduling;
   CHECK(scheduling.queue == "night");

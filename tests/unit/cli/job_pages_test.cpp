@@ -28,7 +28,9 @@ struct Head {
   }
 };
 
-proto::Json page(std::vector<int> jobs, std::int64_t next, bool more) { return {{"jobs", std::move(jobs)}, {"next", next}, {"more", more}}; }
+proto::Json page(std::vector<int> jobs, std::int64_t next, bool more) {
+  return {{"jobs", std::move(jobs)}, {"next", next}, {"more", more}};
+}
 
 }  // namespace
 
@@ -57,7 +59,8 @@ TEST_CASE("job pages: an error ends it, and so does a page that leads nowhere") 
   Head circle{{page({9}, 9, true), page({9}, 9, true), page({9}, 9, true)}};
   CHECK(circle.read({}).error().code() == Errc::kProtocol);
   CHECK(circle.asked.size() == 2);
-  for (const auto& odd : {proto::Json::object(), proto::Json::array(), proto::Json{{"jobs", 1}, {"next", 1}, {"more", false}}}) {
+  for (const auto& odd : {proto::Json::object(), proto::Json::array(),
+                          proto::Json{{"jobs", 1}, {"next", 1}, {"more", false}}}) {
     Head head{{odd}};
     CHECK(head.read({}).error().code() == Errc::kProtocol);
   }

@@ -23,7 +23,9 @@ std::string bad(std::vector<std::string> args) {
 }  // namespace
 
 TEST_CASE("parse: global options stand before or after the verb", "[unit][cli]") {
-  for (const auto& args : {std::vector<std::string>{"--head", "a:1", "list", "-o", "json"}, {"list", "--head=a:1", "-ojson"}, {"-o", "json", "list", "--head", "a:1"}}) {
+  for (const auto& args : {std::vector<std::string>{"--head", "a:1", "list", "-o", "json"},
+                           {"list", "--head=a:1", "-ojson"},
+                           {"-o", "json", "list", "--head", "a:1"}}) {
     const Command command = good(args);
     REQUIRE(command.verb != nullptr);
     CHECK(command.verb->name == "list");
@@ -45,7 +47,8 @@ TEST_CASE("parse: letters, switches, values and positionals", "[unit][cli]") {
 }
 
 TEST_CASE("parse: --set may be repeated, of other options the last one counts", "[unit][cli]") {
-  const Command command = good({"run", "--set", "a=1", "job.json", "--set", "b.c=x=y", "-o", "table", "-o", "json"});
+  const Command command =
+      good({"run", "--set", "a=1", "job.json", "--set", "b.c=x=y", "-o", "table", "-o", "json"});
   CHECK(command.args.texts("set") == std::vector<std::string>{"a=1", "b.c=x=y"});
   CHECK(command.args.text("output") == "json");
 }
@@ -90,7 +93,8 @@ TEST_CASE("parse: numbers are checked whole", "[unit][cli]") {
   }
   CHECK(good({"result", "1", "--timeout", "0.5"}).args.seconds("timeout").value() == 0.5);
   CHECK(parse_job_id("42").value() == 42);
-  for (const char* text : {"0", "-1", "x", "4 2", "99999999999999999999"}) CHECK(!parse_job_id(text).has_value());
+  for (const char* text : {"0", "-1", "x", "4 2", "99999999999999999999"})
+    CHECK(!parse_job_id(text).has_value());
 }
 
 TEST_CASE("parse: prune has limits, --dry-run and a yes", "[unit][cli]") {

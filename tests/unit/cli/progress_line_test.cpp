@@ -8,19 +8,27 @@ using namespace rtrain::cli;
 namespace {
 
 proto::ProgressDoc progress() {
-  return {.stage = "train", .epoch = 3, .max_epochs = 10, .step = 470, .steps = 1000, .steps_per_s = 39.1, .prog_bar = {{"loss", 0.21}}};
+  return {.stage = "train",
+          .epoch = 3,
+          .max_epochs = 10,
+          .step = 470,
+          .steps = 1000,
+          .steps_per_s = 39.1,
+          .prog_bar = {{"loss", 0.21}}};
 }
 
 }  // namespace
 
 TEST_CASE("progress_line: is the line that users of Lightning know", "[unit][cli]") {
-  CHECK(progress_bar(progress(), 12.02, 100) == "Epoch 3:  47%|████▋     | 470/1000 [00:12<00:13, 39.1it/s, loss=0.21]");
+  CHECK(progress_bar(progress(), 12.02, 100) ==
+        "Epoch 3:  47%|████▋     | 470/1000 [00:12<00:13, 39.1it/s, loss=0.21]");
 }
 
 TEST_CASE("progress_line: ends at 100 percent, starts at 0", "[unit][cli]") {
   auto p = progress();
   p.step = 1000;
-  CHECK(progress_bar(p, 25.6, 100) == "Epoch 3: 100%|██████████| 1000/1000 [00:25<00:00, 39.1it/s, loss=0.21]");
+  CHECK(progress_bar(p, 25.6, 100) ==
+        "Epoch 3: 100%|██████████| 1000/1000 [00:25<00:00, 39.1it/s, loss=0.21]");
   p.step = 0;
   p.steps_per_s = 0;
   p.prog_bar = proto::Json::object();

@@ -33,14 +33,19 @@ TEST_CASE("result_block: a Result in a few lines", "[unit][cli]") {
         "  path        /runs/m\n");
 }
 
-TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and where the log is", "[unit][cli]") {
+TEST_CASE("result_block: a failure shows rank, cause, last words, attempts and where the log is",
+          "[unit][cli]") {
   proto::ResultDoc doc;
   doc.id = JobId(7);
   doc.name = "x";
   doc.state = "FAILED";
   doc.path = "/runs/x";
   doc.attempts = 3;
-  doc.error = proto::JobError{.kind = "signal", .message = "rank 1 on node b: was killed by signal 9 (Killed)", .rank = 1, .node = "b", .attempt = 3,
+  doc.error = proto::JobError{.kind = "signal",
+                              .message = "rank 1 on node b: was killed by signal 9 (Killed)",
+                              .rank = 1,
+                              .node = "b",
+                              .attempt = 3,
                               .log_tail = {"step 10", "\x1b[2Jloading"}};
   proto::JobDoc job;
   job.max_failures = 2;
@@ -67,12 +72,10 @@ TEST_CASE("result_block: a job that was given up with tries left says why") {
   job.state = "FAILED";
   job.failures = job.max_failures = 2;
   job.reason = "user failure 2: not restarted, the same error came twice running";
-  CHECK(
-      result_block(doc, job, "", false)
-          .find(
-              "  attempt 2 of 3 (max_failures 2)\n"
+  CHECK(result_block(doc, job, "", false)
+            .find("  attempt 2 of 3 (max_failures 2)\n"
                   "  user failure 2: not restarted, the same error came twice running\n") !=
-      std::string::npos);
+        std::string::npos);
   job.failures = 3;  // the numbers say it
   CHECK(result_block(doc, job, "", false).find("not restarted") == std::string::npos);
 }
@@ -82,5 +85,6 @@ TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {
   doc.reports = 70;
   CHECK(result_block(doc, std::nullopt, "", false).find("reports") == std::string::npos);
   doc.reports_dropped = 30;
-  CHECK(result_block(doc, std::nullopt, "", false).find("  reports     30 of 100 were dropped: ") != std::string::npos);
+  CHECK(result_block(doc, std::nullopt, "", false).find("  reports     30 of 100 were dropped: ") !=
+        std::string::npos);
 }

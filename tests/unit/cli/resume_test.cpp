@@ -1,5 +1,5 @@
-#include "cli/parse.h"
 #include "cli/resume.h"
+#include "cli/parse.h"
 
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
@@ -37,7 +37,8 @@ Result<Get> no_head() { return fail(Errc::kUnavailable, "the head must not be as
 TEST_CASE("resume: a job means its latest checkpoint, and the head is asked for it") {
   CHECK(checkpoint_of("42", "/", a_head).value() == "/runs/x/checkpoint_000003");
   CHECK(checkpoint_of("40_2", "/", a_head).value() == "/runs/x/checkpoint_000003");
-  CHECK_THAT(checkpoint_of("7", "/", a_head).error().message(), Catch::Matchers::Contains("job 7 has no complete checkpoint"));
+  CHECK_THAT(checkpoint_of("7", "/", a_head).error().message(),
+             Catch::Matchers::Contains("job 7 has no complete checkpoint"));
   CHECK(checkpoint_of("40_[1-2]", "/", a_head).error().code() == Errc::kInvalidArgument);
   const auto array = checkpoint_of("40", "/", a_head).error();
   CHECK(array.message() == "--resume 40: 40 is an array of 6 jobs");
@@ -47,7 +48,8 @@ TEST_CASE("resume: a job means its latest checkpoint, and the head is asked for 
 
 TEST_CASE("resume: a run's folder means its newest complete checkpoint") {
   const test::TempDir folder;
-  for (const char* name : {"run/checkpoint_000009", "run/checkpoint_000010", "run/.checkpoint_000011.tmp-1", "run/checkpoint_x", "run/logs"})
+  for (const char* name : {"run/checkpoint_000009", "run/checkpoint_000010", "run/.checkpoint_000011.tmp-1",
+                           "run/checkpoint_x", "run/logs"})
     fs::create_directories(folder / name);
   CHECK(checkpoint_of("run", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());
   CHECK(checkpoint_of("run/", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());

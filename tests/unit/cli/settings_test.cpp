@@ -30,7 +30,10 @@ struct Setting {
   }
 };
 
-const proto::ErrorDoc kNoToken{"unauthenticated", "the request has no token", "the head's log names the file of its token at the start", {}};
+const proto::ErrorDoc kNoToken{"unauthenticated",
+                               "the request has no token",
+                               "the head's log names the file of its token at the start",
+                               {}};
 
 }  // namespace
 
@@ -71,7 +74,8 @@ TEST_CASE("settings: a refusal says which token was shown, or where none was fou
   Setting s;
   const auto hint = [&] { return s.client()->error_of(401, proto::dump_json(proto::Json(kNoToken))).hint(); };
   const auto path = os::own_token_path(s.getenv());
-  CHECK_THAT(hint(), Catch::Matchers::StartsWith("no token was shown: " + path + ": no such file; the head's log"));
+  CHECK_THAT(hint(),
+             Catch::Matchers::StartsWith("no token was shown: " + path + ": no such file; the head's log"));
   REQUIRE(os::read_or_make_token_file(path).has_value());
   CHECK_THAT(hint(), Catch::Matchers::StartsWith("the token of " + path + " was shown; "));
   s.variables["RTRAIN_HEAD"] = "gpu-head";

@@ -26,13 +26,16 @@ Seen read_in_pieces(std::string_view text, std::initializer_list<std::size_t> cu
 }
 
 constexpr std::string_view kStream =
-    "\xef\xbb\xbf: hello\n\nevent: state\ndata: {\"a\":1}\nid: 7\n\nevent:log\r\ndata: one\r\ndata:two\r\ndata\r\n\r\n"
+    "\xef\xbb\xbf: hello\n\nevent: state\ndata: {\"a\":1}\nid: 7\n\nevent:log\r\ndata: "
+    "one\r\ndata:two\r\ndata\r\n\r\n"
     ":keep-alive\n\nretry: 10\ndata: é last\rdata: line\r\rdata: unfinished\n";
 const Seen kExpected{{"state|{\"a\":1}|7", "log|one\ntwo\n|7", "message|é last\nline|7"}};
 
 }  // namespace
 
-TEST_CASE("sse: a stream gives its events, whatever the line ends", "[unit][cli]") { CHECK(read_in_pieces(kStream, {}) == kExpected); }
+TEST_CASE("sse: a stream gives its events, whatever the line ends", "[unit][cli]") {
+  CHECK(read_in_pieces(kStream, {}) == kExpected);
+}
 
 TEST_CASE("sse: the events do not depend on where the pieces are cut", "[unit][cli]") {
   for (std::size_t cut = 0; cut <= kStream.size(); ++cut) CHECK(read_in_pieces(kStream, {cut}) == kExpected);

@@ -38,7 +38,9 @@ TEST_CASE("text: printable keeps text, drops what steers a terminal", "[unit][cl
   CHECK(printable_lines("a\n\x1b[2Jb\n", "  ") == "a\n  b");
   CHECK(printable("\x1b", true).empty());
   CHECK(printable("\x1b[", true).empty());
-  CHECK(printable("\xc2\x9b" "2J", true) == "2J");  // C1 control as UTF-8
+  CHECK(printable("\xc2\x9b"
+                  "2J",
+                  true) == "2J");  // C1 control as UTF-8
 }
 
 TEST_CASE("text: durations, clocks and ages", "[unit][cli]") {
@@ -74,7 +76,8 @@ TEST_CASE("text: metrics on one line, with diverged values visible", "[unit][cli
   CHECK(metrics_line({{"note", "a\x1b[2Jb"}}) == "note=ab");
   CHECK(metrics_line(nullptr).empty());
   CHECK(metrics_line({{"loss", 0.5}, {"loss_epoch", 0.5}, {"loss_step", 0.5}}) == "loss=0.5");
-  CHECK(metrics_line({{"loss", 0.5}, {"loss_epoch", 0.5}, {"loss_step", 0.25}}) == "loss=0.5, loss_step=0.25");
+  CHECK(metrics_line({{"loss", 0.5}, {"loss_epoch", 0.5}, {"loss_step", 0.25}}) ==
+        "loss=0.5, loss_step=0.25");
   CHECK(metrics_line({{"loss_epoch", 0.5}, {"global_step", 3}}) == "global_step=3, loss_epoch=0.5");
   CHECK(metrics_line({{"step", 1234567}}) == "step=1234567");
 }

@@ -19,10 +19,10 @@ namespace rtrain {
 /// When a callback runs among those of one place. The state that a checkpoint or a report holds is final
 /// then.
 enum class CallbackOrder {
-  kPlain,  ///< in the order of TrainerOptions::callbacks; at the end of a training epoch before the module's
-           ///< own hook
-  kMonitor,  ///< reads metrics and decides (EarlyStopping): after the plain ones, and after the module's hook
-             ///< there
+  /// in the order of TrainerOptions::callbacks; at the end of a training epoch before the module's own hook
+  kPlain,
+  /// reads metrics and decides (EarlyStopping): after the plain ones, and after the module's hook there
+  kMonitor,
   kCheckpoint,  ///< writes checkpoints (ModelCheckpoint): after all that decide
   kReport,  ///< hands a checkpoint to the job (TrainReportCallback): last, a restart goes on from what all
             ///< others did
@@ -46,7 +46,8 @@ class RTRAIN_API Callback {
   virtual void on_train_epoch_start(Trainer&, LightningModule&) {}
   virtual void on_train_epoch_end(Trainer&, LightningModule&) {}
   virtual void on_train_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*loss*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*loss*/, const Batch&,
+                                  std::int64_t /*batch_idx*/) {}
   virtual void on_before_zero_grad(Trainer&, LightningModule&, Optimizer&) {}
   virtual void on_before_backward(Trainer&, LightningModule&, const torch::Tensor& /*loss*/) {}
   virtual void on_after_backward(Trainer&, LightningModule&) {}
@@ -55,22 +56,27 @@ class RTRAIN_API Callback {
   virtual void on_validation_end(Trainer&, LightningModule&) {}
   virtual void on_validation_epoch_start(Trainer&, LightningModule&) {}
   virtual void on_validation_epoch_end(Trainer&, LightningModule&) {}
-  virtual void on_validation_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_validation_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_validation_batch_start(Trainer&, LightningModule&, const Batch&,
+                                         std::int64_t /*batch_idx*/) {}
+  virtual void on_validation_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/,
+                                       const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_test_start(Trainer&, LightningModule&) {}
   virtual void on_test_end(Trainer&, LightningModule&) {}
   virtual void on_test_epoch_start(Trainer&, LightningModule&) {}
   virtual void on_test_epoch_end(Trainer&, LightningModule&) {}
   virtual void on_test_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_test_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_test_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&,
+                                 std::int64_t /*batch_idx*/) {}
   virtual void on_predict_start(Trainer&, LightningModule&) {}
   virtual void on_predict_end(Trainer&, LightningModule&) {}
   virtual void on_predict_epoch_start(Trainer&, LightningModule&) {}
   virtual void on_predict_epoch_end(Trainer&, LightningModule&) {}
   virtual void on_predict_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_predict_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
-  /// The job gives its place back here, between two optimizer steps or within a validation (context.h, should_yield()): report() what
-  /// the next attempt goes on from. Every rank comes here, then fit() ends with Yielded. TrainReportCallback reports a checkpoint.
+  virtual void on_predict_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&,
+                                    std::int64_t /*batch_idx*/) {}
+  /// The job gives its place back here, between two optimizer steps or within a validation (context.h,
+  /// should_yield()): report() what the next attempt goes on from. Every rank comes here, then fit() ends
+  /// with Yielded. TrainReportCallback reports a checkpoint.
   virtual void on_yield(Trainer&, LightningModule&) {}
   /// A hook or a step threw; the exception leaves the Trainer after this. What is no std::exception comes as
   /// a std::runtime_error that names its type; it leaves the Trainer as it was thrown. An exception of this
@@ -119,11 +125,13 @@ consteval bool overrides_hooks() {
 
 }  // namespace detail
 
-/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr of one to look at afterwards.
+/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr of one to look at
+/// afterwards.
 class RTRAIN_API AnyCallback {
  public:
   template <std::derived_from<Callback> C>
-  AnyCallback(C callback) : callback_(std::make_shared<C>(std::move(callback))) {  // NOLINT: implicit on purpose
+  AnyCallback(C callback)
+      : callback_(std::make_shared<C>(std::move(callback))) {  // NOLINT: implicit on purpose
     static_assert(detail::overrides_hooks<C>());
   }
   template <std::derived_from<Callback> C>

@@ -16,7 +16,8 @@ class RTRAIN_API Plugin {
   [[nodiscard]] virtual std::string name() const = 0;
 };
 
-/// Ray's RayLightningEnvironment: world size and ranks are those of get_context(). Also what the Trainer uses without a plugin.
+/// Ray's RayLightningEnvironment: world size and ranks are those of get_context(). Also what the Trainer uses
+/// without a plugin.
 class RTRAIN_API ClusterEnvironment : public Plugin {
  public:
   [[nodiscard]] std::string name() const override { return "ClusterEnvironment"; }

@@ -20,7 +20,8 @@
 
 namespace rtrain {
 
-/// A wrong or missing value in train_loop_config: "train_loop_config.optimizer.lr: expected a number, found a string".
+/// A wrong or missing value in train_loop_config: "train_loop_config.optimizer.lr: expected a number, found a
+/// string".
 class RTRAIN_API ConfigError : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
@@ -29,14 +30,18 @@ class RTRAIN_API ConfigError : public std::invalid_argument {
 /// Readers of one JSON value. `path` names it in the error. @throws ConfigError
 namespace detail {
 RTRAIN_API bool read_boolean(const std::string& path, const nlohmann::json& found);
-RTRAIN_API std::int64_t read_whole(const std::string& path, const nlohmann::json& found, std::int64_t lowest, std::int64_t highest);
-RTRAIN_API std::uint64_t read_whole_unsigned(const std::string& path, const nlohmann::json& found, std::uint64_t highest);
+RTRAIN_API std::int64_t read_whole(const std::string& path, const nlohmann::json& found, std::int64_t lowest,
+                                   std::int64_t highest);
+RTRAIN_API std::uint64_t read_whole_unsigned(const std::string& path, const nlohmann::json& found,
+                                             std::uint64_t highest);
 RTRAIN_API double read_number(const std::string& path, const nlohmann::json& found, double highest);
 RTRAIN_API std::string read_string(const std::string& path, const nlohmann::json& found);
 /// `size`: of a list that must have as many elements.
-RTRAIN_API void require_list(const std::string& path, const nlohmann::json& found, std::optional<std::size_t> size = std::nullopt);
+RTRAIN_API void require_list(const std::string& path, const nlohmann::json& found,
+                             std::optional<std::size_t> size = std::nullopt);
 RTRAIN_API void require_object(const std::string& path, const nlohmann::json& found);
-[[noreturn]] RTRAIN_API void fail_type(const std::string& path, const nlohmann::json& found, const std::string& why);
+[[noreturn]] RTRAIN_API void fail_type(const std::string& path, const nlohmann::json& found,
+                                       const std::string& why);
 
 template <class T>
 inline constexpr bool kIsOptional = false;
@@ -55,7 +60,8 @@ inline constexpr bool kIsMap = false;
 template <class T>
 inline constexpr bool kIsMap<std::map<std::string, T>> = true;
 
-/// What JSON holds, and nothing else: no number from a boolean, no whole number from a fraction, nothing out of range.
+/// What JSON holds, and nothing else: no number from a boolean, no whole number from a fraction, nothing out
+/// of range.
 template <class T>
 T read_config_value(const std::string& path, const nlohmann::json& found) {
   if constexpr (std::same_as<T, nlohmann::json>) {
@@ -63,7 +69,8 @@ T read_config_value(const std::string& path, const nlohmann::json& found) {
   } else if constexpr (std::same_as<T, bool>) {
     return read_boolean(path, found);
   } else if constexpr (std::signed_integral<T>) {
-    return static_cast<T>(read_whole(path, found, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+    return static_cast<T>(
+        read_whole(path, found, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
   } else if constexpr (std::unsigned_integral<T>) {
     return static_cast<T>(read_whole_unsigned(path, found, std::numeric_limits<T>::max()));
   } else if constexpr (std::floating_point<T>) {
@@ -77,7 +84,8 @@ T read_config_value(const std::string& path, const nlohmann::json& found) {
     require_list(path, found);
     T values;
     for (std::size_t i = 0; i < found.size(); ++i)
-      values.push_back(read_config_value<typename T::value_type>(path + "[" + std::to_string(i) + "]", found[i]));
+      values.push_back(
+          read_config_value<typename T::value_type>(path + "[" + std::to_string(i) + "]", found[i]));
     return values;
   } else if constexpr (kIsArray<T>) {
     T values{};
@@ -88,7 +96,8 @@ T read_config_value(const std::string& path, const nlohmann::json& found) {
   } else if constexpr (kIsMap<T>) {
     require_object(path, found);
     T values;
-    for (const auto& [key, value] : found.items()) values.emplace(key, read_config_value<typename T::mapped_type>(path + "." + key, value));
+    for (const auto& [key, value] : found.items())
+      values.emplace(key, read_config_value<typename T::mapped_type>(path + "." + key, value));
     return values;
   } else {
     try {  // a type with a from_json() of its own
@@ -100,23 +109,29 @@ T read_config_value(const std::string& path, const nlohmann::json& found) {
 }
 }  // namespace detail
 
-/// A JSON object, read by dotted paths: config.value("optimizer.lr", 1e-3). Types are strict: an integer is read from a whole number
-/// in its range (1.7, 1.0 and true are refused), a floating-point type from any number in its range, a bool from true and false, a
-/// string from a string. Lists, arrays, maps with string keys and optionals hold the same for each element.
+/// A JSON object, read by dotted paths: config.value("optimizer.lr", 1e-3). Types are strict: an integer is
+/// read from a whole number in its range (1.7, 1.0 and true are refused), a floating-point type from any
+/// number in its range, a bool from true and false, a string from a string. Lists, arrays, maps with string
+/// keys and optionals hold the same for each element.
 /// @thread any. Copies share the record of what was read.
 class RTRAIN_API Config {
  public:
   Config();
   explicit Config(nlohmann::json json);
 
-  /// The value at `path`, or `fallback` when it is absent or null. @throws ConfigError when it has another type.
+  /// The value at `path`, or `fallback` when it is absent or null. @throws ConfigError when it has another
+  /// type.
   template <class T>
   [[nodiscard]] T value(const std::string& path, T fallback) const {
     const auto* found = look_up(path);
-    return found == nullptr || found->is_null() ? std::move(fallback) : detail::read_config_value<T>(path, *found);
+    return found == nullptr || found->is_null() ? std::move(fallback)
+                                                : detail::read_config_value<T>(path, *found);
   }
-  [[nodiscard]] std::string value(const std::string& path, const char* fallback) const { return value<std::string>(path, fallback); }
-  /// The value at `path`. @throws ConfigError when it is absent (names the nearest key that is there) or has another type.
+  [[nodiscard]] std::string value(const std::string& path, const char* fallback) const {
+    return value<std::string>(path, fallback);
+  }
+  /// The value at `path`. @throws ConfigError when it is absent (names the nearest key that is there) or has
+  /// another type.
   template <class T>
   [[nodiscard]] T at(const std::string& path) const {
     const auto* found = look_up(path);
@@ -131,8 +146,9 @@ class RTRAIN_API Config {
     std::string path;     ///< "optimizer.lrr"
     std::string nearest;  ///< the path that was asked for and is most like it; "" when none is
   };
-  /// Values that value(), at(), contains() and json() have not looked at, in the order of their paths. rtrain calls it when the
-  /// training function has returned, and warns on rank 0: a misspelt key is a fallback that was taken silently.
+  /// Values that value(), at(), contains() and json() have not looked at, in the order of their paths. rtrain
+  /// calls it when the training function has returned, and warns on rank 0: a misspelt key is a fallback that
+  /// was taken silently.
   [[nodiscard]] std::vector<Unread> unread() const;
 
  private:

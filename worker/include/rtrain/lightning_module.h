@@ -26,21 +26,25 @@ enum class Stage { kFit, kSanityCheck, kTrain, kValidate, kTest, kPredict };
 
 enum class ReduceFx { kMean, kSum, kMin, kMax };
 
-/// Lightning's arguments of log(). on_step and on_epoch left out take the hook's default: in training_step and the training
-/// batch hooks on_step, elsewhere on_epoch. With both on the metric is called `name_step` and `name_epoch`.
+/// Lightning's arguments of log(). on_step and on_epoch left out take the hook's default: in training_step
+/// and the training batch hooks on_step, elsewhere on_epoch. With both on the metric is called `name_step`
+/// and `name_epoch`.
 struct RTRAIN_API LogOptions {
   std::optional<bool> on_step{};
   std::optional<bool> on_epoch{};
   bool prog_bar = false;
   bool logger = true;
-  ReduceFx reduce_fx = ReduceFx::kMean;    ///< over the steps of an epoch; with sync_dist over the ranks, too
-  bool sync_dist = false;                  ///< reduce over all ranks; every rank must log then
-  std::optional<std::int64_t> batch_size{};  ///< weight of this value in the epoch's mean; left out: Batch::size()
-  bool rank_zero_only = false;             ///< only rank 0 logs it: never synced
+  ReduceFx reduce_fx = ReduceFx::kMean;  ///< over the steps of an epoch; with sync_dist over the ranks, too
+  bool sync_dist = false;                ///< reduce over all ranks; every rank must log then
+  /// weight of this value in the epoch's mean; left out: Batch::size()
+  std::optional<std::int64_t> batch_size{};
+  bool rank_zero_only = false;  ///< only rank 0 logs it: never synced
 };
 
-/// Gradients, steps and hooks are called by the Trainer, in Lightning's order (tests/golden/hooks), callbacks before the module.
-/// @thread the training thread only. @lifetime the Trainer keeps no module alive but one handed over as a shared_ptr.
+/// Gradients, steps and hooks are called by the Trainer, in Lightning's order (tests/golden/hooks), callbacks
+/// before the module.
+/// @thread the training thread only. @lifetime the Trainer keeps no module alive but one handed over as a
+/// shared_ptr.
 class RTRAIN_API LightningModule : public torch::nn::Module {
  public:
   LightningModule() = default;
@@ -50,7 +54,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   LightningModule(LightningModule&& other) noexcept : torch::nn::Module(std::move(other)) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
-  // ---- steps -----------------------------------------------------------------------------------------------
+  // ---- steps ------------------------------------------------------------------------------------
   /// @param batch on device(). @return the loss, a scalar; undefined: no gradients from this batch.
   virtual torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx);
   /// The returned tensor goes to the on_*_batch_end hooks only; undefined is fine.
@@ -60,24 +64,27 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   /// Called once a fit, with the parameters on their device. Exactly one optimizer.
   virtual Optimizers configure_optimizers();
 
-  // ---- logging ---------------------------------------------------------------------------------------------
-  /// Lightning's log(). Cheap: a tensor is kept as it is (detached) and read only when someone asks for its value.
+  // ---- logging ----------------------------------------------------------------------------------
+  /// Lightning's log(). Cheap: a tensor is kept as it is (detached) and read only when someone asks for its
+  /// value.
   /// @param value a tensor of one element, or a number.
-  /// @throws std::logic_error where logging is not possible (on_fit_start, on_train_end, ...), on_step and on_epoch both false,
+  /// @throws std::logic_error where logging is not possible (on_fit_start, on_train_end, ...), on_step and
+  /// on_epoch both false,
   ///         on_step in an epoch hook, or the same name twice in one hook with other options.
   void log(const std::string& name, const torch::Tensor& value, const LogOptions& options = {});
   void log(const std::string& name, double value, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
 
-  // ---- where it is -----------------------------------------------------------------------------------------
+  // ---- where it is ------------------------------------------------------------------------------
   /// @throws std::logic_error the module is not attached to a Trainer.
   [[nodiscard]] Trainer& trainer() const;
   [[nodiscard]] std::int64_t current_epoch() const;  ///< 0 without a Trainer
   [[nodiscard]] std::int64_t global_step() const;    ///< optimizer steps so far; 0 without a Trainer
-  [[nodiscard]] torch::Device device() const;        ///< of the first parameter (or buffer); the CPU without any
+  /// of the first parameter (or buffer); the CPU without any
+  [[nodiscard]] torch::Device device() const;
 
-  // ---- data ------------------------------------------------------------------------------------------------
+  // ---- data -------------------------------------------------------------------------------------
   /// Used when fit(), validate(), test() or predict() gets no loader.
   virtual DataLoader train_dataloader() { return {}; }
   virtual DataLoader val_dataloader() { return {}; }
@@ -87,7 +94,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual Batch transfer_batch_to_device(Batch batch, torch::Device device) { return batch.to(device); }
   virtual Batch on_after_batch_transfer(Batch batch) { return batch; }
 
-  // ---- hooks -----------------------------------------------------------------------------------------------
+  // ---- hooks ------------------------------------------------------------------------------------
   virtual void prepare_data() {}  ///< on local rank 0 only, before the others go on
   virtual void setup(Stage) {}
   virtual void teardown(Stage) {}
@@ -113,7 +120,8 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_validation_epoch_start() {}
   virtual void on_validation_epoch_end() {}
   virtual void on_validation_batch_start(const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_validation_batch_end(const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_validation_batch_end(const torch::Tensor& /*output*/, const Batch&,
+                                       std::int64_t /*batch_idx*/) {}
   virtual void on_test_model_eval();
   virtual void on_test_model_train();
   virtual void on_test_start() {}
@@ -128,7 +136,8 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_predict_epoch_start() {}
   virtual void on_predict_epoch_end() {}
   virtual void on_predict_batch_start(const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_predict_batch_end(const torch::Tensor& /*output*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_predict_batch_end(const torch::Tensor& /*output*/, const Batch&,
+                                    std::int64_t /*batch_idx*/) {}
   /// Adds to, or reads from, the `module` part of the checkpoint.
   virtual void on_save_checkpoint(TrainerCheckpoint&) {}
   virtual void on_load_checkpoint(const TrainerCheckpoint&) {}

@@ -9,7 +9,8 @@
 
 namespace rtrain {
 
-/// Called on rank 0 only: the metrics of a training step every log_every_n_steps, of an epoch at its end, of an evaluation at its end.
+/// Called on rank 0 only: the metrics of a training step every log_every_n_steps, of an epoch at its end, of
+/// an evaluation at its end.
 class RTRAIN_API Logger {
  public:
   virtual ~Logger() = default;

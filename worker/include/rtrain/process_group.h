@@ -1,6 +1,7 @@
 // For loops without the Trainer: what the ranks of a job do together.
-//   auto group = rtrain::init_process_group();   // in a `command` job's main(); a training function has joined already
-//   auto shared = rtrain::prepare_model(*net);   // parameters are rank 0's; loss.backward() averages the gradients over the ranks
+//   auto group = rtrain::init_process_group();   // in a `command` job's main(); a training function has
+//   joined already auto shared = rtrain::prepare_model(*net);   // parameters are rank 0's; loss.backward()
+//   averages the gradients over the ranks
 #pragma once
 
 #include <rtrain/export.h>
@@ -16,9 +17,11 @@ class Module;
 
 namespace rtrain {
 
-/// The ranks of the job. Every rank makes the same calls in the same order. A tensor lies on the CPU, or on get_device() with NCCL.
-/// On the CPU a call returns when it is done; on CUDA it is ordered on the current stream. In a world of 1 the calls do nothing.
-/// @throws std::runtime_error operation, rank and cause: a peer that died, torch_config.timeout_s that is over;
+/// The ranks of the job. Every rank makes the same calls in the same order. A tensor lies on the CPU, or on
+/// get_device() with NCCL. On the CPU a call returns when it is done; on CUDA it is ordered on the current
+/// stream. In a world of 1 the calls do nothing.
+/// @throws std::runtime_error operation, rank and cause: a peer that died, torch_config.timeout_s that is
+/// over;
 ///         std::logic_error the process has not joined a group. @thread the training thread.
 class RTRAIN_API ProcessGroup {
  public:
@@ -36,11 +39,13 @@ class RTRAIN_API ProcessGroup {
   void barrier();
 };
 
-/// The job's group: a training function finds it joined. @throws std::logic_error otherwise, when init_process_group() was not called.
+/// The job's group: a training function finds it joined. @throws std::logic_error otherwise, when
+/// init_process_group() was not called.
 [[nodiscard]] RTRAIN_API ProcessGroup& process_group();
 
-/// Membership of a `command` program in its job's group, for as long as the object lives. The destructor sends what was reported and,
-/// on rank 0, waits for the other ranks: it holds the store that they talk through. It waits for nobody while an exception is thrown.
+/// Membership of a `command` program in its job's group, for as long as the object lives. The destructor
+/// sends what was reported and, on rank 0, waits for the other ranks: it holds the store that they talk
+/// through. It waits for nobody while an exception is thrown.
 class RTRAIN_API JoinedGroup {
  public:
   JoinedGroup(JoinedGroup&&) noexcept;
@@ -56,16 +61,18 @@ class RTRAIN_API JoinedGroup {
   int exceptions_ = 0;  // in flight when it was made
 };
 
-/// Joins the job's group: rank, world and rank 0's address are read from the environment that the agent sets, backend and limits from
-/// torch_config. Once a process, first thing in main(), on every rank. From then on report() takes checkpoints on several ranks.
-/// Outside a job: a world of 1.
-/// @throws std::logic_error called twice, or in a training function; std::runtime_error the ranks do not come together.
+/// Joins the job's group: rank, world and rank 0's address are read from the environment that the agent sets,
+/// backend and limits from torch_config. Once a process, first thing in main(), on every rank. From then on
+/// report() takes checkpoints on several ranks. Outside a job: a world of 1.
+/// @throws std::logic_error called twice, or in a training function; std::runtime_error the ranks do not come
+/// together.
 [[nodiscard]] RTRAIN_API JoinedGroup init_process_group();
 
-/// Keeps the gradients of one module the same on every rank: what prepare_model() returns. Holds the module's parameters, not the
-/// module. Each backward() that reaches one of them ends when the gradients of all of them are averages over the ranks. A parameter
-/// that got no gradient on one rank counts as 0 there; one that got none on any rank keeps none. Clipping comes after backward() and is
-/// the same on every rank, since the gradients are: torch::nn::utils::clip_grad_norm_ needs nothing more.
+/// Keeps the gradients of one module the same on every rank: what prepare_model() returns. Holds the module's
+/// parameters, not the module. Each backward() that reaches one of them ends when the gradients of all of
+/// them are averages over the ranks. A parameter that got no gradient on one rank counts as 0 there; one that
+/// got none on any rank keeps none. Clipping comes after backward() and is the same on every rank, since the
+/// gradients are: torch::nn::utils::clip_grad_norm_ needs nothing more.
 /// @thread the training thread.
 class RTRAIN_API SharedGradients {
   struct Impl;
@@ -75,7 +82,8 @@ class RTRAIN_API SharedGradients {
   SharedGradients& operator=(SharedGradients&&) noexcept;
   ~SharedGradients();  ///< backward() is local again
 
-  /// While it lives, backward() leaves each rank its own gradients: for all but the last backward() of a gradient accumulation.
+  /// While it lives, backward() leaves each rank its own gradients: for all but the last backward() of a
+  /// gradient accumulation.
   class RTRAIN_API NoSync {
    public:
     NoSync(const NoSync&) = delete;
@@ -88,7 +96,8 @@ class RTRAIN_API SharedGradients {
     std::shared_ptr<Impl> impl_;
   };
   [[nodiscard]] NoSync no_sync();
-  /// Averages the gradients as they are now. After backward() passes under no_sync(), and where one step has several of them.
+  /// Averages the gradients as they are now. After backward() passes under no_sync(), and where one step has
+  /// several of them.
   void sync();
   /// Rank 0's buffers (running means of batch norm) on every rank. prepare_model() does it once.
   void sync_buffers();
@@ -99,10 +108,12 @@ class RTRAIN_API SharedGradients {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Ray's prepare_model(): moves the module to get_device(), gives it rank 0's parameters and buffers, and averages its gradients over
-/// the ranks in every backward() from now on. Before or after the optimizer is made; after layers are frozen or moved, since only the
-/// parameters that require a gradient now take part. In a world of 1 it moves the module and does nothing else.
-/// @throws std::runtime_error the ranks' models differ (names the first parameter), or no parameter requires a gradient;
+/// Ray's prepare_model(): moves the module to get_device(), gives it rank 0's parameters and buffers, and
+/// averages its gradients over the ranks in every backward() from now on. Before or after the optimizer is
+/// made; after layers are frozen or moved, since only the parameters that require a gradient now take part.
+/// In a world of 1 it moves the module and does nothing else.
+/// @throws std::runtime_error the ranks' models differ (names the first parameter), or no parameter requires
+/// a gradient;
 ///         std::logic_error the process has not joined a group, but its job has several ranks.
 [[nodiscard]] RTRAIN_API SharedGradients prepare_model(torch::nn::Module& module);
 

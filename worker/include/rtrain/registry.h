@@ -7,8 +7,8 @@
 #include <rtrain/export.h>
 #include <rtrain/version.h>
 
-#include <nlohmann/json.hpp>
 #include <torch/version.h>
+#include <nlohmann/json.hpp>
 
 #include <concepts>
 #include <functional>
@@ -21,17 +21,20 @@
 #define RTRAIN_JOIN_(a, b) a##b
 #define RTRAIN_JOIN(a, b) RTRAIN_JOIN_(a, b)
 
-/// What must be the same in a library and in the worker that loads it. Stands in the library's file as text, so that a worker
-/// can refuse it before any of its code runs.
-#define RTRAIN_ABI_TAG                                                                                                   \
+/// What must be the same in a library and in the worker that loads it. Stands in the library's file as text,
+/// so that a worker can refuse it before any of its code runs.
+#define RTRAIN_ABI_TAG \
   "rtrain-abi: rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION ", nlohmann/json " RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MAJOR) "." \
       RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MINOR) "." RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_PATCH) ", C++11 ABI " RTRAIN_TEXT_OF(_GLIBCXX_USE_CXX11_ABI)
 
 extern "C" {
-/// `config`: a const rtrain::Config*, `return_value`: a nlohmann::json*. Both are looked at only when the tags are the same.
+/// `config`: a const rtrain::Config*, `return_value`: a nlohmann::json*. Both are looked at only when the
+/// tags are the same.
 typedef void (*rtrain_train_function)(const void* config, void* return_value);
-/// Called by RTRAIN_TRAIN_FUNCTION when the library is loaded. Plain C, so that a library of any version can be told why not.
-RTRAIN_API void rtrain_register_train_function(const char* abi_tag, const char* name, rtrain_train_function function);
+/// Called by RTRAIN_TRAIN_FUNCTION when the library is loaded. Plain C, so that a library of any version can
+/// be told why not.
+RTRAIN_API void rtrain_register_train_function(const char* abi_tag, const char* name,
+                                               rtrain_train_function function);
 }
 
 namespace rtrain {
@@ -46,14 +49,20 @@ template <class F>
 consteval bool is_train_function() {
   constexpr bool takes_config = std::invocable<F&, const Config&>;
   constexpr bool callable = takes_config || std::invocable<F&>;
-  static_assert(callable, "a training function takes (const rtrain::Config&) or nothing; config.json() gives the JSON itself");
+  static_assert(
+      callable,
+      "a training function takes (const rtrain::Config&) or nothing; config.json() gives the JSON itself");
   if constexpr (callable) {
     constexpr bool json = [] {
-      if constexpr (takes_config) return kIsJsonValue<std::invoke_result_t<F&, const Config&>>;
-      else return kIsJsonValue<std::invoke_result_t<F&>>;
+      if constexpr (takes_config)
+        return kIsJsonValue<std::invoke_result_t<F&, const Config&>>;
+      else
+        return kIsJsonValue<std::invoke_result_t<F&>>;
     }();
-    static_assert(json, "a training function returns nothing, or what nlohmann::json can hold: a number, a string, a list, a map, "
-                        "or a type with a to_json() of its own");
+    static_assert(json,
+                  "a training function returns nothing, or what nlohmann::json can hold: a number, a string, "
+                  "a list, a map, "
+                  "or a type with a to_json() of its own");
     return json;
   }
   return callable;
@@ -69,15 +78,18 @@ nlohmann::json call_train_function(F& function, const Config& config) {
       return nlohmann::json(call());
     }
   };
-  if constexpr (std::invocable<F&, const Config&>) return to_json([&]() -> decltype(auto) { return function(config); });
-  else return to_json([&]() -> decltype(auto) { return function(); });
+  if constexpr (std::invocable<F&, const Config&>)
+    return to_json([&]() -> decltype(auto) { return function(config); });
+  else
+    return to_json([&]() -> decltype(auto) { return function(); });
 }
 
 /// `Function`: the address of a function, or of an object with static storage that can be called (a lambda).
 template <auto Function>
 void registered_train_function(const void* config, void* return_value) {
   if constexpr (is_train_function<std::remove_pointer_t<decltype(Function)>>())
-    *static_cast<nlohmann::json*>(return_value) = call_train_function(*Function, *static_cast<const Config*>(config));
+    *static_cast<nlohmann::json*>(return_value) =
+        call_train_function(*Function, *static_cast<const Config*>(config));
 }
 
 }  // namespace detail
@@ -89,7 +101,9 @@ class RTRAIN_API TrainFunction {
     requires(!std::same_as<std::remove_cvref_t<F>, TrainFunction>)
   TrainFunction(F function) {  // NOLINT: implicit on purpose
     if constexpr (detail::is_train_function<F>())
-      call_ = [f = std::move(function)](const Config& config) mutable { return detail::call_train_function(f, config); };
+      call_ = [f = std::move(function)](const Config& config) mutable {
+        return detail::call_train_function(f, config);
+      };
   }
   [[nodiscard]] nlohmann::json operator()(const Config& config) const { return call_(config); }
 
@@ -99,9 +113,12 @@ class RTRAIN_API TrainFunction {
 
 }  // namespace rtrain
 
-/// Offers `function` (or a named lambda) under its own name, which job.json gives as train_func.name (not needed when it is the only one).
+/// Offers `function` (or a named lambda) under its own name, which job.json gives as train_func.name (not
+/// needed when it is the only one).
 #define RTRAIN_TRAIN_FUNCTION(function) RTRAIN_TRAIN_FUNCTION_NAMED(function, #function)
 /// The same under another name.
-#define RTRAIN_TRAIN_FUNCTION_NAMED(function, name)                                                                      \
-  [[maybe_unused]] static const bool RTRAIN_JOIN(rtrain_registered_, __COUNTER__) =                                      \
-      (::rtrain_register_train_function(RTRAIN_ABI_TAG, name, &::rtrain::detail::registered_train_function<&function>), true)
+#define RTRAIN_TRAIN_FUNCTION_NAMED(function, name)                                               \
+  [[maybe_unused]] static const bool RTRAIN_JOIN(rtrain_registered_, __COUNTER__) =               \
+      (::rtrain_register_train_function(RTRAIN_ABI_TAG, name,                                     \
+                                        &::rtrain::detail::registered_train_function<&function>), \
+       true)

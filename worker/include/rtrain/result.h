@@ -28,17 +28,20 @@ struct RTRAIN_API TrainingResult {
   std::optional<Checkpoint> checkpoint;               ///< the latest
   std::filesystem::path path;                         ///< the run's folder
   std::optional<TrainingError> error;                 ///< nothing when the run succeeded
-  std::vector<std::pair<Checkpoint, nlohmann::json>> best_checkpoints;  ///< those kept, with their metrics, best first
-  nlohmann::json return_value;                        ///< of rank 0's training function; null if it has none
+  /// those kept, with their metrics, best first
+  std::vector<std::pair<Checkpoint, nlohmann::json>> best_checkpoints;
+  nlohmann::json return_value;  ///< of rank 0's training function; null if it has none
 
-  /// One row a report, oldest first: {"attempt", "report", "time", "metrics": {...}, "checkpoint": name or null}.
+  /// One row a report, oldest first: {"attempt", "report", "time", "metrics": {...}, "checkpoint": name or
+  /// null}.
   /// @throws std::runtime_error the file cannot be read.
   [[nodiscard]] std::vector<nlohmann::json> metrics_dataframe() const;
   /// The kept checkpoint with the best `metric` ("max" or "min"); nothing when none has it.
   /// @throws std::invalid_argument another mode.
-  [[nodiscard]] std::optional<Checkpoint> get_best_checkpoint(const std::string& metric, const std::string& mode) const;
-  /// Of a run that ended (or still runs), from its folder. Its error is not known there, nor its return value;
-  /// best_checkpoints are newest first.
+  [[nodiscard]] std::optional<Checkpoint> get_best_checkpoint(const std::string& metric,
+                                                              const std::string& mode) const;
+  /// Of a run that ended (or still runs), from its folder. Its error is not known there, nor its return
+  /// value; best_checkpoints are newest first.
   /// @throws std::runtime_error no such folder, or no run in it.
   [[nodiscard]] static TrainingResult from_path(const std::filesystem::path& path);
 };

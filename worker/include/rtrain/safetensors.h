@@ -1,4 +1,5 @@
-// Named tensors in a file: https://github.com/huggingface/safetensors (format of version 0.x: u64 header size, JSON, data).
+// Named tensors in a file: https://github.com/huggingface/safetensors (format of version 0.x: u64 header
+// size, JSON, data).
 #pragma once
 
 #include <rtrain/export.h>
@@ -21,7 +22,8 @@ struct RTRAIN_API SafeTensors {
 /// Writes beside and renames (with fsync): the file is whole or absent.
 /// @throws std::runtime_error names path and cause (disk full, dtype not representable).
 RTRAIN_API void save_safetensors(const std::filesystem::path& path, const SafeTensors& content);
-/// Refuses what the format forbids: header over 100 MB, overlapping or outlying offsets, unknown dtype, wrong length.
+/// Refuses what the format forbids: header over 100 MB, overlapping or outlying offsets, unknown dtype, wrong
+/// length.
 /// @throws std::runtime_error names path and fault.
 [[nodiscard]] RTRAIN_API SafeTensors load_safetensors(const std::filesystem::path& path);
 

@@ -16,8 +16,9 @@
 
 namespace rtrain {
 
-/// The Trainer's view of parallel training. One step is: before_forward, the model's step, backward, and, when gradients are
-/// complete, the optimizer. `sync` is false for the batches of a gradient accumulation but the last.
+/// The Trainer's view of parallel training. One step is: before_forward, the model's step, backward, and,
+/// when gradients are complete, the optimizer. `sync` is false for the batches of a gradient accumulation but
+/// the last.
 /// @thread the training thread; every rank makes the same calls in the same order.
 class RTRAIN_API Strategy {
  public:
@@ -77,12 +78,15 @@ class RTRAIN_API SingleDeviceStrategy : public Strategy {
 
 /// torch.nn.parallel.DistributedDataParallel's arguments and defaults.
 struct RTRAIN_API DDPOptions {
-  bool broadcast_buffers = true;       ///< rank 0's buffers before each forward
-  bool init_sync = true;               ///< check shapes and take over rank 0's parameters and buffers at the start
-  double bucket_cap_mb = 25;           ///< gradients travel in buckets of about this size; > 0
-  bool find_unused_parameters = false; ///< for models where some parameters get no gradient in some steps; costs a walk of the graph
-  bool gradient_as_bucket_view = false;///< gradients are views of the buckets: one copy less; do not detach_() them
-  bool static_graph = false;           ///< the same parameters are used in every step
+  bool broadcast_buffers = true;  ///< rank 0's buffers before each forward
+  /// check shapes and take over rank 0's parameters and buffers at the start
+  bool init_sync = true;
+  double bucket_cap_mb = 25;  ///< gradients travel in buckets of about this size; > 0
+  /// for models where some parameters get no gradient in some steps; costs a walk of the graph
+  bool find_unused_parameters = false;
+  /// gradients are views of the buckets: one copy less; do not detach_() them
+  bool gradient_as_bucket_view = false;
+  bool static_graph = false;                           ///< the same parameters are used in every step
   std::optional<std::chrono::milliseconds> timeout{};  ///< of collectives; left out: torch_config.timeout_s
 };
 
@@ -100,7 +104,8 @@ class RTRAIN_API DDPStrategy : public Strategy {
 
   [[nodiscard]] std::string name() const override { return "DDPStrategy"; }
   [[nodiscard]] bool is_distributed() const override;
-  /// @throws std::runtime_error the ranks' parameters differ: names the first parameter, its shapes and ranks.
+  /// @throws std::runtime_error the ranks' parameters differ: names the first parameter, its shapes and
+  /// ranks.
   void setup(LightningModule& module, bool fitting) override;
   void teardown() override;
   void before_forward(bool sync) override;
@@ -118,17 +123,18 @@ class RTRAIN_API DDPStrategy : public Strategy {
   std::unique_ptr<Wrapped> wrapped_;
 };
 
-/// TrainerOptions::strategy: "auto" (DDP when the job has several ranks, else a single device), "ddp", "single_device",
-/// a strategy by value, or a shared_ptr of one.
+/// TrainerOptions::strategy: "auto" (DDP when the job has several ranks, else a single device), "ddp",
+/// "single_device", a strategy by value, or a shared_ptr of one.
 class RTRAIN_API AnyStrategy {
  public:
-  AnyStrategy(const char* name) : name_(name) {}  // NOLINT: implicit on purpose
+  AnyStrategy(const char* name) : name_(name) {}             // NOLINT: implicit on purpose
   AnyStrategy(std::string name) : name_(std::move(name)) {}  // NOLINT: implicit on purpose
   template <std::derived_from<Strategy> S>
-  AnyStrategy(S strategy) : strategy_(std::make_shared<S>(std::move(strategy))) {}  // NOLINT: implicit on purpose
+  AnyStrategy(S strategy)
+      : strategy_(std::make_shared<S>(std::move(strategy))) {}  // NOLINT: implicit on purpose
   template <std::derived_from<Strategy> S>
   AnyStrategy(std::shared_ptr<S> strategy) : strategy_(std::move(strategy)) {}  // NOLINT: implicit on purpose
-  [[nodiscard]] const std::string& name() const { return name_; }              ///< "" for an object
+  [[nodiscard]] const std::string& name() const { return name_; }               ///< "" for an object
   [[nodiscard]] const std::shared_ptr<Strategy>& get() const { return strategy_; }  ///< null for a name
 
  private:

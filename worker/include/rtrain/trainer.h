@@ -25,13 +25,16 @@
 
 namespace rtrain {
 
-/// A number of batches (an integer) or a part of them (a fraction in [0, 1]): 10 or 0.25. Note that 1 is one batch and 1.0 is all.
+/// A number of batches (an integer) or a part of them (a fraction in [0, 1]): 10 or 0.25. Note that 1 is one
+/// batch and 1.0 is all.
 class RTRAIN_API BatchCount {
  public:
   template <std::integral T>
-  constexpr BatchCount(T batches) : batches_(static_cast<std::int64_t>(batches)) {}  // NOLINT: implicit on purpose
+  constexpr BatchCount(T batches)
+      : batches_(static_cast<std::int64_t>(batches)) {}  // NOLINT: implicit on purpose
   template <std::floating_point T>
-  constexpr BatchCount(T fraction) : fraction_(static_cast<double>(fraction)), is_fraction_(true) {}  // NOLINT: implicit on purpose
+  constexpr BatchCount(T fraction)
+      : fraction_(static_cast<double>(fraction)), is_fraction_(true) {}  // NOLINT: implicit on purpose
   [[nodiscard]] constexpr bool is_fraction() const { return is_fraction_; }
   [[nodiscard]] constexpr double fraction() const { return fraction_; }
   [[nodiscard]] constexpr std::int64_t batches() const { return batches_; }
@@ -47,7 +50,7 @@ class RTRAIN_API BatchCount {
 /// "auto" or a number.
 class RTRAIN_API Devices {
  public:
-  Devices(const char* text) : text_(text) {}  // NOLINT: implicit on purpose
+  Devices(const char* text) : text_(text) {}                           // NOLINT: implicit on purpose
   Devices(int count) : text_(std::to_string(count)), count_(count) {}  // NOLINT: implicit on purpose
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] std::optional<int> count() const { return count_; }
@@ -57,39 +60,49 @@ class RTRAIN_API Devices {
   std::optional<int> count_;
 };
 
-/// Lightning's Trainer arguments and defaults. Designated initialisers want them in this order: how long, how much, how, where, with what.
+/// Lightning's Trainer arguments and defaults. Designated initialisers want them in this order: how long, how
+/// much, how, where, with what.
 struct RTRAIN_API TrainerOptions {
-  std::optional<std::int64_t> max_epochs{};  ///< -1: no limit; left out: 1000 with a warning, or no limit when max_steps is given
+  /// -1: no limit; left out: 1000 with a warning, or no limit when max_steps is given
+  std::optional<std::int64_t> max_epochs{};
   std::optional<std::int64_t> min_epochs{};  ///< should_stop waits for so many
-  std::int64_t max_steps = -1;             ///< optimizer steps; -1: no limit
+  std::int64_t max_steps = -1;               ///< optimizer steps; -1: no limit
   std::optional<std::int64_t> min_steps{};
   BatchCount limit_train_batches = 1.0;
-  BatchCount limit_val_batches = 1.0;      ///< 0: no validation
+  BatchCount limit_val_batches = 1.0;  ///< 0: no validation
   BatchCount limit_test_batches = 1.0;
   BatchCount limit_predict_batches = 1.0;
-  BatchCount val_check_interval = 1.0;     ///< validate after so many training batches, or after each such part of an epoch
-  std::optional<std::int64_t> check_val_every_n_epoch = 1;  ///< nullopt: val_check_interval counts batches over all epochs
-  std::int64_t num_sanity_val_steps = 2;   ///< validation batches before training, metrics thrown away; -1: all
-  std::int64_t log_every_n_steps = 50;     ///< step metrics to the loggers; 0: never
+  /// validate after so many training batches, or after each such part of an epoch
+  BatchCount val_check_interval = 1.0;
+  /// nullopt: val_check_interval counts batches over all epochs
+  std::optional<std::int64_t> check_val_every_n_epoch = 1;
+  /// validation batches before training, metrics thrown away; -1: all
+  std::int64_t num_sanity_val_steps = 2;
+  std::int64_t log_every_n_steps = 50;  ///< step metrics to the loggers; 0: never
   std::int64_t accumulate_grad_batches = 1;
-  std::string elastic_batch = "per_worker";  ///< an optimizer step of an elastic job with fewer than its most workers: "per_worker" (of
-                                             ///< fewer samples) or "keep" (of as many, by more accumulate_grad_batches; rounded)
+  /// an optimizer step of an elastic job with fewer than its most workers: "per_worker" (of fewer samples) or
+  /// "keep" (of as many, by more accumulate_grad_batches; rounded)
+  std::string elastic_batch = "per_worker";
   std::optional<double> gradient_clip_val{};
   std::string gradient_clip_algorithm = "norm";  ///< or "value"
-  std::string accelerator = "auto";        ///< "auto" (the GPU this worker holds, else the CPU), "cpu", "gpu" (or "cuda")
-  Devices devices = "auto";                ///< of this node; a number must be the job's own workers a node
+  /// "auto" (the GPU this worker holds, else the CPU), "cpu", "gpu" (or "cuda")
+  std::string accelerator = "auto";
+  Devices devices = "auto";  ///< of this node; a number must be the job's own workers a node
   AnyStrategy strategy = "auto";
-  std::vector<AnyPlugin> plugins{};        ///< at most one ClusterEnvironment
+  std::vector<AnyPlugin> plugins{};  ///< at most one ClusterEnvironment
   std::vector<AnyCallback> callbacks{};
   std::vector<std::shared_ptr<Logger>> loggers{};
-  std::optional<bool> enable_checkpointing{};  ///< true: a ModelCheckpoint is added when there is none. Left out: true, unless a
-                                             ///< TrainReportCallback stores checkpoints already (Lightning would write both)
+  /// true: a ModelCheckpoint is added when there is none. Left out: true, unless a TrainReportCallback stores
+  /// checkpoints already (Lightning would write both)
+  std::optional<bool> enable_checkpointing{};
   std::optional<bool> enable_progress_bar{};  ///< progress to the job's followers; left out: true
-  bool use_distributed_sampler = true;     ///< with several ranks: each reads its own part (training shuffled, as Lightning does)
-  bool inference_mode = true;              ///< validate(), test() and predict() run without autograd's bookkeeping
+  /// with several ranks: each reads its own part (training shuffled, as Lightning does)
+  bool use_distributed_sampler = true;
+  /// validate(), test() and predict() run without autograd's bookkeeping
+  bool inference_mode = true;
   std::filesystem::path default_root_dir{};  ///< empty: the run's folder in a job, else the working directory
-  /// seed_everything() when the Trainer is made: too late for a model that was built before (a warning says so).
-  /// The order of shuffled data has its own seed.
+  /// seed_everything() when the Trainer is made: too late for a model that was built before (a warning says
+  /// so). The order of shuffled data has its own seed.
   std::optional<std::uint64_t> seed{};
 };
 
@@ -97,25 +110,29 @@ using Metrics = std::map<std::string, double>;
 
 /// What one checkpoint holds, as on_save_checkpoint and on_load_checkpoint see it.
 struct RTRAIN_API TrainerCheckpoint {
-  std::map<std::string, torch::Tensor> model{};    ///< parameters and buffers by PyTorch's names: model.safetensors
+  /// parameters and buffers by PyTorch's names: model.safetensors
+  std::map<std::string, torch::Tensor> model{};
   std::map<std::string, torch::Tensor> optimizer{};  ///< optimizer.safetensors; empty with weights only
-  std::map<std::string, torch::Tensor> rank{};     ///< of this rank: generators, gradients of a half-done accumulation, metrics so far
+  /// of this rank: generators, gradients of a half-done accumulation, metrics so far
+  std::map<std::string, torch::Tensor> rank{};
   /// loop.json: format, version, epoch, global_step, progress, metrics, writer
   nlohmann::json loop = nlohmann::json::object();
-  nlohmann::json callbacks = nlohmann::json::object(); ///< by Callback::state_key()
-  nlohmann::json module = nlohmann::json::object();    ///< the user's own
+  nlohmann::json callbacks = nlohmann::json::object();  ///< by Callback::state_key()
+  nlohmann::json module = nlohmann::json::object();     ///< the user's own
 };
 
-/// What fit() resumes from: nothing, a folder written by save_checkpoint(), or a reported Checkpoint that holds "checkpoint.ckpt".
+/// What fit() resumes from: nothing, a folder written by save_checkpoint(), or a reported Checkpoint that
+/// holds "checkpoint.ckpt".
 class RTRAIN_API CheckpointPath {
  public:
   CheckpointPath() = default;
-  CheckpointPath(std::nullopt_t) {}  // NOLINT: implicit on purpose
-  CheckpointPath(std::filesystem::path path) : path_(std::move(path)) {}  // NOLINT: implicit on purpose
-  CheckpointPath(const char* path) : path_(path) {}  // NOLINT: implicit on purpose
-  CheckpointPath(const std::string& path) : path_(path) {}  // NOLINT: implicit on purpose
+  CheckpointPath(std::nullopt_t) {}                                           // NOLINT: implicit on purpose
+  CheckpointPath(std::filesystem::path path) : path_(std::move(path)) {}      // NOLINT: implicit on purpose
+  CheckpointPath(const char* path) : path_(path) {}                           // NOLINT: implicit on purpose
+  CheckpointPath(const std::string& path) : path_(path) {}                    // NOLINT: implicit on purpose
   CheckpointPath(const Checkpoint& checkpoint) : path_(checkpoint.path()) {}  // NOLINT: implicit on purpose
-  CheckpointPath(const std::optional<Checkpoint>& checkpoint) : path_(checkpoint ? checkpoint->path() : "") {}  // NOLINT: implicit on purpose
+  CheckpointPath(const std::optional<Checkpoint>& checkpoint)
+      : path_(checkpoint ? checkpoint->path() : "") {}                       // NOLINT: implicit on purpose
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }  ///< empty: none
 
  private:
@@ -132,7 +149,9 @@ inline constexpr bool kIsSharedPointer<std::shared_ptr<T>> = true;
 template <class M>
 consteval bool is_lightning_module() {
   constexpr bool derived = std::is_convertible_v<M*, LightningModule*>;
-  static_assert(derived, "the Trainer runs a rtrain::LightningModule: derive the model publicly from it, not from torch::nn::Module");
+  static_assert(derived,
+                "the Trainer runs a rtrain::LightningModule: derive the model publicly from it, not from "
+                "torch::nn::Module");
   if constexpr (derived) {
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, training_step);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, validation_step);
@@ -171,7 +190,8 @@ consteval bool is_lightning_module() {
 
 }  // namespace detail
 
-/// What a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its holder (TORCH_MODULE).
+/// What a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its holder
+/// (TORCH_MODULE).
 class RTRAIN_API AnyModule {
  public:
   /// @throws std::invalid_argument a null pointer or an empty holder.
@@ -182,7 +202,8 @@ class RTRAIN_API AnyModule {
     if constexpr (detail::kIsSharedPointer<Given>) {
       if constexpr (detail::is_lightning_module<typename Given::element_type>()) hold(module);
     } else if constexpr (requires { typename Given::ContainedType; }) {
-      if constexpr (detail::is_lightning_module<typename Given::ContainedType>()) hold(module.is_empty() ? nullptr : module.ptr());
+      if constexpr (detail::is_lightning_module<typename Given::ContainedType>())
+        hold(module.is_empty() ? nullptr : module.ptr());
     } else {
       constexpr bool is_const = std::is_const_v<std::remove_reference_t<M>>;
       static_assert(!is_const, "the Trainer changes the module that it runs: it cannot be const");
@@ -190,7 +211,8 @@ class RTRAIN_API AnyModule {
     }
   }
   [[nodiscard]] LightningModule& get() const { return *module_; }
-  [[nodiscard]] const std::shared_ptr<LightningModule>& owned() const { return owned_; }  ///< null for a reference
+  /// null for a reference
+  [[nodiscard]] const std::shared_ptr<LightningModule>& owned() const { return owned_; }
 
  private:
   void hold(std::shared_ptr<LightningModule> module);
@@ -198,7 +220,8 @@ class RTRAIN_API AnyModule {
   std::shared_ptr<LightningModule> owned_;
 };
 
-/// Runs the loop of one rank. Every rank of a job makes the same calls. One run at a time; use it again for the next.
+/// Runs the loop of one rank. Every rank of a job makes the same calls. One run at a time; use it again for
+/// the next.
 /// @thread one thread.
 class RTRAIN_API Trainer {
  public:
@@ -211,22 +234,26 @@ class RTRAIN_API Trainer {
   /// Trains. @param train, val empty: the module's own train_dataloader(), val_dataloader().
   /// @param resume_from exact: parameters, optimizer, generators, callbacks and the place in the epoch. A run
   ///        resumed from its step k gives the bits of a run that never ended (CPU, same world), also when
-  ///        max_steps or should_stop had ended it within an epoch: the rest of that epoch follows (the hooks of
-  ///        its end have run for the shorter one as well). get_checkpoint() gives the job's latest. should_stop
-  ///        is part of the state: a run that was stopped at the end of an epoch, and a retry of a job that was
-  ///        stopped anywhere, stays stopped until max_epochs or max_steps is raised.
-  /// @throws what a step, a hook or the data threw, as it was thrown; where the text is told (the job's error,
+  ///        max_steps or should_stop had ended it within an epoch: the rest of that epoch follows (the hooks
+  ///        of its end have run for the shorter one as well). get_checkpoint() gives the job's latest.
+  ///        should_stop is part of the state: a run that was stopped at the end of an epoch, and a retry of a
+  ///        job that was stopped anywhere, stays stopped until max_epochs or max_steps is raised.
+  /// @throws what a step, a hook or the data threw, as it was thrown; where the text is told (the job's
+  /// error,
   ///         or stderr outside of a job) it begins with hook, epoch, batch and rank; std::invalid_argument
-  ///         options that do not fit the data; std::runtime_error a checkpoint that does not fit the model (all
-  ///         names at once) or cannot be read.
+  ///         options that do not fit the data; std::runtime_error a checkpoint that does not fit the model
+  ///         (all names at once) or cannot be read.
   /// @lifetime a module passed by reference must live until fit() returns (for save_checkpoint() afterwards:
   ///           until then).
-  void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {}, const CheckpointPath& resume_from = {});
+  void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {},
+           const CheckpointPath& resume_from = {});
   /// Means over the loader of what the steps log (on_epoch). Without gradients, in eval mode.
-  Metrics validate(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
+  Metrics validate(const AnyModule& module, const DataLoader& loader = {},
+                   const CheckpointPath& weights = {});
   Metrics test(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
   /// What predict_step returned, batch by batch; with several ranks each rank's own part, without padding.
-  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
+  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {},
+                                     const CheckpointPath& weights = {});
 
   /// Writes a folder `path` (whole or absent): model.safetensors, optimizer.safetensors, loop.json,
   /// rng-rank<k>.safetensors. Called by every rank, in a hook or after fit(); rank 0 writes what is common.
@@ -239,22 +266,25 @@ class RTRAIN_API Trainer {
   [[nodiscard]] Metrics callback_metrics() const;      ///< Lightning's: everything logged, the latest value
   [[nodiscard]] Metrics logged_metrics() const;        ///< those with logger = true
   [[nodiscard]] Metrics progress_bar_metrics() const;  ///< those with prog_bar = true
-  [[nodiscard]] std::int64_t current_epoch() const;    ///< epochs completed: the number, from 0, of the one that runs
-  [[nodiscard]] std::int64_t global_step() const;      ///< optimizer steps taken
+  /// epochs completed: the number, from 0, of the one that runs
+  [[nodiscard]] std::int64_t current_epoch() const;
+  [[nodiscard]] std::int64_t global_step() const;           ///< optimizer steps taken
   [[nodiscard]] std::int64_t num_training_batches() const;  ///< an epoch, after limits; 0 before fit()
-  [[nodiscard]] std::int64_t num_val_batches() const;  ///< of one validation of this fit
-  [[nodiscard]] std::int64_t num_evaluation_batches() const;  ///< of the validation, test or prediction that runs now
+  [[nodiscard]] std::int64_t num_val_batches() const;       ///< of one validation of this fit
+  /// of the validation, test or prediction that runs now
+  [[nodiscard]] std::int64_t num_evaluation_batches() const;
   [[nodiscard]] bool should_stop() const;
-  /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank must say so.
+  /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank
+  /// must say so.
   void set_should_stop(bool stop = true);
   [[nodiscard]] Stage stage() const;
   [[nodiscard]] bool fitting() const;  ///< inside fit(), whatever its stage
   [[nodiscard]] bool sanity_checking() const { return stage() == Stage::kSanityCheck; }
-  [[nodiscard]] bool is_last_batch() const;  ///< of the training epoch
+  [[nodiscard]] bool is_last_batch() const;       ///< of the training epoch
   [[nodiscard]] bool validation_has_run() const;  ///< in this fit, the sanity check not counted
   /// What this fit resumed from; empty: it started anew.
   [[nodiscard]] std::filesystem::path resumed_from() const;
-  [[nodiscard]] std::int64_t max_epochs() const;       ///< -1: no limit
+  [[nodiscard]] std::int64_t max_epochs() const;  ///< -1: no limit
   [[nodiscard]] bool is_global_zero() const { return global_rank() == 0; }
   [[nodiscard]] int global_rank() const;
   [[nodiscard]] int local_rank() const;
@@ -279,8 +309,9 @@ class RTRAIN_API Trainer {
 /// DataLoaderOptions::seed. @thread the training thread.
 RTRAIN_API void seed_everything(std::uint64_t seed);
 
-/// Ray's prepare_trainer: the strategy must be one that the job's process group can serve ("auto", "ddp", DDPStrategy) and a cluster
-/// environment, if one is given, ClusterEnvironment. @throws std::invalid_argument all problems at once. @return the same trainer.
+/// Ray's prepare_trainer: the strategy must be one that the job's process group can serve ("auto", "ddp",
+/// DDPStrategy) and a cluster environment, if one is given, ClusterEnvironment. @throws std::invalid_argument
+/// all problems at once. @return the same trainer.
 RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);
 
 }  // namespace rtrain

@@ -15,7 +15,8 @@ using namespace std::chrono_literals;
 namespace {
 
 /// Notes `name` when its amount came, -`name` when it did not.
-asio::awaitable<void> take(async::Budget::Share& share, std::size_t amount, std::chrono::milliseconds limit, int name, std::vector<int>& order) {
+asio::awaitable<void> take(async::Budget::Share& share, std::size_t amount, std::chrono::milliseconds limit,
+                           int name, std::vector<int>& order) {
   const bool taken = co_await share.async_take(amount, limit);
   order.push_back(taken ? name : -name);
 }

@@ -1,5 +1,5 @@
-#include "common/async/deadline.h"
 #include "common/async/gate.h"
+#include "common/async/deadline.h"
 #include "tests/support/catch.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -13,7 +13,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-asio::awaitable<void> wait_for(std::shared_ptr<asio::steady_timer> timer) { co_await timer->async_wait(asio::as_tuple(asio::use_awaitable)); }
+asio::awaitable<void> wait_for(std::shared_ptr<asio::steady_timer> timer) {
+  co_await timer->async_wait(asio::as_tuple(asio::use_awaitable));
+}
 
 asio::awaitable<void> close_gate(async::Gate& gate, bool& closed) {
   co_await gate.close();

@@ -9,7 +9,8 @@
 using namespace rtrain;
 
 TEST_CASE("number: only what is finite is one", "[F40]") {
-  for (const char* text : {"nan", "inf", "NaN", "-inf", "infinity", "nan(1)", "1e999", "", "-", "+1", " 1", "1 ", "0x10", "1,5"}) {
+  for (const char* text : {"nan", "inf", "NaN", "-inf", "infinity", "nan(1)", "1e999", "", "-", "+1", " 1",
+                           "1 ", "0x10", "1,5"}) {
     INFO(text);
     CHECK_FALSE(finite_number(text).has_value());
   }
@@ -27,7 +28,9 @@ TEST_CASE("number: only what is finite is one", "[F40]") {
 TEST_CASE("number: whole numbers are those that JSON readers agree on", "[F52]") {
   CHECK(whole_number("9007199254740991") == kWholeMax);
   CHECK(whole_number("-9007199254740991") == -kWholeMax);
-  for (const char* text : {"9007199254740992", "-9007199254740992", "9223372036854775808", "1.0", "1e3", "", "+1", "1 "}) CHECK_FALSE(whole_number(text).has_value());
+  for (const char* text :
+       {"9007199254740992", "-9007199254740992", "9223372036854775808", "1.0", "1e3", "", "+1", "1 "})
+    CHECK_FALSE(whole_number(text).has_value());
 }
 
 TEST_CASE("duration: any double becomes one", "[F40]") {

@@ -1,5 +1,5 @@
-#include "common/base/id.h"
 #include "common/base/result.h"
+#include "common/base/id.h"
 #include "tests/support/catch.h"
 
 using namespace rtrain;

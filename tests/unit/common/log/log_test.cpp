@@ -4,7 +4,8 @@
 using namespace rtrain;
 
 TEST_CASE("log: fields follow the message, values with blanks are quoted") {
-  CHECK(log::format_line("agent connected", {{"node", "a"}, {"why", "two words"}, {"empty", ""}, {"eq", "a=b"}}) ==
+  CHECK(log::format_line("agent connected",
+                         {{"node", "a"}, {"why", "two words"}, {"empty", ""}, {"eq", "a=b"}}) ==
         "agent connected node=a why=\"two words\" empty=\"\" eq=\"a=b\"");
 }
 

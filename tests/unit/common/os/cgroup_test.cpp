@@ -16,14 +16,18 @@ const std::string kHybrid =
 }  // namespace
 
 TEST_CASE("cgroup: the folder of this process's own group") {
-  struct Row { std::string mounts, groups, folder; };
+  struct Row {
+    std::string mounts, groups, folder;
+  };
   const std::vector<Row> rows{
       {kRoot, "0::/\n", "/sys/fs/cgroup"},
       {kRoot, "0::/system.slice/rtrain.service\n", "/sys/fs/cgroup/system.slice/rtrain.service"},
       {kHybrid, "8:pids:/user\n0::/user.slice\n", "/sys/fs/cgroup/unified/user.slice"},
       // A container that sees a part of its host's hierarchy.
-      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2b\n", "/sys/fs/cgroup"},
-      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2b/rank\n", "/sys/fs/cgroup/rank"},
+      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2b\n",
+       "/sys/fs/cgroup"},
+      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2b/rank\n",
+       "/sys/fs/cgroup/rank"},
   };
   for (const auto& row : rows) {
     INFO(row.mounts << row.groups);
@@ -35,9 +39,10 @@ TEST_CASE("cgroup: the folder of this process's own group") {
 
 TEST_CASE("cgroup: machines without one") {
   const std::vector<std::pair<std::string, std::string>> rows{
-      {kRoot, "8:pids:/user\n"},                                                            // v1 only
-      {"25 23 0:22 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n", "0::/\n"},          // not mounted
-      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2bc\n"},  // another's part
+      {kRoot, "8:pids:/user\n"},                                                    // v1 only
+      {"25 23 0:22 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n", "0::/\n"},  // not mounted
+      // another's part
+      {"29 23 0:26 /docker/1a2b /sys/fs/cgroup ro - cgroup2 cgroup ro\n", "0::/docker/1a2bc\n"},
       {"", ""},
   };
   for (const auto& [mounts, groups] : rows) {

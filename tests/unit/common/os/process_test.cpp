@@ -68,7 +68,8 @@ TEST_CASE("process: the rest of a group is found when its leader has ended") {
   const auto leader = sleeper();
   const auto identity = os::identify(leader).value();
   const pid_t member = ::fork();
-  if (member == 0) for (;;) ::pause();
+  if (member == 0)
+    for (;;) ::pause();
   ::setpgid(member, leader);
   end(leader);
   CHECK(os::signal_group(identity, SIGKILL));

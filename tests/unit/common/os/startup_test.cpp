@@ -23,8 +23,10 @@ bool in_child(const std::function<bool()>& check) {
 }
 
 bool is_dev_null(int fd) {
-  struct stat here {}, null {};
-  return ::fstat(fd, &here) == 0 && ::stat("/dev/null", &null) == 0 && here.st_rdev == null.st_rdev && S_ISCHR(here.st_mode);
+  struct stat here {
+  }, null{};
+  return ::fstat(fd, &here) == 0 && ::stat("/dev/null", &null) == 0 && here.st_rdev == null.st_rdev &&
+         S_ISCHR(here.st_mode);
 }
 
 }  // namespace
@@ -33,12 +35,14 @@ TEST_CASE("startup: closed standard streams are opened on /dev/null, the others 
   CHECK(in_child([] {
     ::close(STDIN_FILENO);
     ::close(STDERR_FILENO);
-    struct stat before {}, after {};
+    struct stat before {
+    }, after{};
     ::fstat(STDOUT_FILENO, &before);
     os::settle_process();
     ::fstat(STDOUT_FILENO, &after);
     const int next = ::open("/", O_RDONLY);
-    return is_dev_null(STDIN_FILENO) && is_dev_null(STDERR_FILENO) && before.st_ino == after.st_ino && next > STDERR_FILENO;
+    return is_dev_null(STDIN_FILENO) && is_dev_null(STDERR_FILENO) && before.st_ino == after.st_ino &&
+           next > STDERR_FILENO;
   }));
 }
 

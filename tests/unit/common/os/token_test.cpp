@@ -29,9 +29,12 @@ unsigned mode_of(const std::string& path) {
 }  // namespace
 
 TEST_CASE("token: the place is the user's own, wherever XDG_STATE_HOME and HOME say that it is", "[F21]") {
-  CHECK(os::own_token_path(environment({{"XDG_STATE_HOME", "/state"}, {"HOME", "/home/ann"}})) == "/state/rtrain/token");
-  CHECK(os::own_token_path(environment({{"XDG_STATE_HOME", ""}, {"HOME", "/home/ann"}})) == "/home/ann/.local/state/rtrain/token");
-  CHECK(os::own_token_path(environment({})) != "/.local/state/rtrain/token");  // the user database knows the home directory
+  CHECK(os::own_token_path(environment({{"XDG_STATE_HOME", "/state"}, {"HOME", "/home/ann"}})) ==
+        "/state/rtrain/token");
+  CHECK(os::own_token_path(environment({{"XDG_STATE_HOME", ""}, {"HOME", "/home/ann"}})) ==
+        "/home/ann/.local/state/rtrain/token");
+  // the user database knows the home directory
+  CHECK(os::own_token_path(environment({})) != "/.local/state/rtrain/token");
 }
 
 TEST_CASE("token: it is made once, of 256 random bits, and read by its owner alone", "[F21]") {

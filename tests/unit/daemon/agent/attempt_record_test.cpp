@@ -49,13 +49,15 @@ TEST_CASE("attempt record: what was written down is found until it is over") {
   CHECK(found[0].secret == "secret-2");
 }
 
-TEST_CASE("attempt record: the folders of the ranks are there before the record says that the attempt lives") {
+TEST_CASE(
+    "attempt record: the folders of the ranks are there before the record says that the attempt lives") {
   const test::TempDir folder;
   const std::string state_dir = folder.path().string();
   auto two = attempt(1, 1);
   two.launch.ranks = {{0, "a", 0, 0, {}}, {3, "a", 1, 0, {}}};
   REQUIRE(record_attempt(state_dir, two).has_value());
-  for (const int rank : {0, 3}) CHECK(std::filesystem::is_directory(proto::rank_dir(state_dir, {JobId(1), Attempt(1), rank})));
+  for (const int rank : {0, 3})
+    CHECK(std::filesystem::is_directory(proto::rank_dir(state_dir, {JobId(1), Attempt(1), rank})));
 }
 
 TEST_CASE("attempt record: a secret is nobody else's to read, leftovers of the number go") {
@@ -65,7 +67,8 @@ TEST_CASE("attempt record: a secret is nobody else's to read, leftovers of the n
   std::ofstream(state_dir + "/jobs/1/1/old") << "x";
   REQUIRE(record_attempt(state_dir, attempt(1, 1)).has_value());
   CHECK_FALSE(std::filesystem::exists(state_dir + "/jobs/1/1/old"));
-  CHECK((std::filesystem::status(state_dir + "/jobs/1/1/live.json").permissions() & std::filesystem::perms::all) == std::filesystem::perms(0600));
+  CHECK((std::filesystem::status(state_dir + "/jobs/1/1/live.json").permissions() &
+         std::filesystem::perms::all) == std::filesystem::perms(0600));
 }
 
 TEST_CASE("attempt record: half a record is passed over") {

@@ -21,13 +21,15 @@ struct Node {
   std::vector<Quarantine::Entry> stuck;
   std::vector<os::GpuProcess> on_gpus;
   std::vector<std::vector<int>> asked;
-  SupervisorProcess supervisor{io.get_executor(), {"keeper", "none", "none", "secret"}, {[](const os::ProcessIdentity&) {}, [] {}}};
+  SupervisorProcess supervisor{
+      io.get_executor(), {"keeper", "none", "none", "secret"}, {[](const os::ProcessIdentity&) {}, [] {}}};
   Attempts attempts{{dir.path().string(), "socket",
                      [this](proto::Message message) {
                        told.push_back(std::move(message));
                        return static_cast<std::int64_t>(told.size());
                      },
-                     [this](bool) -> Result<SupervisorProcess*> { return &supervisor; }, [] { return NodeFacts{}; }, "", 30, 0,
+                     [this](bool) -> Result<SupervisorProcess*> { return &supervisor; },
+                     [] { return NodeFacts{}; }, "", 30, 0,
                      [this](const std::vector<int>& gpus) {
                        asked.push_back(gpus);
                        return on_gpus;
@@ -116,9 +118,11 @@ TEST_CASE("attempts: a rank that does not end is given up after its GPUs are qua
   const auto end = node.all<proto::RankEnded>()[0];
   CHECK(end.status.lost);
   CHECK(end.error->kind == "unkillable");
-  CHECK(end.error->message.find("process " + std::to_string(::getpid()) + " does not end: SIGKILL was sent 30 s ago (state R") == 0);
+  CHECK(end.error->message.find("process " + std::to_string(::getpid()) +
+                                " does not end: SIGKILL was sent 30 s ago (state R") == 0);
   CHECK(end.error->message.find("; its GPUs are quarantined until it has gone") != std::string::npos);
-  CHECK(std::holds_alternative<proto::NodeHealth>(node.told[node.told.size() - 2]));  // the head hears of the GPUs first
+  // the head hears of the GPUs first
+  CHECK(std::holds_alternative<proto::NodeHealth>(node.told[node.told.size() - 2]));
   CHECK(node.attempts.empty());
 }
 
@@ -148,7 +152,8 @@ TEST_CASE("attempts: a command that ends after it was asked to yield has yielded
   CHECK(ends[2].yielded);
 }
 
-TEST_CASE("attempts: one that does not yield in time is stopped, and has not yielded when it had to be killed") {
+TEST_CASE(
+    "attempts: one that does not yield in time is stopped, and has not yielded when it had to be killed") {
   Node node;
   node.launch(1, {});
   node.started(1);

@@ -19,7 +19,9 @@ proto::LogRead read_of(std::int64_t offset, std::int64_t bytes_max = 65536) {
 }
 
 struct LogFile {
-  explicit LogFile(const std::string& text) : path((dir / "log").string()) { REQUIRE(os::write_file_atomic(path, text).has_value()); }
+  explicit LogFile(const std::string& text) : path((dir / "log").string()) {
+    REQUIRE(os::write_file_atomic(path, text).has_value());
+  }
   test::TempDir dir;
   std::string path;
 };
@@ -28,11 +30,23 @@ struct LogFile {
 
 TEST_CASE("log reader: pieces by offset and by lines from the end") {
   const LogFile log("one\ntwo\nthree\n");  // 14 bytes
-  struct Row { std::int64_t offset, bytes_max, at; const char* text; bool at_end; };
+  struct Row {
+    std::int64_t offset, bytes_max, at;
+    const char* text;
+    bool at_end;
+  };
   const std::vector<Row> rows{
-      {0, 65536, 0, "one\ntwo\nthree\n", true}, {0, 5, 0, "one\nt", false}, {4, 65536, 4, "two\nthree\n", true}, {4, 4, 4, "two\n", false},
-      {14, 65536, 14, "", true},                {99, 65536, 14, "", true},  {-1, 65536, 8, "three\n", true},     {-2, 65536, 4, "two\nthree\n", true},
-      {-3, 65536, 0, "one\ntwo\nthree\n", true}, {-99, 65536, 0, "one\ntwo\nthree\n", true}, {-2, 4, 4, "two\n", false},
+      {0, 65536, 0, "one\ntwo\nthree\n", true},
+      {0, 5, 0, "one\nt", false},
+      {4, 65536, 4, "two\nthree\n", true},
+      {4, 4, 4, "two\n", false},
+      {14, 65536, 14, "", true},
+      {99, 65536, 14, "", true},
+      {-1, 65536, 8, "three\n", true},
+      {-2, 65536, 4, "two\nthree\n", true},
+      {-3, 65536, 0, "one\ntwo\nthree\n", true},
+      {-99, 65536, 0, "one\ntwo\nthree\n", true},
+      {-2, 4, 4, "two\n", false},
   };
   for (const auto& row : rows) {
     INFO("offset " << row.offset << ", at most " << row.bytes_max);
@@ -76,7 +90,8 @@ TEST_CASE("log reader: a log that is not there is an error only when the rank is
 
 TEST_CASE("log reader: a piece is at most a frame's body, and lines are found across blocks") {
   std::string text;
-  for (int line = 0; line < 40000; ++line) text += "this is line number " + std::to_string(line) + " of a long log\n";
+  for (int line = 0; line < 40000; ++line)
+    text += "this is line number " + std::to_string(line) + " of a long log\n";
   const LogFile log(text);
   REQUIRE(text.size() > (1u << 20));
   const auto whole = read_log(log.path, read_of(0, 1 << 30), false);

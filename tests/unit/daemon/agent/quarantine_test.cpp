@@ -18,7 +18,8 @@ struct Node {
   std::set<int> living;  ///< ranks with a process that does not end
 
   Quarantine quarantine() {
-    return Quarantine(dir.path().string(), [this](const Quarantine::Entry& entry) { return living.contains(entry.key.rank); });
+    return Quarantine(dir.path().string(),
+                      [this](const Quarantine::Entry& entry) { return living.contains(entry.key.rank); });
   }
   Quarantine::Entry entry(int rank, std::vector<int> gpus) {
     living.insert(rank);
@@ -36,7 +37,9 @@ TEST_CASE("quarantine: GPUs are named until what holds them has gone") {
   quarantine.add(node.entry(0, {3, 1}));
   quarantine.add(node.entry(1, {2}));
   CHECK(quarantine.health().quarantined_gpus == std::vector<int>{1, 2, 3});
-  CHECK(quarantine.health().reason == "process 100 of rank 4.2.0 does not end on SIGKILL; process 101 of rank 4.2.1 does not end on SIGKILL");
+  CHECK(
+      quarantine.health().reason ==
+      "process 100 of rank 4.2.0 does not end on SIGKILL; process 101 of rank 4.2.1 does not end on SIGKILL");
   CHECK_FALSE(quarantine.release());
   node.living.erase(0);
   CHECK(quarantine.release());

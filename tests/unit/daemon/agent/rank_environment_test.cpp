@@ -41,7 +41,9 @@ NodeFacts node_b() {
   facts.agent_socket = "/state/agent.sock";
   facts.launch_file = "/state/jobs/12/3/launch.json";
   facts.secret = "s3cret";
-  facts.inherited = {{"PATH", "/usr/bin:/bin"}, {"HOME", "/root"}, {"LANG", "C.UTF-8"}, {"USER", "root"}, {"TMPDIR", "/scratch"}, {"RTRAIN_TOKEN_FILE", "/etc/token"}, {"LD_PRELOAD", "x.so"}};
+  facts.inherited = {{"PATH", "/usr/bin:/bin"}, {"HOME", "/root"},      {"LANG", "C.UTF-8"},
+                     {"USER", "root"},          {"TMPDIR", "/scratch"}, {"RTRAIN_TOKEN_FILE", "/etc/token"},
+                     {"LD_PRELOAD", "x.so"}};
   return facts;
 }
 
@@ -61,7 +63,8 @@ TEST_CASE("rank environment: a job of an array finds its index and the array's b
   CHECK(std::ranges::none_of(alone, [](const auto& pair) { return pair.first.starts_with("RTRAIN_ARRAY"); }));
   launch.array = proto::ArrayTask{JobId(10), 6, 4, 2, 0, 9, 3};
   const auto env = environment(launch, node_b());
-  const std::pair<const char*, const char*> expected[] = {{"JOB_ID", "10"}, {"INDEX", "6"}, {"COUNT", "4"}, {"MIN", "0"}, {"MAX", "9"}, {"STEP", "3"}};
+  const std::pair<const char*, const char*> expected[] = {{"JOB_ID", "10"}, {"INDEX", "6"}, {"COUNT", "4"},
+                                                          {"MIN", "0"},     {"MAX", "9"},   {"STEP", "3"}};
   for (const auto& [name, value] : expected) CHECK(env.at(std::string("RTRAIN_ARRAY_") + name) == value);
 }
 
@@ -105,7 +108,8 @@ TEST_CASE("rank environment: without GPUs none is visible, and threads are at le
   auto launch = launch_of_node_b();
   launch.spec.scaling_config.use_gpu = false;
   for (auto& rank : launch.ranks) rank.gpus.clear();
-  for (const auto& [cpus, threads] : std::vector<std::pair<double, std::string>>{{0, "1"}, {0.5, "1"}, {1, "1"}, {2.9, "2"}, {64, "64"}}) {
+  for (const auto& [cpus, threads] :
+       std::vector<std::pair<double, std::string>>{{0, "1"}, {0.5, "1"}, {1, "1"}, {2.9, "2"}, {64, "64"}}) {
     launch.spec.scaling_config.resources_per_worker = proto::Resources{{"CPU", cpus}};
     const auto env = environment(launch, node_b());
     CHECK(env.at("CUDA_VISIBLE_DEVICES").empty());
@@ -115,7 +119,8 @@ TEST_CASE("rank environment: without GPUs none is visible, and threads are at le
 
 TEST_CASE("rank environment: the job changes defaults, not what names the rank") {
   auto launch = launch_of_node_b();
-  launch.spec.env = {{"OMP_NUM_THREADS", "7"}, {"GLOO_SOCKET_IFNAME", "ib0"}, {"PATH", "/mine"}, {"RANK", "99"}, {"RTRAIN_SECRET", "guess"}, {"EMPTY", ""}};
+  launch.spec.env = {{"OMP_NUM_THREADS", "7"}, {"GLOO_SOCKET_IFNAME", "ib0"}, {"PATH", "/mine"},
+                     {"RANK", "99"},           {"RTRAIN_SECRET", "guess"},    {"EMPTY", ""}};
   const auto env = environment(launch, node_b());
   CHECK(env.at("OMP_NUM_THREADS") == "7");
   CHECK(env.at("GLOO_SOCKET_IFNAME") == "ib0");

@@ -21,21 +21,65 @@ ExitStatus was_lost() { return {{}, {}, true}; }
 
 TEST_CASE("rank outcome: every way to end") {
   const RankError thrown{"exception", "loss is NaN", {}};
-  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<RankError> error; std::optional<proto::Outcome> outcome; const char* kind; const char* message; };
+  struct Row {
+    const char* name;
+    ExitStatus status;
+    bool train_func;
+    std::optional<RankError> error;
+    std::optional<proto::Outcome> outcome;
+    const char* kind;
+    const char* message;
+  };
   const std::vector<Row> rows{
       {"a program that exits 0", exited(0), false, {}, {}, "", ""},
       {"a program that exits 3", exited(3), false, {}, {}, "exit", "exited with code 3"},
       {"a program that is killed", signalled(9), false, {}, {}, "signal", "was killed by signal 9 (Killed)"},
-      {"a program that could not be started", exited(127), false, RankError{"spawn", "cannot start x: No such file or directory", {}}, {}, "spawn", "cannot start x: No such file or directory"},
+      {"a program that could not be started",
+       exited(127),
+       false,
+       RankError{"spawn", "cannot start x: No such file or directory", {}},
+       {},
+       "spawn",
+       "cannot start x: No such file or directory"},
       {"a program with an SDK that returned a value", exited(0), false, {}, proto::Outcome{3}, "", ""},
       {"a function that returned", exited(0), true, {}, proto::Outcome{{{"accuracy", 0.9}}}, "", ""},
       {"a function that returned nothing", exited(0), true, {}, proto::Outcome{}, "", ""},
       {"a function that threw", exited(1), true, thrown, {}, "exception", "loss is NaN"},
-      {"a function that threw and was then killed", signalled(6), true, thrown, {}, "exception", "loss is NaN"},
-      {"a function that called exit(0)", exited(0), true, {}, {}, "exit", "exited with code 0 before the training function returned"},
-      {"a function that called exit(5)", exited(5), true, {}, {}, "exit", "exited with code 5 before the training function returned"},
-      {"a function that crashed", signalled(11), true, {}, {}, "signal", "was killed by signal 11 (Segmentation fault)"},
-      {"a function that returned and then crashed", signalled(11), true, {}, proto::Outcome{1}, "signal", "was killed by signal 11 (Segmentation fault)"},
+      {"a function that threw and was then killed",
+       signalled(6),
+       true,
+       thrown,
+       {},
+       "exception",
+       "loss is NaN"},
+      {"a function that called exit(0)",
+       exited(0),
+       true,
+       {},
+       {},
+       "exit",
+       "exited with code 0 before the training function returned"},
+      {"a function that called exit(5)",
+       exited(5),
+       true,
+       {},
+       {},
+       "exit",
+       "exited with code 5 before the training function returned"},
+      {"a function that crashed",
+       signalled(11),
+       true,
+       {},
+       {},
+       "signal",
+       "was killed by signal 11 (Segmentation fault)"},
+      {"a function that returned and then crashed",
+       signalled(11),
+       true,
+       {},
+       proto::Outcome{1},
+       "signal",
+       "was killed by signal 11 (Segmentation fault)"},
       {"a lost program", was_lost(), false, {}, {}, "lost", "was lost"},
       {"a lost function that had returned", was_lost(), true, {}, proto::Outcome{1}, "lost", "was lost"},
   };
@@ -57,7 +101,13 @@ TEST_CASE("rank outcome: every way to end") {
 }
 
 TEST_CASE("rank outcome: who made way when it was asked to has more to do") {
-  struct Row { const char* name; ExitStatus status; bool train_func; std::optional<proto::Outcome> outcome; bool asked, yielded; };
+  struct Row {
+    const char* name;
+    ExitStatus status;
+    bool train_func;
+    std::optional<proto::Outcome> outcome;
+    bool asked, yielded;
+  };
   const std::vector<Row> rows{
       {"a function that made way", exited(0), true, proto::Outcome{{}, true}, false, true},
       {"a function that was through before it heard of it", exited(0), true, proto::Outcome{}, false, false},
@@ -70,7 +120,8 @@ TEST_CASE("rank outcome: who made way when it was asked to has more to do") {
   };
   for (const auto& row : rows) {
     INFO(row.name);
-    CHECK(compose_end(kKey, row.status, row.train_func, {{}, row.outcome, {}}, row.asked).yielded == row.yielded);
+    CHECK(compose_end(kKey, row.status, row.train_func, {{}, row.outcome, {}}, row.asked).yielded ==
+          row.yielded);
   }
 }
 

@@ -18,8 +18,12 @@ const ExitStatus kLost{std::nullopt, std::nullopt, true};
 Failure user_error(const std::string& message, bool before_first_step = true, bool reported = false) {
   return {{}, "exception", message, reported, before_first_step};
 }
-Failure infrastructure_error() { return {{FailureClass::kInfrastructure, false, true, {}}, "lost", "the node went away", false, true}; }
-Failure never_started() { return {{FailureClass::kInfrastructure, true, true, {}}, "lost", "was never started", false, true}; }
+Failure infrastructure_error() {
+  return {{FailureClass::kInfrastructure, false, true, {}}, "lost", "the node went away", false, true};
+}
+Failure never_started() {
+  return {{FailureClass::kInfrastructure, true, true, {}}, "lost", "was never started", false, true};
+}
 
 FailureHistory after(int failures, int in_row = 0) {
   FailureHistory history;
@@ -33,7 +37,12 @@ FailureHistory after(int failures, int in_row = 0) {
 TEST_CASE("failure: whose fault it is") {
   constexpr auto kUser = FailureClass::kUser;
   constexpr auto kInfra = FailureClass::kInfrastructure;
-  struct Row { const char* name; RankError error; ExitStatus status; FailureClass is; };
+  struct Row {
+    const char* name;
+    RankError error;
+    ExitStatus status;
+    FailureClass is;
+  };
   const std::vector<Row> rows{
       {"the function threw", {"exception", "loss is NaN", {}}, exit_code(1), kUser},
       {"out of GPU memory",
@@ -135,11 +144,14 @@ TEST_CASE("failure: an attempt of which nothing was started is no failure of the
   const RankError lost{"lost", "node a went away before the launch", {}};
   CHECK(classify(lost, kLost, false).never_started);
   CHECK_FALSE(classify(lost, kLost, true).never_started);
-  CHECK_FALSE(classify({"exec", "cannot start it: No such file or directory", {}}, exit_code(127), false).never_started);
+  CHECK_FALSE(classify({"exec", "cannot start it: No such file or directory", {}}, exit_code(127), false)
+                  .never_started);
   const auto verdict = decide({0, -1, -1}, {}, never_started());
   CHECK(verdict.retry);
   CHECK_FALSE(verdict.counted);
-  CHECK(verdict.reason == "the attempt could not be started, which is no failure of the job (failure 1, controller_failure_limit is -1: for ever): restarted at once");
+  CHECK(verdict.reason ==
+        "the attempt could not be started, which is no failure of the job (failure 1, "
+        "controller_failure_limit is -1: for ever): restarted at once");
   FailureHistory once;
   once.controller_failures = 1;
   CHECK_FALSE(decide({5, -1, 1}, once, never_started()).retry);
@@ -157,12 +169,16 @@ TEST_CASE("failure: max_failures 0 never, n so often, -1 for ever, whoever is to
 }
 
 TEST_CASE("failure: a verdict is a sentence") {
-  CHECK(decide({0, -1, -1}, {}, user_error("x")).reason == "user failure 1, max_failures is 0: not restarted");
-  CHECK(decide({3, -1, -1}, after(3), user_error("x")).reason == "user failure 4, max_failures is 3: not restarted");
-  CHECK(decide({-1, -1, -1}, after(7, 3), infrastructure_error()).reason == "infrastructure failure 8, max_failures is -1: for ever: restarted in 4 s");
+  CHECK(decide({0, -1, -1}, {}, user_error("x")).reason ==
+        "user failure 1, max_failures is 0: not restarted");
+  CHECK(decide({3, -1, -1}, after(3), user_error("x")).reason ==
+        "user failure 4, max_failures is 3: not restarted");
+  CHECK(decide({-1, -1, -1}, after(7, 3), infrastructure_error()).reason ==
+        "infrastructure failure 8, max_failures is -1: for ever: restarted in 4 s");
   auto killed = infrastructure_error();
   killed.cause.why = "SIGKILL came from outside";
-  CHECK(decide({1, -1, -1}, {}, killed).reason == "infrastructure failure 1 (SIGKILL came from outside), max_failures is 1: restarted at once");
+  CHECK(decide({1, -1, -1}, {}, killed).reason ==
+        "infrastructure failure 1 (SIGKILL came from outside), max_failures is 1: restarted at once");
 }
 
 TEST_CASE("failure: the same user error twice running before the first step ends the job") {
@@ -173,19 +189,23 @@ TEST_CASE("failure: the same user error twice running before the first step ends
   CHECK_FALSE(again.retry);
   CHECK(again.delay_s == 0);
   CHECK(again.reason.find("the same error came twice running before the first step") != std::string::npos);
-  CHECK(decide(forever, history, user_error("no file other.bin")).retry);            // another error
-  CHECK(decide(forever, history, user_error("no file data.bin", false)).retry);      // it had made a step
+  CHECK(decide(forever, history, user_error("no file other.bin")).retry);        // another error
+  CHECK(decide(forever, history, user_error("no file data.bin", false)).retry);  // it had made a step
   history.last->before_first_step = false;
-  CHECK(decide(forever, history, user_error("no file data.bin")).retry);             // the last one had
+  CHECK(decide(forever, history, user_error("no file data.bin")).retry);  // the last one had
   history.last = PastFailure{FailureClass::kInfrastructure, "lost", "the node went away", true};
-  CHECK(decide(forever, history, infrastructure_error()).retry);                     // nobody's error
+  CHECK(decide(forever, history, infrastructure_error()).retry);  // nobody's error
   history.last.reset();
-  CHECK(decide(forever, history, user_error("no file data.bin")).retry);             // the first of its kind
+  CHECK(decide(forever, history, user_error("no file data.bin")).retry);  // the first of its kind
 }
 
 TEST_CASE("failure: back-off") {
-  struct Row { int in_row; double wait_s; };
-  for (const auto& row : std::vector<Row>{{0, 0}, {1, 0}, {2, 1}, {3, 2}, {4, 4}, {5, 8}, {6, 16}, {7, 32}, {8, 60}, {9, 60}, {1000, 60}}) {
+  struct Row {
+    int in_row;
+    double wait_s;
+  };
+  for (const auto& row : std::vector<Row>{
+           {0, 0}, {1, 0}, {2, 1}, {3, 2}, {4, 4}, {5, 8}, {6, 16}, {7, 32}, {8, 60}, {9, 60}, {1000, 60}}) {
     INFO(row.in_row);
     CHECK(back_off_s(row.in_row) == row.wait_s);
   }

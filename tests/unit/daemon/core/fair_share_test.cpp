@@ -32,7 +32,9 @@ TEST_CASE("fair share: it is written and read; what is no record changes nothing
   REQUIRE(other.restore(share.to_json()).has_value());
   CHECK(other.used() == share.used());
   CHECK(other.as_of() == share.as_of());
-  for (const char* text : {"null", "{}", R"({"as_of_ms": "x", "accounts": []})", R"({"as_of_ms": 1, "accounts": [1]})", R"({"as_of_ms": 1, "accounts": [{"queue": "q", "user": "u", "used": {"GPU": -1}}]})"}) {
+  for (const char* text :
+       {"null", "{}", R"({"as_of_ms": "x", "accounts": []})", R"({"as_of_ms": 1, "accounts": [1]})",
+        R"({"as_of_ms": 1, "accounts": [{"queue": "q", "user": "u", "used": {"GPU": -1}}]})"}) {
     INFO(text);
     CHECK_FALSE(other.restore(*proto::parse_json(text)).has_value());
     CHECK(other.used() == share.used());

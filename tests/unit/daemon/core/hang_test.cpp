@@ -20,13 +20,18 @@ std::vector<int> ranks(int count) {
 RankDiagnosis outside(std::int64_t step, std::int64_t last = 0, std::int64_t epoch = 0) {
   return {{}, "train", epoch, step, 31, last > 0 ? "allreduce" : "", last, false};
 }
-RankDiagnosis waits(std::int64_t step, std::int64_t seq, double silent_s = 30, const char* what = "allreduce") { return {{}, "train", 0, step, silent_s, what, seq, true}; }
+RankDiagnosis waits(std::int64_t step, std::int64_t seq, double silent_s = 30,
+                    const char* what = "allreduce") {
+  return {{}, "train", 0, step, silent_s, what, seq, true};
+}
 
 }  // namespace
 
 TEST_CASE("hang: the rank that others wait for comes first and is named") {
   const auto report = explain_hang(ranks(2), {{0, waits(41, 83)}, {1, outside(41, 82)}});
-  CHECK(report.message == "rank 1 stands at step 41 outside any collective, the last was allreduce #82; rank 0 waits in allreduce #83 for 30 s, after step 41");
+  CHECK(report.message ==
+        "rank 1 stands at step 41 outside any collective, the last was allreduce #82; rank 0 waits in "
+        "allreduce #83 for 30 s, after step 41");
   CHECK(report.culprit == 1);
 }
 
@@ -37,24 +42,38 @@ TEST_CASE("hang: a rank that says nothing is the first to be suspected") {
 }
 
 TEST_CASE("hang: ranks in different collectives are told apart, the one behind first") {
-  const auto report = explain_hang(ranks(4), {{0, waits(9, 21)}, {1, waits(9, 21)}, {2, waits(9, 20, 30, "broadcast")}, {3, waits(9, 21)}});
-  CHECK(report.message == "rank 2 waits in broadcast #20 for 30 s, after step 9; ranks 0, 1, 3 wait in allreduce #21 for 30 s, after step 9");
+  const auto report = explain_hang(
+      ranks(4),
+      {{0, waits(9, 21)}, {1, waits(9, 21)}, {2, waits(9, 20, 30, "broadcast")}, {3, waits(9, 21)}});
+  CHECK(report.message ==
+        "rank 2 waits in broadcast #20 for 30 s, after step 9; ranks 0, 1, 3 wait in allreduce #21 for 30 s, "
+        "after step 9");
   CHECK(report.culprit == 2);
 }
 
 TEST_CASE("hang: all in the same collective is nobody's fault") {
-  const auto report = explain_hang(ranks(8), {{0, waits(5, 7)}, {1, waits(5, 7)}, {2, waits(5, 7)}, {3, waits(5, 7)}, {4, waits(5, 7)}, {5, waits(5, 7)}, {6, waits(5, 7)}, {7, waits(5, 7)}});
+  const auto report = explain_hang(ranks(8), {{0, waits(5, 7)},
+                                              {1, waits(5, 7)},
+                                              {2, waits(5, 7)},
+                                              {3, waits(5, 7)},
+                                              {4, waits(5, 7)},
+                                              {5, waits(5, 7)},
+                                              {6, waits(5, 7)},
+                                              {7, waits(5, 7)}});
   CHECK(report.message == "ranks 0-7 wait in allreduce #7 for 30 s, after step 5");
   CHECK_FALSE(report.culprit.has_value());
 }
 
 TEST_CASE("hang: epochs, stages and a start that never came") {
-  CHECK(explain_hang(ranks(1), {{0, outside(3, 0, 2)}}).message == "rank 0 stands at step 3 of epoch 2 outside any collective");
+  CHECK(explain_hang(ranks(1), {{0, outside(3, 0, 2)}}).message ==
+        "rank 0 stands at step 3 of epoch 2 outside any collective");
   CHECK(explain_hang(ranks(1), {{0, outside(3)}}).culprit == 0);
   RankDiagnosis validating = outside(4);
   validating.stage = "validate";
-  CHECK(explain_hang(ranks(1), {{0, validating}}).message == "rank 0 stands at step 4 (validate) outside any collective");
-  CHECK(explain_hang(ranks(2), {{0, RankDiagnosis{}}, {1, RankDiagnosis{}}}).message == "ranks 0, 1 stand before the first step outside any collective");
+  CHECK(explain_hang(ranks(1), {{0, validating}}).message ==
+        "rank 0 stands at step 4 (validate) outside any collective");
+  CHECK(explain_hang(ranks(2), {{0, RankDiagnosis{}}, {1, RankDiagnosis{}}}).message ==
+        "ranks 0, 1 stand before the first step outside any collective");
 }
 
 TEST_CASE("hang: a thousand ranks make no thousand words") {

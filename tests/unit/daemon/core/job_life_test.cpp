@@ -31,7 +31,8 @@ JobSubmitted submission(int workers, int max_failures = 0) {
 /// Rank r on node n<r>.
 AttemptPlaced placed(Attempt attempt, int workers) {
   AttemptPlaced event{attempt, {}};
-  for (int rank = 0; rank < workers; ++rank) event.ranks.push_back({rank, "n" + std::to_string(rank), rank, 0, {}});
+  for (int rank = 0; rank < workers; ++rank)
+    event.ranks.push_back({rank, "n" + std::to_string(rank), rank, 0, {}});
   return event;
 }
 
@@ -40,7 +41,8 @@ RankFinished finished(Attempt attempt, int rank, int exit_code = 0) {
   event.attempt = attempt;
   event.rank = rank;
   event.status.exit_code = exit_code;
-  if (exit_code != 0) event.error = RankError{"exit", "exited with code " + std::to_string(exit_code), {"last line"}};
+  if (exit_code != 0)
+    event.error = RankError{"exit", "exited with code " + std::to_string(exit_code), {"last line"}};
   return event;
 }
 
@@ -75,7 +77,8 @@ struct Life {
   std::vector<Action> done;
   std::vector<std::string> names;
 
-  explicit Life(int workers, int max_failures = 0) : state(submitted(kJob, 1, submission(workers, max_failures))) {}
+  explicit Life(int workers, int max_failures = 0)
+      : state(submitted(kJob, 1, submission(workers, max_failures))) {}
   Life& operator<<(JobEvent event) {
     for (std::optional<JobEvent> next = std::move(event); next; next = follow_up(state)) {
       const auto before = state.phase;
@@ -89,19 +92,24 @@ struct Life {
   }
   template <class T>
   [[nodiscard]] int count() const {
-    return static_cast<int>(std::ranges::count_if(done, [](const Action& a) { return std::holds_alternative<T>(a); }));
+    return static_cast<int>(
+        std::ranges::count_if(done, [](const Action& a) { return std::holds_alternative<T>(a); }));
   }
 };
 
 }  // namespace
 
-TEST_CASE("job: an attempt is placed in the order of its ranks, and does not end without a verdict on its failure") {
-  const auto out_of_order = fold({submission(2), AttemptPlaced{k1, {{1, "a", 0, 0, {}}, {0, "a", 0, 1, {}}}}});
+TEST_CASE(
+    "job: an attempt is placed in the order of its ranks, and does not end without a verdict on its "
+    "failure") {
+  const auto out_of_order =
+      fold({submission(2), AttemptPlaced{k1, {{1, "a", 0, 0, {}}, {0, "a", 0, 1, {}}}}});
   CHECK(out_of_order.has_error());
   const auto no_verdict = fold({submission(1), placed(k1, 1), finished(k1, 0, 3), AttemptEnded{k1}});
   REQUIRE(no_verdict.has_error());
   CHECK(no_verdict.error().message().find("event 3 of job 7") != std::string::npos);
-  const auto of_another = fold({submission(1), placed(k1, 1), AttemptFailed{k1, {"exit", "", 0, "n0", 2, {}, {}}, false, ""}});
+  const auto of_another =
+      fold({submission(1), placed(k1, 1), AttemptFailed{k1, {"exit", "", 0, "n0", 2, {}, {}}, false, ""}});
   CHECK(of_another.has_error());
 }
 
@@ -118,7 +126,8 @@ TEST_CASE("job: the first rank that fails is the job's error, those it takes alo
   life << placed(k1, 3) << RankEntered{k1, 0} << killed(k1, 1, 9);
   CHECK(life.state.phase == JobPhase::kStopping);
   REQUIRE(life.count<StopRanks>() == 1);
-  const auto stop = std::find_if(life.done.begin(), life.done.end(), [](const Action& a) { return std::holds_alternative<StopRanks>(a); });
+  const auto stop = std::find_if(life.done.begin(), life.done.end(),
+                                 [](const Action& a) { return std::holds_alternative<StopRanks>(a); });
   CHECK(std::get<StopRanks>(*stop).grace_s == kFailureGraceS);
   life << finished(k1, 0, 1) << killed(k1, 2, 15);
   CHECK(life.state.phase == JobPhase::kFailed);
@@ -137,7 +146,8 @@ TEST_CASE("job: the last lines of the log come with the error") {
   life << placed(k1, 1) << finished(k1, 0, 3);
   REQUIRE(life.state.error.has_value());
   CHECK(life.state.error->log_tail == std::vector<std::string>{"last line"});
-  CHECK(life.names == std::vector<std::string>{"attempt_placed", "rank_finished", "attempt_failed", "attempt_ended"});
+  CHECK(life.names ==
+        std::vector<std::string>{"attempt_placed", "rank_finished", "attempt_failed", "attempt_ended"});
   CHECK(life.count<StopRanks>() == 0);  // nobody is left to stop
 }
 
@@ -180,7 +190,8 @@ TEST_CASE("job: a cancelled job has no error and no return value, and is stopped
 
 TEST_CASE("job: live and in replay, by value and in place, the same log gives the same state") {
   Life life(2, 1);
-  life << placed(k1, 2) << RankForked{k1, 0, 5} << RankEntered{k1, 0} << report(k1, 1, 0.5) << killed(k1, 1, 9);
+  life << placed(k1, 2) << RankForked{k1, 0, 5} << RankEntered{k1, 0} << report(k1, 1, 0.5)
+       << killed(k1, 1, 9);
   const auto by_value = apply(life.state, {9, finished(k1, 0)});
   REQUIRE(by_value.has_value());
   REQUIRE(advance(life.state, {9, finished(k1, 0)}).has_value());
@@ -223,10 +234,13 @@ TEST_CASE("job: reports that never came are counted by the gaps in their numbers
   CHECK(reports_dropped(state) == 3);
 }
 
-TEST_CASE("job: what was dropped is known after a replay, which sees no reports, once the stored points are counted") {
+TEST_CASE(
+    "job: what was dropped is known after a replay, which sees no reports, once the stored points are "
+    "counted") {
   JobState live = submitted(kJob, 0, submission(1, 1));
   std::vector<StampedEvent> log{{0, submission(1, 1)}};
-  for (const auto& event : std::vector<JobEvent>{placed(k1, 1), report(k1, 1), report(k1, 5), finished(k1, 0, 3), placed(k2, 1), report(k2, 4)}) {
+  for (const auto& event : std::vector<JobEvent>{placed(k1, 1), report(k1, 1), report(k1, 5),
+                                                 finished(k1, 0, 3), placed(k2, 1), report(k2, 4)}) {
     for (std::optional<JobEvent> next = event; next; next = follow_up(live)) {
       REQUIRE(advance(live, {1, *next}).has_value());
       if (!std::holds_alternative<MetricsReported>(*next)) log.push_back({1, *next});
@@ -243,14 +257,17 @@ TEST_CASE("job: failures are counted by class and kind, and so are preemptions a
   auto lost = finished(k1, 0);
   lost.status = {std::nullopt, std::nullopt, true};
   lost.error = RankError{"lost", "the node went away", {}};
-  JobState state = after(submitted(kJob, 0, submission(1, -1)), {placed(k1, 1), lost, placed(k2, 1), finished(k2, 0, 3)});
+  JobState state =
+      after(submitted(kJob, 0, submission(1, -1)), {placed(k1, 1), lost, placed(k2, 1), finished(k2, 0, 3)});
   CHECK(state.failures_by_class == FailureCounts{{"infrastructure", {{"lost", 1}}}, {"user", {{"exit", 1}}}});
   const Attempt k3(3), k4(4);
   auto gave_way = finished(k3, 0);
   gave_way.yielded = true;
   state = after(state, {placed(k3, 1)});
-  state = after(state, {yield_requested(state, YieldCause::kPreempted, "job 9 needs its place", 1), gave_way, placed(k4, 1), TimeLimitReached{k4, 60}, finished(k4, 0, 1)});
+  state = after(state, {yield_requested(state, YieldCause::kPreempted, "job 9 needs its place", 1), gave_way,
+                        placed(k4, 1), TimeLimitReached{k4, 60}, finished(k4, 0, 1)});
   CHECK(state.phase == JobPhase::kFailed);
-  CHECK(state.failures_by_class ==
-        FailureCounts{{"infrastructure", {{"lost", 1}}}, {"user", {{"exit", 1}, {"time_limit", 1}}}, {"preemption", {{"preempted", 1}}}});
+  CHECK(state.failures_by_class == FailureCounts{{"infrastructure", {{"lost", 1}}},
+                                                 {"user", {{"exit", 1}, {"time_limit", 1}}},
+                                                 {"preemption", {{"preempted", 1}}}});
 }

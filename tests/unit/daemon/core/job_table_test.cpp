@@ -12,7 +12,8 @@ namespace {
 
 /// Two workers, one retry. Each event with what follows from it by policy.
 JobState after(const std::vector<JobEvent>& events) {
-  auto state = submitted(JobId(7), 1000, proto::JobSubmitted{command_spec(2, 1), "job_7", "/runs/job_7", "ann", {}});
+  auto state =
+      submitted(JobId(7), 1000, proto::JobSubmitted{command_spec(2, 1), "job_7", "/runs/job_7", "ann", {}});
   proto::UnixMs at = 1000;
   for (const auto& event : events)
     for (std::optional<JobEvent> next = event; next; next = follow_up(state)) {
@@ -44,25 +45,34 @@ TEST_CASE("job: every event in every phase") {
       {"FAILED", running + std::vector<JobEvent>{time_limit(1), exited(1, 0), exited(1, 1)}},
       {"CANCELLED", {cancel()}},
   };
-  struct Row { JobEvent event; std::vector<const char*> leads_to; };
+  struct Row {
+    JobEvent event;
+    std::vector<const char*> leads_to;
+  };
   const char* no = "refused";
-  const proto::AttemptFailed failed{Attempt(1), {"hang", "rank 1 stands", {}, {}, 1, {}, {}}, true, "restarted", proto::FailureClass::kInfrastructure, true, 0};
+  const proto::AttemptFailed failed{Attempt(1),
+                                    {"hang", "rank 1 stands", {}, {}, 1, {}, {}},
+                                    true,
+                                    "restarted",
+                                    proto::FailureClass::kInfrastructure,
+                                    true,
+                                    0};
   const std::vector<Row> rows{
-      // event                QUEUED       held         STARTING     RUNNING      failing      yielding     ended
-      {placed(1, 2),         {"STARTING",  no,          no,          no,          no,          no,          no, no, no}},
-      {forked(1, 0),         {no,          no,          "STARTING",  no,          no,          no,          no, no, no}},
-      {entered(1, 0),        {no,          no,          "STARTING",  no,          no,          no,          no, no, no}},
-      {first_step(1),        {no,          no,          "STARTING",  "RUNNING",   "STOPPING",  "STOPPING",  no, no, no}},
-      {report(1, 1),         {no,          no,          "STARTING",  "RUNNING",   "STOPPING",  "STOPPING",  no, no, no}},
-      {exited(1, 0),         {no,          no,          "STARTING",  "RUNNING",   "STOPPING",  "STOPPING",  no, no, no}},
-      {yielded(1, 0),        {no,          no,          "STARTING",  "RUNNING",   "STOPPING",  "STOPPING",  no, no, no}},
-      {failed,               {no,          no,          "STOPPING",  "STOPPING",  no,          no,          no, no, no}},
-      {yield(1),             {no,          no,          "STOPPING",  "STOPPING",  no,          no,          no, no, no}},
-      {time_limit(1),        {no,          no,          "STOPPING",  "STOPPING",  no,          no,          no, no, no}},
-      {ended(1),             {no,          no,          no,          no,          no,          no,          no, no, no}},
-      {cancel(),             {"CANCELLED", "CANCELLED", "STOPPING",  "STOPPING",  "STOPPING",  "STOPPING",  no, no, no}},
-      {hold(),               {"QUEUED",    no,          "STARTING",  "RUNNING",   "STOPPING",  "STOPPING",  no, no, no}},
-      {release(),            {no,          "QUEUED",    no,          no,          no,          no,          no, no, no}},
+      // event                QUEUED       held         STARTING     RUNNING      failing      yielding ended
+      {placed(1, 2), {"STARTING", no, no, no, no, no, no, no, no}},
+      {forked(1, 0), {no, no, "STARTING", no, no, no, no, no, no}},
+      {entered(1, 0), {no, no, "STARTING", no, no, no, no, no, no}},
+      {first_step(1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
+      {report(1, 1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
+      {exited(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
+      {yielded(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
+      {failed, {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
+      {yield(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
+      {time_limit(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
+      {ended(1), {no, no, no, no, no, no, no, no, no}},
+      {cancel(), {"CANCELLED", "CANCELLED", "STOPPING", "STOPPING", "STOPPING", "STOPPING", no, no, no}},
+      {hold(), {"QUEUED", no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
+      {release(), {no, "QUEUED", no, no, no, no, no, no, no}},
   };
   std::set<std::size_t> alternatives{0};  // job_submitted makes a job and is no event of one
   for (const auto& row : rows) {
@@ -93,7 +103,12 @@ TEST_CASE("job: every event in every phase") {
 }
 
 TEST_CASE("job: an attempt that yields goes back into the queue and has not failed") {
-  struct Row { const char* name; std::vector<JobEvent> events; const char* phase; int preemptions; };
+  struct Row {
+    const char* name;
+    std::vector<JobEvent> events;
+    const char* phase;
+    int preemptions;
+  };
   const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
   const std::vector<Row> rows{
       {"both yield", {yield(1), yielded(1, 0), yielded(1, 1)}, "QUEUED", 1},
@@ -103,8 +118,14 @@ TEST_CASE("job: an attempt that yields goes back into the queue and has not fail
       {"a node is lost while it yields", {yield(1), lost(1, 0), lost(1, 1)}, "QUEUED", 1},
       {"stopped after the grace", {yield(1), killed(1, 0, 15), killed(1, 1, 9)}, "QUEUED", 1},
       {"cancelled while it yields", {yield(1), cancel(), yielded(1, 0), yielded(1, 1)}, "CANCELLED", 1},
-      {"preempted too often", {yield(1, proto::YieldCause::kPreempted, false), yielded(1, 0), yielded(1, 1)}, "FAILED", 1},
-      {"preempted too often, but through", {yield(1, proto::YieldCause::kPreempted, false), exited(1, 0), exited(1, 1)}, "SUCCEEDED", 1},
+      {"preempted too often",
+       {yield(1, proto::YieldCause::kPreempted, false), yielded(1, 0), yielded(1, 1)},
+       "FAILED",
+       1},
+      {"preempted too often, but through",
+       {yield(1, proto::YieldCause::kPreempted, false), exited(1, 0), exited(1, 1)},
+       "SUCCEEDED",
+       1},
       {"drained", {yield(1, proto::YieldCause::kDrain), yielded(1, 0), yielded(1, 1)}, "QUEUED", 0},
       {"resized", {yield(1, proto::YieldCause::kResize), yielded(1, 0), yielded(1, 1)}, "QUEUED", 0},
       {"a rank yields of itself", {yielded(1, 0), yielded(1, 1)}, "QUEUED", 0},
@@ -125,7 +146,8 @@ TEST_CASE("job: an attempt that yields goes back into the queue and has not fail
   CHECK(after(running + rows[9].events).drains == 1);
   CHECK(after(running + rows[10].events).resizes == 1);
   // The next attempt knows nothing of it.
-  const auto next = after(running + rows[0].events + std::vector<JobEvent>{placed(2, 2), exited(2, 0), exited(2, 1)});
+  const auto next =
+      after(running + rows[0].events + std::vector<JobEvent>{placed(2, 2), exited(2, 0), exited(2, 1)});
   CHECK(next.phase == JobPhase::kSucceeded);
   CHECK_FALSE(next.yield.has_value());
 }
@@ -154,7 +176,8 @@ TEST_CASE("job: what a yield, a time limit and a release make happen") {
 }
 
 TEST_CASE("job: a job that ran into its time limit has failed for good, whatever its ranks did") {
-  const auto state = after({placed(1, 2), entered(1, 0), entered(1, 1), time_limit(1), exited(1, 0), killed(1, 1, 15)});
+  const auto state =
+      after({placed(1, 2), entered(1, 0), entered(1, 1), time_limit(1), exited(1, 0), killed(1, 1, 15)});
   CHECK(state.phase == JobPhase::kFailed);
   CHECK(state.error->kind == "time_limit");
   CHECK(state.error->message == "ran into its time limit of 60 s");
@@ -167,7 +190,8 @@ TEST_CASE("job: a failure that is tried again waits for its time, an attempt tha
   auto state = submitted(JobId(7), 1, proto::JobSubmitted{spec, "job_7", "/runs/job_7", "", {}});
   const auto run = [&](proto::UnixMs at, std::vector<JobEvent> events) {
     for (const auto& event : events)
-      for (std::optional<JobEvent> next = event; next; next = follow_up(state)) REQUIRE(advance(state, {at, *next}).has_value());
+      for (std::optional<JobEvent> next = event; next; next = follow_up(state))
+        REQUIRE(advance(state, {at, *next}).has_value());
   };
   std::vector<proto::UnixMs> waits;
   for (int attempt = 1; attempt <= 4; ++attempt) {
@@ -185,17 +209,23 @@ TEST_CASE("job: a failure that is tried again waits for its time, an attempt tha
   CHECK(state.not_before_ms == 0);
 }
 
-TEST_CASE("job: an exception that comes twice before the first step ends the job, an exit code of a program does not") {
+TEST_CASE(
+    "job: an exception that comes twice before the first step ends the job, an exit code of a program does "
+    "not") {
   const auto life = [](std::vector<JobEvent> events) {
-    auto state = submitted(JobId(7), 1, proto::JobSubmitted{command_spec(1, -1), "job_7", "/runs/job_7", "", {}});
+    auto state =
+        submitted(JobId(7), 1, proto::JobSubmitted{command_spec(1, -1), "job_7", "/runs/job_7", "", {}});
     for (const auto& event : events)
-      for (std::optional<JobEvent> next = event; next; next = follow_up(state)) REQUIRE(advance(state, {1, *next}).has_value());
+      for (std::optional<JobEvent> next = event; next; next = follow_up(state))
+        REQUIRE(advance(state, {1, *next}).has_value());
     return state;
   };
   CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), threw(2, 0)}).phase == JobPhase::kFailed);
   CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), threw(2, 0, "another")}).phase == JobPhase::kQueued);
-  CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), entered(2, 0), first_step(2), threw(2, 0)}).phase == JobPhase::kQueued);
-  CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), entered(2, 0), report(2, 1), threw(2, 0)}).phase == JobPhase::kQueued);
+  CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), entered(2, 0), first_step(2), threw(2, 0)}).phase ==
+        JobPhase::kQueued);
+  CHECK(life({placed(1, 1), threw(1, 0), placed(2, 1), entered(2, 0), report(2, 1), threw(2, 0)}).phase ==
+        JobPhase::kQueued);
   CHECK(life({placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0, 3)}).phase == JobPhase::kQueued);
 }
 
@@ -210,7 +240,9 @@ TEST_CASE("job: an attempt that could not be started counts apart and goes on as
 }
 
 TEST_CASE("job: who submitted it, and its place in an array, are kept") {
-  const auto state = submitted(JobId(7), 1, proto::JobSubmitted{command_spec(), "r", "/r", "ann", proto::ArrayTask{JobId(5), 2, 10, 3}});
+  const auto state =
+      submitted(JobId(7), 1,
+                proto::JobSubmitted{command_spec(), "r", "/r", "ann", proto::ArrayTask{JobId(5), 2, 10, 3}});
   CHECK(state.user == "ann");
   CHECK(state.array->id == JobId(5));
   CHECK(state.array->index == 2);
@@ -224,8 +256,10 @@ TEST_CASE("job: an elastic attempt has the workers that there is room for") {
     INFO(workers);
     const auto state = apply(fresh, {2, placed(1, workers)});
     CHECK(state.has_value() == (workers >= 2 && workers <= 4));
-    if (state) CHECK(std::cmp_equal(state->ranks.size(), workers));
-    else CHECK(state.error().message().find("for 2 to 4 workers") != std::string::npos);
+    if (state)
+      CHECK(std::cmp_equal(state->ranks.size(), workers));
+    else
+      CHECK(state.error().message().find("for 2 to 4 workers") != std::string::npos);
   }
 }
 

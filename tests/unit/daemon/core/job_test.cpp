@@ -12,7 +12,8 @@ namespace {
 
 /// A job and all the events that made it, as the head applies them: what follows by policy comes at once.
 struct Life {
-  explicit Life(int workers = 1, int max_failures = 0) : log{{10, proto::JobSubmitted{command_spec(workers, max_failures), "job_7", "/runs/job_7"}}} {
+  explicit Life(int workers = 1, int max_failures = 0)
+      : log{{10, proto::JobSubmitted{command_spec(workers, max_failures), "job_7", "/runs/job_7"}}} {
     state = submitted(JobId(7), 10, std::get<proto::JobSubmitted>(log[0].event));
   }
 
@@ -59,12 +60,21 @@ std::string phase(const Life& life) { return std::string(to_string(life.state.ph
 
 /// Everything of a state that anyone can see.
 std::string picture(const JobState& s) {
-  std::string text = std::string(to_string(s.phase)) + " " + to_string(s.attempt) + " f" + std::to_string(s.failures) + " seq" + std::to_string(s.last_seq) + " r" + std::to_string(s.reports) + " " +
-                     proto::dump_json(s.metrics) + " " + proto::dump_json(s.return_value) + " e" + (s.error ? s.error->message : "") + " v" + s.verdict + " c" + s.cancelled_by + (s.retry ? " retry" : "") +
-                     " n" + std::to_string(s.next_checkpoint_index) + " u" + std::to_string(s.controller_failures) + "," + std::to_string(s.preemptions) + "," + std::to_string(s.drains) + "," + std::to_string(s.resizes) + "," + std::to_string(s.failed_in_row) +
-                     (s.held ? " held by " + s.held_by : "") + (s.first_step ? " step" : "") + (s.yield ? " yield " + s.yield->reason : "") + " b" + std::to_string(s.not_before_ms) + "," + std::to_string(s.placed_ms) + "," + std::to_string(s.updated_ms) +
-                     " t" + std::to_string(s.submitted_ms) + "," + std::to_string(s.started_ms) + "," + std::to_string(s.ended_ms);
-  for (const auto& rank : s.ranks) text += " | " + rank.placement.node + " " + std::string(to_string(rank.phase)) + " " + std::to_string(rank.pid) + " " + (rank.phase == RankPhase::kEnded ? to_string(rank.status) : "");
+  std::string text =
+      std::string(to_string(s.phase)) + " " + to_string(s.attempt) + " f" + std::to_string(s.failures) +
+      " seq" + std::to_string(s.last_seq) + " r" + std::to_string(s.reports) + " " +
+      proto::dump_json(s.metrics) + " " + proto::dump_json(s.return_value) + " e" +
+      (s.error ? s.error->message : "") + " v" + s.verdict + " c" + s.cancelled_by +
+      (s.retry ? " retry" : "") + " n" + std::to_string(s.next_checkpoint_index) + " u" +
+      std::to_string(s.controller_failures) + "," + std::to_string(s.preemptions) + "," +
+      std::to_string(s.drains) + "," + std::to_string(s.resizes) + "," + std::to_string(s.failed_in_row) +
+      (s.held ? " held by " + s.held_by : "") + (s.first_step ? " step" : "") +
+      (s.yield ? " yield " + s.yield->reason : "") + " b" + std::to_string(s.not_before_ms) + "," +
+      std::to_string(s.placed_ms) + "," + std::to_string(s.updated_ms) + " t" +
+      std::to_string(s.submitted_ms) + "," + std::to_string(s.started_ms) + "," + std::to_string(s.ended_ms);
+  for (const auto& rank : s.ranks)
+    text += " | " + rank.placement.node + " " + std::string(to_string(rank.phase)) + " " +
+            std::to_string(rank.pid) + " " + (rank.phase == RankPhase::kEnded ? to_string(rank.status) : "");
   for (const auto& checkpoint : s.checkpoints) text += " + " + checkpoint.path;
   return text;
 }
@@ -72,30 +82,92 @@ std::string picture(const JobState& s) {
 }  // namespace
 
 TEST_CASE("job: event logs lead to their phases") {
-  struct Row { const char* name; int workers; int max_failures; std::vector<JobEvent> events; const char* phase; int failures; };
+  struct Row {
+    const char* name;
+    int workers;
+    int max_failures;
+    std::vector<JobEvent> events;
+    const char* phase;
+    int failures;
+  };
   const std::vector<Row> rows{
       {"just submitted", 1, 0, {}, "QUEUED", 0},
       {"placed", 2, 0, {placed(1, 2)}, "STARTING", 0},
       {"one of two entered", 2, 0, {placed(1, 2), forked(1, 0), entered(1, 0)}, "STARTING", 0},
-      {"both entered", 2, 0, {placed(1, 2), forked(1, 0), entered(1, 0), forked(1, 1), entered(1, 1)}, "RUNNING", 0},
-      {"the worker's word overtakes the supervisor's", 1, 0, {placed(1, 1), entered(1, 0), forked(1, 0)}, "RUNNING", 0},
+      {"both entered",
+       2,
+       0,
+       {placed(1, 2), forked(1, 0), entered(1, 0), forked(1, 1), entered(1, 1)},
+       "RUNNING",
+       0},
+      {"the worker's word overtakes the supervisor's",
+       1,
+       0,
+       {placed(1, 1), entered(1, 0), forked(1, 0)},
+       "RUNNING",
+       0},
       {"one of two finished", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 0)}, "RUNNING", 0},
-      {"both finished", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 0), exited(1, 1)}, "SUCCEEDED", 0},
+      {"both finished",
+       2,
+       0,
+       {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 0), exited(1, 1)},
+       "SUCCEEDED",
+       0},
       {"finished before anyone said it entered", 1, 0, {placed(1, 1), exited(1, 0)}, "SUCCEEDED", 0},
-      {"one failed, the other still lives", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3)}, "STOPPING", 1},
-      {"failed for good", 2, 0, {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3), killed(1, 0, 15)}, "FAILED", 1},
+      {"one failed, the other still lives",
+       2,
+       0,
+       {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3)},
+       "STOPPING",
+       1},
+      {"failed for good",
+       2,
+       0,
+       {placed(1, 2), entered(1, 0), entered(1, 1), exited(1, 1, 3), killed(1, 0, 15)},
+       "FAILED",
+       1},
       {"failed while starting", 2, 0, {placed(1, 2), forked(1, 0), lost(1, 0), lost(1, 1)}, "FAILED", 1},
       {"never started", 2, 0, {placed(1, 2), lost(1, 0), lost(1, 1)}, "QUEUED", 0},
-      {"placed again after it never started", 2, 0, {placed(1, 2), lost(1, 0), lost(1, 1), placed(2, 2)}, "STARTING", 0},
+      {"placed again after it never started",
+       2,
+       0,
+       {placed(1, 2), lost(1, 0), lost(1, 1), placed(2, 2)},
+       "STARTING",
+       0},
       {"failed with a retry left", 1, 1, {placed(1, 1), exited(1, 0, 3)}, "QUEUED", 1},
       {"the retry runs", 1, 1, {placed(1, 1), exited(1, 0, 3), placed(2, 1), entered(2, 0)}, "RUNNING", 1},
-      {"the retry succeeds", 1, 1, {placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0)}, "SUCCEEDED", 1},
-      {"the retry fails too", 1, 1, {placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0, 3)}, "FAILED", 2},
+      {"the retry succeeds",
+       1,
+       1,
+       {placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0)},
+       "SUCCEEDED",
+       1},
+      {"the retry fails too",
+       1,
+       1,
+       {placed(1, 1), exited(1, 0, 3), placed(2, 1), exited(2, 0, 3)},
+       "FAILED",
+       2},
       {"cancelled while queued", 1, 0, {cancel()}, "CANCELLED", 0},
       {"cancelled while starting", 1, 0, {placed(1, 1), cancel()}, "STOPPING", 0},
-      {"cancelled while running, then ended", 1, 5, {placed(1, 1), entered(1, 0), cancel(), killed(1, 0, 15)}, "CANCELLED", 0},
-      {"cancelled and the rank exits 0", 1, 0, {placed(1, 1), entered(1, 0), cancel(), exited(1, 0)}, "CANCELLED", 0},
-      {"cancelled while stopping for a retry", 2, 5, {placed(1, 2), exited(1, 0, 3), cancel(), killed(1, 1)}, "CANCELLED", 1},
+      {"cancelled while running, then ended",
+       1,
+       5,
+       {placed(1, 1), entered(1, 0), cancel(), killed(1, 0, 15)},
+       "CANCELLED",
+       0},
+      {"cancelled and the rank exits 0",
+       1,
+       0,
+       {placed(1, 1), entered(1, 0), cancel(), exited(1, 0)},
+       "CANCELLED",
+       0},
+      {"cancelled while stopping for a retry",
+       2,
+       5,
+       {placed(1, 2), exited(1, 0, 3), cancel(), killed(1, 1)},
+       "CANCELLED",
+       1},
       {"cancelled while queued for a retry", 1, 5, {placed(1, 1), exited(1, 0, 3), cancel()}, "CANCELLED", 1},
   };
   for (const auto& row : rows) {
@@ -114,7 +186,13 @@ TEST_CASE("job: event logs lead to their phases") {
 
 TEST_CASE("job: what is not legal now is refused and changes nothing") {
   const std::vector<JobEvent> nothing;
-  struct Row { const char* name; int max_failures; std::vector<JobEvent> before; JobEvent event; const char* says; };
+  struct Row {
+    const char* name;
+    int max_failures;
+    std::vector<JobEvent> before;
+    JobEvent event;
+    const char* says;
+  };
   const std::vector<JobEvent> running{placed(1, 2), forked(1, 0), entered(1, 0), forked(1, 1), entered(1, 1)};
   const std::vector<JobEvent> retried{placed(1, 2), exited(1, 0, 3), killed(1, 1), placed(2, 2)};
   const std::vector<JobEvent> over{placed(1, 2), exited(1, 0), exited(1, 1)};
@@ -135,18 +213,32 @@ TEST_CASE("job: what is not legal now is refused and changes nothing") {
       {"entered twice", 0, running, entered(1, 0), "rank_entered"},
       {"finished twice", 0, {placed(1, 2), exited(1, 0)}, exited(1, 0), "rank_finished"},
       {"finished, then entered", 0, {placed(1, 2), exited(1, 0)}, entered(1, 0), "rank_entered"},
-      {"a report of an older attempt", 3, retried, report(1, 1), "attempt 1 is not the current one of job 7 (2"},
+      {"a report of an older attempt", 3, retried, report(1, 1),
+       "attempt 1 is not the current one of job 7 (2"},
       {"an end of an older attempt", 3, retried, exited(1, 0), "attempt 1"},
       {"a fork of an older attempt", 3, retried, forked(1, 0), "attempt 1"},
-      {"a failure of an older attempt", 3, retried, proto::AttemptFailed{Attempt(1), {}, true, ""}, "attempt 1"},
+      {"a failure of an older attempt", 3, retried, proto::AttemptFailed{Attempt(1), {}, true, ""},
+       "attempt 1"},
       {"an attempt of the future", 3, retried, report(3, 1), "attempt 3"},
       {"a report before the start", 0, nothing, report(1, 1), "attempt 1"},
       {"a report after the end", 0, over, report(1, 1), "SUCCEEDED"},
-      {"a report seen before", 0, {placed(1, 2), entered(1, 0), report(1, 1)}, report(1, 1), "report 1 was seen before"},
-      {"a report older than the last", 0, {placed(1, 2), entered(1, 0), report(1, 1), report(1, 5)}, report(1, 4), "report 4"},
+      {"a report seen before",
+       0,
+       {placed(1, 2), entered(1, 0), report(1, 1)},
+       report(1, 1),
+       "report 1 was seen before"},
+      {"a report older than the last",
+       0,
+       {placed(1, 2), entered(1, 0), report(1, 1), report(1, 5)},
+       report(1, 4),
+       "report 4"},
       {"an attempt ends while ranks run", 0, running, ended(1), "some ranks still run"},
       {"an attempt ends before there is one", 0, nothing, ended(1), "attempt_ended"},
-      {"fails twice", 0, {placed(1, 2), exited(1, 0, 1)}, proto::AttemptFailed{Attempt(1), {}, true, ""}, "attempt_failed"},
+      {"fails twice",
+       0,
+       {placed(1, 2), exited(1, 0, 1)},
+       proto::AttemptFailed{Attempt(1), {}, true, ""},
+       "attempt_failed"},
       {"cancelled twice", 0, {placed(1, 2), cancel()}, cancel(), "being cancelled already"},
       {"cancelled after success", 0, over, cancel(), "has already ended: SUCCEEDED"},
       {"cancelled after cancel", 0, {cancel()}, cancel(), "has already ended: CANCELLED"},
@@ -290,7 +382,8 @@ TEST_CASE("job: effects of cancel in each phase") {
 TEST_CASE("job: a job that restarts for ever remembers the nodes of its newest attempts only") {
   Life life(1, -1);
   const auto attempts = static_cast<std::int64_t>(kAttemptsKept) + 20;
-  for (std::int64_t attempt = 1; attempt <= attempts; ++attempt) life << placed(attempt, 1) << exited(attempt, 0, 1);
+  for (std::int64_t attempt = 1; attempt <= attempts; ++attempt)
+    life << placed(attempt, 1) << exited(attempt, 0, 1);
   CHECK(life.state.failures == attempts);
   CHECK(life.state.nodes.size() == kAttemptsKept);
   CHECK(life.state.nodes.begin()->first == Attempt(21));
@@ -299,8 +392,14 @@ TEST_CASE("job: a job that restarts for ever remembers the nodes of its newest a
 
 TEST_CASE("job: reports number their attempt, checkpoints outlive it") {
   Life life(1, 1);
-  const auto with = [](std::int64_t attempt, std::int64_t seq, std::int64_t index, std::vector<std::string> deleted = {}) {
-    return proto::MetricsReported{Attempt(attempt), seq, {{"seq", seq}}, proto::CheckpointRecord{"/runs/job_7/checkpoint_" + std::to_string(index), index, {}}, std::move(deleted)};
+  const auto with = [](std::int64_t attempt, std::int64_t seq, std::int64_t index,
+                       std::vector<std::string> deleted = {}) {
+    return proto::MetricsReported{
+        Attempt(attempt),
+        seq,
+        {{"seq", seq}},
+        proto::CheckpointRecord{"/runs/job_7/checkpoint_" + std::to_string(index), index, {}},
+        std::move(deleted)};
   };
   life << placed(1, 1) << entered(1, 0) << with(1, 1, 0) << report(1, 2) << with(1, 3, 1) << exited(1, 0, 1);
   CHECK(life.state.reports == 3);
@@ -335,7 +434,8 @@ TEST_CASE("job: times are those of the events") {
   life << entered(1, 1);
   const auto started = life.state.started_ms;
   CHECK(started == life.log.back().at);
-  life << entered(1, 0) << exited(1, 0, 1) << killed(1, 1) << placed(2, 2) << entered(2, 0) << exited(2, 0) << exited(2, 1);
+  life << entered(1, 0) << exited(1, 0, 1) << killed(1, 1) << placed(2, 2) << entered(2, 0) << exited(2, 0)
+       << exited(2, 1);
   CHECK(life.state.submitted_ms == 10);
   CHECK(life.state.started_ms == started);
   CHECK(life.state.ended_ms == life.log.back().at);
@@ -345,17 +445,21 @@ TEST_CASE("job: replay names the event that is wrong") {
   CHECK(replay(JobId(7), {}).has_error());
   const std::vector<proto::StampedEvent> headless{{1, placed(1, 1)}};
   CHECK(replay(JobId(7), headless).error().message().find("not job_submitted") != std::string::npos);
-  const std::vector<proto::StampedEvent> broken{{1, proto::JobSubmitted{command_spec(), "r", "/r"}}, {2, placed(1, 1)}, {3, placed(2, 1)}};
+  const std::vector<proto::StampedEvent> broken{
+      {1, proto::JobSubmitted{command_spec(), "r", "/r"}}, {2, placed(1, 1)}, {3, placed(2, 1)}};
   const auto error = replay(JobId(7), broken);
   REQUIRE(error.has_error());
   CHECK(error.error().message().starts_with("replaying event 2 of job 7: "));
 }
 
-TEST_CASE("job: that an attempt reported before it failed is known after a replay without its metric points") {
+TEST_CASE(
+    "job: that an attempt reported before it failed is known after a replay without its metric points") {
   Life life(1, 5);
   life << placed(1, 1) << report(1, 1) << threw(1, 0);
   REQUIRE(life.state.last_failure.has_value());
-  std::erase_if(life.log, [](const auto& event) { return std::holds_alternative<proto::MetricsReported>(event.event); });
+  std::erase_if(life.log, [](const auto& event) {
+    return std::holds_alternative<proto::MetricsReported>(event.event);
+  });
   const auto replayed = replay(JobId(7), life.log);
   REQUIRE(replayed.has_value());
   CHECK(replayed->last_failure->before_first_step == life.state.last_failure->before_first_step);

@@ -15,7 +15,8 @@ using proto::Resources;
 
 namespace {
 
-proto::ScalingConfig workers(int count, Resources each = {{"CPU", 1}}, PlacementStrategy strategy = PlacementStrategy::kPack) {
+proto::ScalingConfig workers(int count, Resources each = {{"CPU", 1}},
+                             PlacementStrategy strategy = PlacementStrategy::kPack) {
   proto::ScalingConfig scaling;
   scaling.num_workers = count;
   scaling.use_gpu = each.contains("GPU");
@@ -42,12 +43,20 @@ bool mentions(const Placement& placement, const std::string& text) {
   return placement.reason.find(text) != std::string::npos;
 }
 
-constexpr auto kPack = PlacementStrategy::kPack, kSpread = PlacementStrategy::kSpread, kStrictPack = PlacementStrategy::kStrictPack, kStrictSpread = PlacementStrategy::kStrictSpread;
+constexpr auto kPack = PlacementStrategy::kPack, kSpread = PlacementStrategy::kSpread,
+               kStrictPack = PlacementStrategy::kStrictPack, kStrictSpread = PlacementStrategy::kStrictSpread;
 
 }  // namespace
 
 TEST_CASE("placement: the four strategies on the same nodes") {
-  struct Row { const char* name; PlacementStrategy strategy; int count; Resources each; std::vector<NodeView> nodes; const char* where; };
+  struct Row {
+    const char* name;
+    PlacementStrategy strategy;
+    int count;
+    Resources each;
+    std::vector<NodeView> nodes;
+    const char* where;
+  };
   const std::vector<NodeView> three{node("a", 2), node("b", 4), node("c", 3)};
   const std::vector<NodeView> equal{node("c", 2), node("a", 2), node("b", 2)};
   const std::vector<Row> rows{
@@ -57,11 +66,26 @@ TEST_CASE("placement: the four strategies on the same nodes") {
       {"pack: everything", kPack, 9, {{"CPU", 1}}, three, "b b b b c c c a a"},
       {"pack: too many", kPack, 10, {{"CPU", 1}}, three, ""},
       {"pack: ties go to the name", kPack, 2, {{"CPU", 1}}, equal, "a a"},
-      {"pack: the busier of two that fit as well", kPack, 1, {{"CPU", 1}}, {node("a", 2), with_used(node("b", 3), {{"CPU", 1}})}, "b"},
+      {"pack: the busier of two that fit as well",
+       kPack,
+       1,
+       {{"CPU", 1}},
+       {node("a", 2), with_used(node("b", 3), {{"CPU", 1}})},
+       "b"},
       {"spread: even counts", kSpread, 3, {{"CPU", 1}}, equal, "a b c"},
       {"spread: more than one round", kSpread, 5, {{"CPU", 1}}, equal, "a a b b c"},
-      {"spread: the small node is full, the others take more", kSpread, 8, {{"CPU", 1}}, three, "a a b b b c c c"},
-      {"spread: the emptiest first", kSpread, 1, {{"CPU", 1}}, {with_used(node("a", 4), {{"CPU", 2}}), node("b", 1)}, "b"},
+      {"spread: the small node is full, the others take more",
+       kSpread,
+       8,
+       {{"CPU", 1}},
+       three,
+       "a a b b b c c c"},
+      {"spread: the emptiest first",
+       kSpread,
+       1,
+       {{"CPU", 1}},
+       {with_used(node("a", 4), {{"CPU", 2}}), node("b", 1)},
+       "b"},
       {"spread: too many", kSpread, 10, {{"CPU", 1}}, three, ""},
       {"strict pack: one node", kStrictPack, 4, {{"CPU", 1}}, three, "b b b b"},
       {"strict pack: the tightest", kStrictPack, 2, {{"CPU", 1}}, three, "a a"},
@@ -71,8 +95,18 @@ TEST_CASE("placement: the four strategies on the same nodes") {
       {"fractions of a CPU", kPack, 4, {{"CPU", 0.5}}, {node("a", 2)}, "a a a a"},
       {"fractions that do not fit", kPack, 5, {{"CPU", 0.5}}, {node("a", 2)}, ""},
       {"ten times a tenth", kPack, 10, {{"CPU", 0.1}}, {node("a", 1)}, "a a a a a a a a a a"},
-      {"memory counts", kPack, 2, {{"CPU", 1}, {"memory", 1e9}}, {node("a", 8, 0, {{"memory", 1.5e9}}), node("b", 8, 0, {{"memory", 2e9}})}, "b b"},
-      {"a custom resource", kPack, 2, {{"CPU", 1}, {"licence", 1}}, {node("a", 8), node("b", 8, 0, {{"licence", 2}})}, "b b"},
+      {"memory counts",
+       kPack,
+       2,
+       {{"CPU", 1}, {"memory", 1e9}},
+       {node("a", 8, 0, {{"memory", 1.5e9}}), node("b", 8, 0, {{"memory", 2e9}})},
+       "b b"},
+      {"a custom resource",
+       kPack,
+       2,
+       {{"CPU", 1}, {"licence", 1}},
+       {node("a", 8), node("b", 8, 0, {{"licence", 2}})},
+       "b b"},
       {"nobody has the custom resource", kPack, 1, {{"CPU", 1}, {"licence", 1}}, {node("a", 8)}, ""},
       {"no nodes", kPack, 1, {{"CPU", 1}}, {}, ""},
       {"a GPU without a CPU", kPack, 2, {{"CPU", 0}, {"GPU", 1}}, {node("a", 64), node("b", 1, 2)}, "b b"},
@@ -90,9 +124,11 @@ TEST_CASE("placement: the four strategies on the same nodes") {
 }
 
 TEST_CASE("placement: ranks are numbered node by node, GPUs by index") {
-  const auto placement = place(workers(3, {{"GPU", 2}}), {node("small", 8, 2), with_used(node("large", 8, 6), {{"GPU", 2}}, {0, 3})});
+  const auto placement = place(workers(3, {{"GPU", 2}}),
+                               {node("small", 8, 2), with_used(node("large", 8, 6), {{"GPU", 2}}, {0, 3})});
   REQUIRE(placement.ranks.size() == 3);
-  const auto check = [&](std::size_t i, const char* name, int node_rank, int local_rank, std::vector<int> gpus) {
+  const auto check = [&](std::size_t i, const char* name, int node_rank, int local_rank,
+                         std::vector<int> gpus) {
     const auto& rank = placement.ranks[i];
     CHECK(rank.rank == static_cast<int>(i));
     CHECK(rank.node == name);
@@ -139,15 +175,18 @@ TEST_CASE("placement: the reason names what is missing and where") {
   CHECK(mentions(never, "more than the nodes in service have"));
   CHECK(mentions(never, "node a has 2 GPU"));
 
-  const auto memory = place(workers(1, {{"memory", 2.0 * (1 << 30)}}), {node("m", 1, 0, {{"memory", 1.0 * (1 << 30)}})});
+  const auto memory =
+      place(workers(1, {{"memory", 2.0 * (1 << 30)}}), {node("m", 1, 0, {{"memory", 1.0 * (1 << 30)}})});
   CHECK_FALSE(memory.feasible);
   CHECK(mentions(memory, "memory: 2048 MiB"));
   CHECK(mentions(memory, "1024 MiB memory"));
 
   const auto custom = place(workers(1, {{"licence", 1}}), {node("a", 4)});
   CHECK(mentions(custom, "licence"));
-  CHECK(mentions(place(workers(5, {{"CPU", 1}}, kStrictPack), {node("a", 4), node("b", 4)}), "on one node (STRICT_PACK)"));
-  CHECK(mentions(place(workers(2, {{"CPU", 1}}, kStrictSpread), {node("a", 4)}), "each on its own node (STRICT_SPREAD)"));
+  CHECK(mentions(place(workers(5, {{"CPU", 1}}, kStrictPack), {node("a", 4), node("b", 4)}),
+                 "on one node (STRICT_PACK)"));
+  CHECK(mentions(place(workers(2, {{"CPU", 1}}, kStrictSpread), {node("a", 4)}),
+                 "each on its own node (STRICT_SPREAD)"));
   CHECK(mentions(place(workers(1), {}), "no node is connected"));
 
   std::vector<NodeView> many;
@@ -203,11 +242,16 @@ TEST_CASE("placement: thousands of random arrivals and ends never take what is n
   std::mt19937 random(seed);
   INFO("seed " << seed);
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  struct Held { std::vector<proto::RankPlacement> ranks; Resources each; };
+  struct Held {
+    std::vector<proto::RankPlacement> ranks;
+    Resources each;
+  };
   for (int cluster = 0; cluster < 40; ++cluster) {
     std::vector<NodeView> nodes;
     const int count = pick(1, 6);
-    for (int i = 0; i < count; ++i) nodes.push_back(node("n" + std::to_string(i), pick(1, 16), pick(0, 8), {{"memory", pick(1, 64) * 1e9}, {"licence", static_cast<double>(pick(0, 3))}}));
+    for (int i = 0; i < count; ++i)
+      nodes.push_back(node("n" + std::to_string(i), pick(1, 16), pick(0, 8),
+                           {{"memory", pick(1, 64) * 1e9}, {"licence", static_cast<double>(pick(0, 3))}}));
     std::vector<Held> running;
     for (int step = 0; step < 150; ++step) {
       if (!running.empty() && pick(0, 2) == 0) {
@@ -232,7 +276,8 @@ TEST_CASE("placement: thousands of random arrivals and ends never take what is n
         for (std::size_t i = 0; i < placement.ranks.size(); ++i) {
           REQUIRE(placement.ranks[i].rank == static_cast<int>(i));
           REQUIRE(placement.ranks[i].local_rank == shares[placement.ranks[i].node]++);
-          REQUIRE(placement.ranks[i].gpus.size() == (each.contains("GPU") ? static_cast<std::size_t>(each["GPU"]) : 0));
+          REQUIRE(placement.ranks[i].gpus.size() ==
+                  (each.contains("GPU") ? static_cast<std::size_t>(each["GPU"]) : 0));
         }
         if (strategy == kStrictPack) REQUIRE(shares.size() == 1);
         if (strategy == kStrictSpread) REQUIRE(shares.size() == placement.ranks.size());

@@ -45,7 +45,9 @@ struct Scene {
       ranks[start.id] = start.placement.ranks;
       started.push_back(start.id.value());
     }
-    for (const auto& order : last.yields) planner.stopping(order.id, now + static_cast<proto::UnixMs>(order.grace_s * 1000), order.cause == proto::YieldCause::kResize);
+    for (const auto& order : last.yields)
+      planner.stopping(order.id, now + static_cast<proto::UnixMs>(order.grace_s * 1000),
+                       order.cause == proto::YieldCause::kResize);
     return started;
   }
   void end(std::int64_t id) { planner.end(JobId(id)); }

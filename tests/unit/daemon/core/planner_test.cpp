@@ -9,7 +9,7 @@ using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
 
-// ---- order ----------------------------------------------------------------------------------------------------
+// ---- order --------------------------------------------------------------------------------------
 
 TEST_CASE("planner: higher priority first, then the least share, then the number") {
   Scene scene({node("a", 1)});
@@ -30,8 +30,12 @@ TEST_CASE("planner: higher priority first, then the least share, then the number
 }
 
 TEST_CASE("planner: queues take turns by what they used over their weight") {
-  struct Row { double used_a, used_b, weight_b; std::vector<JobId> order; };
-  for (const auto& row : {Row{10, 10, 1, {JobId(1), JobId(2)}}, Row{20, 10, 1, {JobId(2), JobId(1)}}, Row{20, 30, 2, {JobId(2), JobId(1)}}, Row{20, 50, 2, {JobId(1), JobId(2)}}}) {
+  struct Row {
+    double used_a, used_b, weight_b;
+    std::vector<JobId> order;
+  };
+  for (const auto& row : {Row{10, 10, 1, {JobId(1), JobId(2)}}, Row{20, 10, 1, {JobId(2), JobId(1)}},
+                          Row{20, 30, 2, {JobId(2), JobId(1)}}, Row{20, 50, 2, {JobId(1), JobId(2)}}}) {
     Scene scene({node("n", 1)});
     proto::Queues queues;
     queues["a"];
@@ -47,15 +51,23 @@ TEST_CASE("planner: queues take turns by what they used over their weight") {
   }
 }
 
-// ---- backfill -------------------------------------------------------------------------------------------------
+// ---- backfill -----------------------------------------------------------------------------------
 
-TEST_CASE("planner: a job behind one that waits starts when it ends before that one can, or takes nothing of its place") {
-  struct Row { const char* name; WaitingJob behind; bool starts; };
+TEST_CASE(
+    "planner: a job behind one that waits starts when it ends before that one can, or takes nothing of its "
+    "place") {
+  struct Row {
+    const char* name;
+    WaitingJob behind;
+    bool starts;
+  };
   const std::vector<Row> rows{
       {"ends in time", limited(3, 1, 50), true},
       {"ends too late", limited(3, 1, 101), false},
       {"never ends", job(3, 1), false},
-      {"beside it", job(3, 1, [](WaitingJob& j) { j.scaling.resources_per_worker = proto::Resources{{"licence", 1}}; }), true},
+      {"beside it",
+       job(3, 1, [](WaitingJob& j) { j.scaling.resources_per_worker = proto::Resources{{"licence", 1}}; }),
+       true},
   };
   for (const auto& row : rows) {
     INFO(row.name);
@@ -91,7 +103,9 @@ TEST_CASE("planner: no job that waits starts later than it was promised, whateve
   for (unsigned seed = 1; seed <= 100; ++seed) {
     INFO("seed " << seed);
     std::mt19937 random(seed);
-    const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+    const auto pick = [&](int low, int high) {
+      return std::uniform_int_distribution<int>(low, high)(random);
+    };
     std::vector<NodeView> nodes;
     for (int i = pick(1, 4); i > 0; --i) nodes.push_back(node("n" + std::to_string(i), 4, pick(0, 4)));
     Scene scene(nodes);
@@ -105,14 +119,17 @@ TEST_CASE("planner: no job that waits starts later than it was promised, whateve
         scene.wait(waiting);
       }
       for (const auto id : scene.pass()) {
-        ends[JobId(id)] = scene.now + static_cast<proto::UnixMs>(*scene.jobs.at(JobId(id)).scheduling.time_limit_s * 1000);
-        if (const auto said = promised.find(JobId(id)); said != promised.end()) REQUIRE(scene.now <= said->second);
+        ends[JobId(id)] =
+            scene.now + static_cast<proto::UnixMs>(*scene.jobs.at(JobId(id)).scheduling.time_limit_s * 1000);
+        if (const auto said = promised.find(JobId(id)); said != promised.end())
+          REQUIRE(scene.now <= said->second);
       }
       // Only the first in line is promised: others before it may come (none of higher priority do here).
       for (const auto& [id, waiting] : scene.jobs)
         if (scene.planner.waits(id)) {
           const auto explanation = scene.explain(id.value());
-          if (explanation.feasible && explanation.expected_start_ms != 0) promised.try_emplace(id, explanation.expected_start_ms);
+          if (explanation.feasible && explanation.expected_start_ms != 0)
+            promised.try_emplace(id, explanation.expected_start_ms);
           if (explanation.feasible && promised.contains(id)) REQUIRE(scene.now <= promised.at(id));
           if (explanation.feasible) break;
         }
@@ -128,14 +145,28 @@ TEST_CASE("planner: no job that waits starts later than it was promised, whateve
   }
 }
 
-// ---- quotas, reservations -------------------------------------------------------------------------------------
+// ---- quotas, reservations -----------------------------------------------------------------------
 
 TEST_CASE("planner: who is over a quota waits and blocks nobody") {
-  struct Row { const char* name; std::function<void(proto::QueueRules&)> rule; Ids starts; const char* reason; };
+  struct Row {
+    const char* name;
+    std::function<void(proto::QueueRules&)> rule;
+    Ids starts;
+    const char* reason;
+  };
   const std::vector<Row> rows{
-      {"jobs", [](auto& r) { r.queue.jobs_max = 1; }, {1, 4}, "queue small may run 1 jobs at a time and runs 1"},
-      {"CPUs", [](auto& r) { r.queue.cpus_max = 3; }, {1, 4}, "queue small may hold 3 CPU and holds 2; this job needs 2"},
-      {"a user's jobs", [](auto& r) { r.user.jobs_max = 1; }, {1, 3, 4}, "user ann in queue small may run 1 jobs at a time and runs 1"},
+      {"jobs",
+       [](auto& r) { r.queue.jobs_max = 1; },
+       {1, 4},
+       "queue small may run 1 jobs at a time and runs 1"},
+      {"CPUs",
+       [](auto& r) { r.queue.cpus_max = 3; },
+       {1, 4},
+       "queue small may hold 3 CPU and holds 2; this job needs 2"},
+      {"a user's jobs",
+       [](auto& r) { r.user.jobs_max = 1; },
+       {1, 3, 4},
+       "user ann in queue small may run 1 jobs at a time and runs 1"},
   };
   for (const auto& row : rows) {
     INFO(row.name);
@@ -143,7 +174,9 @@ TEST_CASE("planner: who is over a quota waits and blocks nobody") {
     proto::Queues queues;
     row.rule(queues["small"]);
     scene.planner.set_queues(queues);
-    const auto of = [](std::string user) { return [user](WaitingJob& j) { j.scheduling.queue = "small", j.user = user; }; };
+    const auto of = [](std::string user) {
+      return [user](WaitingJob& j) { j.scheduling.queue = "small", j.user = user; };
+    };
     scene.wait(job(1, 2, of("ann")));
     scene.wait(job(2, 2, of("ann")));
     scene.wait(job(3, 2, of("bob")));
@@ -160,7 +193,9 @@ TEST_CASE("planner: who is over a quota waits and blocks nobody") {
 TEST_CASE("planner: what is reserved is for those who name it, and nobody runs into it") {
   Scene scene({node("a", 2), node("b", 2)});
   scene.planner.set_reservations({{"demo", {"b"}, kNow + 100'000, kNow + 200'000, {"ann"}, "root"}});
-  const auto demo = [](std::string user) { return [user](WaitingJob& j) { j.scheduling.reservation = "demo", j.user = user; }; };
+  const auto demo = [](std::string user) {
+    return [user](WaitingJob& j) { j.scheduling.reservation = "demo", j.user = user; };
+  };
   scene.wait(job(1, 2, demo("ann")));
   scene.wait(job(2, 2, demo("bob")));
   scene.wait(limited(3, 2, 90));
@@ -206,12 +241,15 @@ TEST_CASE("planner: of nodes, some of which are kept for later, the others count
 TEST_CASE("planner: a reservation begins, and ends") {
   Scene scene({node("a", 2), node("b", 2)});
   scene.planner.set_reservations({{"demo", {"b"}, kNow + 100'000, kNow + 200'000, {"ann"}, "root"}});
-  const auto demo = [](std::string user) { return [user](WaitingJob& j) { j.scheduling.reservation = "demo", j.user = user; }; };
+  const auto demo = [](std::string user) {
+    return [user](WaitingJob& j) { j.scheduling.reservation = "demo", j.user = user; };
+  };
   scene.wait(job(1, 2, demo("ann")));
   scene.wait(job(2, 2, demo("bob")));
   scene.wait(job(3, 4));
   CHECK(scene.pass().empty());
-  CHECK(scene.explain(1).reason == "waits for the reservation demo, which begins at " + proto::rfc3339(kNow + 100'000));
+  CHECK(scene.explain(1).reason ==
+        "waits for the reservation demo, which begins at " + proto::rfc3339(kNow + 100'000));
   CHECK(scene.explain(2).reason == "the reservation demo is not for bob");
   scene.now = kNow + 100'000;
   CHECK(scene.pass() == Ids{1});
@@ -224,7 +262,7 @@ TEST_CASE("planner: a reservation begins, and ends") {
   CHECK(scene.explain(2).reason == "the reservation demo is not for bob");
 }
 
-// ---- places ---------------------------------------------------------------------------------------------------
+// ---- places -------------------------------------------------------------------------------------
 
 TEST_CASE("planner: cordoned, unwanted and out-of-service things are not used") {
   auto cordoned = node("a", 4);
@@ -237,8 +275,12 @@ TEST_CASE("planner: cordoned, unwanted and out-of-service things are not used") 
   Scene scene({cordoned, broken, other});
   const auto gpu = [](WaitingJob& j) { j.scaling.resources_per_worker = proto::Resources{{"GPU", 1}}; };
   scene.wait(job(1, 1, [&](WaitingJob& j) { gpu(j), j.scaling.accelerator_type = "h100"; }));
-  scene.wait(job(2, 1, [&](WaitingJob& j) { gpu(j), j.scaling.label_selector = {{"zone", *proto::parse_label_match("!z1")}}; }));
-  scene.wait(job(3, 1, [&](WaitingJob& j) { gpu(j), j.scaling.label_selector = {{"zone", *proto::parse_label_match("!z1")}}; }));
+  scene.wait(job(2, 1, [&](WaitingJob& j) {
+    gpu(j), j.scaling.label_selector = {{"zone", *proto::parse_label_match("!z1")}};
+  }));
+  scene.wait(job(3, 1, [&](WaitingJob& j) {
+    gpu(j), j.scaling.label_selector = {{"zone", *proto::parse_label_match("!z1")}};
+  }));
   CHECK(scene.pass() == Ids{1, 2});
   CHECK(scene.where(1) == "c");
   CHECK(scene.where(2) == "b");
@@ -249,15 +291,24 @@ TEST_CASE("planner: cordoned, unwanted and out-of-service things are not used") 
 }
 
 TEST_CASE("planner: names of accelerators") {
-  struct Row { const char* product; const char* wanted; bool is; };
-  for (const auto& row : {Row{"NVIDIA H100 80GB HBM3", "H100", true}, Row{"NVIDIA H100 80GB HBM3", "h100 80gb hbm3", true}, Row{"NVIDIA H100 80GB HBM3", "80GB", false},
-                          Row{"Tesla V100-SXM2-16GB", "V100", true}, Row{"NVIDIA L40S", "L40", false}, Row{"NVIDIA GeForce RTX 4090", "4090", true}, Row{"", "H100", false}})
+  struct Row {
+    const char* product;
+    const char* wanted;
+    bool is;
+  };
+  for (const auto& row :
+       {Row{"NVIDIA H100 80GB HBM3", "H100", true}, Row{"NVIDIA H100 80GB HBM3", "h100 80gb hbm3", true},
+        Row{"NVIDIA H100 80GB HBM3", "80GB", false}, Row{"Tesla V100-SXM2-16GB", "V100", true},
+        Row{"NVIDIA L40S", "L40", false}, Row{"NVIDIA GeForce RTX 4090", "4090", true},
+        Row{"", "H100", false}})
     CHECK(is_accelerator(row.product, row.wanted) == row.is);
 }
 
 TEST_CASE("planner: shares of a GPU are packed onto the same one") {
   Scene scene({node("a", 8, 2)});
-  const auto share = [](double gpu) { return [gpu](WaitingJob& j) { j.scaling.resources_per_worker = proto::Resources{{"GPU", gpu}}; }; };
+  const auto share = [](double gpu) {
+    return [gpu](WaitingJob& j) { j.scaling.resources_per_worker = proto::Resources{{"GPU", gpu}}; };
+  };
   for (int i = 1; i <= 3; ++i) scene.wait(job(i, 1, share(0.5)));
   scene.wait(job(4, 1, share(1)));
   CHECK(scene.pass() == Ids{1, 2, 3});
@@ -285,17 +336,28 @@ TEST_CASE("planner: a job stays below one switch where it wants to") {
     view.info.labels["rtrain/rack"] = rack;
     return view;
   };
-  const std::vector<NodeView> nodes{racked("a", 4, "r1"), racked("b", 2, "r1"), racked("c", 2, "r2"), racked("d", 2, "r2"), racked("e", 2, "r2")};
-  struct Row { const char* name; int workers; std::optional<proto::TopologyConfig> topology; const char* where; };
+  const std::vector<NodeView> nodes{racked("a", 4, "r1"), racked("b", 2, "r1"), racked("c", 2, "r2"),
+                                    racked("d", 2, "r2"), racked("e", 2, "r2")};
+  struct Row {
+    const char* name;
+    int workers;
+    std::optional<proto::TopologyConfig> topology;
+    const char* where;
+  };
   using proto::TopologyLevel, proto::TopologyMode;
   const std::vector<Row> rows{
       {"without", 5, {}, "a a a a b"},
-      {"the rack that it fits most tightly", 5, proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kRequired}, "a a a a b"},
-      {"no rack is large enough", 7, proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kRequired}, ""},
-      {"preferred: then the fewest", 7, proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kPreferred}, "a a a a b b c"},
+      {"the rack that it fits most tightly", 5,
+       proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kRequired}, "a a a a b"},
+      {"no rack is large enough", 7, proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kRequired},
+       ""},
+      {"preferred: then the fewest", 7, proto::TopologyConfig{TopologyLevel::kRack, TopologyMode::kPreferred},
+       "a a a a b b c"},
       {"a node", 3, proto::TopologyConfig{TopologyLevel::kNode, TopologyMode::kRequired}, "a a a"},
-      {"no node is large enough", 5, proto::TopologyConfig{TopologyLevel::kNode, TopologyMode::kRequired}, ""},
-      {"a node if it can be", 5, proto::TopologyConfig{TopologyLevel::kNode, TopologyMode::kPreferred}, "a a a a b"},
+      {"no node is large enough", 5, proto::TopologyConfig{TopologyLevel::kNode, TopologyMode::kRequired},
+       ""},
+      {"a node if it can be", 5, proto::TopologyConfig{TopologyLevel::kNode, TopologyMode::kPreferred},
+       "a a a a b"},
   };
   for (const auto& row : rows) {
     INFO(row.name);
@@ -314,13 +376,15 @@ TEST_CASE("planner: after a restart the nodes that are taken again keep their ra
   CHECK(scene.where(1) == "b b a a");
 }
 
-// ---- what it is told and what it is built from ------------------------------------------------------------------
+// ---- what it is told and what it is built from --------------------------------------------------
 
 TEST_CASE("planner: told of every change it answers the same as built from the result") {
   for (unsigned seed = 1; seed <= 100; ++seed) {
     INFO("seed " << seed);
     std::mt19937 random(seed);
-    const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+    const auto pick = [&](int low, int high) {
+      return std::uniform_int_distribution<int>(low, high)(random);
+    };
     Planner planner;
     std::map<std::string, NodeView> views;
     std::map<JobId, WaitingJob> waiting;
@@ -354,13 +418,19 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
           break;
         }
         case 2:
-          snapshot.reservations = pick(0, 1) == 0 ? std::vector<Reservation>{} : std::vector<Reservation>{{"demo", {"n1", "n2"}, now + pick(-10, 10) * 5000, now + 60'000, {}, "root"}};
+          snapshot.reservations =
+              pick(0, 1) == 0
+                  ? std::vector<Reservation>{}
+                  : std::vector<Reservation>{
+                        {"demo", {"n1", "n2"}, now + pick(-10, 10) * 5000, now + 60'000, {}, "root"}};
           planner.set_reservations(snapshot.reservations);
           break;
-        case 3: case 4: {
+        case 3:
+        case 4: {
           if (running.empty()) break;
           const auto ends = std::next(running.begin(), pick(0, static_cast<int>(running.size()) - 1));
-          for (const auto& rank : ends->second.ranks) release(views.at(rank.node), rank, ends->second.job.scaling.resources());
+          for (const auto& rank : ends->second.ranks)
+            release(views.at(rank.node), rank, ends->second.job.scaling.resources());
           planner.end(ends->first);
           if (pick(0, 1) == 0) {
             waiting[ends->first] = ends->second.job;
@@ -371,17 +441,21 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
         }
         case 5: {
           if (waiting.empty()) break;
-          const auto leaves = std::next(waiting.begin(), pick(0, static_cast<int>(waiting.size()) - 1))->first;
+          const auto leaves =
+              std::next(waiting.begin(), pick(0, static_cast<int>(waiting.size()) - 1))->first;
           planner.leave(leaves);
           waiting.erase(leaves);
           break;
         }
         default: {
           auto added = job(++next, pick(1, 5));
-          if (pick(0, 1) == 0) added.scaling.resources_per_worker = proto::Resources{{"GPU", pick(0, 1) == 0 ? 1 : 0.5}};
+          if (pick(0, 1) == 0)
+            added.scaling.resources_per_worker = proto::Resources{{"GPU", pick(0, 1) == 0 ? 1 : 0.5}};
           added.scaling.placement_strategy = static_cast<proto::PlacementStrategy>(pick(0, 3));
           if (pick(0, 3) == 0) added.scaling.min_workers = 1;
-          if (pick(0, 2) == 0) added.scheduling.topology = proto::TopologyConfig{static_cast<proto::TopologyLevel>(pick(0, 1)), static_cast<proto::TopologyMode>(pick(0, 1))};
+          if (pick(0, 2) == 0)
+            added.scheduling.topology = proto::TopologyConfig{static_cast<proto::TopologyLevel>(pick(0, 1)),
+                                                              static_cast<proto::TopologyMode>(pick(0, 1))};
           if (pick(0, 1) == 0) added.scheduling.time_limit_s = pick(1, 60);
           if (pick(0, 6) == 0) added.scheduling.reservation = "demo";
           added.scheduling.priority = pick(0, 2);
@@ -403,7 +477,8 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
       REQUIRE(told.starts.size() == expected.starts.size());
       for (std::size_t i = 0; i < told.starts.size(); ++i) {
         REQUIRE(told.starts[i].id == expected.starts[i].id);
-        REQUIRE(proto::Json(told.starts[i].placement.ranks) == proto::Json(expected.starts[i].placement.ranks));
+        REQUIRE(proto::Json(told.starts[i].placement.ranks) ==
+                proto::Json(expected.starts[i].placement.ranks));
       }
       REQUIRE(told.yields.size() == expected.yields.size());
       for (std::size_t i = 0; i < told.yields.size(); ++i) {
@@ -420,7 +495,8 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
       for (const auto& start : told.starts) {
         for (const auto& rank : start.placement.ranks) {
           auto& view = views.at(rank.node);
-          for (const int gpu : rank.gpus) REQUIRE((!view.gpus_used.contains(gpu) || view.gpu_shares.contains(gpu)));
+          for (const int gpu : rank.gpus)
+            REQUIRE((!view.gpus_used.contains(gpu) || view.gpu_shares.contains(gpu)));
           hold(view, rank, waiting.at(start.id).scaling.resources());
           for (const auto& [name, used] : view.used) REQUIRE(used <= view.info.resources.at(name) + 1e-6);
         }
@@ -432,7 +508,11 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
         auto& yields = running.at(order.id);
         yields.stopping = true;
         yields.resizing = order.cause == proto::YieldCause::kResize;
-        yields.stops_by_ms = std::min(yields.job.scheduling.time_limit_s ? yields.placed_ms + static_cast<proto::UnixMs>(*yields.job.scheduling.time_limit_s * 1000) : kNever, now + 60'000);
+        yields.stops_by_ms = std::min(
+            yields.job.scheduling.time_limit_s
+                ? yields.placed_ms + static_cast<proto::UnixMs>(*yields.job.scheduling.time_limit_s * 1000)
+                : kNever,
+            now + 60'000);
         planner.stopping(order.id, yields.stops_by_ms, yields.resizing);
       }
     }

@@ -9,12 +9,19 @@ using namespace rtrain::core;
 using namespace rtrain::test;
 
 TEST_CASE("planner: the fewest, lowest and youngest jobs make room, and only if they do") {
-  struct Row { const char* name; int workers, priority; Ids victims; };
+  struct Row {
+    const char* name;
+    int workers, priority;
+    Ids victims;
+  };
   // Running: 1 (2 CPUs, priority 0, old), 2 (2, 0, young), 3 (4, 5), 4 (4, 5, not preemptible).
   const std::vector<Row> rows{
-      {"the youngest of the lowest", 2, 9, {2}},       {"both of the lowest", 4, 9, {1, 2}},
-      {"a larger one instead of small ones", 8, 9, {1, 2, 3}}, {"nothing when it is not enough", 10, 9, {}},
-      {"never one of equal priority", 4, 5, {1, 2}},   {"nor a higher one", 2, 0, {}},
+      {"the youngest of the lowest", 2, 9, {2}},
+      {"both of the lowest", 4, 9, {1, 2}},
+      {"a larger one instead of small ones", 8, 9, {1, 2, 3}},
+      {"nothing when it is not enough", 10, 9, {}},
+      {"never one of equal priority", 4, 5, {1, 2}},
+      {"nor a higher one", 2, 0, {}},
   };
   for (const auto& row : rows) {
     INFO(row.name);
@@ -32,7 +39,8 @@ TEST_CASE("planner: the fewest, lowest and youngest jobs make room, and only if 
     for (const auto& order : scene.last.yields) {
       victims.push_back(order.id.value());
       CHECK(order.cause == proto::YieldCause::kPreempted);
-      CHECK(order.reason == "job 9 of higher priority (" + std::to_string(row.priority) + ") needs its place");
+      CHECK(order.reason ==
+            "job 9 of higher priority (" + std::to_string(row.priority) + ") needs its place");
       CHECK(order.grace_s == 60);
     }
     std::ranges::sort(victims);
@@ -53,7 +61,8 @@ TEST_CASE("planner: the fewest, lowest and youngest jobs make room, and only if 
 
 TEST_CASE("planner: room that is being made is nobody else's, however soon he would be through") {
   Scene scene({node("a", 3), node("b", 1)});
-  const auto brief = job(1, 3, [](WaitingJob& j) { j.scheduling.time_limit_s = 50, j.scheduling.preempt_grace_s = 5; });
+  const auto brief =
+      job(1, 3, [](WaitingJob& j) { j.scheduling.time_limit_s = 50, j.scheduling.preempt_grace_s = 5; });
   scene.wait(job(2, 1));  // its grace is 60 s
   CHECK(scene.pass() == Ids{2});
   CHECK(scene.where(2) == "b");

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::int64_t kMinute = 60'000;
 
-proto::AttemptFailed failed(const std::string& kind, const std::string& message, proto::ExitStatus status, proto::FailureClass failure_class) {
+proto::AttemptFailed failed(const std::string& kind, const std::string& message, proto::ExitStatus status,
+                            proto::FailureClass failure_class) {
   return {Attempt(1), {kind, message, 1, "b", 1, status, {}}, true, "", failure_class, true, 0};
 }
 
@@ -27,7 +28,8 @@ TEST_CASE("suspicion: failures of different jobs make a node suspected, one job 
   incidents.add(JobId(2), 5 * kMinute, "rank 0 on node b: was killed by signal 9 (Killed)");
   CHECK(incidents.suspicion(5 * kMinute) > 1);
   CHECK(incidents.reason(9 * kMinute) ==
-        "infrastructure failures of 2 jobs within the last hour, the newest 4 min ago: job 2: rank 0 on node b: was killed by signal 9 (Killed)");
+        "infrastructure failures of 2 jobs within the last hour, the newest 4 min ago: job 2: rank 0 on node "
+        "b: was killed by signal 9 (Killed)");
 }
 
 TEST_CASE("suspicion: it halves every ten minutes and ends with the window") {
@@ -44,15 +46,18 @@ TEST_CASE("suspicion: it halves every ten minutes and ends with the window") {
 
 TEST_CASE("suspicion: what speaks against a node") {
   using proto::FailureClass;
-  const proto::ExitStatus lost{std::nullopt, std::nullopt, true}, killed{std::nullopt, 9, false}, code{1, std::nullopt, false};
+  const proto::ExitStatus lost{std::nullopt, std::nullopt, true}, killed{std::nullopt, 9, false},
+      code{1, std::nullopt, false};
   CHECK(blames_node(failed("lost", "was lost", lost, FailureClass::kInfrastructure)));
   CHECK_FALSE(blames_node(failed("signal", "killed", killed, FailureClass::kInfrastructure)));
   CHECK_FALSE(
       blames_node(failed("oom", "was killed by the kernel: out of memory", killed, FailureClass::kUser)));
   CHECK_FALSE(
       blames_node(failed("exec", "cannot start x: Argument list too long", code, FailureClass::kUser)));
-  CHECK(blames_node(failed("exception", "CUDA error: uncorrectable ECC error encountered", code, FailureClass::kInfrastructure)));
-  CHECK_FALSE(blames_node(failed("exception", "Connection closed by peer", code, FailureClass::kInfrastructure)));
+  CHECK(blames_node(failed("exception", "CUDA error: uncorrectable ECC error encountered", code,
+                           FailureClass::kInfrastructure)));
+  CHECK_FALSE(
+      blames_node(failed("exception", "Connection closed by peer", code, FailureClass::kInfrastructure)));
   CHECK_FALSE(blames_node(failed("timeout", "the ranks did not meet", code, FailureClass::kInfrastructure)));
   CHECK_FALSE(blames_node(failed("exception", "loss is NaN", code, FailureClass::kUser)));
   auto nowhere = failed("hang", "rank 1 stands", {}, FailureClass::kInfrastructure);

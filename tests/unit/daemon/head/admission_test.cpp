@@ -8,7 +8,8 @@ using head::Admission;
 TEST_CASE("admission: over TCP the token alone lets in", "[F21][F45]") {
   const Admission admission{"0123456789abcdef", 1000, 50};
   CHECK(admission.admits(std::nullopt, "0123456789abcdef"));
-  for (const char* shown : {"", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0"}) CHECK_FALSE(admission.admits(std::nullopt, shown));
+  for (const char* shown : {"", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0"})
+    CHECK_FALSE(admission.admits(std::nullopt, shown));
 }
 
 TEST_CASE("admission: on a Unix socket the owner and root need no token, others do", "[F21][F45]") {

@@ -41,7 +41,8 @@ TEST_CASE("connections: without room the stranger that has been there longest go
   user.idle();
   auto agent = listeners.admit(Kind::kAgent, "agent");
   agent.known();
-  auto old_stranger = listeners.admit(Kind::kUser, "old stranger"), new_stranger = listeners.admit(Kind::kAgent, "new stranger");
+  auto old_stranger = listeners.admit(Kind::kUser, "old stranger"),
+       new_stranger = listeners.admit(Kind::kAgent, "new stranger");
   auto first = listeners.admit(Kind::kUser, "first");
   CHECK(first);
   CHECK(listeners.closed == std::vector<std::string>{"old stranger"});
@@ -63,7 +64,9 @@ TEST_CASE("connections: who fills the head with silent connections closes his ow
   CHECK(listeners.connections->size() == 10);
 }
 
-TEST_CASE("connections: an agent takes the place of a user who follows, not of another agent, and a user takes nobody's") {
+TEST_CASE(
+    "connections: an agent takes the place of a user who follows, not of another agent, and a user takes "
+    "nobody's") {
   Listeners listeners(2);
   auto follower = listeners.admit(Kind::kUser, "follower"), agent = listeners.admit(Kind::kAgent, "agent");
   follower.known();
@@ -94,7 +97,8 @@ TEST_CASE("connections: a stranger has a moment to say what he wants, the next o
   CHECK(listeners.connections->room(Kind::kAgent, listeners.now) == Connections::Room::kLater);
   CHECK_FALSE(listeners.connections->make_room(listeners.now));
   CHECK_FALSE(listeners.connections->admit(Kind::kAgent, "", listeners.now, [] {}));
-  CHECK(listeners.connections->room(Kind::kAgent, listeners.now + Connections::kPatience) == Connections::Room::kYes);
+  CHECK(listeners.connections->room(Kind::kAgent, listeners.now + Connections::kPatience) ==
+        Connections::Room::kYes);
   auto agent = listeners.admit(Kind::kAgent, "agent");
   agent.known();
   CHECK(listeners.closed == std::vector<std::string>{"first"});

@@ -18,13 +18,22 @@ Dependencies::StandingOf all(Standing standing) {
 }  // namespace
 
 TEST_CASE("dependencies: after needs a start, afterany an end, afterok a success") {
-  struct Row { DependencyKind kind; Standing standing; bool holds, never; };
-  for (const auto& [kind, standing, holds, never] : {Row{DependencyKind::kAfter, kWaits, false, false}, Row{DependencyKind::kAfter, kRuns, true, false},
-                                                     Row{DependencyKind::kAfter, kFailed, true, false}, Row{DependencyKind::kAfterAny, kRuns, false, false},
-                                                     Row{DependencyKind::kAfterAny, kFailed, true, false}, Row{DependencyKind::kAfterAny, kSucceeded, true, false},
-                                                     Row{DependencyKind::kAfterOk, kRuns, false, false}, Row{DependencyKind::kAfterOk, kSucceeded, true, false},
-                                                     Row{DependencyKind::kAfterOk, kFailed, false, true}, Row{DependencyKind::kAfterAny, kForgotten, true, false},
-                                                     Row{DependencyKind::kAfterOk, kForgotten, false, true}}) {
+  struct Row {
+    DependencyKind kind;
+    Standing standing;
+    bool holds, never;
+  };
+  for (const auto& [kind, standing, holds, never] :
+       {Row{DependencyKind::kAfter, kWaits, false, false}, Row{DependencyKind::kAfter, kRuns, true, false},
+        Row{DependencyKind::kAfter, kFailed, true, false},
+        Row{DependencyKind::kAfterAny, kRuns, false, false},
+        Row{DependencyKind::kAfterAny, kFailed, true, false},
+        Row{DependencyKind::kAfterAny, kSucceeded, true, false},
+        Row{DependencyKind::kAfterOk, kRuns, false, false},
+        Row{DependencyKind::kAfterOk, kSucceeded, true, false},
+        Row{DependencyKind::kAfterOk, kFailed, false, true},
+        Row{DependencyKind::kAfterAny, kForgotten, true, false},
+        Row{DependencyKind::kAfterOk, kForgotten, false, true}}) {
     INFO(to_string(kind) << " " << standing.started << standing.ended << standing.failed);
     // Asked when the job comes, and told later: the same.
     Dependencies asked, told;
@@ -50,9 +59,11 @@ TEST_CASE("dependencies: reasons are said in words") {
   CHECK(dependencies.reason(k4).empty());
   dependencies.add(k4, {{DependencyKind::kAfter, k2}, {DependencyKind::kAfterOk, k1}}, all(kWaits));
   CHECK(dependencies.reached(k1, kFailed) == std::vector{k4});
-  CHECK(dependencies.reason(k4) == "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
+  CHECK(dependencies.reason(k4) ==
+        "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
   CHECK(dependencies.reached(k2, kRuns) == std::vector{k4});
-  CHECK(dependencies.reason(k4) == "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
+  CHECK(dependencies.reason(k4) ==
+        "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
 }
 
 TEST_CASE("dependencies: a success of what can never start is never, its end may still come", "[R22]") {

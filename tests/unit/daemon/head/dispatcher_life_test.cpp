@@ -14,7 +14,11 @@ struct Running {
   test::Cluster cluster;
   std::shared_ptr<test::FakeAgent> a = cluster.connect("a", 2);
   JobId id;
-  explicit Running(int max_failures = 0, void (*change)(proto::JobSpec&) = [](proto::JobSpec&) {}) : id(cluster.submit(1, max_failures, change)) { start(k1); }
+  explicit Running(
+      int max_failures = 0, void (*change)(proto::JobSpec&) = [](proto::JobSpec&) {})
+      : id(cluster.submit(1, max_failures, change)) {
+    start(k1);
+  }
   void start(Attempt attempt) {
     cluster.reserve(*a);
     cluster.start(*a, id, attempt, 0);
@@ -52,7 +56,9 @@ proto::RankDiagnosis diagnosis(JobId id, int rank, std::int64_t step, bool in_co
 
 }  // namespace
 
-TEST_CASE("dispatcher: a node that goes away in the middle of a launch: the others hear of the launch before they hear of its end") {
+TEST_CASE(
+    "dispatcher: a node that goes away in the middle of a launch: the others hear of the launch before they "
+    "hear of its end") {
   test::Cluster cluster;
   const std::vector agents{cluster.connect("a", 1), cluster.connect("b", 1), cluster.connect("c", 1)};
   const auto id = cluster.submit(3);
@@ -73,7 +79,8 @@ TEST_CASE("life: a job that fails again and again waits longer each time") {
   job.start(k2);
   job.end(k2, 3);
   CHECK(job.cluster.phase(job.id) == JobPhase::kQueued);
-  CHECK(job.cluster.dispatcher.waiting(job.id).reason == "failed, and waits until " + proto::rfc3339(job.cluster.wall + 1000) + " before it starts again");
+  CHECK(job.cluster.dispatcher.waiting(job.id).reason ==
+        "failed, and waits until " + proto::rfc3339(job.cluster.wall + 1000) + " before it starts again");
   // Others do not wait behind it.
   const auto other = job.cluster.submit(1);
   CHECK(job.cluster.phase(other) == JobPhase::kStarting);
@@ -135,14 +142,16 @@ TEST_CASE("life: a new attempt has its own time") {
 
 TEST_CASE("life: an attempt that is asked to yield goes back into the queue") {
   Running job;
-  REQUIRE(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
+  REQUIRE(
+      job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
   CHECK(job.cluster.phase(job.id) == JobPhase::kStopping);
   const auto asked = job.a->all<proto::YieldAttempt>();
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].grace_s == 20);
   CHECK(asked[0].reason == "node a is drained");
   CHECK(job.a->all<proto::StopAttempt>().empty());
-  CHECK(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "again", 20).error().code() == Errc::kConflict);
+  CHECK(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "again", 20).error().code() ==
+        Errc::kConflict);
   SECTION("it yields") {
     job.end(k1, 0, true);
     CHECK(job.cluster.phase(job.id) == JobPhase::kStarting);  // its place is the only one
@@ -185,16 +194,19 @@ TEST_CASE("life: an attempt that was never launched yields at once") {
   auto a = cluster.connect("a", 1);
   const auto id = cluster.submit(1);
   REQUIRE(cluster.phase(id) == JobPhase::kStarting);
-  REQUIRE(cluster.dispatcher.yield(id, proto::YieldCause::kPreempted, "job 9 needs its place", 20).has_value());
+  REQUIRE(
+      cluster.dispatcher.yield(id, proto::YieldCause::kPreempted, "job 9 needs its place", 20).has_value());
   CHECK(cluster.state(id).preemptions == 1);
   CHECK(a->all<proto::YieldAttempt>().empty());
   CHECK(cluster.state(id).failures == 0);
-  CHECK(cluster.dispatcher.yield(JobId(99), proto::YieldCause::kDrain, "", 1).error().code() == Errc::kNotFound);
+  CHECK(cluster.dispatcher.yield(JobId(99), proto::YieldCause::kDrain, "", 1).error().code() ==
+        Errc::kNotFound);
 }
 
 TEST_CASE("life: a preemption too many ends the job") {
   Running job(0, [](proto::JobSpec& spec) { spec.run_config.failure_config.max_preemption_failures = 0; });
-  REQUIRE(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kPreempted, "job 9 needs its place", 20).has_value());
+  REQUIRE(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kPreempted, "job 9 needs its place", 20)
+              .has_value());
   job.end(k1, 0, true);
   CHECK(job.cluster.phase(job.id) == JobPhase::kFailed);
   CHECK(job.state().error->kind == "preempted");
@@ -210,7 +222,9 @@ TEST_CASE("life: the first step of an attempt is kept, once") {
   job.cluster.dispatcher.agent_says(*job.a, step(job.id, k1, 2));
   CHECK(job.state().first_step);
   const auto events = *job.cluster.store->events(job.id, 0, 100);
-  CHECK(std::ranges::count_if(events, [](const proto::StampedEvent& e) { return std::holds_alternative<proto::FirstStep>(e.event); }) == 1);
+  CHECK(std::ranges::count_if(events, [](const proto::StampedEvent& e) {
+          return std::holds_alternative<proto::FirstStep>(e.event);
+        }) == 1);
   job.end(k1, 3);
   CHECK_FALSE(job.state().last_failure->before_first_step);
 }
@@ -222,7 +236,9 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
   cluster.reserve(*a);
   cluster.start(*a, id, k1, 0);
   cluster.start(*b, id, k1, 1);
-  const std::string both = "the ranks hang: rank 1 stands at step 41 outside any collective, the last was allreduce #82; rank 0 waits in allreduce #83 for 30 s, after step 41";
+  const std::string both =
+      "the ranks hang: rank 1 stands at step 41 outside any collective, the last was allreduce #82; rank 0 "
+      "waits in allreduce #83 for 30 s, after step 41";
   cluster.dispatcher.agent_says(*a, diagnosis(id, 0, 41, true));
   CHECK(cluster.phase(id) == JobPhase::kRunning);
   SECTION("all have spoken") {
@@ -248,7 +264,8 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
     cluster.pass(0.2);
     cluster.dispatcher.tick();
     CHECK(cluster.phase(id) == JobPhase::kStopping);
-    CHECK(cluster.state(id).error->message == "the ranks hang: rank 1 says nothing; rank 0 waits in allreduce #83 for 30 s, after step 41");
+    CHECK(cluster.state(id).error->message ==
+          "the ranks hang: rank 1 says nothing; rank 0 waits in allreduce #83 for 30 s, after step 41");
   }
   SECTION("it goes on after all") {
     cluster.pass(1);
@@ -262,7 +279,8 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
     cluster.end(*b, id, k1, 1, 0);
     cluster.pass(2.1);
     cluster.dispatcher.tick();
-    CHECK(cluster.state(id).error->message == "the ranks hang: rank 0 waits in allreduce #83 for 30 s, after step 41");
+    CHECK(cluster.state(id).error->message ==
+          "the ranks hang: rank 0 waits in allreduce #83 for 30 s, after step 41");
   }
   SECTION("the attempt is being stopped when the time comes") {
     REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
@@ -289,7 +307,9 @@ TEST_CASE("life: a node on which two jobs were lost is suspected and taken last"
   }
   const auto& node = cluster.dispatcher.nodes().all().at("a");
   CHECK(node.view.suspicion > 1);
-  CHECK(cluster.dispatcher.nodes().suspicion_reason(node, cluster.now).starts_with("infrastructure failures of 2 jobs within the last hour"));
+  CHECK(cluster.dispatcher.nodes()
+            .suspicion_reason(node, cluster.now)
+            .starts_with("infrastructure failures of 2 jobs within the last hour"));
   auto b = cluster.connect("b", 2);
   CHECK(cluster.state(cluster.submit(1)).ranks[0].placement.node == "b");
   cluster.pass(3601);
@@ -310,7 +330,8 @@ TEST_CASE("life: a head that starts again knows the limits, graces and waits of 
     yielding = before.submit(1);
     before.reserve(*a);
     before.start(*a, yielding, k1, 0);
-    REQUIRE(before.dispatcher.yield(yielding, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
+    REQUIRE(
+        before.dispatcher.yield(yielding, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
     waiting = before.submit(1, -1);
     for (const auto attempt : {k1, k2}) {
       before.reserve(*a);

@@ -10,7 +10,9 @@ namespace {
 constexpr Attempt k1(1), k2(2);
 
 std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
-const core::NodeView& view(test::Cluster& cluster, const std::string& name) { return cluster.dispatcher.nodes().find(name)->view; }
+const core::NodeView& view(test::Cluster& cluster, const std::string& name) {
+  return cluster.dispatcher.nodes().find(name)->view;
+}
 
 /// A job of one rank on node a, and a node b beside it.
 struct TwoNodes {
@@ -53,8 +55,10 @@ TEST_CASE("nodes: nothing new starts on a cordoned node, what runs goes on") {
   REQUIRE(cluster.dispatcher.uncordon("b", "ann").has_value());
   CHECK(cluster.phase(waits) == JobPhase::kStarting);
   CHECK(cluster.dispatcher.setting("b").says_nothing());
-  for (const auto& done : {cluster.dispatcher.cordon("c", "", "ann"), cluster.dispatcher.uncordon("c", "ann"), cluster.dispatcher.drain("c", "", {}, "ann"),
-                           cluster.dispatcher.label("c", {{"x", "y"}}, "ann"), cluster.dispatcher.return_gpus("c", {}, "ann")}) {
+  for (const auto& done :
+       {cluster.dispatcher.cordon("c", "", "ann"), cluster.dispatcher.uncordon("c", "ann"),
+        cluster.dispatcher.drain("c", "", {}, "ann"), cluster.dispatcher.label("c", {{"x", "y"}}, "ann"),
+        cluster.dispatcher.return_gpus("c", {}, "ann")}) {
     REQUIRE_FALSE(done.has_value());
     CHECK(done.error().code() == Errc::kNotFound);
   }
@@ -116,7 +120,9 @@ TEST_CASE("nodes: a job that is being cancelled when its node is drained is stop
   CHECK(t.a->all<proto::StopAttempt>()[1].grace_s == core::kFailureGraceS);
 }
 
-TEST_CASE("nodes: an agent that was away at the deadline of a drain stops what is left at once when it comes back") {
+TEST_CASE(
+    "nodes: an agent that was away at the deadline of a drain stops what is left at once when it comes "
+    "back") {
   TwoNodes t;
   auto& cluster = t.cluster;
   REQUIRE(cluster.dispatcher.cancel(t.id, "ann").has_value());  // with its stop_grace_s of 30
@@ -180,7 +186,8 @@ TEST_CASE("nodes: labels lie over those of the agent and come back when they are
   hello.node->labels = {{"rack", "r1"}, {"old", "1"}};
   REQUIRE(cluster.dispatcher.agent_joins(agent, hello).has_value());
   cluster.dispatcher.agent_joined(agent, hello);
-  REQUIRE(cluster.dispatcher.label("a", {{"rack", "r2"}, {"zone", "z"}, {"old", std::nullopt}}, "ann").has_value());
+  REQUIRE(cluster.dispatcher.label("a", {{"rack", "r2"}, {"zone", "z"}, {"old", std::nullopt}}, "ann")
+              .has_value());
   CHECK(view(cluster, "a").info.labels == std::map<std::string, std::string>{{"rack", "r2"}, {"zone", "z"}});
   REQUIRE(cluster.dispatcher.label("a", {{"zone", std::nullopt}}, "ann").has_value());
   CHECK_FALSE(cluster.dispatcher.setting("a").labels.contains("zone"));
@@ -210,7 +217,8 @@ TEST_CASE("nodes: a quarantined GPU is given to nobody until the agent or an ope
   CHECK(cluster.dispatcher.return_gpus("a", {0}, "ann").error().code() == Errc::kConflict);
   REQUIRE(cluster.dispatcher.return_gpus("a", {3}, "ann").has_value());
   CHECK(cluster.state(second).ranks[0].placement.gpus == std::vector{3});
-  // The agent says the same again: the operator's word stands. Once it was well and is ill again, it counts anew.
+  // The agent says the same again: the operator's word stands. Once it was well and is ill again, it counts
+  // anew.
   cluster.dispatcher.agent_says(*agent, proto::NodeHealth{{3}, "pid 5 cannot be killed, still"});
   CHECK(view(cluster, "a").gpus_out.empty());
   cluster.dispatcher.agent_says(*agent, proto::NodeHealth{{}, ""});
@@ -232,9 +240,13 @@ TEST_CASE("nodes: a job waits for its reservation to begin; one that there is no
   const auto named = [](proto::JobSpec& spec) { spec.scheduling.reservation = "night"; };
   auto spec = test::Cluster::spec(1, 0);
   named(spec);
-  CHECK(cluster.dispatcher.submit(spec, "ann").error().message() == "scheduling.reservation: there is no reservation night");
-  CHECK(cluster.dispatcher.reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"}).error().code() == Errc::kNotFound);
-  REQUIRE(cluster.dispatcher.reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"}).has_value());
+  CHECK(cluster.dispatcher.submit(spec, "ann").error().message() ==
+        "scheduling.reservation: there is no reservation night");
+  CHECK(cluster.dispatcher.reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"})
+            .error()
+            .code() == Errc::kNotFound);
+  REQUIRE(cluster.dispatcher.reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"})
+              .has_value());
   const auto id = cluster.submit(1, 0, named);
   CHECK(reason(cluster, id).find("waits for reservation night, which begins at ") == 0);
   REQUIRE(disk->recover().documents.size() == 1);

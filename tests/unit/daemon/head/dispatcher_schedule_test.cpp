@@ -16,7 +16,8 @@ proto::HeadConfig with_queues(const char* queues) {
 
 }  // namespace
 
-TEST_CASE("schedule: a job of higher priority asks for a place, gets it, and the other one goes on after it") {
+TEST_CASE(
+    "schedule: a job of higher priority asks for a place, gets it, and the other one goes on after it") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 2);
   const auto low = cluster.submit(2);
@@ -24,7 +25,8 @@ TEST_CASE("schedule: a job of higher priority asks for a place, gets it, and the
   for (int rank = 0; rank < 2; ++rank) cluster.start(*a, low, k1, rank);
   const auto high = cluster.submit(2, 0, [](proto::JobSpec& spec) { spec.scheduling.priority = 5; });
   REQUIRE(a->all<proto::YieldAttempt>().size() == 1);
-  CHECK(a->all<proto::YieldAttempt>()[0].reason == "job " + to_string(high) + " of higher priority (5) needs its place");
+  CHECK(a->all<proto::YieldAttempt>()[0].reason ==
+        "job " + to_string(high) + " of higher priority (5) needs its place");
   CHECK(a->all<proto::YieldAttempt>()[0].grace_s == 60);
   CHECK(cluster.dispatcher.waiting(high).expected_start_ms == cluster.wall + 60'000);
   for (int rank = 0; rank < 2; ++rank) {
@@ -73,11 +75,24 @@ TEST_CASE("schedule: an elastic job starts with what is there and grows when it 
 }
 
 TEST_CASE("schedule: a queue refuses what it does not take, and gives its time limit") {
-  test::Cluster cluster(with_queues(R"({"research": {"max_priority": 5, "time_limit_max": "2h", "time_limit_default": "1h"}})"));
-  struct Row { const char* name; const char* queue; int priority; std::optional<double> limit_s; std::string message; };
-  for (const auto& row : {Row{"unknown", "reserch", 0, {}, "scheduling.queue: there is no queue reserch; did you mean research?"},
-                          Row{"priority", "research", 6, {}, "scheduling.priority: 6 is above what queue research allows"},
-                          Row{"limit", "research", 0, 7201, "scheduling.time_limit: 7201 s is above what queue research allows"}}) {
+  test::Cluster cluster(with_queues(
+      R"({"research": {"max_priority": 5, "time_limit_max": "2h", "time_limit_default": "1h"}})"));
+  struct Row {
+    const char* name;
+    const char* queue;
+    int priority;
+    std::optional<double> limit_s;
+    std::string message;
+  };
+  for (const auto& row :
+       {Row{"unknown",
+            "reserch",
+            0,
+            {},
+            "scheduling.queue: there is no queue reserch; did you mean research?"},
+        Row{"priority", "research", 6, {}, "scheduling.priority: 6 is above what queue research allows"},
+        Row{"limit", "research", 0, 7201,
+            "scheduling.time_limit: 7201 s is above what queue research allows"}}) {
     INFO(row.name);
     auto spec = test::Cluster::spec(1);
     spec.scheduling.queue = row.queue;
@@ -97,7 +112,8 @@ TEST_CASE("schedule: who is over a quota waits, and the others do not") {
   test::Cluster cluster(with_queues(R"({"small": {"jobs_max": 1}})"));
   auto a = cluster.connect("a", 4);
   const auto in_small = [](proto::JobSpec& spec) { spec.scheduling.queue = "small"; };
-  const auto first = cluster.submit(1, 0, in_small), second = cluster.submit(1, 0, in_small), other = cluster.submit(1);
+  const auto first = cluster.submit(1, 0, in_small), second = cluster.submit(1, 0, in_small),
+             other = cluster.submit(1);
   CHECK(cluster.phase(first) == JobPhase::kStarting);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
   CHECK(cluster.phase(other) == JobPhase::kStarting);
@@ -114,7 +130,8 @@ TEST_CASE("schedule: what was used is accounted each minute, stored, and known t
   test::Cluster cluster(disk, std::move(recovered), with_queues(R"({"research": {}})"));
   auto a = cluster.connect("a", 1);
   const auto running = cluster.submit(1);
-  const auto research = cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.queue = "research"; });
+  const auto research =
+      cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.queue = "research"; });
   const auto plain = cluster.submit(1);
   CHECK(cluster.dispatcher.queue() == std::vector<JobId>{plain, research});  // the other queue has used much
   const auto before = disk->appended().events;
@@ -136,7 +153,9 @@ TEST_CASE("schedule: deferred passes are asked for once, however much changes") 
   CHECK(cluster.phase(ids[0]) == JobPhase::kQueued);
   CHECK(cluster.dispatcher.waiting(ids[0]).reason == "is about to start");
   cluster.dispatcher.pass();
-  for (int i = 0; i < 6; ++i) CHECK(cluster.phase(ids[static_cast<std::size_t>(i)]) == (i < 4 ? JobPhase::kStarting : JobPhase::kQueued));
+  for (int i = 0; i < 6; ++i)
+    CHECK(cluster.phase(ids[static_cast<std::size_t>(i)]) ==
+          (i < 4 ? JobPhase::kStarting : JobPhase::kQueued));
   CHECK(cluster.dispatcher.waiting(ids[5]).position == 2);
   cluster.submit(1);
   CHECK(due == 2);

@@ -10,10 +10,12 @@ namespace {
 constexpr Attempt k1(1);
 
 JobId submit_array(test::Cluster& cluster, const std::string& text) {
-  return cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array(text); });
+  return cluster.submit(1, 0,
+                        [&](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array(text); });
 }
 JobId submit_after(test::Cluster& cluster, const std::string& text) {
-  return cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
+  return cluster.submit(
+      1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
 }
 std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
 std::vector<JobId> in_phase(test::Cluster& cluster, JobPhase phase) {
@@ -125,28 +127,35 @@ TEST_CASE("submit: jobs of an array are cancelled, held and released together or
   CHECK(*cluster.dispatcher.for_array(array, some, proto::JobHeld{"ann"}) == Ids{JobId(4), JobId(6)});
   CHECK(reason(cluster, JobId(4)).find("held by ann") == 0);
   CHECK(*cluster.dispatcher.for_array(array, some, proto::JobReleased{"ann"}) == Ids{JobId(4), JobId(6)});
-  CHECK(*cluster.dispatcher.for_array(array, std::vector{0, 2}, proto::CancelRequested{"ann"}) == Ids{JobId(1), JobId(3)});
+  CHECK(*cluster.dispatcher.for_array(array, std::vector{0, 2}, proto::CancelRequested{"ann"}) ==
+        Ids{JobId(1), JobId(3)});
   CHECK(cluster.phase(JobId(3)) == JobPhase::kCancelled);
-  CHECK(cluster.dispatcher.for_array(array, std::vector{2}, proto::CancelRequested{"ann"}).error().code() == Errc::kConflict);
-  CHECK(cluster.dispatcher.for_array(array, std::vector{10}, proto::CancelRequested{"ann"}).error().code() == Errc::kNotFound);
-  const auto placed = cluster.state(JobId(4)).attempt;  // job 1 was not yet launched: its place and its turn went to the next
+  CHECK(cluster.dispatcher.for_array(array, std::vector{2}, proto::CancelRequested{"ann"}).error().code() ==
+        Errc::kConflict);
+  CHECK(cluster.dispatcher.for_array(array, std::vector{10}, proto::CancelRequested{"ann"}).error().code() ==
+        Errc::kNotFound);
+  // job 1 was not yet launched: its place and its turn went to the next
+  const auto placed = cluster.state(JobId(4)).attempt;
   CHECK(placed == k1);
   const auto rest = cluster.dispatcher.for_array(array, std::nullopt, proto::CancelRequested{"bob"});
   REQUIRE(rest.has_value());
   CHECK(rest->size() == 8);
   for (const auto& [id, record] : cluster.dispatcher.jobs().all()) {
     CHECK(record.state.phase == JobPhase::kCancelled);
-    CHECK(record.state.attempt.value() <= (id <= JobId(2) || id == JobId(4) ? 1 : 0));  // none was started while the others were being cancelled
+    // none was started while the others were being cancelled
+    CHECK(record.state.attempt.value() <= (id <= JobId(2) || id == JobId(4) ? 1 : 0));
   }
   const auto alone = cluster.submit(1);
-  CHECK(cluster.dispatcher.for_array(alone, std::nullopt, proto::CancelRequested{"bob"}).error().code() == Errc::kNotFound);
+  CHECK(cluster.dispatcher.for_array(alone, std::nullopt, proto::CancelRequested{"bob"}).error().code() ==
+        Errc::kNotFound);
 }
 
 TEST_CASE("submit: a job waits for another one to succeed") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 8);
   const auto first = cluster.submit(1);
-  const auto second = submit_after(cluster, "afterok:1"), third = submit_after(cluster, "afterok:2"), other = cluster.submit(1);
+  const auto second = submit_after(cluster, "afterok:1"), third = submit_after(cluster, "afterok:2"),
+             other = cluster.submit(1);
   CHECK(reason(cluster, second) == "waits for job 1 to succeed (afterok:1)");
   CHECK(cluster.phase(other) == JobPhase::kStarting);
   play(cluster, *a, first);
@@ -154,14 +163,16 @@ TEST_CASE("submit: a job waits for another one to succeed") {
   CHECK(reason(cluster, third) == "waits for job 2 to succeed (afterok:2)");
   play(cluster, *a, second, 3);
   CHECK(cluster.phase(third) == JobPhase::kQueued);
-  CHECK(reason(cluster, third) == "can never start: job 2 did not succeed (afterok:2, DependencyNeverSatisfied)");
+  CHECK(reason(cluster, third) ==
+        "can never start: job 2 did not succeed (afterok:2, DependencyNeverSatisfied)");
   CHECK(cluster.dispatcher.cancel(third, "ann").has_value());
 }
 
 TEST_CASE("submit: after and afterany, and a cancelled job counts as an end") {
   test::Cluster cluster;
   const auto first = cluster.submit(1);
-  const auto after = submit_after(cluster, "after:1"), any = submit_after(cluster, "afterany:1"), held = submit_after(cluster, "afterany:1");
+  const auto after = submit_after(cluster, "after:1"), any = submit_after(cluster, "afterany:1"),
+             held = submit_after(cluster, "afterany:1");
   REQUIRE(cluster.dispatcher.hold(held, "ann").has_value());
   auto a = cluster.connect("a", 8);
   CHECK(cluster.phase(after) == JobPhase::kStarting);  // job 1 was placed with it
@@ -250,13 +261,15 @@ TEST_CASE("submit: an array that is waited for is done when all its jobs are") {
   auto a = cluster.connect("a", 8);
   const auto array = submit_array(cluster, "0-2");
   play(cluster, *a, array);  // before anybody asks
-  const auto ok = submit_after(cluster, "afterok:1"), any = submit_after(cluster, "afterany:1"), one = submit_after(cluster, "afterok:2");
+  const auto ok = submit_after(cluster, "afterok:1"), any = submit_after(cluster, "afterany:1"),
+             one = submit_after(cluster, "afterok:2");
   play(cluster, *a, JobId(2));
   CHECK(cluster.phase(one) == JobPhase::kStarting);
   CHECK(cluster.phase(ok) == JobPhase::kQueued);
   play(cluster, *a, JobId(3), 1);
   CHECK(cluster.phase(any) == JobPhase::kStarting);
-  CHECK(reason(cluster, ok) == "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
+  CHECK(reason(cluster, ok) ==
+        "can never start: job 1 did not succeed (afterok:1, DependencyNeverSatisfied)");
 }
 
 TEST_CASE("submit: a job does not start before its time, whatever happens to the head meanwhile") {
@@ -312,7 +325,8 @@ TEST_CASE("submit: a job does not start before its time, whatever happens to the
 TEST_CASE("submit: a time to begin that is past is no wait, and a plan tells of one that is to come") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 2);
-  const auto id = cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = cluster.wall - 1; });
+  const auto id =
+      cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = cluster.wall - 1; });
   CHECK(cluster.phase(id) == JobPhase::kStarting);
   auto spec = test::Cluster::spec(1);
   CHECK(cluster.dispatcher.plan(spec).placement.placed());

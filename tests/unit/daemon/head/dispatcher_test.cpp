@@ -209,7 +209,8 @@ TEST_CASE("dispatcher: cancelling") {
   }
 }
 
-TEST_CASE("dispatcher: an agent lost between placement and launch ends the attempt, and the job is placed again") {
+TEST_CASE(
+    "dispatcher: an agent lost between placement and launch ends the attempt, and the job is placed again") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 1), b = cluster.connect("b", 1);
   const auto id = cluster.submit(2);
@@ -217,7 +218,9 @@ TEST_CASE("dispatcher: an agent lost between placement and launch ends the attem
     a->open = false;
     cluster.dispatcher.agent_left(*a);
   }
-  SECTION("it has no port to give") { cluster.dispatcher.agent_says(*a, proto::PortReserved{id, k1, 0, "no more ports"}); }
+  SECTION("it has no port to give") {
+    cluster.dispatcher.agent_says(*a, proto::PortReserved{id, k1, 0, "no more ports"});
+  }
   SECTION("another agent goes before its launch") {
     b->open = false;
     cluster.dispatcher.agent_left(*b);
@@ -242,12 +245,14 @@ TEST_CASE("dispatcher: nothing is placed on a node whose agent is away, and no a
   const auto id = cluster.submit(1, 3);
   CHECK(cluster.phase(id) == JobPhase::kQueued);
   CHECK(cluster.state(id).failures == 0);
-  CHECK(cluster.dispatcher.waiting(id).reason.find("node a is not connected at the moment") != std::string::npos);
+  CHECK(cluster.dispatcher.waiting(id).reason.find("node a is not connected at the moment") !=
+        std::string::npos);
   cluster.connect("a", 1);
   CHECK(cluster.phase(id) == JobPhase::kStarting);
 }
 
-TEST_CASE("dispatcher: an agent that comes back in time goes on with its ranks; those it no longer has are lost") {
+TEST_CASE(
+    "dispatcher: an agent that comes back in time goes on with its ranks; those it no longer has are lost") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 2);
   const auto id = cluster.submit(2);
@@ -278,7 +283,9 @@ TEST_CASE("dispatcher: an agent that comes back in time goes on with its ranks; 
   }
 }
 
-TEST_CASE("dispatcher: an agent not heard of for its lease and two heartbeats is lost, and its ranks run elsewhere") {
+TEST_CASE(
+    "dispatcher: an agent not heard of for its lease and two heartbeats is lost, and its ranks run "
+    "elsewhere") {
   proto::HeadConfig config;
   config.lease_s = 15;
   config.heartbeat_s = 2;
@@ -305,7 +312,9 @@ TEST_CASE("dispatcher: an agent not heard of for its lease and two heartbeats is
   CHECK(a->all<proto::StopAttempt>()[0].attempt == k1);
 }
 
-TEST_CASE("dispatcher: a second agent of the same name is refused while the first lives, and takes over a connection that broke") {
+TEST_CASE(
+    "dispatcher: a second agent of the same name is refused while the first lives, and takes over a "
+    "connection that broke") {
   test::Cluster cluster;
   auto first = cluster.connect("a");
   cluster.connect("a");
@@ -326,7 +335,8 @@ TEST_CASE("dispatcher: an agent that offers what cannot be is refused") {
   test::Cluster cluster;
   for (auto wrong : {std::string(), std::string("a b"), std::string(256, 'x'), std::string("a\n")}) {
     auto agent = std::make_shared<test::FakeAgent>(wrong);
-    CHECK(cluster.dispatcher.agent_joins(agent, test::Cluster::hello(wrong.empty() ? "" : wrong, 1, {})).has_error());
+    CHECK(cluster.dispatcher.agent_joins(agent, test::Cluster::hello(wrong.empty() ? "" : wrong, 1, {}))
+              .has_error());
   }
   cluster.connect("a", -1);
   CHECK(cluster.last_answer.has_error());

@@ -41,7 +41,8 @@ class FakeAgent final : public head::AgentLine {
 /// A dispatcher with a clock of its own, and agents that answer as real ones do.
 class Cluster {
  public:
-  explicit Cluster(proto::HeadConfig config = {}) : Cluster(std::make_shared<store::MemoryStore>(), {}, std::move(config)) {}
+  explicit Cluster(proto::HeadConfig config = {})
+      : Cluster(std::make_shared<store::MemoryStore>(), {}, std::move(config)) {}
   /// A head that goes on where another one stopped, so much later.
   Cluster(std::shared_ptr<store::MemoryStore> disk, store::Recovered recovered, proto::HeadConfig config = {},
           double later_s = 0)
@@ -50,7 +51,8 @@ class Cluster {
         dispatcher(std::move(config), {*store, *store}, std::move(recovered), [this](JobId) { ++changes; },
                    {[this] { return now; }, [this] { return wall; }, [this] { return clock_doubt; }}) {}
 
-  std::shared_ptr<FakeAgent> connect(const std::string& name, double cpu = 2, std::vector<proto::RankKey> running = {}) {
+  std::shared_ptr<FakeAgent> connect(const std::string& name, double cpu = 2,
+                                     std::vector<proto::RankKey> running = {}) {
     auto agent = std::make_shared<FakeAgent>(name);
     last_answer = dispatcher.agent_joins(agent, hello(name, cpu, running));
     if (last_answer) dispatcher.agent_joined(agent, hello(name, cpu, running));
@@ -76,7 +78,9 @@ class Cluster {
     spec.run_config.failure_config.max_failures = max_failures;
     return spec;
   }
-  JobId submit(int workers, int max_failures = 0) { return submit(workers, max_failures, [](proto::JobSpec&) {}); }
+  JobId submit(int workers, int max_failures = 0) {
+    return submit(workers, max_failures, [](proto::JobSpec&) {});
+  }
   template <class Change>
   JobId submit(int workers, int max_failures, Change change) {
     auto spec = Cluster::spec(workers, max_failures);
@@ -99,7 +103,8 @@ class Cluster {
     proto::RankEnded end;
     end.key = {id, attempt, rank};
     end.status.exit_code = exit_code;
-    if (exit_code != 0) end.error = proto::RankError{"exit", "exited with code " + std::to_string(exit_code), {}};
+    if (exit_code != 0)
+      end.error = proto::RankError{"exit", "exited with code " + std::to_string(exit_code), {}};
     dispatcher.agent_says(agent, end);
   }
   void pass(double seconds) {

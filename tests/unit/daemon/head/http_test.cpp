@@ -19,8 +19,9 @@ TEST_CASE("http: a target is taken apart and decoded") {
 }
 
 TEST_CASE("http: what is no target is refused") {
-  for (const auto& text : {std::string(), std::string("v1/jobs"), std::string("http://x/v1"), std::string("*"), std::string("/%"), std::string("/%4"),
-                           std::string("/%zz"), std::string("/a?x=%q1"), "/" + std::string(2048, 'a')}) {
+  for (const auto& text : {std::string(), std::string("v1/jobs"), std::string("http://x/v1"),
+                           std::string("*"), std::string("/%"), std::string("/%4"), std::string("/%zz"),
+                           std::string("/a?x=%q1"), "/" + std::string(2048, 'a')}) {
     INFO(text);
     CHECK(parse_target(text).has_error());
   }
@@ -49,11 +50,13 @@ TEST_CASE("http: numbers in a query have bounds, and a parameter stands once", "
 }
 
 TEST_CASE("http: a server-sent event is a name and one line of data") {
-  CHECK(server_sent_event("log", {{"text", "a\nb\r\n"}}) == "event: log\ndata: {\"text\":\"a\\nb\\r\\n\"}\n\n");
+  CHECK(server_sent_event("log", {{"text", "a\nb\r\n"}}) ==
+        "event: log\ndata: {\"text\":\"a\\nb\\r\\n\"}\n\n");
 }
 
 TEST_CASE("http: an event that can be resumed after has an id") {
-  CHECK(server_sent_event("log", {{"rank", 1}}, "metrics=3") == "event: log\ndata: {\"rank\":1}\nid: metrics=3\n\n");
+  CHECK(server_sent_event("log", {{"rank", 1}}, "metrics=3") ==
+        "event: log\ndata: {\"rank\":1}\nid: metrics=3\n\n");
 }
 
 TEST_CASE("http: an error has the status of its code and says how to log in") {
@@ -66,13 +69,13 @@ TEST_CASE("http: an error has the status of its code and says how to log in") {
 }
 
 TEST_CASE("http: hosts that a browser cannot be led to from elsewhere") {
-  for (const char* host :
-       {"127.0.0.1", "127.0.0.1:7338", "10.1.2.3:7338", "localhost", "localhost:7338", "[::1]:7338", "gpu-head:7338", "gpu-head.cluster.lan"}) {
+  for (const char* host : {"127.0.0.1", "127.0.0.1:7338", "10.1.2.3:7338", "localhost", "localhost:7338",
+                           "[::1]:7338", "gpu-head:7338", "gpu-head.cluster.lan"}) {
     INFO(host);
     CHECK(host_is_ours(host, "gpu-head"));
   }
-  for (const char* host :
-       {"", "evil.example", "evil.example:7338", "gpu-head-evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[evil"}) {
+  for (const char* host : {"", "evil.example", "evil.example:7338", "gpu-head-evil.example",
+                           "127.0.0.1.evil.example", "localhost.evil.example", "[evil"}) {
     INFO(host);
     CHECK_FALSE(host_is_ours(host, "gpu-head"));
   }

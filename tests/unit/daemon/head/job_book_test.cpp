@@ -21,7 +21,8 @@ struct Fixture {
   store::MemoryStore store;
   std::vector<core::Action> actions;
   int changes = 0;
-  JobBook book{{store, store}, [this](JobId, const core::Action& action) { actions.push_back(action); },
+  JobBook book{{store, store},
+               [this](JobId, const core::Action& action) { actions.push_back(action); },
                [this](JobId) { ++changes; }};
 
   JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, {100}); }
@@ -30,7 +31,9 @@ struct Fixture {
     INFO((done ? "" : done.error().message()));
     REQUIRE(done.has_value());
   }
-  void place(JobId id, int attempt) { apply(id, proto::AttemptPlaced{Attempt(attempt), {{0, "a", 0, 0, {}}}}); }
+  void place(JobId id, int attempt) {
+    apply(id, proto::AttemptPlaced{Attempt(attempt), {{0, "a", 0, 0, {}}}});
+  }
   void finish(JobId id, int attempt, int exit_code) {
     proto::RankFinished event;
     event.attempt = Attempt(attempt);
@@ -43,7 +46,8 @@ struct Fixture {
 
 TEST_CASE("job book: a run's name has the job's name, the time in UTC, the number and the head", "[F05]") {
   CHECK(run_name("fashion", 0, JobId(3), "") == "fashion_1970-01-01_00-00-00_3");
-  CHECK(run_name("a.b-c", 1'704'067'199'999, JobId(12), "0a1b2c3d") == "a.b-c_2023-12-31_23-59-59_12-0a1b2c3d");
+  CHECK(run_name("a.b-c", 1'704'067'199'999, JobId(12), "0a1b2c3d") ==
+        "a.b-c_2023-12-31_23-59-59_12-0a1b2c3d");
 }
 
 TEST_CASE("job book: two heads give jobs of one name and one second folders of their own", "[F05]") {
@@ -253,6 +257,7 @@ TEST_CASE("job book: an end that was due when the head died is applied at the st
   Fixture next;
   next.book.recover({state}, {{core::JobPhase::kFailed, 3}}, 7);
   CHECK(next.book.find(id)->state.phase == core::JobPhase::kSucceeded);
-  CHECK(next.book.tally().by_phase() == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kFailed, 3}, {core::JobPhase::kSucceeded, 1}});
+  CHECK(next.book.tally().by_phase() == std::map<core::JobPhase, std::int64_t>{
+                                            {core::JobPhase::kFailed, 3}, {core::JobPhase::kSucceeded, 1}});
   CHECK(next.store.events(id, 0, 10)->size() == 1);
 }

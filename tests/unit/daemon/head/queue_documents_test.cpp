@@ -8,7 +8,9 @@ using namespace rtrain::head;
 
 namespace {
 
-std::vector<proto::QueueDoc> docs(const test::Cluster& cluster) { return queue_docs(cluster.dispatcher.planner(), cluster.dispatcher.jobs().tally()); }
+std::vector<proto::QueueDoc> docs(const test::Cluster& cluster) {
+  return queue_docs(cluster.dispatcher.planner(), cluster.dispatcher.jobs().tally());
+}
 
 proto::HeadConfig with_queues(const char* queues) {
   proto::HeadConfig config;
@@ -19,7 +21,8 @@ proto::HeadConfig with_queues(const char* queues) {
 }  // namespace
 
 TEST_CASE("queue documents: queues that are configured and idle are there, with their weights and shares") {
-  test::Cluster cluster(with_queues(R"({"big": {"weight": 3, "cpus_max": 8, "user_jobs_max": 2}, "small": {}})"));
+  test::Cluster cluster(
+      with_queues(R"({"big": {"weight": 3, "cpus_max": 8, "user_jobs_max": 2}, "small": {}})"));
   const auto all = docs(cluster);
   REQUIRE(all.size() == 3);
   CHECK(all[0].name == "big");

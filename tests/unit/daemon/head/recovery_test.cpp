@@ -3,8 +3,8 @@
 #include "tests/unit/daemon/head/fake_agent.h"
 
 using namespace rtrain;
-using rtrain::test::Cluster;
 using core::JobPhase;
+using rtrain::test::Cluster;
 
 namespace {
 

@@ -10,7 +10,8 @@ namespace {
 using Ids = std::vector<JobId>;
 
 JobId submit_after(test::Cluster& cluster, const std::string& text) {
-  return cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
+  return cluster.submit(
+      1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
 }
 JobId end_one(test::Cluster& cluster) {
   const auto id = cluster.submit(1);
@@ -30,7 +31,8 @@ Ids pruned(test::Cluster& cluster, std::int64_t keep, bool dry_run = false) {
 
 }  // namespace
 
-TEST_CASE("retention: a pruned job is known no more, its number is not given again, and who follows it is woken") {
+TEST_CASE(
+    "retention: a pruned job is known no more, its number is not given again, and who follows it is woken") {
   test::Cluster cluster;
   const auto first = end_one(cluster), second = end_one(cluster), waits = cluster.submit(1);
   CHECK(pruned(cluster, 1, true).empty());
@@ -50,7 +52,8 @@ TEST_CASE("retention: what a waiting job depends on stays, and arrays stay whole
   const auto awaited = end_one(cluster);
   const auto blocker = cluster.submit(1);
   const auto waits = submit_after(cluster, "afterany:" + to_string(awaited) + ":" + to_string(blocker));
-  const auto array = cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array("0-1"); });
+  const auto array =
+      cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array("0-1"); });
   REQUIRE(cluster.dispatcher.cancel(array, "ann").has_value());
   CHECK(pruned(cluster, 0).empty());
   REQUIRE(cluster.dispatcher.cancel(JobId(array.value() + 1), "ann").has_value());
@@ -67,7 +70,8 @@ TEST_CASE("retention: a dependency on a job that was pruned says so") {
   test::Cluster next(cluster.store, std::move(recovered));
   next.dispatcher.tick();
   CHECK(next.dispatcher.waiting(waits).reason ==
-        "can never start: job 1 was pruned, nobody knows whether it succeeded (afterok:1, DependencyNeverSatisfied)");
+        "can never start: job 1 was pruned, nobody knows whether it succeeded (afterok:1, "
+        "DependencyNeverSatisfied)");
 }
 
 TEST_CASE("retention: the settings are applied a minute after the start, and then once an hour") {

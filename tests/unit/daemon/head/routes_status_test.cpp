@@ -25,13 +25,16 @@ TEST_CASE("status: every job is counted in its state, those that only the store 
   for (int i = 0; i < 1500; ++i) REQUIRE(cluster.dispatcher.cancel(cluster.submit(1), "a test").has_value());
   for (int i = 0; i < 30; ++i) (void)cluster.submit(1);
   REQUIRE(cluster.dispatcher.jobs().all().size() < 1500);
-  CHECK(status(cluster)["jobs_by_state"] == proto::Json({{"RUNNING", 1}, {"CANCELLED", 1500}, {"QUEUED", 30}}));
+  CHECK(status(cluster)["jobs_by_state"] ==
+        proto::Json({{"RUNNING", 1}, {"CANCELLED", 1500}, {"QUEUED", 30}}));
   cluster.end(*a, running, Attempt(1), 0);
-  CHECK(status(cluster)["jobs_by_state"] == proto::Json({{"STARTING", 1}, {"SUCCEEDED", 1}, {"CANCELLED", 1500}, {"QUEUED", 29}}));
+  CHECK(status(cluster)["jobs_by_state"] ==
+        proto::Json({{"STARTING", 1}, {"SUCCEEDED", 1}, {"CANCELLED", 1500}, {"QUEUED", 29}}));
 
   SECTION("after a restart") {
     test::Cluster next(cluster.store, cluster.store->recover());
-    CHECK(status(next)["jobs_by_state"] == proto::Json({{"STARTING", 1}, {"SUCCEEDED", 1}, {"CANCELLED", 1500}, {"QUEUED", 29}}));
+    CHECK(status(next)["jobs_by_state"] ==
+          proto::Json({{"STARTING", 1}, {"SUCCEEDED", 1}, {"CANCELLED", 1500}, {"QUEUED", 29}}));
   }
   SECTION("those that are pruned are gone") {
     cluster.dispatcher.prune({{}, 100, {}, false}, [](const store::Pruned&) {});

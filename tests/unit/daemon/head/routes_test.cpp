@@ -9,17 +9,22 @@ using namespace rtrain::head;
 
 namespace {
 
-constexpr const char* kJob = R"({"name": "hello", "command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/results"}})";
+constexpr const char* kJob =
+    R"({"name": "hello", "command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/results"}})";
 
-Reply ask(test::Cluster& cluster, http::verb method, const std::string& target, const std::string& body = {}) {
+Reply ask(test::Cluster& cluster, http::verb method, const std::string& target,
+          const std::string& body = {}) {
   HttpRequest request{method, target, 11};
   request.body() = body;
   auto reply = answer(cluster.dispatcher, request);
-  if (auto* spec = std::get_if<ReadSpec>(&reply)) return spec->answer(check_spec(body));  // as the server does, elsewhere
+  // as the server does, elsewhere
+  if (auto* spec = std::get_if<ReadSpec>(&reply)) return spec->answer(check_spec(body));
   return reply;
 }
 
-HttpResponse get(test::Cluster& cluster, const std::string& target) { return std::get<HttpResponse>(ask(cluster, http::verb::get, target)); }
+HttpResponse get(test::Cluster& cluster, const std::string& target) {
+  return std::get<HttpResponse>(ask(cluster, http::verb::get, target));
+}
 HttpResponse post(test::Cluster& cluster, const std::string& target, const std::string& body = {}) {
   return std::get<HttpResponse>(ask(cluster, http::verb::post, target, body));
 }
@@ -33,14 +38,16 @@ TEST_CASE("routes: each one is known by its path, other methods are 405 and say 
   CHECK(routes().size() == 31);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
-    if (const auto name = path.find('{'); name != std::string::npos) path.replace(name, path.find('}') - name + 1, "1");
+    if (const auto name = path.find('{'); name != std::string::npos)
+      path.replace(name, path.find('}') - name + 1, "1");
     INFO(path);
     const auto reply = std::get<HttpResponse>(ask(cluster, http::verb::put, path));
     CHECK(status(reply) == 405);
     const auto name = http::to_string(route.method);
     CHECK(std::string(reply[http::field::allow]).find(std::string(name)) != std::string::npos);
   }
-  for (const char* path : {"/", "/v1", "/v2/jobs", "/v1/jobs/1/2", "/v1/jobs/1/nothing", "/V1/jobs"}) CHECK(status(get(cluster, path)) == 404);
+  for (const char* path : {"/", "/v1", "/v2/jobs", "/v1/jobs/1/2", "/v1/jobs/1/nothing", "/V1/jobs"})
+    CHECK(status(get(cluster, path)) == 404);
   CHECK(status(get(cluster, "/v1/%zz")) == 400);
 }
 
@@ -78,7 +85,8 @@ TEST_CASE("routes: a job is submitted, shown, listed and cancelled") {
   CHECK(json(get(cluster, "/v1/jobs/1/metrics"))["points"].empty());
 }
 
-TEST_CASE("routes: the values of an environment are shown to who submitted the job, and only when asked for") {
+TEST_CASE(
+    "routes: the values of an environment are shown to who submitted the job, and only when asked for") {
   test::Cluster cluster;
   auto spec = proto::parse_json(kJob).value();
   spec["env"] = {{"API_KEY", "s3cret"}};
@@ -88,7 +96,9 @@ TEST_CASE("routes: the values of an environment are shown to who submitted the j
     return std::get<HttpResponse>(answer(cluster.dispatcher, request));
   };
   REQUIRE(status(as("ann", http::verb::post, "/v1/jobs", proto::dump_json(spec))) == 201);
-  const auto key = [](const HttpResponse& reply) { return json(reply)["events"][0]["spec"]["env"]["API_KEY"]; };
+  const auto key = [](const HttpResponse& reply) {
+    return json(reply)["events"][0]["spec"]["env"]["API_KEY"];
+  };
   CHECK(key(as("ann", http::verb::get, "/v1/jobs/1/events")) == "***");
   CHECK(key(as("ann", http::verb::get, "/v1/jobs/1/events?env=true")) == "s3cret");
   CHECK(key(as("bob", http::verb::get, "/v1/jobs/1/events")) == "***");
@@ -97,8 +107,10 @@ TEST_CASE("routes: the values of an environment are shown to who submitted the j
 
 TEST_CASE("routes: a job that is not valid is refused with all its errors, and no job is made") {
   test::Cluster cluster;
-  for (const char* body : {"", "{", "[]", R"({"name": "x"})", R"({"command": ["x"], "nmae": 1, "scaling_config": {"num_workers": 0}})",
-                           R"({"command": ["x"], "working_dir": "relative", "run_config": {"storage_path": "/r"}})"}) {
+  for (const char* body :
+       {"", "{", "[]", R"({"name": "x"})",
+        R"({"command": ["x"], "nmae": 1, "scaling_config": {"num_workers": 0}})",
+        R"({"command": ["x"], "working_dir": "relative", "run_config": {"storage_path": "/r"}})"}) {
     INFO(body);
     for (const char* route : {"/v1/jobs", "/v1/plan"}) {
       const auto refused = post(cluster, route, body);
@@ -112,7 +124,8 @@ TEST_CASE("routes: a job that is not valid is refused with all its errors, and n
 TEST_CASE("routes: a job that does not exist is 404 everywhere") {
   test::Cluster cluster;
   for (const char* id : {"1", "0", "-1", "abc", "1x", "99999999999999999999", "%20"})
-    for (const char* rest : {"", "/result", "/metrics", "/logs", "/stream"}) CHECK(status(get(cluster, "/v1/jobs/" + std::string(id) + rest)) == 404);
+    for (const char* rest : {"", "/result", "/metrics", "/logs", "/stream"})
+      CHECK(status(get(cluster, "/v1/jobs/" + std::string(id) + rest)) == 404);
   CHECK(status(post(cluster, "/v1/jobs/1/cancel")) == 404);
 }
 
@@ -136,7 +149,8 @@ TEST_CASE("routes: a log is asked of the node where that attempt's rank ran") {
   cluster.end(*a, id, Attempt(1), 0, 3);
   cluster.end(*a, id, Attempt(1), 1, 143);
   REQUIRE(cluster.state(id).attempt == Attempt(2));
-  const auto newest = std::get<ReadLog>(ask(cluster, http::verb::get, "/v1/jobs/1/logs?rank=1&offset=10&limit=100"));
+  const auto newest =
+      std::get<ReadLog>(ask(cluster, http::verb::get, "/v1/jobs/1/logs?rank=1&offset=10&limit=100"));
   CHECK(newest.node == "a");
   CHECK(newest.read.key == proto::RankKey{id, Attempt(2), 1});
   CHECK(newest.read.offset == 10);
@@ -146,7 +160,8 @@ TEST_CASE("routes: a log is asked of the node where that attempt's rank ran") {
   CHECK(older.read.offset == -20);
   for (const char* query : {"rank=2", "attempt=3"})
     CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 404);
-  for (const char* query : {"rank=x", "rank=-1", "attempt=0", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="})
+  for (const char* query :
+       {"rank=x", "rank=-1", "attempt=0", "offset=-1", "tail=-1", "limit=0", "limit=1048577", "limit="})
     CHECK(status(get(cluster, std::string("/v1/jobs/1/logs?") + query)) == 400);
   const auto queued = cluster.submit(1);
   CHECK(status(get(cluster, "/v1/jobs/" + to_string(queued) + "/logs")) == 409);
@@ -208,7 +223,8 @@ TEST_CASE("routes: hold and release") {
 TEST_CASE("routes: the events of a job, a page at a time") {
   test::Cluster cluster;
   REQUIRE(status(post(cluster, "/v1/jobs", kJob)) == 201);
-  for (const char* verb : {"hold", "release", "hold", "cancel"}) REQUIRE(status(post(cluster, std::string("/v1/jobs/1/") + verb)) == 200);
+  for (const char* verb : {"hold", "release", "hold", "cancel"})
+    REQUIRE(status(post(cluster, std::string("/v1/jobs/1/") + verb)) == 200);
   std::vector<std::string> types;
   proto::Json page;
   for (std::int64_t from = 0;; from = page.at("next").get<std::int64_t>()) {
@@ -220,15 +236,18 @@ TEST_CASE("routes: the events of a job, a page at a time") {
     }
     if (page.at("more") == false) break;
   }
-  CHECK(types == std::vector<std::string>{"job_submitted", "job_held", "job_released", "job_held", "cancel_requested"});
+  CHECK(types == std::vector<std::string>{"job_submitted", "job_held", "job_released", "job_held",
+                                          "cancel_requested"});
   CHECK(page.at("next") == 5);
-  for (const char* query : {"from=-1", "limit=0", "limit=10001", "from=x"}) CHECK(status(get(cluster, std::string("/v1/jobs/1/events?") + query)) == 400);
+  for (const char* query : {"from=-1", "limit=0", "limit=10001", "from=x"})
+    CHECK(status(get(cluster, std::string("/v1/jobs/1/events?") + query)) == 400);
   CHECK(status(get(cluster, "/v1/jobs/2/events")) == 404);
 }
 
 TEST_CASE("routes: who asks is noted, and lists can be asked for one user") {
   test::Cluster cluster;
-  const auto as = [&](const std::string& user, http::verb method, const std::string& target, const std::string& body = {}) {
+  const auto as = [&](const std::string& user, http::verb method, const std::string& target,
+                      const std::string& body = {}) {
     HttpRequest request{method, target, 11};
     request.set("Rtrain-User", user);
     request.body() = body;
@@ -257,7 +276,9 @@ TEST_CASE("routes: an array and its jobs by index") {
   CHECK(json(get(cluster, "/v1/jobs/1_3"))["id"] == 4);
   CHECK(json(get(cluster, "/v1/jobs/1_3"))["array"]["index"] == 3);
   CHECK(json(get(cluster, "/v1/jobs/11"))["array"].is_null());
-  for (const char* path : {"/v1/jobs/1_10", "/v1/jobs/2_3", "/v1/jobs/11_0", "/v1/jobs/1_", "/v1/jobs/1_x", "/v1/jobs/_3"}) CHECK(status(get(cluster, path)) == 404);
+  for (const char* path :
+       {"/v1/jobs/1_10", "/v1/jobs/2_3", "/v1/jobs/11_0", "/v1/jobs/1_", "/v1/jobs/1_x", "/v1/jobs/_3"})
+    CHECK(status(get(cluster, path)) == 404);
   CHECK(json(get(cluster, "/v1/jobs?array=1"))["jobs"].size() == 10);
   CHECK(json(post(cluster, "/v1/arrays/1/hold", R"({"indices": "3-5"})"))["jobs"] == proto::Json({4, 5, 6}));
   CHECK(json(post(cluster, "/v1/arrays/1/release", R"({"indices": "4"})"))["jobs"] == proto::Json({5}));
@@ -314,7 +335,8 @@ TEST_CASE("routes: nodes are cordoned, drained, labelled and brought back") {
   CHECK(draining["drain_until"] == proto::rfc3339(cluster.wall + 30'000));
   cluster.end(*a, id, Attempt(1), 0);
   CHECK(state() == "drained");
-  CHECK(json(post(cluster, "/v1/nodes/a/label", R"({"labels": {"rack": "r1"}})"))["labels"] == proto::Json({{"rack", "r1"}}));
+  CHECK(json(post(cluster, "/v1/nodes/a/label", R"({"labels": {"rack": "r1"}})"))["labels"] ==
+        proto::Json({{"rack", "r1"}}));
   cluster.dispatcher.agent_says(*a, proto::NodeHealth{{3}, "pid 5 cannot be killed"});
   CHECK(json(get(cluster, "/v1/nodes/a"))["gpus_out"] == proto::Json({3}));
   CHECK(json(post(cluster, "/v1/nodes/a/return", R"({"gpus": [3]})"))["gpus_out"].empty());
@@ -324,12 +346,16 @@ TEST_CASE("routes: nodes are cordoned, drained, labelled and brought back") {
   cluster.pass(65);
   cluster.dispatcher.tick();
   CHECK(state() == "lost");
-  for (const char* body : {"[", "[]", R"({"why": "x"})", R"({"reason": 3})", R"({"deadline_s": -1})", R"({"deadline_s": 1e9})", R"({"deadline_s": "x"})"}) {
+  for (const char* body : {"[", "[]", R"({"why": "x"})", R"({"reason": 3})", R"({"deadline_s": -1})",
+                           R"({"deadline_s": 1e9})", R"({"deadline_s": "x"})"}) {
     INFO(body);
     CHECK(status(post(cluster, "/v1/nodes/a/drain", body)) == 400);
   }
-  for (const char* body : {"", "{}", R"({"labels": {}})", R"({"labels": {"a": 1}})", R"({"labels": {"rtrain/node": "x"}})"}) CHECK(status(post(cluster, "/v1/nodes/a/label", body)) == 400);
-  for (const char* path : {"/v1/nodes/x/cordon", "/v1/nodes/x/drain", "/v1/nodes/x/return"}) CHECK(status(post(cluster, path)) == 404);
+  for (const char* body :
+       {"", "{}", R"({"labels": {}})", R"({"labels": {"a": 1}})", R"({"labels": {"rtrain/node": "x"}})"})
+    CHECK(status(post(cluster, "/v1/nodes/a/label", body)) == 400);
+  for (const char* path : {"/v1/nodes/x/cordon", "/v1/nodes/x/drain", "/v1/nodes/x/return"})
+    CHECK(status(post(cluster, path)) == 404);
   CHECK(status(get(cluster, "/v1/nodes/x")) == 404);
 }
 
@@ -337,7 +363,8 @@ TEST_CASE("routes: reservations are made, shown and deleted") {
   test::Cluster cluster;
   cluster.connect("a", 1);
   const auto until = proto::rfc3339(cluster.wall + 3'600'000);
-  const auto body = proto::dump_json({{"name", "night"}, {"nodes", {"a"}}, {"users", {"ann"}}, {"end", until}});
+  const auto body =
+      proto::dump_json({{"name", "night"}, {"nodes", {"a"}}, {"users", {"ann"}}, {"end", until}});
   const auto made = post(cluster, "/v1/reservations", body);
   REQUIRE(status(made) == 201);
   CHECK(json(made)["active"] == true);
@@ -345,11 +372,15 @@ TEST_CASE("routes: reservations are made, shown and deleted") {
   CHECK(json(made)["by"] == "a user");
   CHECK(json(get(cluster, "/v1/reservations"))["reservations"] == proto::Json::array({json(made)}));
   CHECK(status(post(cluster, "/v1/reservations", body)) == 409);
-  for (const char* wrong : {"{}", R"({"name": "x", "nodes": ["a"]})", R"({"name": "x", "nodes": "a"})", R"({"name": "x", "nodes": ["a"], "end": "soon"})", R"({"name": "x", "nodes": ["a"], "end": 5})", R"({"nmae": "x"})"}) {
+  for (const char* wrong : {"{}", R"({"name": "x", "nodes": ["a"]})", R"({"name": "x", "nodes": "a"})",
+                            R"({"name": "x", "nodes": ["a"], "end": "soon"})",
+                            R"({"name": "x", "nodes": ["a"], "end": 5})", R"({"nmae": "x"})"}) {
     INFO(wrong);
     CHECK(status(post(cluster, "/v1/reservations", wrong)) == 400);
   }
-  const auto remove = [&] { return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/reservations/night")); };
+  const auto remove = [&] {
+    return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/reservations/night"));
+  };
   CHECK(json(remove())["name"] == "night");
   CHECK(status(remove()) == 404);
 }
@@ -391,17 +422,30 @@ TEST_CASE("routes: whole numbers are whole and in range, nothing is taken for on
   test::Cluster cluster;
   const auto agent = cluster.connect("a", 4);
   const std::pair<const char*, const char*> cases[] = {
-      {"/v1/nodes/a/return", R"({"gpus": [4294967297]})"}, {"/v1/nodes/a/return", R"({"gpus": [3.7]})"},  {"/v1/nodes/a/return", R"({"gpus": [true]})"},
-      {"/v1/nodes/a/return", R"({"gpus": ["3"]})"},        {"/v1/nodes/a/return", R"({"gpus": [-1]})"},   {"/v1/nodes/a/return", R"({"gpus": 3})"},
-      {"/v1/nodes/a/return", R"({"gpus": [null]})"},       {"/v1/nodes/a/cordon", R"({"reason": 3})"},     {"/v1/nodes/a/drain", R"({"deadline_s": true})"},
-      {"/v1/nodes/a/drain", R"({"deadline_s": "NaN"})"},   {"/v1/nodes/a/drain", R"({"deadline_s": -1})"}, {"/v1/prune", R"({"keep": 3.0})"},
-      {"/v1/prune", R"({"keep": 9007199254740992})"},      {"/v1/prune", R"({"keep": true})"},             {"/v1/prune", R"({"older_than_s": "Infinity"})"},
-      {"/v1/prune", R"({"older_than_s": true})"},          {"/v1/arrays/1/cancel", R"({"indices": 3})"},   {"/v1/reservations", R"({"name": "x", "nodes": [1], "end": "2030-01-01T00:00:00Z"})"}};
+      {"/v1/nodes/a/return", R"({"gpus": [4294967297]})"},
+      {"/v1/nodes/a/return", R"({"gpus": [3.7]})"},
+      {"/v1/nodes/a/return", R"({"gpus": [true]})"},
+      {"/v1/nodes/a/return", R"({"gpus": ["3"]})"},
+      {"/v1/nodes/a/return", R"({"gpus": [-1]})"},
+      {"/v1/nodes/a/return", R"({"gpus": 3})"},
+      {"/v1/nodes/a/return", R"({"gpus": [null]})"},
+      {"/v1/nodes/a/cordon", R"({"reason": 3})"},
+      {"/v1/nodes/a/drain", R"({"deadline_s": true})"},
+      {"/v1/nodes/a/drain", R"({"deadline_s": "NaN"})"},
+      {"/v1/nodes/a/drain", R"({"deadline_s": -1})"},
+      {"/v1/prune", R"({"keep": 3.0})"},
+      {"/v1/prune", R"({"keep": 9007199254740992})"},
+      {"/v1/prune", R"({"keep": true})"},
+      {"/v1/prune", R"({"older_than_s": "Infinity"})"},
+      {"/v1/prune", R"({"older_than_s": true})"},
+      {"/v1/arrays/1/cancel", R"({"indices": 3})"},
+      {"/v1/reservations", R"({"name": "x", "nodes": [1], "end": "2030-01-01T00:00:00Z"})"}};
   for (const auto& [target, body] : cases) {
     INFO(target << " " << body);
     CHECK(status(post(cluster, target, body)) == 400);
   }
-  for (const char* id : {"9223372036854775807", "9007199254740992", "99999999999999999999", "1.0", "-1", "0", "1_", "1_-1", "1_4294967296", "_1", "1_1_1"}) {
+  for (const char* id : {"9223372036854775807", "9007199254740992", "99999999999999999999", "1.0", "-1", "0",
+                         "1_", "1_-1", "1_4294967296", "_1", "1_1_1"}) {
     INFO(id);
     CHECK(status(get(cluster, std::string("/v1/jobs/") + id)) == 404);
     CHECK(status(post(cluster, std::string("/v1/arrays/") + id + "/cancel")) == 404);
@@ -411,7 +455,10 @@ TEST_CASE("routes: whole numbers are whole and in range, nothing is taken for on
 TEST_CASE("routes: a job that could not be read again is refused with its place", "[F40]") {
   test::Cluster cluster;
   const auto refused = [&](const std::string& scheduling) {
-    const auto reply = post(cluster, "/v1/jobs", R"({"command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/r"}, "scheduling": )" + scheduling + "}");
+    const auto reply = post(
+        cluster, "/v1/jobs",
+        R"({"command": ["/bin/true"], "working_dir": "/tmp", "run_config": {"storage_path": "/tmp/r"}, "scheduling": )" +
+            scheduling + "}");
     INFO(scheduling);
     CHECK(status(reply) == 400);
     return json(reply)["errors"][0]["path"].get<std::string>();
@@ -431,7 +478,8 @@ TEST_CASE("routes: a large spec is left to another thread, a small one is answer
     request.body() = proto::dump_json(spec);
     auto reply = answer(cluster.dispatcher, request);
     REQUIRE(std::holds_alternative<ReadSpec>(reply) == large);
-    const auto response = large ? std::get<ReadSpec>(reply).answer(check_spec(request.body())) : std::get<HttpResponse>(reply);
+    const auto response =
+        large ? std::get<ReadSpec>(reply).answer(check_spec(request.body())) : std::get<HttpResponse>(reply);
     CHECK(status(response) == 200);
   }
 }
@@ -448,17 +496,22 @@ TEST_CASE("routes: a long list of errors is answered in a few kilobytes", "[F42]
   const auto key = post(cluster, "/v1/prune", "{\"" + std::string(1'000'000, 'k') + "\": 1}");
   CHECK(status(key) == 413);
   CHECK(key.body().size() < 3000);
-  CHECK(status(post(cluster, "/v1/nodes/a/cordon", R"({"reason": ")" + std::string(1025, 'r') + "\"}")) == 413);
+  CHECK(status(post(cluster, "/v1/nodes/a/cordon", R"({"reason": ")" + std::string(1025, 'r') + "\"}")) ==
+        413);
 }
 
 TEST_CASE("routes: a prune names its limits, and what is wrong with them") {
   test::Cluster cluster;
-  for (const char* body : {"", "{}", R"({"dry_run": true})", R"({"older_than_s": -1})", R"({"older_than_s": "7d"})", R"({"keep": -1})", R"({"keep": 1.5})", R"({"keep": 1, "dry_run": 1})", R"({"older": 1})"}) {
+  for (const char* body :
+       {"", "{}", R"({"dry_run": true})", R"({"older_than_s": -1})", R"({"older_than_s": "7d"})",
+        R"({"keep": -1})", R"({"keep": 1.5})", R"({"keep": 1, "dry_run": 1})", R"({"older": 1})"}) {
     INFO(body);
     CHECK(status(post(cluster, "/v1/prune", body)) == 400);
   }
-  CHECK(json(post(cluster, "/v1/prune"))["message"].get<std::string>().find("older_than_s or keep") != std::string::npos);
-  const auto both = std::get<PruneJobs>(ask(cluster, http::verb::post, "/v1/prune", R"({"older_than_s": 60, "keep": 7, "dry_run": true})"));
+  CHECK(json(post(cluster, "/v1/prune"))["message"].get<std::string>().find("older_than_s or keep") !=
+        std::string::npos);
+  const auto both = std::get<PruneJobs>(
+      ask(cluster, http::verb::post, "/v1/prune", R"({"older_than_s": 60, "keep": 7, "dry_run": true})"));
   CHECK(both.request.ended_before_ms == cluster.wall - 60'000);
   CHECK(both.request.keep_jobs == 7);
   CHECK(both.request.dry_run);
@@ -481,9 +534,10 @@ TEST_CASE("routes: a key that was used for another array or time limit is refuse
     spec["scheduling"] = *proto::parse_json(scheduling);
     return proto::dump_json(spec);
   };
-  const std::vector<std::pair<std::string, std::string>> others{{R"({"array": "1,3,7"})", R"({"array": "1,5,7"})"},
-                                                                {R"({"array": "0-9%2"})", R"({"array": "0-9%5"})"},
-                                                                {R"({"time_limit": "10m"})", R"({"time_limit": "20m"})"}};
+  const std::vector<std::pair<std::string, std::string>> others{
+      {R"({"array": "1,3,7"})", R"({"array": "1,5,7"})"},
+      {R"({"array": "0-9%2"})", R"({"array": "0-9%5"})"},
+      {R"({"time_limit": "10m"})", R"({"time_limit": "20m"})"}};
   int number = 10;
   for (const auto& [one, other] : others) {
     INFO(other);

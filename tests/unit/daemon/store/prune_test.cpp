@@ -53,11 +53,13 @@ struct Disk : test::DiskStore {
   }
   std::vector<std::int64_t> left() {
     std::vector<std::int64_t> ids;
-    for (const auto& job : *store->ended_jobs(JobId(1'000'000), 1'000'000)) ids.insert(ids.begin(), job.id.value());
+    for (const auto& job : *store->ended_jobs(JobId(1'000'000), 1'000'000))
+      ids.insert(ids.begin(), job.id.value());
     return ids;
   }
   std::int64_t count(const std::string& table) {
-    return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))->integer("SELECT count(*) FROM " + table);
+    return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))
+                ->integer("SELECT count(*) FROM " + table);
   }
   [[nodiscard]] std::int64_t pragma(const std::string& name) const {
     return *(*Database::open(journal_path(dir), Database::Mode::kReadOnly))->integer("PRAGMA " + name);
@@ -180,7 +182,10 @@ TEST_CASE("prune: a step of making the file smaller is small") {
   REQUIRE(pruner.prepare(*database, segments).has_value());
   const std::string snapshot(3000, 'x');
   for (int id = 1; id <= 2000; ++id)
-    REQUIRE(database->execute("INSERT INTO jobs(id, ended, phase, snapshot, snapshot_events) VALUES(" + std::to_string(id) + ", 1, 'FAILED', '" + snapshot + "', 1)").has_value());
+    REQUIRE(database
+                ->execute("INSERT INTO jobs(id, ended, phase, snapshot, snapshot_events) VALUES(" +
+                          std::to_string(id) + ", 1, 'FAILED', '" + snapshot + "', 1)")
+                .has_value());
   REQUIRE(pruner.begin({{}, 500, {}, false}).has_value());
   while (pruner.busy()) REQUIRE(pruner.step().has_value());
   auto pages = *database->integer("PRAGMA page_count");

@@ -23,12 +23,14 @@ using namespace rtrain::store;
 namespace {
 
 /// Calls that change what is on the disk.
-const std::set<std::uint64_t> kChanges{SYS_rename, SYS_renameat, SYS_renameat2, SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_mkdir, SYS_mkdirat,
-                                       SYS_ftruncate, SYS_fsync, SYS_fdatasync, SYS_copy_file_range, SYS_sendfile};
+const std::set<std::uint64_t> kChanges{
+    SYS_rename,  SYS_renameat,  SYS_renameat2, SYS_unlink,    SYS_unlinkat,        SYS_rmdir,   SYS_mkdir,
+    SYS_mkdirat, SYS_ftruncate, SYS_fsync,     SYS_fdatasync, SYS_copy_file_range, SYS_sendfile};
 /// Of the many writes into the new database, one in so many is such a call.
 constexpr int kWrites = 12;
 
-/// Runs recover() in a process of its own, which is killed just before the call number `last` of those (from 0). True: it was; false: it came to its end.
+/// Runs recover() in a process of its own, which is killed just before the call number `last` of those (from
+/// 0). True: it was; false: it came to its end.
 bool recover_until(const std::string& dir, int last) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -76,12 +78,14 @@ struct Crashed : test::DiskStore {
         store->append(JobId(id), stamped, state);
       };
       apply(test::placed(1, 1));
-      for (int seq = 1; seq <= 20; ++seq) store->append(JobId(id), proto::MetricPoint{1, seq, now, {{"loss", 1.0}}, ""});
+      for (int seq = 1; seq <= 20; ++seq)
+        store->append(JobId(id), proto::MetricPoint{1, seq, now, {{"loss", 1.0}}, ""});
       apply(test::forked(1, 0));
       settle();
       if (id == 3) REQUIRE(write_backup(dir).has_value());
     }
-    std::filesystem::copy(dir, dir_after, std::filesystem::copy_options::recursive);  // as a head that is killed leaves it
+    // as a head that is killed leaves it
+    std::filesystem::copy(dir, dir_after, std::filesystem::copy_options::recursive);
     store.reset();
     std::fstream file(segment_path(dir_after, JobId(2), 0), std::ios::in | std::ios::out);
     file.seekp(300);
@@ -97,7 +101,9 @@ TEST_CASE("recover: killed before any of its calls it leaves what the next one m
   for (int last = 0;; ++last) {
     test::TempDir folder;
     const auto dir = folder.path().string();
-    std::filesystem::copy(crashed.dir_after, dir, std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy(
+        crashed.dir_after, dir,
+        std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
     if (!recover_until(dir, last)) break;
     ++killed;
     INFO("killed before call " << last);

@@ -40,7 +40,8 @@ struct Files {
   [[nodiscard]] std::int64_t points_left(int id) const {
     std::int64_t points = 0;
     for (const auto& [key, row] : files.rows())
-      if (key.first == JobId(id) && disk.bytes_left(segment_path(dir, key.first, key.second)) >= row.bytes) points = row.end();
+      if (key.first == JobId(id) && disk.bytes_left(segment_path(dir, key.first, key.second)) >= row.bytes)
+        points = row.end();
     return points;
   }
 };
@@ -51,7 +52,8 @@ TEST_CASE("segment files: what a commit relies on outlasts a power cut") {
   Files f;
   std::map<int, std::int64_t> seqs;
   unsigned random = 1;
-  const int jobs = GENERATE(2, 3, 5, 50);  // more than are open at once; with 50, so many that one syncfs() does it
+  // more than are open at once; with 50, so many that one syncfs() does it
+  const int jobs = GENERATE(2, 3, 5, 50);
   for (int step = 0; step < 600; ++step) {
     random = random * 1664525 + 1013904223;
     const int id = 1 + static_cast<int>(random >> 16) % jobs;

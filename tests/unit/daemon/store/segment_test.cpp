@@ -12,12 +12,15 @@ using namespace rtrain::store;
 
 namespace {
 
-proto::MetricPoint point(std::int64_t seq, const std::string& checkpoint = "") { return {1, seq, 1000 + seq, {{"loss", 1.0 / static_cast<double>(seq)}}, checkpoint}; }
+proto::MetricPoint point(std::int64_t seq, const std::string& checkpoint = "") {
+  return {1, seq, 1000 + seq, {{"loss", 1.0 / static_cast<double>(seq)}}, checkpoint};
+}
 
 struct Files {
   test::TempDir folder;
   std::string dir = folder.path().string();
-  std::unique_ptr<SegmentFiles> files = std::make_unique<SegmentFiles>(dir, SegmentFiles::Options{left_to_the_system(), 2, 400});
+  std::unique_ptr<SegmentFiles> files =
+      std::make_unique<SegmentFiles>(dir, SegmentFiles::Options{left_to_the_system(), 2, 400});
 
   void write(JobId id, std::int64_t first, std::int64_t last, bool has_event = false) {
     for (auto seq = first; seq <= last; ++seq) {

@@ -33,7 +33,8 @@ struct Disk : test::DiskStore {
     found = store->take_recovered();
   }
   JobId submit() {
-    const JobId id(jobs.empty() ? store->next_job_id().value() : std::max(store->next_job_id().value(), jobs.rbegin()->first.value() + 1));
+    const JobId id(jobs.empty() ? store->next_job_id().value()
+                                : std::max(store->next_job_id().value(), jobs.rbegin()->first.value() + 1));
     proto::JobSubmitted event{test::command_spec(1, 3), "run", "/runs/run", "ada", {}};
     jobs[id] = core::submitted(id, ++now, event);
     store->append(id, {now, event}, jobs[id]);
@@ -43,7 +44,9 @@ struct Disk : test::DiskStore {
     const proto::StampedEvent stamped{++now, std::move(event)};
     REQUIRE(core::advance(jobs.at(id), stamped).has_value());
     const auto* report = std::get_if<proto::MetricsReported>(&stamped.event);
-    if (report != nullptr) store->append(id, proto::MetricPoint{report->attempt.value(), report->seq, now, report->metrics, report->checkpoint ? report->checkpoint->path : ""});
+    if (report != nullptr)
+      store->append(id, proto::MetricPoint{report->attempt.value(), report->seq, now, report->metrics,
+                                           report->checkpoint ? report->checkpoint->path : ""});
     if (report == nullptr || report->checkpoint) store->append(id, stamped, jobs.at(id));
     while (auto due = core::follow_up(jobs.at(id))) apply(id, std::move(*due));
   }
@@ -108,7 +111,9 @@ TEST_CASE("store: what was appended is durable only when the disk has it") {
   CHECK(disk.store->durable() == Mark{1, 0});
 }
 
-TEST_CASE("store: what one handler appends is there as a whole or not at all, wherever the log ends after a crash") {
+TEST_CASE(
+    "store: what one handler appends is there as a whole or not at all, wherever the log ends after a "
+    "crash") {
   Disk disk;
   const std::string log = journal_path(disk.dir) + "-wal";
   disk.submit();
@@ -287,8 +292,9 @@ TEST_CASE("store: a job that cannot be read is set aside, and the others go on",
   disk.settle();
   disk.store.reset();
   disk.sql("UPDATE events SET json='{}' WHERE job=1");
-  disk.sql("UPDATE specs SET json=replace(json, '\"num_workers\":1', '\"num_workers\":\"nan\"') "
-           "WHERE id=(SELECT spec FROM jobs WHERE id=2)");
+  disk.sql(
+      "UPDATE specs SET json=replace(json, '\"num_workers\":1', '\"num_workers\":\"nan\"') "
+      "WHERE id=(SELECT spec FROM jobs WHERE id=2)");
   disk.sql("UPDATE documents SET value='{\"cordoned\":' WHERE name='a'");
   disk.open();
   REQUIRE(disk.found.jobs.size() == 1);
@@ -297,7 +303,8 @@ TEST_CASE("store: a job that cannot be read is set aside, and the others go on",
   CHECK(disk.found.set_aside[0].job == first);
   CHECK(disk.found.set_aside[0].why == "event 0: an event without a type");
   CHECK(disk.found.set_aside[1].job == second);
-  CHECK_THAT(disk.found.set_aside[1].why, Catch::Matchers::Contains("event 0: its spec: scaling_config.num_workers"));
+  CHECK_THAT(disk.found.set_aside[1].why,
+             Catch::Matchers::Contains("event 0: its spec: scaling_config.num_workers"));
   CHECK(disk.found.set_aside[2].what == "document node a");
   REQUIRE(disk.found.documents.size() == 1);
   CHECK(disk.found.documents[0].name == "b");
@@ -307,7 +314,8 @@ TEST_CASE("store: a job that cannot be read is set aside, and the others go on",
   REQUIRE(checked.has_value());
   CHECK(checked->problems.size() == 3);
   for (const char* words : {"job 1: event 0", "job 2: event 0", "document node a"})
-    CHECK(std::ranges::any_of(checked->problems, [&](const std::string& line) { return line.find(words) != std::string::npos; }));
+    CHECK(std::ranges::any_of(
+        checked->problems, [&](const std::string& line) { return line.find(words) != std::string::npos; }));
 }
 
 TEST_CASE("store: an ended job that cannot be read stands in the list as such", "[F40]") {
@@ -347,7 +355,8 @@ TEST_CASE("store: a start knows how many jobs have ended and how, also from a jo
   }
   disk.open();
   CHECK(disk.found.jobs.size() == 1);
-  CHECK(disk.found.ended == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kSucceeded, 3}, {core::JobPhase::kCancelled, 1}});
+  CHECK(disk.found.ended == std::map<core::JobPhase, std::int64_t>{{core::JobPhase::kSucceeded, 3},
+                                                                   {core::JobPhase::kCancelled, 1}});
   auto database = *Database::open(journal_path(disk.dir), Database::Mode::kReadOnly);
   CHECK(*database->integer("PRAGMA user_version") == kSchemaVersion);
   CHECK(*database->integer("SELECT count(*) FROM sqlite_schema WHERE name='jobs_ended_as'") == 1);
@@ -380,7 +389,10 @@ TEST_CASE("store: the journal of an older head is rewritten once, so that it can
   disk.settle();
   disk.store.reset();
   disk.sql("PRAGMA auto_vacuum=NONE; VACUUM");
-  const auto mode = [&] { return *(*Database::open(journal_path(disk.dir), Database::Mode::kReadOnly))->integer("PRAGMA auto_vacuum"); };
+  const auto mode = [&] {
+    return *(*Database::open(journal_path(disk.dir), Database::Mode::kReadOnly))
+                ->integer("PRAGMA auto_vacuum");
+  };
   REQUIRE(mode() == 0);
   disk.open();
   CHECK(mode() == 2);
@@ -391,10 +403,12 @@ TEST_CASE("store: the journal of an older head is rewritten once, so that it can
 TEST_CASE("store: a network file system is refused by its name, with the way out") {
   CHECK(check_file_system("/var/lib/rtrain", 0xEF53).has_value());      // ext4
   CHECK(check_file_system("/var/lib/rtrain", 0x01021994).has_value());  // tmpfs
-  for (const auto& [type, name] : {std::pair(0x6969u, "NFS"), std::pair(0xFF534D42u, "SMB"), std::pair(0x0BD00BD0u, "Lustre")}) {
+  for (const auto& [type, name] :
+       {std::pair(0x6969u, "NFS"), std::pair(0xFF534D42u, "SMB"), std::pair(0x0BD00BD0u, "Lustre")}) {
     const auto refused = check_file_system("/var/lib/rtrain", type);
     REQUIRE(refused.has_error());
-    CHECK(refused.error().message().find("/var/lib/rtrain is on a network file system (" + std::string(name) + ")") != std::string::npos);
+    CHECK(refused.error().message().find("/var/lib/rtrain is on a network file system (" + std::string(name) +
+                                         ")") != std::string::npos);
     CHECK(refused.error().hint().find("local disk") != std::string::npos);
   }
 }
@@ -412,7 +426,9 @@ class NoQuota {
  public:
   NoQuota() {
     replace("write", reinterpret_cast<sqlite3_syscall_ptr>(quota_exceeded<int, const void*, std::size_t>));
-    for (const char* call : {"pwrite", "pwrite64"}) replace(call, reinterpret_cast<sqlite3_syscall_ptr>(quota_exceeded<int, const void*, std::size_t, std::int64_t>));
+    for (const char* call : {"pwrite", "pwrite64"})
+      replace(call, reinterpret_cast<sqlite3_syscall_ptr>(
+                        quota_exceeded<int, const void*, std::size_t, std::int64_t>));
   }
   ~NoQuota() {
     for (const auto& [call, before] : before_) vfs_->xSetSystemCall(vfs_, call.c_str(), before);

@@ -33,15 +33,67 @@ TEST_CASE("api: documents round-trip") {
   round_trip(ErrorDoc{"invalid_argument", "wrong", "do this", {{"a.b", "unknown key", 3, 4}}});
   round_trip(SubmitReply{JobId(1), "a", "/r/a"});
   round_trip(job());
-  round_trip(ResultDoc{JobId(1), "a", "FAILED", Json::object(), CheckpointRecord{"/c", 1, Json::object()}, "/r",
-                       JobError{"signal", "m", 1, "n", 1, {std::nullopt, 9, false}, {"l"}}, {{"/c", 1, Json::object()}}, 2, {{"x", 1}}, 7, 3});
+  round_trip(ResultDoc{JobId(1),
+                       "a",
+                       "FAILED",
+                       Json::object(),
+                       CheckpointRecord{"/c", 1, Json::object()},
+                       "/r",
+                       JobError{"signal", "m", 1, "n", 1, {std::nullopt, 9, false}, {"l"}},
+                       {{"/c", 1, Json::object()}},
+                       2,
+                       {{"x", 1}},
+                       7,
+                       3});
   round_trip(MetricPoint{1, 2, 1795559400123, {{"loss", 1}}, "/c"});
   round_trip(LogDoc{1, 2, 300, 0, "text\n"});
-  round_trip(NodeDoc{{"n", "10.0.0.1", {{"CPU", 4}}, {}, {{"rack", "1"}}, {}}, {{"CPU", 1}}, {0}, true, "draining", 0.5, true, {3}, {JobId(1)}, 1.5, "two jobs failed", 1795559400123});
-  round_trip(QueuedDoc{JobId(3), ArrayTask{JobId(1), 2, 5, 2, 0, 4, 1}, 4, "n", "ann", "night", 7, 2, {{"CPU", 1}}, 1795559400123, "no room", 1795559500123});
-  round_trip(QueueDoc{.name = "night", .weight = 2, .share = 0.5, .used = {{"CPU", 7200}}, .usage = 0.25, .running = 1, .waiting = 2, .gpus = 3, .cpus = 4, .gpus_max = 8,
-                      .jobs_max = 5, .user_cpus_max = 2, .users = {{"ann", 1, 2, 3, 4, {{"CPU", 7200}}, 1}}});
-  round_trip(StatusDoc{"read_only", "no space", "an hour ahead", 1795559400123, {3, 4}, {{"CPU", {1, 2}}}, {{"QUEUED", 100'000}}, {{"user", {{"exit", 2}}}}, {job()}, {}});
+  round_trip(NodeDoc{{"n", "10.0.0.1", {{"CPU", 4}}, {}, {{"rack", "1"}}, {}},
+                     {{"CPU", 1}},
+                     {0},
+                     true,
+                     "draining",
+                     0.5,
+                     true,
+                     {3},
+                     {JobId(1)},
+                     1.5,
+                     "two jobs failed",
+                     1795559400123});
+  round_trip(QueuedDoc{JobId(3),
+                       ArrayTask{JobId(1), 2, 5, 2, 0, 4, 1},
+                       4,
+                       "n",
+                       "ann",
+                       "night",
+                       7,
+                       2,
+                       {{"CPU", 1}},
+                       1795559400123,
+                       "no room",
+                       1795559500123});
+  round_trip(QueueDoc{.name = "night",
+                      .weight = 2,
+                      .share = 0.5,
+                      .used = {{"CPU", 7200}},
+                      .usage = 0.25,
+                      .running = 1,
+                      .waiting = 2,
+                      .gpus = 3,
+                      .cpus = 4,
+                      .gpus_max = 8,
+                      .jobs_max = 5,
+                      .user_cpus_max = 2,
+                      .users = {{"ann", 1, 2, 3, 4, {{"CPU", 7200}}, 1}}});
+  round_trip(StatusDoc{"read_only",
+                       "no space",
+                       "an hour ahead",
+                       1795559400123,
+                       {3, 4},
+                       {{"CPU", {1, 2}}},
+                       {{"QUEUED", 100'000}},
+                       {{"user", {{"exit", 2}}}},
+                       {job()},
+                       {}});
   round_trip(ReservationDoc{"n", {"a", "b"}, {"ann"}, 1795559400123, 1795559500123, "op", true});
   round_trip(ArrayReply{JobId(1), {JobId(1), JobId(2)}});
   round_trip(PlanDoc{true, true, {{0, "n", 0, 0, {}}}, 2, "fits"});

@@ -39,7 +39,8 @@ TEST_CASE("openapi: it names each route of api.h and no other") {
   const std::string header = *os::read_file(RTRAIN_SOURCE_DIR "/proto/api/api.h");
   std::set<std::string> of_header, of_file;
   const std::regex route("//   (GET|POST|DELETE) +(/[^ ?\\[]*)");
-  for (auto it = std::sregex_iterator(header.begin(), header.end(), route); it != std::sregex_iterator(); ++it)
+  for (auto it = std::sregex_iterator(header.begin(), header.end(), route); it != std::sregex_iterator();
+       ++it)
     of_header.insert((*it)[1].str() + " " + (*it)[2].str());
   const Json document = openapi();
   for (const auto& [path, methods] : document.at("paths").items())
@@ -62,12 +63,28 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
   JobDoc job;
   job.ranks.emplace_back();
   job.array.emplace();
-  const std::pair<const char*, Json> documents[] = {
-      {"Version", VersionDoc{}}, {"Error", ErrorDoc{}},         {"SubmitReply", SubmitReply{}},     {"Job", job},
-      {"Result", ResultDoc{}},   {"MetricPoint", MetricPoint{}}, {"Log", LogDoc{}},                  {"Node", NodeDoc{}},
-      {"Plan", PlanDoc{}},       {"Progress", ProgressDoc{}},   {"Rank", Json(job).at("ranks")[0]}, {"ExitStatus", ExitStatus{}},
-      {"JobError", JobError{}},  {"Checkpoint", CheckpointRecord{}}, {"Gpu", GpuInfo{}},
-      {"ArrayTask", Json(job).at("array")}, {"ArrayReply", ArrayReply{}}, {"Queued", QueuedDoc{}}, {"Queue", QueueDoc{}}, {"QueueUser", QueueUserDoc{}}, {"Status", StatusDoc{}}, {"Reservation", ReservationDoc{}}};
+  const std::pair<const char*, Json> documents[] = {{"Version", VersionDoc{}},
+                                                    {"Error", ErrorDoc{}},
+                                                    {"SubmitReply", SubmitReply{}},
+                                                    {"Job", job},
+                                                    {"Result", ResultDoc{}},
+                                                    {"MetricPoint", MetricPoint{}},
+                                                    {"Log", LogDoc{}},
+                                                    {"Node", NodeDoc{}},
+                                                    {"Plan", PlanDoc{}},
+                                                    {"Progress", ProgressDoc{}},
+                                                    {"Rank", Json(job).at("ranks")[0]},
+                                                    {"ExitStatus", ExitStatus{}},
+                                                    {"JobError", JobError{}},
+                                                    {"Checkpoint", CheckpointRecord{}},
+                                                    {"Gpu", GpuInfo{}},
+                                                    {"ArrayTask", Json(job).at("array")},
+                                                    {"ArrayReply", ArrayReply{}},
+                                                    {"Queued", QueuedDoc{}},
+                                                    {"Queue", QueueDoc{}},
+                                                    {"QueueUser", QueueUserDoc{}},
+                                                    {"Status", StatusDoc{}},
+                                                    {"Reservation", ReservationDoc{}}};
   for (const auto& [name, document] : documents) {
     INFO(name);
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));

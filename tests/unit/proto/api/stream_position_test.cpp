@@ -29,9 +29,11 @@ TEST_CASE("stream position: of very many ranks the text stays short and says not
 }
 
 TEST_CASE("stream position: anything else is refused") {
-  for (const auto& text : {std::string("metrics"), std::string("metrics="), std::string("metrics=-1"), std::string("metrics=1,"),
-                           std::string(",metrics=1"), std::string("metrics=1 "), std::string("1=2"), std::string("1.2"), std::string("1.-2=3"),
-                           std::string("1.2=3x"), std::string("x"), std::string("metrics=99999999999999999999"), std::string(5000, '1')}) {
+  for (const auto& text :
+       {std::string("metrics"), std::string("metrics="), std::string("metrics=-1"), std::string("metrics=1,"),
+        std::string(",metrics=1"), std::string("metrics=1 "), std::string("1=2"), std::string("1.2"),
+        std::string("1.-2=3"), std::string("1.2=3x"), std::string("x"),
+        std::string("metrics=99999999999999999999"), std::string(5000, '1')}) {
     INFO(text);
     CHECK(proto::parse_stream_position(text).has_error());
   }

@@ -45,7 +45,12 @@ TEST_CASE("config: the shipped files are complete and hold the defaults") {
 }
 
 TEST_CASE("config: all errors at once, each with its field") {
-  const auto errors = errors_of({{"lisen", "127.0.0.1:1"}, {"heartbeat_s", "2"}, {"queue_max", 0}, {"log_level", "loud"}, {"listen", "127.0.0.1"}, {"state_dir", 1}});
+  const auto errors = errors_of({{"lisen", "127.0.0.1:1"},
+                                 {"heartbeat_s", "2"},
+                                 {"queue_max", 0},
+                                 {"log_level", "loud"},
+                                 {"listen", "127.0.0.1"},
+                                 {"state_dir", 1}});
   CHECK(errors.size() == 6);
   CHECK(errors.at("lisen") == "unknown key; did you mean listen?");
   CHECK(errors.at("heartbeat_s") == "expected a number");
@@ -79,7 +84,9 @@ TEST_CASE("config: a variable wins over the file, and a flag's text is read by i
     }
     if (field.name == "labels") CHECK(apply_text(field, R"({"rack": "r1"})").empty());
     if (field.name == "labels") CHECK(apply_text(field, "rack=r1,zone=").empty());
-    if (field.name == "labels") CHECK(apply_text(field, "rack") == R"("rack": expected an object of strings, such as {"rack": "r1"}, or rack=r1,zone=b)");
+    if (field.name == "labels")
+      CHECK(apply_text(field, "rack") ==
+            R"("rack": expected an object of strings, such as {"rack": "r1"}, or rack=r1,zone=b)");
   }
   CHECK(config.worker_lease_s == 7.5);
   CHECK(config.labels.at("rack") == "r1");

@@ -7,7 +7,8 @@ using namespace rtrain;
 using namespace rtrain::proto;
 
 TEST_CASE("queues: rules are read and written") {
-  const auto document = *parse_json(R"({"default": {}, "research": {"weight": 2, "priority": -5, "gpus_max": 64, "cpus_max": 512.5, "jobs_max": 0, "user_gpus_max": 8,
+  const auto document = *parse_json(
+      R"({"default": {}, "research": {"weight": 2, "priority": -5, "gpus_max": 64, "cpus_max": 512.5, "jobs_max": 0, "user_gpus_max": 8,
       "user_cpus_max": 64, "user_jobs_max": 3, "time_limit_default": "1h30m", "time_limit_max": 7200, "max_priority": 10}})");
   const auto queues = read_queues(document);
   REQUIRE(queues.has_value());
@@ -24,7 +25,10 @@ TEST_CASE("queues: rules are read and written") {
 }
 
 TEST_CASE("queues: what is wrong is named with its queue and key") {
-  struct Row { const char* text; const char* message; };
+  struct Row {
+    const char* text;
+    const char* message;
+  };
   for (const auto& row : {
            Row{R"([])", "expected an object of queues, such as {\"research\": {\"weight\": 2}}"},
            Row{R"({"a b": {}})", "a b: a queue is named by at most 63 letters, digits, '-', '_', '.'"},
@@ -34,7 +38,8 @@ TEST_CASE("queues: what is wrong is named with its queue and key") {
            Row{R"({"q": {"jobs_max": 1.5}})", "q.jobs_max: expected a whole number"},
            Row{R"({"q": {"gpus_max": "8"}})", "q.gpus_max: expected a number"},
            Row{R"({"q": {"time_limit_max": 0}})", "q.time_limit_max: must be above 0"},
-           Row{R"({"q": {"time_limit_default": "2h", "time_limit_max": "1h"}})", "q.time_limit_default: is above time_limit_max"},
+           Row{R"({"q": {"time_limit_default": "2h", "time_limit_max": "1h"}})",
+               "q.time_limit_default: is above time_limit_max"},
        }) {
     INFO(row.text);
     const auto queues = read_queues(*parse_json(row.text));

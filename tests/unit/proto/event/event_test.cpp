@@ -20,8 +20,11 @@ std::vector<JobEvent> samples() {
       RankForked{Attempt(1), 1, 99},
       RankEntered{Attempt(1), 1},
       MetricsReported{Attempt(1), 4, {{"loss", 0.5}}, checkpoint, {"/r/old"}},
-      RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false}, RankError{"exception", "what", {"line"}}, "value", true},
-      AttemptFailed{Attempt(1), JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}}, true, "1 of 2", FailureClass::kInfrastructure, false, 1790000001123, true},
+      RankFinished{Attempt(1), 1, ExitStatus{1, std::nullopt, false},
+                   RankError{"exception", "what", {"line"}}, "value", true},
+      AttemptFailed{Attempt(1),
+                    JobError{"signal", "rank 1", 1, "b", 1, ExitStatus{std::nullopt, 9, false}, {"line"}},
+                    true, "1 of 2", FailureClass::kInfrastructure, false, 1790000001123, true},
       CancelRequested{"alice"},
       AttemptEnded{Attempt(1)},
       JobHeld{"alice"},
@@ -75,18 +78,22 @@ TEST_CASE("event: what is accepted reads back as it was", "[F40]") {
 TEST_CASE("event: errors name the event and the field") {
   CHECK(event_from_json(Json::array()).error().message() == "an event without a type");
   CHECK(event_from_json({{"type", "dance"}}).error().message() == "unknown event \"dance\"");
-  CHECK(event_from_json({{"type", "rank_forked"}, {"attempt", 1}, {"rank", "x"}}).error().message() == "rank_forked.rank: expected an integer, found string");
-  CHECK(event_from_json({{"type", "rank_forked"}, {"at_ms", "x"}}).error().message() == "rank_forked.at_ms: expected an integer, found string");
+  CHECK(event_from_json({{"type", "rank_forked"}, {"attempt", 1}, {"rank", "x"}}).error().message() ==
+        "rank_forked.rank: expected an integer, found string");
+  CHECK(event_from_json({{"type", "rank_forked"}, {"at_ms", "x"}}).error().message() ==
+        "rank_forked.at_ms: expected an integer, found string");
 }
 
 TEST_CASE("event: a journal of an older version is readable, and so is one of a newer") {
-  const auto failed = event_from_json({{"type", "attempt_failed"}, {"at_ms", 5}, {"attempt", 1}, {"retry", true}, {"reason", "1 of 2"}});
+  const auto failed = event_from_json(
+      {{"type", "attempt_failed"}, {"at_ms", 5}, {"attempt", 1}, {"retry", true}, {"reason", "1 of 2"}});
   REQUIRE(failed.has_value());
   const auto& old = std::get<AttemptFailed>(failed->event);
   CHECK(old.failure_class == FailureClass::kUser);
   CHECK(old.counted);
   CHECK(old.retry_at_ms == 0);
-  const auto finished = event_from_json({{"type", "rank_finished"}, {"attempt", 1}, {"rank", 0}, {"colour", "red"}});
+  const auto finished =
+      event_from_json({{"type", "rank_finished"}, {"attempt", 1}, {"rank", 0}, {"colour", "red"}});
   REQUIRE(finished.has_value());
   CHECK_FALSE(std::get<RankFinished>(finished->event).yielded);
   const auto submitted = event_from_json({{"type", "job_submitted"}, {"spec", {{"command", {"true"}}}}});
@@ -94,7 +101,8 @@ TEST_CASE("event: a journal of an older version is readable, and so is one of a 
   CHECK_FALSE(std::get<JobSubmitted>(submitted->event).array.has_value());
 }
 
-TEST_CASE("event: without what makes it up it is refused, and so is a number that a sum could overflow", "[F53]") {
+TEST_CASE("event: without what makes it up it is refused, and so is a number that a sum could overflow",
+          "[F53]") {
   const auto message = [](const Json& json) {
     const auto event = event_from_json(json);
     return event ? std::string() : event.error().message();
@@ -102,12 +110,18 @@ TEST_CASE("event: without what makes it up it is refused, and so is a number tha
   CHECK(message({{"type", "job_submitted"}}) == "job_submitted.spec: missing");
   CHECK(message({{"type", "attempt_placed"}, {"attempt", 1}}) == "attempt_placed.ranks: missing");
   CHECK(message({{"type", "rank_finished"}, {"rank", 0}}) == "rank_finished.attempt: missing");
-  CHECK_THAT(message({{"type", "metrics_reported"}, {"attempt", 1}, {"seq", std::int64_t{1} << 62}}), Catch::Matchers::StartsWith("metrics_reported.seq: the number"));
-  CHECK_THAT(message({{"type", "metrics_reported"}, {"attempt", 1}, {"checkpoint", {{"path", "/c"}, {"index", std::int64_t{1} << 52}}}}),
+  CHECK_THAT(message({{"type", "metrics_reported"}, {"attempt", 1}, {"seq", std::int64_t{1} << 62}}),
+             Catch::Matchers::StartsWith("metrics_reported.seq: the number"));
+  CHECK_THAT(message({{"type", "metrics_reported"},
+                      {"attempt", 1},
+                      {"checkpoint", {{"path", "/c"}, {"index", std::int64_t{1} << 52}}}}),
              Catch::Matchers::StartsWith("metrics_reported.checkpoint.index: the number"));
 }
 
 TEST_CASE("event: a class or a cause that is not known is named") {
-  CHECK(event_from_json({{"type", "yield_requested"}, {"attempt", 1}, {"cause", "whim"}}).error().message() == "yield_requested.cause: unknown value \"whim\"");
-  CHECK(event_from_json({{"type", "attempt_failed"}, {"attempt", 1}, {"failure_class", 3}}).error().message() == "attempt_failed.failure_class: expected a string, found number");
+  CHECK(event_from_json({{"type", "yield_requested"}, {"attempt", 1}, {"cause", "whim"}}).error().message() ==
+        "yield_requested.cause: unknown value \"whim\"");
+  CHECK(
+      event_from_json({{"type", "attempt_failed"}, {"attempt", 1}, {"failure_class", 3}}).error().message() ==
+      "attempt_failed.failure_class: expected a string, found number");
 }

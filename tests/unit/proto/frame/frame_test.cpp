@@ -9,7 +9,9 @@ using namespace rtrain::proto;
 
 namespace {
 
-std::string_view header_of(const std::string& bytes) { return std::string_view(bytes).substr(0, kFrameHeaderBytes); }
+std::string_view header_of(const std::string& bytes) {
+  return std::string_view(bytes).substr(0, kFrameHeaderBytes);
+}
 
 }  // namespace
 
@@ -27,7 +29,8 @@ TEST_CASE("frame: lengths over the limits are refused with both numbers") {
   const auto json = decode_frame_header(four_gib, {});
   REQUIRE_FALSE(json.has_value());
   CHECK(json.error().code() == Errc::kLimit);
-  CHECK(json.error().message() == "a frame with a JSON text of 4294967295 bytes was refused; at most 4194304 are accepted here");
+  CHECK(json.error().message() ==
+        "a frame with a JSON text of 4294967295 bytes was refused; at most 4194304 are accepted here");
   CHECK(decode_frame_header(body, {}).error().code() == Errc::kLimit);
   CHECK(decode_frame_header(body.substr(0, 11), {}).error().code() == Errc::kProtocol);
   CHECK(decode_frame_header("", {}).error().code() == Errc::kProtocol);
@@ -66,5 +69,6 @@ TEST_CASE("decode: random bytes and broken messages are errors, never a crash") 
     const auto message = decode({bytes, ""});
     if (!message.has_value()) CHECK_FALSE(message.error().message().empty());
   }
-  for (std::size_t size = 0; size < good.size(); ++size) CHECK_FALSE(decode({good.substr(0, size), ""}).has_value());
+  for (std::size_t size = 0; size < good.size(); ++size)
+    CHECK_FALSE(decode({good.substr(0, size), ""}).has_value());
 }

@@ -1,12 +1,12 @@
 // Streams over a connected pair inside this process: no port, no file.
-#include "proto/frame/blocking.h"
 #include "proto/frame/wire.h"
+#include "proto/frame/blocking.h"
 #include "tests/support/catch.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <array>
 
@@ -32,12 +32,15 @@ struct Pair {
     if (peer >= 0) ::close(peer);
     peer = -1;
   }
-  void put(std::string_view bytes) const { REQUIRE(::send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size())); }
+  void put(std::string_view bytes) const {
+    REQUIRE(::send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  }
 };
 
 using Outcome = std::optional<Result<proto::Message>>;
 
-asio::awaitable<void> read_one(std::shared_ptr<net::FrameStream> stream, Outcome& out, std::optional<std::chrono::milliseconds> limit) {
+asio::awaitable<void> read_one(std::shared_ptr<net::FrameStream> stream, Outcome& out,
+                               std::optional<std::chrono::milliseconds> limit) {
   if (limit) {
     auto read = co_await proto::async_read_message(stream, *limit);
     out.emplace(std::move(read));
@@ -132,7 +135,8 @@ TEST_CASE("stream: the end of the peer is kUnavailable, after what it sent") {
 
 TEST_CASE("stream: sends keep their order, flush waits for them") {
   Pair pair;
-  for (int i = 0; i < 100; ++i) REQUIRE(proto::send(*pair.stream, proto::RankStarted{{JobId(1), Attempt(1), i}, 0}));
+  for (int i = 0; i < 100; ++i)
+    REQUIRE(proto::send(*pair.stream, proto::RankStarted{{JobId(1), Attempt(1), i}, 0}));
   bool flushed = false;
   asio::co_spawn(pair.io, flush(pair.stream, flushed), rethrow);
   pair.io.run();

@@ -21,7 +21,9 @@ JobSpec good(const std::string& text) {
   return std::move(reading.spec);
 }
 
-JobSpec scaled(const std::string& scaling) { return good(R"({"command": ["true"], "scaling_config": )" + scaling + "}"); }
+JobSpec scaled(const std::string& scaling) {
+  return good(R"({"command": ["true"], "scaling_config": )" + scaling + "}");
+}
 
 const char* const kFull = R"json({
   "$schema": "job.schema.json",
@@ -53,7 +55,8 @@ TEST_CASE("job spec: every field is read") {
   CHECK(spec.train_loop_config.at("batch_size") == 128);
   CHECK(spec.scaling_config.num_workers == 2);
   CHECK(spec.scaling_config.use_gpu);
-  CHECK(*spec.scaling_config.resources_per_worker == Resources{{"CPU", 1.5}, {"GPU", 2}, {"memory", 8.0 * (1 << 30)}, {"license", 1}});
+  CHECK(*spec.scaling_config.resources_per_worker ==
+        Resources{{"CPU", 1.5}, {"GPU", 2}, {"memory", 8.0 * (1 << 30)}, {"license", 1}});
   CHECK(spec.scaling_config.placement_strategy == PlacementStrategy::kStrictSpread);
   CHECK(spec.scaling_config.accelerator_type == "H100");
   CHECK(to_string(spec.scaling_config.label_selector) == "rack=!in(a,b), zone=z1");
@@ -63,7 +66,9 @@ TEST_CASE("job spec: every field is read") {
   CHECK(scheduling.priority == -7);
   CHECK(scheduling.begin_at_ms == 1'795'680'000'000);
   CHECK(scheduling.time_limit_s == 93'784.0);
-  CHECK(scheduling.depends_on == std::vector<Dependency>{{DependencyKind::kAfterOk, JobId(12)}, {DependencyKind::kAfterOk, JobId(13)}, {DependencyKind::kAfter, JobId(14)}});
+  CHECK(scheduling.depends_on == std::vector<Dependency>{{DependencyKind::kAfterOk, JobId(12)},
+                                                         {DependencyKind::kAfterOk, JobId(13)},
+                                                         {DependencyKind::kAfter, JobId(14)}});
   CHECK(scheduling.array == ArraySpec{{0, 4, 8, 12}, 4, 2});
   CHECK(scheduling.hold);
   CHECK(scheduling.reservation == "r1");
@@ -109,10 +114,14 @@ TEST_CASE("job spec: what is left out takes Ray's defaults") {
 
 TEST_CASE("job spec: the resources of a worker follow Ray's rules") {
   CHECK(scaled(R"({"use_gpu": true})").scaling_config.resources() == Resources{{"CPU", 1}, {"GPU", 1}});
-  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"GPU": 2}})").scaling_config.resources() == Resources{{"CPU", 1}, {"GPU", 2}});
-  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"CPU": 4}})").scaling_config.resources() == Resources{{"CPU", 4}, {"GPU", 1}});
-  CHECK(scaled(R"({"resources_per_worker": {"memory": 5}})").scaling_config.resources() == Resources{{"memory", 5}});
-  CHECK(scaled(R"({"resources_per_worker": {"CPU": 0, "GPU": 0}})").scaling_config.resources() == Resources{});
+  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"GPU": 2}})").scaling_config.resources() ==
+        Resources{{"CPU", 1}, {"GPU", 2}});
+  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"CPU": 4}})").scaling_config.resources() ==
+        Resources{{"CPU", 4}, {"GPU", 1}});
+  CHECK(scaled(R"({"resources_per_worker": {"memory": 5}})").scaling_config.resources() ==
+        Resources{{"memory", 5}});
+  CHECK(scaled(R"({"resources_per_worker": {"CPU": 0, "GPU": 0}})").scaling_config.resources() ==
+        Resources{});
   CHECK(scaled(R"({"resources_per_worker": {}})").scaling_config.resources() == Resources{});
 }
 
@@ -135,8 +144,11 @@ TEST_CASE("job spec: a number of workers, or a range of it") {
   CHECK(elastic.num_workers == 5);
   CHECK(elastic.elastic());
   CHECK_FALSE(scaled(R"({"num_workers": [4, 4]})").scaling_config.elastic());
-  CHECK(to_json(scaled(R"({"num_workers": [2, 5]})"))["scaling_config"]["num_workers"] == Json::array({2, 5}));
-  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"GPU": 0.25}})").scaling_config.resources().at("GPU") == 0.25);
+  CHECK(to_json(scaled(R"({"num_workers": [2, 5]})"))["scaling_config"]["num_workers"] ==
+        Json::array({2, 5}));
+  CHECK(scaled(R"({"use_gpu": true, "resources_per_worker": {"GPU": 0.25}})")
+            .scaling_config.resources()
+            .at("GPU") == 0.25);
 }
 
 TEST_CASE("job spec: amounts of memory") {
@@ -144,7 +156,8 @@ TEST_CASE("job spec: amounts of memory") {
   CHECK(parse_bytes("1.5 GB") == 1.5e9);
   CHECK(parse_bytes("1024") == 1024.0);
   CHECK(parse_bytes("2kB") == 2000.0);
-  for (const char* text : {"", "GiB", "-1GiB", "8gib", "8GiB x", "nan", "inf"}) CHECK_FALSE(parse_bytes(text).has_value());
+  for (const char* text : {"", "GiB", "-1GiB", "8gib", "8GiB x", "nan", "inf"})
+    CHECK_FALSE(parse_bytes(text).has_value());
 }
 
 TEST_CASE("job spec: the canonical form reads back as the same job") {
@@ -161,7 +174,8 @@ TEST_CASE("job spec: paths become those that the user meant") {
   fs::create_directories(folder);
   const std::string here = folder.string();
 
-  auto spec = good(R"({"train_func": {"library": "libx.so"}, "run_config": {"storage_path": "out"}, "resume_from_checkpoint": "~/c"})");
+  auto spec = good(
+      R"({"train_func": {"library": "libx.so"}, "run_config": {"storage_path": "out"}, "resume_from_checkpoint": "~/c"})");
   CHECK(check_resolved(spec).size() == 4);
   resolve_paths(spec, here, "/cwd", "/home/u", "/opt/lib");
   CHECK(spec.train_func->library == "/opt/lib/libx.so");
@@ -186,7 +200,8 @@ TEST_CASE("job spec: paths become those that the user meant") {
 
 TEST_CASE("job spec: a configuration of the loop has at most 1 MiB") {
   const auto with = [](std::size_t bytes) {
-    return read_job_spec(R"({"command": ["true"], "train_loop_config": {"a": ")" + std::string(bytes, 'x') + R"("}})");
+    return read_job_spec(R"({"command": ["true"], "train_loop_config": {"a": ")" + std::string(bytes, 'x') +
+                         R"("}})");
   };
   CHECK(with(1'000'000).ok());
   const auto large = with(1u << 20);

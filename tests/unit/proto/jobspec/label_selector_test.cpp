@@ -5,7 +5,9 @@ using namespace rtrain;
 using namespace rtrain::proto;
 
 TEST_CASE("label selector: each form reads back as itself") {
-  const std::vector<std::pair<const char*, const char*>> forms{{"a", "a"}, {"!a", "!a"}, {"in(b, a,a)", "in(a,b)"}, {"!in(a,b)", "!in(a,b)"}, {"in(a)", "a"}, {" ! a ", "!a"}, {"", ""}};
+  const std::vector<std::pair<const char*, const char*>> forms{
+      {"a", "a"},      {"!a", "!a"}, {"in(b, a,a)", "in(a,b)"}, {"!in(a,b)", "!in(a,b)"}, {"in(a)", "a"},
+      {" ! a ", "!a"}, {"", ""}};
   for (const auto& [text, canonical] : forms) {
     INFO(text);
     const auto match = parse_label_match(text);
@@ -22,7 +24,9 @@ TEST_CASE("label selector: each form reads back as itself") {
 
 TEST_CASE("label selector: what holds for which node") {
   const std::map<std::string, std::string> labels{{"rack", "r1"}, {"rtrain/node", "n7"}};
-  const auto holds = [&](const char* key, const char* text) { return matches({{key, *parse_label_match(text)}}, labels); };
+  const auto holds = [&](const char* key, const char* text) {
+    return matches({{key, *parse_label_match(text)}}, labels);
+  };
   CHECK(holds("rack", "r1"));
   CHECK_FALSE(holds("rack", "!r1"));
   CHECK(holds("rack", "in(r0,r1)"));
@@ -31,7 +35,8 @@ TEST_CASE("label selector: what holds for which node") {
   CHECK(holds("zone", "!z"));
   CHECK(holds("zone", "!in(y,z)"));
   CHECK(matches({}, labels));
-  CHECK_FALSE(matches({{"rack", *parse_label_match("r1")}, {"rtrain/node", *parse_label_match("n8")}}, labels));
+  CHECK_FALSE(
+      matches({{"rack", *parse_label_match("r1")}, {"rtrain/node", *parse_label_match("n8")}}, labels));
 }
 
 TEST_CASE("label selector: names of labels") {

@@ -60,8 +60,10 @@ TEST_CASE("job schema: its defaults are the reader's") {
   const auto check = [&](const Json& node, const Json& value, auto&& self) -> void {
     for (const auto& [key, child] : node.at("properties").items()) {
       INFO(key);
-      if (child.contains("properties") && key != "resources_per_worker" && value.contains(key)) self(child, value.at(key), self);
-      else if (child.contains("default") && value.contains(key)) CHECK(child.at("default") == value.at(key));
+      if (child.contains("properties") && key != "resources_per_worker" && value.contains(key))
+        self(child, value.at(key), self);
+      else if (child.contains("default") && value.contains(key))
+        CHECK(child.at("default") == value.at(key));
     }
   };
   check(schema(), canonical, check);
@@ -106,13 +108,22 @@ TEST_CASE("job schema: it takes the job files that ship and every canonical form
     CHECK(checker.accepts(job));
     CHECK(checker.accepts(to_json(read_job_spec(job).spec)));
   }
-  CHECK(checker.accepts(to_json(read_job_spec(R"({"train_func": {"library": "x"}, "scaling_config": {"use_gpu": true, "resources_per_worker": {"GPU": 2, "memory": "8GiB"}}})").spec)));
+  CHECK(checker.accepts(to_json(
+      read_job_spec(
+          R"({"train_func": {"library": "x"}, "scaling_config": {"use_gpu": true, "resources_per_worker": {"GPU": 2, "memory": "8GiB"}}})")
+          .spec)));
 }
 
 TEST_CASE("job schema: it refuses most broken files that are JSON at all") {
   // What one key alone cannot show (use_gpu against GPU, reserved variables, sizes) only the reader sees.
-  const std::set<std::string> beyond{"lower_case_resources", "gpu_without_use_gpu", "use_gpu_with_no_gpu", "reserved_env", "nul_in_env",
-                                     "repeated_keys",        "tpu",                 "command_with_a_number",
+  const std::set<std::string> beyond{"lower_case_resources",
+                                     "gpu_without_use_gpu",
+                                     "use_gpu_with_no_gpu",
+                                     "reserved_env",
+                                     "nul_in_env",
+                                     "repeated_keys",
+                                     "tpu",
+                                     "command_with_a_number",
                                      "empty_range_of_workers"};
   Checker checker;
   int refused = 0;

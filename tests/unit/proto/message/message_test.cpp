@@ -19,7 +19,8 @@ const RankKey kKey{JobId(12), Attempt(2), 3};
 CheckpointRecord checkpoint() { return {"/r/checkpoint_000003", 3, {{"loss", 0.5}}}; }
 
 JobSpec spec() {
-  auto reading = read_job_spec(R"({"train_func": {"library": "/x/lib.so", "name": "f"}, "train_loop_config": {"lr": 0.001},
+  auto reading = read_job_spec(
+      R"({"train_func": {"library": "/x/lib.so", "name": "f"}, "train_loop_config": {"lr": 0.001},
       "scaling_config": {"num_workers": 2}, "env": {"A": "1"}})");
   REQUIRE(reading.ok());
   return reading.spec;
@@ -28,12 +29,37 @@ JobSpec spec() {
 /// One filled value of each alternative.
 std::vector<Message> samples() {
   return {
-      Hello{1, "agent", "secret", NodeInfo{"a", "10.0.0.1", {{"CPU", 4}, {"memory", 1e12}}, {{0, "GPU-1", "H", 80ull << 30}}, {{"rack", "1"}}, {{"os", "x"}}}, kKey, {kKey}, 77, "2.11.0"},
+      Hello{1,
+            "agent",
+            "secret",
+            NodeInfo{"a",
+                     "10.0.0.1",
+                     {{"CPU", 4}, {"memory", 1e12}},
+                     {{0, "GPU-1", "H", 80ull << 30}},
+                     {{"rack", "1"}},
+                     {{"os", "x"}}},
+            kKey,
+            {kKey},
+            77,
+            "2.11.0"},
       Welcome{3.5, 0.5},
       Refused{"conflict", "a name twice"},
       Heartbeat{12.5},
       ReservePort{JobId(1), Attempt(1)},
-      Launch{JobId(1), Attempt(2), spec(), "run", "/r/run", 1790000000123, 4, 2, {{1, "a", 0, 1, {0, 3}}}, "10.0.0.1", 40001, {checkpoint()}, 4, ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2}},
+      Launch{JobId(1),
+             Attempt(2),
+             spec(),
+             "run",
+             "/r/run",
+             1790000000123,
+             4,
+             2,
+             {{1, "a", 0, 1, {0, 3}}},
+             "10.0.0.1",
+             40001,
+             {checkpoint()},
+             4,
+             ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2}},
       StopAttempt{JobId(1), Attempt(2), 2.5, "cancelled"},
       LogRead{9, kKey, -20, 1000, 1.5},
       PortReserved{JobId(1), Attempt(2), 40001, "no port"},
@@ -41,9 +67,20 @@ std::vector<Message> samples() {
       RankRunning{kKey},
       RankReport{kKey, 5, 1790000000123, {{"loss", 0.25}}, checkpoint(), {"/r/checkpoint_000001"}, 2},
       RankProgress{kKey, "train", 1, 10, 7, 469, 12.5, {{"loss", 1}}},
-      RankEnded{kKey, ExitStatus{std::nullopt, 9, false}, RankError{"signal", "killed", {"last", "words"}}, {{"a", 1}}, true},
+      RankEnded{kKey,
+                ExitStatus{std::nullopt, 9, false},
+                RankError{"signal", "killed", {"last", "words"}},
+                {{"a", 1}},
+                true},
       LogData{9, 100, true, true, "", std::string("raw \xff\0 bytes", 12)},
-      SpawnRank{kKey, {"./a", "b c"}, TrainFunc{"/x/lib.so", "f"}, {{"PATH", "/bin"}, {"RANK", "3"}}, "/w", "/s/rank-3", "/sys/fs/cgroup/x/1.2.3", 7.5},
+      SpawnRank{kKey,
+                {"./a", "b c"},
+                TrainFunc{"/x/lib.so", "f"},
+                {{"PATH", "/bin"}, {"RANK", "3"}},
+                "/w",
+                "/s/rank-3",
+                "/sys/fs/cgroup/x/1.2.3",
+                7.5},
       SpawnResult{kKey, 5, "fork failed"},
       SignalRank{kKey, 15},
       SupervisedEnd{kKey, ExitStatus{3, std::nullopt, false}, 4711},
@@ -79,14 +116,16 @@ TEST_CASE("message: no field is forgotten") {
   // A sample whose fields all differ from the default must not write what a default one writes.
   for (const auto& message : samples()) {
     const auto filled = *parse_json(encode(message).json);
-    std::visit([&](const auto& value) {
-      const auto blank = *parse_json(encode(std::decay_t<decltype(value)>{}).json);
-      for (const auto& [key, v] : filled.items())
-        if (key != "type" && key != "protocol_version" && !(key == "error" && v == "")) {
-          INFO(message_name(message) << "." << key);
-          CHECK(v != blank.at(key));
-        }
-    }, message);
+    std::visit(
+        [&](const auto& value) {
+          const auto blank = *parse_json(encode(std::decay_t<decltype(value)>{}).json);
+          for (const auto& [key, v] : filled.items())
+            if (key != "type" && key != "protocol_version" && !(key == "error" && v == "")) {
+              INFO(message_name(message) << "." << key);
+              CHECK(v != blank.at(key));
+            }
+        },
+        message);
   }
 }
 
@@ -106,7 +145,10 @@ TEST_CASE("message: values arrive as they were") {
 }
 
 TEST_CASE("message: a loss that diverged is not lost on the way, nor are odd bytes a crash") {
-  RankReport report{kKey, 1, 1, {{"loss", std::nan("")}, {"top", std::numeric_limits<double>::infinity()}, {"text", "\xff\xfe"}}, {}, {}};
+  RankReport report{
+      kKey, 1,
+      1,    {{"loss", std::nan("")}, {"top", std::numeric_limits<double>::infinity()}, {"text", "\xff\xfe"}},
+      {},   {}};
   const auto back = std::get<RankReport>(*decode(encode(report)));
   double loss = 0, top = 0;
   CHECK(json_number(back.metrics.at("loss"), loss));
@@ -128,15 +170,23 @@ TEST_CASE("message: errors name the message and the field") {
       {R"({"type": 1})", "a message without a type"},
       {R"({"type": "dance"})", "unknown message \"dance\""},
       {R"({"type": "welcome", "lease_s": "x"})", "welcome.lease_s: expected a number, found string"},
-      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 1.5})", "rank_started.pid: expected an integer, found a number with a fraction"},
-      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 18446744073709551615})", "rank_started.pid: the number 18446744073709551615 is too large"},
-      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 3000000000}})", "rank_started.key.rank: the number 3000000000 is too large"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 1.5})",
+       "rank_started.pid: expected an integer, found a number with a fraction"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 0}, "pid": 18446744073709551615})",
+       "rank_started.pid: the number 18446744073709551615 is too large"},
+      {R"({"type": "rank_started", "key": {"job": 1, "attempt": 1, "rank": 3000000000}})",
+       "rank_started.key.rank: the number 3000000000 is too large"},
       {R"({"type": "rank_started", "key": []})", "rank_started.key: expected an object, found array"},
-      {R"({"type": "hello", "role": "agent", "node": {"gpus": [{}, {"index": "0"}]}})", "hello.node.gpus[1].index: expected an integer, found string"},
-      {R"({"type": "hello", "role": "agent", "node": {"resources": {"CPU": null}}})", "hello.node.resources.CPU: expected a number, found null"},
-      {R"({"type": "spawn_rank", "key": {"job": 1, "attempt": 1, "rank": 0}, "env": [["A"]]})", "spawn_rank.env[0]: expected an array of two, found array"},
-      {R"({"type": "rank_ended", "key": {"job": 1, "attempt": 1, "rank": 0}, "status": {"lost": 1}})", "rank_ended.status.lost: expected true or false, found number"},
-      {R"({"type": "launch", "job": 1, "attempt": 1, "spec": {"comand": ["x"]}})", "launch.spec: not a valid job spec: "},
+      {R"({"type": "hello", "role": "agent", "node": {"gpus": [{}, {"index": "0"}]}})",
+       "hello.node.gpus[1].index: expected an integer, found string"},
+      {R"({"type": "hello", "role": "agent", "node": {"resources": {"CPU": null}}})",
+       "hello.node.resources.CPU: expected a number, found null"},
+      {R"({"type": "spawn_rank", "key": {"job": 1, "attempt": 1, "rank": 0}, "env": [["A"]]})",
+       "spawn_rank.env[0]: expected an array of two, found array"},
+      {R"({"type": "rank_ended", "key": {"job": 1, "attempt": 1, "rank": 0}, "status": {"lost": 1}})",
+       "rank_ended.status.lost: expected true or false, found number"},
+      {R"({"type": "launch", "job": 1, "attempt": 1, "spec": {"comand": ["x"]}})",
+       "launch.spec: not a valid job spec: "},
   };
   for (const auto& [json, expected] : cases) {
     INFO(json);
@@ -145,7 +195,8 @@ TEST_CASE("message: errors name the message and the field") {
     CHECK(message.error().code() == Errc::kProtocol);
     CHECK_THAT(message.error().message(), Catch::Matchers::StartsWith(expected));
   }
-  CHECK(decode({R"({"type": "heartbeat"})", "body"}).error().message() == "heartbeat: a body is not expected with this message");
+  CHECK(decode({R"({"type": "heartbeat"})", "body"}).error().message() ==
+        "heartbeat: a body is not expected with this message");
 }
 
 TEST_CASE("message: without the fields that make it up it is refused", "[F53]") {
@@ -156,7 +207,8 @@ TEST_CASE("message: without the fields that make it up it is refused", "[F53]") 
       {R"({"type": "launch", "job": 1, "attempt": 1, "run_dir": "/r", "ranks": []})", "launch.spec: missing"},
       {R"({"type": "launch", "job": 1, "attempt": 1, "spec": null})", "launch.spec: not a valid job spec: "},
       {R"({"type": "rank_ended", "key": {"job": 1, "attempt": 1, "rank": 0}})", "rank_ended.status: missing"},
-      {R"({"type": "signal_rank", "key": {"job": 1, "attempt": 1, "rank": 0}})", "signal_rank.signal: missing"},
+      {R"({"type": "signal_rank", "key": {"job": 1, "attempt": 1, "rank": 0}})",
+       "signal_rank.signal: missing"},
   };
   for (const auto& [json, expected] : cases) {
     INFO(json);
@@ -176,13 +228,19 @@ TEST_CASE("message: no whole number is so large that a sum with it overflows", "
   };
   for (const char* number : {"9223372036854775807", "-9223372036854775808", "9007199254740992", "-1"}) {
     const std::string n = number;
-    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "seq": )" + n + "}"), Catch::Matchers::StartsWith("rank_report.seq: the number " + n));
-    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "checkpoint": {"path": "/c", "index": )" + n + "}}"),
+    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "seq": )" + n + "}"),
+               Catch::Matchers::StartsWith("rank_report.seq: the number " + n));
+    CHECK_THAT(refused(R"({"type": "rank_report", )" + key + R"(, "checkpoint": {"path": "/c", "index": )" +
+                       n + "}}"),
                Catch::Matchers::StartsWith("rank_report.checkpoint.index: the number " + n));
-    CHECK_THAT(refused(R"({"type": "taken", "count": )" + n + "}"), Catch::Matchers::StartsWith("taken.count: the number " + n));
+    CHECK_THAT(refused(R"({"type": "taken", "count": )" + n + "}"),
+               Catch::Matchers::StartsWith("taken.count: the number " + n));
   }
-  CHECK_THAT(refused(R"({"type": "rank_started", "key": {"job": 9007199254740992, "attempt": 1, "rank": 0}})"), Catch::Matchers::Contains("key.job: the number 9007199254740992"));
-  CHECK_THAT(refused(R"({"type": "port_reserved", "job": 1, "attempt": 1, "port": 65536})"), Catch::Matchers::Contains("port: the number 65536 is not from 0 to 65535"));
+  CHECK_THAT(
+      refused(R"({"type": "rank_started", "key": {"job": 9007199254740992, "attempt": 1, "rank": 0}})"),
+      Catch::Matchers::Contains("key.job: the number 9007199254740992"));
+  CHECK_THAT(refused(R"({"type": "port_reserved", "job": 1, "attempt": 1, "port": 65536})"),
+             Catch::Matchers::Contains("port: the number 65536 is not from 0 to 65535"));
   const auto largest = decode({R"({"type": "rank_report", )" + key + R"(, "seq": 4503599627370495})", ""});
   REQUIRE(largest.has_value());
   CHECK(std::get<RankReport>(*largest).seq == kWholeMax / 2);
@@ -193,7 +251,8 @@ TEST_CASE("message: numbers that are none are refused, and none is written", "[F
     INFO(number);
     CHECK_FALSE(decode({std::string(R"({"type": "welcome", "lease_s": )") + number + "}", ""}).has_value());
   }
-  const auto back = decode(encode(RankProgress{kKey, "train", 0, 1, 0, 1, std::numeric_limits<double>::infinity(), Json::object()}));
+  const auto back = decode(encode(
+      RankProgress{kKey, "train", 0, 1, 0, 1, std::numeric_limits<double>::infinity(), Json::object()}));
   REQUIRE(back.has_value());
   CHECK(std::get<RankProgress>(*back).steps_per_s == 0);
 }
@@ -246,7 +305,8 @@ TEST_CASE("message: what is accepted reads back as it was", "[F40]") {
 TEST_CASE("exit status: told in words") {
   CHECK(to_string(ExitStatus{3, std::nullopt, false}) == "exited with code 3");
   CHECK(to_string(ExitStatus{std::nullopt, 9, false}) == "was killed by signal 9 (Killed)");
-  CHECK(to_string(ExitStatus{std::nullopt, std::nullopt, true}) == "was lost: there is no record of how it ended");
+  CHECK(to_string(ExitStatus{std::nullopt, std::nullopt, true}) ==
+        "was lost: there is no record of how it ended");
   CHECK_FALSE(ExitStatus{}.success());
   CHECK(to_string(kKey) == "12.2.3");
 }

@@ -61,7 +61,9 @@ TEST_CASE("outbox: what the head has not taken is sent again on the next connect
   CHECK(outbox.next() == nullptr);
 }
 
-TEST_CASE("outbox: a confirmation is for what was sent, not for what only waits, and none for more than that counts") {
+TEST_CASE(
+    "outbox: a confirmation is for what was sent, not for what only waits, and none for more than that "
+    "counts") {
   Outbox outbox;
   for (int seq = 1; seq <= 3; ++seq) outbox.push(report(seq));
   outbox.sent();
@@ -106,7 +108,11 @@ TEST_CASE("outbox: above its bound the oldest plain reports go, never a checkpoi
   // What may not be dropped is kept above the bound.
   for (int seq = 200; seq < 300; ++seq) outbox.push(report(seq, true));
   CHECK(outbox.bytes() > 5 * one.bytes());
-  CHECK(send_all(outbox) == [] { Seqs all; for (int seq = 200; seq < 300; ++seq) all.push_back(seq); return all; }());
+  CHECK(send_all(outbox) == [] {
+    Seqs all;
+    for (int seq = 200; seq < 300; ++seq) all.push_back(seq);
+    return all;
+  }());
 }
 
 TEST_CASE("outbox: what was dropped on its way is still counted by the head") {

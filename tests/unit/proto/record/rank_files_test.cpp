@@ -25,7 +25,8 @@ TEST_CASE("rank files: what a rank said, without a line that was cut off or is n
   const proto::RankKey key{JobId(1), Attempt(1), 0};
   {
     std::ofstream file(proto::said_path(dir));
-    file << proto::encode(proto::RankRunning{key}).json << "\nnonsense\n" << proto::encode(proto::RankReport{.key = key, .seq = 7}).json << "\n";
+    file << proto::encode(proto::RankRunning{key}).json << "\nnonsense\n"
+         << proto::encode(proto::RankReport{.key = key, .seq = 7}).json << "\n";
     file << proto::encode(proto::RankReport{.key = key, .seq = 8}).json;  // no end of the line
   }
   const auto said = proto::read_said(dir);

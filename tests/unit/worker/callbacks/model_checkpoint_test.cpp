@@ -26,11 +26,13 @@ struct Scored : test::BoringModel {
 std::set<std::string> names_in(const std::filesystem::path& folder) {
   std::set<std::string> names;
   if (!std::filesystem::exists(folder)) return names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.insert(entry.path().filename().string());
   return names;
 }
 
-std::shared_ptr<ModelCheckpoint> fit(Scored&& model, ModelCheckpointOptions options, TrainerOptions trainer_options, bool validation = true) {
+std::shared_ptr<ModelCheckpoint> fit(Scored&& model, ModelCheckpointOptions options,
+                                     TrainerOptions trainer_options, bool validation = true) {
   auto callback = std::make_shared<ModelCheckpoint>(std::move(options));
   trainer_options.callbacks.push_back(callback);
   Trainer trainer(quiet(std::move(trainer_options)));
@@ -41,7 +43,8 @@ std::shared_ptr<ModelCheckpoint> fit(Scored&& model, ModelCheckpointOptions opti
 }  // namespace
 
 TEST_CASE("ModelCheckpoint: names are Lightning's", "[unit][callbacks]") {
-  const std::map<std::string, double> values{{"epoch", 2}, {"step", 300}, {"val_loss", 0.123456}, {"val/acc", 0.5}};
+  const std::map<std::string, double> values{
+      {"epoch", 2}, {"step", 300}, {"val_loss", 0.123456}, {"val/acc", 0.5}};
   CHECK(format_checkpoint_name("{epoch}-{step}", values) == "epoch=2-step=300");
   CHECK(format_checkpoint_name("{epoch:03d}", values) == "epoch=002");
   CHECK(format_checkpoint_name("{epoch}-{val_loss:.2f}", values) == "epoch=2-val_loss=0.12");
@@ -63,39 +66,54 @@ TEST_CASE("ModelCheckpoint: without a monitor the latest is kept", "[unit][callb
 TEST_CASE("ModelCheckpoint: the best k by a metric are kept, NaN counts as the worst", "[unit][callbacks]") {
   const test::Folder folder;
   const std::vector<double> scores{3, std::nan(""), 1, 2, 5};
-  const auto callback = fit(Scored(scores), {.dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 2}, {.max_epochs = 5});
+  const auto callback =
+      fit(Scored(scores),
+          {.dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 2},
+          {.max_epochs = 5});
   CHECK(names_in(folder.path()) == std::set<std::string>{"epoch=2.ckpt", "epoch=3.ckpt"});
   CHECK(callback->best_model_path().filename() == "epoch=2.ckpt");
   CHECK(callback->best_model_score() == 1.0);
   CHECK(callback->best_k_models().size() == 2);
 
   const test::Folder other;
-  const auto highest = fit(Scored({3, 1, 4, 1}), {.dirpath = other.path(), .filename = "{epoch}", .monitor = "val_loss", .mode = "max", .save_last = true}, {.max_epochs = 4});
+  const auto highest = fit(Scored({3, 1, 4, 1}),
+                           {.dirpath = other.path(),
+                            .filename = "{epoch}",
+                            .monitor = "val_loss",
+                            .mode = "max",
+                            .save_last = true},
+                           {.max_epochs = 4});
   CHECK(highest->best_model_score() == 4.0);
   CHECK(names_in(other.path()) == std::set<std::string>{"epoch=2.ckpt", "last.ckpt"});
 }
 
-TEST_CASE("ModelCheckpoint: every n steps, every n epochs, all, none, into the root folder", "[unit][callbacks]") {
+TEST_CASE("ModelCheckpoint: every n steps, every n epochs, all, none, into the root folder",
+          "[unit][callbacks]") {
   const test::Folder folder;
-  fit(Scored({0, 0}), {.dirpath = folder / "steps", .save_top_k = -1, .every_n_train_steps = 3}, {.max_epochs = 2}, false);
+  fit(Scored({0, 0}), {.dirpath = folder / "steps", .save_top_k = -1, .every_n_train_steps = 3},
+      {.max_epochs = 2}, false);
   CHECK(names_in(folder / "steps") == std::set<std::string>{"epoch=0-step=3.ckpt", "epoch=1-step=6.ckpt"});
-  fit(Scored({0, 0, 0, 0}), {.dirpath = folder / "epochs", .save_top_k = -1, .every_n_epochs = 2}, {.max_epochs = 4}, false);
+  fit(Scored({0, 0, 0, 0}), {.dirpath = folder / "epochs", .save_top_k = -1, .every_n_epochs = 2},
+      {.max_epochs = 4}, false);
   CHECK(names_in(folder / "epochs") == std::set<std::string>{"epoch=1-step=8.ckpt", "epoch=3-step=16.ckpt"});
   fit(Scored({0}), {.dirpath = folder / "none", .save_top_k = 0}, {.max_epochs = 1}, false);
   CHECK(names_in(folder / "none").empty());
 
   // Added by itself, into default_root_dir/checkpoints; a name that is taken gets a version.
   for (int i = 0; i < 2; ++i) {
-    Trainer trainer(quiet({.max_epochs = 1, .enable_checkpointing = true, .default_root_dir = folder / "root"}));
+    Trainer trainer(
+        quiet({.max_epochs = 1, .enable_checkpointing = true, .default_root_dir = folder / "root"}));
     test::BoringModel model;
     trainer.fit(model, boring_loader(4));
   }
-  CHECK(names_in(folder / "root/checkpoints") == std::set<std::string>{"epoch=0-step=4.ckpt", "epoch=0-step=4-v1.ckpt"});
+  CHECK(names_in(folder / "root/checkpoints") ==
+        std::set<std::string>{"epoch=0-step=4.ckpt", "epoch=0-step=4-v1.ckpt"});
 }
 
 TEST_CASE("ModelCheckpoint: a resumed run goes on managing what it saved", "[unit][callbacks]") {
   const test::Folder folder;
-  const ModelCheckpointOptions options{.dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 1};
+  const ModelCheckpointOptions options{
+      .dirpath = folder.path(), .filename = "{epoch}", .monitor = "val_loss", .save_top_k = 1};
   fit(Scored({3, 2}), options, {.max_epochs = 2});
   auto callback = std::make_shared<ModelCheckpoint>(options);
   Trainer trainer(quiet({.max_epochs = 4, .callbacks = {callback}}));
@@ -294,10 +312,13 @@ TEST_CASE("ModelCheckpoint: a monitor that is misspelt is an error that lists th
 }
 
 TEST_CASE("ModelCheckpoint: wrong options and a metric that never comes are named", "[unit][callbacks]") {
-  CHECK_THROWS_WITH(ModelCheckpoint({.mode = "best", .save_top_k = 3, .every_n_train_steps = 1, .every_n_epochs = 1}),
-                    Catch::Contains("mode is \"best\"") && Catch::Contains("there is no monitor") && Catch::Contains("exclude each other"));
+  CHECK_THROWS_WITH(
+      ModelCheckpoint({.mode = "best", .save_top_k = 3, .every_n_train_steps = 1, .every_n_epochs = 1}),
+      Catch::Contains("mode is \"best\"") && Catch::Contains("there is no monitor") &&
+          Catch::Contains("exclude each other"));
   const test::Folder folder;
-  CHECK_THROWS_WITH(fit(Scored({0}), {.dirpath = folder.path(), .monitor = "accuracy"}, {.max_epochs = 1}), Catch::Contains("\"accuracy\" was not logged"));
+  CHECK_THROWS_WITH(fit(Scored({0}), {.dirpath = folder.path(), .monitor = "accuracy"}, {.max_epochs = 1}),
+                    Catch::Contains("\"accuracy\" was not logged"));
 }
 
 TEST_CASE("EarlyStopping: stops after patience checks without improvement", "[unit][callbacks]") {
@@ -306,13 +327,14 @@ TEST_CASE("EarlyStopping: stops after patience checks without improvement", "[un
     EarlyStoppingOptions options;
     std::int64_t epochs;
   };
-  for (const auto& row : std::vector<Row>{{{5, 4, 4, 4, 4, 4}, {.monitor = "val_loss", .patience = 2}, 4},
-                                          {{5, 4, 3, 2, 1, 0}, {.monitor = "val_loss", .patience = 2}, 6},
-                                          {{1, 2, 3, 2, 2, 2}, {.monitor = "val_loss", .patience = 2, .mode = "max"}, 5},
-                                          {{5, 4.95, 4.9, 1, 1, 1}, {.monitor = "val_loss", .min_delta = 0.5, .patience = 2}, 3},
-                                          {{5, std::nan(""), 1, 1, 1, 1}, {.monitor = "val_loss"}, 2},
-                                          {{5, 0.5, 0.4, 0.3, 0.2, 0.1}, {.monitor = "val_loss", .stopping_threshold = 1}, 2},
-                                          {{5, 50, 0.4, 0.3, 0.2, 0.1}, {.monitor = "val_loss", .divergence_threshold = 10}, 2}}) {
+  for (const auto& row : std::vector<Row>{
+           {{5, 4, 4, 4, 4, 4}, {.monitor = "val_loss", .patience = 2}, 4},
+           {{5, 4, 3, 2, 1, 0}, {.monitor = "val_loss", .patience = 2}, 6},
+           {{1, 2, 3, 2, 2, 2}, {.monitor = "val_loss", .patience = 2, .mode = "max"}, 5},
+           {{5, 4.95, 4.9, 1, 1, 1}, {.monitor = "val_loss", .min_delta = 0.5, .patience = 2}, 3},
+           {{5, std::nan(""), 1, 1, 1, 1}, {.monitor = "val_loss"}, 2},
+           {{5, 0.5, 0.4, 0.3, 0.2, 0.1}, {.monitor = "val_loss", .stopping_threshold = 1}, 2},
+           {{5, 50, 0.4, 0.3, 0.2, 0.1}, {.monitor = "val_loss", .divergence_threshold = 10}, 2}}) {
     auto callback = std::make_shared<EarlyStopping>(row.options);
     Trainer trainer(quiet({.max_epochs = 6, .callbacks = {callback}}));
     trainer.fit(Scored(row.scores), boring_loader(2), boring_loader(1));
@@ -328,13 +350,17 @@ TEST_CASE("EarlyStopping: NaN has no sign in the reason") {
   CHECK(callback->stopping_reason() == "val_loss = nan is not finite");
 }
 
-TEST_CASE("EarlyStopping: a missing metric is an error that lists those there are; its state is kept", "[unit][callbacks]") {
+TEST_CASE("EarlyStopping: a missing metric is an error that lists those there are; its state is kept",
+          "[unit][callbacks]") {
   Trainer trainer(quiet({.max_epochs = 1, .callbacks = {EarlyStopping({.monitor = "accuracy"})}}));
-  CHECK_THROWS_WITH(trainer.fit(Scored({0}), boring_loader(2), boring_loader(1)), Catch::Contains("\"accuracy\" was not logged; there are: val_loss"));
-  CHECK_THROWS_WITH(EarlyStopping({.mode = "least"}), Catch::Contains("monitor is empty") && Catch::Contains("mode is \"least\""));
+  CHECK_THROWS_WITH(trainer.fit(Scored({0}), boring_loader(2), boring_loader(1)),
+                    Catch::Contains("\"accuracy\" was not logged; there are: val_loss"));
+  CHECK_THROWS_WITH(EarlyStopping({.mode = "least"}),
+                    Catch::Contains("monitor is empty") && Catch::Contains("mode is \"least\""));
 
   EarlyStopping first({.monitor = "m"}), second({.monitor = "m"});
-  second.load_state_dict({{"wait_count", 2}, {"stopped_epoch", 3}, {"best_score", 0.5}, {"stopping_reason", "x"}});
+  second.load_state_dict(
+      {{"wait_count", 2}, {"stopped_epoch", 3}, {"best_score", 0.5}, {"stopping_reason", "x"}});
   first.load_state_dict(second.state_dict());
   CHECK(first.wait_count() == 2);
   CHECK(first.best_score() == 0.5);

@@ -19,7 +19,9 @@ std::string read(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-void write(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
+void write(const fs::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
 
 std::string file_of(const std::string& header, const std::string& data) {
   std::string text(8, '\0');
@@ -30,8 +32,8 @@ std::string file_of(const std::string& header, const std::string& data) {
 
 SafeTensors sample() {
   SafeTensors content;
-  for (const auto type :
-       {torch::kDouble, torch::kFloat, torch::kHalf, torch::kBFloat16, torch::kLong, torch::kInt, torch::kShort, torch::kChar, torch::kByte}) {
+  for (const auto type : {torch::kDouble, torch::kFloat, torch::kHalf, torch::kBFloat16, torch::kLong,
+                          torch::kInt, torch::kShort, torch::kChar, torch::kByte}) {
     content.tensors.emplace(std::string("of ") + c10::toString(type), torch::arange(5).to(type));
   }
   content.tensors.emplace("flags", torch::tensor({true, false, true}));
@@ -65,10 +67,12 @@ TEST_CASE("safetensors: what is saved is what is loaded, of every type", "[unit]
   check_equal(sample(), load_safetensors(path));
   save_safetensors(path, {});
   check_equal({}, load_safetensors(path));
-  CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 1);  // nothing left beside
+  // nothing left beside
+  CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 1);
 }
 
-TEST_CASE("safetensors: the header is padded so that every tensor is aligned to its type", "[unit][worker][checkpoint]") {
+TEST_CASE("safetensors: the header is padded so that every tensor is aligned to its type",
+          "[unit][worker][checkpoint]") {
   const test::TempDir dir;
   save_safetensors(dir / "f", sample());
   std::uint64_t header = 0;
@@ -87,13 +91,15 @@ TEST_CASE("safetensors: a failed save leaves the old file and nothing else", "[u
   CHECK_THROWS_WITH(save_safetensors(path, {{{"w", torch::ones({2}, torch::kComplexFloat)}}, {}}),
                     Contains("\"w\"") && Contains("ComplexFloat") && Contains(path.string()));
   CHECK_THROWS_WITH(save_safetensors(path, {{{"w", torch::Tensor()}}, {}}), Contains("undefined"));
-  CHECK_THROWS_WITH(save_safetensors(path, {{{"__metadata__", torch::ones({2})}}, {}}), Contains("__metadata__"));
+  CHECK_THROWS_WITH(save_safetensors(path, {{{"__metadata__", torch::ones({2})}}, {}}),
+                    Contains("__metadata__"));
   CHECK_THROWS_WITH(save_safetensors(path, {{{"\xff\xfe", torch::ones({2})}}, {}}), Contains("UTF-8"));
   CHECK(read(path) == before);
   CHECK_THROWS_WITH(save_safetensors(dir / "no/such/folder/x", {}), Contains("No such file or directory"));
   if (fs::exists("/dev/full")) {
     fs::create_directory(dir / "d");
-    CHECK_THROWS_WITH(save_safetensors(dir / "d", {{{"w", torch::ones({2})}}, {}}), Contains("could not rename"));
+    CHECK_THROWS_WITH(save_safetensors(dir / "d", {{{"w", torch::ones({2})}}, {}}),
+                      Contains("could not rename"));
   }
   CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 2);
 }
@@ -106,7 +112,9 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
     write(path, content);
     CHECK_THROWS_WITH(load_safetensors(path), Contains(fault) && Contains(path.string()));
   };
-  const auto of = [](const std::string& entry, const std::string& data = std::string(8, '\0')) { return file_of(entry, data); };
+  const auto of = [](const std::string& entry, const std::string& data = std::string(8, '\0')) {
+    return file_of(entry, data);
+  };
 
   refuse("", "too short");
   refuse("1234567", "too short");
@@ -119,11 +127,14 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
   refuse(of("{\"a\xff\":1}", ""), "broken header");
   refuse(of(R"({"a":{"b":{"c":{"d":{"e":1}}}}})", ""), "nested too deeply");
   refuse(of("{\"a\":" + std::string(100'000, '['), ""), "nested too deeply");
-  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"), "\"a\" twice");
+  refuse(
+      of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"),
+      "\"a\" twice");
   refuse(of(R"({"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})"), "\"dtype\" twice");
   refuse(of(R"({"a":3})"), "expected an object of dtype");
   refuse(of(R"({"a":{"dtype":"F32","shape":[2]}})"), "expected an object of dtype");
-  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":1}})"), "expected an object of dtype");
+  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":1}})"),
+         "expected an object of dtype");
   refuse(of(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})"), "unknown dtype \"F31\"");
   refuse(of(R"({"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}})"), "unknown dtype 7");
   refuse(of(R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})"), "shape is no array");
@@ -133,12 +144,16 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
   refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})"), "do not fit");
   refuse(of(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})"), "(12 bytes)");
   refuse(of(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})"), "too large");
-  refuse(of(R"({"a":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}})", ""), "too large");
+  refuse(of(R"({"a":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}})", ""),
+         "too large");
   refuse(of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})"), "(a hole)");
-  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})"), "overlaps");
+  refuse(
+      of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})"),
+      "overlaps");
   refuse(of(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})"), "ends too early");
   refuse(of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})"), "the file has 8");
-  refuse(of(R"({"a":{"dtype":"BOOL","shape":[8],"data_offsets":[0,8]}})", std::string("\0\1\0\2\0\0\0\0", 8)), "neither 0 nor 1");
+  refuse(of(R"({"a":{"dtype":"BOOL","shape":[8],"data_offsets":[0,8]}})", std::string("\0\1\0\2\0\0\0\0", 8)),
+         "neither 0 nor 1");
   refuse(of(R"({"__metadata__":3})", ""), "__metadata__ is no object");
   refuse(of(R"({"__metadata__":{"a":3}})", ""), "\"a\" is no string");
   CHECK_THROWS_WITH(load_safetensors(dir / "absent"), Contains("No such file"));
@@ -147,11 +162,13 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
   CHECK(load_safetensors(path).tensors.at("a").sizes() == at::IntArrayRef({0, 3}));
 }
 
-TEST_CASE("safetensors: every cut and any flipped bit is refused or gives tensors of the promised size", "[unit][worker][checkpoint]") {
+TEST_CASE("safetensors: every cut and any flipped bit is refused or gives tensors of the promised size",
+          "[unit][worker][checkpoint]") {
   const test::TempDir dir;
   const auto path = dir / "f";
   SafeTensors content;
-  content.tensors = {{"a", torch::arange(4)}, {"b", torch::ones({2, 3})}, {"c", torch::tensor({true, false})}};
+  content.tensors = {
+      {"a", torch::arange(4)}, {"b", torch::ones({2, 3})}, {"c", torch::tensor({true, false})}};
   content.metadata = {{"k", "v"}};
   save_safetensors(path, content);
   const auto whole = read(path);

@@ -13,7 +13,9 @@ using namespace rtrain;
 
 namespace {
 
-std::vector<std::int64_t> values(const torch::Tensor& t) { return {t.const_data_ptr<std::int64_t>(), t.const_data_ptr<std::int64_t>() + t.numel()}; }
+std::vector<std::int64_t> values(const torch::Tensor& t) {
+  return {t.const_data_ptr<std::int64_t>(), t.const_data_ptr<std::int64_t>() + t.numel()};
+}
 
 std::vector<std::vector<std::int64_t>> batches(DataLoader::Iterator iterator) {
   std::vector<std::vector<std::int64_t>> all;
@@ -48,11 +50,14 @@ TEST_CASE("loader: batches are cut from the order, the last one short or dropped
   for (const int prefetch : {0, 1, 3}) {
     CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .prefetch = prefetch}).epoch(0)) ==
           std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}, {6}});
-    CHECK(batches(DataLoader(numbers(7), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)) ==
+    CHECK(batches(
+              DataLoader(numbers(7), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)) ==
           std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {3, 4, 5}});
-    CHECK(batches(DataLoader(numbers(2), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0)).empty());
+    CHECK(batches(DataLoader(numbers(2), {.batch_size = 3, .drop_last = true, .prefetch = prefetch}).epoch(0))
+              .empty());
     CHECK(batches(DataLoader(numbers(0), {.batch_size = 3, .prefetch = prefetch}).epoch(0)).empty());
-    CHECK(batches(DataLoader(numbers(2), {.batch_size = 64, .prefetch = prefetch}).epoch(0)) == std::vector<std::vector<std::int64_t>>{{0, 1}});
+    CHECK(batches(DataLoader(numbers(2), {.batch_size = 64, .prefetch = prefetch}).epoch(0)) ==
+          std::vector<std::vector<std::int64_t>>{{0, 1}});
   }
   CHECK(DataLoader(numbers(7), {.batch_size = 3}).size() == 3);
   CHECK(DataLoader(numbers(7), {.batch_size = 3, .drop_last = true}).size() == 2);
@@ -61,7 +66,8 @@ TEST_CASE("loader: batches are cut from the order, the last one short or dropped
   CHECK(batches(DataLoader().epoch(0)).empty());
 }
 
-TEST_CASE("loader: resuming gives the tail of the same epoch and reads nothing before it", "[unit][worker][data]") {
+TEST_CASE("loader: resuming gives the tail of the same epoch and reads nothing before it",
+          "[unit][worker][data]") {
   for (const int prefetch : {0, 2}) {
     const auto watched = std::make_shared<Watched>();
     const DataLoader loader(watched, {.batch_size = 9, .shuffle = true, .prefetch = prefetch, .seed = 5});
@@ -78,7 +84,8 @@ TEST_CASE("loader: resuming gives the tail of the same epoch and reads nothing b
   }
 }
 
-TEST_CASE("loader: an exception of the data set comes out of next(), after the batches before it", "[unit][worker][data]") {
+TEST_CASE("loader: an exception of the data set comes out of next(), after the batches before it",
+          "[unit][worker][data]") {
   for (const int prefetch : {0, 1, 4}) {
     const auto watched = std::make_shared<Watched>();
     watched->bad = 7;
@@ -89,7 +96,8 @@ TEST_CASE("loader: an exception of the data set comes out of next(), after the b
   }
 }
 
-TEST_CASE("loader: an iterator given up early ends its thread and reads no further than it was told", "[unit][worker][data]") {
+TEST_CASE("loader: an iterator given up early ends its thread and reads no further than it was told",
+          "[unit][worker][data]") {
   const auto watched = std::make_shared<Watched>();
   {
     auto iterator = DataLoader(watched, {.batch_size = 1, .prefetch = 2}).epoch(0);
@@ -101,7 +109,8 @@ TEST_CASE("loader: an iterator given up early ends its thread and reads no furth
   CHECK(watched.use_count() == 1);
 }
 
-TEST_CASE("loader: its thread runs operators alone, without gradients, and leaves the caller's threads", "[unit][worker][data]") {
+TEST_CASE("loader: its thread runs operators alone, without gradients, and leaves the caller's threads",
+          "[unit][worker][data]") {
   const int before = at::get_num_threads();
   at::set_num_threads(2);
   const auto watched = std::make_shared<Watched>();
@@ -121,18 +130,22 @@ TEST_CASE("loader: wrong options are refused by name", "[unit][worker][data]") {
   CHECK_THROWS_WITH(DataLoader(nullptr, {}), Contains("no data set"));
   CHECK_THROWS_WITH(DataLoader(numbers(3), {.batch_size = 0}), Contains("batch_size is 0"));
   CHECK_THROWS_WITH(DataLoader(numbers(3), {.prefetch = -1}), Contains("prefetch is -1"));
-  CHECK_THROWS_WITH(DataLoader(numbers(3), {.shuffle = true, .sampler = std::make_shared<SequentialSampler>(3)}), Contains("exclude each other"));
+  CHECK_THROWS_WITH(
+      DataLoader(numbers(3), {.shuffle = true, .sampler = std::make_shared<SequentialSampler>(3)}),
+      Contains("exclude each other"));
   CHECK_THROWS_WITH(DataLoader(numbers(3), {}).epoch(0, -1), Contains("first batch is -1"));
 }
 
-TEST_CASE("samplers: shards of one epoch cover the data, with the head repeated or the tail dropped", "[unit][worker][data]") {
+TEST_CASE("samplers: shards of one epoch cover the data, with the head repeated or the tail dropped",
+          "[unit][worker][data]") {
   for (const bool drop_last : {false, true}) {
     for (const std::int64_t size : {0, 1, 5, 8, 11}) {
       for (const int world : {1, 2, 3, 8}) {
         std::vector<std::int64_t> all;
         std::size_t each = 0;
         for (int rank = 0; rank < world; ++rank) {
-          DistributedSampler sampler(size, {.num_replicas = world, .rank = rank, .seed = 3, .drop_last = drop_last});
+          DistributedSampler sampler(
+              size, {.num_replicas = world, .rank = rank, .seed = 3, .drop_last = drop_last});
           sampler.set_epoch(2);
           const auto mine = sampler.indices();
           CHECK(static_cast<std::int64_t>(mine.size()) == sampler.size());
@@ -153,8 +166,8 @@ TEST_CASE("samplers: shards of one epoch cover the data, with the head repeated 
 
 TEST_CASE("loader: another sampler gives the same data in its order", "[unit][worker][data]") {
   const DataLoader loader(numbers(6), {.batch_size = 2, .shuffle = true});
-  const auto half =
-      loader.with_sampler(std::make_shared<DistributedSampler>(6, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .shuffle = false}));
+  const auto half = loader.with_sampler(std::make_shared<DistributedSampler>(
+      6, DistributedSamplerOptions{.num_replicas = 2, .rank = 1, .shuffle = false}));
   CHECK(half.size() == 2);
   CHECK(batches(half.epoch(0)) == std::vector<std::vector<std::int64_t>>{{1, 3}, {5}});
 }
@@ -165,7 +178,8 @@ TEST_CASE("tensor data set: samples and targets stay together", "[unit][worker][
   const auto batch = set->get_batch(order);
   CHECK(torch::equal(batch.input, torch::tensor({9, 10, 11, 0, 1, 2, 9, 10, 11}).view({3, 3})));
   CHECK(torch::equal(batch.target, torch::tensor({30, 0, 30})));
-  CHECK_FALSE(data::TensorDataset(torch::zeros({2}))->get_batch(std::vector<std::int64_t>{0}).target.defined());
+  CHECK_FALSE(
+      data::TensorDataset(torch::zeros({2}))->get_batch(std::vector<std::int64_t>{0}).target.defined());
   CHECK_THROWS_AS(data::TensorDataset(torch::zeros({2}), torch::zeros({3})), std::invalid_argument);
   CHECK_THROWS_AS(data::TensorDataset(torch::tensor(1)), std::invalid_argument);
 }

@@ -38,28 +38,36 @@ const std::string kPixels{'\0', '\x01', '\x7f', '\xff', '\x05', '\x06'};
 
 }  // namespace
 
-TEST_CASE("mnist: plain and gzipped files in the folder or in torchvision's subfolder", "[unit][worker][data]") {
+TEST_CASE("mnist: plain and gzipped files in the folder or in torchvision's subfolder",
+          "[unit][worker][data]") {
   const test::TempDir dir;
   write(dir / "a/t10k-images-idx3-ubyte", idx({3, 1, 2}, kPixels));
   write(dir / "a/t10k-labels-idx1-ubyte", idx({3}, std::string{'\x03', '\x00', '\x09'}));
   write_gz(dir / "b/FashionMNIST/raw/t10k-images-idx3-ubyte.gz", idx({3, 1, 2}, kPixels));
-  write_gz(dir / "b/FashionMNIST/raw/t10k-labels-idx1-ubyte.gz", idx({3}, std::string{'\x03', '\x00', '\x09'}));
+  write_gz(dir / "b/FashionMNIST/raw/t10k-labels-idx1-ubyte.gz",
+           idx({3}, std::string{'\x03', '\x00', '\x09'}));
   for (const auto* root : {"a", "b"}) {
     const auto set = data::FashionMNIST(dir / root, /*train=*/false);
     REQUIRE(set->size() == 3);
     const auto batch = set->get_batch(std::vector<std::int64_t>{1, 0});
     CHECK(torch::equal(batch.target, torch::tensor({0, 3})));
     CHECK(batch.input.sizes() == at::IntArrayRef({2, 1, 1, 2}));
-    CHECK(torch::equal(batch.input, torch::tensor({127, 255, 0, 1}, torch::kByte).to(torch::kFloat).div(255).view({2, 1, 1, 2})));
+    CHECK(torch::equal(
+        batch.input,
+        torch::tensor({127, 255, 0, 1}, torch::kByte).to(torch::kFloat).div(255).view({2, 1, 1, 2})));
   }
-  CHECK_THROWS_AS(data::FashionMNIST(dir / "a", false)->get_batch(std::vector<std::int64_t>{3}), std::out_of_range);
+  CHECK_THROWS_AS(data::FashionMNIST(dir / "a", false)->get_batch(std::vector<std::int64_t>{3}),
+                  std::out_of_range);
 }
 
-TEST_CASE("mnist: a table of 256 values gives the same bits as the transform itself", "[unit][worker][data]") {
+TEST_CASE("mnist: a table of 256 values gives the same bits as the transform itself",
+          "[unit][worker][data]") {
   namespace t = data::transforms;
   struct Slow : t::Transform {  // the same transform, not known to be pointwise
     std::shared_ptr<const t::Transform> inner = t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)});
-    [[nodiscard]] torch::Tensor apply(const torch::Tensor& images) const override { return inner->apply(images); }
+    [[nodiscard]] torch::Tensor apply(const torch::Tensor& images) const override {
+      return inner->apply(images);
+    }
   };
   const test::TempDir dir;
   std::string pixels;
@@ -67,7 +75,8 @@ TEST_CASE("mnist: a table of 256 values gives the same bits as the transform its
   write(dir / "MNIST/raw/train-images-idx3-ubyte", idx({4, 8, 8}, pixels));
   write(dir / "MNIST/raw/train-labels-idx1-ubyte", idx({4}, std::string(4, '\1')));
   const std::vector<std::int64_t> order{2, 3, 0, 1};
-  const auto fast = data::MNIST(dir.path(), true, t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)}))->get_batch(order);
+  const auto fast = data::MNIST(dir.path(), true, t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)}))
+                        ->get_batch(order);
   const auto slow = data::MNIST(dir.path(), true, std::make_shared<Slow>())->get_batch(order);
   CHECK(torch::equal(fast.input, slow.input));
   CHECK(fast.input.scalar_type() == torch::kFloat);
@@ -79,13 +88,16 @@ TEST_CASE("mnist: a missing file is told with the places looked in and the way o
     (void)data::MNIST(dir / "nothing", true);
     FAIL("found files that are not there");
   } catch (const std::runtime_error& e) {
-    CHECK_THAT(e.what(), Contains("train-images-idx3-ubyte") && Contains((dir / "nothing").string()) && Contains("MNIST/raw"));
+    CHECK_THAT(e.what(), Contains("train-images-idx3-ubyte") && Contains((dir / "nothing").string()) &&
+                             Contains("MNIST/raw"));
   }
   write(dir / "FashionMNIST/raw/train-images-idx3-ubyte", idx({0, 28, 28}, ""));
   // Also where the system has a copy: a folder that was named is the only place.
-  CHECK_THROWS_WITH(data::FashionMNIST(dir.path(), true), Contains("train-labels-idx1-ubyte") && Contains("leave root empty") &&
+  CHECK_THROWS_WITH(data::FashionMNIST(dir.path(), true), Contains("train-labels-idx1-ubyte") &&
+                                                              Contains("leave root empty") &&
                                                               !Contains("/usr/share/datasets"));
-  CHECK_THROWS_WITH(data::FashionMNIST("/nix", false), Contains("no file t10k-images-idx3-ubyte[.gz] in /nix, /nix/FashionMNIST/raw."));
+  CHECK_THROWS_WITH(data::FashionMNIST("/nix", false),
+                    Contains("no file t10k-images-idx3-ubyte[.gz] in /nix, /nix/FashionMNIST/raw."));
 }
 
 TEST_CASE("mnist: a broken file is refused by name and fault", "[unit][worker][data]") {

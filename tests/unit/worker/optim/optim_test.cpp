@@ -33,7 +33,8 @@ const std::vector<std::pair<std::string, Make>> kAll{
 
 }  // namespace
 
-TEST_CASE("optim: saved and loaded after some steps, it goes on as if never interrupted", "[unit][worker][optim]") {
+TEST_CASE("optim: saved and loaded after some steps, it goes on as if never interrupted",
+          "[unit][worker][optim]") {
   for (const auto& [name, make] : kAll) {
     INFO(name);
     const auto straight = parameters();
@@ -69,7 +70,8 @@ TEST_CASE("optim: parameters without a gradient are left alone and have no state
     optimizer->step();
     optimizer->step();
     CHECK(torch::equal(all[1], untouched));
-    for (const auto& [key, tensor] : optimizer->state_dict()) CHECK((key == "lr" || key.substr(0, 2) == "0."));
+    for (const auto& [key, tensor] : optimizer->state_dict())
+      CHECK((key == "lr" || key.substr(0, 2) == "0."));
     all[1].mutable_grad() = torch::ones_like(all[1]);  // the first gradient comes late
     optimizer->step();
     CHECK_FALSE(torch::equal(all[1], untouched));
@@ -104,7 +106,8 @@ TEST_CASE("optim: a state that does not fit is refused and changes nothing", "[u
   };
   refuse([](auto& s) { s.erase("lr"); }, "\"lr\"");
   refuse([](auto& s) { s.erase("1.exp_avg"); }, "lacks \"1.exp_avg\"");
-  refuse([](auto& s) { s["1.exp_avg"] = torch::zeros({6}); }, "\"1.exp_avg\" has shape [6], the parameter has [5]");
+  refuse([](auto& s) { s["1.exp_avg"] = torch::zeros({6}); },
+         "\"1.exp_avg\" has shape [6], the parameter has [5]");
   refuse([](auto& s) { s["1.step"] = torch::zeros({6}); }, "no single number");
   refuse([](auto& s) { s["3.exp_avg"] = torch::zeros({6}); }, "unknown entry \"3.exp_avg\"");
   refuse([](auto& s) { s["1.momentum_buffer"] = torch::zeros({5}); }, "unknown entry");

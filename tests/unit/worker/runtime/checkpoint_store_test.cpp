@@ -58,9 +58,10 @@ TEST_CASE("checkpoint store: what a dead attempt left is replaced and removed", 
   write(dir / "new/model.bin", "new");
   const runtime::CheckpointStore store(run, 2, 0);
   REQUIRE(store.remove_leftovers().has_value());
-  CHECK(files(run) == std::map<std::string, std::string>{{"checkpoint_000000/kept.bin", "k"},
-                                                         {"checkpoint_000001/old.bin", "published, but the head never heard of it"},
-                                                         {"metrics.jsonl", ""}});
+  CHECK(files(run) == std::map<std::string, std::string>{
+                          {"checkpoint_000000/kept.bin", "k"},
+                          {"checkpoint_000001/old.bin", "published, but the head never heard of it"},
+                          {"metrics.jsonl", ""}});
   REQUIRE(store.stage((dir / "new").string(), 1).has_value());
   REQUIRE(store.publish(1, 1).has_value());
   CHECK(files(run + "/checkpoint_000001") == std::map<std::string, std::string>{{"model.bin", "new"}});
@@ -85,7 +86,8 @@ TEST_CASE("checkpoint store: errors name the path and the cause", "[unit][runtim
   write(dir / "file", "x");
   const runtime::CheckpointStore blocked((dir / "file").string(), 1, 0);
   write(dir / "source/model.bin", "m");
-  CHECK(blocked.stage((dir / "source").string(), 1).error().message().find((dir / "file").string()) != std::string::npos);
+  CHECK(blocked.stage((dir / "source").string(), 1).error().message().find((dir / "file").string()) !=
+        std::string::npos);
   std::filesystem::create_symlink("gone", dir / "source/link");
   const auto dangling = store.stage((dir / "source").string(), 1);
   REQUIRE(dangling.has_error());
@@ -144,8 +146,7 @@ TEST_CASE(
   write(scratch + "/model.bin", "weights");
   write(scratch + "/sub/rng.bin", "random");
   fs::create_symlink(dir / "shared.bin", scratch + "/link.bin");
-  CHECK(second.stage(scratch, 1).error().message().find("link.bin is a link to ") !=
-        std::string::npos);
+  CHECK(second.stage(scratch, 1).error().message().find("link.bin is a link to ") != std::string::npos);
   write(dir / "shared.bin", "shared");
   REQUIRE(second.stage(scratch, 1).has_value());
   REQUIRE(second.publish(1, 0).has_value());

@@ -28,8 +28,9 @@ TEST_CASE("lease: a process that was asleep looks once more before it believes",
   const Lease::Time start{};
   Lease lease(start, 1000ms);
   CHECK_FALSE(lease.expired(start + 100ms));
-  CHECK_FALSE(lease.expired(start + 60s));        // stopped for a minute: what the agent said meanwhile is not read yet
-  CHECK(lease.expired(start + 60s + 100ms));      // and there was nothing
+  // stopped for a minute: what the agent said meanwhile is not read yet
+  CHECK_FALSE(lease.expired(start + 60s));
+  CHECK(lease.expired(start + 60s + 100ms));  // and there was nothing
   Lease renewed(start, 1000ms);
   CHECK_FALSE(renewed.expired(start + 60s));
   renewed.renew(start + 60s, 1000ms);

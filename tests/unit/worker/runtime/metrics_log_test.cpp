@@ -41,7 +41,10 @@ TEST_CASE("metrics log: lines in order, in a folder that it makes", "[unit][runt
   CHECK(log.dropped() == 0);
 }
 
-TEST_CASE("metrics log: storage that does not answer holds up nobody; the newest lines and those with a checkpoint stay", "[unit][runtime]") {
+TEST_CASE(
+    "metrics log: storage that does not answer holds up nobody; the newest lines and those with a checkpoint "
+    "stay",
+    "[unit][runtime]") {
   const test::TempDir dir;
   const auto run = (dir / "run").string();
   std::filesystem::create_directory(run);
@@ -57,7 +60,8 @@ TEST_CASE("metrics log: storage that does not answer holds up nobody; the newest
   ::close(reader);
   std::istringstream lines(text);
   std::vector<std::int64_t> kept;
-  for (std::string line; std::getline(lines, line);) kept.push_back(proto::parse_json(line).value()["report"].get<std::int64_t>());
+  for (std::string line; std::getline(lines, line);)
+    kept.push_back(proto::parse_json(line).value()["report"].get<std::int64_t>());
   REQUIRE(kept.size() >= 5);
   CHECK(std::ranges::count(kept, 3) == 1);
   CHECK(std::vector(kept.end() - 4, kept.end()) == std::vector<std::int64_t>{17, 18, 19, 20});

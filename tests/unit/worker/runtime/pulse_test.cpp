@@ -23,7 +23,9 @@ Pulse::Reading at(Pulse::Clock::time_point last) {
 }
 
 /// Looks every quarter of a second. When the first word came, in ms after kBegin.
-std::optional<std::int64_t> first_word(HangWatch& watch, const Pulse::Reading& reading, std::chrono::milliseconds until, std::chrono::milliseconds from = 0ms) {
+std::optional<std::int64_t> first_word(HangWatch& watch, const Pulse::Reading& reading,
+                                       std::chrono::milliseconds until,
+                                       std::chrono::milliseconds from = 0ms) {
   for (auto t = from; t <= until; t += 250ms)
     if (watch.look(reading, kBegin + t)) return t.count();
   return std::nullopt;
@@ -41,14 +43,18 @@ TEST_CASE("hang watch: a silence is told once, with the place", "[unit][runtime]
   const auto word = watch.look(reading, kBegin + 3s);
   REQUIRE(word);
   CHECK(std::tuple(word->stage, word->epoch, word->step) == std::tuple("train", 2, 7));
-  CHECK(std::tuple(word->collective, word->collective_seq, word->in_collective) == std::tuple("all_reduce", 41, true));
+  CHECK(std::tuple(word->collective, word->collective_seq, word->in_collective) ==
+        std::tuple("all_reduce", 41, true));
   CHECK(word->silent_s == 2);
   CHECK(first_word(watch, reading, 9s, 3250ms) == std::nullopt);
   // It moves, and stops again: another silence.
   CHECK(first_word(watch, at(kBegin + 9s), 20s, 9250ms) == 11'000);
 }
 
-TEST_CASE("hang watch: a function that reports nothing may compute as long as it likes, unless the job says otherwise", "[unit][runtime]") {
+TEST_CASE(
+    "hang watch: a function that reports nothing may compute as long as it likes, unless the job says "
+    "otherwise",
+    "[unit][runtime]") {
   Pulse::Reading mute;
   mute.last = kBegin;
   HangWatch watch(kBegin, 2s, false), strict(kBegin, 2s, true);
@@ -65,7 +71,8 @@ TEST_CASE("hang watch: a process that was asleep was not silent meanwhile", "[un
   CHECK(first_word(watch, at(kBegin), 1h + 20s, 1h) == std::chrono::milliseconds(1h + 3s).count());
 }
 
-TEST_CASE("hang watch: a rank that has returned waits for the others as long as they need", "[unit][runtime]") {
+TEST_CASE("hang watch: a rank that has returned waits for the others as long as they need",
+          "[unit][runtime]") {
   HangWatch watch(kBegin, 2s, true);
   auto reading = at(kBegin);
   reading.watched = false;
@@ -84,7 +91,8 @@ TEST_CASE("pulse: collectives are counted, also when one throws", "[unit][runtim
   pulse.step("train", 1, 5);
   const auto now = pulse.read();
   CHECK_FALSE(now.in_collective);
-  CHECK(std::tuple(std::string(now.collective), now.collective_seq, now.step, now.has_beaten) == std::tuple("barrier", 1, 5, true));
+  CHECK(std::tuple(std::string(now.collective), now.collective_seq, now.step, now.has_beaten) ==
+        std::tuple("barrier", 1, 5, true));
 }
 
 TEST_CASE(

@@ -52,7 +52,8 @@ class SharedStore : public runtime::KeyValueStore {
 };
 
 struct Rank {
-  Rank(SharedStore& store, int rank, int world) : agreement(store, rank, world, [this, &store] { return store.wait_for_change(seen); }) {}
+  Rank(SharedStore& store, int rank, int world)
+      : agreement(store, rank, world, [this, &store] { return store.wait_for_change(seen); }) {}
   int seen = 0;
   runtime::ReportAgreement agreement;
 };
@@ -69,7 +70,8 @@ TEST_CASE("report agreement: published when every rank has staged, all get the p
   for (int rank = 0; rank < 3; ++rank)
     threads.emplace_back([&, rank] {
       Rank me(store, rank, 3);
-      for (int n = 1; n <= 50; ++n) paths[static_cast<std::size_t>(rank)] = me.agreement.settle(n, ok(), published_path).value();
+      for (int n = 1; n <= 50; ++n)
+        paths[static_cast<std::size_t>(rank)] = me.agreement.settle(n, ok(), published_path).value();
     });
   for (auto& thread : threads) thread.join();
   CHECK(paths == std::vector<std::string>(3, "/run/checkpoint_000000"));
@@ -81,7 +83,8 @@ TEST_CASE("report agreement: a rank without a checkpoint does not wait", "[unit]
   Rank one(store, 1, 2);
   for (int n = 1; n <= 5; ++n) one.agreement.pass(n);  // far ahead
   Rank zero(store, 0, 2);
-  for (int n = 1; n <= 5; ++n) CHECK(zero.agreement.settle(n, ok(), published_path).value() == "/run/checkpoint_000000");
+  for (int n = 1; n <= 5; ++n)
+    CHECK(zero.agreement.settle(n, ok(), published_path).value() == "/run/checkpoint_000000");
 }
 
 TEST_CASE("report agreement: one rank's failure is everyone's, with its words", "[unit][runtime]") {
@@ -89,7 +92,10 @@ TEST_CASE("report agreement: one rank's failure is everyone's, with its words", 
   std::string heard;
   std::thread other([&] {
     Rank one(store, 1, 2);
-    heard = one.agreement.settle(1, fail(Errc::kIo, "write /run/x: No space left on device"), must_not_publish).error().message();
+    heard =
+        one.agreement.settle(1, fail(Errc::kIo, "write /run/x: No space left on device"), must_not_publish)
+            .error()
+            .message();
   });
   Rank zero(store, 0, 2);
   const auto settled = zero.agreement.settle(1, ok(), must_not_publish);
@@ -107,7 +113,10 @@ TEST_CASE("report agreement: rank 0's failure to publish is told to the others",
     heard = one.agreement.settle(1, ok(), must_not_publish).error().message();
   });
   Rank zero(store, 0, 2);
-  CHECK(zero.agreement.settle(1, ok(), [] { return Result<std::string>(fail(Errc::kIo, "rename: Read-only file system")); }).has_error());
+  CHECK(zero.agreement
+            .settle(1, ok(),
+                    [] { return Result<std::string>(fail(Errc::kIo, "rename: Read-only file system")); })
+            .has_error());
   other.join();
   CHECK(heard == "rank 0: rename: Read-only file system");
 }

@@ -8,13 +8,16 @@ using namespace rtrain;
 
 namespace {
 
-proto::CheckpointRecord record(std::int64_t index, proto::Json metrics) { return {"/run/checkpoint_" + std::to_string(index), index, std::move(metrics)}; }
+proto::CheckpointRecord record(std::int64_t index, proto::Json metrics) {
+  return {"/run/checkpoint_" + std::to_string(index), index, std::move(metrics)};
+}
 
 /// Scores by index; null: the metric was not reported.
 std::vector<proto::CheckpointRecord> with_loss(const std::vector<proto::Json>& losses) {
   std::vector<proto::CheckpointRecord> records;
   for (std::size_t i = 0; i < losses.size(); ++i)
-    records.push_back(record(static_cast<std::int64_t>(i), losses[i].is_null() ? proto::Json::object() : proto::Json{{"loss", losses[i]}}));
+    records.push_back(record(static_cast<std::int64_t>(i),
+                             losses[i].is_null() ? proto::Json::object() : proto::Json{{"loss", losses[i]}}));
   return records;
 }
 
@@ -36,7 +39,8 @@ TEST_CASE("retention: which checkpoints go", "[unit][runtime]") {
     const proto::CheckpointConfig* config;
     Indices deleted;
   };
-  const proto::CheckpointConfig all{}, newest_two{.num_to_keep = 2}, least_two{2, "loss", false}, most_one{1, "loss", true};
+  const proto::CheckpointConfig all{}, newest_two{.num_to_keep = 2}, least_two{2, "loss", false},
+      most_one{1, "loss", true};
   const std::vector<Row> rows{
       {"nothing to keep or delete", {}, &newest_two, {}},
       {"without num_to_keep all stay", {3, 2, 1}, &all, {}},
@@ -63,6 +67,7 @@ TEST_CASE("retention: which checkpoints go", "[unit][runtime]") {
 }
 
 TEST_CASE("retention: best first", "[unit][runtime]") {
-  CHECK(indices(runtime::by_score(with_loss({2, nullptr, 1, 3, nullptr}), {3, "loss", false})) == Indices{2, 0, 3, 4, 1});
+  CHECK(indices(runtime::by_score(with_loss({2, nullptr, 1, 3, nullptr}), {3, "loss", false})) ==
+        Indices{2, 0, 3, 4, 1});
   CHECK(indices(runtime::by_score(with_loss({2, 1, 3}), {})) == Indices{2, 1, 0});
 }

@@ -22,7 +22,8 @@ std::string text_of(const std::filesystem::path& path) {
 TEST_CASE("run record: what was reported is read again", "[unit][runtime]") {
   const test::TempDir dir;
   CHECK(runtime::read_metrics(dir.path().string())->empty());
-  proto::RankReport report{.key = {JobId(1), Attempt(2), 0}, .seq = 1, .time_ms = 0, .metrics = {{"loss", 0.5}}};
+  proto::RankReport report{
+      .key = {JobId(1), Attempt(2), 0}, .seq = 1, .time_ms = 0, .metrics = {{"loss", 0.5}}};
   REQUIRE(runtime::append_metrics(dir.path().string(), report).has_value());
   report.seq = 2;
   report.metrics = {{"loss", std::nan("")}};
@@ -32,7 +33,11 @@ TEST_CASE("run record: what was reported is read again", "[unit][runtime]") {
   const auto rows = runtime::read_metrics(dir.path().string());
   REQUIRE(rows.has_value());
   REQUIRE(rows->size() == 2);
-  CHECK(rows->at(0) == proto::Json{{"attempt", 2}, {"report", 1}, {"time", "1970-01-01T00:00:00.000Z"}, {"metrics", {{"loss", 0.5}}}, {"checkpoint", nullptr}});
+  CHECK(rows->at(0) == proto::Json{{"attempt", 2},
+                                   {"report", 1},
+                                   {"time", "1970-01-01T00:00:00.000Z"},
+                                   {"metrics", {{"loss", 0.5}}},
+                                   {"checkpoint", nullptr}});
   CHECK(std::isnan(rows->at(1).at("metrics").at("loss").get<double>()));
   CHECK(rows->at(1).at("checkpoint") == "checkpoint_000004");
 }
@@ -49,7 +54,9 @@ TEST_CASE("rank record: the first word counts", "[unit][runtime]") {
   const test::TempDir dir;
   REQUIRE(runtime::write_error_record(dir.path().string(), {"exception", "disk full", {}}).has_value());
   REQUIRE(runtime::write_error_record(dir.path().string(), {"exit", "exit(1)", {}}).has_value());
-  CHECK(proto::parse_json(text_of(dir / "error.json")).value() == proto::Json{{"kind", "exception"}, {"message", "disk full"}});
+  CHECK(proto::parse_json(text_of(dir / "error.json")).value() ==
+        proto::Json{{"kind", "exception"}, {"message", "disk full"}});
   REQUIRE(runtime::write_outcome_record(dir.path().string(), {1, 2}, false).has_value());
-  CHECK(proto::parse_json(text_of(dir / "outcome.json")).value() == proto::Json{{"return_value", {1, 2}}, {"yielded", false}});
+  CHECK(proto::parse_json(text_of(dir / "outcome.json")).value() ==
+        proto::Json{{"return_value", {1, 2}}, {"yielded", false}});
 }

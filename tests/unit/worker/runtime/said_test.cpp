@@ -8,7 +8,12 @@ using namespace rtrain;
 
 namespace {
 
-std::string line(std::int64_t seq) { return proto::encode(proto::RankReport{.key = {JobId(1), Attempt(1), 0}, .seq = seq, .metrics = {{"text", std::string(1000, 'x')}}}).json; }
+std::string line(std::int64_t seq) {
+  return proto::encode(proto::RankReport{.key = {JobId(1), Attempt(1), 0},
+                                         .seq = seq,
+                                         .metrics = {{"text", std::string(1000, 'x')}}})
+      .json;
+}
 
 std::vector<std::int64_t> seqs(const std::string& dir) {
   std::vector<std::int64_t> found;

@@ -14,7 +14,9 @@ namespace {
 class Store : public runtime::KeyValueStore {
  public:
   void set(const std::string& key, const std::string& value) override { values[key] = value; }
-  std::optional<std::string> get(const std::string& key) override { return values.contains(key) ? std::optional(values[key]) : std::nullopt; }
+  std::optional<std::string> get(const std::string& key) override {
+    return values.contains(key) ? std::optional(values[key]) : std::nullopt;
+  }
   void remove(const std::string& key) override { values.erase(key); }
   std::map<std::string, std::string> values;
 };
@@ -25,9 +27,11 @@ void agree(Store& store, std::vector<std::unique_ptr<YieldPoint>>& ranks) {
   for (auto& point : ranks) places.push_back(point->freeze());
   const auto world = static_cast<int>(ranks.size());
   const auto no_wait = [] { return false; };
-  for (int rank = 1; rank < world; ++rank) CHECK_FALSE(runtime::agree_to_yield(store, rank, world, places[static_cast<std::size_t>(rank)], no_wait));
+  for (int rank = 1; rank < world; ++rank)
+    CHECK_FALSE(runtime::agree_to_yield(store, rank, world, places[static_cast<std::size_t>(rank)], no_wait));
   for (int rank = 0; rank < world; ++rank) {
-    const auto place = runtime::agree_to_yield(store, rank, world, places[static_cast<std::size_t>(rank)], no_wait);
+    const auto place =
+        runtime::agree_to_yield(store, rank, world, places[static_cast<std::size_t>(rank)], no_wait);
     REQUIRE(place);
     ranks[static_cast<std::size_t>(rank)]->settle(*place);
   }
@@ -48,7 +52,8 @@ TEST_CASE("yield point: nobody stops before somebody asks", "[unit][runtime]") {
   CHECK_FALSE(point.stopped());
 }
 
-TEST_CASE("yield point: ranks that are apart stop at the same step, the first that none has left", "[unit][runtime]") {
+TEST_CASE("yield point: ranks that are apart stop at the same step, the first that none has left",
+          "[unit][runtime]") {
   auto ranks = points(3);
   const int ahead[] = {5, 9, 0};
   for (std::size_t rank = 0; rank < 3; ++rank)
@@ -64,7 +69,8 @@ TEST_CASE("yield point: ranks that are apart stop at the same step, the first th
   }
 }
 
-TEST_CASE("yield point: within a step that goes through parts, they stop at the same part", "[unit][runtime]") {
+TEST_CASE("yield point: within a step that goes through parts, they stop at the same part",
+          "[unit][runtime]") {
   auto ranks = points(2);
   for (auto& point : ranks) REQUIRE_FALSE(point->next_step());
   for (int part = 0; part < 3; ++part) REQUIRE_FALSE(ranks[0]->next_part());
@@ -76,7 +82,8 @@ TEST_CASE("yield point: within a step that goes through parts, they stop at the 
   CHECK(ranks[0]->next_part());
 }
 
-TEST_CASE("yield point: a rank in the parts of a step is behind one that has begun the next", "[unit][runtime]") {
+TEST_CASE("yield point: a rank in the parts of a step is behind one that has begun the next",
+          "[unit][runtime]") {
   auto ranks = points(2);
   for (int part = 0; part < 7; ++part) REQUIRE_FALSE(ranks[0]->next_part());
   for (int part = 0; part < 8; ++part) REQUIRE_FALSE(ranks[1]->next_part());
@@ -96,7 +103,8 @@ TEST_CASE("yield point: a rank alone stops where it is", "[unit][runtime]") {
   CHECK(point.next_step());
 }
 
-TEST_CASE("yield point: as long as a rank has not said where it is there is no agreement", "[unit][runtime]") {
+TEST_CASE("yield point: as long as a rank has not said where it is there is no agreement",
+          "[unit][runtime]") {
   Store store;
   int looks = 0;
   CHECK_FALSE(runtime::agree_to_yield(store, 0, 2, 3, [&] { return ++looks < 5; }));

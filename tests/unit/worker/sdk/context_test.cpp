@@ -12,8 +12,8 @@ using namespace rtrain;
 
 TEST_CASE("context: outside a job a process is rank 0 of 1", "[unit][sdk]") {
   const auto& context = get_context();
-  CHECK(std::tuple(context.get_world_rank(), context.get_world_size(), context.get_local_rank(), context.get_local_world_size(), context.get_node_rank()) ==
-        std::tuple(0, 1, 0, 1, 0));
+  CHECK(std::tuple(context.get_world_rank(), context.get_world_size(), context.get_local_rank(),
+                   context.get_local_world_size(), context.get_node_rank()) == std::tuple(0, 1, 0, 1, 0));
   CHECK(context.get_trial_dir().empty());
   CHECK_FALSE(get_checkpoint().has_value());
   CHECK_FALSE(progress_due());
@@ -50,7 +50,8 @@ TEST_CASE("torch trainer: with no workers the function runs here", "[unit][sdk]"
     return get_checkpoint()->path().filename().string();
   };
   RunConfig run{.name = "here", .storage_path = (dir / "results").string()};
-  run.checkpoint_config = {.num_to_keep = 2, .checkpoint_score_attribute = "loss", .checkpoint_score_order = "min"};
+  run.checkpoint_config = {
+      .num_to_keep = 2, .checkpoint_score_attribute = "loss", .checkpoint_score_order = "min"};
   const auto result = TorchTrainer(train, {.num_workers = 0}, run, {{"epochs", 4}}).fit();
   REQUIRE_FALSE(result.error.has_value());
   CHECK(result.return_value == "checkpoint_000003");
@@ -75,7 +76,9 @@ TEST_CASE("torch trainer: with no workers the function runs here", "[unit][sdk]"
 
 TEST_CASE("torch trainer: what the function throws is the result's error", "[unit][sdk]") {
   const test::TempDir dir;
-  const auto result = TorchTrainer([] { throw std::runtime_error("no data"); }, {.num_workers = 0}, {.storage_path = dir.path().string()}).fit();
+  const auto result = TorchTrainer([] { throw std::runtime_error("no data"); }, {.num_workers = 0},
+                                   {.storage_path = dir.path().string()})
+                          .fit();
   REQUIRE(result.error.has_value());
   CHECK(result.error->kind == "exception");
   CHECK(result.error->message == "no data");

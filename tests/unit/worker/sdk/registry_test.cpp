@@ -39,12 +39,15 @@ TEST_CASE("train function: with or without config, with or without a value", "[u
 
 TEST_CASE("registry: a tag names every version that must agree", "[unit][sdk]") {
   const std::string ours = RTRAIN_ABI_TAG;
-  CHECK(ours.find("rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION ", nlohmann/json 3.") != std::string::npos);
+  CHECK(ours.find("rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION ", nlohmann/json 3.") !=
+        std::string::npos);
   CHECK(sdk::abi_mismatch(ours) == std::nullopt);
-  const auto mismatch = sdk::abi_mismatch("rtrain-abi: rtrain 0.0.9, LibTorch 2.9.1, nlohmann/json 3.11.2, C++11 ABI 1");
+  const auto mismatch =
+      sdk::abi_mismatch("rtrain-abi: rtrain 0.0.9, LibTorch 2.9.1, nlohmann/json 3.11.2, C++11 ABI 1");
   REQUIRE(mismatch.has_value());
   CHECK(mismatch->find("was built with rtrain 0.0.9, LibTorch 2.9.1") == 0);
-  CHECK(mismatch->find("this worker is rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION) != std::string::npos);
+  CHECK(mismatch->find("this worker is rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION) !=
+        std::string::npos);
 }
 
 TEST_CASE("registry: a foreign tag is found in a file's bytes", "[unit][sdk]") {
@@ -56,12 +59,14 @@ TEST_CASE("registry: a foreign tag is found in a file's bytes", "[unit][sdk]") {
 
 TEST_CASE("registry: a library that cannot be loaded says why", "[unit][sdk]") {
   const test::TempDir dir;
-  CHECK(load_error("/nowhere/lib.so") == "cannot open the training library /nowhere/lib.so: No such file or directory");
+  CHECK(load_error("/nowhere/lib.so") ==
+        "cannot open the training library /nowhere/lib.so: No such file or directory");
   std::ofstream(dir / "text.so") << "not a library";
   CHECK(load_error((dir / "text.so").string()) ==
         "the training library " + (dir / "text.so").string() + " is no ELF file");
   std::ofstream(dir / "old.so") << std::string("\0rtrain-abi: rtrain 0.0.1, LibTorch 1.0\0", 40);
-  CHECK(load_error((dir / "old.so").string()).find("was built with rtrain 0.0.1, LibTorch 1.0; this worker is rtrain ") != std::string::npos);
+  CHECK(load_error((dir / "old.so").string())
+            .find("was built with rtrain 0.0.1, LibTorch 1.0; this worker is rtrain ") != std::string::npos);
   CHECK(load_error("libz.so.1").find("cannot open") == 0);  // no search: a path or nothing
 }
 

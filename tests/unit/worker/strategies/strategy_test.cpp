@@ -24,7 +24,8 @@ TEST_CASE("DDPStrategy: with one rank it is the single device", "[unit][strategi
   CHECK(torch::equal(trained(DDPStrategy({.gradient_as_bucket_view = true})), trained("auto")));
 }
 
-TEST_CASE("strategies: gradients are cleared by absence, so that an unused parameter is not moved", "[unit][strategies]") {
+TEST_CASE("strategies: gradients are cleared by absence, so that an unused parameter is not moved",
+          "[unit][strategies]") {
   SingleDeviceStrategy strategy;
   auto parameter = torch::ones({2}).requires_grad_();
   strategy.backward((parameter * 2).sum(), true);

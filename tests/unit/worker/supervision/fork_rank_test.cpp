@@ -20,7 +20,10 @@ using namespace rtrain::supervision;
 
 namespace {
 
-struct Outcome { std::string trouble; int status = 0; };
+struct Outcome {
+  std::string trouble;
+  int status = 0;
+};
 
 /// Forks, waits for the end of the set-up and of the process.
 Outcome run(const proto::SpawnRank& spawn, const ChildMain& child) {
@@ -63,7 +66,8 @@ TEST_CASE("fork_rank: what the child returns is its exit code, and its output is
   CHECK(log_of(folder.path().string()) == "before\nout\nerr\nbuffered");
 }
 
-TEST_CASE("fork_rank: the child has its own session, folder, environment and signals, and no file of its parent") {
+TEST_CASE(
+    "fork_rank: the child has its own session, folder, environment and signals, and no file of its parent") {
   const test::TempDir folder;
   sigset_t blocked, before;
   sigemptyset(&blocked);
@@ -76,7 +80,8 @@ TEST_CASE("fork_rank: the child has its own session, folder, environment and sig
     sigset_t mask;
     ::sigprocmask(SIG_BLOCK, nullptr, &mask);
     std::cout << sigismember(&mask, SIGTERM) << (std::signal(SIGUSR1, SIG_DFL) == SIG_DFL) << " ";
-    std::cout << std::filesystem::read_symlink("/proc/self/fd/0").string() << " " << (std::filesystem::current_path() == std::filesystem::canonical(folder.path())) << " ";
+    std::cout << std::filesystem::read_symlink("/proc/self/fd/0").string() << " "
+              << (std::filesystem::current_path() == std::filesystem::canonical(folder.path())) << " ";
     int open_files = 0;
     for (int fd = 3; fd < 1024; ++fd) open_files += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
     std::cout << open_files << std::endl;

@@ -24,7 +24,8 @@ struct World : ClusterEnvironment {
 struct Seeing : test::BoringModel {
   std::map<std::int64_t, std::vector<std::int64_t>> seen;  ///< by epoch
   torch::Tensor training_step(const Batch& batch, std::int64_t) override {
-    for (std::int64_t i = 0; i < batch.size(); ++i) seen[current_epoch()].push_back(batch.input[i][0].item<std::int64_t>());
+    for (std::int64_t i = 0; i < batch.size(); ++i)
+      seen[current_epoch()].push_back(batch.input[i][0].item<std::int64_t>());
     return loss_of(batch);
   }
 };
@@ -33,7 +34,10 @@ DataLoader numbered(int ranks, int rank) {
   auto input = torch::zeros({kSamples, 32});
   input.select(1, 0).copy_(torch::arange(kSamples));
   return {data::TensorDataset(input),
-          {.batch_size = 2, .sampler = std::make_shared<DistributedSampler>(kSamples, DistributedSamplerOptions{.num_replicas = ranks, .rank = rank, .seed = 5}), .prefetch = 0}};
+          {.batch_size = 2,
+           .sampler = std::make_shared<DistributedSampler>(
+               kSamples, DistributedSamplerOptions{.num_replicas = ranks, .rank = rank, .seed = 5}),
+           .prefetch = 0}};
 }
 
 struct Seen {
@@ -42,22 +46,29 @@ struct Seen {
 };
 
 /// All ranks of a world, from a checkpoint of each, until each has trained `batches` (0: to the end).
-Seen train(const test::Folder& folder, int ranks, const std::string& from, const std::string& to, std::int64_t batches, std::int64_t accumulate = 1) {
+Seen train(const test::Folder& folder, int ranks, const std::string& from, const std::string& to,
+           std::int64_t batches, std::int64_t accumulate = 1) {
   Seen all;
   for (int rank = 0; rank < ranks; ++rank) {
     Seeing net;
     std::int64_t done = 0;
-    const auto stop = [&](Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
+    const auto stop = [&](Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&,
+                          std::int64_t) {
       all.batches_an_epoch = trainer.num_training_batches();
       if (++done != batches) return;
       trainer.save_checkpoint(folder / (to + std::to_string(rank)));
       trainer.set_should_stop();
     };
-    Trainer trainer(quiet({.max_epochs = 2, .accumulate_grad_batches = accumulate, .strategy = "single_device", .plugins = {World(ranks, rank)},
+    Trainer trainer(quiet({.max_epochs = 2,
+                           .accumulate_grad_batches = accumulate,
+                           .strategy = "single_device",
+                           .plugins = {World(ranks, rank)},
                            .callbacks = {LambdaCallback({.on_train_batch_end = stop})}}));
     // The checkpoint of a job is one folder: rank 0's, with a file of each rank.
-    trainer.fit(net, numbered(ranks, rank), {}, from.empty() ? CheckpointPath() : CheckpointPath(folder / (from + "0")));
-    for (const auto& [epoch, samples] : net.seen) std::ranges::copy(samples, std::back_inserter(all.by_epoch[epoch]));
+    trainer.fit(net, numbered(ranks, rank), {},
+                from.empty() ? CheckpointPath() : CheckpointPath(folder / (from + "0")));
+    for (const auto& [epoch, samples] : net.seen)
+      std::ranges::copy(samples, std::back_inserter(all.by_epoch[epoch]));
     all.steps = trainer.global_step();
   }
   for (auto& [epoch, samples] : all.by_epoch) std::ranges::sort(samples);
@@ -104,7 +115,8 @@ TEST_CASE("elastic: the same number of ranks goes on after another one's part as
   CHECK(four.by_epoch.at(0) + two.by_epoch.at(0) + again.by_epoch.at(0) + last.by_epoch.at(0) == each_once());
 }
 
-TEST_CASE("elastic: an accumulation that was not complete is begun again, its gradients are gone", "[unit][trainer]") {
+TEST_CASE("elastic: an accumulation that was not complete is begun again, its gradients are gone",
+          "[unit][trainer]") {
   const test::Folder folder;
   const auto four = train(folder, 4, "", "a", 6, /*accumulate=*/4);  // 4 batches are learned, 2 are not
   const auto two = train(folder, 2, "a", "", 0, 4);

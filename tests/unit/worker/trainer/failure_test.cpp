@@ -128,6 +128,8 @@ TEST_CASE("TrainReportCallback: outside of a job a TMPDIR that is not there is f
   CHECK_THROWS_WITH(trainer.fit(model, boring_loader(2)),
                     Catch::Contains("made in /nowhere (TMPDIR), where no folder can be made: No such file"));
   CHECK(trainer.global_step() == 0);
-  if (set != nullptr) ::setenv("TMPDIR", before.c_str(), 1);
-  else ::unsetenv("TMPDIR");
+  if (set != nullptr)
+    ::setenv("TMPDIR", before.c_str(), 1);
+  else
+    ::unsetenv("TMPDIR");
 }

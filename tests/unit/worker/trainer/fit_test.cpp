@@ -61,8 +61,10 @@ std::vector<std::int64_t> validated_after(TrainerOptions options, std::int64_t b
   std::vector<std::int64_t> places;
   std::int64_t trained = 0;
   options.num_sanity_val_steps = 0;
-  options.callbacks = {LambdaCallback({.on_train_batch_end = [&](Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) { ++trained; },
-                                       .on_validation_start = [&](Trainer&, LightningModule&) { places.push_back(trained); }})};
+  options.callbacks = {LambdaCallback(
+      {.on_train_batch_end = [&](Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+                                 std::int64_t) { ++trained; },
+       .on_validation_start = [&](Trainer&, LightningModule&) { places.push_back(trained); }})};
   test::BoringModel model;
   Trainer trainer(quiet(std::move(options)));
   trainer.fit(model, boring_loader(batches), boring_loader(1));
@@ -81,8 +83,13 @@ TEST_CASE("trainer: the guide's lines compile and run", "[unit][trainer]") {
     }
     Optimizers configure_optimizers() override { return optim::Adam(parameters(), {.lr = 1e-3}); }
   };
-  DataLoader loader(data::TensorDataset(torch::randn({32, 32}), torch::randint(10, {32})), {.batch_size = 8, .shuffle = true});
-  Trainer trainer({.max_epochs = 2, .accelerator = "auto", .devices = "auto", .strategy = DDPStrategy(), .plugins = {ClusterEnvironment()},
+  DataLoader loader(data::TensorDataset(torch::randn({32, 32}), torch::randint(10, {32})),
+                    {.batch_size = 8, .shuffle = true});
+  Trainer trainer({.max_epochs = 2,
+                   .accelerator = "auto",
+                   .devices = "auto",
+                   .strategy = DDPStrategy(),
+                   .plugins = {ClusterEnvironment()},
                    .callbacks = {TrainReportCallback()}});
   prepare_trainer(trainer).fit(Classifier(), loader);
   CHECK(trainer.global_step() == 8);
@@ -101,13 +108,15 @@ TEST_CASE("trainer: gradient descent on a line is the paper's", "[unit][trainer]
   CHECK(trainer.global_step() == 4);
 }
 
-TEST_CASE("trainer: accumulated batches are one batch, the last of an epoch steps in any case", "[unit][trainer]") {
+TEST_CASE("trainer: accumulated batches are one batch, the last of an epoch steps in any case",
+          "[unit][trainer]") {
   Line model;
   model.lr = 0.01;
   Trainer trainer(quiet({.max_epochs = 1, .accumulate_grad_batches = 2}));
   trainer.fit(model, line_data(6, 2));
   // The third batch is alone, its loss still halved.
-  CHECK(model.w.item<double>() == Approx(descend(descend(0, {{1, 2, 3, 4}}, 0.01), {{5, 6}}, 0.005)).epsilon(1e-12));
+  CHECK(model.w.item<double>() ==
+        Approx(descend(descend(0, {{1, 2, 3, 4}}, 0.01), {{5, 6}}, 0.005)).epsilon(1e-12));
   CHECK(trainer.global_step() == 2);
 }
 
@@ -115,24 +124,35 @@ TEST_CASE("trainer: gradients are clipped by norm and by value", "[unit][trainer
   Line by_norm, by_value;
   Trainer(quiet({.max_epochs = 1, .gradient_clip_val = 0.5})).fit(by_norm, line_data(4, 2));
   CHECK(by_norm.w.item<double>() == Approx(descend(0, {{1, 2}, {3, 4}}, 0.1, 0.5)).epsilon(1e-12));
-  Trainer(quiet({.max_epochs = 1, .gradient_clip_val = 0.5, .gradient_clip_algorithm = "value"})).fit(by_value, line_data(4, 2));
+  Trainer(quiet({.max_epochs = 1, .gradient_clip_val = 0.5, .gradient_clip_algorithm = "value"}))
+      .fit(by_value, line_data(4, 2));
   CHECK(by_value.w.item<double>() == Approx(0.1).epsilon(1e-12));  // two steps of 0.1 * 0.5
 }
 
-TEST_CASE("trainer: fit ends at max_steps, max_epochs or should_stop, and not before min_epochs", "[unit][trainer]") {
+TEST_CASE("trainer: fit ends at max_steps, max_epochs or should_stop, and not before min_epochs",
+          "[unit][trainer]") {
   struct Row {
     std::optional<std::int64_t> max_epochs, min_epochs;
     std::int64_t max_steps;
     bool stop_at_once;
     std::int64_t steps, epochs;
   };
-  for (const auto& row : std::vector<Row>{{2, {}, -1, false, 6, 2}, {2, {}, 4, false, 4, 2}, {std::nullopt, {}, 4, false, 4, 2}, {0, {}, -1, false, 0, 0},
-                                          {5, {}, 0, false, 0, 0}, {5, {}, -1, true, 1, 1}, {5, 2, -1, true, 6, 2}}) {
+  for (const auto& row : std::vector<Row>{{2, {}, -1, false, 6, 2},
+                                          {2, {}, 4, false, 4, 2},
+                                          {std::nullopt, {}, 4, false, 4, 2},
+                                          {0, {}, -1, false, 0, 0},
+                                          {5, {}, 0, false, 0, 0},
+                                          {5, {}, -1, true, 1, 1},
+                                          {5, 2, -1, true, 6, 2}}) {
     test::BoringModel model;
-    auto stop = LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
+    auto stop = LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+                                                          const Batch&, std::int64_t) {
       if (row.stop_at_once) t.set_should_stop();
     }});
-    Trainer trainer(quiet({.max_epochs = row.max_epochs, .min_epochs = row.min_epochs, .max_steps = row.max_steps, .callbacks = {std::move(stop)}}));
+    Trainer trainer(quiet({.max_epochs = row.max_epochs,
+                           .min_epochs = row.min_epochs,
+                           .max_steps = row.max_steps,
+                           .callbacks = {std::move(stop)}}));
     trainer.fit(model, boring_loader(3));
     INFO("max_epochs " << row.max_epochs.value_or(-9) << " max_steps " << row.max_steps);
     CHECK(trainer.global_step() == row.steps);
@@ -154,18 +174,22 @@ TEST_CASE("trainer: limits count batches or parts", "[unit][trainer]") {
   CHECK(trained(0.35) == 3);
   CHECK(trained(0) == 0);
   CHECK(trained(0.0) == 0);
-  CHECK_THROWS_WITH(trained(0.05), Catch::Contains("limit_train_batches is 0.05 of 10 batches, which is less than one"));
+  CHECK_THROWS_WITH(trained(0.05),
+                    Catch::Contains("limit_train_batches is 0.05 of 10 batches, which is less than one"));
 }
 
-TEST_CASE("trainer: validation runs where val_check_interval and check_val_every_n_epoch say", "[unit][trainer]") {
+TEST_CASE("trainer: validation runs where val_check_interval and check_val_every_n_epoch say",
+          "[unit][trainer]") {
   using Places = std::vector<std::int64_t>;
   CHECK(validated_after({.max_epochs = 2}, 4) == Places{4, 8});
   CHECK(validated_after({.max_epochs = 2, .val_check_interval = 0.5}, 4) == Places{2, 4, 6, 8});
   CHECK(validated_after({.max_epochs = 2, .val_check_interval = 3}, 4) == Places{3, 7});
   CHECK(validated_after({.max_epochs = 3, .check_val_every_n_epoch = 2}, 4) == Places{8});
-  CHECK(validated_after({.max_epochs = 2, .val_check_interval = 3, .check_val_every_n_epoch = std::nullopt}, 4) == Places{3, 6});
+  CHECK(validated_after({.max_epochs = 2, .val_check_interval = 3, .check_val_every_n_epoch = std::nullopt},
+                        4) == Places{3, 6});
   CHECK(validated_after({.max_epochs = 2, .limit_val_batches = 0}, 4) == Places{});
-  CHECK_THROWS_WITH(validated_after({.max_epochs = 1, .val_check_interval = 9}, 4), Catch::Contains("val_check_interval is 9, but an epoch has 4 training batches"));
+  CHECK_THROWS_WITH(validated_after({.max_epochs = 1, .val_check_interval = 9}, 4),
+                    Catch::Contains("val_check_interval is 9, but an epoch has 4 training batches"));
 }
 
 TEST_CASE("trainer: modes go to eval and back, module by module", "[unit][trainer]") {
@@ -210,7 +234,8 @@ TEST_CASE("trainer: the sanity check leaves no trace", "[unit][trainer]") {
   CHECK(drawn == expected);
 }
 
-TEST_CASE("trainer: validate and test give means, predict gives outputs, weights come from a checkpoint", "[unit][trainer]") {
+TEST_CASE("trainer: validate and test give means, predict gives outputs, weights come from a checkpoint",
+          "[unit][trainer]") {
   const test::Folder folder;
   Line model;
   Trainer trainer(quiet({.max_epochs = 3}));
@@ -221,31 +246,43 @@ TEST_CASE("trainer: validate and test give means, predict gives outputs, weights
   for (const double x : {1.0, 2.0, 3.0}) expected += std::pow(w * x - 2 * x, 2) / 3;
 
   Line fresh;
-  CHECK(trainer.validate(fresh, line_data(3, 2), folder / "weights").at("val_loss") == Approx(expected).epsilon(1e-12));
+  CHECK(trainer.validate(fresh, line_data(3, 2), folder / "weights").at("val_loss") ==
+        Approx(expected).epsilon(1e-12));
   CHECK(fresh.w.item<double>() == w);
   CHECK(trainer.test(fresh, line_data(3, 2)).at("test_loss") == Approx(expected).epsilon(1e-12));
   const auto outputs = trainer.predict(fresh, line_data(3, 2));
   REQUIRE(outputs.size() == 2);
   CHECK(outputs[1].item<double>() == Approx(3 * w));
-  CHECK_THROWS_WITH(trainer.fit(fresh, line_data(4, 2), {}, folder / "weights"), Catch::Contains("holds only weights"));
+  CHECK_THROWS_WITH(trainer.fit(fresh, line_data(4, 2), {}, folder / "weights"),
+                    Catch::Contains("holds only weights"));
 }
 
 TEST_CASE("trainer: every wrong option is named at once", "[unit][trainer]") {
   try {
-    Trainer trainer({.max_epochs = -2, .limit_val_batches = 1.5, .val_check_interval = 0, .accumulate_grad_batches = 0, .gradient_clip_algorithm = "l1",
-                     .accelerator = "tpu", .devices = 7, .strategy = "fsdp9", .plugins = {ClusterEnvironment(), ClusterEnvironment()}});
+    Trainer trainer({.max_epochs = -2,
+                     .limit_val_batches = 1.5,
+                     .val_check_interval = 0,
+                     .accumulate_grad_batches = 0,
+                     .gradient_clip_algorithm = "l1",
+                     .accelerator = "tpu",
+                     .devices = 7,
+                     .strategy = "fsdp9",
+                     .plugins = {ClusterEnvironment(), ClusterEnvironment()}});
     FAIL("no exception");
   } catch (const std::invalid_argument& e) {
     const std::string text = e.what();
-    for (const auto* part : {"max_epochs is -2", "limit_val_batches is 1.5", "val_check_interval is 0", "accumulate_grad_batches is 0",
-                             "gradient_clip_algorithm is \"l1\"", "accelerator is \"tpu\"", "devices is 7", "strategy is \"fsdp9\"", "more than one ClusterEnvironment"}) {
+    for (const auto* part :
+         {"max_epochs is -2", "limit_val_batches is 1.5", "val_check_interval is 0",
+          "accumulate_grad_batches is 0", "gradient_clip_algorithm is \"l1\"", "accelerator is \"tpu\"",
+          "devices is 7", "strategy is \"fsdp9\"", "more than one ClusterEnvironment"}) {
       INFO(part);
       CHECK(text.find(part) != std::string::npos);
     }
   }
 }
 
-TEST_CASE("prepare_trainer: wants DDPStrategy and the job's environment, and says all at once", "[unit][trainer]") {
+TEST_CASE("prepare_trainer: wants DDPStrategy and the job's environment, and says all at once",
+          "[unit][trainer]") {
   struct OtherEnvironment : ClusterEnvironment {
     std::string name() const override { return "OtherEnvironment"; }
   };
@@ -254,7 +291,8 @@ TEST_CASE("prepare_trainer: wants DDPStrategy and the job's environment, and say
   Trainer without_plugin(quiet({.strategy = "ddp"}));
   CHECK_NOTHROW(prepare_trainer(without_plugin));
   Trainer bad(quiet({.strategy = SingleDeviceStrategy(), .plugins = {OtherEnvironment()}}));
-  CHECK_THROWS_WITH(prepare_trainer(bad), Catch::Contains("SingleDeviceStrategy") && Catch::Contains("OtherEnvironment"));
+  CHECK_THROWS_WITH(prepare_trainer(bad),
+                    Catch::Contains("SingleDeviceStrategy") && Catch::Contains("OtherEnvironment"));
 }
 
 TEST_CASE("prepare_trainer: takes \"auto\", which is DDP wherever there are ranks", "[unit][trainer][F35]") {
@@ -263,7 +301,9 @@ TEST_CASE("prepare_trainer: takes \"auto\", which is DDP wherever there are rank
   Trainer named(quiet({.strategy = "auto", .plugins = {ClusterEnvironment()}}));
   CHECK(&prepare_trainer(named) == &named);
   Trainer alone(quiet({.strategy = "single_device"}));
-  CHECK_THROWS_WITH(prepare_trainer(alone), Catch::Contains("expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()"));
+  CHECK_THROWS_WITH(
+      prepare_trainer(alone),
+      Catch::Contains("expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()"));
 }
 
 TEST_CASE("trainer: what a model lacks is said", "[unit][trainer]") {
@@ -280,10 +320,14 @@ TEST_CASE("trainer: what a model lacks is said", "[unit][trainer]") {
     torch::Tensor training_step(const Batch&, std::int64_t) override { return torch::ones({}); }
   } no_graph;
   Trainer trainer(quiet({.max_epochs = 1}));
-  CHECK_THROWS_WITH(trainer.fit(empty, boring_loader(1)), Catch::Contains("does not override configure_optimizers()"));
-  CHECK_THROWS_WITH(trainer.fit(two, boring_loader(1)), Catch::Contains("2 optimizers, expected exactly one"));
-  CHECK_THROWS_WITH(trainer.fit(no_graph, boring_loader(1)), Catch::Contains("does not depend on any parameter"));
-  CHECK_THROWS_WITH(trainer.validate(empty, boring_loader(1)), Catch::Contains("does not override validation_step()"));
+  CHECK_THROWS_WITH(trainer.fit(empty, boring_loader(1)),
+                    Catch::Contains("does not override configure_optimizers()"));
+  CHECK_THROWS_WITH(trainer.fit(two, boring_loader(1)),
+                    Catch::Contains("2 optimizers, expected exactly one"));
+  CHECK_THROWS_WITH(trainer.fit(no_graph, boring_loader(1)),
+                    Catch::Contains("does not depend on any parameter"));
+  CHECK_THROWS_WITH(trainer.validate(empty, boring_loader(1)),
+                    Catch::Contains("does not override validation_step()"));
   test::BoringModel model;
   CHECK_THROWS_WITH(trainer.fit(model), Catch::Contains("no training data"));
   CHECK_NOTHROW(trainer.fit(model, boring_loader(1)));  // a failed run leaves the Trainer usable

@@ -1,4 +1,5 @@
-// The order of all hooks is Lightning's: each file of tests/golden/hooks was written by Lightning 2.6 itself (trace_lightning.py).
+// The order of all hooks is Lightning's: each file of tests/golden/hooks was written by Lightning 2.6 itself
+// (trace_lightning.py).
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
@@ -28,13 +29,22 @@ struct TracedModel : test::BoringModel {
     if (raises) throw std::runtime_error("broken");
     return no_loss ? torch::Tensor() : BoringModel::training_step(batch, i);
   }
-  torch::Tensor validation_step(const Batch& batch, std::int64_t i) override { return NOTE("validation_step"), BoringModel::validation_step(batch, i); }
-  torch::Tensor test_step(const Batch& batch, std::int64_t i) override { return NOTE("test_step"), BoringModel::test_step(batch, i); }
-  torch::Tensor predict_step(const Batch& batch, std::int64_t i) override { return NOTE("predict_step"), BoringModel::predict_step(batch, i); }
-  Optimizers configure_optimizers() override { return NOTE("configure_optimizers"), BoringModel::configure_optimizers(); }
+  torch::Tensor validation_step(const Batch& batch, std::int64_t i) override {
+    return NOTE("validation_step"), BoringModel::validation_step(batch, i);
+  }
+  torch::Tensor test_step(const Batch& batch, std::int64_t i) override {
+    return NOTE("test_step"), BoringModel::test_step(batch, i);
+  }
+  torch::Tensor predict_step(const Batch& batch, std::int64_t i) override {
+    return NOTE("predict_step"), BoringModel::predict_step(batch, i);
+  }
+  Optimizers configure_optimizers() override {
+    return NOTE("configure_optimizers"), BoringModel::configure_optimizers();
+  }
   Batch on_before_batch_transfer(Batch batch) override { return NOTE("on_before_batch_transfer"), batch; }
   Batch transfer_batch_to_device(Batch batch, torch::Device device) override {
-    return NOTE("transfer_batch_to_device"), LightningModule::transfer_batch_to_device(std::move(batch), device);
+    return NOTE("transfer_batch_to_device"),
+           LightningModule::transfer_batch_to_device(std::move(batch), device);
   }
   Batch on_after_batch_transfer(Batch batch) override { return NOTE("on_after_batch_transfer"), batch; }
   void prepare_data() override { NOTE("prepare_data"); }
@@ -47,21 +57,33 @@ struct TracedModel : test::BoringModel {
   void on_train_end() override { NOTE("on_train_end"); }
   void on_train_epoch_start() override { NOTE("on_train_epoch_start"); }
   void on_train_epoch_end() override { NOTE("on_train_epoch_end"); }
-  int on_train_batch_start(const Batch&, std::int64_t i) override { return NOTE("on_train_batch_start"), at_batch_start(i); }
-  void on_train_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override { NOTE("on_train_batch_end"); }
+  int on_train_batch_start(const Batch&, std::int64_t i) override {
+    return NOTE("on_train_batch_start"), at_batch_start(i);
+  }
+  void on_train_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override {
+    NOTE("on_train_batch_end");
+  }
   void on_before_zero_grad(Optimizer&) override { NOTE("on_before_zero_grad"); }
   void on_before_backward(const torch::Tensor&) override { NOTE("on_before_backward"); }
   void on_after_backward() override { NOTE("on_after_backward"); }
   void on_before_optimizer_step(Optimizer&) override { NOTE("on_before_optimizer_step"); }
-  void on_validation_model_zero_grad() override { NOTE("on_validation_model_zero_grad"), LightningModule::on_validation_model_zero_grad(); }
-  void on_validation_model_eval() override { NOTE("on_validation_model_eval"), LightningModule::on_validation_model_eval(); }
-  void on_validation_model_train() override { NOTE("on_validation_model_train"), LightningModule::on_validation_model_train(); }
+  void on_validation_model_zero_grad() override {
+    NOTE("on_validation_model_zero_grad"), LightningModule::on_validation_model_zero_grad();
+  }
+  void on_validation_model_eval() override {
+    NOTE("on_validation_model_eval"), LightningModule::on_validation_model_eval();
+  }
+  void on_validation_model_train() override {
+    NOTE("on_validation_model_train"), LightningModule::on_validation_model_train();
+  }
   void on_validation_start() override { NOTE("on_validation_start"); }
   void on_validation_end() override { NOTE("on_validation_end"); }
   void on_validation_epoch_start() override { NOTE("on_validation_epoch_start"); }
   void on_validation_epoch_end() override { NOTE("on_validation_epoch_end"); }
   void on_validation_batch_start(const Batch&, std::int64_t) override { NOTE("on_validation_batch_start"); }
-  void on_validation_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override { NOTE("on_validation_batch_end"); }
+  void on_validation_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override {
+    NOTE("on_validation_batch_end");
+  }
   void on_test_model_eval() override { NOTE("on_test_model_eval"), LightningModule::on_test_model_eval(); }
   void on_test_model_train() override { NOTE("on_test_model_train"), LightningModule::on_test_model_train(); }
   void on_test_start() override { NOTE("on_test_start"); }
@@ -69,14 +91,20 @@ struct TracedModel : test::BoringModel {
   void on_test_epoch_start() override { NOTE("on_test_epoch_start"); }
   void on_test_epoch_end() override { NOTE("on_test_epoch_end"); }
   void on_test_batch_start(const Batch&, std::int64_t) override { NOTE("on_test_batch_start"); }
-  void on_test_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override { NOTE("on_test_batch_end"); }
-  void on_predict_model_eval() override { NOTE("on_predict_model_eval"), LightningModule::on_predict_model_eval(); }
+  void on_test_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override {
+    NOTE("on_test_batch_end");
+  }
+  void on_predict_model_eval() override {
+    NOTE("on_predict_model_eval"), LightningModule::on_predict_model_eval();
+  }
   void on_predict_start() override { NOTE("on_predict_start"); }
   void on_predict_end() override { NOTE("on_predict_end"); }
   void on_predict_epoch_start() override { NOTE("on_predict_epoch_start"); }
   void on_predict_epoch_end() override { NOTE("on_predict_epoch_end"); }
   void on_predict_batch_start(const Batch&, std::int64_t) override { NOTE("on_predict_batch_start"); }
-  void on_predict_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override { NOTE("on_predict_batch_end"); }
+  void on_predict_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override {
+    NOTE("on_predict_batch_end");
+  }
   void on_save_checkpoint(TrainerCheckpoint&) override { NOTE("on_save_checkpoint"); }
   void on_load_checkpoint(const TrainerCheckpoint&) override { NOTE("on_load_checkpoint"); }
 };
@@ -103,7 +131,9 @@ struct TracedCallback : Callback {
   void on_train_epoch_start(T, M) override { NOTE("on_train_epoch_start"); }
   void on_train_epoch_end(T t, M) override { NOTE("on_train_epoch_end"), at_epoch_end(t); }
   void on_train_batch_start(T, M, const Batch&, I) override { NOTE("on_train_batch_start"); }
-  void on_train_batch_end(T t, M, const torch::Tensor&, const Batch&, I i) override { NOTE("on_train_batch_end"), at_batch_end(t, i); }
+  void on_train_batch_end(T t, M, const torch::Tensor&, const Batch&, I i) override {
+    NOTE("on_train_batch_end"), at_batch_end(t, i);
+  }
   void on_before_zero_grad(T, M, Optimizer&) override { NOTE("on_before_zero_grad"); }
   void on_before_backward(T, M, const torch::Tensor&) override { NOTE("on_before_backward"); }
   void on_after_backward(T, M) override { NOTE("on_after_backward"); }
@@ -113,7 +143,9 @@ struct TracedCallback : Callback {
   void on_validation_epoch_start(T, M) override { NOTE("on_validation_epoch_start"); }
   void on_validation_epoch_end(T, M) override { NOTE("on_validation_epoch_end"); }
   void on_validation_batch_start(T, M, const Batch&, I) override { NOTE("on_validation_batch_start"); }
-  void on_validation_batch_end(T, M, const torch::Tensor&, const Batch&, I) override { NOTE("on_validation_batch_end"); }
+  void on_validation_batch_end(T, M, const torch::Tensor&, const Batch&, I) override {
+    NOTE("on_validation_batch_end");
+  }
   void on_test_start(T, M) override { NOTE("on_test_start"); }
   void on_test_end(T, M) override { NOTE("on_test_end"); }
   void on_test_epoch_start(T, M) override { NOTE("on_test_epoch_start"); }
@@ -125,7 +157,9 @@ struct TracedCallback : Callback {
   void on_predict_epoch_start(T, M) override { NOTE("on_predict_epoch_start"); }
   void on_predict_epoch_end(T, M) override { NOTE("on_predict_epoch_end"); }
   void on_predict_batch_start(T, M, const Batch&, I) override { NOTE("on_predict_batch_start"); }
-  void on_predict_batch_end(T, M, const torch::Tensor&, const Batch&, I) override { NOTE("on_predict_batch_end"); }
+  void on_predict_batch_end(T, M, const torch::Tensor&, const Batch&, I) override {
+    NOTE("on_predict_batch_end");
+  }
   void on_exception(T, M, const std::exception&) override { NOTE("on_exception"); }
   void on_save_checkpoint(T, M, TrainerCheckpoint&) override { NOTE("on_save_checkpoint"); }
   void on_load_checkpoint(T, M, const TrainerCheckpoint&) override { NOTE("on_load_checkpoint"); }
@@ -157,28 +191,51 @@ struct Scenario {
 }  // namespace
 
 TEST_CASE("trainer: the hooks of a fit come in Lightning's order", "[unit][trainer]") {
-  CHECK(Scenario().fit({.max_epochs = 2, .limit_train_batches = 2, .limit_val_batches = 1, .num_sanity_val_steps = 1}) == golden("fit"));
-  CHECK(Scenario().fit({.max_epochs = 1, .limit_train_batches = 2, .limit_val_batches = 0}) == golden("fit_without_validation"));
-  CHECK(Scenario().fit({.max_epochs = 1, .limit_train_batches = 3, .limit_val_batches = 0, .accumulate_grad_batches = 2}) == golden("fit_accumulate"));
-  CHECK(Scenario().fit({.max_epochs = 1, .limit_train_batches = 4, .limit_val_batches = 1, .val_check_interval = 2, .num_sanity_val_steps = 0}) ==
-        golden("fit_val_check_interval"));
-  CHECK(Scenario().fit({.max_epochs = 2, .limit_train_batches = 1, .limit_val_batches = 1, .check_val_every_n_epoch = 2, .num_sanity_val_steps = 0}) ==
-        golden("fit_check_val_every_2_epochs"));
-  CHECK(Scenario().fit({.max_epochs = -1, .max_steps = 3, .limit_train_batches = 2, .limit_val_batches = 1, .num_sanity_val_steps = 0}) == golden("fit_max_steps"));
+  CHECK(Scenario().fit(
+            {.max_epochs = 2, .limit_train_batches = 2, .limit_val_batches = 1, .num_sanity_val_steps = 1}) ==
+        golden("fit"));
+  CHECK(Scenario().fit({.max_epochs = 1, .limit_train_batches = 2, .limit_val_batches = 0}) ==
+        golden("fit_without_validation"));
+  CHECK(Scenario().fit({.max_epochs = 1,
+                        .limit_train_batches = 3,
+                        .limit_val_batches = 0,
+                        .accumulate_grad_batches = 2}) == golden("fit_accumulate"));
+  CHECK(Scenario().fit({.max_epochs = 1,
+                        .limit_train_batches = 4,
+                        .limit_val_batches = 1,
+                        .val_check_interval = 2,
+                        .num_sanity_val_steps = 0}) == golden("fit_val_check_interval"));
+  CHECK(Scenario().fit({.max_epochs = 2,
+                        .limit_train_batches = 1,
+                        .limit_val_batches = 1,
+                        .check_val_every_n_epoch = 2,
+                        .num_sanity_val_steps = 0}) == golden("fit_check_val_every_2_epochs"));
+  CHECK(Scenario().fit({.max_epochs = -1,
+                        .max_steps = 3,
+                        .limit_train_batches = 2,
+                        .limit_val_batches = 1,
+                        .num_sanity_val_steps = 0}) == golden("fit_max_steps"));
 }
 
-TEST_CASE("trainer: a fit that stops, skips, has no loss or fails calls Lightning's hooks", "[unit][trainer]") {
+TEST_CASE("trainer: a fit that stops, skips, has no loss or fails calls Lightning's hooks",
+          "[unit][trainer]") {
   Scenario stops;
-  stops.callback->at_batch_end = [](Trainer& trainer, std::int64_t i) { trainer.set_should_stop(trainer.should_stop() || i == 1); };
-  CHECK(stops.fit({.max_epochs = 2, .limit_train_batches = 4, .limit_val_batches = 1, .num_sanity_val_steps = 0}) == golden("fit_should_stop"));
+  stops.callback->at_batch_end = [](Trainer& trainer, std::int64_t i) {
+    trainer.set_should_stop(trainer.should_stop() || i == 1);
+  };
+  CHECK(stops.fit(
+            {.max_epochs = 2, .limit_train_batches = 4, .limit_val_batches = 1, .num_sanity_val_steps = 0}) ==
+        golden("fit_should_stop"));
 
   Scenario skips;
   skips.model.at_batch_start = [](std::int64_t i) { return i == 1 ? -1 : 0; };
-  CHECK(skips.fit({.max_epochs = 2, .limit_train_batches = 3, .limit_val_batches = 0}) == golden("fit_skip_rest_of_epoch"));
+  CHECK(skips.fit({.max_epochs = 2, .limit_train_batches = 3, .limit_val_batches = 0}) ==
+        golden("fit_skip_rest_of_epoch"));
 
   Scenario no_loss;
   no_loss.model.no_loss = true;
-  CHECK(no_loss.fit({.max_epochs = 1, .limit_train_batches = 1, .limit_val_batches = 0}) == golden("fit_no_loss"));
+  CHECK(no_loss.fit({.max_epochs = 1, .limit_train_batches = 1, .limit_val_batches = 0}) ==
+        golden("fit_no_loss"));
 
   Scenario fails;
   fails.model.raises = true;
@@ -188,7 +245,10 @@ TEST_CASE("trainer: a fit that stops, skips, has no loss or fails calls Lightnin
 
 TEST_CASE("trainer: validate, test and predict call Lightning's hooks", "[unit][trainer]") {
   Scenario s;
-  Trainer trainer(quiet({.limit_val_batches = 2, .limit_test_batches = 2, .limit_predict_batches = 2, .callbacks = {s.callback}}));
+  Trainer trainer(quiet({.limit_val_batches = 2,
+                         .limit_test_batches = 2,
+                         .limit_predict_batches = 2,
+                         .callbacks = {s.callback}}));
   trainer.validate(s.model, s.loader);
   CHECK(std::exchange(s.lines, {}) == golden("validate"));
   trainer.test(s.model, s.loader);
@@ -199,7 +259,8 @@ TEST_CASE("trainer: validate, test and predict call Lightning's hooks", "[unit][
 
 TEST_CASE("trainer: saving in a hook and resuming there calls Lightning's hooks", "[unit][trainer]") {
   const test::Folder folder;
-  const TrainerOptions options{.max_epochs = 2, .limit_train_batches = 2, .limit_val_batches = 1, .num_sanity_val_steps = 1};
+  const TrainerOptions options{
+      .max_epochs = 2, .limit_train_batches = 2, .limit_val_batches = 1, .num_sanity_val_steps = 1};
   const auto saves_at = [&](std::int64_t step) {
     return [&, step](Trainer& trainer) {
       if (trainer.global_step() == step && !trainer.sanity_checking()) trainer.save_checkpoint(folder / "c");

@@ -81,7 +81,8 @@ TEST_CASE("log: names and times follow on_step and on_epoch as in Lightning", "[
   }
 }
 
-TEST_CASE("log: validation logs an epoch by default, weighted by batch sizes, reductions as asked", "[unit][trainer]") {
+TEST_CASE("log: validation logs an epoch by default, weighted by batch sizes, reductions as asked",
+          "[unit][trainer]") {
   Logs model;
   model.in_validation = [](Logs& m, const Batch&, std::int64_t i) {
     const double value = i == 0 ? 1 : 4;
@@ -97,8 +98,14 @@ TEST_CASE("log: validation logs an epoch by default, weighted by batch sizes, re
   const auto result = trainer.validate(model, boring_loader(3, 2));
   CHECK(result == Metrics{{"mean", 2}, {"even", 2.5}, {"sum", 5}, {"min", 1}, {"max", 4}, {"both_epoch", 2}});
   // Callbacks know neither the steps of an evaluation nor "logger".
-  CHECK(trainer.callback_metrics() ==
-        Metrics{{"mean", 2}, {"even", 2.5}, {"sum", 5}, {"min", 1}, {"max", 4}, {"both", 2}, {"both_epoch", 2}, {"hidden", 4.0 / 3 + 2.0 / 3}});
+  CHECK(trainer.callback_metrics() == Metrics{{"mean", 2},
+                                              {"even", 2.5},
+                                              {"sum", 5},
+                                              {"min", 1},
+                                              {"max", 4},
+                                              {"both", 2},
+                                              {"both_epoch", 2},
+                                              {"hidden", 4.0 / 3 + 2.0 / 3}});
 }
 
 TEST_CASE("log: prog_bar, logger and the metrics of validation reach their views", "[unit][trainer]") {
@@ -107,7 +114,9 @@ TEST_CASE("log: prog_bar, logger and the metrics of validation reach their views
     m.log("loss", static_cast<double>(i), {.on_step = true, .prog_bar = true});
     m.log("quiet", 1.0, {.logger = false});
   };
-  model.in_validation = [](Logs& m, const Batch&, std::int64_t) { m.log("val_loss", 7.0, {.prog_bar = true}); };
+  model.in_validation = [](Logs& m, const Batch&, std::int64_t) {
+    m.log("val_loss", 7.0, {.prog_bar = true});
+  };
   const auto seen = fit_two_batches(model, boring_loader(2));
   CHECK(seen->progress_bar == Metrics{{"loss", 1}, {"val_loss", 7}});
   CHECK(seen->logged == Metrics{{"loss", 1}, {"val_loss", 7}});
@@ -117,8 +126,12 @@ TEST_CASE("log: prog_bar, logger and the metrics of validation reach their views
 TEST_CASE("log: each epoch starts its means anew", "[unit][trainer]") {
   Logs model;
   std::vector<double> means;
-  model.in_training = [](Logs& m, const Batch&, std::int64_t) { m.log("m", static_cast<double>(m.current_epoch()), {.on_step = false, .on_epoch = true}); };
-  auto notes = LambdaCallback({.on_train_epoch_end = [&](Trainer& t, LightningModule&) { means.push_back(t.callback_metrics().at("m")); }});
+  model.in_training = [](Logs& m, const Batch&, std::int64_t) {
+    m.log("m", static_cast<double>(m.current_epoch()), {.on_step = false, .on_epoch = true});
+  };
+  auto notes = LambdaCallback({.on_train_epoch_end = [&](Trainer& t, LightningModule&) {
+    means.push_back(t.callback_metrics().at("m"));
+  }});
   Trainer trainer(quiet({.max_epochs = 3, .callbacks = {std::move(notes)}}));
   trainer.fit(model, boring_loader(4, 2));
   CHECK(means == std::vector<double>{0, 1, 2});
@@ -136,13 +149,19 @@ TEST_CASE("log: a tensor that is changed in place afterwards keeps its logged va
   CHECK(seen->at_epoch_end == Metrics{{"counter", 1}, {"counter_step", 102}, {"counter_epoch", 1}});
 }
 
-TEST_CASE("log: a callback that monitors sees what the module logs at the end of an epoch, a plain one does not", "[unit][trainer]") {
+TEST_CASE(
+    "log: a callback that monitors sees what the module logs at the end of an epoch, a plain one does not",
+    "[unit][trainer]") {
   struct Monitor : Callback {
     bool monitoring;
     bool saw = false;
     explicit Monitor(bool m) : monitoring(m) {}
-    CallbackOrder order() const override { return monitoring ? CallbackOrder::kMonitor : CallbackOrder::kPlain; }
-    void on_train_epoch_end(Trainer& trainer, LightningModule&) override { saw = trainer.callback_metrics().contains("late"); }
+    CallbackOrder order() const override {
+      return monitoring ? CallbackOrder::kMonitor : CallbackOrder::kPlain;
+    }
+    void on_train_epoch_end(Trainer& trainer, LightningModule&) override {
+      saw = trainer.callback_metrics().contains("late");
+    }
   };
   const auto plain = std::make_shared<Monitor>(false), monitor = std::make_shared<Monitor>(true);
   Logs model;
@@ -163,9 +182,12 @@ TEST_CASE("log: what cannot be logged is refused with its name", "[unit][trainer
     }
     fit_two_batches(model);
   };
-  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", torch::ones({3})); }), "log(\"a\"): the tensor has 3 elements, expected 1");
-  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", 1.0, {.on_step = false, .on_epoch = false}); }), Catch::Contains("log(\"a\"): neither on_step nor on_epoch"));
-  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", 1.0, {.on_step = true}); }, true), Catch::Contains("once an epoch"));
+  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", torch::ones({3})); }),
+                    "log(\"a\"): the tensor has 3 elements, expected 1");
+  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", 1.0, {.on_step = false, .on_epoch = false}); }),
+                    Catch::Contains("log(\"a\"): neither on_step nor on_epoch"));
+  CHECK_THROWS_WITH(refused([](Logs& m) { m.log("a", 1.0, {.on_step = true}); }, true),
+                    Catch::Contains("once an epoch"));
   CHECK_THROWS_WITH(refused([](Logs& m) {
                       m.log("a", 1.0);
                       m.log("a", 1.0, {.prog_bar = true});
@@ -185,7 +207,9 @@ TEST_CASE("loggers: steps every log_every_n_steps, an epoch's metrics at its las
   };
   const auto rows = std::make_shared<Rows>();
   Logs model;
-  model.in_training = [](Logs& m, const Batch&, std::int64_t i) { m.log("i", static_cast<double>(i), {.on_step = true, .on_epoch = true}); };
+  model.in_training = [](Logs& m, const Batch&, std::int64_t i) {
+    m.log("i", static_cast<double>(i), {.on_step = true, .on_epoch = true});
+  };
   Trainer trainer(quiet({.max_epochs = 1, .log_every_n_steps = 2, .loggers = {rows}}));
   trainer.fit(model, boring_loader(5));
   REQUIRE(rows->rows.size() == 3);

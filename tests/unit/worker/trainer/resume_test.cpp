@@ -19,7 +19,8 @@ struct Net : LightningModule {
   torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.3));
   torch::nn::Linear second = register_module("second", torch::nn::Linear(16, 3));
   torch::Tensor training_step(const Batch& batch, std::int64_t) override {
-    auto loss = torch::nn::functional::cross_entropy(second(dropout(torch::relu(norm(first(batch.input))))), batch.target);
+    auto loss = torch::nn::functional::cross_entropy(second(dropout(torch::relu(norm(first(batch.input))))),
+                                                     batch.target);
     log("loss", loss, {.on_step = true, .on_epoch = true, .prog_bar = true});
     log("batches", 1.0, {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum});
     return loss;
@@ -49,7 +50,8 @@ bool same_bits(const State& a, const State& b) {
 
 DataLoader data_of(std::int64_t samples, bool shuffle) {
   torch::manual_seed(11);
-  return {data::TensorDataset(torch::randn({samples, 8}), torch::randint(3, {samples})), {.batch_size = 4, .shuffle = shuffle, .seed = 3}};
+  return {data::TensorDataset(torch::randn({samples, 8}), torch::randint(3, {samples})),
+          {.batch_size = 4, .shuffle = shuffle, .seed = 3}};
 }
 
 struct Run {
@@ -59,21 +61,24 @@ struct Run {
 };
 
 /// @param save_in, at_step: where a checkpoint is written; the run goes on.
-Run run(const TrainerOptions& given, std::uint64_t seed, const CheckpointPath& from = {}, const std::filesystem::path& save_to = {},
-        const std::string& save_in = "", std::int64_t at_step = 0, bool with_validation = true) {
+Run run(const TrainerOptions& given, std::uint64_t seed, const CheckpointPath& from = {},
+        const std::filesystem::path& save_to = {}, const std::string& save_in = "", std::int64_t at_step = 0,
+        bool with_validation = true) {
   auto train = data_of(22, true), val = data_of(8, false);
   torch::manual_seed(seed);
   Net net;
   auto options = given;
   const auto save = [&](const std::string& hook) {
     return [&, hook](Trainer& trainer, LightningModule&) {
-      if (hook == save_in && trainer.global_step() == at_step && !trainer.sanity_checking()) trainer.save_checkpoint(save_to);
+      if (hook == save_in && trainer.global_step() == at_step && !trainer.sanity_checking())
+        trainer.save_checkpoint(save_to);
     };
   };
-  options.callbacks.push_back(LambdaCallback({.on_train_batch_end =
-                                                  [&](Trainer& t, LightningModule& m, const torch::Tensor&, const Batch&, std::int64_t) { save("batch_end")(t, m); },
-                                              .on_validation_end = save("validation_end"),
-                                              .on_train_epoch_end = save("epoch_end")}));
+  options.callbacks.push_back(
+      LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule& m, const torch::Tensor&,
+                                                const Batch&, std::int64_t) { save("batch_end")(t, m); },
+                      .on_validation_end = save("validation_end"),
+                      .on_train_epoch_end = save("epoch_end")}));
   Trainer trainer(quiet(options));
   trainer.fit(net, train, with_validation ? val : DataLoader(), from);
   if (save_in == "after_fit") trainer.save_checkpoint(save_to);
@@ -91,9 +96,18 @@ TEST_CASE("resume: from any step, the parameters are those of the run that never
     const char* hook;
     std::int64_t step;
   };
-  // In the middle of an epoch, with and without a validation due; its last batch; after it; the last step of all.
-  for (const auto& [hook, step] : std::vector<Place>{{"batch_end", 1}, {"batch_end", 2}, {"batch_end", 5}, {"batch_end", 6}, {"batch_end", 9}, {"batch_end", 17},
-                                                     {"validation_end", 4}, {"validation_end", 12}, {"epoch_end", 6}, {"epoch_end", 12}}) {
+  // In the middle of an epoch, with and without a validation due; its last batch; after it; the last step of
+  // all.
+  for (const auto& [hook, step] : std::vector<Place>{{"batch_end", 1},
+                                                     {"batch_end", 2},
+                                                     {"batch_end", 5},
+                                                     {"batch_end", 6},
+                                                     {"batch_end", 9},
+                                                     {"batch_end", 17},
+                                                     {"validation_end", 4},
+                                                     {"validation_end", 12},
+                                                     {"epoch_end", 6},
+                                                     {"epoch_end", 12}}) {
     INFO(hook << " at step " << step);
     const test::Folder folder;
     const auto saving = run(options, 1, {}, folder / "c", hook, step);
@@ -111,7 +125,8 @@ TEST_CASE("resume: within an accumulation, the gradients so far come along", "[u
   const TrainerOptions options{.max_epochs = 2, .accumulate_grad_batches = 4};
   const auto whole = run(options, 1, {}, {}, "", 0, false);
   const test::Folder folder;
-  // The end of a batch at global step 1 comes for the batches 4 and 5 of 6: the later one is kept, one batch into an accumulation.
+  // The end of a batch at global step 1 comes for the batches 4 and 5 of 6: the later one is kept, one batch
+  // into an accumulation.
   const auto saving = run(options, 1, {}, folder / "c", "batch_end", 1, false);
   CHECK(same_bits(whole.end, saving.end));
   const auto resumed = run(options, 5, folder / "c", {}, "", 0, false);
@@ -218,18 +233,23 @@ TEST_CASE("resume: more epochs after the end continue the run", "[unit][trainer]
   CHECK(same_bits(whole.end, run({.max_epochs = 4}, 7, folder / "c").end));
 }
 
-TEST_CASE("checkpoint: a folder with PyTorch's names, found inside a reported checkpoint, replaced as a whole", "[unit][trainer]") {
+TEST_CASE(
+    "checkpoint: a folder with PyTorch's names, found inside a reported checkpoint, replaced as a whole",
+    "[unit][trainer]") {
   const test::Folder folder;
   (void)run({.max_epochs = 1}, 1, {}, folder / "reported/checkpoint.ckpt", "batch_end", 3);
   (void)run({.max_epochs = 1}, 1, {}, folder / "reported/checkpoint.ckpt", "batch_end", 4);
   const auto content = load_safetensors(folder / "reported/checkpoint.ckpt/model.safetensors");
   std::set<std::string> names;
   for (const auto& [name, tensor] : content.tensors) names.insert(name);
-  CHECK(names == std::set<std::string>{"first.weight", "first.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var",
-                                       "norm.num_batches_tracked", "second.weight", "second.bias"});
+  CHECK(names == std::set<std::string>{"first.weight", "first.bias", "norm.weight", "norm.bias",
+                                       "norm.running_mean", "norm.running_var", "norm.num_batches_tracked",
+                                       "second.weight", "second.bias"});
   CHECK(content.tensors.at("norm.num_batches_tracked").item<std::int64_t>() == 4);
-  CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/optimizer.safetensors").tensors.contains("0.exp_avg"));
-  CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/rng-rank0.safetensors").tensors.contains("rng.cpu"));
+  CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/optimizer.safetensors")
+            .tensors.contains("0.exp_avg"));
+  CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/rng-rank0.safetensors")
+            .tensors.contains("rng.cpu"));
   CHECK(std::distance(std::filesystem::directory_iterator(folder / "reported"), {}) == 1);
   CHECK(run({.max_epochs = 2}, 1, Checkpoint(folder / "reported")).steps == 12);
 }
@@ -240,24 +260,32 @@ TEST_CASE("checkpoint: what does not fit or is not there is named", "[unit][trai
   (void)run({.max_epochs = 1}, 1, {}, folder / "c", "batch_end", 3);
   Trainer trainer(quiet({.max_epochs = 1}));
   CHECK_THROWS_WITH(trainer.fit(other, test::boring_loader(2), {}, folder / "c"),
-                    Catch::Contains("layer.weight: missing in the checkpoint") && Catch::Contains("first.weight: not in the model"));
-  CHECK_THROWS_WITH(trainer.fit(other, test::boring_loader(2), {}, folder / "nowhere"), Catch::Contains("nowhere: there is no such folder"));
+                    Catch::Contains("layer.weight: missing in the checkpoint") &&
+                        Catch::Contains("first.weight: not in the model"));
+  CHECK_THROWS_WITH(trainer.fit(other, test::boring_loader(2), {}, folder / "nowhere"),
+                    Catch::Contains("nowhere: there is no such folder"));
   std::filesystem::create_directories(folder / "empty");
-  CHECK_THROWS_WITH(trainer.fit(other, test::boring_loader(2), {}, folder / "empty"), Catch::Contains("holds neither model.safetensors"));
+  CHECK_THROWS_WITH(trainer.fit(other, test::boring_loader(2), {}, folder / "empty"),
+                    Catch::Contains("holds neither model.safetensors"));
   CHECK_NOTHROW(trainer.fit(other, test::boring_loader(2), {}, std::optional<Checkpoint>()));
 }
 
 TEST_CASE("checkpoint: callbacks and the module keep what they want", "[unit][trainer]") {
   struct Counts : Callback {
     int count = 0;
-    void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) override { ++count; }
+    void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+                            std::int64_t) override {
+      ++count;
+    }
     nlohmann::json state_dict() const override { return {{"count", count}}; }
     void load_state_dict(const nlohmann::json& state) override { count = state.at("count").get<int>(); }
   };
   struct Remembers : test::BoringModel {
     std::string note;
     void on_save_checkpoint(TrainerCheckpoint& c) override { c.module["note"] = note; }
-    void on_load_checkpoint(const TrainerCheckpoint& c) override { note = c.module.at("note").get<std::string>(); }
+    void on_load_checkpoint(const TrainerCheckpoint& c) override {
+      note = c.module.at("note").get<std::string>();
+    }
   };
   const test::Folder folder;
   const auto counts = std::make_shared<Counts>();
@@ -268,7 +296,8 @@ TEST_CASE("checkpoint: callbacks and the module keep what they want", "[unit][tr
   trainer.save_checkpoint(folder / "c");
   const auto again = std::make_shared<Counts>();
   Remembers fresh;
-  Trainer(quiet({.max_epochs = 2, .callbacks = {again}})).fit(fresh, test::boring_loader(3), {}, folder / "c");
+  Trainer(quiet({.max_epochs = 2, .callbacks = {again}}))
+      .fit(fresh, test::boring_loader(3), {}, folder / "c");
   CHECK(again->count == 6);
   CHECK(fresh.note == "kept");
 }

@@ -10,16 +10,17 @@ namespace rtrain {
 
 /// Lightning's arguments and defaults.
 struct RTRAIN_API EarlyStoppingOptions {
-  std::string monitor{};             ///< of callback_metrics
-  double min_delta = 0;              ///< smaller changes are no improvement
-  int patience = 3;                  ///< checks without improvement before it stops
+  std::string monitor{};  ///< of callback_metrics
+  double min_delta = 0;   ///< smaller changes are no improvement
+  int patience = 3;       ///< checks without improvement before it stops
   bool verbose = false;
-  std::string mode = "min";          ///< or "max"
-  bool strict = true;                ///< a metric that is missing is an error
-  bool check_finite = true;          ///< stop at NaN or infinity
-  std::optional<double> stopping_threshold{};  ///< stop once it is better than this
+  std::string mode = "min";                      ///< or "max"
+  bool strict = true;                            ///< a metric that is missing is an error
+  bool check_finite = true;                      ///< stop at NaN or infinity
+  std::optional<double> stopping_threshold{};    ///< stop once it is better than this
   std::optional<double> divergence_threshold{};  ///< stop once it is worse than this
-  std::optional<bool> check_on_train_epoch_end{};  ///< left out: when validation runs once an epoch, else after each validation
+  /// left out: when validation runs once an epoch, else after each validation
+  std::optional<bool> check_on_train_epoch_end{};
   std::string name{};  ///< tells two with one monitor and mode apart; part of state_key()
 };
 

@@ -14,7 +14,8 @@ struct RTRAIN_API LambdaFunctions {
   std::function<void(Trainer&, LightningModule&, const torch::Tensor&)> on_before_backward{};
   Plain on_after_backward{};
   std::function<void(Trainer&, LightningModule&, Optimizer&)> on_before_optimizer_step{};
-  std::function<void(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t)> on_train_batch_end{};
+  std::function<void(Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t)>
+      on_train_batch_end{};
   Plain on_validation_start{}, on_validation_end{}, on_train_epoch_end{}, on_train_end{}, on_fit_end{};
 };
 
@@ -24,11 +25,18 @@ class RTRAIN_API LambdaCallback : public Callback {
   void on_fit_start(Trainer& t, LightningModule& m) override { call(f_.on_fit_start, t, m); }
   void on_train_start(Trainer& t, LightningModule& m) override { call(f_.on_train_start, t, m); }
   void on_train_epoch_start(Trainer& t, LightningModule& m) override { call(f_.on_train_epoch_start, t, m); }
-  void on_train_batch_start(Trainer& t, LightningModule& m, const Batch& b, std::int64_t i) override { call(f_.on_train_batch_start, t, m, b, i); }
-  void on_before_backward(Trainer& t, LightningModule& m, const torch::Tensor& loss) override { call(f_.on_before_backward, t, m, loss); }
+  void on_train_batch_start(Trainer& t, LightningModule& m, const Batch& b, std::int64_t i) override {
+    call(f_.on_train_batch_start, t, m, b, i);
+  }
+  void on_before_backward(Trainer& t, LightningModule& m, const torch::Tensor& loss) override {
+    call(f_.on_before_backward, t, m, loss);
+  }
   void on_after_backward(Trainer& t, LightningModule& m) override { call(f_.on_after_backward, t, m); }
-  void on_before_optimizer_step(Trainer& t, LightningModule& m, Optimizer& o) override { call(f_.on_before_optimizer_step, t, m, o); }
-  void on_train_batch_end(Trainer& t, LightningModule& m, const torch::Tensor& loss, const Batch& b, std::int64_t i) override {
+  void on_before_optimizer_step(Trainer& t, LightningModule& m, Optimizer& o) override {
+    call(f_.on_before_optimizer_step, t, m, o);
+  }
+  void on_train_batch_end(Trainer& t, LightningModule& m, const torch::Tensor& loss, const Batch& b,
+                          std::int64_t i) override {
     call(f_.on_train_batch_end, t, m, loss, b, i);
   }
   void on_validation_start(Trainer& t, LightningModule& m) override { call(f_.on_validation_start, t, m); }

@@ -14,19 +14,21 @@ namespace rtrain {
 /// Lightning's arguments and defaults. With no every_n_* given: every epoch.
 struct RTRAIN_API ModelCheckpointOptions {
   std::filesystem::path dirpath{};  ///< empty: default_root_dir/checkpoints
-  /// "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}". May name folders: those
-  /// before the first field may lead out of dirpath ("../{epoch}"), later ones not.
+  /// "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}". May name folders:
+  /// those before the first field may lead out of dirpath ("../{epoch}"), later ones not.
   std::string filename{};
   std::optional<std::string> monitor{};  ///< of callback_metrics; left out: the latest counts as the best
-  std::string mode = "min";        ///< or "max"
-  int save_top_k = 1;              ///< -1: all, 0: none; without monitor only -1, 0, 1
-  bool save_last = false;          ///< keep last.ckpt as well
+  std::string mode = "min";              ///< or "max"
+  int save_top_k = 1;                    ///< -1: all, 0: none; without monitor only -1, 0, 1
+  bool save_last = false;                ///< keep last.ckpt as well
   bool save_weights_only = false;
   bool auto_insert_metric_name = true;
   std::optional<std::int64_t> every_n_train_steps{};  ///< exclusive with every_n_epochs
   std::optional<std::int64_t> every_n_epochs{};
-  std::optional<bool> save_on_train_epoch_end{};    ///< left out: at the training epoch's end unless validation runs several times in it
-  bool enable_version_counter = true;               ///< a path that exists gets "-v1" instead of being written over
+  /// left out: at the training epoch's end unless validation runs several times in it
+  std::optional<bool> save_on_train_epoch_end{};
+  /// a path that exists gets "-v1" instead of being written over
+  bool enable_version_counter = true;
   std::string name{};  ///< tells two with one monitor, mode and interval apart; part of state_key()
 };
 
@@ -57,7 +59,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
-  void on_train_batch_end(Trainer& trainer, LightningModule& module, const torch::Tensor& loss, const Batch& batch, std::int64_t batch_idx) override;
+  void on_train_batch_end(Trainer& trainer, LightningModule& module, const torch::Tensor& loss,
+                          const Batch& batch, std::int64_t batch_idx) override;
   void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
   void on_validation_end(Trainer& trainer, LightningModule& module) override;
   [[nodiscard]] nlohmann::json state_dict() const override;
@@ -71,7 +74,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] std::string missing_monitor(const Candidates& candidates) const;
   [[nodiscard]] bool skips(const Trainer& trainer) const;
   [[nodiscard]] bool saves_at_train_epoch_end(const Trainer& trainer) const;
-  [[nodiscard]] std::filesystem::path free_path(Trainer& trainer, const std::string& name_template, const Candidates& candidates,
+  [[nodiscard]] std::filesystem::path free_path(Trainer& trainer, const std::string& name_template,
+                                                const Candidates& candidates,
                                                 const std::filesystem::path& may_replace) const;
   void save_top_k(Trainer& trainer, const Candidates& candidates);
   void save_last(Trainer& trainer, const Candidates& candidates);
@@ -97,7 +101,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
 /// counts as 0.
 /// @throws std::invalid_argument a "{" that is not closed, a field without a name, or a format that is not
 ///         [0][width][.digits][d|f|e|g].
-[[nodiscard]] RTRAIN_API std::string format_checkpoint_name(const std::string& name_template, const std::map<std::string, double>& values,
+[[nodiscard]] RTRAIN_API std::string format_checkpoint_name(const std::string& name_template,
+                                                            const std::map<std::string, double>& values,
                                                             bool auto_insert_metric_name = true);
 
 }  // namespace rtrain

@@ -14,14 +14,16 @@ struct RTRAIN_API DataLoaderOptions {
   std::int64_t batch_size = 1;  ///< >= 1
   bool shuffle = false;         ///< exclusive with sampler
   std::shared_ptr<Sampler> sampler{};
-  bool drop_last = false;       ///< drop the last batch when it is short
-  int prefetch = 2;             ///< batches made ahead by one background thread; 0: none
-  bool pin_memory = false;      ///< batches in page-locked memory: their copy to a GPU does not hold the host up
-  std::uint64_t seed = 0;       ///< of shuffle, with any number of ranks
+  bool drop_last = false;  ///< drop the last batch when it is short
+  int prefetch = 2;        ///< batches made ahead by one background thread; 0: none
+  /// batches in page-locked memory: their copy to a GPU does not hold the host up
+  bool pin_memory = false;
+  std::uint64_t seed = 0;  ///< of shuffle, with any number of ranks
 };
 
 /// Batches of one data set in an order. Cheap to copy (shares the data set and the sampler).
-/// The Trainer injects a DistributedSampler in a distributed run (shuffle kept for training), as Lightning does.
+/// The Trainer injects a DistributedSampler in a distributed run (shuffle kept for training), as Lightning
+/// does.
 class RTRAIN_API DataLoader {
  public:
   DataLoader() = default;  ///< empty: no data
@@ -29,7 +31,8 @@ class RTRAIN_API DataLoader {
   DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
   template <class D, std::integral Size>
   DataLoader(D&&, Size) {
-    static_assert(!std::integral<Size>, "a DataLoader takes its options by name: DataLoader(dataset, {.batch_size = 64})");
+    static_assert(!std::integral<Size>,
+                  "a DataLoader takes its options by name: DataLoader(dataset, {.batch_size = 64})");
   }
 
   [[nodiscard]] bool defined() const { return dataset_ != nullptr; }

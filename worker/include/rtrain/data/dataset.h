@@ -7,7 +7,8 @@
 
 namespace rtrain {
 
-/// A map-style data set that is read a batch at a time (one call a batch: no per-sample dispatch, no collate).
+/// A map-style data set that is read a batch at a time (one call a batch: no per-sample dispatch, no
+/// collate).
 class RTRAIN_API Dataset {
  public:
   virtual ~Dataset() = default;

@@ -28,8 +28,10 @@ class RTRAIN_API Transform {
 [[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> Normalize(double mean, double std);
 /// One mean and one std a channel.
 /// @throws std::invalid_argument a std is 0, or the lists are empty or differ in length.
-[[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> Normalize(std::vector<double> mean, std::vector<double> std);
+[[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> Normalize(std::vector<double> mean,
+                                                                    std::vector<double> std);
 /// One after the other.
-[[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> Compose(std::vector<std::shared_ptr<const Transform>> steps);
+[[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> Compose(
+    std::vector<std::shared_ptr<const Transform>> steps);
 
 }  // namespace rtrain::data::transforms

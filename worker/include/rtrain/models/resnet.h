@@ -1,4 +1,5 @@
-// ResNet of basic blocks (18 and 34 layers). Parameter names and shapes are torchvision's: conv1.weight, layer1.0.bn2.bias, fc.weight.
+// ResNet of basic blocks (18 and 34 layers). Parameter names and shapes are torchvision's: conv1.weight,
+// layer1.0.bn2.bias, fc.weight.
 #pragma once
 
 #include <rtrain/export.h>
