@@ -2,10 +2,9 @@
 // head does in a second, and what an idle agent costs it. Each simulated agent speaks the cluster protocol as
 // a real one does; a rank ends as soon as it is launched.
 //
-//   agent_swarm jobs    CLUSTER API AGENTS JOBS      submits no-op jobs over 16 pipelined connections:
-//   {"jobs_per_s", ...} agent_swarm reports CLUSTER API AGENTS REPORTS   a job on each agent, each sends so
-//   many reports: {"reports_per_s", ...} agent_swarm idle    CLUSTER API AGENTS SECONDS   connects and sends
-//   heartbeats: {"agents"} on a line once all are there, then waits
+//   agent_swarm jobs    CLUSTER API AGENTS JOBS      submits no-op jobs over 16 pipelined connections: {"jobs_per_s", ...}
+//   agent_swarm reports CLUSTER API AGENTS REPORTS   a job on each agent, each sends so many reports: {"reports_per_s", ...}
+//   agent_swarm idle    CLUSTER API AGENTS SECONDS   connects and sends heartbeats: {"agents"} on a line once all are there, then waits
 #include "common/async/gate.h"
 #include "common/os/file.h"
 #include "common/os/token.h"

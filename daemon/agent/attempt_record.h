@@ -1,9 +1,9 @@
 // What an agent writes down of the attempts on its node, so that the next agent takes them up where this one
 // ended.
 //   <attempt>/launch.json   the message that started it; read by its ranks, too
-//   <attempt>/live.json     its secret and where its control groups are; there until the head has stored the
-//   end of every rank <attempt>/yield         it was asked to yield <rank>/end.json         what the head is
-//   told of the rank's end; beside the files of proto/record/rank_files.h
+//   <attempt>/live.json     its secret and where its control groups are; there until the head has stored the end of every rank
+//   <attempt>/yield         it was asked to yield
+//   <rank>/end.json         what the head is told of the rank's end; beside the files of proto/record/rank_files.h
 // None is synced: they outlive the agent, not the machine, and neither do the ranks.
 #pragma once
 

@@ -9,8 +9,7 @@
 //     |                        |   v TimeLimit...   |
 //     |                        +> STOPPING <--------+
 //     |                                |
-//     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were
-//     through before they yielded)
+//     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were through before they yielded)
 //
 // A held job keeps its phase; QUEUED and held is not placed.
 //

@@ -1,16 +1,12 @@
 // The tables of the journal, their version, and what must hold before a head relies on them.
 //
-//   meta      (key, value)                              "clean": the last head closed it; "log": -wal belongs
-//   to it, since a head that writes has not closed it; "copy": it came from a backup; "pruned": jobs just
-//   removed, whose files may be left jobs      (id, ended, phase, snapshot, snapshot_events, spec,
-//   submission)  ended: when, 0 for a job that lives; snapshot: JobState after so many
-//                                                       events; spec: its row in specs, null when event 0
-//                                                       holds it; submission: the client's key
-//   specs     (id, json)                                of a job, or of all jobs of an array; id: the job's,
-//   the array's events    (job, number, at, json)                   number: 0, 1, ... within the job;
-//   job_submitted is without its spec documents (kind, name, value)                       the newest value of
-//   each segments  (job, segment, first, points, bytes, last_at)   what is durable in a metric file
-//   (segment.h)
+//   meta      (key, value)                              "clean": the last head closed it; "log": -wal belongs to it, since a head that writes has not closed it; "copy": it came from a backup; "pruned": jobs just removed, whose files may be left
+//   jobs      (id, ended, phase, snapshot, snapshot_events, spec, submission)  ended: when, 0 for a job that lives; snapshot: JobState after so many
+//                                                       events; spec: its row in specs, null when event 0 holds it; submission: the client's key
+//   specs     (id, json)                                of a job, or of all jobs of an array; id: the job's, the array's
+//   events    (job, number, at, json)                   number: 0, 1, ... within the job; job_submitted is without its spec
+//   documents (kind, name, value)                       the newest value of each
+//   segments  (job, segment, first, points, bytes, last_at)   what is durable in a metric file (segment.h)
 #pragma once
 
 #include "daemon/store/database.h"

@@ -2,8 +2,7 @@
 //
 //   <state_dir>/metrics/<job / 1000>/<job>/000000.seg, 000001.seg, ...
 //   file:    "RTSEG1\n\0"  job i64  number of its first point i64, then records
-//   record:  length u32  crc32 u32 of what follows  flags u8  attempt i64  seq i64  time i64 ms  checkpoint
-//   u32 + bytes  metrics as JSON text
+//   record:  length u32  crc32 u32 of what follows  flags u8  attempt i64  seq i64  time i64 ms  checkpoint u32 + bytes  metrics as JSON text
 //
 // All numbers are little-endian. A file is what the index says of it (SegmentRow); behind that may be a
 // record that a crash tore.

@@ -6,19 +6,17 @@
 //   POST /v1/jobs                       job spec (paths absolute) -> 201 SubmitReply | 400 ErrorDoc. Header
 //                                       Idempotency-Key: the same request gets the first answer again
 //   POST /v1/plan                       job spec -> PlanDoc; acts on nothing
-//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]
-//   {"jobs":[JobDoc],"next":..,"more":..}, newest first GET  /v1/jobs/{id}                  JobDoc GET
-//   /v1/jobs/{id}/result           ResultDoc GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]} GET
-//   /v1/jobs/{id}/events?from=0&limit=1000   {"events":[StampedEvent with "at"],"next":..,"more":..}, oldest
-//   first GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers
-//   Rtrain-Offset, Rtrain-Next-Offset,
+//   GET  /v1/jobs[?state=RUNNING&user=ann&array=12&limit=1000&before=13]   {"jobs":[JobDoc],"next":..,"more":..}, newest first
+//   GET  /v1/jobs/{id}                  JobDoc
+//   GET  /v1/jobs/{id}/result           ResultDoc
+//   GET  /v1/jobs/{id}/metrics          {"points":[MetricPoint]}
+//   GET  /v1/jobs/{id}/events?from=0&limit=1000   {"events":[StampedEvent with "at"],"next":..,"more":..}, oldest first
+//   GET  /v1/jobs/{id}/logs?rank=0&attempt=1&offset=0&tail=20&limit=65536   text/plain; headers Rtrain-Offset, Rtrain-Next-Offset,
 //                                       Rtrain-Complete: true|false. One chunk; offset or tail, not both
 //   GET  /v1/jobs/{id}/stream?logs=true&rank=0   server-sent events until the job ends:
-//                                       event: state (JobDoc) | metrics (MetricPoint) | progress
-//                                       (ProgressDoc) | log (LogDoc) | end (ResultDoc, the last one). A
-//                                       stream that ends without `end` was lost: ask again with the header
-//                                       Last-Event-ID, the id of the last event that came
-//                                       (stream_position.h).
+//                                       event: state (JobDoc) | metrics (MetricPoint) | progress (ProgressDoc) | log (LogDoc)
+//                                       | end (ResultDoc, the last one). A stream that ends without `end` was lost: ask again with the
+//                                       header Last-Event-ID, the id of the last event that came (stream_position.h).
 //   POST /v1/jobs/{id}/cancel           JobDoc
 //   POST /v1/jobs/{id}/hold             JobDoc
 //   POST /v1/jobs/{id}/release          JobDoc

@@ -1,9 +1,8 @@
 // Runs a fuzz target without libFuzzer: each file of a corpus, then mutations of them from a seed. The same
 // arguments give the same inputs.
 //
-//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     until N inputs or S seconds;
-//   neither: 20,000 inputs fuzz_json FILE                                                          one input
-//   again
+//   fuzz_json CORPUS [--runs N] [--seconds S] [--seed N] [--bytes-max N]     until N inputs or S seconds; neither: 20,000 inputs
+//   fuzz_json FILE                                                          one input again
 //
 // When an input ends the program, it lies in a file in the current folder, whose name is printed.
 #include "tests/fuzz/fuzz.h"

@@ -1,10 +1,9 @@
 // One machine under an agent: the processes of its ranks, which do what their plan says, the supervisors, and
 // what all of them write down. All of it outlives the agent; a power cut ends it. Modelled rules, those of
 // worker/supervision and worker/runtime:
-//   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is
-//   told of the end; what a worker says waits in its outbox and its file until the agent has confirmed it,
-//   and goes to the next agent again; a worker ends itself when its agent does not renew its lease, one that
-//   an agent has not spoken to yet with its supervisor's.
+//   a rank is started once; a signal goes to its whole group; its exit record is written before anybody is told of the end;
+//   what a worker says waits in its outbox and its file until the agent has confirmed it, and goes to the next agent again;
+//   a worker ends itself when its agent does not renew its lease, one that an agent has not spoken to yet with its supervisor's.
 #pragma once
 
 #include "tests/sim/plan.h"

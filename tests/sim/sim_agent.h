@@ -1,18 +1,14 @@
 // One agent of the simulation. The outbox is the real one. Modelled, because they are tied to sockets, files
 // and processes there:
-//   daemon/agent/head_link.*: dials again with back-off; Hello with the ranks in hand and those whose end is
-//   not confirmed; a heartbeat
-//     every heartbeat_s; the lease counts from when the last answered heartbeat was sent, and its end stops
-//     every rank without grace and closes the connection. The next agent of the node goes on with the lease
-//     of the one before it.
-//   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its
-//   grace SIGKILL, and a second
-//     one may only shorten the grace; a request to yield goes on to each worker, a program without the SDK
-//     gets SIGTERM; a stop reaches a process that is still being made; an end is told once, with the true
-//     status. Attempts and ends are written down until the head has stored the last end, and the next agent
-//     takes them up: what its supervisors have in hand runs on, what has a record ended so, what was never
-//     started is started, everything else is lost. What a worker says is confirmed to it when the head has
-//     stored it, and is told to the head once by each agent.
+//   daemon/agent/head_link.*: dials again with back-off; Hello with the ranks in hand and those whose end is not confirmed; a heartbeat
+//     every heartbeat_s; the lease counts from when the last answered heartbeat was sent, and its end stops every rank without grace and
+//     closes the connection.
+//     The next agent of the node goes on with the lease of the one before it.
+//   daemon/agent/attempts.*: a port for the asking; an attempt is launched once; a stop is SIGTERM, after its grace SIGKILL, and a second
+//     one may only shorten the grace; a request to yield goes on to each worker, a program without the SDK gets SIGTERM; a stop reaches a process that is still being made; an end is told once, with the true status.
+//     Attempts and ends are written down until the head has stored the last end, and the next agent takes them up: what its supervisors
+//     have in hand runs on, what has a record ended so, what was never started is started, everything else is lost. What a worker says
+//     is confirmed to it when the head has stored it, and is told to the head once by each agent.
 #pragma once
 
 #include "daemon/agent/outbox.h"
