@@ -40,7 +40,7 @@ class Fsck {
   }
 
   Result<Done> jobs() {
-    auto jobs = db_.prepare("SELECT id, phase, ended, snapshot FROM jobs ORDER BY id");
+    auto jobs = db_.prepare("SELECT id, phase, ended, snapshot, snapshot_events FROM jobs ORDER BY id");
     auto events = db_.prepare(kEventsOfJob);
     auto specs = StoredSpecs::open(db_);
     if (!jobs || !events) return jobs ? events.error() : jobs.error();
@@ -53,11 +53,14 @@ class Fsck {
       const auto replayed = replay_job(*events, *specs, id);
       report_.events += replayed.events;
       const std::string place = db_.path() + ": job " + to_string(id);
+      // Recover has said what is lost; the snapshot stands for it.
+      const bool history_lost =
+          jobs->integer(2) != 0 && jobs->integer(4) == kHistoryLost && !jobs->is_null(3);
       if (!replayed.problem.empty())
         report(place + ": event " + std::to_string(replayed.events) + ": " + replayed.problem);
-      else if (!replayed.state)
+      else if (!replayed.state && !history_lost)
         report(place + ": it has no events");
-      else if (core::is_terminal(replayed.state->phase) != (jobs->integer(2) != 0))
+      else if (!history_lost && core::is_terminal(replayed.state->phase) != (jobs->integer(2) != 0))
         report(place + ": its events lead to " + std::string(core::to_string(replayed.state->phase)) +
                ", and it is stored as " + std::string(jobs->text(1)));
       else if (const auto wrong = snapshot_problem(*jobs); !wrong.empty())

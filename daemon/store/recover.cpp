@@ -5,14 +5,18 @@
 #include "daemon/store/fsck.h"
 #include "daemon/store/job_numbers.h"
 #include "daemon/store/job_state_json.h"
+#include "daemon/store/recover_source.h"
 #include "daemon/store/recovery.h"
+#include "daemon/store/salvage.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/state_lock.h"
 #include "daemon/store/stored_specs.h"
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
+#include <utility>
 
 namespace rtrain::store {
 namespace fs = std::filesystem;
@@ -22,75 +26,17 @@ namespace {
 constexpr std::int64_t kNumbersSkipped = 100'000;
 constexpr const char* kEndings[] = {"", "-wal", "-shm"};
 
-/// A job as one database has it.
-struct FoundJob {
-  std::optional<core::JobState> state;
-  std::vector<std::pair<std::int64_t, std::string>> events;  ///< at, json
-  std::string problem;
-};
-
-/// A database that is read, and may be broken anywhere.
-class Source {
- public:
-  static std::unique_ptr<Source> open(const std::string& path) {
-    auto database = Database::open(path, Database::Mode::kReadOnly);
-    if (!database) return nullptr;
-    auto events = (*database)->prepare(kEventsOfJob);
-    auto specs = StoredSpecs::open(**database);
-    if (!events || !specs) return nullptr;
-    return std::unique_ptr<Source>(new Source(std::move(*database), std::move(*events), std::move(*specs)));
-  }
-
-  [[nodiscard]] FoundJob job(JobId id) {
-    FoundJob found;
-    auto replayed = replay_job(events_, specs_, id, [&](std::int64_t at, std::string_view json) {
-      found.events.emplace_back(at, json);
-    });
-    found.state = std::move(replayed.state);
-    found.problem = std::move(replayed.problem);
-    return found;
-  }
-
-  /// True when the list is whole.
-  bool ids(std::set<JobId>& into) {
-    for (const char* sql : {"SELECT id FROM jobs", "SELECT DISTINCT job FROM events"}) {
-      auto rows = db_->prepare(sql);
-      if (!rows) return false;
-      for (;;) {
-        auto row = rows->step();
-        if (!row) return false;
-        if (!*row) break;
-        into.insert(JobId(rows->integer(0)));
-      }
+/// "3-5, 9"
+std::string ranges(const std::vector<JobId>& ids) {
+  std::string text;
+  for (std::size_t begin = 0, end = 0; begin < ids.size(); begin = end) {
+    for (end = begin + 1; end < ids.size() && ids[end].value() == ids[end - 1].value() + 1; ++end) {
     }
-    return true;
+    text += (text.empty() ? "" : ", ") + to_string(ids[begin]) +
+            (end > begin + 1 ? "-" + to_string(ids[end - 1]) : "");
   }
-
-  [[nodiscard]] bool lacks_log(bool has_log) {
-    const auto lacks = store::lacks_log(*db_, has_log);
-    return lacks && *lacks;
-  }
-
-  /// kind, name, value
-  [[nodiscard]] Result<std::vector<std::array<std::string, 3>>> documents() {
-    auto rows = db_->prepare("SELECT kind, name, value FROM documents");
-    if (!rows) return rows.error();
-    std::vector<std::array<std::string, 3>> found;
-    for (;;) {
-      auto row = rows->step();
-      if (!row) return row.error();
-      if (!*row) return found;
-      found.push_back({std::string(rows->text(0)), std::string(rows->text(1)), std::string(rows->text(2))});
-    }
-  }
-
- private:
-  Source(std::unique_ptr<Database> database, Statement events, StoredSpecs specs)
-      : db_(std::move(database)), events_(std::move(events)), specs_(std::move(specs)) {}
-  std::unique_ptr<Database> db_;
-  Statement events_;
-  StoredSpecs specs_;
-};
+  return text;
+}
 
 class Recover {
  public:
@@ -113,6 +59,7 @@ class Recover {
   /// before has done nothing: the next one moves the old journal back.
   [[nodiscard]] std::string work_dir() const { return recovering_folder(state_dir_); }
   [[nodiscard]] std::string new_dir() const { return work_dir() + "/new"; }
+  [[nodiscard]] std::string salvage_dir() const { return work_dir() + "/salvaged"; }
   void lost(std::string line) { report_.lost.push_back(std::move(line)); }
 
   Result<Done> undo() {
@@ -132,6 +79,7 @@ class Recover {
   void close() {
     db_.reset();
     old_.reset();
+    salvaged_.reset();
     backup_.reset();
   }
 
@@ -157,7 +105,7 @@ class Recover {
       report_.backup = from_;
     } else {
       const bool has_log = fs::exists(path() + "-wal", ec);
-      if (fs::exists(path(), ec)) old_ = Source::open(path());
+      if (fs::exists(path(), ec)) old_ = RecoverSource::open(path());
       if (old_ && old_->lacks_log(has_log)) lost(path() + "-wal is gone, and the events that were in it");
       for (const auto& candidate : backups(state_dir_)) {
         if (!check_database(candidate, state_dir_).empty()) continue;
@@ -165,14 +113,32 @@ class Recover {
         break;
       }
     }
-    if (!report_.backup.empty()) backup_ = Source::open(report_.backup);
-    if (!old_ && !backup_)
+    if (!report_.backup.empty()) backup_ = RecoverSource::open(report_.backup);
+    if (!old_)
+      if (auto done = salvage_pages(); !done) return done;
+    if (!old_ && !salvaged_ && !backup_)
       return fail(
           Errc::kNotFound,
           path() + " cannot be read at all, and there is no sound backup in " + backup_folder(state_dir_),
           "to begin anew without jobs, move journal.db away; next_job_id keeps numbers from being given "
           "twice");
-    if (!old_ && from_.empty()) lost(path() + " cannot be read at all: everything since the backup");
+    if (!old_ && salvaged_)
+      lost(path() +
+           " cannot be opened: its pages were read one by one, and what came last in a job or was in a "
+           "broken page may be missing");
+    else if (!old_ && from_.empty())
+      lost(path() + " cannot be read at all: everything since the backup");
+    return ok();
+  }
+
+  /// Once, when the old database is found to be broken. Without a page that holds anything there is no such
+  /// source.
+  Result<Done> salvage_pages() {
+    if (std::exchange(salvage_tried_, true) || !from_.empty()) return ok();
+    auto rows = salvage(path(), salvage_dir(), report_.backup);
+    if (!rows && rows.error().code() == Errc::kNotFound) return ok();
+    if (!rows) return rows.error().in("reading the pages of " + path());
+    if (*rows > 0) salvaged_ = RecoverSource::open(journal_path(salvage_dir()));
     return ok();
   }
 
@@ -185,13 +151,8 @@ class Recover {
   }
 
   Result<Done> copy_jobs() {
-    std::set<JobId> ids;
-    bool whole = true;
-    for (auto* source : {old_.get(), backup_.get()})
-      if (source != nullptr && !source->ids(ids)) whole = false;
-    const auto mark = JobNumbers::read(state_dir_);
-    if (!whole && mark)  // a list that is broken off: every number that may have been given
-      for (std::int64_t id = 1; id < *mark; ++id) ids.insert(JobId(id));
+    auto ids = known_ids();
+    if (!ids) return ids.error();
     auto insert_event = db_->prepare("INSERT INTO events VALUES(?, ?, ?, ?)");
     auto insert_job = db_->prepare("INSERT INTO jobs VALUES(?, ?, ?, ?, ?, ?, ?)");
     auto insert_spec = db_->prepare("INSERT INTO specs VALUES(?, ?)");
@@ -199,15 +160,17 @@ class Recover {
     for (const auto* statement : {&insert_event, &insert_job, &insert_spec, &insert_segment})
       if (!*statement) return statement->error();
     std::set<std::int64_t> specs;
-    for (const auto id : ids) {
-      auto job = best(id);
+    std::vector<JobId> unknown;
+    for (const auto& [id, known] : *ids) {
+      auto found = best(id);
+      if (!found) return found.error();
+      auto& job = *found;
       if (!job.state) {
-        if (!job.problem.empty()) lost("job " + to_string(id) + ": " + job.problem);
+        if (!known && (!old_ || !job.problem.empty())) unknown.push_back(id);
+        if (known && !job.problem.empty()) lost("job " + to_string(id) + ": " + job.problem);
         continue;
       }
-      if (!job.problem.empty())
-        lost("job " + to_string(id) + ": everything from event " + std::to_string(job.events.size()) +
-             " on (" + job.problem + ")");
+      if (!job.problem.empty()) lost(what_is_lost(id, job));
       for (std::size_t number = 0; number < job.events.size(); ++number) {
         const auto& [at, json] = job.events[number];
         insert_event->bind(id.value()).bind(static_cast<std::int64_t>(number)).bind(at).bind(json);
@@ -227,7 +190,8 @@ class Recover {
           .bind(ended ? std::max<std::int64_t>(job.state->ended_ms, 1) : 0)
           .bind(core::to_string(job.state->phase))
           .bind(snapshot);
-      insert_job->bind(static_cast<std::int64_t>(job.events.size())).bind(spec);
+      insert_job->bind(job.by_snapshot ? kHistoryLost : static_cast<std::int64_t>(job.events.size()))
+          .bind(spec);
       if (submission.empty())
         insert_job->bind_null();
       else
@@ -236,21 +200,54 @@ class Recover {
       ++report_.jobs;
       newest_ = std::max(newest_, id.value());
     }
+    if (!unknown.empty())
+      lost("jobs " + ranges(unknown) + ", if there were any: nothing of them can be read");
     return ok();
   }
 
-  /// Of the two that one which goes further.
-  FoundJob best(JobId id) {
+  /// The jobs that some database names; and when the old one's list cannot be read, with `false`, every other
+  /// number that may have been given.
+  Result<std::map<JobId, bool>> known_ids() {
+    std::map<JobId, bool> ids;
+    const auto add = [&](const FoundIds& found) {
+      for (const auto* list : {&found.jobs, &found.in_events})
+        for (const auto id : *list) ids.emplace(id, true);
+      return found.jobs_whole;
+    };
+    if (backup_) add(backup_->ids());
+    const bool whole = old_ && add(old_->ids());
+    if (!whole)
+      if (auto done = salvage_pages(); !done) return done.error();
+    // A list that is whole is the truth: what pages tell of other jobs is of some that were forgotten.
+    if (!whole && salvaged_) add(salvaged_->ids());
+    if (const auto mark = JobNumbers::read(state_dir_); !whole && (old_ || salvaged_) && mark)
+      for (std::int64_t id = 1; id < *mark; ++id) ids.emplace(JobId(id), false);
+    return ids;
+  }
+
+  static std::string what_is_lost(JobId id, const FoundJob& job) {
+    const std::string from = "job " + to_string(id) + ": ",
+                      event = "event " + std::to_string(job.events.size()) + " on (" + job.problem + ")";
+    return job.by_snapshot ? from + "its history from " + event + "; how it ended is known"
+                           : from + "everything from " + event;
+  }
+
+  /// Of all databases that one which goes further.
+  Result<FoundJob> best(JobId id) {
     FoundJob job;
+    const auto compare = [&](RecoverSource& source, const char* doubt) {
+      auto other = source.job(id);
+      if (!other.goes_further_than(job)) return;
+      // Nothing comes after the end of a job; of one that lives nobody knows.
+      if (!other.ended() && other.problem.empty() && !job.problem.empty())
+        other.problem = doubt + job.problem;
+      job = std::move(other);
+    };
     if (old_) job = old_->job(id);
-    if (backup_) {
-      auto other = backup_->job(id);
-      if (other.events.size() > job.events.size()) {
-        if (other.problem.empty() && !job.problem.empty())
-          other.problem = "what came after the backup: " + job.problem;
-        job = std::move(other);
-      }
-    }
+    if (old_ && !job.problem.empty())
+      if (auto done = salvage_pages(); !done) return done.error();
+    if (salvaged_ && !job.whole()) compare(*salvaged_, "if there was more: ");
+    if (backup_) compare(*backup_, "what came after the backup: ");
     return job;
   }
 
@@ -314,7 +311,12 @@ class Recover {
     Result<std::vector<std::array<std::string, 3>>> found = fail(Errc::kNotFound, "");
     if (old_) found = old_->documents();
     if (!found && old_)
+      if (auto done = salvage_pages(); !done) return done;
+    if (!found && old_ && salvaged_)
+      lost("what operators set, as far as it was in broken pages");
+    else if (!found && old_)
       lost(std::string("what operators set since the backup") + (backup_ ? "" : "; there is no backup"));
+    if (!found && salvaged_) found = salvaged_->documents();
     if (!found && backup_) found = backup_->documents();
     if (!found) return ok();
     auto insert = db_->prepare("INSERT OR REPLACE INTO documents VALUES(?, ?, ?)");
@@ -327,6 +329,7 @@ class Recover {
   Result<Done> put_in_place() {
     close();
     std::error_code ec;
+    fs::remove_all(salvage_dir(), ec);
     bool moved = false;
     for (const char* ending : kEndings) {
       if (!fs::exists(path() + ending, ec)) continue;
@@ -366,7 +369,9 @@ class Recover {
 
   const std::string& state_dir_;
   const std::string& from_;
-  std::unique_ptr<Source> old_, backup_;
+  /// salvaged_: of the pages of the old one, and of the backup
+  std::unique_ptr<RecoverSource> old_, salvaged_, backup_;
+  bool salvage_tried_ = false;
   std::unique_ptr<Database> db_;
   std::int64_t newest_ = 0;
   RecoverReport report_;

@@ -17,12 +17,14 @@ struct RecoverReport {
   std::vector<std::string> lost;      ///< each one line: what is not there any more
 };
 
-/// Without `from`: each job is taken from the old database as far as it can be read and its events replay, or
-/// from the newest sound backup where that has more of it. With `from`: everything comes from that backup.
-/// Then the metric files are indexed anew, and the numbers of jobs go on above all that were ever given. The
-/// old database is moved aside, never changed. Killed at any moment it leaves a folder that no head starts on
-/// and that the next run begins anew with. kConflict while a head uses the folder; kNotFound: neither a
-/// journal that can be read nor a sound backup; kIo.
+/// Without `from`: each job is taken from the old database as far as it can be read and its events replay,
+/// from its pages when the database is broken (salvage.h), or from the newest sound backup where that has
+/// more of it. A job that ended and whose events are not all there is taken by its snapshot: how it ended is
+/// kept, the history is shorter. With `from`: everything comes from that backup. Then the metric files are
+/// indexed anew, and the numbers of jobs go on above all that were ever given. The old database is moved
+/// aside, never changed. Killed at any moment it leaves a folder that no head starts on and that the next run
+/// begins anew with. kConflict while a head uses the folder; kNotFound: neither a journal that can be read
+/// nor a sound backup; kIo.
 [[nodiscard]] Result<RecoverReport> recover(const std::string& state_dir, const std::string& from = "");
 
 }  // namespace rtrain::store

@@ -14,6 +14,9 @@
 namespace rtrain::store {
 
 inline constexpr int kSchemaVersion = 3;
+/// jobs.snapshot_events of a job that ended and of whose events recover has found the first ones only, or
+/// none: its snapshot alone tells the end.
+inline constexpr std::int64_t kHistoryLost = -1;
 /// "RTRN": `file journal.db` and fsck tell a journal from any other database.
 inline constexpr std::int64_t kApplicationId = 0x5254524E;
 

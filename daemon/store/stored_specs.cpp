@@ -40,7 +40,7 @@ Result<Done> StoredSpecs::complete(core::JobState& state) {
 Result<Done> StoredSpecs::complete(JobId id, const std::optional<proto::ArrayTask>& array,
                                    proto::SharedSpec& spec) {
   if (spec.empty()) {
-    auto stored = of(id);
+    auto stored = of(id, array);
     if (!stored) return stored.error();
     spec = std::move(*stored);
   }
@@ -61,18 +61,19 @@ void StoredSpecs::share(const proto::ArrayTask& array, proto::SharedSpec& spec) 
   spec = shared_;
 }
 
-Result<proto::SharedSpec> StoredSpecs::of(JobId id) {
+Result<proto::SharedSpec> StoredSpecs::of(JobId id, const std::optional<proto::ArrayTask>& array) {
   if (!has_table_) return in_first_event(id);
   auto row = number_.bind(id.value()).step();
   if (!row) return row.error();
-  if (!*row) return in_first_event(id);  // a job that only its events tell of
-  const bool stored_with_event = number_.is_null(0);
-  const auto number = number_.integer(0);
+  const bool only_events = !*row;  // tell of the job: its row is lost, its spec may be there
+  const bool stored_with_event = *row && number_.is_null(0);
+  const auto number = *row ? number_.integer(0) : spec_number(id, array);
   number_.reset();
   if (stored_with_event) return in_first_event(id);
   if (number == last_id_) return last_;
   auto found = spec_.bind(number).step();
   if (!found) return found.error();
+  if (!*found && only_events) return in_first_event(id);
   if (!*found) return fail(Errc::kProtocol, "its spec, number " + std::to_string(number) + ", is missing");
   auto json = proto::parse_json(spec_.text(0), kStored);
   spec_.reset();

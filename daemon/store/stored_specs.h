@@ -27,7 +27,7 @@ class StoredSpecs {
   /// A spec with the index of one job of an array in it, as it was stored before schema 3, becomes the
   /// array's.
   void share(const proto::ArrayTask& array, proto::SharedSpec& spec);
-  [[nodiscard]] Result<proto::SharedSpec> of(JobId id);
+  [[nodiscard]] Result<proto::SharedSpec> of(JobId id, const std::optional<proto::ArrayTask>& array);
   [[nodiscard]] Result<proto::SharedSpec> in_first_event(JobId id);
 
   Statement number_, spec_, first_event_;
