@@ -181,7 +181,7 @@ void stays(const rtrain::Config& config) {
   const auto file =
       config.at<std::string>("out") + "/rank-" + std::to_string(rtrain::get_context().get_world_rank());
   for (bool said = false;; said = true) {
-    rtrain::process_group().all_reduce(tensor, rtrain::ProcessGroup::Op::kMean);
+    rtrain::process_group().all_reduce(tensor, rtrain::Communicator::Op::kMean);
     synchronize();
     if (!said) {
       std::ofstream(file + ".new") << ::getpid();

@@ -2,8 +2,6 @@
 // and now and then a checkpoint.
 #include <rtrain/rtrain.h>
 
-#include "worker/strategies/process_group.h"
-
 #include <chrono>
 #include <ctime>
 #include <filesystem>
@@ -28,7 +26,7 @@ void train_func(const rtrain::Config& config) {
   const std::filesystem::path out = config.at<std::string>("out");
   auto tensor = torch::ones({1000});
   for (int step = 0;; ++step) {
-    rtrain::Collectives::all_reduce(tensor);
+    rtrain::process_group().all_reduce(tensor);
     tensor.div_(context.get_world_size());
     rtrain::report({{"step", step}});
     if (step == 0) {

@@ -20,7 +20,7 @@ import unittest
 from pathlib import Path
 
 SOURCE, BUILD, TORCH = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3] == "torch"
-PAGES = sorted([SOURCE / "README.md", *SOURCE.glob("docs/**/*.md"), *SOURCE.glob("examples/**/*.md")])
+PAGES = sorted([SOURCE / "README.md", SOURCE / "CONTRIBUTING.md", SOURCE / "SECURITY.md", *SOURCE.glob("docs/**/*.md"), *SOURCE.glob("examples/**/*.md")])
 CLUSTER = """rtraind head --state-dir ~/rtrain/head & head=$!
 rtraind agent --state-dir ~/rtrain/agent & agent=$!
 until rtrain nodes -o name 2>/dev/null | grep -q .; do sleep 0.1; done

@@ -22,8 +22,8 @@ using rtrain::test::on_cuda;
 
 namespace {
 
-ProcessGroupOptions alone(int port, std::chrono::milliseconds timeout = 60s) {
-  ProcessGroupOptions options;
+comm::JobGroupOptions alone(int port, std::chrono::milliseconds timeout = 60s) {
+  comm::JobGroupOptions options;
   options.backend = on_cuda() ? "nccl" : "gloo";
   options.master_addr = options.node_address = "127.0.0.1";
   options.master_port = port;
@@ -37,8 +37,8 @@ ProcessGroupOptions alone(int port, std::chrono::milliseconds timeout = 60s) {
 /// The group of a case, closed however the case ends.
 class Joined {
  public:
-  explicit Joined(const ProcessGroupOptions& options) { Collectives::initialize(options); }
-  ~Joined() { Collectives::shutdown(); }
+  explicit Joined(const comm::JobGroupOptions& options) { sdk::join_group(options); }
+  ~Joined() { sdk::leave_group(); }
   Joined(const Joined&) = delete;
   Joined& operator=(const Joined&) = delete;
 };
@@ -60,28 +60,28 @@ TEST_CASE("gpu: the collectives of a group of one", "[gpu][collectives]") {
   const test::HeldPort port;
   const Joined joined(alone(port.port()));
   const auto numbers = torch::arange(1000, torch::kFloat).to(device());
-  using Op = Collectives::Op;
+  using Op = Communicator::Op;
   for (const auto op : {Op::kSum, Op::kMean, Op::kMin, Op::kMax}) {
     auto tensor = numbers.clone();
-    Collectives::all_reduce(tensor, op);
+    process_group().all_reduce(tensor, op);
     CHECK(torch::equal(tensor, numbers));
   }
   for (const auto type : {torch::kDouble, torch::kHalf, torch::kBFloat16, torch::kInt64}) {
     INFO(c10::toString(type));
     const auto wanted = torch::ones({17, 5}, torch::TensorOptions(type).device(device()));
     auto tensor = wanted.t().clone(torch::MemoryFormat::Preserve);  // not contiguous
-    Collectives::all_reduce(tensor);
+    process_group().all_reduce(tensor);
     CHECK(torch::equal(tensor, wanted.t()));
   }
   auto sent = numbers.clone();
-  Collectives::broadcast(sent, 0);
+  process_group().broadcast(sent, 0);
   CHECK(torch::equal(sent, numbers));
-  const auto gathered = Collectives::all_gather(numbers);
+  const auto gathered = process_group().all_gather(numbers);
   REQUIRE(gathered.size() == 1);
   CHECK(torch::equal(gathered[0], numbers));
-  Collectives::barrier();
+  process_group().barrier();
   auto on_cpu = torch::ones({3});  // Gloo's, beside NCCL
-  Collectives::all_reduce(on_cpu);
+  process_group().all_reduce(on_cpu);
   CHECK(torch::equal(on_cpu, torch::ones({3})));
 }
 
@@ -91,7 +91,7 @@ TEST_CASE("gpu: a collective that cannot be is refused in words", "[gpu][collect
   // The group itself: what rtrain makes for a result has the right size always.
   auto input = torch::ones({4}, device()), too_small = torch::ones({3}, device());
   const auto size =
-      error_of([&] { Collectives::process_group()->_allgather_base(too_small, input)->wait(); });
+      error_of([&] { process_group().c10d_group()->_allgather_base(too_small, input)->wait(); });
   INFO(size);
   CHECK(size.find("size") != std::string::npos);
   const auto root = error_of([&] { process_group().broadcast(input, 3); });
@@ -112,11 +112,11 @@ TEST_CASE("gpu: who waits in vain for the others is told so in time", "[gpu][col
   options.world_size = 2;
   options.init_timeout = 2s;
   const auto begin = std::chrono::steady_clock::now();
-  const auto text = error_of([&] { Collectives::initialize(options); });
+  const auto text = error_of([&] { sdk::join_group(options); });
   INFO(text);
   CHECK(text.find("rank 1 of 2 could not join the process group (" + options.backend) == 0);
   CHECK(std::chrono::steady_clock::now() - begin < 30s);
-  CHECK_FALSE(Collectives::initialized());
+  CHECK(sdk::group_store() == nullptr);
 }
 
 #ifdef RTRAIN_WITH_NCCL
@@ -124,12 +124,12 @@ TEST_CASE("gpu: who waits in vain for the others is told so in time", "[gpu][col
 /// NCCL's watchdog ends the process: this case runs in one of its own.
 TEST_CASE("gpu: child: a collective behind a kernel that does not end", "[.child]") {
   const test::HeldPort port;
-  Collectives::initialize(alone(port.port(), 1s));
+  sdk::join_group(alone(port.port(), 1s));
   auto tensor = torch::ones({4}, device());
-  Collectives::all_reduce(tensor);
+  process_group().all_reduce(tensor);
   test::synchronize();
   at::cuda::sleep(std::int64_t{1} << 36);  // about half a minute of clock cycles
-  Collectives::all_reduce(tensor);
+  process_group().all_reduce(tensor);
   test::synchronize();
   std::puts("the collective came back");
 }

@@ -3,8 +3,6 @@
 // worker_trainer.py.
 #include <rtrain/rtrain.h>
 
-#include "worker/strategies/process_group.h"
-
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -53,7 +51,7 @@ nlohmann::json plain_loop(const Config& config) {
       return {{"ended", "yielded"}};
     }
     pause(config.value<std::int64_t>("pause_ms", 1) * (config.value("together", false) ? 1 : 1 + 3 * rank()));
-    if (config.value("together", false)) rtrain::Collectives::all_reduce(tensor);
+    if (config.value("together", false)) rtrain::process_group().all_reduce(tensor);
     if (rank() == 0)
       std::ofstream(rtrain::get_context().get_trial_dir() / "steps", std::ios::app) << step << '\n';
   }
@@ -214,7 +212,7 @@ nlohmann::json unsynced(const Config&) {
   // Both ranks know the same.
   auto known = torch::tensor({static_cast<double>(best->best_model_path().filename() == "best-m=1.ckpt"),
                               *best->best_model_score(), static_cast<double>(stopping->wait_count())});
-  rtrain::Collectives::all_reduce(known);
+  rtrain::process_group().all_reduce(known);
   return {{"files", names_in(folder)},
           {"sum", {known[0].item<double>(), known[1].item<double>(), known[2].item<double>()}},
           {"epochs", trainer.current_epoch()}};
@@ -266,11 +264,11 @@ void throws_in_a_step(const Config& config) {
 void hang(const Config& config) {
   auto tensor = torch::ones({8});
   for (std::int64_t step = 0; step < config.value<std::int64_t>("good_steps", 0); ++step) {
-    rtrain::Collectives::all_reduce(tensor);
+    rtrain::process_group().all_reduce(tensor);
     rtrain::report({{"step", step}});
   }
   while (rank() == 1) pause(1000);
-  rtrain::Collectives::all_reduce(tensor);
+  rtrain::process_group().all_reduce(tensor);
 }
 
 void sleep_for_ever(const Config&) {

@@ -2,8 +2,6 @@
 // worker_jobs.py.
 #include <rtrain/rtrain.h>
 
-#include "worker/strategies/process_group.h"
-
 #include <unistd.h>
 #include <csignal>
 #include <cstdlib>
@@ -60,7 +58,7 @@ void fail_one(const Config& config) {
   if (!is_the_rank(config)) {
     if (config.value("peers", "wait") != std::string("collective")) wait_for_the_end();
     auto tensor = torch::ones({10});
-    for (;;) rtrain::Collectives::all_reduce(tensor);
+    for (;;) rtrain::process_group().all_reduce(tensor);
   }
   std::cout << "now: " << how << '\n';
   if (how == "throw") throw std::runtime_error("the data is gone");
@@ -98,7 +96,7 @@ void only_rank_zero_reports(const Config&) {
   const bool first = rtrain::get_context().get_world_rank() == 0;
   for (int i = 0; i < 20; ++i) {
     auto tensor = torch::ones({1000});
-    rtrain::Collectives::all_reduce(tensor);
+    rtrain::process_group().all_reduce(tensor);
     if (tensor[0].item<int>() != rtrain::get_context().get_world_size())
       throw std::runtime_error("a collective was disturbed");
     rtrain::report({{"i", i}},

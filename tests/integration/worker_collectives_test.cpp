@@ -1,5 +1,5 @@
 // The process group between real processes over loopback: values, errors, and an end without hanging.
-#include "worker/strategies/process_group.h"
+#include "worker/sdk/group.h"
 
 #include "tests/support/catch.h"
 #include "worker/runtime/key_value_store.h"
@@ -48,7 +48,7 @@ class ReservedPort {
   int fd_, port_ = 0;
 };
 
-ProcessGroupOptions options(int rank, int world, int port) {
+comm::JobGroupOptions options(int rank, int world, int port) {
   return {.rank = rank,
           .world_size = world,
           .master_addr = "127.0.0.1",
@@ -112,32 +112,100 @@ std::string message_of(const std::function<void()>& call) {
 
 TEST_CASE("collectives: values over three processes", "[integration]") {
   const auto ends = run_ranks(3, [](int rank, int port) {
-    Collectives::initialize(options(rank, 3, port));
-    expect(Collectives::rank() == rank && Collectives::world_size() == 3, "rank and world");
+    sdk::join_group(options(rank, 3, port));
+    expect(process_group().rank() == rank && process_group().world_size() == 3, "rank and world");
 
     auto sum = torch::full({5}, rank + 1.0);
-    Collectives::all_reduce(sum);
+    process_group().all_reduce(sum);
     expect(sum.eq(6).all().item<bool>(), "sum");
     auto mean = torch::full({2, 2}, rank * 3.0, torch::kDouble);
-    Collectives::all_reduce(mean, Collectives::Op::kMean);
+    process_group().all_reduce(mean, Communicator::Op::kMean);
     expect(mean.eq(3).all().item<bool>(), "mean");
     auto most = torch::tensor({rank, -rank}), least = most.clone();
-    Collectives::all_reduce(most, Collectives::Op::kMax);
-    Collectives::all_reduce(least, Collectives::Op::kMin);
+    process_group().all_reduce(most, Communicator::Op::kMax);
+    process_group().all_reduce(least, Communicator::Op::kMin);
     expect(most.equal(torch::tensor({2, 0})) && least.equal(torch::tensor({0, -2})), "max and min");
 
     auto strided = torch::arange(12).reshape({3, 4}).t() * (rank == 1 ? 1 : 0);
-    Collectives::broadcast(strided, 1);
+    process_group().broadcast(strided, 1);
     expect(strided.equal(torch::arange(12).reshape({3, 4}).t()), "broadcast of a strided tensor");
     auto parameter = torch::full({4}, static_cast<float>(rank), torch::requires_grad());
-    Collectives::broadcast(parameter);
+    process_group().broadcast(parameter);
     expect(parameter.eq(0).all().item<bool>() && parameter.requires_grad(), "broadcast of a parameter");
 
-    const auto all = Collectives::all_gather(torch::tensor({rank, 10 * rank}));
+    const auto all = process_group().all_gather(torch::tensor({rank, 10 * rank}));
     expect(all.size() == 3 && all[2].equal(torch::tensor({2, 20})), "all_gather");
-    Collectives::barrier();
-    Collectives::shutdown();
-    expect(!Collectives::initialized(), "shutdown");
+    process_group().barrier();
+    sdk::leave_group();
+    expect(sdk::group_store() == nullptr, "shutdown");
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0, 0});
+}
+
+TEST_CASE("collectives: work that was started, messages and parts of the group", "[integration]") {
+  const auto ends = run_ranks(4, [](int rank, int port) {
+    sdk::join_group(options(rank, 4, port));
+    auto& ranks = process_group();
+
+    auto sum = torch::full({3}, rank + 1.0), mean = torch::full({2}, 4.0 * rank);
+    auto first = ranks.start_all_reduce(sum);
+    auto second = ranks.start_all_reduce(mean, Communicator::Op::kMean);
+    first.wait();
+    second.wait();
+    expect(sum.eq(10).all().item<bool>() && mean.eq(6).all().item<bool>(), "two at once");
+
+    auto gathered = torch::zeros({4, 2});
+    gathered[rank].fill_(rank + 1);
+    ranks.start_all_gather(gathered, gathered[rank]).wait();
+    expect(gathered.select(1, 1).equal(torch::tensor({1.0F, 2.0F, 3.0F, 4.0F})), "gather in place");
+    auto part = torch::zeros({2});
+    ranks.start_reduce_scatter(part, torch::arange(8.0).view({8}), Communicator::Op::kMean).wait();
+    expect(part.equal(torch::arange(2.0) + 2.0 * rank), "reduce_scatter");
+    expect(message_of([&] { (void)ranks.start_reduce_scatter(part, torch::zeros({7})); }) ==
+               "reduce_scatter: the whole has 7 Float, which is not 4 times the part's 2 Float",
+           "sizes that do not fit");
+    expect(message_of([&] {
+             (void)ranks.start_all_reduce(torch::zeros({2, 3}).t());
+           }).find("not contiguous") != std::string::npos,
+           "strided");
+
+    auto left = torch::full({1000}, static_cast<double>(rank)), right = torch::zeros({1000});
+    auto sent = ranks.start_send(left, (rank + 1) % 4, 3);
+    ranks.start_recv(right, (rank + 3) % 4, 3).wait();
+    sent.wait();
+    expect(right.eq((rank + 3) % 4).all().item<bool>(), "a ring of messages");
+
+    // Both pairs are made by all ranks; each has its own sums at the same time.
+    const auto low = ranks.subgroup({0, 1}, "low"), high = ranks.subgroup({2, 3}, "high");
+    expect((low != nullptr) == (rank < 2) && (high != nullptr) == (rank >= 2), "members");
+    auto& mine = rank < 2 ? *low : *high;
+    expect(mine.rank() == rank % 2 && mine.world_size() == 2, "places");
+    auto pair = torch::full({2}, 1.0 + rank);
+    for (int i = 0; i < 3; ++i) mine.all_reduce(pair);
+    expect(pair.eq(4 * (rank < 2 ? 3 : 7)).all().item<bool>(), "sums of the pairs");
+    ranks.barrier();
+    sdk::leave_group();
+  });
+  CHECK(ends.codes == std::vector<int>{0, 0, 0, 0});
+}
+
+TEST_CASE("collectives: the error of a part of the group names it", "[integration]") {
+  const auto ends = run_ranks(3, [](int rank, int port) {
+    sdk::join_group(options(rank, 3, port));
+    const auto pair = process_group().subgroup({0, 2}, "shard");
+    if (rank == 0) {
+      pair->set_timeout(300ms);
+      auto tensor = torch::ones({2});
+      const auto message = message_of([&] { pair->all_reduce(tensor); });
+      std::cerr << message << '\n';
+      expect(message ==
+                 "all_reduce on rank 0 of 2 of the group \"shard\": the other ranks did not come "
+                 "within 0.3 s",
+             "who waits where");
+    } else {
+      std::this_thread::sleep_for(1s);
+    }
+    ::_exit(0);  // the pair is out of step
   });
   CHECK(ends.codes == std::vector<int>{0, 0, 0});
 }
@@ -146,20 +214,20 @@ TEST_CASE("collectives: set up and ended in a moment, whoever comes first", "[in
   const auto ends = run_ranks(2, [](int rank, int port) {
     if (rank == 0) std::this_thread::sleep_for(100ms);  // rank 1 knocks before the store is there
     const auto begin = std::chrono::steady_clock::now();
-    Collectives::initialize(options(rank, 2, port));
+    sdk::join_group(options(rank, 2, port));
     const auto took = std::chrono::steady_clock::now() - begin;
     std::cerr << "rank " << rank << " joined within "
               << std::chrono::duration<double, std::milli>(took).count() << " ms\n";
     expect(took < 700ms, "no second of waiting for a retry");
-    Collectives::shutdown();
+    sdk::leave_group();
   });
   CHECK(ends.codes == std::vector<int>{0, 0});
 }
 
 TEST_CASE("collectives: the store outlives rank 0's own work", "[integration]") {
   const auto ends = run_ranks(2, [](int rank, int port) {
-    Collectives::initialize(options(rank, 2, port));
-    auto* store = Collectives::store();
+    sdk::join_group(options(rank, 2, port));
+    auto* store = sdk::group_store();
     if (rank == 1) {
       std::this_thread::sleep_for(300ms);
       store->set("late", "word");
@@ -168,7 +236,7 @@ TEST_CASE("collectives: the store outlives rank 0's own work", "[integration]") 
       store->remove("late");
       expect(store->get("late") == std::nullopt, "removed");
     }
-    Collectives::shutdown();
+    sdk::leave_group();
   });
   CHECK(ends.codes == std::vector<int>{0, 0});
 }
@@ -176,12 +244,12 @@ TEST_CASE("collectives: the store outlives rank 0's own work", "[integration]") 
 TEST_CASE("collectives: a peer that dies is an error with its cause, at once", "[integration]") {
   const auto ends = run_ranks(2, [](int rank, int port) {
     std::signal(SIGPIPE, SIG_IGN);
-    Collectives::initialize(options(rank, 2, port));
-    Collectives::barrier();
+    sdk::join_group(options(rank, 2, port));
+    process_group().barrier();
     if (rank == 1) ::kill(::getpid(), SIGKILL);
     const auto message = message_of([] {
       auto tensor = torch::ones({1000});
-      for (int i = 0; i < 3; ++i) Collectives::all_reduce(tensor);
+      for (int i = 0; i < 3; ++i) process_group().all_reduce(tensor);
     });
     std::cerr << message << '\n';
     expect(message.find("all_reduce on rank 0 of 2: ") == 0, "the operation and the rank");
@@ -196,7 +264,7 @@ TEST_CASE("collectives: rank 0 that never comes is told with its address and the
   const auto ends = run_ranks(1, [](int, int port) {
     auto late = options(1, 2, port);
     late.init_timeout = 300ms;
-    const auto message = message_of([&] { Collectives::initialize(late); });
+    const auto message = message_of([&] { sdk::join_group(late); });
     std::cerr << message << '\n';
     expect(message.find("rank 1 of 2 could not join the process group (gloo, 127.0.0.1:" +
                         std::to_string(port) + ")") == 0,
@@ -208,15 +276,16 @@ TEST_CASE("collectives: rank 0 that never comes is told with its address and the
 
 TEST_CASE("collectives: in a world of 1 they do nothing and need no store", "[integration]") {
   const auto ends = run_ranks(1, [](int, int) {
-    expect(message_of([] { (void)Collectives::rank(); }).find("not set up") != std::string::npos, "before");
-    Collectives::initialize({});
+    expect(message_of([] { (void)process_group(); }).find("init_process_group()") != std::string::npos,
+           "before");
+    sdk::join_group({});
     auto tensor = torch::ones({2});
-    Collectives::all_reduce(tensor);
-    Collectives::broadcast(tensor);
-    Collectives::barrier();
-    expect(tensor.eq(1).all().item<bool>() && Collectives::all_gather(tensor).size() == 1, "unchanged");
-    expect(Collectives::store() == nullptr, "no store");
-    Collectives::shutdown();
+    process_group().all_reduce(tensor);
+    process_group().broadcast(tensor);
+    process_group().barrier();
+    expect(tensor.eq(1).all().item<bool>() && process_group().all_gather(tensor).size() == 1, "unchanged");
+    expect(sdk::group_store() == nullptr, "no store");
+    sdk::leave_group();
   });
   CHECK(ends.codes == std::vector<int>{0});
 }
@@ -242,7 +311,7 @@ torch::Tensor input_of(int rank) {
 TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks' gradients",
           "[integration]") {
   const auto ends = run_ranks(3, [](int rank, int port) {
-    Collectives::initialize(options(rank, 3, port));
+    sdk::join_group(options(rank, 3, port));
     torch::manual_seed(static_cast<std::uint64_t>(1 + rank));
     Two net;
     net->seen.fill_(rank);
@@ -306,14 +375,14 @@ TEST_CASE("prepare_model: a plain backward() ends with the average of the ranks'
     net->a(input_of(rank)).sum().backward();
     const auto grads = process_group().all_gather(net->a->weight.grad());
     expect(!grads[0].equal(grads[1]), "local again");
-    Collectives::shutdown();
+    sdk::leave_group();
   });
   CHECK(ends.codes == std::vector<int>{0, 0, 0});
 }
 
 TEST_CASE("prepare_model: what cannot be shared is told with the parameter's name", "[integration]") {
   const auto ends = run_ranks(2, [](int rank, int port) {
-    Collectives::initialize(options(rank, 2, port));
+    sdk::join_group(options(rank, 2, port));
     torch::nn::Linear different(3, rank + 1);
     expect(message_of([&] { (void)prepare_model(*different); }) ==
                "prepare_model: the ranks' models differ: rank 1 has parameter weight Float [2, 3], rank 0 "
@@ -334,7 +403,7 @@ TEST_CASE("prepare_model: what cannot be shared is told with the parameter's nam
     expect(message_of([&] { process_group().broadcast(tensor, 2); }) ==
                "broadcast: root is 2, expected a rank from 0 to 1",
            "a root that is none");
-    Collectives::shutdown();
+    sdk::leave_group();
   });
   CHECK(ends.codes == std::vector<int>{0, 0});
 }

@@ -3,7 +3,9 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
-#include "worker/strategies/process_group.h"
+#include "worker/sdk/group.h"
+
+#include <rtrain/process_group.h>
 
 #include <ATen/Parallel.h>
 
@@ -59,16 +61,16 @@ inline std::vector<int> run_ranks(int world, const std::function<void(int rank)>
       ::alarm(90);
       int code = 0;
       try {
-        ProcessGroupOptions options;
+        comm::JobGroupOptions options;
         options.backend = "gloo";
         options.rank = rank;
         options.world_size = world;
         options.master_addr = options.node_address = "127.0.0.1";
         options.master_port = port.port();
         options.timeout = std::chrono::seconds(60);
-        Collectives::initialize(options);
+        sdk::join_group(options);
         body(rank);
-        Collectives::shutdown();
+        sdk::leave_group();
       } catch (const std::exception& e) {
         std::ofstream(folder / std::to_string(rank)) << e.what();
         code = 3;

@@ -2,8 +2,8 @@
 
 #include "common/base/nan.h"
 #include "worker/callbacks/monitored.h"
+#include "worker/run/warn.h"
 #include "worker/runtime/json.h"
-#include "worker/trainer/trainer_impl.h"
 
 #include <rtrain/trainer.h>
 
@@ -287,8 +287,7 @@ fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_te
     const auto name = format_checkpoint_name(name_template, candidates, options_.auto_insert_metric_name);
     const auto taken = [&](const fs::path& wanted) {
       std::error_code ignored;
-      return wanted != may_replace && fs::exists(wanted, ignored) &&
-             !trainer.impl_->left_by_earlier_attempt(wanted);
+      return wanted != may_replace && fs::exists(wanted, ignored) && !trainer.left_by_earlier_attempt(wanted);
     };
     path = (dirpath_ / (name + ".ckpt")).lexically_normal();
     for (int version = 1; options_.enable_version_counter && taken(path); ++version) {

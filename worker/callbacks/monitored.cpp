@@ -1,6 +1,6 @@
 #include "worker/callbacks/monitored.h"
 
-#include "worker/trainer/trainer_impl.h"
+#include "worker/run/warn.h"
 
 #include <bit>
 #include <cmath>

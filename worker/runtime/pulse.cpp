@@ -30,9 +30,9 @@ void Pulse::load(bool on) noexcept {
   watch(on);
 }
 
-void Pulse::enter(const char* name) noexcept {
+void Pulse::enter(const char* name, std::int64_t seq) noexcept {
   collective_.store(name, memory_order_relaxed);
-  collective_seq_.fetch_add(1, memory_order_relaxed);
+  collective_seq_.store(seq, memory_order_relaxed);
   in_collective_.store(true, std::memory_order_release);
 }
 

@@ -31,7 +31,11 @@ class Pulse {
   /// nest.
   class InCollective {
    public:
-    InCollective(Pulse& pulse, const char* name) noexcept : pulse_(pulse) { pulse_.enter(name); }
+    InCollective(Pulse& pulse, const char* name) noexcept : InCollective(pulse, name, pulse.next_seq()) {}
+    /// A part of one that was numbered before: its start, or the wait for it.
+    InCollective(Pulse& pulse, const char* name, std::int64_t seq) noexcept : pulse_(pulse) {
+      pulse_.enter(name, seq);
+    }
     ~InCollective() { pulse_.leave(); }
     InCollective(const InCollective&) = delete;
     InCollective& operator=(const InCollective&) = delete;
@@ -39,6 +43,12 @@ class Pulse {
    private:
     Pulse& pulse_;
   };
+
+  /// The number of the next collective: all ranks start them in the same order, and wait for several that are
+  /// under way in the same order.
+  [[nodiscard]] std::int64_t next_seq() noexcept {
+    return numbered_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
 
   /// Around the wait for the other ranks in report() number n. It is no collective: ranks without a
   /// checkpoint do not wait there.
@@ -69,12 +79,12 @@ class Pulse {
   [[nodiscard]] Reading read() const noexcept;
 
  private:
-  void enter(const char* name) noexcept;
+  void enter(const char* name, std::int64_t seq) noexcept;
   void leave() noexcept;
   std::atomic<Clock::rep> last_{Clock::now().time_since_epoch().count()};
   std::atomic<bool> watched_{true}, has_beaten_{false}, in_collective_{false}, loading_{false};
   std::atomic<const char*> stage_{""}, collective_{""};
-  std::atomic<std::int64_t> epoch_{0}, step_{0}, collective_seq_{0}, report_{0};
+  std::atomic<std::int64_t> epoch_{0}, step_{0}, collective_seq_{0}, numbered_{0}, report_{0};
 };
 
 /// Of this process.

@@ -3,12 +3,12 @@
 #include "common/base/duration.h"
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "worker/comm/job_store.h"
 #include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/retention.h"
 #include "worker/runtime/run_record.h"
 #include "worker/runtime/yield_point.h"
-#include "worker/strategies/process_group.h"
 
 #include <algorithm>
 #include <csignal>
@@ -126,7 +126,7 @@ void Job::make_way(const proto::YieldAttempt& request) {
     }
     const auto until = std::chrono::steady_clock::now() + grace;
     try {
-      const auto store = connect_store(environment_.master_addr, environment_.master_port, grace);
+      const auto store = comm::connect_store(environment_.master_addr, environment_.master_port, grace);
       const auto place =
           runtime::agree_to_yield(*store, environment_.rank, environment_.world_size, mine, [&] {
             std::this_thread::sleep_for(kYieldLook);
@@ -139,6 +139,17 @@ void Job::make_way(const proto::YieldAttempt& request) {
       std::fprintf(stderr, "rtrain: the ranks could not agree where to make way: %s\n", error.what());
     }
   });
+}
+
+void Job::join(const comm::JobGroupOptions& options) {
+  if (group_ != nullptr) throw std::logic_error("the process group is set up already");
+  group_ = std::make_unique<comm::JobGroup>(options, runtime::pulse());
+}
+
+void Job::leave() noexcept {
+  if (group_ == nullptr) return;
+  const auto group = std::move(group_);
+  group->leave();
 }
 
 bool Job::should_yield() {
@@ -160,14 +171,14 @@ Result<Done> Job::prepare_run_dir() const {
 
 runtime::ReportAgreement& Job::agreement() {
   // Asked each time: a program may have left its group, and the store with it.
-  if (!Collectives::initialized())
+  if (group_ == nullptr)
     throw std::runtime_error(
         "report() with a checkpoint and several workers needs the job's process group: call "
         "rtrain::init_process_group() first, "
         "or use train_func or TorchTrainer, which have joined it");
   if (!agreement_) {
     agreement_ = std::make_unique<runtime::ReportAgreement>(
-        *Collectives::store(), environment_.rank, environment_.world_size, [this] {
+        *group_->store(), environment_.rank, environment_.world_size, [this] {
           const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
           std::this_thread::sleep_for(pause);
           waited_ += pause;
@@ -197,7 +208,7 @@ void Job::report(const nlohmann::json& metrics, const std::optional<std::filesys
       .key = environment_.key, .seq = ++reports_, .time_ms = os::unix_ms_now(), .metrics = metrics};
   if (checkpoint)
     latest_ = store_checkpoint(checkpoint->string(), report);
-  else if (environment_.world_size > 1 && Collectives::initialized())
+  else if (environment_.world_size > 1 && group_ != nullptr)
     agreement().pass(reports_);
   latest_metrics_ = metrics;
   runtime::pulse().beat();
@@ -210,7 +221,7 @@ void Job::report(const nlohmann::json& metrics, const std::optional<std::filesys
 
 Result<Done> Job::finish() {
   if (!active()) return ok();
-  if (environment_.world_size > 1 && Collectives::initialized()) agreement().finish();
+  if (environment_.world_size > 1 && group_ != nullptr) agreement().finish();
   if (environment_.rank == 0) drop_old_checkpoints(kHeadStoresReport);
   return metrics_log_->flush(kLogAtTheEnd);
 }

@@ -1,6 +1,7 @@
 // This process's part in a job: what the environment says, the connection to the agent, reports.
 #pragma once
 
+#include "worker/comm/job_group.h"
 #include "worker/runtime/checkpoint_store.h"
 #include "worker/runtime/environment.h"
 #include "worker/runtime/metrics_log.h"
@@ -33,6 +34,13 @@ class Job {
   /// This process is a rank that enters a training function: it will join the job's process group. Before
   /// connect().
   void will_join() { joins_ = true; }
+  /// Joins the ranks of the job. @throws std::logic_error it has joined them already; what JobGroup throws.
+  void join(const comm::JobGroupOptions& options);
+  /// The end of this process's part in the group; nothing when it has not joined.
+  void leave() noexcept;
+  /// The ranks of the job; null before join() and after leave().
+  [[nodiscard]] comm::JobGroup* group() const { return group_.get(); }
+
   /// Before it enters a step of a loop of its own. @return it is to make way
   [[nodiscard]] bool should_yield();
   /// Dials the agent; nothing outside a job or when it is done already. @throws std::runtime_error
@@ -79,6 +87,7 @@ class Job {
   std::unique_ptr<runtime::Session> session_;
   std::unique_ptr<runtime::MetricsLog> metrics_log_;
   std::thread yielding_;  // lives as long as the process
+  std::unique_ptr<comm::JobGroup> group_;
   std::optional<runtime::CheckpointStore> store_;
   std::unique_ptr<runtime::ReportAgreement> agreement_;
   std::chrono::milliseconds waited_{0};  // in the agreement, for this report

@@ -1,11 +1,12 @@
 #include "worker/sdk/join.h"
 
+#include "worker/sdk/group.h"
+
 #include <rtrain/context.h>
 #include <rtrain/process_group.h>
 
 #include "common/base/duration.h"
 #include "worker/sdk/job.h"
-#include "worker/strategies/process_group.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -45,18 +46,34 @@ void take_device(const runtime::Environment& e) {
 
 void join_process_group(const runtime::Environment& e) {
   const auto& config = e.launch.spec.torch_config;
-  Collectives::initialize({.backend = uses_nccl(e) ? "nccl" : "gloo",
-                           .rank = e.rank,
-                           .world_size = e.world_size,
-                           .master_addr = e.master_addr,
-                           .master_port = e.master_port,
-                           .node_address = e.node_address,
-                           .timeout = to_milliseconds(config.timeout_s),
-                           .init_timeout = to_milliseconds(config.init_timeout_s),
-                           .device = get_device()});
+  Job::current().join({.backend = uses_nccl(e) ? "nccl" : "gloo",
+                       .rank = e.rank,
+                       .world_size = e.world_size,
+                       .master_addr = e.master_addr,
+                       .master_port = e.master_port,
+                       .node_address = e.node_address,
+                       .timeout = to_milliseconds(config.timeout_s),
+                       .init_timeout = to_milliseconds(config.init_timeout_s),
+                       .device = get_device()});
+}
+
+void join_group(const comm::JobGroupOptions& options) { Job::current().join(options); }
+void leave_group() { Job::current().leave(); }
+runtime::KeyValueStore* group_store() {
+  const auto* group = Job::current().group();
+  return group != nullptr ? group->store() : nullptr;
 }
 
 }  // namespace sdk
+
+Communicator& process_group() {
+  const auto* group = sdk::Job::current().group();
+  if (group == nullptr)
+    throw std::logic_error(
+        "process_group(): this process has not joined its job's group: a training function has, another "
+        "program calls rtrain::init_process_group() first");
+  return *group->communicator();
+}
 
 JoinedGroup::JoinedGroup() : exceptions_(std::uncaught_exceptions()) {}
 JoinedGroup::JoinedGroup(JoinedGroup&& other) noexcept
@@ -67,18 +84,18 @@ JoinedGroup::~JoinedGroup() {
   // On the way out by an exception the other ranks are not waited for: they wait for this one.
   if (std::uncaught_exceptions() > exceptions_) return;
   sdk::Job::current().flush_at_exit();
-  Collectives::shutdown();
+  sdk::Job::current().leave();
 }
 
 JoinedGroup init_process_group() {
-  if (Collectives::initialized())
+  auto& job = sdk::Job::current();
+  if (job.group() != nullptr)
     throw std::logic_error(
         "init_process_group(): this process has joined its job's group already; a training function is "
         "entered with it joined");
-  auto& job = sdk::Job::current();
   const auto& environment = job.environment();
   if (!environment.in_job) {
-    Collectives::initialize({});
+    job.join({});
     return {};
   }
   std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is an error of that collective

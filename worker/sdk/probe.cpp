@@ -1,7 +1,7 @@
 #include "worker/sdk/probe.h"
 
 #include "proto/record/check.h"
-#include "worker/strategies/gloo_loopback.h"
+#include "worker/comm/gloo_loopback.h"
 
 #include <torch/torch.h>
 
@@ -84,7 +84,7 @@ Check look_at_cpu() {
 }
 
 Check look_at_gloo() {
-  const auto [sums, ms] = reduce_over_loopback(std::chrono::seconds(5));
+  const auto [sums, ms] = comm::reduce_over_loopback(std::chrono::seconds(5));
   if (sums[0] != 3 || sums[1] != 3)
     return {"gloo",
             Health::kFailure,

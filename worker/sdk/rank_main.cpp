@@ -3,6 +3,7 @@
 #include <rtrain/context.h>
 
 #include "common/os/file.h"
+#include "worker/run/seed.h"
 #include "worker/runtime/crash_handler.h"
 #include "worker/runtime/failure_place.h"
 #include "worker/runtime/payload.h"
@@ -12,8 +13,6 @@
 #include "worker/sdk/job.h"
 #include "worker/sdk/join.h"
 #include "worker/sdk/train_library.h"
-#include "worker/strategies/process_group.h"
-#include "worker/trainer/seed.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/cuda.h>
@@ -190,7 +189,7 @@ void run_rank(const std::function<TrainFunction()>& find) {
     if (auto flushed = job->session()->flush(kFlushAfterSuccess); !flushed)
       throw std::runtime_error(flushed.error().message());
   });
-  Collectives::shutdown();
+  job->leave();
   flush_output();
   ::_exit(0);  // nothing is left to do, and destructors beside running threads could only go wrong
 }

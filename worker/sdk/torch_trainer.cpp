@@ -7,7 +7,6 @@
 #include "worker/sdk/job.h"
 #include "worker/sdk/launcher.h"
 #include "worker/sdk/rank_main.h"
-#include "worker/strategies/process_group.h"
 
 #include <unistd.h>
 
@@ -149,7 +148,7 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   try {
     if (auto prepared = job.prepare_run_dir(); !prepared)
       throw std::runtime_error("the run's folder: " + prepared.error().message());
-    Collectives::initialize({});
+    job.join({});
     const Config config(launch.spec.train_loop_config);
     result.return_value = train_func(config);
     if (const auto unread = sdk::unread_keys(config); !unread.empty())
@@ -163,7 +162,7 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
     result.error = TrainingError{
         "exception", runtime::failure_prefix(failure) + runtime::failure_text(failure), 0, "", {}};
   }
-  Collectives::shutdown();
+  job.leave();
   result.metrics = job.latest_metrics();
   const auto kept = job.kept_checkpoints();
   if (!kept.empty()) result.checkpoint.emplace(kept.back().path);

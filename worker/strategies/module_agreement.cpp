@@ -1,14 +1,9 @@
 #include "worker/strategies/module_agreement.h"
 
 #include "worker/optim/unique.h"
-#include "worker/runtime/pulse.h"
-#include "worker/strategies/process_group.h"
 
 #include <torch/torch.h>
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
-#include <torch/csrc/distributed/c10d/comm.hpp>
 
-#include <cstring>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
@@ -16,16 +11,6 @@
 
 namespace rtrain {
 namespace {
-
-/// what one broadcast of parameters or buffers carries at most
-constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;
-
-void take_over(const char* what, std::vector<torch::Tensor> tensors) {
-  if (tensors.empty()) return;
-  const torch::NoGradGuard no_grad;
-  const runtime::Pulse::InCollective waiting(runtime::pulse(), what);
-  c10d::broadcast_coalesced(Collectives::process_group(), tensors, kBroadcastBytes, /*rank=*/0);
-}
 
 /// One line a parameter or buffer: "layer1.weight float [64, 3, 7, 7]".
 std::string describe(const torch::nn::Module& module) {
@@ -56,45 +41,33 @@ std::pair<std::string, std::string> first_difference(const std::string& a, const
 
 }  // namespace
 
-std::string broadcast_text(const std::string& own, int root, torch::Device device) {
-  auto size =
-      torch::scalar_tensor(static_cast<std::int64_t>(own.size()), torch::dtype(torch::kInt64)).to(device);
-  Collectives::broadcast(size, root);
-  const auto bytes = size.item<std::int64_t>();
-  if (bytes == 0) return {};
-  auto text = torch::zeros({bytes}, torch::kUInt8);
-  if (Collectives::rank() == root) std::memcpy(text.data_ptr(), own.data(), own.size());
-  text = text.to(device);
-  Collectives::broadcast(text, root);
-  text = text.to(torch::kCPU);
-  return {static_cast<const char*>(text.data_ptr()), static_cast<std::size_t>(bytes)};
-}
-
-void require_equal_modules(const std::string& who, const torch::nn::Module& module, torch::Device device) {
+void require_equal_modules(const std::string& who, const torch::nn::Module& module, Communicator& ranks,
+                           torch::Device device) {
   const auto own = describe(module);
-  const auto reference = broadcast_text(own, 0, device);
+  const auto reference = ranks.broadcast_text(own, 0, device);
   auto first_bad = torch::scalar_tensor(own == reference ? std::numeric_limits<std::int64_t>::max()
-                                                         : static_cast<std::int64_t>(Collectives::rank()),
+                                                         : static_cast<std::int64_t>(ranks.rank()),
                                         torch::dtype(torch::kInt64))
                        .to(device);
-  Collectives::all_reduce(first_bad, Collectives::Op::kMin);
+  ranks.all_reduce(first_bad, Communicator::Op::kMin);
   const auto rank = first_bad.item<std::int64_t>();
   if (rank == std::numeric_limits<std::int64_t>::max()) return;
   const auto [at_zero, here] = first_difference(reference, own);
-  throw std::runtime_error(broadcast_text(who + ": the ranks' models differ: rank " + std::to_string(rank) +
-                                              " has " + here + ", rank 0 has " + at_zero,
-                                          static_cast<int>(rank), device));
+  throw std::runtime_error(ranks.broadcast_text(who + ": the ranks' models differ: rank " +
+                                                    std::to_string(rank) + " has " + here + ", rank 0 has " +
+                                                    at_zero,
+                                                static_cast<int>(rank), device));
 }
 
-void take_over_state(const torch::nn::Module& module) {
+void take_over_state(const torch::nn::Module& module, Communicator& ranks) {
   std::vector<torch::Tensor> states;
   for (const auto& parameter : unique(module.parameters())) states.push_back(parameter.detach());
   for (const auto& buffer : module.buffers()) states.push_back(buffer.detach());
-  take_over("broadcast of parameters", std::move(states));
+  ranks.broadcast_all(states);
 }
 
-void take_over_buffers(const std::vector<torch::Tensor>& buffers) {
-  take_over("broadcast of buffers", buffers);
+void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks) {
+  ranks.broadcast_all(buffers);
 }
 
 }  // namespace rtrain

@@ -2,6 +2,8 @@
 // calls them.
 #pragma once
 
+#include <rtrain/communicator.h>
+
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
@@ -10,13 +12,12 @@
 
 namespace rtrain {
 
-/// What rank `root` has. `device`: where this rank's collectives work.
-[[nodiscard]] std::string broadcast_text(const std::string& own, int root, torch::Device device);
-
 /// Every rank throws the same sentence when one differs from rank 0; otherwise gradients of different
 /// parameters would be added.
 /// @throws std::runtime_error "`who`: the ranks' models differ: rank 1 has ..., rank 0 has ...".
-void require_equal_modules(const std::string& who, const torch::nn::Module& module, torch::Device device);
+/// @param device where this rank's collectives work.
+void require_equal_modules(const std::string& who, const torch::nn::Module& module, Communicator& ranks,
+                           torch::Device device);
 
 /// What to look for in a model without parameters.
 [[nodiscard]] inline std::string no_parameter_words() {
@@ -26,7 +27,7 @@ void require_equal_modules(const std::string& who, const torch::nn::Module& modu
 }
 
 /// Rank 0's parameters and buffers.
-void take_over_state(const torch::nn::Module& module);
-void take_over_buffers(const std::vector<torch::Tensor>& buffers);
+void take_over_state(const torch::nn::Module& module, Communicator& ranks);
+void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks);
 
 }  // namespace rtrain

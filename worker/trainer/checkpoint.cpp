@@ -2,6 +2,7 @@
 #include "worker/trainer/trainer_impl.h"
 
 #include "worker/runtime/json.h"
+#include "worker/strategies/module_state.h"
 
 #include <rtrain/safetensors.h>
 
@@ -84,38 +85,10 @@ std::map<std::string, torch::Tensor> on_cpu(const std::map<std::string, torch::T
   return result;
 }
 
-std::map<std::string, torch::Tensor> state_of(const torch::nn::Module& module) {
-  std::map<std::string, torch::Tensor> state;
-  for (const auto& item : module.named_parameters()) state.emplace(item.key(), item.value());
-  for (const auto& item : module.named_buffers()) state.emplace(item.key(), item.value());
-  return state;
-}
-
-std::string shape_of(const torch::Tensor& tensor) {
-  std::ostringstream text;
-  text << tensor.sizes();
-  return text.str();
-}
-
-/// All that does not fit in one message; nothing is changed then.
-void load_state(torch::nn::Module& module, const std::map<std::string, torch::Tensor>& saved) {
-  const auto own = state_of(module);
-  std::string problems;
-  for (const auto& [name, tensor] : own) {
-    const auto found = saved.find(name);
-    if (found == saved.end()) {
-      problems += "\n  " + name + ": missing in the checkpoint";
-    } else if (found->second.sizes() != tensor.sizes()) {
-      problems += "\n  " + name + ": the checkpoint has shape " + shape_of(found->second) + ", the model " +
-                  shape_of(tensor);
-    }
-  }
-  for (const auto& [name, tensor] : saved) {
-    if (!own.contains(name)) problems += "\n  " + name + ": not in the model";
-  }
-  if (!problems.empty()) throw std::runtime_error("the checkpoint does not fit the model:" + problems);
-  const torch::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : own) torch::Tensor(tensor).copy_(saved.at(name));
+std::map<std::string, torch::Tensor> on_cpu(const StateTree& tree) {
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto& [name, piece] : tree) tensors.emplace(name, piece.whole());
+  return on_cpu(tensors);
 }
 
 std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors,
@@ -156,11 +129,11 @@ nlohmann::json read_json(const fs::path& path) {
 
 void Trainer::Impl::require_storable() const {
   const auto writes = [](const auto& callback) { return callback->order() >= CallbackOrder::kCheckpoint; };
-  if (std::none_of(callbacks.begin(), callbacks.end(), writes)) return;
+  if (std::none_of(run.callbacks.begin(), run.callbacks.end(), writes)) return;
   std::string problems;
-  for (const auto& [name, tensor] : state_of(*module)) {
-    if (!is_storable(tensor.scalar_type()))
-      problems += "\n  " + name + " is " + c10::toString(tensor.scalar_type());
+  for (const auto& [name, piece] : state_of(*run.module)) {
+    if (!is_storable(piece.tensor.scalar_type()))
+      problems += "\n  " + name + " is " + c10::toString(piece.tensor.scalar_type());
   }
   if (problems.empty()) return;
   throw std::invalid_argument("fit: checkpoints cannot hold tensors of these types:" + problems +
@@ -170,13 +143,13 @@ void Trainer::Impl::require_storable() const {
 
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
-  content.model = state_of(*module);
-  content.loop = {{"format", "rtrain-checkpoint"},      {"version", kVersion},
-                  {"epoch", fit_loop.current_epoch()},  {"global_step", fit_loop.global_step()},
-                  {"world_size", placement.world_size}, {"writer", writer.json()}};
+  content.model = run.plan ? run.plan->module_state() : state_of(*run.module);
+  content.loop = {{"format", "rtrain-checkpoint"},          {"version", kVersion},
+                  {"epoch", fit_loop.current_epoch()},      {"global_step", fit_loop.global_step()},
+                  {"world_size", run.placement.world_size}, {"writer", writer.json()}};
   if (!weights_only) {
-    const HookScope scope(*this, Hook::kSaveCheckpoint);
-    for (const auto& callback : callbacks) {
+    const RunContext::HookScope scope(run, Hook::kSaveCheckpoint);
+    for (const auto& callback : run.callbacks) {
       auto state = callback->state_dict();
       if (state.is_null()) continue;
       const auto [at, is_new] = content.callbacks.emplace(callback->state_key(), std::move(state));
@@ -185,30 +158,31 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
                                ": one of them must override state_key()");
     }
     content.loop["progress"] = fit_loop.state();
-    content.loop["metrics"] = metrics.state();
-    if (optimizer) content.optimizer = optimizer->state_dict();
+    content.loop["metrics"] = run.metrics.state();
+    if (run.optimizer) content.optimizer = run.optimizer->state_dict();
     content.rank = fit_loop.generators();
     for (const auto& [name, gradient] : fit_loop.pending_gradients())
       content.rank.emplace("gradient." + name, gradient);
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
-    for (const auto& callback : callbacks) callback->on_save_checkpoint(self, *module, content);
+    for (const auto& callback : run.callbacks)
+      callback->on_save_checkpoint(run.trainer, *run.module, content);
   }
-  call_module(Hook::kSaveCheckpoint, &LightningModule::on_save_checkpoint, content);
+  run.call_module(Hook::kSaveCheckpoint, &LightningModule::on_save_checkpoint, content);
   return content;
 }
 
 void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
-  auto& strategy = *placement.strategy;
+  auto& strategy = run.strategy();
   const auto final_path = (path.has_filename() ? path : path.parent_path()).lexically_normal();
   const auto partial = beside(final_path, "partial");
   if (fs::exists(final_path) && !fs::exists(final_path / kModel) &&
       !(fs::is_directory(final_path) && fs::is_empty(final_path))) {
     fail(final_path, "something else has this path, it is left alone: choose another, or remove it");
   }
-  if (placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
+  if (run.placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
   strategy.barrier();
   fs::create_directories(partial);
-  if (placement.global_rank == 0) {
+  if (run.placement.global_rank == 0) {
     save_safetensors(partial / kModel, {on_cpu(content.model), {{"format", "pt"}}});
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
@@ -217,30 +191,31 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
       save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
     write_text(partial / kLoop, runtime::dump_json_pretty(loop));
   }
-  if (!weights_only) save_safetensors(partial / rank_file(placement.global_rank), {on_cpu(content.rank), {}});
+  if (!weights_only)
+    save_safetensors(partial / rank_file(run.placement.global_rank), {on_cpu(content.rank), {}});
   sync_to_disk(partial);
   strategy.barrier();
-  if (placement.global_rank == 0) publish(partial, final_path);
+  if (run.placement.global_rank == 0) publish(partial, final_path);
   strategy.barrier();
   // A path that is this rank's own, not shared with rank 0.
-  if (placement.global_rank != 0 && fs::exists(partial)) publish(partial, final_path);
+  if (run.placement.global_rank != 0 && fs::exists(partial)) publish(partial, final_path);
 }
 
 void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
-  auto& run = *impl_;
+  auto& impl = *impl_;
+  auto& run = impl.run;
   if (path.empty()) throw std::invalid_argument("save_checkpoint: the path is empty");
-  if (run.attachment->module == nullptr) {
+  if (impl.attachment->module == nullptr) {
     throw std::logic_error(
         "save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
   }
-  run.placement.strategy->meet("save_checkpoint()");
-  const auto before = std::exchange(run.module, run.attachment->module);
+  run.strategy().meet("save_checkpoint()");
   struct Back {
-    Impl& impl;
-    LightningModule* module;
-    ~Back() { impl.module = module; }
-  } const back{run, before};
-  run.write(path, run.capture(weights_only), weights_only);
+    LightningModule*& module;
+    LightningModule* before;
+    ~Back() { module = before; }
+  } const back{run.module, std::exchange(run.module, impl.attachment->module)};
+  impl.write(path, impl.capture(weights_only), weights_only);
 }
 
 TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
@@ -252,7 +227,8 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
                     : "there is no such folder");
   }
   TrainerCheckpoint content;
-  content.model = load_safetensors(path / kModel).tensors;
+  for (auto& [name, tensor] : load_safetensors(path / kModel).tensors)
+    content.model.emplace(name, std::move(tensor));
   if (!fs::exists(path / kLoop)) return content;  // bare weights
   content.loop = read_json(path / kLoop);
   if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint")
@@ -274,16 +250,14 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   return content;
 }
 
-nlohmann::json Trainer::Impl::Writer::json() const {
-  return {{"run", run}, {"attempt", attempt}, {"fit", fit}};
-}
+nlohmann::json CheckpointWriter::json() const { return {{"run", run}, {"attempt", attempt}, {"fit", fit}}; }
 
-Trainer::Impl::Writer Trainer::Impl::Writer::of(const nlohmann::json& loop) {
+CheckpointWriter CheckpointWriter::of(const nlohmann::json& loop) {
   const auto written = loop.value("writer", nlohmann::json::object());
   return {written.value("run", ""), written.value("attempt", std::int64_t{0}), written.value("fit", "")};
 }
 
-Trainer::Impl::Writer Trainer::Impl::new_writer() {
+CheckpointWriter CheckpointWriter::begin() {
   std::random_device draw;
   return {get_context().get_trial_dir().string(), get_context().get_attempt(),
           std::to_string(draw()) + "-" + std::to_string(draw())};
@@ -293,7 +267,7 @@ bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
   if (writer.run.empty() || !fs::exists(path / kLoop)) return false;
   try {
     const auto loop = read_json(path / kLoop);
-    const auto before = Writer::of(loop);
+    const auto before = CheckpointWriter::of(loop);
     return writer.retries(before) && before.fit == writer.fit &&
            loop.value("global_step", std::int64_t{0}) > resumed_step;
   } catch (const std::exception&) {
@@ -302,18 +276,21 @@ bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
 }
 
 void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& content) {
-  call_module(Hook::kLoadCheckpoint, &LightningModule::on_load_checkpoint, content);
-  load_state(*module, content.model);
-  if (function != Stage::kFit) return;
+  run.call_module(Hook::kLoadCheckpoint, &LightningModule::on_load_checkpoint, content);
+  if (run.plan)
+    run.plan->load_module_state(content.model);
+  else
+    load_state(*run.module, content.model);
+  if (run.function != Stage::kFit) return;
   for (const auto& item : content.callbacks.items()) {
-    const bool present = std::any_of(callbacks.begin(), callbacks.end(),
+    const bool present = std::any_of(run.callbacks.begin(), run.callbacks.end(),
                                      [&](const auto& c) { return c->state_key() == item.key(); });
     if (!present)
       warn("the checkpoint holds the state of a callback that this Trainer does not have: " + item.key());
   }
-  call_callbacks(Hook::kLoadCheckpoint, &Callback::on_load_checkpoint, content);
-  const HookScope scope(*this, Hook::kLoadCheckpoint);
-  for (const auto& callback : callbacks) {
+  run.call_callbacks(Hook::kLoadCheckpoint, &Callback::on_load_checkpoint, content);
+  const RunContext::HookScope scope(run, Hook::kLoadCheckpoint);
+  for (const auto& callback : run.callbacks) {
     const auto found = content.callbacks.find(callback->state_key());
     if (found != content.callbacks.end()) callback->load_state_dict(*found);
   }
@@ -324,25 +301,25 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
     throw std::runtime_error(
         "fit: the checkpoint holds only weights (save_weights_only), so training cannot go on from it");
   }
-  const auto saved_world_size = content.loop.value("world_size", placement.world_size);
-  const bool retry = writer.retries(Writer::of(content.loop));
+  const auto saved_world_size = content.loop.value("world_size", run.placement.world_size);
+  const bool retry = writer.retries(CheckpointWriter::of(content.loop));
   fit_loop.load_state(content.loop.at("progress"), saved_world_size, retry);
-  if (should_stop && !retry && !fit_loop.resumes_within_epoch()) {
+  if (run.should_stop && !retry && !fit_loop.resumes_within_epoch()) {
     warn(
         "fit: the run that the checkpoint is of was stopped (EarlyStopping, or set_should_stop()), and stays "
         "stopped: raise max_epochs or max_steps to go on from it");
   }
   try {
-    optimizer->load_state_dict(content.optimizer);
+    run.optimizer->load_state_dict(content.optimizer);
   } catch (const std::invalid_argument& e) {
     throw std::runtime_error(
         std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
   }
-  if (saved_world_size == placement.world_size) {
-    resumed_rank_state = content.rank;
+  if (saved_world_size == run.placement.world_size) {
+    run.resumed_generators = content.rank;
     const auto unstopped = with_prefix(content.rank, "unstopped.");
     if (fit_loop.resumes_past_stop()) {
-      for (const auto& [name, state] : unstopped) resumed_rank_state[name] = state;
+      for (const auto& [name, state] : unstopped) run.resumed_generators[name] = state;
     }
     const auto gradients = with_prefix(content.rank, "gradient.");
     if (fit_loop.is_cut())
@@ -353,7 +330,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
       fit_loop.results().load_state(with_prefix(content.rank, "metric."));
   } else if (fit_loop.resumes_within_epoch()) {
     warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) +
-         " rank(s), now there are " + std::to_string(placement.world_size) +
+         " rank(s), now there are " + std::to_string(run.placement.world_size) +
          ": training goes on at the same sample, but not with the same random numbers");
   }
 }

@@ -70,13 +70,13 @@ void LightningModule::log(const std::string& name, const torch::Tensor& value, c
     (void)warned;
     return;
   }
-  auto& run = *attachment_->trainer->impl_;
+  auto& run = attachment_->trainer->impl_->run;
   run.metrics.log(run.current_hook, name, MetricValue{value}, options);
 }
 
 void LightningModule::log(const std::string& name, double value, const LogOptions& options) {
   if (!attachment_ || attachment_->trainer == nullptr) return log(name, torch::scalar_tensor(value), options);
-  auto& run = *attachment_->trainer->impl_;
+  auto& run = attachment_->trainer->impl_->run;
   run.metrics.log(run.current_hook, name, MetricValue{{}, value}, options);
 }
 
@@ -103,7 +103,7 @@ std::int64_t LightningModule::global_step() const {
 }
 
 torch::Device LightningModule::device() const {
-  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->impl_->running)
+  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->impl_->run.running)
     return attachment_->trainer->device();
   for (const auto& parameter : parameters()) return parameter.device();
   for (const auto& buffer : buffers()) return buffer.device();
@@ -111,8 +111,8 @@ torch::Device LightningModule::device() const {
 }
 
 void LightningModule::on_validation_model_zero_grad() {
-  if (attachment_ && attachment_->trainer != nullptr)
-    attachment_->trainer->strategy().zero_grad(parameters());
+  if (!attachment_ || attachment_->trainer == nullptr) return;
+  if (const auto& plan = attachment_->trainer->impl_->run.plan) plan->zero_grad(parameters());
 }
 void LightningModule::on_validation_model_eval() { eval(); }
 void LightningModule::on_validation_model_train() { restore_modes(); }

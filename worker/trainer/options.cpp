@@ -1,7 +1,10 @@
 // What the options mean here, and everything that is wrong with them at once.
+#include "worker/trainer/options.h"
+
 #include "worker/trainer/trainer_impl.h"
 
 #include <rtrain/callbacks.h>
+#include <rtrain/names.h>
 
 #include "worker/callbacks/progress_report.h"
 #include "worker/runtime/json.h"
@@ -45,15 +48,12 @@ void check_limit(Problems& problems, const std::string& name, const BatchCount& 
 
 std::shared_ptr<Strategy> choose_strategy(Problems& problems, const AnyStrategy& choice, int world_size) {
   if (choice.get()) return choice.get();
-  if (choice.name() == "auto") {
-    if (world_size > 1) return std::make_shared<DDPStrategy>();
-    return std::make_shared<SingleDeviceStrategy>();
-  }
-  if (choice.name() == "ddp") return std::make_shared<DDPStrategy>();
-  if (choice.name() == "single_device") return std::make_shared<SingleDeviceStrategy>();
-  problems.add(
-      "strategy is \"" + choice.name() +
-      "\", expected \"auto\", \"ddp\", \"single_device\" or a strategy such as rtrain::DDPStrategy()");
+  const std::string name = choice.name() != "auto" ? choice.name() : world_size > 1 ? "ddp" : "single_device";
+  if (auto made = Names<Strategy>::make(name)) return made;
+  std::string known = "\"auto\"";
+  for (const auto& other : Names<Strategy>::all()) known += ", \"" + other + "\"";
+  problems.add("strategy is \"" + choice.name() + "\", expected " + known +
+               " or a strategy such as rtrain::DDPStrategy()");
   return std::make_shared<SingleDeviceStrategy>();
 }
 
@@ -92,10 +92,6 @@ void refuse_shared_state(const std::vector<std::shared_ptr<Callback>>& callbacks
 }
 
 }  // namespace
-
-std::string BatchCount::text() const {
-  return is_fraction_ ? runtime::dump_json(fraction_) : std::to_string(batches_);
-}
 
 Placement check_options(const TrainerOptions& o) {
   Problems problems;
@@ -174,7 +170,6 @@ Placement check_options(const TrainerOptions& o) {
   }
 
   problems.throw_if_any("Trainer: these options cannot be used:");
-  at.strategy->set_device(at.device);
   return at;
 }
 
@@ -200,24 +195,12 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
   return all;
 }
 
-std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::string& option) {
-  if (batches == 0) return 0;
-  if (!limit.is_fraction()) return std::min(limit.batches(), batches);
-  const auto count = static_cast<std::int64_t>(static_cast<double>(batches) * limit.fraction());
-  if (count == 0 && limit.fraction() > 0) {
-    throw std::invalid_argument(option + " is " + limit.text() + " of " + std::to_string(batches) +
-                                " batches, which is less than one: set at least " +
-                                runtime::dump_json(1.0 / static_cast<double>(batches)) +
-                                ", or a number of batches");
-  }
-  return count;
-}
-
 Trainer& prepare_trainer(Trainer& trainer) {
   Problems problems;
-  const auto& at = trainer.impl_->placement;
+  const auto& at = trainer.impl_->run.placement;
   // "auto" is DDP wherever there are several ranks.
-  if (!at.strategy_was_auto && dynamic_cast<DDPStrategy*>(at.strategy.get()) == nullptr) {
+  const int ranks = std::max(at.world_size, 2);
+  if (!at.strategy_was_auto && at.strategy->degrees(ranks).product() == 1) {
     problems.add("strategy is " + at.strategy->name() +
                  ", expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()");
   }

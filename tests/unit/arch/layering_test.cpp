@@ -31,6 +31,18 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"worker/supervision", {"proto", "common"}},
     {"worker/runtime", {"proto", "common"}},
     {"worker/include", {"common/base", "proto"}},
+    // The rooms of the worker (docs/rfcs/0004-step-engine.md): only the Trainer and what starts ranks see
+    // all.
+    {"worker/optim", {"worker/include"}},
+    {"worker/models", {"worker/include"}},
+    {"worker/data", {"worker/include"}},
+    {"worker/checkpoint", {"worker/include", "worker/runtime"}},
+    {"worker/comm", {"worker/include", "worker/runtime"}},
+    {"worker/strategies", {"worker/comm", "worker/optim", "worker/runtime", "worker/include"}},
+    {"worker/run", {"worker/runtime", "worker/include", "common/base"}},
+    {"worker/step", {"worker/run", "worker/optim", "worker/include"}},
+    {"worker/loops", {"worker/step", "worker/run", "worker/runtime", "worker/include", "common/base"}},
+    {"worker/callbacks", {"worker/run", "worker/runtime", "worker/sdk", "worker/include", "common/base"}},
     {"worker", {"worker", "proto", "common"}},
 };
 
@@ -148,7 +160,7 @@ TEST_CASE("layers: an include points down the table, never up or aside") {
   }
 }
 
-TEST_CASE("layers: only the worker sees LibTorch, only strategies and runtime see its collectives") {
+TEST_CASE("layers: only the worker sees LibTorch, only comm and DDP see c10d") {
   for (const auto& file : sources()) {
     const bool test = is_under(file.path, "tests");
     for (const auto& include : file.includes) {
@@ -160,7 +172,15 @@ TEST_CASE("layers: only the worker sees LibTorch, only strategies and runtime se
       if (torch) CHECK_FALSE(is_under(file.path, "worker/supervision"));
     }
   }
-  CHECK(who_says("c10d", kAllCode, {"worker/strategies", "worker/runtime"}) == kNone);
+  // The public header names the type that DDP's Reducer takes.
+  CHECK(who_says("c10d", kAllCode,
+                 {"worker/comm", "worker/strategies/ddp.cpp", "worker/include/rtrain/communicator.h"}) ==
+        kNone);
+}
+
+TEST_CASE("layers: only a plan steps an optimizer") {
+  CHECK(who_says("optimizer.step(", {"worker"}, {"worker/strategies"}) == kNone);
+  CHECK(who_says("optimizer->step(", {"worker"}, kNone) == kNone);
 }
 
 TEST_CASE("layers: the core is pure") {

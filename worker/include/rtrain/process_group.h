@@ -1,9 +1,11 @@
 // For loops without the Trainer: what the ranks of a job do together.
-//   auto group = rtrain::init_process_group();   // in a `command` job's main(); a training function has
-//   joined already auto shared = rtrain::prepare_model(*net);   // parameters are rank 0's; loss.backward()
-//   averages the gradients over the ranks
+//   // in main() of a `command` job; a training function has joined already
+//   auto group = rtrain::init_process_group();
+//   // parameters are rank 0's; loss.backward() averages the gradients over the ranks
+//   auto shared = rtrain::prepare_model(*net);
 #pragma once
 
+#include <rtrain/communicator.h>
 #include <rtrain/export.h>
 
 #include <torch/types.h>
@@ -17,31 +19,9 @@ class Module;
 
 namespace rtrain {
 
-/// The ranks of the job. Every rank makes the same calls in the same order. A tensor lies on the CPU, or on
-/// get_device() with NCCL. On the CPU a call returns when it is done; on CUDA it is ordered on the current
-/// stream. In a world of 1 the calls do nothing.
-/// @throws std::runtime_error operation, rank and cause: a peer that died, torch_config.timeout_s that is
-/// over;
-///         std::logic_error the process has not joined a group. @thread the training thread.
-class RTRAIN_API ProcessGroup {
- public:
-  enum class Op { kSum, kMean, kMin, kMax };
-
-  [[nodiscard]] int rank() const;
-  [[nodiscard]] int world_size() const;
-  /// In place. kMean of integers is refused by LibTorch.
-  void all_reduce(torch::Tensor tensor, Op op = Op::kSum);
-  /// In place: what rank `root` has. @throws std::invalid_argument no such rank.
-  void broadcast(torch::Tensor tensor, int root = 0);
-  /// By rank; shape and type are the same on every rank.
-  [[nodiscard]] std::vector<torch::Tensor> all_gather(const torch::Tensor& tensor);
-  /// Returns on each rank when all ranks have called it.
-  void barrier();
-};
-
-/// The job's group: a training function finds it joined. @throws std::logic_error otherwise, when
+/// The ranks of the job: a training function finds them joined. @throws std::logic_error otherwise, when
 /// init_process_group() was not called.
-[[nodiscard]] RTRAIN_API ProcessGroup& process_group();
+[[nodiscard]] RTRAIN_API Communicator& process_group();
 
 /// Membership of a `command` program in its job's group, for as long as the object lives. The destructor
 /// sends what was reported and, on rank 0, waits for the other ranks: it holds the store that they talk
@@ -51,8 +31,8 @@ class RTRAIN_API JoinedGroup {
   JoinedGroup(JoinedGroup&&) noexcept;
   JoinedGroup& operator=(JoinedGroup&&) = delete;
   ~JoinedGroup();
-  [[nodiscard]] ProcessGroup& operator*() const { return process_group(); }
-  [[nodiscard]] ProcessGroup* operator->() const { return &process_group(); }
+  [[nodiscard]] Communicator& operator*() const { return process_group(); }
+  [[nodiscard]] Communicator* operator->() const { return &process_group(); }
 
  private:
   friend RTRAIN_API JoinedGroup init_process_group();

@@ -9,6 +9,7 @@
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
+#include <rtrain/state_tree.h>
 #include <rtrain/strategies.h>
 
 #include <nlohmann/json.hpp>
@@ -110,8 +111,8 @@ using Metrics = std::map<std::string, double>;
 
 /// What one checkpoint holds, as on_save_checkpoint and on_load_checkpoint see it.
 struct RTRAIN_API TrainerCheckpoint {
-  /// parameters and buffers by PyTorch's names: model.safetensors
-  std::map<std::string, torch::Tensor> model{};
+  /// parameters and buffers by PyTorch's names, as far as this rank holds them: model.safetensors
+  StateTree model{};
   std::map<std::string, torch::Tensor> optimizer{};  ///< optimizer.safetensors; empty with weights only
   /// of this rank: generators, gradients of a half-done accumulation, metrics so far
   std::map<std::string, torch::Tensor> rank{};
@@ -298,6 +299,9 @@ class RTRAIN_API Trainer {
   struct Impl;  ///< the SDK's own
 
  private:
+  /// A checkpoint that an earlier attempt of this fit wrote behind the place that this one goes on from.
+  [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
+
   friend class LightningModule;
   friend class ModelCheckpoint;
   friend RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);

@@ -27,9 +27,11 @@ TEST_CASE("DDPStrategy: with one rank it is the single device", "[unit][strategi
 TEST_CASE("strategies: gradients are cleared by absence, so that an unused parameter is not moved",
           "[unit][strategies]") {
   SingleDeviceStrategy strategy;
+  test::BoringModel model;
+  const auto plan = strategy.prepare(model, /*fitting=*/true);
   auto parameter = torch::ones({2}).requires_grad_();
-  strategy.backward((parameter * 2).sum(), true);
+  plan->backward((parameter * 2).sum(), true);
   CHECK(torch::equal(parameter.grad(), torch::full({2}, 2.0)));
-  strategy.zero_grad({parameter});
+  plan->zero_grad({parameter});
   CHECK_FALSE(parameter.grad().defined());
 }

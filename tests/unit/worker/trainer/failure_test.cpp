@@ -12,7 +12,7 @@ using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
 
-TEST_CASE("trainer: whatever is thrown reaches on_exception and the teardown, and leaves as it was",
+TEST_CASE("trainer: whatever is thrown reaches on_exception, ends the plan, and leaves as it was",
           "[unit][trainer][F37]") {
   struct Throws : test::BoringModel {
     std::function<void()> act;
@@ -21,10 +21,18 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception and the teardown, an
       return BoringModel::training_step(batch, i);
     }
   };
+  struct CountedPlan : Plan {
+    int* ends;
+    CountedPlan(LightningModule& module, Mesh& mesh, torch::Device device, int* count)
+        : Plan(module, mesh, device), ends(count) {}
+    ~CountedPlan() override { ++*ends; }
+  };
   struct Counting : SingleDeviceStrategy {
-    int* teardowns;
-    explicit Counting(int* count) : teardowns(count) {}
-    void teardown() override { ++*teardowns; }
+    int* ends;
+    explicit Counting(int* count) : ends(count) {}
+    std::unique_ptr<Plan> prepare(LightningModule& module, bool) override {
+      return std::make_unique<CountedPlan>(module, mesh(), device(), ends);
+    }
   };
   struct Listens : Callback {
     std::vector<std::string>* told;
@@ -60,10 +68,10 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception and the teardown, an
                         {[] { throw Own(); }, "Own", is(Own())}}) {
     Throws model;
     model.act = row.act;
-    int teardowns = 0;
+    int ends = 0;
     std::vector<std::string> told;
     Trainer trainer(quiet({.max_epochs = 2,
-                           .strategy = Counting(&teardowns),
+                           .strategy = Counting(&ends),
                            .callbacks = {Listens(&told, true), Listens(&told, false)}}));
     const test::Heard heard;
     bool same = false;
@@ -74,7 +82,7 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception and the teardown, an
     }
     INFO(row.told);
     CHECK(same);
-    CHECK(teardowns == 1);
+    CHECK(ends == 1);
     REQUIRE(told.size() == 2);
     for (const auto& text : told) CHECK_THAT(text, Catch::Contains(row.told));
     CHECK_THAT(heard.text(),

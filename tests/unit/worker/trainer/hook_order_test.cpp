@@ -110,63 +110,42 @@ struct TracedModel : test::BoringModel {
 };
 #undef NOTE
 
-#define NOTE(name) lines->push_back("callback." name)
+/// Notes each hook of hooks.def.
 struct TracedCallback : Callback {
-  using T = Trainer&;
-  using M = LightningModule&;
-  using I = std::int64_t;
   Lines* lines;
-  std::function<void(Trainer&, I)> at_batch_end = [](Trainer&, I) {};
+  std::function<void(Trainer&, std::int64_t)> at_batch_end = [](Trainer&, std::int64_t) {};
   std::function<void(Trainer&)> at_epoch_end = [](Trainer&) {}, at_validation_end = [](Trainer&) {};
   explicit TracedCallback(Lines* to) : lines(to) {}
+  void note(const std::string& name, Trainer& trainer, std::int64_t batch_idx) const {
+    if (name == "on_yield") return;  // Lightning has none
+    lines->push_back("callback." + name);
+    if (name == "on_train_batch_end") at_batch_end(trainer, batch_idx);
+    if (name == "on_train_epoch_end") at_epoch_end(trainer);
+    if (name == "on_validation_end") at_validation_end(trainer);
+  }
 
-  void setup(T, M, Stage) override { NOTE("setup"); }
-  void teardown(T, M, Stage) override { NOTE("teardown"); }
-  void on_fit_start(T, M) override { NOTE("on_fit_start"); }
-  void on_fit_end(T, M) override { NOTE("on_fit_end"); }
-  void on_sanity_check_start(T, M) override { NOTE("on_sanity_check_start"); }
-  void on_sanity_check_end(T, M) override { NOTE("on_sanity_check_end"); }
-  void on_train_start(T, M) override { NOTE("on_train_start"); }
-  void on_train_end(T, M) override { NOTE("on_train_end"); }
-  void on_train_epoch_start(T, M) override { NOTE("on_train_epoch_start"); }
-  void on_train_epoch_end(T t, M) override { NOTE("on_train_epoch_end"), at_epoch_end(t); }
-  void on_train_batch_start(T, M, const Batch&, I) override { NOTE("on_train_batch_start"); }
-  void on_train_batch_end(T t, M, const torch::Tensor&, const Batch&, I i) override {
-    NOTE("on_train_batch_end"), at_batch_end(t, i);
+#define NUMBER_OF_BATCH_PLAIN -1
+#define NUMBER_OF_BATCH_STAGE -1
+#define NUMBER_OF_BATCH_BATCH batch_idx
+#define NUMBER_OF_BATCH_OUTPUT batch_idx
+#define NUMBER_OF_BATCH_LOSS -1
+#define NUMBER_OF_BATCH_OPTIMIZER -1
+#define NUMBER_OF_BATCH_SAVE -1
+#define NUMBER_OF_BATCH_LOAD -1
+#define NUMBER_OF_BATCH_EXCEPTION -1
+#define TRACE(name, signature)                                                                \
+  void name(Trainer& trainer, LightningModule& /*module*/ RTRAIN_HOOK_PARAMETERS_##signature) \
+      override{note(#name, trainer, NUMBER_OF_BATCH_##signature);                             \
   }
-  void on_before_zero_grad(T, M, Optimizer&) override { NOTE("on_before_zero_grad"); }
-  void on_before_backward(T, M, const torch::Tensor&) override { NOTE("on_before_backward"); }
-  void on_after_backward(T, M) override { NOTE("on_after_backward"); }
-  void on_before_optimizer_step(T, M, Optimizer&) override { NOTE("on_before_optimizer_step"); }
-  void on_validation_start(T, M) override { NOTE("on_validation_start"); }
-  void on_validation_end(T t, M) override { NOTE("on_validation_end"), at_validation_end(t); }
-  void on_validation_epoch_start(T, M) override { NOTE("on_validation_epoch_start"); }
-  void on_validation_epoch_end(T, M) override { NOTE("on_validation_epoch_end"); }
-  void on_validation_batch_start(T, M, const Batch&, I) override { NOTE("on_validation_batch_start"); }
-  void on_validation_batch_end(T, M, const torch::Tensor&, const Batch&, I) override {
-    NOTE("on_validation_batch_end");
-  }
-  void on_test_start(T, M) override { NOTE("on_test_start"); }
-  void on_test_end(T, M) override { NOTE("on_test_end"); }
-  void on_test_epoch_start(T, M) override { NOTE("on_test_epoch_start"); }
-  void on_test_epoch_end(T, M) override { NOTE("on_test_epoch_end"); }
-  void on_test_batch_start(T, M, const Batch&, I) override { NOTE("on_test_batch_start"); }
-  void on_test_batch_end(T, M, const torch::Tensor&, const Batch&, I) override { NOTE("on_test_batch_end"); }
-  void on_predict_start(T, M) override { NOTE("on_predict_start"); }
-  void on_predict_end(T, M) override { NOTE("on_predict_end"); }
-  void on_predict_epoch_start(T, M) override { NOTE("on_predict_epoch_start"); }
-  void on_predict_epoch_end(T, M) override { NOTE("on_predict_epoch_end"); }
-  void on_predict_batch_start(T, M, const Batch&, I) override { NOTE("on_predict_batch_start"); }
-  void on_predict_batch_end(T, M, const torch::Tensor&, const Batch&, I) override {
-    NOTE("on_predict_batch_end");
-  }
-  void on_exception(T, M, const std::exception&) override { NOTE("on_exception"); }
-  void on_save_checkpoint(T, M, TrainerCheckpoint&) override { NOTE("on_save_checkpoint"); }
-  void on_load_checkpoint(T, M, const TrainerCheckpoint&) override { NOTE("on_load_checkpoint"); }
-  nlohmann::json state_dict() const override { return NOTE("state_dict"), nullptr; }
-  void load_state_dict(const nlohmann::json&) override { NOTE("load_state_dict"); }
+#define RTRAIN_HOOK(id, name, log, period, signature) RTRAIN_FOR_CALLBACKS(signature, TRACE, name)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#include <rtrain/hooks.def>
+#pragma GCC diagnostic pop
+#undef TRACE
+  nlohmann::json state_dict() const override { return lines->push_back("callback.state_dict"), nullptr; }
+  void load_state_dict(const nlohmann::json&) override { lines->push_back("callback.load_state_dict"); }
 };
-#undef NOTE
 
 Lines golden(const std::string& name) {
   std::ifstream in(std::string(RTRAIN_SOURCE_DIR) + "/tests/golden/hooks/" + name + ".txt");

@@ -1,0 +1,324 @@
+#include "worker/comm/c10d_communicator.h"
+
+#include "worker/comm/backends.h"
+#include "worker/comm/job_store.h"
+#include "worker/comm/lookout.h"
+#include "worker/runtime/roll_call.h"
+
+#include <torch/torch.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+namespace rtrain::comm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// What one message of broadcast_all() carries at most.
+constexpr std::size_t kBroadcastBytes = 250 * 1024 * 1024;
+
+/// Gloo had no mean when this was written, and NCCL's rounds in another order: a sum that is divided gives
+/// the same bits everywhere.
+c10d::ReduceOp::RedOpType reduce_op(Communicator::Op op) {
+  switch (op) {
+    case Communicator::Op::kMin: return c10d::ReduceOp::MIN;
+    case Communicator::Op::kMax: return c10d::ReduceOp::MAX;
+    case Communicator::Op::kSum:
+    case Communicator::Op::kMean: break;
+  }
+  return c10d::ReduceOp::SUM;
+}
+
+void require_contiguous(const char* what, const torch::Tensor& tensor) {
+  if (!tensor.is_contiguous())
+    throw std::invalid_argument(std::string(what) + ": the tensor of shape " + c10::str(tensor.sizes()) +
+                                " is not contiguous");
+}
+
+void require_parts(const char* what, const torch::Tensor& whole, const torch::Tensor& part, int ranks) {
+  require_contiguous(what, whole);
+  require_contiguous(what, part);
+  if (whole.numel() == part.numel() * ranks && whole.scalar_type() == part.scalar_type()) return;
+  throw std::invalid_argument(std::string(what) + ": the whole has " + std::to_string(whole.numel()) + " " +
+                              c10::toString(whole.scalar_type()) + ", which is not " + std::to_string(ranks) +
+                              " times the part's " + std::to_string(part.numel()) + " " +
+                              c10::toString(part.scalar_type()));
+}
+
+c10::intrusive_ptr<c10d::ProcessGroup> make_group(const GroupOptions& options,
+                                                  const c10::intrusive_ptr<c10d::Store>& store) {
+  using Type = c10d::ProcessGroup::BackendType;
+  const BackendOptions backend{options.rank, options.world_size, options.node_address, options.timeout,
+                               options.init_timeout};
+  auto made = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.world_size);
+  const auto gloo = make_gloo_backend(c10::make_intrusive<c10d::PrefixStore>("gloo", store), backend);
+  made->setBackend(c10::DeviceType::CPU, Type::GLOO, gloo);
+  // Ranks that share a GPU: NCCL takes one of them only.
+  if (!options.nccl && options.device.is_cuda()) made->setBackend(c10::DeviceType::CUDA, Type::GLOO, gloo);
+  if (options.nccl)
+    made->setBackend(c10::DeviceType::CUDA, Type::NCCL,
+                     make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend));
+  made->setDefaultBackend(options.nccl ? Type::NCCL : Type::GLOO);
+  made->setGroupName(options.name);
+  return made;
+}
+
+}  // namespace
+
+std::string cause_of(const std::exception& error) {
+  const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
+  std::string text = c10_error != nullptr ? c10_error->what_without_backtrace() : error.what();
+  if (text.starts_with('['))
+    if (const auto end = text.find("] ");
+        end != std::string::npos && text.substr(0, end).find(".cc:") != std::string::npos)
+      text.erase(0, end + 2);
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+/// One collective under way. `then` runs when it is done: the division of a mean.
+class C10dCommunicator::Pending final : public Work::Pending {
+ public:
+  Pending(C10dCommunicator& group, const char* what, std::int64_t seq, bool on_cpu,
+          c10::intrusive_ptr<c10d::Work> work, std::function<void()> then)
+      : group_(group),
+        what_(what),
+        seq_(seq),
+        on_cpu_(on_cpu),
+        work_(std::move(work)),
+        then_(std::move(then)) {}
+  [[nodiscard]] bool is_done() const override { return work_->isCompleted(); }
+  void wait(std::optional<milliseconds> limit) override {
+    try {
+      const auto waiting = group_.noted(what_, seq_);
+      group_.finish(*work_, on_cpu_, what_, seq_, limit.value_or(group_.options_.timeout));
+      if (then_) then_();
+    } catch (const std::exception& error) {
+      group_.fail(what_, error);
+    }
+  }
+
+ private:
+  C10dCommunicator& group_;
+  const char* what_;
+  std::int64_t seq_;
+  bool on_cpu_;
+  c10::intrusive_ptr<c10d::Work> work_;
+  std::function<void()> then_;
+};
+
+C10dCommunicator::C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d::Store> store, int number,
+                                   runtime::Pulse& pulse, runtime::KeyValueStore* roll_call)
+    : options_(std::move(options)),
+      store_(c10::make_intrusive<c10d::PrefixStore>("group/" + std::to_string(number), std::move(store))),
+      pulse_(pulse),
+      roll_call_(roll_call),
+      group_(make_group(options_, store_)) {}
+
+C10dCommunicator::~C10dCommunicator() = default;
+
+c10d::ProcessGroup* C10dCommunicator::c10d_group() const { return group_.get(); }
+
+void C10dCommunicator::shutdown() { group_->shutdown(); }
+
+void C10dCommunicator::set_timeout(milliseconds timeout) {
+  options_.timeout = timeout;
+  group_->setTimeout(timeout);
+}
+
+void C10dCommunicator::fail(const char* what, const std::exception& error) const {
+  const std::string of_group = roll_call_ != nullptr ? "" : " of the group \"" + options_.name + "\"";
+  throw std::runtime_error(std::string(what) + " on rank " + std::to_string(rank()) + " of " +
+                           std::to_string(world_size()) + of_group + ": " + cause_of(error));
+}
+
+/// Sub-groups differ from rank to rank: what they do is no step of the roll call.
+std::optional<runtime::Pulse::InCollective> C10dCommunicator::noted(const char* what, std::int64_t seq) {
+  using Noted = std::optional<runtime::Pulse::InCollective>;
+  return roll_call_ != nullptr ? Noted(std::in_place, pulse_, what, seq) : Noted();
+}
+
+/// The work's own error if it has one. On the CPU the host waits anyway, and looks now and then whether the
+/// others will ever come.
+void C10dCommunicator::finish(c10d::Work& work, bool on_cpu, const char* what, std::int64_t seq,
+                              milliseconds timeout) {
+  if (!on_cpu) {
+    work.wait();
+    return;
+  }
+  const auto deadline = steady_clock::now() + timeout;
+  for (auto pause = kStill; !work.isCompleted(); pause = std::min(pause * 2, milliseconds(10'000))) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+    try {
+      work.wait(std::clamp(left, milliseconds(1), pause));
+      return;
+    } catch (const std::exception&) {
+      if (work.isCompleted()) throw;
+    }
+    if (roll_call_ != nullptr) {
+      const auto absent = runtime::RollCall(*roll_call_, rank(), world_size()).absent(seq, what);
+      if (!absent.empty()) throw std::runtime_error("the ranks no longer make the same calls: " + absent);
+    }
+    if (steady_clock::now() > deadline)
+      throw std::runtime_error("the other ranks did not come within " + seconds(timeout));
+  }
+  work.wait();
+}
+
+template <class Call>
+Work C10dCommunicator::start(const char* what, bool on_cpu, Call call) {
+  std::function<void()> then;
+  c10::intrusive_ptr<c10d::Work> work;
+  const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
+  try {
+    const auto starting = noted(what, seq);  // NCCL connects with the first collective
+    work = call(then);
+  } catch (const std::exception& error) {
+    fail(what, error);
+  }
+  return Work(std::make_unique<Pending>(*this, what, seq, on_cpu, std::move(work), std::move(then)));
+}
+
+Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char* what) {
+  require_contiguous(what, tensor);
+  return start(what, tensor.is_cpu(), [&](std::function<void()>& then) {
+    std::vector<torch::Tensor> tensors{tensor.detach()};
+    c10d::AllreduceOptions options;
+    options.reduceOp = reduce_op(op);
+    if (op == Op::kMean)
+      then = [sum = tensors[0], ranks = world_size()]() mutable {
+        const torch::NoGradGuard no_grad;
+        sum.div_(ranks);
+      };
+    return group_->allreduce(tensors, options);
+  });
+}
+
+Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const char* what) {
+  require_rank(what, "root", root);
+  require_contiguous(what, tensor);
+  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+    std::vector<torch::Tensor> tensors{tensor.detach()};
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    return group_->broadcast(tensors, options);
+  });
+}
+
+Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor input, const char* what) {
+  require_parts(what, output, input, world_size());
+  return start(what, output.is_cpu(), [&](std::function<void()>&) {
+    auto whole = output.detach().view(-1), part = input.detach().view(-1);
+    return group_->_allgather_base(whole, part);
+  });
+}
+
+Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op,
+                                            const char* what) {
+  require_parts(what, input, output, world_size());
+  return start(what, output.is_cpu(), [&](std::function<void()>& then) {
+    auto part = output.detach().view(-1), whole = input.detach().view(-1);
+    c10d::ReduceScatterOptions options;
+    options.reduceOp = reduce_op(op);
+    if (op == Op::kMean)
+      then = [part, ranks = world_size()]() mutable {
+        const torch::NoGradGuard no_grad;
+        part.div_(ranks);
+      };
+    return group_->_reduce_scatter_base(part, whole, options);
+  });
+}
+
+Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const char* what) {
+  require_rank(what, "the receiver", to);
+  require_contiguous(what, tensor);
+  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+    std::vector<torch::Tensor> tensors{tensor.detach()};
+    return group_->send(tensors, to, tag);
+  });
+}
+
+Work C10dCommunicator::start_recv(torch::Tensor tensor, int from, int tag, const char* what) {
+  require_rank(what, "the sender", from);
+  require_contiguous(what, tensor);
+  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+    std::vector<torch::Tensor> tensors{tensor.detach()};
+    return group_->recv(tensors, from, tag);
+  });
+}
+
+void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, int root) {
+  require_rank("broadcast", "root", root);
+  if (tensors.empty()) return;
+  const torch::NoGradGuard no_grad;
+  const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
+  const auto waiting = noted("broadcast of parameters or buffers", seq);
+  std::vector<torch::Tensor> detached;
+  for (const auto& tensor : tensors) detached.push_back(tensor.detach());
+  try {
+    c10d::broadcast_coalesced(group_, detached, kBroadcastBytes, root);
+  } catch (const std::exception& error) {
+    fail("broadcast of parameters or buffers", error);
+  }
+}
+
+void C10dCommunicator::barrier() {
+  // On the CPU also with GPUs: the host waits, and no kernel is launched for it.
+  start("barrier", true, [&](std::function<void()>&) {
+    c10d::BarrierOptions options;
+    options.device = torch::Device(torch::kCPU);
+    return group_->barrier(options);
+  }).wait();
+}
+
+void C10dCommunicator::meet(const std::string& place) {
+  if (roll_call_ == nullptr)
+    throw std::logic_error("meet(): only the ranks of the whole job can meet, not those of the group \"" +
+                           options_.name + "\"");
+  const runtime::Pulse::InCollective waiting(pulse_, runtime::kMeeting);
+  const auto deadline = steady_clock::now() + options_.timeout;
+  auto pause = milliseconds(1);
+  const auto elsewhere =
+      runtime::RollCall(*roll_call_, rank(), world_size()).meet(pulse_.read().collective_seq, place, [&] {
+        std::this_thread::sleep_for(pause);
+        pause = std::min(pause * 2, milliseconds(100));
+        return steady_clock::now() < deadline;
+      });
+  if (!elsewhere.empty())
+    throw std::runtime_error("rank " + std::to_string(rank()) + " of " + std::to_string(world_size()) +
+                             " is in " + place + ", but " + elsewhere +
+                             ": every rank must make the same calls");
+}
+
+std::shared_ptr<Communicator> C10dCommunicator::subgroup(const std::vector<int>& ranks,
+                                                         const std::string& name) {
+  const int number = subgroups_++;
+  GroupOptions options = options_;
+  options.name = name;
+  options.world_size = static_cast<int>(ranks.size());
+  options.rank = -1;
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    require_rank("subgroup", "a member", ranks[i]);
+    if (i > 0 && ranks[i] <= ranks[i - 1])
+      throw std::invalid_argument("subgroup \"" + name + "\": its ranks must ascend, each once");
+    if (ranks[i] == rank()) options.rank = static_cast<int>(i);
+  }
+  if (options.rank < 0) return nullptr;
+  if (options.world_size == 1) return alone();
+  try {
+    return std::make_shared<C10dCommunicator>(std::move(options), store_, number, pulse_, nullptr);
+  } catch (const std::exception& error) {
+    throw std::runtime_error("rank " + std::to_string(rank()) + " of " + std::to_string(world_size()) +
+                             " could not join the group \"" + name + "\": " + cause_of(error));
+  }
+}
+
+}  // namespace rtrain::comm

@@ -1,0 +1,85 @@
+// A group of ranks on c10d's backends: Gloo, and NCCL for CUDA tensors.
+#pragma once
+
+#include "worker/runtime/key_value_store.h"
+#include "worker/runtime/pulse.h"
+
+#include <rtrain/communicator.h>
+
+#include <c10/util/intrusive_ptr.h>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace c10d {
+class ProcessGroup;
+class Store;
+class Work;
+}  // namespace c10d
+
+namespace rtrain::comm {
+
+struct GroupOptions {
+  std::string name;  ///< "job", "shard"
+  int rank = 0, world_size = 1;
+  bool nccl = false;  ///< for CUDA tensors; those on the CPU go by Gloo always
+  torch::Device device = torch::kCPU;
+  std::string node_address;  ///< the local address that Gloo binds to
+  std::chrono::milliseconds timeout{}, init_timeout{};
+};
+
+/// What a library says, without the place in its source in front ("[pair.cc:525] Connection closed by peer")
+/// and without a backtrace.
+[[nodiscard]] std::string cause_of(const std::exception& error);
+
+class C10dCommunicator final : public Communicator {
+ public:
+  /// Connects to the other ranks of the group.
+  /// @param store of the job; the group takes keys under its name and `number`, which no two groups share.
+  /// @param pulse where a rank waits is noted here. @param roll_call the job's store when the group is the
+  ///        whole job: then a wait on the CPU finds out that others will never come; else null. Both outlive
+  ///        the group.
+  C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d::Store> store, int number,
+                   runtime::Pulse& pulse, runtime::KeyValueStore* roll_call);
+  ~C10dCommunicator() override;
+
+  [[nodiscard]] int rank() const override { return options_.rank; }
+  [[nodiscard]] int world_size() const override { return options_.world_size; }
+  void broadcast_all(const std::vector<torch::Tensor>& tensors, int root) override;
+  void barrier() override;
+  void meet(const std::string& place) override;
+  Work start_all_reduce(torch::Tensor tensor, Op op, const char* what) override;
+  Work start_broadcast(torch::Tensor tensor, int root, const char* what) override;
+  Work start_all_gather(torch::Tensor output, torch::Tensor input, const char* what) override;
+  Work start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op, const char* what) override;
+  Work start_send(torch::Tensor tensor, int to, int tag, const char* what) override;
+  Work start_recv(torch::Tensor tensor, int from, int tag, const char* what) override;
+  std::shared_ptr<Communicator> subgroup(const std::vector<int>& ranks, const std::string& name) override;
+  void set_timeout(std::chrono::milliseconds timeout) override;
+  [[nodiscard]] c10d::ProcessGroup* c10d_group() const override;
+
+  /// Ends the backends. The other ranks have made their last call.
+  void shutdown();
+
+ private:
+  class Pending;
+  template <class Call>
+  Work start(const char* what, bool on_cpu, Call call);
+  [[nodiscard]] std::optional<runtime::Pulse::InCollective> noted(const char* what, std::int64_t seq);
+  void finish(c10d::Work& work, bool on_cpu, const char* what, std::int64_t seq,
+              std::chrono::milliseconds timeout);
+  [[noreturn]] void fail(const char* what, const std::exception& error) const;
+
+  GroupOptions options_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  runtime::Pulse& pulse_;
+  runtime::KeyValueStore* roll_call_;
+  int subgroups_ = 0;
+  c10::intrusive_ptr<c10d::ProcessGroup> group_;
+};
+
+}  // namespace rtrain::comm

@@ -1,0 +1,163 @@
+#include "worker/loops/evaluation_loop.h"
+
+#include "worker/run/attachment.h"
+#include "worker/run/generator_states.h"
+
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/grad_mode.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace rtrain {
+namespace {
+
+using OfCallback = void (Callback::*)(Trainer&, LightningModule&);
+using OfModule = void (LightningModule::*)();
+using BatchOfCallback = void (Callback::*)(Trainer&, LightningModule&, const Batch&, std::int64_t);
+using BatchOfModule = void (LightningModule::*)(const Batch&, std::int64_t);
+using OutputOfCallback = void (Callback::*)(Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+                                            std::int64_t);
+using OutputOfModule = void (LightningModule::*)(const torch::Tensor&, const Batch&, std::int64_t);
+
+/// The hooks of one kind of evaluation.
+struct StageHooks {
+  OfModule model_eval, model_train;  // model_train null: the modes come back without a hook
+  Hook at_model_eval, at_model_train, at_start, at_epoch_start, at_batch_start, at_step, at_batch_end,
+      at_epoch_end, at_end;
+  OfCallback start, epoch_start, epoch_end, end;
+  OfModule module_start, module_epoch_start, module_epoch_end, module_end;
+  BatchOfCallback batch_start;
+  BatchOfModule module_batch_start;
+  torch::Tensor (LightningModule::*step)(const Batch&, std::int64_t);
+  OutputOfCallback batch_end;
+  OutputOfModule module_batch_end;
+};
+
+using C = Callback;
+using M = LightningModule;
+// clang-format off
+constexpr StageHooks kValidation{
+    &M::on_validation_model_eval, &M::on_validation_model_train,
+    Hook::kValidationModelEval, Hook::kValidationModelTrain, Hook::kValidationStart, Hook::kValidationEpochStart,
+    Hook::kValidationBatchStart, Hook::kValidationStep, Hook::kValidationBatchEnd, Hook::kValidationEpochEnd,
+    Hook::kValidationEnd,
+    &C::on_validation_start, &C::on_validation_epoch_start, &C::on_validation_epoch_end, &C::on_validation_end,
+    &M::on_validation_start, &M::on_validation_epoch_start, &M::on_validation_epoch_end, &M::on_validation_end,
+    &C::on_validation_batch_start, &M::on_validation_batch_start, &M::validation_step,
+    &C::on_validation_batch_end, &M::on_validation_batch_end};
+constexpr StageHooks kTesting{
+    &M::on_test_model_eval, &M::on_test_model_train,
+    Hook::kTestModelEval, Hook::kTestModelTrain, Hook::kTestStart, Hook::kTestEpochStart,
+    Hook::kTestBatchStart, Hook::kTestStep, Hook::kTestBatchEnd, Hook::kTestEpochEnd,
+    Hook::kTestEnd,
+    &C::on_test_start, &C::on_test_epoch_start, &C::on_test_epoch_end, &C::on_test_end,
+    &M::on_test_start, &M::on_test_epoch_start, &M::on_test_epoch_end, &M::on_test_end,
+    &C::on_test_batch_start, &M::on_test_batch_start, &M::test_step,
+    &C::on_test_batch_end, &M::on_test_batch_end};
+constexpr StageHooks kPrediction{
+    &M::on_predict_model_eval, nullptr,
+    Hook::kPredictModelEval, Hook::kNone, Hook::kPredictStart, Hook::kPredictEpochStart,
+    Hook::kPredictBatchStart, Hook::kPredictStep, Hook::kPredictBatchEnd, Hook::kPredictEpochEnd,
+    Hook::kPredictEnd,
+    &C::on_predict_start, &C::on_predict_epoch_start, &C::on_predict_epoch_end, &C::on_predict_end,
+    &M::on_predict_start, &M::on_predict_epoch_start, &M::on_predict_epoch_end, &M::on_predict_end,
+    &C::on_predict_batch_start, &M::on_predict_batch_start, &M::predict_step,
+    &C::on_predict_batch_end, &M::on_predict_batch_end};
+// clang-format on
+
+/// As in RankProgress.
+const char* name_of(Stage stage) {
+  switch (stage) {
+    case Stage::kSanityCheck: return "sanity";
+    case Stage::kTest: return "test";
+    case Stage::kPredict: return "predict";
+    default: return "validate";
+  }
+}
+
+const StageHooks& hooks_of(Stage stage) {
+  switch (stage) {
+    case Stage::kTest: return kTesting;
+    case Stage::kPredict: return kPrediction;
+    default: return kValidation;
+  }
+}
+
+}  // namespace
+
+void EvaluationLoop::set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere) {
+  loader_ = std::move(loader);
+  max_batches_ = max_batches;
+  same_everywhere_ = same_everywhere;
+  batch_ = {};
+  has_run_ = is_ending_ = false;
+  predictions_.clear();
+}
+
+MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
+  batches_ = limit < 0 ? max_batches_ : std::min(limit, max_batches_);
+  if (batches_ == 0) return {};
+  // Tensors of inference mode may not meet autograd again: not inside a fit, where a module may keep some.
+  std::optional<c10::InferenceMode> inference;
+  if (run_.function != Stage::kFit && run_.options.inference_mode) inference.emplace();
+  const torch::NoGradGuard no_grad;
+
+  const auto& hooks = hooks_of(stage);
+  const auto stage_before = std::exchange(run_.stage, stage);
+  run_.metrics.use(&results_);
+  batch_.current = {};
+  if (stage == Stage::kValidate && run_.function == Stage::kFit)
+    generators_before_ = generator_states(run_.placement.device);
+  // Some want an order of validation that follows the training epoch.
+  auto iterator = loader_.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
+
+  Attachment::capture_modes(*run_.module);
+  run_.call_module(hooks.at_model_eval, hooks.model_eval);
+  run_.call(hooks.at_start, hooks.start, hooks.module_start);
+  run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
+  while (batch_.current.ready < batches_) {
+    if (same_everywhere_) run_.yield_if(run_.yield_point.next_part());
+    const auto batch_idx = run_.batch_idx = batch_.current.ready;
+    auto fetched = [&] {
+      const RunContext::HookScope scope(run_, Hook::kNextBatch);
+      return iterator.next();
+    }();
+    if (!fetched) break;
+    const auto batch = run_.to_device(std::move(*fetched));
+    batch_.increment_ready();
+    run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
+    run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
+    batch_.increment_started();
+    run_.plan->before_forward(/*sync=*/false);
+    const torch::Tensor output = run_.call_module(hooks.at_step, hooks.step, batch, batch_idx);
+    run_.metrics.step_done();
+    batch_.increment_processed();
+    run_.pulse.step(name_of(stage), run_.epochs.current.completed, batch_idx + 1);
+    run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
+    run_.metrics.on_batch_end();
+    if (stage == Stage::kPredict) predictions_.push_back(output);
+    batch_.increment_completed();
+  }
+  has_run_ = has_run_ || stage != Stage::kSanityCheck;
+
+  run_.metrics.epoch_end_reached();
+  run_.call(hooks.at_epoch_end, hooks.epoch_end, hooks.module_epoch_end);
+  run_.metrics.refresh();
+  auto logged = run_.metrics.epoch_metrics();
+  if (stage != Stage::kSanityCheck) run_.metrics.to_loggers(run_.batches_that_stepped);
+  is_ending_ = true;
+  run_.call(hooks.at_end, hooks.end, hooks.module_end);
+  is_ending_ = false;
+  run_.metrics.reset_results();
+  if (hooks.model_train != nullptr) {
+    run_.call_module(hooks.at_model_train, hooks.model_train);
+  } else {
+    Attachment::restore_modes(*run_.module);
+  }
+  run_.metrics.use(nullptr);
+  run_.stage = stage_before;
+  return logged;
+}
+
+}  // namespace rtrain

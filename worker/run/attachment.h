@@ -1,0 +1,21 @@
+// The tie between a Trainer and the module that it ran last.
+#pragma once
+
+#include <rtrain/lightning_module.h>
+
+#include <memory>
+
+namespace rtrain {
+
+class Trainer;
+
+/// Each side clears itself when it goes first.
+struct Attachment {
+  Trainer* trainer = nullptr;
+  LightningModule* module = nullptr;
+  static void tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module);
+  static void capture_modes(LightningModule& module);
+  static void restore_modes(LightningModule& module) { module.restore_modes(); }
+};
+
+}  // namespace rtrain

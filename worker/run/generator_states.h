@@ -1,0 +1,16 @@
+// LibTorch's default random generators of this process.
+#pragma once
+
+#include <torch/types.h>
+
+#include <map>
+#include <string>
+
+namespace rtrain {
+
+/// "rng.cpu", and "rng.cuda" for a rank with a GPU.
+[[nodiscard]] std::map<std::string, torch::Tensor> generator_states(torch::Device device);
+/// Those that `states` names.
+void set_generator_states(const std::map<std::string, torch::Tensor>& states, torch::Device device);
+
+}  // namespace rtrain

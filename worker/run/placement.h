@@ -1,0 +1,21 @@
+// Where this rank stands, and what the options mean on this machine.
+#pragma once
+
+#include <rtrain/cluster_environment.h>
+#include <rtrain/strategies.h>
+
+#include <torch/types.h>
+
+#include <memory>
+
+namespace rtrain {
+
+struct Placement {
+  int world_size = 1, global_rank = 0, local_rank = 0;
+  torch::Device device = torch::kCPU;
+  std::shared_ptr<Strategy> strategy;
+  bool strategy_was_auto = false;
+  std::shared_ptr<ClusterEnvironment> environment;
+};
+
+}  // namespace rtrain

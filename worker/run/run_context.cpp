@@ -1,0 +1,58 @@
+#include "worker/run/run_context.h"
+
+#include <rtrain/context.h>
+
+#include <torch/torch.h>
+
+#include <iostream>
+
+namespace rtrain {
+
+void warn(const std::string& text) {
+  if (get_context().get_world_rank() == 0) std::cerr << "rtrain: warning: " << text << std::endl;
+}
+
+RunContext::RunContext(Trainer& of, TrainerOptions given, Placement at,
+                       std::vector<std::shared_ptr<Callback>> arranged)
+    : trainer(of),
+      options(std::move(given)),
+      placement(std::move(at)),
+      callbacks(std::move(arranged)),
+      metrics(*placement.strategy,
+              placement.global_rank == 0 ? options.loggers : std::vector<std::shared_ptr<Logger>>{},
+              options.log_every_n_steps),
+      pulse(runtime::pulse()),
+      yield_point(runtime::yield_point()) {}
+
+std::string RunContext::place_of(Hook hook) const {
+  const auto& facts = facts_of(hook);
+  std::string text = facts.name;
+  if (stage == Stage::kSanityCheck)
+    text += ", sanity check";
+  else if (function == Stage::kFit && facts.period != HookPeriod::kRun)
+    text += ", epoch " + std::to_string(epochs.current.completed);
+  if (facts.period == HookPeriod::kBatch) text += ", batch " + std::to_string(batch_idx);
+  return text + ", rank " + std::to_string(placement.global_rank);
+}
+
+Batch RunContext::to_device(Batch batch) {
+  const HookScope scope(*this, Hook::kTransferBatch);
+  return module->on_after_batch_transfer(
+      module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
+}
+
+void RunContext::yield_if(bool stops_here) {
+  if (!stops_here) return;
+  // Before the first step, and outside of a fit, there is nothing that a restart would miss.
+  if (function == Stage::kFit && stage != Stage::kSanityCheck)
+    call_callbacks(Hook::kYield, &Callback::on_yield);
+  throw Yielded();
+}
+
+bool RunContext::is_same_on_every_rank(std::int64_t value) const {
+  auto bounds = torch::tensor({value, -value}, torch::TensorOptions(torch::kInt64).device(placement.device));
+  strategy().reduce(bounds, Strategy::Reduce::kMax);
+  return bounds[0].item<std::int64_t>() == -bounds[1].item<std::int64_t>();
+}
+
+}  // namespace rtrain

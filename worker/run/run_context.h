@@ -1,0 +1,110 @@
+// What the loops and the steps of a Trainer see of a run.
+#pragma once
+
+#include "worker/run/hook.h"
+#include "worker/run/loop_progress.h"
+#include "worker/run/metrics.h"
+#include "worker/run/placement.h"
+#include "worker/run/warn.h"
+#include "worker/runtime/pulse.h"
+#include "worker/runtime/yield_point.h"
+
+#include <rtrain/batch.h>
+#include <rtrain/callback.h>
+#include <rtrain/lightning_module.h>
+#include <rtrain/plan.h>
+#include <rtrain/trainer.h>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rtrain {
+
+/// One a Trainer. What belongs to one run is set by begin() and cleared by end().
+/// @thread the training thread.
+class RunContext {
+ public:
+  RunContext(Trainer& of, TrainerOptions given, Placement at,
+             std::vector<std::shared_ptr<Callback>> arranged);
+
+  // ---- calling out -------------------------------------------------------------------------------
+  template <class... P, class... A>
+  void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...),
+                      A&&... arguments) {
+    const HookScope scope(*this, where);
+    for (const auto& callback : callbacks) ((*callback).*hook)(trainer, *module, arguments...);
+  }
+  template <class R, class... P, class... A>
+  R call_module(Hook where, R (LightningModule::*hook)(P...), A&&... arguments) {
+    const HookScope scope(*this, where);
+    return ((*module).*hook)(std::forward<A>(arguments)...);
+  }
+  /// Callbacks first, then the module.
+  template <class... P, class... Q, class... A>
+  void call(Hook where, void (Callback::*of_callback)(Trainer&, LightningModule&, P...),
+            void (LightningModule::*of_module)(Q...), A&&... arguments) {
+    call_callbacks(where, of_callback, arguments...);
+    call_module(where, of_module, arguments...);
+  }
+  class HookScope {
+   public:
+    HookScope(RunContext& run, Hook now)
+        : run_(run), before_(std::exchange(run.current_hook, now)), exceptions_(std::uncaught_exceptions()) {
+      run_.failed_in.clear();
+    }
+    ~HookScope() {
+      if (std::uncaught_exceptions() > exceptions_ && run_.failed_in.empty())
+        run_.failed_in = run_.place_of(run_.current_hook);
+      run_.current_hook = before_;
+    }
+    HookScope(const HookScope&) = delete;
+    HookScope& operator=(const HookScope&) = delete;
+
+   private:
+    RunContext& run_;
+    Hook before_;
+    int exceptions_;
+  };
+  /// "training_step, epoch 3, batch 17, rank 1"
+  [[nodiscard]] std::string place_of(Hook hook) const;
+
+  // ---- what a loop needs of the run --------------------------------------------------------------
+  [[nodiscard]] Strategy& strategy() const { return *placement.strategy; }
+  /// Runs the module's transfer hooks.
+  [[nodiscard]] Batch to_device(Batch batch);
+  /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends.
+  /// @throws Yielded
+  void yield_if(bool stops_here);
+  [[nodiscard]] bool is_same_on_every_rank(std::int64_t value) const;  ///< a collective
+
+  Trainer& trainer;
+  const TrainerOptions options;
+  const Placement placement;
+  std::vector<std::shared_ptr<Callback>> callbacks;  ///< in the order of their calls
+  MetricBoard metrics;
+  runtime::Pulse& pulse;
+  runtime::YieldPoint& yield_point;
+
+  // ---- of the run that goes on -------------------------------------------------------------------
+  LightningModule* module = nullptr;
+  std::unique_ptr<Plan> plan;
+  std::shared_ptr<Optimizer> optimizer;
+  Stage function = Stage::kFit, stage = Stage::kFit;
+  bool running = false;
+  bool should_stop = false;
+  Hook current_hook = Hook::kNone;
+  std::string failed_in;       ///< the innermost hook that an exception left since the latest hook began
+  std::int64_t batch_idx = 0;  ///< of the batch that a hook gets, for place_of()
+  std::int64_t max_epochs = -1, min_epochs = 0;
+  std::int64_t accumulate = 1;            ///< batches an optimizer step, with this number of ranks
+  LoopProgress epochs;                    ///< of the fit
+  std::int64_t batches_that_stepped = 0;  ///< of the fit: the loggers' x-axis
+  /// Generators of a checkpoint, put back right before the loop goes on.
+  std::map<std::string, torch::Tensor> resumed_generators;
+};
+
+}  // namespace rtrain

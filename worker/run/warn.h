@@ -1,0 +1,10 @@
+#pragma once
+
+#include <string>
+
+namespace rtrain {
+
+/// Writes to the rank's log, on rank 0 only.
+void warn(const std::string& text);
+
+}  // namespace rtrain

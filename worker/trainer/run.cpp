@@ -1,0 +1,303 @@
+// One run of a Trainer, from the first hook to the last.
+#include "worker/loops/batch_limit.h"
+#include "worker/run/generator_states.h"
+#include "worker/run/seed.h"
+#include "worker/runtime/failure_place.h"
+#include "worker/sdk/job.h"
+#include "worker/trainer/options.h"
+#include "worker/trainer/samplers.h"
+#include "worker/trainer/trainer_impl.h"
+
+#include <c10/core/DeviceGuard.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <stdexcept>
+
+namespace rtrain {
+
+Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
+    : run(trainer, given, check_options(given), arrange_callbacks(given)),
+      validation(run),
+      evaluation(run),
+      fit_loop(run, validation) {
+  attachment->trainer = &trainer;
+  const auto seed = run.options.seed;
+  if (!seed) return;
+  if (drawn_without_seed()) {
+    warn(
+        "Trainer: seed is set now, but random numbers were drawn before: what was made of them, such as the "
+        "model's parameters, is another in each run; call "
+        "rtrain::seed_everything(" +
+        std::to_string(*seed) + ") before the model is built");
+  }
+  seed_everything(*seed);
+}
+
+Trainer::Impl::~Impl() { attachment->trainer = nullptr; }
+
+DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
+  const auto part = run.strategy().mesh().data();
+  // An elastic job that has shrunk to one rank keeps the order of the others.
+  const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
+  if (!loader.defined() || !run.options.use_distributed_sampler || !shared) return loader;
+  const auto& sampler = loader.sampler();
+  if (dynamic_cast<const DistributedSampler*>(&sampler) != nullptr) return loader;
+  if (loader_stage == Stage::kPredict)
+    return loader.with_sampler(own_part_without_padding(loader, part.size, part.rank));
+  // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
+  const auto* random = dynamic_cast<const RandomSampler*>(&sampler);
+  const bool shuffle = loader_stage == Stage::kTrain || random != nullptr;
+  const auto seed =
+      random != nullptr ? random->seed() : loader.options().seed;  // as with one rank: the loader's own
+  return loader.with_sampler(
+      own_part(loader, {.num_replicas = part.size, .rank = part.rank, .shuffle = shuffle, .seed = seed}));
+}
+
+std::int64_t Trainer::Impl::batches_a_step() const {
+  if (run.options.elastic_batch != "keep") return run.options.accumulate_grad_batches;
+  const auto most = std::max(get_context().get_max_world_size(), run.placement.world_size);
+  const double wanted =
+      static_cast<double>(run.options.accumulate_grad_batches * most) / run.placement.world_size;
+  const auto batches = std::max<std::int64_t>(1, std::llround(wanted));
+  if (static_cast<double>(batches) != wanted)
+    warn("elastic_batch \"keep\": " + std::to_string(run.placement.world_size) +
+         " ranks cannot make up the batch of " + std::to_string(most) + " exactly; a step takes " +
+         std::to_string(batches * run.placement.world_size) + " batches of all ranks instead of " +
+         std::to_string(run.options.accumulate_grad_batches * most));
+  return batches;
+}
+
+/// A strategy talks to the ranks that the process has joined by now.
+void Trainer::Impl::connect() {
+  auto& strategy = run.strategy();
+  const auto& at = run.placement;
+  const auto degrees = strategy.degrees(at.world_size);
+  const auto* group = sdk::Job::current().group();
+  if (degrees.product() == 1)
+    strategy.connect({}, at.device);
+  else if (group == nullptr || group->communicator()->world_size() != at.world_size)
+    throw std::runtime_error(strategy.name() + ": this is one of " + std::to_string(at.world_size) +
+                             " ranks, but the process group was not set up");
+  else
+    strategy.connect(Mesh(group->communicator(), degrees), at.device);
+  connected = true;
+}
+
+void Trainer::Impl::begin(Stage now, LightningModule& given) {
+  if (run.running) throw std::logic_error("Trainer: a run is already going on; a Trainer runs one at a time");
+  run.running = true;
+  run.function = run.stage = now;
+  run.module = &given;
+  Attachment::tie(attachment, given);
+  if (!connected) connect();
+  // The local rank 0 of each node prepares what all of it will read.
+  if (run.placement.local_rank == 0) run.call_module(Hook::kPrepareData, &LightningModule::prepare_data);
+  run.strategy().barrier();
+  run.call(Hook::kSetup, &Callback::setup, &LightningModule::setup, now);
+  run.strategy().barrier();
+  run.call_module(Hook::kConfigureModel, &LightningModule::configure_model);
+}
+
+void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
+  module.to(run.placement.device);
+  run.plan = run.strategy().prepare(module, fitting);
+}
+
+void Trainer::Impl::make_optimizers() {
+  auto optimizers = run.call_module(Hook::kConfigureOptimizers, &LightningModule::configure_optimizers);
+  if (optimizers.all.size() != 1 || optimizers.all.front() == nullptr)
+    throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) +
+                           " optimizers, expected exactly one");
+  run.optimizer = std::move(optimizers.all.front());
+  run.plan->adopt(*run.optimizer);
+}
+
+/// A few batches of validation, so that its mistakes show before hours of training; it must leave no trace.
+void Trainer::Impl::check_sanity() {
+  if (run.options.num_sanity_val_steps == 0 || validation.max_batches() == 0 ||
+      fit_loop.resumes_within_epoch())
+    return;
+  const auto generators = generator_states(run.placement.device);
+  run.stage = Stage::kSanityCheck;
+  run.call_callbacks(Hook::kSanityCheckStart, &Callback::on_sanity_check_start);
+  (void)validation.evaluate(Stage::kSanityCheck, run.options.num_sanity_val_steps);
+  run.call_callbacks(Hook::kSanityCheckEnd, &Callback::on_sanity_check_end);
+  run.metrics.clear();
+  set_generator_states(generators, run.placement.device);
+  run.stage = Stage::kFit;
+}
+
+void Trainer::Impl::end() {
+  run.plan.reset();
+  if (run.placement.device.is_cuda()) {
+    // they would stay behind on the GPU
+    for (auto& parameter : run.module->parameters()) parameter.mutable_grad().reset();
+    run.module->to(torch::kCPU);
+  }
+  if (run.function == Stage::kFit)
+    run.call(Hook::kFitEnd, &Callback::on_fit_end, &LightningModule::on_fit_end);
+  run.call(Hook::kTeardown, &Callback::teardown, &LightningModule::teardown, run.function);
+}
+
+void Trainer::Impl::tell(const std::exception_ptr& failure) {
+  if (!run.failed_in.empty()) {
+    runtime::set_failure_place(failure, run.failed_in);
+    // In a job the place is told with the job's error.
+    if (!sdk::Job::current().active())
+      std::cerr << "rtrain: an exception leaves " << run.failed_in << std::endl;
+  }
+  if (run.module == nullptr) return;
+  const auto tell_all = [&](const std::exception& error) {
+    const RunContext::HookScope scope(run, Hook::kException);
+    for (const auto& callback : run.callbacks) {
+      try {
+        callback->on_exception(run.trainer, *run.module, error);
+      } catch (...) {
+        warn("on_exception of " + callback->state_key() +
+             " failed itself: " + runtime::failure_text(std::current_exception()));
+      }
+    }
+  };
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    tell_all(error);
+  } catch (...) {
+    tell_all(std::runtime_error(runtime::failure_text(failure)));
+  }
+}
+
+template <class Body>
+void Trainer::Impl::guarded(Body body) {
+  struct Quiet {  // leaves the Trainer usable, however the run ends
+    RunContext& run;
+    ~Quiet() {
+      run.plan.reset();
+      run.running = false;
+      run.current_hook = Hook::kNone;
+      run.metrics.use(nullptr);
+      run.module = nullptr;
+      run.stage = run.function;
+      run.failed_in.clear();
+      run.resumed_generators.clear();
+    }
+  };
+  c10::OptionalDeviceGuard device_guard;
+  if (run.placement.device.is_cuda()) device_guard.reset_device(run.placement.device);
+  const Quiet quiet{run};
+  try {
+    body();
+  } catch (const Yielded&) {
+    throw;
+  } catch (...) {  // whatever can be thrown
+    tell(std::current_exception());
+    throw;
+  }
+}
+
+void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const DataLoader& val,
+                        const CheckpointPath& resume_from) {
+  if (run.running)
+    throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
+  guarded([&] {
+    run.max_epochs = run.options.max_epochs.value_or(-1);
+    if (!run.options.max_epochs && run.options.max_steps == -1) {
+      warn("max_epochs was not set: training for 1000 epochs; max_epochs = -1 trains without an end");
+      run.max_epochs = 1000;
+    }
+    run.min_epochs = run.options.min_epochs.value_or(run.options.min_steps ? 1 : 0);
+    run.should_stop = false;
+    run.accumulate = batches_a_step();
+    run.optimizer.reset();
+    fit_loop.start_over();
+    validation.set_data({}, 0, true);
+    resumed_from =
+        resume_from.path().empty() ? std::filesystem::path() : std::filesystem::absolute(resume_from.path());
+    writer = CheckpointWriter::begin();
+    resumed_step = 0;
+
+    begin(Stage::kFit, given);
+    require_storable();
+    std::optional<TrainerCheckpoint> saved;
+    if (!resumed_from.empty()) {
+      saved = read_checkpoint(resumed_from, run.placement.global_rank);
+      if (const auto before = CheckpointWriter::of(saved->loop); writer.retries(before))
+        writer.fit = before.fit;
+      resumed_step = saved->loop.value("global_step", std::int64_t{0});
+      restore_module_and_callbacks(*saved);
+    }
+    run.metrics.clear();
+    make_plan(given, /*fitting=*/true);
+    make_optimizers();
+    run.call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
+    for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();
+    if (saved) restore_training(*saved);
+
+    const auto val_loader = distributed(
+        val.defined() ? val : run.call_module(Hook::kValDataloader, &LightningModule::val_dataloader),
+        Stage::kValidate);
+    const auto val_batches =
+        val_loader.defined() ? limited(run.options.limit_val_batches, val_loader.size(), "limit_val_batches")
+                             : 0;
+    validation.set_data(val_loader, val_batches, run.is_same_on_every_rank(val_batches));
+    if (val_loader.defined() && val_loader.size() == 0 && !run.options.limit_val_batches.is_zero()) {
+      warn("fit: the validation data make no batch (" + parts_of(val_loader) + "): there is no validation");
+    }
+
+    run.strategy().barrier();
+    check_sanity();
+    if (saved) run.metrics.load_state(saved->loop.value("metrics", nlohmann::json::object()));
+    const auto train_loader = distributed(
+        train.defined() ? train : run.call_module(Hook::kTrainDataloader, &LightningModule::train_dataloader),
+        Stage::kTrain);
+    if (!train_loader.defined())
+      throw std::invalid_argument("fit: no training data: pass a DataLoader or override train_dataloader()");
+    fit_loop.set_data(train_loader);
+    if (train_loader.size() == 0 && !run.options.limit_train_batches.is_zero()) {
+      warn("fit() stopped: no training batches (" + parts_of(train_loader) +
+           "): a smaller batch_size, or a loader that keeps the last batch, gives some");
+    }
+    fit_loop.run();
+    run.stage = Stage::kFit;
+    end();
+  });
+}
+
+Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoader& data,
+                                const CheckpointPath& weights) {
+  if (run.running)
+    throw std::logic_error(
+        "Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a "
+        "time");
+  Metrics result;
+  guarded([&] {
+    begin(now, given);
+    if (!weights.path().empty())
+      restore_module_and_callbacks(read_checkpoint(weights.path(), run.placement.global_rank));
+    run.metrics.clear();
+    make_plan(given, /*fitting=*/false);
+    const auto& [hook, own, limit, name] =
+        now == Stage::kTest      ? std::tuple(Hook::kTestDataloader, &LightningModule::test_dataloader,
+                                              run.options.limit_test_batches, "limit_test_batches")
+        : now == Stage::kPredict ? std::tuple(Hook::kPredictDataloader, &LightningModule::predict_dataloader,
+                                              run.options.limit_predict_batches, "limit_predict_batches")
+                                 : std::tuple(Hook::kValDataloader, &LightningModule::val_dataloader,
+                                              run.options.limit_val_batches, "limit_val_batches");
+    const auto loader = distributed(data.defined() ? data : run.call_module(hook, own), now);
+    if (!loader.defined())
+      throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
+    const auto batches = limited(limit, loader.size(), name);
+    if (loader.size() == 0 && !limit.is_zero())
+      warn("the data to evaluate make no batch (" + parts_of(loader) + "): there is nothing to compute");
+    evaluation.set_data(loader, batches, run.is_same_on_every_rank(batches));
+    run.strategy().barrier();
+    for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());
+    end();
+  });
+  return result;
+}
+
+}  // namespace rtrain
