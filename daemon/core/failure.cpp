@@ -1,6 +1,7 @@
 #include "daemon/core/failure.h"
 
 #include "common/base/fault.h"
+#include "common/base/lost_peer.h"
 
 #include <algorithm>
 #include <array>
@@ -20,20 +21,6 @@ bool has_any(std::string_view text, const std::array<std::string_view, N>& words
       words, [&](std::string_view word) { return text.find(word) != std::string_view::npos; });
 }
 
-/// As Gloo, NCCL and c10d's store tell that the process at the other end is gone.
-constexpr std::array<std::string_view, 13> kPeerGone{"Connection closed by peer",
-                                                     "Connection reset by peer",
-                                                     "Broken pipe",
-                                                     "Socket Timeout",
-                                                     "remote process exited",
-                                                     "ncclRemoteError",
-                                                     "Connection refused",
-                                                     "NCCL communicator was aborted",
-                                                     "Timed out waiting",
-                                                     "Connection was likely closed",
-                                                     "possible application crash on rank 0",
-                                                     "wait timeout after",
-                                                     "Watchdog caught collective operation timeout"};
 /// As CUDA tells of a device that broke, is held by another, or has no driver that fits (texts of
 /// cudaGetErrorString).
 constexpr std::array<std::string_view, 10> kHardware{
@@ -61,7 +48,7 @@ Cause classify_signal(int signal, const proto::RankError& error) {
     default: return user();
   }
   const bool nccl = std::ranges::any_of(error.log_tail, [](const std::string& line) {
-    return line.find("NCCL") != std::string::npos && has_any(line, kPeerGone);
+    return line.find("NCCL") != std::string::npos && tells_of_lost_peer(line);
   });
   return nccl ? of_network("NCCL gave up on a rank that died") : user();
 }
@@ -81,13 +68,13 @@ std::string in_seconds(double delay_s) {
 Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started) {
   const auto& kind = error.kind;
   if (kind == "exception" || kind == "load") {
-    if (has_any(error.message, kPeerGone))
+    if (tells_of_lost_peer(error.message))
       return of_network("it lost a connection, as when another rank dies");
     if (has_any(error.message, kHardware)) return of_node("the device is broken");
     return user();
   }
   if (kind == "exec" || kind == "oom") return user();
-  if (kind == "hardware") return of_node("the memory is broken");
+  if (kind == "hardware") return of_node("its memory or a GPU cannot be used");
   if (kind == "spawn") return of_node();
   if (kind == "lost") {
     auto cause = of_node();
