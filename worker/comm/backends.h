@@ -23,7 +23,8 @@ struct BackendOptions {
 /// Connects to every other rank before it returns.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_gloo_backend(
     const c10::intrusive_ptr<c10d::Store>& store, const BackendOptions& options);
-/// Connects with the first collective. @throws std::runtime_error this LibTorch has no NCCL.
+/// Connects with eagerConnectSingleDevice(), or the first collective. @throws std::runtime_error this
+/// LibTorch has no NCCL.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_nccl_backend(
     const c10::intrusive_ptr<c10d::Store>& store, const BackendOptions& options);
 

@@ -4,7 +4,9 @@
 #include "worker/comm/job_store.h"
 #include "worker/comm/lookout.h"
 #include "worker/runtime/roll_call.h"
+#include "worker/runtime/run_within.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <torch/torch.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -53,6 +55,27 @@ void require_parts(const char* what, const torch::Tensor& whole, const torch::Te
                               c10::toString(part.scalar_type()));
 }
 
+/// NCCL connects with the first collective. That is done here, so that what goes wrong is told as a fault of
+/// the set-up and takes no longer than that may. The device is not bound to the group: c10d would connect
+/// beside this thread then (nonblocking, so that nothing is known when it returns), and refuse tensors on a
+/// further GPU of the rank.
+void connect_nccl(const c10::intrusive_ptr<c10d::Backend>& nccl, torch::Device device, milliseconds limit) {
+  runtime::run_within(
+      limit, "NCCL did not connect the ranks within " + seconds(limit) + " (torch_config.init_timeout_s)",
+      [nccl, device] {
+        const c10::DeviceGuard guard(device);
+        nccl->eagerConnectSingleDevice(device);
+        // The communicator alone opens no channels: shared memory and the network are tried by a collective.
+        std::vector<torch::Tensor> one{torch::ones({1}, device)};
+        nccl->allreduce(one)->wait();
+        torch::cuda::synchronize(device.index());
+      });
+}
+
+/// The destructor of a backend that failed would wait for NCCL, up to the time of a collective: it is not
+/// run.
+void leak(c10::intrusive_ptr<c10d::Backend> failed) { (void)failed.release(); }
+
 c10::intrusive_ptr<c10d::ProcessGroup> make_group(const GroupOptions& options,
                                                   const c10::intrusive_ptr<c10d::Store>& store) {
   using Type = c10d::ProcessGroup::BackendType;
@@ -63,9 +86,16 @@ c10::intrusive_ptr<c10d::ProcessGroup> make_group(const GroupOptions& options,
   made->setBackend(c10::DeviceType::CPU, Type::GLOO, gloo);
   // Ranks that share a GPU: NCCL takes one of them only.
   if (!options.nccl && options.device.is_cuda()) made->setBackend(c10::DeviceType::CUDA, Type::GLOO, gloo);
-  if (options.nccl)
-    made->setBackend(c10::DeviceType::CUDA, Type::NCCL,
-                     make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend));
+  if (options.nccl) {
+    const auto nccl = make_nccl_backend(c10::make_intrusive<c10d::PrefixStore>("nccl", store), backend);
+    made->setBackend(c10::DeviceType::CUDA, Type::NCCL, nccl);
+    try {
+      if (options.device.is_cuda()) connect_nccl(nccl, options.device, options.init_timeout);
+    } catch (...) {
+      leak(nccl);
+      throw;
+    }
+  }
   made->setDefaultBackend(options.nccl ? Type::NCCL : Type::GLOO);
   made->setGroupName(options.name);
   return made;
@@ -101,6 +131,8 @@ class C10dCommunicator::Pending final : public Work::Pending {
       const auto waiting = group_.noted(what_, seq_);
       group_.finish(*work_, on_cpu_, what_, seq_, limit.value_or(group_.options_.timeout));
       if (then_) then_();
+    } catch (const c10::AcceleratorError&) {
+      throw;  // a kernel's from before, which this call only met: its code tells whose fault it is
     } catch (const std::exception& error) {
       group_.fail(what_, error);
     }
@@ -181,6 +213,8 @@ Work C10dCommunicator::start(const char* what, bool on_cpu, Call call) {
   try {
     const auto starting = noted(what, seq);  // NCCL connects with the first collective
     work = call(then);
+  } catch (const c10::AcceleratorError&) {
+    throw;
   } catch (const std::exception& error) {
     fail(what, error);
   }

@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 #include <thread>
 
@@ -22,6 +23,7 @@ JobGroup::JobGroup(const JobGroupOptions& options, runtime::Pulse& pulse)
     : pulse_(pulse),
       rank_(options.rank),
       world_size_(options.world_size),
+      on_gpu_(options.device.is_cuda()),
       communicator_(Communicator::alone()) {
   if (options.backend != "gloo" && options.backend != "nccl")
     throw std::invalid_argument("backend \"" + options.backend + "\": expected gloo or nccl");
@@ -85,7 +87,14 @@ void JobGroup::leave() noexcept {
   if (!joined_) return;
   lookout_.reset();
   try {
-    (void)wait_for_others();
+    if (!wait_for_others() && on_gpu_) {
+      // NCCL's shutdown waits for all of the communicator's ranks, and one of them waits for this one. The
+      // end of this process ends it, with its connections.
+      std::fprintf(stderr,
+                   "rtrain: warning: another rank has made collectives that this one has not: it does not "
+                   "wait for that rank\n");
+      return;
+    }
     joined_->shutdown();
     communicator_ = Communicator::alone();
     joined_.reset();

@@ -41,6 +41,7 @@ class JobGroup {
 
   runtime::Pulse& pulse_;
   int rank_, world_size_;
+  bool on_gpu_;
   c10::intrusive_ptr<c10d::Store> tcp_store_;
   std::unique_ptr<runtime::KeyValueStore> store_;
   std::shared_ptr<C10dCommunicator> joined_;  ///< null in a world of 1

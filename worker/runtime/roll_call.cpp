@@ -64,7 +64,9 @@ std::string RollCall::absent(std::int64_t seq, const std::string& place) {
 bool RollCall::is_missed(std::int64_t seq) {
   for (int rank = 0; rank < world_size_; ++rank) {
     const auto other = rank == rank_ ? std::nullopt : where(rank);
-    if (other && other->kind == Whereabouts::Kind::kWaits && other->seq > seq) return true;
+    // On a GPU the host does not wait in a collective: it stands outside of it, at the next copy from the
+    // device.
+    if (other && other->kind != Whereabouts::Kind::kReturned && other->seq > seq) return true;
   }
   return false;
 }

@@ -35,8 +35,8 @@ class RollCall {
   /// While this rank waits in collective `seq` called `place`: the ranks that will never join it and where
   /// they are, "" while none is known. "rank 1 is in all_reduce of gradients".
   [[nodiscard]] std::string absent(std::int64_t seq, const std::string& place);
-  /// Ranks that wait in a collective after `seq`, which this rank will not enter any more because it has
-  /// returned.
+  /// Ranks that have entered a collective after `seq`, which this rank will not enter any more because it has
+  /// returned: they wait in it, or, on a GPU, for what it gives.
   [[nodiscard]] bool is_missed(std::int64_t seq);
   /// Returns "" when all ranks have come to collective `seq` with the same `place`, else which ranks are
   /// elsewhere. `wait_more()` pauses and is called between looks; false gives up.

@@ -153,7 +153,10 @@ void DDPPlan::make_reducer() {
       options_.static_graph);
 }
 
+/// Of the exception that is being handled.
 void DDPPlan::explain(const c10::Error& error) const {
+  // Its code tells whose fault it is.
+  if (dynamic_cast<const c10::AcceleratorError*>(&error) != nullptr) throw;
   const std::string text = error.what_without_backtrace();
   if (text.find("reduction in the prior iteration") == std::string::npos)
     throw std::runtime_error("DDPStrategy: " + text);

@@ -52,6 +52,10 @@ TEST_CASE("roll call: a rank that waits for one that has returned is missed by i
   CHECK_FALSE(returned.is_missed(5));
   other.say({6, Kind::kWaits, "barrier"});
   CHECK(returned.is_missed(5));
+  other.say({6, Kind::kReturned, ""});
+  CHECK_FALSE(returned.is_missed(5));
+  other.say({6, Kind::kOutside, "all_reduce"});  // on a GPU: the host waits for what the collective gives
+  CHECK(returned.is_missed(5));
 }
 
 TEST_CASE("roll call: ranks meet, or learn where the others are", "[unit][runtime][F15][F36]") {
