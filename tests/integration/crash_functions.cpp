@@ -2,6 +2,8 @@
 // workers of worker_faults.py.
 #include <rtrain/rtrain.h>
 
+#include <c10/util/Exception.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -42,6 +44,29 @@ void crash(const Config& config) {
   }
   if (how == "abort") std::abort();
   if (how == "terminate") std::thread([] { throw std::runtime_error("in another thread"); }).join();
+  // As c10d's watchdog: it quotes the error that it met, stack and all, and throws out of its thread.
+  const auto thread_throws = [](const std::string& text) {
+    std::thread([text] {
+      C10_THROW_ERROR(
+          DistBackendError,
+          "[PG ID 0 PG GUID 0 Rank 0] Process group watchdog thread terminated with exception: " + text);
+    }).join();
+  };
+  const std::string stack =
+      "\nException raised from checkTimeout at ProcessGroupNCCL.cpp:760 (most recent call first):\nframe #0: "
+      "...";
+  if (how == "watchdog_timeout")
+    thread_throws("[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7)" + stack);
+  if (how == "watchdog_assert") thread_throws("CUDA error: device-side assert triggered" + stack);
+  if (how == "watchdog_ecc") thread_throws("CUDA error: uncorrectable ECC error encountered" + stack);
+  if (how == "freed_late")
+    [&]() noexcept {
+      throw c10::AcceleratorError({"free", "CachingHostAllocator.cpp", 1}, 710,
+                                  "CUDA error: device-side assert triggered");
+    }();
+  if (how == "ecc")
+    throw c10::AcceleratorError({"launch", "CUDAException.cpp", 1}, 214,
+                                "CUDA error: a text of a newer driver");
   if (how == "overwritten") {  // as a build that writes over the library of a running rank
     const auto own = config.at<std::string>("library");
     std::ofstream(own, std::ios::app) << "more";

@@ -48,6 +48,20 @@ class Faults(ClusterTest):
                 self.assertIn("libcrash_functions.so + 0x", log)
         self.no_node_is_blamed()
 
+    def test_an_error_of_c10d_or_cuda_that_nobody_caught_is_told_in_its_own_words(self):
+        prefix = "[PG ID 0 PG GUID 0 Rank 0] Process group watchdog thread terminated with exception: "
+        for how, kind, failure_class, message in (
+                ("watchdog_timeout", "timeout", "infrastructure", prefix + "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7)"),
+                ("watchdog_assert", "exception", "user", prefix + "CUDA error: device-side assert triggered"),
+                ("watchdog_ecc", "exception", "infrastructure", prefix + "CUDA error: uncorrectable ECC error encountered"),
+                ("freed_late", "exception", "user", "CUDA error: device-side assert triggered"),
+                ("ecc", "hardware", "infrastructure", "CUDA error: a text of a newer driver")):
+            with self.subTest(how):
+                result = self.job("crash", {"how": how})
+                error = result["error"]
+                self.assertEqual((error["kind"], result["doc"]["failure_class"], error["message"], error["status"].get("exit_code")),
+                                 (kind, failure_class, "rank 0 on node a: " + message, 1))
+
     def test_F28_a_library_that_was_cut_off_or_written_to_is_named(self):
         copy = self.cluster.root + "/libcopy.so"
         size = os.path.getsize(LIBRARY)

@@ -6,11 +6,16 @@
 #include <rtrain/process_group.h>
 
 #include "common/base/duration.h"
+#include "worker/runtime/run_within.h"
 #include "worker/sdk/job.h"
+#include "worker/sdk/rank_failure.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/torch.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -33,15 +38,50 @@ bool uses_nccl(const runtime::Environment& environment) {
          (backend == "auto" && environment.gpus > 0 && !shares_gpu(environment));
 }
 
+/// Driver, context, memory, a kernel and a copy: what is broken or held by another fails here, and not in the
+/// training function, which would be blamed for it.
+void use_once(torch::Device device) {
+  try {
+    c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
+    if (torch::ones({1}, device).item<float>() != 1) throw DeviceError("it computes wrongly");
+  } catch (...) {
+    throw DeviceError("the GPU " + device.str() + " of this rank cannot be used: " +
+                      rank_failure(std::current_exception(), "hardware").message);
+  }
+}
+
 }  // namespace
 
 void take_device(const runtime::Environment& e) {
-  const auto device = get_device();
-  if (device.is_cuda())
-    c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(device);
-  else if (uses_nccl(e))
-    throw std::runtime_error(
-        "torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
+  const auto devices = get_devices();
+  if (!devices.front().is_cuda()) {
+    if (uses_nccl(e))
+      throw std::runtime_error(
+          "torch_config.backend is nccl, but this rank holds no GPU: set scaling_config.use_gpu");
+    return;
+  }
+  // A driver that hangs is not waited for: nobody watches the rank yet.
+  const auto limit = to_milliseconds(e.launch.spec.torch_config.init_timeout_s);
+  try {
+    runtime::run_within(limit,
+               "the GPUs of this rank did not answer within torch_config.init_timeout_s (" +
+                   std::to_string(limit.count() / 1000) + " s)",
+               [devices] { std::ranges::for_each(devices, use_once); });
+  } catch (const DeviceError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw DeviceError(error.what());
+  }
+  c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(devices.front());
+}
+
+void name_dump_files(const runtime::Environment& e) {
+  // c10d takes the first of the two, and adds the number of the rank.
+  constexpr const char* kName = "TORCH_FR_DUMP_TEMP_FILE";
+  if (e.gpus <= 0 || e.rank_dir.empty() || std::getenv(kName) != nullptr ||
+      std::getenv("TORCH_NCCL_DEBUG_INFO_TEMP_FILE") != nullptr)
+    return;
+  ::setenv(kName, (e.rank_dir + "/nccl_trace_rank_").c_str(), 1);
 }
 
 void join_process_group(const runtime::Environment& e) {
@@ -99,6 +139,7 @@ JoinedGroup init_process_group() {
     return {};
   }
   std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is an error of that collective
+  sdk::name_dump_files(environment);
   job.will_join();
   job.connect();
   if (environment.rank == 0)

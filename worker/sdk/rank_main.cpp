@@ -2,16 +2,17 @@
 
 #include <rtrain/context.h>
 
+#include "common/base/lost_peer.h"
 #include "common/os/file.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/crash_handler.h"
-#include "worker/runtime/failure_place.h"
 #include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 #include "worker/runtime/yield_point.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/join.h"
+#include "worker/sdk/rank_failure.h"
 #include "worker/sdk/train_library.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -21,7 +22,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -39,6 +39,8 @@ constexpr milliseconds kFlushAfterFailure{1'000};
 /// A rank that only saw its peer's connection break waits this long with its own error: the peer's tells
 /// more.
 constexpr milliseconds kPeerSpeaksFirst{400};
+/// As long a thread of c10d's waits for the training thread, which meets the same error and knows the place.
+constexpr milliseconds kTrainingThreadSpeaksFirst{400};
 
 void flush_output() {
   std::cout.flush();
@@ -46,31 +48,11 @@ void flush_output() {
   std::fflush(nullptr);
 }
 
-std::string text_of(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-}
-
-bool is_of_a_lost_peer(const std::string& message) {
-  static constexpr std::array kWords{"Connection closed by peer",
-                                     "Connection reset by peer",
-                                     "Broken pipe",
-                                     "Socket Timeout",
-                                     "remote process exited",
-                                     "Connection was likely closed",
-                                     "possible application crash on rank 0",
-                                     "wait timeout after",
-                                     "Watchdog caught collective operation timeout"};
-  for (const char* words : kWords)
-    if (message.find(words) != std::string::npos) return true;
-  return false;
-}
-
 /// Writes the error where the agent finds it, sends what waits and ends the process.
 [[noreturn]] void end_with_error(const runtime::Environment& environment, const char* kind,
                                  const std::string& message) {
   flush_output();
-  if (is_of_a_lost_peer(message)) std::this_thread::sleep_for(kPeerSpeaksFirst);
+  if (tells_of_lost_peer(message)) std::this_thread::sleep_for(kPeerSpeaksFirst);
   std::fprintf(stderr, "rtrain: %s\n", message.c_str());
   if (!environment.rank_dir.empty())
     if (auto written = runtime::write_error_record(environment.rank_dir, {kind, message, {}}); !written)
@@ -87,12 +69,19 @@ auto guarded(const runtime::Environment& environment, const char* kind, Step ste
     return step();
   } catch (const LoadError& error) {
     end_with_error(environment, "load", error.what());
-  } catch (const std::exception& error) {
-    end_with_error(environment, kind, runtime::failure_prefix(std::current_exception()) + text_of(error));
   } catch (...) {
-    const auto failure = std::current_exception();
-    end_with_error(environment, kind, runtime::failure_prefix(failure) + runtime::failure_text(failure));
+    const auto failure = rank_failure(std::current_exception(), kind);
+    end_with_error(environment, failure.kind.c_str(), failure.message);
   }
+}
+
+/// An exception of c10d or CUDA that nobody caught, mostly of c10d's watchdog: the training thread may wait
+/// for ever.
+void end_from_any_thread(const runtime::Environment& environment, const std::exception_ptr& thrown) {
+  const auto failure = rank_failure(thrown, "exception");
+  std::this_thread::sleep_for(kTrainingThreadSpeaksFirst);
+  if (::access((environment.rank_dir + "/error.json").c_str(), F_OK) == 0) ::_exit(1);
+  end_with_error(environment, failure.kind.c_str(), failure.message);
 }
 
 /// exit() inside the training function. Runs first of all exit handlers, and ends the process: destructors of
@@ -139,6 +128,9 @@ void run_rank(const std::function<TrainFunction()>& find) {
   }
   const auto& environment = job->environment();
   runtime::install_crash_handler(environment.rank_dir);
+  install_terminate_handler(
+      [&environment](const std::exception_ptr& failure) { end_from_any_thread(environment, failure); });
+  name_dump_files(environment);
   job->will_join();
   runtime::pulse().watch(false);
   guarded(environment, "spawn", [&] { job->connect(); });
