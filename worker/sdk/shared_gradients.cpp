@@ -6,6 +6,7 @@
 #include "worker/sdk/job.h"
 #include "worker/strategies/module_agreement.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -155,14 +156,23 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
     while (launched < buckets.size()) launch();
     for (auto& bucket : buckets) bucket.work.wait();
     for (auto& bucket : buckets) {
+      // It may have been made on another stream than the one that reads it here.
+      if (bucket.flat.is_cuda())
+        bucket.flat.record_stream(
+            c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(bucket.flat.device()));
       auto at = static_cast<std::int64_t>(bucket.members.size());
+      torch::Tensor heads;  // copied once, and where a gradient is missing only: a copy waits for the device
       for (std::size_t k = 0; k < bucket.members.size(); ++k) {
         const auto& tensor = parameters[bucket.members[k]].tensor;
         const auto average = bucket.flat.narrow(0, at, tensor.numel()).view_as(tensor);
-        if (tensor.grad().defined())
+        if (tensor.grad().defined()) {
           tensor.grad().copy_(average);
-        else if (bucket.flat[static_cast<std::int64_t>(k)].item<double>() > 0)
-          tensor.mutable_grad() = average.clone();
+        } else {
+          if (!heads.defined())
+            heads = bucket.flat.narrow(0, 0, static_cast<std::int64_t>(bucket.members.size()))
+                        .to(torch::kCPU, torch::kFloat64);
+          if (heads.data_ptr<double>()[k] > 0) tensor.mutable_grad() = average.clone();
+        }
         at += tensor.numel();
       }
     }
