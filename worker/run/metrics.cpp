@@ -1,5 +1,6 @@
 #include "worker/run/metrics.h"
 
+#include "worker/run/read_together.h"
 #include "worker/run/warn.h"
 #include "worker/runtime/json.h"
 
@@ -69,8 +70,14 @@ std::string key_of(Hook hook, const std::string& name) {
 }
 
 std::map<std::string, double> items(const MetricValues& values) {
+  std::vector<torch::Tensor> tensors;
+  for (const auto& [name, value] : values)
+    if (value.tensor.defined()) tensors.push_back(value.tensor);
+  const auto numbers = read_together(tensors);
   std::map<std::string, double> result;
-  for (const auto& [name, value] : values) result.emplace(name, value.item());
+  auto next = numbers.begin();
+  for (const auto& [name, value] : values)
+    result.emplace(name, value.tensor.defined() ? *next++ : value.number);
   return result;
 }
 
