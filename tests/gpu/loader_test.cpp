@@ -3,6 +3,10 @@
 
 #include "tests/gpu/device.h"
 
+#ifdef RTRAIN_WITH_NCCL
+#include <ATen/cuda/Sleep.h>
+#endif
+
 #include <vector>
 
 using namespace rtrain;
@@ -47,6 +51,21 @@ TEST_CASE("gpu: batches arrive whole and in order, from page-locked memory", "[g
       CHECK(torch::equal(arrived[i].input.cpu(), wanted.to(torch::kFloat).unsqueeze(1).expand({-1, kWidth})));
     }
   }
+}
+
+TEST_CASE("gpu: a batch that is let go while the GPU still computes with it keeps its values",
+          "[gpu][data]") {
+  constexpr int kBatches = 60;
+  auto sum = torch::zeros({1}, torch::TensorOptions(torch::kDouble).device(device()));
+  for (int i = 0; i < kBatches; ++i) {
+    auto numbers = torch::full({kBatch, kWidth}, static_cast<double>(i));
+    const Batch batch{on_cuda() && i % 2 == 0 ? numbers.pin_memory() : numbers, {}};
+#ifdef RTRAIN_WITH_NCCL
+    if (on_cuda()) at::cuda::sleep(2'000'000);  // the copies are far ahead of what reads them
+#endif
+    sum += batch.to(device()).input.to(torch::kDouble).mean();
+  }
+  CHECK(sum.item<double>() == kBatches * (kBatches - 1) / 2);
 }
 
 TEST_CASE("gpu: samples that lie on the device are picked there", "[gpu][data]") {

@@ -1,6 +1,10 @@
 #include <rtrain/data/data_loader.h>
 
+#include "worker/sdk/job.h"
+
 #include <ATen/Parallel.h>
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <algorithm>
@@ -23,6 +27,26 @@ namespace {
 void run_operators_on_one_thread() {
   (void)at::get_num_threads();  // makes ATen's own setting of this thread happen first
   if (omp_set_num_threads != nullptr) omp_set_num_threads(1);
+}
+
+/// Where the calling thread computes, in a rank that holds a GPU. Elsewhere no call of CUDA is made: it would
+/// start the driver.
+std::optional<c10::Stream> current_stream() {
+  if (sdk::Job::current().environment().device_indices.empty()) return std::nullopt;
+  try {
+    const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
+    return cuda.getStream(cuda.getDevice());
+  } catch (const c10::Error&) {
+    return std::nullopt;  // a GPU that the node only declares: the data cannot be on it
+  }
+}
+
+/// The same for this thread, which ends with its work. A new thread has GPU 0 and its default stream,
+/// whatever its maker has: a batch that is made on the GPU would not be in line with what reads it.
+void compute_on(c10::Stream stream) {
+  const c10::impl::VirtualGuardImpl cuda(stream.device_type());
+  cuda.setDevice(stream.device());
+  cuda.exchangeStream(stream);
 }
 
 }  // namespace
@@ -70,6 +94,7 @@ struct DataLoader::Iterator::Impl {
   std::vector<std::int64_t> indices;
   std::int64_t batch_size = 1;
   bool pin_memory = false;
+  std::optional<c10::Stream> stream;         ///< the caller's
   std::int64_t next_batch = 0, batches = 0;  ///< the maker's: the thread's, or the caller's without one
 
   // Below: only with a thread, all but `thread` under `mutex`.
@@ -109,6 +134,7 @@ struct DataLoader::Iterator::Impl {
     const torch::NoGradGuard no_grad;
     std::exception_ptr error;
     try {
+      if (stream) compute_on(*stream);
       while (next_batch < batches) {
         {
           std::unique_lock lock(mutex);
@@ -173,6 +199,7 @@ DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) c
   impl->next_batch = first;
   impl->batches = size();
   impl->ahead_max = static_cast<std::size_t>(options_.prefetch);
+  impl->stream = current_stream();
   if (impl->ahead_max > 0 && impl->next_batch < impl->batches) {
     impl->thread = std::thread([raw = impl.get()] { raw->make_ahead(); });
   }
