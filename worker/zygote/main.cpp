@@ -2,6 +2,7 @@
 #include "proto/record/rank_files.h"
 #include "worker/sdk/probe.h"
 #include "worker/sdk/rank_main.h"
+#include "worker/supervision/device_links.h"
 #include "worker/supervision/load_time.h"
 #include "worker/supervision/start_error.h"
 #include "worker/supervision/supervisor.h"
@@ -68,6 +69,17 @@ int serve(const std::string& socket) {
               << " threads run after LibTorch was loaded; ranks can only be forked from one\n";
     return 1;
   }
+  if (const auto files = supervision::open_gpu_files(); !files.empty()) {
+    std::cerr
+        << "rtrain-worker: " << files.front()
+        << " is open after LibTorch was loaded: something has started CUDA, which works in no rank that is "
+           "forked from here (look for LD_PRELOAD and for variables of CUDA in the agent's environment)\n";
+    return 1;
+  }
+  if (const auto driver = supervision::mapped_driver(); !driver.empty())
+    std::cerr
+        << "rtrain-worker: warning: " << driver
+        << " is loaded before the ranks are forked: start the agent anew after an update of the driver\n";
   return rtrain::supervision::supervise(
       {.role = "zygote", .socket = socket, .torch_version = rtrain::sdk::torch_version()},
       [&loaded](const proto::SpawnRank& spawn) -> int {
