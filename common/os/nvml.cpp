@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <mutex>
 
 #include <dlfcn.h>
 
@@ -43,6 +45,20 @@ class Library {
   void* handle_;
 };
 
+/// Started, and shut down at its end. `nvml` is empty where there is none.
+struct OpenLibrary {
+  OpenLibrary() {
+    nvml.emplace();
+    if (!*nvml || !nvml->call("nvmlInit_v2")) nvml.reset();
+  }
+  ~OpenLibrary() {
+    if (nvml) nvml->call("nvmlShutdown");
+  }
+  OpenLibrary(const OpenLibrary&) = delete;
+  OpenLibrary& operator=(const OpenLibrary&) = delete;
+  std::optional<Library> nvml;
+};
+
 /// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call
 /// fails, and nothing is known.
 std::vector<Process> processes_on(const Library& nvml, Device device) {
@@ -60,9 +76,18 @@ std::vector<Process> processes_on(const Library& nvml, Device device) {
 
 std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus) {
   constexpr unsigned long long kUnknown = ~0ULL;  // NVML_VALUE_NOT_AVAILABLE
+  // Who finds a process there asks again soon: opening NVML takes up to a second where no persistence daemon
+  // runs.
+  static std::mutex mutex;
+  static std::unique_ptr<OpenLibrary> kept;
+  const std::lock_guard lock(mutex);
+  if (!kept) kept = std::make_unique<OpenLibrary>();
   std::vector<GpuProcess> all;
-  const Library nvml;
-  if (!nvml || !nvml.call("nvmlInit_v2")) return all;
+  if (!kept->nvml) {
+    kept.reset();
+    return all;
+  }
+  const Library& nvml = *kept->nvml;
   for (const int gpu : gpus) {
     Device device = nullptr;
     // only declared, or fell off the bus
@@ -70,7 +95,7 @@ std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus) {
     for (const auto& process : processes_on(nvml, device))
       all.push_back({gpu, process.pid, process.used == kUnknown ? 0 : process.used});
   }
-  nvml.call("nvmlShutdown");
+  if (all.empty()) kept.reset();
   return all;
 }
 
