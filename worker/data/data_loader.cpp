@@ -1,6 +1,5 @@
+#include <rtrain/context.h>
 #include <rtrain/data/data_loader.h>
-
-#include "worker/sdk/job.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/Stream.h>
@@ -32,7 +31,7 @@ void run_operators_on_one_thread() {
 /// Where the calling thread computes, in a rank that holds a GPU. Elsewhere no call of CUDA is made: it would
 /// start the driver.
 std::optional<c10::Stream> current_stream() {
-  if (sdk::Job::current().environment().device_indices.empty()) return std::nullopt;
+  if (!get_device().is_cuda()) return std::nullopt;
   try {
     const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
     return cuda.getStream(cuda.getDevice());
@@ -121,10 +120,7 @@ struct DataLoader::Iterator::Impl {
     const auto end = std::min(begin + batch_size, static_cast<std::int64_t>(indices.size()));
     auto batch = dataset->get_batch(
         std::span(indices).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
-    if (pin_memory) {
-      if (batch.input.defined() && batch.input.is_cpu()) batch.input = batch.input.pin_memory();
-      if (batch.target.defined() && batch.target.is_cpu()) batch.target = batch.target.pin_memory();
-    }
+    if (pin_memory) batch = batch.pin_memory();
     ++next_batch;
     return batch;
   }

@@ -126,7 +126,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     if (!fetched) break;
     const auto batch = run_.to_device(std::move(*fetched));
     batch_.increment_ready();
-    run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
+    run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     batch_.increment_started();
     run_.plan->before_forward(/*sync=*/false);

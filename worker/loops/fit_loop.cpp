@@ -234,7 +234,7 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   validated_ = stop_validated_ = false;
   const auto batch = run_.to_device(std::move(*fetched));
   batch_.increment_ready();
-  run_.metrics.on_batch_start(batch.input.defined() && batch.input.dim() > 0 ? batch.size() : 1);
+  run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
 
   run_.call_callbacks(Hook::kTrainBatchStart, &Callback::on_train_batch_start, batch, batch_idx);
   if (run_.call_module(Hook::kTrainBatchStart, &LightningModule::on_train_batch_start, batch, batch_idx) ==

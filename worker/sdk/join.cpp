@@ -64,9 +64,9 @@ void take_device(const runtime::Environment& e) {
   const auto limit = to_milliseconds(e.launch.spec.torch_config.init_timeout_s);
   try {
     runtime::run_within(limit,
-               "the GPUs of this rank did not answer within torch_config.init_timeout_s (" +
-                   std::to_string(limit.count() / 1000) + " s)",
-               [devices] { std::ranges::for_each(devices, use_once); });
+                        "the GPUs of this rank did not answer within torch_config.init_timeout_s (" +
+                            std::to_string(limit.count() / 1000) + " s)",
+                        [devices] { std::ranges::for_each(devices, use_once); });
   } catch (const DeviceError&) {
     throw;
   } catch (const std::exception& error) {

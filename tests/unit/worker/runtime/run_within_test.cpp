@@ -5,10 +5,10 @@
 #include <future>
 #include <stdexcept>
 
-using namespace rtrain;
+using namespace rtrain::runtime;
 using namespace std::chrono_literals;
 
-TEST_CASE("run_within: waits, throws what the work threw, and gives up in time", "[unit][strategies]") {
+TEST_CASE("run_within: waits, throws what the work threw, and gives up in time", "[unit][runtime]") {
   bool done = false;
   run_within(10s, "too late", [&] { done = true; });
   CHECK(done);
