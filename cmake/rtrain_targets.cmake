@@ -14,6 +14,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # GCC 12 sees overlaps and overflows inside std::string that are not there (GCC bugs 105329, 105651).
   target_compile_options(rtrain_build_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
 endif()
+if(RTRAIN_WERROR)
+  target_compile_options(rtrain_build_options INTERFACE -Werror)
+endif()
 target_include_directories(rtrain_build_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(rtrain_build_options INTERFACE RTRAIN_VERSION="${PROJECT_VERSION}" BOOST_ASIO_NO_DEPRECATED JSON_USE_IMPLICIT_CONVERSIONS=0)
 if(RTRAIN_SANITIZE STREQUAL "address")
