@@ -27,11 +27,20 @@ rtrain::Checkpoint folder_of(const fs::path& folder) {
 }
 
 [[gnu::noinline]] void innermost_of_the_user(volatile int* place) { *place = 1; }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winfinite-recursion"  // on purpose
 [[gnu::noinline]] int without_end(volatile int* counter) {
   volatile char room[4096];
   room[0] = static_cast<char>(*counter);
   *counter = *counter + 1;
   return without_end(counter) + room[0];
+}
+#pragma GCC diagnostic pop
+
+/// As a destructor that throws.
+void throw_late() {
+  throw c10::AcceleratorError({"free", "CachingHostAllocator.cpp", 1}, 710,
+                              "CUDA error: device-side assert triggered");
 }
 
 void crash(const Config& config) {
@@ -59,11 +68,7 @@ void crash(const Config& config) {
     thread_throws("[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7)" + stack);
   if (how == "watchdog_assert") thread_throws("CUDA error: device-side assert triggered" + stack);
   if (how == "watchdog_ecc") thread_throws("CUDA error: uncorrectable ECC error encountered" + stack);
-  if (how == "freed_late")
-    [&]() noexcept {
-      throw c10::AcceleratorError({"free", "CachingHostAllocator.cpp", 1}, 710,
-                                  "CUDA error: device-side assert triggered");
-    }();
+  if (how == "freed_late") []() noexcept { throw_late(); }();
   if (how == "ecc")
     throw c10::AcceleratorError({"launch", "CUDAException.cpp", 1}, 214,
                                 "CUDA error: a text of a newer driver");

@@ -20,6 +20,8 @@ std::exception_ptr thrown(Failure failure) {
   return std::make_exception_ptr(std::move(failure));
 }
 const c10::SourceLocation kPlace{"f", "f.cpp", 1};
+/// As a destructor that throws.
+void throw_late() { throw c10::AcceleratorError(kPlace, 710, "x"); }
 
 }  // namespace
 
@@ -89,7 +91,7 @@ TEST_CASE("rank failure: an exception of c10d that nobody catches is handed over
   };
   const int handed = end_of([] { throw c10::DistBackendError(kPlace, "x"); });
   CHECK((WIFEXITED(handed) && WEXITSTATUS(handed) == 7));
-  const int in_destructor = end_of([]() noexcept { throw c10::AcceleratorError(kPlace, 710, "x"); });
+  const int in_destructor = end_of([]() noexcept { throw_late(); });
   CHECK((WIFEXITED(in_destructor) && WEXITSTATUS(in_destructor) == 7));
   for (const int users : {end_of([] { throw std::runtime_error("x"); }),
                           end_of([] { throw c10::Error(kPlace, "x"); }), end_of([] { std::terminate(); })})
