@@ -91,6 +91,7 @@ void EvaluationLoop::set_data(DataLoader loader, std::int64_t max_batches, bool 
   max_batches_ = max_batches;
   same_everywhere_ = same_everywhere;
   batch_ = {};
+  seen_batches_ = 0;
   has_run_ = is_ending_ = false;
   predictions_.clear();
 }
@@ -136,6 +137,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     run_.pulse.step(name_of(stage), run_.epochs.current.completed, batch_idx + 1);
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
     run_.metrics.on_batch_end();
+    if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(seen_batches_++);
     if (stage == Stage::kPredict) predictions_.push_back(output);
     batch_.increment_completed();
   }
@@ -145,7 +147,8 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   run_.call(hooks.at_epoch_end, hooks.epoch_end, hooks.module_epoch_end);
   run_.metrics.refresh();
   auto logged = run_.metrics.epoch_metrics();
-  if (stage != Stage::kSanityCheck) run_.metrics.to_loggers(run_.batches_that_stepped);
+  if (stage != Stage::kSanityCheck)
+    run_.metrics.to_loggers(run_.batches_that_stepped, run_.epochs.current.completed);
   is_ending_ = true;
   run_.call(hooks.at_end, hooks.end, hooks.module_end);
   is_ending_ = false;

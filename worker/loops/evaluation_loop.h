@@ -40,6 +40,7 @@ class EvaluationLoop {
   DataLoader loader_;
   std::int64_t max_batches_ = 0, batches_ = 0;
   LoopProgress batch_;
+  std::int64_t seen_batches_ = 0;  ///< since set_data(), without the sanity check: the loggers' x-axis
   bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
   std::vector<torch::Tensor> predictions_;
   std::map<std::string, torch::Tensor> generators_before_;

@@ -203,7 +203,7 @@ void FitLoop::run_epoch() {
   }
   run_.metrics.refresh();
   // at the last step, not at the next
-  run_.metrics.to_loggers(std::max<std::int64_t>(0, run_.batches_that_stepped - 1));
+  run_.metrics.to_loggers(std::max<std::int64_t>(0, run_.batches_that_stepped - 1), current_epoch());
   if (!cut_) run_.metrics.reset_results();  // else a run that goes on there adds to them
   run_.epochs.increment_completed();
 }
@@ -253,7 +253,8 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
             batch, batch_idx);
   run_.metrics.on_batch_end();
   batch_.increment_completed();
-  if (!accumulates()) run_.metrics.step_to_loggers(run_.batches_that_stepped, run_.should_stop);
+  if (!accumulates())
+    run_.metrics.step_to_loggers(run_.batches_that_stepped, current_epoch(), run_.should_stop);
   return true;
 }
 

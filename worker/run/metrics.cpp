@@ -328,18 +328,41 @@ MetricValues MetricBoard::epoch_metrics() {
   return std::move(views.logged);
 }
 
-void MetricBoard::to_loggers(std::int64_t step) {
+void MetricBoard::write_row(const MetricValues& logged, std::int64_t step,
+                            std::optional<std::int64_t> epoch) {
+  if (logged.empty()) return;
+  auto row = items(logged);
+  if (epoch) {
+    if (const auto own = row.find("step"); own != row.end()) {
+      step = static_cast<std::int64_t>(own->second);
+      row.erase(own);
+    } else {
+      row.emplace("epoch", static_cast<double>(*epoch));
+    }
+  }
+  for (const auto& logger : loggers_) {
+    logger->log_metrics(row, step);
+    logger->save();
+  }
+}
+
+void MetricBoard::to_loggers(std::int64_t step, std::int64_t epoch) {
   if (loggers_.empty() || active_ == nullptr) return;
   LoggedMetrics::Views views;
   active_->add_to(views, first_iteration_.has_value(), strategy_);
-  if (views.logged.empty()) return;
-  const auto metrics = items(views.logged);
-  for (const auto& logger : loggers_) logger->log_metrics(metrics, step);
+  write_row(views.logged, step, epoch);
 }
 
-void MetricBoard::step_to_loggers(std::int64_t steps, bool stopping) {
+void MetricBoard::step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping) {
   if (loggers_.empty() || log_every_n_steps_ == 0) return;
-  if ((steps + 1) % log_every_n_steps_ == 0 || stopping) to_loggers(steps);
+  if ((steps + 1) % log_every_n_steps_ == 0 || stopping) to_loggers(steps, epoch);
+}
+
+void MetricBoard::evaluation_step_to_loggers(std::int64_t batches) {
+  if (loggers_.empty() || active_ == nullptr) return;
+  LoggedMetrics::Views views;
+  active_->add_to(views, /*on_step=*/true, strategy_);
+  write_row(views.logged, batches, std::nullopt);
 }
 
 }  // namespace rtrain

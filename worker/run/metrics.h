@@ -110,10 +110,17 @@ class MetricBoard {
   [[nodiscard]] const LoggedMetrics::Views& views() const { return views_; }
   /// The active loop's logged metrics of the epoch.
   [[nodiscard]] MetricValues epoch_metrics();
-  void to_loggers(std::int64_t step);                       ///< of the active loop, now
-  void step_to_loggers(std::int64_t steps, bool stopping);  ///< every log_every_n_steps
+  /// The active loop's metrics, now. A metric called "step" is the x-axis; without one x is `step`, and the
+  /// row carries the epoch.
+  void to_loggers(std::int64_t step, std::int64_t epoch);
+  /// The same every log_every_n_steps.
+  void step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping);
+  /// What a batch of an evaluation logged on_step; x counts the loader's batches, and there is no epoch.
+  void evaluation_step_to_loggers(std::int64_t batches);
 
  private:
+  void write_row(const MetricValues& logged, std::int64_t step, std::optional<std::int64_t> epoch);
+
   Strategy& strategy_;
   std::vector<std::shared_ptr<Logger>> loggers_;
   std::int64_t log_every_n_steps_;

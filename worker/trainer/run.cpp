@@ -170,6 +170,19 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
   }
 }
 
+/// A logger that fails here must not hide what ended the run.
+void Trainer::Impl::finalize_loggers(const std::string& status) {
+  if (run.placement.global_rank != 0) return;
+  for (const auto& logger : run.options.loggers) {
+    try {
+      logger->finalize(status);
+    } catch (const std::exception& error) {
+      if (status == "success") throw;
+      warn(std::string("a logger could not be finalized: ") + error.what());
+    }
+  }
+}
+
 template <class Body>
 void Trainer::Impl::guarded(Body body) {
   struct Quiet {  // leaves the Trainer usable, however the run ends
@@ -190,10 +203,13 @@ void Trainer::Impl::guarded(Body body) {
   const Quiet quiet{run};
   try {
     body();
+    finalize_loggers("success");
   } catch (const Yielded&) {
+    finalize_loggers("yielded");
     throw;
   } catch (...) {  // whatever can be thrown
     tell(std::current_exception());
+    finalize_loggers("failed");
     throw;
   }
 }

@@ -54,6 +54,7 @@ struct Trainer::Impl {
   /// Runs `body`; a failure reaches the callbacks' on_exception before it leaves.
   template <class Body>
   void guarded(Body body);
+  void finalize_loggers(const std::string& status);
   /// The callbacks' on_exception, and the place of the failure for whoever tells it.
   void tell(const std::exception_ptr& failure);
   /// accumulate_grad_batches, or more so that fewer ranks make up the same batch (elastic_batch).

@@ -9,7 +9,7 @@
 #include <rtrain/data.h>
 #include <rtrain/generators.h>
 #include <rtrain/lightning_module.h>
-#include <rtrain/logger.h>
+#include <rtrain/loggers.h>
 #include <rtrain/mesh.h>
 #include <rtrain/models.h>
 #include <rtrain/names.h>

@@ -213,7 +213,7 @@ TEST_CASE("loggers: steps every log_every_n_steps, an epoch's metrics at its las
   Trainer trainer(quiet({.max_epochs = 1, .log_every_n_steps = 2, .loggers = {rows}}));
   trainer.fit(model, boring_loader(5));
   REQUIRE(rows->rows.size() == 3);
-  CHECK(rows->rows[0] == std::pair<std::int64_t, Metrics>{1, {{"i_step", 1}}});
-  CHECK(rows->rows[1] == std::pair<std::int64_t, Metrics>{3, {{"i_step", 3}}});
-  CHECK(rows->rows[2] == std::pair<std::int64_t, Metrics>{4, {{"i_epoch", 2}}});
+  CHECK(rows->rows[0] == std::pair<std::int64_t, Metrics>{1, {{"epoch", 0}, {"i_step", 1}}});
+  CHECK(rows->rows[1] == std::pair<std::int64_t, Metrics>{3, {{"epoch", 0}, {"i_step", 3}}});
+  CHECK(rows->rows[2] == std::pair<std::int64_t, Metrics>{4, {{"epoch", 0}, {"i_epoch", 2}}});
 }

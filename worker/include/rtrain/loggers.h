@@ -1,0 +1,5 @@
+// Loggers that come with the SDK.
+#pragma once
+
+#include <rtrain/logger.h>
+#include <rtrain/loggers/csv_logger.h>
