@@ -63,6 +63,12 @@ std::int64_t Trainer::num_evaluation_batches() const {
 }
 bool Trainer::should_stop() const { return impl_->run.should_stop; }
 void Trainer::set_should_stop(bool stop) { impl_->run.should_stop = stop; }
+void Trainer::set_accumulate_grad_batches(std::int64_t batches) {
+  if (batches < 1)
+    throw std::invalid_argument("set_accumulate_grad_batches: " + std::to_string(batches) +
+                                ", expected 1 or more");
+  impl_->run.accumulate = batches;
+}
 Stage Trainer::stage() const { return impl_->run.stage; }
 bool Trainer::fitting() const { return impl_->run.running && impl_->run.function == Stage::kFit; }
 bool Trainer::is_last_batch() const { return impl_->fit_loop.is_last_batch(); }

@@ -278,6 +278,9 @@ class RTRAIN_API Trainer {
   /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank
   /// must say so.
   void set_should_stop(bool stop = true);
+  /// From the next accumulation on; for callbacks, at the start of an epoch. The same on every rank.
+  /// @throws std::invalid_argument less than 1.
+  void set_accumulate_grad_batches(std::int64_t batches);
   [[nodiscard]] Stage stage() const;
   [[nodiscard]] bool fitting() const;  ///< inside fit(), whatever its stage
   [[nodiscard]] bool sanity_checking() const { return stage() == Stage::kSanityCheck; }
