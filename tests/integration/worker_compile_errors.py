@@ -52,11 +52,7 @@ struct HeldImpl : Net {};
 TORCH_MODULE(Held);
 struct Mine : rtrain::Optimizer {
   using Optimizer::Optimizer;
-  void step() override {}
-  double lr() const override { return 0; }
-  void set_lr(double) override {}
-  std::map<std::string, torch::Tensor> state_dict() const override { return {}; }
-  void load_state_dict(const std::map<std::string, torch::Tensor>&) override {}
+  void step(const rtrain::StepInputs&) override {}
 };
 rtrain::Optimizers shared(std::vector<torch::Tensor> p) { return std::make_shared<Mine>(p); }
 rtrain::Optimizers by_value(std::vector<torch::Tensor> p) { return Mine(p); }

@@ -108,8 +108,8 @@ void FitLoop::start_over() {
   run_.epochs = batch_ = {};
   part_ = {};
   steps_ = run_.batches_that_stepped = 0;
-  is_last_batch_ = validated_ = resumed_within_epoch_ = resumed_after_batch_ = stop_validated_ = past_stop_ =
-      cut_ = stop_is_agreed_ = warned_of_loss_ = false;
+  is_last_batch_ = epoch_schedulers_due_ = validated_in_epoch_ = validated_ = resumed_within_epoch_ =
+      resumed_after_batch_ = stop_validated_ = past_stop_ = cut_ = stop_is_agreed_ = warned_of_loss_ = false;
   step_.set_has_gradients(false);
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
@@ -156,6 +156,7 @@ void FitLoop::run() {
   torch::GradMode::set_enabled(true);
   run_.call(Hook::kTrainStart, &Callback::on_train_start, &LightningModule::on_train_start);
   resume_generators();
+  step_epoch_schedulers();
   while (!done()) run_epoch();
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
@@ -165,7 +166,7 @@ void FitLoop::run_epoch() {
     if (std::exchange(cut_, false)) run_.metrics.reset_results();  // a hook took the stop back
     batch_.current = {};
     is_last_batch_ = false;
-    validated_ = false;
+    validated_ = validated_in_epoch_ = false;
     if (part_.samples > 0) begin_epoch({});
     loader_.sampler().set_epoch(run_.epochs.current.processed);
     run_.epochs.increment_ready();
@@ -187,6 +188,7 @@ void FitLoop::run_epoch() {
 
   run_.metrics.epoch_end_reached();
   run_.epochs.increment_processed();
+  epoch_schedulers_due_ = epoch_exhausted();
   {
     const RunContext::HookScope scope(run_, Hook::kTrainEpochEnd);
     const auto callbacks = [&](bool plain) {
@@ -202,10 +204,17 @@ void FitLoop::run_epoch() {
     callbacks(false);
   }
   run_.metrics.refresh();
+  step_epoch_schedulers();
   // at the last step, not at the next
   run_.metrics.to_loggers(std::max<std::int64_t>(0, run_.batches_that_stepped - 1), current_epoch());
   if (!cut_) run_.metrics.reset_results();  // else a run that goes on there adds to them
   run_.epochs.increment_completed();
+}
+
+/// A checkpoint of the hooks before has it still to come.
+void FitLoop::step_epoch_schedulers() {
+  if (std::exchange(epoch_schedulers_due_, false))
+    lr_stepping_.after_epoch(run_.epochs.current.processed, validated_in_epoch_);
 }
 
 /// max_steps or should_stop ends the epoch here. A run that is allowed more goes on with the next batch as if
@@ -240,14 +249,16 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   if (run_.call_module(Hook::kTrainBatchStart, &LightningModule::on_train_batch_start, batch, batch_idx) ==
       -1) {
     run_.strategy().meet("the rest of the epoch being left out (on_train_batch_start returned -1)");
-    is_last_batch_ = true;
     batch_.increment_processed();
+    if (is_last_batch_) lr_stepping_.after_last_batch();
+    is_last_batch_ = true;
     return false;
   }
   batch_.increment_started();
   const auto loss = optimize(batch, batch_idx);
   run_.metrics.step_done();
   batch_.increment_processed();
+  if (epoch_exhausted()) lr_stepping_.after_last_batch();
   run_.pulse.step("train", current_epoch(), batch_idx + 1);
   run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss,
             batch, batch_idx);
@@ -264,7 +275,7 @@ torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   const auto loss = step_.run(batch, {.batch_idx = batch_idx,
                                       .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
                                       .sync = sync});
-  if (sync) ++steps_;
+  if (sync) lr_stepping_.after_optimizer_step(++steps_);
   if (loss.defined()) warn_unless_finite(loss, batch_idx);
   return loss;
 }
@@ -304,12 +315,14 @@ void FitLoop::after_batch() {
     if (!accumulates())
       run_.call_module(Hook::kValidationModelZeroGrad, &LightningModule::on_validation_model_zero_grad);
     stop_validated_ = !validation_is_regular();
+    validated_in_epoch_ = true;
     validated_ = true;  // for the checkpoints of its end hooks: a run resumed from one does not repeat it
     validation_.evaluate(Stage::kValidate);
     run_.metrics.use(&results_);
     run_.metrics.set_first_iteration(first_iteration);
   }
   if (accumulates()) return;
+  lr_stepping_.after_validation_of_step(steps_);
   // no gradient is pending: others may go on from here
   run_.yield_if(run_.yield_point.next_step());
   ++run_.batches_that_stepped;
@@ -329,6 +342,8 @@ nlohmann::json FitLoop::state() const {
           {"max_epochs", run_.max_epochs},
           {"max_steps", run_.options.max_steps},
           {"cut", cut_},
+          {"validated_in_epoch", validated_in_epoch_},
+          {"epoch_schedulers_due", epoch_schedulers_due_},
           {"part", {{"samples", part_.samples}, {"first_batch", part_.first_batch}}},
           {"samples_seen", loader_.defined() ? samples_seen() : 0}};
 }
@@ -354,6 +369,8 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
   const bool stopped = state.value("should_stop", false);
   run_.should_stop = stopped && !may_go_further(state) && (retry || !cut);
   past_stop_ = stopped && !run_.should_stop;
+  validated_in_epoch_ = state.value("validated_in_epoch", true);
+  epoch_schedulers_due_ = state.value("epoch_schedulers_due", false);
   if (const auto part = state.find("part"); part != state.end())
     part_ = {part->at("samples").get<std::int64_t>(), part->at("first_batch").get<std::int64_t>()};
   if (cut && !within_epoch) {

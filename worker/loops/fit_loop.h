@@ -3,6 +3,7 @@
 
 #include "worker/loops/evaluation_loop.h"
 #include "worker/run/run_context.h"
+#include "worker/step/lr_stepping.h"
 #include "worker/step/training_step.h"
 
 #include <rtrain/data/data_loader.h>
@@ -20,7 +21,7 @@ namespace rtrain {
 class FitLoop {
  public:
   FitLoop(RunContext& run, EvaluationLoop& validation)
-      : run_(run), validation_(validation), step_(run), results_(/*training=*/true) {}
+      : run_(run), validation_(validation), step_(run), lr_stepping_(run), results_(/*training=*/true) {}
 
   void set_data(DataLoader loader);
   void run();
@@ -33,6 +34,7 @@ class FitLoop {
   [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
   /// Goes on where max_steps or should_stop had ended the checkpoint's run within an epoch.
   [[nodiscard]] bool resumes_past_stop() const { return past_stop_; }
+  [[nodiscard]] LRStepping& lr_stepping() { return lr_stepping_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
 
   /// loop.json's "progress".
@@ -88,11 +90,13 @@ class FitLoop {
   [[nodiscard]] bool validation_is_due() const;
   [[nodiscard]] bool validation_is_regular() const;
   [[nodiscard]] bool may_go_further(const nlohmann::json& state) const;
+  void step_epoch_schedulers();
   void cut_epoch();
 
   RunContext& run_;
   EvaluationLoop& validation_;
   TrainingStep step_;
+  LRStepping lr_stepping_;
   LoggedMetrics results_;
   DataLoader loader_;
   std::int64_t max_batches_ = 0;    ///< of a whole epoch with this number of ranks
@@ -104,7 +108,9 @@ class FitLoop {
   LoopProgress batch_;
   std::int64_t steps_ = 0;  ///< optimizer steps: global_step
   bool is_last_batch_ = false;
-  bool validated_ = false;  ///< the validation after the latest batch is done
+  bool validated_in_epoch_ = false;
+  bool epoch_schedulers_due_ = false;  ///< those that read a metric, after the hooks of the epoch's end
+  bool validated_ = false;             ///< the validation after the latest batch is done
   bool resumed_within_epoch_ = false;
   bool warned_of_loss_ = false;
   mutable bool stop_is_agreed_ = false;  ///< every rank has should_stop

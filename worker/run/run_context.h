@@ -93,6 +93,7 @@ class RunContext {
   LightningModule* module = nullptr;
   std::unique_ptr<Plan> plan;
   std::shared_ptr<Optimizer> optimizer;
+  std::vector<LRSchedulerConfig> schedulers;
   Stage function = Stage::kFit, stage = Stage::kFit;
   bool running = false;
   bool should_stop = false;

@@ -1,6 +1,7 @@
 // What a checkpoint folder holds, and how it is written and read back.
 #include "worker/trainer/trainer_impl.h"
 
+#include "worker/optim/saved_optimizers.h"
 #include "worker/runtime/json.h"
 #include "worker/strategies/module_state.h"
 
@@ -27,8 +28,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// 1: sums of metrics under the number of their hook; no should_stop, metrics and writer in loop.json
-constexpr int kVersion = 2;
+/// 2: one optimizer, its state under the numbers of parameters, "lr" as a tensor; no optimizers in loop.json
+/// 1: and sums of metrics under the number of their hook; no should_stop, metrics and writer in loop.json
+constexpr int kVersion = 3;
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kLoop = "loop.json";
@@ -159,7 +161,12 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     }
     content.loop["progress"] = fit_loop.state();
     content.loop["metrics"] = run.metrics.state();
-    if (run.optimizer) content.optimizer = run.optimizer->state_dict();
+    if (run.optimizer) {
+      run.optimizer->name_parameters(run.module->named_parameters());
+      auto saved = save_optimizers({run.optimizer}, run.schedulers);
+      content.optimizer = std::move(saved.tensors);
+      content.loop["optimizers"] = std::move(saved.list);
+    }
     content.rank = fit_loop.generators();
     for (const auto& [name, gradient] : fit_loop.pending_gradients())
       content.rank.emplace("gradient." + name, gradient);
@@ -310,7 +317,10 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
         "stopped: raise max_epochs or max_steps to go on from it");
   }
   try {
-    run.optimizer->load_state_dict(content.optimizer);
+    run.optimizer->name_parameters(run.module->named_parameters());
+    load_optimizers({run.optimizer}, run.schedulers,
+                    {content.optimizer, content.loop.value("optimizers", nlohmann::json::array())},
+                    content.loop.value("version", 0));
   } catch (const std::invalid_argument& e) {
     throw std::runtime_error(
         std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());

@@ -114,6 +114,9 @@ void LightningModule::on_validation_model_zero_grad() {
   if (!attachment_ || attachment_->trainer == nullptr) return;
   if (const auto& plan = attachment_->trainer->impl_->run.plan) plan->zero_grad(parameters());
 }
+void LightningModule::lr_scheduler_step(LRScheduler& scheduler, std::optional<double> metric) {
+  metric ? scheduler.step(*metric) : scheduler.step();
+}
 void LightningModule::on_validation_model_eval() { eval(); }
 void LightningModule::on_validation_model_train() { restore_modes(); }
 void LightningModule::on_test_model_eval() { eval(); }

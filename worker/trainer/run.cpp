@@ -112,6 +112,9 @@ void Trainer::Impl::make_optimizers() {
     throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) +
                            " optimizers, expected exactly one");
   run.optimizer = std::move(optimizers.all.front());
+  run.schedulers = std::move(optimizers.schedulers);
+  run.optimizer->name_parameters(run.module->named_parameters());
+  fit_loop.lr_stepping().check();
   run.plan->adopt(*run.optimizer);
 }
 
@@ -228,6 +231,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     run.should_stop = false;
     run.accumulate = batches_a_step();
     run.optimizer.reset();
+    run.schedulers.clear();
     fit_loop.start_over();
     validation.set_data({}, 0, true);
     resumed_from =

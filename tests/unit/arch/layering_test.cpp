@@ -33,7 +33,8 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"worker/include", {"common/base", "proto"}},
     // The rooms of the worker (docs/rfcs/0004-step-engine.md): only the Trainer and what starts ranks see
     // all.
-    {"worker/optim", {"worker/include"}},
+    {"worker/optim", {"worker/include", "worker/runtime"}},
+    {"worker/schedulers", {"worker/include", "worker/runtime"}},
     {"worker/models", {"worker/include"}},
     {"worker/data", {"worker/include"}},
     {"worker/checkpoint", {"worker/include", "worker/runtime"}},

@@ -112,6 +112,8 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_before_backward(const torch::Tensor& /*loss*/) {}
   virtual void on_after_backward() {}
   virtual void on_before_optimizer_step(Optimizer&) {}
+  /// Steps one scheduler. @param metric what its configuration monitors; nullopt: it monitors nothing.
+  virtual void lr_scheduler_step(LRScheduler& scheduler, std::optional<double> metric);
   virtual void on_validation_model_zero_grad();  ///< clears the gradients
   virtual void on_validation_model_eval();       ///< eval mode
   virtual void on_validation_model_train();      ///< gives each submodule the mode back that it had

@@ -14,12 +14,15 @@
 #include <rtrain/models.h>
 #include <rtrain/names.h>
 #include <rtrain/optim.h>
+#include <rtrain/optimizer.h>
+#include <rtrain/optimizers.h>
 #include <rtrain/plan.h>
 #include <rtrain/process_group.h>
 #include <rtrain/progress.h>
 #include <rtrain/registry.h>
 #include <rtrain/result.h>
 #include <rtrain/safetensors.h>
+#include <rtrain/schedulers.h>
 #include <rtrain/state_tree.h>
 #include <rtrain/strategies.h>
 #include <rtrain/torch_trainer.h>

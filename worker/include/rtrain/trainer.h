@@ -113,10 +113,11 @@ using Metrics = std::map<std::string, double>;
 struct RTRAIN_API TrainerCheckpoint {
   /// parameters and buffers by PyTorch's names, as far as this rank holds them: model.safetensors
   StateTree model{};
-  std::map<std::string, torch::Tensor> optimizer{};  ///< optimizer.safetensors; empty with weights only
+  /// "<optimizer>.<parameter name>.<state name>": optimizer.safetensors; empty with weights only
+  std::map<std::string, torch::Tensor> optimizer{};
   /// of this rank: generators, gradients of a half-done accumulation, metrics so far
   std::map<std::string, torch::Tensor> rank{};
-  /// loop.json: format, version, epoch, global_step, progress, metrics, writer
+  /// loop.json: format, version, epoch, global_step, progress, metrics, optimizers, writer
   nlohmann::json loop = nlohmann::json::object();
   nlohmann::json callbacks = nlohmann::json::object();  ///< by Callback::state_key()
   nlohmann::json module = nlohmann::json::object();     ///< the user's own

@@ -186,12 +186,23 @@ TEST_CASE("resume: a checkpoint of version 1 goes on as before", "[unit][trainer
   const auto whole = run(options, 1);
   const test::Folder folder;
   (void)run(options, 1, {}, folder / "c", "batch_end", 3);
-  // As version 1 wrote it: no should_stop, metrics or writer, and the sums of metrics under the number of
-  // their hook.
+  // As version 1 wrote it: no should_stop, metrics or writer, the sums of metrics under the number of their
+  // hook, the optimizer's state under the numbers of its parameters.
   nlohmann::json loop;
   std::ifstream(folder / "c/loop.json") >> loop;
-  CHECK(loop.at("version") == 2);
+  CHECK(loop.at("version") == 3);
   loop["version"] = 1;
+  const auto group = loop.at("optimizers").at(0).at("groups").at(0);
+  SafeTensors numbered{{{"lr", torch::scalar_tensor(group.at("lr").get<double>(), torch::kDouble)}}, {}};
+  const auto named = load_safetensors(folder / "c/optimizer.safetensors").tensors;
+  for (std::size_t i = 0; i < group.at("parameters").size(); ++i) {
+    const auto prefix = "0." + group["parameters"][i].get<std::string>() + ".";
+    for (const auto* name : {"step", "exp_avg", "exp_avg_sq"})
+      numbered.tensors.emplace(std::to_string(i) + "." + name, named.at(prefix + name));
+  }
+  CHECK(numbered.tensors.size() == named.size() + 1);
+  save_safetensors(folder / "c/optimizer.safetensors", numbered);
+  loop.erase("optimizers");
   for (const auto* key : {"metrics", "writer"}) CHECK(loop.erase(key) == 1);
   for (const auto* key : {"should_stop", "max_epochs", "max_steps", "cut"})
     CHECK(loop.at("progress").erase(key) == 1);
@@ -247,7 +258,7 @@ TEST_CASE(
                                        "second.weight", "second.bias"});
   CHECK(content.tensors.at("norm.num_batches_tracked").item<std::int64_t>() == 4);
   CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/optimizer.safetensors")
-            .tensors.contains("0.exp_avg"));
+            .tensors.contains("0.first.weight.exp_avg"));
   CHECK(load_safetensors(folder / "reported/checkpoint.ckpt/rng-rank0.safetensors")
             .tensors.contains("rng.cpu"));
   CHECK(std::distance(std::filesystem::directory_iterator(folder / "reported"), {}) == 1);

@@ -28,16 +28,12 @@ class Captured {
 /// Plain gradient descent, also along sparse gradients.
 struct Descent : Optimizer {
   using Optimizer::Optimizer;
-  void step() override {
+  void step(const StepInputs&) override {
     const torch::NoGradGuard no_grad;
     for (auto& parameter : parameters_) {
       if (parameter.grad().defined()) parameter.add_(parameter.grad(), -1);
     }
   }
-  [[nodiscard]] double lr() const override { return 1; }
-  void set_lr(double) override {}
-  [[nodiscard]] std::map<std::string, torch::Tensor> state_dict() const override { return {}; }
-  void load_state_dict(const std::map<std::string, torch::Tensor>&) override {}
 };
 
 struct Words : LightningModule {
