@@ -7,8 +7,9 @@
 
 namespace rtrain {
 
-GradientAccumulationScheduler::GradientAccumulationScheduler(std::map<std::int64_t, std::int64_t> scheduling)
-    : scheduling_(std::move(scheduling)) {
+GradientAccumulationScheduler::GradientAccumulationScheduler(
+    std::initializer_list<std::pair<const std::int64_t, std::int64_t>> scheduling)
+    : scheduling_(scheduling) {
   std::string problems;
   if (scheduling_.empty()) problems += "\n  it has no entry, expected {epoch, batches a step}";
   for (const auto& [epoch, batches] : scheduling_) {

@@ -4,7 +4,9 @@
 #include <rtrain/callback.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
+#include <utility>
 
 namespace rtrain {
 
@@ -14,7 +16,8 @@ namespace rtrain {
 class RTRAIN_API GradientAccumulationScheduler : public Callback {
  public:
   /// @throws std::invalid_argument no entry, an epoch below 0, or less than 1 batch.
-  explicit GradientAccumulationScheduler(std::map<std::int64_t, std::int64_t> scheduling);
+  GradientAccumulationScheduler(
+      std::initializer_list<std::pair<const std::int64_t, std::int64_t>> scheduling);
 
   /// Batches a step in `epoch`.
   [[nodiscard]] std::int64_t factor(std::int64_t epoch) const;
