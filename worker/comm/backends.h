@@ -1,4 +1,4 @@
-// The c10d backends behind factories: the headers of each are seen by one file only.
+// Factories for the c10d backends, so that only one file each includes their headers.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -16,14 +16,14 @@ namespace rtrain::comm {
 
 struct BackendOptions {
   int rank = 0, world_size = 1;
-  std::string address;  ///< Gloo: the local address to bind to
+  std::string address;  ///< the local address that Gloo binds to
   std::chrono::milliseconds timeout{}, init_timeout{};
 };
 
-/// Connects to every other rank before it returns.
+/// Connects to all other ranks before it returns.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_gloo_backend(
     const c10::intrusive_ptr<c10d::Store>& store, const BackendOptions& options);
-/// Connects with eagerConnectSingleDevice(), or the first collective. @throws std::runtime_error this
+/// Connects in eagerConnectSingleDevice() or in the first collective. @throws std::runtime_error if this
 /// LibTorch has no NCCL.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_nccl_backend(
     const c10::intrusive_ptr<c10d::Store>& store, const BackendOptions& options);

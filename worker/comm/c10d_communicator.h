@@ -1,4 +1,4 @@
-// A group of ranks on c10d's backends: Gloo, and NCCL for CUDA tensors.
+// A communicator over c10d's backends: Gloo, and NCCL for CUDA tensors.
 #pragma once
 
 #include "worker/runtime/key_value_store.h"
@@ -26,23 +26,24 @@ namespace rtrain::comm {
 struct GroupOptions {
   std::string name;  ///< "job", "shard"
   int rank = 0, world_size = 1;
-  bool nccl = false;  ///< for CUDA tensors; those on the CPU go by Gloo always
+  bool nccl = false;  ///< NCCL for CUDA tensors; CPU tensors always use Gloo
   torch::Device device = torch::kCPU;
   std::string node_address;  ///< the local address that Gloo binds to
   std::chrono::milliseconds timeout{}, init_timeout{};
 };
 
-/// What a library says, without the place in its source in front ("[pair.cc:525] Connection closed by peer")
-/// and without a backtrace.
+/// The message of a library error without its source location ("[pair.cc:525] Connection closed by peer") and
+/// backtrace.
 [[nodiscard]] std::string cause_of(const std::exception& error);
 
 class C10dCommunicator final : public Communicator {
  public:
   /// Connects to the other ranks of the group.
-  /// @param store of the job; the group takes keys under its name and `number`, which no two groups share.
-  /// @param pulse where a rank waits is noted here. @param roll_call the job's store when the group is the
-  ///        whole job: then a wait on the CPU finds out that others will never come; else null. Both outlive
-  ///        the group.
+  /// @param store the job's store; the group prefixes its keys with its name and `number`, which must be
+  ///        unique among groups.
+  /// @param pulse records where this rank waits.
+  /// @param roll_call the job's store if the group is the whole job, so that a wait on the CPU can detect
+  ///        that other ranks will never come; else null. pulse and roll_call must outlive the group.
   C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d::Store> store, int number,
                    runtime::Pulse& pulse, runtime::KeyValueStore* roll_call);
   ~C10dCommunicator() override;
@@ -62,7 +63,7 @@ class C10dCommunicator final : public Communicator {
   void set_timeout(std::chrono::milliseconds timeout) override;
   [[nodiscard]] c10d::ProcessGroup* c10d_group() const override;
 
-  /// Ends the backends. The other ranks have made their last call.
+  /// Shuts the backends down. The other ranks must have made their last call.
   void shutdown();
 
  private:

@@ -1,4 +1,4 @@
-// Whether two ranks on this machine can reduce over loopback, for `rtrain doctor`.
+// Checks, for `rtrain doctor`, whether two ranks on this machine can reduce over loopback.
 #pragma once
 
 #include <array>
@@ -7,11 +7,11 @@
 namespace rtrain::comm {
 
 struct LoopbackReduction {
-  std::array<float, 2> sums{};  ///< what each of the two got for 1 + 2
-  double ms = 0;                ///< from nothing to both sums
+  std::array<float, 2> sums{};  ///< the result of 1 + 2 on each of the two ranks
+  double ms = 0;                ///< from the start until both sums are known
 };
-/// Two threads of this process, over Gloo on 127.0.0.1.
-/// @throws what Gloo throws; after `limit` at the latest.
+/// Runs the two ranks as threads of this process, over Gloo on 127.0.0.1.
+/// @throws what Gloo throws, after `limit` at the latest.
 [[nodiscard]] LoopbackReduction reduce_over_loopback(std::chrono::milliseconds limit);
 
 }  // namespace rtrain::comm

@@ -1,4 +1,4 @@
-// The ranks of a job, joined: their communicator and their store.
+// The joined ranks of a job: their communicator and their store.
 #pragma once
 
 #include "worker/comm/c10d_communicator.h"
@@ -15,20 +15,20 @@
 
 namespace rtrain::comm {
 
-/// One a job and process. A world of 1 needs no store.
+/// One per job and process. A world of 1 needs no store.
 /// @thread the training thread.
 class JobGroup {
  public:
-  /// @throws std::invalid_argument no such backend; std::runtime_error the ranks do not come together: names
-  ///         this rank, backend, address and cause.
+  /// @throws std::invalid_argument if the backend is unknown; std::runtime_error if the ranks cannot meet:
+  ///        names this rank, backend, address and cause.
   JobGroup(const JobGroupOptions& options, runtime::Pulse& pulse);
-  /// Leaves the threads of the backends alone: a process that ends any way it likes must not wait for them.
+  /// Does not wait for the threads of the backends: the process must be able to end at any time.
   ~JobGroup();
   JobGroup(const JobGroup&) = delete;
   JobGroup& operator=(const JobGroup&) = delete;
 
-  /// The end of this rank's part. Rank 0 waits for the others here: it holds the store that they may still
-  /// need. Call it once, last.
+  /// Ends this rank's membership. Rank 0 waits here for the other ranks, which may still need the store that
+  /// it serves. Must be the last call, once.
   void leave() noexcept;
 
   [[nodiscard]] const std::shared_ptr<Communicator>& communicator() const { return communicator_; }

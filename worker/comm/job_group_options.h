@@ -1,4 +1,4 @@
-// How a rank joins the others of its job.
+// The options with which a rank joins its job's group.
 #pragma once
 
 #include <torch/types.h>
@@ -9,14 +9,14 @@
 namespace rtrain::comm {
 
 struct JobGroupOptions {
-  std::string backend = "gloo";  ///< for all tensors; "nccl": NCCL for CUDA tensors and Gloo for the others
+  std::string backend = "gloo";  ///< for all tensors; "nccl": NCCL for CUDA tensors, Gloo for CPU tensors
   int rank = 0, world_size = 1;
-  std::string master_addr;  ///< of rank 0, which serves the store
+  std::string master_addr;  ///< address of rank 0, which serves the store
   int master_port = 0;
   std::string node_address;  ///< the address that Gloo binds to
   std::chrono::milliseconds timeout{1800'000}, init_timeout{300'000};
   torch::Device device = torch::kCPU;
-  /// Store and backends also in a world of 1: so one GPU is enough to try NCCL.
+  /// Create store and backends even in a world of 1, so that NCCL can be tested with a single GPU.
   bool alone_too = false;
 };
 

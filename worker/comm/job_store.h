@@ -1,4 +1,4 @@
-// The key-value store that rank 0 of a job serves and all ranks read and write.
+// The key-value store of a job: rank 0 serves it, and all ranks use it.
 #pragma once
 
 #include "worker/runtime/key_value_store.h"
@@ -15,16 +15,16 @@ class Store;
 
 namespace rtrain::comm {
 
-/// "1.5 s"
+/// Formats a duration: "1.5 s".
 [[nodiscard]] std::string seconds(std::chrono::milliseconds duration);
 
-/// Rank 0 serves, the others wait for it and connect.
-/// @throws std::runtime_error rank 0 is not there within `timeout`: names its address and the option.
+/// Rank 0 serves the store; the other ranks wait for it and connect.
+/// @throws std::runtime_error if rank 0 is not reachable within `timeout`: names its address and the option.
 [[nodiscard]] c10::intrusive_ptr<c10d::Store> open_store(int rank, const std::string& host, int port,
                                                          std::chrono::milliseconds timeout);
-/// c10d's store as the runtime wants it, under keys of its own. @thread as c10d's store: any.
+/// Adapts c10d's store to the runtime's interface, with a prefix of its own. @thread any, like c10d's store.
 [[nodiscard]] std::unique_ptr<runtime::KeyValueStore> runtime_store(c10::intrusive_ptr<c10d::Store> store);
-/// A connection of its own, for other threads than the training thread's. @throws std::runtime_error
+/// Opens a separate connection, for threads other than the training thread. @throws std::runtime_error
 [[nodiscard]] std::unique_ptr<runtime::KeyValueStore> connect_store(const std::string& host, int port,
                                                                     std::chrono::milliseconds timeout);
 

@@ -1,4 +1,4 @@
-// Where this rank is, told to the others when it has not moved for a while.
+// Publishes where this rank is once it has not moved for a while.
 #pragma once
 
 #include "worker/runtime/key_value_store.h"
@@ -13,10 +13,10 @@
 
 namespace rtrain::comm {
 
-/// A rank that has not moved for so long writes where it is into the job's store.
+/// How long a rank may stay at one place before it writes its whereabouts to the job's store.
 inline constexpr std::chrono::milliseconds kStill{1000};
 
-/// A thread that looks at the pulse. It connects to the store when there is something to tell first.
+/// A thread that watches the pulse. It connects to the store when it first has something to publish.
 class Lookout {
  public:
   using Connect = std::function<std::unique_ptr<runtime::KeyValueStore>()>;

@@ -17,16 +17,16 @@ class EvaluationLoop {
  public:
   explicit EvaluationLoop(RunContext& run) : run_(run), results_(/*training=*/false) {}
 
-  /// `same_everywhere`: each rank has as many batches, so that all of them have the same places to yield at
-  /// within a pass.
+  /// `same_everywhere`: all ranks have the same number of batches, and so the same points within a pass where
+  /// they can yield.
   void set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere);
   [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
-  [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the pass that runs
-  /// At most `limit` batches (-1: all). @return the logged metrics of the epoch.
+  [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the current pass
+  /// Evaluates at most `limit` batches (-1: all). @return the metrics that were logged for the epoch.
   MetricValues evaluate(Stage stage, std::int64_t limit = -1);
   [[nodiscard]] bool has_run() const { return has_run_; }
-  [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< in its end hooks
-  /// LibTorch's generators as they were before the pass of a fit that runs.
+  [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< true within its end hooks
+  /// The generator states before the current (or latest) pass of a fit.
   [[nodiscard]] const std::map<std::string, torch::Tensor>& generators_before() const {
     return generators_before_;
   }

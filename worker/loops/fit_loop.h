@@ -1,4 +1,4 @@
-// Epochs of training, and the batches of one epoch. Order and counters are Lightning's.
+// Runs the epochs of a fit and the batches of each epoch. Order and counters are Lightning's.
 #pragma once
 
 #include "worker/loops/evaluation_loop.h"
@@ -29,44 +29,45 @@ class FitLoop {
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
   [[nodiscard]] std::int64_t epochs_processed() const { return run_.epochs.current.processed; }
   [[nodiscard]] std::int64_t global_step() const { return steps_; }
-  [[nodiscard]] std::int64_t max_batches() const { return epoch_batches_; }  ///< of the epoch that runs
+  [[nodiscard]] std::int64_t max_batches() const { return epoch_batches_; }  ///< of the current epoch
   [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }
   [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
-  /// Goes on where max_steps or should_stop had ended the checkpoint's run within an epoch.
+  /// True if it resumes within an epoch, where max_steps or should_stop had ended the run of the checkpoint.
   [[nodiscard]] bool resumes_past_stop() const { return past_stop_; }
   [[nodiscard]] LRStepping& lr_stepping() { return lr_stepping_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
 
   /// loop.json's "progress".
   [[nodiscard]] nlohmann::json state() const;
-  /// Before set_data(). Another number of ranks goes on at the same sample: a place in an epoch counts
-  /// samples, too.
-  /// @param retry of a job: what had stopped it stops it again.
+  /// Called before set_data(). A run with another number of ranks resumes at the same sample, because the
+  /// position in an epoch also counts samples.
+  /// @param retry true for a retry of a job: what stopped it before stops it again.
   void load_state(const nlohmann::json& state, int saved_world_size, bool retry);
-  /// Generators that a run draws from which goes on here: those of now, or from before a validation that is
-  /// not through. The ones named "unstopped.*" are for a run that goes on past a stop: a stop validates where
-  /// nothing else would.
+  /// The generator states for a run that resumes here: the current ones, or those before a validation that
+  /// has not finished. States named "unstopped.*" are for a run that continues past a stop, because a stop
+  /// validates at a point where no other validation is due.
   [[nodiscard]] std::map<std::string, torch::Tensor> generators() const;
   void start_over();
-  /// Gradients of an accumulation that is not complete, by parameter name; they belong to this rank.
+  /// Gradients of an incomplete accumulation, by parameter name. They differ between ranks.
   [[nodiscard]] std::map<std::string, torch::Tensor> pending_gradients() const;
   void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
-  /// Of a checkpoint whose run a stop had ended within an epoch, when this one stays there: saved again, it
-  /// is the same.
+  /// Keeps the state of a checkpoint whose run a stop had ended within an epoch, if this run stays there too:
+  /// a checkpoint saved again is then identical.
   void keep_cut(std::map<std::string, torch::Tensor> generators,
                 std::map<std::string, torch::Tensor> gradients);
   [[nodiscard]] bool is_cut() const { return cut_; }
 
  private:
-  /// Of an epoch, what one number of ranks takes: the whole, or what others left of it.
+  /// The part of an epoch that a given number of ranks takes: all of it, or what ranks of another number
+  /// left.
   struct Part {
-    std::int64_t samples = 0;      ///< that ranks of another number took before, together
-    std::int64_t first_batch = 0;  ///< and the batches that each of them took
+    std::int64_t samples = 0;      ///< taken before, by all ranks of another number together
+    std::int64_t first_batch = 0;  ///< batches that each of those ranks took
   };
   [[nodiscard]] bool done() const;
   void run_epoch();
   [[nodiscard]] bool epoch_done() const;
-  /// @return false: nothing more in this epoch.
+  /// @return false if the epoch has ended.
   bool train_batch(DataLoader::Iterator& batches);
   torch::Tensor optimize(const Batch& batch, std::int64_t batch_idx);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
@@ -80,7 +81,8 @@ class FitLoop {
   [[nodiscard]] std::int64_t batches_of_part() const { return batch_.current.ready - part_.first_batch; }
   [[nodiscard]] bool max_steps_reached() const;
   [[nodiscard]] bool can_stop_early() const;
-  /// should_stop holds, and every rank has it. @throws std::runtime_error names the ranks that go on.
+  /// True if should_stop is set on every rank and may take effect. @throws std::runtime_error names the ranks
+  /// that do not stop.
   [[nodiscard]] bool stops_early() const;
   [[nodiscard]] bool epoch_exhausted() const {
     return batch_.current.ready == epoch_batches_ || is_last_batch_;
@@ -99,10 +101,10 @@ class FitLoop {
   LRStepping lr_stepping_;
   LoggedMetrics results_;
   DataLoader loader_;
-  std::int64_t max_batches_ = 0;    ///< of a whole epoch with this number of ranks
-  std::int64_t epoch_batches_ = 0;  ///< of the one that runs
+  std::int64_t max_batches_ = 0;    ///< of a whole epoch, for this number of ranks
+  std::int64_t epoch_batches_ = 0;  ///< of the current epoch
   Part part_;
-  std::int64_t saved_samples_ = -1;  ///< of a checkpoint from within an epoch; -1: it does not say
+  std::int64_t saved_samples_ = -1;  ///< samples in a checkpoint from within an epoch; -1: not recorded
   int saved_world_size_ = 0;
   std::optional<std::int64_t> val_check_batch_;
   LoopProgress batch_;
@@ -110,11 +112,11 @@ class FitLoop {
   bool is_last_batch_ = false;
   bool validated_in_epoch_ = false;
   bool epoch_schedulers_due_ = false;  ///< those that read a metric, after the hooks of the epoch's end
-  bool validated_ = false;             ///< the validation after the latest batch is done
+  bool validated_ = false;             ///< the validation after the latest batch has run
   bool resumed_within_epoch_ = false;
   bool warned_of_loss_ = false;
-  mutable bool stop_is_agreed_ = false;  ///< every rank has should_stop
-  bool resumed_after_batch_ = false;     ///< the latest batch's validation may still be due
+  mutable bool stop_is_agreed_ = false;  ///< should_stop is set on every rank
+  bool resumed_after_batch_ = false;     ///< the validation of the latest batch may still be due
   bool stop_validated_ = false;          ///< the latest validation ran for should_stop alone
   bool past_stop_ = false;
   bool cut_ = false;  ///< the latest epoch ended before its last batch

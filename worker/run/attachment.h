@@ -1,4 +1,4 @@
-// The tie between a Trainer and the module that it ran last.
+// The link between a Trainer and the module that it ran last.
 #pragma once
 
 #include <rtrain/lightning_module.h>
@@ -9,7 +9,7 @@ namespace rtrain {
 
 class Trainer;
 
-/// Each side clears itself when it goes first.
+/// Trainer and module share it; each clears its own pointer when it is destroyed.
 struct Attachment {
   Trainer* trainer = nullptr;
   LightningModule* module = nullptr;

@@ -1,4 +1,4 @@
-// The places where the Trainer calls out: their names, what log() may do there, and what counts there.
+// The hooks of the Trainer: their names and the rules of log() in them.
 #pragma once
 
 #include <array>
@@ -14,14 +14,14 @@ enum class Hook {
   kCount
 };
 
-/// Lightning's rules of log(), hook by hook.
+/// Lightning's rules for log(), per hook.
 enum class LogRule { kRefused, kEpochOnly, kStepByDefault, kEpochByDefault };
-/// How often a hook is called: once a run, an epoch, or a batch.
+/// How often a hook is called: once per run, per epoch or per batch.
 enum class HookPeriod { kRun, kEpoch, kBatch };
 
 struct HookFacts {
   Hook hook;
-  const char* name;  ///< as the user writes it; checkpoints hold it
+  const char* name;  ///< as users write it; stored in checkpoints
   LogRule log;
   HookPeriod period;
 };

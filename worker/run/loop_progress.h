@@ -1,4 +1,4 @@
-// Where a loop stands, counted in stages so that a resumed run goes on exactly there.
+// The progress of a loop, counted in stages so that a resumed run continues at exactly the same point.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,14 +13,15 @@ struct StageCounts {
   friend bool operator==(const StageCounts&, const StageCounts&) = default;
 };
 
-/// Over the whole fit, and since the loop around it began anew.
+/// Counts over the whole fit (total), and since the enclosing loop last restarted (current).
 struct LoopProgress {
   StageCounts total, current;
   void increment_ready() { ++total.ready, ++current.ready; }
   void increment_started() { ++total.started, ++current.started; }
   void increment_processed() { ++total.processed, ++current.processed; }
   void increment_completed() { ++total.completed, ++current.completed; }
-  /// What was begun and not processed is begun again; what was processed needs no more of its end hooks.
+  /// Discards what was begun but not processed, so that it is repeated. What was processed does not repeat
+  /// its end hooks.
   void rewind_to_processed() {
     for (auto* p : {&total, &current}) p->ready = p->started = p->completed = p->processed;
   }

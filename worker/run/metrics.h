@@ -1,4 +1,4 @@
-// What steps and hooks log, reduced over an epoch and over the ranks, under Lightning's names.
+// The metrics that steps and hooks log, reduced over an epoch and over the ranks, under Lightning's names.
 #pragma once
 
 #include "worker/run/hook.h"
@@ -20,43 +20,44 @@
 
 namespace rtrain {
 
-/// A number, or a tensor of no dimensions that nobody has read yet (reading one on a GPU waits for it).
+/// A number, or a scalar tensor that has not been read yet (reading one on a GPU waits for it).
 struct MetricValue {
-  torch::Tensor tensor;  ///< undefined: it is the number
+  torch::Tensor tensor;  ///< if undefined, `number` is the value
   double number = 0;
   [[nodiscard]] double item() const;
 };
 using MetricValues = std::map<std::string, MetricValue>;
 
-/// One loop's metrics. Values with sync_dist are this rank's own until reduce_step() or reduce_epoch() comes
-/// to them.
+/// The metrics of one loop. Values with sync_dist are local to this rank until reduce_step() or
+/// reduce_epoch() reduces them.
 class LoggedMetrics {
  public:
   explicit LoggedMetrics(bool training) : training_(training) {}
 
-  /// @param options on_step and on_epoch are set. @throws std::logic_error other options than before.
+  /// @param options on_step and on_epoch must be set. @throws std::logic_error if the options differ from
+  ///        earlier ones.
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
            std::int64_t batch_size, Strategy& strategy);
   struct Views {
     MetricValues callback, logged, progress_bar;
   };
-  /// Reduces what was logged on_step with sync_dist since the last time over the ranks. A collective when
-  /// there is something, and, where `meets`, also when there is nothing but has been: ranks that log
-  /// different metrics find it out here.
+  /// Reduces the values logged on_step with sync_dist since the last call. A collective if any are due, and
+  /// with `meets` also if none are due but some have been before, so that ranks that log different metrics
+  /// detect it here.
   void reduce_step(Strategy& strategy, bool meets);
-  /// The same for the epoch so far; once a value. `meets`: the end of an epoch, where all ranks compare what
-  /// they have, also nothing.
+  /// The same for the values of the epoch so far; each value is reduced once. `meets`: the end of an epoch,
+  /// where all ranks compare their metrics, even if they have none.
   void reduce_epoch(Strategy& strategy, bool meets);
-  /// Adds the values of the last step, or of the epoch so far, to `views`.
+  /// Adds the values of the last step (`on_step`) or of the epoch so far to `views`.
   void add_to(Views& views, bool on_step, Strategy& strategy);
   void reset();
   void reset(Hook hook);
 
-  /// The sums of the epoch so far, as a checkpoint within it keeps them: "<hook's name>.<name>" -> [total,
-  /// weight, is float32, is float64]. Without those of the epoch's end: what goes on in the epoch logs them
-  /// again.
+  /// The sums of the epoch so far, as a checkpoint within the epoch stores them: "<hook's name>.<name>" ->
+  /// [total, weight, is float32, is float64]. Values logged at the end of the epoch are omitted: the resumed
+  /// epoch logs them again.
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
-  /// The sums go on when their metric is logged again.
+  /// The sums continue when their metric is logged again.
   void load_state(std::map<std::string, torch::Tensor> state) { resumed_ = std::move(state); }
 
  private:
@@ -68,7 +69,7 @@ class LoggedMetrics {
     double weight = 0;
     std::optional<MetricValue> computed;
     bool is_reset = true;
-    bool step_is_due = false;  ///< to be reduced over the ranks
+    bool step_is_due = false;  ///< not yet reduced over the ranks
     bool warned = false;
   };
   [[nodiscard]] static MetricValue compute(Entry& entry, const Strategy& strategy);
@@ -78,37 +79,38 @@ class LoggedMetrics {
   std::map<std::string, torch::Tensor> resumed_;
 };
 
-/// The Trainer's three views of all metrics, and when they change: Lightning's logger connector.
+/// The Trainer's three views of all metrics, and when they are updated: Lightning's logger connector.
 class MetricBoard {
  public:
   MetricBoard(Strategy& strategy, std::vector<std::shared_ptr<Logger>> loggers,
               std::int64_t log_every_n_steps)
       : strategy_(strategy), loggers_(std::move(loggers)), log_every_n_steps_(log_every_n_steps) {}
 
-  /// Which loop's metrics log() goes to; null: none.
+  /// Selects the loop whose metrics log() adds to; null: none.
   void use(LoggedMetrics* active) { active_ = active; }
-  void clear();  ///< a new run
+  void clear();  ///< at the start of a run
 
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
   void on_batch_start(std::int64_t batch_size);
-  /// after the model's step, before the hooks of the batch's end: the values of the step are those of all
-  /// ranks
+  /// Called after the step and before the end hooks of the batch: reduces the values of the step over the
+  /// ranks.
   void step_done();
   void on_batch_end();
   void epoch_end_reached();
-  /// The latest values of all metrics, which decisions of the next epoch may be made by.
+  /// The latest values of all metrics, on which decisions of the next epoch may depend.
   [[nodiscard]] nlohmann::json state() const;
   void load_state(const nlohmann::json& state);
-  /// brings the views up to date; collective when metrics with sync_dist are due at the end of an epoch
+  /// Updates the views; a collective if metrics with sync_dist are due at the end of an epoch.
   void refresh();
   void reset_results();
 
-  /// Whether the loop runs its first batch: none between epochs. Validation inside an epoch puts it aside.
+  /// True while the loop runs its first batch; std::nullopt between epochs. Validation within an epoch saves
+  /// and restores it.
   [[nodiscard]] std::optional<bool> first_iteration() const { return first_iteration_; }
   void set_first_iteration(std::optional<bool> value) { first_iteration_ = value; }
 
   [[nodiscard]] const LoggedMetrics::Views& views() const { return views_; }
-  /// The active loop's logged metrics of the epoch.
+  /// The metrics of the epoch that the active loop logged.
   [[nodiscard]] MetricValues epoch_metrics();
   /// The active loop's metrics, now. A metric called "step" is the x-axis; without one x is `step`, and the
   /// row carries the epoch.

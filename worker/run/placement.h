@@ -1,4 +1,4 @@
-// Where this rank stands, and what the options mean on this machine.
+// The rank, device and strategy that the options resolve to on this machine.
 #pragma once
 
 #include <rtrain/cluster_environment.h>

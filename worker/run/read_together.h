@@ -1,4 +1,4 @@
-// Numbers of a device, as the host reads them.
+// Reads scalars from a device to the host.
 #pragma once
 
 #include <rtrain/export.h>
@@ -9,9 +9,9 @@
 
 namespace rtrain {
 
-/// The values of tensors of one element each, in their order. From a GPU they come in one copy for each
-/// device: each copy waits for all that the device still has to do. @throws c10::Error a tensor has another
-/// number of elements.
+/// The values of one-element tensors, in order. Reads them in one copy per GPU, because each copy waits for
+/// all work queued on the device.
+/// @throws c10::Error if a tensor has another number of elements.
 [[nodiscard]] RTRAIN_API std::vector<double> read_together(const std::vector<torch::Tensor>& scalars);
 
 }  // namespace rtrain

@@ -1,4 +1,4 @@
-// What the loops and the steps of a Trainer see of a run.
+// The state of a Trainer's run that its loops and steps share.
 #pragma once
 
 #include "worker/run/hook.h"
@@ -24,14 +24,14 @@
 
 namespace rtrain {
 
-/// One a Trainer. What belongs to one run is set by begin() and cleared by end().
+/// One per Trainer. begin() sets, and end() clears, what belongs to one run.
 /// @thread the training thread.
 class RunContext {
  public:
   RunContext(Trainer& of, TrainerOptions given, Placement at,
              std::vector<std::shared_ptr<Callback>> arranged);
 
-  // ---- calling out -------------------------------------------------------------------------------
+  // ---- hooks -------------------------------------------------------------------------------------
   template <class... P, class... A>
   void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...),
                       A&&... arguments) {
@@ -74,9 +74,10 @@ class RunContext {
 
   // ---- what a loop needs of the run --------------------------------------------------------------
   [[nodiscard]] Strategy& strategy() const { return *placement.strategy; }
-  /// Runs the module's transfer hooks.
+  /// Moves the batch with the module's transfer hooks.
   [[nodiscard]] Batch to_device(Batch batch);
-  /// Where the ranks have agreed to stop: the callbacks report what a restart needs, then the run ends.
+  /// Yields if the ranks have agreed to stop here: the callbacks report what a restart needs, then the run
+  /// ends.
   /// @throws Yielded
   void yield_if(bool stops_here);
   [[nodiscard]] bool is_same_on_every_rank(std::int64_t value) const;  ///< a collective
@@ -84,12 +85,12 @@ class RunContext {
   Trainer& trainer;
   const TrainerOptions options;
   const Placement placement;
-  std::vector<std::shared_ptr<Callback>> callbacks;  ///< in the order of their calls
+  std::vector<std::shared_ptr<Callback>> callbacks;  ///< in calling order
   MetricBoard metrics;
   runtime::Pulse& pulse;
   runtime::YieldPoint& yield_point;
 
-  // ---- of the run that goes on -------------------------------------------------------------------
+  // ---- of the current run ------------------------------------------------------------------------
   LightningModule* module = nullptr;
   std::unique_ptr<Plan> plan;
   std::shared_ptr<Optimizer> optimizer;
@@ -98,13 +99,13 @@ class RunContext {
   bool running = false;
   bool should_stop = false;
   Hook current_hook = Hook::kNone;
-  std::string failed_in;       ///< the innermost hook that an exception left since the latest hook began
-  std::int64_t batch_idx = 0;  ///< of the batch that a hook gets, for place_of()
+  std::string failed_in;       ///< the innermost hook that threw since the latest hook began
+  std::int64_t batch_idx = 0;  ///< index of the current batch, for place_of()
   std::int64_t max_epochs = -1, min_epochs = 0;
-  std::int64_t accumulate = 1;            ///< batches an optimizer step, with this number of ranks
+  std::int64_t accumulate = 1;            ///< batches per optimizer step, for this number of ranks
   LoopProgress epochs;                    ///< of the fit
-  std::int64_t batches_that_stepped = 0;  ///< of the fit: the loggers' x-axis
-  /// Generators of a checkpoint, put back right before the loop goes on.
+  std::int64_t batches_that_stepped = 0;  ///< of the fit; the loggers' x-axis
+  /// Generator states of a checkpoint, restored just before the loop resumes.
   std::map<std::string, torch::Tensor> resumed_generators;
 };
 

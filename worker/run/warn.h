@@ -1,3 +1,4 @@
+// Warnings to the user.
 #pragma once
 
 #include <string>

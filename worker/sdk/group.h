@@ -1,4 +1,4 @@
-// The job's group without an agent's environment: for programs that make the ranks themselves, as tests do.
+// Joins a group without an agent's environment, for programs that start the ranks themselves, such as tests.
 #pragma once
 
 #include "rtrain/export.h"
@@ -7,11 +7,11 @@
 
 namespace rtrain::sdk {
 
-/// @throws std::logic_error this process has joined a group already; what JobGroup throws.
+/// @throws std::logic_error if this process has already joined a group; what JobGroup throws.
 RTRAIN_API void join_group(const comm::JobGroupOptions& options);
-/// The end of this rank's part; nothing when it has not joined.
+/// Ends this rank's membership; does nothing if it has not joined.
 RTRAIN_API void leave_group();
-/// The store that the ranks share; null in a world of 1, and when this process has not joined.
+/// The store that the ranks share; null in a world of 1 or if this process has not joined.
 [[nodiscard]] RTRAIN_API runtime::KeyValueStore* group_store();
 
 }  // namespace rtrain::sdk

@@ -1,4 +1,4 @@
-// This process's part in a job: what the environment says, the connection to the agent, reports.
+// This process's membership in a job: its environment, the connection to the agent, and reports.
 #pragma once
 
 #include "worker/comm/job_group.h"
@@ -16,53 +16,55 @@
 
 namespace rtrain::sdk {
 
-/// There is one a process. The environment is read when it is first asked for, so after the fork.
-/// @thread the training thread, but for progress().
+/// One per process. It reads the environment on first use, so after the fork.
+/// @thread the training thread, except for progress().
 class Job {
  public:
-  /// @throws std::runtime_error the environment is not what an agent sets.
+  /// @throws std::runtime_error if the environment is not one that an agent sets.
   static Job& current();
-  /// A job without a cluster, for TorchTrainer with num_workers 0: reports go to `launch.run_dir`. Ends with
-  /// end_local().
+  /// Starts a job without a cluster, for TorchTrainer with num_workers 0: reports go to `launch.run_dir`.
+  /// end_local() ends it.
   void begin_local(proto::Launch launch);
   void end_local();
 
   [[nodiscard]] const runtime::Environment& environment() const { return environment_; }
-  /// In a job of the cluster, or in a local one: reports are stored.
+  /// True in a job of a cluster or in a local one: reports are stored.
   [[nodiscard]] bool active() const { return environment_.in_job || local_; }
 
-  /// This process is a rank that enters a training function: it will join the job's process group. Before
-  /// connect().
+  /// Declares this process a rank that enters a training function and will join the job's process group. Call
+  /// it before connect().
   void will_join() { joins_ = true; }
-  /// Joins the ranks of the job. @throws std::logic_error it has joined them already; what JobGroup throws.
+  /// Joins the ranks of the job. @throws std::logic_error if it has already joined; what JobGroup throws.
   void join(const comm::JobGroupOptions& options);
-  /// The end of this process's part in the group; nothing when it has not joined.
+  /// Ends this process's membership in the group; does nothing if it has not joined.
   void leave() noexcept;
   /// The ranks of the job; null before join() and after leave().
   [[nodiscard]] comm::JobGroup* group() const { return group_.get(); }
 
-  /// Before it enters a step of a loop of its own. @return it is to make way
+  /// Called before each step of a hand-written loop. @return true if the job must yield.
   [[nodiscard]] bool should_yield();
-  /// Dials the agent; nothing outside a job or when it is done already. @throws std::runtime_error
+  /// Connects to the agent; does nothing outside a job or if already connected. @throws std::runtime_error
   void connect();
   /// The session; null outside a job.
   [[nodiscard]] runtime::Session* session() const { return session_.get(); }
-  /// Rank 0: the run's folder with params.json, and no half-written checkpoints of earlier attempts in it.
+  /// Called on rank 0: writes params.json to the run's folder and removes incomplete checkpoints of earlier
+  /// attempts.
   [[nodiscard]] Result<Done> prepare_run_dir() const;
 
   void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
-  /// An empty folder below the run's to make a checkpoint in, for report() at once after it; nothing outside
-  /// a job. @throws std::runtime_error
+  /// An empty folder below the run's folder for a checkpoint that is reported right after it is written;
+  /// std::nullopt outside a job. @throws std::runtime_error
   [[nodiscard]] std::optional<std::string> make_scratch() const;
-  /// The end of the training function: what report() left to other threads is done, or given up in time.
+  /// Called at the end of the training function: waits, within a time limit, for work that report() left to
+  /// other threads.
   [[nodiscard]] Result<Done> finish();
-  /// The end of a program that reports and is no training function: what it said reaches the agent and the
-  /// run's folder, or stderr says why not. Runs at exit().
+  /// Called at exit() of a program that reports without a training function: flushes its reports to the agent
+  /// and the run's folder, or writes to stderr why they could not be sent.
   void flush_at_exit() noexcept;
   [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) {
     return metrics_log_->flush(timeout);
   }
-  /// Newest first: what this process reported, the newest of the job that is still there,
+  /// The first that exists of: the latest checkpoint that this process reported, the newest one of the job,
   /// resume_from_checkpoint.
   [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
   [[nodiscard]] bool progress_due() const noexcept;
@@ -75,8 +77,8 @@ class Job {
   void adopt(runtime::Environment environment);
   [[nodiscard]] std::string store_checkpoint(const std::string& source, proto::RankReport& report);
   [[nodiscard]] Result<std::string> publish(proto::RankReport& report);
-  /// Those that a stored report replaced. A crash before it is stored leaves one checkpoint too many, not one
-  /// too few.
+  /// Deletes the checkpoints that a stored report replaced. A crash before the report is stored leaves one
+  /// checkpoint too many, never one too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
   void make_way(const proto::YieldAttempt& request);
   runtime::ReportAgreement& agreement();
@@ -86,7 +88,7 @@ class Job {
   std::atomic<bool> asks_{false};  // should_yield() was called
   std::unique_ptr<runtime::Session> session_;
   std::unique_ptr<runtime::MetricsLog> metrics_log_;
-  std::thread yielding_;  // lives as long as the process
+  std::thread yielding_;  // never ends before the process
   std::unique_ptr<comm::JobGroup> group_;
   std::optional<runtime::CheckpointStore> store_;
   std::unique_ptr<runtime::ReportAgreement> agreement_;
@@ -98,7 +100,7 @@ class Job {
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock
   std::mutex rate_mutex_;
-  runtime::StepRate rate_;  // of a loop that gives none itself
+  runtime::StepRate rate_;  // for a loop that does not report one
 };
 
 }  // namespace rtrain::sdk

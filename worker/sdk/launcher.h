@@ -10,7 +10,7 @@
 
 namespace rtrain::sdk {
 
-/// A text of any size for other processes of the same user, without a file that could be left behind.
+/// Passes text of any size to other processes of the same user, without a file that could be left behind.
 class UnnamedFile {
  public:
   /// @throws std::runtime_error names `purpose`
@@ -19,21 +19,22 @@ class UnnamedFile {
   UnnamedFile(const UnnamedFile&) = delete;
   UnnamedFile& operator=(const UnnamedFile&) = delete;
   [[nodiscard]] int fd() const { return fd_; }
-  /// By which others open it, as long as this object lives.
+  /// The path by which others open it while this object exists.
   [[nodiscard]] std::string path() const;
 
  private:
   int fd_;
 };
 
-/// Where `rtrain` is: $RTRAIN_BIN, beside librtrain.so (../bin/rtrain, ./rtrain), PATH. @throws
-/// std::runtime_error names them.
+/// The path of `rtrain`: $RTRAIN_BIN, beside librtrain.so (../bin/rtrain, ./rtrain), or on PATH.
+/// @throws std::runtime_error names the places searched.
 [[nodiscard]] std::string find_rtrain();
-/// `rtrain run - -o json` with `spec` on its stdin and `environment` added to its own; stderr passes through.
-/// @throws std::runtime_error it cannot be started, or ended without a result.
+/// Runs `rtrain run - -o json` with `spec` on its stdin and `environment` added to its environment; stderr is
+/// inherited.
+/// @throws std::runtime_error if it cannot be started or ends without a result.
 [[nodiscard]] nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment);
 
-/// The document of `rtrain run -o json` and back, as far as a Result holds it.
+/// Converts the document of `rtrain run -o json`.
 [[nodiscard]] TrainingResult result_of(const nlohmann::json& document);
 
 }  // namespace rtrain::sdk

@@ -1,4 +1,4 @@
-// What `rtrain doctor` wants to know of LibTorch on this machine.
+// The checks of `rtrain doctor` that need LibTorch.
 #pragma once
 
 #include <rtrain/export.h>
@@ -8,11 +8,11 @@
 
 namespace rtrain::sdk {
 
-/// Calls `told` with one JSON line (proto/record/check.h) for each thing that was looked at, as soon as it is
-/// known: a driver that hangs is named by the line that did not come. LibTorch and its CUDA, the CPU, each
-/// GPU with a copy and a matrix product, NCCL over all GPUs, Gloo between two threads. Uses at most 2 GiB of
-/// each GPU, for some seconds.
-/// @throws nothing: what fails is a line.
+/// Calls `told` with one JSON line (proto/record/check.h) per check, as soon as its result is known: if a
+/// driver hangs, the first missing line identifies it. Checks LibTorch and its CUDA, the CPU, each GPU with a
+/// copy and a matrix product, NCCL over all GPUs, and Gloo between two threads. Uses at most 2 GiB of each
+/// GPU for a few seconds.
+/// @throws nothing: a failure is a line.
 RTRAIN_API void probe(const std::function<void(const std::string& line)>& told);
 
 }  // namespace rtrain::sdk

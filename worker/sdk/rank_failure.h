@@ -1,5 +1,5 @@
-// What a rank's exception says for its error record: the kind, by which the head tells whose fault it was,
-// and the text without the stacks that LibTorch adds.
+// Converts a rank's exception to its error record: the kind, from which the head decides whose fault it was,
+// and the text without LibTorch's stack traces.
 #pragma once
 
 #include <rtrain/export.h>
@@ -12,7 +12,7 @@
 
 namespace rtrain::sdk {
 
-/// A GPU of this rank that cannot be used, found before the training function ran: the node's fault.
+/// Thrown if a GPU of this rank cannot be used, before the training function runs: the node's fault.
 struct RTRAIN_API DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -21,21 +21,21 @@ struct RankFailure {
   std::string kind, message;
 };
 
-/// True for the codes of CUDA (cudaError_t) by which it tells of the driver, of broken hardware, of a GPU
-/// that another holds, or of the node's MPS server: nothing that a training function does by itself.
+/// True for CUDA error codes (cudaError_t) that point to the driver, broken hardware, a GPU held by another
+/// process, or the node's MPS server, and that a training function cannot cause.
 [[nodiscard]] RTRAIN_API bool is_of_node(std::int32_t cuda_code);
-/// `kind`: of the phase in which it was thrown. It becomes "hardware" for a DeviceError and for a
-/// c10::AcceleratorError with a code of the node, "timeout" where c10d's watchdog says that a collective did
-/// not end in time.
+/// `kind`: the kind of the phase in which it was thrown. It becomes "hardware" for a DeviceError and for a
+/// c10::AcceleratorError with a code of the node, and "timeout" if c10d's watchdog reports that a collective
+/// did not end in time.
 [[nodiscard]] RTRAIN_API RankFailure rank_failure(const std::exception_ptr& failure, const std::string& kind);
-/// Thrown by c10d or by CUDA, whoever called them: c10::DistError, c10::AcceleratorError.
+/// True for exceptions of c10d or CUDA, whoever called them: c10::DistError, c10::AcceleratorError.
 [[nodiscard]] RTRAIN_API bool is_of_torch_runtime(const std::exception_ptr& failure);
 
-/// From now on an exception of c10d or CUDA that nobody catches (c10d's watchdog throws out of its thread; a
-/// destructor that frees page-locked memory after a CUDA error may throw) is given to `end`, which must not
-/// return. Any other goes to the handler that was there before: a user's own ends the process by SIGABRT,
-/// with its stack.
-/// @thread once, the training thread; `end` is called on the thread that failed.
+/// Installs a terminate handler. It passes an uncaught exception of c10d or CUDA (c10d's watchdog throws out
+/// of its thread; a destructor that frees page-locked memory after a CUDA error may throw) to `end`, which
+/// must not return. All others go to the previous handler: a user's own exception ends the process with
+/// SIGABRT and its stack.
+/// @thread once, on the training thread; `end` is called on the thread that failed.
 RTRAIN_API void install_terminate_handler(std::function<void(const std::exception_ptr&)> end);
 
 }  // namespace rtrain::sdk

@@ -1,4 +1,4 @@
-// One batch of training: the only place that knows the order of a step.
+// Trains one batch. This is the only place that knows the order of a step.
 #pragma once
 
 #include "worker/run/run_context.h"
@@ -11,24 +11,24 @@
 
 namespace rtrain {
 
-/// What the loop tells of a batch.
+/// The position of a batch, given by the loop.
 struct StepPlace {
   std::int64_t batch_idx = 0;
-  bool first = true;  ///< of its accumulation: gradients are cleared
-  bool sync = true;   ///< the last one: gradients become those of all ranks, and the optimizer steps
+  bool first = true;  ///< first of its accumulation: clears the gradients
+  bool sync = true;   ///< last of its accumulation: averages the gradients and steps
 };
 
-/// Automatic optimization with one optimizer: before_forward, training_step, zero_grad, backward, and with
+/// Automatic optimization with one optimizer: before_forward, training_step, zero_grad, backward, and after
 /// the last batch of an accumulation on_before_optimizer_step, clip, step.
 class TrainingStep {
  public:
   explicit TrainingStep(RunContext& run) : run_(run) {}
 
-  /// @return the loss as training_step returned it, detached; undefined: it returned none.
-  /// @throws std::logic_error training_step returned no scalar, or one without a graph.
+  /// @return the loss as training_step returned it, detached; undefined if it returned none.
+  /// @throws std::logic_error if training_step returned a tensor that is not a scalar or has no graph.
   torch::Tensor run(const Batch& batch, const StepPlace& place);
 
-  /// A backward ran since the gradients were cleared.
+  /// True if a backward has run since the gradients were cleared.
   [[nodiscard]] bool has_gradients() const { return has_gradients_; }
   void set_has_gradients(bool has) { has_gradients_ = has; }
 

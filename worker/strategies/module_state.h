@@ -1,4 +1,4 @@
-// Parameters and buffers of a module that a rank holds whole, by PyTorch's names.
+// Saves and loads the parameters and buffers of a module that this rank holds whole, by PyTorch's names.
 #pragma once
 
 #include <rtrain/state_tree.h>
@@ -7,9 +7,10 @@
 
 namespace rtrain {
 
-/// The tensors are the module's own.
+/// The tensors are the module's own, not copies.
 [[nodiscard]] StateTree state_of(const torch::nn::Module& module);
-/// Copies `saved` in. @throws std::runtime_error all that does not fit, by name; nothing is changed then.
+/// Copies `saved` into the module. @throws std::runtime_error lists every name that does not fit; nothing has
+/// changed then.
 void load_state(torch::nn::Module& module, const StateTree& saved);
 
 }  // namespace rtrain

@@ -1,4 +1,4 @@
-// What the options mean here.
+// Checks the options of a Trainer and resolves them for this rank.
 #pragma once
 
 #include "worker/run/placement.h"
@@ -11,9 +11,9 @@
 
 namespace rtrain {
 
-/// @throws std::invalid_argument every problem of the options at once.
+/// @throws std::invalid_argument lists every problem of the options.
 [[nodiscard]] Placement check_options(const TrainerOptions& options);
-/// The callbacks in the order of their calls, with those that the options ask for added.
+/// The callbacks in calling order, including those that the options add.
 [[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
 
 }  // namespace rtrain

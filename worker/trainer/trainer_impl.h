@@ -1,4 +1,4 @@
-// What a Trainer is made of.
+// The implementation of Trainer.
 #pragma once
 
 #include "worker/loops/evaluation_loop.h"
@@ -16,13 +16,13 @@
 
 namespace rtrain {
 
-/// Which fit wrote a checkpoint: of a job's run, in which attempt. A fit that goes on from a checkpoint of an
+/// Identifies the fit that wrote a checkpoint, by run and attempt. A fit that resumes from a checkpoint of an
 /// earlier attempt of its own job is the same fit.
 struct CheckpointWriter {
-  std::string run;  ///< the run's folder; empty outside of a job
+  std::string run;  ///< the run's folder; empty outside a job
   std::int64_t attempt = 0;
-  std::string fit;  ///< drawn for each fit that begins anew
-  /// Whether `before` belongs to the same job and to an attempt of it that is over.
+  std::string fit;  ///< drawn at random for each fit that starts anew
+  /// True if `before` belongs to an earlier attempt of the same job.
   [[nodiscard]] bool retries(const CheckpointWriter& before) const {
     return !run.empty() && before.run == run && before.attempt < attempt;
   }
@@ -35,7 +35,8 @@ struct Trainer::Impl {
   Impl(Trainer& trainer, TrainerOptions given);
   ~Impl();
 
-  /// A module handed over as a shared_ptr lives until the next one is, so that save_checkpoint() finds it.
+  /// Keeps a module that was passed as a shared_ptr alive until the next one, so that save_checkpoint() can
+  /// use it.
   void keep(const AnyModule& given) {
     if (!run.running && given.owned()) owned = given.owned();
   }
@@ -51,31 +52,32 @@ struct Trainer::Impl {
   void make_optimizers();
   void check_sanity();
   void end();
-  /// Runs `body`; a failure reaches the callbacks' on_exception before it leaves.
+  /// Runs `body`; if it fails, calls on_exception of the callbacks before the exception leaves.
   template <class Body>
   void guarded(Body body);
   void finalize_loggers(const std::string& status);
-  /// The callbacks' on_exception, and the place of the failure for whoever tells it.
+  /// Calls on_exception of the callbacks and records the place of the failure for its report.
   void tell(const std::exception_ptr& failure);
-  /// accumulate_grad_batches, or more so that fewer ranks make up the same batch (elastic_batch).
+  /// accumulate_grad_batches, or more if fewer ranks must make up the same global batch (elastic_batch).
   [[nodiscard]] std::int64_t batches_a_step() const;
-  /// Each rank's own part of `loader`, as Lightning injects its samplers.
+  /// Returns `loader` restricted to this rank's part, with the samplers that Lightning injects.
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
 
   // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------
-  /// @throws std::invalid_argument a parameter or buffer of a type that checkpoints cannot hold, when some
-  /// callback will write them.
+  /// @throws std::invalid_argument if a parameter or buffer has a type that checkpoints cannot store and a
+  ///        callback will write them.
   void require_storable() const;
   [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
-  /// A checkpoint that an earlier attempt of this fit wrote behind the place that this one goes on from: the
-  /// attempt failed before it could report, nothing refers to it, and it is made again.
+  /// True if an earlier attempt of this fit wrote this checkpoint after the point where the fit resumes: the
+  /// attempt failed before it could report the checkpoint, nothing refers to it, and it will be written
+  /// again.
   [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
 
   std::shared_ptr<Attachment> attachment = std::make_shared<Attachment>();
-  std::shared_ptr<LightningModule> owned;  ///< a module handed over as a shared_ptr
+  std::shared_ptr<LightningModule> owned;  ///< a module passed as a shared_ptr
   bool connected = false;
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
@@ -87,7 +89,8 @@ struct Trainer::Impl {
   FitLoop fit_loop;
 };
 
-/// @param rank of the reader: picks the rank's own file. @throws std::runtime_error names path and fault.
+/// @param rank the rank that reads, which selects the rank's own file. @throws std::runtime_error names path
+///        and fault.
 [[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);
 
 }  // namespace rtrain

@@ -1,4 +1,4 @@
-// One batch of data, of any shape.
+// A batch of data of any type that exposes its tensors.
 #pragma once
 
 #include <rtrain/export.h>
@@ -17,18 +17,18 @@
 
 namespace rtrain {
 
-/// A type that shows its tensors:
+/// A type that exposes its tensors:
 ///   struct Detection {
 ///     torch::Tensor image, boxes, labels;
 ///     void for_each_tensor(auto&& visit) { visit(image), visit(boxes), visit(labels); }
 ///   };
-/// for_each_tensor changes nothing itself, and visits the tensors in the same order always.
+/// for_each_tensor itself changes nothing and always visits the tensors in the same order.
 template <class T>
 concept BatchLike = std::copyable<T> && requires(T& value) { value.for_each_tensor([](torch::Tensor&) {}); };
 
-/// What Lightning users unpack as (x, y): two tensors; and beside or in place of them a value of any type
-/// that shows its tensors. The Trainer touches a batch through for_each_tensor() only. Copies share the value
-/// until one of them is changed.
+/// What Lightning users unpack as (x, y): two tensors, and beside or instead of them a value of any BatchLike
+/// type. The Trainer accesses a batch only through for_each_tensor(). Copies share the value until one of
+/// them is changed.
 class RTRAIN_API Batch {
  public:
   Batch() = default;
@@ -38,33 +38,35 @@ class RTRAIN_API Batch {
     requires(!std::same_as<T, Batch>)
   Batch(T value) : held_(std::make_shared<Holding<T>>(std::move(value))) {}  // NOLINT: implicit on purpose
 
-  torch::Tensor input{};   ///< [N, ...]; undefined for a batch that is only a value
+  torch::Tensor input{};   ///< [N, ...]; undefined if the batch holds only a value
   torch::Tensor target{};  ///< [N] or [N, ...]; undefined for data without targets
 
   template <class T>
   [[nodiscard]] bool holds() const {
     return held_ && held_->type() == typeid(T);
   }
-  /// The value. @throws std::logic_error it holds none, or one of another type: names both.
+  /// The value. @throws std::logic_error if the batch holds none or one of another type (names both types).
   template <class T>
   [[nodiscard]] const T& as() const {
     if (!holds<T>()) refuse(held_ ? &held_->type() : nullptr, typeid(T));
     return static_cast<const Holding<T>&>(*held_).value;
   }
 
-  /// Each tensor that is defined: input, target, then those of the value.
+  /// Visits each defined tensor: input, target, then those of the value.
   void for_each_tensor(const std::function<void(torch::Tensor&)>& visit);
   void for_each_tensor(const std::function<void(const torch::Tensor&)>& visit) const;
-  /// Samples: the first dimension of the first tensor, 1 for a tensor without dimensions; 0: there is none.
+  /// The number of samples: the first dimension of the first tensor, 1 if that is a scalar, 0 if there is no
+  /// tensor.
   [[nodiscard]] std::int64_t size() const;
-  [[nodiscard]] bool empty() const;  ///< it shows no tensor
+  [[nodiscard]] bool empty() const;  ///< true if it has no tensor
 
-  /// On `device`; the same tensors when they are there already. A copy to the CPU is there when this returns,
-  /// whatever `non_blocking` says; one to a GPU is in line with what the calling thread's current stream does
-  /// next. From the CPU it runs beside what the GPU still does, on a stream of its own; from page-locked
-  /// memory the host does not wait for it.
+  /// Returns the batch on `device`; tensors already there are shared. A copy to the CPU is complete on
+  /// return, whatever `non_blocking` says. A copy to a GPU is ordered before later work on the calling
+  /// thread's current stream. A copy from the CPU to a GPU runs on a separate stream, concurrently with work
+  /// already queued on the GPU; from page-locked memory the host does not wait for it.
   [[nodiscard]] Batch to(torch::Device device, bool non_blocking = true) const;
-  /// In page-locked memory, as far as it is on the CPU. @throws c10::Error there is no accelerator
+  /// Returns the batch with its CPU tensors in page-locked memory. @throws c10::Error if there is no
+  /// accelerator.
   [[nodiscard]] Batch pin_memory() const;
 
  private:
@@ -90,10 +92,10 @@ class RTRAIN_API Batch {
   std::shared_ptr<Held> held_;
 };
 
-/// Batches by name, in an order: a dictionary, or what several loaders give at once.
+/// An ordered list of named batches: a dictionary, or one batch from each of several loaders.
 struct RTRAIN_API Nested {
   std::vector<std::pair<std::string, Batch>> items{};
-  /// @throws std::out_of_range there is no such name: lists those that there are.
+  /// @throws std::out_of_range if the name does not exist (lists those that do).
   [[nodiscard]] const Batch& operator[](std::string_view name) const;
   void for_each_tensor(const std::function<void(torch::Tensor&)>& visit) {
     for (auto& [name, batch] : items) batch.for_each_tensor(visit);

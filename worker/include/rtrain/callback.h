@@ -1,4 +1,4 @@
-// Code beside the model that is called at the same places as its hooks: Lightning's Callback.
+// Code that runs at the same hooks as the model but is separate from it: Lightning's Callback.
 #pragma once
 
 #include <rtrain/batch.h>
@@ -16,21 +16,23 @@
 
 namespace rtrain {
 
-/// When a callback runs among those of one place. The state that a checkpoint or a report holds is final
-/// then.
+/// When a callback runs relative to others at the same hook. It ensures that the state in a checkpoint or a
+/// report is final.
 enum class CallbackOrder {
-  /// in the order of TrainerOptions::callbacks; at the end of a training epoch before the module's own hook
+  /// in the order of TrainerOptions::callbacks; at the end of a training epoch, before the module's own hook
   kPlain,
-  /// reads metrics and decides (EarlyStopping): after the plain ones, and after the module's hook there
+  /// reads metrics and decides (EarlyStopping): after kPlain, and at the end of an epoch after the module's
+  /// hook
   kMonitor,
-  kCheckpoint,  ///< writes checkpoints (ModelCheckpoint): after all that decide
-  kReport,  ///< hands a checkpoint to the job (TrainReportCallback): last, a restart goes on from what all
-            ///< others did
+  kCheckpoint,  ///< writes checkpoints (ModelCheckpoint): after all decisions
+  kReport,  ///< reports a checkpoint to the job (TrainReportCallback): last, so that a restart includes what
+            ///< all the others did
 };
 
-/// Every hook gets the Trainer and the module. Hooks of one place run by order(), those of one order as in
-/// TrainerOptions::callbacks, then the module's own. At the end of a training epoch (on_train_epoch_end) the
-/// module's own hook runs after the plain ones and before the others, so that these see what it logs there.
+/// Every hook receives the Trainer and the module. Callbacks run by order(), then in the order of
+/// TrainerOptions::callbacks, then the module's own hook runs. At the end of a training epoch
+/// (on_train_epoch_end) the module's hook runs after the kPlain callbacks and before the others, so that
+/// these see what it logs.
 class RTRAIN_API Callback {
  public:
   virtual ~Callback() = default;
@@ -74,25 +76,26 @@ class RTRAIN_API Callback {
   virtual void on_predict_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_predict_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*output*/, const Batch&,
                                     std::int64_t /*batch_idx*/) {}
-  /// The job gives its place back here, between two optimizer steps or within a validation (context.h,
-  /// should_yield()): report() what the next attempt goes on from. Every rank comes here, then fit() ends
-  /// with Yielded. TrainReportCallback reports a checkpoint.
+  /// The job yields here, between two optimizer steps or within a validation (context.h, should_yield()):
+  /// report() the state from which the next attempt resumes. Called on every rank; then fit() throws Yielded.
+  /// TrainReportCallback reports a checkpoint.
   virtual void on_yield(Trainer&, LightningModule&) {}
-  /// A hook or a step threw; the exception leaves the Trainer after this. What is no std::exception comes as
-  /// a std::runtime_error that names its type; it leaves the Trainer as it was thrown. An exception of this
-  /// hook is logged and goes no further.
+  /// A hook or a step threw; the exception leaves the Trainer afterwards, unchanged. An exception that is not
+  /// a std::exception is passed here as a std::runtime_error that names its type. An exception thrown by this
+  /// hook is logged and dropped.
   virtual void on_exception(Trainer&, LightningModule&, const std::exception&) {}
   virtual void on_save_checkpoint(Trainer&, LightningModule&, TrainerCheckpoint&) {}
   virtual void on_load_checkpoint(Trainer&, LightningModule&, const TrainerCheckpoint&) {}
 
-  /// What a checkpoint keeps of this callback; null: nothing.
+  /// The state of this callback to store in a checkpoint; null: none.
   [[nodiscard]] virtual nlohmann::json state_dict() const { return nullptr; }
   virtual void load_state_dict(const nlohmann::json&) {}
-  /// Tells this callback's state in a checkpoint from that of another of its type; default: the name of the
-  /// type. The Trainer refuses two callbacks that keep state under one key.
+  /// The key of this callback's state in a checkpoint, which must be unique; default: the name of the type.
+  /// The Trainer refuses two callbacks that store state under the same key.
   [[nodiscard]] virtual std::string state_key() const;
 
-  /// One that saves or reports the Trainer's state at the end of an epoch returns kCheckpoint or kReport.
+  /// A callback that saves or reports the Trainer's state at the end of an epoch returns kCheckpoint or
+  /// kReport.
   [[nodiscard]] virtual CallbackOrder order() const { return CallbackOrder::kPlain; }
 };
 
@@ -125,7 +128,7 @@ consteval bool overrides_hooks() {
 
 }  // namespace detail
 
-/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr of one to look at
+/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr if the caller needs it
 /// afterwards.
 class RTRAIN_API AnyCallback {
  public:

@@ -1,4 +1,4 @@
-// Callbacks that come with the SDK.
+// The callbacks that the SDK provides.
 #pragma once
 
 #include <rtrain/callback.h>

@@ -1,4 +1,4 @@
-// Who tells the Trainer its ranks.
+// Where the Trainer gets its ranks and world size from.
 #pragma once
 
 #include <rtrain/export.h>
@@ -16,8 +16,8 @@ class RTRAIN_API Plugin {
   [[nodiscard]] virtual std::string name() const = 0;
 };
 
-/// Ray's RayLightningEnvironment: world size and ranks are those of get_context(). Also what the Trainer uses
-/// without a plugin.
+/// Ray's RayLightningEnvironment: world size and ranks come from get_context(). The Trainer uses it by
+/// default.
 class RTRAIN_API ClusterEnvironment : public Plugin {
  public:
   [[nodiscard]] std::string name() const override { return "ClusterEnvironment"; }
@@ -27,7 +27,7 @@ class RTRAIN_API ClusterEnvironment : public Plugin {
   [[nodiscard]] virtual int node_rank() const;
 };
 
-/// A plugin by value, or a shared_ptr of one.
+/// An element of TrainerOptions::plugins: a plugin by value, or a shared_ptr of one.
 class RTRAIN_API AnyPlugin {
  public:
   template <std::derived_from<Plugin> P>

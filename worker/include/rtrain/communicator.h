@@ -1,4 +1,4 @@
-// What a group of ranks does together: collectives on tensors.
+// Collectives on tensors over a group of ranks.
 #pragma once
 
 #include <rtrain/export.h>
@@ -18,12 +18,12 @@ class ProcessGroup;
 
 namespace rtrain {
 
-/// A collective that was started. Its tensors belong to it until wait() returns. Dropping it does not cancel
-/// it: the other ranks count on it.
+/// A collective in progress. It owns its tensors until wait() returns. Destroying it does not cancel it,
+/// because the other ranks take part in it.
 /// @thread the thread that started it.
 class RTRAIN_API Work {
  public:
-  /// What a communicator knows of a collective that is under way.
+  /// The communicator's handle for a collective in progress.
   class RTRAIN_API Pending {
    public:
     virtual ~Pending() = default;
@@ -31,13 +31,13 @@ class RTRAIN_API Work {
     virtual void wait(std::optional<std::chrono::milliseconds> limit) = 0;
   };
 
-  Work() = default;  ///< done
+  Work() = default;  ///< already done
   explicit Work(std::unique_ptr<Pending> pending) : pending_(std::move(pending)) {}
 
   [[nodiscard]] bool is_done() const { return !pending_ || pending_->is_done(); }
-  /// CPU: blocks until the result is there. CUDA: orders the current stream after the collective and returns
-  /// at once. A second call returns at once.
-  /// @param limit left out: the communicator's timeout.
+  /// CPU: blocks until the result is available. CUDA: orders the current stream after the collective and
+  /// returns at once. A second call returns at once.
+  /// @param limit default: the communicator's timeout.
   /// @throws std::runtime_error names the operation, this rank, the size of the group and the cause.
   void wait(std::optional<std::chrono::milliseconds> limit = std::nullopt);
 
@@ -45,14 +45,14 @@ class RTRAIN_API Work {
   std::unique_ptr<Pending> pending_;
 };
 
-/// One group of ranks. Every rank of the group makes the same calls in the same order, with tensors of the
-/// same shapes and types. A tensor lies on the CPU, or on the device of its rank. In a group of 1 every call
-/// returns at once.
+/// A group of ranks. Every rank of the group makes the same calls in the same order, with tensors of the same
+/// shapes and types. A tensor is on the CPU or on its rank's device. In a group of one, every call returns at
+/// once.
 ///
-/// The blocking calls return on the CPU when they are done; on CUDA they are ordered on the current stream.
-/// The start_ calls return at once and take contiguous tensors only.
-/// @throws std::runtime_error operation, rank and cause: a peer that died, a timeout;
-///         std::invalid_argument a rank that is none of the group's, or a tensor that does not fit.
+/// The blocking calls return on the CPU when they are complete; on CUDA they are ordered on the current
+/// stream. The start_ calls return at once and take contiguous tensors only.
+/// @throws std::runtime_error if a peer died or the timeout passed: names operation, rank and cause;
+///        std::invalid_argument if a rank is outside the group or a tensor does not fit.
 /// @thread the training thread, unless a call says otherwise.
 class RTRAIN_API Communicator {
  public:
@@ -62,66 +62,68 @@ class RTRAIN_API Communicator {
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
-  [[nodiscard]] virtual int rank() const = 0;  ///< of this process within the group
+  [[nodiscard]] virtual int rank() const = 0;  ///< of this process within the group, from 0
   [[nodiscard]] virtual int world_size() const = 0;
   [[nodiscard]] bool is_alone() const { return world_size() == 1; }
 
   // ---- blocking ----------------------------------------------------------------------------------
-  /// In place. kMean of integers is refused by LibTorch.
+  /// In place. LibTorch refuses kMean of integers.
   void all_reduce(torch::Tensor tensor, Op op = Op::kSum);
-  /// In place: what rank `root` has.
+  /// In place: copies the tensor of rank `root` to every rank.
   void broadcast(torch::Tensor tensor, int root = 0);
-  /// The same for many tensors, in as few messages as fit.
+  /// The same for many tensors, in as few messages as possible.
   virtual void broadcast_all(const std::vector<torch::Tensor>& tensors, int root = 0);
-  /// By rank.
+  /// Returns the tensors of all ranks, indexed by rank.
   [[nodiscard]] std::vector<torch::Tensor> all_gather(const torch::Tensor& tensor);
-  /// Rank `root`'s text, of any length. `device`: where this rank's collectives work.
+  /// Returns the text of rank `root`, of any length. `device`: the device of this rank's collectives.
   [[nodiscard]] std::string broadcast_text(const std::string& own, int root, torch::Device device);
-  /// Returns on each rank when all ranks have called it.
+  /// Returns once all ranks have called it.
   virtual void barrier() = 0;
-  /// For a call that a rank can make alone by mistake: returns when every rank has come to the same `place`.
-  /// Costs a few round trips to the job's store and no collective.
-  /// @throws std::runtime_error names the ranks that are elsewhere, and where, within seconds.
+  /// Guards a call that a rank could make alone by mistake: returns once every rank has reached the same
+  /// `place`. It costs a few round trips to the job's store and no collective.
+  /// @throws std::runtime_error within seconds if the ranks are at different places: names the ranks and
+  ///        their places.
   virtual void meet(const std::string& place) = 0;
 
-  // ---- started, and waited for later -------------------------------------------------------------
-  /// `what`: a literal that names the operation in errors and in the diagnosis of a hang.
+  // ---- asynchronous ------------------------------------------------------------------------------
+  /// `what`: a string literal that names the operation in errors and in the diagnosis of a hang.
   [[nodiscard]] virtual Work start_all_reduce(torch::Tensor tensor, Op op = Op::kSum,
                                               const char* what = "all_reduce") = 0;
   [[nodiscard]] virtual Work start_broadcast(torch::Tensor tensor, int root = 0,
                                              const char* what = "broadcast") = 0;
-  /// `output` holds world_size() times the elements of `input`: rank k's at k * input.numel(). `input` may be
-  /// this rank's part of `output`.
+  /// `output` holds world_size() times the elements of `input`; the part of rank k starts at k *
+  /// input.numel(). `input` may be this rank's part of `output`.
   [[nodiscard]] virtual Work start_all_gather(torch::Tensor output, torch::Tensor input,
                                               const char* what = "all_gather") = 0;
-  /// `input` holds world_size() times the elements of `output`, which gets this rank's part of the result.
+  /// `input` holds world_size() times the elements of `output`, which receives this rank's part of the
+  /// result.
   [[nodiscard]] virtual Work start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op = Op::kSum,
                                                   const char* what = "reduce_scatter") = 0;
-  /// Messages between two ranks. A message is received by the recv with its tag; those of one tag arrive in
-  /// the order in which they were sent. @param tag 0 or more.
+  /// Point-to-point messages. A receive matches the send with its tag; messages with one tag arrive in the
+  /// order in which they were sent. @param tag 0 or more.
   [[nodiscard]] virtual Work start_send(torch::Tensor tensor, int to, int tag = 0,
                                         const char* what = "send") = 0;
   [[nodiscard]] virtual Work start_recv(torch::Tensor tensor, int from, int tag = 0,
                                         const char* what = "recv") = 0;
 
-  // ---- parts of the group ------------------------------------------------------------------------
-  /// A group of some ranks of this one. Every rank of this group calls it with the same arguments, in the
-  /// same order among all calls of subgroup(); a rank that is not a member gets null.
-  /// @param ranks ascending, each once, within this group. @param name for errors: "shard".
+  // ---- subgroups ---------------------------------------------------------------------------------
+  /// A group of some of this group's ranks. Every rank of this group calls it with the same arguments, and
+  /// makes all subgroup() calls in the same order; a rank that is not a member gets null.
+  /// @param ranks within this group, ascending, without duplicates. @param name for error messages: "shard".
   [[nodiscard]] virtual std::shared_ptr<Communicator> subgroup(const std::vector<int>& ranks,
                                                                const std::string& name) = 0;
 
-  /// Of the waits from now on. @param timeout more than 0.
+  /// Sets the timeout of later waits. @param timeout greater than 0.
   virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
-  /// The group as c10d has it, for c10d's own parts such as the Reducer; null in a group of 1.
+  /// The underlying c10d group, for c10d's own parts such as the Reducer; null in a group of one.
   [[nodiscard]] virtual c10d::ProcessGroup* c10d_group() const { return nullptr; }
 
-  /// A group of this rank alone.
+  /// A group that contains this rank only.
   [[nodiscard]] static std::shared_ptr<Communicator> alone();
 
  protected:
   Communicator() = default;
-  /// @throws std::invalid_argument names `operation` and `rank`.
+  /// @throws std::invalid_argument if `rank` is outside the group: names `operation` and `rank`.
   void require_rank(const char* operation, const char* role, int rank) const;
 };
 

@@ -1,4 +1,4 @@
-// train_loop_config as the training function sees it.
+// The configuration of a training function: train_loop_config with typed, checked access.
 #pragma once
 
 #include <rtrain/export.h>
@@ -20,14 +20,14 @@
 
 namespace rtrain {
 
-/// A wrong or missing value in train_loop_config: "train_loop_config.optimizer.lr: expected a number, found a
-/// string".
+/// Thrown for a wrong or missing value in train_loop_config: "train_loop_config.optimizer.lr: expected a
+/// number, found a string".
 class RTRAIN_API ConfigError : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
 };
 
-/// Readers of one JSON value. `path` names it in the error. @throws ConfigError
+/// Each reads one JSON value; `path` names it in the error. @throws ConfigError
 namespace detail {
 RTRAIN_API bool read_boolean(const std::string& path, const nlohmann::json& found);
 RTRAIN_API std::int64_t read_whole(const std::string& path, const nlohmann::json& found, std::int64_t lowest,
@@ -36,7 +36,7 @@ RTRAIN_API std::uint64_t read_whole_unsigned(const std::string& path, const nloh
                                              std::uint64_t highest);
 RTRAIN_API double read_number(const std::string& path, const nlohmann::json& found, double highest);
 RTRAIN_API std::string read_string(const std::string& path, const nlohmann::json& found);
-/// `size`: of a list that must have as many elements.
+/// `size`: the number of elements the list must have.
 RTRAIN_API void require_list(const std::string& path, const nlohmann::json& found,
                              std::optional<std::size_t> size = std::nullopt);
 RTRAIN_API void require_object(const std::string& path, const nlohmann::json& found);
@@ -60,8 +60,7 @@ inline constexpr bool kIsMap = false;
 template <class T>
 inline constexpr bool kIsMap<std::map<std::string, T>> = true;
 
-/// What JSON holds, and nothing else: no number from a boolean, no whole number from a fraction, nothing out
-/// of range.
+/// Converts strictly: no number from a boolean, no integer from a fraction, nothing out of range.
 template <class T>
 T read_config_value(const std::string& path, const nlohmann::json& found) {
   if constexpr (std::same_as<T, nlohmann::json>) {
@@ -109,18 +108,17 @@ T read_config_value(const std::string& path, const nlohmann::json& found) {
 }
 }  // namespace detail
 
-/// A JSON object, read by dotted paths: config.value("optimizer.lr", 1e-3). Types are strict: an integer is
-/// read from a whole number in its range (1.7, 1.0 and true are refused), a floating-point type from any
-/// number in its range, a bool from true and false, a string from a string. Lists, arrays, maps with string
-/// keys and optionals hold the same for each element.
-/// @thread any. Copies share the record of what was read.
+/// A JSON object that is read by dotted paths: config.value("optimizer.lr", 1e-3). Types are strict: an
+/// integer is read only from a whole number in its range (1.7, 1.0 and true are refused), a floating-point
+/// type from any number in its range, a bool from true or false, a string from a string. Vectors, arrays,
+/// maps with string keys and optionals apply the same rule to each element.
+/// @thread any. Copies share the record of which values were read.
 class RTRAIN_API Config {
  public:
   Config();
   explicit Config(nlohmann::json json);
 
-  /// The value at `path`, or `fallback` when it is absent or null. @throws ConfigError when it has another
-  /// type.
+  /// The value at `path`, or `fallback` if it is absent or null. @throws ConfigError if it has another type.
   template <class T>
   [[nodiscard]] T value(const std::string& path, T fallback) const {
     const auto* found = look_up(path);
@@ -130,8 +128,8 @@ class RTRAIN_API Config {
   [[nodiscard]] std::string value(const std::string& path, const char* fallback) const {
     return value<std::string>(path, fallback);
   }
-  /// The value at `path`. @throws ConfigError when it is absent (names the nearest key that is there) or has
-  /// another type.
+  /// The value at `path`. @throws ConfigError if it is absent (names the nearest existing key) or has another
+  /// type.
   template <class T>
   [[nodiscard]] T at(const std::string& path) const {
     const auto* found = look_up(path);
@@ -139,21 +137,21 @@ class RTRAIN_API Config {
     return detail::read_config_value<T>(path, *found);
   }
   [[nodiscard]] bool contains(const std::string& path) const { return look_up(path) != nullptr; }
-  /// The whole of it; all of it counts as read.
+  /// The whole object; marks all of it as read.
   [[nodiscard]] const nlohmann::json& json() const;
 
   struct Unread {
     std::string path;     ///< "optimizer.lrr"
-    std::string nearest;  ///< the path that was asked for and is most like it; "" when none is
+    std::string nearest;  ///< the most similar path that was read; "" if there is none
   };
-  /// Values that value(), at(), contains() and json() have not looked at, in the order of their paths. rtrain
-  /// calls it when the training function has returned, and warns on rank 0: a misspelt key is a fallback that
-  /// was taken silently.
+  /// Values that value(), at(), contains() and json() have not read, sorted by path. rtrain calls this after
+  /// the training function returns and warns on rank 0, because a misspelt key silently falls back to the
+  /// default.
   [[nodiscard]] std::vector<Unread> unread() const;
 
  private:
-  struct Document;  // the values, and which of them were looked at
-  /// The value at `path`, or null; counts as read.
+  struct Document;  // the values, and which of them were read
+  /// The value at `path`, or null; marks it as read.
   [[nodiscard]] const nlohmann::json* look_up(const std::string& path) const;
   [[noreturn]] void fail_missing(const std::string& path) const;
   std::shared_ptr<Document> document_;

@@ -1,4 +1,4 @@
-// What a worker knows of its job, and how it reports. Ray's get_context(), report() and get_checkpoint().
+// A worker's view of its job, and its reports: Ray's get_context(), report() and get_checkpoint().
 #pragma once
 
 #include <rtrain/export.h>
@@ -21,27 +21,27 @@ class RTRAIN_API Checkpoint {
   [[nodiscard]] static Checkpoint from_directory(std::filesystem::path path) {
     return Checkpoint(std::move(path));
   }
-  /// A new, empty folder to write a checkpoint's files into, removed with the last copy of this object:
-  /// report() has copied it by then. In a job it lies below the run's folder, hidden, and the next attempt
-  /// removes what a killed rank left; else in $TMPDIR.
-  /// @throws std::runtime_error it cannot be made (names path and cause).
+  /// Creates an empty folder for the files of a new checkpoint. It is removed with the last copy of this
+  /// object, after report() has copied it. In a job it is a hidden folder below the run's folder, and the
+  /// next attempt removes what a killed rank left behind; outside a job it is in $TMPDIR.
+  /// @throws std::runtime_error if it cannot be created (names path and cause).
   [[nodiscard]] static Checkpoint temporary();
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  /// Ray's as_directory(): the folder itself, read-only by convention (storage is a file system here).
+  /// Ray's as_directory(): the folder itself, read-only by convention (storage is a file system).
   [[nodiscard]] const std::filesystem::path& as_directory() const { return path_; }
-  /// Copies the files to `target` (made if missing). @throws std::filesystem::filesystem_error
+  /// Copies the files to `target`, which is created if missing. @throws std::filesystem::filesystem_error
   void to_directory(const std::filesystem::path& target) const;
 
  private:
   std::filesystem::path path_;
-  std::shared_ptr<const void> folder_;  ///< of a temporary one: removes it
+  std::shared_ptr<const void> folder_;  ///< of temporary(): removes the folder
 };
 
-/// Ray's TrainContext: ranks and sizes of this worker. Outside a job: rank 0 of 1.
+/// Ray's TrainContext: this worker's ranks and sizes. Outside a job: rank 0 of 1.
 class RTRAIN_API TrainContext {
  public:
   [[nodiscard]] int get_world_size() const;
-  /// of an elastic job: the most workers it may have; else get_world_size()
+  /// the maximum number of workers of an elastic job; else get_world_size()
   [[nodiscard]] int get_max_world_size() const;
   [[nodiscard]] int get_world_rank() const;
   [[nodiscard]] int get_local_rank() const;
@@ -51,47 +51,50 @@ class RTRAIN_API TrainContext {
   [[nodiscard]] std::string get_trial_name() const;           ///< the run's name
   [[nodiscard]] std::string get_trial_id() const;             ///< the job's id
   [[nodiscard]] std::filesystem::path get_trial_dir() const;  ///< run_dir: where checkpoints and metrics go
-  [[nodiscard]] nlohmann::json get_trial_resources() const;   ///< of one worker: {"CPU": 1, "GPU": 1}
+  [[nodiscard]] nlohmann::json get_trial_resources() const;   ///< per worker: {"CPU": 1, "GPU": 1}
   [[nodiscard]] std::filesystem::path get_storage() const;    ///< storage_path
-  /// {} (Ray's dataset metadata has no place here)
+  /// {} (Ray's dataset metadata has no counterpart here)
   [[nodiscard]] nlohmann::json get_metadata() const;
-  [[nodiscard]] int get_attempt() const;  ///< 1 for the first try
+  [[nodiscard]] int get_attempt() const;  ///< from 1
 };
 /// The context of this process. @thread any
 [[nodiscard]] RTRAIN_API const TrainContext& get_context();
 
-/// Ray's report(): every rank calls it the same number of times. Metrics of rank 0 count; each report is
-/// stored and the latest is Result.metrics, checkpoint or not. With a checkpoint the files of all ranks that
-/// bring one are merged into <run_dir>/checkpoint_<n>/ (written beside, fsynced, renamed by rank 0 when every
-/// rank has come this far), then num_to_keep applies; those ranks return together. A rank without a
-/// checkpoint never waits; rank 0 must bring one where another does. No collective is used: whatever the loop
-/// does between reports stays in step. Outside a job: does nothing but validate.
-/// @param metrics a JSON object (numbers, strings, booleans; NaN allowed).
-/// @throws std::invalid_argument metrics is no object; std::runtime_error the checkpoint could not be stored
-/// (disk full: names path and cause).
+/// Ray's report(). Every rank must call it the same number of times. The metrics of rank 0 are stored; those
+/// of the latest report become Result.metrics, with or without a checkpoint. If a checkpoint is given, the
+/// files of all ranks that pass one are merged into <run_dir>/checkpoint_<n>/ atomically (rank 0 renames the
+/// folder after the fsync, once every rank has reached this call), num_to_keep is applied, and those ranks
+/// return together. A rank without a checkpoint never waits; rank 0 must pass one if any other rank does. No
+/// collective is used, so the order of the loop's own collectives is not affected. Outside a job it only
+/// validates.
+/// @param metrics a JSON object (numbers, strings, booleans; NaN is allowed).
+/// @throws std::invalid_argument if metrics is not an object; std::runtime_error if the checkpoint could not
+///        be stored (disk full: names path and cause).
 /// @thread the training thread.
 RTRAIN_API void report(const nlohmann::json& metrics,
                        const std::optional<Checkpoint>& checkpoint = std::nullopt);
 
-/// The latest complete checkpoint of this job (after a restart), or resume_from_checkpoint of the spec, or
-/// nothing.
+/// The latest complete checkpoint of this job (after a restart), else resume_from_checkpoint of the job file,
+/// else std::nullopt.
 [[nodiscard]] RTRAIN_API std::optional<Checkpoint> get_checkpoint();
 
-/// True when the job is to give its place back (preemption, a drained node, an elastic job that changes its
-/// size): write a checkpoint, report() it and return; the job goes on from there later, and the return counts
-/// as no failure. For loops without the Trainer, which does all this by itself. To be called once a step, by
-/// every rank equally often: all ranks get true at the same call, without a collective, also when they are
-/// many steps apart. Costs nothing measurable until somebody asks. Once true, always true. Who does not call
-/// it is ended after the grace (scheduling.preempt_grace_s, drain --deadline) and goes on from the last
-/// checkpoint. Outside a job: false. @thread the training thread.
+/// True if the job must yield (preemption, a drained node, an elastic job that changes its size): write a
+/// checkpoint, report() it and return. The job resumes from it later, and the return does not count as a
+/// failure. For loops without the Trainer, which does all this by itself. Call it once per step, equally
+/// often on every rank: all ranks get true at the same call without a collective, even if they are many steps
+/// apart. The cost is negligible until a request arrives. Once true, it stays true. A job that does not call
+/// it is ended after its grace period (scheduling.preempt_grace_s, drain --deadline) and resumes from its
+/// last checkpoint. Outside a job it returns false.
+/// @thread the training thread.
 [[nodiscard]] RTRAIN_API bool should_yield();
 
-/// What the Trainer throws when it has made way, out of the training function. Derived from nothing, so that
-/// `catch (const std::exception&)` lets it pass; who catches everything throws it on.
+/// Thrown by the Trainer after the job has yielded; it unwinds the training function. Deliberately not a
+/// std::exception, so that `catch (const std::exception&)` does not intercept it; a `catch (...)` must
+/// rethrow it.
 class RTRAIN_API Yielded {};
 
-/// Ray's get_device(): cuda:<local index> when the worker holds GPUs, else cpu. get_devices(): all of this
-/// worker's.
+/// Ray's get_device(): cuda:<local index> if the worker holds GPUs, else cpu. get_devices() returns all
+/// devices of this worker.
 [[nodiscard]] RTRAIN_API torch::Device get_device();
 [[nodiscard]] RTRAIN_API std::vector<torch::Device> get_devices();
 

@@ -1,4 +1,4 @@
-// Everything about data: data sets, transforms, samplers, the loader.
+// Includes everything about data: data sets, transforms, samplers, the loader.
 #pragma once
 
 #include <rtrain/batch.h>

@@ -1,4 +1,5 @@
+// The visibility of the symbols of librtrain.so.
 #pragma once
 
-/// Marks what librtrain.so shows to a training library; everything else in it is hidden.
+/// Exports a symbol from librtrain.so; all others are hidden.
 #define RTRAIN_API __attribute__((visibility("default")))

@@ -1,4 +1,4 @@
-// Random numbers of a loop without the Trainer.
+// The state of the random generators, for checkpoints of a loop without the Trainer.
 #pragma once
 
 #include <rtrain/export.h>
@@ -10,11 +10,12 @@
 
 namespace rtrain {
 
-/// States of all of LibTorch's default generators that this worker uses (the CPU's, and its GPU's), by name:
-/// what a checkpoint of an own loop needs so that dropout and shuffling go on as if nothing had happened.
-/// save_safetensors() takes them as they are.
+/// The states of LibTorch's default generators that this worker uses (CPU and its GPU), by name. A
+/// hand-written loop stores them in its checkpoint so that dropout and shuffling continue exactly after a
+/// restart. save_safetensors() accepts them as they are.
 [[nodiscard]] RTRAIN_API std::map<std::string, torch::Tensor> generator_states();
-/// Sets what generator_states() gave; names that this worker has no generator for are left out.
+/// Restores the states from generator_states(). Names of generators that this worker does not have are
+/// ignored.
 RTRAIN_API void set_generator_states(const std::map<std::string, torch::Tensor>& states);
 
 }  // namespace rtrain

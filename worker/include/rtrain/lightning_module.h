@@ -1,4 +1,4 @@
-// The user's model, its steps and its hooks: Lightning's LightningModule.
+// The user's model with its steps and hooks: Lightning's LightningModule.
 #pragma once
 
 #include <rtrain/batch.h>
@@ -19,73 +19,71 @@ namespace rtrain {
 
 class Trainer;
 struct TrainerCheckpoint;
-struct Attachment;  // the tie between one Trainer and the module it runs
+struct Attachment;  // links a Trainer to the module it runs
 
-/// What a run is doing. setup() and teardown() get kFit, kValidate, kTest or kPredict.
+/// What a run is doing. setup() and teardown() receive kFit, kValidate, kTest or kPredict.
 enum class Stage { kFit, kSanityCheck, kTrain, kValidate, kTest, kPredict };
 
 enum class ReduceFx { kMean, kSum, kMin, kMax };
 
-/// Lightning's arguments of log(). on_step and on_epoch left out take the hook's default: in training_step
-/// and the training batch hooks on_step, elsewhere on_epoch. With both on the metric is called `name_step`
-/// and `name_epoch`.
+/// Lightning's arguments of log(). on_step and on_epoch default by hook: training_step and the training batch
+/// hooks log on_step, all others on_epoch. If both are set, the metric is named `name_step` and `name_epoch`.
 struct RTRAIN_API LogOptions {
   std::optional<bool> on_step{};
   std::optional<bool> on_epoch{};
   bool prog_bar = false;
   bool logger = true;
-  ReduceFx reduce_fx = ReduceFx::kMean;  ///< over the steps of an epoch; with sync_dist over the ranks, too
-  bool sync_dist = false;                ///< reduce over all ranks; every rank must log then
-  /// weight of this value in the epoch's mean; left out: Batch::size()
+  ReduceFx reduce_fx = ReduceFx::kMean;  ///< over the steps of an epoch, and over the ranks with sync_dist
+  bool sync_dist = false;                ///< reduce over all ranks; every rank must then log the metric
+  /// weight of this value in the epoch's mean; default: Batch::size()
   std::optional<std::int64_t> batch_size{};
-  bool rank_zero_only = false;  ///< only rank 0 logs it: never synced
+  bool rank_zero_only = false;  ///< only rank 0 logs it; it is never reduced over ranks
 };
 
-/// Gradients, steps and hooks are called by the Trainer, in Lightning's order (tests/golden/hooks), callbacks
-/// before the module.
-/// @thread the training thread only. @lifetime the Trainer keeps no module alive but one handed over as a
-/// shared_ptr.
+/// The Trainer calls the steps and hooks in Lightning's order (tests/golden/hooks), callbacks before the
+/// module, and runs backward and the optimizer.
+/// @thread the training thread only. @lifetime the Trainer keeps a module alive only if it was passed as a
+///        shared_ptr.
 class RTRAIN_API LightningModule : public torch::nn::Module {
  public:
   LightningModule() = default;
   ~LightningModule() override;
-  // A copy or a moved module has the same layers and belongs to no Trainer yet.
+  // A copied or moved module has the same layers and is not attached to a Trainer.
   LightningModule(const LightningModule& other) : torch::nn::Module(other) {}
   LightningModule(LightningModule&& other) noexcept : torch::nn::Module(std::move(other)) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
   // ---- steps ------------------------------------------------------------------------------------
-  /// @param batch on device(). @return the loss, a scalar; undefined: no gradients from this batch.
+  /// @param batch on device(). @return the loss, a scalar; undefined: this batch contributes no gradients.
   virtual torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx);
-  /// The returned tensor goes to the on_*_batch_end hooks only; undefined is fine.
+  /// The returned tensor is passed only to the on_*_batch_end hooks; it may be undefined.
   virtual torch::Tensor validation_step(const Batch& batch, std::int64_t batch_idx);
   virtual torch::Tensor test_step(const Batch& batch, std::int64_t batch_idx);
   virtual torch::Tensor predict_step(const Batch& batch, std::int64_t batch_idx);
-  /// Called once a fit, with the parameters on their device. Exactly one optimizer.
+  /// Called once per fit, after the parameters are on their device. Returns exactly one optimizer.
   virtual Optimizers configure_optimizers();
 
   // ---- logging ----------------------------------------------------------------------------------
-  /// Lightning's log(). Cheap: a tensor is kept as it is (detached) and read only when someone asks for its
-  /// value.
+  /// Lightning's log(). Cheap: a tensor is stored detached, and read only when its value is needed.
   /// @param value a tensor of one element, or a number.
-  /// @throws std::logic_error where logging is not possible (on_fit_start, on_train_end, ...), on_step and
-  /// on_epoch both false,
-  ///         on_step in an epoch hook, or the same name twice in one hook with other options.
+  /// @throws std::logic_error in a hook that cannot log (on_fit_start, on_train_end, ...), with on_step and
+  ///        on_epoch both false, with on_step in an epoch hook, or for a name logged twice in one hook with
+  ///        different options.
   void log(const std::string& name, const torch::Tensor& value, const LogOptions& options = {});
   void log(const std::string& name, double value, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
 
   // ---- where it is ------------------------------------------------------------------------------
-  /// @throws std::logic_error the module is not attached to a Trainer.
+  /// @throws std::logic_error if the module is not attached to a Trainer.
   [[nodiscard]] Trainer& trainer() const;
   [[nodiscard]] std::int64_t current_epoch() const;  ///< 0 without a Trainer
   [[nodiscard]] std::int64_t global_step() const;    ///< optimizer steps so far; 0 without a Trainer
-  /// of the first parameter (or buffer); the CPU without any
+  /// the device of the first parameter or buffer; the CPU if there is neither
   [[nodiscard]] torch::Device device() const;
 
   // ---- data -------------------------------------------------------------------------------------
-  /// Used when fit(), validate(), test() or predict() gets no loader.
+  /// Used if fit(), validate(), test() or predict() is called without a loader.
   virtual DataLoader train_dataloader() { return {}; }
   virtual DataLoader val_dataloader() { return {}; }
   virtual DataLoader test_dataloader() { return {}; }
@@ -95,7 +93,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual Batch on_after_batch_transfer(Batch batch) { return batch; }
 
   // ---- hooks ------------------------------------------------------------------------------------
-  virtual void prepare_data() {}  ///< on local rank 0 only, before the others go on
+  virtual void prepare_data() {}  ///< on local rank 0 only; the other ranks wait for it
   virtual void setup(Stage) {}
   virtual void teardown(Stage) {}
   virtual void configure_model() {}
@@ -105,7 +103,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_train_end() {}
   virtual void on_train_epoch_start() {}
   virtual void on_train_epoch_end() {}
-  /// @return -1: skip the rest of the epoch (this batch included).
+  /// @return -1 to skip the rest of the epoch, including this batch.
   virtual int on_train_batch_start(const Batch&, std::int64_t /*batch_idx*/) { return 0; }
   virtual void on_train_batch_end(const torch::Tensor& /*loss*/, const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_before_zero_grad(Optimizer&) {}
@@ -116,7 +114,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void lr_scheduler_step(LRScheduler& scheduler, std::optional<double> metric);
   virtual void on_validation_model_zero_grad();  ///< clears the gradients
   virtual void on_validation_model_eval();       ///< eval mode
-  virtual void on_validation_model_train();      ///< gives each submodule the mode back that it had
+  virtual void on_validation_model_train();      ///< restores the previous mode of each submodule
   virtual void on_validation_start() {}
   virtual void on_validation_end() {}
   virtual void on_validation_epoch_start() {}
@@ -140,7 +138,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_predict_batch_start(const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_predict_batch_end(const torch::Tensor& /*output*/, const Batch&,
                                     std::int64_t /*batch_idx*/) {}
-  /// Adds to, or reads from, the `module` part of the checkpoint.
+  /// Write and read the `module` part of the checkpoint.
   virtual void on_save_checkpoint(TrainerCheckpoint&) {}
   virtual void on_load_checkpoint(const TrainerCheckpoint&) {}
 
@@ -149,7 +147,8 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   friend struct Attachment;
   void restore_modes();
   std::shared_ptr<Attachment> attachment_;
-  std::vector<std::pair<torch::nn::Module*, bool>> modes_;  ///< of each submodule before evaluation
+  /// train or eval mode of each submodule before evaluation
+  std::vector<std::pair<torch::nn::Module*, bool>> modes_;
 };
 
 }  // namespace rtrain

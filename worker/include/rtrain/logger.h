@@ -1,4 +1,4 @@
-// Where logged metrics go besides the job's own reports.
+// A destination for logged metrics besides the job's own reports: Lightning's Logger.
 #pragma once
 
 #include <rtrain/export.h>
@@ -12,8 +12,7 @@
 
 namespace rtrain {
 
-/// Called on rank 0 only. A logger lives as long as the Trainer, and may serve several runs one after the
-/// other.
+/// Called on rank 0 only. A logger lives as long as the Trainer and may serve several runs in sequence.
 /// @thread the training thread.
 class RTRAIN_API Logger {
  public:

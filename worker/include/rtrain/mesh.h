@@ -1,4 +1,4 @@
-// The ranks of a job, arranged along the axes of parallel training.
+// The ranks of a job, arranged along the axes of parallelism.
 #pragma once
 
 #include <rtrain/communicator.h>
@@ -13,12 +13,12 @@
 
 namespace rtrain {
 
-/// From the slowest to the fastest: neighbouring ranks, which share a node, differ in the last axis. The
-/// order is that of the traffic, least first.
+/// Ordered from the slowest-varying to the fastest-varying axis, by increasing traffic: neighbouring ranks,
+/// which share a node, differ along the last axis.
 enum class Axis : std::uint8_t { kPipeline, kReplicate, kShard, kContext, kTensor };
 inline constexpr int kAxes = 5;
 
-/// Some of the axes.
+/// A set of axes.
 class RTRAIN_API AxisSet {
  public:
   constexpr AxisSet() = default;
@@ -34,7 +34,7 @@ class RTRAIN_API AxisSet {
   std::uint8_t bits_ = 0;
 };
 
-/// How many ranks there are along each axis; each 1 or more.
+/// The number of ranks along each axis; each is 1 or more.
 struct RTRAIN_API ParallelDegrees {
   int pipeline = 1;   ///< ranks that hold consecutive layers
   int replicate = 1;  ///< ranks that hold the same parameters and read different data
@@ -45,30 +45,30 @@ struct RTRAIN_API ParallelDegrees {
   [[nodiscard]] int along(Axis axis) const;
 };
 
-/// Which part of the data a rank reads.
+/// The part of the data that a rank reads: part `rank` of `size`.
 struct RTRAIN_API DataShard {
   int rank = 0, size = 1;
 };
 
-/// Immutable but for the groups, which are made when they are asked for.
+/// Immutable except for the groups, which are created on first use.
 /// @thread the training thread.
 class RTRAIN_API Mesh {
  public:
-  /// @throws std::invalid_argument the product of the degrees is not the size of the world: both numbers.
+  /// @throws std::invalid_argument if the product of the degrees is not the world size (names both numbers).
   Mesh(std::shared_ptr<Communicator> world, const ParallelDegrees& degrees);
-  /// This rank alone.
+  /// A mesh that contains this rank only.
   Mesh() : Mesh(Communicator::alone(), {}) {}
 
   [[nodiscard]] const ParallelDegrees& degrees() const { return degrees_; }
-  /// The place of this rank along an axis, from 0.
+  /// The coordinate of this rank along an axis, from 0.
   [[nodiscard]] int coordinate(Axis axis) const;
   [[nodiscard]] Communicator& world() const { return *world_; }
-  /// The ranks that differ from this one in `axes` only, in the order of the world. The first call for some
-  /// axes is made by all ranks of the world in the same order: it makes a group.
+  /// The ranks that differ from this one only along `axes`, in world order. The first call for a set of axes
+  /// creates a group, so all ranks of the world must make these calls in the same order.
   [[nodiscard]] Communicator& group(AxisSet axes);
-  /// The ranks whose losses are averaged: those that read different data, or different parts of a sequence.
+  /// The ranks whose losses are averaged: those that read different data or different parts of a sequence.
   [[nodiscard]] Communicator& loss_group() { return group({Axis::kReplicate, Axis::kShard, Axis::kContext}); }
-  /// The same for all ranks of one tensor, context or pipeline group.
+  /// The data that this rank reads; the same for all ranks of a tensor, context or pipeline group.
   [[nodiscard]] DataShard data() const;
 
  private:

@@ -1,4 +1,4 @@
-// Models whose parameter names, shapes and initial values are torchvision's.
+// Models with the parameter names, shapes and initial values of torchvision.
 #pragma once
 
 #include <rtrain/models/resnet.h>

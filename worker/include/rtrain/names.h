@@ -1,5 +1,5 @@
-// Things that TrainerOptions and job files call by a name: strategies, precisions, callbacks, loggers,
-// profilers.
+// A registry of the classes that TrainerOptions and job files refer to by name: strategies, precisions,
+// callbacks, loggers, profilers.
 #pragma once
 
 #include <rtrain/export.h>
@@ -20,28 +20,29 @@ RTRAIN_API void name_factory(const char* kind, std::string name, std::function<s
 [[nodiscard]] RTRAIN_API std::vector<std::string> names_of_kind(const char* kind);
 }  // namespace detail
 
-/// The names of one kind. @thread any; a library registers while it is loaded.
+/// The names registered for the base class `Base`. @thread any; a library registers its names while it is
+/// loaded.
 template <class Base>
 struct Names {
-  /// A second registration of a name replaces the first: a user's class may take the place of ours.
+  /// Registering a name again replaces the earlier class, so a user's class can replace a built-in one.
   template <class Made>
   static void add(std::string name) {
     detail::name_factory(typeid(Base).name(), std::move(name), [] {
       return std::static_pointer_cast<void>(std::shared_ptr<Base>(std::make_shared<Made>()));
     });
   }
-  /// Null: there is no such name.
+  /// Null if the name does not exist.
   [[nodiscard]] static std::shared_ptr<Base> make(const std::string& name) {
     return std::static_pointer_cast<Base>(detail::make_by_name(typeid(Base).name(), name));
   }
-  /// In alphabetical order.
+  /// All names, in alphabetical order.
   [[nodiscard]] static std::vector<std::string> all() { return detail::names_of_kind(typeid(Base).name()); }
 };
 
 }  // namespace rtrain
 
-/// Gives `Type`, which is default-constructible, a name among those of `Base`. Stands in the source file that
-/// defines `Type`, in its namespace: RTRAIN_REGISTER(Strategy, "ddp", DDPStrategy);
+/// Registers `Type`, which must be default-constructible, under a name for `Base`. Goes in the source file
+/// that defines `Type`, in its namespace: RTRAIN_REGISTER(Strategy, "ddp", DDPStrategy);
 #define RTRAIN_REGISTER(Base, name, Type)                                      \
   [[maybe_unused]] static const bool RTRAIN_JOIN(rtrain_named_, __COUNTER__) = \
       (::rtrain::Names<Base>::add<Type>(name), true)

@@ -1,4 +1,4 @@
-// What a strategy does in each step of one run.
+// What a strategy does in each step of a run.
 #pragma once
 
 #include <rtrain/export.h>
@@ -19,53 +19,53 @@ class LightningModule;
 /// TrainerOptions::gradient_clip_val and gradient_clip_algorithm.
 struct RTRAIN_API GradientClip {
   enum class Algorithm { kNorm, kValue };
-  double limit = 0;  ///< more than 0
+  double limit = 0;  ///< greater than 0
   Algorithm algorithm = Algorithm::kNorm;
 };
 
-/// One run of a module under a strategy. It is made when the run begins, with the module on its device, and
-/// destroyed when it ends, however it ends. A step is: before_forward, the module's training_step, zero_grad
-/// with the first batch of an accumulation, backward; and with the last batch, where `sync` is true, clip and
-/// step.
+/// One run of a module under a strategy. It is created at the start of the run, with the module on its
+/// device, and destroyed at its end, including after a failure. The order of a step is: before_forward, the
+/// module's training_step, zero_grad (first batch of an accumulation only), backward, and for the last batch
+/// (`sync` is true) clip and step.
 ///
-/// The base class is a module that every rank holds whole and trains alone.
+/// The base class trains a module that every rank holds whole, without the other ranks.
 /// @thread the training thread; every rank makes the same calls in the same order.
 class RTRAIN_API Plan {
  public:
-  /// @lifetime module and mesh outlive the plan.
+  /// @lifetime module and mesh must outlive the plan.
   Plan(LightningModule& module, Mesh& mesh, torch::Device device)
       : module_(module), mesh_(mesh), device_(device) {}
   virtual ~Plan() = default;
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  /// An optimizer of the run, once, before its first step. One that shards puts its shards in the place of
-  /// the parameters. @throws std::invalid_argument an optimizer that it cannot serve.
+  /// Called once for the run's optimizer, before its first step. A plan that shards replaces the parameters
+  /// with its shards. @throws std::invalid_argument if it does not support the optimizer.
   virtual void adopt(Optimizer& /*optimizer*/) {}
 
   virtual void before_forward(bool /*sync*/) {}
-  /// Gradients of `loss`, which is divided by the batches of the accumulation already; averaged over the
-  /// ranks that read different data when `sync`.
+  /// Computes the gradients of `loss`, which is already divided by the number of batches of the accumulation;
+  /// if `sync`, averages them over the ranks that read different data.
   virtual void backward(const torch::Tensor& loss, bool sync);
-  /// Averages the gradients that `parameters` have outside of backward(), for an accumulation whose last
+  /// Averages the current gradients of `parameters` outside of backward(), for an accumulation whose last
   /// batch had no loss. A rank without a gradient counts as zero; a parameter without a gradient on every
-  /// rank stays without one.
+  /// rank keeps none.
   virtual void reduce_gradients(const std::vector<torch::Tensor>& parameters);
-  /// Of the optimizer's parameters.
-  /// @return the norm of all gradients before, as a tensor on the device that nothing waits for; undefined
-  ///         with kValue or without gradients.
+  /// Clips the gradients of the optimizer's parameters.
+  /// @return the norm of all gradients before clipping, as a tensor on the device (the host does not wait for
+  ///        it); undefined with kValue or without gradients.
   virtual torch::Tensor clip(Optimizer& optimizer, const GradientClip& clip);
   virtual void step(Optimizer& optimizer);
-  /// Clears the gradients of `parameters`: they are absent afterwards, so that an optimizer passes by a
-  /// parameter that a step leaves out.
+  /// Clears the gradients of `parameters`. They become undefined rather than zero, so that an optimizer skips
+  /// parameters that a step does not use.
   virtual void zero_grad(const std::vector<torch::Tensor>& parameters);
 
-  /// Parameters and buffers by PyTorch's names. The tensors are the module's own: copy what must not change
-  /// with the next step.
+  /// Parameters and buffers by PyTorch's names. The tensors are the module's own: copy them if they must
+  /// survive the next step.
   [[nodiscard]] virtual StateTree module_state() const;
-  /// @throws std::runtime_error all that does not fit, by name; nothing is changed then.
+  /// @throws std::runtime_error lists every name that does not fit; nothing has changed then.
   virtual void load_module_state(const StateTree& saved);
-  /// Runs `body` while every parameter of the module is whole on every rank. What it writes is kept.
+  /// Runs `body` with every parameter of the module whole on every rank. Changes that it makes are kept.
   virtual void with_full_parameters(const std::function<void()>& body) { body(); }
 
  protected:

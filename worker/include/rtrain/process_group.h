@@ -1,4 +1,4 @@
-// For loops without the Trainer: what the ranks of a job do together.
+// The process group of a job and data-parallel gradients, for loops without the Trainer.
 //   // in main() of a `command` job; a training function has joined already
 //   auto group = rtrain::init_process_group();
 //   // parameters are rank 0's; loss.backward() averages the gradients over the ranks
@@ -19,13 +19,14 @@ class Module;
 
 namespace rtrain {
 
-/// The ranks of the job: a training function finds them joined. @throws std::logic_error otherwise, when
-/// init_process_group() was not called.
+/// The group of all ranks of the job. A training function has joined it already; a `command` program joins it
+/// with init_process_group().
+/// @throws std::logic_error if this process has not joined.
 [[nodiscard]] RTRAIN_API Communicator& process_group();
 
-/// Membership of a `command` program in its job's group, for as long as the object lives. The destructor
-/// sends what was reported and, on rank 0, waits for the other ranks: it holds the store that they talk
-/// through. It waits for nobody while an exception is thrown.
+/// A `command` program's membership in its job's group, for the lifetime of the object. The destructor sends
+/// pending reports; on rank 0, which serves the store, it also waits for the other ranks. While an exception
+/// propagates it does neither.
 class RTRAIN_API JoinedGroup {
  public:
   JoinedGroup(JoinedGroup&&) noexcept;
@@ -38,21 +39,21 @@ class RTRAIN_API JoinedGroup {
   friend RTRAIN_API JoinedGroup init_process_group();
   JoinedGroup();
   bool joined_ = true;
-  int exceptions_ = 0;  // in flight when it was made
+  int exceptions_ = 0;  // in flight at construction
 };
 
-/// Joins the job's group: rank, world and rank 0's address are read from the environment that the agent sets,
-/// backend and limits from torch_config. Once a process, first thing in main(), on every rank. From then on
-/// report() takes checkpoints on several ranks. Outside a job: a world of 1.
-/// @throws std::logic_error called twice, or in a training function; std::runtime_error the ranks do not come
-/// together.
+/// Joins the job's group. Rank, world size and rank 0's address come from the environment that the agent
+/// sets, backend and timeouts from torch_config. Call it once per process, first in main(), on every rank.
+/// Afterwards report() accepts checkpoints on several ranks. Outside a job: a world of 1.
+/// @throws std::logic_error if called twice or in a training function; std::runtime_error if the ranks cannot
+///        meet.
 [[nodiscard]] RTRAIN_API JoinedGroup init_process_group();
 
-/// Keeps the gradients of one module the same on every rank: what prepare_model() returns. Holds the module's
-/// parameters, not the module. Each backward() that reaches one of them ends when the gradients of all of
-/// them are averages over the ranks. A parameter that got no gradient on one rank counts as 0 there; one that
-/// got none on any rank keeps none. Clipping comes after backward() and is the same on every rank, since the
-/// gradients are: torch::nn::utils::clip_grad_norm_ needs nothing more.
+/// The result of prepare_model(): keeps a module's gradients the same on every rank. It holds the module's
+/// parameters, not the module. Each backward() that reaches one of them ends with the gradients of all of
+/// them averaged over the ranks. A parameter without a gradient on one rank counts as 0 there; one without a
+/// gradient on any rank keeps none. Clip after backward(), for example with
+/// torch::nn::utils::clip_grad_norm_: the gradients, and so the result, are the same on every rank.
 /// @thread the training thread.
 class RTRAIN_API SharedGradients {
   struct Impl;
@@ -60,9 +61,9 @@ class RTRAIN_API SharedGradients {
  public:
   SharedGradients(SharedGradients&&) noexcept;
   SharedGradients& operator=(SharedGradients&&) noexcept;
-  ~SharedGradients();  ///< backward() is local again
+  ~SharedGradients();  ///< makes backward() local again
 
-  /// While it lives, backward() leaves each rank its own gradients: for all but the last backward() of a
+  /// While it exists, backward() leaves each rank its own gradients: for all but the last backward() of a
   /// gradient accumulation.
   class RTRAIN_API NoSync {
    public:
@@ -76,10 +77,10 @@ class RTRAIN_API SharedGradients {
     std::shared_ptr<Impl> impl_;
   };
   [[nodiscard]] NoSync no_sync();
-  /// Averages the gradients as they are now. After backward() passes under no_sync(), and where one step has
+  /// Averages the current gradients: after several backward() calls under no_sync(), or if one step has
   /// several of them.
   void sync();
-  /// Rank 0's buffers (running means of batch norm) on every rank. prepare_model() does it once.
+  /// Broadcasts rank 0's buffers (such as the running means of batch norm). prepare_model() does it once.
   void sync_buffers();
 
  private:
@@ -88,13 +89,13 @@ class RTRAIN_API SharedGradients {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Ray's prepare_model(): moves the module to get_device(), gives it rank 0's parameters and buffers, and
-/// averages its gradients over the ranks in every backward() from now on. Before or after the optimizer is
-/// made; after layers are frozen or moved, since only the parameters that require a gradient now take part.
-/// In a world of 1 it moves the module and does nothing else.
-/// @throws std::runtime_error the ranks' models differ (names the first parameter), or no parameter requires
-/// a gradient;
-///         std::logic_error the process has not joined a group, but its job has several ranks.
+/// Ray's prepare_model(): moves the module to get_device(), broadcasts rank 0's parameters and buffers, and
+/// from then on averages the gradients over the ranks in every backward(). Call it before or after creating
+/// the optimizer, but after freezing or moving layers: only parameters that require a gradient at that time
+/// take part. In a world of 1 it only moves the module.
+/// @throws std::runtime_error if the ranks' models differ (names the first parameter) or no parameter
+///        requires a gradient; std::logic_error if the job has several ranks and the process has not joined a
+///        group.
 [[nodiscard]] RTRAIN_API SharedGradients prepare_model(torch::nn::Module& module);
 
 }  // namespace rtrain

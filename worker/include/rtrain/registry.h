@@ -1,4 +1,4 @@
-// How a training library tells which functions it offers.
+// How a training library registers its training functions.
 //   void train_func(const rtrain::Config& config) { ... }
 //   RTRAIN_TRAIN_FUNCTION(train_func);
 #pragma once
@@ -21,18 +21,18 @@
 #define RTRAIN_JOIN_(a, b) a##b
 #define RTRAIN_JOIN(a, b) RTRAIN_JOIN_(a, b)
 
-/// What must be the same in a library and in the worker that loads it. Stands in the library's file as text,
-/// so that a worker can refuse it before any of its code runs.
+/// The versions that a library and the worker that loads it must share. The tag is text in the library's
+/// file, so that a worker can refuse the library before any of its code runs.
 #define RTRAIN_ABI_TAG \
   "rtrain-abi: rtrain " RTRAIN_SDK_VERSION ", LibTorch " TORCH_VERSION ", nlohmann/json " RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MAJOR) "." \
       RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_MINOR) "." RTRAIN_TEXT_OF(NLOHMANN_JSON_VERSION_PATCH) ", C++11 ABI " RTRAIN_TEXT_OF(_GLIBCXX_USE_CXX11_ABI)
 
 extern "C" {
-/// `config`: a const rtrain::Config*, `return_value`: a nlohmann::json*. Both are looked at only when the
-/// tags are the same.
+/// `config`: a const rtrain::Config*. `return_value`: a nlohmann::json*. Both are accessed only if the tags
+/// match.
 typedef void (*rtrain_train_function)(const void* config, void* return_value);
-/// Called by RTRAIN_TRAIN_FUNCTION when the library is loaded. Plain C, so that a library of any version can
-/// be told why not.
+/// Called by RTRAIN_TRAIN_FUNCTION when the library is loaded. It has a plain C interface so that a library
+/// built with any version can be refused with a reason.
 RTRAIN_API void rtrain_register_train_function(const char* abi_tag, const char* name,
                                                rtrain_train_function function);
 }
@@ -44,7 +44,8 @@ namespace detail {
 template <class R>
 inline constexpr bool kIsJsonValue = std::is_void_v<R> || std::constructible_from<nlohmann::json, R>;
 
-/// A training function: from (const Config&) or from nothing, to nothing or to what JSON can hold.
+/// True for a training function: it takes (const Config&) or nothing and returns nothing or a value that JSON
+/// can hold.
 template <class F>
 consteval bool is_train_function() {
   constexpr bool takes_config = std::invocable<F&, const Config&>;
@@ -84,7 +85,7 @@ nlohmann::json call_train_function(F& function, const Config& config) {
     return to_json([&]() -> decltype(auto) { return function(); });
 }
 
-/// `Function`: the address of a function, or of an object with static storage that can be called (a lambda).
+/// `Function`: the address of a function or of a callable object with static storage (a lambda).
 template <auto Function>
 void registered_train_function(const void* config, void* return_value) {
   if constexpr (is_train_function<std::remove_pointer_t<decltype(Function)>>())
@@ -94,7 +95,7 @@ void registered_train_function(const void* config, void* return_value) {
 
 }  // namespace detail
 
-/// Any training function, as TorchTrainer takes it: a function, a lambda, a std::function.
+/// Any training function that TorchTrainer accepts: a function, a lambda or a std::function.
 class RTRAIN_API TrainFunction {
  public:
   template <class F>
@@ -113,8 +114,8 @@ class RTRAIN_API TrainFunction {
 
 }  // namespace rtrain
 
-/// Offers `function` (or a named lambda) under its own name, which job.json gives as train_func.name (not
-/// needed when it is the only one).
+/// Registers `function` (or a named lambda) under its own name, to which job.json refers as train_func.name
+/// (optional if it is the only one).
 #define RTRAIN_TRAIN_FUNCTION(function) RTRAIN_TRAIN_FUNCTION_NAMED(function, #function)
 /// The same under another name.
 #define RTRAIN_TRAIN_FUNCTION_NAMED(function, name)                                               \

@@ -1,4 +1,4 @@
-// The whole SDK.
+// Includes the whole SDK.
 #pragma once
 
 #include <rtrain/callbacks.h>

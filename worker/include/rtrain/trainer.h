@@ -26,8 +26,8 @@
 
 namespace rtrain {
 
-/// A number of batches (an integer) or a part of them (a fraction in [0, 1]): 10 or 0.25. Note that 1 is one
-/// batch and 1.0 is all.
+/// A count of batches: an integer is a number of batches, a floating-point value in [0, 1] is a fraction of
+/// them. `1` means one batch, `1.0` means all.
 class RTRAIN_API BatchCount {
  public:
   template <std::integral T>
@@ -48,7 +48,7 @@ class RTRAIN_API BatchCount {
   bool is_fraction_ = false;
 };
 
-/// "auto" or a number.
+/// How many devices each node uses: "auto" or a count.
 class RTRAIN_API Devices {
  public:
   Devices(const char* text) : text_(text) {}                           // NOLINT: implicit on purpose
@@ -61,70 +61,73 @@ class RTRAIN_API Devices {
   std::optional<int> count_;
 };
 
-/// Lightning's Trainer arguments and defaults. Designated initialisers want them in this order: how long, how
+/// Lightning's Trainer arguments and defaults. Designated initialisers must follow this order: how long, how
 /// much, how, where, with what.
 struct RTRAIN_API TrainerOptions {
-  /// -1: no limit; left out: 1000 with a warning, or no limit when max_steps is given
+  /// -1: no limit; default: 1000 with a warning, or no limit if max_steps is set
   std::optional<std::int64_t> max_epochs{};
-  std::optional<std::int64_t> min_epochs{};  ///< should_stop waits for so many
-  std::int64_t max_steps = -1;               ///< optimizer steps; -1: no limit
-  std::optional<std::int64_t> min_steps{};
+  /// should_stop has no effect before; default: 0, or 1 with min_steps
+  std::optional<std::int64_t> min_epochs{};
+  std::int64_t max_steps = -1;              ///< optimizer steps; -1: no limit
+  std::optional<std::int64_t> min_steps{};  ///< should_stop has no effect before; default: 0
   BatchCount limit_train_batches = 1.0;
   BatchCount limit_val_batches = 1.0;  ///< 0: no validation
   BatchCount limit_test_batches = 1.0;
   BatchCount limit_predict_batches = 1.0;
-  /// validate after so many training batches, or after each such part of an epoch
+  /// validate every N training batches (1 or more), or after each fraction of an epoch (above 0.0, up to 1.0)
   BatchCount val_check_interval = 1.0;
-  /// nullopt: val_check_interval counts batches over all epochs
+  /// 1 or more; std::nullopt: val_check_interval counts batches across epochs
   std::optional<std::int64_t> check_val_every_n_epoch = 1;
-  /// validation batches before training, metrics thrown away; -1: all
+  /// validation batches to run before training, with their metrics discarded; -1: all
   std::int64_t num_sanity_val_steps = 2;
-  std::int64_t log_every_n_steps = 50;  ///< step metrics to the loggers; 0: never
-  std::int64_t accumulate_grad_batches = 1;
-  /// an optimizer step of an elastic job with fewer than its most workers: "per_worker" (of fewer samples) or
-  /// "keep" (of as many, by more accumulate_grad_batches; rounded)
+  std::int64_t log_every_n_steps = 50;       ///< training steps between step metrics for loggers; 0: never
+  std::int64_t accumulate_grad_batches = 1;  ///< batches per optimizer step, 1 or more
+  /// what an elastic job with fewer workers than its maximum does to the global batch: "per_worker" lets it
+  /// shrink, "keep" preserves its size by raising accumulate_grad_batches (rounded)
   std::string elastic_batch = "per_worker";
-  std::optional<double> gradient_clip_val{};
+  std::optional<double> gradient_clip_val{};     ///< finite, 0 or more; 0 or default: no clipping
   std::string gradient_clip_algorithm = "norm";  ///< or "value"
-  /// "auto" (the GPU this worker holds, else the CPU), "cpu", "gpu" (or "cuda")
+  /// "auto" (this worker's GPU, or the CPU if it has none), "cpu", "gpu" or "cuda"
   std::string accelerator = "auto";
-  Devices devices = "auto";  ///< of this node; a number must be the job's own workers a node
+  Devices devices = "auto";  ///< a number must equal the job's workers per node
   AnyStrategy strategy = "auto";
   std::vector<AnyPlugin> plugins{};  ///< at most one ClusterEnvironment
   std::vector<AnyCallback> callbacks{};
   std::vector<std::shared_ptr<Logger>> loggers{};
-  /// true: a ModelCheckpoint is added when there is none. Left out: true, unless a TrainReportCallback stores
-  /// checkpoints already (Lightning would write both)
+  /// true: adds a ModelCheckpoint if there is none. Default: true, unless a TrainReportCallback already
+  /// stores checkpoints (Lightning would write both)
   std::optional<bool> enable_checkpointing{};
-  std::optional<bool> enable_progress_bar{};  ///< progress to the job's followers; left out: true
-  /// with several ranks: each reads its own part (training shuffled, as Lightning does)
+  /// sends progress to clients that follow the job; default: true
+  std::optional<bool> enable_progress_bar{};
+  /// with several ranks, give each rank its own part of the data (shuffled for training, as in Lightning)
   bool use_distributed_sampler = true;
-  /// validate(), test() and predict() run without autograd's bookkeeping
+  /// run validate(), test() and predict() under torch::InferenceMode
   bool inference_mode = true;
-  std::filesystem::path default_root_dir{};  ///< empty: the run's folder in a job, else the working directory
-  /// seed_everything() when the Trainer is made: too late for a model that was built before (a warning says
-  /// so). The order of shuffled data has its own seed.
+  /// default: the run's folder in a job, else the working directory
+  std::filesystem::path default_root_dir{};
+  /// calls seed_everything() when the Trainer is constructed. A model built before that is not affected; a
+  /// warning says so. The order of shuffled data has its own seed.
   std::optional<std::uint64_t> seed{};
 };
 
 using Metrics = std::map<std::string, double>;
 
-/// What one checkpoint holds, as on_save_checkpoint and on_load_checkpoint see it.
+/// The content of one checkpoint, as on_save_checkpoint and on_load_checkpoint see it.
 struct RTRAIN_API TrainerCheckpoint {
-  /// parameters and buffers by PyTorch's names, as far as this rank holds them: model.safetensors
+  /// this rank's part of the parameters and buffers, by PyTorch's names: model.safetensors
   StateTree model{};
-  /// "<optimizer>.<parameter name>.<state name>": optimizer.safetensors; empty with weights only
+  /// "<optimizer>.<parameter name>.<state name>": optimizer.safetensors; empty if weights only
   std::map<std::string, torch::Tensor> optimizer{};
-  /// of this rank: generators, gradients of a half-done accumulation, metrics so far
+  /// this rank's own state: generators, gradients of an incomplete accumulation, metrics so far
   std::map<std::string, torch::Tensor> rank{};
   /// loop.json: format, version, epoch, global_step, progress, metrics, optimizers, writer
   nlohmann::json loop = nlohmann::json::object();
   nlohmann::json callbacks = nlohmann::json::object();  ///< by Callback::state_key()
-  nlohmann::json module = nlohmann::json::object();     ///< the user's own
+  nlohmann::json module = nlohmann::json::object();     ///< the user's own state
 };
 
-/// What fit() resumes from: nothing, a folder written by save_checkpoint(), or a reported Checkpoint that
-/// holds "checkpoint.ckpt".
+/// Where fit() resumes: nowhere, a folder written by save_checkpoint(), or a reported Checkpoint that
+/// contains "checkpoint.ckpt".
 class RTRAIN_API CheckpointPath {
  public:
   CheckpointPath() = default;
@@ -192,11 +195,11 @@ consteval bool is_lightning_module() {
 
 }  // namespace detail
 
-/// What a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its holder
-/// (TORCH_MODULE).
+/// The module a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its
+/// holder (TORCH_MODULE).
 class RTRAIN_API AnyModule {
  public:
-  /// @throws std::invalid_argument a null pointer or an empty holder.
+  /// @throws std::invalid_argument if given a null pointer or an empty holder.
   template <class M>
     requires(!std::same_as<std::remove_cvref_t<M>, AnyModule>)
   AnyModule(M&& module) {  // NOLINT: implicit on purpose
@@ -213,7 +216,7 @@ class RTRAIN_API AnyModule {
     }
   }
   [[nodiscard]] LightningModule& get() const { return *module_; }
-  /// null for a reference
+  /// null if the module was passed by reference
   [[nodiscard]] const std::shared_ptr<LightningModule>& owned() const { return owned_; }
 
  private:
@@ -222,72 +225,74 @@ class RTRAIN_API AnyModule {
   std::shared_ptr<LightningModule> owned_;
 };
 
-/// Runs the loop of one rank. Every rank of a job makes the same calls. One run at a time; use it again for
-/// the next.
+/// Runs the training loop of one rank. All ranks of a job make the same calls. A Trainer runs one fit,
+/// validation, test or prediction at a time and can be reused for the next.
 /// @thread one thread.
 class RTRAIN_API Trainer {
  public:
-  /// @throws std::invalid_argument every problem of the options at once, one a line.
+  /// @throws std::invalid_argument lists every problem of the options, one per line.
   explicit Trainer(TrainerOptions options);
   ~Trainer();
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// Trains. @param train, val empty: the module's own train_dataloader(), val_dataloader().
-  /// @param resume_from exact: parameters, optimizer, generators, callbacks and the place in the epoch. A run
-  ///        resumed from its step k gives the bits of a run that never ended (CPU, same world), also when
-  ///        max_steps or should_stop had ended it within an epoch: the rest of that epoch follows (the hooks
-  ///        of its end have run for the shorter one as well). get_checkpoint() gives the job's latest.
-  ///        should_stop is part of the state: a run that was stopped at the end of an epoch, and a retry of a
-  ///        job that was stopped anywhere, stays stopped until max_epochs or max_steps is raised.
-  /// @throws what a step, a hook or the data threw, as it was thrown; where the text is told (the job's
-  /// error,
-  ///         or stderr outside of a job) it begins with hook, epoch, batch and rank; std::invalid_argument
-  ///         options that do not fit the data; std::runtime_error a checkpoint that does not fit the model
-  ///         (all names at once) or cannot be read.
-  /// @lifetime a module passed by reference must live until fit() returns (for save_checkpoint() afterwards:
-  ///           until then).
+  /// Trains the module.
+  /// @param train, val if empty, the module's own train_dataloader() and val_dataloader().
+  /// @param resume_from restores parameters, optimizer, generators, callbacks and the position in the epoch;
+  ///        get_checkpoint() gives the job's latest. A run resumed from step k is bit-identical to one that
+  ///        was never interrupted (CPU, same world size). This holds also if max_steps or should_stop ended
+  ///        the run within an epoch: the rest of that epoch follows (its end hooks have then run for the
+  ///        shortened epoch as well). should_stop is part of the state: a run that stopped at the end of an
+  ///        epoch, and a retry of a job that stopped anywhere, stay stopped until max_epochs or max_steps is
+  ///        raised.
+  /// @throws whatever a step, a hook or the data threw, unchanged; the job's error (outside a job: stderr)
+  ///        prefixes its text with hook, epoch, batch and rank. std::invalid_argument if the options do not
+  ///        fit the data. std::runtime_error if a checkpoint cannot be read or does not fit the model (lists
+  ///        all names).
+  /// @lifetime a module passed by reference must outlive fit(), and a later save_checkpoint().
   void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {},
            const CheckpointPath& resume_from = {});
-  /// Means over the loader of what the steps log (on_epoch). Without gradients, in eval mode.
+  /// Returns the means over the loader of what the steps log (on_epoch). Runs without gradients and in eval
+  /// mode.
   Metrics validate(const AnyModule& module, const DataLoader& loader = {},
                    const CheckpointPath& weights = {});
   Metrics test(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
-  /// What predict_step returned, batch by batch; with several ranks each rank's own part, without padding.
+  /// Returns what predict_step returned, batch by batch; with several ranks, each rank's own part without
+  /// padding.
   std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {},
                                      const CheckpointPath& weights = {});
 
-  /// Writes a folder `path` (whole or absent): model.safetensors, optimizer.safetensors, loop.json,
-  /// rng-rank<k>.safetensors. Called by every rank, in a hook or after fit(); rank 0 writes what is common.
-  /// `path` may be shared or local to each rank. A checkpoint that has this path is replaced as a whole;
+  /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json,
+  /// rng-rank<k>.safetensors. Every rank calls it, in a hook or after fit(); rank 0 writes the shared files.
+  /// `path` may be shared or local to each rank. A checkpoint already at this path is replaced as a whole;
   /// anything else there is left alone.
-  /// @throws std::runtime_error names path and cause (also: what lies there is no checkpoint);
-  ///         std::logic_error there is no module any more.
+  /// @throws std::runtime_error names path and cause (also if `path` exists and is not a checkpoint);
+  ///        std::logic_error if there is no module any more.
   void save_checkpoint(const std::filesystem::path& path, bool weights_only = false);
 
-  [[nodiscard]] Metrics callback_metrics() const;      ///< Lightning's: everything logged, the latest value
-  [[nodiscard]] Metrics logged_metrics() const;        ///< those with logger = true
-  [[nodiscard]] Metrics progress_bar_metrics() const;  ///< those with prog_bar = true
-  /// epochs completed: the number, from 0, of the one that runs
+  [[nodiscard]] Metrics callback_metrics() const;      ///< the latest value of everything logged
+  [[nodiscard]] Metrics logged_metrics() const;        ///< metrics logged with logger = true
+  [[nodiscard]] Metrics progress_bar_metrics() const;  ///< metrics logged with prog_bar = true
+  /// epochs completed, which is the number of the current one, from 0
   [[nodiscard]] std::int64_t current_epoch() const;
   [[nodiscard]] std::int64_t global_step() const;           ///< optimizer steps taken
-  [[nodiscard]] std::int64_t num_training_batches() const;  ///< an epoch, after limits; 0 before fit()
-  [[nodiscard]] std::int64_t num_val_batches() const;       ///< of one validation of this fit
-  /// of the validation, test or prediction that runs now
+  [[nodiscard]] std::int64_t num_training_batches() const;  ///< per epoch, after limits; 0 before fit()
+  [[nodiscard]] std::int64_t num_val_batches() const;       ///< per validation of this fit
+  /// of the validation, test or prediction in progress
   [[nodiscard]] std::int64_t num_evaluation_batches() const;
   [[nodiscard]] bool should_stop() const;
   /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank
-  /// must say so.
+  /// must call it.
   void set_should_stop(bool stop = true);
   /// From the next accumulation on; for callbacks, at the start of an epoch. The same on every rank.
   /// @throws std::invalid_argument less than 1.
   void set_accumulate_grad_batches(std::int64_t batches);
   [[nodiscard]] Stage stage() const;
-  [[nodiscard]] bool fitting() const;  ///< inside fit(), whatever its stage
+  [[nodiscard]] bool fitting() const;  ///< inside fit(), at any stage
   [[nodiscard]] bool sanity_checking() const { return stage() == Stage::kSanityCheck; }
   [[nodiscard]] bool is_last_batch() const;       ///< of the training epoch
-  [[nodiscard]] bool validation_has_run() const;  ///< in this fit, the sanity check not counted
-  /// What this fit resumed from; empty: it started anew.
+  [[nodiscard]] bool validation_has_run() const;  ///< in this fit, not counting the sanity check
+  /// The checkpoint this fit resumed from; empty if it started anew.
   [[nodiscard]] std::filesystem::path resumed_from() const;
   [[nodiscard]] std::int64_t max_epochs() const;  ///< -1: no limit
   [[nodiscard]] bool is_global_zero() const { return global_rank() == 0; }
@@ -300,10 +305,10 @@ class RTRAIN_API Trainer {
   [[nodiscard]] const TrainerOptions& options() const;
   [[nodiscard]] std::filesystem::path default_root_dir() const;
 
-  struct Impl;  ///< the SDK's own
+  struct Impl;  ///< internal to the SDK
 
  private:
-  /// A checkpoint that an earlier attempt of this fit wrote behind the place that this one goes on from.
+  /// True if an earlier attempt of this fit wrote this checkpoint after the point where the fit resumes.
   [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
 
   friend class LightningModule;
@@ -312,14 +317,15 @@ class RTRAIN_API Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Lightning's seed_everything(): seeds LibTorch's default generators of this process. Called before the
-/// model is built, each run draws the same parameters. The order of shuffled data comes from
-/// DataLoaderOptions::seed. @thread the training thread.
+/// Lightning's seed_everything(): seeds this process's default generators of LibTorch. Call it before
+/// building the model to get the same initial parameters in each run. The order of shuffled data comes from
+/// DataLoaderOptions::seed.
+/// @thread the training thread.
 RTRAIN_API void seed_everything(std::uint64_t seed);
 
-/// Ray's prepare_trainer: the strategy must be one that the job's process group can serve ("auto", "ddp",
-/// DDPStrategy) and a cluster environment, if one is given, ClusterEnvironment. @throws std::invalid_argument
-/// all problems at once. @return the same trainer.
+/// Ray's prepare_trainer(): checks that the job's process group can serve the strategy ("auto", "ddp" or
+/// DDPStrategy) and that a cluster environment, if given, is a ClusterEnvironment.
+/// @return the same trainer. @throws std::invalid_argument lists all problems.
 RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);
 
 }  // namespace rtrain

@@ -1,3 +1,4 @@
+// Stops a fit when a monitored metric no longer improves: Lightning's EarlyStopping.
 #pragma once
 
 #include <rtrain/callback.h>
@@ -10,26 +11,27 @@ namespace rtrain {
 
 /// Lightning's arguments and defaults.
 struct RTRAIN_API EarlyStoppingOptions {
-  std::string monitor{};  ///< of callback_metrics
-  double min_delta = 0;   ///< smaller changes are no improvement
-  int patience = 3;       ///< checks without improvement before it stops
+  std::string monitor{};  ///< name of a metric in callback_metrics; required
+  double min_delta = 0;   ///< smaller changes do not count as improvement
+  int patience = 3;       ///< checks without improvement before it stops; 0 or more
   bool verbose = false;
   std::string mode = "min";                      ///< or "max"
-  bool strict = true;                            ///< a metric that is missing is an error
+  bool strict = true;                            ///< treat a missing metric as an error
   bool check_finite = true;                      ///< stop at NaN or infinity
   std::optional<double> stopping_threshold{};    ///< stop once it is better than this
   std::optional<double> divergence_threshold{};  ///< stop once it is worse than this
-  /// left out: when validation runs once an epoch, else after each validation
+  /// true: check at the end of the training epoch, false: after each validation; default: true if validation
+  /// runs once per epoch
   std::optional<bool> check_on_train_epoch_end{};
-  std::string name{};  ///< tells two with one monitor and mode apart; part of state_key()
+  std::string name{};  ///< distinguishes instances with the same monitor and mode; part of state_key()
 };
 
-/// Stops the fit when a metric no longer improves. With several ranks rank 0's value counts on all of them
-/// (one warning when the metric differs: log it with sync_dist); a value that is not finite stops all ranks,
-/// whichever rank has it.
+/// Stops the fit when a metric no longer improves. With several ranks, rank 0's value decides on all of them
+/// (one warning if the metric differs between ranks: log it with sync_dist). A non-finite value on any rank
+/// stops all ranks.
 class RTRAIN_API EarlyStopping : public Callback {
  public:
-  /// @throws std::invalid_argument every problem of the options at once.
+  /// @throws std::invalid_argument lists every problem of the options.
   explicit EarlyStopping(EarlyStoppingOptions options);
   [[nodiscard]] int wait_count() const { return wait_count_; }
   [[nodiscard]] std::int64_t stopped_epoch() const { return stopped_epoch_; }

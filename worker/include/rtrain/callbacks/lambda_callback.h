@@ -1,4 +1,4 @@
-// A callback made of functions.
+// A callback assembled from functions: Lightning's LambdaCallback.
 #pragma once
 
 #include <rtrain/callback.h>
@@ -8,7 +8,7 @@
 
 namespace rtrain {
 
-/// One function a hook, by the hook's name, in the order in which a fit comes to them (hooks.def):
+/// One function per hook, named after it, in the order in which a fit calls the hooks (hooks.def):
 ///   LambdaCallback({.on_fit_start = [](Trainer&, LightningModule&) { ... }})
 struct RTRAIN_API LambdaFunctions {
 #define RTRAIN_LAMBDA_ANY(name, signature) \

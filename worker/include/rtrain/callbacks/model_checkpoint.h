@@ -1,3 +1,4 @@
+// Keeps the best or the latest checkpoints of a fit in a folder: Lightning's ModelCheckpoint.
 #pragma once
 
 #include <rtrain/callback.h>
@@ -11,43 +12,44 @@
 
 namespace rtrain {
 
-/// Lightning's arguments and defaults. With no every_n_* given: every epoch.
+/// Lightning's arguments and defaults. If no every_n_* is given, it saves every epoch.
 struct RTRAIN_API ModelCheckpointOptions {
   std::filesystem::path dirpath{};  ///< empty: default_root_dir/checkpoints
-  /// "{epoch}-{step}"; "{val_loss:.2f}" gives "val_loss=0.12"; empty: "{epoch}-{step}". May name folders:
-  /// those before the first field may lead out of dirpath ("../{epoch}"), later ones not.
+  /// default: "{epoch}-{step}". "{val_loss:.2f}" yields "val_loss=0.12". It may contain folders; only those
+  /// before the first field may lead out of dirpath ("../{epoch}").
   std::string filename{};
-  std::optional<std::string> monitor{};  ///< of callback_metrics; left out: the latest counts as the best
+  std::optional<std::string> monitor{};  ///< name in callback_metrics; default: the latest is the best
   std::string mode = "min";              ///< or "max"
-  int save_top_k = 1;                    ///< -1: all, 0: none; without monitor only -1, 0, 1
+  int save_top_k = 1;                    ///< -1: all, 0: none; without a monitor only -1, 0 or 1
   bool save_last = false;                ///< keep last.ckpt as well
   bool save_weights_only = false;
   bool auto_insert_metric_name = true;
   std::optional<std::int64_t> every_n_train_steps{};  ///< exclusive with every_n_epochs
   std::optional<std::int64_t> every_n_epochs{};
-  /// left out: at the training epoch's end unless validation runs several times in it
+  /// default: save at the end of the training epoch, unless validation runs several times per epoch
   std::optional<bool> save_on_train_epoch_end{};
-  /// a path that exists gets "-v1" instead of being written over
+  /// if a path exists, append "-v1" instead of overwriting it
   bool enable_version_counter = true;
-  std::string name{};  ///< tells two with one monitor, mode and interval apart; part of state_key()
+  /// distinguishes instances with the same monitor, mode and interval; part of state_key()
+  std::string name{};
 };
 
-/// A checkpoint that a ModelCheckpoint keeps, with the value of its monitor (NaN counts as the worst: an
-/// infinity).
+/// A checkpoint that a ModelCheckpoint keeps, with the value of its monitor (NaN is treated as the worst
+/// value, an infinity).
 struct RTRAIN_API ScoredCheckpoint {
   std::filesystem::path path;
   double score = 0;
 };
 
-/// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is a folder
-/// "epoch=0-step=100.ckpt". Of equal scores the first that was saved counts as the better. It removes only
-/// what lies in its own folder, and never what fit() resumed from. With several ranks rank 0's metrics decide
-/// and name the files (one warning when the monitor differs: log it with sync_dist). A monitor that is not
-/// among the metrics is an error once a validation has run, or at the end of an epoch of a fit without
-/// validation; before that it is a warning.
+/// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is itself a folder,
+/// "epoch=0-step=100.ckpt". Among equal scores the one saved first ranks higher. It deletes only checkpoints
+/// in its own folder, and never the one that fit() resumed from. With several ranks, rank 0's metrics decide
+/// and name the files (one warning if the monitor differs between ranks: log it with sync_dist). A monitor
+/// that is missing from the metrics is an error once a validation has run or, in a fit without validation, at
+/// the end of an epoch; before that it is a warning.
 class RTRAIN_API ModelCheckpoint : public Callback {
  public:
-  /// @throws std::invalid_argument every problem of the options at once.
+  /// @throws std::invalid_argument lists every problem of the options.
   explicit ModelCheckpoint(ModelCheckpointOptions options);
   ModelCheckpoint() : ModelCheckpoint(ModelCheckpointOptions{}) {}
 
@@ -55,7 +57,7 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] std::optional<double> best_model_score() const { return best_model_score_; }
   [[nodiscard]] const std::vector<ScoredCheckpoint>& best_k_models() const {
     return best_k_models_;
-  }  ///< as they were saved
+  }  ///< in the order in which they were saved
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
@@ -87,20 +89,20 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] bool better(double a, double b) const { return options_.mode == "min" ? a < b : a > b; }
 
   ModelCheckpointOptions options_;
-  std::filesystem::path outside_;  ///< the folders of the filename that lead out of dirpath
+  std::filesystem::path outside_;  ///< the leading folders of filename that lead out of dirpath
   std::filesystem::path dirpath_;
   std::filesystem::path best_model_path_, last_model_path_, kth_best_model_path_;
   std::optional<double> best_model_score_;
   std::vector<ScoredCheckpoint> best_k_models_;
-  std::int64_t last_global_step_saved_ = 0;  ///< 0: nothing to save before the first step
-  bool deferred_until_validation_ = false;   ///< the monitored metric was not there yet
+  std::int64_t last_global_step_saved_ = 0;  ///< 0: none; nothing is saved before the first step
+  bool deferred_until_validation_ = false;   ///< the monitored metric did not exist yet
   bool warned_of_missing_ = false, warned_of_unsynced_ = false;
 };
 
-/// "{epoch}-{val_loss:.2f}" with the values put in, with a point in any locale; a name that is not among them
-/// counts as 0.
-/// @throws std::invalid_argument a "{" that is not closed, a field without a name, or a format that is not
-///         [0][width][.digits][d|f|e|g].
+/// Formats "{epoch}-{val_loss:.2f}" with `values`, using a decimal point in any locale; a name without a
+/// value counts as 0.
+/// @throws std::invalid_argument for an unclosed "{", a field without a name, or a format other than
+///        [0][width][.digits][d|f|e|g].
 [[nodiscard]] RTRAIN_API std::string format_checkpoint_name(const std::string& name_template,
                                                             const std::map<std::string, double>& values,
                                                             bool auto_insert_metric_name = true);

@@ -1,3 +1,4 @@
+// Reports metrics and a checkpoint to the job after each training epoch: Ray's RayTrainReportCallback.
 #pragma once
 
 #include <rtrain/callback.h>
@@ -6,17 +7,16 @@
 
 namespace rtrain {
 
-/// Ray's RayTrainReportCallback: at the end of every training epoch report() gets callback_metrics, "epoch"
-/// (from 0) and "step", with a checkpoint folder that holds "checkpoint.ckpt". It runs after all other
-/// callbacks and the module's own hook (Ray's runs before them), so that the checkpoint holds what
-/// EarlyStopping and ModelCheckpoint decided for that epoch: a run that fails and is tried again ends as one
-/// that never failed. When the job gives its place back in the middle of an epoch it reports such a
-/// checkpoint with "epoch" and "step" alone: nothing was measured there, and no score of it competes with
-/// those of whole epochs.
+/// Ray's RayTrainReportCallback: at the end of every training epoch it calls report() with callback_metrics,
+/// "epoch" (from 0), "step" and a checkpoint folder that contains "checkpoint.ckpt". It runs after all other
+/// callbacks and the module's own hook (Ray's runs before them), so the checkpoint includes the decisions of
+/// EarlyStopping and ModelCheckpoint for that epoch: a run that fails and is retried ends like one that never
+/// failed. If the job yields within an epoch, it reports such a checkpoint with "epoch" and "step" only:
+/// there are no metrics at that point, so it has no score that competes with those of whole epochs.
 class RTRAIN_API TrainReportCallback : public Callback {
  public:
   static constexpr const char* kCheckpointName = "checkpoint.ckpt";
-  /// @throws std::runtime_error temporary files cannot be made: names TMPDIR and the cause.
+  /// @throws std::runtime_error if temporary files cannot be created (names TMPDIR and the cause).
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
   void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
   [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kReport; }

@@ -1,3 +1,4 @@
+// Reads a data set in batches.
 #pragma once
 
 #include <rtrain/data/dataset.h>
@@ -11,23 +12,24 @@
 namespace rtrain {
 
 struct RTRAIN_API DataLoaderOptions {
-  std::int64_t batch_size = 1;  ///< >= 1
-  bool shuffle = false;         ///< exclusive with sampler
-  std::shared_ptr<Sampler> sampler{};
-  bool drop_last = false;  ///< drop the last batch when it is short
-  int prefetch = 2;        ///< batches made ahead by one background thread; 0: none
-  /// batches in page-locked memory: their copy to a GPU does not hold the host up
+  std::int64_t batch_size = 1;         ///< >= 1
+  bool shuffle = false;                ///< excludes sampler
+  std::shared_ptr<Sampler> sampler{};  ///< default: sequential, or random with shuffle
+  bool drop_last = false;              ///< drop the last batch if it is incomplete
+  int prefetch = 2;                    ///< batches that a background thread prepares ahead; 0: none
+  /// put batches in page-locked memory, so that copying them to a GPU does not block the host
   bool pin_memory = false;
-  std::uint64_t seed = 0;  ///< of shuffle, with any number of ranks
+  std::uint64_t seed = 0;  ///< of shuffle; the same order for any number of ranks
 };
 
-/// Batches of one data set in an order. Cheap to copy (shares the data set and the sampler).
-/// The Trainer injects a DistributedSampler in a distributed run (shuffle kept for training), as Lightning
-/// does.
+/// Iterates over a data set in batches. Cheap to copy: copies share the data set and the sampler.
+/// In a distributed run the Trainer injects a DistributedSampler (shuffling is kept for training), as
+/// Lightning does.
 class RTRAIN_API DataLoader {
  public:
-  DataLoader() = default;  ///< empty: no data
-  /// @throws std::invalid_argument batch_size < 1, no data set, both shuffle and sampler.
+  DataLoader() = default;  ///< no data
+  /// @throws std::invalid_argument if batch_size < 1, prefetch < 0, there is no data set, or both shuffle and
+  ///        sampler are given.
   DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
   template <class D, std::integral Size>
   DataLoader(D&&, Size) {
@@ -36,19 +38,20 @@ class RTRAIN_API DataLoader {
   }
 
   [[nodiscard]] bool defined() const { return dataset_ != nullptr; }
-  [[nodiscard]] std::int64_t size() const;  ///< batches an epoch
+  [[nodiscard]] std::int64_t size() const;  ///< batches per epoch
   [[nodiscard]] const DataLoaderOptions& options() const { return options_; }
   [[nodiscard]] const std::shared_ptr<const Dataset>& dataset() const { return dataset_; }
   [[nodiscard]] Sampler& sampler() const { return *sampler_; }
-  /// The same loader over another order.
+  /// The same loader with another sampler.
   [[nodiscard]] DataLoader with_sampler(std::shared_ptr<Sampler> sampler) const;
 
-  /// Visits the batches of `epoch` from batch number `first` on (resume: the skipped ones are not read).
+  /// Visits the batches of `epoch`, starting at batch number `first` (for a resumed epoch; the batches before
+  /// it are not read).
   class RTRAIN_API Iterator {
    public:
     ~Iterator();
     Iterator(Iterator&&) noexcept;
-    /// The next batch, or nothing at the end. An exception of the data set comes out here.
+    /// The next batch; std::nullopt at the end. Rethrows an exception of the data set.
     [[nodiscard]] std::optional<Batch> next();
 
    private:

@@ -1,3 +1,4 @@
+// A data set over tensors in memory.
 #pragma once
 
 #include <rtrain/data/dataset.h>
@@ -6,10 +7,10 @@
 
 namespace rtrain::data {
 
-/// Samples that are in memory already: sample i is input[i], target[i]. torch.utils.data.TensorDataset of one
-/// or two tensors. The tensors are shared, not copied, and may lie on any device.
-/// @param target left out: data without targets.
-/// @throws std::invalid_argument input is a scalar or undefined, or the first sizes differ.
+/// torch.utils.data.TensorDataset for one or two tensors: sample i is input[i], target[i]. The tensors are
+/// shared, not copied, and may be on any device.
+/// @param target default: data without targets.
+/// @throws std::invalid_argument if input is a scalar or undefined, or the first dimensions differ.
 [[nodiscard]] RTRAIN_API std::shared_ptr<Dataset> TensorDataset(torch::Tensor input,
                                                                 torch::Tensor target = {});
 

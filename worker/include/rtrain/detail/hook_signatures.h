@@ -1,7 +1,7 @@
-// The signatures that hooks.def names, for code that is made from it.
+// The hook signatures that hooks.def names, for code generated from it.
 #pragma once
 
-// What stands behind (Trainer&, LightningModule&): as types, as parameters, as arguments.
+// The parameters after (Trainer&, LightningModule&): as types, as parameters, as arguments.
 #define RTRAIN_HOOK_TYPES_PLAIN
 #define RTRAIN_HOOK_PARAMETERS_PLAIN
 #define RTRAIN_HOOK_ARGUMENTS_PLAIN
@@ -31,7 +31,7 @@
 #define RTRAIN_HOOK_PARAMETERS_EXCEPTION , const std::exception& error
 #define RTRAIN_HOOK_ARGUMENTS_EXCEPTION , error
 
-// MACRO(name, signature) for a hook that callbacks have, nothing for NONE.
+// MACRO(name, signature) for a hook that callbacks have; nothing for NONE.
 #define RTRAIN_FOR_CALLBACKS(signature, MACRO, name) RTRAIN_FOR_CALLBACKS_##signature(MACRO, name)
 #define RTRAIN_FOR_CALLBACKS_NONE(MACRO, name)
 #define RTRAIN_FOR_CALLBACKS_PLAIN(MACRO, name) MACRO(name, PLAIN)

@@ -1,5 +1,5 @@
-// A function that is meant to override and does not (another parameter, a const too many) hides the base's
-// instead: it compiles and is never called. These checks make that an error where the object is handed over.
+// Compile-time checks that a function meant to override a virtual one does so. With a different parameter or
+// an extra const it would hide the base's function instead: it would compile and never be called.
 #pragma once
 
 #include <type_traits>
@@ -7,7 +7,7 @@
 namespace rtrain::detail {
 
 template <class Base, class Own>
-// a data member of that name is the class's own affair
+// a data member with this name is not checked
 inline constexpr bool kSameCall = !std::is_member_function_pointer_v<Own>;
 template <class R, class B, class C, class... A>
 inline constexpr bool kSameCall<R (B::*)(A...), R (C::*)(A...)> = true;
@@ -16,8 +16,8 @@ inline constexpr bool kSameCall<R (B::*)(A...), R (C::*)(A...) noexcept> = true;
 
 }  // namespace rtrain::detail
 
-/// True when `name` of Derived is Base's virtual function, overridden or not; also when it cannot be told
-/// (overloaded, or private).
+/// True if `name` of Derived is Base's virtual function, overridden or not; also true if this cannot be
+/// determined (overloaded or private).
 #define RTRAIN_OVERRIDES(Base, Derived, name)                                              \
   ([] {                                                                                    \
     if constexpr (requires { &Derived::name; })                                            \

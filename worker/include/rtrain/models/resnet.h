@@ -1,4 +1,4 @@
-// ResNet of basic blocks (18 and 34 layers). Parameter names and shapes are torchvision's: conv1.weight,
+// ResNet with basic blocks (18 and 34 layers). Parameter names and shapes are torchvision's: conv1.weight,
 // layer1.0.bn2.bias, fc.weight.
 #pragma once
 
@@ -15,13 +15,14 @@
 namespace rtrain::models {
 
 struct RTRAIN_API ResNetOptions {
-  std::array<int, 4> blocks = {2, 2, 2, 2};  ///< basic blocks of each of the four stages
+  std::array<int, 4> blocks = {2, 2, 2, 2};  ///< number of basic blocks per stage
   std::int64_t num_classes = 1000;
   std::int64_t in_channels = 3;
 };
 
-/// Images [N, in_channels, H, W] in, logits [N, num_classes] out.
-/// A given seed of the default generator gives torchvision's initial values, bit for bit (in_channels 3).
+/// Maps images [N, in_channels, H, W] to logits [N, num_classes].
+/// For a given seed of the default generator, the initial values are bit-identical to torchvision's
+/// (in_channels 3).
 class RTRAIN_API ResNetImpl : public torch::nn::Module {
  public:
   explicit ResNetImpl(const ResNetOptions& options = {});
