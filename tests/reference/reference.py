@@ -25,7 +25,7 @@ def need(package):
     try:
         return importlib.import_module(package)
     except ImportError as e:
-        skip(f"{e}; install it with: {sys.executable} -m pip install --no-deps torchvision==0.26.0 pillow safetensors")
+        skip(f"{e}; install it with: {sys.executable} -m pip install --no-deps torchvision==0.26.0 pillow safetensors torchmetrics==1.9.0 lightning-utilities packaging")
 
 
 def fashion_mnist(train):

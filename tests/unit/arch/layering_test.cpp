@@ -35,6 +35,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     // all.
     {"worker/optim", {"worker/include", "worker/runtime"}},
     {"worker/schedulers", {"worker/include", "worker/runtime"}},
+    {"worker/metrics", {"worker/include", "worker/runtime"}},
     {"worker/models", {"worker/include"}},
     {"worker/data", {"worker/include"}},
     {"worker/checkpoint", {"worker/include", "worker/runtime"}},

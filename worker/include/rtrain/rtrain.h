@@ -11,6 +11,7 @@
 #include <rtrain/lightning_module.h>
 #include <rtrain/loggers.h>
 #include <rtrain/mesh.h>
+#include <rtrain/metrics.h>
 #include <rtrain/models.h>
 #include <rtrain/names.h>
 #include <rtrain/optim.h>
