@@ -7,7 +7,9 @@ namespace rtrain::cli {
 std::span<const ExitMeaning> exit_meanings() {
   static constexpr std::array kMeanings = {
       ExitMeaning{0, "success; of a followed job: it SUCCEEDED"},
-      ExitMeaning{1, "the job FAILED, or this machine refused something (a file, a disk)"},
+      ExitMeaning{1,
+                  "the job FAILED, this machine refused something (a file, a disk), or what was compared or "
+                  "checked is not sound"},
       ExitMeaning{2, "wrong usage, or a job file that is not valid"},
       ExitMeaning{3, "not found: no such job, node or file"},
       ExitMeaning{4, "the head cannot be reached, or the stream was lost and could not be resumed"},

@@ -1,7 +1,7 @@
 // Headers of safetensors files: 8 bytes that say how much data follows, and the header.
 #include "tests/fuzz/fuzz.h"
 
-#include "worker/checkpoint/safetensors_header.h"
+#include "proto/tensors/safetensors_header.h"
 
 #include <cstring>
 #include <stdexcept>
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     bytes = bytes * 10 + static_cast<std::uint64_t>(c - '0');
   }
   try {
-    const auto header = checkpoint::parse_safetensors_header(text, bytes);
+    const auto header = tensors::parse_safetensors_header(text, bytes);
     std::uint64_t covered = 0;
     for (const auto& tensor : header.tensors) {
       require(tensor.begin == covered && tensor.end >= tensor.begin, "each byte once");

@@ -1,10 +1,8 @@
 #include <rtrain/safetensors.h>
 
-#include "worker/checkpoint/safetensors_header.h"
+#include "proto/tensors/safetensors_header.h"
 
 #include <ATen/ops/empty.h>
-
-#include <nlohmann/json.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -24,27 +22,35 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
-using checkpoint::Dtype;
-using nlohmann::json;
-constexpr auto kHeaderBytesMax = checkpoint::kSafetensorsHeaderBytesMax;
-constexpr const char* kMetadata = checkpoint::kSafetensorsMetadata;
+using tensors::Dtype;
+constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
 
 struct TypeName {
   std::string_view name;
   at::ScalarType type;
 };
-constexpr std::array kTypes{TypeName{"F64", at::kDouble}, TypeName{"I64", at::kLong},
-                            TypeName{"F32", at::kFloat},  TypeName{"I32", at::kInt},
-                            TypeName{"F16", at::kHalf},   TypeName{"BF16", at::kBFloat16},
-                            TypeName{"I16", at::kShort},  TypeName{"I8", at::kChar},
-                            TypeName{"U8", at::kByte},    TypeName{"BOOL", at::kBool}};
+constexpr std::array kTypes{TypeName{"F64", at::kDouble},
+                            TypeName{"I64", at::kLong},
+                            TypeName{"F32", at::kFloat},
+                            TypeName{"I32", at::kInt},
+                            TypeName{"F16", at::kHalf},
+                            TypeName{"BF16", at::kBFloat16},
+                            TypeName{"I16", at::kShort},
+                            TypeName{"I8", at::kChar},
+                            TypeName{"U8", at::kByte},
+                            TypeName{"BOOL", at::kBool},
+                            TypeName{"U64", at::kUInt64},
+                            TypeName{"U32", at::kUInt32},
+                            TypeName{"U16", at::kUInt16},
+                            TypeName{"F8_E4M3", at::kFloat8_e4m3fn},
+                            TypeName{"F8_E5M2", at::kFloat8_e5m2}};
 
 at::ScalarType type_of(const Dtype& dtype) {
   return std::ranges::find(kTypes, dtype.name, &TypeName::name)->type;
 }
 const Dtype* dtype_of(at::ScalarType type) {
   const auto* found = std::ranges::find(kTypes, type, &TypeName::type);
-  return found == kTypes.end() ? nullptr : checkpoint::find_dtype(found->name);
+  return found == kTypes.end() ? nullptr : tensors::find_dtype(found->name);
 }
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) {
@@ -94,7 +100,6 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
   std::vector<Entry> entries;
   entries.reserve(content.tensors.size());
   for (const auto& [name, tensor] : content.tensors) {
-    if (name == kMetadata) fail(path, "a tensor cannot be named __metadata__");
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
     const auto* dtype = dtype_of(tensor.scalar_type());
     if (dtype == nullptr || tensor.layout() != at::kStrided) {
@@ -110,28 +115,21 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
   return entries;
 }
 
-std::string header_of(const std::filesystem::path& path, const std::vector<Entry>& entries,
-                      const SafeTensors& content) {
-  auto header = json::object();
-  if (!content.metadata.empty()) header[kMetadata] = content.metadata;
+std::string head_of(const std::filesystem::path& path, const std::vector<Entry>& entries,
+                    const SafeTensors& content) {
+  tensors::SafetensorsHeader header;
+  header.metadata = content.metadata;
   std::uint64_t offset = 0;
   for (const auto& entry : entries) {
     const auto end = offset + static_cast<std::uint64_t>(entry.tensor.numel()) * entry.tensor.element_size();
-    header[entry.name] = {
-        {"dtype", entry.dtype->name}, {"shape", entry.tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    header.tensors.push_back({entry.name, entry.dtype, entry.tensor.sizes().vec(), offset, end});
     offset = end;
   }
-  std::string text;
   try {
-    text = header.dump();
-  } catch (const json::exception&) {
-    fail(path, "a tensor's name or the metadata is not valid UTF-8");
+    return tensors::safetensors_head(header);
+  } catch (const std::runtime_error& wrong) {
+    fail(path, wrong.what());
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > kHeaderBytesMax)
-    fail(path,
-         "the header would be " + std::to_string(text.size()) + " bytes; the format allows 100,000,000");
-  return text;
 }
 
 // ---- reading
@@ -155,7 +153,7 @@ bool is_storable(torch::ScalarType type) { return dtype_of(type) != nullptr; }
 
 void save_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
   const auto entries = entries_of(path, content);
-  const auto header = header_of(path, entries, content);
+  const auto head = head_of(path, entries, content);
   const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   auto beside = path;
   beside += ".tmp-" + std::to_string(::getpid());
@@ -163,9 +161,7 @@ void save_safetensors(const std::filesystem::path& path, const SafeTensors& cont
   try {
     const Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (file.get() < 0) fail_errno(path, "could not create");
-    const std::uint64_t header_size = header.size();
-    write_all(file.get(), &header_size, sizeof header_size, path);
-    write_all(file.get(), header.data(), header.size(), path);
+    write_all(file.get(), head.data(), head.size(), path);
     for (const auto& entry : entries) {
       const auto bytes = entry.tensor.cpu().contiguous();
       write_all(file.get(), bytes.const_data_ptr(), bytes.nbytes(), path);
@@ -201,7 +197,7 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   const auto data_at = sizeof header_size + header_size;
   const auto header = [&] {
     try {
-      return checkpoint::parse_safetensors_header(text, file_size - data_at);
+      return tensors::parse_safetensors_header(text, file_size - data_at);
     } catch (const std::runtime_error& wrong) {
       fail(path, wrong.what());
     }

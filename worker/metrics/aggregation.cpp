@@ -1,7 +1,7 @@
 #include <rtrain/metrics/aggregation.h>
 
 #include "worker/metrics/problems.h"
-#include "worker/trainer/trainer_impl.h"
+#include "worker/run/warn.h"
 
 #include <torch/torch.h>
 

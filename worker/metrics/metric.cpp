@@ -2,7 +2,7 @@
 
 #include "worker/metrics/problems.h"
 #include "worker/metrics/store.h"
-#include "worker/trainer/trainer_impl.h"
+#include "worker/run/warn.h"
 
 #include <torch/torch.h>
 

@@ -1,6 +1,6 @@
 #include "worker/metrics/warnings.h"
 
-#include "worker/trainer/trainer_impl.h"
+#include "worker/run/warn.h"
 
 #include <mutex>
 #include <set>

@@ -1,4 +1,6 @@
-#include "worker/checkpoint/safetensors_header.h"
+#include "proto/tensors/safetensors_header.h"
+
+#include "proto/tensors/little_endian.h"
 
 #include <nlohmann/json.hpp>
 
@@ -7,14 +9,11 @@
 #include <set>
 #include <stdexcept>
 
-namespace rtrain::checkpoint {
+namespace rtrain::tensors {
 namespace {
 
 using nlohmann::json;
 constexpr int kHeaderDepthMax = 4;  // {"name": {"shape": [..]}} has 3
-constexpr std::array kDtypes{Dtype{"F64", 8}, Dtype{"I64", 8},  Dtype{"F32", 4}, Dtype{"I32", 4},
-                             Dtype{"F16", 2}, Dtype{"BF16", 2}, Dtype{"I16", 2}, Dtype{"I8", 1},
-                             Dtype{"U8", 1},  Dtype{"BOOL", 1}};
 
 [[noreturn]] void fail(const std::string& why) { throw std::runtime_error(why); }
 
@@ -85,13 +84,6 @@ StoredTensor describe(const std::string& name, const json& entry) {
 
 }  // namespace
 
-std::span<const Dtype> dtypes() { return kDtypes; }
-
-const Dtype* find_dtype(std::string_view name) {
-  const auto* found = std::ranges::find(kDtypes, name, &Dtype::name);
-  return found == kDtypes.end() ? nullptr : found;
-}
-
 SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes) {
   const auto header = parse(text);
   SafetensorsHeader result;
@@ -122,4 +114,27 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
   return result;
 }
 
-}  // namespace rtrain::checkpoint
+std::string safetensors_head(const SafetensorsHeader& header) {
+  auto entries = json::object();
+  if (!header.metadata.empty()) entries[kSafetensorsMetadata] = header.metadata;
+  for (const auto& tensor : header.tensors) {
+    if (tensor.name == kSafetensorsMetadata) fail("a tensor cannot be named __metadata__");
+    if (entries.contains(tensor.name)) fail("two tensors are named " + shown(tensor.name));
+    entries[tensor.name] = {
+        {"dtype", tensor.dtype->name}, {"shape", tensor.shape}, {"data_offsets", {tensor.begin, tensor.end}}};
+  }
+  std::string text;
+  try {
+    text = entries.dump();
+  } catch (const json::exception&) {
+    fail("a tensor's name or the metadata is not valid UTF-8");
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > kSafetensorsHeaderBytesMax)
+    fail("the header would be " + std::to_string(text.size()) + " bytes; the format allows 100,000,000");
+  std::string head;
+  put_number<std::uint64_t>(head, text.size());
+  return head + text;
+}
+
+}  // namespace rtrain::tensors

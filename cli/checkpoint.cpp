@@ -1,0 +1,65 @@
+// rtrain checkpoint: looks into checkpoints, checks, compares and converts them.
+#include "cli/checkpoint_actions.h"
+#include "proto/jobspec/jobspec.h"
+
+#include <algorithm>
+
+namespace rtrain::cli {
+namespace {
+
+Result<int> checkpoint(Call& call) {
+  const auto& words = call.args.positionals;
+  const std::string& action = words[0];
+  const std::vector<std::string> known = {"inspect", "verify", "diff", "convert"};
+  if (std::ranges::find(known, action) == known.end()) {
+    const auto near = proto::nearest(action, known);
+    return fail(Errc::kInvalidArgument,
+                "rtrain checkpoint: unknown action '" + action + "'" +
+                    (near.empty() ? "" : "; did you mean " + near + "?"),
+                "rtrain help checkpoint");
+  }
+  const bool two = action == "diff" || action == "convert";
+  if (words.size() != (two ? 3U : 2U))
+    return fail(Errc::kInvalidArgument,
+                "rtrain checkpoint " + action + " takes " + (two ? "two paths" : "one path"),
+                "rtrain help checkpoint");
+  for (const auto& [option, who] : {std::pair{"to", "convert"}, std::pair{"checksums", "inspect"}})
+    if (call.args.has(option) && action != who)
+      return fail(Errc::kInvalidArgument, "rtrain checkpoint " + action + " has no --" + option,
+                  "rtrain help checkpoint");
+  if (action == "inspect") return inspect_checkpoint(call, words[1]);
+  if (action == "verify") return verify_checkpoint(call, words[1]);
+  if (action == "diff") return diff_checkpoints(call, words[1], words[2]);
+  return convert_checkpoint(call, words[1], words[2]);
+}
+
+}  // namespace
+
+Verb checkpoint_verb() {
+  return {.name = "checkpoint",
+          .usage = "inspect PATH | verify PATH | diff A B | convert IN OUT",
+          .summary = "look into checkpoints, check, compare and convert them",
+          .description =
+              "PATH is a checkpoint's folder, a reported checkpoint, a .safetensors file, a "
+              "model.safetensors.index.json, or a .pt, .pth or .ckpt\n"
+              "file of PyTorch or Lightning. inspect: tensors with shapes and sizes, step, epoch and "
+              "hyperparameters. verify: whether the files are\n"
+              "whole, against checksums.json where there is one; status 1 when not. diff: tensors that are "
+              "missing or differ; status 1 when any does.\n"
+              "convert: between files of torch.save and safetensors. A pickle is never executed: what is no "
+              "plain value or tensor is refused by its\n"
+              "name. No LibTorch is needed.",
+          .positionals_min = 2,
+          .positionals_max = 3,
+          .outputs = {"table", "json"},
+          .needs_head = false,
+          .options = {{"to", 0, "FORMAT", "convert: pt or safetensors (default: by the name of OUT)"},
+                      {"checksums", 0, "", "inspect: read all tensors and print the CRC-32C of each"}},
+          .examples = {{"rtrain checkpoint inspect results/run/checkpoint_000003", "what it holds"},
+                       {"rtrain checkpoint verify results/run/checkpoint_000003", "whether it is whole"},
+                       {"rtrain checkpoint diff old.ckpt new.ckpt", "how far the weights went"},
+                       {"rtrain checkpoint convert lightning.ckpt weights", "safetensors and JSON"}},
+          .run = checkpoint};
+}
+
+}  // namespace rtrain::cli

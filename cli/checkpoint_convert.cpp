@@ -1,0 +1,176 @@
+// rtrain checkpoint convert: between files of torch.save and safetensors.
+#include "cli/checkpoint_actions.h"
+#include "cli/checkpoint_files.h"
+#include "cli/text.h"
+#include "common/os/file.h"
+#include "proto/tensors/checksums.h"
+#include "proto/tensors/safetensors_file.h"
+#include "proto/tensors/torch_file.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace rtrain::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class Target { kTorch, kSafetensorsFile, kFolder };
+
+Result<Target> target_of(const Call& call, const CheckpointFiles& in, const fs::path& out) {
+  const auto extension = out.extension().string();
+  const bool names_torch =
+      extension == ".pt" || extension == ".pth" || extension == ".ckpt" || extension == ".bin";
+  const auto to = call.args.text("to");
+  if (to && *to != "pt" && *to != "safetensors")
+    return fail(Errc::kInvalidArgument, "--to '" + *to + "': must be pt or safetensors");
+  if (to ? *to == "pt" : names_torch) return Target::kTorch;
+  if (extension == ".safetensors") return Target::kSafetensorsFile;
+  if (in.kind == CheckpointKind::kTorch || in.kind == CheckpointKind::kSharded) return Target::kFolder;
+  if (to) return fail(Errc::kInvalidArgument, in.path + ": is made of safetensors already");
+  return fail(Errc::kInvalidArgument, "what to make of " + out.string() + " is not said",
+              "--to pt, or a name that ends in .pt or .safetensors");
+}
+
+/// What would be found out only when half is written.
+Result<Done> check_tensors(const CheckpointFiles& in, Target target) {
+  for (const auto& group : in.groups) {
+    if (!group.weights && target != Target::kFolder) continue;
+    if (auto bounded = tensors::check_cost(group.tensors); !bounded) return bounded;
+    for (const auto& tensor : group.tensors)
+      if (!tensor.dtype->in_safetensors && target != Target::kTorch)
+        return fail(Errc::kIo,
+                    in.path + ": tensor \"" + tensor.name + "\" is " + std::string(tensor.dtype->torch) +
+                        ", which safetensors cannot hold",
+                    "in Python, keep its real view (torch.view_as_real)");
+  }
+  return ok();
+}
+
+/// How many tensors lie in a storage that another one has, too.
+std::size_t shared_among(const std::vector<tensors::Tensor>& weights) {
+  std::map<std::pair<const void*, std::uint64_t>, std::size_t> users;
+  for (const auto& tensor : weights)
+    if (tensor.storage_bytes > 0) ++users[{tensor.file.get(), tensor.storage}];
+  std::size_t shared = 0;
+  for (const auto& [storage, count] : users)
+    if (count > 1) shared += count;
+  return shared;
+}
+
+struct Written {
+  std::vector<std::string> files;
+  std::vector<std::string> left_out;  ///< what stays in IN alone
+};
+
+/// All files into a folder beside, which then gets its name.
+Result<Written> write_folder(const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
+                             const fs::path& out) {
+  const auto partial =
+      out.parent_path() / ("." + out.filename().string() + ".tmp-" + std::to_string(::getpid()));
+  struct Cleanup {
+    const fs::path& path;
+    ~Cleanup() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } const cleanup{partial};
+  std::error_code error;
+  if (!fs::create_directory(partial, error))
+    return fail_errno("make folder " + out.string(), error ? error.value() : EEXIST);
+  Written written{{kModelFile}, {}};
+  const std::map<std::string, std::string> metadata{{"format", "pt"}};
+  if (auto done = tensors::write_safetensors((partial / kModelFile).string(), weights, metadata); !done)
+    return done.error();
+  for (const auto& group : in.groups) {
+    if (group.weights) continue;
+    const std::string name = in.kind == CheckpointKind::kTorch ? kRestTensorsFile : group.file;
+    if (auto done = tensors::write_safetensors((partial / name).string(), group.tensors, metadata); !done)
+      return done.error();
+    written.files.push_back(name);
+  }
+  if (!in.plain.empty()) {
+    const auto text = proto::dump_json_pretty(in.plain) + "\n";
+    if (auto done = os::write_file_atomic((partial / kRestFile).string(), text); !done) return done.error();
+    written.files.emplace_back(kRestFile);
+  }
+  auto sums = tensors::make_checksums(partial.string());
+  if (!sums) return sums.error();
+  if (auto done = tensors::write_checksums(partial.string(), *sums); !done) return done.error();
+  written.files.emplace_back(tensors::kChecksumsFile);
+  fs::rename(partial, out, error);
+  if (error) return fail_errno("rename to " + out.string(), error.value());
+  if (auto done = os::fsync_path(out.parent_path().empty() ? "." : out.parent_path().string()); !done)
+    return done.error();
+  return written;
+}
+
+Result<Written> write_file(const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
+                           Target target, const fs::path& out) {
+  auto done = target == Target::kTorch
+                  ? tensors::write_torch_file(out.string(), weights)
+                  : tensors::write_safetensors(out.string(), weights, {{"format", "pt"}});
+  if (!done) return done.error();
+  Written written{{out.filename().string()}, {}};
+  for (const auto& group : in.groups)
+    if (!group.weights)
+      written.left_out.push_back(std::to_string(group.tensors.size()) + " tensors of " + group.file +
+                                 " beside the weights");
+  if (in.plain.is_object())
+    for (const auto& [key, value] : in.plain.items()) written.left_out.push_back(key);
+  return written;
+}
+
+/// What is not in OUT as it was in IN, on stderr.
+void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
+          const Written& written, Target target) {
+  if (const auto shared = shared_among(weights); shared > 0)
+    call.console.note(std::to_string(shared) + " tensors share storages; each is written by itself");
+  if (target == Target::kFolder) {
+    for (const auto& path : in.unplain)
+      call.console.note(std::string(kRestFile) + ": " + printable(path, false));
+    if (in.unplain_more > 0) call.console.note("and " + std::to_string(in.unplain_more) + " more");
+  }
+  for (const auto& what : written.left_out) call.console.note("not written: " + printable(what, false));
+}
+
+}  // namespace
+
+Result<int> convert_checkpoint(const Call& call, const std::string& path, const std::string& to) {
+  auto in = open_checkpoint(path);
+  if (!in) return in.error();
+  fs::path out(to);
+  if (!out.has_filename()) out = out.parent_path();
+  const auto target = target_of(call, *in, out);
+  if (!target) return target.error();
+  std::error_code ignored;
+  if (fs::exists(fs::symlink_status(out, ignored)))
+    return fail(Errc::kInvalidArgument, out.string() + ": exists, and is left alone",
+                "name another OUT, or remove it");
+  const auto weights = in->weights();
+  if (weights.empty())
+    return fail(Errc::kIo, in->path + ": holds no weights",
+                "tensors are looked for in state_dict, model_state_dict, model and the root");
+  if (auto possible = check_tensors(*in, *target); !possible) return possible.error();
+  auto written =
+      *target == Target::kFolder ? write_folder(*in, weights, out) : write_file(*in, weights, *target, out);
+  if (!written) return written.error();
+  if (call.json()) {
+    call.console.out(proto::dump_json({{"path", out.string()},
+                                       {"files", written->files},
+                                       {"tensors", weights.size()},
+                                       {"shared", shared_among(weights)},
+                                       {"not_plain", in->unplain},
+                                       {"not_written", written->left_out}}) +
+                     "\n");
+  } else {
+    tell(call, *in, weights, *written, *target);
+    call.console.out(out.string() + ": " + std::to_string(weights.size()) + " tensors\n");
+  }
+  return 0;
+}
+
+}  // namespace rtrain::cli

@@ -1,0 +1,162 @@
+#include "cli/checkpoint_files.h"
+
+#include "common/os/file.h"
+#include "proto/tensors/safetensors_file.h"
+#include "proto/tensors/torch_file.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace rtrain::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The names that Trainer gives, see worker/trainer/checkpoint.cpp.
+constexpr const char* kModel = kModelFile;
+constexpr const char* kLoop = "loop.json";
+constexpr const char* kReported = "checkpoint.ckpt";
+constexpr const char* kRest = kRestFile;
+constexpr std::int64_t kLoopVersion = 2;
+
+std::vector<std::string> safetensors_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const auto name = entry->path().filename().string();
+    if (name.ends_with(".safetensors") && !name.starts_with('.')) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  // The model first.
+  std::ranges::stable_partition(names, [](const std::string& name) { return name == kModel; });
+  return names;
+}
+
+bool is_model(const std::string& name) {
+  return name.starts_with("model") || name.starts_with("pytorch_model");
+}
+
+Result<CheckpointFiles> find_in_folder(const fs::path& folder) {
+  CheckpointFiles found;
+  found.path = folder.string();
+  found.is_folder = true;
+  std::error_code ignored;
+  if (fs::exists(folder / kIndexFile, ignored)) {
+    found.kind = CheckpointKind::kSharded;
+    auto index = tensors::read_shard_index((folder / kIndexFile).string());
+    if (!index) return index.error();
+    found.files = index->files();
+    return found;
+  }
+  found.files = safetensors_in(folder);
+  if (fs::exists(folder / kModel, ignored) && fs::exists(folder / kLoop, ignored)) {
+    found.kind = CheckpointKind::kTrainer;
+    return found;
+  }
+  if (!found.files.empty()) return found;
+  if (fs::exists(folder / kReported, ignored)) return find_checkpoint((folder / kReported).string());
+  return fail(Errc::kIo, found.path + ": holds neither " + kModel + " nor " + kReported,
+              "name the folder of a checkpoint, or one of its files");
+}
+
+}  // namespace
+
+std::string_view to_string(CheckpointKind kind) {
+  switch (kind) {
+    case CheckpointKind::kTrainer: return "rtrain";
+    case CheckpointKind::kSafetensors: return "safetensors";
+    case CheckpointKind::kSharded: return "sharded safetensors";
+    case CheckpointKind::kTorch: return "pytorch";
+  }
+  return "";
+}
+
+std::vector<tensors::Tensor> CheckpointFiles::weights() const {
+  std::vector<tensors::Tensor> all;
+  for (const auto& group : groups)
+    if (group.weights) all.insert(all.end(), group.tensors.begin(), group.tensors.end());
+  return all;
+}
+
+std::string CheckpointFiles::file_path(const std::string& file) const {
+  return is_folder ? (fs::path(path) / file).string() : path;
+}
+
+Result<CheckpointFiles> find_checkpoint(const std::string& given) {
+  fs::path path(given);
+  if (!path.has_filename()) path = path.parent_path();
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (!fs::exists(status)) return fail(Errc::kNotFound, given + ": no such file or folder");
+  if (fs::is_directory(status)) return find_in_folder(path);
+  if (path.filename().string().ends_with(".index.json"))
+    return find_in_folder(path.parent_path().empty() ? "." : path.parent_path());
+  auto file = os::OpenFile::open(path.string());
+  if (!file) return file.error();
+  CheckpointFiles found;
+  found.path = path.string();
+  found.files = {path.filename().string()};
+  const auto extension = path.extension().string();
+  const bool of_torch =
+      extension == ".pt" || extension == ".pth" || extension == ".ckpt" || extension == ".bin";
+  found.kind = of_torch || tensors::looks_like_torch_file(**file) ? CheckpointKind::kTorch
+                                                                  : CheckpointKind::kSafetensors;
+  return found;
+}
+
+Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& file) {
+  const auto path = checkpoint.file_path(file);
+  if (checkpoint.kind == CheckpointKind::kTorch) {
+    auto opened = tensors::open_torch_file(path);
+    if (!opened) return opened.error();
+    auto content = tensors::content_of(*opened);
+    if (!content) return content.error();
+    checkpoint.groups.push_back({file, true, std::move(content->weights), {}});
+    if (!content->rest.empty()) checkpoint.groups.push_back({file, false, std::move(content->rest), {}});
+    checkpoint.plain = std::move(content->plain);
+    checkpoint.unplain = std::move(content->unplain);
+    checkpoint.unplain_more = content->unplain_more;
+    return ok();
+  }
+  auto opened = tensors::open_safetensors(path);
+  if (!opened) return opened.error();
+  // A folder that somebody else wrote may have names of its own: all of its files are weights then.
+  const bool weights = is_model(file) || std::ranges::none_of(checkpoint.files, is_model);
+  checkpoint.groups.push_back({file, weights, std::move(opened->tensors), std::move(opened->metadata)});
+  return ok();
+}
+
+Result<proto::Json> read_plain(const CheckpointFiles& checkpoint) {
+  const bool of_trainer = checkpoint.kind == CheckpointKind::kTrainer;
+  std::error_code ignored;
+  if (!of_trainer && (!checkpoint.is_folder || !fs::exists(checkpoint.file_path(kRest), ignored)))
+    return proto::Json();
+  const auto path = checkpoint.file_path(of_trainer ? kLoop : kRest);
+  constexpr std::size_t kBytesMax = 256u << 20;
+  auto text = os::read_file(path, kBytesMax);
+  if (!text) return text.error();
+  auto json = proto::parse_json(*text, {.bytes_max = kBytesMax});
+  if (!json) return fail(Errc::kIo, path + ": " + json.error().message());
+  if (!of_trainer) return json;
+  if (!json->is_object() || json->value("format", proto::Json()) != "rtrain-checkpoint")
+    return fail(Errc::kIo, path + ": is not rtrain's loop.json");
+  const auto version = json->value("version", proto::Json());
+  if (!version.is_number_integer() || version.get<std::int64_t>() > kLoopVersion)
+    return fail(Errc::kIo, path + ": has version " + proto::dump_json(version) +
+                               ", this rtrain reads up to " + std::to_string(kLoopVersion));
+  return json;
+}
+
+Result<CheckpointFiles> open_checkpoint(const std::string& path) {
+  auto found = find_checkpoint(path);
+  if (!found) return found;
+  for (const auto& file : found->files)
+    if (auto done = read_tensor_file(*found, file); !done) return done.error();
+  auto plain = read_plain(*found);
+  if (!plain) return plain.error();
+  if (!plain->is_null()) found->plain = std::move(*plain);
+  return found;
+}
+
+}  // namespace rtrain::cli

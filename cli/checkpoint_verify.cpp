@@ -1,0 +1,181 @@
+// rtrain checkpoint verify: whether the files of a checkpoint are whole.
+#include "cli/checkpoint_actions.h"
+#include "cli/checkpoint_files.h"
+#include "cli/text.h"
+#include "proto/tensors/checksums.h"
+#include "proto/tensors/safetensors_file.h"
+#include "proto/tensors/zip_file.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace rtrain::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What was found, file by file.
+struct Findings {
+  std::map<std::string, std::vector<std::string>> problems;  ///< "": of the checkpoint as a whole
+  std::map<std::string, std::string> sound;                  ///< how a file was checked
+
+  void damaged(const std::string& file, const std::string& why) { problems[file].push_back(why); }
+  void damaged(const std::string& file, const Error& error, const std::string& path) {
+    // The file stands in a column of its own.
+    auto why = error.message();
+    if (why.starts_with(path + ": ")) why.erase(0, path.size() + 2);
+    damaged(file, why);
+  }
+};
+
+Result<Done> check_bools(const tensors::Tensor& tensor) {
+  if (tensor.dtype->name != "BOOL") return ok();
+  tensors::TensorReader reader(tensor);
+  for (;;) {
+    auto piece = reader.next();
+    if (!piece) return piece.error();
+    if (piece->empty()) return ok();
+    if (std::ranges::any_of(*piece, [](char byte) { return byte != 0 && byte != 1; }))
+      return fail(Errc::kIo, "tensor \"" + tensor.name + "\": a BOOL that is neither 0 nor 1");
+  }
+}
+
+Result<Done> check_members(const std::string& path) {
+  auto file = os::OpenFile::open(path);
+  if (!file) return file.error();
+  auto zip = tensors::ZipFile::open(*file);
+  if (!zip) return zip.error();
+  for (const auto& member : zip->members())
+    if (auto done = zip->check(member); !done) return done;
+  return ok();
+}
+
+void check_file(CheckpointFiles& checkpoint, const std::string& file, Findings& findings) {
+  const auto path = checkpoint.file_path(file);
+  const auto groups = checkpoint.groups.size();
+  // Bytes first: a pickle that was changed by accident is no pickle that holds objects.
+  const bool of_torch = checkpoint.kind == CheckpointKind::kTorch;
+  if (of_torch)
+    if (auto done = check_members(path); !done) return findings.damaged(file, done.error(), path);
+  if (auto done = read_tensor_file(checkpoint, file); !done)
+    return findings.damaged(file, done.error(), path);
+  std::size_t count = 0;
+  for (auto group = groups; group < checkpoint.groups.size(); ++group) {
+    count += checkpoint.groups[group].tensors.size();
+    for (const auto& tensor : checkpoint.groups[group].tensors)
+      if (auto done = of_torch ? ok() : check_bools(tensor); !done)
+        findings.damaged(file, done.error(), path);
+  }
+  findings.sound[file] = std::to_string(count) + " tensors" + (of_torch ? ", CRC-32 of the archive" : "");
+}
+
+/// A Trainer's folder: loop.json, and what it says must be there.
+void check_loop(const CheckpointFiles& checkpoint, Findings& findings) {
+  const auto plain = read_plain(checkpoint);
+  const bool of_trainer = checkpoint.kind == CheckpointKind::kTrainer;
+  const std::string file = of_trainer ? "loop.json" : kRestFile;
+  if (!plain) return findings.damaged(file, plain.error(), checkpoint.file_path(file));
+  if (plain->is_null()) return;
+  findings.sound[file] = "JSON";
+  const std::string optimizer = "optimizer.safetensors";
+  if (of_trainer && plain->contains("progress") &&
+      std::ranges::find(checkpoint.files, optimizer) == checkpoint.files.end())
+    findings.damaged(optimizer, "is missing; loop.json is that of a run that can go on");
+}
+
+/// Each tensor is in the file that the index says.
+void check_index(const CheckpointFiles& checkpoint, Findings& findings) {
+  if (checkpoint.kind != CheckpointKind::kSharded) return;
+  const auto index = tensors::read_shard_index(checkpoint.file_path(kIndexFile));
+  if (!index) return findings.damaged(kIndexFile, index.error(), checkpoint.file_path(kIndexFile));
+  findings.sound[kIndexFile] = std::to_string(index->weight_map.size()) + " tensors";
+  std::set<std::pair<std::string, std::string>> held;
+  for (const auto& group : checkpoint.groups)
+    for (const auto& tensor : group.tensors) {
+      held.emplace(group.file, tensor.name);
+      const auto found = index->weight_map.find(tensor.name);
+      if (found == index->weight_map.end() || found->second != group.file)
+        findings.damaged(group.file, "holds \"" + tensor.name + "\", which the index has not there");
+    }
+  for (const auto& [tensor, file] : index->weight_map)
+    if (!held.contains({file, tensor}) && !findings.problems.contains(file))
+      findings.damaged(file, "lacks \"" + tensor + "\", which the index has there");
+}
+
+/// @returns whether there is a checksums.json
+bool check_sums(const CheckpointFiles& checkpoint, Findings& findings) {
+  if (!checkpoint.is_folder) return false;
+  const auto known = tensors::read_checksums(checkpoint.path);
+  if (!known && known.error().code() == Errc::kNotFound) return false;
+  if (!known) {
+    findings.damaged(tensors::kChecksumsFile, known.error(), checkpoint.file_path(tensors::kChecksumsFile));
+    return true;
+  }
+  for (const auto& [file, expected] : known->files) {
+    const auto path = checkpoint.file_path(file);
+    const auto found = tensors::checksum_of(path);
+    if (!found) {
+      findings.damaged(file, found.error(), path);
+    } else if (found->bytes != expected.bytes) {
+      findings.damaged(file, "has " + std::to_string(found->bytes) + " bytes, checksums.json says " +
+                                 std::to_string(expected.bytes));
+    } else if (found->crc32c != expected.crc32c) {
+      findings.damaged(file, "was changed: CRC-32C " + tensors::crc_text(found->crc32c) +
+                                 ", checksums.json says " + tensors::crc_text(expected.crc32c));
+    } else {
+      auto& how = findings.sound[file];
+      how += (how.empty() ? "CRC-32C " : ", CRC-32C ") + tensors::crc_text(found->crc32c);
+    }
+  }
+  return true;
+}
+
+void print(const Call& call, const CheckpointFiles& checkpoint, const Findings& findings, bool with_sums) {
+  std::set<std::string> files;
+  for (const auto& [file, how] : findings.sound) files.insert(file);
+  for (const auto& [file, problems] : findings.problems) files.insert(file);
+  if (call.json()) {
+    auto list = proto::Json::array();
+    for (const auto& file : files) {
+      const auto found = findings.problems.find(file);
+      list.push_back(
+          {{"file", file},
+           {"status", found == findings.problems.end() ? "ok" : "damaged"},
+           {"problems", found == findings.problems.end() ? std::vector<std::string>() : found->second}});
+    }
+    call.console.out(proto::dump_json({{"path", checkpoint.path},
+                                       {"status", findings.problems.empty() ? "ok" : "damaged"},
+                                       {"checksums", with_sums ? proto::Json("crc32c") : proto::Json()},
+                                       {"files", std::move(list)}}) +
+                     "\n");
+    return;
+  }
+  Table table({"STATUS", "FILE", "WHAT"});
+  for (const auto& file : files) {
+    const auto found = findings.problems.find(file);
+    if (found == findings.problems.end())
+      table.add({Cell("ok", Style::kGreen), file, findings.sound.at(file)});
+    else
+      for (const auto& why : found->second) table.add({Cell("damaged", Style::kRed), file, why});
+  }
+  call.console.print(table);
+  if (!with_sums && checkpoint.is_folder)
+    call.console.note("there is no checksums.json: numbers that were changed are not seen");
+}
+
+}  // namespace
+
+Result<int> verify_checkpoint(const Call& call, const std::string& path) {
+  auto checkpoint = find_checkpoint(path);
+  if (!checkpoint) return checkpoint.error();
+  Findings findings;
+  for (const auto& file : checkpoint->files) check_file(*checkpoint, file, findings);
+  check_loop(*checkpoint, findings);
+  check_index(*checkpoint, findings);
+  const bool with_sums = check_sums(*checkpoint, findings);
+  print(call, *checkpoint, findings, with_sums);
+  return findings.problems.empty() ? 0 : 1;
+}
+
+}  // namespace rtrain::cli

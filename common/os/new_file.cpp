@@ -1,0 +1,58 @@
+#include "common/os/new_file.h"
+
+#include "common/os/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+namespace rtrain::os {
+
+Result<std::unique_ptr<NewFile>> NewFile::create(const std::string& path, unsigned mode) {
+  static std::atomic<unsigned> counter{0};
+  std::string temporary = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) return fail_errno("create " + path, errno);
+  return std::make_unique<NewFile>(fd, path, std::move(temporary));
+}
+
+NewFile::NewFile(int fd, std::string path, std::string temporary)
+    : fd_(fd), path_(std::move(path)), temporary_(std::move(temporary)) {}
+
+NewFile::~NewFile() {
+  ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<Done> NewFile::write(std::string_view bytes) {
+  const auto at = size_;
+  size_ += bytes.size();
+  return overwrite(at, bytes);
+}
+
+Result<Done> NewFile::overwrite(std::uint64_t at, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto wrote =
+        ::pwrite(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30), static_cast<off_t>(at));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return fail_errno("write " + path_, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(wrote));
+    at += static_cast<std::uint64_t>(wrote);
+  }
+  return ok();
+}
+
+Result<Done> NewFile::commit() {
+  if (::fsync(fd_) != 0) return fail_errno("fsync " + path_, errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return fail_errno("rename to " + path_, errno);
+  temporary_.clear();
+  const auto folder = std::filesystem::path(path_).parent_path().string();
+  return fsync_path(folder.empty() ? "." : folder);
+}
+
+}  // namespace rtrain::os

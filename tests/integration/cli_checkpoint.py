@@ -1,0 +1,298 @@
+"""`rtrain checkpoint` against files that PyTorch, safetensors and Lightning write, and PyTorch against what it writes."""
+import json, os, shutil, subprocess, tempfile, unittest
+
+from harness import BIN, main, skip
+
+RTRAIN = os.path.join(BIN, "rtrain")
+TORCH_PYTHON = os.environ.get("RTRAIN_TORCH_PYTHON", "")
+if not TORCH_PYTHON or not os.path.exists(TORCH_PYTHON):
+    skip("no Python of the LibTorch that this was built with (RTRAIN_TORCH_PYTHON)")
+
+# Makes the files of the tests in the current folder, with one start of Python for all.
+MAKE = r"""
+import collections, json, os, pickle, zipfile, torch
+from safetensors.torch import save_file
+torch.manual_seed(1)
+types = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+         torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2]
+base = torch.arange(24.).view(4, 6)
+state = collections.OrderedDict((str(t).removeprefix("torch."), torch.tensor([[0, 1], [1, 2]]).to(t)) for t in types)
+state.update(scalar=torch.tensor(3.5), empty=torch.zeros(0, 7), turned=base.t(), column=base[:, 2], tied=base, slice=base[1:3, 1:5:2],
+             expanded=torch.tensor([1., 2.]).expand(3, 2), parameter=torch.nn.Parameter(torch.ones(2)))
+state["größe/ünïcode"] = torch.ones(1)
+torch.save(state, "state.pt")
+torch.save(state, "protocol5.pt", pickle_protocol=5)
+save_file({k: v.detach().contiguous().clone() for k, v in state.items()}, "state.safetensors", metadata={"format": "pt"})
+module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+# as torch.optim.AdamW gives it, whose import takes seconds
+optimizer = {"state": {i: {"step": torch.tensor(1.), "exp_avg": torch.rand_like(p), "exp_avg_sq": torch.rand_like(p)} for i, p in enumerate(module.parameters())},
+             "param_groups": [{"lr": 0.01, "betas": (0.9, 0.999), "amsgrad": False, "foreach": None, "params": [0, 1, 2, 3]}]}
+torch.save({"epoch": 1, "global_step": 7, "pytorch-lightning_version": "2.6.0", "state_dict": module.state_dict(), "loops": {"fit_loop": {"epoch_progress": {"total": {"ready": 2}}}},
+            "callbacks": {"ModelCheckpoint{'monitor': 'v'}": {"best_model_score": torch.tensor(0.5), "dirpath": "x", "kth_value": float("inf")}},
+            "optimizer_states": [optimizer], "lr_schedulers": [], "hyper_parameters": {"lr": 0.01, "sizes": (1, 2), "seen": {3}, "dtype": torch.bfloat16}}, "lightning.ckpt")
+torch.save({"model": module.state_dict(), "optimizer": optimizer, "epoch": 3}, "plain.pth")
+torch.save(torch.arange(3.), "tensor.pt")
+module.double()
+torch.save(module.state_dict(), "double.pt")
+torch.save(state, "old.pt", _use_new_zipfile_serialization=False)
+torch.save({"w": torch.ones(2, dtype=torch.complex64)}, "complex.pt")
+os.mkdir("sharded")
+save_file({"a": torch.ones(2), "b": torch.ones(3)}, "sharded/model-1.safetensors")
+save_file({"c": torch.zeros(2)}, "sharded/model-2.safetensors")
+json.dump({"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"}}, open("sharded/model.safetensors.index.json", "w"))
+# a checkpoint as Trainer writes it, reported
+os.makedirs("reported/checkpoint.ckpt")
+save_file({"w": torch.arange(4.)}, "reported/checkpoint.ckpt/model.safetensors", metadata={"format": "pt"})
+save_file({"w.exp_avg": torch.ones(4)}, "reported/checkpoint.ckpt/optimizer.safetensors")
+json.dump({"format": "rtrain-checkpoint", "version": 2, "epoch": 4, "global_step": 40, "world_size": 1, "progress": {}, "callbacks": {}, "module": {}}, open("reported/checkpoint.ckpt/loop.json", "w"))
+
+class Call:
+    def __init__(self, function, *arguments): self.call = function, arguments
+    def __reduce__(self): return self.call
+def archive(name, pickled, more=()):
+    with zipfile.ZipFile(name, "w") as file:
+        for member, data in (("archive/data.pkl", pickled), ("archive/version", b"3\n"), ("archive/byteorder", b"little"), *more):
+            file.writestr(member, data)
+archive("system.pt", pickle.dumps({"state_dict": Call(os.system, "touch executed")}, protocol=2))
+archive("eval.pt", pickle.dumps({"state_dict": Call(eval, "open('executed', 'w')")}, protocol=4))
+archive("deep.pt", b"]" * 1000000 + b"a" * 999999 + b".")
+archive("script.pt", b"}.", (("archive/constants.pkl", b")."),))
+archive("cycle.pt", b"]q\x01h\x01a.")
+archive("huge.pt", b"X\xff\xff\xff\xffx.")
+laughs = b"]q\x00"
+for level in range(1, 60):
+    laughs += b"0](" + b"h%c" % (level - 1) * 20 + b"eq%c" % level
+archive("laughs.pt", laughs + b".")
+archive("storage.pt", b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x08" + b"\xff" * 7 + b"\x1ftQK\x00)" + b")\x89ccollections\nOrderedDict\n)RtR.")
+with zipfile.ZipFile("packed.pt", "w", zipfile.ZIP_DEFLATED) as file:
+    file.writestr("archive/data.pkl", b"N." * 100)
+# 5 GiB of zeros, which take no room on the disk
+with open("large.safetensors", "wb") as file:
+    header = json.dumps({"w": {"dtype": "U8", "shape": [5 << 30], "data_offsets": [0, 5 << 30]}}).encode()
+    file.write(len(header).to_bytes(8, "little") + header)
+    file.truncate(8 + len(header) + (5 << 30))
+"""
+
+
+# One Python for all scripts, which come as lines of JSON: its start is what takes time.
+SERVE = """
+import contextlib, io, json, sys, traceback
+for line in sys.stdin:
+    script, sys.argv = json.loads(line)
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(script, {})
+        print(json.dumps([True, out.getvalue()]), flush=True)
+    except BaseException:
+        print(json.dumps([False, traceback.format_exc()]), flush=True)
+"""
+FOLDER = tempfile.TemporaryDirectory(prefix="rtrain-checkpoint-")
+PYTHON = subprocess.Popen([TORCH_PYTHON, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER.name,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def torch(script, *arguments):
+    """What the script prints."""
+    PYTHON.stdin.write(json.dumps([script, ["", *arguments]]) + "\n")
+    PYTHON.stdin.flush()
+    fine, said = json.loads(PYTHON.stdout.readline())
+    assert fine, said
+    return said
+
+
+def rtrain(*arguments):
+    done = subprocess.run([RTRAIN, "checkpoint", *arguments], capture_output=True, text=True, timeout=60, cwd=FOLDER.name)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Checkpoint(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        torch(MAKE)
+
+    def run_ok(self, *arguments):
+        status, out, err = rtrain(*arguments)
+        self.assertEqual(status, 0, out + err)
+        return out
+
+    def document(self, *arguments):
+        return json.loads(self.run_ok(*arguments, "-o", "json"))
+
+    def refused(self, *arguments):
+        """One sentence and status 1."""
+        status, out, err = rtrain(*arguments)
+        self.assertEqual(status, 1, out + err)
+        self.assertTrue(err.startswith("error: "), err)
+        self.assertEqual(len([line for line in err.splitlines() if not line.startswith("hint: ")]), 1, err)
+        return err
+
+    def path(self, name):
+        return os.path.join(FOLDER.name, name)
+
+    def test_files_of_pytorch_hold_what_safetensors_hold(self):
+        for name in ("state.pt", "protocol5.pt"):
+            self.assertEqual(self.document("diff", name, "state.safetensors")["tensors_same"], 24, name)
+        tensors = {t["name"]: t for g in self.document("inspect", "state.pt")["groups"] for t in g["tensors"]}
+        self.assertEqual(tensors["turned"], {"name": "turned", "dtype": "F32", "shape": [6, 4], "bytes": 96})
+        self.assertEqual(tensors["float8_e5m2"]["dtype"], "F8_E5M2")
+
+    def test_to_pytorch_and_back(self):
+        for source, made in (("state.safetensors", "made.pt"), ("state.pt", "again.pth")):
+            self.run_ok("convert", source, made)
+            self.assertEqual(torch(r"""
+import sys, torch
+expected = torch.load("state.pt", weights_only=True)
+for mmap in (False, True):
+    read = torch.load(sys.argv[1], weights_only=True, mmap=mmap)
+    assert set(read) == set(expected), set(read) ^ set(expected)
+    for name, tensor in expected.items():
+        other = read[name]
+        assert other.dtype == tensor.dtype and other.shape == tensor.shape and other.is_contiguous(), name
+        assert torch.equal(other.contiguous().view(-1).view(torch.uint8), tensor.detach().contiguous().view(-1).view(torch.uint8)), name
+print(type(read).__name__)
+""", made), "OrderedDict\n")
+            self.run_ok("verify", made)
+        self.run_ok("convert", "made.pt", "back.safetensors")
+        self.assertEqual(torch(r"""
+from safetensors.torch import load_file
+import torch
+a, b = load_file("state.safetensors"), load_file("back.safetensors")
+print(a.keys() == b.keys() and all(torch.equal(a[k].view(torch.uint8) if a[k].dim() else a[k], b[k].view(torch.uint8) if b[k].dim() else b[k]) for k in a))
+"""), "True\n")
+
+    def test_a_checkpoint_of_lightning(self):
+        shown = self.document("inspect", "lightning.ckpt")
+        self.assertEqual((shown["epoch"], shown["global_step"], shown["lightning_version"]), (1, 7, "2.6.0"))
+        self.assertEqual(shown["hyper_parameters"], {"lr": 0.01, "sizes": [1, 2], "seen": [3], "dtype": "torch.bfloat16"})
+        text = self.run_ok("inspect", "lightning.ckpt")
+        self.assertIn("0.weight", text)
+        self.assertIn("monitor", text)
+        made = self.document("convert", "lightning.ckpt", "weights")
+        self.assertEqual(made["files"], ["model.safetensors", "rest.safetensors", "rest.json", "checksums.json"])
+        self.assertEqual(made["not_plain"], ["hyper_parameters.seen is a set"])
+        self.assertEqual(torch(r"""
+import json, torch
+from safetensors.torch import load_file
+full, rest = torch.load("lightning.ckpt", weights_only=True), load_file("weights/rest.safetensors")
+weights = load_file("weights/model.safetensors")
+assert weights.keys() == full["state_dict"].keys() and all(torch.equal(weights[k], v) for k, v in full["state_dict"].items())
+assert torch.equal(rest["optimizer_states.0.state.0.exp_avg"], full["optimizer_states"][0]["state"][0]["exp_avg"])
+plain = json.load(open("weights/rest.json"))
+assert "state_dict" not in plain and plain["optimizer_states"][0]["param_groups"][0]["lr"] == 0.01
+print(plain["callbacks"]["ModelCheckpoint{'monitor': 'v'}"]["best_model_score"])
+"""), "{'$tensor': \"callbacks.ModelCheckpoint{'monitor': 'v'}.best_model_score\"}\n")
+        self.run_ok("verify", "weights")
+        self.assertTrue(self.document("diff", "lightning.ckpt", "weights")["same"])
+        self.assertEqual(self.document("inspect", "weights")["epoch"], 1)
+        self.assertEqual(len(self.document("inspect", "plain.pth")["groups"][0]["tensors"]), 7)
+        self.assertEqual(self.document("inspect", "tensor.pt")["groups"][0]["tensors"][0]["shape"], [3])
+
+    def test_a_checkpoint_of_rtrain(self):
+        for path in ("reported", "reported/checkpoint.ckpt/"):
+            shown = self.document("inspect", path)
+            self.assertEqual((shown["kind"], shown["epoch"], shown["global_step"], shown["version"]), ("rtrain", 4, 40, 2))
+        self.run_ok("verify", "reported")
+        self.run_ok("convert", "reported", "reported.pt")
+        self.assertEqual(torch("import torch; print(torch.load('reported.pt', weights_only=True)['w'].tolist())"), "[0.0, 1.0, 2.0, 3.0]\n")
+        status, _, err = rtrain("convert", "reported", "reported.pt")
+        self.assertEqual(status, 2)
+        self.assertIn("left alone", err)
+
+    def test_shards(self):
+        self.assertEqual(len(self.document("inspect", "sharded")["groups"]), 2)
+        self.run_ok("verify", "sharded")
+        self.run_ok("convert", "sharded/model.safetensors.index.json", "whole.safetensors")
+        self.assertEqual(self.document("diff", "sharded", "whole.safetensors")["tensors_same"], 3)
+        self.assertEqual(rtrain("diff", "sharded", "whole.safetensors")[0], 0)
+
+    def test_diff_tells_what_and_how_far(self):
+        torch(r"""
+from safetensors.torch import save_file
+import torch
+save_file({"same": torch.ones(2), "far": torch.tensor([1., 2.]), "type": torch.ones(2), "shape": torch.ones(2), "mine": torch.ones(1)}, "a.safetensors")
+save_file({"same": torch.ones(2), "far": torch.tensor([1., 2.5]), "type": torch.ones(2).half(), "shape": torch.ones(3), "yours": torch.ones(1)}, "b.safetensors")
+""")
+        status, out, err = rtrain("diff", "a.safetensors", "b.safetensors", "-o", "json")
+        self.assertEqual(status, 1, err)
+        found = {entry["name"]: entry for entry in json.loads(out)["differences"]}
+        self.assertEqual({name: entry["what"] for name, entry in found.items()},
+                         {"far": "numbers", "type": "dtype", "shape": "shape", "mine": "only in a", "yours": "only in b"})
+        self.assertEqual((found["far"]["differing"], found["far"]["max_abs"], found["far"]["max_rel"]), (1, 0.5, 0.2))
+        self.assertEqual(found["type"]["differing"], 0)
+        status, out, err = rtrain("diff", "a.safetensors", "b.safetensors")
+        self.assertEqual(status, 1)
+        self.assertIn("1 tensors are the same, 5 differ", err)
+        status, out, _ = rtrain("diff", "double.pt", "plain.pth")
+        self.assertEqual(status, 1)
+        self.assertIn("dtype", out)
+
+    def test_damage_is_found_and_named(self):
+        self.run_ok("convert", "plain.pth", "sound")
+        self.run_ok("verify", "sound")
+        path = self.path("sound/model.safetensors")
+        with open(path, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last[0] ^ 1]))
+        status, out, _ = rtrain("verify", "sound")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"damaged +model.safetensors +was changed: CRC-32C")
+        self.assertRegex(out, r"ok +rest.safetensors")
+        os.truncate(path, os.path.getsize(path) - 1)
+        status, out, _ = rtrain("verify", "sound", "-o", "json")
+        self.assertEqual(status, 1)
+        damaged = [file for file in json.loads(out)["files"] if file["status"] == "damaged"]
+        self.assertEqual([file["file"] for file in damaged], ["model.safetensors"])
+        self.assertIn("ends too early", damaged[0]["problems"][0])
+        os.remove(path)
+        self.assertRegex(rtrain("verify", "sound")[1], r"damaged +model.safetensors +no such file")
+
+        with open(self.path("plain.pth"), "rb") as file:
+            data = bytearray(file.read())
+        data[data.index(b"exp_avg_sq")] ^= 1
+        with open(self.path("changed.pth"), "wb") as file:
+            file.write(data)
+        status, out, _ = rtrain("verify", "changed.pth")
+        self.assertEqual(status, 1)
+        self.assertIn("data.pkl", out)
+        with open(self.path("cut.pth"), "wb") as file:
+            file.write(data[:len(data) // 2])
+        self.assertIn("was cut", self.refused("inspect", "cut.pth"))
+        shutil.copytree(self.path("reported/checkpoint.ckpt"), self.path("without"))
+        os.remove(self.path("without/optimizer.safetensors"))
+        self.assertRegex(rtrain("verify", "without")[1], r"damaged +optimizer.safetensors +is missing")
+
+    def test_hostile_files_are_refused_and_not_executed(self):
+        for name, word in (("system.pt", "posix.system"), ("eval.pt", "builtins.eval"), ("deep.pt", "nested deeper"), ("cycle.pt", "holds itself"),
+                           ("huge.pt", "ends within"), ("laughs.pt", "unfolds"), ("storage.pt", "not in the archive"), ("packed.pt", "compressed"),
+                           ("old.pt", "before 1.6"), ("script.pt", "TorchScript")):
+            for action in (["inspect", name], ["convert", name, "out-of-" + name.split(".")[0]], ["diff", name, "state.pt"]):
+                with self.subTest(action=action):
+                    self.assertIn(word, self.refused(*action))
+            self.assertEqual(rtrain("verify", name)[0], 1)
+        self.assertFalse(os.path.exists(self.path("executed")))
+        self.assertIn("complex64", self.refused("convert", "complex.pt", "complex"))
+        self.assertFalse(any(name.startswith((".complex", "out-of-")) for name in os.listdir(FOLDER.name)))
+
+    def test_usage(self):
+        self.assertEqual(rtrain("inspect", "nothing")[0], 3)
+        for words in (["look", "x"], ["inspect", "a", "b"], ["diff", "a"], ["inspect", "state.pt", "--to", "pt"], ["convert", "state.pt", "x", "--to", "onnx"],
+                      ["convert", "reported", "x"], ["convert", "reported", "x", "--to", "safetensors"]):
+            self.assertEqual(rtrain(*words)[0], 2, words)
+
+    def test_files_over_4_gib(self):
+        if os.environ.get("RTRAIN_LARGE_FILES") != "1":
+            self.skipTest("writes 5 GiB: RTRAIN_LARGE_FILES=1")
+        self.run_ok("convert", "large.safetensors", "large.pt")
+        self.assertEqual(torch("import torch; w = torch.load('large.pt', weights_only=True, mmap=True)['w']; print(w.shape, int(w[-1]))"), "torch.Size([5368709120]) 0\n")
+        self.assertEqual(self.document("inspect", "large.pt")["groups"][0]["tensors"][0]["bytes"], 5 << 30)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        PYTHON.communicate()
+        FOLDER.cleanup()

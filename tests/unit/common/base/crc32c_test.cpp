@@ -1,0 +1,38 @@
+#include "common/base/crc32c.h"
+
+#include "tests/support/catch.h"
+
+#include <string>
+
+using namespace rtrain;
+
+namespace {
+
+std::uint32_t crc_of(std::string_view bytes) {
+  Crc32c crc;
+  crc.add(bytes);
+  return crc.value();
+}
+
+}  // namespace
+
+TEST_CASE("crc32c: the values of RFC 3720", "[unit][common]") {
+  CHECK(crc_of("") == 0);
+  CHECK(crc_of("123456789") == 0xE3069283);
+  CHECK(crc_of(std::string(32, '\0')) == 0x8A9136AA);
+  CHECK(crc_of(std::string(32, '\xff')) == 0x62A8AB43);
+}
+
+TEST_CASE("crc32c: pieces give the value of the whole, and a changed bit another one", "[unit][common]") {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += static_cast<char>(i * 7);
+  const auto whole = crc_of(text);
+  for (const std::size_t cut : {0, 1, 3, 8, 500, 999, 1000}) {
+    Crc32c crc;
+    crc.add(std::string_view(text).substr(0, cut));
+    crc.add(std::string_view(text).substr(cut));
+    CHECK(crc.value() == whole);
+  }
+  text[501] = static_cast<char>(text[501] ^ 4);
+  CHECK(crc_of(text) != whole);
+}

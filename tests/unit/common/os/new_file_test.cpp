@@ -1,0 +1,51 @@
+#include "common/os/new_file.h"
+
+#include "common/os/open_file.h"
+#include "tests/support/catch.h"
+#include "tests/support/temp_dir.h"
+
+#include <fstream>
+
+using namespace rtrain;
+using os::NewFile;
+using os::OpenFile;
+
+TEST_CASE("new_file: a file is there when it is committed, and nothing is there before", "[unit][common]") {
+  const test::TempDir dir;
+  const auto path = (dir / "f").string();
+  {
+    auto file = NewFile::create(path);
+    REQUIRE(file.has_value());
+    CHECK((*file)->write("half").has_value());
+  }
+  CHECK(std::filesystem::is_empty(dir.path()));
+  auto file = NewFile::create(path);
+  REQUIRE(file.has_value());
+  CHECK((*file)->write("xxxx").has_value());
+  CHECK((*file)->write(" and more").has_value());
+  CHECK((*file)->overwrite(0, "this").has_value());
+  CHECK((*file)->size() == 13);
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK((*file)->commit().has_value());
+  const auto read = OpenFile::open(path);
+  REQUIRE(read.has_value());
+  CHECK(*(*read)->text(0, 13) == "this and more");
+  CHECK(NewFile::create((dir / "no/such/f").string()).has_error());
+}
+
+TEST_CASE("open_file: what is not there is an error", "[unit][common]") {
+  const test::TempDir dir;
+  CHECK(OpenFile::open((dir / "none").string()).error().code() == Errc::kNotFound);
+  CHECK(OpenFile::open(dir.path().string()).error().message().find("not a regular file") !=
+        std::string::npos);
+  std::ofstream(dir / "f") << "12345";
+  const auto file = OpenFile::open((dir / "f").string());
+  REQUIRE(file.has_value());
+  CHECK((*file)->size() == 5);
+  CHECK(*(*file)->text(1, 3) == "234");
+  CHECK((*file)->text(3, 3).has_error());
+  CHECK((*file)->text(UINT64_MAX, 1).has_error());
+  CHECK((*file)->text(1, UINT64_MAX).has_error());
+  std::filesystem::resize_file(dir / "f", 2);
+  CHECK((*file)->text(0, 5).error().message().find("got shorter") != std::string::npos);
+}
