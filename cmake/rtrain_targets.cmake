@@ -12,7 +12,7 @@ add_library(rtrain_build_options INTERFACE)
 target_compile_options(rtrain_build_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlaps and overflows inside std::string that are not there (GCC bugs 105329, 105651).
-  target_compile_options(rtrain_build_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
+  target_compile_options(rtrain_build_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
 endif()
 if(RTRAIN_WERROR)
   target_compile_options(rtrain_build_options INTERFACE -Werror)
