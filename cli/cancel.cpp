@@ -66,7 +66,7 @@ void show_way_on(const Call& call, const Client& client, const proto::JobDoc& jo
   if (!result) return;
   result->state = "CANCELLED";  // it will be
   if (const auto command = resume_command(*result, job_name_of(job), {}); !command.empty())
-    call.console.note("go on from its latest checkpoint: " + command);
+    call.console.note("resume from its latest checkpoint: " + command);
 }
 
 Result<int> cancel(Call& call) {
@@ -131,7 +131,7 @@ Verb cancel_verb() {
           .description =
               "A job that waits leaves the queue; one that runs gets SIGTERM and after its stop_grace_s "
               "SIGKILL. Several jobs at once\n"
-              "need a yes on the terminal, or --yes. Status 7 when a job has ended already, or\n"
+              "need a confirmation on the terminal, or --yes. Status 7 when a job has ended already, or\n"
               "without --wait is being cancelled already.",
           .positionals_min = 1,
           .positionals_max = -1,

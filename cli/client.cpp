@@ -88,7 +88,7 @@ Result<net::Socket> Client::connect(asio::io_context& io, std::chrono::milliseco
   auto socket = connect_within(io, endpoint_, timeout);
   if (socket && token_.own && !net::leads_to_own_user(*socket, endpoint_))
     return fail(Errc::kUnauthenticated,
-                net::to_string(endpoint_) + " is served by another user: your own token is not shown there",
+                net::to_string(endpoint_) + " is served by another user: your own token is not sent there",
                 "name the token of that head: --token-file FILE or RTRAIN_TOKEN_FILE");
   return socket;
 }

@@ -60,8 +60,7 @@ void Console::err(std::string_view text) const { (void)write_all(STDERR_FILENO, 
 int Console::finish(int status) const {
   // Who reads no further (EPIPE) has read what he wanted.
   if (out_failure_ == 0 || out_failure_ == EPIPE) return status;
-  error(fail(Errc::kIo,
-             std::string("stdout: ") + std::strerror(out_failure_) + "; what should stand there is lost"));
+  error(fail(Errc::kIo, std::string("stdout: ") + std::strerror(out_failure_) + "; the output is lost"));
   return status != 0 ? status : static_cast<int>(Exit::kFailed);
 }
 void Console::note(std::string_view line) const { err(std::string(line) + "\n"); }

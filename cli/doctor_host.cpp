@@ -240,7 +240,7 @@ std::vector<Check> judge(const HostFacts& facts) {
                        : Check{"control groups",
                                Health::kWarning,
                                facts.cgroups,
-                               "ranks are told apart by their sessions, and memory limits are not kept",
+                               "ranks are identified by session, and memory limits are not enforced",
                                {}});
   checks.push_back(judge_storage(facts.storage));
   for (const auto& port : facts.ports)

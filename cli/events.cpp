@@ -69,9 +69,9 @@ Verb events_verb() {
           .description =
               "Everything that the head's journal holds of the job, oldest first: placements, ranks that "
               "started and ended, failures with the\n"
-              "verdict on them, checkpoints, holds. Reports without a checkpoint are no events: `rtrain "
+              "verdict on them, checkpoints, holds. Reports without a checkpoint are not events: `rtrain "
               "metrics` prints them. The values of the\n"
-              "job's env are hidden; --env shows them to who submitted it.",
+              "job's env are hidden; --env shows them to the submitter.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

@@ -10,17 +10,18 @@ std::span<const ExitMeaning> exit_meanings() {
       ExitMeaning{1,
                   "the job FAILED, this machine refused something (a file, a disk), or what was compared or "
                   "checked is not sound"},
-      ExitMeaning{2, "wrong usage, or a job file that is not valid"},
+      ExitMeaning{2, "wrong usage, or a job file with errors"},
       ExitMeaning{3, "not found: no such job, node or file"},
       ExitMeaning{4, "the head cannot be reached, or the stream was lost and could not be resumed"},
       ExitMeaning{5, "not authenticated: no token, or a wrong one"},
-      ExitMeaning{6, "--timeout was reached; the job goes on"},
-      ExitMeaning{7, "conflict: the job is in another state, or the versions do not fit"},
+      ExitMeaning{6, "--timeout was reached; the job continues"},
+      ExitMeaning{7, "conflict: the job is in another state, or the versions do not match"},
       ExitMeaning{8, "the job cannot be placed on this cluster as it is, or a limit is reached"},
       ExitMeaning{9, "the job was CANCELLED"},
-      ExitMeaning{130,
-                  "interrupted by Ctrl-C (143: by SIGTERM); a submitted job goes on, that of `rtrain run` is "
-                  "cancelled"},
+      ExitMeaning{
+          130,
+          "interrupted by Ctrl-C (143: by SIGTERM); a submitted job continues, that of `rtrain run` is "
+          "cancelled"},
   };
   return kMeanings;
 }

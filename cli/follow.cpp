@@ -75,8 +75,9 @@ Result<Done> Follower::wait_for_head(const Error& cause) {
     return fail(Errc::kUnavailable,
                 "the stream of job " + id + " was lost and could not be resumed within " +
                     std::to_string(seconds) + " s: " + cause.message(),
-                "the job does not depend on this program and may go on; follow it again: rtrain logs -f " +
-                    id + "; look: rtrain status " + id);
+                "the job does not depend on this program and may still be running; to follow it again: "
+                "rtrain logs -f " +
+                    id + "; to check: rtrain status " + id);
   }
   // Many followers lose one head: they do not come back all at once.
   const double jitter = std::uniform_real_distribution<double>(0.5, 1)(random_);
@@ -266,7 +267,7 @@ int show_end(const Console& console, const std::string& output, const proto::Res
   const auto hint = [&](bool colour) {
     return ways.resume.empty() ? ""
                                : styled("hint:", Style::kBold, colour) +
-                                     " go on from its latest checkpoint: " + ways.resume + "\n";
+                                     " resume from its latest checkpoint: " + ways.resume + "\n";
   };
   if (output == "json") {
     console.out(proto::dump_json(proto::Json(result)) + "\n");

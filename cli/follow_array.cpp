@@ -72,7 +72,7 @@ Result<Follower::End> ArrayFollower::run() {
       }
       if (Clock::now() - *lost_at >= options_.resume_within)
         return leave(
-            fail(Errc::kUnavailable, "the head did not come back: " + jobs.error().message(),
+            fail(Errc::kUnavailable, "the head is still unreachable: " + jobs.error().message(),
                  "the jobs do not depend on this program; wait for them again: rtrain result --wait " +
                      rtrain::to_string(array_)));
       pause(kRetry);

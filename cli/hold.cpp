@@ -60,9 +60,9 @@ Verb hold_verb() {
           .usage = "ID [ID...]",
           .summary = "keep jobs from starting",
           .description =
-              "A held job keeps its place in the queue and does not start before `rtrain release`. One that "
-              "runs goes on; it is held if it\n"
-              "comes back into the queue. Status 7 when a job is held already or has ended.",
+              "A held job keeps its position and does not start until `rtrain release`. A running job "
+              "continues; it is held if it\n"
+              "is requeued. Status 7 when a job is held already or has ended.",
           .positionals_min = 1,
           .positionals_max = -1,
           .outputs = {"table", "json", "name"},

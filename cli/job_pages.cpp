@@ -44,8 +44,8 @@ Result<Done> read_jobs(const Get& get, const JobQuery& query, const TakeJobs& ta
     auto page = page_of(std::move(*answer));
     if (!page) return page.error();
     if (page->more && (page->next < 1 || page->next >= before))
-      return fail(Errc::kProtocol, "unexpected answer of the head: more jobs below " +
-                                       std::to_string(before) + " are said to begin at " +
+      return fail(Errc::kProtocol, "unexpected answer of the head: the next page should be below " +
+                                       std::to_string(before) + " but starts at " +
                                        std::to_string(page->next));
     left -= static_cast<std::int64_t>(page->jobs.size());
     before = page->next;

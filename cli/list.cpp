@@ -128,7 +128,7 @@ Verb list_verb() {
           .usage = "",
           .summary = "list the jobs, newest first",
           .description =
-              "The jobs of an array stand in one row with how many are in which state; --expand gives each "
+              "The jobs of an array share one row that counts them by state; --expand gives each "
               "its own, --array shows one array.\n"
               "json and name have each job.",
           .outputs = {"table", "wide", "json", "name"},

@@ -139,7 +139,8 @@ Verb logs_verb() {
           .usage = "ID",
           .summary = "print the logs of a job's ranks",
           .description =
-              "Without -f: what there is, rank after rank. With -f: as it comes, until the job ends; the "
+              "Without -f: the existing output, rank by rank. With -f: output as it is written, until the "
+              "job ends; the "
               "status is then 0 only when\n"
               "the job SUCCEEDED, 1 FAILED, 9 CANCELLED, 4 when the head was away for more than 60 s. Lines "
               "of a job with several\n"

@@ -159,23 +159,22 @@ Verb node_verb() {
           .usage = "cordon|uncordon|drain|return|forget NODE, label NODE KEY=VALUE|KEY- ...",
           .summary = "take a node out of service and back, label it",
           .description =
-              "cordon: nothing new starts there, what runs goes on. drain: the same, and the jobs there are "
-              "asked to write a checkpoint and\n"
-              "move at once; those that fit nowhere else wait in the queue. uncordon takes back both. return "
-              "gives out GPUs again that\n"
-              "the agent took out of service. forget takes a node that is lost off the list. Settings stay "
-              "over restarts of the\n"
-              "head and of the node.",
+              "cordon: no new jobs start there; running jobs continue. drain: the same, and the jobs there "
+              "are asked to write a checkpoint and\n"
+              "move at once; those that fit nowhere else wait in the queue. uncordon reverts both. return "
+              "puts quarantined GPUs back into service.\n"
+              "forget takes a node that is lost off the list. Settings survive restarts of the head and of "
+              "the node.",
           .positionals_min = 2,
           .positionals_max = -1,
           .outputs = {"table", "json"},
-          .options = {{"reason", 0, "TEXT", "cordon, drain: why, for those who look at rtrain nodes"},
+          .options = {{"reason", 0, "TEXT", "cordon, drain: the reason, shown by rtrain nodes"},
                       {"deadline", 0, "TIME", "drain: stop what is left after this long: 10m, 1h30m"},
                       {"wait", 'w', "", "drain: return when nothing is left on the node"},
                       {"timeout", 0, "SECONDS",
                        "with --wait: give up waiting after this long with exit status 6"},
                       {"gpu", 0, "N", "return: this GPU; may be repeated. Without it all"}},
-          .examples = {{"rtrain node cordon gpu02 --reason 'new disk'", "nothing new starts there"},
+          .examples = {{"rtrain node cordon gpu02 --reason 'new disk'", "no new jobs start there"},
                        {"rtrain node drain gpu02 --deadline 10m --wait", "empty it"},
                        {"rtrain node forget gpu02", "it is lost and will not come back"},
                        {"rtrain node label gpu02 rack=r1 old-", "set one label, take one away"}},

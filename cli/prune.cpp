@@ -26,7 +26,9 @@ Result<proto::Json> limits_of(const Arguments& args) {
   return body;
 }
 
-std::string counted(std::int64_t jobs) { return std::to_string(jobs) + (jobs == 1 ? " job" : " jobs"); }
+std::string counted(std::int64_t jobs, const std::string& which = "") {
+  return std::to_string(jobs) + which + (jobs == 1 ? " job" : " jobs");
+}
 
 Result<proto::PruneDoc> ask(const Client& client, proto::Json body, bool dry_run) {
   body["dry_run"] = dry_run;
@@ -48,8 +50,8 @@ Result<int> prune(Call& call) {
   if (asks) {
     const auto would = ask(*client, *body, true);
     if (!would) return would.error();
-    if (would->jobs > 0 && !call.console.confirm("Forget " + counted(would->jobs) + " that ended (" +
-                                                 bytes(static_cast<double>(would->bytes)) + ")?"))
+    if (would->jobs > 0 && !call.console.confirm("Delete the records of " + counted(would->jobs, " ended") +
+                                                 " (" + bytes(static_cast<double>(would->bytes)) + ")?"))
       return nobody;
   }
   const auto done = ask(*client, *body, dry_run);
@@ -57,7 +59,7 @@ Result<int> prune(Call& call) {
   if (call.json())
     call.console.out(proto::dump_json(*done) + "\n");
   else
-    call.console.out(counted(done->jobs) + (dry_run ? " would be forgotten, " : " forgotten, ") +
+    call.console.out(counted(done->jobs) + (dry_run ? " would be deleted, " : " deleted, ") +
                      bytes(static_cast<double>(done->bytes)) + "\n");
   return 0;
 }
@@ -67,20 +69,20 @@ Result<int> prune(Call& call) {
 Verb prune_verb() {
   return {.name = "prune",
           .usage = "[--older-than TIME] [--keep N]",
-          .summary = "let the head forget jobs that ended",
+          .summary = "delete the records of ended jobs",
           .description =
-              "Events, metrics and the Result go, and the number is not given again; what a job wrote below "
-              "its storage_path stays. Of two\n"
-              "limits each removes what is beyond it. Jobs that have not ended stay, and those for which "
+              "Deletes events, metrics and the Result; job numbers are not reused; what a job wrote below "
+              "its storage_path stays. With both\n"
+              "limits, jobs beyond either are deleted. Jobs that have not ended stay, and those for which "
               "others wait. It asks on a terminal;\n"
               "elsewhere it needs --yes.",
           .outputs = {"table", "json"},
-          .options = {{"older-than", 0, "TIME", "jobs that ended so long ago: 7d, 12h"},
+          .options = {{"older-than", 0, "TIME", "jobs that ended longer ago than this: 7d, 12h"},
                       {"keep", 0, "N", "all but the N that ended last"},
                       {"dry-run", 0, "", "only say what would go"},
                       {"yes", 'y', "", "do not ask"}},
           .examples = {{"rtrain prune --older-than 7d --dry-run", "how many there are"},
-                       {"rtrain prune --older-than 7d", "forget them, after a yes"},
+                       {"rtrain prune --older-than 7d", "delete them, after a confirmation"},
                        {"rtrain prune --keep 1000 --yes", "from a script"}},
           .run = prune};
 }

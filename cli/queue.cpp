@@ -119,12 +119,13 @@ Verb queue_verb() {
           .usage = "",
           .summary = "show what waits, in order, and why",
           .description =
-              "SHARE is a queue's part of all weights, USAGE its part of what was used of late (by the "
-              "largest share of any resource; the weight of\n"
+              "SHARE is a queue's part of all weights, USAGE its part of recent use (by the largest share "
+              "of any resource; the weight of\n"
               "what was used halves with fair_share_half_life_s): queues and users whose USAGE is small for "
-              "their SHARE come first. Of RUNNING, GPUS\n"
-              "and CPUS the quota is told where there is one. A job without a position does not stand in "
-              "line: it is held, or waits for another job, a time or a reservation. It blocks nobody.",
+              "their SHARE come first. RUNNING, GPUS\n"
+              "and CPUS show the quota if there is one. A job without a position is not queued for "
+              "resources: it is held, or waits for another\n"
+              "job, a time or a reservation. It blocks no other job.",
           .outputs = {"table", "json", "name"},
           .options = {{"users", 'u', "", "also each user's usage and quota"},
                       {"limit", 'n', "N", "at most N jobs (default 1000)"}},

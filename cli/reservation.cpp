@@ -116,10 +116,10 @@ Result<int> reservation(Call& call) {
 Verb reservation_verb() {
   return {.name = "reservation",
           .usage = "create NAME | list | delete NAME",
-          .summary = "keep nodes for a time and for those who may use them",
+          .summary = "keep nodes for a time and for certain users",
           .description =
-              "While it lasts only jobs that name it (--reservation NAME) start on its nodes. One that is "
-              "over goes away by itself.",
+              "While it lasts only jobs that name it (--reservation NAME) start on its nodes. It is "
+              "deleted automatically when it ends.",
           .positionals_min = 1,
           .positionals_max = 2,
           .outputs = {"table", "json", "name"},
@@ -127,7 +127,7 @@ Verb reservation_verb() {
                       {"start", 0, "TIME",
                        "create: now (the default), now+30m, 2026-11-26T08:00 (local), ...Z (UTC)"},
                       {"duration", 0, "TIME", "create: how long: 90m, 2h, 1d"},
-                      {"users", 0, "LIST", "create: who may use it; without it everybody who names it"}},
+                      {"users", 0, "LIST", "create: who may use it; default: any user"}},
           .examples = {{"rtrain reservation create night --nodes gpu01,gpu02 --start 2026-11-26T20:00 "
                         "--duration 10h --users ann,bob",
                         "two nodes for two users"},

@@ -24,7 +24,7 @@ Result<std::pair<bool, int>> wait_for(F& follower, const Call& call, const Inter
   if (!end) return end.error();
   if (*end == Follower::End::kEnded) return std::pair(true, 0);
   if (*end == Follower::End::kInterrupted) return std::pair(false, exit_of_signal(interrupts.signal()));
-  call.console.note("--timeout reached; " + what + " goes on");
+  call.console.note("--timeout reached; " + what + " continues to run");
   return std::pair(false, static_cast<int>(Exit::kTimeout));
 }
 
@@ -90,8 +90,8 @@ Verb result_verb() {
           .description =
               "The status is the job's: 0 SUCCEEDED, 1 FAILED, 9 CANCELLED; 7 when it has not ended (6 after "
               "--timeout). Of an array a table\n"
-              "shows the results of all jobs, those that have not ended among them, and the status is that "
-              "of the worst.",
+              "shows the results of all jobs, including jobs that have not ended; the status is that of the "
+              "worst result.",
           .positionals_min = 1,
           .positionals_max = 1,
           .outputs = {"table", "json"},

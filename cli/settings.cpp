@@ -67,19 +67,20 @@ Result<Client> client_of(const Call& call) {
     auto token = os::read_token_file(chosen->token_file);
     if (!token) return token.error();
     return Client(std::move(*endpoint),
-                  Client::Token{std::move(*token), "the token of " + chosen->token_file + " was shown"});
+                  Client::Token{std::move(*token), "rtrain presented the token of " + chosen->token_file});
   }
   const auto path = os::own_token_path(call.getenv);
   const bool on_this_machine =
       net::is_local(*endpoint) && std::holds_alternative<net::TcpEndpoint>(*endpoint);
   if (!on_this_machine)
     return Client(std::move(*endpoint),
-                  Client::Token{"", "no token was shown: " + path + " is for heads on this machine"});
+                  Client::Token{"", "rtrain presented no token: " + path + " is for heads on this machine"});
   auto token = os::read_token_file(path);
   if (!token)
-    return Client(std::move(*endpoint), Client::Token{"", "no token was shown: " + token.error().message()});
+    return Client(std::move(*endpoint),
+                  Client::Token{"", "rtrain presented no token: " + token.error().message()});
   return Client(std::move(*endpoint),
-                Client::Token{std::move(*token), "the token of " + path + " was shown", true});
+                Client::Token{std::move(*token), "rtrain presented the token of " + path, true});
 }
 
 Result<Get> get_of_head(const Call& call) {

@@ -194,7 +194,7 @@ Verb status_verb() {
       .usage = "[ID]",
       .summary = "show the cluster at a glance, a job rank by rank, or an array job by job",
       .description =
-          "The exit status tells whether the question was answered, not how the job is: see `rtrain result`.",
+          "The exit status says whether the query succeeded, not the state of the job: see `rtrain result`.",
       .positionals_max = 1,
       .outputs = {"table", "json"},
       .examples = {{"rtrain status",

@@ -76,7 +76,7 @@ Result<int> submit(Call& call) {
     if (!end) return end.error();
     if (*end == Follower::End::kEnded)
       return show_array_end(call.console, call.output, get_of(*client), follower.jobs());
-    return left(*end, "array " + id + " goes on; wait for it again: rtrain result --wait " + id +
+    return left(*end, "array " + id + " continues to run; wait for it again: rtrain result --wait " + id +
                           "; stop it: rtrain cancel " + id);
   }
   FollowView view(
@@ -88,7 +88,7 @@ Result<int> submit(Call& call) {
   auto end = follower.run();
   if (!end) return end.error();
   if (*end != Follower::End::kEnded)
-    return left(*end, "job " + id + " goes on; follow it again: rtrain logs -f " + id +
+    return left(*end, "job " + id + " continues to run; follow it again: rtrain logs -f " + id +
                           "; stop it: rtrain cancel " + id);
   const auto& result = *follower.result();
   return show_end(

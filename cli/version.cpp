@@ -37,7 +37,7 @@ Verb version_verb() {
   return {.name = "version",
           .usage = "",
           .summary = "print the version of this program and of the head",
-          .description = "A head that does not answer within 200 ms is no error.",
+          .description = "A head that does not answer within 200 ms is not an error.",
           .outputs = {"table", "json"},
           .examples = {{"rtrain version", "both versions"}, {"rtrain version -o json", "for a script"}},
           .run = version};

@@ -60,8 +60,8 @@ StoredTensor describe(const std::string& name, const json& entry) {
   const auto& offsets = entry["data_offsets"];
   const auto* dtype = dtype_name.is_string() ? find_dtype(dtype_name.get_ref<const std::string&>()) : nullptr;
   if (dtype == nullptr) broken("unknown dtype " + shown(dtype_name));
-  if (!shape.is_array()) broken("shape is no array");
-  if (!offsets.is_array() || offsets.size() != 2) broken("data_offsets is no pair");
+  if (!shape.is_array()) broken("shape is not an array");
+  if (!offsets.is_array() || offsets.size() != 2) broken("data_offsets is not a pair");
 
   StoredTensor described{
       name, dtype, {}, read_unsigned(tensor, offsets[0]), read_unsigned(tensor, offsets[1])};
@@ -92,9 +92,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
       result.tensors.push_back(describe(name, entry));
       continue;
     }
-    if (!entry.is_object()) fail("__metadata__ is no object");
+    if (!entry.is_object()) fail("__metadata__ is not an object");
     for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) fail("__metadata__: " + shown(key) + " is no string");
+      if (!value.is_string()) fail("__metadata__: " + shown(key) + " is not a string");
       result.metadata.emplace(key, value.get<std::string>());
     }
   }

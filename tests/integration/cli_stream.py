@@ -204,14 +204,14 @@ class Streams(unittest.TestCase):
                 child.send_signal(number)
                 _, err = child.communicate(timeout=10)
                 self.assertEqual(child.returncode, expected)
-                self.assertIn("job 42 goes on; follow it again: rtrain logs -f 42; stop it: rtrain cancel 42", err)
+                self.assertIn("job 42 continues to run; follow it again: rtrain logs -f 42; stop it: rtrain cancel 42", err)
                 self.assertFalse([path for method, path, _, _ in head.seen if path.endswith("/cancel")])
 
     def test_timeout_leaves_the_job_alone(self):
         with Head([[("state", job("RUNNING")), 20]]) as head:
             status, _, err = rtrain(head.endpoint, "result", "--wait", "--timeout", "0.3", "42")
         self.assertEqual(status, 6)
-        self.assertIn("job 42 goes on", err)
+        self.assertIn("job 42 continues to run", err)
 
     def test_json_keeps_stdout_for_one_line(self):
         stream = [("state", job("RUNNING")), log(0, 0, "noise\n"), ("end", result("FAILED", error=ERROR))]

@@ -102,7 +102,7 @@ class Tcp(ClusterTest):
         for command in (["submit", "--detach", "-"], ["list"], ["status"], ["cancel", "1"]):
             done = as_nobody(RTRAIN, "--head", self.cluster.api_address, *command, input=job)
             self.assertEqual(done.returncode, 5, done)
-            self.assertIn("no token was shown: /nonexistent/.local/state/rtrain/token", done.stderr)
+            self.assertIn("rtrain presented no token: /nonexistent/.local/state/rtrain/token", done.stderr)
         self.assertEqual(self.cluster.api("GET", "/v1/jobs")[1]["jobs"], [])
 
     @needs_nobody

@@ -148,12 +148,12 @@ class Durability(unittest.TestCase):
         dry = json.loads(out)
         self.assertEqual((code, dry["jobs"], dry["dry_run"]), (0, 3, True))
         self.assertGreater(dry["bytes"], 0)
-        self.assertEqual(self.prune("--older-than", "1h", "-y")[1].split(",")[0], "0 jobs forgotten")
+        self.assertEqual(self.prune("--older-than", "1h", "-y")[1].split(",")[0], "0 jobs deleted")
         self.assertEqual(c.job(ended[0])["state"], "SUCCEEDED")
 
         code, out, err = self.prune("--keep", "2", "-y")
         self.assertEqual(code, 0, err)
-        self.assertIn("3 jobs forgotten", out)
+        self.assertIn("3 jobs deleted", out)
         self.kill_head()
         self.restart_head()
         for id in ended[:3]:

@@ -68,7 +68,7 @@ class Faults(ClusterTest):
         with open(LIBRARY, "rb") as whole, open(copy, "wb") as half:
             half.write(whole.read(size // 2))
         error = self.fails("load", "give_back", {"bytes": 1}, library=copy)["error"]
-        self.assertIn("the training library %s is cut off: it has %d bytes, its ELF header asks for %d" % (copy, size // 2, size), error["message"])
+        self.assertIn("the training library %s is truncated: it has %d bytes, its ELF header requires %d" % (copy, size // 2, size), error["message"])
         shutil.copy(LIBRARY, copy)
         error = self.fails("signal", "crash", {"how": "overwritten", "library": copy}, library=copy)["error"]
         self.assertIn("the training library %s was written to while it was in use (%d bytes when it was loaded, %d now)" % (copy, size, size + 4), error["message"])
@@ -96,7 +96,7 @@ class Faults(ClusterTest):
         self.assertIn("the checkpoint %s is the run's own folder" % result["path"], own)
         self.assertIn("holds the run's folder " + result["path"], parent)
         self.assertEqual(good, "")
-        self.assertIn("checkpoint_000000 is stored by the run already", stored)
+        self.assertIn("checkpoint_000000 is already stored by the run", stored)
         self.assertEqual(sorted(name for name in os.listdir(result["path"]) if "checkpoint" in name), ["checkpoint_000000"])
 
     def test_F16_nobody_waits_in_report_for_a_rank_that_has_returned(self):

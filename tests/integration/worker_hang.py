@@ -60,7 +60,7 @@ class Reports(unittest.TestCase):
             self.assertIsNotNone(result["checkpoint"])
             self.assertLess(job["reports"], reports)
             with open("%s/a/jobs/%d/1/rank-0/log" % (cluster.root, id)) as file:
-                self.assertIn("reports come faster than the agent takes them", file.read())
+                self.assertIn("reports arrive faster than the agent accepts them", file.read())
         finally:
             cluster.stop()
 

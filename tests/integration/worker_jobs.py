@@ -90,7 +90,7 @@ class Jobs(ClusterTest):
         self.assertNotIn("frame #", result["error"]["message"])
 
     def test_anything_can_be_thrown(self):
-        self.fails("exception", "no std::exception", function="fail_one", config={"how": "throw_int"})
+        self.fails("exception", "not a std::exception", function="fail_one", config={"how": "throw_int"})
 
     def test_a_wrong_config_names_its_path(self):
         self.fails("exception", "train_loop_config.how: expected a number, found a string", function="fail_one", config={"how": "config"})

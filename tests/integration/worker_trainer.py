@@ -58,7 +58,7 @@ class TrainerJobs(ClusterTest):
     def test_an_exception_names_hook_epoch_batch_and_rank_before_its_text_once(self):
         place = "training_step, epoch 1, batch 2, rank 1: "
         for how, text in (("text", "the step is broken"), ("shape", "mat1 and mat2 shapes cannot be multiplied"),
-                          ("int", "threw something that is no std::exception, of type int")):
+                          ("int", "threw an object that is not a std::exception, of type int")):
             result = self.run_job("throws_in_a_step", {"throw": how}, workers=2)
             self.assertEqual(result["state"], "FAILED")
             self.assertIn(place + text, result["error"]["message"])

@@ -350,7 +350,7 @@ void ModelCheckpoint::load_state_dict(const nlohmann::json& state) {
   if (without_end_slash(before) != dirpath_) {
     if (options_.monitor)
       warn("ModelCheckpoint: dirpath was " + before.string() + " and is " + dirpath_.string() +
-           ": of the checkpoints there only the path of the best is known");
+           ": only the path of the best checkpoint there is restored");
     return;  // they are not ours to manage
   }
   const auto& score = state.at("best_model_score");

@@ -52,7 +52,7 @@ void warn_if_unsynced(Trainer& trainer, const std::string& who, const std::strin
   if (strategy.reduce_boolean_decision(same)) return;
   warned = true;
   warn(who + ": the ranks have different values of the metric \"" + name +
-       "\", rank 0's counts: log it with sync_dist = true");
+       "\"; rank 0's value is used. Log it with sync_dist = true");
 }
 
 std::string names_of(const Metrics& metrics) {

@@ -91,8 +91,8 @@ void JobGroup::leave() noexcept {
       // NCCL's shutdown waits for all of the communicator's ranks, and one of them waits for this one. The
       // end of this process ends it, with its connections.
       std::fprintf(stderr,
-                   "rtrain: warning: another rank has made collectives that this one has not: it does not "
-                   "wait for that rank\n");
+                   "rtrain: warning: another rank has made collectives that this rank has not; not "
+                   "waiting for it\n");
       return;
     }
     joined_->shutdown();

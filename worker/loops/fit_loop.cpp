@@ -42,7 +42,7 @@ void FitLoop::require_equal_batches() const {
   throw std::invalid_argument(
       "fit: the ranks have different numbers of training batches in an epoch: " +
       runtime::grouped_by_value(batches) +
-      "; give each rank as many (a DistributedSampler does), or set limit_train_batches");
+      "; give each rank the same number (DistributedSampler does), or set limit_train_batches");
 }
 
 /// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that
@@ -63,7 +63,7 @@ void FitLoop::share_rest_of_epoch() {
     part_ = {samples, batches};
   else
     warn(
-        "the training data comes from a sampler that cannot start in the middle of an epoch for another "
+        "the training data comes from a sampler that cannot resume within an epoch with a different "
         "number of ranks: samples may be seen twice, or not at all");
 }
 
@@ -291,7 +291,7 @@ void FitLoop::warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_i
   warned_of_loss_ = true;
   std::cerr << "rtrain: warning: the loss is " << unsigned_nan(value) << " on rank "
             << run_.placement.global_rank << " in epoch " << current_epoch() << ", batch " << batch_idx
-            << " (global_step " << steps_ << "); training goes on" << std::endl;
+            << " (global_step " << steps_ << "); training continues" << std::endl;
 }
 
 bool FitLoop::validates_in_this_epoch() const {

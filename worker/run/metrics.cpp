@@ -190,8 +190,8 @@ void LoggedMetrics::reduce_epoch(Strategy& strategy, bool meets) {
 MetricValue LoggedMetrics::compute(Entry& entry, const Strategy& strategy) {
   if (strategy.is_distributed() && !entry.options.rank_zero_only && !std::exchange(entry.warned, true)) {
     warn("log(\"" + entry.name +
-         "\"): on_epoch without sync_dist is each rank's value for its own part of the data; write "
-         "sync_dist = true for that of all ranks");
+         "\"): on_epoch without sync_dist is computed from this rank's data only; set "
+         "sync_dist = true to reduce over all ranks");
   }
   if (entry.options.reduce_fx != ReduceFx::kMean) return entry.total;
   return entry.total.tensor.defined() ? MetricValue{entry.total.tensor / entry.weight}

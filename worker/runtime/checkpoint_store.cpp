@@ -183,7 +183,7 @@ Result<Done> CheckpointStore::accepts(const std::string& source) const {
   const auto name = first.string();
   constexpr std::string_view kStored = "checkpoint_";
   if (name.starts_with(kStored) && name.find_first_not_of("0123456789", kStored.size()) == std::string::npos)
-    return refused("is stored by the run already, or part of what is");
+    return refused("is already stored by the run, or is part of a stored checkpoint");
   return ok();
 }
 

@@ -52,11 +52,11 @@ std::string failure_text(const std::exception_ptr& failure) {
   } catch (const std::exception& error) {
     return error.what();
   } catch (const std::string& text) {
-    return "threw a string, no std::exception: " + text;
+    return "threw a string, not a std::exception: " + text;
   } catch (const char* text) {
-    return std::string("threw a string, no std::exception: ") + (text != nullptr ? text : "(null)");
+    return std::string("threw a string, not a std::exception: ") + (text != nullptr ? text : "(null)");
   } catch (...) {
-    return "threw something that is no std::exception, of type " + type_of_current_exception();
+    return "threw an object that is not a std::exception, of type " + type_of_current_exception();
   }
 }
 

@@ -91,7 +91,7 @@ Result<std::string> ReportAgreement::await_first(std::int64_t n) {
       store_.remove(staged_key(n, rank_));
       return fail(Errc::kInvalidArgument,
                   "report() number " + std::to_string(n) + ": rank " + std::to_string(rank_) +
-                      " brings a checkpoint but rank 0 does not; rank 0 must bring one, too");
+                      " passes a checkpoint but rank 0 does not; rank 0 must pass one too");
     }
     if (auto error = never_comes(0, n)) return std::move(*error);
     if (!wait_more_())

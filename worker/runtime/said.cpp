@@ -47,8 +47,8 @@ void SaidFile::write(const std::string& text) {
 }
 
 void SaidFile::give_up(const std::string& what) {
-  std::fprintf(stderr, "rtrain: %s: %s; a report is safe only when the agent has it\n", path_.c_str(),
-               what.c_str());
+  std::fprintf(stderr, "rtrain: %s: %s; reports are durable only once the agent has received them\n",
+               path_.c_str(), what.c_str());
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 

@@ -170,9 +170,9 @@ struct Session::Impl {
       wait();
       look_for_hang();
       if (lease.expired(Clock::now()))
-        end_process_group(environment,
-                          "the lease of rank " + std::to_string(environment.rank) +
-                              " has run out: its agent did not renew it, or could not without a head");
+        end_process_group(
+            environment, "the lease of rank " + std::to_string(environment.rank) +
+                             " has expired: its agent did not renew it, or could not because it had no head");
     }
   }
 
@@ -339,9 +339,10 @@ void Session::send(proto::Message message) {
     if (auto* report = std::get_if<proto::RankReport>(&message)) {
       report->dropped = impl_->outbox.dropped();
       if (report->dropped > 0 && impl_->told_dropped == 0)
-        std::fprintf(stderr,
-                     "rtrain: reports come faster than the agent takes them: the oldest without a checkpoint "
-                     "are dropped\n");
+        std::fprintf(
+            stderr,
+            "rtrain: reports arrive faster than the agent accepts them: the oldest without a checkpoint "
+            "are dropped\n");
       impl_->told_dropped = report->dropped;
     }
     if (std::holds_alternative<proto::RankProgress>(message))
@@ -362,7 +363,7 @@ Result<Done> Session::flush(milliseconds timeout) {
       said())
     return ok();
   return fail(Errc::kTimeout,
-              "the agent did not take all reports within " + std::to_string(timeout.count()) + " ms");
+              "the agent did not acknowledge all reports within " + std::to_string(timeout.count()) + " ms");
 }
 
 bool Session::wait_stored(milliseconds timeout) {

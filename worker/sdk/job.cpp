@@ -113,8 +113,7 @@ void Job::flush_at_exit() noexcept {
 /// On a thread of its own: the session's must go on renewing the lease, and the training thread may be
 /// anywhere.
 void Job::make_way(const proto::YieldAttempt& request) {
-  std::fprintf(stderr, "rtrain: asked to make way within %g s: %s\n", request.grace_s,
-               request.reason.c_str());
+  std::fprintf(stderr, "rtrain: asked to yield within %g s: %s\n", request.grace_s, request.reason.c_str());
   yielding_ = std::thread([this, grace = to_milliseconds(request.grace_s)] {
     auto& point = runtime::yield_point();
     const auto mine = point.freeze();
@@ -136,7 +135,7 @@ void Job::make_way(const proto::YieldAttempt& request) {
     } catch (const std::exception& error) {
       // The others have ended, or rank 0 has: there is nobody left to agree with, and the grace ends this
       // rank.
-      std::fprintf(stderr, "rtrain: the ranks could not agree where to make way: %s\n", error.what());
+      std::fprintf(stderr, "rtrain: the ranks could not agree on a step to yield at: %s\n", error.what());
     }
   });
 }
@@ -264,7 +263,7 @@ Result<std::string> Job::publish(proto::RankReport& report) {
     for (const auto& item : report.metrics.items()) names += (names.empty() ? "" : ", ") + item.key();
     std::fprintf(stderr,
                  "rtrain: warning: no report has checkpoint_config.checkpoint_score_attribute \"%s\" (this "
-                 "one has: %s): which checkpoint is the best cannot be told, so none is deleted\n",
+                 "one has: %s): checkpoints cannot be ranked, so none is deleted\n",
                  config.checkpoint_score_attribute.c_str(), names.empty() ? "nothing" : names.c_str());
   }
   for (auto& old : runtime::to_delete(kept_, environment_.launch.spec.run_config.checkpoint_config)) {

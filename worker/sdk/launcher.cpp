@@ -96,7 +96,7 @@ std::string UnnamedFile::path() const {
 std::string find_rtrain() {
   if (const char* named = std::getenv("RTRAIN_BIN"); named != nullptr && *named != '\0') {
     if (is_program(named)) return named;
-    throw std::runtime_error(std::string("RTRAIN_BIN is ") + named + ", which is no program");
+    throw std::runtime_error(std::string("RTRAIN_BIN is ") + named + ", which is not an executable");
   }
   const auto library_dir = own_library_dir();
   for (const auto& candidate : {library_dir.parent_path() / "bin" / "rtrain", library_dir / "rtrain"})
@@ -137,7 +137,7 @@ nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string
   if (document && document->is_object() && document->contains("state")) return std::move(*document);
   const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
                                               : "ended with code " + std::to_string(WEXITSTATUS(status));
-  throw std::runtime_error("rtrain run " + how + " and gave no result; what it said is on stderr");
+  throw std::runtime_error("rtrain run " + how + " and returned no result; its output is on stderr");
 }
 
 TrainingResult result_of(const nlohmann::json& document) {

@@ -111,7 +111,7 @@ struct SharedGradients::Impl : std::enable_shared_from_this<SharedGradients::Imp
     // A pass that an exception ended was never finished; the ranks may have sent different buckets.
     if (parameters[i].ready)
       throw std::logic_error(
-          "prepare_model: the backward() before this one ended by an exception, so the ranks are no longer "
+          "prepare_model: the previous backward() threw an exception, so the ranks are no longer "
           "in step");
     if (!in_backward) {
       in_backward = true;

@@ -169,8 +169,8 @@ void DDPPlan::explain(const c10::Error& error) const {
   throw std::runtime_error(
       "DDPStrategy: in the last step some parameters got no gradient" +
       (unused.empty() ? "" : " (" + unused + ")") +
-      ", so the ranks could not finish their sums; if the model leaves parameters out on purpose, "
-      "write DDPStrategy({.find_unused_parameters = true})");
+      ", so the all-reduce could not complete; if the model skips parameters intentionally, "
+      "use DDPStrategy({.find_unused_parameters = true})");
 }
 
 void DDPPlan::before_forward(bool sync) {

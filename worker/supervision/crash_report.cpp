@@ -168,7 +168,7 @@ std::string memory_words(const Crash& crash, LookAtFile look) {
   const auto file = look(mapping->path);
   if (!file) return words + ", where " + mapping->path + " was mapped, which is gone";
   if (offset < file->bytes)
-    return words + ", where " + mapping->path + " is mapped: the disk failed to give or to take it";
+    return words + ", where " + mapping->path + " is mapped: reading from or writing to the disk failed";
   return words + ", where " + mapping->path + " is mapped: the file has only " + std::to_string(file->bytes) +
          " bytes and byte " + std::to_string(offset) +
          " of it was used; it is cut off (an incomplete copy), or was made shorter while it was in use";

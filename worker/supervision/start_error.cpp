@@ -72,8 +72,8 @@ std::string explain_format(const std::string& program) {
   if (elf->machine != os::own_machine())
     return "it is a program for " + elf->machine + "; this node is " + os::own_machine();
   if (elf->needed_bytes > elf->file_bytes)
-    return "it is cut off: the file has " + std::to_string(elf->file_bytes) +
-           " bytes, its ELF header asks for " + std::to_string(elf->needed_bytes);
+    return "it is truncated: the file has " + std::to_string(elf->file_bytes) +
+           " bytes, its ELF header requires " + std::to_string(elf->needed_bytes);
   return {};
 }
 

@@ -123,7 +123,7 @@ nlohmann::json read_json(const fs::path& path) {
   if (!in) fail(path, "cannot be read: " + std::string(std::strerror(errno)));
   const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   auto json = runtime::parse_json(text);
-  if (!json) fail(path, "is no valid JSON: " + json.error().message());
+  if (!json) fail(path, "is not valid JSON: " + json.error().message());
   return std::move(*json);
 }
 
@@ -184,7 +184,7 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
   const auto partial = beside(final_path, "partial");
   if (fs::exists(final_path) && !fs::exists(final_path / kModel) &&
       !(fs::is_directory(final_path) && fs::is_empty(final_path))) {
-    fail(final_path, "something else has this path, it is left alone: choose another, or remove it");
+    fail(final_path, "the path exists and is not a checkpoint; choose another path or remove it");
   }
   if (run.placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
   strategy.barrier();
@@ -313,8 +313,8 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   fit_loop.load_state(content.loop.at("progress"), saved_world_size, retry);
   if (run.should_stop && !retry && !fit_loop.resumes_within_epoch()) {
     warn(
-        "fit: the run that the checkpoint is of was stopped (EarlyStopping, or set_should_stop()), and stays "
-        "stopped: raise max_epochs or max_steps to go on from it");
+        "fit: the checkpoint's run was stopped (EarlyStopping, or set_should_stop()) and stays "
+        "stopped; raise max_epochs or max_steps to continue it");
   }
   try {
     run.optimizer->name_parameters(run.module->named_parameters());
@@ -341,7 +341,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   } else if (fit_loop.resumes_within_epoch()) {
     warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) +
          " rank(s), now there are " + std::to_string(run.placement.world_size) +
-         ": training goes on at the same sample, but not with the same random numbers");
+         ": training continues at the same sample, but not with the same random numbers");
   }
 }
 

@@ -144,7 +144,7 @@ Placement check_options(const TrainerOptions& o) {
     auto environment = std::dynamic_pointer_cast<ClusterEnvironment>(plugin.get());
     if (!environment) {
       problems.add("plugins holds \"" + plugin.get()->name() +
-                   "\", which the Trainer has no use for; expected rtrain::ClusterEnvironment()");
+                   "\", which the Trainer does not support; expected rtrain::ClusterEnvironment()");
     } else if (at.environment) {
       problems.add("plugins holds more than one ClusterEnvironment");
     } else {

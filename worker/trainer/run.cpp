@@ -28,8 +28,8 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
   if (!seed) return;
   if (drawn_without_seed()) {
     warn(
-        "Trainer: seed is set now, but random numbers were drawn before: what was made of them, such as the "
-        "model's parameters, is another in each run; call "
+        "Trainer: seed is set now, but random numbers were drawn before: values drawn from them, such as the "
+        "model's parameters, differ in each run; call "
         "rtrain::seed_everything(" +
         std::to_string(*seed) + ") before the model is built");
   }
@@ -264,7 +264,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
                              : 0;
     validation.set_data(val_loader, val_batches, run.is_same_on_every_rank(val_batches));
     if (val_loader.defined() && val_loader.size() == 0 && !run.options.limit_val_batches.is_zero()) {
-      warn("fit: the validation data make no batch (" + parts_of(val_loader) + "): there is no validation");
+      warn("fit: the validation data yields no batch (" + parts_of(val_loader) + "): there is no validation");
     }
 
     run.strategy().barrier();
@@ -311,7 +311,7 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
       throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
     const auto batches = limited(limit, loader.size(), name);
     if (loader.size() == 0 && !limit.is_zero())
-      warn("the data to evaluate make no batch (" + parts_of(loader) + "): there is nothing to compute");
+      warn("the data to evaluate yields no batch (" + parts_of(loader) + "): there is nothing to compute");
     evaluation.set_data(loader, batches, run.is_same_on_every_rank(batches));
     run.strategy().barrier();
     for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());

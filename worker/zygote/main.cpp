@@ -70,16 +70,15 @@ int serve(const std::string& socket) {
     return 1;
   }
   if (const auto files = supervision::open_gpu_files(); !files.empty()) {
-    std::cerr
-        << "rtrain-worker: " << files.front()
-        << " is open after LibTorch was loaded: something has started CUDA, which works in no rank that is "
-           "forked from here (look for LD_PRELOAD and for variables of CUDA in the agent's environment)\n";
+    std::cerr << "rtrain-worker: " << files.front()
+              << " is open after LibTorch was loaded: something has started CUDA, which cannot work in ranks "
+                 "forked from this process (look for LD_PRELOAD and for variables of CUDA in the agent's "
+                 "environment)\n";
     return 1;
   }
   if (const auto driver = supervision::mapped_driver(); !driver.empty())
-    std::cerr
-        << "rtrain-worker: warning: " << driver
-        << " is loaded before the ranks are forked: start the agent anew after an update of the driver\n";
+    std::cerr << "rtrain-worker: warning: " << driver
+              << " is loaded before the ranks are forked: restart the agent after a driver update\n";
   return rtrain::supervision::supervise(
       {.role = "zygote", .socket = socket, .torch_version = rtrain::sdk::torch_version()},
       [&loaded](const proto::SpawnRank& spawn) -> int {

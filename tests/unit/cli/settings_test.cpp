@@ -70,14 +70,14 @@ TEST_CASE("settings: a head on this machine is shown the user's own token withou
   }
 }
 
-TEST_CASE("settings: a refusal says which token was shown, or where none was found", "[F21]") {
+TEST_CASE("settings: a refusal says which token was presented, or where none was found", "[F21]") {
   Setting s;
   const auto hint = [&] { return s.client()->error_of(401, proto::dump_json(proto::Json(kNoToken))).hint(); };
   const auto path = os::own_token_path(s.getenv());
-  CHECK_THAT(hint(),
-             Catch::Matchers::StartsWith("no token was shown: " + path + ": no such file; the head's log"));
+  CHECK_THAT(hint(), Catch::Matchers::StartsWith("rtrain presented no token: " + path +
+                                                 ": no such file; the head's log"));
   REQUIRE(os::read_or_make_token_file(path).has_value());
-  CHECK_THAT(hint(), Catch::Matchers::StartsWith("the token of " + path + " was shown; "));
+  CHECK_THAT(hint(), Catch::Matchers::StartsWith("rtrain presented the token of " + path + "; "));
   s.variables["RTRAIN_HEAD"] = "gpu-head";
   CHECK_THAT(hint(), Catch::Matchers::Contains("is for heads on this machine"));
   REQUIRE(os::write_file_atomic(s.home / "mine", "0123456789abcdef\n", 0600).has_value());

@@ -142,10 +142,10 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
          "expected an object of dtype");
   refuse(of(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})"), "unknown dtype \"F31\"");
   refuse(of(R"({"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}})"), "unknown dtype 7");
-  refuse(of(R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})"), "shape is no array");
+  refuse(of(R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})"), "shape is not an array");
   refuse(of(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})"), "found -2");
   refuse(of(R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})"), "found 2.0");
-  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})"), "no pair");
+  refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})"), "data_offsets is not a pair");
   refuse(of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})"), "do not fit");
   refuse(of(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})"), "(12 bytes)");
   refuse(of(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})"), "too large");
@@ -159,8 +159,8 @@ TEST_CASE("safetensors: what the format forbids is refused with its fault", "[un
   refuse(of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})"), "the file has 8");
   refuse(of(R"({"a":{"dtype":"BOOL","shape":[8],"data_offsets":[0,8]}})", std::string("\0\1\0\2\0\0\0\0", 8)),
          "neither 0 nor 1");
-  refuse(of(R"({"__metadata__":3})", ""), "__metadata__ is no object");
-  refuse(of(R"({"__metadata__":{"a":3}})", ""), "\"a\" is no string");
+  refuse(of(R"({"__metadata__":3})", ""), "__metadata__ is not an object");
+  refuse(of(R"({"__metadata__":{"a":3}})", ""), "\"a\" is not a string");
   CHECK_THROWS_WITH(load_safetensors(dir / "absent"), Contains("No such file"));
   CHECK_THROWS_WITH(load_safetensors(dir.path()), Contains("not a regular file"));
   write(path, of(R"({"a":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]}}   )", ""));

@@ -116,8 +116,8 @@ TEST_CASE("checkpoint store: the run's own folder, what holds it, and what it ha
                                           {(dir / "link").string(), "is the run's own folder"},
                                           {(dir / "runs").string(), "holds the run's folder"},
                                           {"/", "holds the run's folder"},
-                                          {run + "/checkpoint_000003", "is stored by the run already"},
-                                          {run + "/checkpoint_000003/sub", "is stored by the run already"}}) {
+                                          {run + "/checkpoint_000003", "is already stored by the run"},
+                                          {run + "/checkpoint_000003/sub", "is already stored by the run"}}) {
     INFO(row.source);
     const auto accepted = store.accepts(row.source);
     REQUIRE(accepted.has_error());

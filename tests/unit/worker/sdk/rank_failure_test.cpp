@@ -36,7 +36,7 @@ TEST_CASE("rank failure: kind and text of what a rank throws", "[unit][sdk]") {
   const std::vector<Row> rows{
       {"the user's", thrown(std::runtime_error("loss is NaN")), "exception", "loss is NaN", false},
       {"no exception", thrown(std::string("a string")), "exception",
-       "threw a string, no std::exception: a string", false},
+       "threw a string, not a std::exception: a string", false},
       {"LibTorch's", thrown(c10::Error(kPlace, "shapes differ")), "exception", "shapes differ", false},
       {"out of memory", thrown(c10::OutOfMemoryError(kPlace, "CUDA out of memory")), "exception",
        "CUDA out of memory", false},

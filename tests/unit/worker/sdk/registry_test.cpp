@@ -79,7 +79,7 @@ TEST_CASE("registry: a library that was cut off is named with its size and the s
   std::ofstream(dir / "half.so", std::ios::binary) << half;
   const auto error = load_error((dir / "half.so").string());
   CHECK(error.find("the training library " + (dir / "half.so").string() +
-                   " is cut off: it has 100000 bytes, its ELF header asks for ") == 0);
+                   " is truncated: it has 100000 bytes, its ELF header requires ") == 0);
   std::ofstream(dir / "empty.so") << "";
   CHECK(load_error((dir / "empty.so").string()) ==
         "the training library " + (dir / "empty.so").string() + " is empty or no file");

@@ -105,7 +105,7 @@ TEST_CASE("crash: a file that became shorter than what was mapped of it", "[F28]
   CHECK(explain_crash(crash_by(SIGBUS, BUS_ADRERR, in_library), {}, gone)
             .message.ends_with("was mapped, which is gone"));
   CHECK(explain_crash(crash_by(SIGBUS, BUS_ADRERR, in_library), {}, as_it_was)
-            .message.ends_with("the disk failed to give or to take it"));
+            .message.ends_with("reading from or writing to the disk failed"));
   const auto broken = explain_crash(crash_by(SIGBUS, BUS_MCEERR_AR, in_library), {}, as_it_was);
   CHECK(broken.kind == "hardware");
 }

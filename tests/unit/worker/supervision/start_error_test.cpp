@@ -86,7 +86,7 @@ TEST_CASE("start error: a file that cannot be run says why", "[F29]") {
           .message.ends_with("; it is neither a program for this machine nor a script that begins with #!"));
   auto bytes = os::read_file("/proc/self/exe", 1u << 30).value();
   CHECK(explain(ENOEXEC, write(dir / "cut", bytes.substr(0, 1000)))
-            .message.find("; it is cut off: the file has 1000 bytes, its ELF header asks for ") !=
+            .message.find("; it is truncated: the file has 1000 bytes, its ELF header requires ") !=
         std::string::npos);
   bytes[18] = static_cast<char>(os::own_machine() == "aarch64" ? EM_X86_64 : EM_AARCH64);
   bytes[19] = 0;

@@ -62,7 +62,7 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception, ends the plan, and 
   };
   for (const auto& row :
        std::vector<Row>{{[] { throw std::out_of_range("far away"); }, "far away", is(std::out_of_range(""))},
-                        {[] { throw 42; }, "no std::exception, of type int", is(0)},
+                        {[] { throw 42; }, "not a std::exception, of type int", is(0)},
                         {[] { throw "words"; }, "words", is((const char*)nullptr)},
                         {[] { throw std::string("text"); }, "text", is(std::string())},
                         {[] { throw Own(); }, "Own", is(Own())}}) {

@@ -348,9 +348,9 @@ TEST_CASE("trainer: data that make no batch are warned of", "[unit][trainer][F11
   CHECK(text.find("trained") == std::string::npos);
   CHECK(trainer.global_step() == 0);
   CHECK_THAT(said([&] { trainer.fit(model, boring_loader(2), none); }),
-             Catch::Contains("the validation data make no batch (5 samples"));
+             Catch::Contains("the validation data yields no batch (5 samples"));
   CHECK_THAT(said([&] { (void)trainer.test(model, none); }),
-             Catch::Contains("the data to evaluate make no batch (5 samples"));
+             Catch::Contains("the data to evaluate yields no batch (5 samples"));
   Trainer wanted(quiet({.max_epochs = 2, .limit_train_batches = 0}));
   CHECK(said([&] { wanted.fit(model, none); }).empty());
 }

@@ -232,7 +232,7 @@ TEST_CASE("checkpoint: what is not a checkpoint, and what lies beside one, is le
   }
   for (int i = 0; i < 2; ++i) trainer.save_checkpoint(folder / "c");
   CHECK_THROWS_WITH(trainer.save_checkpoint(folder / "data"),
-                    Catch::Contains("something else has this path"));
+                    Catch::Contains("the path exists and is not a checkpoint"));
   for (const auto* name : {"c.old", "c.partial", "data"})
     CHECK(std::filesystem::exists(folder / name / "mine"));
 }
