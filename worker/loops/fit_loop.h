@@ -34,7 +34,6 @@ class FitLoop {
   [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
   /// True if it resumes within an epoch, where max_steps or should_stop had ended the run of the checkpoint.
   [[nodiscard]] bool resumes_past_stop() const { return past_stop_; }
-  [[nodiscard]] LRStepping& lr_stepping() { return lr_stepping_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
 
   /// loop.json's "progress".

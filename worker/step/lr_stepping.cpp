@@ -21,30 +21,6 @@ std::string names_of(const MetricValues& metrics) {
 
 }  // namespace
 
-void LRStepping::check() const {
-  std::string problems;
-  for (const auto& config : run_.schedulers) {
-    if (config.scheduler == nullptr) {
-      problems += "\n  a scheduler is a null pointer";
-      continue;
-    }
-    const auto name = name_of(run_, config);
-    if (&config.scheduler->optimizer() != run_.optimizer.get())
-      problems += "\n  " + name + " is of an optimizer that configure_optimizers() does not return";
-    if (config.scheduler->needs_metric() && !config.monitor)
-      problems += "\n  " + name + " has no monitor: the name of the metric that it reads";
-    if (config.frequency < 1)
-      problems +=
-          "\n  " + name + " has frequency " + std::to_string(config.frequency) + ", expected 1 or more";
-    if (config.scheduler->counts_steps() && config.interval == Interval::kEpoch)
-      warn("configure_optimizers: " + name +
-           " is made for a step at every optimizer step, and its interval is an epoch: write .interval = "
-           "rtrain::Interval::kStep");
-  }
-  if (!problems.empty())
-    throw std::invalid_argument("configure_optimizers: these schedulers cannot be used:" + problems);
-}
-
 void LRStepping::step(Interval interval, bool needs_metric, std::int64_t count) {
   for (const auto& config : run_.schedulers) {
     if (config.interval != interval || config.scheduler->needs_metric() != needs_metric ||

@@ -15,10 +15,6 @@ class LRStepping {
  public:
   explicit LRStepping(RunContext& run) : run_(run) {}
 
-  /// Once a run. @throws std::invalid_argument a scheduler that is null, or of another optimizer; a
-  /// ReduceLROnPlateau without a monitor; a frequency below 1. Warns of OneCycleLR and CyclicLR by epochs.
-  void check() const;
-
   void after_optimizer_step(std::int64_t global_step) { step(Interval::kStep, false, global_step); }
   void after_validation_of_step(std::int64_t global_step) { step(Interval::kStep, true, global_step); }
   void after_last_batch() { step(Interval::kEpoch, false, run_.epochs.current.completed + 1); }

@@ -3,6 +3,7 @@
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/failure_place.h"
+#include "worker/schedulers/configuration.h"
 #include "worker/sdk/job.h"
 #include "worker/trainer/options.h"
 #include "worker/trainer/samplers.h"
@@ -107,14 +108,18 @@ void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
 }
 
 void Trainer::Impl::make_optimizers() {
-  auto optimizers = run.call_module(Hook::kConfigureOptimizers, &LightningModule::configure_optimizers);
-  if (optimizers.all.size() != 1 || optimizers.all.front() == nullptr)
-    throw std::logic_error("configure_optimizers returned " + std::to_string(optimizers.all.size()) +
+  auto configured = run.call_module(Hook::kConfigureOptimizers, &LightningModule::configure_optimizers);
+  std::string problems;
+  for (const auto& problem : schedulers::problems_of(configured)) problems += "\n  " + problem;
+  if (!problems.empty())
+    throw std::invalid_argument("configure_optimizers: what it returns cannot be used:" + problems);
+  if (configured.all.size() != 1)
+    throw std::logic_error("configure_optimizers returned " + std::to_string(configured.all.size()) +
                            " optimizers, expected exactly one");
-  run.optimizer = std::move(optimizers.all.front());
-  run.schedulers = std::move(optimizers.schedulers);
+  for (const auto& doubt : schedulers::doubts_about(configured)) warn("configure_optimizers: " + doubt);
+  run.optimizer = std::move(configured.all.front());
+  run.schedulers = std::move(configured.schedulers);
   run.optimizer->name_parameters(run.module->named_parameters());
-  fit_loop.lr_stepping().check();
   run.plan->adopt(*run.optimizer);
 }
 

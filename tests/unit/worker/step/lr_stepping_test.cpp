@@ -137,9 +137,9 @@ TEST_CASE("schedulers that cannot be used are told at once", "[unit][step]") {
   CHECK_THROWS_WITH(
       rows(make, {.max_epochs = 1}),
       Catch::Contains(
-          "scheduler 0 (StepLR) is of an optimizer that configure_optimizers() does not return") &&
-          Catch::Contains("scheduler 1 (ReduceLROnPlateau) has no monitor") &&
-          Catch::Contains("scheduler 2 (StepLR) has frequency 0"));
+          "scheduler 0 (StepLR) is of an optimizer (SGD) that configure_optimizers did not return") &&
+          Catch::Contains("scheduler 1 (ReduceLROnPlateau) follows a metric") &&
+          Catch::Contains("scheduler 2 (StepLR) has the frequency 0"));
 }
 
 TEST_CASE("schedulers: a resumed run goes on with the same learning rates", "[unit][step]") {
