@@ -1,5 +1,8 @@
 #include "cli/parse.h"
 
+#include <new>
+#include <system_error>
+
 namespace rtrain::cli {
 
 const std::vector<Verb>& verbs() {
@@ -17,7 +20,9 @@ const Verb* find_verb(std::string_view name) {
   return nullptr;
 }
 
-int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
+namespace {
+
+int run_checked(const std::vector<std::string>& args, const Getenv& getenv) {
   const auto refuse = [&](const Error& error) {
     Console(ColourChoice::kAuto, getenv).error(error);
     return static_cast<int>(exit_of(error.code()));
@@ -48,6 +53,27 @@ int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
   if (status) return console.finish(*status);
   console.error(status.error());
   return static_cast<int>(exit_of(status.error().code()));
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
+  const auto refuse = [&](const Error& error) {
+    Console(ColourChoice::kAuto, getenv).error(error);
+    return static_cast<int>(exit_of(error.code()));
+  };
+  // An exception that nobody expected is an error as any other, not a core dump.
+  try {
+    return run_checked(args, getenv);
+  } catch (const ErrorException& error) {
+    return refuse(error.error());
+  } catch (const std::bad_alloc&) {
+    return refuse({Errc::kIo, "no memory is left for this program; ulimit -v and free show the limits"});
+  } catch (const std::system_error& error) {
+    return refuse({Errc::kIo, error.what()});
+  } catch (const std::exception& error) {
+    return refuse({Errc::kInternal, error.what()});
+  }
 }
 
 }  // namespace rtrain::cli
