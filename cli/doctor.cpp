@@ -1,152 +1,162 @@
 // rtrain doctor: whether this machine can train.
 #include "cli/doctor_host.h"
+#include "cli/limited_child.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/verb.h"
 #include "common/base/duration.h"
 #include "common/os/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char** environ;
 
 namespace rtrain::cli {
 namespace {
 
 using proto::Check;
 using proto::Health;
-using Clock = std::chrono::steady_clock;
 
 constexpr double kProbeLimitS = 60;
+constexpr std::chrono::seconds kNvmlLimit{10};  // it takes up to two where no persistence daemon runs
 
-/// Runs `program --probe` in a process group of its own and hands on each line that it prints. Returns what
-/// went wrong; "" nothing.
-std::string run_probe(const std::string& program, std::chrono::milliseconds limit,
-                      const std::function<void(const std::string&)>& told) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return std::strerror(errno);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_adddup2(&files, ends[1], 1);
-  posix_spawn_file_actions_adddup2(&files, ends[1], 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  std::string flag = "--probe", name = program;
-  char* argv[] = {name.data(), flag.data(), nullptr};
-  pid_t pid = 0;
-  const int failed = ::posix_spawn(&pid, program.c_str(), &files, &attributes, argv, environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  ::close(ends[1]);
-  if (failed != 0) {
-    ::close(ends[0]);
-    return program + ": " + std::strerror(failed);
+/// Takes checks as they come: each is a line of the table at once, so that what hangs is the one after the
+/// last line.
+class Report {
+ public:
+  Report(const Console& console, bool table) : console_(console), table_(table) {
+    if (table_) line("STATUS", Style::kBold, "CHECK", "WHAT", Style::kBold);
   }
-  const auto until = Clock::now() + limit;
-  std::string text, other;
-  bool late = false;
-  for (char buffer[4096];;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
-    pollfd wait{ends[0], POLLIN, 0};
-    if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) == 0) {
-      late = true;
-      break;
-    }
-    const auto count = ::read(ends[0], buffer, sizeof buffer);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    text.append(buffer, static_cast<std::size_t>(count));
-    for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
-      const auto line = text.substr(0, end);
-      text.erase(0, end + 1);
-      line.starts_with('{') ? told(line) : void(other = line);
-    }
+  void add(Check check) {
+    const auto what = check.detail + (check.hint.empty() ? "" : "; " + check.hint);
+    if (table_) line(std::string(to_string(check.health)), style_of(check.health), check.name, what);
+    checks_.push_back(std::move(check));
   }
-  ::close(ends[0]);
-  if (late) ::kill(-pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  void add(std::vector<Check> checks) {
+    for (auto& check : checks) add(std::move(check));
   }
-  if (late) return "did not end within " + std::to_string(limit.count() / 1000) + " s";
-  if (status == 0) return "";
-  const std::string how = WIFSIGNALED(status) ? std::string("was killed by ") + ::strsignal(WTERMSIG(status))
-                                              : "ended with exit code " + std::to_string(WEXITSTATUS(status));
-  return other.empty() ? program + " " + how : other;
-}
+  [[nodiscard]] const std::vector<Check>& checks() const { return checks_; }
+
+ private:
+  static Style style_of(Health health) {
+    return state_style(health == Health::kOk        ? "SUCCEEDED"
+                       : health == Health::kWarning ? "STOPPING"
+                                                    : "FAILED");
+  }
+  /// Widths that fit every check there is: the next line is not known yet.
+  void line(const std::string& status, Style style, const std::string& name, const std::string& what,
+            Style others = Style::kPlain) const {
+    const auto padded = [&](const std::string& text, int columns, Style with) {
+      const int missing = columns - display_width(text);
+      return styled(text, with, console_.out_colour()) +
+             std::string(static_cast<std::size_t>(std::max(0, missing)), ' ');
+    };
+    console_.out(padded(status, 9, style) + padded(printable(name, false), 16, others) +
+                 styled(printable(what, false), others, console_.out_colour()) + "\n");
+  }
+
+  const Console& console_;
+  bool table_;
+  std::vector<Check> checks_;
+};
 
 /// What LibTorch says of the machine, and whether it fits what the machine says of itself.
 void ask_libtorch(const HostFacts& host, const std::string& program, std::chrono::milliseconds limit,
-                  std::vector<Check>& checks) {
+                  Report& report) {
   int cuda = 0, gpus = 0;
-  std::string last;
-  const auto problem = run_probe(program, limit, [&](const std::string& line) {
-    const auto json = proto::parse_json(line);
-    if (!json) return;
-    auto check = json->get<Check>();
-    last = check.name;
-    cuda = check.figures.value("cuda", cuda);
-    if (check.name == "gpus of libtorch")
-      gpus = check.figures.value("gpus", 0);
-    else
-      checks.push_back(std::move(check));
-  });
-  if (!problem.empty()) {
-    const std::string where = last.empty() ? "" : " (after " + last + ")";
-    checks.push_back(
-        {"libtorch",
-         Health::kFailure,
-         problem + where,
-         "train_func jobs need it: RTRAIN_TORCH_ROOT names one, or the python3 on PATH that has torch",
-         {}});
-    return;
-  }
-  for (auto& check : judge_cuda(host, cuda, gpus)) checks.push_back(std::move(check));
+  bool whole = false;
+  std::string last, other, not_a_check;
+  const auto end = run_limited(
+      [&] {
+        ::dup2(STDOUT_FILENO, STDERR_FILENO);
+        ::execl(program.c_str(), program.c_str(), "--probe", nullptr);
+        std::printf("%s: %s\n", program.c_str(), std::strerror(errno));
+        std::fflush(stdout);
+        ::_exit(127);
+      },
+      limit,
+      [&](const std::string& line) {
+        if (!line.starts_with('{')) return void(other = line);
+        auto check = read_check(line);
+        if (!check) return void(not_a_check = not_a_check.empty() ? fit(line, 100) : not_a_check);
+        last = check->name;
+        cuda = whole_figure(*check, "cuda", cuda);
+        whole = check->name == "gpus of libtorch";
+        whole ? void(gpus = whole_figure(*check, "gpus", 0)) : report.add(*std::move(check));
+      });
+  std::string problem;
+  if (end.how == ChildEnd::How::kExited && end.exit_code != 0 && !other.empty())
+    problem = other;  // with-torch and the dynamic linker say what is missing
+  else if (!end.problem.empty())
+    problem = program + " " + end.problem;
+  else if (!not_a_check.empty())
+    problem = "rtrain-worker answered what is not a check: " + not_a_check + " (" + program + ")";
+  else if (last.empty())
+    problem = "rtrain-worker ended without an answer (" + program + ")";
+  else if (!whole)
+    problem = "rtrain-worker ended before its last answer (" + program + ")";
+  if (problem.empty()) return report.add(judge_cuda(host, cuda, gpus));
+  const std::string where = last.empty() ? "" : " (after " + last + ")";
+  const bool silent = end.problem.empty();
+  report.add(
+      {"libtorch",
+       Health::kFailure,
+       problem + where,
+       silent ? "take the rtrain-worker of this rtrain, which is beside it; --worker names one"
+              : "train_func jobs need it: RTRAIN_TORCH_ROOT names one, or the python3 on PATH that has torch",
+       {}});
 }
 
-Style style_of(Health health) {
-  return state_style(health == Health::kOk        ? "SUCCEEDED"
-                     : health == Health::kWarning ? "STOPPING"
-                                                  : "FAILED");
+/// Absolute, since the folder that is looked for upwards must end at the root.
+Result<std::string> storage_folder(const std::optional<std::string>& given) {
+  if (given && given->empty())
+    return fail(Errc::kInvalidArgument, "--storage: expected a folder, found an empty text",
+                "--storage DIR; without it, the current folder");
+  std::error_code error;
+  const auto here = std::filesystem::current_path(error);
+  if (error && !(given && given->starts_with('/')))
+    return fail(Errc::kIo, "the current folder cannot be used: " + error.message(),
+                "change to a folder that is there, or name an absolute one with --storage DIR");
+  auto path = (here / given.value_or("")).lexically_normal();
+  if (!path.has_filename() && path.has_relative_path()) path = path.parent_path();  // "/results/"
+  return path.string();
+}
+
+std::string verdict(const std::vector<Check>& checks) {
+  const auto failures = std::ranges::count(checks, Health::kFailure, &Check::health);
+  if (failures == 0) return "this machine can train";
+  return "this machine cannot train: " + std::to_string(failures) +
+         (failures == 1 ? " failure" : " failures");
 }
 
 Result<int> doctor(Call& call) {
   auto timeout = call.args.seconds("timeout");
   if (!timeout) return timeout.error();
-  // Absolute, since the folder that is looked for upwards must end at the root.
-  const auto storage =
-      std::filesystem::absolute(call.args.text("storage").value_or(std::filesystem::current_path().string()));
-  const auto host = look_at_host(storage.lexically_normal().string(),
-                                 {{7337, "agents of a head", ""}, {7338, "users of a head", ""}});
-  auto checks = judge(host);
-  const auto worker = call.args.text("worker").value_or(os::program_dir() + "/rtrain-worker");
-  ask_libtorch(host, worker, to_milliseconds(timeout->value_or(kProbeLimitS)), checks);
-  const auto worst = proto::worst_of(checks);
-  if (call.json()) {
-    call.console.out(
-        proto::dump_json(
-            {{"status", proto::to_string(worst)}, {"gpus", host.gpus.gpus.size()}, {"checks", checks}}) +
-        "\n");
-  } else {
-    Table table({"STATUS", "CHECK", "WHAT"});
-    for (const auto& check : checks) {
-      const auto hint = check.hint.empty() ? "" : "; " + check.hint;
-      table.add({Cell(std::string(to_string(check.health)), style_of(check.health)), check.name,
-                 printable(check.detail + hint, false)});
-    }
-    call.console.print(table);
-  }
+  auto storage = storage_folder(call.args.text("storage"));
+  if (!storage) return storage.error();
+  const auto named = call.args.text("worker");
+  const auto worker = named.value_or(os::program_dir() + "/rtrain-worker");
+  std::vector<std::string> programs{os::program_dir() + "/rtrain-keeper"};
+  if (!named) programs.push_back(worker);  // one that is named is asked, wherever it is
+  Report report(call.console, !call.json());
+  auto host =
+      look_at_host(*storage, {{7337, "agents of a head", ""}, {7338, "users of a head", ""}}, programs);
+  report.add(judge(host));
+  host.nvml = ask_nvml_apart(kNvmlLimit);
+  report.add(judge_gpus(host));
+  ask_libtorch(host, worker, to_milliseconds(timeout->value_or(kProbeLimitS)), report);
+  const auto worst = proto::worst_of(report.checks());
+  call.console.out(call.json() ? proto::dump_json({{"status", proto::to_string(worst)},
+                                                   {"gpus", host.nvml.gpus.gpus.size()},
+                                                   {"checks", report.checks()}}) +
+                                     "\n"
+                               : verdict(report.checks()) + "\n");
   return worst == Health::kFailure ? 1 : 0;
 }
 
@@ -161,7 +171,8 @@ Verb doctor_verb() {
           "Limits, shared memory, disk and ports; GPUs by NVML; and, through rtrain-worker, LibTorch, each "
           "GPU with a copy and a matrix\n"
           "product, NCCL over all of them, and Gloo. Each line is ok, a warning or a failure, with the way "
-          "out. The status is 1 when\n"
+          "out, and is printed\n"
+          "as soon as it is known; the last one says whether this machine can train. The status is 1 when "
           "something fails.",
       .outputs = {"table", "json"},
       .needs_head = false,

@@ -1,5 +1,6 @@
 #include "cli/doctor_host.h"
 
+#include "cli/text.h"
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
 
@@ -7,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 
@@ -54,36 +56,81 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   [[nodiscard]] bool open() const { return fd_ >= 0; }
-  [[nodiscard]] bool write(const std::string& data) const {
-    return ::write(fd_, data.data(), data.size()) == static_cast<ssize_t>(data.size()) && ::fsync(fd_) == 0;
+  /// errno is why not.
+  [[nodiscard]] bool write(std::string_view data, int times = 1) const {
+    for (; times > 0; --times) {
+      for (auto left = data; !left.empty();) {
+        const auto count = ::write(fd_, left.data(), left.size());
+        if (count < 0 && errno == EINTR) continue;
+        // Less than was asked: only the next call tells why.
+        if (count < 0) return false;
+        left.remove_prefix(static_cast<std::size_t>(count));
+      }
+    }
+    return ::fsync(fd_) == 0;
   }
 
  private:
   int fd_;
 };
 
+/// SIGXFSZ would end the program where a file meets ulimit -f; ignored, write() gives EFBIG.
+class IgnoreFileSize {
+ public:
+  IgnoreFileSize() : before_(std::signal(SIGXFSZ, SIG_IGN)) {}
+  ~IgnoreFileSize() { std::signal(SIGXFSZ, before_); }
+  IgnoreFileSize(const IgnoreFileSize&) = delete;
+  IgnoreFileSize& operator=(const IgnoreFileSize&) = delete;
+
+ private:
+  void (*before_)(int);
+};
+
+/// The nearest folder at or above `path`; `problem` when there is something else in its place.
+std::string nearest_folder(const std::string& path, std::string& problem) {
+  for (fs::path folder = path;; folder = folder.parent_path()) {
+    std::error_code error;
+    const auto status = fs::status(folder, error);
+    if (fs::is_directory(status)) return folder.string();
+    if (fs::exists(status)) return problem = folder.string() + " is not a folder", "";
+    if (status.type() != fs::file_type::not_found)
+      return problem = folder.string() + ": " + error.message(), "";
+    if (!folder.has_relative_path()) return problem = folder.string() + " is not there", "";
+  }
+}
+
 StorageFacts look_at_storage(const std::string& path) {
   StorageFacts facts;
   facts.path = path;
-  std::string folder = path;  // the nearest that is there: a run makes the rest
-  while (!fs::is_directory(folder) && folder.size() > 1) folder = fs::path(folder).parent_path().string();
+  const auto folder = nearest_folder(path, facts.problem);  // a run makes the rest
+  if (!facts.problem.empty()) return facts;
+  facts.is_there = folder == path;
   struct statvfs space {};
+  double free_bytes = 0;
   if (::statvfs(folder.c_str(), &space) == 0)
-    facts.free_gib = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / kGib;
+    free_bytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
+  facts.free_gib = free_bytes / kGib;
+  const IgnoreFileSize file_size;
   const Scratch file(folder);
   if (!file.open()) return facts.problem = folder + ": " + std::strerror(errno), facts;
+  const auto full = [&](const char* what) {
+    facts.problem = folder + ": " + std::strerror(errno) + " for a file of " + what + "; " +
+                    bytes(free_bytes) + " are free";
+    return facts;
+  };
   std::array<double, 16> waits{};
-  const std::string page(4096, 'x'), much(std::size_t{64} << 20, 'x');
+  const std::string page(4096, 'x'), much(std::size_t{1} << 20, 'x');
   for (auto& wait : waits) {
     const auto begun = Clock::now();
-    if (!file.write(page)) return facts.problem = folder + ": " + std::strerror(errno), facts;
+    if (!file.write(page)) return full("64 KiB");
     wait = ms_since(begun);
   }
   std::ranges::sort(waits);
   facts.fsync_ms = waits[waits.size() / 2];
+  constexpr int kMuchTimes = 64;
   const auto begun = Clock::now();
-  if (!file.write(much)) return facts.problem = folder + ": " + std::strerror(errno), facts;
-  facts.write_mb_s = static_cast<double>(much.size()) / 1e6 / (ms_since(begun) / 1000);
+  if (!file.write(much, kMuchTimes)) return full("64 MiB");
+  facts.write_mb_s = static_cast<double>(much.size()) * kMuchTimes / 1e6 / (ms_since(begun) / 1000);
   return facts;
 }
 
@@ -132,7 +179,7 @@ Check judge_storage(const StorageFacts& storage) {
     return {"storage",
             Health::kFailure,
             storage.problem,
-            "name a folder that can be written: --storage DIR, and storage_path in job files",
+            "name a folder with room that can be written: --storage DIR, and storage_path in job files",
             {}};
   Check check{
       "storage",
@@ -140,9 +187,9 @@ Check judge_storage(const StorageFacts& storage) {
       "",
       "",
       {{"free_gib", storage.free_gib}, {"fsync_ms", storage.fsync_ms}, {"write_mb_s", storage.write_mb_s}}};
-  check.detail = storage.path + ": " + amount_of(storage.free_gib, "GiB") + " free, fsync " +
-                 amount_of(storage.fsync_ms, "ms") + ", " + amount_of(storage.write_mb_s, "MB/s") +
-                 " written";
+  check.detail = storage.path + ": " + (storage.is_there ? "" : "not there yet, a job makes it; ") +
+                 amount_of(storage.free_gib, "GiB") + " free, fsync " + amount_of(storage.fsync_ms, "ms") +
+                 ", " + amount_of(storage.write_mb_s, "MB/s") + " written";
   if (storage.free_gib < 1) {
     check.health = Health::kWarning;
     check.hint = "less than 1 GiB is free: checkpoints will not fit";
@@ -181,7 +228,8 @@ Check judge_gpu(const os::Gpu& gpu, const os::GpuState* state) {
 
 }  // namespace
 
-HostFacts look_at_host(const std::string& storage, const std::vector<PortFacts>& ports) {
+HostFacts look_at_host(const std::string& storage, const std::vector<PortFacts>& ports,
+                       const std::vector<std::string>& programs) {
   HostFacts facts;
   facts.open_files = soft_limit(RLIMIT_NOFILE);
   facts.locked_memory_bytes = soft_limit(RLIMIT_MEMLOCK);
@@ -197,8 +245,9 @@ HostFacts look_at_host(const std::string& storage, const std::vector<PortFacts>&
   facts.storage = look_at_storage(storage);
   facts.ports = ports;
   for (auto& port : facts.ports) port.problem = why_not_bound(port.port);
-  facts.gpus = os::ask_nvml();
-  facts.gpu_states = os::gpu_states();
+  for (const auto& program : programs)
+    if (!fs::is_regular_file(program, none) || ::access(program.c_str(), X_OK) != 0)
+      facts.programs_missing.push_back(program);
   facts.nvidia_devices = fs::exists("/dev/nvidia0", none);
   return facts;
 }
@@ -252,15 +301,51 @@ std::vector<Check> judge(const HostFacts& facts) {
              ? ""
              : "fine when the head itself has it; else choose another with --listen or --api-listen",
          {}});
-  for (const auto& gpu : facts.gpus.gpus) {
-    const auto state = std::ranges::find(facts.gpu_states, gpu.index, &os::GpuState::index);
-    checks.push_back(judge_gpu(gpu, state == facts.gpu_states.end() ? nullptr : &*state));
+  for (const auto& program : facts.programs_missing)
+    checks.push_back({"programs",
+                      Health::kFailure,
+                      program + " is not there, or not executable",
+                      "rtrain starts it from its own folder: unpack or install rtrain as a whole",
+                      {}});
+  return checks;
+}
+
+std::vector<Check> judge_gpus(const HostFacts& facts) {
+  if (!facts.nvml.problem.empty())
+    return {{"gpus",
+             Health::kFailure,
+             facts.nvml.problem,
+             "dmesg says what the driver met (NVRM, Xid); load it anew or reboot, and see whether nvidia-smi "
+             "answers",
+             {}}};
+  std::vector<Check> checks;
+  for (const auto& gpu : facts.nvml.gpus.gpus) {
+    const auto state = std::ranges::find(facts.nvml.states, gpu.index, &os::GpuState::index);
+    checks.push_back(judge_gpu(gpu, state == facts.nvml.states.end() ? nullptr : &*state));
   }
   return checks;
 }
 
+std::optional<Check> read_check(const std::string& line) {
+  const auto json = proto::parse_json(line);
+  if (!json) return std::nullopt;
+  try {
+    auto check = json->get<Check>();
+    if (check.name.empty() || !check.figures.is_object()) return std::nullopt;
+    return check;
+  } catch (const proto::Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+int whole_figure(const Check& check, const std::string& name, int otherwise) {
+  const auto found = check.figures.find(name);
+  return found != check.figures.end() && found->is_number_integer() ? found->get<int>() : otherwise;
+}
+
 std::vector<Check> judge_cuda(const HostFacts& facts, int libtorch_cuda, int libtorch_gpus) {
-  const int gpus = static_cast<int>(facts.gpus.gpus.size()), driver = facts.gpus.cuda_version;
+  if (!facts.nvml.problem.empty()) return {};  // judge_gpus() has said it
+  const int gpus = static_cast<int>(facts.nvml.gpus.gpus.size()), driver = facts.nvml.gpus.cuda_version;
   const std::string counts =
       "NVML sees " + std::to_string(gpus) + ", LibTorch " + std::to_string(libtorch_gpus);
   if (gpus == 0 && libtorch_gpus == 0 && !facts.nvidia_devices)
@@ -280,7 +365,7 @@ std::vector<Check> judge_cuda(const HostFacts& facts, int libtorch_cuda, int lib
   if (driver > 0 && driver / 1000 < libtorch_cuda / 1000)
     return {{"gpus",
              Health::kFailure,
-             "driver " + facts.gpus.driver_version + " serves CUDA " + cuda_text(driver) +
+             "driver " + facts.nvml.gpus.driver_version + " serves CUDA " + cuda_text(driver) +
                  ", LibTorch needs " + cuda_text(libtorch_cuda),
              "install a newer driver, or a LibTorch for CUDA " + cuda_text(driver),
              {{"gpus", gpus}}}};
@@ -290,11 +375,12 @@ std::vector<Check> judge_cuda(const HostFacts& facts, int libtorch_cuda, int lib
              counts,
              "CUDA_VISIBLE_DEVICES hides GPUs; dmesg says whether one fell off the bus",
              {{"gpus", gpus}}}};
-  return {{"gpus",
-           Health::kOk,
-           std::to_string(gpus) + ", driver " + facts.gpus.driver_version + " for CUDA " + cuda_text(driver),
-           "",
-           {{"gpus", gpus}}}};
+  return {
+      {"gpus",
+       Health::kOk,
+       std::to_string(gpus) + ", driver " + facts.nvml.gpus.driver_version + " for CUDA " + cuda_text(driver),
+       "",
+       {{"gpus", gpus}}}};
 }
 
 }  // namespace rtrain::cli

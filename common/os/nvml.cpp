@@ -24,6 +24,7 @@ struct Process {
   unsigned gpu_instance, compute_instance;
 };
 constexpr int kSuccess = 0;
+constexpr unsigned kGpusMax = 1024;  // more is a broken driver's answer: no machine has a tenth of it
 
 class Library {
  public:
@@ -58,6 +59,15 @@ struct OpenLibrary {
   OpenLibrary& operator=(const OpenLibrary&) = delete;
   std::optional<Library> nvml;
 };
+
+/// 0 for an answer that cannot be.
+unsigned device_count(const Library& nvml, std::string* problem = nullptr) {
+  unsigned count = 0;
+  if (!nvml.call("nvmlDeviceGetCount_v2", &count)) return 0;
+  if (count <= kGpusMax) return count;
+  if (problem != nullptr) *problem = "NVML counts " + std::to_string(count) + " GPUs";
+  return 0;
+}
 
 /// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call
 /// fails, and nothing is known.
@@ -103,9 +113,8 @@ std::vector<GpuState> gpu_states() {
   constexpr int kSmClock = 1, kDieTemperature = 0, kUncorrected = 1, kSinceLoaded = 0;  // NVML_CLOCK_SM, ...
   std::vector<GpuState> states;
   const Library nvml;
-  unsigned count = 0;
   if (!nvml || !nvml.call("nvmlInit_v2")) return states;
-  if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
+  const unsigned count = device_count(nvml);
   for (unsigned index = 0; index < count; ++index) {
     Device device = nullptr;
     if (!nvml.call("nvmlDeviceGetHandleByIndex_v2", index, &device)) continue;
@@ -140,8 +149,8 @@ GpuInventory ask_nvml() {
   if (nvml.call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size())))
     inventory.driver_version = text.data();
   if (!nvml.call("nvmlSystemGetCudaDriverVersion_v2", &inventory.cuda_version)) inventory.cuda_version = 0;
-  unsigned count = 0;
-  if (!nvml.call("nvmlDeviceGetCount_v2", &count)) count = 0;
+  const unsigned count = device_count(nvml, &inventory.problem);
+  if (!inventory.problem.empty()) log::warn(inventory.problem + "; this node offers no GPU");
   for (unsigned index = 0; index < count; ++index) {
     Device device = nullptr;
     // a GPU that fell off the bus is not offered

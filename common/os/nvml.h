@@ -17,6 +17,7 @@ struct GpuInventory {
   std::vector<Gpu> gpus;
   std::string driver_version;
   int cuda_version = 0;  ///< the newest that the driver serves: 13000 is 13.0; 0 unknown
+  std::string problem;   ///< why an NVML that started is not believed; "" it is
 };
 /// What a GPU is like at the moment; 0, or nothing, where the driver does not say.
 struct GpuState {

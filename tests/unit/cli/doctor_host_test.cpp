@@ -15,7 +15,7 @@ HostFacts good_host() {
   HostFacts facts;
   facts.open_files = facts.processes = facts.locked_memory_bytes = UINT64_MAX;
   facts.shm_free_mib = 1024;
-  facts.storage = {"/results", "", 100, 1, 500};
+  facts.storage = {"/results", "", true, 100, 1, 500};
   facts.ports = {{7337, "agents of a head", ""}};
   return facts;
 }
@@ -23,11 +23,17 @@ HostFacts good_host() {
 HostFacts with_gpu() {
   auto facts = good_host();
   facts.nvidia_devices = true;
-  facts.gpus.gpus = {{0, "GPU-0", "H100", 80ULL << 30}};
-  facts.gpus.driver_version = "580.1";
-  facts.gpus.cuda_version = 13000;
-  facts.gpu_states = {{0, 1980, 1980, 40, 0, std::uint64_t{0}, {}}};
+  facts.nvml.gpus.gpus = {{0, "GPU-0", "H100", 80ULL << 30}};
+  facts.nvml.gpus.driver_version = "580.1";
+  facts.nvml.gpus.cuda_version = 13000;
+  facts.nvml.states = {{0, 1980, 1980, 40, 0, std::uint64_t{0}, {}}};
   return facts;
+}
+
+std::vector<Check> judge_all(const HostFacts& facts) {
+  auto checks = judge(facts);
+  for (auto& check : judge_gpus(facts)) checks.push_back(std::move(check));
+  return checks;
 }
 
 Check one(const std::vector<Check>& checks, const std::string& name) {
@@ -39,7 +45,7 @@ Check one(const std::vector<Check>& checks, const std::string& name) {
 }  // namespace
 
 TEST_CASE("doctor: a machine without faults is ok in every line") {
-  for (const auto& facts : {good_host(), with_gpu()}) CHECK(proto::worst_of(judge(facts)) == Health::kOk);
+  for (const auto& facts : {good_host(), with_gpu()}) CHECK(proto::worst_of(judge_all(facts)) == Health::kOk);
   CHECK(one(judge_cuda(good_host(), 13000, 0), "gpus").detail == "none: jobs train on the CPU");
   CHECK(one(judge_cuda(with_gpu(), 13000, 1), "gpus").health == Health::kOk);
 }
@@ -65,14 +71,16 @@ TEST_CASE("doctor: each fault is one line with a way out") {
       {"storage", [](HostFacts& f) { f.storage.problem = "/results: Permission denied"; }, Health::kFailure},
       {"storage", [](HostFacts& f) { f.storage.free_gib = 0.5; }, Health::kWarning},
       {"storage", [](HostFacts& f) { f.storage.fsync_ms = 50; }, Health::kWarning},
-      {"nvml 0", [](HostFacts& f) { f.gpu_states[0].uncorrected_errors = 3; }, Health::kFailure},
-      {"nvml 0", [](HostFacts& f) { f.gpu_states[0].processes = {4711, 4712}; }, Health::kWarning},
+      {"programs", [](HostFacts& f) { f.programs_missing = {"/bin/rtrain-keeper"}; }, Health::kFailure},
+      {"gpus", [](HostFacts& f) { f.nvml.problem = "the NVIDIA driver does not answer"; }, Health::kFailure},
+      {"nvml 0", [](HostFacts& f) { f.nvml.states[0].uncorrected_errors = 3; }, Health::kFailure},
+      {"nvml 0", [](HostFacts& f) { f.nvml.states[0].processes = {4711, 4712}; }, Health::kWarning},
   };
   for (const auto& row : rows) {
     INFO(row.name);
     auto facts = with_gpu();
     row.spoil(facts);
-    const auto checks = judge(facts);
+    const auto checks = judge_all(facts);
     const auto check = one(checks, row.name);
     CHECK(check.health == row.health);
     CHECK_FALSE(check.hint.empty());
@@ -82,14 +90,14 @@ TEST_CASE("doctor: each fault is one line with a way out") {
 
 TEST_CASE("doctor: driver and LibTorch are held against each other") {
   auto old_driver = with_gpu();
-  old_driver.gpus.cuda_version = 12080;
+  old_driver.nvml.gpus.cuda_version = 12080;
   CHECK(one(judge_cuda(old_driver, 13000, 0), "gpus").detail ==
         "driver 580.1 serves CUDA 12.8, LibTorch needs 13.0");
   // a LibTorch without CUDA
   CHECK(one(judge_cuda(with_gpu(), 0, 0), "gpus").health == Health::kFailure);
   CHECK(one(judge_cuda(with_gpu(), 13000, 0), "gpus").health == Health::kFailure);  // it sees none
   auto two = with_gpu();
-  two.gpus.gpus.push_back({1, "GPU-1", "H100", 80ULL << 30});
+  two.nvml.gpus.gpus.push_back({1, "GPU-1", "H100", 80ULL << 30});
   CHECK(one(judge_cuda(two, 13000, 1), "gpus").health == Health::kWarning);
   auto no_nvml = good_host();
   no_nvml.nvidia_devices = true;
@@ -105,4 +113,47 @@ TEST_CASE("doctor: a check reads back as it was written") {
   CHECK(back.hint == check.hint);
   CHECK(back.figures == check.figures);
   CHECK(proto::Json(Check{}).at("figures").is_object());
+}
+
+TEST_CASE("doctor: a driver that gave no answer is told once") {
+  auto facts = with_gpu();
+  facts.nvml = {};
+  facts.nvml.problem = "the NVIDIA driver does not answer within 10 s";
+  CHECK(judge_gpus(facts).size() == 1);
+  CHECK(judge_cuda(facts, 13000, 1).empty());
+}
+
+TEST_CASE("doctor: what NVML says reads back as it was written") {
+  auto facts = with_gpu().nvml;
+  facts.states[0].processes = {1, 2};
+  const auto back = read_nvml_line(nvml_line(facts));
+  REQUIRE(back);
+  CHECK(nvml_line(*back) == nvml_line(facts));
+  CHECK(back->states[0].uncorrected_errors == 0);
+  facts.gpus.problem = "NVML counts 4294967280 GPUs";
+  CHECK(read_nvml_line(nvml_line(facts))->problem == facts.gpus.problem);
+  for (const char* line : {"", "{}", "[]", R"({"driver":1,"cuda":0,"problem":"","gpus":[],"states":[]})"})
+    CHECK_FALSE(read_nvml_line(line));
+}
+
+TEST_CASE("doctor: a worker's line that is no check is not read") {
+  for (const char* line : {"", "{", "{}", R"({"name":3})", "[]", "null",
+                           R"({"name":"a","status":"ok","detail":"","hint":"","figures":[]})",
+                           R"({"name":"","status":"ok","detail":"","hint":"","figures":{}})"}) {
+    INFO(line);
+    CHECK_FALSE(read_check(line));
+  }
+  const auto check =
+      read_check(R"({"name":"a","status":"ok","detail":"","hint":"","figures":{"cuda":13000,"gpus":"two"}})");
+  REQUIRE(check);
+  CHECK(whole_figure(*check, "cuda", 0) == 13000);
+  CHECK(whole_figure(*check, "gpus", 0) == 0);
+  CHECK(whole_figure(*check, "none", 7) == 7);
+}
+
+TEST_CASE("doctor: a storage folder that is not there yet says so") {
+  auto facts = good_host();
+  facts.storage.is_there = false;
+  CHECK(one(judge(facts), "storage").health == Health::kOk);
+  CHECK(one(judge(facts), "storage").detail.starts_with("/results: not there yet, a job makes it; "));
 }
