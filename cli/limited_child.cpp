@@ -1,12 +1,12 @@
 #include "cli/limited_child.h"
 
+#include "common/os/process.h"
 #include "common/os/startup.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -24,61 +24,82 @@ using How = ChildEnd::How;
 
 constexpr std::size_t kLineBytesMax = std::size_t{1} << 20;
 
-volatile std::sig_atomic_t group_alive = 0;  // for the handler; 0: none
+volatile std::sig_atomic_t signal_seen = 0;  // 0: none
 
-void end_with_group(int signal) {
-  if (group_alive > 0) ::kill(-static_cast<pid_t>(group_alive), SIGKILL);
-  std::signal(signal, SIG_DFL);
-  ::raise(signal);  // blocked here: it ends the process on return
-}
-
-/// end_with_group() for the signals that end this process, and its own handlers again afterwards.
-class EndWithGroup {
+/// Holds back the signals that end this process, but for poll(), so that it ends its child's processes first;
+/// the destructor lets them go on.
+class HeldSignals {
  public:
-  EndWithGroup() {
+  HeldSignals() {
     struct sigaction action {};
-    action.sa_handler = end_with_group;
-    for (const int signal : os::not_ignored({SIGINT, SIGTERM, SIGHUP, SIGPIPE})) {
+    action.sa_handler = [](int signal) { signal_seen = signal; };
+    sigset_t held;
+    ::sigemptyset(&held);
+    signal_seen = 0;
+    for (const int signal : os::not_ignored({SIGINT, SIGTERM, SIGHUP, SIGPIPE})) ::sigaddset(&held, signal);
+    ::sigprocmask(SIG_BLOCK, &held, &before_);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+      if (::sigismember(&held, signal) != 1) continue;
       old_.emplace_back(signal, action);
       ::sigaction(signal, &action, &old_.back().second);
     }
   }
-  ~EndWithGroup() {
-    group_alive = 0;
+  ~HeldSignals() {
     restore();
+    if (signal_seen != 0) ::raise(signal_seen);
   }
-  EndWithGroup(const EndWithGroup&) = delete;
-  EndWithGroup& operator=(const EndWithGroup&) = delete;
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
   void restore() const {
     for (const auto& [signal, action] : old_) ::sigaction(signal, &action, nullptr);
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
+  /// poll(2) of one descriptor (-1: none), for at most an hour, and a moment for signals.
+  void poll(int fd, milliseconds limit) const {
+    const auto wait_ms = std::clamp<std::int64_t>(limit.count(), 0, 3'600'000);
+    const timespec time{wait_ms / 1000, wait_ms % 1000 * 1'000'000};
+    pollfd wait{fd, POLLIN, 0};
+    ::ppoll(&wait, 1, &time, &before_);
   }
 
  private:
+  sigset_t before_{};
   std::vector<std::pair<int, struct sigaction>> old_;
 };
 
+/// The group, and those below it that have made groups of their own, as timeout(1) does. All are found before
+/// the first is killed: its children would be handed to another parent.
+void kill_below(pid_t pid) {
+  std::vector<pid_t> found{pid};
+  for (std::size_t i = 0; i < found.size(); ++i)
+    for (const pid_t child : os::children_of(found[i])) found.push_back(child);
+  ::kill(-pid, SIGKILL);
+  for (const pid_t each : found) ::kill(each, SIGKILL);
+}
+
 /// Whether the child has ended within the time. It is not reaped: its group keeps its number.
-bool has_ended(pid_t pid, Clock::time_point until) {
+bool has_ended(pid_t pid, Clock::time_point until, const HeldSignals& signals) {
   for (;;) {
     siginfo_t info{};
     if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != EINTR)
       return true;
     if (info.si_pid == pid) return true;
-    if (Clock::now() >= until) return false;
-    std::this_thread::sleep_for(milliseconds(2));
+    if (Clock::now() >= until || signal_seen != 0) return false;
+    signals.poll(-1, milliseconds(2));
   }
 }
 
 /// Hands the lines on until the pipe is closed.
-How read_lines(int fd, Clock::time_point until, const std::function<void(const std::string&)>& told) {
+How read_lines(int fd, Clock::time_point until, const HeldSignals& signals,
+               const std::function<void(const std::string&)>& told) {
   std::string text;
   for (char buffer[4096];;) {
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
     if (left.count() <= 0) return How::kLate;
-    pollfd wait{fd, POLLIN, 0};
-    if (::poll(&wait, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 3'600'000))) <= 0) continue;
+    signals.poll(fd, left);
+    if (signal_seen != 0) return How::kLate;
     const auto count = ::read(fd, buffer, sizeof buffer);
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count <= 0) return How::kExited;
     text.append(buffer, static_cast<std::size_t>(count));
     for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
@@ -108,23 +129,15 @@ ChildEnd run_limited(const std::function<void()>& work, milliseconds limit,
                      const std::function<void(const std::string&)>& told) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return {How::kNotStarted, 0, std::strerror(errno)};
-  const EndWithGroup handlers;
-  // A signal between the fork and the note of the child's number would miss it.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, &before);
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  const HeldSignals signals;
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid == 0) {
-    handlers.restore();
-    ::sigprocmask(SIG_SETMASK, &before, nullptr);
+    signals.restore();
     become_child(work, ends[1], parent);
   }
   const int error = errno;
-  if (pid > 0) {
-    ::setpgid(pid, pid);
-    group_alive = pid;
-  }
-  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid > 0) ::setpgid(pid, pid);
   ::close(ends[1]);
   if (pid < 0) {
     ::close(ends[0]);
@@ -133,17 +146,17 @@ ChildEnd run_limited(const std::function<void()>& work, milliseconds limit,
   const auto until = Clock::now() + limit;
   ChildEnd end;
   try {
-    end.how = read_lines(ends[0], until, told);
+    end.how = read_lines(ends[0], until, signals, told);
   } catch (...) {
-    ::kill(-pid, SIGKILL);
+    kill_below(pid);
     ::close(ends[0]);
     throw;
   }
   ::close(ends[0]);
-  if (end.how == How::kExited && !has_ended(pid, until)) end.how = How::kLate;
-  ::kill(-pid, SIGKILL);  // what it has left running, too
+  if (end.how == How::kExited && !has_ended(pid, until, signals)) end.how = How::kLate;
+  kill_below(pid);  // what it has left running, too
   int status = 0;
-  if (has_ended(pid, Clock::now() + std::chrono::seconds(1))) ::waitpid(pid, &status, WNOHANG);
+  if (has_ended(pid, Clock::now() + std::chrono::seconds(1), signals)) ::waitpid(pid, &status, WNOHANG);
   if (end.how == How::kLate) {
     end.problem = "did not end within " + std::to_string(limit.count() / 1000) + " s";
   } else if (end.how == How::kTooMuch) {

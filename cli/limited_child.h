@@ -16,9 +16,9 @@ struct ChildEnd {
 
 /// Forks a child in a process group of its own, runs `work` in it with stdout as a pipe, and hands each line
 /// of it to `told` in this process. `work` that returns ends the child with exit code 0; it may exec.
-/// The group is killed at `limit`, at the child's end, and when SIGINT, SIGTERM, SIGHUP or SIGPIPE ends this
-/// process; the child itself also when this process is killed. A child that SIGKILL does not end within a
-/// second (it waits in the kernel) is left behind.
+/// The group, and what else is below the child, is killed at `limit`, at the child's end, and when SIGINT,
+/// SIGTERM, SIGHUP or SIGPIPE ends this process; the child itself also when this process is killed. A child
+/// that SIGKILL does not end within a second (it waits in the kernel) is left behind.
 /// @thread that of main(), while there is no other: `work` runs after a fork without exec.
 [[nodiscard]] ChildEnd run_limited(const std::function<void()>& work, std::chrono::milliseconds limit,
                                    const std::function<void(const std::string&)>& told);

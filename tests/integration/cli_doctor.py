@@ -88,7 +88,7 @@ class Doctor(unittest.TestCase):
     def test_lines_come_as_they_are_known_and_nothing_runs_on_after_a_signal(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             mark = "RTRAIN_DOCTOR_TEST=%d.%d" % (os.getpid(), number)
-            asked = self.worker("sleep 100 & exec sleep 100" if number != signal.SIGKILL else "exec sleep 100")  # SIGKILL ends what was started, not what that has started
+            asked = self.worker("timeout 100 sleep 100 & sleep 100 & wait" if number != signal.SIGKILL else "exec sleep 100")  # SIGKILL ends what was started, not what that has started
             process = subprocess.Popen(["env", mark, RTRAIN, "doctor", "--storage", self.root, "--worker", asked], stdout=subprocess.PIPE, text=True)
             try:
                 while "port 7338" not in process.stdout.readline():
