@@ -77,6 +77,40 @@ class Bundle(unittest.TestCase):
         done = self.hidden(worker, "true", path="/bin")
         self.assertRegex(done.stderr, "^true: no LibTorch: RTRAIN_TORCH_ROOT is not set")
 
+    def test_a_python_that_has_no_torch_is_named_with_what_it_did(self):
+        folder = self.root + "/python"
+        os.makedirs(folder, exist_ok=True)
+        for body, said in (("sleep 100", "does not answer within 10 s"), ("exit 3", "ended with status 3"), ("echo", "has no torch"), ("echo /nowhere", "has no lib/libtorch.so")):
+            with open(folder + "/python3", "w") as file:
+                file.write("#!/bin/sh\n" + body + "\n")
+            os.chmod(folder + "/python3", 0o755)
+            done = self.hidden("libexec/with-torch", "true", path=folder + ":/usr/bin:/bin", timeout=30)
+            self.assertEqual((done.returncode, done.stderr.count("\n"), said in done.stderr, folder + "/python3" in done.stderr), (78, 1, True, True), done.stderr)
+        done = self.hidden("/bin/sh", "-c", "PATH=/nonexist exec libexec/with-torch true")
+        self.assertRegex(done.stderr, "^true: no LibTorch: RTRAIN_TORCH_ROOT is not set, and there is no python3 on PATH; ")
+
+    def test_check_finds_its_folder_through_links_and_without_a_path(self):
+        os.makedirs(self.root + "/links", exist_ok=True)
+        os.symlink(self.bundle + "/check", self.root + "/links/first")
+        os.symlink("first", self.root + "/links/second")
+        for command in ((self.root + "/links/second", "--help"), ("sh", "check", "--help"), ("sh", "-c", "PATH=/nonexist exec ./check --help")):
+            done = self.hidden(*command)
+            self.assertEqual((done.returncode, "rtrain doctor" in done.stdout), (0, True), (command, done.stderr))
+
+    def test_gpu_tells_what_it_cannot_do_in_a_line(self):
+        done = self.hidden("./gpu", "--output", "/nonexist/x")
+        self.assertEqual((done.returncode, done.stderr), (2, "gpu: error: --output: /nonexist/x: No such file or directory; name a file in a folder that is there\n"))
+        folder = self.root + "/hanging"
+        os.makedirs(folder, exist_ok=True)
+        with open(folder + "/nvidia-smi", "w") as file:
+            file.write("#!/bin/sh\nsleep 100\n")
+        os.chmod(folder + "/nvidia-smi", 0o755)
+        results = self.root + "/gpu.jsonl"
+        done = self.hidden("./gpu", "--output", results, path=folder + ":" + os.path.dirname(TORCH_PYTHON) + ":/usr/bin:/bin", timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (1, "gpu: error: %s/nvidia-smi does not answer within 5 s: dmesg says what the driver met (NVRM, Xid)\n" % folder))
+        done = self.hidden("./gpu", "--dry-run", "--budget", "1", "--output", results, timeout=60)
+        self.assertEqual((done.returncode, json.loads(done.stdout.splitlines()[-1])["status"]), (1, "skipped"), done.stdout)
+
     def test_what_it_needs_of_the_system_is_old_enough(self):
         for folder, _, names in os.walk(self.bundle):
             for name in names:
