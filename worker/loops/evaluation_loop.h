@@ -31,7 +31,6 @@ class EvaluationLoop {
     return generators_before_;
   }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
-  [[nodiscard]] const LoopProgress& batch() const { return batch_; }
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
 
  private:

@@ -27,7 +27,6 @@ class FitLoop {
   void run();
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
-  [[nodiscard]] std::int64_t epochs_processed() const { return run_.epochs.current.processed; }
   [[nodiscard]] std::int64_t global_step() const { return steps_; }
   [[nodiscard]] std::int64_t max_batches() const { return epoch_batches_; }  ///< of the current epoch
   [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }

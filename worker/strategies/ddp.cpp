@@ -235,7 +235,7 @@ void DDPPlan::zero_grad(const std::vector<torch::Tensor>& parameters) {
     if (!gradients.empty()) at::_foreach_zero_(gradients);
     return;
   }
-  for (const auto& parameter : parameters) parameter.mutable_grad().reset();
+  Plan::zero_grad(parameters);
 }
 
 }  // namespace
