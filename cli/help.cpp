@@ -63,8 +63,8 @@ std::string exit_codes() {
 }
 
 constexpr std::string_view kEnvironment =
-    "  RTRAIN_HEAD          where the head's API is, when --head does not say; RTRAIN_API, an older name for "
-    "it, wins over it\n"
+    "  RTRAIN_HEAD          where the head's API is, when --head does not say; RTRAIN_API wins "
+    "over it, for where RTRAIN_HEAD names the agents' port\n"
     "  RTRAIN_TOKEN_FILE    file with the token, when --token-file does not say\n"
     "  XDG_CONFIG_HOME      rtrain/config.json below it: {\"head\": ENDPOINT, \"token_file\": FILE} (default "
     "~/.config)\n"

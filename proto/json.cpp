@@ -257,6 +257,12 @@ constexpr std::int64_t kTimeFirstMs = -62'167'219'200'000;  // 0000-01-01T00:00:
 constexpr std::int64_t kTimeLastMs = 253'402'300'799'999;   // 9999-12-31T23:59:59.999Z
 }  // namespace
 
+std::string number_text(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
 std::string rfc3339(std::int64_t unix_ms) {
   using namespace std::chrono;
   const sys_time<milliseconds> time{milliseconds(std::clamp(unix_ms, kTimeFirstMs, kTimeLastMs))};

@@ -13,6 +13,9 @@ namespace rtrain::proto {
 
 using Json = nlohmann::json;
 
+/// A number as messages show it: six significant digits, "0.5", "1e+06".
+[[nodiscard]] std::string number_text(double value);
+
 /// How deep arrays and objects may be nested in what a user gives: a job file, metrics, a return value.
 inline constexpr int kUserDepthMax = 64;
 /// Levels that messages, events and documents put around it; {"events": [{"checkpoint": {"metrics": ..}}]}

@@ -21,7 +21,7 @@ struct NodeView {
   bool alive = true;
   /// alive, but its agent is not connected at the moment: what runs there goes on, nothing can start
   bool away = false;
-  bool cordoned = false;  ///< an operator wants nothing new there (cordon, drain); what runs goes on
+  bool cordoned = false;  ///< an operator wants nothing new there (cordon, drain); running jobs continue
   double suspicion = 0;   ///< above 0: taken only when a job fits nowhere else (suspicion.h)
 };
 

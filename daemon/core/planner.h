@@ -38,7 +38,7 @@ struct Plan {
 /// Why a job waits.
 struct Explanation {
   std::string reason;  ///< "" when it starts with the next pass, or does not wait
-  int position = 0;    ///< 1-based among those that wait; 0: it does not stand in line
+  int position = 0;    ///< 1-based among those that wait; 0: it is not queued
   /// at the latest, if what runs keeps to its limits; 0: nobody can say
   proto::UnixMs expected_start_ms = 0;
   bool feasible = true;  ///< false: the nodes could not hold it if they were idle

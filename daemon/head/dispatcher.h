@@ -76,7 +76,7 @@ class Dispatcher {
   [[nodiscard]] core::Decision plan(const proto::ScalingConfig& scaling) const;
 
   // dispatcher_nodes.cpp. kNotFound: there is no such node.
-  /// Nothing new starts on the node; what runs goes on.
+  /// Nothing new starts on the node; running jobs continue.
   [[nodiscard]] Result<Done> cordon(const std::string& node, const std::string& reason,
                                     const std::string& by);
   /// Takes back a cordon or a drain. Jobs that were asked to leave leave all the same.

@@ -65,7 +65,7 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
                 "spec_memory_mib of the head");
   if (const auto health = store_.journal.health(); !health.writable)
     return fail(Errc::kUnavailable, "the head takes no jobs at the moment: " + health.why,
-                "what runs goes on; submit again when there is room");
+                "running jobs continue; submit again when there is room");
   const JobId first(next_id_);
   next_id_ += static_cast<std::int64_t>(count);
   if (!array) {

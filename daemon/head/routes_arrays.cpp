@@ -26,17 +26,17 @@ Reply change(const RouteCall& call, const proto::JobEvent& event) {
   return call.json(proto::ArrayReply{JobId(*array), std::move(*changed)});
 }
 
-Reply cancel(const RouteCall& call) { return change(call, proto::CancelRequested{call.by()}); }
-Reply hold(const RouteCall& call) { return change(call, proto::JobHeld{call.by()}); }
-Reply release(const RouteCall& call) { return change(call, proto::JobReleased{call.by()}); }
+Reply cancel_array(const RouteCall& call) { return change(call, proto::CancelRequested{call.by()}); }
+Reply hold_array(const RouteCall& call) { return change(call, proto::JobHeld{call.by()}); }
+Reply release_array(const RouteCall& call) { return change(call, proto::JobReleased{call.by()}); }
 
 }  // namespace
 
 std::vector<Handler> array_routes() {
   return {
-      {{http::verb::post, "/v1/arrays/{id}/cancel"}, cancel},
-      {{http::verb::post, "/v1/arrays/{id}/hold"}, hold},
-      {{http::verb::post, "/v1/arrays/{id}/release"}, release},
+      {{http::verb::post, "/v1/arrays/{id}/cancel"}, cancel_array},
+      {{http::verb::post, "/v1/arrays/{id}/hold"}, hold_array},
+      {{http::verb::post, "/v1/arrays/{id}/release"}, release_array},
   };
 }
 

@@ -11,8 +11,6 @@
 namespace rtrain::store {
 namespace {
 
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
 class Fsck {
  public:
   Fsck(Database& database, const std::string& state_dir) : db_(database), state_dir_(state_dir) {}
@@ -78,7 +76,7 @@ class Fsck {
 
   static std::string snapshot_problem(Statement& row) {
     if (row.is_null(3)) return {};
-    const auto json = proto::parse_json(row.text(3), kStored);
+    const auto json = proto::parse_json(row.text(3), kStoredJson);
     if (!json) return json.error().message();
     const auto state = job_state_from_json(*json);
     return state ? "" : state.error().message();
@@ -91,7 +89,7 @@ class Fsck {
       auto row = rows->step();
       if (!row) return row.error();
       if (!*row) return ok();
-      if (auto value = proto::parse_json(rows->text(2), kStored); !value)
+      if (auto value = proto::parse_json(rows->text(2), kStoredJson); !value)
         report(db_.path() + ": document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)) +
                ": " + value.error().message());
     }
@@ -149,7 +147,7 @@ ReplayedJob replay_job(Statement& events, StoredSpecs& specs, JobId id,
   ReplayedJob job;
   const auto one = [&]() -> Result<Done> {
     if (events.integer(0) != job.events) return fail(Errc::kIo, "it is missing");
-    auto json = proto::parse_json(events.text(2), kStored);
+    auto json = proto::parse_json(events.text(2), kStoredJson);
     if (!json) return json.error();
     auto event = proto::event_from_json(*json);
     if (!event) return event.error();

@@ -7,12 +7,6 @@
 #include <tuple>
 
 namespace rtrain::store {
-namespace {
-
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
-}  // namespace
-
 bool FoundJob::goes_further_than(const FoundJob& other) const {
   const auto reach = [](const FoundJob& job) {
     return std::tuple(job.state.has_value(), job.ended(), job.events.size());
@@ -51,7 +45,7 @@ void RecoverSource::look_at_snapshot(JobId id, FoundJob& found) {
   auto row = snapshot_.bind(id.value()).step();
   if (!row || !*row) return;
   const bool known_as_short = snapshot_.integer(1) == kHistoryLost;
-  auto json = proto::parse_json(snapshot_.text(0), kStored);
+  auto json = proto::parse_json(snapshot_.text(0), kStoredJson);
   snapshot_.reset();
   auto state = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
   if (!state || state->id != id || !core::is_terminal(state->phase) || !specs_.complete(*state)) return;

@@ -17,8 +17,6 @@ namespace rtrain::store {
 namespace {
 
 /// A snapshot of a large job, or an event of one, may be larger than what comes over a wire.
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
 Result<Done> cut(const std::string& path, std::int64_t bytes) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return fail_errno("open " + path, errno);
@@ -96,7 +94,7 @@ class Replay {
                              Statement& events) {
     std::optional<core::JobState> state;
     if (!snapshot.empty()) {
-      auto json = proto::parse_json(snapshot, kStored);
+      auto json = proto::parse_json(snapshot, kStoredJson);
       auto read = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
       if (!read) return read.error().in("its snapshot");
       state = std::move(*read);
@@ -120,7 +118,7 @@ class Replay {
   }
 
   Result<Done> replay(JobId id, std::optional<core::JobState>& state, std::string_view text) {
-    auto json = proto::parse_json(text, kStored);
+    auto json = proto::parse_json(text, kStoredJson);
     if (!json) return json.error();
     auto event = proto::event_from_json(*json);
     if (!event) return event.error();
@@ -179,7 +177,7 @@ class Replay {
       auto row = rows->step();
       if (!row) return row.error();
       if (!*row) return ok();
-      auto value = proto::parse_json(rows->text(2), kStored);
+      auto value = proto::parse_json(rows->text(2), kStoredJson);
       if (!value) {
         set_aside(JobId(0), "document " + std::string(rows->text(0)) + " " + std::string(rows->text(1)),
                   value.error());

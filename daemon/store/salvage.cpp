@@ -11,8 +11,6 @@ namespace rtrain::store {
 namespace {
 
 using Kind = RawValue::Kind;
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
 /// 'i' an integer, 't' a text, 'n' null, '?' anything else.
 std::string shape_of(const RawRow& row) {
   std::string shape;
@@ -83,7 +81,7 @@ class Salvage {
                values[3].text.starts_with('{')) {
       for (const auto& value : values) bind(event_, value);
       into = &event_;
-    } else if (!row.of_table && shape == "ttt" && proto::parse_json(values[2].text, kStored)) {
+    } else if (!row.of_table && shape == "ttt" && proto::parse_json(values[2].text, kStoredJson)) {
       for (const auto& value : values) bind(document_, value);
       into = &document_;
     }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "daemon/store/database.h"
+#include "proto/json.h"
 
 namespace rtrain::store {
 
@@ -17,6 +18,8 @@ inline constexpr int kSchemaVersion = 3;
 /// jobs.snapshot_events of a job that ended and of whose events recover has found the first ones only, or
 /// none: its snapshot alone tells the end.
 inline constexpr std::int64_t kHistoryLost = -1;
+/// Texts that the journal holds were checked when they came; these bounds keep a broken one from the stack.
+inline constexpr proto::JsonLimits kStoredJson{1u << 30, 1000};
 /// "RTRN": `file journal.db` and fsck tell a journal from any other database.
 inline constexpr std::int64_t kApplicationId = 0x5254524E;
 

@@ -18,8 +18,6 @@ namespace {
 
 /// A snapshot after so many events: a start replays no more of a job.
 constexpr std::int64_t kEventsBetweenSnapshots = 1000;
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
 std::size_t open_files_max() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
@@ -182,7 +180,7 @@ void SqliteStore::tell() {
 // ---- reading ------------------------------------------------------------------------------------
 
 Result<core::JobState> SqliteStore::state_of(JobId id, std::string_view snapshot) {
-  auto json = proto::parse_json(snapshot, kStored);
+  auto json = proto::parse_json(snapshot, kStoredJson);
   auto state = json ? job_state_from_json(*json) : Result<core::JobState>(json.error());
   if (state)
     if (auto done = specs_.complete(*state); !done) state = done.error();
@@ -255,7 +253,7 @@ Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int6
     auto row = events_.step();
     if (!row) return row.error().in("the journal");
     if (!*row) return found;
-    auto json = proto::parse_json(events_.text(0), kStored);
+    auto json = proto::parse_json(events_.text(0), kStoredJson);
     auto event = json ? proto::event_from_json(*json) : Result<proto::StampedEvent>(json.error());
     if (!event) {
       events_.reset();

@@ -1,12 +1,8 @@
 #include "daemon/store/stored_specs.h"
 
+#include "daemon/store/schema.h"
+
 namespace rtrain::store {
-namespace {
-
-constexpr proto::JsonLimits kStored{1u << 30, 1000};
-
-}  // namespace
-
 std::int64_t spec_number(JobId id, const std::optional<proto::ArrayTask>& array) {
   return array ? array->id.value() : id.value();
 }
@@ -75,7 +71,7 @@ Result<proto::SharedSpec> StoredSpecs::of(JobId id, const std::optional<proto::A
   if (!found) return found.error();
   if (!*found && only_events) return in_first_event(id);
   if (!*found) return fail(Errc::kProtocol, "its spec, number " + std::to_string(number) + ", is missing");
-  auto json = proto::parse_json(spec_.text(0), kStored);
+  auto json = proto::parse_json(spec_.text(0), kStoredJson);
   spec_.reset();
   if (!json) return json.error().in("its spec");
   auto reading = proto::read_job_spec(*json);
@@ -89,7 +85,7 @@ Result<proto::SharedSpec> StoredSpecs::in_first_event(JobId id) {
   auto row = first_event_.bind(id.value()).step();
   if (!row) return row.error();
   if (!*row) return fail(Errc::kProtocol, "its first event, with its spec, is missing");
-  auto json = proto::parse_json(first_event_.text(0), kStored);
+  auto json = proto::parse_json(first_event_.text(0), kStoredJson);
   first_event_.reset();
   auto event = json ? proto::event_from_json(*json) : Result<proto::StampedEvent>(json.error());
   if (!event) return event.error().in("event 0");

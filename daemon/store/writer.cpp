@@ -399,7 +399,8 @@ void Writer::set_health(Health health) {
         log::info("the journal takes writes again: the head takes submits",
                   {{"state_dir", start_.state_dir}});
       else
-        log::warn("the head is read-only: it takes no submits, what runs goes on", {{"cause", health.why}});
+        log::warn("the head is read-only: it takes no submits, running jobs continue",
+                  {{"cause", health.why}});
     }
     health_ = std::move(health);
   }

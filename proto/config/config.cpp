@@ -7,7 +7,6 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
-#include <sstream>
 
 namespace rtrain::proto {
 namespace {
@@ -48,19 +47,14 @@ ConfigField choice(std::string name, std::string& value, std::vector<std::string
   return field;
 }
 
-std::string plain(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
 ConfigField number(std::string name, double& value, double min, double max, std::string help) {
   return {std::move(name), "number", std::move(help), [&value] { return Json(value); },
           [&value, min, max](const Json& j) -> std::string {
             if (!j.is_number() || !std::isfinite(j.get<double>())) return "expected a number";
             const double n = j.get<double>();
             if (n < min || n > max)
-              return plain(n) + " is out of range; it must be from " + plain(min) + " to " + plain(max);
+              return number_text(n) + " is out of range; it must be from " + number_text(min) + " to " +
+                     number_text(max);
             value = n;
             return {};
           }};
@@ -72,7 +66,7 @@ ConfigField integer(std::string name, int& value, int min, int max, std::string 
             if (!j.is_number_integer()) return "expected a whole number";
             const double n = j.get<double>();
             if (n < min || n > max)
-              return plain(n) + " is out of range; it must be from " + std::to_string(min) + " to " +
+              return number_text(n) + " is out of range; it must be from " + std::to_string(min) + " to " +
                      std::to_string(max);
             value = j.get<int>();
             return {};
@@ -86,7 +80,7 @@ ConfigField bytes_or_none(std::string name, std::int64_t& value, std::int64_t mi
             if (!j.is_number_integer()) return "expected a whole number of bytes";
             const double n = j.get<double>();
             if (n != 0 && (n < static_cast<double>(min) || n > 9e15))
-              return plain(n) + " is out of range; it must be 0 (no bound) or at least " +
+              return number_text(n) + " is out of range; it must be 0 (no bound) or at least " +
                      std::to_string(min);
             value = j.get<std::int64_t>();
             return {};
@@ -115,8 +109,8 @@ ConfigField amounts(std::string name, Resources& value, std::string help) {
                 return key + ": expected a number that is not negative";
               read[key] = bytes ? *bytes : amount.get<double>();
               if (read[key] > amount_max(key))
-                return key + ": " + plain(read[key]) + " is out of range; it must be from 0 to " +
-                       plain(amount_max(key));
+                return key + ": " + number_text(read[key]) + " is out of range; it must be from 0 to " +
+                       number_text(amount_max(key));
             }
             value = std::move(read);
             return {};
@@ -279,8 +273,8 @@ std::vector<SpecError> apply_environment(std::vector<ConfigField>& fields,
 
 std::vector<SpecError> check(const HeadConfig& config) {
   if (config.lease_s > 2 * config.heartbeat_s) return {};
-  return {{"lease_s", plain(config.lease_s) + " must be more than twice heartbeat_s (" +
-                          plain(config.heartbeat_s) + ")"}};
+  return {{"lease_s", number_text(config.lease_s) + " must be more than twice heartbeat_s (" +
+                          number_text(config.heartbeat_s) + ")"}};
 }
 
 }  // namespace rtrain::proto

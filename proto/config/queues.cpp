@@ -1,7 +1,6 @@
 #include "proto/config/queues.h"
 
 #include <cmath>
-#include <sstream>
 
 namespace rtrain::proto {
 namespace {
@@ -12,20 +11,14 @@ const std::vector<std::string> kKeys{
     "weight",        "priority",      "gpus_max",           "cpus_max",       "jobs_max",    "user_gpus_max",
     "user_cpus_max", "user_jobs_max", "time_limit_default", "time_limit_max", "max_priority"};
 
-std::string plain(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
 /// A number from `min` to `max`, or what is wrong with it.
 Result<double> number(const Json& value, double min, double max, bool whole) {
   double read = 0;
   if (!json_number(value, read) || !std::isfinite(read) || (whole && read != std::floor(read)))
     return fail(Errc::kInvalidArgument, whole ? "expected a whole number" : "expected a number");
   if (read < min || read > max)
-    return fail(Errc::kInvalidArgument,
-                plain(read) + " is out of range; it must be from " + plain(min) + " to " + plain(max));
+    return fail(Errc::kInvalidArgument, number_text(read) + " is out of range; it must be from " +
+                                            number_text(min) + " to " + number_text(max));
   return read;
 }
 

@@ -90,11 +90,11 @@ void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
 
 namespace {
 
-constexpr std::array<std::string_view, 14> kNames{
+constexpr std::array<std::string_view, 14> kEventNames{
     "job_submitted", "attempt_placed", "rank_forked",      "rank_entered",      "metrics_reported",
     "rank_finished", "attempt_failed", "cancel_requested", "attempt_ended",     "job_held",
     "job_released",  "first_step",     "yield_requested",  "time_limit_reached"};
-static_assert(kNames.size() == std::variant_size_v<JobEvent>);
+static_assert(kEventNames.size() == std::variant_size_v<JobEvent>);
 
 template <std::size_t... I>
 JobEvent make_alternative(std::size_t index, std::index_sequence<I...>) {
@@ -105,7 +105,7 @@ JobEvent make_alternative(std::size_t index, std::index_sequence<I...>) {
 
 }  // namespace
 
-std::string_view event_name(const JobEvent& event) { return kNames[event.index()]; }
+std::string_view event_name(const JobEvent& event) { return kEventNames[event.index()]; }
 
 Json to_json(const StampedEvent& event) {
   Json json;
@@ -120,10 +120,11 @@ Result<StampedEvent> event_from_json(const Json& json) {
   if (!json.is_object() || type == json.end() || !type->is_string())
     return fail(Errc::kProtocol, "an event without a type");
   const auto name = type->get<std::string>();
-  const auto known = std::find(kNames.begin(), kNames.end(), name);
-  if (known == kNames.end()) return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
-  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kNames.begin()),
-                                         std::make_index_sequence<kNames.size()>())};
+  const auto known = std::find(kEventNames.begin(), kEventNames.end(), name);
+  if (known == kEventNames.end())
+    return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
+  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kEventNames.begin()),
+                                         std::make_index_sequence<kEventNames.size()>())};
   try {
     codec::Reader{json}("at_ms", event.at);
     std::visit([&](auto& value) { codec::read(json, value); }, event.event);

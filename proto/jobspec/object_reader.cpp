@@ -4,20 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 namespace rtrain::proto {
 namespace {
 
-std::string plain(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
 std::string range_words(double min, double max, bool min_excluded) {
-  if (max == std::numeric_limits<double>::max()) return (min_excluded ? "above " : "at least ") + plain(min);
-  return "from " + plain(min) + " to " + plain(max);
+  if (max == std::numeric_limits<double>::max())
+    return (min_excluded ? "above " : "at least ") + number_text(min);
+  return "from " + number_text(min) + " to " + number_text(max);
 }
 
 /// "run_config", "train_func or at the top level": where else a job file has this key; "" nowhere.
@@ -133,7 +127,7 @@ void ObjectReader::read(const char* key, int& out, int min, int max) {
   const double number = value->get<double>();
   if (number < min || number > max) {
     const bool open = max == std::numeric_limits<int>::max();
-    return error(key, plain(number) + " is out of range; it must be " +
+    return error(key, number_text(number) + " is out of range; it must be " +
                           (open ? "at least " + std::to_string(min) : range_words(min, max, false)));
   }
   out = value->get<int>();
@@ -145,7 +139,8 @@ void ObjectReader::read(const char* key, double& out, double min, double max, bo
   if (!value->is_number()) return wrong_type(key, "a number", *value);
   const double number = value->get<double>();
   if (!std::isfinite(number) || number < min || number > max || (min_excluded && number == min))
-    return error(key, plain(number) + " is out of range; it must be " + range_words(min, max, min_excluded));
+    return error(key,
+                 number_text(number) + " is out of range; it must be " + range_words(min, max, min_excluded));
   out = number;
 }
 

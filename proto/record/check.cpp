@@ -6,11 +6,11 @@
 namespace rtrain::proto {
 namespace {
 
-constexpr std::array<std::string_view, 3> kNames{"ok", "warning", "failure"};
+constexpr std::array<std::string_view, 3> kHealthNames{"ok", "warning", "failure"};
 
 }  // namespace
 
-std::string_view to_string(Health health) { return kNames.at(static_cast<std::size_t>(health)); }
+std::string_view to_string(Health health) { return kHealthNames.at(static_cast<std::size_t>(health)); }
 
 void to_json(Json& j, const Check& check) {
   j = {{"name", check.name},
@@ -23,8 +23,9 @@ void to_json(Json& j, const Check& check) {
 void from_json(const Json& j, Check& check) {
   j.at("name").get_to(check.name);
   const auto status = j.at("status").get<std::string>();
-  const auto known = std::ranges::find(kNames, status);
-  check.health = known == kNames.end() ? Health::kWarning : static_cast<Health>(known - kNames.begin());
+  const auto known = std::ranges::find(kHealthNames, status);
+  check.health =
+      known == kHealthNames.end() ? Health::kWarning : static_cast<Health>(known - kHealthNames.begin());
   j.at("detail").get_to(check.detail);
   j.at("hint").get_to(check.hint);
   check.figures = j.at("figures");

@@ -9,8 +9,6 @@
 namespace rtrain::tensors {
 namespace {
 
-[[noreturn]] void refuse(std::string why) { throw PickleRefusal{std::move(why)}; }
-
 void check_keys(const Pickle& pickle, const Value& dict) {
   std::unordered_set<std::string_view> texts;
   std::unordered_set<std::int64_t> numbers;
@@ -26,12 +24,12 @@ void check_keys(const Pickle& pickle, const Value& dict) {
       case ValueKind::kBytes:
       case ValueKind::kBigInt:
       case ValueKind::kTuple: break;
-      default: refuse("the pickle has a dict with a key that is no text, number or tuple");
+      default: refuse_pickle("the pickle has a dict with a key that is no text, number or tuple");
     }
     if (!is_new)
-      refuse("the pickle has a dict with two values of one key, " +
-             (key.kind == ValueKind::kText ? "\"" + clipped(key.text, 100) + "\""
-                                           : std::to_string(key.integer)));
+      refuse_pickle("the pickle has a dict with two values of one key, " +
+                    (key.kind == ValueKind::kText ? "\"" + clipped(key.text, 100) + "\""
+                                                  : std::to_string(key.integer)));
   }
 }
 
@@ -51,7 +49,7 @@ class Walk {
         continue;
       }
       const auto item = items[next++];
-      if (depth_[item] == kOpen) refuse("the pickle has a value that holds itself");
+      if (depth_[item] == kOpen) refuse_pickle("the pickle has a value that holds itself");
       if (depth_[item] == kUnseen)
         enter(item);
       else
@@ -68,8 +66,8 @@ class Walk {
 
   void enter(std::uint32_t index) {
     const auto& value = pickle_.at(index);
-    if (value.kind == ValueKind::kName) refuse("the pickle has a class or a function as a value");
-    if (value.kind == ValueKind::kStorage) refuse("the pickle has the storage of a tensor as a value");
+    if (value.kind == ValueKind::kName) refuse_pickle("the pickle has a class or a function as a value");
+    if (value.kind == ValueKind::kStorage) refuse_pickle("the pickle has the storage of a tensor as a value");
     if (value.kind == ValueKind::kDict) check_keys(pickle_, value);
     depth_[index] = kOpen;
     const bool holds_items = value.kind == ValueKind::kList || value.kind == ValueKind::kTuple ||
@@ -83,7 +81,7 @@ class Walk {
     const auto index = path_.back().index;
     depth_[index] = deepest_.back() + 1;
     if (depth_[index] > kPickleDepthMax + 1)
-      refuse("the pickle is nested deeper than " + std::to_string(kPickleDepthMax) + " levels");
+      refuse_pickle("the pickle is nested deeper than " + std::to_string(kPickleDepthMax) + " levels");
     deepest_.pop_back();
     path_.pop_back();
     if (!path_.empty()) count(path_.back().index, index);
@@ -93,7 +91,7 @@ class Walk {
     deepest_.back() = std::max(deepest_.back(), depth_[item]);
     unfolded_[holder] += unfolded_[item];
     if (unfolded_[holder] > kPickleValuesMax)
-      refuse("the pickle unfolds to more than " + std::to_string(kPickleValuesMax) + " values");
+      refuse_pickle("the pickle unfolds to more than " + std::to_string(kPickleValuesMax) + " values");
   }
 
   const Pickle& pickle_;

@@ -11,6 +11,7 @@ namespace rtrain::tensors {
 struct PickleRefusal {
   std::string why;
 };
+[[noreturn]] void refuse_pickle(std::string why);
 
 /// Makes the values of a pickle.
 class ValueMaker {

@@ -7,6 +7,11 @@
 
 namespace rtrain::metrics {
 
+/// True positives, false positives, true negatives and false negatives, of one shape.
+struct Counts {
+  torch::Tensor tp, fp, tn, fn;
+};
+
 /// How often each class stands in each row of labels [R, S]: int64 [R, classes]. Labels outside of the
 /// classes, and those without `mask` (undefined: all), are not counted. Does not wait for a GPU.
 [[nodiscard]] torch::Tensor class_counts(const torch::Tensor& labels, const torch::Tensor& mask,

@@ -1,14 +1,11 @@
 // What is made of the counts.
 #include "worker/metrics/class_inputs.h"
+#include "worker/metrics/counting.h"
 
 #include <torch/torch.h>
 
 namespace rtrain::metrics {
 namespace {
-
-struct Counts {
-  torch::Tensor tp, fp, tn, fn;
-};
 
 bool is_micro(const ClassificationOptions& o) {
   return o.task != Task::kBinary && o.average == Average::kMicro;
@@ -120,7 +117,6 @@ ClassificationOptions without_binary(const std::string& name, const Classificati
 }
 
 torch::Tensor no_rows() { return torch::zeros({0}, torch::kFloat64); }
-torch::Tensor none() { return torch::zeros({}, torch::kFloat64); }
 
 }  // namespace
 
@@ -129,8 +125,8 @@ ExactMatch::ExactMatch(ClassificationOptions options)
       options_(without_binary("ExactMatch", options)),
       correct_(options_.multidim_average == Multidim::kSamplewise
                    ? add_state("correct", no_rows(), Reduce::kCat)
-                   : add_state("correct", none(), Reduce::kSum)),
-      total_(add_state("total", none(), Reduce::kSum)) {}
+                   : add_state("correct", torch::zeros({}, torch::kFloat64), Reduce::kSum)),
+      total_(add_state("total", torch::zeros({}, torch::kFloat64), Reduce::kSum)) {}
 
 void ExactMatch::add(const torch::Tensor& preds, const torch::Tensor& target) {
   const auto& o = options_;

@@ -23,10 +23,6 @@ Metric::Reduce rule(const ClassificationOptions& o) {
   return o.multidim_average == Multidim::kSamplewise ? Metric::Reduce::kCat : Metric::Reduce::kSum;
 }
 
-struct Counts {
-  torch::Tensor tp, fp, tn, fn;
-};
-
 /// Of decisions between 0 and 1, summed over `dims`.
 Counts of_decisions(const torch::Tensor& preds, const torch::Tensor& target, const torch::Tensor& mask,
                     torch::IntArrayRef dims) {

@@ -84,10 +84,10 @@ constexpr TorchClass adam_like(const char* type) {
           }};
 }
 
-constexpr TorchClass kAdam = adam_like<to::AdamOptions, to::AdamParamState>("Adam");
-constexpr TorchClass kAdamW = adam_like<to::AdamWOptions, to::AdamWParamState>("AdamW");
+constexpr TorchClass kTorchAdam = adam_like<to::AdamOptions, to::AdamParamState>("Adam");
+constexpr TorchClass kTorchAdamW = adam_like<to::AdamWOptions, to::AdamWParamState>("AdamW");
 
-constexpr TorchClass kSGD{
+constexpr TorchClass kTorchSGD{
     "SGD",
     [](const to::OptimizerOptions& given) {
       const auto& o = static_cast<const to::SGDOptions&>(given);
@@ -120,78 +120,79 @@ constexpr TorchClass kSGD{
                                               : std::vector<const char*>{};
     }};
 
-constexpr TorchClass kRMSprop{"RMSprop",
-                              [](const to::OptimizerOptions& given) {
-                                const auto& o = static_cast<const to::RMSpropOptions&>(given);
-                                return Options{{"lr", o.lr()},
-                                               {"alpha", o.alpha()},
-                                               {"eps", o.eps()},
-                                               {"weight_decay", o.weight_decay()},
-                                               {"momentum", o.momentum()},
-                                               {"centered", o.centered()}};
-                              },
-                              [](to::OptimizerOptions& given, const Options& options) {
-                                auto& o = static_cast<to::RMSpropOptions&>(given);
-                                take(options, "lr", o.lr());
-                                take(options, "alpha", o.alpha());
-                                take(options, "eps", o.eps());
-                                take(options, "weight_decay", o.weight_decay());
-                                take(options, "momentum", o.momentum());
-                                take(options, "centered", o.centered());
-                              },
-                              [](const to::OptimizerParamState& given) {
-                                const auto& s = static_cast<const to::RMSpropParamState&>(given);
-                                State state{{"step", count_of(s.step())}};
-                                keep(state, "square_avg", s.square_avg());
-                                keep(state, "momentum_buffer", s.momentum_buffer());
-                                keep(state, "grad_avg", s.grad_avg());
-                                return state;
-                              },
-                              [](const State& state) -> std::unique_ptr<to::OptimizerParamState> {
-                                auto s = std::make_unique<to::RMSpropParamState>();
-                                s->step(step_of(state));
-                                s->square_avg(find(state, "square_avg"));
-                                s->momentum_buffer(find(state, "momentum_buffer"));
-                                s->grad_avg(find(state, "grad_avg"));
-                                return s;
-                              },
-                              [](const Options& options) {
-                                std::vector<const char*> names{"square_avg"};
-                                if (option(options, "momentum") > 0) names.push_back("momentum_buffer");
-                                if (flag(options, "centered")) names.push_back("grad_avg");
-                                return names;
-                              }};
+constexpr TorchClass kTorchRMSprop{"RMSprop",
+                                   [](const to::OptimizerOptions& given) {
+                                     const auto& o = static_cast<const to::RMSpropOptions&>(given);
+                                     return Options{{"lr", o.lr()},
+                                                    {"alpha", o.alpha()},
+                                                    {"eps", o.eps()},
+                                                    {"weight_decay", o.weight_decay()},
+                                                    {"momentum", o.momentum()},
+                                                    {"centered", o.centered()}};
+                                   },
+                                   [](to::OptimizerOptions& given, const Options& options) {
+                                     auto& o = static_cast<to::RMSpropOptions&>(given);
+                                     take(options, "lr", o.lr());
+                                     take(options, "alpha", o.alpha());
+                                     take(options, "eps", o.eps());
+                                     take(options, "weight_decay", o.weight_decay());
+                                     take(options, "momentum", o.momentum());
+                                     take(options, "centered", o.centered());
+                                   },
+                                   [](const to::OptimizerParamState& given) {
+                                     const auto& s = static_cast<const to::RMSpropParamState&>(given);
+                                     State state{{"step", count_of(s.step())}};
+                                     keep(state, "square_avg", s.square_avg());
+                                     keep(state, "momentum_buffer", s.momentum_buffer());
+                                     keep(state, "grad_avg", s.grad_avg());
+                                     return state;
+                                   },
+                                   [](const State& state) -> std::unique_ptr<to::OptimizerParamState> {
+                                     auto s = std::make_unique<to::RMSpropParamState>();
+                                     s->step(step_of(state));
+                                     s->square_avg(find(state, "square_avg"));
+                                     s->momentum_buffer(find(state, "momentum_buffer"));
+                                     s->grad_avg(find(state, "grad_avg"));
+                                     return s;
+                                   },
+                                   [](const Options& options) {
+                                     std::vector<const char*> names{"square_avg"};
+                                     if (option(options, "momentum") > 0) names.push_back("momentum_buffer");
+                                     if (flag(options, "centered")) names.push_back("grad_avg");
+                                     return names;
+                                   }};
 
-constexpr TorchClass kAdagrad{"Adagrad",
-                              [](const to::OptimizerOptions& given) {
-                                const auto& o = static_cast<const to::AdagradOptions&>(given);
-                                return Options{{"lr", o.lr()},
-                                               {"lr_decay", o.lr_decay()},
-                                               {"weight_decay", o.weight_decay()},
-                                               {"initial_accumulator_value", o.initial_accumulator_value()},
-                                               {"eps", o.eps()}};
-                              },
-                              [](to::OptimizerOptions& given, const Options& options) {
-                                auto& o = static_cast<to::AdagradOptions&>(given);
-                                take(options, "lr", o.lr());
-                                take(options, "lr_decay", o.lr_decay());
-                                take(options, "weight_decay", o.weight_decay());
-                                take(options, "initial_accumulator_value", o.initial_accumulator_value());
-                                take(options, "eps", o.eps());
-                              },
-                              [](const to::OptimizerParamState& given) {
-                                const auto& s = static_cast<const to::AdagradParamState&>(given);
-                                State state{{"step", count_of(s.step())}};
-                                keep(state, "sum", s.sum());
-                                return state;
-                              },
-                              [](const State& state) -> std::unique_ptr<to::OptimizerParamState> {
-                                auto s = std::make_unique<to::AdagradParamState>();
-                                s->step(step_of(state));
-                                s->sum(find(state, "sum"));
-                                return s;
-                              },
-                              [](const Options&) { return std::vector<const char*>{"sum"}; }};
+constexpr TorchClass kTorchAdagrad{
+    "Adagrad",
+    [](const to::OptimizerOptions& given) {
+      const auto& o = static_cast<const to::AdagradOptions&>(given);
+      return Options{{"lr", o.lr()},
+                     {"lr_decay", o.lr_decay()},
+                     {"weight_decay", o.weight_decay()},
+                     {"initial_accumulator_value", o.initial_accumulator_value()},
+                     {"eps", o.eps()}};
+    },
+    [](to::OptimizerOptions& given, const Options& options) {
+      auto& o = static_cast<to::AdagradOptions&>(given);
+      take(options, "lr", o.lr());
+      take(options, "lr_decay", o.lr_decay());
+      take(options, "weight_decay", o.weight_decay());
+      take(options, "initial_accumulator_value", o.initial_accumulator_value());
+      take(options, "eps", o.eps());
+    },
+    [](const to::OptimizerParamState& given) {
+      const auto& s = static_cast<const to::AdagradParamState&>(given);
+      State state{{"step", count_of(s.step())}};
+      keep(state, "sum", s.sum());
+      return state;
+    },
+    [](const State& state) -> std::unique_ptr<to::OptimizerParamState> {
+      auto s = std::make_unique<to::AdagradParamState>();
+      s->step(step_of(state));
+      s->sum(find(state, "sum"));
+      return s;
+    },
+    [](const Options&) { return std::vector<const char*>{"sum"}; }};
 
 std::vector<ParamGroup> groups_of(to::Optimizer& optimizer, const TorchClass& of) {
   std::vector<ParamGroup> groups;
@@ -249,7 +250,7 @@ void TorchOptimizer::replace_parameter(const std::string& name, const torch::Ten
 std::optional<State> TorchOptimizer::new_state(const torch::Tensor& parameter, const Options& options) const {
   State state;
   for (const auto* name : class_.names(options)) state.emplace(name, at::zeros_like(parameter));
-  if (class_.type != kSGD.type) state.emplace("step", host_number());
+  if (class_.type != kTorchSGD.type) state.emplace("step", host_number());
   return state;
 }
 
@@ -276,7 +277,7 @@ std::function<void()> TorchOptimizer::stage_state_dict(const OptimizerState& sta
       auto* key = parameters_[i].unsafeGetTensorImpl();
       if (!state_[i].empty())
         states[key] = class_.make(state_[i]);
-      else if (class_.type != kAdagrad.type)  // which has its state from the beginning, and relies on it
+      else if (class_.type != kTorchAdagrad.type)  // which has its state from the beginning, and relies on it
         states.erase(key);
       state_[i].clear();  // the state is torch's
     }
@@ -287,11 +288,11 @@ std::function<void()> TorchOptimizer::stage_state_dict(const OptimizerState& sta
 std::shared_ptr<Optimizer> wrap(std::shared_ptr<to::Optimizer> optimizer) {
   if (optimizer == nullptr) throw std::invalid_argument("optim::wrap: the optimizer is null");
   const auto as = [&](const TorchClass& of) { return std::make_shared<TorchOptimizer>(optimizer, of); };
-  if (dynamic_cast<to::SGD*>(optimizer.get())) return as(kSGD);
-  if (dynamic_cast<to::Adam*>(optimizer.get())) return as(kAdam);
-  if (dynamic_cast<to::AdamW*>(optimizer.get())) return as(kAdamW);
-  if (dynamic_cast<to::RMSprop*>(optimizer.get())) return as(kRMSprop);
-  if (dynamic_cast<to::Adagrad*>(optimizer.get())) return as(kAdagrad);
+  if (dynamic_cast<to::SGD*>(optimizer.get())) return as(kTorchSGD);
+  if (dynamic_cast<to::Adam*>(optimizer.get())) return as(kTorchAdam);
+  if (dynamic_cast<to::AdamW*>(optimizer.get())) return as(kTorchAdamW);
+  if (dynamic_cast<to::RMSprop*>(optimizer.get())) return as(kTorchRMSprop);
+  if (dynamic_cast<to::Adagrad*>(optimizer.get())) return as(kTorchAdagrad);
   if (dynamic_cast<to::LBFGS*>(optimizer.get())) return wrap_lbfgs(std::move(optimizer));
   const auto& of = *optimizer;
   throw std::invalid_argument(

@@ -10,14 +10,14 @@
 namespace rtrain::runtime {
 namespace {
 
-struct Place {
+struct KeptFailure {
   std::mutex mutex;
   std::exception_ptr failure;
   std::string text;
 };
 
-Place& place() {
-  static auto* const kept = new Place;  // exit() may run while another thread throws
+KeptFailure& place() {
+  static auto* const kept = new KeptFailure;  // exit() may run while another thread throws
   return *kept;
 }
 

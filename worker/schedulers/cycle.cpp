@@ -79,7 +79,7 @@ class OneCycle final : public WithMomentum {
     if (last_epoch_ >= total_ && !said_) {
       said_ = true;
       std::cerr << "rtrain: OneCycleLR was made for " << total_
-                << " steps, and training goes on: the learning rate stays where the cycle ended\n";
+                << " steps; training continues, and the learning rate keeps its last value\n";
     }
     const auto step = static_cast<double>(std::min(last_epoch_, total_ - 1));
     Rates result;

@@ -171,7 +171,7 @@ std::string memory_words(const Crash& crash, LookAtFile look) {
     return words + ", where " + mapping->path + " is mapped: reading from or writing to the disk failed";
   return words + ", where " + mapping->path + " is mapped: the file has only " + std::to_string(file->bytes) +
          " bytes and byte " + std::to_string(offset) +
-         " of it was used; it is cut off (an incomplete copy), or was made shorter while it was in use";
+         " of it was used; the file is truncated (an incomplete copy), or was shortened while it was in use";
 }
 
 std::string change_words(const Crash& crash, LookAtFile look) {

@@ -42,7 +42,7 @@ struct TwoNodes {
 
 }  // namespace
 
-TEST_CASE("nodes: nothing new starts on a cordoned node, what runs goes on") {
+TEST_CASE("nodes: nothing new starts on a cordoned node, running jobs continue") {
   TwoNodes t;
   auto& cluster = t.cluster;
   REQUIRE(cluster.dispatcher.cordon("b", "new disk", "ann").has_value());

@@ -100,8 +100,8 @@ TEST_CASE("crash: a file that became shorter than what was mapped of it", "[F28]
   const auto in_library = 0x7f0000000000 + 0x100;  // byte 0x1100 of the file
   CHECK(explain_crash(crash_by(SIGBUS, BUS_ADRERR, in_library), {}, shorter).message ==
         "was killed by signal 7 (Bus error) at address 0x7f0000000100, where /home/ann/my libs/libnet.so is "
-        "mapped: the file has only 4096 bytes and byte 4352 of it was used; it is cut off (an incomplete "
-        "copy), or was made shorter while it was in use");
+        "mapped: the file has only 4096 bytes and byte 4352 of it was used; the file is truncated (an "
+        "incomplete copy), or was shortened while it was in use");
   CHECK(explain_crash(crash_by(SIGBUS, BUS_ADRERR, in_library), {}, gone)
             .message.ends_with("was mapped, which is gone"));
   CHECK(explain_crash(crash_by(SIGBUS, BUS_ADRERR, in_library), {}, as_it_was)
