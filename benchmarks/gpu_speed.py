@@ -48,10 +48,10 @@ class Peer:
 
 
 class Rates:
-    """Windows by name. One that cannot be is asked for once."""
+    """Windows by name. One that cannot be is asked for once. `under`: the name of these figures among others of a step."""
 
-    def __init__(self, machine):
-        self.machine, self.windows, self.missing = machine, {}, {}
+    def __init__(self, machine, under=None):
+        self.machine, self.under, self.windows, self.missing = machine, under, {}, {}
 
     def take(self, name, measure):
         if name in self.missing:
@@ -69,8 +69,9 @@ class Rates:
         figures = {name: rounded(median(rates), 1) for name, rates in self.windows.items()}
         mine = figures.get("rtrain")
         ratios = {name: rounded(mine / rate, 3) for name, rate in figures.items() if name != "rtrain"} if mine else {}
-        self.machine.note(median=figures, rtrain_over=ratios, windows={name: [rounded(rate, 1) for rate in rates] for name, rates in self.windows.items()},
-                          missing=self.missing)
+        told = {"median": figures, "rtrain_over": ratios, "windows": {name: [rounded(rate, 1) for rate in rates] for name, rates in self.windows.items()},
+                "missing": self.missing}
+        self.machine.note(**({self.under: told} if self.under else told))
 
 
 def resnet(machine):
@@ -92,6 +93,21 @@ def resnet(machine):
                 rates.take("rtrain", rtrain)
                 for name in names:
                     rates.take(name, ask(name))
+    return machine.figures
+
+
+def resnet_mixed(machine):
+    """Images a second of the same in float32 and in mixed precision; beside it PyTorch's autocast and GradScaler, with the images on the device."""
+    steps, batch, data = machine.size(400, 3), machine.size(128, 4), machine.data_dir()
+    machine.note(unit="images/s", batch=batch)
+    with Peer(machine, "gpu_resnet.py", data, str(batch)) as peer:
+        for precision in ("32-true", "bf16-mixed", "16-mixed"):
+            rates = Rates(machine, under=precision)
+            job = machine.job("resnet-" + precision, "small_cnn", "",
+                              {"model": "resnet18", "batch_size": batch, "steps": steps, "data_dir": data, "precision": precision}, cpus=2)
+            for _ in range(machine.size(2, 1)):
+                rates.take("rtrain", lambda: {"rate": machine.run(job)["img_s_per_process"]})
+                rates.take("pytorch", lambda: peer.ask(variant="resident", precision=precision, warm=machine.size(20, 1), steps=steps))
     return machine.figures
 
 

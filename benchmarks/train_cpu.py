@@ -1,7 +1,7 @@
 """train_cpu: images a second of a process on the CPU, ours beside Lightning, in one run, A B A B.
 
 Fashion-MNIST, batches of 128 a process. 1p: 1 process with 2 threads; 2p: 2 processes with one thread each, DDP over Gloo.
-A ratio is ours over Lightning's, of medians; null without Lightning.
+cnn_bf16: the CNN with 1 process and precision bf16-mixed. A ratio is ours over Lightning's, of medians; null without Lightning.
 """
 import json
 import os
@@ -15,14 +15,16 @@ from measure import Problem, median, peer_has, peers_python, rounded, say
 # Steps of one measurement; the first tenth warms up and does not count.
 STEPS = {"cnn": {"ours": 2000, "lightning": 700}, "resnet18": {"ours": 60, "lightning": 60}}
 REPETITIONS = 3
+# Name of the figures, model, processes, precision.
+VARIANTS = (*((f"{model}_{processes}p", model, processes, "32-true") for model in STEPS for processes in (1, 2)), ("cnn_bf16", "cnn", 1, "bf16-mixed"))
 
 
-def ours(programs, model, processes, steps):
+def ours(programs, model, processes, steps, precision):
     with tempfile.TemporaryDirectory(prefix="rtrain-benchmark-") as folder:
         job = {
             "name": f"{model}-{processes}p",
             "train_func": {"library": programs.library("small_cnn")},
-            "train_loop_config": {"model": model, "batch_size": 128, "steps": steps},
+            "train_loop_config": {"model": model, "batch_size": 128, "steps": steps, "precision": precision},
             "scaling_config": {"num_workers": processes, "resources_per_worker": {"CPU": 2 // processes}},
             "run_config": {"storage_path": folder},
         }
@@ -33,8 +35,8 @@ def ours(programs, model, processes, steps):
     return json.loads(answer.stdout.strip().splitlines()[-1])["metrics"]["img_s_per_process"]
 
 
-def lightning(model, processes, steps):
-    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / "lightning_cpu.py"), model, str(processes), str(steps)],
+def lightning(model, processes, steps, precision):
+    answer = subprocess.run([peers_python(), str(Path(__file__).parent / "peers" / "lightning_cpu.py"), model, str(processes), str(steps), precision],
                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     found = re.search(r"img/s per process ([0-9.]+)", answer.stdout)
     if answer.returncode != 0 or not found:
@@ -49,19 +51,17 @@ def run(programs, quick):
     if not with_lightning:
         say("lightning: not installed; benchmarks/peers/install")
     figures = {}
-    for model in STEPS:
-        for processes in (1, 2):
-            mine, theirs = [], []
-            for number in range(1 if quick else REPETITIONS):
-                scale = 5 if quick else 1
-                mine.append(ours(programs, model, processes, STEPS[model]["ours"] // scale))
-                text = f"{model}, {processes} process(es), {number + 1}: rtrain {mine[-1]:.0f} img/s a process"
-                if with_lightning:
-                    theirs.append(lightning(model, processes, STEPS[model]["lightning"] // scale))
-                    text += f", lightning {theirs[-1]:.0f}"
-                say(text)
-            name = f"{model}_{processes}p"
-            figures[f"{name}_ratio"] = rounded(median(mine) / median(theirs), 2) if theirs else None
-            figures[f"{name}_img_s"] = rounded(median(mine), 1)
-            figures[f"{name}_lightning_img_s"] = rounded(median(theirs), 1) if theirs else None
+    for name, model, processes, precision in VARIANTS:
+        mine, theirs = [], []
+        for number in range(1 if quick else REPETITIONS):
+            scale = 5 if quick else 1
+            mine.append(ours(programs, model, processes, STEPS[model]["ours"] // scale, precision))
+            text = f"{name}, {number + 1}: rtrain {mine[-1]:.0f} img/s a process"
+            if with_lightning:
+                theirs.append(lightning(model, processes, STEPS[model]["lightning"] // scale, precision))
+                text += f", lightning {theirs[-1]:.0f}"
+            say(text)
+        figures[f"{name}_ratio"] = rounded(median(mine) / median(theirs), 2) if theirs else None
+        figures[f"{name}_img_s"] = rounded(median(mine), 1)
+        figures[f"{name}_lightning_img_s"] = rounded(median(theirs), 1) if theirs else None
     return figures

@@ -1,6 +1,6 @@
 """The guide's ResNet-18 on Fashion-MNIST in Python, several ways. A peer of benchmarks/gpu_speed.py.
 
-gpu_resnet.py DEVICE DATA BATCH; then lines {"variant", "warm", "steps"} on stdin, each answered by {"rate": images a second}, {"missing": why} or {"error": why}.
+gpu_resnet.py DEVICE DATA BATCH; then lines {"variant", "warm", "steps"} and perhaps {"precision"} on stdin, each answered by {"rate": images a second}, {"missing": why} or {"error": why}.
 """
 import gzip
 import importlib.util
@@ -79,21 +79,28 @@ def resident():
 class Loop:
     """A plain loop with the fused Adam; keeps model and data from window to window."""
 
-    def __init__(self, batches, compiled=False):
+    def __init__(self, batches, compiled=False, precision="32-true"):
         self.net = model().to(DEVICE)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.001, fused=True)
         # What compiles on a GPU takes minutes on a few CPUs: there the graph is traced only.
         mode = {"mode": "reduce-overhead"} if DEVICE.type == "cuda" else {"backend": "eager"}
         self.forward = torch.compile(self.net, **mode) if compiled else self.net
         self.batches, self.criterion = batches, torch.nn.CrossEntropyLoss()
+        # On the CPU 16-mixed is bf16-mixed, as in Lightning.
+        half = precision == "16-mixed" and DEVICE.type == "cuda"
+        self.autocast = lambda: torch.autocast(DEVICE.type, torch.float16 if half else torch.bfloat16, enabled=precision != "32-true")
+        self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=half)
 
     def steps(self, count):
         for _ in range(count):
             images, labels = next(self.batches)
             images, labels = images.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True)
             self.optimizer.zero_grad()
-            self.criterion(self.forward(images), labels).backward()
-            self.optimizer.step()
+            with self.autocast():
+                loss = self.criterion(self.forward(images), labels)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
 
     def rate(self, warm, steps):
         self.steps(warm)
@@ -150,7 +157,7 @@ class Guide:
 VARIANTS = {
     "loader": lambda: Loop(from_loader(0)),  # the guide's DataLoader
     "loader_workers": lambda: Loop(from_loader(min(8, os.cpu_count() or 1))),
-    "resident": lambda: Loop(resident()),
+    "resident": lambda precision="32-true": Loop(resident(), precision=precision),
     "lightning": Guide,
     "compile": lambda: Loop(resident(), compiled=True),
 }
@@ -162,11 +169,12 @@ def main():
     made = {}
     for line in sys.stdin:
         asked = json.loads(line)
-        name = asked["variant"]
+        name, options = asked["variant"], {"precision": asked["precision"]} if "precision" in asked else {}
+        key = (name, *options.values())
         try:
-            if name not in made:
-                made[name] = VARIANTS[name]()
-            answer = {"rate": made[name].rate(asked["warm"], asked["steps"])}
+            if key not in made:
+                made[key] = VARIANTS[name](**options)
+            answer = {"rate": made[key].rate(asked["warm"], asked["steps"])}
         except Missing as missing:
             answer = {"missing": str(missing)}
         except Exception as error:  # a compiler that is not there, say: the other variants are asked for all the same

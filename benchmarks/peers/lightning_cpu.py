@@ -1,6 +1,6 @@
 """Lightning on the CPU, as its guide is written: images a second of a process after warm-up.
 
-lightning_cpu.py MODEL PROCESSES STEPS    MODEL: cnn or resnet18. One process has 2 threads; two have one each, DDP over Gloo.
+lightning_cpu.py MODEL PROCESSES STEPS PRECISION    MODEL: cnn or resnet18. One process has 2 threads; two have one each, DDP over Gloo.
 """
 import gzip
 import logging
@@ -82,13 +82,13 @@ class Speed(pl.Callback):
 
 
 def main():
-    model, processes, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    model, processes, steps, precision = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(0)
     torch.set_num_threads(2 // processes)
     data = FashionMNIST(Compose([ToTensor(), Normalize((0.5,), (0.5,))]))
-    trainer = pl.Trainer(max_steps=steps, accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+    trainer = pl.Trainer(max_steps=steps, precision=precision, accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
                          callbacks=[Speed(max(2, steps // 10))], logger=False, enable_checkpointing=False, enable_model_summary=False)
     trainer.fit(ImageClassifier({"cnn": small_cnn, "resnet18": guide_resnet18}[model]()), DataLoader(data, batch_size=BATCH, shuffle=True))
 

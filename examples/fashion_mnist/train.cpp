@@ -60,6 +60,7 @@ void train_func(const rtrain::Config& config) {
   rtrain::Trainer trainer({.max_epochs = config.value("max_epochs", 10),
                            .limit_train_batches = limit(config, "limit_train_batches"),
                            .limit_val_batches = limit(config, "limit_val_batches"),
+                           .precision = config.value("precision", "32-true"),
                            .accelerator = "auto",
                            .devices = "auto",
                            .strategy = rtrain::DDPStrategy(),

@@ -94,6 +94,7 @@ void train_func(const rtrain::Config& config) {
        .pin_memory = rtrain::get_device().is_cuda()});
   rtrain::Trainer trainer({.max_epochs = -1,
                            .max_steps = steps,
+                           .precision = config.value("precision", "32-true"),
                            .strategy = rtrain::DDPStrategy(),
                            .plugins = {rtrain::ClusterEnvironment()},
                            .callbacks = {Speed(std::max<std::int64_t>(2, steps / 10), batch_size)},

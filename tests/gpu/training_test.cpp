@@ -81,18 +81,18 @@ State train(const Run& run) {
 }
 
 /// While it lives, an operation that could give other bits each time is refused.
-class Deterministic {
+class OnlyDeterministic {
  public:
-  Deterministic() {
+  OnlyDeterministic() {
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(true);
   }
-  ~Deterministic() {
+  ~OnlyDeterministic() {
     at::globalContext().setDeterministicAlgorithms(false, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(false);
   }
-  Deterministic(const Deterministic&) = delete;
-  Deterministic& operator=(const Deterministic&) = delete;
+  OnlyDeterministic(const OnlyDeterministic&) = delete;
+  OnlyDeterministic& operator=(const OnlyDeterministic&) = delete;
 };
 
 /// While it lives, convolutions of a GPU have the precision of those of a CPU.
@@ -158,7 +158,7 @@ TEST_CASE("gpu: gradients are clipped by norm and by value", "[gpu][trainer]") {
 }
 
 TEST_CASE("gpu: a run twice gives the same bits, and so does one that was resumed", "[gpu][trainer]") {
-  const Deterministic deterministic;
+  const OnlyDeterministic deterministic;
   const test::Folder folder;
   const auto straight = train({});
   CHECK(same_bits(train({}), straight));

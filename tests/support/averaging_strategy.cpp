@@ -13,8 +13,8 @@ class AveragingPlan final : public Plan {
       : Plan(model, ranks, where), every_(every) {
     mesh().world().broadcast_all(module().parameters());
   }
-  void step(Optimizer& optimizer) override {
-    optimizer.step();
+  void step(Optimizer& optimizer, const StepInputs& inputs) override {
+    optimizer.step(inputs);
     if (++steps_ % every_ != 0) return;
     for (const auto& parameter : module().parameters())
       mesh().world().all_reduce(parameter, Communicator::Op::kMean);

@@ -131,7 +131,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     batch_.increment_started();
     run_.plan->before_forward(/*sync=*/false);
-    const torch::Tensor output = run_.call_module(hooks.at_step, hooks.step, batch, batch_idx);
+    const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
     run_.metrics.step_done();
     batch_.increment_processed();
     run_.pulse.step(name_of(stage), run_.epochs.current.completed, batch_idx + 1);

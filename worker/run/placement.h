@@ -1,7 +1,8 @@
-// The rank, device and strategy that the options resolve to on this machine.
+// The rank, device, strategy and precision that the options resolve to on this machine.
 #pragma once
 
 #include <rtrain/cluster_environment.h>
+#include <rtrain/precision.h>
 #include <rtrain/strategies.h>
 
 #include <torch/types.h>
@@ -16,6 +17,7 @@ struct Placement {
   std::shared_ptr<Strategy> strategy;
   bool strategy_was_auto = false;
   std::shared_ptr<ClusterEnvironment> environment;
+  std::shared_ptr<Precision> precision;
 };
 
 }  // namespace rtrain

@@ -37,8 +37,9 @@ std::string RunContext::place_of(Hook hook) const {
 
 Batch RunContext::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
+  batch = module->on_before_batch_transfer(precision().convert_input(std::move(batch)));
   return module->on_after_batch_transfer(
-      module->transfer_batch_to_device(module->on_before_batch_transfer(std::move(batch)), placement.device));
+      module->transfer_batch_to_device(std::move(batch), placement.device));
 }
 
 void RunContext::yield_if(bool stops_here) {

@@ -74,6 +74,13 @@ class RunContext {
 
   // ---- what a loop needs of the run --------------------------------------------------------------
   [[nodiscard]] Strategy& strategy() const { return *placement.strategy; }
+  [[nodiscard]] Precision& precision() const { return *placement.precision; }
+  /// Calls one of the module's four steps, in the number types of the precision.
+  torch::Tensor call_step(Hook where, torch::Tensor (LightningModule::*step)(const Batch&, std::int64_t),
+                          const Batch& batch, std::int64_t index) {
+    const auto types = precision().forward_scope(placement.device);
+    return call_module(where, step, batch, index);
+  }
   /// Moves the batch with the module's transfer hooks.
   [[nodiscard]] Batch to_device(Batch batch);
   /// Yields if the ranks have agreed to stop here: the callbacks report what a restart needs, then the run

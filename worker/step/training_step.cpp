@@ -11,7 +11,7 @@ namespace rtrain {
 torch::Tensor TrainingStep::run(const Batch& batch, const StepPlace& place) {
   run_.plan->before_forward(place.sync);
   const auto loss =
-      run_.call_module(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
+      run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
   if (place.sync && !loss.defined())
     run_.strategy().meet("batch " + std::to_string(place.batch_idx) +
                          " without a loss (training_step returned none)");
@@ -36,12 +36,16 @@ void TrainingStep::learn(const torch::Tensor& loss, bool sync) {
   if (!loss.requires_grad())
     throw std::logic_error(
         "training_step returned a loss that does not depend on any parameter that requires a gradient");
-  const auto scaled = run_.accumulate == 1 ? loss : loss / static_cast<double>(run_.accumulate);
+  const auto scaled = scale(loss);
   run_.call(Hook::kBeforeBackward, &Callback::on_before_backward, &LightningModule::on_before_backward,
             scaled);
   run_.plan->backward(scaled, sync);
   has_gradients_ = true;
   run_.call(Hook::kAfterBackward, &Callback::on_after_backward, &LightningModule::on_after_backward);
+}
+
+torch::Tensor TrainingStep::scale(const torch::Tensor& loss) {
+  return run_.precision().scale(run_.accumulate == 1 ? loss : loss / static_cast<double>(run_.accumulate));
 }
 
 /// The sums of an accumulation are made by its last backward. Here there was none, on no rank.
@@ -54,6 +58,7 @@ void TrainingStep::reduce_pending_gradients() {
 }
 
 void TrainingStep::step_optimizer() {
+  if (has_gradients_) run_.precision().unscale(*run_.optimizer);
   run_.call(Hook::kBeforeOptimizerStep, &Callback::on_before_optimizer_step,
             &LightningModule::on_before_optimizer_step, *run_.optimizer);
   // Gradients that are zero and not absent would still move the parameters.
@@ -62,7 +67,10 @@ void TrainingStep::step_optimizer() {
     (void)run_.plan->clip(*run_.optimizer, {limit, run_.options.gradient_clip_algorithm == "value"
                                                        ? GradientClip::Algorithm::kValue
                                                        : GradientClip::Algorithm::kNorm});
-  run_.plan->step(*run_.optimizer);
+  step(*run_.optimizer);
+  run_.precision().update();
 }
+
+void TrainingStep::step(Optimizer& optimizer) { run_.precision().step(*run_.plan, optimizer); }
 
 }  // namespace rtrain

@@ -37,6 +37,10 @@ class TrainingStep {
   void learn(const torch::Tensor& loss, bool sync);
   void reduce_pending_gradients();
   void step_optimizer();
+  /// The loss that backward starts from: a part of the accumulation, scaled by the precision.
+  [[nodiscard]] torch::Tensor scale(const torch::Tensor& loss);
+  /// The only place where an optimizer is stepped.
+  void step(Optimizer& optimizer);
 
   RunContext& run_;
   bool has_gradients_ = false;

@@ -12,7 +12,7 @@ namespace rtrain {
 
 void Plan::backward(const torch::Tensor& loss, bool /*sync*/) { loss.backward(); }
 
-void Plan::step(Optimizer& optimizer) { optimizer.step(); }
+void Plan::step(Optimizer& optimizer, const StepInputs& inputs) { optimizer.step(inputs); }
 
 void Plan::zero_grad(const std::vector<torch::Tensor>& parameters) {
   for (const auto& parameter : parameters) parameter.mutable_grad().reset();

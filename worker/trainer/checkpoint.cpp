@@ -161,6 +161,7 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     }
     content.loop["progress"] = fit_loop.state();
     content.loop["metrics"] = run.metrics.state();
+    content.loop["precision"] = {{"name", run.precision().name()}, {"state", run.precision().state()}};
     if (run.optimizer) {
       run.optimizer->name_parameters(run.module->named_parameters());
       auto saved = save_optimizers({run.optimizer}, run.schedulers);
@@ -303,6 +304,22 @@ void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& conten
   }
 }
 
+/// @param saved empty in a checkpoint from before there was a precision.
+void Trainer::Impl::restore_precision(const nlohmann::json& saved) {
+  const auto name = saved.value("name", run.precision().name());
+  if (name != run.precision().name()) {
+    warn("fit: the checkpoint's run had precision \"" + name + "\", this one has \"" +
+         run.precision().name() + "\": training continues, but not with the same numbers");
+    return;
+  }
+  try {
+    run.precision().load_state(saved.value("state", nlohmann::json()));
+  } catch (const std::invalid_argument& e) {
+    throw std::runtime_error(std::string("fit: the checkpoint's state of the precision cannot be read: ") +
+                             e.what());
+  }
+}
+
 void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   if (!content.loop.contains("progress")) {
     throw std::runtime_error(
@@ -325,6 +342,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
     throw std::runtime_error(
         std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
   }
+  restore_precision(content.loop.value("precision", nlohmann::json::object()));
   if (saved_world_size == run.placement.world_size) {
     run.resumed_generators = content.rank;
     const auto unstopped = with_prefix(content.rank, "unstopped.");

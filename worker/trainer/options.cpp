@@ -8,6 +8,8 @@
 
 #include "worker/callbacks/progress_report.h"
 #include "worker/runtime/json.h"
+#include "worker/trainer/numerics.h"
+#include "worker/trainer/precision_choice.h"
 
 #include <algorithm>
 #include <cmath>
@@ -142,9 +144,15 @@ Placement check_options(const TrainerOptions& o) {
       continue;
     }
     auto environment = std::dynamic_pointer_cast<ClusterEnvironment>(plugin.get());
-    if (!environment) {
+    if (auto precision = std::dynamic_pointer_cast<Precision>(plugin.get())) {
+      problems.expect(!o.precision.is_set(), "precision is set, and plugins holds the precision \"" +
+                                                 precision->name() + "\": give one of them");
+      problems.expect(!at.precision, "plugins holds more than one Precision");
+      at.precision = std::move(precision);
+    } else if (!environment) {
       problems.add("plugins holds \"" + plugin.get()->name() +
-                   "\", which the Trainer does not support; expected rtrain::ClusterEnvironment()");
+                   "\", which the Trainer does not support; expected a rtrain::ClusterEnvironment or a "
+                   "rtrain::Precision");
     } else if (at.environment) {
       problems.add("plugins holds more than one ClusterEnvironment");
     } else {
@@ -158,6 +166,9 @@ Placement check_options(const TrainerOptions& o) {
   at.strategy = choose_strategy(problems, o.strategy, at.world_size);
   at.strategy_was_auto = o.strategy.get() == nullptr && o.strategy.name() == "auto";
   at.device = choose_device(problems, o.accelerator);
+  const auto add = [&](std::string problem) { problems.add(std::move(problem)); };
+  if (!at.precision) at.precision = choose_precision(o.precision, at.device, add);
+  check_numerics(o, add);
   const auto on_node = get_context().get_local_world_size();
   if (o.devices.count()) {
     problems.expect(

@@ -5,16 +5,19 @@
 #include "worker/runtime/failure_place.h"
 #include "worker/schedulers/configuration.h"
 #include "worker/sdk/job.h"
+#include "worker/trainer/numerics.h"
 #include "worker/trainer/options.h"
 #include "worker/trainer/samplers.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <c10/core/DeviceGuard.h>
+#include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 
 namespace rtrain {
@@ -25,6 +28,7 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
       evaluation(run),
       fit_loop(run, validation) {
   attachment->trainer = &trainer;
+  set_numerics(run.options);
   const auto seed = run.options.seed;
   if (!seed) return;
   if (drawn_without_seed()) {
@@ -99,7 +103,12 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
   run.strategy().barrier();
   run.call(Hook::kSetup, &Callback::setup, &LightningModule::setup, now);
   run.strategy().barrier();
-  run.call_module(Hook::kConfigureModel, &LightningModule::configure_model);
+  {
+    const auto types = run.precision().init_scope();
+    run.call_module(Hook::kConfigureModel, &LightningModule::configure_model);
+  }
+  // Before a checkpoint is read: float64 weights must not pass through float32.
+  run.precision().convert_module(given);
 }
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
@@ -119,6 +128,7 @@ void Trainer::Impl::make_optimizers() {
   for (const auto& doubt : schedulers::doubts_about(configured)) warn("configure_optimizers: " + doubt);
   run.optimizer = std::move(configured.all.front());
   run.schedulers = std::move(configured.schedulers);
+  run.precision().require_supported(*run.optimizer);
   run.optimizer->name_parameters(run.module->named_parameters());
   run.plan->adopt(*run.optimizer);
 }
@@ -227,6 +237,8 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
   if (run.running)
     throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
   guarded([&] {
+    std::optional<torch::autograd::DetectAnomalyGuard> anomalies;
+    if (run.options.detect_anomaly) anomalies.emplace();
     run.max_epochs = run.options.max_epochs.value_or(-1);
     if (!run.options.max_epochs && run.options.max_steps == -1) {
       warn("max_epochs was not set: training for 1000 epochs; max_epochs = -1 trains without an end");

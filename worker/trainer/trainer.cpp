@@ -80,6 +80,8 @@ int Trainer::local_rank() const { return impl_->run.placement.local_rank; }
 int Trainer::world_size() const { return impl_->run.placement.world_size; }
 torch::Device Trainer::device() const { return impl_->run.placement.device; }
 Strategy& Trainer::strategy() const { return *impl_->run.placement.strategy; }
+std::string Trainer::precision() const { return impl_->run.precision().name(); }
+Precision& Trainer::precision_plugin() const { return impl_->run.precision(); }
 const std::vector<std::shared_ptr<Callback>>& Trainer::callbacks() const { return impl_->run.callbacks; }
 const TrainerOptions& Trainer::options() const { return impl_->run.options; }
 

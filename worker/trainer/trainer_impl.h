@@ -75,6 +75,7 @@ struct Trainer::Impl {
   [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
+  void restore_precision(const nlohmann::json& saved);
 
   std::shared_ptr<Attachment> attachment = std::make_shared<Attachment>();
   std::shared_ptr<LightningModule> owned;  ///< a module passed as a shared_ptr

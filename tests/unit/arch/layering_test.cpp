@@ -35,6 +35,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     // all.
     {"worker/optim", {"worker/include", "worker/runtime"}},
     {"worker/schedulers", {"worker/include", "worker/runtime"}},
+    {"worker/precision", {"worker/include"}},
     {"worker/metrics", {"worker/include", "worker/run", "worker/runtime"}},
     {"worker/models", {"worker/include"}},
     {"worker/data", {"worker/include"}},

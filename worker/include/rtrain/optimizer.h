@@ -3,6 +3,7 @@
 
 #include <rtrain/export.h>
 
+#include <c10/util/Exception.h>  // ordered_dict.h needs it, and does not include it
 #include <torch/ordered_dict.h>
 #include <torch/types.h>
 #include <nlohmann/json.hpp>

@@ -55,7 +55,8 @@ class RTRAIN_API Plan {
   /// @return the norm of all gradients before clipping, as a tensor on the device (the host does not wait for
   ///        it); undefined with kValue or without gradients.
   virtual torch::Tensor clip(Optimizer& optimizer, const GradientClip& clip);
-  virtual void step(Optimizer& optimizer);
+  /// @param inputs what mixed precision found; a plan that steps in its own way passes it on.
+  virtual void step(Optimizer& optimizer, const StepInputs& inputs = {});
   /// Clears the gradients of `parameters`. They become undefined rather than zero, so that an optimizer skips
   /// parameters that a step does not use.
   virtual void zero_grad(const std::vector<torch::Tensor>& parameters);

@@ -1,6 +1,7 @@
 // Includes the whole SDK.
 #pragma once
 
+#include <rtrain/amp.h>
 #include <rtrain/callbacks.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/communicator.h>
@@ -18,6 +19,7 @@
 #include <rtrain/optimizer.h>
 #include <rtrain/optimizers.h>
 #include <rtrain/plan.h>
+#include <rtrain/precision.h>
 #include <rtrain/process_group.h>
 #include <rtrain/progress.h>
 #include <rtrain/registry.h>

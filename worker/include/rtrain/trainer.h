@@ -9,6 +9,7 @@
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
+#include <rtrain/precision.h>
 #include <rtrain/state_tree.h>
 #include <rtrain/strategies.h>
 
@@ -61,6 +62,19 @@ class RTRAIN_API Devices {
   std::optional<int> count_;
 };
 
+/// TrainerOptions::deterministic: true, false or "warn".
+class RTRAIN_API Deterministic {
+ public:
+  Deterministic(bool on) : text_(on ? "true" : "false") {}  // NOLINT: implicit on purpose
+  Deterministic(const char* text) : text_(text) {}          // NOLINT: implicit on purpose
+  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] bool is_on() const { return text_ != "false"; }
+  [[nodiscard]] bool only_warns() const { return text_ == "warn"; }
+
+ private:
+  std::string text_;
+};
+
 /// Lightning's Trainer arguments and defaults. Designated initialisers must follow this order: how long, how
 /// much, how, where, with what.
 struct RTRAIN_API TrainerOptions {
@@ -87,11 +101,27 @@ struct RTRAIN_API TrainerOptions {
   std::string elastic_batch = "per_worker";
   std::optional<double> gradient_clip_val{};     ///< finite, 0 or more; 0 or default: no clipping
   std::string gradient_clip_algorithm = "norm";  ///< or "value"
+  /// "32-true" (the default), "64-true", "bf16-mixed", "16-mixed" (on the CPU: "bf16-mixed", with a warning),
+  /// "bf16-true", "16-true", their short forms 16, 32, 64 and "bf16", or a Precision
+  AnyPrecision precision{};
+  /// float32 matrix products on a GPU: "highest", "high" (TF32) or "medium"; default: as the process has it.
+  /// For the whole process, from the construction of the Trainer on.
+  std::optional<std::string> matmul_precision{};
+  /// true: operations that have no deterministic implementation throw; "warn": they warn. Also sets
+  /// CUBLAS_WORKSPACE_CONFIG. Default: as the process has it. For the whole process, from the construction of
+  /// the Trainer on.
+  std::optional<Deterministic> deterministic{};
+  /// cuDNN times its algorithms for each new shape and takes the fastest; default: as the process has it, or
+  /// false with `deterministic`. For the whole process, from the construction of the Trainer on.
+  std::optional<bool> benchmark{};
+  /// backward fails at the first operation that gives NaN, and names it. Slow; during fit() only
+  bool detect_anomaly = false;
   /// "auto" (this worker's GPU, or the CPU if it has none), "cpu", "gpu" or "cuda"
   std::string accelerator = "auto";
   Devices devices = "auto";  ///< a number must equal the job's workers per node
   AnyStrategy strategy = "auto";
-  std::vector<AnyPlugin> plugins{};  ///< at most one ClusterEnvironment
+  /// at most one ClusterEnvironment and one Precision, and this only without `precision`
+  std::vector<AnyPlugin> plugins{};
   std::vector<AnyCallback> callbacks{};
   std::vector<std::shared_ptr<Logger>> loggers{};
   /// true: adds a ModelCheckpoint if there is none. Default: true, unless a TrainReportCallback already
@@ -301,6 +331,8 @@ class RTRAIN_API Trainer {
   [[nodiscard]] int world_size() const;
   [[nodiscard]] torch::Device device() const;
   [[nodiscard]] Strategy& strategy() const;
+  [[nodiscard]] std::string precision() const;  ///< its name, without short forms: "bf16-mixed"
+  [[nodiscard]] Precision& precision_plugin() const;
   [[nodiscard]] const std::vector<std::shared_ptr<Callback>>& callbacks() const;
   [[nodiscard]] const TrainerOptions& options() const;
   [[nodiscard]] std::filesystem::path default_root_dir() const;

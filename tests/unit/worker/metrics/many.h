@@ -23,6 +23,7 @@ struct Kind {
 
 inline std::vector<Kind> all_kinds() {
   using namespace rtrain::metrics;
+  using metrics::Precision;  // of the Trainer there is one, too
   const auto classes = [](std::int64_t n) {
     return std::pair{torch::randn({n, 4}), torch::randint(4, {n}, torch::kInt64)};
   };
