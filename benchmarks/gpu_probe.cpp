@@ -44,7 +44,7 @@ nn::Sequential small_net() {
 
 struct Small : rtrain::LightningModule {
   explicit Small(double learning_rate) : lr(learning_rate) {}
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = nn::functional::cross_entropy(net->forward(batch.input), batch.target);
     log("loss", loss, {.on_step = true, .prog_bar = true});
     return loss;
@@ -64,7 +64,7 @@ rtrain::Batch samples(std::int64_t count) {
 class Clock : public rtrain::Callback {
  public:
   Clock(std::int64_t warm, double& taken) : warm_(warm), taken_(taken) {}
-  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor&,
+  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const rtrain::StepOutput&,
                           const rtrain::Batch&, std::int64_t) override {
     if (trainer.global_step() == warm_) begin_ = seconds();
   }

@@ -11,7 +11,7 @@ struct ImageClassifier : rtrain::LightningModule {
   ImageClassifier(double learning_rate, bool learning_rate_decays)
       : lr(learning_rate), lr_decays(learning_rate_decays) {}
 
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
     log("loss", loss, {.on_step = true, .prog_bar = true});
     return loss;

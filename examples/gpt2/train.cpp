@@ -18,7 +18,7 @@ class LanguageModel : public rtrain::LightningModule {
   LanguageModel(const gpt2::Sizes& sizes, double lr)
       : lr_(lr), model_(register_module("model", std::make_shared<gpt2::Model>(sizes))) {}
 
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     const auto logits = model_->forward(batch.input);
     auto loss =
         torch::nn::functional::cross_entropy(logits.view({-1, logits.size(2)}), batch.target.view({-1}));
@@ -40,8 +40,8 @@ class Speed : public rtrain::Callback {
   Speed(std::int64_t warm, std::int64_t window, std::int64_t tokens_a_step)
       : warm_(warm), window_(window), tokens_(tokens_a_step) {}
 
-  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor& loss,
-                          const rtrain::Batch&, std::int64_t) override {
+  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&,
+                          const rtrain::StepOutput& output, const rtrain::Batch&, std::int64_t) override {
     const auto done = trainer.global_step() - warm_;
     if (done < 0 || done % window_ != 0) return;
     if (trainer.device().is_cuda()) torch::cuda::synchronize();  // everything asked for so far is done
@@ -50,7 +50,7 @@ class Speed : public rtrain::Callback {
       const std::chrono::duration<double> seconds = now - begin_;
       rates_.push_back(static_cast<double>(window_ * tokens_) / seconds.count());
     }
-    if (trainer.global_step() == warm_ || done > 0) loss_ = loss.item<double>();
+    if (trainer.global_step() == warm_ || done > 0) loss_ = output.loss.item<double>();
     begin_ = std::chrono::steady_clock::now();
   }
   void on_train_end(rtrain::Trainer& trainer, rtrain::LightningModule&) override {

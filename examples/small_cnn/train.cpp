@@ -36,7 +36,7 @@ class Classifier : public rtrain::LightningModule {
     }
   }
 
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = nn::functional::cross_entropy(model_->forward(batch.input), batch.target);
     log("loss", loss, {.on_step = true, .prog_bar = true});
     return loss;
@@ -55,7 +55,7 @@ class Speed : public rtrain::Callback {
  public:
   Speed(std::int64_t warm, std::int64_t batch_size) : warm_(warm), batch_size_(batch_size) {}
 
-  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const torch::Tensor&,
+  void on_train_batch_end(rtrain::Trainer& trainer, rtrain::LightningModule&, const rtrain::StepOutput&,
                           const rtrain::Batch&, std::int64_t) override {
     if (trainer.global_step() == warm_) begin_ = now(trainer);
   }

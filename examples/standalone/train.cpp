@@ -11,7 +11,7 @@ namespace nn = torch::nn;
 struct Classifier : rtrain::LightningModule {
   explicit Classifier(double learning_rate) : lr(learning_rate) {}
 
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = nn::functional::cross_entropy(net->forward(batch.input), batch.target);
     log("loss", loss, {.on_step = true, .on_epoch = true, .prog_bar = true});
     return loss;

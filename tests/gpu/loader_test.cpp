@@ -86,7 +86,7 @@ TEST_CASE("gpu: the Trainer gives each sample to the step once, on the device", 
   struct Sums : LightningModule {
     torch::Tensor weight = register_parameter("weight", torch::ones({1}));
     torch::Tensor sum;
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       CHECK(batch.input.device().type() == device().type());
       const auto seen = batch.input.select(1, 0).sum().to(torch::kDouble) + batch.target.sum();
       sum = sum.defined() ? sum + seen : seen;

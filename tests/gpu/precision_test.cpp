@@ -39,7 +39,7 @@ class NoWaiting {
 struct Net : LightningModule {
   torch::nn::Linear first = register_module("first", torch::nn::Linear(16, 64));
   torch::nn::Linear second = register_module("second", torch::nn::Linear(64, 3));
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     const auto logits = second(torch::relu(first(batch.input)));
     logits_type = logits.scalar_type();
     softmax_type = torch::softmax(logits, 1).scalar_type();
@@ -61,9 +61,9 @@ double trained_loss(Net& net, AnyPrecision precision) {
       on_device({.max_epochs = 10,
                  .precision = std::move(precision),
                  .callbacks = {LambdaCallback(
-                     {.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor& loss,
+                     {.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput& output,
                                                 const Batch&, std::int64_t) {
-                       if (t.global_step() == 80) last = loss.item<double>();
+                       if (t.global_step() == 80) last = output.loss.item<double>();
                      }})}}));
   trainer.fit(net, samples());
   return last;

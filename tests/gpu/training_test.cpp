@@ -22,7 +22,7 @@ struct Net : LightningModule {
   torch::nn::BatchNorm2d norm = register_module("norm", torch::nn::BatchNorm2d(8));
   torch::nn::Dropout dropout;
   torch::nn::Linear second = register_module("second", torch::nn::Linear(8 * 6 * 6, 3));
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     CHECK(batch.input.device().type() == second->weight.device().type());
     const auto features = torch::relu(norm(first(batch.input))).flatten(1);
     return torch::nn::functional::cross_entropy(second(dropout(features)), batch.target);
@@ -116,7 +116,7 @@ struct Pulled : LightningModule {
       weights.push_back(register_parameter("w" + std::to_string(i), torch::zeros_like(gradients[i])));
     }
   }
-  torch::Tensor training_step(const Batch&, std::int64_t) override {
+  StepOutput training_step(const Batch&, std::int64_t) override {
     auto loss = torch::zeros({}, weights[0].options().requires_grad(false));
     for (std::size_t i = 0; i < weights.size(); ++i) {
       loss = loss + (weights[i] * gradients[i].to(weights[i].device())).sum();
@@ -196,7 +196,7 @@ TEST_CASE("gpu: memory that is not there is an error with sizes, and the device 
   }
   struct Greedy : Net {
     using Net::Net;
-    torch::Tensor training_step(const Batch& batch, std::int64_t index) override {
+    StepOutput training_step(const Batch& batch, std::int64_t index) override {
       if (index == 1) held = torch::empty({std::int64_t{1} << 42}, batch.input.options().dtype(torch::kByte));
       return Net::training_step(batch, index);
     }

@@ -16,7 +16,7 @@ namespace {
 struct Line : LightningModule {
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(3, 1));
   Line() { to(torch::kFloat64); }
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     return (layer(batch.input).squeeze(1) - batch.target).square().mean();
   }
   Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.05}); }

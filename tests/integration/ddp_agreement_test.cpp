@@ -15,7 +15,7 @@ namespace {
 struct Net : test::BoringModel {
   std::function<void(Net&, int rank, std::int64_t batch)> in_step;
   std::function<bool(int rank, std::int64_t batch)> has_no_loss;
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     if (in_step) in_step(*this, trainer().global_rank(), i);
     if (has_no_loss && has_no_loss(trainer().global_rank(), i)) return {};
     return loss_of(batch);
@@ -67,7 +67,7 @@ TEST_CASE("agreement: synced metrics are reduced by name, whatever the order of 
                 quiet({.max_epochs = 1,
                        .strategy = "ddp",
                        .callbacks = {LambdaCallback(
-                           {.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+                           {.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput&,
                                                       const Batch&, std::int64_t) {
                              at_batch_end.push_back(t.callback_metrics());
                            }})}}));
@@ -304,7 +304,7 @@ TEST_CASE("agreement: one layer in two places of the model trains the same on tw
   struct Shared : LightningModule {
     torch::nn::Linear fc = torch::nn::Linear(32, 32);
     torch::nn::Sequential net = register_module("net", torch::nn::Sequential(fc, torch::nn::Tanh(), fc));
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       return net->forward(batch.input).square().mean();
     }
     Optimizers configure_optimizers() override {

@@ -25,7 +25,7 @@ struct Line : LightningModule {
     for (auto& p : parameters()) p.uniform_(-1, 1);
   }
   torch::Tensor loss_of(const Batch& batch) { return torch::mse_loss(layer(batch.input), batch.target); }
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     const auto loss = loss_of(batch);
     return infinite && i == 1 ? loss * std::numeric_limits<float>::infinity() : loss;
   }

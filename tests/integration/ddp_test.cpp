@@ -21,7 +21,7 @@ struct Net : LightningModule {
     if (with_unused) extra = register_module("extra", torch::nn::Linear(3, 3));
     to(torch::kFloat64);
   }
-  torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx) override {
+  StepOutput training_step(const Batch& batch, std::int64_t batch_idx) override {
     if (has_no_loss && has_no_loss(batch_idx)) return {};
     auto loss = (c(torch::tanh(b(torch::tanh(a(batch.input))))).squeeze(1) - batch.target).square().mean();
     log("loss", loss, {.on_step = true, .on_epoch = true, .sync_dist = true});
@@ -230,7 +230,7 @@ struct Noisy : LightningModule {
   torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(16));
   torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.4));
   torch::nn::Linear b = register_module("b", torch::nn::Linear(16, 1));
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     return (b(dropout(torch::relu(norm(a(batch.input.to(torch::kFloat32)))))).squeeze(1) -
             batch.target.to(torch::kFloat32))
         .square()
@@ -262,7 +262,7 @@ void train_noisy(int rank, std::uint64_t seed, const std::filesystem::path& resu
 TEST_CASE("ddp: buffers are rank 0's before each forward, unless they are left alone", "[integration][ddp]") {
   struct Watches : Noisy {
     std::vector<torch::Tensor> means;
-    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
       means.push_back(norm->running_mean.clone());
       return Noisy::training_step(batch, i);
     }
@@ -298,15 +298,14 @@ TEST_CASE("ddp: ranks killed at step k and resumed end with the bits of ranks th
     INFO("killed at step " << step);
     const auto checkpoint = folder / ("step" + std::to_string(step));
     const auto codes = run_ranks(2, [&](int rank) {
-      train_noisy(
-          rank, 1, folder / "never", {},
-          {LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
-                                                     const Batch&, std::int64_t) {
-            if (t.global_step() != step) return;
-            t.save_checkpoint(checkpoint);
-            t.strategy().barrier();
-            ::kill(::getpid(), SIGKILL);
-          }})});
+      train_noisy(rank, 1, folder / "never", {},
+                  {LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput&,
+                                                             const Batch&, std::int64_t) {
+                    if (t.global_step() != step) return;
+                    t.save_checkpoint(checkpoint);
+                    t.strategy().barrier();
+                    ::kill(::getpid(), SIGKILL);
+                  }})});
     });
     CHECK(codes == std::vector<int>{128 + SIGKILL, 128 + SIGKILL});
     REQUIRE(run_ranks(2, [&](int rank) {
@@ -402,7 +401,7 @@ TEST_CASE("ddp: batch norm may be run twice before one backward", "[integration]
               torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(8));
               torch::nn::Linear out = register_module("out", torch::nn::Linear(8, 1));
               torch::Tensor score(const torch::Tensor& x) { return out(torch::relu(norm(in(x)))); }
-              torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+              StepOutput training_step(const Batch& batch, std::int64_t) override {
                 const auto real = score(batch.input), fake = score(torch::randn_like(batch.input));
                 return (fake - real).mean() + (real * fake).mean();
               }

@@ -44,7 +44,7 @@ struct Net : LightningModule {
       freeze(scenario == "freeze");
   }
 
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     const auto step = batch_number++;
     const auto rank = trainer().global_rank();
     std::vector<bool> keep{true, step % 2 == 0, step % 3 != 0};
@@ -161,7 +161,7 @@ TEST_CASE("ddp: parameters frozen or unfrozen between steps need no find_unused_
           "[integration][ddp][F20]") {
   struct Freezes : Net {
     Freezes() : Net("") {}
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       freeze(batch_number++ % 4 < 2);
       auto h = torch::tanh(stem(batch.input));
       for (auto& block : blocks) h = h + torch::tanh(block(h));

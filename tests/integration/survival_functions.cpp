@@ -71,7 +71,7 @@ struct Net : rtrain::LightningModule {
   Config config;
   std::ofstream seen;
   bool trained = false;  ///< else it is the sanity check
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     for (std::int64_t i = 0; i < batch.size(); ++i)
       seen << current_epoch() << ' ' << batch.input[i][0].item<int>() << std::endl;
     pause(config.value<std::int64_t>("step_ms", 0));
@@ -135,7 +135,7 @@ struct Killer : rtrain::Callback {
 /// val_loss is 9, 5, 7, 3, 6, 8, 9, ...: the best comes in epoch 3, and patience 2 ends after epoch 5.
 struct Scored : rtrain::LightningModule {
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(4, 2));
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     return layer(batch.input).pow(2).mean();
   }
   torch::Tensor validation_step(const rtrain::Batch&, std::int64_t) override {
@@ -222,7 +222,7 @@ nlohmann::json unsynced(const Config&) {
 nlohmann::json order_of_data(const Config& config) {
   struct Seeing : Scored {
     nlohmann::json seen = nlohmann::json::array();
-    torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t i) override {
+    rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t i) override {
       for (std::int64_t k = 0; k < batch.size(); ++k) seen.push_back(batch.input[k][0].item<int>());
       return Scored::training_step(batch, i);
     }
@@ -245,7 +245,7 @@ nlohmann::json order_of_data(const Config& config) {
 void throws_in_a_step(const Config& config) {
   struct Throws : Scored {
     std::string how;
-    torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t i) override {
+    rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t i) override {
       if (rank() == 1 && current_epoch() == 1 && i == 2) {
         if (how == "int") throw 42;
         if (how == "shape") return layer(torch::ones({3, 3})).sum();

@@ -25,7 +25,7 @@ WRONG = [
     ("the Trainer changes the module that it runs: it cannot be const",
      "struct Net : rtrain::LightningModule {}; void run(rtrain::Trainer& t) { const Net net; t.fit(net); }"),
     (HIDES % ("training_step", "LightningModule"),
-     "struct Net : rtrain::LightningModule { torch::Tensor training_step(rtrain::Batch&, std::int64_t) { return {}; } };"
+     "struct Net : rtrain::LightningModule { rtrain::StepOutput training_step(rtrain::Batch&, std::int64_t) { return {}; } };"
      " void run(rtrain::Trainer& t) { t.fit(Net()); }"),
     (HIDES % ("validation_step", "LightningModule"),
      "struct Net : rtrain::LightningModule { torch::Tensor validation_step(const rtrain::Batch&) { return {}; } };"
@@ -43,7 +43,7 @@ WRONG = [
 RIGHT = """
 struct Net : rtrain::LightningModule {
   torch::nn::Linear layer = register_module("layer", torch::nn::Linear(2, 1));
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t) noexcept override { return layer(batch.input).sum(); }
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) noexcept override { return layer(batch.input).sum(); }
   rtrain::Optimizers configure_optimizers() override { return rtrain::optim::SGD(parameters(), {.lr = 0.1}); }
  private:
   torch::Tensor test_step(const rtrain::Batch&, std::int64_t) override { return {}; }

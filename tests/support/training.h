@@ -52,7 +52,7 @@ struct BoringModel : LightningModule {
   torch::Tensor loss_of(const Batch& batch) {
     return torch::nn::functional::mse_loss(layer(batch.input), torch::ones({batch.size(), 2}));
   }
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
+  StepOutput training_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
   torch::Tensor validation_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
   torch::Tensor test_step(const Batch& batch, std::int64_t) override { return loss_of(batch); }
   torch::Tensor predict_step(const Batch& batch, std::int64_t) override { return layer(batch.input); }

@@ -188,8 +188,8 @@ std::string ModelCheckpoint::missing_monitor(const Candidates& candidates) const
          " (is it logged with log(\"" + *options_.monitor + "\", ...)?)";
 }
 
-void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&,
-                                         const Batch&, std::int64_t) {
+void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const StepOutput&, const Batch&,
+                                         std::int64_t) {
   const auto every = options_.every_n_train_steps.value_or(0);
   if (every < 1 || trainer.global_step() % every != 0) return;
   const auto candidates = candidates_of(trainer);

@@ -45,8 +45,8 @@ void ProgressReport::batch_done(Trainer& trainer, std::int64_t batch_idx, std::i
   report_progress(progress, last);
 }
 
-void ProgressReport::on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&,
-                                        const Batch&, std::int64_t batch_idx) {
+void ProgressReport::on_train_batch_end(Trainer& trainer, LightningModule&, const StepOutput&, const Batch&,
+                                        std::int64_t batch_idx) {
   batch_done(trainer, batch_idx, trainer.num_training_batches());
 }
 void ProgressReport::on_validation_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&,

@@ -11,7 +11,7 @@ namespace rtrain {
 class ProgressReport : public Callback {
  public:
   void on_train_epoch_start(Trainer&, LightningModule&) override { restart(); }
-  void on_train_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&,
+  void on_train_batch_end(Trainer& trainer, LightningModule&, const StepOutput&, const Batch&,
                           std::int64_t batch_idx) override;
   void on_validation_epoch_start(Trainer&, LightningModule&) override { restart(); }
   void on_validation_batch_end(Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&,

@@ -107,21 +107,23 @@ void FitLoop::start_over() {
   max_batches_ = epoch_batches_ = 0;
   run_.epochs = batch_ = {};
   part_ = {};
-  steps_ = run_.batches_that_stepped = 0;
+  run_.optimizer_steps = run_.batches_that_stepped = 0;
   is_last_batch_ = epoch_schedulers_due_ = validated_in_epoch_ = validated_ = resumed_within_epoch_ =
       resumed_after_batch_ = stop_validated_ = past_stop_ = cut_ = stop_is_agreed_ = warned_of_loss_ = false;
   step_.set_has_gradients(false);
+  manual_.start_over();
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
   results_.reset();
 }
 
 bool FitLoop::max_steps_reached() const {
-  return run_.options.max_steps != -1 && steps_ >= run_.options.max_steps;
+  return run_.options.max_steps != -1 && run_.optimizer_steps >= run_.options.max_steps;
 }
 
 bool FitLoop::can_stop_early() const {
-  return run_.epochs.current.processed >= run_.min_epochs && steps_ >= run_.options.min_steps.value_or(0);
+  return run_.epochs.current.processed >= run_.min_epochs &&
+         run_.optimizer_steps >= run_.options.min_steps.value_or(0);
 }
 
 bool FitLoop::done() const {
@@ -255,12 +257,12 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
     return false;
   }
   batch_.increment_started();
-  const auto loss = optimize(batch, batch_idx);
+  const auto output = optimize(batch, batch_idx);
   run_.metrics.step_done();
   batch_.increment_processed();
   if (epoch_exhausted()) lr_stepping_.after_last_batch();
   run_.pulse.step("train", current_epoch(), batch_idx + 1);
-  run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, loss,
+  run_.call(Hook::kTrainBatchEnd, &Callback::on_train_batch_end, &LightningModule::on_train_batch_end, output,
             batch, batch_idx);
   run_.metrics.on_batch_end();
   batch_.increment_completed();
@@ -269,15 +271,17 @@ bool FitLoop::train_batch(DataLoader::Iterator& batches) {
   return true;
 }
 
-torch::Tensor FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
+StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   const RunContext::HookScope scope(run_, Hook::kOptimization);
   const bool sync = !accumulates();
-  const auto loss = step_.run(batch, {.batch_idx = batch_idx,
-                                      .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
-                                      .sync = sync});
-  if (sync) lr_stepping_.after_optimizer_step(++steps_);
-  if (loss.defined()) warn_unless_finite(loss, batch_idx);
-  return loss;
+  auto output = run_.automatic
+                    ? step_.run(batch, {.batch_idx = batch_idx,
+                                        .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
+                                        .sync = sync})
+                    : manual_.run(batch, batch_idx);
+  if (sync && run_.automatic) lr_stepping_.after_optimizer_step(++run_.optimizer_steps);
+  if (output.loss.defined()) warn_unless_finite(output.loss, batch_idx);
+  return output;
 }
 
 /// Reading a loss on a GPU waits for it: there only those of the steps that are logged are read.
@@ -291,7 +295,7 @@ void FitLoop::warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_i
   warned_of_loss_ = true;
   std::cerr << "rtrain: warning: the loss is " << unsigned_nan(value) << " on rank "
             << run_.placement.global_rank << " in epoch " << current_epoch() << ", batch " << batch_idx
-            << " (global_step " << steps_ << "); training continues" << std::endl;
+            << " (global_step " << run_.optimizer_steps << "); training continues" << std::endl;
 }
 
 bool FitLoop::validates_in_this_epoch() const {
@@ -322,7 +326,7 @@ void FitLoop::after_batch() {
     run_.metrics.set_first_iteration(first_iteration);
   }
   if (accumulates()) return;
-  lr_stepping_.after_validation_of_step(steps_);
+  lr_stepping_.after_validation_of_step(run_.optimizer_steps);
   // no gradient is pending: others may go on from here
   run_.yield_if(run_.yield_point.next_step());
   ++run_.batches_that_stepped;
@@ -333,7 +337,7 @@ void FitLoop::after_batch() {
 nlohmann::json FitLoop::state() const {
   return {{"epoch", run_.epochs},
           {"batch", batch_},
-          {"optimizer_steps", steps_},
+          {"optimizer_steps", run_.optimizer_steps},
           {"batches_that_stepped", run_.batches_that_stepped},
           {"is_last_batch", is_last_batch_},
           {"validated", validated_ && (run_.stage != Stage::kValidate || validation_.is_ending())},
@@ -361,7 +365,7 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
   start_over();
   run_.epochs = state.at("epoch").get<LoopProgress>();
   batch_ = state.at("batch").get<LoopProgress>();
-  steps_ = state.at("optimizer_steps").get<std::int64_t>();
+  run_.optimizer_steps = state.at("optimizer_steps").get<std::int64_t>();
   run_.batches_that_stepped = state.at("batches_that_stepped").get<std::int64_t>();
   step_.set_has_gradients(state.at("has_gradients").get<bool>());
   const bool within_epoch = run_.epochs.current.started > run_.epochs.current.processed;
@@ -409,6 +413,7 @@ std::map<std::string, torch::Tensor> FitLoop::generators() const {
 
 std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
   if (cut_) return gradients_at_cut_;
+  if (!run_.automatic) return manual_.pending_gradients();
   std::map<std::string, torch::Tensor> gradients;
   const bool between =
       (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
@@ -427,6 +432,7 @@ void FitLoop::keep_cut(std::map<std::string, torch::Tensor> generators,
 }
 
 void FitLoop::load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients) {
+  if (!run_.automatic) manual_.expect_gradients(gradients);
   for (const auto& item : run_.module->named_parameters()) {
     const auto found = gradients.find(item.key());
     if (found != gradients.end())

@@ -4,6 +4,7 @@
 #include "worker/loops/evaluation_loop.h"
 #include "worker/run/run_context.h"
 #include "worker/step/lr_stepping.h"
+#include "worker/step/manual_step.h"
 #include "worker/step/training_step.h"
 
 #include <rtrain/data/data_loader.h>
@@ -21,19 +22,29 @@ namespace rtrain {
 class FitLoop {
  public:
   FitLoop(RunContext& run, EvaluationLoop& validation)
-      : run_(run), validation_(validation), step_(run), lr_stepping_(run), results_(/*training=*/true) {}
+      : run_(run),
+        validation_(validation),
+        step_(run),
+        manual_(run),
+        lr_stepping_(run),
+        results_(/*training=*/true) {}
 
   void set_data(DataLoader loader);
   void run();
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
-  [[nodiscard]] std::int64_t global_step() const { return steps_; }
+  [[nodiscard]] std::int64_t global_step() const { return run_.optimizer_steps; }
   [[nodiscard]] std::int64_t max_batches() const { return epoch_batches_; }  ///< of the current epoch
   [[nodiscard]] bool is_last_batch() const { return is_last_batch_; }
   [[nodiscard]] bool resumes_within_epoch() const { return resumed_within_epoch_; }
   /// True if it resumes within an epoch, where max_steps or should_stop had ended the run of the checkpoint.
   [[nodiscard]] bool resumes_past_stop() const { return past_stop_; }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
+  [[nodiscard]] ManualStep& manual_step() { return manual_; }
+  /// What steps the optimizers of this fit. @lifetime of this loop.
+  [[nodiscard]] detail::OptimizerDriver& driver() {
+    return run_.automatic ? static_cast<detail::OptimizerDriver&>(step_) : manual_;
+  }
 
   /// loop.json's "progress".
   [[nodiscard]] nlohmann::json state() const;
@@ -46,7 +57,8 @@ class FitLoop {
   /// validates at a point where no other validation is due.
   [[nodiscard]] std::map<std::string, torch::Tensor> generators() const;
   void start_over();
-  /// Gradients of an incomplete accumulation, by parameter name. They differ between ranks.
+  /// Gradients of an incomplete accumulation, by parameter name. They differ between ranks. Under manual
+  /// optimization those that no step has used.
   [[nodiscard]] std::map<std::string, torch::Tensor> pending_gradients() const;
   void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
   /// Keeps the state of a checkpoint whose run a stop had ended within an epoch, if this run stays there too:
@@ -67,7 +79,7 @@ class FitLoop {
   [[nodiscard]] bool epoch_done() const;
   /// @return false if the epoch has ended.
   bool train_batch(DataLoader::Iterator& batches);
-  torch::Tensor optimize(const Batch& batch, std::int64_t batch_idx);
+  StepOutput optimize(const Batch& batch, std::int64_t batch_idx);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
   void after_batch();
@@ -96,6 +108,7 @@ class FitLoop {
   RunContext& run_;
   EvaluationLoop& validation_;
   TrainingStep step_;
+  ManualStep manual_;
   LRStepping lr_stepping_;
   LoggedMetrics results_;
   DataLoader loader_;
@@ -106,7 +119,6 @@ class FitLoop {
   int saved_world_size_ = 0;
   std::optional<std::int64_t> val_check_batch_;
   LoopProgress batch_;
-  std::int64_t steps_ = 0;  ///< optimizer steps: global_step
   bool is_last_batch_ = false;
   bool validated_in_epoch_ = false;
   bool epoch_schedulers_due_ = false;  ///< those that read a metric, after the hooks of the epoch's end

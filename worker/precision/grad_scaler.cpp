@@ -8,7 +8,6 @@
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <cmath>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -60,9 +59,9 @@ torch::Tensor GradScaler::scale(const torch::Tensor& loss) {
 void GradScaler::unscale(Optimizer& optimizer) {
   if (!scale_.defined())
     throw std::logic_error("GradScaler: no loss was scaled yet, so there is nothing to unscale");
-  if (found_.contains(&optimizer)) {
+  if (is_unscaled(optimizer)) {
     throw std::logic_error("GradScaler: the gradients of " + optimizer.type_name() +
-                           " were unscaled already; call update() after the step");
+                           " were unscaled already; step it, or call update()");
   }
   const torch::NoGradGuard no_grad;
   std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
@@ -90,19 +89,21 @@ void GradScaler::unscale(Optimizer& optimizer) {
 }
 
 StepInputs GradScaler::inputs_for(Optimizer& optimizer) {
-  if (!found_.contains(&optimizer)) unscale(optimizer);
-  return {.grad_scale = {}, .found_inf = found_.at(&optimizer)};
+  if (!is_unscaled(optimizer)) unscale(optimizer);
+  stepped_.push_back(found_.extract(&optimizer).mapped());
+  return {.grad_scale = {}, .found_inf = stepped_.back()};
 }
 
 void GradScaler::update() {
-  if (found_.empty())
+  for (auto& [optimizer, found] : found_) stepped_.push_back(found);
+  if (stepped_.empty())
     throw std::logic_error("GradScaler: update() without a step: no gradients were unscaled since the last");
   const torch::NoGradGuard no_grad;
-  auto found = found_.begin()->second.clone();
-  for (auto it = std::next(found_.begin()); it != found_.end(); ++it) found += it->second;
+  auto found = stepped_.front().clone();
+  for (std::size_t i = 1; i < stepped_.size(); ++i) found += stepped_[i];
   at::_amp_update_scale_(scale_, tracker_, found, options_.growth_factor, options_.backoff_factor,
                          options_.growth_interval);
-  found_.clear();
+  reset();
 }
 
 double GradScaler::get_scale() const {
@@ -135,7 +136,7 @@ void GradScaler::load_state(const nlohmann::json& state) {
   first_tracker_ = tracker;
   scale_.reset();  // the next loss says where
   tracker_.reset();
-  found_.clear();
+  reset();
 }
 
 }  // namespace rtrain

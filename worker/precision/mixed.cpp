@@ -57,7 +57,7 @@ torch::Tensor MixedPrecision::scale(const torch::Tensor& loss) {
 }
 
 void MixedPrecision::unscale(Optimizer& optimizer) {
-  if (scaler_) scaler_->unscale(optimizer);
+  if (scaler_ && !scaler_->is_unscaled(optimizer)) scaler_->unscale(optimizer);
 }
 
 void MixedPrecision::step(Plan& plan, Optimizer& optimizer) {

@@ -76,8 +76,9 @@ class RunContext {
   [[nodiscard]] Strategy& strategy() const { return *placement.strategy; }
   [[nodiscard]] Precision& precision() const { return *placement.precision; }
   /// Calls one of the module's four steps, in the number types of the precision.
-  torch::Tensor call_step(Hook where, torch::Tensor (LightningModule::*step)(const Batch&, std::int64_t),
-                          const Batch& batch, std::int64_t index) {
+  template <class R>
+  R call_step(Hook where, R (LightningModule::*step)(const Batch&, std::int64_t), const Batch& batch,
+              std::int64_t index) {
     const auto types = precision().forward_scope(placement.device);
     return call_module(where, step, batch, index);
   }
@@ -100,8 +101,15 @@ class RunContext {
   // ---- of the current run ------------------------------------------------------------------------
   LightningModule* module = nullptr;
   std::unique_ptr<Plan> plan;
-  std::shared_ptr<Optimizer> optimizer;
+  bool automatic = true;  ///< LightningModule::automatic_optimization() of the fit
+  std::vector<std::shared_ptr<Optimizer>> optimizers;
+  std::vector<LightningOptimizer> handles;          ///< of `optimizers`, for the module
+  std::shared_ptr<detail::OptimizerDriver> driver;  ///< of `handles`; null outside of a fit
   std::vector<LRSchedulerConfig> schedulers;
+  struct {
+    bool sync = true;   ///< the gradients are averaged over the ranks
+    bool done = false;  ///< LightningModule::backward() ran, and not only an override
+  } backward;           ///< the current, or latest, one
   Stage function = Stage::kFit, stage = Stage::kFit;
   bool running = false;
   bool should_stop = false;
@@ -111,6 +119,7 @@ class RunContext {
   std::int64_t max_epochs = -1, min_epochs = 0;
   std::int64_t accumulate = 1;            ///< batches per optimizer step, for this number of ranks
   LoopProgress epochs;                    ///< of the fit
+  std::int64_t optimizer_steps = 0;       ///< of the fit: global_step
   std::int64_t batches_that_stepped = 0;  ///< of the fit; the loggers' x-axis
   /// Generator states of a checkpoint, restored just before the loop resumes.
   std::map<std::string, torch::Tensor> resumed_generators;

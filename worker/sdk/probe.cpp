@@ -143,7 +143,7 @@ Check look_at_nccl(int gpus) {
   double sum = 0;
   for (int index = 0; index < gpus; ++index) {
     values.push_back(
-        torch::full({kCount}, index + 1.0F,
+        torch::full({kCount}, static_cast<float>(index) + 1.0F,
                     torch::TensorOptions().device(torch::kCUDA, static_cast<c10::DeviceIndex>(index))));
     sum += index + 1.0;
   }

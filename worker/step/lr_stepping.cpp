@@ -22,6 +22,7 @@ std::string names_of(const MetricValues& metrics) {
 }  // namespace
 
 void LRStepping::step(Interval interval, bool needs_metric, std::int64_t count) {
+  if (!run_.automatic) return;
   for (const auto& config : run_.schedulers) {
     if (config.interval != interval || config.scheduler->needs_metric() != needs_metric ||
         count % config.frequency != 0)

@@ -10,7 +10,7 @@ namespace rtrain {
 /// Lightning's places: a scheduler by steps right after the optimizer step, one by epochs after the last
 /// batch of an epoch; ReduceLROnPlateau after the validation that follows the batch, or after the hooks of
 /// the epoch's end, so that its metric is there. The frequency of one by steps counts the optimizer steps of
-/// the fit (Lightning counts the batches of an epoch, and may never step).
+/// the fit (Lightning counts the batches of an epoch, and may never step). None under manual optimization.
 class LRStepping {
  public:
   explicit LRStepping(RunContext& run) : run_(run) {}

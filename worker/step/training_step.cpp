@@ -1,6 +1,8 @@
 #include "worker/step/training_step.h"
 
 #include "worker/optim/unique.h"
+#include "worker/step/backward_pass.h"
+#include "worker/step/optimizer_update.h"
 
 #include <torch/torch.h>
 
@@ -8,44 +10,70 @@
 
 namespace rtrain {
 
-torch::Tensor TrainingStep::run(const Batch& batch, const StepPlace& place) {
+StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
+  StepOutput output;
+  if (!place.sync || run_.handles.empty()) {
+    (void)learn(batch, place, output);
+    return output;
+  }
+  bool learned = false;
+  struct Pass {
+    TrainingStep& step;
+    const Batch& batch;
+    const StepPlace& place;
+    StepOutput& output;
+    bool& learned;
+  } pass{*this, batch, place, output, learned};
+  const Closure closure = [&pass] {  // one pointer: a std::function holds it without an allocation
+    pass.learned = true;
+    return pass.step.learn(pass.batch, pass.place, pass.output);
+  };
+  run_.call_module(Hook::kOptimizerStep, &LightningModule::optimizer_step, run_.epochs.current.completed,
+                   place.batch_idx, run_.handles.front(), closure);
+  if (!learned)
+    throw std::logic_error(
+        "optimizer_step() returned without calling its closure, so the batch was not learned: call "
+        "step(closure) of its optimizer, or closure() alone to leave out the step");
+  return output;
+}
+
+torch::Tensor TrainingStep::learn(const Batch& batch, const StepPlace& place, StepOutput& output) {
   run_.plan->before_forward(place.sync);
-  const auto loss =
-      run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
+  output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
+  auto& loss = output.loss;
+  if (!loss.defined() && !output.extras.empty())
+    throw std::logic_error("training_step returned \"" + output.extras.begin()->first +
+                           "\" without a loss: return {loss, {...}}, or std::nullopt for no loss at all");
   if (place.sync && !loss.defined())
     run_.strategy().meet("batch " + std::to_string(place.batch_idx) +
                          " without a loss (training_step returned none)");
-  if (place.first) clear_gradients();
-  if (loss.defined()) learn(loss, place.sync);
-  if (place.sync && !loss.defined()) reduce_pending_gradients();
-  if (place.sync) step_optimizer();
-  return loss.defined() ? loss.detach() : loss;
-}
-
-void TrainingStep::clear_gradients() {
-  run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad,
-            *run_.optimizer);
-  run_.plan->zero_grad(run_.optimizer->parameters());
-  has_gradients_ = false;
-}
-
-void TrainingStep::learn(const torch::Tensor& loss, bool sync) {
-  if (loss.numel() != 1)
-    throw std::logic_error("training_step returned a tensor of " + std::to_string(loss.numel()) +
-                           " elements, expected the loss: one element");
-  if (!loss.requires_grad())
-    throw std::logic_error(
-        "training_step returned a loss that does not depend on any parameter that requires a gradient");
-  const auto scaled = scale(loss);
-  run_.call(Hook::kBeforeBackward, &Callback::on_before_backward, &LightningModule::on_before_backward,
-            scaled);
-  run_.plan->backward(scaled, sync);
+  if (place.first) clear_gradients(place.batch_idx);
+  if (!loss.defined()) {
+    if (place.sync) reduce_pending_gradients();
+    return loss;
+  }
+  if (run_.accumulate != 1) loss = loss / static_cast<double>(run_.accumulate);
+  run_backward(run_, loss, place.sync, {}, "training_step returned");
   has_gradients_ = true;
-  run_.call(Hook::kAfterBackward, &Callback::on_after_backward, &LightningModule::on_after_backward);
+  return loss = loss.detach();
 }
 
-torch::Tensor TrainingStep::scale(const torch::Tensor& loss) {
-  return run_.precision().scale(run_.accumulate == 1 ? loss : loss / static_cast<double>(run_.accumulate));
+void TrainingStep::clear_gradients(std::int64_t batch_idx) {
+  if (run_.optimizers.empty()) {
+    run_.plan->zero_grad(run_.module->parameters());
+    has_gradients_ = false;
+    return;
+  }
+  auto& optimizer = *run_.optimizers.front();
+  run_.call(Hook::kBeforeZeroGrad, &Callback::on_before_zero_grad, &LightningModule::on_before_zero_grad,
+            optimizer);
+  run_.call_module(Hook::kOptimizerZeroGrad, &LightningModule::optimizer_zero_grad,
+                   run_.epochs.current.completed, batch_idx, optimizer);
+}
+
+void TrainingStep::zero_grad(Optimizer& optimizer) {
+  run_.plan->zero_grad(optimizer.parameters());
+  has_gradients_ = false;
 }
 
 /// The sums of an accumulation are made by its last backward. Here there was none, on no rank.
@@ -57,20 +85,10 @@ void TrainingStep::reduce_pending_gradients() {
   run_.plan->reduce_gradients(parameters);
 }
 
-void TrainingStep::step_optimizer() {
-  if (has_gradients_) run_.precision().unscale(*run_.optimizer);
-  run_.call(Hook::kBeforeOptimizerStep, &Callback::on_before_optimizer_step,
-            &LightningModule::on_before_optimizer_step, *run_.optimizer);
-  // Gradients that are zero and not absent would still move the parameters.
-  if (!has_gradients_) return;
-  if (const auto limit = run_.options.gradient_clip_val.value_or(0); limit > 0)
-    (void)run_.plan->clip(*run_.optimizer, {limit, run_.options.gradient_clip_algorithm == "value"
-                                                       ? GradientClip::Algorithm::kValue
-                                                       : GradientClip::Algorithm::kNorm});
-  step(*run_.optimizer);
-  run_.precision().update();
+torch::Tensor TrainingStep::step(Optimizer& optimizer, const Closure& closure) {
+  auto loss = update(run_, optimizer, closure, has_gradients_);
+  if (has_gradients_) run_.precision().update();
+  return loss;
 }
-
-void TrainingStep::step(Optimizer& optimizer) { run_.precision().step(*run_.plan, optimizer); }
 
 }  // namespace rtrain

@@ -4,6 +4,8 @@
 #include "worker/run/run_context.h"
 
 #include <rtrain/batch.h>
+#include <rtrain/lightning_optimizer.h>
+#include <rtrain/step_output.h>
 
 #include <torch/types.h>
 
@@ -18,29 +20,31 @@ struct StepPlace {
   bool sync = true;   ///< last of its accumulation: averages the gradients and steps
 };
 
-/// Automatic optimization with one optimizer: before_forward, training_step, zero_grad, backward, and after
-/// the last batch of an accumulation on_before_optimizer_step, clip, step.
-class TrainingStep {
+/// Automatic optimization with one optimizer. A batch is before_forward, training_step, zero_grad and
+/// backward; the last batch of an accumulation is the closure of the module's optimizer_step(), which goes on
+/// with on_before_optimizer_step, clipping and the step. Without an optimizer every batch is the first part
+/// alone.
+class TrainingStep final : public detail::OptimizerDriver {
  public:
   explicit TrainingStep(RunContext& run) : run_(run) {}
 
-  /// @return the loss as training_step returned it, detached; undefined if it returned none.
-  /// @throws std::logic_error if training_step returned a tensor that is not a scalar or has no graph.
-  torch::Tensor run(const Batch& batch, const StepPlace& place);
+  /// @return what training_step returned, with the loss detached and divided by the number of batches of the
+  /// accumulation.
+  /// @throws std::logic_error if training_step returned a tensor that is not a scalar or has no graph, or
+  /// other tensors without a loss; if optimizer_step() did not call its closure.
+  StepOutput run(const Batch& batch, const StepPlace& place);
+
+  torch::Tensor step(Optimizer& optimizer, const Closure& closure) override;
+  void zero_grad(Optimizer& optimizer) override;
 
   /// True if a backward has run since the gradients were cleared.
   [[nodiscard]] bool has_gradients() const { return has_gradients_; }
   void set_has_gradients(bool has) { has_gradients_ = has; }
 
  private:
-  void clear_gradients();
-  void learn(const torch::Tensor& loss, bool sync);
+  torch::Tensor learn(const Batch& batch, const StepPlace& place, StepOutput& output);
+  void clear_gradients(std::int64_t batch_idx);
   void reduce_pending_gradients();
-  void step_optimizer();
-  /// The loss that backward starts from: a part of the accumulation, scaled by the precision.
-  [[nodiscard]] torch::Tensor scale(const torch::Tensor& loss);
-  /// The only place where an optimizer is stepped.
-  void step(Optimizer& optimizer);
 
   RunContext& run_;
   bool has_gradients_ = false;

@@ -13,6 +13,7 @@
 #include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
+#include <algorithm>
 #include <iostream>
 #include <limits>
 #include <stdexcept>
@@ -34,32 +35,42 @@ bool has_sparse_gradient(const torch::nn::Module& module, const torch::Tensor& p
   return false;
 }
 
+/// A Reducer and the parameters that it sums.
+struct Reduction {
+  std::vector<bool> trained;  ///< of each parameter of the module, whether it is one of them
+  std::vector<torch::Tensor> parameters;
+  std::vector<std::string> names;
+  std::shared_ptr<c10d::Reducer> reducer;  ///< none while no parameter requires a gradient
+  std::shared_ptr<c10d::Logger> logger;    ///< the Reducer has a weak pointer that it does not check
+  bool static_graph_seen = false;
+};
+
 class DDPPlan final : public Plan {
  public:
   DDPPlan(LightningModule& model, Mesh& mesh, torch::Device device, const DDPOptions& options, bool fitting);
 
   ~DDPPlan() override;
 
+  void adopt(Optimizer&) override { ++optimizers_; }
   void before_forward(bool sync) override;
-  void backward(const torch::Tensor& loss, bool sync) override;
+  void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& how) override;
   void zero_grad(const std::vector<torch::Tensor>& parameters) override;
 
  private:
   [[nodiscard]] std::string changed() const;
+  void follow_change(const std::string& list);
   void make_reducer();
   [[noreturn]] void explain(const c10::Error& error) const;
+  [[nodiscard]] Reduction& current() { return reductions_.front(); }
 
   DDPOptions options_;
   std::vector<torch::Tensor> all_;  ///< every parameter once
   std::vector<std::string> all_names_;
-  std::vector<bool> trained_;              ///< of each, whether the Reducer has it
-  std::vector<torch::Tensor> parameters_;  ///< those that require a gradient
-  std::vector<std::string> names_;
   std::vector<torch::Tensor> buffers_;
-  std::shared_ptr<c10d::Reducer> reducer_;  ///< none while no parameter requires a gradient
-  std::shared_ptr<c10d::Logger> logger_;    ///< the Reducer has a weak pointer that it does not check
+  /// The first is in use.
+  std::vector<Reduction> reductions_;
+  std::size_t optimizers_ = 0;
   bool sync_buffers_next_ = true;
-  bool static_graph_seen_ = false;
 };
 
 DDPPlan::DDPPlan(LightningModule& model, Mesh& mesh, torch::Device device, const DDPOptions& options,
@@ -76,16 +87,14 @@ DDPPlan::DDPPlan(LightningModule& model, Mesh& mesh, torch::Device device, const
     if (!first(item.value())) continue;
     all_.push_back(item.value());
     all_names_.push_back(item.key());
-    trained_.push_back(item.value().requires_grad());
   }
   make_reducer();
-  if (!reducer_) throw std::runtime_error("DDPStrategy: " + no_parameter_words());
+  if (!current().reducer) throw std::runtime_error("DDPStrategy: " + no_parameter_words());
 }
 
 DDPPlan::~DDPPlan() {
   try {
-    logger_.reset();
-    reducer_.reset();
+    reductions_.clear();
   } catch (const std::exception& error) {
     std::cerr << "rtrain: warning: DDPStrategy: the Reducer's end failed: " << error.what() << std::endl;
   }
@@ -94,37 +103,59 @@ DDPPlan::~DDPPlan() {
 /// "a.weight, a.bias, ..." of the parameters that were frozen or unfrozen since the Reducer was made; "" is
 /// the usual case, and costs a look at one flag a parameter.
 std::string DDPPlan::changed() const {
+  const auto& trained = reductions_.front().trained;
   std::string list;
   int count = 0;
   for (std::size_t i = 0; i < all_.size(); ++i) {
-    if (all_[i].requires_grad() == trained_[i]) continue;
+    if (all_[i].requires_grad() == trained[i]) continue;
     if (++count <= 4)
-      list += (list.empty() ? "" : ", ") + all_names_[i] + (trained_[i] ? " frozen" : " unfrozen");
+      list += (list.empty() ? "" : ", ") + all_names_[i] + (trained[i] ? " frozen" : " unfrozen");
   }
   return count > 4 ? list + " and " + std::to_string(count - 4) + " more" : list;
 }
 
+/// Toggled optimizers alternate between sets of parameters that share none. Each set keeps its Reducer.
+void DDPPlan::follow_change(const std::string& list) {
+  const auto found = std::find_if(reductions_.begin(), reductions_.end(), [&](const Reduction& one) {
+    for (std::size_t i = 0; i < all_.size(); ++i)
+      if (all_[i].requires_grad() != one.trained[i]) return false;
+    return true;
+  });
+  if (found != reductions_.end()) {
+    std::rotate(reductions_.begin(), found, found + 1);
+  } else {
+    mesh().world().meet("a change of the parameters that require a gradient (" + list + ")");
+    require_equal_modules("DDPStrategy", module(), mesh().world(), device());
+    // One that shares a parameter would count what the new one sums. A Reducer that goes takes its hooks off.
+    std::erase_if(reductions_, [](const Reduction& one) {
+      return std::any_of(one.parameters.begin(), one.parameters.end(),
+                         [](const torch::Tensor& parameter) { return parameter.requires_grad(); });
+    });
+    make_reducer();
+  }
+  if (optimizers_ > 1) return;  // gradients of the others may be pending
+  for (const auto& parameter : all_) {
+    // It may be zero in a bucket, which still moves the parameter, or a view of a bucket that is gone.
+    if (!parameter.requires_grad()) parameter.mutable_grad().reset();
+  }
+}
+
 void DDPPlan::make_reducer() {
-  logger_.reset();
-  reducer_.reset();  // takes its hooks off the parameters
-  parameters_.clear();
-  names_.clear();
-  static_graph_seen_ = false;
+  auto& made = *reductions_.insert(reductions_.begin(), Reduction());
   for (std::size_t i = 0; i < all_.size(); ++i) {
-    trained_[i] = all_[i].requires_grad();
-    if (trained_[i]) {
-      parameters_.push_back(all_[i]);
-      names_.push_back(all_names_[i]);
-    } else {
-      all_[i].mutable_grad().reset();  // it may be a view of a bucket that is gone
+    made.trained.push_back(all_[i].requires_grad());
+    if (made.trained[i]) {
+      made.parameters.push_back(all_[i]);
+      made.names.push_back(all_names_[i]);
     }
   }
-  if (parameters_.empty()) return;
+  const auto& parameters = made.parameters;
+  if (parameters.empty()) return;
   std::vector<bool> sparse;
   std::unordered_map<std::size_t, std::string> numbered;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    sparse.push_back(has_sparse_gradient(module(), parameters_[i]));
-    numbered.emplace(i, names_[i]);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    sparse.push_back(has_sparse_gradient(module(), parameters[i]));
+    numbered.emplace(i, made.names[i]);
   }
   const auto cap = static_cast<std::size_t>(options_.bucket_cap_mb * 1024 * 1024);
   const auto first_cap = static_cast<std::size_t>(c10d::kDefaultFirstBucketBytes);
@@ -134,20 +165,20 @@ void DDPPlan::make_reducer() {
   const std::vector<std::size_t> limits =
       rebuilds ? std::vector<std::size_t>{std::numeric_limits<std::int64_t>::max()}
                : std::vector<std::size_t>{first_cap, cap};
-  auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(parameters_, limits, sparse));
+  auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(parameters, limits, sparse));
   std::reverse(buckets.begin(), buckets.end());  // backward makes the last parameters' gradients first
   auto group =
       c10::intrusive_ptr<c10d::ProcessGroup>::unsafe_reclaim_from_nonowning(mesh().world().c10d_group());
-  reducer_ = std::make_shared<c10d::Reducer>(
-      parameters_, std::move(buckets), std::move(group), std::move(sparse), static_cast<std::int64_t>(cap),
+  made.reducer = std::make_shared<c10d::Reducer>(
+      parameters, std::move(buckets), std::move(group), std::move(sparse), static_cast<std::int64_t>(cap),
       options_.find_unused_parameters, options_.gradient_as_bucket_view, std::move(numbered),
       static_cast<std::int64_t>(std::min(first_cap, cap)),
       /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, std::vector<std::int64_t>{});
-  if (options_.static_graph) reducer_->set_static_graph();
-  logger_ = std::make_shared<c10d::Logger>(reducer_);
-  reducer_->set_logger(logger_);
-  const auto device = parameters_.front().device();
-  logger_->set_construction_data_and_log(
+  if (options_.static_graph) made.reducer->set_static_graph();
+  made.logger = std::make_shared<c10d::Logger>(made.reducer);
+  made.reducer->set_logger(made.logger);
+  const auto device = parameters.front().device();
+  made.logger->set_construction_data_and_log(
       "LightningModule", device.is_cuda() ? std::vector<int>{device.index()} : std::vector<int>{},
       device.is_cuda() ? device.index() : -1, options_.broadcast_buffers, /*has_sync_bn=*/false,
       options_.static_graph);
@@ -161,22 +192,24 @@ void DDPPlan::explain(const c10::Error& error) const {
   if (text.find("reduction in the prior iteration") == std::string::npos)
     throw std::runtime_error("DDPStrategy: " + text);
   std::string unused;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].grad();
+  const auto& [trained, parameters, names, reducer, logger, seen] = reductions_.front();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto& gradient = parameters[i].grad();
     if (!gradient.defined() || !gradient.any().item<bool>())
-      unused += (unused.empty() ? "" : ", ") + names_[i];
+      unused += (unused.empty() ? "" : ", ") + names[i];
   }
   throw std::runtime_error(
       "DDPStrategy: in the last step some parameters got no gradient" +
       (unused.empty() ? "" : " (" + unused + ")") +
       ", so the all-reduce could not complete; if the model skips parameters intentionally, "
-      "use DDPStrategy({.find_unused_parameters = true})");
+      "use DDPStrategy({.find_unused_parameters = true})" +
+      (optimizers_ > 1 ? "; if they belong to another optimizer, toggle_optimizer() leaves them out" : ""));
 }
 
 void DDPPlan::before_forward(bool sync) {
   const bool with_gradients = torch::GradMode::is_enabled();
   try {
-    if (with_gradients && reducer_) reducer_->rebuild_buckets();
+    if (with_gradients && !reductions_.empty() && current().reducer) current().reducer->rebuild_buckets();
   } catch (const c10::Error& error) {
     explain(error);
   }
@@ -187,37 +220,36 @@ void DDPPlan::before_forward(bool sync) {
   sync_buffers_next_ = with_gradients && sync;
 }
 
-void DDPPlan::backward(const torch::Tensor& loss, bool sync) {
+void DDPPlan::backward(const torch::Tensor& loss, bool sync, const BackwardOptions& how) {
   if (!sync) {
     // The Reducer counts this backward's hooks in its recording, and sums too little from then on.
     if (options_.static_graph)
       throw std::invalid_argument(
           "DDPStrategy: static_graph cannot be combined with accumulated gradients: set "
           "accumulate_grad_batches = 1 or static_graph = false");
-    return loss.backward();
+    return how.run(loss);
   }
-  if (const auto list = changed(); !list.empty()) {
-    mesh().world().meet("a change of the parameters that require a gradient (" + list + ")");
-    require_equal_modules("DDPStrategy", module(), mesh().world(), device());
-    make_reducer();
-  }
-  if (!reducer_) return loss.backward();
+  if (const auto list = changed(); !list.empty()) follow_change(list);
+  const auto& reducer = current().reducer;
+  if (!reducer) return how.run(loss);
   const runtime::Pulse::InCollective waiting(runtime::pulse(), "all_reduce of gradients");
   try {
+    // A second backward within one training_step has no forward of its own before it.
+    reducer->rebuild_buckets();
     // It counts the iterations, which must be those with sums: a forward whose batch has no loss is none.
-    reducer_->prepare_for_forward();
+    reducer->prepare_for_forward();
     const bool look_for_unused = options_.find_unused_parameters && !options_.static_graph;
-    reducer_->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss}
-                                                   : std::vector<torch::Tensor>{});
-    if (!options_.static_graph || std::exchange(static_graph_seen_, true)) return loss.backward();
+    reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss}
+                                                  : std::vector<torch::Tensor>{});
+    if (!options_.static_graph || std::exchange(current().static_graph_seen, true)) return how.run(loss);
     // The first backward records the graph; its sums start when it has ended. The engine takes such a wish
     // only from within.
-    loss.register_hook([reducer = std::weak_ptr<c10d::Reducer>(reducer_)](const torch::Tensor&) {
-      torch::autograd::Engine::get_default_engine().queue_callback([reducer] {
-        if (const auto alive = reducer.lock()) alive->delay_all_reduce();
+    loss.register_hook([alive = std::weak_ptr<c10d::Reducer>(reducer)](const torch::Tensor&) {
+      torch::autograd::Engine::get_default_engine().queue_callback([alive] {
+        if (const auto recorded = alive.lock()) recorded->delay_all_reduce();
       });
     });
-    loss.backward();
+    how.run(loss);
   } catch (const c10::Error& error) {
     explain(error);
   }

@@ -10,9 +10,15 @@
 
 namespace rtrain {
 
-void Plan::backward(const torch::Tensor& loss, bool /*sync*/) { loss.backward(); }
+void Plan::backward(const torch::Tensor& loss, bool /*sync*/, const BackwardOptions& options) {
+  options.run(loss);
+}
 
 void Plan::step(Optimizer& optimizer, const StepInputs& inputs) { optimizer.step(inputs); }
+
+torch::Tensor Plan::step_with_closure(Optimizer& optimizer, const Closure& closure) {
+  return optimizer.step(closure);
+}
 
 void Plan::zero_grad(const std::vector<torch::Tensor>& parameters) {
   for (const auto& parameter : parameters) parameter.mutable_grad().reset();

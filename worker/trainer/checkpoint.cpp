@@ -162,9 +162,9 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     content.loop["progress"] = fit_loop.state();
     content.loop["metrics"] = run.metrics.state();
     content.loop["precision"] = {{"name", run.precision().name()}, {"state", run.precision().state()}};
-    if (run.optimizer) {
-      run.optimizer->name_parameters(run.module->named_parameters());
-      auto saved = save_optimizers({run.optimizer}, run.schedulers);
+    if (!run.optimizers.empty()) {
+      for (const auto& optimizer : run.optimizers) optimizer->name_parameters(run.module->named_parameters());
+      auto saved = save_optimizers(run.optimizers, run.schedulers);
       content.optimizer = std::move(saved.tensors);
       content.loop["optimizers"] = std::move(saved.list);
     }
@@ -334,8 +334,8 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
         "stopped; raise max_epochs or max_steps to continue it");
   }
   try {
-    run.optimizer->name_parameters(run.module->named_parameters());
-    load_optimizers({run.optimizer}, run.schedulers,
+    for (const auto& optimizer : run.optimizers) optimizer->name_parameters(run.module->named_parameters());
+    load_optimizers(run.optimizers, run.schedulers,
                     {content.optimizer, content.loop.value("optimizers", nlohmann::json::array())},
                     content.loop.value("version", 0));
   } catch (const std::invalid_argument& e) {
@@ -356,6 +356,10 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
       fit_loop.load_pending_gradients(gradients);
     if (fit_loop.resumes_within_epoch() || fit_loop.is_cut())
       fit_loop.results().load_state(with_prefix(content.rank, "metric."));
+  } else if (!run.automatic && !with_prefix(content.rank, "gradient.").empty()) {
+    warn("the checkpoint has gradients that no step has used, of " + std::to_string(saved_world_size) +
+         " rank(s), now there are " + std::to_string(run.placement.world_size) +
+         ": training continues without them, and without the same random numbers");
   } else if (fit_loop.resumes_within_epoch()) {
     warn("the checkpoint was saved within an epoch by " + std::to_string(saved_world_size) +
          " rank(s), now there are " + std::to_string(run.placement.world_size) +

@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <iostream>
 #include <stdexcept>
 
@@ -22,14 +23,33 @@ void collect_modes(torch::nn::Module& module, std::vector<std::pair<torch::nn::M
 
 }  // namespace
 
+namespace {
+
+/// The module and those below it that are LightningModules, too.
+void for_each_lightning_module(LightningModule& root, const std::function<void(LightningModule&)>& body) {
+  for (const auto& module : root.modules(/*include_self=*/false))
+    if (auto* const below = dynamic_cast<LightningModule*>(module.get())) body(*below);
+  body(root);
+}
+
+}  // namespace
+
 LightningModule::~LightningModule() {
-  if (attachment_) attachment_->module = nullptr;
+  if (attachment_ && attachment_->module == this) attachment_->module = nullptr;
 }
 
 void Attachment::tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module) {
-  if (attachment->module != nullptr && attachment->module != &module) attachment->module->attachment_.reset();
-  if (module.attachment_ && module.attachment_ != attachment) module.attachment_->module = nullptr;
-  module.attachment_ = attachment;
+  const auto untie = [](LightningModule& root) {
+    const auto from = root.attachment_;
+    for_each_lightning_module(root, [&](LightningModule& one) {
+      if (one.attachment_ == from) one.attachment_.reset();
+    });
+  };
+  if (attachment->module != nullptr && attachment->module != &module) untie(*attachment->module);
+  for_each_lightning_module(module, [&](LightningModule& one) {
+    const auto before = std::exchange(one.attachment_, attachment);
+    if (before && before != attachment && before->module == &one) before->module = nullptr;
+  });
   attachment->module = &module;
 }
 
@@ -45,7 +65,7 @@ void LightningModule::restore_modes() {
   modes_.clear();
 }
 
-torch::Tensor LightningModule::training_step(const Batch&, std::int64_t) {
+StepOutput LightningModule::training_step(const Batch&, std::int64_t) {
   not_overridden("training_step", "which fit() calls for every batch");
 }
 torch::Tensor LightningModule::validation_step(const Batch&, std::int64_t) {
@@ -110,12 +130,26 @@ torch::Device LightningModule::device() const {
   return torch::kCPU;
 }
 
+int LightningModule::global_rank() const {
+  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->global_rank() : 0;
+}
+int LightningModule::local_rank() const {
+  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->local_rank() : 0;
+}
+const std::vector<std::shared_ptr<Logger>>& LightningModule::loggers() const {
+  return trainer().options().loggers;
+}
+void LightningModule::print(const std::string& text) const {
+  if (global_rank() == 0) std::cout << text << std::endl;
+}
+torch::Tensor LightningModule::all_gather(const torch::Tensor& value) const {
+  const torch::NoGradGuard no_grad;
+  return torch::stack(trainer().strategy().all_gather(value.detach().contiguous()));
+}
+
 void LightningModule::on_validation_model_zero_grad() {
   if (!attachment_ || attachment_->trainer == nullptr) return;
   if (const auto& plan = attachment_->trainer->impl_->run.plan) plan->zero_grad(parameters());
-}
-void LightningModule::lr_scheduler_step(LRScheduler& scheduler, std::optional<double> metric) {
-  metric ? scheduler.step(*metric) : scheduler.step();
 }
 void LightningModule::on_validation_model_eval() { eval(); }
 void LightningModule::on_validation_model_train() { restore_modes(); }

@@ -15,6 +15,7 @@
 #include <cmath>
 #include <map>
 #include <stdexcept>
+#include <typeinfo>
 
 namespace rtrain {
 namespace {
@@ -91,6 +92,13 @@ void refuse_shared_state(const std::vector<std::shared_ptr<Callback>>& callbacks
                                 "and EarlyStopping have the option `name`; a class of " +
                                 "your own overrides state_key())");
   }
+}
+
+std::vector<std::shared_ptr<Callback>> in_order(std::vector<std::shared_ptr<Callback>> all) {
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a->order() < b->order(); });
+  refuse_shared_state(all);
+  return all;
 }
 
 }  // namespace
@@ -200,10 +208,22 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
   }
   if (!writes && options.enable_checkpointing.value_or(!reports))
     all.push_back(std::make_shared<ModelCheckpoint>());
-  std::stable_sort(all.begin(), all.end(),
-                   [](const auto& a, const auto& b) { return a->order() < b->order(); });
-  refuse_shared_state(all);
-  return all;
+  return in_order(std::move(all));
+}
+
+std::vector<std::shared_ptr<Callback>> with_callbacks_of_module(
+    std::vector<std::shared_ptr<Callback>> of_trainer,
+    const std::vector<std::shared_ptr<Callback>>& of_module) {
+  for (const auto& own : of_module) {
+    if (own == nullptr)
+      throw std::invalid_argument("configure_callbacks: what it returns holds a null pointer");
+    std::erase_if(of_trainer, [&](const auto& other) {
+      const auto &a = *own, &b = *other;
+      return typeid(a) == typeid(b);
+    });
+  }
+  of_trainer.insert(of_trainer.end(), of_module.begin(), of_module.end());
+  return in_order(std::move(of_trainer));
 }
 
 Trainer& prepare_trainer(Trainer& trainer) {

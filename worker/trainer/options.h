@@ -15,5 +15,10 @@ namespace rtrain {
 [[nodiscard]] Placement check_options(const TrainerOptions& options);
 /// The callbacks in calling order, including those that the options add.
 [[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
+/// Those with what a module's configure_callbacks() returned, which takes the place of others of its type.
+/// @throws std::invalid_argument a null pointer, or two that keep their state under one key.
+[[nodiscard]] std::vector<std::shared_ptr<Callback>> with_callbacks_of_module(
+    std::vector<std::shared_ptr<Callback>> of_trainer,
+    const std::vector<std::shared_ptr<Callback>>& of_module);
 
 }  // namespace rtrain

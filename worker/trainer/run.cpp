@@ -3,6 +3,7 @@
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/failure_place.h"
+#include "worker/runtime/json.h"
 #include "worker/schedulers/configuration.h"
 #include "worker/sdk/job.h"
 #include "worker/trainer/numerics.h"
@@ -24,6 +25,7 @@ namespace rtrain {
 
 Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
     : run(trainer, given, check_options(given), arrange_callbacks(given)),
+      own_callbacks(run.callbacks),
       validation(run),
       evaluation(run),
       fit_loop(run, validation) {
@@ -97,6 +99,12 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
   run.function = run.stage = now;
   run.module = &given;
   Attachment::tie(attachment, given);
+  // Those of the module of the run before stay until here: a checkpoint that is saved after it has their
+  // state.
+  run.callbacks = own_callbacks;
+  if (const auto more = run.call_module(Hook::kConfigureCallbacks, &LightningModule::configure_callbacks);
+      !more.empty())
+    run.callbacks = with_callbacks_of_module(own_callbacks, more);
   if (!connected) connect();
   // The local rank 0 of each node prepares what all of it will read.
   if (run.placement.local_rank == 0) run.call_module(Hook::kPrepareData, &LightningModule::prepare_data);
@@ -116,21 +124,40 @@ void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
   run.plan = run.strategy().prepare(module, fitting);
 }
 
+/// What only automatic optimization does.
+void Trainer::Impl::refuse_automatic_options() const {
+  std::string problems;
+  if (const auto limit = run.options.gradient_clip_val.value_or(0); limit > 0)
+    problems += "\n  gradient_clip_val is " + runtime::dump_json(limit) +
+                ": call clip_gradients(optimizer, ...) in training_step";
+  if (run.accumulate != 1)
+    problems += "\n  a step takes " + std::to_string(run.accumulate) +
+                " batches (accumulate_grad_batches, or elastic_batch \"keep\"): accumulate in training_step, "
+                "with no_sync() for all but the last batch";
+  if (!problems.empty())
+    throw std::invalid_argument(
+        "fit: these options have no effect with automatic_optimization = false; remove them:" + problems);
+}
+
 void Trainer::Impl::make_optimizers() {
   auto configured = run.call_module(Hook::kConfigureOptimizers, &LightningModule::configure_optimizers);
   std::string problems;
-  for (const auto& problem : schedulers::problems_of(configured)) problems += "\n  " + problem;
+  for (const auto& problem : schedulers::problems_of(configured, run.automatic, run.accumulate))
+    problems += "\n  " + problem;
   if (!problems.empty())
     throw std::invalid_argument("configure_optimizers: what it returns cannot be used:" + problems);
-  if (configured.all.size() != 1)
-    throw std::logic_error("configure_optimizers returned " + std::to_string(configured.all.size()) +
-                           " optimizers, expected exactly one");
-  for (const auto& doubt : schedulers::doubts_about(configured)) warn("configure_optimizers: " + doubt);
-  run.optimizer = std::move(configured.all.front());
+  for (const auto& doubt : schedulers::doubts_about(configured, run.automatic))
+    warn("configure_optimizers: " + doubt);
+  run.optimizers = std::move(configured.all);
   run.schedulers = std::move(configured.schedulers);
-  run.precision().require_supported(*run.optimizer);
-  run.optimizer->name_parameters(run.module->named_parameters());
-  run.plan->adopt(*run.optimizer);
+  // Handles of a fit that is over say so: they share the life of the driver's token.
+  run.driver = {std::make_shared<char>(), &fit_loop.driver()};
+  for (const auto& optimizer : run.optimizers) {
+    run.precision().require_supported(*optimizer);
+    run.handles.emplace_back(optimizer, run.driver);
+    optimizer->name_parameters(run.module->named_parameters());
+    run.plan->adopt(*optimizer);
+  }
 }
 
 /// A few batches of validation, so that its mistakes show before hours of training; it must leave no trace.
@@ -207,6 +234,8 @@ void Trainer::Impl::guarded(Body body) {
     RunContext& run;
     ~Quiet() {
       run.plan.reset();
+      run.handles.clear();
+      run.driver.reset();
       run.running = false;
       run.current_hook = Hook::kNone;
       run.metrics.use(nullptr);
@@ -247,7 +276,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     run.min_epochs = run.options.min_epochs.value_or(run.options.min_steps ? 1 : 0);
     run.should_stop = false;
     run.accumulate = batches_a_step();
-    run.optimizer.reset();
+    run.optimizers.clear();
     run.schedulers.clear();
     fit_loop.start_over();
     validation.set_data({}, 0, true);
@@ -256,6 +285,8 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     writer = CheckpointWriter::begin();
     resumed_step = 0;
 
+    run.automatic = given.automatic_optimization();
+    if (!run.automatic) refuse_automatic_options();
     begin(Stage::kFit, given);
     require_storable();
     std::optional<TrainerCheckpoint> saved;

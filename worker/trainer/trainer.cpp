@@ -67,6 +67,10 @@ void Trainer::set_accumulate_grad_batches(std::int64_t batches) {
   if (batches < 1)
     throw std::invalid_argument("set_accumulate_grad_batches: " + std::to_string(batches) +
                                 ", expected 1 or more");
+  if (batches > 1 && fitting() && !impl_->run.automatic)
+    throw std::logic_error("set_accumulate_grad_batches: " + std::to_string(batches) +
+                           ", but the module optimizes by itself (automatic_optimization = false): "
+                           "accumulate in training_step");
   impl_->run.accumulate = batches;
 }
 Stage Trainer::stage() const { return impl_->run.stage; }

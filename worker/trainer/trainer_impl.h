@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace rtrain {
 
@@ -49,6 +50,8 @@ struct Trainer::Impl {
   void connect();
   void begin(Stage function, LightningModule& module);
   void make_plan(LightningModule& module, bool fitting);
+  /// @throws std::invalid_argument options that manual optimization does not follow.
+  void refuse_automatic_options() const;
   void make_optimizers();
   void check_sanity();
   void end();
@@ -85,8 +88,9 @@ struct Trainer::Impl {
   std::int64_t resumed_step = 0;  ///< global_step of that checkpoint
 
   RunContext run;
-  EvaluationLoop validation;  ///< inside fit
-  EvaluationLoop evaluation;  ///< validate, test, predict
+  const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module
+  EvaluationLoop validation;                                   ///< inside fit
+  EvaluationLoop evaluation;                                   ///< validate, test, predict
   FitLoop fit_loop;
 };
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace rtrain {
 
@@ -61,18 +62,20 @@ class RTRAIN_API GradScaler {
   [[nodiscard]] torch::Tensor scale(const torch::Tensor& loss);
   /// Divides the gradients of the optimizer's parameters by the scale, in place, so that they can be clipped
   /// or looked at before the step.
-  /// @throws std::logic_error a second call before update(), or no loss was scaled yet.
+  /// @throws std::logic_error a second call before inputs_for(), or no loss was scaled yet.
   ///         std::invalid_argument a gradient has float16, or is not on the device of the loss.
   void unscale(Optimizer& optimizer);
+  [[nodiscard]] bool is_unscaled(const Optimizer& optimizer) const { return found_.contains(&optimizer); }
   /// Unscales if unscale() has not. @return what Optimizer::step() takes: found_inf is 1 if a gradient is
-  /// infinite or NaN, and such a step changes nothing.
+  /// infinite or NaN, and such a step changes nothing. An optimizer may step several times before update(),
+  /// which torch refuses.
   [[nodiscard]] StepInputs inputs_for(Optimizer& optimizer);
   /// After the steps of all optimizers: scale *= backoff_factor if one of them found an infinity, else
   /// scale *= growth_factor after growth_interval such steps in a row.
   /// @throws std::logic_error no gradients were unscaled since the last update().
   void update();
   /// Forgets what was unscaled and not updated, as after an exception.
-  void reset() { found_.clear(); }
+  void reset() { found_.clear(), stepped_.clear(); }
 
   /// Waits for the device.
   [[nodiscard]] double get_scale() const;
@@ -88,7 +91,8 @@ class RTRAIN_API GradScaler {
   GradScalerOptions options_;
   std::int64_t first_tracker_ = 0;                   ///< before place()
   torch::Tensor scale_, tracker_;                    ///< float32 and int32 scalars; undefined before place()
-  std::map<const Optimizer*, torch::Tensor> found_;  ///< since the last update()
+  std::map<const Optimizer*, torch::Tensor> found_;  ///< unscaled, and not stepped yet
+  std::vector<torch::Tensor> stepped_;               ///< of steps since the last update()
 };
 
 }  // namespace rtrain

@@ -5,6 +5,7 @@
 #include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
+#include <rtrain/step_output.h>
 
 #include <nlohmann/json.hpp>
 
@@ -48,7 +49,7 @@ class RTRAIN_API Callback {
   virtual void on_train_epoch_start(Trainer&, LightningModule&) {}
   virtual void on_train_epoch_end(Trainer&, LightningModule&) {}
   virtual void on_train_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor& /*loss*/, const Batch&,
+  virtual void on_train_batch_end(Trainer&, LightningModule&, const StepOutput&, const Batch&,
                                   std::int64_t /*batch_idx*/) {}
   virtual void on_before_zero_grad(Trainer&, LightningModule&, Optimizer&) {}
   virtual void on_before_backward(Trainer&, LightningModule&, const torch::Tensor& /*loss*/) {}

@@ -1,10 +1,13 @@
 // The user's model with its steps and hooks: Lightning's LightningModule.
 #pragma once
 
+#include <rtrain/backward_options.h>
 #include <rtrain/batch.h>
 #include <rtrain/data/data_loader.h>
 #include <rtrain/export.h>
+#include <rtrain/lightning_optimizer.h>
 #include <rtrain/optim.h>
+#include <rtrain/step_output.h>
 
 #include <torch/nn/module.h>
 
@@ -18,6 +21,9 @@
 namespace rtrain {
 
 class Trainer;
+class Callback;
+class Logger;
+class RunContext;  // internal to the SDK
 struct TrainerCheckpoint;
 struct Attachment;  // links a Trainer to the module it runs
 
@@ -49,18 +55,21 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   LightningModule() = default;
   ~LightningModule() override;
   // A copied or moved module has the same layers and is not attached to a Trainer.
-  LightningModule(const LightningModule& other) : torch::nn::Module(other) {}
-  LightningModule(LightningModule&& other) noexcept : torch::nn::Module(std::move(other)) {}
+  LightningModule(const LightningModule& other)
+      : torch::nn::Module(other), automatic_optimization_(other.automatic_optimization_) {}
+  LightningModule(LightningModule&& other) noexcept
+      : torch::nn::Module(std::move(other)), automatic_optimization_(other.automatic_optimization_) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
   // ---- steps ------------------------------------------------------------------------------------
-  /// @param batch on device(). @return the loss, a scalar; undefined: this batch contributes no gradients.
-  virtual torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx);
+  /// @param batch on device(). @return the loss (StepOutput says in which forms).
+  virtual StepOutput training_step(const Batch& batch, std::int64_t batch_idx);
   /// The returned tensor is passed only to the on_*_batch_end hooks; it may be undefined.
   virtual torch::Tensor validation_step(const Batch& batch, std::int64_t batch_idx);
   virtual torch::Tensor test_step(const Batch& batch, std::int64_t batch_idx);
   virtual torch::Tensor predict_step(const Batch& batch, std::int64_t batch_idx);
-  /// Called once per fit, after the parameters are on their device. Returns exactly one optimizer.
+  /// Called once per fit, after the parameters are on their device. Automatic optimization takes one
+  /// optimizer, or none, with a warning: then nothing is learned.
   virtual Optimizers configure_optimizers();
 
   // ---- logging ----------------------------------------------------------------------------------
@@ -81,6 +90,52 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   [[nodiscard]] std::int64_t global_step() const;    ///< optimizer steps so far; 0 without a Trainer
   /// the device of the first parameter or buffer; the CPU if there is neither
   [[nodiscard]] torch::Device device() const;
+  [[nodiscard]] int global_rank() const;  ///< 0 without a Trainer
+  [[nodiscard]] int local_rank() const;   ///< on its node; 0 without a Trainer
+  /// TrainerOptions::loggers. @throws std::logic_error if the module is not attached to a Trainer.
+  [[nodiscard]] const std::vector<std::shared_ptr<Logger>>& loggers() const;
+  /// Writes a line to the log, on rank 0 only.
+  void print(const std::string& text) const;
+  /// Every rank's `value`, stacked: shape [world_size, shape of value]. Shape and type must be the same on
+  /// all ranks, which all call it. No gradient flows through it.
+  /// @throws std::logic_error if the module is not attached to a Trainer.
+  [[nodiscard]] torch::Tensor all_gather(const torch::Tensor& value) const;
+
+  // ---- optimization -----------------------------------------------------------------------------
+  /// The optimizers and schedulers that configure_optimizers() returned, in its order. lr_scheduler() is of
+  /// the fit, not of an optimizer: numbers count all.
+  /// @throws std::logic_error outside of a fit; std::out_of_range no such number.
+  [[nodiscard]] LightningOptimizer optimizer(std::size_t number = 0) const;
+  [[nodiscard]] std::vector<LightningOptimizer> optimizers() const;
+  [[nodiscard]] LRScheduler& lr_scheduler(std::size_t number = 0) const;
+  [[nodiscard]] std::vector<std::shared_ptr<LRScheduler>> lr_schedulers() const;
+
+  /// Lightning's automatic_optimization, true by default. With false, training_step itself calls
+  /// manual_backward(), and step() and zero_grad() of its optimizers, and steps its schedulers; each step()
+  /// is one global_step. TrainerOptions::gradient_clip_val and accumulate_grad_batches are refused then.
+  [[nodiscard]] bool automatic_optimization() const { return automatic_optimization_; }
+  /// In the constructor, or any time before fit(). @throws std::logic_error within a fit.
+  void set_automatic_optimization(bool automatic);
+  /// on_before_backward, backward(), on_after_backward. Averages the gradients over the ranks, unless a
+  /// no_sync() lives: every rank makes the same calls. Gradients add up until zero_grad(). A checkpoint holds
+  /// those that no step has used yet; call zero_grad() between a step and the next manual_backward().
+  /// @throws std::logic_error under automatic optimization, outside of a fit, for a loss without a graph, or
+  ///        one that is no scalar and has no options.gradient.
+  void manual_backward(const torch::Tensor& loss, const BackwardOptions& options = {});
+  /// For losses that reach parameters of several optimizers (a GAN's): the others get no gradients meanwhile.
+  ///    const auto toggled = toggle_optimizer(optimizer(1));
+  /// Required with DDP where a loss does not reach all parameters, or DDPOptions::find_unused_parameters is.
+  [[nodiscard]] ToggledOptimizer toggle_optimizer(const Optimizer& optimizer) const;
+  /// For all but the last manual_backward() of an accumulation.
+  /// @throws std::logic_error under automatic optimization or outside of a fit.
+  [[nodiscard]] NoSync no_sync() const;
+  /// Clips the gradients of the optimizer's parameters.
+  /// @param gradient_clip_val none: the Trainer's; 0: nothing happens.
+  /// @param gradient_clip_algorithm "norm" (of all gradients together) or "value"; none: the Trainer's.
+  /// @throws std::invalid_argument a value that differs from the one that the Trainer was given, or is
+  ///        negative or not finite; another algorithm. std::logic_error outside of a fit.
+  void clip_gradients(Optimizer& optimizer, std::optional<double> gradient_clip_val = {},
+                      const std::optional<std::string>& gradient_clip_algorithm = {});
 
   // ---- data -------------------------------------------------------------------------------------
   /// Used if fit(), validate(), test() or predict() is called without a loader.
@@ -97,6 +152,9 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void setup(Stage) {}
   virtual void teardown(Stage) {}
   virtual void configure_model() {}
+  /// Callbacks of this run beside the Trainer's; of the same type they take the place of the Trainer's.
+  /// Called first of all hooks, in fit(), validate(), test() and predict().
+  virtual std::vector<std::shared_ptr<Callback>> configure_callbacks() { return {}; }
   virtual void on_fit_start() {}
   virtual void on_fit_end() {}
   virtual void on_train_start() {}
@@ -105,12 +163,27 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   virtual void on_train_epoch_end() {}
   /// @return -1 to skip the rest of the epoch, including this batch.
   virtual int on_train_batch_start(const Batch&, std::int64_t /*batch_idx*/) { return 0; }
-  virtual void on_train_batch_end(const torch::Tensor& /*loss*/, const Batch&, std::int64_t /*batch_idx*/) {}
+  virtual void on_train_batch_end(const StepOutput&, const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_before_zero_grad(Optimizer&) {}
   virtual void on_before_backward(const torch::Tensor& /*loss*/) {}
   virtual void on_after_backward() {}
   virtual void on_before_optimizer_step(Optimizer&) {}
-  /// Steps one scheduler. @param metric what its configuration monitors; nullopt: it monitors nothing.
+  /// With the last batch of an accumulation. `closure` is training_step, clearing and backward; it must be
+  /// called. Default: optimizer.step(closure), which goes on with on_before_optimizer_step, clipping and the
+  /// step. Not with manual optimization. An override that calls closure() alone learns without a step. The
+  /// call counts as one global_step, whether or not it steps.
+  virtual void optimizer_step(std::int64_t epoch, std::int64_t batch_idx, LightningOptimizer& optimizer,
+                              const Closure& closure);
+  /// Default: clears as the strategy wants it, which may be zeros rather than none.
+  virtual void optimizer_zero_grad(std::int64_t epoch, std::int64_t batch_idx, Optimizer& optimizer);
+  /// Computes the gradients. Default: loss.backward() as the strategy does it. An override calls this one
+  /// with other options; with several ranks, one that does not is refused.
+  virtual void backward(const torch::Tensor& loss, const BackwardOptions& options);
+  /// Before every step of automatic optimization. Default: clip_gradients() with the Trainer's values.
+  virtual void configure_gradient_clipping(Optimizer& optimizer, std::optional<double> gradient_clip_val,
+                                           const std::string& gradient_clip_algorithm);
+  /// Steps one scheduler. Not with manual optimization. @param metric what its configuration monitors;
+  /// nullopt: it monitors nothing.
   virtual void lr_scheduler_step(LRScheduler& scheduler, std::optional<double> metric);
   virtual void on_validation_model_zero_grad();  ///< clears the gradients
   virtual void on_validation_model_eval();       ///< eval mode
@@ -146,7 +219,10 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   friend class Trainer;
   friend struct Attachment;
   void restore_modes();
+  /// The Trainer's, where one runs fit(). @throws std::logic_error says what was called outside of one.
+  [[nodiscard]] RunContext& fit_of(const char* what) const;
   std::shared_ptr<Attachment> attachment_;
+  bool automatic_optimization_ = true;
   /// train or eval mode of each submodule before evaluation
   std::vector<std::pair<torch::nn::Module*, bool>> modes_;
 };

@@ -85,7 +85,7 @@ inline constexpr bool kIsTorchOptimizer<std::unique_ptr<T, D>> = kIsTorchOptimiz
 ///    return WithScheduler{.optimizer = adam, .lr_scheduler = plateau, .monitor = "val_loss"};
 ///    return {WithScheduler{generator, cosine}, WithScheduler{critic}};
 ///    return std::nullopt;              // none
-/// Automatic optimization takes exactly one optimizer.
+/// Automatic optimization takes one optimizer, or none, with a warning; manual optimization any number.
 struct RTRAIN_API Optimizers {
   std::vector<std::shared_ptr<Optimizer>> all{};
   std::vector<LRSchedulerConfig> schedulers{};

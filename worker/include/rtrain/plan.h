@@ -1,6 +1,7 @@
 // What a strategy does in each step of a run.
 #pragma once
 
+#include <rtrain/backward_options.h>
 #include <rtrain/export.h>
 #include <rtrain/mesh.h>
 #include <rtrain/optim.h>
@@ -26,7 +27,8 @@ struct RTRAIN_API GradientClip {
 /// One run of a module under a strategy. It is created at the start of the run, with the module on its
 /// device, and destroyed at its end, including after a failure. The order of a step is: before_forward, the
 /// module's training_step, zero_grad (first batch of an accumulation only), backward, and for the last batch
-/// (`sync` is true) clip and step.
+/// (`sync` is true) clip and step. Under manual optimization training_step itself has backward, zero_grad and
+/// step, any number of times and of any optimizer.
 ///
 /// The base class trains a module that every rank holds whole, without the other ranks.
 /// @thread the training thread; every rank makes the same calls in the same order.
@@ -39,14 +41,14 @@ class RTRAIN_API Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  /// Called once for the run's optimizer, before its first step. A plan that shards replaces the parameters
-  /// with its shards. @throws std::invalid_argument if it does not support the optimizer.
+  /// Called once for each optimizer of the run, before the first step. A plan that shards replaces the
+  /// parameters with its shards. @throws std::invalid_argument if it does not support the optimizer.
   virtual void adopt(Optimizer& /*optimizer*/) {}
 
   virtual void before_forward(bool /*sync*/) {}
   /// Computes the gradients of `loss`, which is already divided by the number of batches of the accumulation;
   /// if `sync`, averages them over the ranks that read different data.
-  virtual void backward(const torch::Tensor& loss, bool sync);
+  virtual void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& options = {});
   /// Averages the current gradients of `parameters` outside of backward(), for an accumulation whose last
   /// batch had no loss. A rank without a gradient counts as zero; a parameter without a gradient on every
   /// rank keeps none.
@@ -57,6 +59,9 @@ class RTRAIN_API Plan {
   virtual torch::Tensor clip(Optimizer& optimizer, const GradientClip& clip);
   /// @param inputs what mixed precision found; a plan that steps in its own way passes it on.
   virtual void step(Optimizer& optimizer, const StepInputs& inputs = {});
+  /// The step of an optimizer that needs_closure(). @param closure clears and computes the gradients, clips
+  /// them, and returns the mean loss of all ranks. @return the first loss.
+  virtual torch::Tensor step_with_closure(Optimizer& optimizer, const Closure& closure);
   /// Clears the gradients of `parameters`. They become undefined rather than zero, so that an optimizer skips
   /// parameters that a step does not use.
   virtual void zero_grad(const std::vector<torch::Tensor>& parameters);

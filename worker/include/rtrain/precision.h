@@ -52,8 +52,9 @@ class RTRAIN_API Precision : public Plugin {
 
   /// @return what backward starts from; on_before_backward() gets it.
   [[nodiscard]] virtual torch::Tensor scale(const torch::Tensor& loss) { return loss; }
-  /// Undoes scale() in the gradients of the optimizer's parameters. Not called for a step without gradients,
-  /// nor are step() and update().
+  /// Undoes scale() in the gradients of the optimizer's parameters, once for each step however often it is
+  /// called. Under automatic optimization it is not called for a step without gradients, nor are step() and
+  /// update().
   virtual void unscale(Optimizer& /*optimizer*/) {}
   /// Steps through `plan`, and unscales if unscale() was not called.
   virtual void step(Plan& plan, Optimizer& optimizer);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rtrain/amp.h>
+#include <rtrain/backward_options.h>
 #include <rtrain/callbacks.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/communicator.h>
@@ -10,6 +11,7 @@
 #include <rtrain/data.h>
 #include <rtrain/generators.h>
 #include <rtrain/lightning_module.h>
+#include <rtrain/lightning_optimizer.h>
 #include <rtrain/loggers.h>
 #include <rtrain/mesh.h>
 #include <rtrain/metrics.h>
@@ -27,6 +29,7 @@
 #include <rtrain/safetensors.h>
 #include <rtrain/schedulers.h>
 #include <rtrain/state_tree.h>
+#include <rtrain/step_output.h>
 #include <rtrain/strategies.h>
 #include <rtrain/torch_trainer.h>
 #include <rtrain/trainer.h>

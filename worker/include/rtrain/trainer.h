@@ -201,6 +201,7 @@ consteval bool is_lightning_module() {
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, setup);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, teardown);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, configure_model);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, configure_callbacks);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_fit_start);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_fit_end);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_train_start);
@@ -213,6 +214,11 @@ consteval bool is_lightning_module() {
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_before_backward);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_after_backward);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_before_optimizer_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, optimizer_step);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, optimizer_zero_grad);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, backward);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, configure_gradient_clipping);
+    RTRAIN_CHECK_OVERRIDE(LightningModule, M, lr_scheduler_step);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_epoch_start);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_epoch_end);
     RTRAIN_CHECK_OVERRIDE(LightningModule, M, on_validation_batch_end);
@@ -305,7 +311,8 @@ class RTRAIN_API Trainer {
   [[nodiscard]] Metrics progress_bar_metrics() const;  ///< metrics logged with prog_bar = true
   /// epochs completed, which is the number of the current one, from 0
   [[nodiscard]] std::int64_t current_epoch() const;
-  [[nodiscard]] std::int64_t global_step() const;           ///< optimizer steps taken
+  /// optimizer steps taken; under manual optimization those of all optimizers
+  [[nodiscard]] std::int64_t global_step() const;
   [[nodiscard]] std::int64_t num_training_batches() const;  ///< per epoch, after limits; 0 before fit()
   [[nodiscard]] std::int64_t num_val_batches() const;       ///< per validation of this fit
   /// of the validation, test or prediction in progress
@@ -315,7 +322,7 @@ class RTRAIN_API Trainer {
   /// must call it.
   void set_should_stop(bool stop = true);
   /// From the next accumulation on; for callbacks, at the start of an epoch. The same on every rank.
-  /// @throws std::invalid_argument less than 1.
+  /// @throws std::invalid_argument less than 1; std::logic_error more than 1 under manual optimization.
   void set_accumulate_grad_batches(std::int64_t batches);
   [[nodiscard]] Stage stage() const;
   [[nodiscard]] bool fitting() const;  ///< inside fit(), at any stage

@@ -71,7 +71,7 @@ TEST_CASE("batch: a model trains on batches of its own type", "[unit][data][trai
   };
   struct Detector : LightningModule {
     torch::nn::Linear layer = register_module("layer", torch::nn::Linear(3, 1));
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       const auto& sample = batch.as<Detection>();
       const auto loss = (layer(sample.image) - sample.boxes).square().mean();
       log("loss", loss, {.on_step = false, .on_epoch = true});

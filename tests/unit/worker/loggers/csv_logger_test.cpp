@@ -60,7 +60,7 @@ TEST_CASE("CSVLogger: options that cannot be used are told at once", "[unit][log
 TEST_CASE("CSVLogger: a run's rows carry the epoch, a metric called step is the x-axis", "[unit][loggers]") {
   struct Logs : test::BoringModel {
     bool own_step = false;
-    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
       if (own_step) log("step", 100.0 + static_cast<double>(i));
       log("i", static_cast<double>(i));
       return BoringModel::training_step(batch, i);

@@ -43,7 +43,7 @@ struct Classifier : LightningModule {
   }
   torch::Tensor weight() { return net[0]->as<torch::nn::Linear>()->weight; }
 
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     const auto h = net->forward(batch.input);
     auto loss = torch::nn::functional::cross_entropy(h, batch.target);
     if (i == 0) {

@@ -73,7 +73,7 @@ TEST_CASE("numerics: options set the switches of the process, and only when they
 TEST_CASE("numerics: detect_anomaly names the operation whose gradient is NaN, during a fit",
           "[unit][trainer]") {
   struct Nan : BoringModel {
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       CHECK(torch::autograd::AnomalyMode::is_enabled());
       return (loss_of(batch) * 0).sqrt() * 0;
     }

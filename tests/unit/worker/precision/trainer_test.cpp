@@ -22,7 +22,7 @@ struct Net : LightningModule {
   torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(16));
   torch::nn::Linear second = register_module("second", torch::nn::Linear(16, 3));
   std::int64_t infinite_at = -1;
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     auto loss =
         torch::nn::functional::cross_entropy(second(torch::relu(norm(first(batch.input)))), batch.target);
     log("loss", loss, {.on_step = true, .on_epoch = true});
@@ -91,7 +91,7 @@ TEST_CASE("AutocastScope: nests, and is undone by an exception", "[unit][precisi
 
 TEST_CASE("precision: a step that throws leaves the process as it was", "[unit][precision]") {
   struct Throws : BoringModel {
-    torch::Tensor training_step(const Batch&, std::int64_t) override { throw Stopped(); }
+    StepOutput training_step(const Batch&, std::int64_t) override { throw Stopped(); }
   } model;
   for (const std::string precision : {"bf16-mixed", "64-true", "bf16-true"}) {
     Trainer trainer(quiet({.max_epochs = 1, .precision = precision}));
@@ -159,7 +159,7 @@ TEST_CASE("precision: a step with an infinity changes nothing but the scale, and
                           CHECK(net.second->bias.grad().norm().item<double>() < 10);  // not scaled
                       },
                   .on_train_batch_end =
-                      [&](Trainer&, LightningModule&, const torch::Tensor&, const Batch&, std::int64_t) {
+                      [&](Trainer&, LightningModule&, const StepOutput&, const Batch&, std::int64_t) {
                         scales.push_back(precision->state().at("scale").get<double>());
                         weights.push_back(net.first->weight.detach().clone());
                       }})}}));
@@ -187,16 +187,15 @@ TEST_CASE("precision: a resumed run has the bits of one that never ended", "[uni
         const auto data = samples();
         torch::manual_seed(seed);
         Net net;
-        Trainer trainer(
-            quiet({.max_epochs = 2,
-                   .accumulate_grad_batches = 2,
-                   .precision = precision(),
-                   .callbacks = {LambdaCallback(
-                       {.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
-                                                  const Batch&, std::int64_t i) {
-                         if (saves && t.current_epoch() == 0 && i == at_batch)
-                           t.save_checkpoint(folder / "c");
-                       }})}}));
+        Trainer trainer(quiet({.max_epochs = 2,
+                               .accumulate_grad_batches = 2,
+                               .precision = precision(),
+                               .callbacks = {LambdaCallback(
+                                   {.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput&,
+                                                              const Batch&, std::int64_t i) {
+                                     if (saves && t.current_epoch() == 0 && i == at_batch)
+                                       t.save_checkpoint(folder / "c");
+                                   }})}}));
         trainer.fit(net, data, {}, from);
         auto state = state_of(net);
         if (const auto scaler = trainer.precision_plugin().state(); !scaler.is_null())

@@ -52,8 +52,12 @@ TEST_CASE("configure_optimizers: what cannot be is named by number and type", "[
       {one, nullptr, one},
       {lr::StepLR(foreign, {.step_size = 1}), lr::ReduceLROnPlateau(one), LRSchedulerConfig{},
        LRSchedulerConfig{.scheduler = lr::ExponentialLR(one, 0.9), .name = "decay", .frequency = 0}}};
-  const auto problems = schedulers::problems_of(wrong);
-  REQUIRE(problems.size() == 6);
+  auto problems = schedulers::problems_of(wrong);
+  REQUIRE(problems.size() == 7);
+  CHECK_THAT(problems[0], Contains("there are 3 optimizers, and automatic optimization steps one"));
+  CHECK(schedulers::problems_of(wrong, /*automatic=*/false).size() ==
+        5);  // a plateau needs no monitor either
+  problems.erase(problems.begin());
   CHECK_THAT(problems[0], Contains("optimizer 1 is null"));
   CHECK_THAT(problems[1], Contains("optimizer 2 is optimizer 0 again"));
   CHECK_THAT(

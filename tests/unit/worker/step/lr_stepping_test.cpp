@@ -33,7 +33,7 @@ struct Seen : LightningModule {
   Made optimizer;
   explicit Seen(Make how) : make(std::move(how)) {}
 
-  torch::Tensor training_step(const Batch& batch, std::int64_t batch_idx) override {
+  StepOutput training_step(const Batch& batch, std::int64_t batch_idx) override {
     const double lr = std::round(optimizer->lr() * 1e10) / 1e10;  // as the golden file
     rows += (rows.empty() ? "(" : ", (") + std::to_string(current_epoch()) + ", " +
             std::to_string(batch_idx) + ", " + std::to_string(global_step()) + ", " + python(lr) + ")";
@@ -152,7 +152,7 @@ TEST_CASE("schedulers: a resumed run goes on with the same learning rates", "[un
     const Folder folder;
     Seen whole(make);
     // Saved in the middle of an epoch, and at the end of one: there the plateau has not stepped yet.
-    const auto save_within = [&](Trainer& t, LightningModule&, const torch::Tensor&, const Batch&,
+    const auto save_within = [&](Trainer& t, LightningModule&, const StepOutput&, const Batch&,
                                  std::int64_t) {
       if (t.global_step() == 8) t.save_checkpoint(folder / "within");
     };

@@ -23,7 +23,7 @@ struct World : ClusterEnvironment {
 
 struct Seeing : test::BoringModel {
   std::map<std::int64_t, std::vector<std::int64_t>> seen;  ///< by epoch
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     for (std::int64_t i = 0; i < batch.size(); ++i)
       seen[current_epoch()].push_back(batch.input[i][0].item<std::int64_t>());
     return loss_of(batch);
@@ -52,8 +52,7 @@ Seen train(const test::Folder& folder, int ranks, const std::string& from, const
   for (int rank = 0; rank < ranks; ++rank) {
     Seeing net;
     std::int64_t done = 0;
-    const auto stop = [&](Trainer& trainer, LightningModule&, const torch::Tensor&, const Batch&,
-                          std::int64_t) {
+    const auto stop = [&](Trainer& trainer, LightningModule&, const StepOutput&, const Batch&, std::int64_t) {
       all.batches_an_epoch = trainer.num_training_batches();
       if (++done != batches) return;
       trainer.save_checkpoint(folder / (to + std::to_string(rank)));

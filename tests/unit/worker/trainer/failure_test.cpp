@@ -16,7 +16,7 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception, ends the plan, and 
           "[unit][trainer][F37]") {
   struct Throws : test::BoringModel {
     std::function<void()> act;
-    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
       if (current_epoch() == 1 && i == 2) act();
       return BoringModel::training_step(batch, i);
     }

@@ -19,7 +19,7 @@ struct Line : LightningModule {
   std::vector<double> losses;
   std::vector<bool> modes;
   torch::Tensor loss_of(const Batch& batch) { return (w * batch.input - batch.target).square().mean(); }
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     modes.push_back(is_training());
     auto loss = loss_of(batch);
     losses.push_back(loss.item<double>());
@@ -62,7 +62,7 @@ std::vector<std::int64_t> validated_after(TrainerOptions options, std::int64_t b
   std::int64_t trained = 0;
   options.num_sanity_val_steps = 0;
   options.callbacks = {LambdaCallback(
-      {.on_train_batch_end = [&](Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+      {.on_train_batch_end = [&](Trainer&, LightningModule&, const StepOutput&, const Batch&,
                                  std::int64_t) { ++trained; },
        .on_validation_start = [&](Trainer&, LightningModule&) { places.push_back(trained); }})};
   test::BoringModel model;
@@ -76,7 +76,7 @@ std::vector<std::int64_t> validated_after(TrainerOptions options, std::int64_t b
 TEST_CASE("trainer: the guide's lines compile and run", "[unit][trainer]") {
   struct Classifier : LightningModule {
     torch::nn::Linear model = register_module("model", torch::nn::Linear(32, 10));
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
       log("loss", loss, {.on_step = true, .prog_bar = true});
       return loss;
@@ -145,7 +145,7 @@ TEST_CASE("trainer: fit ends at max_steps, max_epochs or should_stop, and not be
                                           {5, {}, -1, true, 1, 1},
                                           {5, 2, -1, true, 6, 2}}) {
     test::BoringModel model;
-    auto stop = LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+    auto stop = LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput&,
                                                           const Batch&, std::int64_t) {
       if (row.stop_at_once) t.set_should_stop();
     }});
@@ -196,7 +196,7 @@ TEST_CASE("trainer: modes go to eval and back, module by module", "[unit][traine
   struct Frozen : test::BoringModel {
     torch::nn::Dropout frozen = register_module("frozen", torch::nn::Dropout());
     std::set<std::pair<bool, bool>> in_training, in_validation;
-    torch::Tensor training_step(const Batch& b, std::int64_t i) override {
+    StepOutput training_step(const Batch& b, std::int64_t i) override {
       in_training.emplace(is_training(), frozen->is_training());
       return BoringModel::training_step(b, i);
     }
@@ -317,13 +317,13 @@ TEST_CASE("trainer: what a model lacks is said", "[unit][trainer]") {
     }
   } two;
   struct NoGraph : test::BoringModel {
-    torch::Tensor training_step(const Batch&, std::int64_t) override { return torch::ones({}); }
+    StepOutput training_step(const Batch&, std::int64_t) override { return torch::ones({}); }
   } no_graph;
   Trainer trainer(quiet({.max_epochs = 1}));
   CHECK_THROWS_WITH(trainer.fit(empty, boring_loader(1)),
                     Catch::Contains("does not override configure_optimizers()"));
   CHECK_THROWS_WITH(trainer.fit(two, boring_loader(1)),
-                    Catch::Contains("2 optimizers, expected exactly one"));
+                    Catch::Contains("there are 2 optimizers, and automatic optimization steps one"));
   CHECK_THROWS_WITH(trainer.fit(no_graph, boring_loader(1)),
                     Catch::Contains("does not depend on any parameter"));
   CHECK_THROWS_WITH(trainer.validate(empty, boring_loader(1)),
@@ -372,7 +372,7 @@ TEST_CASE(
       return order.push_back("train_dataloader"), DataLoader(data, {.batch_size = 1});
     }
     DataLoader val_dataloader() override { return order.push_back("val_dataloader"), boring_loader(1); }
-    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
       CHECK(batch.input[0][0].item<double>() == static_cast<double>(current_epoch()));
       return BoringModel::training_step(batch, i);
     }
@@ -400,4 +400,30 @@ TEST_CASE("trainer: module and Trainer may go in any order", "[unit][trainer]") 
   trainer.fit(*model, boring_loader(2));
   model.reset();
   CHECK_THROWS_AS(trainer.save_checkpoint("x"), std::logic_error);
+}
+
+TEST_CASE("trainer: callbacks of the module run with the Trainer's, and replace those of their type",
+          "[unit][trainer]") {
+  struct Counts : Callback {
+    int* batches;
+    explicit Counts(int* to) : batches(to) {}
+    void on_train_batch_end(Trainer&, LightningModule&, const StepOutput&, const Batch&,
+                            std::int64_t) override {
+      ++*batches;
+    }
+  };
+  struct Brings : test::BoringModel {
+    std::vector<std::shared_ptr<Callback>> mine;
+    std::vector<std::shared_ptr<Callback>> configure_callbacks() override { return mine; }
+  } brings;
+  int of_trainer = 0, of_module = 0;
+  brings.mine = {std::make_shared<Counts>(&of_module)};
+  Trainer trainer(quiet({.max_epochs = 1, .callbacks = {Counts(&of_trainer)}}));
+  trainer.fit(brings, boring_loader(3));
+  CHECK((of_trainer == 0 && of_module == 3));
+  test::BoringModel plain;
+  trainer.fit(plain, boring_loader(3));
+  CHECK((of_trainer == 3 && of_module == 3));
+  brings.mine = {nullptr};
+  CHECK_THROWS_WITH(trainer.fit(brings, boring_loader(1)), Catch::Contains("configure_callbacks"));
 }

@@ -24,7 +24,7 @@ struct TracedModel : test::BoringModel {
   bool no_loss = false, raises = false;
   explicit TracedModel(Lines* to) : lines(to) {}
 
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     NOTE("training_step");
     if (raises) throw std::runtime_error("broken");
     return no_loss ? torch::Tensor() : BoringModel::training_step(batch, i);
@@ -60,7 +60,7 @@ struct TracedModel : test::BoringModel {
   int on_train_batch_start(const Batch&, std::int64_t i) override {
     return NOTE("on_train_batch_start"), at_batch_start(i);
   }
-  void on_train_batch_end(const torch::Tensor&, const Batch&, std::int64_t) override {
+  void on_train_batch_end(const StepOutput&, const Batch&, std::int64_t) override {
     NOTE("on_train_batch_end");
   }
   void on_before_zero_grad(Optimizer&) override { NOTE("on_before_zero_grad"); }
@@ -128,6 +128,7 @@ struct TracedCallback : Callback {
 #define NUMBER_OF_BATCH_STAGE -1
 #define NUMBER_OF_BATCH_BATCH batch_idx
 #define NUMBER_OF_BATCH_OUTPUT batch_idx
+#define NUMBER_OF_BATCH_TRAINED batch_idx
 #define NUMBER_OF_BATCH_LOSS -1
 #define NUMBER_OF_BATCH_OPTIMIZER -1
 #define NUMBER_OF_BATCH_SAVE -1

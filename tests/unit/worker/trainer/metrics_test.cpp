@@ -15,7 +15,7 @@ namespace {
 struct Logs : test::BoringModel {
   std::function<void(Logs&, const Batch&, std::int64_t)> in_training, in_validation;
   std::function<void(Logs&)> at_train_epoch_end, at_fit_start;
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     if (in_training) in_training(*this, batch, i);
     return BoringModel::training_step(batch, i);
   }

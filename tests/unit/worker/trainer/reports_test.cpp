@@ -20,7 +20,7 @@ struct Diary : test::BoringModel {
   std::vector<double> scores;  ///< val_loss of each epoch; empty: none is logged
   std::vector<std::string> lines;
   explicit Diary(std::vector<double> s = {}) : scores(std::move(s)) {}
-  torch::Tensor training_step(const Batch& batch, std::int64_t index) override {
+  StepOutput training_step(const Batch& batch, std::int64_t index) override {
     lines.push_back("t" + std::to_string(index));
     return loss_of(batch);
   }
@@ -44,7 +44,7 @@ AnyCallback save_at(const std::string& hook, std::int64_t step, const std::files
     };
   };
   return LambdaCallback(
-      {.on_train_batch_end = [save](Trainer& t, LightningModule& m, const torch::Tensor&, const Batch&,
+      {.on_train_batch_end = [save](Trainer& t, LightningModule& m, const StepOutput&, const Batch&,
                                     std::int64_t) { save("batch_end")(t, m); },
        .on_validation_end = save("validation_end"),
        .on_train_epoch_end = save("epoch_end")});
@@ -98,7 +98,7 @@ TEST_CASE("reports: a stop that comes before min_epochs leaves the epochs whole 
              .min_epochs = 3,
              .num_sanity_val_steps = 0,
              .callbacks = {LambdaCallback(
-                 {.on_train_batch_end = [](Trainer& t, LightningModule&, const torch::Tensor&, const Batch&,
+                 {.on_train_batch_end = [](Trainer& t, LightningModule&, const StepOutput&, const Batch&,
                                            std::int64_t) { t.set_should_stop(); }})}}));
   trainer.fit(model, boring_loader(3), boring_loader(2));
   const Lines epoch{"t0", "t1", "t2", "v0", "v1"};

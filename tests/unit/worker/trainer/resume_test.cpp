@@ -18,7 +18,7 @@ struct Net : LightningModule {
   torch::nn::BatchNorm1d norm = register_module("norm", torch::nn::BatchNorm1d(16));
   torch::nn::Dropout dropout = register_module("dropout", torch::nn::Dropout(0.3));
   torch::nn::Linear second = register_module("second", torch::nn::Linear(16, 3));
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(second(dropout(torch::relu(norm(first(batch.input))))),
                                                      batch.target);
     log("loss", loss, {.on_step = true, .on_epoch = true, .prog_bar = true});
@@ -75,7 +75,7 @@ Run run(const TrainerOptions& given, std::uint64_t seed, const CheckpointPath& f
     };
   };
   options.callbacks.push_back(
-      LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule& m, const torch::Tensor&,
+      LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule& m, const StepOutput&,
                                                 const Batch&, std::int64_t) { save("batch_end")(t, m); },
                       .on_validation_end = save("validation_end"),
                       .on_train_epoch_end = save("epoch_end")}));
@@ -172,7 +172,7 @@ TEST_CASE("resume: from an epoch that max_steps or should_stop had cut short, th
       auto stopped = options;
       std::int64_t done = 0;
       stopped.callbacks.push_back(
-          LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const torch::Tensor&,
+          LambdaCallback({.on_train_batch_end = [&](Trainer& t, LightningModule&, const StepOutput&,
                                                     const Batch&, std::int64_t) {
             if (++done == batch) t.set_should_stop();
           }}));
@@ -284,7 +284,7 @@ TEST_CASE("checkpoint: what does not fit or is not there is named", "[unit][trai
 TEST_CASE("checkpoint: callbacks and the module keep what they want", "[unit][trainer]") {
   struct Counts : Callback {
     int count = 0;
-    void on_train_batch_end(Trainer&, LightningModule&, const torch::Tensor&, const Batch&,
+    void on_train_batch_end(Trainer&, LightningModule&, const StepOutput&, const Batch&,
                             std::int64_t) override {
       ++count;
     }

@@ -41,7 +41,7 @@ struct Words : LightningModule {
   explicit Words(bool sparse)
       : words(register_module("words",
                               torch::nn::Embedding(torch::nn::EmbeddingOptions(10, 4).sparse(sparse)))) {}
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     return words(batch.input).square().sum();
   }
   Optimizers configure_optimizers() override { return std::make_shared<Descent>(parameters()); }
@@ -62,7 +62,7 @@ TEST_CASE("step: a layer in two places of the model is stepped and clipped once"
       else
         register_module("fc", fc);
     }
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+    StepOutput training_step(const Batch& batch, std::int64_t) override {
       return fc(torch::tanh(fc(batch.input))).square().mean();
     }
     Optimizers configure_optimizers() override {
@@ -100,7 +100,7 @@ TEST_CASE("step: sparse gradients are clipped as the dense ones are", "[unit][tr
 
 TEST_CASE("step: a loss that is NaN or infinite is said once, with its place", "[unit][trainer]") {
   struct Diverges : BoringModel {
-    torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
       const auto loss = loss_of(batch);
       return i >= 2 ? loss * std::numeric_limits<double>::quiet_NaN() : loss;
     }
@@ -116,7 +116,7 @@ TEST_CASE("step: a buffer that checkpoints cannot hold is refused before the fir
   struct Complex : BoringModel {
     torch::Tensor phase = register_buffer("phase", torch::zeros({2}, torch::kComplexFloat));
     int steps = 0;
-    torch::Tensor training_step(const Batch& batch, std::int64_t) override { return ++steps, loss_of(batch); }
+    StepOutput training_step(const Batch& batch, std::int64_t) override { return ++steps, loss_of(batch); }
   };
   const test::Folder folder;
   Complex model;

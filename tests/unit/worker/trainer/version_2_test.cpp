@@ -18,7 +18,7 @@ struct Net : LightningModule {
   bool is_swapped;
   torch::Tensor weight = register_parameter("weight", det({3, 2}, 2));
   torch::Tensor bias = register_parameter("bias", det({2}, 9));
-  torch::Tensor training_step(const Batch& batch, std::int64_t) override {
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
     return ((batch.input.unsqueeze(2) * weight).sum(1) + bias - batch.target).square().mean();
   }
   Optimizers configure_optimizers() override {
@@ -31,11 +31,12 @@ struct Net : LightningModule {
 void train(Net& net, const std::filesystem::path& from, const std::filesystem::path& save_to = {}) {
   Trainer trainer(test::quiet(
       {.max_epochs = 2,
-       .callbacks = {LambdaCallback(
-           {.on_train_batch_end =
-                [&](Trainer& t, LightningModule&, const torch::Tensor&, const rtrain::Batch&, std::int64_t) {
-                  if (t.global_step() == 5 && !save_to.empty()) t.save_checkpoint(save_to);
-                }})},
+       .callbacks = {LambdaCallback({.on_train_batch_end =
+                                         [&](Trainer& t, LightningModule&, const rtrain::StepOutput&,
+                                             const rtrain::Batch&, std::int64_t) {
+                                           if (t.global_step() == 5 && !save_to.empty())
+                                             t.save_checkpoint(save_to);
+                                         }})},
        .seed = 5}));
   trainer.fit(net,
               DataLoader(data::TensorDataset(det({8, 3}, 1), det({8, 2}, 3)),

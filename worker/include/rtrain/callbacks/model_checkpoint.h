@@ -61,7 +61,7 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
-  void on_train_batch_end(Trainer& trainer, LightningModule& module, const torch::Tensor& loss,
+  void on_train_batch_end(Trainer& trainer, LightningModule& module, const StepOutput& output,
                           const Batch& batch, std::int64_t batch_idx) override;
   void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
   void on_validation_end(Trainer& trainer, LightningModule& module) override;

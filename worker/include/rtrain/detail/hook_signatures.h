@@ -15,6 +15,9 @@
 #define RTRAIN_HOOK_PARAMETERS_OUTPUT \
   , const torch::Tensor &output, const Batch &batch, std::int64_t batch_idx
 #define RTRAIN_HOOK_ARGUMENTS_OUTPUT , output, batch, batch_idx
+#define RTRAIN_HOOK_TYPES_TRAINED , const StepOutput&, const Batch&, std::int64_t
+#define RTRAIN_HOOK_PARAMETERS_TRAINED , const StepOutput &output, const Batch &batch, std::int64_t batch_idx
+#define RTRAIN_HOOK_ARGUMENTS_TRAINED , output, batch, batch_idx
 #define RTRAIN_HOOK_TYPES_LOSS , const torch::Tensor&
 #define RTRAIN_HOOK_PARAMETERS_LOSS , const torch::Tensor& loss
 #define RTRAIN_HOOK_ARGUMENTS_LOSS , loss
@@ -38,6 +41,7 @@
 #define RTRAIN_FOR_CALLBACKS_STAGE(MACRO, name) MACRO(name, STAGE)
 #define RTRAIN_FOR_CALLBACKS_BATCH(MACRO, name) MACRO(name, BATCH)
 #define RTRAIN_FOR_CALLBACKS_OUTPUT(MACRO, name) MACRO(name, OUTPUT)
+#define RTRAIN_FOR_CALLBACKS_TRAINED(MACRO, name) MACRO(name, TRAINED)
 #define RTRAIN_FOR_CALLBACKS_LOSS(MACRO, name) MACRO(name, LOSS)
 #define RTRAIN_FOR_CALLBACKS_OPTIMIZER(MACRO, name) MACRO(name, OPTIMIZER)
 #define RTRAIN_FOR_CALLBACKS_SAVE(MACRO, name) MACRO(name, SAVE)
