@@ -1,7 +1,7 @@
 """kill -9 of a rank, of a keeper, of an agent, of the head; SIGTERM of each. Nothing is orphaned, nothing is called a success."""
 import os, shutil, signal, subprocess, time, unittest
 
-from harness import RTRAIND, Cluster, UnixConnection, main, processes_with, wait_for
+from harness import RTRAIND, Cluster, UnixConnection, main, processes_with, wait_for, without_forks
 
 LEASES = {"lease_s": 1.5, "heartbeat_s": 0.2, "worker_lease_s": 1.5}
 LOST_WITHIN = 1.5 + 2 * 0.2 + 2  # the head's word on a silent node, and a busy machine's slack
@@ -32,7 +32,8 @@ class Faults(unittest.TestCase):
         return self.cluster.job(id)
 
     def keeper_of(self, agent):
-        pids = [pid for pid, command in processes_with(self.cluster.root + "/" + agent + "/agent.sock").items() if "rtrain-keeper" in command.split(" ")[0]]
+        pids = without_forks([pid for pid, command in processes_with(self.cluster.root + "/" + agent + "/agent.sock").items()
+                              if "rtrain-keeper" in command.split(" ")[0]])
         self.assertEqual(len(pids), 1)
         return pids[0]
 

@@ -2,7 +2,7 @@
 groups and without. A rank that SIGKILL does not end is given up, and its GPUs are not offered until it has gone."""
 import contextlib, json, os, signal, unittest
 
-from harness import Cluster, main, processes_with, wait_for
+from harness import Cluster, main, processes_with, wait_for, without_forks
 
 FREEZER = "/sys/fs/cgroup/freezer"  # a process that a v1 freezer holds is in state D and does not end on SIGKILL
 
@@ -24,7 +24,8 @@ class Leftovers(unittest.TestCase):
         return self.cluster
 
     def hidden(self, name="hidden"):
-        return [pid for pid, command in processes_with(self.cluster.root).items() if command.strip().endswith("%s/%s" % (self.cluster.root, name)) and command.startswith("/bin/sh")]
+        return without_forks([pid for pid, command in processes_with(self.cluster.root).items()
+                              if command.strip().endswith("%s/%s" % (self.cluster.root, name)) and command.startswith("/bin/sh")])
 
     def with_hidden(self, rest, name="hidden", **more):
         """A running job whose rank has left something behind."""

@@ -1,7 +1,7 @@
 """An agent is killed at any moment; the one that comes after it finds its ranks again: running ones go on, ended ones are told with their true end."""
 import json, os, random, signal, subprocess, threading, time, unittest
 
-from harness import Cluster, main, processes_with, wait_for
+from harness import Cluster, main, processes_with, wait_for, without_forks
 
 
 class Recovery(unittest.TestCase):
@@ -19,7 +19,7 @@ class Recovery(unittest.TestCase):
         self.cluster.wait_nodes(name)
 
     def keeper(self):
-        return next(pid for pid, command in processes_with(self.cluster.root).items() if "rtrain-keeper" in command)
+        return without_forks([pid for pid, command in processes_with(self.cluster.root).items() if "rtrain-keeper" in command])[0]
 
     def alive(self, pid):
         return pid in processes_with(self.cluster.root)

@@ -4,7 +4,7 @@ import collections, contextlib, os, re, shutil, signal, sqlite3, struct, subproc
 from harness import RTRAIND, Cluster, main
 
 PAGE = 4096
-JOBS, LATER = 150, 30  # in the file; of the head that is killed, in the log alone
+JOBS, LATER = 250, 30  # in the file; of the head that is killed, in the log alone
 TABLE_INTERIOR, INDEX_INTERIOR = 5, 2
 Tree = collections.namedtuple("Tree", "root interior leaves")
 

@@ -37,6 +37,17 @@ def processes_with(marker):
     return found
 
 
+def without_forks(pids):
+    """Those that are no child of another of them: until its exec, a child has its parent's command line."""
+    def parent(pid):
+        try:
+            with open("/proc/%d/stat" % pid) as file:
+                return int(file.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            return 0
+    return [pid for pid in pids if parent(pid) not in pids]
+
+
 def wait_for(what, predicate, seconds=15.0):
     """The first true value of predicate(); fails when none comes in time."""
     deadline = time.monotonic() + seconds
