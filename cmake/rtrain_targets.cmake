@@ -9,12 +9,23 @@ if(RTRAIN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 add_library(rtrain_build_options INTERFACE)
-target_compile_options(rtrain_build_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
+target_compile_options(rtrain_build_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlaps and overflows inside std::string that are not there (GCC bugs 105329, 105651).
   target_compile_options(rtrain_build_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
 endif()
-if(RTRAIN_WERROR)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Unity builds: an anonymous namespace of an included source is taken for that of a header.
+  target_compile_options(rtrain_build_options INTERFACE $<$<BOOL:${CMAKE_UNITY_BUILD}>:-Wno-subobject-linkage>)
+  if(RTRAIN_SANITIZE)
+    # What sanitizers add makes GCC 12 see uninitialised values and mismatched deletes in Asio and std::optional that are not there.
+    target_compile_options(rtrain_build_options INTERFACE -Wno-mismatched-new-delete -Wno-maybe-uninitialized)
+    if(RTRAIN_SANITIZE STREQUAL "thread")
+      target_compile_options(rtrain_build_options INTERFACE -Wno-tsan)   # Asio's fences
+    endif()
+  endif()
+endif()
+if(RTRAIN_WERROR AND NOT RTRAIN_SANITIZE)
   target_compile_options(rtrain_build_options INTERFACE -Werror)
 endif()
 target_include_directories(rtrain_build_options INTERFACE ${PROJECT_SOURCE_DIR})

@@ -10,16 +10,16 @@
 namespace rtrain::proto {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, double>, 10> kUnits{{{"", 1.0},
-                                                                      {"B", 1.0},
-                                                                      {"kB", 1e3},
-                                                                      {"MB", 1e6},
-                                                                      {"GB", 1e9},
-                                                                      {"TB", 1e12},
-                                                                      {"KiB", 1024.0},
-                                                                      {"MiB", 1048576.0},
-                                                                      {"GiB", 1073741824.0},
-                                                                      {"TiB", 1099511627776.0}}};
+constexpr std::array<std::pair<std::string_view, double>, 10> kByteUnits{{{"", 1.0},
+                                                                          {"B", 1.0},
+                                                                          {"kB", 1e3},
+                                                                          {"MB", 1e6},
+                                                                          {"GB", 1e9},
+                                                                          {"TB", 1e12},
+                                                                          {"KiB", 1024.0},
+                                                                          {"MiB", 1048576.0},
+                                                                          {"GiB", 1073741824.0},
+                                                                          {"TiB", 1099511627776.0}}};
 
 constexpr double kAmountMax = static_cast<double>(kWholeMax);
 
@@ -49,7 +49,7 @@ std::optional<double> parse_bytes(std::string_view text) {
   const auto number = take_number(text);
   if (!number) return std::nullopt;
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  for (const auto& [name, factor] : kUnits)
+  for (const auto& [name, factor] : kByteUnits)
     if (text == name && *number * factor <= kAmountMax) return std::floor(*number * factor);
   return std::nullopt;
 }

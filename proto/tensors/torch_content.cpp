@@ -125,14 +125,14 @@ class Reader {
   }
 
   Json list(const Value& value) {
-    Json json = Json::array();
+    Json made = Json::array();
     const auto size = path_.size();
     for (std::size_t i = 0; i < value.items.size(); ++i) {
       step_into(std::to_string(i));
-      json.push_back(to_json(file_.pickle.at(value.items[i])));
+      made.push_back(to_json(file_.pickle.at(value.items[i])));
       path_.resize(size);
     }
-    return json;
+    return made;
   }
 
   /// `but`: a value that is left out of its dict.
@@ -152,11 +152,11 @@ class Reader {
       case ValueKind::kList:
       case ValueKind::kTuple: return list(value);
       case ValueKind::kDict: {
-        Json json = Json::object();
+        Json made = Json::object();
         each(value, [&](const std::string& key, const Value& item) {
-          if (&item != but) put(json, key, to_json(item));
+          if (&item != but) put(made, key, to_json(item));
         });
-        return json;
+        return made;
       }
       case ValueKind::kName:
       case ValueKind::kStorage: break;

@@ -63,9 +63,10 @@ TEST_CASE("token: programs that make it at the same time get the same one", "[F2
 TEST_CASE("token: a file that others can read is refused and not replaced", "[F21]") {
   const test::TempDir folder;
   const std::string path = folder / "token";
-  REQUIRE(os::write_file_atomic(path, "0123456789abcdef\n", 0644).has_value());
+  const std::string token = "0123456789abcdef\n";
+  REQUIRE(os::write_file_atomic(path, token, 0644).has_value());
   CHECK(os::read_or_make_token_file(path).error().code() == Errc::kUnauthenticated);
-  CHECK(*os::read_file(path) == "0123456789abcdef\n");
+  CHECK(*os::read_file(path) == token);
 }
 
 TEST_CASE("token: what was shown is the token or is not", "[F21]") {

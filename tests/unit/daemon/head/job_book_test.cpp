@@ -177,10 +177,10 @@ TEST_CASE("job book: the specs of jobs that live are bounded by their memory, an
   constexpr std::int64_t kMiB = 1 << 20;
   const QueueRoom room{10'000, 8 * kMiB};
   const auto large = [](const std::string& array = "") {
-    auto large = spec();
-    large.train_loop_config = {{"data", std::string(3 * kMiB, 'x')}};
-    if (!array.empty()) large.scheduling.array = *proto::parse_array(array);
-    return large;
+    auto job = spec();
+    job.train_loop_config = {{"data", std::string(3 * kMiB, 'x')}};
+    if (!array.empty()) job.scheduling.array = *proto::parse_array(array);
+    return job;
   };
   const auto array = f.book.submit(large("0-1999"), 0, room);
   REQUIRE(array.has_value());

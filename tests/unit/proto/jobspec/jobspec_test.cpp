@@ -229,10 +229,10 @@ TEST_CASE("job spec: no text makes the reader throw") {
   const std::string base = kFull;
   for (int i = 0; i < 20'000; ++i) {
     std::string text = base;
-    for (unsigned n = 1 + random() % 3; n > 0; --n) {
+    for (auto n = 1 + random() % 3; n > 0; --n) {
       const auto at = random() % text.size();
       switch (random() % 3) {
-        case 0: text[at] = static_cast<char>(random()); break;
+        case 0: text[at] = static_cast<char>(random() % 256); break;
         case 1: text.erase(at, random() % 20); break;
         default: text.insert(at, text.substr(random() % text.size(), random() % 20));
       }
