@@ -53,6 +53,11 @@ target_precompile_headers(rtrain_pch PRIVATE
   <boost/asio.hpp> <boost/asio/experimental/awaitable_operators.hpp> <boost/system/result.hpp> <nlohmann/json.hpp>
   <chrono> <filesystem> <map> <memory> <optional> <set> <string> <variant> <vector>)
 
+# For a source of the calling folder in whose place tests link a copy with faults planted in it: it must not share its object.
+function(rtrain_object_of_its_own source)
+  set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 # rtrain_library(NAME DEPS ...): a static library of all .cpp files of the calling folder (not of its subfolders).
 function(rtrain_library name)
   cmake_parse_arguments(ARG "" "" "DEPS;SOURCES" ${ARGN})

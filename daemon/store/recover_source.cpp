@@ -7,6 +7,7 @@
 #include <tuple>
 
 namespace rtrain::store {
+
 bool FoundJob::goes_further_than(const FoundJob& other) const {
   const auto reach = [](const FoundJob& job) {
     return std::tuple(job.state.has_value(), job.ended(), job.events.size());

@@ -3,6 +3,7 @@
 #include "daemon/store/schema.h"
 
 namespace rtrain::store {
+
 std::int64_t spec_number(JobId id, const std::optional<proto::ArrayTask>& array) {
   return array ? array->id.value() : id.value();
 }

@@ -13,6 +13,10 @@ class Trainer;
 struct Attachment {
   Trainer* trainer = nullptr;
   LightningModule* module = nullptr;
+  /// Null: none.
+  [[nodiscard]] static Trainer* trainer_of(const std::shared_ptr<Attachment>& attachment) {
+    return attachment ? attachment->trainer : nullptr;
+  }
   static void tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module);
   static void capture_modes(LightningModule& module);
   static void restore_modes(LightningModule& module) { module.restore_modes(); }

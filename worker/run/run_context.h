@@ -15,6 +15,7 @@
 #include <rtrain/plan.h>
 #include <rtrain/trainer.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -82,6 +83,8 @@ class RunContext {
     const auto types = precision().forward_scope(placement.device);
     return call_module(where, step, batch, index);
   }
+  /// An optimizer of the fit, as the module steps it.
+  [[nodiscard]] LightningOptimizer handle(std::size_t number) const { return {optimizers[number], driver}; }
   /// Moves the batch with the module's transfer hooks.
   [[nodiscard]] Batch to_device(Batch batch);
   /// Yields if the ranks have agreed to stop here: the callbacks report what a restart needs, then the run
@@ -103,8 +106,7 @@ class RunContext {
   std::unique_ptr<Plan> plan;
   bool automatic = true;  ///< LightningModule::automatic_optimization() of the fit
   std::vector<std::shared_ptr<Optimizer>> optimizers;
-  std::vector<LightningOptimizer> handles;          ///< of `optimizers`, for the module
-  std::shared_ptr<detail::OptimizerDriver> driver;  ///< of `handles`; null outside of a fit
+  std::shared_ptr<detail::OptimizerDriver> driver;  ///< of their handles; null outside of a fit
   std::vector<LRSchedulerConfig> schedulers;
   struct {
     bool sync = true;   ///< the gradients are averaged over the ranks

@@ -6,7 +6,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <utility>
 
 namespace rtrain {
 namespace {
@@ -24,7 +23,7 @@ StepOutput ManualStep::run(const Batch& batch, std::int64_t batch_idx) {
   run_.plan->before_forward(/*sync=*/true);
   auto output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, batch_idx);
   // Once, for all steps: gradients that one optimizer has not used yet are scaled as the others were.
-  if (std::exchange(stepped_, false)) run_.precision().update();
+  if (stepped_) run_.precision().update();
   if (output.loss.defined()) output.loss = output.loss.detach();
   return output;
 }

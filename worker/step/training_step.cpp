@@ -6,30 +6,26 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <stdexcept>
 
 namespace rtrain {
 
 StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
   StepOutput output;
-  if (!place.sync || run_.handles.empty()) {
+  if (!place.sync || run_.optimizers.empty()) {
     (void)learn(batch, place, output);
     return output;
   }
   bool learned = false;
-  struct Pass {
-    TrainingStep& step;
-    const Batch& batch;
-    const StepPlace& place;
-    StepOutput& output;
-    bool& learned;
-  } pass{*this, batch, place, output, learned};
-  const Closure closure = [&pass] {  // one pointer: a std::function holds it without an allocation
-    pass.learned = true;
-    return pass.step.learn(pass.batch, pass.place, pass.output);
+  const auto pass = [&] {
+    learned = true;
+    return learn(batch, place, output);
   };
+  const Closure closure = std::ref(pass);  // a std::function holds a reference without an allocation
+  auto optimizer = run_.handle(0);
   run_.call_module(Hook::kOptimizerStep, &LightningModule::optimizer_step, run_.epochs.current.completed,
-                   place.batch_idx, run_.handles.front(), closure);
+                   place.batch_idx, optimizer, closure);
   if (!learned)
     throw std::logic_error(
         "optimizer_step() returned without calling its closure, so the batch was not learned: call "

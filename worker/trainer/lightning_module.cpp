@@ -21,10 +21,6 @@ void collect_modes(torch::nn::Module& module, std::vector<std::pair<torch::nn::M
   for (const auto& child : module.children()) collect_modes(*child, modes);
 }
 
-}  // namespace
-
-namespace {
-
 /// The module and those below it that are LightningModules, too.
 void for_each_lightning_module(LightningModule& root, const std::function<void(LightningModule&)>& body) {
   for (const auto& module : root.modules(/*include_self=*/false))
@@ -110,31 +106,35 @@ void LightningModule::log_dict(const std::map<std::string, double>& values, cons
 }
 
 Trainer& LightningModule::trainer() const {
-  if (!attachment_ || attachment_->trainer == nullptr)
-    throw std::logic_error("the LightningModule is not attached to a Trainer");
-  return *attachment_->trainer;
+  if (auto* trainer = Attachment::trainer_of(attachment_)) return *trainer;
+  throw std::logic_error("the LightningModule is not attached to a Trainer");
 }
 
 std::int64_t LightningModule::current_epoch() const {
-  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->current_epoch() : 0;
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  return trainer != nullptr ? trainer->current_epoch() : 0;
 }
 std::int64_t LightningModule::global_step() const {
-  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->global_step() : 0;
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  return trainer != nullptr ? trainer->global_step() : 0;
 }
 
 torch::Device LightningModule::device() const {
-  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->impl_->run.running)
-    return attachment_->trainer->device();
+  if (const auto* trainer = Attachment::trainer_of(attachment_);
+      trainer != nullptr && trainer->impl_->run.running)
+    return trainer->device();
   for (const auto& parameter : parameters()) return parameter.device();
   for (const auto& buffer : buffers()) return buffer.device();
   return torch::kCPU;
 }
 
 int LightningModule::global_rank() const {
-  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->global_rank() : 0;
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  return trainer != nullptr ? trainer->global_rank() : 0;
 }
 int LightningModule::local_rank() const {
-  return attachment_ && attachment_->trainer != nullptr ? attachment_->trainer->local_rank() : 0;
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  return trainer != nullptr ? trainer->local_rank() : 0;
 }
 const std::vector<std::shared_ptr<Logger>>& LightningModule::loggers() const {
   return trainer().options().loggers;
@@ -148,8 +148,8 @@ torch::Tensor LightningModule::all_gather(const torch::Tensor& value) const {
 }
 
 void LightningModule::on_validation_model_zero_grad() {
-  if (!attachment_ || attachment_->trainer == nullptr) return;
-  if (const auto& plan = attachment_->trainer->impl_->run.plan) plan->zero_grad(parameters());
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  if (trainer != nullptr && trainer->impl_->run.plan) trainer->impl_->run.plan->zero_grad(parameters());
 }
 void LightningModule::on_validation_model_eval() { eval(); }
 void LightningModule::on_validation_model_train() { restore_modes(); }

@@ -10,12 +10,11 @@
 namespace rtrain {
 namespace {
 
-/// One of `all`, by a number that a user gave.
-template <class T>
-const T& number_of(const std::vector<T>& all, std::size_t number, const char* what) {
-  if (number < all.size()) return all[number];
+/// @param number that a user gave.
+void require_number(std::size_t size, std::size_t number, const char* what) {
+  if (number < size) return;
   throw std::out_of_range(std::string(what) + "(" + std::to_string(number) +
-                          "): configure_optimizers() returned " + std::to_string(all.size()));
+                          "): configure_optimizers() returned " + std::to_string(size));
 }
 
 }  // namespace
@@ -28,11 +27,20 @@ RunContext& LightningModule::fit_of(const char* what) const {
 }
 
 LightningOptimizer LightningModule::optimizer(std::size_t number) const {
-  return number_of(fit_of("optimizer()").handles, number, "optimizer");
+  const auto& run = fit_of("optimizer()");
+  require_number(run.optimizers.size(), number, "optimizer");
+  return run.handle(number);
 }
-std::vector<LightningOptimizer> LightningModule::optimizers() const { return fit_of("optimizers()").handles; }
+std::vector<LightningOptimizer> LightningModule::optimizers() const {
+  const auto& run = fit_of("optimizers()");
+  std::vector<LightningOptimizer> all;
+  for (std::size_t i = 0; i < run.optimizers.size(); ++i) all.push_back(run.handle(i));
+  return all;
+}
 LRScheduler& LightningModule::lr_scheduler(std::size_t number) const {
-  return *number_of(fit_of("lr_scheduler()").schedulers, number, "lr_scheduler").scheduler;
+  const auto& schedulers = fit_of("lr_scheduler()").schedulers;
+  require_number(schedulers.size(), number, "lr_scheduler");
+  return *schedulers[number].scheduler;
 }
 std::vector<std::shared_ptr<LRScheduler>> LightningModule::lr_schedulers() const {
   std::vector<std::shared_ptr<LRScheduler>> all;
@@ -41,7 +49,7 @@ std::vector<std::shared_ptr<LRScheduler>> LightningModule::lr_schedulers() const
 }
 
 void LightningModule::set_automatic_optimization(bool automatic) {
-  if (attachment_ && attachment_->trainer != nullptr && attachment_->trainer->fitting())
+  if (const auto* trainer = Attachment::trainer_of(attachment_); trainer != nullptr && trainer->fitting())
     throw std::logic_error(
         "set_automatic_optimization: a fit is going on; call it before, as in the constructor");
   automatic_optimization_ = automatic;

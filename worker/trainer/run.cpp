@@ -154,7 +154,6 @@ void Trainer::Impl::make_optimizers() {
   run.driver = {std::make_shared<char>(), &fit_loop.driver()};
   for (const auto& optimizer : run.optimizers) {
     run.precision().require_supported(*optimizer);
-    run.handles.emplace_back(optimizer, run.driver);
     optimizer->name_parameters(run.module->named_parameters());
     run.plan->adopt(*optimizer);
   }
@@ -234,7 +233,6 @@ void Trainer::Impl::guarded(Body body) {
     RunContext& run;
     ~Quiet() {
       run.plan.reset();
-      run.handles.clear();
       run.driver.reset();
       run.running = false;
       run.current_hook = Hook::kNone;

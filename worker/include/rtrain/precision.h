@@ -66,31 +66,35 @@ class RTRAIN_API Precision : public Plugin {
   virtual void load_state(const nlohmann::json& /*state*/) {}
 };
 
-/// "64-true": parameters, floating-point inputs and new tensors of a step have float64.
-class RTRAIN_API DoublePrecision : public Precision {
+/// Parameters, floating-point inputs and new tensors of a step have one type, and so have gradients and the
+/// state of optimizers.
+class RTRAIN_API OneTypePrecision : public Precision {
  public:
-  [[nodiscard]] std::string name() const override { return "64-true"; }
-  [[nodiscard]] PrecisionScope init_scope() override;
-  void convert_module(torch::nn::Module& module) override;
-  [[nodiscard]] Batch convert_input(Batch batch) override;
-  [[nodiscard]] PrecisionScope forward_scope(torch::Device device) override;
-};
-
-/// "bf16-true" or "16-true": parameters, floating-point inputs and new tensors of a step have bfloat16 or
-/// float16, and so have gradients and the state of optimizers.
-class RTRAIN_API HalfPrecision : public Precision {
- public:
-  /// @throws std::invalid_argument another name.
-  explicit HalfPrecision(const std::string& precision = "16-true");
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] PrecisionScope init_scope() override;
   void convert_module(torch::nn::Module& module) override;
   [[nodiscard]] Batch convert_input(Batch batch) override;
   [[nodiscard]] PrecisionScope forward_scope(torch::Device device) override;
 
+ protected:
+  OneTypePrecision(std::string name, torch::ScalarType dtype) : name_(std::move(name)), dtype_(dtype) {}
+
  private:
   std::string name_;
   torch::ScalarType dtype_;
+};
+
+/// "64-true": float64.
+class RTRAIN_API DoublePrecision : public OneTypePrecision {
+ public:
+  DoublePrecision() : OneTypePrecision("64-true", torch::kFloat64) {}
+};
+
+/// "bf16-true" or "16-true": bfloat16 or float16.
+class RTRAIN_API HalfPrecision : public OneTypePrecision {
+ public:
+  /// @throws std::invalid_argument another name.
+  explicit HalfPrecision(const std::string& precision = "16-true");
 };
 
 /// "bf16-mixed" or "16-mixed": the steps run under autocast; parameters, gradients and the state of
