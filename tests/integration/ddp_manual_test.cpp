@@ -1,5 +1,6 @@
 // Manual optimization over two ranks trains what one process trains on the joined batches.
 #include "tests/support/ranks.h"
+#include "tests/support/state.h"
 
 #include <map>
 
@@ -9,6 +10,7 @@ using rtrain::test::Folder;
 using rtrain::test::kBothEnded;
 using rtrain::test::quiet;
 using rtrain::test::run_ranks;
+using rtrain::test::state_of;
 
 namespace {
 
@@ -74,8 +76,8 @@ Tensors train(const Change& change, AnyStrategy strategy, const DataLoader& load
   change(pair);
   Trainer trainer(quiet({.max_epochs = 2, .strategy = std::move(strategy)}));
   trainer.fit(pair, loader);
-  Tensors end{{"steps", torch::tensor(trainer.global_step(), torch::kFloat64)}};
-  for (const auto& item : pair.named_parameters()) end.emplace(item.key(), item.value().detach().clone());
+  auto end = state_of(pair);
+  end.emplace("steps", torch::tensor(trainer.global_step(), torch::kFloat64));
   return end;
 }
 

@@ -1,6 +1,7 @@
 // Mixed precision on two ranks: gradients are those of the ranks' batches, averaged in float32, and an
 // infinity on one rank is one on all.
 #include "tests/support/ranks.h"
+#include "tests/support/state.h"
 
 #include <limits>
 #include <map>
@@ -10,6 +11,7 @@ using rtrain::test::Folder;
 using rtrain::test::kBothEnded;
 using rtrain::test::quiet;
 using rtrain::test::run_ranks;
+using rtrain::test::state_of;
 
 namespace {
 
@@ -54,8 +56,7 @@ std::map<std::string, torch::Tensor> train(Line& model, int rank, AnyPrecision p
                          .strategy = DDPStrategy(),
                          .use_distributed_sampler = false}));
   trainer.fit(model, loader_of(rank));
-  std::map<std::string, torch::Tensor> end;
-  for (const auto& item : model.named_parameters()) end.emplace(item.key(), item.value().detach().clone());
+  auto end = state_of(model);
   if (const auto state = trainer.precision_plugin().state(); !state.is_null())
     end.emplace("scale", torch::tensor(state.at("scale").get<double>()));
   return end;
@@ -94,9 +95,7 @@ TEST_CASE("ddp: bf16-mixed averages what each rank's autocast gives", "[integrat
       const torch::NoGradGuard no_grad;
       for (auto& item : model.named_parameters()) item.value().sub_(sum.at(item.key()), kRate);
     }
-    std::map<std::string, torch::Tensor> end;
-    for (const auto& item : model.named_parameters()) end.emplace(item.key(), item.value().detach().clone());
-    return end;
+    return state_of(model);
   };
   const auto expected = by_hand(true), in_float32 = by_hand(false);
   for (const auto& [name, tensor] : expected) {

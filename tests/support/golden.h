@@ -47,6 +47,19 @@ inline std::vector<GoldenSection> golden_sections(const std::string& path) {
   return sections;
 }
 
+/// The lines of a file; those behind the one that begins with `after`, if that is not "".
+inline std::vector<std::string> golden_lines(const std::string& path, const std::string& after = "") {
+  std::ifstream in(std::string(RTRAIN_SOURCE_DIR "/tests/golden/") + path);
+  if (!in) throw std::runtime_error("there is no tests/golden/" + path);
+  std::vector<std::string> lines;
+  bool within = after.empty();
+  for (std::string line; std::getline(in, line);) {
+    if (within) lines.push_back(line);
+    within = within || line.starts_with(after);
+  }
+  return lines;
+}
+
 /// The numbers between blanks, commas and brackets.
 inline std::vector<double> golden_numbers(std::string text) {
   for (auto& letter : text)

@@ -1,5 +1,6 @@
 // Precision in a Trainer: where its calls stand, what is refused, and that a resumed run has the same bits.
 #include "tests/support/catch.h"
+#include "tests/support/state.h"
 #include "tests/support/training.h"
 
 #include <ATen/autocast_mode.h>
@@ -14,6 +15,9 @@ using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
 using rtrain::test::Folder;
 using rtrain::test::quiet;
+using rtrain::test::same_bits;
+using rtrain::test::State;
+using rtrain::test::state_of;
 
 namespace {
 
@@ -35,19 +39,6 @@ DataLoader samples(std::int64_t count = 24) {
   torch::manual_seed(5);
   return {data::TensorDataset(torch::randn({count, 8}), torch::randint(3, {count})),
           {.batch_size = 4, .shuffle = true, .seed = 2}};
-}
-
-using State = std::map<std::string, torch::Tensor>;
-State state_of(const torch::nn::Module& module) {
-  State state;
-  for (const auto& item : module.named_parameters()) state.emplace(item.key(), item.value().detach().clone());
-  for (const auto& item : module.named_buffers()) state.emplace(item.key(), item.value().clone());
-  return state;
-}
-bool same_bits(const State& a, const State& b) {
-  for (const auto& [name, tensor] : a)
-    if (!torch::equal(tensor, b.at(name))) return false;
-  return a.size() == b.size();
 }
 
 /// A scaler whose scale changes within a few steps.

@@ -2,6 +2,7 @@
 // is refused.
 #include "tests/support/catch.h"
 #include "tests/support/golden.h"
+#include "tests/support/state.h"
 #include "tests/support/training.h"
 
 #include <rtrain/schedulers.h>
@@ -14,17 +15,13 @@ using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
 using rtrain::test::det;
 using rtrain::test::Folder;
+using rtrain::test::golden_lines;
 using rtrain::test::Heard;
 using rtrain::test::quiet;
+using rtrain::test::same_bits;
+using rtrain::test::state_of;
 
 namespace {
-
-std::vector<std::string> golden_lines() {
-  std::ifstream in(RTRAIN_SOURCE_DIR "/tests/golden/manual/manual_optimization.txt");
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
 
 DataLoader golden_loader(std::int64_t samples) {
   return {data::TensorDataset(det({samples, 4}, 1), det({samples, 1}, 3)), {.batch_size = 4, .prefetch = 0}};
@@ -126,7 +123,7 @@ struct Manual : BoringModel {
 }  // namespace
 
 TEST_CASE("manual: hooks, counts and values are Lightning's", "[unit][step]") {
-  const auto lines = golden_lines();
+  const auto lines = golden_lines("manual/manual_optimization.txt");
   const auto rows = std::make_shared<Rows>();
   Recorded model;
   Trainer trainer(quiet({.max_epochs = 1, .log_every_n_steps = 1, .loggers = {rows}}));
@@ -345,11 +342,6 @@ TEST_CASE("manual: a resumed run has the bits of one that never ended", "[unit][
   const Folder folder;
   torch::manual_seed(4);
   const DataLoader loader(data::TensorDataset(torch::randn({28, 4})), {.batch_size = 4, .shuffle = true});
-  const auto bits = [](Pair& model) {
-    std::vector<torch::Tensor> all;
-    for (const auto& parameter : model.parameters()) all.push_back(parameter.detach().clone());
-    return all;
-  };
   // 7 batches an epoch: 7 steps of the generator, 3 of the critic, whose gradients stay over its end.
   // Saved after batches with and without pending gradients, and at the end of an epoch.
   const std::vector<std::int64_t> places{1, 3, 10, 11, 13};
@@ -368,7 +360,7 @@ TEST_CASE("manual: a resumed run has the bits of one that never ended", "[unit][
   trainer.fit(whole, loader);
   trainer.save_checkpoint(folder / "whole");
   REQUIRE(trainer.global_step() == 3 * (7 + 3));
-  const auto wanted = bits(whole);
+  const auto wanted = state_of(whole);
 
   std::vector<std::string> names{"end"};
   for (const auto step : places) names.push_back(std::to_string(step));
@@ -379,8 +371,7 @@ TEST_CASE("manual: a resumed run has the bits of one that never ended", "[unit][
     Trainer again(quiet({.max_epochs = 3}));
     again.fit(resumed, loader, {}, folder / name);
     CHECK(again.global_step() == trainer.global_step());
-    const auto found = bits(resumed);
-    for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(torch::equal(found[i], wanted[i]));
+    CHECK(same_bits(state_of(resumed), wanted));
   }
   const auto saved = load_safetensors(folder / "whole" / "optimizer.safetensors").tensors;
   CHECK(saved.contains("0.generator.weight.exp_avg"));

@@ -2,6 +2,7 @@
 // (the last block of tests/golden/manual).
 #include "tests/support/catch.h"
 #include "tests/support/golden.h"
+#include "tests/support/state.h"
 #include "tests/support/training.h"
 
 #include <rtrain/schedulers.h>
@@ -10,21 +11,14 @@ using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
+using rtrain::test::golden_lines;
 using rtrain::test::Heard;
 using rtrain::test::quiet;
+using rtrain::test::same_bits;
+using rtrain::test::State;
+using rtrain::test::state_of;
 
 namespace {
-
-std::vector<std::string> golden_order() {
-  std::ifstream in(RTRAIN_SOURCE_DIR "/tests/golden/manual/manual_optimization.txt");
-  std::vector<std::string> lines;
-  bool within = false;
-  for (std::string line; std::getline(in, line);) {
-    if (within) lines.push_back(line);
-    within = within || line.starts_with("== automatic, accumulate 2");
-  }
-  return lines;
-}
 
 /// Each hook of a step, then what its base does.
 struct Ordered : BoringModel {
@@ -81,15 +75,9 @@ struct Ordered : BoringModel {
   }
 };
 
-std::vector<torch::Tensor> bits(const torch::nn::Module& model) {
-  std::vector<torch::Tensor> all;
-  for (const auto& parameter : model.parameters()) all.push_back(parameter.detach().clone());
-  return all;
-}
-
 /// @return the parameters after two epochs of 4 batches.
 template <class Model>
-std::vector<torch::Tensor> trained(Model& model, TrainerOptions options = {}) {
+State trained(Model& model, TrainerOptions options = {}) {
   torch::manual_seed(7);
   const auto loader = boring_loader(8, 2);
   {
@@ -99,13 +87,7 @@ std::vector<torch::Tensor> trained(Model& model, TrainerOptions options = {}) {
   options.max_epochs = 2;
   Trainer trainer(quiet(std::move(options)));
   trainer.fit(model, loader);
-  return bits(model);
-}
-
-bool same(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!torch::equal(a[i], b[i])) return false;
-  return a.size() == b.size();
+  return state_of(model);
 }
 
 }  // namespace
@@ -114,7 +96,7 @@ TEST_CASE("step: hooks come in Lightning's order", "[unit][step]") {
   Ordered model;
   Trainer trainer(quiet({.max_epochs = 1, .accumulate_grad_batches = 2, .gradient_clip_val = 0.5}));
   trainer.fit(model, boring_loader(12, 4));
-  CHECK(model.events == golden_order());
+  CHECK(model.events == golden_lines("manual/manual_optimization.txt", "== automatic, accumulate 2"));
 }
 
 TEST_CASE("step: hooks that only call their base change no bit", "[unit][step]") {
@@ -127,7 +109,7 @@ TEST_CASE("step: hooks that only call their base change no bit", "[unit][step]")
     }
   } plain;
   Ordered hooked;
-  CHECK(same(trained(plain, options), trained(hooked, options)));
+  CHECK(same_bits(trained(plain, options), trained(hooked, options)));
 }
 
 TEST_CASE("step: on_train_batch_end gets what training_step returned", "[unit][step]") {
@@ -185,7 +167,7 @@ TEST_CASE("step: optimizer_step may leave out the step, and counts anyway", "[un
     }
   } warmup;
   BoringModel plain;
-  CHECK(same(trained(plain), trained(warmup)));
+  CHECK(same_bits(trained(plain), trained(warmup)));
 
   struct Never : BoringModel {
     void optimizer_step(std::int64_t, std::int64_t, LightningOptimizer&, const Closure&) override {}
@@ -200,7 +182,7 @@ TEST_CASE("step: gradients that optimizer_zero_grad keeps are stepped", "[unit][
     }
   } keeps;
   BoringModel plain;
-  CHECK(same(trained(plain), trained(keeps)));
+  CHECK(same_bits(trained(plain), trained(keeps)));
 }
 
 TEST_CASE("step: clip_gradients is of one mind with the Trainer", "[unit][step]") {
@@ -214,10 +196,10 @@ TEST_CASE("step: clip_gradients is of one mind with the Trainer", "[unit][step]"
   } model;
   BoringModel plain;
   model.limit = 0.01;
-  CHECK(same(trained(plain, {.gradient_clip_val = 0.01}), trained(model)));
+  CHECK(same_bits(trained(plain, {.gradient_clip_val = 0.01}), trained(model)));
   model.algorithm = "value";
-  CHECK(
-      same(trained(plain, {.gradient_clip_val = 0.01, .gradient_clip_algorithm = "value"}), trained(model)));
+  CHECK(same_bits(trained(plain, {.gradient_clip_val = 0.01, .gradient_clip_algorithm = "value"}),
+                  trained(model)));
   CHECK_THROWS_WITH(trained(model, {.gradient_clip_val = 1.0}),
                     Contains("but the Trainer has gradient_clip_val"));
   model.algorithm = "2-norm";
@@ -248,12 +230,12 @@ TEST_CASE("step: without an optimizer nothing is learned, and steps count", "[un
   struct None : BoringModel {
     Optimizers configure_optimizers() override { return std::nullopt; }
   } none;
-  const auto before = bits(none);
+  const auto before = state_of(none);
   const Heard heard;
   const test::Folder folder;
   Trainer trainer(quiet({.max_epochs = 1}));
   trainer.fit(none, boring_loader(3));
-  CHECK(same(before, bits(none)));
+  CHECK(same_bits(before, state_of(none)));
   CHECK(trainer.global_step() == 3);
   CHECK_THAT(heard.text(), Contains("there is no optimizer: nothing is learned"));
   trainer.save_checkpoint(folder / "c");

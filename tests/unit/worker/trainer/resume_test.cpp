@@ -1,5 +1,6 @@
 // A run resumed from the checkpoint of step k gives the bits of a run that never ended.
 #include "tests/support/catch.h"
+#include "tests/support/state.h"
 #include "tests/support/training.h"
 
 #include <fstream>
@@ -9,6 +10,9 @@
 
 using namespace rtrain;
 using rtrain::test::quiet;
+using rtrain::test::same_bits;
+using rtrain::test::State;
+using rtrain::test::state_of;
 
 namespace {
 
@@ -31,22 +35,6 @@ struct Net : LightningModule {
   }
   Optimizers configure_optimizers() override { return optim::Adam(parameters(), {.lr = 0.01}); }
 };
-
-using State = std::map<std::string, torch::Tensor>;
-State state_of(const Net& net) {
-  State state;
-  for (const auto& item : net.named_parameters()) state.emplace(item.key(), item.value().detach().clone());
-  for (const auto& item : net.named_buffers()) state.emplace(item.key(), item.value().clone());
-  return state;
-}
-
-bool same_bits(const State& a, const State& b) {
-  if (a.size() != b.size()) return false;
-  for (const auto& [name, tensor] : a) {
-    if (!torch::equal(tensor, b.at(name))) return false;
-  }
-  return true;
-}
 
 DataLoader data_of(std::int64_t samples, bool shuffle) {
   torch::manual_seed(11);
