@@ -182,8 +182,9 @@ class Salvage(unittest.TestCase):
         self.assertEqual(self.care("recover")[0], 0)
         self.check(self.jobs + self.later)
 
+        # How many inner pages the log has depends on how the jobs were timed; leaves of the first jobs are in the file alone.
         self.put("killed")
-        broken = set(events.interior) - logged
+        broken = set(events.interior) - logged | set([page for page in events.leaves if page not in logged][::3])
         self.assertTrue(broken)
         overwrite(self.journal, [1, *broken])
         said, gone, short = self.recover()
