@@ -1,8 +1,8 @@
 #include "common/os/nvml.h"
 
 #include "common/log/log.h"
+#include "common/os/nvml_list.h"
 
-#include <algorithm>
 #include <array>
 #include <memory>
 #include <mutex>
@@ -23,7 +23,7 @@ struct Process {
   unsigned long long used;
   unsigned gpu_instance, compute_instance;
 };
-constexpr int kSuccess = 0;
+constexpr int kNoFunction = 13;      // NVML_ERROR_FUNCTION_NOT_FOUND
 constexpr unsigned kGpusMax = 1024;  // more is a broken driver's answer: no machine has a tenth of it
 
 class Library {
@@ -35,11 +35,16 @@ class Library {
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
   explicit operator bool() const { return handle_ != nullptr; }
-  /// Calls `name`; false when it is missing or fails.
+  /// Calls `name`. @return nvmlReturn_t; NVML_ERROR_FUNCTION_NOT_FOUND when it is missing.
+  template <class... Args>
+  int result_of(const char* name, Args... arguments) const {
+    auto* function = reinterpret_cast<int (*)(Args...)>(::dlsym(handle_, name));
+    return function != nullptr ? function(arguments...) : kNoFunction;
+  }
+  /// False when it is missing or fails.
   template <class... Args>
   bool call(const char* name, Args... arguments) const {
-    auto* function = reinterpret_cast<int (*)(Args...)>(::dlsym(handle_, name));
-    return function != nullptr && function(arguments...) == kSuccess;
+    return result_of(name, arguments...) == kNvmlSuccess;
   }
 
  private:
@@ -69,16 +74,13 @@ unsigned device_count(const Library& nvml, std::string* problem = nullptr) {
   return 0;
 }
 
-/// The processes that compute on a device; a driver before 510 knows the older name. More than 64: the call
-/// fails, and nothing is known.
+/// The processes that compute on a device; a driver before 510 knows the older name.
 std::vector<Process> processes_on(const Library& nvml, Device device) {
-  std::array<Process, 64> found{};
   for (const char* name :
-       {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"}) {
-    auto count = static_cast<unsigned>(found.size());
-    if (nvml.call(name, device, &count, found.data()))
-      return {found.begin(), found.begin() + std::min<std::size_t>(count, found.size())};
-  }
+       {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"})
+    if (auto found = nvml_list<Process>(
+            [&](unsigned* count, Process* rows) { return nvml.result_of(name, device, count, rows); }))
+      return *std::move(found);
   return {};
 }
 

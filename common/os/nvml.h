@@ -34,7 +34,7 @@ struct GpuProcess {
   std::int64_t pid = 0;
   std::uint64_t memory_bytes = 0;  ///< 0: the driver does not say
 };
-/// Those on these GPUs (NVML indices), at most 64 a GPU. Empty without NVML.
+/// Those on these GPUs (NVML indices). Empty without NVML.
 /// Loads it and asks: up to a second. It stays loaded while the answer names a process, for the next
 /// question, and is unloaded otherwise. @thread any
 [[nodiscard]] std::vector<GpuProcess> gpu_processes(const std::vector<int>& gpus);
