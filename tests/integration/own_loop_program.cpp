@@ -1,6 +1,6 @@
 // A training program with a loop of its own, run as a `command` job: joins the ranks, averages gradients,
-// reports checkpoints with all that an exact restart needs. own_loop_program STEPS [DIE_AT_STEP], or
-// own_loop_program without_group.
+// reports checkpoints with all that an exact restart needs. own_loop_program STEPS [DIE_AT_STEP],
+// own_loop_program without_group, or own_loop_program c10d|own, where a thread throws what nobody catches.
 #include <rtrain/rtrain.h>
 
 #include <torch/torch.h>
@@ -9,9 +9,20 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <stdexcept>
 #include <string>
+#include <thread>
 
 namespace {
+
+/// As c10d's watchdog does, while the training thread waits for ever; or as a thread of the program's own.
+[[noreturn]] void throw_in_thread(bool of_c10d) {
+  std::thread([of_c10d] {
+    if (of_c10d) throw c10::DistBackendError({"f", "f.cpp", 1}, "NCCL error: internal error");
+    throw std::runtime_error("of the program's own");
+  }).detach();
+  for (;;) ::pause();
+}
 
 struct NetImpl : torch::nn::Module {
   torch::nn::Linear first = register_module("first", torch::nn::Linear(4, 8));
@@ -56,6 +67,8 @@ int main(int argc, char** argv) {
   const int steps = argc > 1 ? std::atoi(argv[1]) : 6;
   const int die_at = argc > 2 && rtrain::get_context().get_attempt() == 1 ? std::atoi(argv[2]) : -1;
   const auto group = rtrain::init_process_group();
+  if (const std::string mode = argc > 1 ? argv[1] : ""; mode == "c10d" || mode == "own")
+    throw_in_thread(mode == "c10d");
   // each rank its own dropout; the parameters become rank 0's
   torch::manual_seed(static_cast<std::uint64_t>(7 + group->rank()));
   Net net;

@@ -35,6 +35,12 @@ class OwnLoop(ClusterTest):
         log = self.cluster.log_of(id, 0) + self.cluster.log_of(id, 1)
         self.assertIn("call rtrain::init_process_group() first", log)
 
+    def test_what_c10d_throws_in_its_own_thread_is_the_error_of_the_rank(self):
+        failed, _ = self.result("c10d", workers=1)
+        self.assertEqual((failed["state"], failed["error"]["message"]), ("FAILED", "rank 0 on node a: NCCL error: internal error"), failed)
+        own, _ = self.result("own", workers=1)
+        self.assertIn("killed by signal 6", own["error"]["message"], own)
+
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@
 #include "common/base/duration.h"
 #include "worker/runtime/run_within.h"
 #include "worker/sdk/job.h"
+#include "worker/sdk/rank_end.h"
 #include "worker/sdk/rank_failure.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -139,6 +140,8 @@ JoinedGroup init_process_group() {
     return {};
   }
   std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is an error of that collective
+  sdk::install_terminate_handler(
+      [&environment](const std::exception_ptr& failure) { sdk::end_from_any_thread(environment, failure); });
   sdk::name_dump_files(environment);
   job.will_join();
   job.connect();

@@ -92,6 +92,8 @@ bool is_of_torch_runtime(const std::exception_ptr& failure) {
     return true;
   } catch (const c10::AcceleratorError&) {
     return true;
+  } catch (const DeviceError&) {
+    return true;
   } catch (...) {
     return false;
   }

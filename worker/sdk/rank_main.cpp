@@ -2,7 +2,6 @@
 
 #include <rtrain/context.h>
 
-#include "common/base/lost_peer.h"
 #include "common/os/file.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/crash_handler.h"
@@ -12,6 +11,7 @@
 #include "worker/runtime/yield_point.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/join.h"
+#include "worker/sdk/rank_end.h"
 #include "worker/sdk/rank_failure.h"
 #include "worker/sdk/train_library.h"
 
@@ -36,31 +36,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFlushAfterSuccess{10'000};
 constexpr milliseconds kFlushAfterFailure{1'000};
-/// A rank that only saw its peer's connection break waits this long with its own error: the peer's tells
-/// more.
-constexpr milliseconds kPeerSpeaksFirst{400};
-/// As long a thread of c10d's waits for the training thread, which meets the same error and knows the place.
-constexpr milliseconds kTrainingThreadSpeaksFirst{400};
-
-void flush_output() {
-  std::cout.flush();
-  std::cerr.flush();
-  std::fflush(nullptr);
-}
-
-/// Writes the error where the agent finds it, sends what waits and ends the process.
-[[noreturn]] void end_with_error(const runtime::Environment& environment, const char* kind,
-                                 const std::string& message) {
-  flush_output();
-  if (tells_of_lost_peer(message)) std::this_thread::sleep_for(kPeerSpeaksFirst);
-  std::fprintf(stderr, "rtrain: %s\n", message.c_str());
-  if (!environment.rank_dir.empty())
-    if (auto written = runtime::write_error_record(environment.rank_dir, {kind, message, {}}); !written)
-      std::fprintf(stderr, "rtrain: %s\n", written.error().message().c_str());
-  (void)Job::current().flush_metrics(kFlushAfterFailure);
-  if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
-  ::_exit(1);
-}
 
 /// Ends the process with `kind` when `step` throws.
 template <class Step>
@@ -73,15 +48,6 @@ auto guarded(const runtime::Environment& environment, const char* kind, Step ste
     const auto failure = rank_failure(std::current_exception(), kind);
     end_with_error(environment, failure.kind.c_str(), failure.message);
   }
-}
-
-/// An exception of c10d or CUDA that nobody caught, mostly of c10d's watchdog: the training thread may wait
-/// for ever.
-void end_from_any_thread(const runtime::Environment& environment, const std::exception_ptr& thrown) {
-  const auto failure = rank_failure(thrown, "exception");
-  std::this_thread::sleep_for(kTrainingThreadSpeaksFirst);
-  if (::access((environment.rank_dir + "/error.json").c_str(), F_OK) == 0) ::_exit(1);
-  end_with_error(environment, failure.kind.c_str(), failure.message);
 }
 
 /// exit() inside the training function. Runs first of all exit handlers, and ends the process: destructors of

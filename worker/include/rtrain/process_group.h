@@ -45,6 +45,10 @@ class RTRAIN_API JoinedGroup {
 /// Joins the job's group. Rank, world size and rank 0's address come from the environment that the agent
 /// sets, backend and timeouts from torch_config. Call it once per process, first in main(), on every rank.
 /// Afterwards report() accepts checkpoints on several ranks. Outside a job: a world of 1.
+/// In a job it also installs a terminate handler: an exception of c10d or CUDA that nobody catches, such as
+/// those that c10d's watchdog throws in its own thread, ends the process with status 1 and is the rank's
+/// error, with its text and class. Other exceptions go to the handler that was there before, by default to
+/// abort(). A program that installs its own afterwards replaces it.
 /// @throws std::logic_error if called twice or in a training function; std::runtime_error if the ranks cannot
 ///        meet.
 [[nodiscard]] RTRAIN_API JoinedGroup init_process_group();

@@ -47,7 +47,7 @@ TEST_CASE("rank failure: kind and text of what a rank throws", "[unit][sdk]") {
       {"an old driver", thrown(c10::AcceleratorError(kPlace, 35, "CUDA error: old")), "hardware",
        "CUDA error: old", true},
       {"a GPU at set-up", thrown(sdk::DeviceError("the GPU cuda:0 of this rank cannot be used: x")),
-       "hardware", "the GPU cuda:0 of this rank cannot be used: x", false},
+       "hardware", "the GPU cuda:0 of this rank cannot be used: x", true},
       {"the watchdog's timeout",
        thrown(
            c10::DistBackendError(kPlace, "[Rank 1] Watchdog caught collective operation timeout: W" + stack)),
