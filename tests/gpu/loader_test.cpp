@@ -7,6 +7,8 @@
 #include <ATen/cuda/Sleep.h>
 #endif
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <vector>
 
 using namespace rtrain;
@@ -66,6 +68,31 @@ TEST_CASE("gpu: a batch that is let go while the GPU still computes with it keep
     sum += batch.to(device()).input.to(torch::kDouble).mean();
   }
   CHECK(sum.item<double>() == kBatches * (kBatches - 1) / 2);
+}
+
+TEST_CASE("gpu: a host that is far ahead holds the memory of a few batches", "[gpu][data]") {
+  constexpr int kBatches = 60;
+  constexpr std::int64_t kBytes = 4 << 20;
+  const auto pinned = [] {
+    auto numbers = torch::ones({kBytes / 4});
+    return Batch{on_cuda() ? numbers.pin_memory() : numbers, {}};
+  }();
+  auto sum = torch::zeros({1}, torch::TensorOptions().device(device()));
+  c10::DeviceAllocator* memory = on_cuda() ? at::getDeviceAllocator(device().type()) : nullptr;
+  if (memory != nullptr) memory->resetPeakStats(0);
+  const auto active = [&](bool peak) {  // of memory that is not free for others yet
+    const auto bytes = memory->getDeviceStats(0).active_bytes[0];
+    return peak ? bytes.peak : bytes.current;
+  };
+  const auto before = memory != nullptr ? active(false) : 0;
+  for (int i = 0; i < kBatches; ++i) {
+#ifdef RTRAIN_WITH_NCCL
+    if (on_cuda()) at::cuda::sleep(2'000'000);
+#endif
+    sum += pinned.to(device()).input[0];
+  }
+  CHECK(sum.item<float>() == kBatches);
+  if (memory != nullptr) CHECK(active(true) - before < 12 * kBytes);
 }
 
 TEST_CASE("gpu: samples that lie on the device are picked there", "[gpu][data]") {

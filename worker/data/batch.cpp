@@ -1,5 +1,7 @@
 #include <rtrain/batch.h>
 
+#include "worker/data/lead.h"
+
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -10,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <stdexcept>
+#include <utility>
 
 namespace rtrain {
 
@@ -58,17 +61,24 @@ Batch Batch::pin_memory() const {
 
 namespace {
 
-/// One for each GPU, for as long as the process lives. Any thread's copies may go through it: they are in
-/// line with each other, and each with the stream that will read it.
-c10::Stream copy_stream(torch::Device device) {
+/// The way of the CPU's batches to one GPU. Any thread's copies may go through it: they are in line with each
+/// other, and each with the stream that will read it.
+struct CopyLane {
+  explicit CopyLane(c10::Stream copies) : stream(copies) {}
+  c10::Stream stream;
+  data::Lead<c10::Event> lead;
+};
+
+/// One for each GPU, for as long as the process lives.
+CopyLane& copy_lane(torch::Device device) {
   static auto* const mutex = new std::mutex;  // outlives static destruction
-  static auto* const streams = new std::map<c10::DeviceIndex, c10::Stream>;
+  static auto* const lanes = new std::map<c10::DeviceIndex, CopyLane>;
   const std::lock_guard lock(*mutex);
-  auto found = streams->find(device.index());
-  if (found == streams->end())
-    found = streams
-                ->emplace(device.index(),
-                          c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device))
+  auto found = lanes->find(device.index());
+  if (found == lanes->end())
+    found = lanes
+                ->try_emplace(device.index(),
+                              c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device))
                 .first;
   return found->second;
 }
@@ -94,7 +104,11 @@ Batch Batch::to(torch::Device device, bool non_blocking) const {
   if (!from_cpu || from_elsewhere) return move_all(there, device, later), there;
 
   const auto computes = cuda.getStream(device);
-  const auto copies = copy_stream(device);
+  auto& lane = copy_lane(device);
+  const auto copies = lane.stream;
+  c10::Event queued(device.type());
+  queued.record(computes);
+  lane.lead.advance(std::move(queued));
   {
     const c10::StreamGuard guard(copies);
     there.for_each_tensor([&](torch::Tensor& tensor) {

@@ -63,7 +63,8 @@ class RTRAIN_API Batch {
   /// Returns the batch on `device`; tensors already there are shared. A copy to the CPU is complete on
   /// return, whatever `non_blocking` says. A copy to a GPU is ordered before later work on the calling
   /// thread's current stream. A copy from the CPU to a GPU runs on a separate stream, concurrently with work
-  /// already queued on the GPU; from page-locked memory the host does not wait for it.
+  /// already queued on the GPU; from page-locked memory the host does not wait for it. It does wait once it
+  /// is 8 such copies ahead of the GPU: each holds its memory until the GPU is done with it.
   [[nodiscard]] Batch to(torch::Device device, bool non_blocking = true) const;
   /// Returns the batch with its CPU tensors in page-locked memory. @throws c10::Error if there is no
   /// accelerator.
