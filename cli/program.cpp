@@ -1,7 +1,10 @@
 #include "cli/parse.h"
 
 #include <new>
+#include <string_view>
 #include <system_error>
+
+#include <unistd.h>
 
 namespace rtrain::cli {
 
@@ -55,6 +58,16 @@ int run_checked(const std::vector<std::string>& args, const Getenv& getenv) {
   return static_cast<int>(exit_of(status.error().code()));
 }
 
+/// Nothing is allocated for it.
+int say_out_of_memory() {
+  constexpr std::string_view kText =
+      "error: no memory is left for this program\n"
+      "hint: free shows what the machine has, ulimit -v the limit of this shell; a container and a service "
+      "have limits of their own\n";
+  (void)!::write(STDERR_FILENO, kText.data(), kText.size());
+  return static_cast<int>(exit_of(Errc::kIo));
+}
+
 }  // namespace
 
 int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
@@ -64,15 +77,19 @@ int run_program(const std::vector<std::string>& args, const Getenv& getenv) {
   };
   // An exception that nobody expected is an error as any other, not a core dump.
   try {
-    return run_checked(args, getenv);
-  } catch (const ErrorException& error) {
-    return refuse(error.error());
+    try {
+      return run_checked(args, getenv);
+    } catch (const ErrorException& error) {
+      return refuse(error.error());
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::system_error& error) {
+      return refuse({Errc::kIo, error.what()});
+    } catch (const std::exception& error) {
+      return refuse({Errc::kInternal, error.what()});
+    }
   } catch (const std::bad_alloc&) {
-    return refuse({Errc::kIo, "no memory is left for this program; ulimit -v and free show the limits"});
-  } catch (const std::system_error& error) {
-    return refuse({Errc::kIo, error.what()});
-  } catch (const std::exception& error) {
-    return refuse({Errc::kInternal, error.what()});
+    return say_out_of_memory();
   }
 }
 
