@@ -11,17 +11,19 @@ def check(machine):
     """The bundle's own check of the machine."""
     program = machine.bundle / "check"
     if not program.exists():
-        raise Skip("check is not in this bundle")
+        raise Skip("this bundle has no check")
     known = subprocess.run([machine.programs.rtrain, "doctor", "--help"], capture_output=True, text=True, timeout=30)
     if known.returncode != 0:
-        raise Skip("this rtrain has no doctor, which check asks")
+        raise Skip("this rtrain has no `doctor`, which check runs")
     answer = subprocess.run([str(program), "-o", "json"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     try:
         told = json.loads(answer.stdout)
     except ValueError:
         raise Problem(f"check ended with {answer.returncode} and no JSON: {(answer.stdout + answer.stderr).strip()[-800:]}") from None
     if answer.returncode != 0 and not machine.dry:  # a CPU has no GPU to find
-        raise Problem(f"check ended with {answer.returncode}: {json.dumps(told)[:1500]}")
+        machine.note(check=told)
+        failed = [": ".join((found["name"], found["detail"])) + (f" ({found['hint']})" if found["hint"] else "") for found in told["checks"] if found["status"] == "failure"]
+        raise Problem("this machine cannot train: " + "; ".join(failed))
     return {"exit_status": answer.returncode, "check": told}
 
 
@@ -33,7 +35,7 @@ def gpu_test(machine):
     """The Catch2 program, with the LibTorch of the machine."""
     program = machine.bundle / "tests" / "gpu_test"
     if not program.exists():
-        raise Skip("tests/gpu_test is not in this bundle")
+        raise Skip("this bundle has no tests/gpu_test: it was made without the tests being built")
     told, problems = {}, []
     for name, tags in GPU_TESTS.items():
         process = subprocess.Popen([str(machine.bundle / "libexec" / "with-torch"), str(program), tags, "--durations", "yes"], stdin=subprocess.DEVNULL,
@@ -85,7 +87,7 @@ def cluster(machine):
         total = node["resources"].get("GPU", 0)
         expected = 1 if machine.dry else len(nvidia_smi("index"))
         if total != expected:
-            raise Problem(f"the agent offers {total} GPUs, nvidia-smi and the dry run say {expected}: {json.dumps(node)[:800]}")
+            raise Problem(f"the agent offers {total} GPUs, {'the dry run declares' if machine.dry else 'nvidia-smi shows'} {expected}: {json.dumps(node)[:800]}")
         file = machine.folder / "look.json"
         file.write_text(json.dumps({
             "name": "look", "command": ["sh", "-c", f'echo "visible $CUDA_VISIBLE_DEVICES" > {seen}'],
@@ -107,7 +109,7 @@ def shared_gpu(machine):
     """Two ranks on one GPU learn what one process learns."""
     one, two = whole_batch(machine, 1), whole_batch(machine, 2)
     if two["ranks"] != 2 or not two["device"].startswith(machine.device):
-        raise Problem(f"not the ranks or the device that were asked for: {two}")
+        raise Problem(f"two ranks on {machine.device} were asked for, this is what ran: {two}")
     if not abs(one["loss"] - two["loss"]) < 1e-4:
         raise Problem(f"the loss of one process is {one['loss']}, of two ranks {two['loss']}")
     return {"one_process": one["loss"], "two_ranks": two["loss"], "device": two["device"]}
@@ -141,7 +143,7 @@ def killed_rank(machine):
 def memory_free(machine):
     """What a job held of the GPU is there again after it, also when a rank was killed."""
     if machine.dry:
-        raise Skip("a CPU has no memory that nvidia-smi could ask for")
+        raise Skip("a dry run has no GPU whose memory could be watched")
     used = lambda: float(nvidia_smi("memory.used")[0][0])
     before = used()
     run = machine.start(machine.job("holds", "gpu_probe", "whole_batch", {"epochs": 3000, "hold_mib": 4096}))

@@ -64,7 +64,7 @@ class Machine:
     def library(self, name):
         path = self.bundle / "lib" / f"lib{name}.so"
         if not path.exists():
-            raise Skip(f"lib/{path.name} is not in this bundle")
+            raise Skip(f"this bundle has no lib/{path.name}: it was made without the benchmarks being built")
         return str(path)
 
     def job(self, name, library, function, config, workers=1, gpu=1, cpus=1):
@@ -91,7 +91,7 @@ class Machine:
         try:
             return json.loads(out.strip().splitlines()[-1])
         except (IndexError, ValueError):
-            raise Problem(f"rtrain run ended with {process.returncode} and without a result") from None
+            raise Problem(f"rtrain run ended with exit status {process.returncode} and without a result; the log has its error") from None
 
     def run(self, job):
         """The metrics of a job that must succeed."""

@@ -147,6 +147,14 @@ Result<ElfFile> read_elf(const std::string& path) {
   return file;
 }
 
+std::string why_damaged(const std::string& path) {
+  const auto file = read_elf(path);
+  if (!file) return file.error().message();
+  if (file->needed_bytes <= file->file_bytes) return {};
+  return path + " is truncated: it has " + std::to_string(file->file_bytes) +
+         " bytes, its ELF header requires " + std::to_string(file->needed_bytes);
+}
+
 std::string own_machine() {
   utsname name{};
   return ::uname(&name) == 0 ? name.machine : "";

@@ -21,6 +21,9 @@ struct ElfFile {
 /// kNotFound, kIo. kInvalidArgument: no ELF file; the message says what it is instead ("is empty", "is no ELF
 /// file").
 [[nodiscard]] Result<ElfFile> read_elf(const std::string& path);
+/// Why the file cannot be loaded: "PATH is truncated: it has 12 bytes, its ELF header requires 345", or what
+/// read_elf() says. "": its headers ask for nothing that is not there.
+[[nodiscard]] std::string why_damaged(const std::string& path);
 /// Of this process, in the words of ElfFile::machine.
 [[nodiscard]] std::string own_machine();
 

@@ -89,6 +89,40 @@ class Bundle(unittest.TestCase):
         done = self.hidden("/bin/sh", "-c", "PATH=/nonexist exec libexec/with-torch true")
         self.assertRegex(done.stderr, "^true: no LibTorch: RTRAIN_TORCH_ROOT is not set, and there is no python3 on PATH; ")
 
+    def torch(self, name):
+        """A LibTorch made of links to the one that is there."""
+        real = subprocess.run([TORCH_PYTHON, "-c", "import torch, os; print(os.path.dirname(torch.__file__))"], capture_output=True, text=True, check=True).stdout.strip()
+        made = os.path.join(self.root, name)
+        os.makedirs(made + "/lib")
+        os.symlink(real + "/version.py", made + "/version.py")
+        for library in os.listdir(real + "/lib"):
+            os.symlink(os.path.join(real, "lib", library), os.path.join(made, "lib", library))
+        return made
+
+    def test_a_libtorch_that_is_cut_off_is_named_with_the_file(self):
+        made = self.torch("damaged")
+        library = made + "/lib/libtorch_cpu.so"
+        with open(library, "rb") as file:
+            start = file.read(1 << 20)
+        os.unlink(library)
+        with open(library, "wb") as file:
+            file.write(start)
+        done = self.hidden("./check", "-o", "json", "--storage", self.root, RTRAIN_TORCH_ROOT=made)
+        failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failure"]
+        self.assertEqual([check["name"] for check in failed], ["libtorch"], failed)
+        self.assertIn("%s is truncated: it has 1048576 bytes, its ELF header requires " % library, failed[0]["detail"])
+        self.assertIn("install it again", failed[0]["detail"])
+
+    def test_a_path_that_the_loader_would_split_is_refused_and_a_relative_one_is_made_whole(self):
+        made = self.torch("a:b")
+        for given in (made, "/a:/b", "/a;b"):
+            done = self.hidden("libexec/with-torch", "true", RTRAIN_TORCH_ROOT=given)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (78, 1), done.stderr)
+            self.assertIn("true: RTRAIN_TORCH_ROOT is %s: no path with a ':' or ';' works" % given, done.stderr)
+        os.symlink(made, self.root + "/link")
+        done = self.hidden("libexec/with-torch", "sh", "-c", "echo $RTRAIN_TORCH_ROOT", RTRAIN_TORCH_ROOT=os.path.relpath(self.root + "/link", self.bundle))
+        self.assertEqual((done.stdout, done.stderr), (self.root + "/link\n", ""))
+
     def test_check_finds_its_folder_through_links_and_without_a_path(self):
         os.makedirs(self.root + "/links", exist_ok=True)
         os.symlink(self.bundle + "/check", self.root + "/links/first")
@@ -99,7 +133,7 @@ class Bundle(unittest.TestCase):
 
     def test_gpu_tells_what_it_cannot_do_in_a_line(self):
         done = self.hidden("./gpu", "--output", "/nonexist/x")
-        self.assertEqual((done.returncode, done.stderr), (2, "gpu: error: --output: /nonexist/x: No such file or directory; name a file in a folder that is there\n"))
+        self.assertEqual((done.returncode, done.stderr), (2, "gpu: error: --output: /nonexist/x: No such file or directory; name a file that can be written\n"))
         folder = self.root + "/hanging"
         os.makedirs(folder, exist_ok=True)
         with open(folder + "/nvidia-smi", "w") as file:
@@ -110,6 +144,13 @@ class Bundle(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (1, "gpu: error: %s/nvidia-smi does not answer within 5 s: dmesg says what the driver met (NVRM, Xid)\n" % folder))
         done = self.hidden("./gpu", "--dry-run", "--budget", "1", "--output", results, timeout=60)
         self.assertEqual((done.returncode, json.loads(done.stdout.splitlines()[-1])["status"]), (1, "skipped"), done.stdout)
+
+    def test_gpu_without_its_bundle_is_told_so(self):
+        os.makedirs(self.root + "/alone", exist_ok=True)
+        shutil.copy(self.bundle + "/gpu", self.root + "/alone/gpu")
+        done = self.hidden(self.root + "/alone/gpu", "--dry-run")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertIn("is no whole bundle", done.stderr)
 
     def test_what_it_needs_of_the_system_is_old_enough(self):
         for folder, _, names in os.walk(self.bundle):

@@ -42,10 +42,8 @@ void check_file(const std::string& library) {
     throw LoadError("cannot open the training library " +
                     file.error().message().substr(std::string_view("open ").size()));
   if (!file) throw LoadError("the training library " + file.error().message());
-  if (file->needed_bytes > file->file_bytes)
-    throw LoadError("the training library " + library + " is truncated: it has " +
-                    std::to_string(file->file_bytes) + " bytes, its ELF header requires " +
-                    std::to_string(file->needed_bytes) + "; was it copied completely?");
+  if (const auto damage = os::why_damaged(library); !damage.empty())
+    throw LoadError("the training library " + damage + "; was it copied completely?");
   if (file->machine != os::own_machine())
     throw LoadError("the training library " + library + " is for " + file->machine + "; this node is " +
                     os::own_machine());

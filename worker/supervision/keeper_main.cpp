@@ -9,6 +9,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <unistd.h>
 
@@ -47,6 +50,17 @@ int exec_program(const proto::SpawnRank& spawn) {
   return 127;
 }
 
+/// For the bundle's with-torch, before it starts a program with LibTorch: the dynamic loader ends a program
+/// with SIGBUS, without a word, where a library is cut off.
+int check_libraries(const std::vector<std::string>& files) {
+  for (const auto& file : files)
+    if (const auto damage = os::why_damaged(file); !damage.empty()) {
+      std::cout << damage << std::endl;
+      return 1;
+    }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -54,9 +68,16 @@ int main(int argc, char** argv) {
     std::cout << "rtrain-keeper " << RTRAIN_VERSION << "\n";
     return 0;
   }
+  if (argc >= 2 && std::string_view(argv[1]) == "--check-libraries")
+    return check_libraries({argv + 2, argv + argc});
   if (argc != 3 || std::string_view(argv[1]) != "--socket") {
-    std::cerr << "usage: rtrain-keeper --socket PATH\n\nStarted by the agent; supervises the ranks of "
-                 "command jobs.\n";
+    std::cerr
+        << "usage: rtrain-keeper --socket PATH             supervise the ranks of command jobs (the agent "
+           "starts this itself)\n"
+           "       rtrain-keeper --check-libraries FILE...  print the first shared library that is not "
+           "whole, "
+           "and exit with status 1\n"
+           "       rtrain-keeper --version\n";
     return 2;
   }
   log::init("keeper", log::Level::kInfo);
