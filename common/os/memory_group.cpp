@@ -3,7 +3,7 @@
 #include "common/os/cgroup.h"
 #include "common/os/file.h"
 
-#include <charconv>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -74,6 +74,30 @@ std::string memory_group(std::string_view mountinfo, std::string_view cgroup) {
 std::string own_memory_group() {
   const auto mounts = read_file("/proc/self/mountinfo"), groups = read_file("/proc/self/cgroup");
   return mounts && groups ? memory_group(*mounts, *groups) : "";
+}
+
+std::optional<std::uint64_t> memory_limit(std::string_view mountinfo, std::string_view cgroup) {
+  std::optional<std::uint64_t> lowest;
+  const auto take = [&](std::optional<std::uint64_t> limit) {
+    if (limit) lowest = std::min(lowest.value_or(*limit), *limit);
+  };
+  std::error_code none;
+  if (const auto own = own_cgroup(mountinfo, cgroup))
+    for (fs::path folder = *own; fs::exists(folder / "cgroup.procs", none); folder = folder.parent_path())
+      take(number_in((folder / "memory.max").string()));
+  if (const auto v1 = memory_group_v1(mountinfo, cgroup); !v1.empty())
+    take(counter_in(v1 + "/memory.stat", "hierarchical_memory_limit"));
+  return lowest && *lowest < kUnlimitedV1 ? lowest : std::nullopt;
+}
+
+UsableMemory usable_memory() {
+  UsableMemory memory;
+  memory.machine_bytes = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES))) *
+                         static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PAGESIZE)));
+  const auto mounts = read_file("/proc/self/mountinfo"), groups = read_file("/proc/self/cgroup");
+  if (mounts && groups) memory.limit_bytes = memory_limit(*mounts, *groups);
+  if (memory.limit_bytes && *memory.limit_bytes >= memory.machine_bytes) memory.limit_bytes.reset();
+  return memory;
 }
 
 std::optional<MemoryFacts> memory_facts(const std::string& folder) {

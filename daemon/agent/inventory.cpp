@@ -1,6 +1,7 @@
 #include "daemon/agent/inventory.h"
 
 #include "common/os/file.h"
+#include "common/os/memory_group.h"
 #include "common/os/nvml.h"
 
 #include <fstream>
@@ -22,10 +23,6 @@ int usable_cpus() {
   return static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-double memory_bytes() {
-  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-}
-
 /// PRETTY_NAME of os-release(5), without its quotes.
 std::string os_name() {
   std::ifstream file("/etc/os-release");
@@ -44,7 +41,7 @@ proto::NodeInfo take_inventory(const proto::AgentConfig& config) {
   const auto found = os::ask_nvml();
   std::vector<proto::GpuInfo> offered;
   for (const auto& gpu : found.gpus) offered.push_back({gpu.index, gpu.uuid, gpu.name, gpu.memory_bytes});
-  node.resources = {{"CPU", usable_cpus()}, {"memory", memory_bytes()}};
+  node.resources = {{"CPU", usable_cpus()}, {"memory", static_cast<double>(os::usable_memory().bytes())}};
   if (!found.gpus.empty()) node.resources["GPU"] = static_cast<double>(found.gpus.size());
   for (const auto& [name, amount] : config.resources) node.resources[name] = amount;
   // GPUs that the config declares beyond those found (or without NVML) are known by number only; fewer: the

@@ -6,9 +6,9 @@
 
 namespace rtrain::agent {
 
-/// CPUs this process may use, physical memory, GPUs by NVML (loaded at run time; none is fine), what the
-/// config says on top. `address` stays empty unless the config names it: it is known when the head is
-/// reached. Versions: "rtrain", "os", "kernel", "cuda_driver".
+/// CPUs this process may use, memory (the machine's, or its control group's limit), GPUs by NVML (loaded at
+/// run time; none is fine), what the config says on top. `address` stays empty unless the config names it: it
+/// is known when the head is reached. Versions: "rtrain", "os", "kernel", "cuda_driver".
 [[nodiscard]] proto::NodeInfo take_inventory(const proto::AgentConfig& config);
 
 /// The network interface that has `address` ("eth0"); "" when none has.

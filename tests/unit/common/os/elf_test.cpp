@@ -36,6 +36,7 @@ TEST_CASE("elf: a whole file, one that is cut off, and what is none", "[F28]") {
   REQUIRE(self.has_value());
   CHECK(self->machine == os::own_machine());
   CHECK(self->needed_bytes <= self->file_bytes);
+  CHECK(os::why_damaged("/proc/self/exe").empty());
   CHECK(self->interpreter.find("ld-") != std::string::npos);
 
   const test::TempDir dir;
@@ -48,6 +49,9 @@ TEST_CASE("elf: a whole file, one that is cut off, and what is none", "[F28]") {
     REQUIRE(cut.has_value());
     CHECK(cut->file_bytes == kept);
     CHECK(cut->needed_bytes > kept);
+    CHECK(os::why_damaged((dir / "cut").string())
+              .starts_with((dir / "cut").string() + " is truncated: it has " + std::to_string(kept) +
+                           " bytes, its ELF header requires "));
   }
   std::ofstream(dir / "text") << "#!/bin/sh\n";
   CHECK(os::read_elf((dir / "text").string()).error().message() ==

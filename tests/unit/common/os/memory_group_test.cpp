@@ -56,3 +56,41 @@ TEST_CASE("memory group: what the memory hierarchy of v1 counts", "[F29]") {
   CHECK_FALSE(facts->limit_bytes.has_value());  // v1's word for none
   CHECK(facts->peak_bytes == 4096u);
 }
+
+TEST_CASE("memory group: the lowest limit on the way up counts") {
+  const test::TempDir dir;
+  const auto root = dir / "unified", own = root / "pod/container";
+  std::filesystem::create_directories(own);
+  for (const auto& group : {root, root / "pod", own}) put(group / "cgroup.procs", "");
+  const auto mounts = "58 48 0:38 / " + root.string() + " rw - cgroup2 cgroup2 rw\n";
+  const auto limit = [&] { return os::memory_limit(mounts, "0::/pod/container\n"); };
+  CHECK_FALSE(limit());
+  put(own / "memory.max", "max\n");
+  CHECK_FALSE(limit());
+  put(root / "pod/memory.max", "4294967296\n");
+  CHECK(limit() == 4294967296u);
+  put(own / "memory.max", "8589934592\n");
+  CHECK(limit() == 4294967296u);
+  put(own / "memory.max", "1048576\n");
+  CHECK(limit() == 1048576u);
+}
+
+TEST_CASE("memory group: the limit of v1 is the hierarchy's") {
+  const test::TempDir dir;
+  const auto group = dir / "memory/jobs";
+  std::filesystem::create_directories(group);
+  const auto mounts =
+      "35 31 0:32 / " + (dir / "memory").string() + " rw,relatime - cgroup cgroup rw,memory\n";
+  const auto limit = [&] { return os::memory_limit(mounts, "4:memory:/jobs\n0::/\n"); };
+  CHECK_FALSE(limit());
+  put(group / "memory.stat", "cache 0\nhierarchical_memory_limit 9223372036854771712\n");
+  CHECK_FALSE(limit());
+  put(group / "memory.stat", "cache 0\nhierarchical_memory_limit 2147483648\n");
+  CHECK(limit() == 2147483648u);
+}
+
+TEST_CASE("memory group: what may be used is at most what the machine has") {
+  const auto memory = os::usable_memory();
+  CHECK(memory.machine_bytes > 0);
+  CHECK(memory.bytes() <= memory.machine_bytes);
+}
