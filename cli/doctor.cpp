@@ -1,6 +1,7 @@
 // rtrain doctor: whether this machine can train.
+#include "cli/doctor_gpus.h"
 #include "cli/doctor_host.h"
-#include "cli/limited_child.h"
+#include "cli/doctor_libtorch.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/verb.h"
@@ -8,14 +9,10 @@
 #include "common/os/file.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstdio>
-#include <cstring>
+#include <cstddef>
 #include <filesystem>
 #include <optional>
-
-#include <unistd.h>
 
 namespace rtrain::cli {
 namespace {
@@ -24,7 +21,8 @@ using proto::Check;
 using proto::Health;
 
 constexpr double kProbeLimitS = 60;
-constexpr std::chrono::seconds kNvmlLimit{10};  // it takes up to two where no persistence daemon runs
+constexpr std::chrono::seconds kNvmlLimit{10};     // it takes up to two where no persistence daemon runs
+constexpr std::chrono::seconds kStorageLimit{15};  // the slowest disk that answers needs half of it
 
 /// Takes checks as they come: each is a line of the table at once, so that what hangs is the one after the
 /// last line.
@@ -69,48 +67,11 @@ class Report {
 /// What LibTorch says of the machine, and whether it fits what the machine says of itself.
 void ask_libtorch(const HostFacts& host, const std::string& program, std::chrono::milliseconds limit,
                   Report& report) {
-  int cuda = 0, gpus = 0;
-  bool whole = false;
-  std::string last, other, not_a_check;
-  const auto end = run_limited(
-      [&] {
-        ::dup2(STDOUT_FILENO, STDERR_FILENO);
-        ::execl(program.c_str(), program.c_str(), "--probe", nullptr);
-        std::printf("%s: %s\n", program.c_str(), std::strerror(errno));
-        std::fflush(stdout);
-        ::_exit(127);
-      },
-      limit,
-      [&](const std::string& line) {
-        if (!line.starts_with('{')) return void(other = line);
-        auto check = read_check(line);
-        if (!check) return void(not_a_check = not_a_check.empty() ? fit(line, 100) : not_a_check);
-        last = check->name;
-        cuda = whole_figure(*check, "cuda", cuda);
-        whole = check->name == "gpus of libtorch";
-        whole ? void(gpus = whole_figure(*check, "gpus", 0)) : report.add(*std::move(check));
-      });
-  std::string problem;
-  if (end.how == ChildEnd::How::kExited && end.exit_code != 0 && !other.empty())
-    problem = other;  // with-torch and the dynamic linker say what is missing
-  else if (!end.problem.empty())
-    problem = program + " " + end.problem;
-  else if (!not_a_check.empty())
-    problem = "rtrain-worker answered what is not a check: " + not_a_check + " (" + program + ")";
-  else if (last.empty())
-    problem = "rtrain-worker ended without an answer (" + program + ")";
-  else if (!whole)
-    problem = "rtrain-worker ended before its last answer (" + program + ")";
-  if (problem.empty()) return report.add(judge_cuda(host, cuda, gpus));
-  const std::string where = last.empty() ? "" : " (after " + last + ")";
-  const bool silent = end.problem.empty();
-  report.add(
-      {"libtorch",
-       Health::kFailure,
-       problem + where,
-       silent ? "take the rtrain-worker of this rtrain, which is beside it; --worker names one"
-              : "train_func jobs need it: RTRAIN_TORCH_ROOT names one, or the python3 on PATH that has torch",
-       {}});
+  const auto answer = ask_worker(program, limit, [&](Check check) { report.add(std::move(check)); });
+  if (auto problem = judge_probe(answer, program))
+    report.add(*std::move(problem));
+  else
+    report.add(judge_cuda(host, answer.cuda, answer.gpus));
 }
 
 /// Absolute, since the folder that is looked for upwards must end at the root.
@@ -128,11 +89,15 @@ Result<std::string> storage_folder(const std::optional<std::string>& given) {
   return path.string();
 }
 
+std::string counted(std::ptrdiff_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 std::string verdict(const std::vector<Check>& checks) {
   const auto failures = std::ranges::count(checks, Health::kFailure, &Check::health);
-  if (failures == 0) return "this machine can train";
-  return "this machine cannot train: " + std::to_string(failures) +
-         (failures == 1 ? " failure" : " failures");
+  const auto warnings = std::ranges::count(checks, Health::kWarning, &Check::health);
+  if (failures > 0) return "this machine cannot train: " + counted(failures, "failure");
+  return "this machine can train" + (warnings > 0 ? "; " + counted(warnings, "warning") : "");
 }
 
 Result<int> doctor(Call& call) {
@@ -141,16 +106,28 @@ Result<int> doctor(Call& call) {
   auto storage = storage_folder(call.args.text("storage"));
   if (!storage) return storage.error();
   const auto named = call.args.text("worker");
-  const auto worker = named.value_or(os::program_dir() + "/rtrain-worker");
-  std::vector<std::string> programs{os::program_dir() + "/rtrain-keeper"};
-  if (!named) programs.push_back(worker);  // one that is named is asked, wherever it is
+  const auto beside = os::program_dir();
+  // Where /proc does not tell the program's folder, what is beside it cannot be looked for.
+  const bool knows_folder = beside.starts_with('/');
+  const auto worker = named.value_or(beside + "/rtrain-worker");
+  std::vector<std::string> programs;
+  if (knows_folder) programs.push_back(beside + "/rtrain-keeper");
+  if (knows_folder && !named) programs.push_back(worker);  // one that is named is asked, wherever it is
   Report report(call.console, !call.json());
-  auto host =
-      look_at_host(*storage, {{7337, "agents of a head", ""}, {7338, "users of a head", ""}}, programs);
-  report.add(judge(host));
+  auto host = look_at_host({{7337, "agents", "--listen", ""}, {7338, "users", "--api-listen", ""}}, programs);
+  report.add(judge_limits(host));
+  report.add(judge_storage(look_at_storage_apart(*storage, kStorageLimit)));
+  report.add(judge_programs(host));
   host.nvml = ask_nvml_apart(kNvmlLimit);
   report.add(judge_gpus(host));
-  ask_libtorch(host, worker, to_milliseconds(timeout->value_or(kProbeLimitS)), report);
+  if (knows_folder || named)
+    ask_libtorch(host, worker, to_milliseconds(timeout->value_or(kProbeLimitS)), report);
+  else
+    report.add({"libtorch",
+                Health::kFailure,
+                "was not asked: without /proc the rtrain-worker beside this program is not found",
+                "mount /proc, or name one with --worker PROGRAM",
+                {}});
   const auto worst = proto::worst_of(report.checks());
   call.console.out(call.json() ? proto::dump_json({{"status", proto::to_string(worst)},
                                                    {"gpus", host.nvml.gpus.gpus.size()},
@@ -168,12 +145,13 @@ Verb doctor_verb() {
       .usage = "",
       .summary = "check whether this machine can train",
       .description =
-          "Limits, shared memory, disk and ports; GPUs by NVML; and, through rtrain-worker, LibTorch, each "
-          "GPU with a copy and a matrix\n"
-          "product, NCCL over all of them, and Gloo. Each line is ok, a warning or a failure, with the way "
-          "out, and is printed\n"
-          "as soon as it is known; the last one says whether this machine can train. The status is 1 when "
-          "something fails.",
+          "Limits, memory, /proc, control groups, disk and ports; GPUs by NVML; and, through rtrain-worker, "
+          "LibTorch, each GPU with a\n"
+          "copy and a matrix product, NCCL over all of them, and Gloo. Each line is ok, a warning or a "
+          "failure, "
+          "with a way out, and is\n"
+          "printed as soon as it is known; the last one says whether this machine can train. The status is 1 "
+          "when a check fails.",
       .outputs = {"table", "json"},
       .needs_head = false,
       .options = {{"storage", 0, "DIR", "where results would go (default: this folder)"},

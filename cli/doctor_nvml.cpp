@@ -3,8 +3,6 @@
 #include "cli/limited_child.h"
 #include "proto/json.h"
 
-#include <unistd.h>
-
 namespace rtrain::cli {
 
 using proto::Json;
@@ -61,34 +59,35 @@ std::optional<NvmlFacts> read_nvml_line(const std::string& line) {
 
 NvmlFacts ask_nvml_apart(std::chrono::milliseconds limit) {
   std::optional<NvmlFacts> answer;
-  const auto end = run_limited(
-      [] {
-        const NvmlFacts facts{os::ask_nvml(), os::gpu_states(), ""};
-        const auto line = nvml_line(facts) + "\n";
-        for (std::size_t done = 0; done < line.size();) {
-          const auto count = ::write(STDOUT_FILENO, line.data() + done, line.size() - done);
-          if (count <= 0) ::_exit(1);
-          done += static_cast<std::size_t>(count);
-        }
-      },
-      limit,
-      [&](const std::string& line) {
-        if (line.starts_with('{')) answer = read_nvml_line(line);
-      });
+  std::string other;
+  const auto end =
+      run_limited([] { tell_parent(nvml_line({os::ask_nvml(), os::gpu_states(), "", true})); }, limit,
+                  [&](const std::string& line) {
+                    if (line.starts_with('{'))
+                      answer = read_nvml_line(line);
+                    else
+                      other = line;
+                  });
   NvmlFacts failed;
+  const std::string asking = "the process that asks NVML (libnvidia-ml.so.1) ";
   switch (end.how) {
     case ChildEnd::How::kLate:
       failed.problem =
           "the NVIDIA driver does not answer within " + std::to_string(limit.count() / 1000) + " s";
       return failed;
-    case ChildEnd::How::kNotStarted: failed.problem = end.problem; return failed;
+    case ChildEnd::How::kNotStarted:
+      failed.problem = asking + end.problem;
+      failed.was_asked = false;
+      return failed;
     case ChildEnd::How::kTooMuch:
     case ChildEnd::How::kKilled:
     case ChildEnd::How::kExited: break;
   }
   if (end.problem.empty() && answer) return *answer;
-  failed.problem = "a process that asked libnvidia-ml.so.1 " +
-                   (end.problem.empty() ? std::string("ended without an answer") : end.problem);
+  failed.was_asked = other != kNoMemory;
+  failed.problem = asking + (!failed.was_asked     ? "has no memory left"
+                             : end.problem.empty() ? std::string("ended without an answer")
+                                                   : end.problem);
   return failed;
 }
 

@@ -12,7 +12,8 @@ namespace rtrain::cli {
 struct NvmlFacts {
   os::GpuInventory gpus;
   std::vector<os::GpuState> states;
-  std::string problem;  ///< why there is no answer; "" there is one, which may be that there is no GPU
+  std::string problem;    ///< why there is no answer; "" there is one, which may be that there is no GPU
+  bool was_asked = true;  ///< else `problem` is that no process could be started for it
 };
 
 /// @thread that of main(), while there is no other

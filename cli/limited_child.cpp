@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #include <fcntl.h>
@@ -117,18 +118,39 @@ How read_lines(int fd, Clock::time_point until, const HeldSignals& signals,
   ::dup2(out, STDOUT_FILENO);
   try {
     work();
+  } catch (const std::bad_alloc&) {
+    (void)!::write(STDOUT_FILENO, kNoMemory, std::strlen(kNoMemory));
+    (void)!::write(STDOUT_FILENO, "\n", 1);
+    ::_exit(1);
   } catch (...) {
     ::_exit(1);
   }
   ::_exit(0);
 }
 
+ChildEnd not_started(int error) {
+  ChildEnd end;
+  end.how = How::kNotStarted;
+  end.problem = std::string("cannot be started: ") + std::strerror(error);
+  return end;
+}
+
 }  // namespace
+
+void tell_parent(const std::string& line) {
+  const auto text = line + "\n";
+  for (std::size_t done = 0; done < text.size();) {
+    const auto count = ::write(STDOUT_FILENO, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) ::_exit(1);
+    done += static_cast<std::size_t>(count);
+  }
+}
 
 ChildEnd run_limited(const std::function<void()>& work, milliseconds limit,
                      const std::function<void(const std::string&)>& told) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return {How::kNotStarted, 0, std::strerror(errno)};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return not_started(errno);
   ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   const HeldSignals signals;
   const pid_t parent = ::getpid(), pid = ::fork();
@@ -141,7 +163,7 @@ ChildEnd run_limited(const std::function<void()>& work, milliseconds limit,
   ::close(ends[1]);
   if (pid < 0) {
     ::close(ends[0]);
-    return {How::kNotStarted, 0, std::string("no process for it: ") + std::strerror(error)};
+    return not_started(error);
   }
   const auto until = Clock::now() + limit;
   ChildEnd end;
@@ -162,10 +184,11 @@ ChildEnd run_limited(const std::function<void()>& work, milliseconds limit,
   } else if (end.how == How::kTooMuch) {
     end.problem = "wrote a line of more than 1 MiB";
   } else if (WIFSIGNALED(status)) {
-    const char* name = ::sigabbrev_np(WTERMSIG(status));
     end.how = How::kKilled;
-    end.problem = "was killed by " + (name != nullptr ? "SIG" + std::string(name)
-                                                      : "signal " + std::to_string(WTERMSIG(status)));
+    end.signal = WTERMSIG(status);
+    const char* name = ::sigabbrev_np(end.signal);
+    end.problem = "was killed by " +
+                  (name != nullptr ? "SIG" + std::string(name) : "signal " + std::to_string(end.signal));
   } else if (end.exit_code = WEXITSTATUS(status); end.exit_code != 0) {
     end.problem = "ended with exit code " + std::to_string(end.exit_code);
   }

@@ -114,6 +114,13 @@ Result<std::string> make_cgroup_tree(const std::string& name) {
   return tree;
 }
 
+Result<std::string> try_cgroup_tree(const std::string& name) {
+  auto tree = make_cgroup_tree(name);
+  if (!tree) return tree;
+  remove_cgroup(*tree);
+  return fs::path(*tree).parent_path().string();
+}
+
 Result<Done> make_cgroup(const std::string& path) {
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("make group " + path, errno);
   return ok();

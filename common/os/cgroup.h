@@ -23,6 +23,10 @@ namespace rtrain::os {
 /// the system said.
 [[nodiscard]] Result<std::string> make_cgroup_tree(const std::string& name);
 
+/// Whether make_cgroup_tree(name) works in this place: what it has made is removed again.
+/// @return this process's own group, in which it does; errors as above.
+[[nodiscard]] Result<std::string> try_cgroup_tree(const std::string& name);
+
 /// An empty group; existing is fine.
 [[nodiscard]] Result<Done> make_cgroup(const std::string& path);
 /// Moves the calling process in. For the child of a fork: allocates nothing. @return 0, or an errno.

@@ -10,9 +10,13 @@
 #include <torch/csrc/cuda/nccl.h>
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <new>
+#include <system_error>
+#include <utility>
 
 namespace rtrain::sdk {
 namespace {
@@ -26,12 +30,6 @@ std::string rounded(double value) {
   text.resize(
       static_cast<std::size_t>(std::snprintf(text.data(), text.size(), value < 10 ? "%.2f" : "%.0f", value)));
   return text;
-}
-
-/// The first line of what c10 says, without the place in its sources.
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
 }
 
 /// Seconds that one call of `work` takes: after a first one, as often as fits into `budget_s`, at least three
@@ -89,7 +87,8 @@ Check look_at_gloo() {
     return {"gloo",
             Health::kFailure,
             "an all-reduce of 1 and 2 over loopback gave " + rounded(sums[0]) + " and " + rounded(sums[1]),
-            "the network's driver or memory is broken",
+            "memory or processor computes wrongly: take the node out of service (rtrain node cordon NODE) "
+            "and test both",
             {}};
   return {"gloo",
           Health::kOk,
@@ -127,7 +126,7 @@ Check look_at_gpu(int index) {
     return {name,
             Health::kFailure,
             "a product of ones is wrong",
-            "take the node out of service (rtrain node cordon) and test the GPU with its maker's tools",
+            "take the node out of service (rtrain node cordon NODE) and test the GPU: dcgmi diag -r 3",
             {}};
   return {name,
           Health::kOk,
@@ -158,7 +157,8 @@ Check look_at_nccl(int gpus) {
       return {"nccl",
               Health::kFailure,
               "an all-reduce over " + std::to_string(gpus) + " GPUs gave a wrong sum",
-              "see NCCL_DEBUG=INFO",
+              "rtrain-worker --probe with NCCL_DEBUG=INFO shows the links it took: nvidia-smi topo -m, "
+              "nvidia-smi nvlink -e",
               {}};
   if (gpus == 1)
     return {"nccl", Health::kOk, "starts; there is one GPU, so nothing was reduced between GPUs", "", {}};
@@ -175,25 +175,54 @@ Check look_at_nccl(int gpus) {
 
 }  // namespace
 
+Check failed_check(const std::string& name, const std::exception_ptr& error, const std::string& hint) {
+  const auto failed = [&](std::string detail, const std::string& way_out) {
+    detail.resize(std::min(detail.find('\n'), detail.size()));  // c10 adds the place in its sources
+    return Check{name, Health::kFailure, std::move(detail), way_out, {}};
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    return failed("no memory is left for it",
+                  "free memory, or raise its limit: ulimit -v, that of the container or of the service");
+  } catch (const std::system_error& unavailable) {
+    if (unavailable.code() == std::errc::resource_unavailable_try_again)
+      return failed(
+          std::string("no thread can be started: ") + unavailable.what(),
+          "raise the limit of processes and threads: ulimit -u, that of the container or of the service");
+    return failed(unavailable.what(), hint);
+  } catch (const std::exception& other) {
+    return failed(other.what(), hint);
+  } catch (...) {
+    return failed("threw what is not a std::exception", hint);
+  }
+}
+
 void probe(const std::function<void(const std::string&)>& told) {
   const auto tell = [&](const Check& check) { told(proto::dump_json(proto::Json(check))); };
   const auto look = [&](const std::string& name, const auto& at, const std::string& hint) {
     try {
       tell(at());
-    } catch (const std::exception& error) {
-      tell({name, Health::kFailure, first_line(error), hint, {}});
+    } catch (...) {
+      tell(failed_check(name, std::current_exception(), hint));
     }
   };
-  look("libtorch", look_at_libtorch, "");
-  look("cpu", look_at_cpu, "");
-  look("gloo", look_at_gloo, "ranks on this machine talk to each other over 127.0.0.1: is loopback up?");
+  const std::string by_hand = "rtrain-worker --probe by hand shows all that LibTorch says";
+  look("libtorch", look_at_libtorch, by_hand);
+  look("cpu", look_at_cpu, by_hand);
+  look("gloo", look_at_gloo,
+       "ranks on this machine talk to each other over 127.0.0.1: ip link set lo up, and let no firewall stop "
+       "it");
 #ifdef RTRAIN_WITH_NCCL
   const int gpus = c10::cuda::device_count();
   for (int index = 0; index < gpus; ++index)
     look(
         "gpu " + std::to_string(index), [index] { return look_at_gpu(index); },
-        "nvidia-smi shows what uses the GPU, dmesg what its driver says");
-  if (gpus > 0) look("nccl", [gpus] { return look_at_nccl(gpus); }, "NCCL_DEBUG=INFO says more");
+        "nvidia-smi shows what uses the GPU, dmesg what the driver met (NVRM, Xid)");
+  if (gpus > 0)
+    look(
+        "nccl", [gpus] { return look_at_nccl(gpus); },
+        "rtrain-worker --probe with NCCL_DEBUG=INFO shows what NCCL met");
 #else
   const int gpus = 0;
 #endif

@@ -3,6 +3,9 @@
 
 #include <rtrain/export.h>
 
+#include "proto/record/check.h"
+
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -14,5 +17,10 @@ namespace rtrain::sdk {
 /// GPU for a few seconds.
 /// @throws nothing: a failure is a line.
 RTRAIN_API void probe(const std::function<void(const std::string& line)>& told);
+
+/// The failure of check `name` that threw `error`; `hint` is the way out, but for a want of memory or of
+/// threads, which have their own.
+[[nodiscard]] RTRAIN_API proto::Check failed_check(const std::string& name, const std::exception_ptr& error,
+                                                   const std::string& hint);
 
 }  // namespace rtrain::sdk

@@ -1,4 +1,5 @@
 #include "cli/doctor_host.h"
+#include "cli/doctor_gpus.h"
 
 #include "tests/support/catch.h"
 
@@ -13,10 +14,12 @@ namespace {
 
 HostFacts good_host() {
   HostFacts facts;
-  facts.open_files = facts.processes = facts.locked_memory_bytes = UINT64_MAX;
-  facts.shm_free_mib = 1024;
-  facts.storage = {"/results", "", true, 100, 1, 500};
-  facts.ports = {{7337, "agents of a head", ""}};
+  facts.open_files = facts.processes = facts.locked_memory_bytes = facts.address_space_bytes = UINT64_MAX;
+  facts.memory.machine_bytes = 64ULL << 30;
+  facts.shm_free_bytes = 1 << 30;
+  facts.cgroup = "/sys/fs/cgroup";
+  facts.storage = {"/results", "", "", true, 100.0 * (1 << 30), 1, 500};
+  facts.ports = {{7337, "agents", "--listen", ""}};
   return facts;
 }
 
@@ -31,7 +34,9 @@ HostFacts with_gpu() {
 }
 
 std::vector<Check> judge_all(const HostFacts& facts) {
-  auto checks = judge(facts);
+  auto checks = judge_limits(facts);
+  checks.push_back(judge_storage(facts.storage));
+  for (auto& check : judge_programs(facts)) checks.push_back(std::move(check));
   for (auto& check : judge_gpus(facts)) checks.push_back(std::move(check));
   return checks;
 }
@@ -58,20 +63,34 @@ TEST_CASE("doctor: each fault is one line with a way out") {
   };
   const std::vector<Row> rows{
       {"open files", [](HostFacts& f) { f.open_files = 1024; }, Health::kWarning},
+      {"open files", [](HostFacts& f) { f.open_files = 16; }, Health::kFailure},
       {"processes", [](HostFacts& f) { f.processes = 100; }, Health::kWarning},
+      {"address space", [](HostFacts& f) { f.address_space_bytes = 1 << 30; }, Health::kWarning},
+      {"/proc", [](HostFacts& f) { f.proc.is_mounted = false; }, Health::kFailure},
+      {"/proc", [](HostFacts& f) { f.proc.unreadable = {"/proc/net/tcp"}; }, Health::kWarning},
+      {"/proc", [](HostFacts& f) { f.proc.hides_others = true; }, Health::kWarning},
       {"locked memory",
        [](HostFacts& f) {
          f.infiniband = true;
          f.locked_memory_bytes = 64 << 10;
        },
        Health::kWarning},
-      {"/dev/shm", [](HostFacts& f) { f.shm_free_mib = 64; }, Health::kWarning},
-      {"/dev/shm", [](HostFacts& f) { f.shm_free_mib = -1; }, Health::kFailure},
-      {"control groups", [](HostFacts& f) { f.cgroups = "none"; }, Health::kWarning},
+      {"/dev/shm", [](HostFacts& f) { f.shm_free_bytes = 64 << 20; }, Health::kWarning},
+      {"/dev/shm", [](HostFacts& f) { f.shm_problem = "cannot be written: Read-only file system"; },
+       Health::kFailure},
+      {"control groups", [](HostFacts& f) { f.cgroup_problem = "no cgroups v2 are mounted here"; },
+       Health::kWarning},
       {"storage", [](HostFacts& f) { f.storage.problem = "/results: Permission denied"; }, Health::kFailure},
-      {"storage", [](HostFacts& f) { f.storage.free_gib = 0.5; }, Health::kWarning},
+      {"storage",
+       [](HostFacts& f) {
+         f.storage.problem = "/results: the file system does not answer within 15 s";
+         f.storage.way_out = "see whether its server can be reached";
+       },
+       Health::kFailure},
+      {"storage", [](HostFacts& f) { f.storage.free_bytes = 1 << 29; }, Health::kWarning},
       {"storage", [](HostFacts& f) { f.storage.fsync_ms = 50; }, Health::kWarning},
-      {"programs", [](HostFacts& f) { f.programs_missing = {"/bin/rtrain-keeper"}; }, Health::kFailure},
+      {"programs", [](HostFacts& f) { f.programs_missing = {"/bin/rtrain-keeper: Permission denied"}; },
+       Health::kFailure},
       {"gpus", [](HostFacts& f) { f.nvml.problem = "the NVIDIA driver does not answer"; }, Health::kFailure},
       {"nvml 0", [](HostFacts& f) { f.nvml.states[0].uncorrected_errors = 3; }, Health::kFailure},
       {"nvml 0", [](HostFacts& f) { f.nvml.states[0].processes = {4711, 4712}; }, Health::kWarning},
@@ -136,24 +155,33 @@ TEST_CASE("doctor: what NVML says reads back as it was written") {
     CHECK_FALSE(read_nvml_line(line));
 }
 
-TEST_CASE("doctor: a worker's line that is no check is not read") {
-  for (const char* line : {"", "{", "{}", R"({"name":3})", "[]", "null",
-                           R"({"name":"a","status":"ok","detail":"","hint":"","figures":[]})",
-                           R"({"name":"","status":"ok","detail":"","hint":"","figures":{}})"}) {
-    INFO(line);
-    CHECK_FALSE(read_check(line));
-  }
-  const auto check =
-      read_check(R"({"name":"a","status":"ok","detail":"","hint":"","figures":{"cuda":13000,"gpus":"two"}})");
-  REQUIRE(check);
-  CHECK(whole_figure(*check, "cuda", 0) == 13000);
-  CHECK(whole_figure(*check, "gpus", 0) == 0);
-  CHECK(whole_figure(*check, "none", 7) == 7);
+TEST_CASE("doctor: without a GPU a /dev/shm that cannot be used is a warning") {
+  auto facts = good_host();
+  facts.shm_problem = "No such file or directory";
+  CHECK(one(judge_limits(facts), "/dev/shm").health == Health::kWarning);
 }
 
-TEST_CASE("doctor: a storage folder that is not there yet says so") {
+TEST_CASE("doctor: the memory that an agent would offer") {
   auto facts = good_host();
-  facts.storage.is_there = false;
-  CHECK(one(judge(facts), "storage").health == Health::kOk);
-  CHECK(one(judge(facts), "storage").detail.starts_with("/results: not there yet, a job makes it; "));
+  CHECK(one(judge_limits(facts), "memory").detail == "64.0 GiB; an agent offers as much");
+  facts.memory.limit_bytes = 4ULL << 30;
+  CHECK(one(judge_limits(facts), "memory").detail ==
+        "4.0 GiB, the limit of the control group; the machine has 64.0 GiB; an agent offers as much");
+}
+
+TEST_CASE("doctor: a limit that kept NVML from being asked is not the driver's fault") {
+  auto facts = with_gpu();
+  facts.nvml = {};
+  facts.nvml.problem = "the process that asks NVML cannot be started: Too many open files";
+  facts.nvml.was_asked = false;
+  CHECK(one(judge_gpus(facts), "gpus").hint.find("ulimit -n") != std::string::npos);
+}
+
+TEST_CASE("doctor: a port that a head has is named with the option for another") {
+  auto facts = good_host();
+  facts.ports[0].problem = "Address already in use";
+  const auto check = one(judge_programs(facts), "port 7337");
+  CHECK(check.health == Health::kOk);
+  CHECK(check.detail == "Address already in use: a head that is started here cannot listen on it for agents");
+  CHECK(check.hint.find("--listen") != std::string::npos);
 }
