@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -91,6 +92,9 @@ std::string nearest_folder(const std::string& path, std::string& problem,
     if (!folder.has_relative_path()) return problem = folder.string() + " is not there", "";
   }
 }
+
+/// "0.08", "4.1", "1260": no exponent.
+std::string rate(double value) { return value < 100 ? number(value, 2) : number(std::round(value), 9); }
 
 }  // namespace
 
@@ -223,8 +227,8 @@ Check judge_storage(const StorageFacts& storage) {
                {"fsync_ms", storage.fsync_ms},
                {"write_mb_s", storage.write_mb_s}}};
   check.detail = storage.path + ": " + (storage.is_there ? "" : "not there yet, a job makes it; ") +
-                 bytes(storage.free_bytes) + " free, fsync " + number(storage.fsync_ms, 3) + " ms, writes " +
-                 number(storage.write_mb_s, 3) + " MB/s";
+                 bytes(storage.free_bytes) + " free, fsync " + rate(storage.fsync_ms) + " ms, writes " +
+                 rate(storage.write_mb_s) + " MB/s";
   if (storage.free_bytes < kGib) {
     check.health = Health::kWarning;
     check.hint =

@@ -16,7 +16,14 @@ using proto::Health;
 TEST_CASE("doctor storage: a folder that is not there yet says so") {
   const auto check = judge_storage({"/results", "", "", false, 100.0 * (1 << 30), 1, 500});
   CHECK(check.health == Health::kOk);
-  CHECK(check.detail.starts_with("/results: not there yet, a job makes it; 100 GiB free, "));
+  CHECK(check.detail == "/results: not there yet, a job makes it; 100 GiB free, fsync 1 ms, writes 500 MB/s");
+}
+
+TEST_CASE("doctor storage: fast and slow disks have plain numbers") {
+  CHECK(judge_storage({"/r", "", "", true, 1e12, 0.0823, 1261.4})
+            .detail.ends_with("fsync 0.082 ms, writes 1261 MB/s"));
+  CHECK(judge_storage({"/r", "", "", true, 1e12, 812.4, 0.41})
+            .detail.ends_with("fsync 812 ms, writes 0.41 MB/s"));
 }
 
 TEST_CASE("doctor storage: what was found reads back as it was written") {
