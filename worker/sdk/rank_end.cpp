@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <thread>
@@ -17,7 +16,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kFlushAfterFailure{1'000};
 /// A rank that only saw its peer's connection break waits this long with its own error.
 constexpr milliseconds kPeerSpeaksFirst{400};
 /// As long a thread of c10d's waits for the training thread.

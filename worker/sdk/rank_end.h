@@ -4,10 +4,14 @@
 
 #include "worker/runtime/environment.h"
 
+#include <chrono>
 #include <exception>
 #include <string>
 
 namespace rtrain::sdk {
+
+/// For what a rank has reported so far, once it has failed.
+constexpr std::chrono::milliseconds kFlushAfterFailure{1'000};
 
 /// Of std::cout, std::cerr and stdio.
 void flush_output();

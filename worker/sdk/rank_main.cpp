@@ -35,7 +35,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFlushAfterSuccess{10'000};
-constexpr milliseconds kFlushAfterFailure{1'000};
 
 /// Ends the process with `kind` when `step` throws.
 template <class Step>
