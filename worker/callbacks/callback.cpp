@@ -15,4 +15,10 @@ std::string Callback::state_key() const {
   return failed == 0 ? name.get() : typeid(*this).name();
 }
 
+std::vector<AnyCallback> callbacks_from(const nlohmann::json& list) {
+  std::vector<AnyCallback> all;
+  for (auto& callback : Names<Callback>::all_from_json(list)) all.emplace_back(std::move(callback));
+  return all;
+}
+
 }  // namespace rtrain

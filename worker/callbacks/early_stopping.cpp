@@ -135,4 +135,8 @@ void EarlyStopping::load_state_dict(const nlohmann::json& state) {
   reason_ = state.at("stopping_reason").get<std::string>();
 }
 
+RTRAIN_REGISTER_OPTIONS(Callback, "EarlyStopping", EarlyStopping, EarlyStoppingOptions, monitor, min_delta,
+                        patience, verbose, mode, strict, check_finite, stopping_threshold,
+                        divergence_threshold, check_on_train_epoch_end, name);
+
 }  // namespace rtrain

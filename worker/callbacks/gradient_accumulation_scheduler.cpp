@@ -1,15 +1,43 @@
 #include <rtrain/callbacks/gradient_accumulation_scheduler.h>
 #include <rtrain/trainer.h>
 
+#include <charconv>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
 namespace rtrain {
+namespace {
+
+/// {"scheduling": {"0": 8, "4": 4}}: JSON has no other keys than strings.
+std::shared_ptr<Callback> from_options(OptionReader& reader) {
+  std::map<std::string, std::int64_t> by_text;
+  reader.read("scheduling", by_text);
+  reader.finish();
+  std::map<std::int64_t, std::int64_t> scheduling;
+  for (const auto& [text, batches] : by_text) {
+    std::int64_t epoch = 0;
+    const char* end = text.data() + text.size();
+    if (std::from_chars(text.data(), end, epoch).ptr != end || text.empty())
+      throw std::invalid_argument("GradientAccumulationScheduler: scheduling: the key \"" + text +
+                                  "\" is not the number of an epoch");
+    scheduling.emplace(epoch, batches);
+  }
+  return std::make_shared<GradientAccumulationScheduler>(std::move(scheduling));
+}
+
+[[maybe_unused]] const bool named =
+    (Names<Callback>::add("GradientAccumulationScheduler", from_options), true);
+
+}  // namespace
 
 GradientAccumulationScheduler::GradientAccumulationScheduler(
     std::initializer_list<std::pair<const std::int64_t, std::int64_t>> scheduling)
-    : scheduling_(scheduling) {
+    : GradientAccumulationScheduler(std::map(scheduling)) {}
+
+GradientAccumulationScheduler::GradientAccumulationScheduler(std::map<std::int64_t, std::int64_t> scheduling)
+    : scheduling_(std::move(scheduling)) {
   std::string problems;
   if (scheduling_.empty()) problems += "\n  it has no entry, expected {epoch, batches a step}";
   for (const auto& [epoch, batches] : scheduling_) {

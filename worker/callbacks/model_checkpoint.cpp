@@ -369,4 +369,9 @@ void ModelCheckpoint::load_state_dict(const nlohmann::json& state) {
   last_model_path_ = fs::path(state.at("last_model_path").get<std::string>()).lexically_normal();
 }
 
+RTRAIN_REGISTER_OPTIONS(Callback, "ModelCheckpoint", ModelCheckpoint, ModelCheckpointOptions, dirpath,
+                        filename, monitor, mode, save_top_k, save_last, save_weights_only,
+                        auto_insert_metric_name, every_n_train_steps, every_n_epochs, save_on_train_epoch_end,
+                        enable_version_counter, name);
+
 }  // namespace rtrain

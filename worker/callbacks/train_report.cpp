@@ -71,4 +71,6 @@ void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) {
   report_checkpoint(trainer, nlohmann::json::object());
 }
 
+RTRAIN_REGISTER(Callback, "TrainReportCallback", TrainReportCallback);
+
 }  // namespace rtrain

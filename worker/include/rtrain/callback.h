@@ -5,6 +5,7 @@
 #include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
+#include <rtrain/names.h>
 #include <rtrain/step_output.h>
 
 #include <nlohmann/json.hpp>
@@ -129,8 +130,8 @@ consteval bool overrides_hooks() {
 
 }  // namespace detail
 
-/// An element of TrainerOptions::callbacks: a callback by value, or a shared_ptr if the caller needs it
-/// afterwards.
+/// An element of TrainerOptions::callbacks: a callback by value, a shared_ptr if the caller needs it
+/// afterwards, or what Names<Callback>::from_json() takes.
 class RTRAIN_API AnyCallback {
  public:
   template <std::derived_from<Callback> C>
@@ -142,10 +143,18 @@ class RTRAIN_API AnyCallback {
   AnyCallback(std::shared_ptr<C> callback) : callback_(std::move(callback)) {  // NOLINT: implicit on purpose
     static_assert(detail::overrides_hooks<C>());
   }
+  /// @throws std::invalid_argument see Names::from_json().
+  template <std::same_as<nlohmann::json> J>
+  AnyCallback(const J& described)  // NOLINT: implicit on purpose
+      : callback_(Names<Callback>::from_json(described)) {}
   [[nodiscard]] const std::shared_ptr<Callback>& get() const { return callback_; }
 
  private:
   std::shared_ptr<Callback> callback_;
 };
+
+/// The callbacks that a JSON list describes, such as config.value("callbacks", nlohmann::json::array()).
+/// @throws std::invalid_argument all problems of all elements.
+[[nodiscard]] RTRAIN_API std::vector<AnyCallback> callbacks_from(const nlohmann::json& list);
 
 }  // namespace rtrain

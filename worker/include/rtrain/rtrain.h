@@ -20,6 +20,7 @@
 #include <rtrain/optim.h>
 #include <rtrain/optimizer.h>
 #include <rtrain/optimizers.h>
+#include <rtrain/option_reader.h>
 #include <rtrain/plan.h>
 #include <rtrain/precision.h>
 #include <rtrain/process_group.h>

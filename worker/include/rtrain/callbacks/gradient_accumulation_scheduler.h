@@ -18,6 +18,7 @@ class RTRAIN_API GradientAccumulationScheduler : public Callback {
   /// @throws std::invalid_argument no entry, an epoch below 0, or less than 1 batch.
   GradientAccumulationScheduler(
       std::initializer_list<std::pair<const std::int64_t, std::int64_t>> scheduling);
+  explicit GradientAccumulationScheduler(std::map<std::int64_t, std::int64_t> scheduling);
 
   /// Batches a step in `epoch`.
   [[nodiscard]] std::int64_t factor(std::int64_t epoch) const;
