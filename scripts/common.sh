@@ -8,6 +8,7 @@ torch_env=$cache/python-$torch_version
 tests_env=$cache/python-tests
 schemathesis_version=4.32.5
 clang_format_version=18.1.8
+tensorboard_version=2.21.0
 
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

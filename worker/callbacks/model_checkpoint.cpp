@@ -300,6 +300,7 @@ fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_te
 void ModelCheckpoint::save(Trainer& trainer, const fs::path& path) {
   last_global_step_saved_ = trainer.global_step();
   trainer.save_checkpoint(path, options_.save_weights_only);
+  for (const auto& logger : trainer.loggers()) logger->after_save_checkpoint(*this, path);
 }
 
 /// Lightning's rule: only below the own folder, and never what training was resumed from.

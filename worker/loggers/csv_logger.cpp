@@ -1,6 +1,6 @@
 #include <rtrain/loggers/csv_logger.h>
 
-#include "worker/runtime/json.h"
+#include "worker/loggers/hyperparameters.h"
 
 #include <cerrno>
 #include <charconv>
@@ -51,23 +51,10 @@ std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
-/// version_N, above all that are there.
-std::string next_version(const fs::path& parent) {
-  std::int64_t next = 0;
-  std::error_code ec;
-  for (const auto& entry : fs::directory_iterator(parent, ec)) {
-    const auto name = entry.path().filename().string();
-    std::int64_t number = 0;
-    if (!name.starts_with("version_")) continue;
-    const char* end = name.data() + name.size();
-    if (std::from_chars(name.data() + 8, end, number).ptr == end) next = std::max(next, number + 1);
-  }
-  return "version_" + std::to_string(next);
-}
-
 }  // namespace
 
-CSVLogger::CSVLogger(CSVLoggerOptions options) : options_(std::move(options)) {
+CSVLogger::CSVLogger(CSVLoggerOptions options)
+    : options_(std::move(options)), run_folder_(options_.save_dir, options_.name, options_.version) {
   std::string problems;
   if (options_.save_dir.empty()) problems += "\n  save_dir is empty, expected a folder";
   if (options_.flush_logs_every_n_steps < 1)
@@ -87,11 +74,7 @@ CSVLogger::~CSVLogger() {
 /// Not before the first row: a Trainer that logs nothing leaves no folder.
 void CSVLogger::open() {
   if (opened_) return;
-  const auto parent = options_.name.empty() ? options_.save_dir : options_.save_dir / options_.name;
-  folder_ = parent / (options_.version ? *options_.version : next_version(parent));
-  std::error_code ec;
-  fs::create_directories(folder_, ec);
-  if (ec) throw std::runtime_error("CSVLogger: " + folder_.string() + ": " + ec.message());
+  folder_ = run_folder_.create("CSVLogger");
   opened_ = true;
   std::ifstream before(folder_ / kTable);
   std::string text;
@@ -155,11 +138,10 @@ void CSVLogger::finalize(const std::string&) { flush(); }
 
 void CSVLogger::log_hyperparams(const nlohmann::json& hyperparameters) {
   open();
-  const auto path = folder_ / "hparams.json";
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << runtime::dump_json_pretty(hyperparameters) << '\n';
-  out.close();
-  if (!out) fail(path);
+  loggers::write_hparams("CSVLogger", folder_, hyperparameters);
 }
+
+RTRAIN_REGISTER_OPTIONS(Logger, "CSVLogger", CSVLogger, CSVLoggerOptions, save_dir, name, version, prefix,
+                        flush_logs_every_n_steps);
 
 }  // namespace rtrain

@@ -12,15 +12,25 @@ void warn(const std::string& text) {
   if (get_context().get_world_rank() == 0) std::cerr << "rtrain: warning: " << text << std::endl;
 }
 
+namespace {
+
+std::vector<std::shared_ptr<Logger>> loggers_of(const TrainerOptions& options, const Placement& at) {
+  std::vector<std::shared_ptr<Logger>> all;
+  if (at.global_rank != 0) return all;
+  for (const auto& logger : options.loggers) all.push_back(logger.get());
+  return all;
+}
+
+}  // namespace
+
 RunContext::RunContext(Trainer& of, TrainerOptions given, Placement at,
                        std::vector<std::shared_ptr<Callback>> arranged)
     : trainer(of),
       options(std::move(given)),
       placement(std::move(at)),
       callbacks(std::move(arranged)),
-      metrics(*placement.strategy,
-              placement.global_rank == 0 ? options.loggers : std::vector<std::shared_ptr<Logger>>{},
-              options.log_every_n_steps),
+      loggers(loggers_of(options, placement)),
+      metrics(*placement.strategy, loggers, options.log_every_n_steps),
       pulse(runtime::pulse()),
       yield_point(runtime::yield_point()) {}
 

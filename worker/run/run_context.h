@@ -96,7 +96,8 @@ class RunContext {
   Trainer& trainer;
   const TrainerOptions options;
   const Placement placement;
-  std::vector<std::shared_ptr<Callback>> callbacks;  ///< in calling order
+  std::vector<std::shared_ptr<Callback>> callbacks;    ///< in calling order
+  const std::vector<std::shared_ptr<Logger>> loggers;  ///< on rank 0; empty on the others
   MetricBoard metrics;
   runtime::Pulse& pulse;
   runtime::YieldPoint& yield_point;

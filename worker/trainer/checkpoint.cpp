@@ -149,6 +149,7 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   content.loop = {{"format", "rtrain-checkpoint"},          {"version", kVersion},
                   {"epoch", fit_loop.current_epoch()},      {"global_step", fit_loop.global_step()},
                   {"world_size", run.placement.world_size}, {"writer", writer.json()}};
+  if (!run.module->hparams().empty()) content.loop["hyper_parameters"] = run.module->hparams();
   if (!weights_only) {
     const RunContext::HookScope scope(run, Hook::kSaveCheckpoint);
     for (const auto& callback : run.callbacks) {

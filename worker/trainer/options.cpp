@@ -143,7 +143,8 @@ Placement check_options(const TrainerOptions& o) {
       "gradient_clip_algorithm is \"" + o.gradient_clip_algorithm + "\", expected \"norm\" or \"value\"");
   for (const auto& callback : o.callbacks)
     problems.expect(callback.get() != nullptr, "callbacks holds a null pointer");
-  for (const auto& logger : o.loggers) problems.expect(logger != nullptr, "loggers holds a null pointer");
+  for (const auto& logger : o.loggers)
+    problems.expect(logger.get() != nullptr, "loggers holds a null pointer");
 
   Placement at;
   for (const auto& plugin : o.plugins) {

@@ -186,6 +186,19 @@ void Trainer::Impl::end() {
   run.call(Hook::kTeardown, &Callback::teardown, &LightningModule::teardown, run.function);
 }
 
+void Trainer::Impl::log_hyperparams() {
+  if (run.loggers.empty() || !run.options.enable_autolog_hparams) return;
+  auto hparams = run.module->hparams();
+  // A training function that keeps its settings in train_loop_config need not say them again.
+  if (hparams.empty()) hparams = sdk::Job::current().environment().launch.spec.train_loop_config;
+  if (!hparams.is_object() || hparams.empty() || hparams == logged_hparams) return;
+  for (const auto& logger : run.loggers) {
+    logger->log_hyperparams(hparams);
+    logger->save();
+  }
+  logged_hparams = std::move(hparams);
+}
+
 void Trainer::Impl::tell(const std::exception_ptr& failure) {
   if (!run.failed_in.empty()) {
     runtime::set_failure_place(failure, run.failed_in);
@@ -216,8 +229,7 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
 
 /// A logger that fails here must not hide what ended the run.
 void Trainer::Impl::finalize_loggers(const std::string& status) {
-  if (run.placement.global_rank != 0) return;
-  for (const auto& logger : run.options.loggers) {
+  for (const auto& logger : run.loggers) {
     try {
       logger->finalize(status);
     } catch (const std::exception& error) {
@@ -299,6 +311,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     make_plan(given, /*fitting=*/true);
     make_optimizers();
     run.call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
+    log_hyperparams();
     for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();
     if (saved) restore_training(*saved);
 
@@ -345,6 +358,7 @@ Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoa
       restore_module_and_callbacks(read_checkpoint(weights.path(), run.placement.global_rank));
     run.metrics.clear();
     make_plan(given, /*fitting=*/false);
+    log_hyperparams();
     const auto& [hook, own, limit, name] =
         now == Stage::kTest      ? std::tuple(Hook::kTestDataloader, &LightningModule::test_dataloader,
                                               run.options.limit_test_batches, "limit_test_batches")

@@ -87,6 +87,12 @@ Strategy& Trainer::strategy() const { return *impl_->run.placement.strategy; }
 std::string Trainer::precision() const { return impl_->run.precision().name(); }
 Precision& Trainer::precision_plugin() const { return impl_->run.precision(); }
 const std::vector<std::shared_ptr<Callback>>& Trainer::callbacks() const { return impl_->run.callbacks; }
+const std::vector<std::shared_ptr<Logger>>& Trainer::loggers() const { return impl_->run.loggers; }
+Logger* Trainer::logger() const { return loggers().empty() ? nullptr : loggers().front().get(); }
+std::filesystem::path Trainer::log_dir() const {
+  auto of_logger = logger() == nullptr ? std::filesystem::path() : logger()->log_dir();
+  return of_logger.empty() ? default_root_dir() : of_logger;
+}
 const TrainerOptions& Trainer::options() const { return impl_->run.options; }
 
 bool Trainer::left_by_earlier_attempt(const std::filesystem::path& path) const {

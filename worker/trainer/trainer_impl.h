@@ -59,6 +59,8 @@ struct Trainer::Impl {
   template <class Body>
   void guarded(Body body);
   void finalize_loggers(const std::string& status);
+  /// log_hyperparams() of the loggers, unless they have the same already.
+  void log_hyperparams();
   /// Calls on_exception of the callbacks and records the place of the failure for its report.
   void tell(const std::exception_ptr& failure);
   /// accumulate_grad_batches, or more if fewer ranks must make up the same global batch (elastic_batch).
@@ -86,6 +88,7 @@ struct Trainer::Impl {
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
   std::int64_t resumed_step = 0;  ///< global_step of that checkpoint
+  nlohmann::json logged_hparams;  ///< what the loggers have
 
   RunContext run;
   const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module

@@ -10,6 +10,7 @@
 #include <rtrain/step_output.h>
 
 #include <torch/nn/module.h>
+#include <nlohmann/json.hpp>
 
 #include <map>
 #include <memory>
@@ -56,9 +57,13 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   ~LightningModule() override;
   // A copied or moved module has the same layers and is not attached to a Trainer.
   LightningModule(const LightningModule& other)
-      : torch::nn::Module(other), automatic_optimization_(other.automatic_optimization_) {}
+      : torch::nn::Module(other),
+        automatic_optimization_(other.automatic_optimization_),
+        hparams_(other.hparams_) {}
   LightningModule(LightningModule&& other) noexcept
-      : torch::nn::Module(std::move(other)), automatic_optimization_(other.automatic_optimization_) {}
+      : torch::nn::Module(std::move(other)),
+        automatic_optimization_(other.automatic_optimization_),
+        hparams_(std::move(other.hparams_)) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
   // ---- steps ------------------------------------------------------------------------------------
@@ -82,6 +87,14 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   void log(const std::string& name, double value, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
+
+  // ---- hyperparameters --------------------------------------------------------------------------
+  /// Lightning's save_hyperparameters(), in the constructor: adds the keys of a JSON object, or of a struct
+  /// that nlohmann can convert, to hparams(). They are in each checkpoint ("hyper_parameters" of loop.json),
+  /// and loggers get them once a run. @throws std::invalid_argument another type than an object.
+  void save_hyperparameters(const nlohmann::json& hyperparameters);
+  [[nodiscard]] nlohmann::json& hparams() { return hparams_; }
+  [[nodiscard]] const nlohmann::json& hparams() const { return hparams_; }
 
   // ---- where it is ------------------------------------------------------------------------------
   /// @throws std::logic_error if the module is not attached to a Trainer.
@@ -223,6 +236,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   [[nodiscard]] RunContext& fit_of(const char* what) const;
   std::shared_ptr<Attachment> attachment_;
   bool automatic_optimization_ = true;
+  nlohmann::json hparams_ = nlohmann::json::object();
   /// train or eval mode of each submodule before evaluation
   std::vector<std::pair<torch::nn::Module*, bool>> modes_;
 };

@@ -123,7 +123,7 @@ struct RTRAIN_API TrainerOptions {
   /// at most one ClusterEnvironment and one Precision, and this only without `precision`
   std::vector<AnyPlugin> plugins{};
   std::vector<AnyCallback> callbacks{};
-  std::vector<std::shared_ptr<Logger>> loggers{};
+  std::vector<AnyLogger> loggers{};
   /// true: adds a ModelCheckpoint if there is none. Default: true, unless a TrainReportCallback already
   /// stores checkpoints (Lightning would write both)
   std::optional<bool> enable_checkpointing{};
@@ -138,6 +138,8 @@ struct RTRAIN_API TrainerOptions {
   /// calls seed_everything() when the Trainer is constructed. A model built before that is not affected; a
   /// warning says so. The order of shuffled data has its own seed.
   std::optional<std::uint64_t> seed{};
+  /// log_hyperparams() of the loggers after on_fit_start
+  bool enable_autolog_hparams = true;
 };
 
 using Metrics = std::map<std::string, double>;
@@ -341,6 +343,12 @@ class RTRAIN_API Trainer {
   [[nodiscard]] std::string precision() const;  ///< its name, without short forms: "bf16-mixed"
   [[nodiscard]] Precision& precision_plugin() const;
   [[nodiscard]] const std::vector<std::shared_ptr<Callback>>& callbacks() const;
+  /// On rank 0 those of TrainerOptions; empty on the others, which log nothing.
+  [[nodiscard]] const std::vector<std::shared_ptr<Logger>>& loggers() const;
+  [[nodiscard]] Logger* logger() const;  ///< the first of loggers(); null: there is none
+  /// The first logger's folder, or default_root_dir() if it has none. The same on every rank only if the
+  /// loggers are given a version, or in a job.
+  [[nodiscard]] std::filesystem::path log_dir() const;
   [[nodiscard]] const TrainerOptions& options() const;
   [[nodiscard]] std::filesystem::path default_root_dir() const;
 
