@@ -16,7 +16,7 @@ struct Model : rtrain::LightningModule {
   explicit Model(std::string given) : how(std::move(given)) {
     save_hyperparameters({{"lr", 0.125}, {"model", {{"layers", 1}, {"name", "small"}}}});
   }
-  torch::Tensor training_step(const rtrain::Batch& batch, std::int64_t batch_idx) override {
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t batch_idx) override {
     log("value", 10.0 + static_cast<double>(batch_idx));
     if (how == "fail" && batch_idx == 2) throw std::runtime_error("broken on purpose");
     if (how == "wait" && batch_idx == 2) {  // for the test to bring its server back

@@ -182,9 +182,12 @@ void FitLoop::run_epoch() {
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
-  while (more && !epoch_done()) {
-    more = train_batch(batches);
-    if (more) after_batch();
+  {
+    const RunContext::Timed timed(run_, [] { return "run_training_epoch"; });
+    while (more && !epoch_done()) {
+      more = train_batch(batches);
+      if (more) after_batch();
+    }
   }
   if (more && !epoch_exhausted()) cut_epoch();
 
@@ -195,13 +198,17 @@ void FitLoop::run_epoch() {
     const RunContext::HookScope scope(run_, Hook::kTrainEpochEnd);
     const auto callbacks = [&](bool plain) {
       for (const auto& callback : run_.callbacks) {
-        if ((callback->order() == CallbackOrder::kPlain) == plain)
-          callback->on_train_epoch_end(run_.trainer, *run_.module);
+        if ((callback->order() == CallbackOrder::kPlain) != plain) continue;
+        const RunContext::Timed timed(run_, [&] { return run_.action_of(*callback, Hook::kTrainEpochEnd); });
+        callback->on_train_epoch_end(run_.trainer, *run_.module);
       }
     };
     callbacks(true);
     run_.metrics.refresh();
-    run_.module->on_train_epoch_end();
+    {
+      const RunContext::Timed timed(run_, [&] { return run_.action_of_module(Hook::kTrainEpochEnd); });
+      run_.module->on_train_epoch_end();
+    }
     run_.metrics.refresh();
     callbacks(false);
   }

@@ -47,6 +47,8 @@ std::string RunContext::place_of(Hook hook) const {
 
 Batch RunContext::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
+  if (profiler != nullptr) [[unlikely]]
+    return profiled_to_device(std::move(batch));
   batch = module->on_before_batch_transfer(precision().convert_input(std::move(batch)));
   return module->on_after_batch_transfer(
       module->transfer_batch_to_device(std::move(batch), placement.device));

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,11 +38,15 @@ class RunContext {
   void call_callbacks(Hook where, void (Callback::*hook)(Trainer&, LightningModule&, P...),
                       A&&... arguments) {
     const HookScope scope(*this, where);
-    for (const auto& callback : callbacks) ((*callback).*hook)(trainer, *module, arguments...);
+    for (const auto& callback : callbacks) {
+      const Timed timed(*this, [&] { return action_of(*callback, where); });
+      ((*callback).*hook)(trainer, *module, arguments...);
+    }
   }
   template <class R, class... P, class... A>
   R call_module(Hook where, R (LightningModule::*hook)(P...), A&&... arguments) {
     const HookScope scope(*this, where);
+    const Timed timed(*this, [&] { return action_of_module(where); });
     return ((*module).*hook)(std::forward<A>(arguments)...);
   }
   /// Callbacks first, then the module.
@@ -56,8 +61,12 @@ class RunContext {
     HookScope(RunContext& run, Hook now)
         : run_(run), before_(std::exchange(run.current_hook, now)), exceptions_(std::uncaught_exceptions()) {
       run_.failed_in.clear();
+      if (run_.profiler != nullptr) [[unlikely]]
+        start_place(now);
     }
     ~HookScope() {
+      if (timed_) [[unlikely]]
+        run_.stop_action();
       if (std::uncaught_exceptions() > exceptions_ && run_.failed_in.empty())
         run_.failed_in = run_.place_of(run_.current_hook);
       run_.current_hook = before_;
@@ -66,10 +75,50 @@ class RunContext {
     HookScope& operator=(const HookScope&) = delete;
 
    private:
+    /// A place that is no hook is one action; of a hook each callback and the module are.
+    void start_place(Hook now) {
+      auto action = run_.action_of_place(now);
+      timed_ = !action.empty();
+      if (timed_) run_.start_action(std::move(action));
+    }
     RunContext& run_;
     Hook before_;
     int exceptions_;
+    bool timed_ = false;
   };
+  // ---- what the profiler measures (profiled.cpp) -------------------------------------------------
+  /// An action of the profiler, as long as it lives. Costs a branch if there is no profiler.
+  class Timed {
+   public:
+    /// @param name makes the action's name, if it is needed.
+    template <class Name>
+    Timed(RunContext& run, Name&& name) : run_(run), on_(run.profiler != nullptr) {
+      if (on_) [[unlikely]]
+        run_.start_action(name());
+    }
+    ~Timed() {
+      if (on_) [[unlikely]]
+        run_.stop_action();
+    }
+    Timed(const Timed&) = delete;
+    Timed& operator=(const Timed&) = delete;
+
+   private:
+    RunContext& run_;
+    bool on_;
+  };
+  /// "[Callback]EarlyStopping{...}.on_train_end"
+  [[nodiscard]] std::string action_of(const Callback& callback, Hook hook);
+  /// "[LightningModule]Net.on_train_end"; of a step "[Strategy]DDPStrategy.training_step"
+  [[nodiscard]] std::string action_of_module(Hook hook) const;
+  /// "[Strategy]DDPStrategy.backward"
+  [[nodiscard]] std::string action_of_strategy(const char* part) const;
+  /// "run_training_batch"; empty: a hook.
+  [[nodiscard]] std::string action_of_place(Hook place) const;
+  [[nodiscard]] Batch profiled_to_device(Batch batch);
+  void start_action(std::string action);
+  void stop_action() noexcept;
+
   /// "training_step, epoch 3, batch 17, rank 1"
   [[nodiscard]] std::string place_of(Hook hook) const;
 
@@ -104,6 +153,7 @@ class RunContext {
 
   // ---- of the current run ------------------------------------------------------------------------
   LightningModule* module = nullptr;
+  Profiler* profiler = nullptr;  ///< null: nothing is measured
   std::unique_ptr<Plan> plan;
   bool automatic = true;  ///< LightningModule::automatic_optimization() of the fit
   std::vector<std::shared_ptr<Optimizer>> optimizers;
@@ -126,6 +176,10 @@ class RunContext {
   std::int64_t batches_that_stepped = 0;  ///< of the fit; the loggers' x-axis
   /// Generator states of a checkpoint, restored just before the loop resumes.
   std::map<std::string, torch::Tensor> resumed_generators;
+
+ private:
+  std::vector<std::string> actions_;                         ///< that run, the innermost last
+  std::map<const Callback*, std::string> callback_actions_;  ///< "[Callback]<key>."
 };
 
 }  // namespace rtrain

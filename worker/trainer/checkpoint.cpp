@@ -218,6 +218,7 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
     throw std::logic_error(
         "save_checkpoint: there is no module; one passed to fit() as a temporary is gone when fit() returns");
   }
+  const RunContext::Timed timed(run, [] { return "save_checkpoint"; });
   run.strategy().meet("save_checkpoint()");
   struct Back {
     LightningModule*& module;

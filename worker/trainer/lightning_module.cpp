@@ -144,7 +144,7 @@ int LightningModule::local_rank() const {
   return trainer != nullptr ? trainer->local_rank() : 0;
 }
 const std::vector<std::shared_ptr<Logger>>& LightningModule::loggers() const {
-  return trainer().options().loggers;
+  return trainer().loggers();
 }
 void LightningModule::print(const std::string& text) const {
   if (global_rank() == 0) std::cout << text << std::endl;

@@ -103,6 +103,32 @@ std::vector<std::shared_ptr<Callback>> in_order(std::vector<std::shared_ptr<Call
 
 }  // namespace
 
+namespace {
+
+/// "": it can be used. What Python's Lightning has and C++ cannot have comes with what does the same here.
+std::string problem_of_profiler(const AnyProfiler& choice) {
+  const auto& name = choice.name();
+  if (choice.get() != nullptr || name.empty()) return {};
+  const auto names = Names<Profiler>::all();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+  if (name == "advanced")
+    return "profiler is \"advanced\", which profiles Python, and there is none: \"simple\" measures the "
+           "hooks, "
+           "\"pytorch\" the operators, and perf or gprof what C++ does between them";
+  if (name == "xla")
+    return "profiler is \"xla\", which profiles TPUs, and rtrain runs on CPUs and GPUs: use \"pytorch\"";
+  std::string known;
+  for (const auto& other : names) known += (known.empty() ? "\"" : ", \"") + other + "\"";
+  return "profiler is \"" + name + "\", expected " + known +
+         " or a profiler such as rtrain::SimpleProfiler()";
+}
+
+}  // namespace
+
+std::shared_ptr<Profiler> choose_profiler(const AnyProfiler& choice) {
+  return choice.get() || choice.name().empty() ? choice.get() : Names<Profiler>::make(choice.name());
+}
+
 Placement check_options(const TrainerOptions& o) {
   Problems problems;
   if (o.max_epochs) check_count(problems, "max_epochs", *o.max_epochs, -1, "0 or more, or -1 for no limit");
@@ -145,6 +171,7 @@ Placement check_options(const TrainerOptions& o) {
     problems.expect(callback.get() != nullptr, "callbacks holds a null pointer");
   for (const auto& logger : o.loggers)
     problems.expect(logger.get() != nullptr, "loggers holds a null pointer");
+  if (const auto problem = problem_of_profiler(o.profiler); !problem.empty()) problems.add(problem);
 
   Placement at;
   for (const auto& plugin : o.plugins) {

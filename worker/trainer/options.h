@@ -13,6 +13,8 @@ namespace rtrain {
 
 /// @throws std::invalid_argument lists every problem of the options.
 [[nodiscard]] Placement check_options(const TrainerOptions& options);
+/// Null: none was asked for. @throws std::invalid_argument an unknown name.
+[[nodiscard]] std::shared_ptr<Profiler> choose_profiler(const AnyProfiler& choice);
 /// The callbacks in calling order, including those that the options add.
 [[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
 /// Those with what a module's configure_callbacks() returned, which takes the place of others of its type.

@@ -31,6 +31,7 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
       fit_loop(run, validation) {
   attachment->trainer = &trainer;
   set_numerics(run.options);
+  profiler = choose_profiler(run.options.profiler);
   const auto seed = run.options.seed;
   if (!seed) return;
   if (drawn_without_seed()) {
@@ -99,6 +100,14 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
   run.function = run.stage = now;
   run.module = &given;
   Attachment::tie(attachment, given);
+  if (profiler) {
+    profiler->setup({.function = now,
+                     .global_rank = run.placement.global_rank,
+                     .local_rank = run.placement.local_rank,
+                     .log_dir = run.trainer.log_dir(),
+                     .uses_gpu = run.placement.device.is_cuda()});
+    run.profiler = profiler.get();
+  }
   // Those of the module of the run before stay until here: a checkpoint that is saved after it has their
   // state.
   run.callbacks = own_callbacks;
@@ -184,6 +193,7 @@ void Trainer::Impl::end() {
   if (run.function == Stage::kFit)
     run.call(Hook::kFitEnd, &Callback::on_fit_end, &LightningModule::on_fit_end);
   run.call(Hook::kTeardown, &Callback::teardown, &LightningModule::teardown, run.function);
+  if (profiler) profiler->describe();
 }
 
 void Trainer::Impl::log_hyperparams() {
@@ -243,7 +253,10 @@ template <class Body>
 void Trainer::Impl::guarded(Body body) {
   struct Quiet {  // leaves the Trainer usable, however the run ends
     RunContext& run;
+    Profiler* profiler;
     ~Quiet() {
+      if (profiler != nullptr) profiler->teardown();
+      run.profiler = nullptr;
       run.plan.reset();
       run.driver.reset();
       run.running = false;
@@ -257,7 +270,7 @@ void Trainer::Impl::guarded(Body body) {
   };
   c10::OptionalDeviceGuard device_guard;
   if (run.placement.device.is_cuda()) device_guard.reset_device(run.placement.device);
-  const Quiet quiet{run};
+  const Quiet quiet{run, profiler.get()};
   try {
     body();
     finalize_loggers("success");

@@ -93,6 +93,10 @@ std::filesystem::path Trainer::log_dir() const {
   auto of_logger = logger() == nullptr ? std::filesystem::path() : logger()->log_dir();
   return of_logger.empty() ? default_root_dir() : of_logger;
 }
+Profiler& Trainer::profiler() const {
+  static auto* const none = new Profiler;
+  return impl_->profiler ? *impl_->profiler : *none;
+}
 const TrainerOptions& Trainer::options() const { return impl_->run.options; }
 
 bool Trainer::left_by_earlier_attempt(const std::filesystem::path& path) const {

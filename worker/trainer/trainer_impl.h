@@ -87,8 +87,9 @@ struct Trainer::Impl {
   bool connected = false;
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
-  std::int64_t resumed_step = 0;  ///< global_step of that checkpoint
-  nlohmann::json logged_hparams;  ///< what the loggers have
+  std::int64_t resumed_step = 0;       ///< global_step of that checkpoint
+  nlohmann::json logged_hparams;       ///< what the loggers have
+  std::shared_ptr<Profiler> profiler;  ///< null: none
 
   RunContext run;
   const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module

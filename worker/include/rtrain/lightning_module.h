@@ -105,7 +105,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   [[nodiscard]] torch::Device device() const;
   [[nodiscard]] int global_rank() const;  ///< 0 without a Trainer
   [[nodiscard]] int local_rank() const;   ///< on its node; 0 without a Trainer
-  /// TrainerOptions::loggers. @throws std::logic_error if the module is not attached to a Trainer.
+  /// Trainer::loggers(): none but on rank 0. @throws std::logic_error if the module is not attached to a Trainer.
   [[nodiscard]] const std::vector<std::shared_ptr<Logger>>& loggers() const;
   /// Writes a line to the log, on rank 0 only.
   void print(const std::string& text) const;

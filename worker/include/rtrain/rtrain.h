@@ -24,6 +24,7 @@
 #include <rtrain/plan.h>
 #include <rtrain/precision.h>
 #include <rtrain/process_group.h>
+#include <rtrain/profilers.h>
 #include <rtrain/progress.h>
 #include <rtrain/registry.h>
 #include <rtrain/result.h>

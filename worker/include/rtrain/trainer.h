@@ -10,6 +10,7 @@
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
 #include <rtrain/precision.h>
+#include <rtrain/profiler.h>
 #include <rtrain/state_tree.h>
 #include <rtrain/strategies.h>
 
@@ -138,6 +139,8 @@ struct RTRAIN_API TrainerOptions {
   /// calls seed_everything() when the Trainer is constructed. A model built before that is not affected; a
   /// warning says so. The order of shuffled data has its own seed.
   std::optional<std::uint64_t> seed{};
+  /// "simple", "pytorch" or a profiler; default: nothing is measured
+  AnyProfiler profiler{};
   /// log_hyperparams() of the loggers after on_fit_start
   bool enable_autolog_hparams = true;
 };
@@ -349,6 +352,7 @@ class RTRAIN_API Trainer {
   /// The first logger's folder, or default_root_dir() if it has none. The same on every rank only if the
   /// loggers are given a version, or in a job.
   [[nodiscard]] std::filesystem::path log_dir() const;
+  [[nodiscard]] Profiler& profiler() const;  ///< one that measures nothing if there is none
   [[nodiscard]] const TrainerOptions& options() const;
   [[nodiscard]] std::filesystem::path default_root_dir() const;
 

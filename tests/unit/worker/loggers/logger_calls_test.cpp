@@ -41,7 +41,7 @@ struct Model : test::BoringModel {
   void on_train_start() override {
     for (const auto& logger : trainer().loggers()) logger->log_text("model", "boring", 0);
   }
-  torch::Tensor training_step(const Batch& batch, std::int64_t i) override {
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
     if (fails) throw std::runtime_error("broken");
     log("v", 1.0);
     return BoringModel::training_step(batch, i);
