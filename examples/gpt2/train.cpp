@@ -1,6 +1,4 @@
 // GPT-2 learns random tokens in mixed precision: how fast a step is, and a model of a size that people train.
-#include "examples/gpt2/model.h"
-
 #include <rtrain/rtrain.h>
 
 #include <torch/cuda.h>
@@ -15,11 +13,11 @@ namespace {
 
 class LanguageModel : public rtrain::LightningModule {
  public:
-  LanguageModel(const gpt2::Sizes& sizes, double lr)
-      : lr_(lr), model_(register_module("model", std::make_shared<gpt2::Model>(sizes))) {}
+  LanguageModel(const rtrain::models::GPT2Options& sizes, double lr)
+      : lr_(lr), model_(register_module("model", rtrain::models::GPT2(sizes))) {}
 
   rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
-    const auto logits = model_->forward(batch.input);
+    const auto logits = model_(batch.input);
     auto loss =
         torch::nn::functional::cross_entropy(logits.view({-1, logits.size(2)}), batch.target.view({-1}));
     log("loss", loss, {.on_step = true, .prog_bar = true});
@@ -31,7 +29,7 @@ class LanguageModel : public rtrain::LightningModule {
 
  private:
   double lr_;
-  std::shared_ptr<gpt2::Model> model_;
+  rtrain::models::GPT2 model_;
 };
 
 /// Counts from step `warm` on, in windows of `window` steps; reports the tokens a second of each.
@@ -75,12 +73,13 @@ class Speed : public rtrain::Callback {
 void train_func(const rtrain::Config& config) {
   const auto seed = config.value<std::uint64_t>("seed", 0);
   rtrain::seed_everything(seed);
-  gpt2::Sizes sizes;
-  sizes.vocabulary = config.value("vocabulary", sizes.vocabulary);
-  sizes.context = config.value("context", sizes.context);
-  sizes.layers = config.value("layers", sizes.layers);
-  sizes.heads = config.value("heads", sizes.heads);
-  sizes.width = config.value("width", sizes.width);
+  rtrain::models::GPT2Options sizes;
+  sizes.vocab_size = config.value("vocabulary", sizes.vocab_size);
+  sizes.n_positions = config.value("context", sizes.n_positions);
+  sizes.n_layer = config.value("layers", sizes.n_layer);
+  sizes.n_head = config.value("heads", sizes.n_head);
+  sizes.n_embd = config.value("width", sizes.n_embd);
+  sizes.dropout = config.value("dropout", 0.0);
   const auto batch_size = config.value<std::int64_t>("batch_size", 16);
   const auto steps = config.value<std::int64_t>("steps", 50),
              warm = config.value<std::int64_t>("warm_steps", 10);
@@ -88,10 +87,10 @@ void train_func(const rtrain::Config& config) {
 
   // The next token is the target. They lie on the device: what is measured is the step, not the reading.
   const auto samples = batch_size * config.value<std::int64_t>("batches", 4);
-  const auto ids =
-      torch::randint(sizes.vocabulary, {samples, sizes.context + 1}, torch::kLong).to(rtrain::get_device());
-  const rtrain::DataLoader data(rtrain::data::TensorDataset(ids.narrow(1, 0, sizes.context).contiguous(),
-                                                            ids.narrow(1, 1, sizes.context).contiguous()),
+  const auto ids = torch::randint(sizes.vocab_size, {samples, sizes.n_positions + 1}, torch::kLong)
+                       .to(rtrain::get_device());
+  const rtrain::DataLoader data(rtrain::data::TensorDataset(ids.narrow(1, 0, sizes.n_positions).contiguous(),
+                                                            ids.narrow(1, 1, sizes.n_positions).contiguous()),
                                 {.batch_size = batch_size, .drop_last = true, .prefetch = 0});
 
   rtrain::Trainer trainer({.max_epochs = -1,
@@ -99,7 +98,7 @@ void train_func(const rtrain::Config& config) {
                            .precision = config.value("precision", "bf16-mixed"),
                            .strategy = rtrain::DDPStrategy(),
                            .plugins = {rtrain::ClusterEnvironment()},
-                           .callbacks = {Speed(warm, window, batch_size * sizes.context)},
+                           .callbacks = {Speed(warm, window, batch_size * sizes.n_positions)},
                            .enable_checkpointing = false});
   rtrain::prepare_trainer(trainer).fit(LanguageModel(sizes, config.value("lr", 6e-4)), data);
 }

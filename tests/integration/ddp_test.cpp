@@ -419,3 +419,62 @@ TEST_CASE("ddp: batch norm may be run twice before one backward", "[integration]
   for (const auto& [name, tensor] : a) CHECK(torch::equal(tensor, b.at(name)));
   CHECK(a.at("in").isfinite().all().item<bool>());
 }
+
+namespace {
+
+/// Batch norms of 2-D and 4-D inputs, with and without weights.
+struct Normed : LightningModule {
+  torch::nn::Conv2d conv = register_module("conv", torch::nn::Conv2d(2, 4, 3));
+  torch::nn::BatchNorm2d first = register_module("first", torch::nn::BatchNorm2d(4));
+  torch::nn::Linear linear = register_module("linear", torch::nn::Linear(16, 5));
+  torch::nn::BatchNorm1d second =
+      register_module("second", torch::nn::BatchNorm1d(torch::nn::BatchNorm1dOptions(5).affine(false)));
+  Normed() { to(torch::kFloat64); }
+  torch::Tensor output_of(const torch::Tensor& x) {
+    return second(linear(torch::relu(first(conv(x))).flatten(1)));
+  }
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
+    return (output_of(batch.input).tanh().sum(1) - batch.target).square().mean();
+  }
+  torch::Tensor validation_step(const Batch& batch, std::int64_t) override { return output_of(batch.input); }
+  Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.1}); }
+};
+
+/// Sample 2i and 2i + 1 are one step's of two ranks with batches of one half.
+std::map<std::string, torch::Tensor> train_normed(AnyStrategy strategy, bool sync, std::int64_t batch_size) {
+  torch::manual_seed(6);
+  const auto x = torch::randn({24, 2, 4, 4}, torch::kFloat64) * 3 + 1;
+  const auto sampler = std::make_shared<DistributedSampler>(
+      24, strategy.name() == "ddp"
+              ? DistributedSamplerOptions{.shuffle = false}
+              : DistributedSamplerOptions{.num_replicas = 1, .rank = 0, .shuffle = false});
+  const DataLoader loader(data::TensorDataset(x, x.sum({1, 2, 3}).sin()),
+                          {.batch_size = batch_size, .sampler = sampler});
+  torch::manual_seed(7);
+  Normed net;
+  Trainer trainer(quiet({.max_epochs = 2, .sync_batchnorm = sync, .strategy = std::move(strategy)}));
+  trainer.fit(net, loader, loader);
+  std::map<std::string, torch::Tensor> end;
+  for (const auto& item : net.named_parameters()) end.emplace(item.key(), item.value().detach());
+  for (const auto& item : net.named_buffers()) end.emplace(item.key(), item.value());
+  return end;
+}
+
+}  // namespace
+
+TEST_CASE("ddp: sync_batchnorm normalizes over the batches of all ranks", "[integration][ddp]") {
+  for (const bool sync : {true, false}) {
+    const Folder folder;
+    REQUIRE(run_ranks(2, [&](int rank) {
+              save_safetensors(folder / std::to_string(rank), {train_normed("ddp", sync, 3), {}});
+            }) == kBothEnded);
+    const auto alone = train_normed("single_device", sync, 6);
+    const auto first = load_safetensors(folder / "0").tensors;
+    if (sync) {
+      check_close(alone, first);
+      check_close(alone, load_safetensors(folder / "1").tensors);
+    } else {
+      CHECK_FALSE(torch::allclose(alone.at("conv.weight"), first.at("conv.weight"), 1e-6));
+    }
+  }
+}

@@ -1,6 +1,7 @@
 #include <rtrain/safetensors.h>
 
 #include "proto/tensors/safetensors_header.h"
+#include "worker/checkpoint/scalar_types.h"
 
 #include <ATen/ops/empty.h>
 
@@ -22,36 +23,9 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
+using checkpoint::dtype_of;
 using tensors::Dtype;
 constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
-
-struct TypeName {
-  std::string_view name;
-  at::ScalarType type;
-};
-constexpr std::array kTypes{TypeName{"F64", at::kDouble},
-                            TypeName{"I64", at::kLong},
-                            TypeName{"F32", at::kFloat},
-                            TypeName{"I32", at::kInt},
-                            TypeName{"F16", at::kHalf},
-                            TypeName{"BF16", at::kBFloat16},
-                            TypeName{"I16", at::kShort},
-                            TypeName{"I8", at::kChar},
-                            TypeName{"U8", at::kByte},
-                            TypeName{"BOOL", at::kBool},
-                            TypeName{"U64", at::kUInt64},
-                            TypeName{"U32", at::kUInt32},
-                            TypeName{"U16", at::kUInt16},
-                            TypeName{"F8_E4M3", at::kFloat8_e4m3fn},
-                            TypeName{"F8_E5M2", at::kFloat8_e5m2}};
-
-at::ScalarType type_of(const Dtype& dtype) {
-  return std::ranges::find(kTypes, dtype.name, &TypeName::name)->type;
-}
-const Dtype* dtype_of(at::ScalarType type) {
-  const auto* found = std::ranges::find(kTypes, type, &TypeName::type);
-  return found == kTypes.end() ? nullptr : tensors::find_dtype(found->name);
-}
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) {
   throw std::runtime_error(path.string() + ": " + why);
@@ -206,7 +180,7 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   SafeTensors content;
   for (const auto& [key, value] : header.metadata) content.metadata.emplace(key, value);
   for (const auto& described : header.tensors) {
-    const auto type = type_of(*described.dtype);
+    const auto type = checkpoint::scalar_type_of(*described.dtype);
     auto tensor = at::empty(described.shape, type);
     read_exactly(file.get(), tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, path);
     if (type == at::kBool) {

@@ -172,6 +172,7 @@ struct DataLoader::Iterator::Impl {
 
 DataLoader::Iterator::Iterator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DataLoader::Iterator::Iterator(Iterator&&) noexcept = default;
+DataLoader::Iterator& DataLoader::Iterator::operator=(Iterator&&) noexcept = default;
 DataLoader::Iterator::~Iterator() = default;
 
 std::optional<Batch> DataLoader::Iterator::next() {

@@ -86,19 +86,39 @@ const StageHooks& hooks_of(Stage stage) {
 
 }  // namespace
 
-void EvaluationLoop::set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere) {
-  loader_ = std::move(loader);
-  max_batches_ = max_batches;
-  same_everywhere_ = same_everywhere;
-  batch_ = {};
-  seen_batches_ = 0;
+void EvaluationLoop::set_data(MakeData make) {
+  make_ = std::move(make);
+  loaders_.clear();
+  results_.clear();
+  max_batches_ = 0;
   has_run_ = is_ending_ = false;
   predictions_.clear();
+  load();
+}
+
+void EvaluationLoop::load() {
+  if (!make_) return;
+  auto data = make_();
+  loaded_in_epoch_ = run_.epochs.current.completed;
+  same_everywhere_ = data.same_everywhere;
+  loaders_.resize(data.sources.size());
+  max_batches_ = 0;
+  for (std::size_t i = 0; i < data.sources.size(); ++i) {
+    max_batches_ += data.sources[i].size();
+    loaders_[i].batches = std::move(data.sources[i]);
+  }
 }
 
 MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
-  batches_ = limit < 0 ? max_batches_ : std::min(limit, max_batches_);
-  if (batches_ == 0) return {};
+  const auto every = run_.options.reload_dataloaders_every_n_epochs;
+  if (stage == Stage::kValidate && run_.function == Stage::kFit && every > 0 &&
+      run_.epochs.current.completed - loaded_in_epoch_ >= every)
+    load();
+  const auto taken_of = [limit](const Loader& loader) {
+    return limit < 0 ? loader.batches.size() : std::min(limit, loader.batches.size());
+  };
+  if (std::all_of(loaders_.begin(), loaders_.end(), [&](const Loader& l) { return taken_of(l) == 0; }))
+    return {};
   // Tensors of inference mode may not meet autograd again: not inside a fit, where a module may keep some.
   std::optional<c10::InferenceMode> inference;
   if (run_.function != Stage::kFit && run_.options.inference_mode) inference.emplace();
@@ -107,48 +127,36 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   const auto& hooks = hooks_of(stage);
   const auto stage_before = std::exchange(run_.stage, stage);
   run_.metrics.use(&results_);
-  batch_.current = {};
   if (stage == Stage::kValidate && run_.function == Stage::kFit)
     generators_before_ = generator_states(run_.placement.device);
-  // Some want an order of validation that follows the training epoch.
-  auto iterator = loader_.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
 
   Attachment::capture_modes(*run_.module);
   run_.call_module(hooks.at_model_eval, hooks.model_eval);
   run_.call(hooks.at_start, hooks.start, hooks.module_start);
   run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
-  while (batch_.current.ready < batches_) {
-    if (same_everywhere_) run_.yield_if(run_.yield_point.next_part());
-    const auto batch_idx = run_.batch_idx = batch_.current.ready;
-    auto fetched = [&] {
-      const RunContext::HookScope scope(run_, Hook::kNextBatch);
-      return iterator.next();
-    }();
-    if (!fetched) break;
-    const auto batch = run_.to_device(std::move(*fetched));
-    batch_.increment_ready();
-    run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
-    run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
-    batch_.increment_started();
-    run_.plan->before_forward(/*sync=*/false);
-    const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
-    run_.metrics.step_done();
-    batch_.increment_processed();
-    run_.pulse.step(name_of(stage), run_.epochs.current.completed, batch_idx + 1);
-    run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
-    run_.metrics.on_batch_end();
-    if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(seen_batches_++);
-    if (stage == Stage::kPredict) predictions_.push_back(output);
-    batch_.increment_completed();
+  const bool several = loaders_.size() > 1;
+  MetricValues logged;
+  std::int64_t done = 0;
+  for (std::size_t i = 0; i < loaders_.size(); ++i) {
+    batches_ = taken_of(loaders_[i]);
+    if (several) {
+      run_.dataloader_idx = static_cast<std::int64_t>(i);
+      results_.at_loader(run_.dataloader_idx);
+    }
+    if (batches_ > 0) read(loaders_[i], stage, done);
+    done += batches_;
+    run_.metrics.epoch_end_reached();
+    if (several) logged.merge(run_.metrics.epoch_metrics());
   }
   has_run_ = has_run_ || stage != Stage::kSanityCheck;
 
-  run_.metrics.epoch_end_reached();
+  run_.dataloader_idx.reset();
+  results_.at_loader(std::nullopt);
   run_.call(hooks.at_epoch_end, hooks.epoch_end, hooks.module_epoch_end);
   run_.metrics.refresh();
-  auto logged = run_.metrics.epoch_metrics();
+  logged.merge(run_.metrics.epoch_metrics());
   if (stage != Stage::kSanityCheck)
-    run_.metrics.to_loggers(run_.batches_that_stepped, run_.epochs.current.completed);
+    run_.metrics.to_loggers(logged, run_.batches_that_stepped, run_.epochs.current.completed);
   is_ending_ = true;
   run_.call(hooks.at_end, hooks.end, hooks.module_end);
   is_ending_ = false;
@@ -161,6 +169,33 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   run_.metrics.use(nullptr);
   run_.stage = stage_before;
   return logged;
+}
+
+/// @param done batches of the loaders before it
+void EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
+  const auto& hooks = hooks_of(stage);
+  // Some want an order of validation that follows the training epoch.
+  auto iterator = loader.batches.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
+  for (std::int64_t batch_idx = 0; batch_idx < batches_; ++batch_idx) {
+    if (same_everywhere_) run_.yield_if(run_.yield_point.next_part());
+    run_.batch_idx = batch_idx;
+    auto fetched = [&] {
+      const RunContext::HookScope scope(run_, Hook::kNextBatch);
+      return iterator.next();
+    }();
+    if (!fetched) break;
+    const auto batch = run_.to_device(std::move(*fetched));
+    run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
+    run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
+    run_.plan->before_forward(/*sync=*/false);
+    const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
+    run_.metrics.step_done();
+    run_.pulse.step(name_of(stage), run_.epochs.current.completed, done + batch_idx + 1);
+    run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
+    run_.metrics.on_batch_end();
+    if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(loader.seen++);
+    if (stage == Stage::kPredict) predictions_.push_back(output);
+  }
 }
 
 }  // namespace rtrain

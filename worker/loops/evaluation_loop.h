@@ -1,29 +1,42 @@
-// One pass over a loader without gradients: validation inside a fit, and validate(), test(), predict().
+// One pass over one or several loaders without gradients: validation inside a fit, and validate(), test(),
+// predict().
 #pragma once
 
+#include "worker/loops/batch_source.h"
 #include "worker/run/run_context.h"
 
-#include <rtrain/data/data_loader.h>
 #include <rtrain/trainer.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace rtrain {
 
+struct EvaluationData {
+  std::vector<BatchSource> sources;  ///< read in sequence
+  /// all ranks have the same number of batches, and so the same points within a pass where they can yield
+  bool same_everywhere = true;
+};
+
 class EvaluationLoop {
  public:
   explicit EvaluationLoop(RunContext& run) : run_(run), results_(/*training=*/false) {}
 
-  /// `same_everywhere`: all ranks have the same number of batches, and so the same points within a pass where
-  /// they can yield.
-  void set_data(DataLoader loader, std::int64_t max_batches, bool same_everywhere);
-  [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }
-  [[nodiscard]] std::int64_t batches() const { return batches_; }  ///< of the current pass
-  /// Evaluates at most `limit` batches (-1: all). @return the metrics that were logged for the epoch.
+  using MakeData = std::function<EvaluationData()>;
+  /// @param make is called now, and within a fit again when reload_dataloaders_every_n_epochs says so; null:
+  ///        there is no data.
+  void set_data(MakeData make);
+  [[nodiscard]] std::int64_t max_batches() const { return max_batches_; }  ///< of all loaders
+  [[nodiscard]] std::int64_t batches() const { return batches_; }          ///< of the loader that is read
+  /// Evaluates at most `limit` batches of each loader (-1: all). @return the metrics that were logged for the
+  /// epoch; the names tell the loaders apart.
   MetricValues evaluate(Stage stage, std::int64_t limit = -1);
+  /// The epoch in which the data was made. A run that resumes makes it anew as the one before would have.
+  [[nodiscard]] std::int64_t loaded_in_epoch() const { return loaded_in_epoch_; }
+  void set_loaded_in_epoch(std::int64_t epoch) { loaded_in_epoch_ = epoch; }
   [[nodiscard]] bool has_run() const { return has_run_; }
   [[nodiscard]] bool is_ending() const { return is_ending_; }  ///< true within its end hooks
   /// The generator states before the current (or latest) pass of a fit.
@@ -34,12 +47,19 @@ class EvaluationLoop {
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
 
  private:
+  struct Loader {
+    BatchSource batches;
+    std::int64_t seen = 0;  ///< batches since set_data(), without the sanity check: the loggers' x-axis
+  };
+  void load();
+  void read(Loader& loader, Stage stage, std::int64_t done);
+
   RunContext& run_;
   LoggedMetrics results_;
-  DataLoader loader_;
+  MakeData make_;
+  std::int64_t loaded_in_epoch_ = 0;
+  std::vector<Loader> loaders_;
   std::int64_t max_batches_ = 0, batches_ = 0;
-  LoopProgress batch_;
-  std::int64_t seen_batches_ = 0;  ///< since set_data(), without the sanity check: the loggers' x-axis
   bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
   std::vector<torch::Tensor> predictions_;
   std::map<std::string, torch::Tensor> generators_before_;

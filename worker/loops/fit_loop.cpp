@@ -1,7 +1,6 @@
 #include "worker/loops/fit_loop.h"
 
 #include "common/base/nan.h"
-#include "worker/loops/batch_limit.h"
 #include "worker/run/attachment.h"
 #include "worker/run/generator_states.h"
 #include "worker/runtime/roll_call.h"
@@ -16,15 +15,24 @@
 
 namespace rtrain {
 
-void FitLoop::set_data(DataLoader loader) {
-  loader_ = std::move(loader);
-  if (loader_.defined()) (void)loader_.sampler().start_after(0);  // a fit before may have left it elsewhere
-  max_batches_ = loader_.defined()
-                     ? limited(run_.options.limit_train_batches, loader_.size(), "limit_train_batches")
-                     : 0;
+void FitLoop::set_data(std::function<BatchSource()> make) {
+  make_data_ = std::move(make);
+  load();
+  if (saved_loaded_in_epoch_) {
+    loaded_in_epoch_ = saved_loaded_in_epoch_->training;
+    validation_.set_loaded_in_epoch(saved_loaded_in_epoch_->validation);
+    saved_loaded_in_epoch_.reset();
+  }
   if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
   begin_epoch(part_);
   require_equal_batches();
+}
+
+void FitLoop::load() {
+  data_ = make_data_();
+  (void)data_.start_after(0);  // a fit before may have left it elsewhere
+  loaded_in_epoch_ = current_epoch();
+  max_batches_ = data_.size();
 }
 
 /// Every batch is a step that all ranks take together: one that has fewer would leave the others waiting in
@@ -51,8 +59,8 @@ void FitLoop::share_rest_of_epoch() {
   const auto world_size = run_.placement.world_size;
   const auto samples = saved_samples_ >= 0
                            ? saved_samples_
-                           : batch_.current.processed * loader_.options().batch_size * saved_world_size_;
-  const bool possible = loader_.defined() && loader_.sampler().start_after(samples);
+                           : batch_.current.processed * data_.batch_size() * saved_world_size_;
+  const bool possible = data_.start_after(samples);
   const auto batches =
       possible ? batch_.current.processed : batch_.current.processed * saved_world_size_ / world_size;
   for (auto* progress : {&batch_.total, &batch_.current}) {
@@ -70,10 +78,10 @@ void FitLoop::share_rest_of_epoch() {
 void FitLoop::begin_epoch(Part part) {
   part_ = part;
   epoch_batches_ = max_batches_;
-  if (loader_.defined() && loader_.sampler().start_after(part_.samples) && part_.samples > 0) {
-    const auto at_once = loader_.options().batch_size * run_.placement.world_size;
+  if (data_.start_after(part_.samples) && part_.samples > 0) {
+    const auto at_once = data_.batch_size() * run_.placement.world_size;
     const auto allowed = std::max<std::int64_t>(0, max_batches_ * at_once - part_.samples);
-    epoch_batches_ = part_.first_batch + std::min(loader_.size(), (allowed + at_once - 1) / at_once);
+    epoch_batches_ = part_.first_batch + std::min(data_.size_of_rest(), (allowed + at_once - 1) / at_once);
   }
   choose_validation_interval();
 }
@@ -81,7 +89,7 @@ void FitLoop::begin_epoch(Part part) {
 std::int64_t FitLoop::samples_seen() const {
   const auto done = batch_.current.processed - part_.first_batch;
   const auto learned = epoch_exhausted() ? done : done - done % run_.accumulate;
-  return part_.samples + learned * loader_.options().batch_size * run_.placement.world_size;
+  return part_.samples + learned * data_.batch_size() * run_.placement.world_size;
 }
 
 void FitLoop::choose_validation_interval() {
@@ -103,7 +111,9 @@ void FitLoop::choose_validation_interval() {
 }
 
 void FitLoop::start_over() {
-  loader_ = {};
+  data_ = {};
+  make_data_ = nullptr;
+  saved_loaded_in_epoch_.reset();
   max_batches_ = epoch_batches_ = 0;
   run_.epochs = batch_ = {};
   part_ = {};
@@ -114,7 +124,7 @@ void FitLoop::start_over() {
   manual_.start_over();
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
-  results_.reset();
+  results_.clear();
 }
 
 bool FitLoop::max_steps_reached() const {
@@ -169,16 +179,23 @@ void FitLoop::run_epoch() {
     batch_.current = {};
     is_last_batch_ = false;
     validated_ = validated_in_epoch_ = false;
-    if (part_.samples > 0) begin_epoch({});
-    loader_.sampler().set_epoch(run_.epochs.current.processed);
+    const auto every = run_.options.reload_dataloaders_every_n_epochs;
+    if (every > 0 && current_epoch() - loaded_in_epoch_ >= every) {
+      load();
+      begin_epoch({});
+      require_equal_batches();
+    } else if (part_.samples > 0) {
+      begin_epoch({});
+    }
+    data_.set_epoch(run_.epochs.current.processed);
     run_.epochs.increment_ready();
     run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start,
               &LightningModule::on_train_epoch_start);
     run_.epochs.increment_started();
   }
   // After the hook, as Lightning: what it changes of the data is in this epoch. Reading ahead starts here.
-  auto batches = loader_.epoch(run_.epochs.current.processed,
-                               std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
+  auto batches = data_.epoch(run_.epochs.current.processed,
+                             std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
@@ -241,7 +258,7 @@ bool FitLoop::epoch_done() const { return max_steps_reached() || epoch_exhausted
 
 bool FitLoop::accumulates() const { return batches_of_part() % run_.accumulate != 0 && !epoch_exhausted(); }
 
-bool FitLoop::train_batch(DataLoader::Iterator& batches) {
+bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   const auto batch_idx = run_.batch_idx = batch_.current.ready;
   auto fetched = [&] {
     const RunContext::HookScope scope(run_, Hook::kNextBatch);
@@ -342,21 +359,23 @@ void FitLoop::after_batch() {
 // ---- state --------------------------------------------------------------------------------------
 
 nlohmann::json FitLoop::state() const {
-  return {{"epoch", run_.epochs},
-          {"batch", batch_},
-          {"optimizer_steps", run_.optimizer_steps},
-          {"batches_that_stepped", run_.batches_that_stepped},
-          {"is_last_batch", is_last_batch_},
-          {"validated", validated_ && (run_.stage != Stage::kValidate || validation_.is_ending())},
-          {"has_gradients", step_.has_gradients()},
-          {"should_stop", run_.should_stop},
-          {"max_epochs", run_.max_epochs},
-          {"max_steps", run_.options.max_steps},
-          {"cut", cut_},
-          {"validated_in_epoch", validated_in_epoch_},
-          {"epoch_schedulers_due", epoch_schedulers_due_},
-          {"part", {{"samples", part_.samples}, {"first_batch", part_.first_batch}}},
-          {"samples_seen", loader_.defined() ? samples_seen() : 0}};
+  return {
+      {"epoch", run_.epochs},
+      {"batch", batch_},
+      {"optimizer_steps", run_.optimizer_steps},
+      {"batches_that_stepped", run_.batches_that_stepped},
+      {"is_last_batch", is_last_batch_},
+      {"validated", validated_ && (run_.stage != Stage::kValidate || validation_.is_ending())},
+      {"has_gradients", step_.has_gradients()},
+      {"should_stop", run_.should_stop},
+      {"max_epochs", run_.max_epochs},
+      {"max_steps", run_.options.max_steps},
+      {"cut", cut_},
+      {"validated_in_epoch", validated_in_epoch_},
+      {"epoch_schedulers_due", epoch_schedulers_due_},
+      {"part", {{"samples", part_.samples}, {"first_batch", part_.first_batch}}},
+      {"loaded_in_epoch", {{"training", loaded_in_epoch_}, {"validation", validation_.loaded_in_epoch()}}},
+      {"samples_seen", data_.defined() ? samples_seen() : 0}};
 }
 
 /// Whether this run may be longer than the one that `state` is of.
@@ -382,6 +401,9 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
   past_stop_ = stopped && !run_.should_stop;
   validated_in_epoch_ = state.value("validated_in_epoch", true);
   epoch_schedulers_due_ = state.value("epoch_schedulers_due", false);
+  if (const auto loaded = state.find("loaded_in_epoch"); loaded != state.end())
+    saved_loaded_in_epoch_ = {loaded->at("training").get<std::int64_t>(),
+                              loaded->at("validation").get<std::int64_t>()};
   if (const auto part = state.find("part"); part != state.end())
     part_ = {part->at("samples").get<std::int64_t>(), part->at("first_batch").get<std::int64_t>()};
   if (cut && !within_epoch) {

@@ -1,18 +1,19 @@
 // Runs the epochs of a fit and the batches of each epoch. Order and counters are Lightning's.
 #pragma once
 
+#include "worker/loops/batch_source.h"
 #include "worker/loops/evaluation_loop.h"
 #include "worker/run/run_context.h"
 #include "worker/step/lr_stepping.h"
 #include "worker/step/manual_step.h"
 #include "worker/step/training_step.h"
 
-#include <rtrain/data/data_loader.h>
 #include <rtrain/trainer.h>
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,7 +30,8 @@ class FitLoop {
         lr_stepping_(run),
         results_(/*training=*/true) {}
 
-  void set_data(DataLoader loader);
+  /// @param make is called now, and again when reload_dataloaders_every_n_epochs says so.
+  void set_data(std::function<BatchSource()> make);
   void run();
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
@@ -78,11 +80,12 @@ class FitLoop {
   void run_epoch();
   [[nodiscard]] bool epoch_done() const;
   /// @return false if the epoch has ended.
-  bool train_batch(DataLoader::Iterator& batches);
+  bool train_batch(BatchSource::Iterator& batches);
   StepOutput optimize(const Batch& batch, std::int64_t batch_idx);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
   void after_batch();
+  void load();
   void begin_epoch(Part part);
   void choose_validation_interval();
   void share_rest_of_epoch();
@@ -111,7 +114,13 @@ class FitLoop {
   ManualStep manual_;
   LRStepping lr_stepping_;
   LoggedMetrics results_;
-  DataLoader loader_;
+  std::function<BatchSource()> make_data_;
+  struct LoadedInEpoch {
+    std::int64_t training = 0, validation = 0;
+  };
+  std::int64_t loaded_in_epoch_ = 0;
+  std::optional<LoadedInEpoch> saved_loaded_in_epoch_;
+  BatchSource data_;
   std::int64_t max_batches_ = 0;    ///< of a whole epoch, for this number of ranks
   std::int64_t epoch_batches_ = 0;  ///< of the current epoch
   Part part_;

@@ -27,8 +27,10 @@ torch::Tensor as_tensor(const MetricValue& value, torch::Device device) {
 bool same(const LogOptions& a, const LogOptions& b) {
   return a.on_step == b.on_step && a.on_epoch == b.on_epoch && a.prog_bar == b.prog_bar &&
          a.logger == b.logger && a.reduce_fx == b.reduce_fx && a.sync_dist == b.sync_dist &&
-         a.rank_zero_only == b.rank_zero_only;
+         a.rank_zero_only == b.rank_zero_only && a.add_dataloader_idx == b.add_dataloader_idx;
 }
+
+constexpr const char* kLoaderMark = "/dataloader_idx_";
 
 /// Both tensors, or both numbers: the accumulator follows what is logged.
 void make_alike(MetricValue& a, MetricValue& b) {
@@ -87,13 +89,24 @@ double MetricValue::item() const { return tensor.defined() ? tensor.item<double>
 
 void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
                         std::int64_t batch_size, Strategy& strategy) {
-  auto entry = std::find_if(entries_.begin(), entries_.end(),
-                            [&](const Entry& e) { return e.hook == hook && e.name == name; });
+  if (options.add_dataloader_idx && name.find(kLoaderMark) != std::string::npos)
+    throw std::logic_error("log(\"" + name + "\"): the Trainer adds \"" + kLoaderMark +
+                           "<number>\" itself; leave it out, or set add_dataloader_idx = false");
+  const auto own = [&](const Entry& e) {
+    return e.hook == hook && e.name == name && (e.loader == loader_ || !options.add_dataloader_idx);
+  };
+  auto entry = std::find_if(entries_.begin(), entries_.end(), own);
   if (entry == entries_.end()) {
     const bool forked = *options.on_step && *options.on_epoch;
-    entries_.push_back(
-        {hook, name, forked ? name + "_step" : name, forked ? name + "_epoch" : name, options});
+    const auto suffix =
+        loader_ && options.add_dataloader_idx ? kLoaderMark + std::to_string(*loader_) : std::string();
+    entries_.push_back({hook, loader_, name, name + suffix, name + (forked ? "_step" : "") + suffix,
+                        name + (forked ? "_epoch" : "") + suffix, options});
     entry = std::prev(entries_.end());
+  } else if (entry->loader != loader_) {
+    throw std::logic_error("log(\"" + name +
+                           "\"): several loaders log it with add_dataloader_idx = false, and their values "
+                           "would be mixed; give each loader's a name of its own");
   } else if (!same(entry->options, options)) {
     throw std::logic_error("log(\"" + name + "\"): called twice in the same hook with different options");
   }
@@ -161,7 +174,7 @@ void LoggedMetrics::reduce_step(Strategy& strategy, bool meets) {
   for (auto& entry : entries_) {
     if (!std::exchange(entry.step_is_due, false)) continue;
     due.push_back(&entry);
-    parts.push_back({part_name(entry.hook, entry.name), entry.options.reduce_fx, entry.step.tensor,
+    parts.push_back({part_name(entry.hook, entry.full), entry.options.reduce_fx, entry.step.tensor,
                      entry.step.number, 1});
   }
   if (due.empty() && !(meets && step_reduction_.in_use())) return;
@@ -174,10 +187,11 @@ void LoggedMetrics::reduce_epoch(Strategy& strategy, bool meets) {
   std::vector<Entry*> due;
   std::vector<MetricPart> parts;
   for (auto& entry : entries_) {
-    if (entry.is_reset || entry.computed || !*entry.options.on_epoch || !syncs(entry.options, strategy))
+    if (entry.is_reset || entry.computed || entry.loader != loader_ || !*entry.options.on_epoch ||
+        !syncs(entry.options, strategy))
       continue;
     due.push_back(&entry);
-    parts.push_back({part_name(entry.hook, entry.name), entry.options.reduce_fx, entry.total.tensor,
+    parts.push_back({part_name(entry.hook, entry.full), entry.options.reduce_fx, entry.total.tensor,
                      entry.total.number, entry.weight});
   }
   if (due.empty() && !meets) return;
@@ -201,14 +215,15 @@ MetricValue LoggedMetrics::compute(Entry& entry, const Strategy& strategy) {
 void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
   if (!on_step) reduce_epoch(strategy, /*meets=*/false);
   for (auto& entry : entries_) {
-    if (entry.is_reset || !(on_step ? *entry.options.on_step : *entry.options.on_epoch)) continue;
+    if (entry.is_reset || entry.loader != loader_) continue;
+    if (!(on_step ? *entry.options.on_step : *entry.options.on_epoch)) continue;
     if (!on_step && !entry.computed) entry.computed = compute(entry, strategy);
     const auto& value = on_step ? entry.step : *entry.computed;
     const auto& name = on_step ? entry.step_name : entry.epoch_name;
     if (entry.options.logger) views.logged[name] = value;
     if (training_ || !on_step) {
-      views.callback[entry.name] = value;
-      if (name != entry.name) views.callback[name] = value;
+      views.callback[entry.full] = value;
+      if (name != entry.full) views.callback[name] = value;
     }
     if (entry.options.prog_bar) views.progress_bar[name] = value;
   }
@@ -230,12 +245,18 @@ std::map<std::string, torch::Tensor> LoggedMetrics::state() const {
 
 void LoggedMetrics::reset() {
   resumed_.clear();
+  loader_.reset();
   for (auto& entry : entries_) entry.is_reset = true;
+}
+
+void LoggedMetrics::clear() {
+  reset();
+  entries_.clear();
 }
 
 void LoggedMetrics::reset(Hook hook) {
   for (auto& entry : entries_) {
-    if (entry.hook == hook) entry.is_reset = true;
+    if (entry.hook == hook && entry.loader == loader_) entry.is_reset = true;
   }
 }
 
@@ -351,6 +372,10 @@ void MetricBoard::to_loggers(std::int64_t step, std::int64_t epoch) {
   LoggedMetrics::Views views;
   active_->add_to(views, first_iteration_.has_value(), strategy_);
   write_row(views.logged, step, epoch);
+}
+
+void MetricBoard::to_loggers(const MetricValues& values, std::int64_t step, std::int64_t epoch) {
+  if (!loggers_.empty()) write_row(values, step, epoch);
 }
 
 void MetricBoard::step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping) {

@@ -34,6 +34,11 @@ class LoggedMetrics {
  public:
   explicit LoggedMetrics(bool training) : training_(training) {}
 
+  /// Of several loaders that an evaluation reads in sequence the current one; none: there is one loader, or
+  /// the hooks of the end run. What is logged belongs to it, and reductions, views and resets are of its
+  /// metrics alone.
+  void at_loader(std::optional<std::int64_t> number) { loader_ = number; }
+
   /// @param options on_step and on_epoch must be set. @throws std::logic_error if the options differ from
   ///        earlier ones.
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
@@ -52,6 +57,8 @@ class LoggedMetrics {
   void add_to(Views& views, bool on_step, Strategy& strategy);
   void reset();
   void reset(Hook hook);
+  /// Forgets the metrics themselves: another run may log other ones, or with other options.
+  void clear();
 
   /// The sums of the epoch so far, as a checkpoint within the epoch stores them: "<hook's name>.<name>" ->
   /// [total, weight, is float32, is float64]. Values logged at the end of the epoch are omitted: the resumed
@@ -63,7 +70,9 @@ class LoggedMetrics {
  private:
   struct Entry {
     Hook hook;
-    std::string name, step_name, epoch_name;
+    std::optional<std::int64_t> loader;
+    std::string name;                         ///< as it was logged
+    std::string full, step_name, epoch_name;  ///< as it is shown
     LogOptions options;
     MetricValue step, total;
     double weight = 0;
@@ -74,6 +83,7 @@ class LoggedMetrics {
   };
   [[nodiscard]] static MetricValue compute(Entry& entry, const Strategy& strategy);
   bool training_;
+  std::optional<std::int64_t> loader_;
   std::vector<Entry> entries_;
   MetricReduction step_reduction_, epoch_reduction_;
   std::map<std::string, torch::Tensor> resumed_;
@@ -115,7 +125,9 @@ class MetricBoard {
   /// The active loop's metrics, now. A metric called "step" is the x-axis; without one x is `step`, and the
   /// row carries the epoch.
   void to_loggers(std::int64_t step, std::int64_t epoch);
-  /// The same every log_every_n_steps.
+  /// `values` in the same way.
+  void to_loggers(const MetricValues& values, std::int64_t step, std::int64_t epoch);
+  /// The active loop's every log_every_n_steps.
   void step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping);
   /// What a batch of an evaluation logged on_step; x counts the loader's batches, and there is no epoch.
   void evaluation_step_to_loggers(std::int64_t batches);

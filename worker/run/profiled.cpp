@@ -27,6 +27,10 @@ std::string RunContext::action_of_module(Hook hook) const {
   return "[LightningModule]" + type_name(*module) + "." + name_of(hook);
 }
 
+std::string RunContext::action_of_data(Hook hook) const {
+  return "[LightningDataModule]" + data->name() + "." + name_of(hook);
+}
+
 std::string RunContext::action_of_place(Hook place) const {
   if (place == Hook::kOptimization) return "run_training_batch";
   if (place != Hook::kNextBatch) return {};
@@ -41,18 +45,22 @@ std::string RunContext::action_of_place(Hook place) const {
 Batch RunContext::profiled_to_device(Batch batch) {
   const Timed whole(*this, [&] { return action_of_strategy("batch_to_device"); });
   const auto named = [this](const char* hook) {
-    return [this, hook] { return "[LightningModule]" + type_name(*module) + "." + hook; };
+    return [this, hook] {
+      return (data != nullptr ? "[LightningDataModule]" + data->name()
+                              : "[LightningModule]" + type_name(*module)) +
+             "." + hook;
+    };
   };
   {
     const Timed timed(*this, named("on_before_batch_transfer"));
-    batch = module->on_before_batch_transfer(precision().convert_input(std::move(batch)));
+    batch = before_transfer(std::move(batch));
   }
   {
     const Timed timed(*this, named("transfer_batch_to_device"));
-    batch = module->transfer_batch_to_device(std::move(batch), placement.device);
+    batch = transfer(std::move(batch));
   }
   const Timed timed(*this, named("on_after_batch_transfer"));
-  return module->on_after_batch_transfer(std::move(batch));
+  return after_transfer(std::move(batch));
 }
 
 void RunContext::start_action(std::string action) {

@@ -41,6 +41,8 @@ std::string RunContext::place_of(Hook hook) const {
     text += ", sanity check";
   else if (function == Stage::kFit && facts.period != HookPeriod::kRun)
     text += ", epoch " + std::to_string(epochs.current.completed);
+  if (facts.period == HookPeriod::kBatch && dataloader_idx)
+    text += ", loader " + std::to_string(*dataloader_idx);
   if (facts.period == HookPeriod::kBatch) text += ", batch " + std::to_string(batch_idx);
   return text + ", rank " + std::to_string(placement.global_rank);
 }
@@ -49,9 +51,21 @@ Batch RunContext::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
   if (profiler != nullptr) [[unlikely]]
     return profiled_to_device(std::move(batch));
-  batch = module->on_before_batch_transfer(precision().convert_input(std::move(batch)));
-  return module->on_after_batch_transfer(
-      module->transfer_batch_to_device(std::move(batch), placement.device));
+  return after_transfer(transfer(before_transfer(std::move(batch))));
+}
+
+Batch RunContext::before_transfer(Batch batch) {
+  batch = precision().convert_input(std::move(batch));
+  return data != nullptr ? data->on_before_batch_transfer(std::move(batch))
+                         : module->on_before_batch_transfer(std::move(batch));
+}
+Batch RunContext::transfer(Batch batch) {
+  return data != nullptr ? data->transfer_batch_to_device(std::move(batch), placement.device)
+                         : module->transfer_batch_to_device(std::move(batch), placement.device);
+}
+Batch RunContext::after_transfer(Batch batch) {
+  return data != nullptr ? data->on_after_batch_transfer(std::move(batch))
+                         : module->on_after_batch_transfer(std::move(batch));
 }
 
 void RunContext::yield_if(bool stops_here) {

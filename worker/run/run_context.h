@@ -20,6 +20,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -111,6 +112,8 @@ class RunContext {
   [[nodiscard]] std::string action_of(const Callback& callback, Hook hook);
   /// "[LightningModule]Net.on_train_end"; of a step "[Strategy]DDPStrategy.training_step"
   [[nodiscard]] std::string action_of_module(Hook hook) const;
+  /// "[LightningDataModule]FashionData.setup"
+  [[nodiscard]] std::string action_of_data(Hook hook) const;
   /// "[Strategy]DDPStrategy.backward"
   [[nodiscard]] std::string action_of_strategy(const char* part) const;
   /// "run_training_batch"; empty: a hook.
@@ -134,7 +137,7 @@ class RunContext {
   }
   /// An optimizer of the fit, as the module steps it.
   [[nodiscard]] LightningOptimizer handle(std::size_t number) const { return {optimizers[number], driver}; }
-  /// Moves the batch with the module's transfer hooks.
+  /// Moves the batch with the transfer hooks of the data module or the module.
   [[nodiscard]] Batch to_device(Batch batch);
   /// Yields if the ranks have agreed to stop here: the callbacks report what a restart needs, then the run
   /// ends.
@@ -153,7 +156,8 @@ class RunContext {
 
   // ---- of the current run ------------------------------------------------------------------------
   LightningModule* module = nullptr;
-  Profiler* profiler = nullptr;  ///< null: nothing is measured
+  LightningDataModule* data = nullptr;  ///< null: there is none
+  Profiler* profiler = nullptr;         ///< null: nothing is measured
   std::unique_ptr<Plan> plan;
   bool automatic = true;  ///< LightningModule::automatic_optimization() of the fit
   std::vector<std::shared_ptr<Optimizer>> optimizers;
@@ -169,6 +173,8 @@ class RunContext {
   Hook current_hook = Hook::kNone;
   std::string failed_in;       ///< the innermost hook that threw since the latest hook began
   std::int64_t batch_idx = 0;  ///< index of the current batch, for place_of()
+  /// of the loader, where an evaluation reads several in sequence
+  std::optional<std::int64_t> dataloader_idx;
   std::int64_t max_epochs = -1, min_epochs = 0;
   std::int64_t accumulate = 1;            ///< batches per optimizer step, for this number of ranks
   LoopProgress epochs;                    ///< of the fit
@@ -178,6 +184,10 @@ class RunContext {
   std::map<std::string, torch::Tensor> resumed_generators;
 
  private:
+  // The data module's, or else the module's.
+  [[nodiscard]] Batch before_transfer(Batch batch);
+  [[nodiscard]] Batch transfer(Batch batch);
+  [[nodiscard]] Batch after_transfer(Batch batch);
   std::vector<std::string> actions_;                         ///< that run, the innermost last
   std::map<const Callback*, std::string> callback_actions_;  ///< "[Callback]<key>."
 };

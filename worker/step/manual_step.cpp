@@ -2,6 +2,7 @@
 
 #include "worker/step/backward_pass.h"
 #include "worker/step/optimizer_update.h"
+#include "worker/step/sync_batch_norm.h"
 
 #include <torch/torch.h>
 
@@ -21,6 +22,7 @@ bool any_requires_grad(const Optimizer& optimizer) {
 StepOutput ManualStep::run(const Batch& batch, std::int64_t batch_idx) {
   stepped_ = false;
   run_.plan->before_forward(/*sync=*/true);
+  const SyncBatchNormScope synced(run_.options.sync_batchnorm, run_.strategy());
   auto output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, batch_idx);
   // Once, for all steps: gradients that one optimizer has not used yet are scaled as the others were.
   if (stepped_) run_.precision().update();

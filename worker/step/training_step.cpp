@@ -3,6 +3,7 @@
 #include "worker/optim/unique.h"
 #include "worker/step/backward_pass.h"
 #include "worker/step/optimizer_update.h"
+#include "worker/step/sync_batch_norm.h"
 
 #include <torch/torch.h>
 
@@ -35,6 +36,7 @@ StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
 
 torch::Tensor TrainingStep::learn(const Batch& batch, const StepPlace& place, StepOutput& output) {
   run_.plan->before_forward(place.sync);
+  const SyncBatchNormScope synced(run_.options.sync_batchnorm, run_.strategy());
   output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
   auto& loss = output.loss;
   if (!loss.defined() && !output.extras.empty())

@@ -1,7 +1,7 @@
 #include <rtrain/lightning_module.h>
 #include <rtrain/plan.h>
 
-#include "worker/strategies/module_state.h"
+#include "worker/checkpoint/module_state.h"
 
 #include <torch/torch.h>
 
@@ -91,6 +91,8 @@ torch::Tensor Plan::clip(Optimizer& optimizer, const GradientClip& clip) {
 
 StateTree Plan::module_state() const { return state_of(module_); }
 
-void Plan::load_module_state(const StateTree& saved) { load_state(module_, saved); }
+LoadedWeights Plan::load_module_state(const StateTree& saved, bool strict) {
+  return load_state(module_, saved, strict);
+}
 
 }  // namespace rtrain

@@ -1,9 +1,9 @@
 // What a checkpoint folder holds, and how it is written and read back.
 #include "worker/trainer/trainer_impl.h"
 
+#include "worker/checkpoint/module_state.h"
 #include "worker/optim/saved_optimizers.h"
 #include "worker/runtime/json.h"
-#include "worker/strategies/module_state.h"
 
 #include <rtrain/safetensors.h>
 
@@ -152,6 +152,10 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   if (!run.module->hparams().empty()) content.loop["hyper_parameters"] = run.module->hparams();
   if (!weights_only) {
     const RunContext::HookScope scope(run, Hook::kSaveCheckpoint);
+    if (attachment->data != nullptr) {
+      if (auto state = attachment->data->state_dict(); !state.is_null())
+        content.loop["datamodule"] = {{attachment->data->name(), std::move(state)}};
+    }
     for (const auto& callback : run.callbacks) {
       auto state = callback->state_dict();
       if (state.is_null()) continue;
@@ -287,10 +291,17 @@ bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
 
 void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& content) {
   run.call_module(Hook::kLoadCheckpoint, &LightningModule::on_load_checkpoint, content);
-  if (run.plan)
-    run.plan->load_module_state(content.model);
-  else
-    load_state(*run.module, content.model);
+  if (run.data != nullptr) {
+    const RunContext::HookScope scope(run, Hook::kLoadCheckpoint);
+    const auto saved = content.loop.value("datamodule", nlohmann::json::object());
+    if (const auto state = saved.find(run.data->name()); state != saved.end())
+      run.data->load_state_dict(*state);
+  }
+  const bool strict = run.module->strict_loading();
+  const auto loaded = run.plan ? run.plan->load_module_state(content.model, strict)
+                               : load_state(*run.module, content.model, strict);
+  if (const auto report = loaded.report(); !report.empty())
+    warn("the checkpoint does not fit the model in everything, and strict_loading is false:\n" + report);
   if (run.function != Stage::kFit) return;
   for (const auto& item : content.callbacks.items()) {
     const bool present = std::any_of(run.callbacks.begin(), run.callbacks.end(),

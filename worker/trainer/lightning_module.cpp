@@ -126,6 +126,11 @@ std::int64_t LightningModule::global_step() const {
   return trainer != nullptr ? trainer->global_step() : 0;
 }
 
+std::int64_t LightningModule::dataloader_idx() const {
+  const auto* trainer = Attachment::trainer_of(attachment_);
+  return trainer != nullptr ? trainer->dataloader_idx() : 0;
+}
+
 torch::Device LightningModule::device() const {
   if (const auto* trainer = Attachment::trainer_of(attachment_);
       trainer != nullptr && trainer->impl_->run.running)
@@ -143,9 +148,7 @@ int LightningModule::local_rank() const {
   const auto* trainer = Attachment::trainer_of(attachment_);
   return trainer != nullptr ? trainer->local_rank() : 0;
 }
-const std::vector<std::shared_ptr<Logger>>& LightningModule::loggers() const {
-  return trainer().loggers();
-}
+const std::vector<std::shared_ptr<Logger>>& LightningModule::loggers() const { return trainer().loggers(); }
 void LightningModule::print(const std::string& text) const {
   if (global_rank() == 0) std::cout << text << std::endl;
 }

@@ -1,5 +1,4 @@
 // One run of a Trainer, from the first hook to the last.
-#include "worker/loops/batch_limit.h"
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/failure_place.h"
@@ -8,7 +7,6 @@
 #include "worker/sdk/job.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/options.h"
-#include "worker/trainer/samplers.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <c10/core/DeviceGuard.h>
@@ -46,24 +44,6 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
 
 Trainer::Impl::~Impl() { attachment->trainer = nullptr; }
 
-DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
-  const auto part = run.strategy().mesh().data();
-  // An elastic job that has shrunk to one rank keeps the order of the others.
-  const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
-  if (!loader.defined() || !run.options.use_distributed_sampler || !shared) return loader;
-  const auto& sampler = loader.sampler();
-  if (dynamic_cast<const DistributedSampler*>(&sampler) != nullptr) return loader;
-  if (loader_stage == Stage::kPredict)
-    return loader.with_sampler(own_part_without_padding(loader, part.size, part.rank));
-  // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
-  const auto* random = dynamic_cast<const RandomSampler*>(&sampler);
-  const bool shuffle = loader_stage == Stage::kTrain || random != nullptr;
-  const auto seed =
-      random != nullptr ? random->seed() : loader.options().seed;  // as with one rank: the loader's own
-  return loader.with_sampler(
-      own_part(loader, {.num_replicas = part.size, .rank = part.rank, .shuffle = shuffle, .seed = seed}));
-}
-
 std::int64_t Trainer::Impl::batches_a_step() const {
   if (run.options.elastic_batch != "keep") return run.options.accumulate_grad_batches;
   const auto most = std::max(get_context().get_max_world_size(), run.placement.world_size);
@@ -94,12 +74,22 @@ void Trainer::Impl::connect() {
   connected = true;
 }
 
-void Trainer::Impl::begin(Stage now, LightningModule& given) {
+template <class... P, class... A>
+void Trainer::Impl::call_data(Hook where, void (LightningDataModule::*hook)(P...), A&&... arguments) {
+  if (run.data == nullptr) return;
+  const RunContext::HookScope scope(run, where);
+  const RunContext::Timed timed(run, [&] { return run.action_of_data(where); });
+  ((*run.data).*hook)(std::forward<A>(arguments)...);
+}
+
+void Trainer::Impl::begin(Stage now, LightningModule& given, const Data& data) {
   if (run.running) throw std::logic_error("Trainer: a run is already going on; a Trainer runs one at a time");
   run.running = true;
   run.function = run.stage = now;
   run.module = &given;
   Attachment::tie(attachment, given);
+  run.data = data.module != nullptr ? &data.module->get() : nullptr;
+  Attachment::tie(attachment, run.data);
   if (profiler) {
     profiler->setup({.function = now,
                      .global_rank = run.placement.global_rank,
@@ -116,8 +106,12 @@ void Trainer::Impl::begin(Stage now, LightningModule& given) {
     run.callbacks = with_callbacks_of_module(own_callbacks, more);
   if (!connected) connect();
   // The local rank 0 of each node prepares what all of it will read.
+  if (run.data != nullptr &&
+      (run.data->prepare_data_per_node ? run.placement.local_rank : run.placement.global_rank) == 0)
+    call_data(Hook::kPrepareData, &LightningDataModule::prepare_data);
   if (run.placement.local_rank == 0) run.call_module(Hook::kPrepareData, &LightningModule::prepare_data);
   run.strategy().barrier();
+  call_data(Hook::kSetup, &LightningDataModule::setup, now);
   run.call(Hook::kSetup, &Callback::setup, &LightningModule::setup, now);
   run.strategy().barrier();
   {
@@ -192,6 +186,7 @@ void Trainer::Impl::end() {
   }
   if (run.function == Stage::kFit)
     run.call(Hook::kFitEnd, &Callback::on_fit_end, &LightningModule::on_fit_end);
+  call_data(Hook::kTeardown, &LightningDataModule::teardown, run.function);
   run.call(Hook::kTeardown, &Callback::teardown, &LightningModule::teardown, run.function);
   if (profiler) profiler->describe();
 }
@@ -199,6 +194,16 @@ void Trainer::Impl::end() {
 void Trainer::Impl::log_hyperparams() {
   if (run.loggers.empty() || !run.options.enable_autolog_hparams) return;
   auto hparams = run.module->hparams();
+  if (run.data != nullptr) {
+    for (const auto& item : run.data->hparams().items()) {
+      const auto [at, is_new] = hparams.emplace(item.key(), item.value());
+      if (!is_new && *at != item.value())
+        throw std::invalid_argument("the hyperparameter \"" + item.key() + "\" is " +
+                                    runtime::dump_json(*at) + " in the module and " +
+                                    runtime::dump_json(item.value()) +
+                                    " in the data module: rename one of them");
+    }
+  }
   // A training function that keeps its settings in train_loop_config need not say them again.
   if (hparams.empty()) hparams = sdk::Job::current().environment().launch.spec.train_loop_config;
   if (!hparams.is_object() || hparams.empty() || hparams == logged_hparams) return;
@@ -226,6 +231,13 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
         warn("on_exception of " + callback->state_key() +
              " failed itself: " + runtime::failure_text(std::current_exception()));
       }
+    }
+    if (run.data == nullptr) return;
+    try {
+      run.data->on_exception(error);
+    } catch (...) {
+      warn("on_exception of " + run.data->name() +
+           " failed itself: " + runtime::failure_text(std::current_exception()));
     }
   };
   try {
@@ -263,6 +275,8 @@ void Trainer::Impl::guarded(Body body) {
       run.current_hook = Hook::kNone;
       run.metrics.use(nullptr);
       run.module = nullptr;
+      run.data = nullptr;
+      run.dataloader_idx.reset();
       run.stage = run.function;
       run.failed_in.clear();
       run.resumed_generators.clear();
@@ -284,10 +298,11 @@ void Trainer::Impl::guarded(Body body) {
   }
 }
 
-void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const DataLoader& val,
-                        const CheckpointPath& resume_from) {
+void Trainer::Impl::fit(const AnyModule& module, const Data& data, const CheckpointPath& resume_from) {
   if (run.running)
     throw std::logic_error("Trainer: fit() was called from within a run; a Trainer runs one at a time");
+  keep(module, data);
+  auto& given = module.get();
   guarded([&] {
     std::optional<torch::autograd::DetectAnomalyGuard> anomalies;
     if (run.options.detect_anomaly) anomalies.emplace();
@@ -302,7 +317,9 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     run.optimizers.clear();
     run.schedulers.clear();
     fit_loop.start_over();
-    validation.set_data({}, 0, true);
+    validation.set_data(nullptr);
+    given_training = data.train;
+    made_training.reset();
     resumed_from =
         resume_from.path().empty() ? std::filesystem::path() : std::filesystem::absolute(resume_from.path());
     writer = CheckpointWriter::begin();
@@ -310,7 +327,7 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
 
     run.automatic = given.automatic_optimization();
     if (!run.automatic) refuse_automatic_options();
-    begin(Stage::kFit, given);
+    begin(Stage::kFit, given, data);
     require_storable();
     std::optional<TrainerCheckpoint> saved;
     if (!resumed_from.empty()) {
@@ -328,64 +345,34 @@ void Trainer::Impl::fit(LightningModule& given, const DataLoader& train, const D
     for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();
     if (saved) restore_training(*saved);
 
-    const auto val_loader = distributed(
-        val.defined() ? val : run.call_module(Hook::kValDataloader, &LightningModule::val_dataloader),
-        Stage::kValidate);
-    const auto val_batches =
-        val_loader.defined() ? limited(run.options.limit_val_batches, val_loader.size(), "limit_val_batches")
-                             : 0;
-    validation.set_data(val_loader, val_batches, run.is_same_on_every_rank(val_batches));
-    if (val_loader.defined() && val_loader.size() == 0 && !run.options.limit_val_batches.is_zero()) {
-      warn("fit: the validation data yields no batch (" + parts_of(val_loader) + "): there is no validation");
-    }
+    validation.set_data([&] { return evaluation_data(Stage::kValidate, data.evaluation); });
 
     run.strategy().barrier();
     check_sanity();
     if (saved) run.metrics.load_state(saved->loop.value("metrics", nlohmann::json::object()));
-    const auto train_loader = distributed(
-        train.defined() ? train : run.call_module(Hook::kTrainDataloader, &LightningModule::train_dataloader),
-        Stage::kTrain);
-    if (!train_loader.defined())
-      throw std::invalid_argument("fit: no training data: pass a DataLoader or override train_dataloader()");
-    fit_loop.set_data(train_loader);
-    if (train_loader.size() == 0 && !run.options.limit_train_batches.is_zero()) {
-      warn("fit() stopped: no training batches (" + parts_of(train_loader) +
-           "): a smaller batch_size, or a loader that keeps the last batch, gives some");
-    }
+    fit_loop.set_data([this] { return training_data(given_training); });
     fit_loop.run();
     run.stage = Stage::kFit;
     end();
   });
 }
 
-Metrics Trainer::Impl::evaluate(Stage now, LightningModule& given, const DataLoader& data,
+Metrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& data,
                                 const CheckpointPath& weights) {
   if (run.running)
     throw std::logic_error(
         "Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a "
         "time");
+  keep(module, data);
   Metrics result;
   guarded([&] {
-    begin(now, given);
+    begin(now, module.get(), data);
     if (!weights.path().empty())
       restore_module_and_callbacks(read_checkpoint(weights.path(), run.placement.global_rank));
     run.metrics.clear();
-    make_plan(given, /*fitting=*/false);
+    make_plan(module.get(), /*fitting=*/false);
     log_hyperparams();
-    const auto& [hook, own, limit, name] =
-        now == Stage::kTest      ? std::tuple(Hook::kTestDataloader, &LightningModule::test_dataloader,
-                                              run.options.limit_test_batches, "limit_test_batches")
-        : now == Stage::kPredict ? std::tuple(Hook::kPredictDataloader, &LightningModule::predict_dataloader,
-                                              run.options.limit_predict_batches, "limit_predict_batches")
-                                 : std::tuple(Hook::kValDataloader, &LightningModule::val_dataloader,
-                                              run.options.limit_val_batches, "limit_val_batches");
-    const auto loader = distributed(data.defined() ? data : run.call_module(hook, own), now);
-    if (!loader.defined())
-      throw std::invalid_argument("no data to evaluate: pass a DataLoader or override the module's own");
-    const auto batches = limited(limit, loader.size(), name);
-    if (loader.size() == 0 && !limit.is_zero())
-      warn("the data to evaluate yields no batch (" + parts_of(loader) + "): there is nothing to compute");
-    evaluation.set_data(loader, batches, run.is_same_on_every_rank(batches));
+    evaluation.set_data([&] { return evaluation_data(now, data.evaluation); });
     run.strategy().barrier();
     for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());
     end();

@@ -4,6 +4,7 @@
 
 #include <rtrain/context.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace rtrain {
@@ -17,23 +18,34 @@ void AnyModule::hold(std::shared_ptr<LightningModule> module) {
   module_ = owned_.get();
 }
 
-void Trainer::fit(const AnyModule& module, const DataLoader& train, const DataLoader& val,
+void Trainer::fit(const AnyModule& module, const DataLoaders& train, const DataLoaders& val,
                   const CheckpointPath& resume_from) {
-  impl_->keep(module);
-  impl_->fit(module.get(), train, val, resume_from);
+  impl_->fit(module, {.train = train, .evaluation = val}, resume_from);
 }
-Metrics Trainer::validate(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
-  impl_->keep(module);
-  return impl_->evaluate(Stage::kValidate, module.get(), loader, weights);
+void Trainer::fit(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& resume_from) {
+  impl_->fit(module, {.module = &data}, resume_from);
 }
-Metrics Trainer::test(const AnyModule& module, const DataLoader& loader, const CheckpointPath& weights) {
-  impl_->keep(module);
-  return impl_->evaluate(Stage::kTest, module.get(), loader, weights);
+Metrics Trainer::validate(const AnyModule& module, const DataLoaders& loaders,
+                          const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kValidate, module, {.evaluation = loaders}, weights);
 }
-std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoader& loader,
+Metrics Trainer::validate(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kValidate, module, {.module = &data}, weights);
+}
+Metrics Trainer::test(const AnyModule& module, const DataLoaders& loaders, const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kTest, module, {.evaluation = loaders}, weights);
+}
+Metrics Trainer::test(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights) {
+  return impl_->evaluate(Stage::kTest, module, {.module = &data}, weights);
+}
+std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoaders& loaders,
                                             const CheckpointPath& weights) {
-  impl_->keep(module);
-  (void)impl_->evaluate(Stage::kPredict, module.get(), loader, weights);
+  (void)impl_->evaluate(Stage::kPredict, module, {.evaluation = loaders}, weights);
+  return impl_->evaluation.take_predictions();
+}
+std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const AnyDataModule& data,
+                                            const CheckpointPath& weights) {
+  (void)impl_->evaluate(Stage::kPredict, module, {.module = &data}, weights);
   return impl_->evaluation.take_predictions();
 }
 
@@ -57,7 +69,18 @@ Metrics Trainer::progress_bar_metrics() const {
 std::int64_t Trainer::current_epoch() const { return impl_->fit_loop.current_epoch(); }
 std::int64_t Trainer::global_step() const { return impl_->fit_loop.global_step(); }
 std::int64_t Trainer::num_training_batches() const { return impl_->fit_loop.max_batches(); }
+std::int64_t Trainer::estimated_stepping_batches() {
+  if (!fitting()) throw std::logic_error("estimated_stepping_batches() is known within fit()");
+  const auto& run = impl_->run;
+  const auto max_steps = run.options.max_steps;
+  if (run.max_epochs == -1) return max_steps;
+  const auto batches = impl_->batches_of_epoch();
+  const auto steps = (batches + run.accumulate - 1) / run.accumulate * run.max_epochs;
+  return max_steps == -1 ? steps : std::min(max_steps, steps);
+}
 std::int64_t Trainer::num_val_batches() const { return impl_->validation.max_batches(); }
+std::int64_t Trainer::dataloader_idx() const { return impl_->run.dataloader_idx.value_or(0); }
+LightningDataModule* Trainer::datamodule() const { return impl_->attachment->data; }
 std::int64_t Trainer::num_evaluation_batches() const {
   return impl_->run.function == Stage::kFit ? impl_->validation.batches() : impl_->evaluation.batches();
 }

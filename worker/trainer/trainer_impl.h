@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,19 +37,22 @@ struct Trainer::Impl {
   Impl(Trainer& trainer, TrainerOptions given);
   ~Impl();
 
-  /// Keeps a module that was passed as a shared_ptr alive until the next one, so that save_checkpoint() can
-  /// use it.
-  void keep(const AnyModule& given) {
-    if (!run.running && given.owned()) owned = given.owned();
+  /// What the caller gives: loaders, or a data module.
+  struct Data {
+    DataLoaders train{}, evaluation{};
+    const AnyDataModule* module = nullptr;
+  };
+  /// Keeps what was passed as a shared_ptr alive until the next run, so that save_checkpoint() can use it.
+  void keep(const AnyModule& given, const Data& data) {
+    if (given.owned()) owned = given.owned();
+    owned_data = data.module != nullptr ? data.module->owned() : nullptr;
   }
 
   // ---- one run -----------------------------------------------------------------------------------
-  void fit(LightningModule& module, const DataLoader& train, const DataLoader& val,
-           const CheckpointPath& resume_from);
-  Metrics evaluate(Stage function, LightningModule& module, const DataLoader& loader,
-                   const CheckpointPath& weights);
+  void fit(const AnyModule& module, const Data& data, const CheckpointPath& resume_from);
+  Metrics evaluate(Stage function, const AnyModule& module, const Data& data, const CheckpointPath& weights);
   void connect();
-  void begin(Stage function, LightningModule& module);
+  void begin(Stage function, LightningModule& module, const Data& data);
   void make_plan(LightningModule& module, bool fitting);
   /// @throws std::invalid_argument options that manual optimization does not follow.
   void refuse_automatic_options() const;
@@ -65,8 +69,19 @@ struct Trainer::Impl {
   void tell(const std::exception_ptr& failure);
   /// accumulate_grad_batches, or more if fewer ranks must make up the same global batch (elastic_batch).
   [[nodiscard]] std::int64_t batches_a_step() const;
+  /// Calls a hook of the data module, if there is one.
+  template <class... P, class... A>
+  void call_data(Hook where, void (LightningDataModule::*hook)(P...), A&&... arguments);
+  // ---- data (run_data.cpp) -----------------------------------------------------------------------
   /// Returns `loader` restricted to this rank's part, with the samplers that Lightning injects.
   [[nodiscard]] DataLoader distributed(const DataLoader& loader, Stage stage) const;
+  /// The loaders of a stage: those given, else the data module's, else the module's.
+  [[nodiscard]] DataLoaders loaders(Stage stage, const DataLoaders& given);
+  /// What batches_of_epoch() has made already, or anew.
+  [[nodiscard]] BatchSource training_data(const DataLoaders& given);
+  /// Of this fit's training data, which it makes if need be.
+  [[nodiscard]] std::int64_t batches_of_epoch();
+  [[nodiscard]] EvaluationData evaluation_data(Stage stage, const DataLoaders& given);
 
   // ---- checkpoints (checkpoint.cpp) --------------------------------------------------------------
   /// @throws std::invalid_argument if a parameter or buffer has a type that checkpoints cannot store and a
@@ -83,13 +98,16 @@ struct Trainer::Impl {
   void restore_precision(const nlohmann::json& saved);
 
   std::shared_ptr<Attachment> attachment = std::make_shared<Attachment>();
-  std::shared_ptr<LightningModule> owned;  ///< a module passed as a shared_ptr
+  std::shared_ptr<LightningModule> owned;           ///< passed as a shared_ptr
+  std::shared_ptr<LightningDataModule> owned_data;  ///< passed as a shared_ptr
   bool connected = false;
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
-  std::int64_t resumed_step = 0;       ///< global_step of that checkpoint
-  nlohmann::json logged_hparams;       ///< what the loggers have
-  std::shared_ptr<Profiler> profiler;  ///< null: none
+  DataLoaders given_training;                ///< of this fit
+  std::optional<BatchSource> made_training;  ///< before the loop asks for it
+  std::int64_t resumed_step = 0;             ///< global_step of that checkpoint
+  nlohmann::json logged_hparams;             ///< what the loggers have
+  std::shared_ptr<Profiler> profiler;        ///< null: none
 
   RunContext run;
   const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module

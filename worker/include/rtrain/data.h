@@ -3,6 +3,8 @@
 
 #include <rtrain/batch.h>
 #include <rtrain/data/data_loader.h>
+#include <rtrain/data/data_loaders.h>
+#include <rtrain/data/data_module.h>
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/mnist.h>
 #include <rtrain/data/sampler.h>

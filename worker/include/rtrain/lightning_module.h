@@ -3,10 +3,11 @@
 
 #include <rtrain/backward_options.h>
 #include <rtrain/batch.h>
-#include <rtrain/data/data_loader.h>
+#include <rtrain/data/data_loaders.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_optimizer.h>
 #include <rtrain/optim.h>
+#include <rtrain/stage.h>
 #include <rtrain/step_output.h>
 
 #include <torch/nn/module.h>
@@ -28,9 +29,6 @@ class RunContext;  // internal to the SDK
 struct TrainerCheckpoint;
 struct Attachment;  // links a Trainer to the module it runs
 
-/// What a run is doing. setup() and teardown() receive kFit, kValidate, kTest or kPredict.
-enum class Stage { kFit, kSanityCheck, kTrain, kValidate, kTest, kPredict };
-
 enum class ReduceFx { kMean, kSum, kMin, kMax };
 
 /// Lightning's arguments of log(). on_step and on_epoch default by hook: training_step and the training batch
@@ -45,6 +43,9 @@ struct RTRAIN_API LogOptions {
   /// weight of this value in the epoch's mean; default: Batch::size()
   std::optional<std::int64_t> batch_size{};
   bool rank_zero_only = false;  ///< only rank 0 logs it; it is never reduced over ranks
+  /// in an evaluation of several loaders, names end in /dataloader_idx_N; with false each loader's metrics
+  /// need names of their own
+  bool add_dataloader_idx = true;
 };
 
 /// The Trainer calls the steps and hooks in Lightning's order (tests/golden/hooks), callbacks before the
@@ -59,10 +60,12 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   LightningModule(const LightningModule& other)
       : torch::nn::Module(other),
         automatic_optimization_(other.automatic_optimization_),
+        strict_loading_(other.strict_loading_),
         hparams_(other.hparams_) {}
   LightningModule(LightningModule&& other) noexcept
       : torch::nn::Module(std::move(other)),
         automatic_optimization_(other.automatic_optimization_),
+        strict_loading_(other.strict_loading_),
         hparams_(std::move(other.hparams_)) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
@@ -101,11 +104,14 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   [[nodiscard]] Trainer& trainer() const;
   [[nodiscard]] std::int64_t current_epoch() const;  ///< 0 without a Trainer
   [[nodiscard]] std::int64_t global_step() const;    ///< optimizer steps so far; 0 without a Trainer
+  /// Of the batch in an evaluation that reads several loaders; else 0. Lightning passes it to the hooks.
+  [[nodiscard]] std::int64_t dataloader_idx() const;
   /// the device of the first parameter or buffer; the CPU if there is neither
   [[nodiscard]] torch::Device device() const;
   [[nodiscard]] int global_rank() const;  ///< 0 without a Trainer
   [[nodiscard]] int local_rank() const;   ///< on its node; 0 without a Trainer
-  /// Trainer::loggers(): none but on rank 0. @throws std::logic_error if the module is not attached to a Trainer.
+  /// Trainer::loggers(): none but on rank 0. @throws std::logic_error if the module is not attached to a
+  /// Trainer.
   [[nodiscard]] const std::vector<std::shared_ptr<Logger>>& loggers() const;
   /// Writes a line to the log, on rank 0 only.
   void print(const std::string& text) const;
@@ -113,6 +119,12 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   /// all ranks, which all call it. No gradient flows through it.
   /// @throws std::logic_error if the module is not attached to a Trainer.
   [[nodiscard]] torch::Tensor all_gather(const torch::Tensor& value) const;
+
+  // ---- loading ----------------------------------------------------------------------------------
+  /// Lightning's strict_loading, true by default. With false, a checkpoint may lack parameters of the module,
+  /// or have others: they keep their values, and one warning names them.
+  [[nodiscard]] bool strict_loading() const { return strict_loading_; }
+  void set_strict_loading(bool strict) { strict_loading_ = strict; }
 
   // ---- optimization -----------------------------------------------------------------------------
   /// The optimizers and schedulers that configure_optimizers() returned, in its order. lr_scheduler() is of
@@ -151,11 +163,11 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
                       const std::optional<std::string>& gradient_clip_algorithm = {});
 
   // ---- data -------------------------------------------------------------------------------------
-  /// Used if fit(), validate(), test() or predict() is called without a loader.
-  virtual DataLoader train_dataloader() { return {}; }
-  virtual DataLoader val_dataloader() { return {}; }
-  virtual DataLoader test_dataloader() { return {}; }
-  virtual DataLoader predict_dataloader() { return {}; }
+  /// Used if neither the call of fit(), validate(), test() or predict() nor its data module gives a loader.
+  virtual DataLoaders train_dataloader() { return {}; }
+  virtual DataLoaders val_dataloader() { return {}; }
+  virtual DataLoaders test_dataloader() { return {}; }
+  virtual DataLoaders predict_dataloader() { return {}; }
   virtual Batch on_before_batch_transfer(Batch batch) { return batch; }
   virtual Batch transfer_batch_to_device(Batch batch, torch::Device device) { return batch.to(device); }
   virtual Batch on_after_batch_transfer(Batch batch) { return batch; }
@@ -235,7 +247,7 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   /// The Trainer's, where one runs fit(). @throws std::logic_error says what was called outside of one.
   [[nodiscard]] RunContext& fit_of(const char* what) const;
   std::shared_ptr<Attachment> attachment_;
-  bool automatic_optimization_ = true;
+  bool automatic_optimization_ = true, strict_loading_ = true;
   nlohmann::json hparams_ = nlohmann::json::object();
   /// train or eval mode of each submodule before evaluation
   std::vector<std::pair<torch::nn::Module*, bool>> modes_;

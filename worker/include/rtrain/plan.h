@@ -6,6 +6,7 @@
 #include <rtrain/mesh.h>
 #include <rtrain/optim.h>
 #include <rtrain/state_tree.h>
+#include <rtrain/weights.h>
 
 #include <torch/types.h>
 
@@ -69,8 +70,9 @@ class RTRAIN_API Plan {
   /// Parameters and buffers by PyTorch's names. The tensors are the module's own: copy them if they must
   /// survive the next step.
   [[nodiscard]] virtual StateTree module_state() const;
+  /// @param strict false: names that only one side has are no error.
   /// @throws std::runtime_error lists every name that does not fit; nothing has changed then.
-  virtual void load_module_state(const StateTree& saved);
+  virtual LoadedWeights load_module_state(const StateTree& saved, bool strict = true);
   /// Runs `body` with every parameter of the module whole on every rank. Changes that it makes are kept.
   virtual void with_full_parameters(const std::function<void()>& body) { body(); }
 

@@ -12,6 +12,7 @@
 #include <rtrain/generators.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/lightning_optimizer.h>
+#include <rtrain/load_from_checkpoint.h>
 #include <rtrain/loggers.h>
 #include <rtrain/mesh.h>
 #include <rtrain/metrics.h>
@@ -36,3 +37,4 @@
 #include <rtrain/torch_trainer.h>
 #include <rtrain/trainer.h>
 #include <rtrain/version.h>
+#include <rtrain/weights.h>

@@ -4,7 +4,8 @@
 #include <rtrain/callback.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/context.h>
-#include <rtrain/data/data_loader.h>
+#include <rtrain/data/data_loaders.h>
+#include <rtrain/data/data_module.h>
 #include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
@@ -117,6 +118,8 @@ struct RTRAIN_API TrainerOptions {
   std::optional<bool> benchmark{};
   /// backward fails at the first operation that gives NaN, and names it. Slow; during fit() only
   bool detect_anomaly = false;
+  /// with several ranks, batch norms of a training step use the statistics of all ranks' batches
+  bool sync_batchnorm = false;
   /// "auto" (this worker's GPU, or the CPU if it has none), "cpu", "gpu" or "cuda"
   std::string accelerator = "auto";
   Devices devices = "auto";  ///< a number must equal the job's workers per node
@@ -132,6 +135,8 @@ struct RTRAIN_API TrainerOptions {
   std::optional<bool> enable_progress_bar{};
   /// with several ranks, give each rank its own part of the data (shuffled for training, as in Lightning)
   bool use_distributed_sampler = true;
+  /// ask for the loaders of training and of validation again once so many epochs have passed; 0: never
+  std::int64_t reload_dataloaders_every_n_epochs = 0;
   /// run validate(), test() and predict() under torch::InferenceMode
   bool inference_mode = true;
   /// default: the run's folder in a job, else the working directory
@@ -278,7 +283,8 @@ class RTRAIN_API Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   /// Trains the module.
-  /// @param train, val if empty, the module's own train_dataloader() and val_dataloader().
+  /// @param train, val if empty, the module's own train_dataloader() and val_dataloader(). Several train
+  ///        loaders are read together, several for validation in sequence (DataLoaders).
   /// @param resume_from restores parameters, optimizer, generators, callbacks and the position in the epoch;
   ///        get_checkpoint() gives the job's latest. A run resumed from step k is bit-identical to one that
   ///        was never interrupted (CPU, same world size). This holds also if max_steps or should_stop ended
@@ -291,16 +297,23 @@ class RTRAIN_API Trainer {
   ///        fit the data. std::runtime_error if a checkpoint cannot be read or does not fit the model (lists
   ///        all names).
   /// @lifetime a module passed by reference must outlive fit(), and a later save_checkpoint().
-  void fit(const AnyModule& module, const DataLoader& train = {}, const DataLoader& val = {},
+  void fit(const AnyModule& module, const DataLoaders& train = {}, const DataLoaders& val = {},
            const CheckpointPath& resume_from = {});
+  /// @lifetime a data module passed by reference must outlive fit(); a later save_checkpoint() leaves out the
+  ///           state of one that is gone.
+  void fit(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& resume_from = {});
   /// Returns the means over the loader of what the steps log (on_epoch). Runs without gradients and in eval
-  /// mode.
-  Metrics validate(const AnyModule& module, const DataLoader& loader = {},
+  /// mode. Of several loaders the names tell which one it is of: "acc/dataloader_idx_1".
+  Metrics validate(const AnyModule& module, const DataLoaders& loaders = {},
                    const CheckpointPath& weights = {});
-  Metrics test(const AnyModule& module, const DataLoader& loader = {}, const CheckpointPath& weights = {});
-  /// Returns what predict_step returned, batch by batch; with several ranks, each rank's own part without
-  /// padding.
-  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoader& loader = {},
+  Metrics validate(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights = {});
+  Metrics test(const AnyModule& module, const DataLoaders& loaders = {}, const CheckpointPath& weights = {});
+  Metrics test(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights = {});
+  /// Returns what predict_step returned, batch by batch, and loader by loader; with several ranks, each
+  /// rank's own part without padding.
+  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoaders& loaders = {},
+                                     const CheckpointPath& weights = {});
+  std::vector<torch::Tensor> predict(const AnyModule& module, const AnyDataModule& data,
                                      const CheckpointPath& weights = {});
 
   /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json,
@@ -319,8 +332,16 @@ class RTRAIN_API Trainer {
   /// optimizer steps taken; under manual optimization those of all optimizers
   [[nodiscard]] std::int64_t global_step() const;
   [[nodiscard]] std::int64_t num_training_batches() const;  ///< per epoch, after limits; 0 before fit()
-  [[nodiscard]] std::int64_t num_val_batches() const;       ///< per validation of this fit
-  /// of the validation, test or prediction in progress
+  /// Optimizer steps of the whole fit under automatic optimization, for schedulers that need to know
+  /// (OneCycleLR's total_steps); -1: no limit. In configure_optimizers() it makes the training data earlier
+  /// than otherwise, as Lightning. should_stop may end the fit before.
+  /// @throws std::logic_error outside of a fit.
+  [[nodiscard]] std::int64_t estimated_stepping_batches();
+  [[nodiscard]] std::int64_t num_val_batches() const;  ///< per validation of this fit, of all loaders
+  [[nodiscard]] std::int64_t dataloader_idx() const;   ///< LightningModule::dataloader_idx()
+  /// Of the run that goes on, or of the latest one if it lives still; null: it had none.
+  [[nodiscard]] LightningDataModule* datamodule() const;
+  /// of the loader that the validation, test or prediction in progress reads
   [[nodiscard]] std::int64_t num_evaluation_batches() const;
   [[nodiscard]] bool should_stop() const;
   /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank

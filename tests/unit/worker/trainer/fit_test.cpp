@@ -368,10 +368,10 @@ TEST_CASE(
   struct Asked : test::BoringModel {
     std::shared_ptr<Growing> data = std::make_shared<Growing>();
     std::vector<std::string> order;
-    DataLoader train_dataloader() override {
+    DataLoaders train_dataloader() override {
       return order.push_back("train_dataloader"), DataLoader(data, {.batch_size = 1});
     }
-    DataLoader val_dataloader() override { return order.push_back("val_dataloader"), boring_loader(1); }
+    DataLoaders val_dataloader() override { return order.push_back("val_dataloader"), boring_loader(1); }
     StepOutput training_step(const Batch& batch, std::int64_t i) override {
       CHECK(batch.input[0][0].item<double>() == static_cast<double>(current_epoch()));
       return BoringModel::training_step(batch, i);

@@ -51,6 +51,7 @@ class RTRAIN_API DataLoader {
    public:
     ~Iterator();
     Iterator(Iterator&&) noexcept;
+    Iterator& operator=(Iterator&&) noexcept;
     /// The next batch; std::nullopt at the end. Rethrows an exception of the data set.
     [[nodiscard]] std::optional<Batch> next();
 

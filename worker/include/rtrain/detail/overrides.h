@@ -14,6 +14,11 @@ inline constexpr bool kSameCall<R (B::*)(A...), R (C::*)(A...)> = true;
 template <class R, class B, class C, class... A>
 inline constexpr bool kSameCall<R (B::*)(A...), R (C::*)(A...) noexcept> = true;
 
+template <class R, class B, class C, class... A>
+inline constexpr bool kSameCall<R (B::*)(A...) const, R (C::*)(A...) const> = true;
+template <class R, class B, class C, class... A>
+inline constexpr bool kSameCall<R (B::*)(A...) const, R (C::*)(A...) const noexcept> = true;
+
 }  // namespace rtrain::detail
 
 /// True if `name` of Derived is Base's virtual function, overridden or not; also true if this cannot be

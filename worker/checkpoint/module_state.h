@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rtrain/state_tree.h>
+#include <rtrain/weights.h>
 
 #include <torch/nn/module.h>
 
@@ -9,8 +10,8 @@ namespace rtrain {
 
 /// The tensors are the module's own, not copies.
 [[nodiscard]] StateTree state_of(const torch::nn::Module& module);
-/// Copies `saved` into the module. @throws std::runtime_error lists every name that does not fit; nothing has
-/// changed then.
-void load_state(torch::nn::Module& module, const StateTree& saved);
+/// Copies `saved` into the module. @param strict false: names that only one side has are no error.
+/// @throws std::runtime_error lists every name that does not fit; nothing has changed then.
+LoadedWeights load_state(torch::nn::Module& module, const StateTree& saved, bool strict = true);
 
 }  // namespace rtrain

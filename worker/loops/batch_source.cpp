@@ -1,0 +1,91 @@
+#include "worker/loops/batch_source.h"
+
+#include "worker/loops/batch_limit.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rtrain {
+
+BatchSource::BatchSource(std::vector<DataLoaders::Named> loaders, CombineMode mode, const BatchCount& limit,
+                         const std::string& option)
+    : children_(std::move(loaders)), mode_(mode) {
+  std::vector<std::int64_t> sizes;
+  for (const auto& [name, loader] : children_)
+    sizes.push_back(limited(limit, loader.size(),
+                            children_.size() == 1 ? option : option + " (loader \"" + name + "\")"));
+  if (sizes.empty()) return;
+  // A loader without batches has nothing to begin again with.
+  size_ = mode_ == CombineMode::kMinSize ? *std::min_element(sizes.begin(), sizes.end())
+                                         : *std::max_element(sizes.begin(), sizes.end());
+  if (mode_ == CombineMode::kMaxSizeCycle && std::find(sizes.begin(), sizes.end(), 0) != sizes.end())
+    size_ = 0;
+}
+
+std::int64_t BatchSource::size_of_rest() const {
+  return children_.size() == 1 ? children_.front().second.size() : size_;
+}
+
+bool BatchSource::is_empty() const {
+  const auto none = [](const auto& child) { return child.second.size() == 0; };
+  return mode_ == CombineMode::kMaxSize ? std::all_of(children_.begin(), children_.end(), none)
+                                        : std::any_of(children_.begin(), children_.end(), none);
+}
+
+std::int64_t BatchSource::batch_size() const { return children_.front().second.options().batch_size; }
+
+void BatchSource::set_epoch(std::int64_t epoch) const {
+  for (const auto& [name, loader] : children_) loader.sampler().set_epoch(epoch);
+}
+
+bool BatchSource::start_after(std::int64_t samples) const {
+  if (children_.size() > 1 && samples > 0) return false;
+  bool all = true;
+  for (const auto& [name, loader] : children_) all = loader.sampler().start_after(samples) && all;
+  return all;
+}
+
+std::string BatchSource::parts() const {
+  if (children_.size() == 1) return parts_of(children_.front().second);
+  std::string text;
+  for (const auto& [name, loader] : children_)
+    text += (text.empty() ? "\"" : "; \"") + name + "\": " + parts_of(loader);
+  return text;
+}
+
+BatchSource::Iterator BatchSource::epoch(std::int64_t epoch, std::int64_t first) const {
+  Iterator iterator;
+  iterator.source_ = this;
+  iterator.epoch_ = epoch;
+  for (const auto& [name, loader] : children_) {
+    const auto size = loader.size();
+    const bool again = mode_ == CombineMode::kMaxSizeCycle && children_.size() > 1 && size > 0;
+    iterator.children_.push_back(
+        {&loader, loader.epoch(epoch, again ? first % size : std::min(first, size)), again && first >= size});
+  }
+  return iterator;
+}
+
+std::optional<Batch> BatchSource::Iterator::next() {
+  if (children_.empty()) return std::nullopt;
+  if (children_.size() == 1) return children_.front().batches.next();
+  Nested together;
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    auto& child = children_[i];
+    auto batch = child.batches.next();
+    if (!batch) {
+      if (source_->mode_ == CombineMode::kMinSize) return std::nullopt;
+      child.has_ended = true;
+      if (std::all_of(children_.begin(), children_.end(), [](const Child& c) { return c.has_ended; }))
+        return std::nullopt;
+      if (source_->mode_ == CombineMode::kMaxSizeCycle) {
+        child.batches = child.loader->epoch(epoch_);
+        batch = child.batches.next();
+      }
+    }
+    together.items.emplace_back(source_->children_[i].first, batch ? std::move(*batch) : Batch());
+  }
+  return Batch(std::move(together));
+}
+
+}  // namespace rtrain

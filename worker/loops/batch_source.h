@@ -1,0 +1,60 @@
+// Where a loop takes its batches from: one loader, or several that are read together.
+#pragma once
+
+#include <rtrain/data/data_loaders.h>
+#include <rtrain/trainer.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rtrain {
+
+class BatchSource {
+ public:
+  BatchSource() = default;  ///< no data
+  /// @param mode any but kSequential; of one loader it does not matter. @param limit of each loader, and the
+  ///        name of the option that says it.
+  /// @throws std::invalid_argument see limited().
+  BatchSource(std::vector<DataLoaders::Named> loaders, CombineMode mode, const BatchCount& limit,
+              const std::string& option);
+
+  [[nodiscard]] bool defined() const { return !children_.empty(); }
+  [[nodiscard]] std::int64_t size() const { return size_; }  ///< batches of a pass, after limits
+  /// Batches of a pass that begins where start_after() says.
+  [[nodiscard]] std::int64_t size_of_rest() const;
+  [[nodiscard]] bool is_empty() const;  ///< no batch, whatever the limit
+  /// Samples of a batch of one rank. Of several loaders, those of the first.
+  [[nodiscard]] std::int64_t batch_size() const;
+  void set_epoch(std::int64_t epoch) const;
+  /// As Sampler::start_after(). Several loaders cannot: their parts end in different places.
+  [[nodiscard]] bool start_after(std::int64_t samples) const;
+  [[nodiscard]] std::string parts() const;  ///< "5 samples, batch_size 8, drop_last", for messages
+
+  class Iterator {
+   public:
+    /// The next batch; std::nullopt at the end. Of several loaders it holds a Nested.
+    [[nodiscard]] std::optional<Batch> next();
+
+   private:
+    friend class BatchSource;
+    struct Child {
+      const DataLoader* loader;
+      DataLoader::Iterator batches;
+      bool has_ended = false;  ///< at least once
+    };
+    const BatchSource* source_ = nullptr;
+    std::int64_t epoch_ = 0;
+    std::vector<Child> children_;
+  };
+  /// The batches of a pass from number `first` on. @lifetime of this source.
+  [[nodiscard]] Iterator epoch(std::int64_t epoch, std::int64_t first = 0) const;
+
+ private:
+  std::vector<DataLoaders::Named> children_;
+  CombineMode mode_ = CombineMode::kMaxSizeCycle;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace rtrain

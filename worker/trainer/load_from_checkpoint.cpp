@@ -1,0 +1,24 @@
+#include <rtrain/load_from_checkpoint.h>
+
+#include "worker/checkpoint/module_state.h"
+#include "worker/run/warn.h"
+#include "worker/trainer/trainer_impl.h"
+
+#include <stdexcept>
+
+namespace rtrain::detail {
+
+TrainerCheckpoint read_for_module(const std::filesystem::path& path) {
+  if (path.empty())
+    throw std::invalid_argument("load_from_checkpoint: there is no checkpoint: the path is empty");
+  return read_checkpoint(path, /*rank=*/0);
+}
+
+void load_into(LightningModule& module, const TrainerCheckpoint& content) {
+  module.on_load_checkpoint(content);
+  const auto loaded = load_state(module, content.model, module.strict_loading());
+  if (const auto report = loaded.report(); !report.empty())
+    warn("the checkpoint does not fit the model in everything, and strict_loading is false:\n" + report);
+}
+
+}  // namespace rtrain::detail
