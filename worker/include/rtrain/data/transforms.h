@@ -12,7 +12,7 @@
 namespace rtrain::data::transforms {
 
 /// A function of a batch of images [N, C, H, W]: uint8 before ToTensor, float32 after it.
-/// @thread called from a loader's thread, never by two threads at the same time.
+/// @thread called from the loader's threads, several at the same time if it has more than one (Dataset).
 class RTRAIN_API Transform {
  public:
   virtual ~Transform() = default;
