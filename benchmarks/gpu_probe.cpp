@@ -137,7 +137,7 @@ void loop_cost(const rtrain::Config& config) {
              warm = config.value<std::int64_t>("warm_steps", 200);
   const auto all = samples(4096).to(rtrain::get_device());
   const rtrain::DataLoader data(rtrain::data::TensorDataset(all.input, all.target),
-                                {.batch_size = 32, .drop_last = true, .prefetch = 0});
+                                {.batch_size = 32, .drop_last = true, .num_workers = 0});
   std::vector<double> without, with;
   for (int window = 0; window < config.value("windows", 3); ++window) {
     without.push_back(bare(data, warm, steps) / static_cast<double>(steps) * 1e6);

@@ -91,7 +91,7 @@ void train_func(const rtrain::Config& config) {
                        .to(rtrain::get_device());
   const rtrain::DataLoader data(rtrain::data::TensorDataset(ids.narrow(1, 0, sizes.n_positions).contiguous(),
                                                             ids.narrow(1, 1, sizes.n_positions).contiguous()),
-                                {.batch_size = batch_size, .drop_last = true, .prefetch = 0});
+                                {.batch_size = batch_size, .drop_last = true, .num_workers = 0});
 
   rtrain::Trainer trainer({.max_epochs = -1,
                            .max_steps = steps,

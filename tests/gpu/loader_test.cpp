@@ -20,18 +20,18 @@ namespace {
 constexpr std::int64_t kSamples = 1003, kBatch = 64, kWidth = 512;
 
 /// Row i holds i everywhere, and its target is i.
-DataLoader rows(int prefetch) {
+DataLoader rows(int num_workers) {
   const auto numbers = torch::arange(kSamples);
   return {data::TensorDataset(numbers.to(torch::kFloat).unsqueeze(1).expand({kSamples, kWidth}), numbers),
-          {.batch_size = kBatch, .prefetch = prefetch, .pin_memory = on_cuda()}};
+          {.batch_size = kBatch, .num_workers = num_workers, .pin_memory = on_cuda()}};
 }
 
 }  // namespace
 
 TEST_CASE("gpu: batches arrive whole and in order, from page-locked memory", "[gpu][data]") {
-  for (const int prefetch : {0, 1, 4}) {
-    INFO("prefetch " << prefetch);
-    auto batches = rows(prefetch).epoch(0);
+  for (const int num_workers : {0, 1, 4}) {
+    INFO("num_workers " << num_workers);
+    auto batches = rows(num_workers).epoch(0);
     std::vector<Batch> arrived;
     while (auto batch = batches.next()) {
       CHECK(batch->input.is_cpu());
@@ -98,7 +98,7 @@ TEST_CASE("gpu: a host that is far ahead holds the memory of a few batches", "[g
 TEST_CASE("gpu: samples that lie on the device are picked there", "[gpu][data]") {
   const auto numbers = torch::arange(kSamples).to(device());
   const DataLoader loader(data::TensorDataset(numbers.to(torch::kFloat).unsqueeze(1), numbers),
-                          {.batch_size = kBatch, .shuffle = true, .prefetch = 2, .seed = 5});
+                          {.batch_size = kBatch, .shuffle = true, .num_workers = 2, .seed = 5});
   auto batches = loader.epoch(0);
   std::vector<torch::Tensor> seen;
   while (const auto batch = batches.next()) {

@@ -24,7 +24,7 @@ struct Net : test::BoringModel {
 
 DataLoader samples(std::int64_t count = 24) {
   torch::manual_seed(4);
-  return {data::TensorDataset(torch::randn({count, 32})), {.batch_size = 3, .prefetch = 0}};
+  return {data::TensorDataset(torch::randn({count, 32})), {.batch_size = 3, .num_workers = 0}};
 }
 
 std::vector<std::string> failures_of(const std::function<void(Net&)>& prepare,

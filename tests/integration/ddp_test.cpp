@@ -361,6 +361,42 @@ TEST_CASE("ddp: prediction gives each rank its own part, nothing twice", "[integ
       torch::equal(load_safetensors(folder / "1").tensors.at("x"), torch::tensor({1, 3, 5}, torch::kInt64)));
 }
 
+TEST_CASE("ddp: of a batch_sampler each rank takes every second batch, as many as the others",
+          "[integration][ddp]") {
+  const Folder folder;
+  REQUIRE(
+      run_ranks(2, [&](int rank) {
+        struct Halves : BatchSampler {
+          std::vector<std::vector<std::int64_t>> batches() const override { return {{0, 1}, {2}, {3, 4, 5}}; }
+          std::int64_t size() const override { return 3; }
+        };
+        struct Echo : LightningModule {
+          torch::Tensor w = register_parameter("w", torch::ones({1}));
+          std::vector<torch::Tensor> seen;
+          StepOutput training_step(const Batch& batch, std::int64_t) override {
+            seen.push_back(batch.input);
+            return w.sum();
+          }
+          torch::Tensor predict_step(const Batch& batch, std::int64_t) override { return batch.input; }
+          Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.1}); }
+        } echo;
+        Trainer trainer(quiet({.max_epochs = 1, .strategy = "ddp"}));
+        const DataLoader loader(data::TensorDataset(torch::arange(6)),
+                                {.batch_sampler = std::make_shared<Halves>(), .num_workers = 2});
+        trainer.fit(echo, loader);
+        save_safetensors(
+            folder / std::to_string(rank),
+            {{{"fit", torch::cat(echo.seen)}, {"predict", torch::cat(trainer.predict(echo, loader))}}, {}});
+      }) == kBothEnded);
+  const auto seen = [&](const char* rank, const char* name) {
+    return load_safetensors(folder / rank).tensors.at(name);
+  };
+  CHECK(torch::equal(seen("0", "fit"), torch::tensor({0L, 1L, 3L, 4L, 5L})));
+  CHECK(torch::equal(seen("1", "fit"), torch::tensor({2L, 0L, 1L})));  // begun again with the first batch
+  CHECK(torch::equal(seen("0", "predict"), torch::tensor({0L, 1L, 3L, 4L, 5L})));
+  CHECK(torch::equal(seen("1", "predict"), torch::tensor({2L})));
+}
+
 TEST_CASE("ddp: a synced mean counts every sample once, however unequal the ranks' shares are",
           "[integration][ddp][R18]") {
   const Folder folder;

@@ -60,7 +60,7 @@ struct BoringModel : LightningModule {
 };
 
 inline DataLoader boring_loader(std::int64_t samples = 64, std::int64_t batch_size = 1) {
-  return {data::TensorDataset(torch::randn({samples, 32})), {.batch_size = batch_size, .prefetch = 0}};
+  return {data::TensorDataset(torch::randn({samples, 32})), {.batch_size = batch_size, .num_workers = 0}};
 }
 
 /// Nothing but the loop: no checkpoints, no progress.

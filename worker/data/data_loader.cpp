@@ -1,19 +1,19 @@
 #include <rtrain/context.h>
 #include <rtrain/data/data_loader.h>
 
+#include "worker/data/draws.h"
+#include "worker/data/ordered_batches.h"
+
 #include <ATen/Parallel.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <exception>
-#include <mutex>
+#include <cmath>
 #include <stdexcept>
 #include <string>
-#include <thread>
+#include <typeinfo>
 
 // Of the OpenMP runtime LibTorch brings, if it was built with one. at::set_num_threads() would not do: it
 // changes every thread.
@@ -48,22 +48,77 @@ void compute_on(c10::Stream stream) {
   cuda.exchangeStream(stream);
 }
 
+/// The samples of a batch sampler's batches in their order, for those who count samples.
+class SamplesOfBatches final : public Sampler {
+ public:
+  explicit SamplesOfBatches(std::shared_ptr<BatchSampler> batches) : batches_(std::move(batches)) {}
+  [[nodiscard]] std::vector<std::int64_t> indices() const override {
+    std::vector<std::int64_t> all;
+    for (const auto& batch : batches_->batches()) all.insert(all.end(), batch.begin(), batch.end());
+    return all;
+  }
+  [[nodiscard]] std::int64_t size() const override { return static_cast<std::int64_t>(indices().size()); }
+  void set_epoch(std::int64_t epoch) override { batches_->set_epoch(epoch); }
+
+ private:
+  std::shared_ptr<BatchSampler> batches_;
+};
+
+[[noreturn]] void refuse_loader(const std::string& why) { throw std::invalid_argument("DataLoader: " + why); }
+
+void require_threads(const DataLoaderOptions& options) {
+  constexpr int kThreadsMax = 1024, kAheadMax = 1 << 16;
+  if (options.num_workers < 0 || options.num_workers > kThreadsMax)
+    refuse_loader("num_workers is " + std::to_string(options.num_workers) + ", expected 0 to " +
+                  std::to_string(kThreadsMax) + " (0: the thread that calls next() makes the batches)");
+  if (options.prefetch_factor && options.num_workers == 0)
+    refuse_loader("prefetch_factor is for the threads of num_workers, which is 0: leave it out");
+  if (options.prefetch_factor && (*options.prefetch_factor < 1 || *options.prefetch_factor > kAheadMax))
+    refuse_loader("prefetch_factor is " + std::to_string(*options.prefetch_factor) + ", expected 1 to " +
+                  std::to_string(kAheadMax) + " (num_workers = 0 prepares nothing ahead)");
+  if (!std::isfinite(options.timeout_s) || options.timeout_s < 0 || options.timeout_s > 1e9)
+    refuse_loader("timeout_s is " + std::to_string(options.timeout_s) + ", expected 0 (none) to 1e9 seconds");
+  if (options.timeout_s > 0 && options.num_workers == 0)
+    refuse_loader(
+        "timeout_s needs num_workers of 1 or more: next() cannot leave a batch that it makes itself");
+}
+
+/// Of a batch sampler: a wrong count would end an epoch early, or be a step that other ranks do not take.
+void require_batches(const std::vector<std::vector<std::int64_t>>& batches, std::int64_t size,
+                     std::int64_t epoch) {
+  if (static_cast<std::int64_t>(batches.size()) != size)
+    throw std::runtime_error("DataLoader: batch_sampler gives " + std::to_string(batches.size()) +
+                             " batches in epoch " + std::to_string(epoch) + ", but its size() is " +
+                             std::to_string(size) + ": it must be the same in every epoch");
+  for (std::size_t i = 0; i < batches.size(); ++i)
+    if (batches[i].empty())
+      throw std::runtime_error("DataLoader: batch " + std::to_string(i) +
+                               " of the batch_sampler is empty in epoch " + std::to_string(epoch));
+}
+
 }  // namespace
 
 DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options)
     : dataset_(std::move(dataset)), options_(std::move(options)) {
-  if (dataset_ == nullptr) throw std::invalid_argument("DataLoader: no data set given");
-  if (options_.batch_size < 1) {
-    throw std::invalid_argument("DataLoader: batch_size is " + std::to_string(options_.batch_size) +
-                                ", expected 1 or more");
-  }
-  if (options_.prefetch < 0) {
-    throw std::invalid_argument("DataLoader: prefetch is " + std::to_string(options_.prefetch) +
-                                ", expected 0 or more");
-  }
-  if (options_.shuffle && options_.sampler != nullptr) {
-    throw std::invalid_argument(
-        "DataLoader: shuffle and sampler exclude each other (the sampler decides the order)");
+  if (dataset_ == nullptr) refuse_loader("no data set given");
+  if (options_.batch_size < 1)
+    refuse_loader("batch_size is " + std::to_string(options_.batch_size) + ", expected 1 or more");
+  require_threads(options_);
+  if (options_.shuffle && options_.sampler != nullptr)
+    refuse_loader("shuffle and sampler exclude each other (the sampler decides the order)");
+  if (options_.batch_sampler != nullptr) {
+    if (options_.batch_size != 1 || options_.shuffle || options_.sampler != nullptr || options_.drop_last)
+      refuse_loader(
+          "batch_sampler excludes batch_size, shuffle, sampler and drop_last (it decides all of them)");
+    const auto& batches = *options_.batch_sampler;
+    if (typeid(batches) != typeid(BatchSampler)) {
+      sampler_ = std::make_shared<SamplesOfBatches>(options_.batch_sampler);
+      return;
+    }
+    options_.batch_size = batches.batch_size();
+    options_.drop_last = batches.drop_last();
+    options_.sampler = batches.sampler();
+    options_.batch_sampler = nullptr;
   }
   if (options_.sampler != nullptr) {
     sampler_ = options_.sampler;
@@ -76,97 +131,49 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
 
 std::int64_t DataLoader::size() const {
   if (!defined()) return 0;
-  const auto samples = sampler_->size();
-  return options_.drop_last ? samples / options_.batch_size
-                            : (samples + options_.batch_size - 1) / options_.batch_size;
+  if (options_.batch_sampler != nullptr) return options_.batch_sampler->size();
+  return data::batches_of(sampler_->size(), options_.batch_size, options_.drop_last);
 }
 
 DataLoader DataLoader::with_sampler(std::shared_ptr<Sampler> sampler) const {
   auto options = options_;
   options.shuffle = false;
+  options.batch_sampler = nullptr;
   options.sampler = std::move(sampler);
+  return {dataset_, std::move(options)};
+}
+
+DataLoader DataLoader::with_batch_sampler(std::shared_ptr<BatchSampler> batch_sampler) const {
+  auto options = options_;
+  options.batch_size = 1;
+  options.shuffle = options.drop_last = false;
+  options.sampler = nullptr;
+  options.batch_sampler = std::move(batch_sampler);
   return {dataset_, std::move(options)};
 }
 
 struct DataLoader::Iterator::Impl {
   std::shared_ptr<const Dataset> dataset;
-  std::vector<std::int64_t> indices;
+  SampleContext context;
+  std::vector<std::int64_t> order;                 ///< of all samples, cut into batches of batch_size
+  std::vector<std::vector<std::int64_t>> batches;  ///< of a batch sampler, in place of order
   std::int64_t batch_size = 1;
   bool pin_memory = false;
-  std::optional<c10::Stream> stream;         ///< the caller's
-  std::int64_t next_batch = 0, batches = 0;  ///< the maker's: the thread's, or the caller's without one
+  std::int64_t next_batch = 0, end = 0;  ///< of the caller's thread, without others
 
-  // Below: only with a thread, all but `thread` under `mutex`.
-  std::size_t ahead_max = 0;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::deque<Batch> ready;
-  std::exception_ptr failure;  ///< comes out after the batches made before it
-  bool finished = false, stop = false;
-  std::thread thread;
+  std::unique_ptr<data::OrderedBatches> made;  ///< last: its threads read what is above
 
-  ~Impl() {
-    if (!thread.joinable()) return;
-    {
-      const std::lock_guard lock(mutex);
-      stop = true;
-    }
-    changed.notify_all();
-    thread.join();
+  [[nodiscard]] std::span<const std::int64_t> samples_of(std::int64_t batch) const {
+    if (!batches.empty()) return batches[static_cast<std::size_t>(batch)];
+    const auto begin = static_cast<std::size_t>(batch * batch_size);
+    return std::span(order).subspan(begin,
+                                    std::min(static_cast<std::size_t>(batch_size), order.size() - begin));
   }
 
-  [[nodiscard]] Batch make_next() {
-    const auto begin = next_batch * batch_size;
-    const auto end = std::min(begin + batch_size, static_cast<std::int64_t>(indices.size()));
-    auto batch = dataset->get_batch(
-        std::span(indices).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
-    if (pin_memory) batch = batch.pin_memory();
-    ++next_batch;
-    return batch;
-  }
-
-  void make_ahead() {
-    run_operators_on_one_thread();
+  [[nodiscard]] Batch make(std::int64_t number) const {
     const torch::NoGradGuard no_grad;
-    std::exception_ptr error;
-    try {
-      if (stream) compute_on(*stream);
-      while (next_batch < batches) {
-        {
-          std::unique_lock lock(mutex);
-          changed.wait(lock, [this] { return stop || ready.size() < ahead_max; });
-          if (stop) return;
-        }
-        auto batch = make_next();
-        {
-          const std::lock_guard lock(mutex);
-          ready.push_back(std::move(batch));
-        }
-        changed.notify_all();
-      }
-    } catch (...) {
-      error = std::current_exception();
-    }
-    {
-      const std::lock_guard lock(mutex);
-      failure = std::move(error);
-      finished = true;
-    }
-    changed.notify_all();
-  }
-
-  [[nodiscard]] std::optional<Batch> take() {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [this] { return finished || !ready.empty(); });
-    if (ready.empty()) {
-      if (failure) std::rethrow_exception(failure);
-      return std::nullopt;
-    }
-    auto batch = std::move(ready.front());
-    ready.pop_front();
-    lock.unlock();
-    changed.notify_all();
-    return batch;
+    auto batch = dataset->get_batch(samples_of(number), context);
+    return pin_memory ? batch.pin_memory() : batch;
   }
 };
 
@@ -176,29 +183,44 @@ DataLoader::Iterator& DataLoader::Iterator::operator=(Iterator&&) noexcept = def
 DataLoader::Iterator::~Iterator() = default;
 
 std::optional<Batch> DataLoader::Iterator::next() {
-  if (impl_->thread.joinable()) return impl_->take();
-  if (impl_->next_batch >= impl_->batches) return std::nullopt;
-  const torch::NoGradGuard no_grad;
-  return impl_->make_next();
+  if (impl_->made != nullptr) return impl_->made->take();
+  if (impl_->next_batch >= impl_->end) return std::nullopt;
+  auto batch = impl_->make(impl_->next_batch);
+  ++impl_->next_batch;
+  return batch;
 }
 
 DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) const {
   auto impl = std::make_unique<Iterator::Impl>();
   if (!defined()) return Iterator(std::move(impl));
-  if (first < 0)
-    throw std::invalid_argument("DataLoader: the first batch is " + std::to_string(first) +
-                                ", expected 0 or more");
+  if (first < 0) refuse_loader("the first batch is " + std::to_string(first) + ", expected 0 or more");
   sampler_->set_epoch(epoch);
   impl->dataset = dataset_;
-  impl->indices = sampler_->indices();
+  impl->context = {.seed = options_.seed, .epoch = epoch};
   impl->batch_size = options_.batch_size;
   impl->pin_memory = options_.pin_memory;
   impl->next_batch = first;
-  impl->batches = size();
-  impl->ahead_max = static_cast<std::size_t>(options_.prefetch);
-  impl->stream = current_stream();
-  if (impl->ahead_max > 0 && impl->next_batch < impl->batches) {
-    impl->thread = std::thread([raw = impl.get()] { raw->make_ahead(); });
+  impl->end = size();
+  if (options_.batch_sampler != nullptr) {
+    impl->batches = options_.batch_sampler->batches();
+    require_batches(impl->batches, impl->end, epoch);
+  } else {
+    impl->order = sampler_->indices();
+  }
+  if (options_.num_workers > 0 && first < impl->end) {
+    const auto* raw = impl.get();
+    impl->made = std::make_unique<data::OrderedBatches>(
+        data::OrderedBatchesOptions{
+            .first = first,
+            .end = impl->end,
+            .threads = options_.num_workers,
+            .ahead = std::int64_t{options_.num_workers} * options_.prefetch_factor.value_or(2),
+            .timeout_s = options_.timeout_s},
+        [raw](std::int64_t number) { return raw->make(number); },
+        [stream = current_stream()] {
+          run_operators_on_one_thread();
+          if (stream) compute_on(*stream);
+        });
   }
   return Iterator(std::move(impl));
 }

@@ -1,8 +1,7 @@
 #include <rtrain/context.h>
 #include <rtrain/data/sampler.h>
 
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/ops/randperm.h>
+#include "worker/data/draws.h"
 
 #include <algorithm>
 #include <numeric>
@@ -12,42 +11,19 @@
 namespace rtrain {
 namespace {
 
-void require_size(std::int64_t dataset_size) {
-  if (dataset_size < 0)
-    throw std::invalid_argument("sampler: the data set size is " + std::to_string(dataset_size) +
-                                ", expected 0 or more");
-}
-
 std::vector<std::int64_t> in_order(std::int64_t size) {
   std::vector<std::int64_t> indices(static_cast<std::size_t>(size));
   std::iota(indices.begin(), indices.end(), 0);
   return indices;
 }
 
-/// torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-std::vector<std::int64_t> permutation(std::int64_t size, std::uint64_t seed) {
-  const auto order = at::randperm(size, at::detail::createCPUGenerator(seed), at::TensorOptions(at::kLong));
-  const auto* first = order.const_data_ptr<std::int64_t>();
-  return {first, first + size};
-}
-
 }  // namespace
 
 SequentialSampler::SequentialSampler(std::int64_t dataset_size) : dataset_size_(dataset_size) {
-  require_size(dataset_size);
+  data::require_size(dataset_size);
 }
 std::vector<std::int64_t> SequentialSampler::indices() const { return in_order(dataset_size_); }
 std::int64_t SequentialSampler::size() const { return dataset_size_; }
-
-RandomSampler::RandomSampler(std::int64_t dataset_size, std::uint64_t seed)
-    : dataset_size_(dataset_size), seed_(seed) {
-  require_size(dataset_size);
-}
-std::vector<std::int64_t> RandomSampler::indices() const {
-  return permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_));
-}
-std::int64_t RandomSampler::size() const { return dataset_size_; }
-void RandomSampler::set_epoch(std::int64_t epoch) { epoch_ = epoch; }
 
 DistributedSampler::DistributedSampler(std::int64_t dataset_size, DistributedSamplerOptions options)
     : dataset_size_(dataset_size),
@@ -56,7 +32,7 @@ DistributedSampler::DistributedSampler(std::int64_t dataset_size, DistributedSam
       shuffle_(options.shuffle),
       seed_(options.seed),
       drop_last_(options.drop_last) {
-  require_size(dataset_size);
+  data::require_size(dataset_size);
   if (num_replicas_ < 1)
     throw std::invalid_argument("DistributedSampler: num_replicas is " + std::to_string(num_replicas_) +
                                 ", expected 1 or more");
@@ -72,7 +48,7 @@ std::int64_t DistributedSampler::size() const {
 }
 
 std::vector<std::int64_t> DistributedSampler::indices() const {
-  const auto all = shuffle_ ? permutation(dataset_size_, seed_ + static_cast<std::uint64_t>(epoch_))
+  const auto all = shuffle_ ? data::permutation(dataset_size_, data::seed_of_epoch(seed_, epoch_))
                             : in_order(dataset_size_);
   std::vector<std::int64_t> mine(static_cast<std::size_t>(size()));
   for (std::size_t i = 0; i < mine.size(); ++i) {
@@ -88,6 +64,38 @@ void DistributedSampler::set_epoch(std::int64_t epoch) { epoch_ = epoch; }
 bool DistributedSampler::start_after(std::int64_t samples) {
   start_ = std::clamp<std::int64_t>(samples, 0, dataset_size_);
   return true;
+}
+
+BatchSampler::BatchSampler(std::shared_ptr<Sampler> sampler, std::int64_t batch_size, bool drop_last)
+    : sampler_(std::move(sampler)), batch_size_(batch_size), drop_last_(drop_last) {
+  if (sampler_ == nullptr) throw std::invalid_argument("BatchSampler: no sampler given");
+  if (batch_size_ < 1)
+    throw std::invalid_argument("BatchSampler: batch_size is " + std::to_string(batch_size_) +
+                                ", expected 1 or more");
+}
+
+std::int64_t BatchSampler::size() const {
+  if (sampler_ == nullptr)
+    throw std::logic_error("BatchSampler: a class derived from it without a sampler must override size()");
+  return data::batches_of(sampler_->size(), batch_size_, drop_last_);
+}
+
+std::vector<std::vector<std::int64_t>> BatchSampler::batches() const {
+  if (sampler_ == nullptr)
+    throw std::logic_error("BatchSampler: a class derived from it without a sampler must override batches()");
+  const auto order = sampler_->indices();
+  std::vector<std::vector<std::int64_t>> batches(static_cast<std::size_t>(size()));
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    const auto begin = i * static_cast<std::size_t>(batch_size_);
+    const auto end = std::min(begin + static_cast<std::size_t>(batch_size_), order.size());
+    batches[i].assign(order.begin() + static_cast<std::ptrdiff_t>(begin),
+                      order.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return batches;
+}
+
+void BatchSampler::set_epoch(std::int64_t epoch) {
+  if (sampler_ != nullptr) sampler_->set_epoch(epoch);
 }
 
 }  // namespace rtrain

@@ -25,6 +25,8 @@ std::int64_t limited(const BatchCount& limit, std::int64_t batches, const std::s
 }
 
 std::string parts_of(const DataLoader& loader) {
+  if (loader.batch_sampler() != nullptr)
+    return "a batch_sampler of " + std::to_string(loader.size()) + " batches";
   const auto& o = loader.options();
   return std::to_string(loader.sampler().size()) + " samples, batch_size " + std::to_string(o.batch_size) +
          (o.drop_last ? ", drop_last" : "");

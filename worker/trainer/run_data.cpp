@@ -58,6 +58,9 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
   // An elastic job that has shrunk to one rank keeps the order of the others.
   const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
   if (!run.options.use_distributed_sampler || !shared) return loader;
+  if (loader.batch_sampler() != nullptr)
+    return loader.with_batch_sampler(
+        own_batches(loader, part.size, part.rank, /*pad=*/loader_stage != Stage::kPredict));
   const auto& sampler = loader.sampler();
   if (dynamic_cast<const DistributedSampler*>(&sampler) != nullptr) return loader;
   if (loader_stage == Stage::kPredict)

@@ -16,4 +16,10 @@ namespace rtrain {
 [[nodiscard]] std::shared_ptr<Sampler> own_part_without_padding(const DataLoader& loader, int world_size,
                                                                 int rank);
 
+/// Every world_size-th batch of the loader's batch_sampler, from batch number `rank` on.
+/// @param pad ranks that would have one batch less begin again with the first ones, so that all have equally
+///        many.
+[[nodiscard]] std::shared_ptr<BatchSampler> own_batches(const DataLoader& loader, int world_size, int rank,
+                                                        bool pad);
+
 }  // namespace rtrain

@@ -7,6 +7,7 @@
 #include <rtrain/data/data_module.h>
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/mnist.h>
+#include <rtrain/data/sample_context.h>
 #include <rtrain/data/sampler.h>
 #include <rtrain/data/tensor_dataset.h>
 #include <rtrain/data/transforms.h>

@@ -96,7 +96,7 @@ TEST_CASE("precision: types and losses are Lightning's", "[unit][precision]") {
   for (std::int64_t i = 0; i < 32; ++i) labels.push_back((i * 7 + i / 5) % 3);
   const DataLoader loader(
       data::TensorDataset(det({32, 4}, 1).to(torch::kFloat32) * 2, torch::tensor(labels, torch::kInt64)),
-      {.batch_size = 4, .prefetch = 0});
+      {.batch_size = 4, .num_workers = 0});
   for (const auto& section : sections) {
     INFO(section.title);
     const test::Heard heard;

@@ -24,7 +24,8 @@ using rtrain::test::state_of;
 namespace {
 
 DataLoader golden_loader(std::int64_t samples) {
-  return {data::TensorDataset(det({samples, 4}, 1), det({samples, 1}, 3)), {.batch_size = 4, .prefetch = 0}};
+  return {data::TensorDataset(det({samples, 4}, 1), det({samples, 1}, 3)),
+          {.batch_size = 4, .num_workers = 0}};
 }
 
 /// The first model of tests/golden/manual/g_manual.py.

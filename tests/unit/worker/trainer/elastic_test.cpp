@@ -37,7 +37,7 @@ DataLoader numbered(int ranks, int rank) {
           {.batch_size = 2,
            .sampler = std::make_shared<DistributedSampler>(
                kSamples, DistributedSamplerOptions{.num_replicas = ranks, .rank = rank, .seed = 5}),
-           .prefetch = 0}};
+           .num_workers = 0}};
 }
 
 struct Seen {
