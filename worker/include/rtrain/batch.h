@@ -41,6 +41,8 @@ class RTRAIN_API Batch {
   torch::Tensor input{};   ///< [N, ...]; undefined if the batch holds only a value
   torch::Tensor target{};  ///< [N] or [N, ...]; undefined for data without targets
 
+  /// True if it holds a value of any type beside or instead of input and target.
+  [[nodiscard]] bool has_value() const { return held_ != nullptr; }
   template <class T>
   [[nodiscard]] bool holds() const {
     return held_ && held_->type() == typeid(T);

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <rtrain/batch.h>
+#include <rtrain/data/collate.h>
 #include <rtrain/data/data_loader.h>
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/data/data_module.h>
 #include <rtrain/data/dataset.h>
+#include <rtrain/data/from_torch.h>
+#include <rtrain/data/map_dataset.h>
 #include <rtrain/data/mnist.h>
 #include <rtrain/data/sample_context.h>
 #include <rtrain/data/sampler.h>
+#include <rtrain/data/splits.h>
 #include <rtrain/data/tensor_dataset.h>
 #include <rtrain/data/transforms.h>
