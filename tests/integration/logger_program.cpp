@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
   if (argc < 2) return 2;
   auto loggers = rtrain::loggers_from(nlohmann::json::parse(argv[1]));
   const rtrain::DataLoader data(rtrain::data::TensorDataset(torch::randn({4, 4})),
-                                {.batch_size = 1, .prefetch = 0});
+                                {.batch_size = 1, .num_workers = 0});
   rtrain::Trainer trainer({.max_epochs = 1,
                            .log_every_n_steps = 1,
                            .accelerator = "cpu",

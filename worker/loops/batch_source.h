@@ -11,7 +11,7 @@
 
 namespace rtrain {
 
-class BatchSource {
+class RTRAIN_API BatchSource {
  public:
   BatchSource() = default;  ///< no data
   /// @param mode any but kSequential; of one loader it does not matter. @param limit of each loader, and the
@@ -32,7 +32,7 @@ class BatchSource {
   [[nodiscard]] bool start_after(std::int64_t samples) const;
   [[nodiscard]] std::string parts() const;  ///< "5 samples, batch_size 8, drop_last", for messages
 
-  class Iterator {
+  class RTRAIN_API Iterator {
    public:
     /// The next batch; std::nullopt at the end. Of several loaders it holds a Nested.
     [[nodiscard]] std::optional<Batch> next();

@@ -68,16 +68,18 @@ Statistics statistics_of(const Tensor& x, double eps, Strategy& strategy) {
 }
 
 struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& weight, const Tensor& bias,
-                        const Tensor& running_mean, const Tensor& running_var, double momentum, double eps,
-                        std::int64_t strategy) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& input, const MaybeTensor& maybe_weight,
+                        const MaybeTensor& maybe_bias, const MaybeTensor& maybe_mean,
+                        const MaybeTensor& maybe_var, double momentum, double eps, std::int64_t strategy) {
+    const auto weight = maybe_weight.value_or(Tensor()), bias = maybe_bias.value_or(Tensor());
+    auto running_mean = maybe_mean.value_or(Tensor()), running_var = maybe_var.value_or(Tensor());
     const auto x = input.to(type_of_statistics(input));
     const auto found = statistics_of(x, eps, *reinterpret_cast<Strategy*>(strategy));
-    if (running_mean.defined()) Tensor(running_mean).mul_(1 - momentum).add_(found.mean, momentum);
+    if (running_mean.defined()) running_mean.mul_(1 - momentum).add_(found.mean, momentum);
     if (running_var.defined()) {
       const auto unbiased =
           found.var * (found.count / (found.count - 1).clamp_min(1)).to(found.var.scalar_type());
-      Tensor(running_var).mul_(1 - momentum).add_(unbiased, momentum);
+      running_var.mul_(1 - momentum).add_(unbiased, momentum);
     }
     auto out = (x - spread(found.mean, x)) * spread(found.invstd, x);
     if (weight.defined()) out = out * spread(weight, x);
@@ -125,8 +127,7 @@ Tensor batch_norm(const Tensor& input, const MaybeTensor& weight, const MaybeTen
   if (synchronized_by == nullptr || !training || input.dim() < 2)
     return at::native::batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps,
                                   cudnn_enabled);
-  return SyncBatchNorm::apply(input, weight.value_or(Tensor()), bias.value_or(Tensor()),
-                              running_mean.value_or(Tensor()), running_var.value_or(Tensor()), momentum, eps,
+  return SyncBatchNorm::apply(input, weight, bias, running_mean, running_var, momentum, eps,
                               reinterpret_cast<std::int64_t>(synchronized_by));
 }
 

@@ -54,7 +54,7 @@ TEST_CASE("load_weights: a file, a folder, an index of files", "[unit][checkpoin
   }
   Net to;
   std::ofstream(index) << R"({"weight_map": {"a.weight": "../w.safetensors"}})";
-  CHECK_THROWS_WITH(load_weights(to, index), Catch::Contains("../w.safetensors"));
+  CHECK_THROWS_WITH(load_weights(to, index), Catch::Contains("\"a.weight\" is no name of a file beside"));
   std::ofstream(index) << R"({"weight_map": {"c": "1.safetensors"}})";
   CHECK_THROWS_WITH(load_weights(to, index), Catch::Contains("c is not in 1.safetensors"));
   CHECK_THROWS_WITH(load_weights(to, folder / "nothing"), Catch::Contains("nothing"));

@@ -13,7 +13,7 @@ using namespace rtrain;
 namespace {
 
 DataLoader numbers(std::int64_t first, std::int64_t count) {
-  return {data::TensorDataset(torch::arange(first, first + count)), {.prefetch = 0}};
+  return {data::TensorDataset(torch::arange(first, first + count)), {.num_workers = 0}};
 }
 
 /// "0,10 1,11 ..."; "-" for an empty batch.

@@ -350,7 +350,7 @@ TEST_CASE("trainer: data that make no batch are warned of", "[unit][trainer][F11
   CHECK_THAT(said([&] { trainer.fit(model, boring_loader(2), none); }),
              Catch::Contains("the validation data yields no batch (5 samples"));
   CHECK_THAT(said([&] { (void)trainer.test(model, none); }),
-             Catch::Contains("the data to evaluate yields no batch (5 samples"));
+             Catch::Contains("the test data yields no batch (5 samples"));
   Trainer wanted(quiet({.max_epochs = 2, .limit_train_batches = 0}));
   CHECK(said([&] { wanted.fit(model, none); }).empty());
 }
