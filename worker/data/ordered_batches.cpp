@@ -1,11 +1,9 @@
 #include "worker/data/ordered_batches.h"
 
-#include "worker/runtime/json.h"
-
 #include <algorithm>
 #include <chrono>
+#include <sstream>
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 namespace rtrain::data {
@@ -80,10 +78,11 @@ std::optional<Batch> OrderedBatches::take() {
   if (options_.timeout_s <= 0) {
     made_.wait(lock, ready);
   } else if (!made_.wait_for(lock, std::chrono::duration<double>(options_.timeout_s), ready)) {
-    throw std::runtime_error("DataLoader: batch " + std::to_string(taken_) + " was not ready after " +
-                             runtime::dump_json(options_.timeout_s) +
-                             " s (timeout_s): the data set is slow or stands still; more num_workers or a "
-                             "larger prefetch_factor help if it is slow");
+    std::ostringstream text;
+    text << "DataLoader: batch " << taken_ << " was not ready after " << options_.timeout_s
+         << " s (timeout_s): the data set is slow or stands still; more num_workers or a larger "
+            "prefetch_factor help if it is slow";
+    throw std::runtime_error(text.str());
   }
   if (line_.front().failure) std::rethrow_exception(line_.front().failure);
   auto batch = std::move(line_.front().batch);
