@@ -23,7 +23,9 @@ Result<int> checkpoint(Call& call) {
     return fail(Errc::kInvalidArgument,
                 "rtrain checkpoint " + action + " takes " + (two ? "two paths" : "one path"),
                 "rtrain help checkpoint");
-  for (const auto& [option, who] : {std::pair{"to", "convert"}, std::pair{"checksums", "inspect"}})
+  for (const auto& [option, who] :
+       {std::pair{"to", "convert"}, std::pair{"key", "convert"}, std::pair{"prefix-strip", "convert"},
+        std::pair{"rtol", "diff"}, std::pair{"atol", "diff"}, std::pair{"checksums", "inspect"}})
     if (call.args.has(option) && action != who)
       return fail(Errc::kInvalidArgument, "rtrain checkpoint " + action + " has no --" + option,
                   "rtrain help checkpoint");
@@ -36,30 +38,37 @@ Result<int> checkpoint(Call& call) {
 }  // namespace
 
 Verb checkpoint_verb() {
-  return {.name = "checkpoint",
-          .usage = "inspect PATH | verify PATH | diff A B | convert IN OUT",
-          .summary = "look into checkpoints, check, compare and convert them",
-          .description =
-              "PATH is a checkpoint's folder, a reported checkpoint, a .safetensors file, a "
-              "model.safetensors.index.json, or a .pt, .pth or .ckpt\n"
-              "file of PyTorch or Lightning. inspect: tensors with shapes and sizes, step, epoch and "
-              "hyperparameters. verify: whether the files are\n"
-              "whole, against checksums.json where there is one; status 1 when not. diff: tensors that are "
-              "missing or differ; status 1 when any does.\n"
-              "convert: between files of torch.save and safetensors. A pickle is never executed: what is no "
-              "plain value or tensor is refused by its\n"
-              "name. No LibTorch is needed.",
-          .positionals_min = 2,
-          .positionals_max = 3,
-          .outputs = {"table", "json"},
-          .needs_head = false,
-          .options = {{"to", 0, "FORMAT", "convert: pt or safetensors (default: by the name of OUT)"},
-                      {"checksums", 0, "", "inspect: read all tensors and print the CRC-32C of each"}},
-          .examples = {{"rtrain checkpoint inspect results/run/checkpoint_000003", "what it holds"},
-                       {"rtrain checkpoint verify results/run/checkpoint_000003", "whether it is whole"},
-                       {"rtrain checkpoint diff old.ckpt new.ckpt", "how far the weights went"},
-                       {"rtrain checkpoint convert lightning.ckpt weights", "safetensors and JSON"}},
-          .run = checkpoint};
+  return {
+      .name = "checkpoint",
+      .usage = "inspect PATH | verify PATH | diff A B | convert IN OUT",
+      .summary = "look into checkpoints, check, compare and convert them",
+      .description =
+          "PATH is a checkpoint's folder, a reported checkpoint, a .safetensors file, a "
+          "model.safetensors.index.json, or a .pt, .pth or .ckpt\n"
+          "file of PyTorch or Lightning. inspect: tensors with shapes and sizes, step, epoch and "
+          "hyperparameters. verify: whether the files are\n"
+          "whole, against checksums.json where there is one; status 1 when not. diff: tensors that are "
+          "missing or differ; status 1 when any does.\n"
+          "convert: between files of torch.save and safetensors. A pickle is never executed: what is no "
+          "plain value or tensor is refused by its\n"
+          "name. No LibTorch is needed.",
+      .positionals_min = 2,
+      .positionals_max = 3,
+      .outputs = {"table", "json"},
+      .needs_head = false,
+      .options = {{"to", 0, "FORMAT", "convert: pt or safetensors (default: by the name of OUT)"},
+                  {"key", 0, "KEY",
+                   "convert: the dict of a .pt or .ckpt file that holds the weights: state_dict, ema.model"},
+                  {"prefix-strip", 0, "PREFIX",
+                   "convert: remove this from the beginning of the weights' names: model."},
+                  {"rtol", 0, "X", "diff: numbers within X times the larger one are the same (default 0)"},
+                  {"atol", 0, "X", "diff: numbers that are at most X apart are the same (default 0)"},
+                  {"checksums", 0, "", "inspect: read all tensors and print the CRC-32C of each"}},
+      .examples = {{"rtrain checkpoint inspect results/run/checkpoint_000003", "what it holds"},
+                   {"rtrain checkpoint verify results/run/checkpoint_000003", "whether it is whole"},
+                   {"rtrain checkpoint diff old.ckpt new.ckpt --rtol 1e-5", "how far the weights went"},
+                   {"rtrain checkpoint convert lightning.ckpt weights/", "safetensors and JSON"}},
+      .run = checkpoint};
 }
 
 }  // namespace rtrain::cli

@@ -20,25 +20,67 @@ namespace fs = std::filesystem;
 
 enum class Target { kTorch, kSafetensorsFile, kFolder };
 
-Result<Target> target_of(const Call& call, const CheckpointFiles& in, const fs::path& out) {
+/// @param is_folder OUT ends in "/", or is an empty folder
+Result<Target> target_of(const Call& call, const CheckpointFiles& in, const fs::path& out, bool is_folder) {
   const auto extension = out.extension().string();
   const bool names_torch =
       extension == ".pt" || extension == ".pth" || extension == ".ckpt" || extension == ".bin";
   const auto to = call.args.text("to");
   if (to && *to != "pt" && *to != "safetensors")
     return fail(Errc::kInvalidArgument, "--to '" + *to + "': must be pt or safetensors");
+  if (is_folder && to && *to == "pt")
+    return fail(Errc::kInvalidArgument, "--to pt makes a file, and " + out.string() + "/ is a folder");
+  if (is_folder) return Target::kFolder;
   if (to ? *to == "pt" : names_torch) return Target::kTorch;
   if (extension == ".safetensors") return Target::kSafetensorsFile;
   if (in.kind == CheckpointKind::kTorch || in.kind == CheckpointKind::kSharded) return Target::kFolder;
   if (to) return fail(Errc::kInvalidArgument, in.path + ": is made of safetensors already");
   return fail(Errc::kInvalidArgument, "what to make of " + out.string() + " is not said",
-              "--to pt, or a name that ends in .pt or .safetensors");
+              "--to pt, or a name that ends in .pt, .safetensors or /");
+}
+
+/// --prefix-strip: the weights under their new names. @returns how many names had the prefix
+Result<std::size_t> strip_prefix(std::vector<tensors::Tensor>& weights, const std::string& prefix) {
+  std::size_t stripped = 0;
+  std::map<std::string, std::string> before;  // by the new name
+  for (auto& tensor : weights) {
+    const auto name = tensor.name;
+    if (name.starts_with(prefix)) {
+      tensor.name.erase(0, prefix.size());
+      ++stripped;
+    }
+    if (tensor.name.empty())
+      return fail(Errc::kInvalidArgument, "--prefix-strip: of tensor \"" + name + "\" no name would be left");
+    if (const auto [other, is_new] = before.emplace(tensor.name, name); !is_new)
+      return fail(Errc::kInvalidArgument, "--prefix-strip: tensors \"" + other->second + "\" and \"" + name +
+                                              "\" would both be \"" + tensor.name + "\"");
+  }
+  if (stripped > 0) return stripped;
+  return fail(Errc::kInvalidArgument, "--prefix-strip: no name of the weights begins with \"" + prefix + "\"",
+              "`rtrain checkpoint inspect` shows the names");
+}
+
+/// Whether what a file of PyTorch holds beside its weights is written, too.
+bool keeps_rest(const CheckpointFiles& in, Target target) {
+  return target == Target::kFolder && in.kind == CheckpointKind::kTorch;
+}
+
+/// What a checkpoint holds beside its weights, in a few words each.
+std::vector<std::string> rest_of(const CheckpointFiles& in) {
+  std::vector<std::string> rest;
+  for (const auto& group : in.groups)
+    if (!group.weights)
+      rest.push_back(std::to_string(group.tensors.size()) + " tensors of " + group.file +
+                     " beside the weights");
+  if (in.plain.is_object())
+    for (const auto& [key, value] : in.plain.items()) rest.push_back(key);
+  return rest;
 }
 
 /// What would be found out only when half is written.
 Result<Done> check_tensors(const CheckpointFiles& in, Target target) {
   for (const auto& group : in.groups) {
-    if (!group.weights && target != Target::kFolder) continue;
+    if (!group.weights && !keeps_rest(in, target)) continue;
     if (auto bounded = tensors::check_cost(group.tensors); !bounded) return bounded;
     for (const auto& tensor : group.tensors)
       if (!tensor.dtype->in_safetensors && target != Target::kTorch)
@@ -85,14 +127,17 @@ Result<Written> write_folder(const CheckpointFiles& in, const std::vector<tensor
   const std::map<std::string, std::string> metadata{{"format", "pt"}};
   if (auto done = tensors::write_safetensors((partial / kModelFile).string(), weights, metadata); !done)
     return done.error();
-  for (const auto& group : in.groups) {
-    if (group.weights) continue;
-    const std::string name = in.kind == CheckpointKind::kTorch ? kRestTensorsFile : group.file;
-    if (auto done = tensors::write_safetensors((partial / name).string(), group.tensors, metadata); !done)
-      return done.error();
-    written.files.push_back(name);
+  if (!keeps_rest(in, Target::kFolder)) {
+    written.left_out = rest_of(in);
+  } else {
+    for (const auto& group : in.groups) {
+      if (group.weights) continue;
+      const auto path = (partial / kRestTensorsFile).string();
+      if (auto done = tensors::write_safetensors(path, group.tensors, metadata); !done) return done.error();
+      written.files.emplace_back(kRestTensorsFile);
+    }
   }
-  if (!in.plain.empty()) {
+  if (keeps_rest(in, Target::kFolder) && !in.plain.empty()) {
     const auto text = proto::dump_json_pretty(in.plain) + "\n";
     if (auto done = os::write_file_atomic((partial / kRestFile).string(), text); !done) return done.error();
     written.files.emplace_back(kRestFile);
@@ -114,14 +159,7 @@ Result<Written> write_file(const CheckpointFiles& in, const std::vector<tensors:
                   ? tensors::write_torch_file(out.string(), weights)
                   : tensors::write_safetensors(out.string(), weights, {{"format", "pt"}});
   if (!done) return done.error();
-  Written written{{out.filename().string()}, {}};
-  for (const auto& group : in.groups)
-    if (!group.weights)
-      written.left_out.push_back(std::to_string(group.tensors.size()) + " tensors of " + group.file +
-                                 " beside the weights");
-  if (in.plain.is_object())
-    for (const auto& [key, value] : in.plain.items()) written.left_out.push_back(key);
-  return written;
+  return Written{{out.filename().string()}, rest_of(in)};
 }
 
 /// What is not in OUT as it was in IN, on stderr.
@@ -129,7 +167,7 @@ void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors
           const Written& written, Target target) {
   if (const auto shared = shared_among(weights); shared > 0)
     call.console.note(std::to_string(shared) + " tensors share storages; each is written by itself");
-  if (target == Target::kFolder) {
+  if (keeps_rest(in, target)) {
     for (const auto& path : in.unplain)
       call.console.note(std::string(kRestFile) + ": " + printable(path, false));
     if (in.unplain_more > 0) call.console.note("and " + std::to_string(in.unplain_more) + " more");
@@ -140,20 +178,30 @@ void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors
 }  // namespace
 
 Result<int> convert_checkpoint(const Call& call, const std::string& path, const std::string& to) {
-  auto in = open_checkpoint(path);
+  auto in = open_checkpoint(path, call.args.text("key").value_or(""));
   if (!in) return in.error();
   fs::path out(to);
-  if (!out.has_filename()) out = out.parent_path();
-  const auto target = target_of(call, *in, out);
-  if (!target) return target.error();
+  bool is_folder = !out.has_filename();
+  if (is_folder) out = out.parent_path();
   std::error_code ignored;
-  if (fs::exists(fs::symlink_status(out, ignored)))
+  const auto status = fs::symlink_status(out, ignored);
+  const bool is_empty_folder = fs::is_directory(status) && fs::is_empty(out, ignored);
+  is_folder = is_folder || is_empty_folder;
+  const auto target = target_of(call, *in, out, is_folder);
+  if (!target) return target.error();
+  if (fs::exists(status) && !is_empty_folder)
     return fail(Errc::kInvalidArgument, out.string() + ": exists, and is left alone",
                 "name another OUT, or remove it");
-  const auto weights = in->weights();
+  auto weights = in->weights();
+  std::size_t stripped = 0;
   if (weights.empty())
     return fail(Errc::kIo, in->path + ": holds no weights",
                 "tensors are looked for in state_dict, model_state_dict, model and the root");
+  if (const auto prefix = call.args.text("prefix-strip")) {
+    const auto done = strip_prefix(weights, *prefix);
+    if (!done) return done.error();
+    stripped = *done;
+  }
   if (auto possible = check_tensors(*in, *target); !possible) return possible.error();
   auto written =
       *target == Target::kFolder ? write_folder(*in, weights, out) : write_file(*in, weights, *target, out);
@@ -168,6 +216,9 @@ Result<int> convert_checkpoint(const Call& call, const std::string& path, const 
                      "\n");
   } else {
     tell(call, *in, weights, *written, *target);
+    if (stripped > 0 && stripped < weights.size())
+      call.console.note("--prefix-strip: " + std::to_string(weights.size() - stripped) +
+                        " names did not have the prefix and are as they were");
     call.console.out(out.string() + ": " + std::to_string(weights.size()) + " tensors\n");
   }
   return 0;

@@ -2,6 +2,7 @@
 #include "cli/checkpoint_actions.h"
 #include "cli/checkpoint_files.h"
 #include "cli/text.h"
+#include "common/base/number.h"
 #include "proto/tensors/compare.h"
 
 namespace rtrain::cli {
@@ -37,13 +38,14 @@ Json only(const std::string& name, const char* side, const Tensor& tensor) {
 }
 
 /// Null: they are the same.
-Result<Json> difference(const std::string& name, const Tensor& a, const Tensor& b) {
+Result<Json> difference(const std::string& name, const Tensor& a, const Tensor& b,
+                        const tensors::Tolerance& tolerance) {
   Json entry{{"name", name}, {"a", words(a)}, {"b", words(b)}};
   if (a.shape != b.shape) {
     entry["what"] = "shape";
     return entry;
   }
-  const auto distance = tensors::compare(a, b);
+  const auto distance = tensors::compare(a, b, tolerance);
   if (!distance) return distance.error();
   if (a.dtype == b.dtype && distance->differing == 0) return Json();
   entry["what"] = a.dtype == b.dtype ? "numbers" : "dtype";
@@ -54,12 +56,27 @@ Result<Json> difference(const std::string& name, const Tensor& a, const Tensor& 
   return entry;
 }
 
+Result<tensors::Tolerance> tolerance_of(const Call& call) {
+  tensors::Tolerance tolerance;
+  for (const auto& [name, value] : {std::pair{"rtol", &tolerance.rtol}, std::pair{"atol", &tolerance.atol}}) {
+    const auto given = call.args.text(name);
+    if (!given) continue;
+    const auto number = finite_number(*given);
+    if (!number || *number < 0)
+      return fail(Errc::kInvalidArgument, std::string("--") + name + " '" + *given +
+                                              "': must be a number that is not negative, such as 1e-5");
+    *value = *number;
+  }
+  return tolerance;
+}
+
 struct Outcome {
   Json differences = Json::array();
   std::size_t same = 0;
 };
 
-Result<Outcome> differences(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b) {
+Result<Outcome> differences(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b,
+                            const tensors::Tolerance& tolerance) {
   Outcome outcome;
   for (const auto& [name, tensor] : a) {
     const auto other = b.find(name);
@@ -67,7 +84,7 @@ Result<Outcome> differences(const std::map<std::string, Tensor>& a, const std::m
       outcome.differences.push_back(only(name, "a", tensor));
       continue;
     }
-    auto entry = difference(name, tensor, other->second);
+    auto entry = difference(name, tensor, other->second, tolerance);
     if (!entry) return entry.error();
     if (entry->is_null())
       ++outcome.same;
@@ -101,6 +118,8 @@ void print(const Call& call, const Outcome& outcome, bool with_rest) {
 }  // namespace
 
 Result<int> diff_checkpoints(const Call& call, const std::string& path_a, const std::string& path_b) {
+  const auto tolerance = tolerance_of(call);
+  if (!tolerance) return tolerance.error();
   auto a = open_checkpoint(path_a);
   if (!a) return a.error();
   auto b = open_checkpoint(path_b);
@@ -110,7 +129,7 @@ Result<int> diff_checkpoints(const Call& call, const std::string& path_a, const 
   if (!of_a) return of_a.error();
   const auto of_b = named(*b, with_rest);
   if (!of_b) return of_b.error();
-  auto outcome = differences(*of_a, *of_b);
+  auto outcome = differences(*of_a, *of_b, *tolerance);
   if (!outcome) return outcome.error();
   const bool same = outcome->differences.empty();
   if (call.json())

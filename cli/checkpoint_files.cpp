@@ -12,12 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The names that Trainer gives, see worker/trainer/checkpoint.cpp.
-constexpr const char* kModel = kModelFile;
-constexpr const char* kLoop = "loop.json";
-constexpr const char* kReported = "checkpoint.ckpt";
-constexpr const char* kRest = kRestFile;
-constexpr std::int64_t kLoopVersion = 2;
+using tensors::kLoopFile, tensors::kReportedFolder;
 
 std::vector<std::string> safetensors_in(const fs::path& folder) {
   std::vector<std::string> names;
@@ -29,7 +24,7 @@ std::vector<std::string> safetensors_in(const fs::path& folder) {
   }
   std::ranges::sort(names);
   // The model first.
-  std::ranges::stable_partition(names, [](const std::string& name) { return name == kModel; });
+  std::ranges::stable_partition(names, [](const std::string& name) { return name == kModelFile; });
   return names;
 }
 
@@ -50,13 +45,14 @@ Result<CheckpointFiles> find_in_folder(const fs::path& folder) {
     return found;
   }
   found.files = safetensors_in(folder);
-  if (fs::exists(folder / kModel, ignored) && fs::exists(folder / kLoop, ignored)) {
+  if (fs::exists(folder / kModelFile, ignored) && fs::exists(folder / kLoopFile, ignored)) {
     found.kind = CheckpointKind::kTrainer;
     return found;
   }
   if (!found.files.empty()) return found;
-  if (fs::exists(folder / kReported, ignored)) return find_checkpoint((folder / kReported).string());
-  return fail(Errc::kIo, found.path + ": holds neither " + kModel + " nor " + kReported,
+  if (fs::exists(folder / kReportedFolder, ignored))
+    return find_checkpoint((folder / kReportedFolder).string());
+  return fail(Errc::kIo, found.path + ": holds neither " + kModelFile + " nor " + kReportedFolder,
               "name the folder of a checkpoint, or one of its files");
 }
 
@@ -110,7 +106,7 @@ Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& fi
   if (checkpoint.kind == CheckpointKind::kTorch) {
     auto opened = tensors::open_torch_file(path);
     if (!opened) return opened.error();
-    auto content = tensors::content_of(*opened);
+    auto content = tensors::content_of(*opened, checkpoint.key);
     if (!content) return content.error();
     checkpoint.groups.push_back({file, true, std::move(content->weights), {}});
     if (!content->rest.empty()) checkpoint.groups.push_back({file, false, std::move(content->rest), {}});
@@ -130,27 +126,31 @@ Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& fi
 Result<proto::Json> read_plain(const CheckpointFiles& checkpoint) {
   const bool of_trainer = checkpoint.kind == CheckpointKind::kTrainer;
   std::error_code ignored;
-  if (!of_trainer && (!checkpoint.is_folder || !fs::exists(checkpoint.file_path(kRest), ignored)))
+  if (!of_trainer && (!checkpoint.is_folder || !fs::exists(checkpoint.file_path(kRestFile), ignored)))
     return proto::Json();
-  const auto path = checkpoint.file_path(of_trainer ? kLoop : kRest);
+  const auto path = checkpoint.file_path(of_trainer ? kLoopFile : kRestFile);
   constexpr std::size_t kBytesMax = 256u << 20;
   auto text = os::read_file(path, kBytesMax);
   if (!text) return text.error();
   auto json = proto::parse_json(*text, {.bytes_max = kBytesMax});
   if (!json) return fail(Errc::kIo, path + ": " + json.error().message());
   if (!of_trainer) return json;
-  if (!json->is_object() || json->value("format", proto::Json()) != "rtrain-checkpoint")
+  if (!json->is_object() || json->value("format", proto::Json()) != tensors::kLoopFormat)
     return fail(Errc::kIo, path + ": is not rtrain's loop.json");
   const auto version = json->value("version", proto::Json());
-  if (!version.is_number_integer() || version.get<std::int64_t>() > kLoopVersion)
+  if (!version.is_number_integer() || version.get<std::int64_t>() > tensors::kLoopVersion)
     return fail(Errc::kIo, path + ": has version " + proto::dump_json(version) +
-                               ", this rtrain reads up to " + std::to_string(kLoopVersion));
+                               ", this rtrain reads up to " + std::to_string(tensors::kLoopVersion));
   return json;
 }
 
-Result<CheckpointFiles> open_checkpoint(const std::string& path) {
+Result<CheckpointFiles> open_checkpoint(const std::string& path, const std::string& key) {
   auto found = find_checkpoint(path);
   if (!found) return found;
+  if (!key.empty() && found->kind != CheckpointKind::kTorch)
+    return fail(Errc::kInvalidArgument, found->path + ": only files of PyTorch hold dicts of weights by key",
+                "leave --key out");
+  found->key = key;
   for (const auto& file : found->files)
     if (auto done = read_tensor_file(*found, file); !done) return done.error();
   auto plain = read_plain(*found);

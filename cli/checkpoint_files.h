@@ -4,6 +4,7 @@
 #include "common/base/result.h"
 #include "proto/json.h"
 #include "proto/tensors/tensor.h"
+#include "proto/tensors/trainer_folder.h"
 
 #include <map>
 #include <string>
@@ -11,7 +12,7 @@
 
 namespace rtrain::cli {
 
-inline constexpr const char* kModelFile = "model.safetensors";
+using tensors::kModelFile;
 inline constexpr const char* kIndexFile = "model.safetensors.index.json";
 /// What a converted file held beside its weights.
 inline constexpr const char* kRestFile = "rest.json";
@@ -37,6 +38,7 @@ struct CheckpointFiles {
   std::string path;  ///< that of the files: <reported>/checkpoint.ckpt
   CheckpointKind kind = CheckpointKind::kSafetensors;
   bool is_folder = false;
+  std::string key;                 ///< kTorch: the dict of the weights, see tensors::content_of()
   std::vector<std::string> files;  ///< of tensors, below `path`; of a file its own name
   std::vector<TensorGroup> groups;
   proto::Json plain = proto::Json::object();  ///< loop.json, or what a file of torch.save held beside weights
@@ -50,8 +52,9 @@ struct CheckpointFiles {
 /// What checkpoint is meant by a path, before its files are read: `path` and `kind`, and `files` by what the
 /// folder lists. kNotFound; kIo when nothing there is known.
 [[nodiscard]] Result<CheckpointFiles> find_checkpoint(const std::string& path);
-/// The same with everything read but the numbers. The first file that is damaged is named.
-[[nodiscard]] Result<CheckpointFiles> open_checkpoint(const std::string& path);
+/// The same with everything read but the numbers. The first file that is damaged is named. kInvalidArgument:
+/// there are no weights under `key`.
+[[nodiscard]] Result<CheckpointFiles> open_checkpoint(const std::string& path, const std::string& key = "");
 
 /// One file of a checkpoint, as open_checkpoint() reads it.
 [[nodiscard]] Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& file);

@@ -76,6 +76,35 @@ Result<Json> files_of(const CheckpointFiles& checkpoint) {
   return files;
 }
 
+Json texts_of(const Json& list, const char* key) {
+  Json texts = Json::array();
+  if (list.is_array())
+    for (const auto& item : list)
+      if (const auto text = fact(item, key); text.is_string()) texts.push_back(text);
+  return texts;
+}
+
+/// {"type", "groups", "lr", "schedulers"} of each optimizer. Lightning writes no type; of a Trainer's
+/// checkpoint before version 3 there is no list.
+Json optimizers_of(const Json& plain) {
+  Json optimizers = Json::array();
+  const auto add = [&](const Json& optimizer, const char* groups_key) {
+    const auto groups = fact(optimizer, groups_key);
+    Json rates = Json::array();
+    if (groups.is_array())
+      for (const auto& group : groups) rates.push_back(fact(group, "lr"));
+    optimizers.push_back({{"type", fact(optimizer, "type")},
+                          {"groups", groups.is_array() ? groups.size() : 0},
+                          {"lr", std::move(rates)},
+                          {"schedulers", texts_of(fact(optimizer, "schedulers"), "type")}});
+  };
+  for (const auto& [list, groups_key] :
+       {std::pair{"optimizers", "groups"}, std::pair{"optimizer_states", "param_groups"}})
+    if (const auto found = fact(plain, list); found.is_array())
+      for (const auto& optimizer : found) add(optimizer, groups_key);
+  return optimizers;
+}
+
 /// A value on one line; containers of containers are trees of their own.
 std::string one_line(const Json& value) {
   auto text = value.is_string() ? value.get<std::string>() : proto::dump_json(value);
@@ -114,6 +143,17 @@ std::string head_lines(const CheckpointFiles& checkpoint, const Json& doc) {
   for (const auto& [label, key] : facts)
     if (const auto value = fact(checkpoint.plain, key); !value.is_null())
       lines.emplace_back(label, one_line(value));
+  for (const auto& optimizer : doc["optimizers"]) {
+    std::string rates, schedulers;
+    for (const auto& lr : optimizer["lr"]) rates += (rates.empty() ? "lr " : ", ") + one_line(lr);
+    for (const auto& type : optimizer["schedulers"]) schedulers += ", " + type.get<std::string>();
+    const auto groups = optimizer["groups"].get<std::size_t>();
+    const auto& type = optimizer["type"];
+    auto text = (type.is_string() ? type.get<std::string>() : "of unknown type") + ", " +
+                std::to_string(groups) + (groups == 1 ? " group" : " groups");
+    if (!rates.empty()) text += " with " + rates;
+    lines.emplace_back("optimizer", fit(printable(text + schedulers, false), kValueColumns));
+  }
   std::uint64_t count = 0, elements = 0, size = 0;
   for (const auto& tensor : checkpoint.weights())
     ++count, elements += tensor.elements(), size += tensor.bytes();
@@ -174,6 +214,7 @@ Result<int> inspect_checkpoint(const Call& call, const std::string& path) {
                  {"epoch", fact(plain, "epoch")},
                  {"global_step", fact(plain, "global_step")},
                  {"hyper_parameters", std::move(hparams)},
+                 {"optimizers", optimizers_of(plain)},
                  {"files", std::move(*files)},
                  {"groups", std::move(*groups)},
                  {"plain", plain}};

@@ -74,11 +74,11 @@ void check_file(CheckpointFiles& checkpoint, const std::string& file, Findings& 
 void check_loop(const CheckpointFiles& checkpoint, Findings& findings) {
   const auto plain = read_plain(checkpoint);
   const bool of_trainer = checkpoint.kind == CheckpointKind::kTrainer;
-  const std::string file = of_trainer ? "loop.json" : kRestFile;
+  const std::string file = of_trainer ? tensors::kLoopFile : kRestFile;
   if (!plain) return findings.damaged(file, plain.error(), checkpoint.file_path(file));
   if (plain->is_null()) return;
   findings.sound[file] = "JSON";
-  const std::string optimizer = "optimizer.safetensors";
+  const std::string optimizer = tensors::kOptimizerFile;
   if (of_trainer && plain->contains("progress") &&
       std::ranges::find(checkpoint.files, optimizer) == checkpoint.files.end())
     findings.damaged(optimizer, "is missing; loop.json is that of a run that can go on");

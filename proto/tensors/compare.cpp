@@ -60,24 +60,35 @@ Decode decoder_of(const Dtype& dtype) {
   return decode<std::uint8_t>;  // U8, BOOL
 }
 
-void add(Distance& distance, double abs, double largest) {
-  ++distance.differing;
-  if (std::isnan(abs)) abs = std::numeric_limits<double>::infinity();
-  distance.max_abs = std::max(distance.max_abs, abs);
-  const auto rel = std::isinf(abs) ? abs : abs / largest;
-  distance.max_rel = std::max(distance.max_rel, rel);
-}
+/// What is known of two tensors, element by element.
+class Sum {
+ public:
+  Distance found;
 
-/// 64-bit whole numbers, which a double does not hold exactly.
-template <class T>
-void add_whole(Distance& distance, const char* at_a, const char* at_b) {
-  const auto a = load<T>(at_a), b = load<T>(at_b);
-  if (a == b) return;
-  const auto apart = a > b ? static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b)
-                           : static_cast<std::uint64_t>(b) - static_cast<std::uint64_t>(a);
-  const auto size = [](T value) { return std::abs(static_cast<double>(value)); };
-  add(distance, static_cast<double>(apart), std::max(size(a), size(b)));
-}
+  explicit Sum(const Tolerance& tolerance) : tolerance_(tolerance) {}
+
+  /// `abs`: |a - b| of two that are not equal; `largest`: max(|a|, |b|)
+  void add(double abs, double largest) {
+    if (std::isnan(abs)) abs = std::numeric_limits<double>::infinity();
+    found.max_abs = std::max(found.max_abs, abs);
+    found.max_rel = std::max(found.max_rel, std::isinf(abs) ? abs : abs / largest);
+    if (std::isinf(abs) || abs > std::max(tolerance_.atol, tolerance_.rtol * largest)) ++found.differing;
+  }
+
+  /// 64-bit whole numbers, which a double does not hold exactly.
+  template <class T>
+  void add_whole(const char* at_a, const char* at_b) {
+    const auto a = load<T>(at_a), b = load<T>(at_b);
+    if (a == b) return;
+    const auto apart = a > b ? static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b)
+                             : static_cast<std::uint64_t>(b) - static_cast<std::uint64_t>(a);
+    const auto size = [](T value) { return std::abs(static_cast<double>(value)); };
+    add(static_cast<double>(apart), std::max(size(a), size(b)));
+  }
+
+ private:
+  Tolerance tolerance_;
+};
 
 struct Side {
   const Dtype& dtype;
@@ -88,28 +99,27 @@ struct Side {
       : dtype(d), decode(decoder_of(d)), width(d.bytes / (d.name.starts_with('C') ? 2 : 1)) {}
 };
 
-void compare_pieces(Distance& distance, const Side& a, std::string_view of_a, const Side& b,
-                    std::string_view of_b) {
+void compare_pieces(Sum& sum, const Side& a, std::string_view of_a, const Side& b, std::string_view of_b) {
   if (&a.dtype == &b.dtype && of_a == of_b) return;
   const auto count = std::min(of_a.size() / a.width, of_b.size() / b.width);
   for (std::size_t i = 0; i < count; ++i) {
     const auto *at_a = of_a.data() + i * a.width, *at_b = of_b.data() + i * b.width;
     if (&a.dtype == &b.dtype && a.dtype.name == "I64") {
-      add_whole<std::int64_t>(distance, at_a, at_b);
+      sum.add_whole<std::int64_t>(at_a, at_b);
     } else if (&a.dtype == &b.dtype && a.dtype.name == "U64") {
-      add_whole<std::uint64_t>(distance, at_a, at_b);
+      sum.add_whole<std::uint64_t>(at_a, at_b);
     } else {
       const double x = a.decode(at_a), y = b.decode(at_b);
       if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-      add(distance, std::abs(x - y), std::max(std::abs(x), std::abs(y)));
+      sum.add(std::abs(x - y), std::max(std::abs(x), std::abs(y)));
     }
   }
 }
 
 }  // namespace
 
-Result<Distance> compare(const Tensor& a, const Tensor& b) {
-  Distance distance;
+Result<Distance> compare(const Tensor& a, const Tensor& b, const Tolerance& tolerance) {
+  Sum sum(tolerance);
   TensorReader of_a(a), of_b(b);
   const Side side_a(*a.dtype), side_b(*b.dtype);
   for (;;) {
@@ -117,8 +127,8 @@ Result<Distance> compare(const Tensor& a, const Tensor& b) {
     if (!piece_a) return piece_a.error();
     const auto piece_b = of_b.next();
     if (!piece_b) return piece_b.error();
-    if (piece_a->empty()) return distance;
-    compare_pieces(distance, side_a, *piece_a, side_b, *piece_b);
+    if (piece_a->empty()) return sum.found;
+    compare_pieces(sum, side_a, *piece_a, side_b, *piece_b);
   }
 }
 

@@ -14,6 +14,7 @@ constexpr std::size_t kUnplainListed = 100;
 
 struct Failure {
   std::string why;
+  Errc code = Errc::kIo;
 };
 
 std::string hexadecimal(std::string_view bytes) {
@@ -29,8 +30,9 @@ class Reader {
  public:
   Reader(const TorchFile& file, TorchContent& content) : file_(file), content_(content) {}
 
-  void run() {
+  void run(std::string_view wanted) {
     const auto& root = file_.pickle.at(file_.pickle.root);
+    if (!wanted.empty()) return take_wanted(root, wanted);
     if (root.kind == ValueKind::kTensor) {
       path_ = "tensor";
       add_tensor(root, content_.weights);
@@ -44,20 +46,53 @@ class Reader {
     for (const char* key : {"state_dict", "model_state_dict", "model"}) {
       const auto* found = file_.pickle.find(root, key);
       if (found == nullptr || !holds_tensors(*found)) continue;
-      content_.weights_key = key;
       weights = found;
+      content_.weights_key = key;
       break;
     }
     if (weights == &root) {
       content_.plain = take_weights(root);
       return;
     }
-    content_.plain = to_json(root, weights);
-    if (auto left = take_weights(*weights); !left.empty())
-      content_.plain[content_.weights_key] = std::move(left);
+    take(root, *weights);
   }
 
  private:
+  void take_wanted(const Value& root, std::string_view wanted) {
+    const auto* found = at_path(root, wanted, kPickleDepthMax);
+    if (found == nullptr || !holds_tensors(*found)) {
+      std::string known;
+      for (std::size_t i = 0; root.kind == ValueKind::kDict && i < root.items.size(); i += 2) {
+        const auto& key = file_.pickle.at(root.items[i]);
+        if (key.kind == ValueKind::kText && holds_tensors(file_.pickle.at(root.items[i + 1])))
+          known += (known.empty() ? "" : ", ") + clipped(key.text, 50);
+        if (known.size() > 500) break;
+      }
+      throw Failure{"has no dict with tensors under \"" + clipped(wanted, 100) + "\"; " +
+                        (known.empty() ? "no key of its root has one" : "these have one: " + known),
+                    Errc::kInvalidArgument};
+    }
+    content_.weights_key = wanted;
+    take(root, *found);
+  }
+
+  /// All of the root but the weights, then the weights under names of their own.
+  void take(const Value& root, const Value& weights) {
+    content_.plain = to_json(root, &weights);
+    if (auto left = take_weights(weights); !left.empty())
+      content_.plain[content_.weights_key] = std::move(left);
+  }
+
+  /// "a.b.c": the key itself, or "b.c" in what "a" has, or "c" in what "a.b" has. Each step removes a key,
+  /// and containers are at most `depth` deep.
+  const Value* at_path(const Value& dict, std::string_view path, std::uint32_t depth) const {
+    if (const auto* found = file_.pickle.find(dict, path); found != nullptr || depth == 0) return found;
+    for (auto dot = path.find('.'); dot != std::string_view::npos; dot = path.find('.', dot + 1))
+      if (const auto* inner = file_.pickle.find(dict, path.substr(0, dot)))
+        if (const auto* found = at_path(*inner, path.substr(dot + 1), depth - 1)) return found;
+    return nullptr;
+  }
+
   bool holds_tensors(const Value& value) const {
     if (value.kind != ValueKind::kDict) return false;
     for (std::size_t i = 1; i < value.items.size(); i += 2)
@@ -135,7 +170,7 @@ class Reader {
     return made;
   }
 
-  /// `but`: a value that is left out of its dict.
+  /// `but`: a value that is left out of its dict, at any depth of dicts.
   Json to_json(const Value& value, const Value* but = nullptr) {
     switch (value.kind) {
       case ValueKind::kNone: return nullptr;
@@ -154,7 +189,7 @@ class Reader {
       case ValueKind::kDict: {
         Json made = Json::object();
         each(value, [&](const std::string& key, const Value& item) {
-          if (&item != but) put(made, key, to_json(item));
+          if (&item != but) put(made, key, to_json(item, but));
         });
         return made;
       }
@@ -173,12 +208,12 @@ class Reader {
 
 }  // namespace
 
-Result<TorchContent> content_of(const TorchFile& file) {
+Result<TorchContent> content_of(const TorchFile& file, std::string_view key) {
   TorchContent content;
   try {
-    Reader(file, content).run();
+    Reader(file, content).run(key);
   } catch (const Failure& failure) {
-    return fail(Errc::kIo, file.zip.file()->path() + ": " + failure.why);
+    return fail(failure.code, file.zip.file()->path() + ": " + failure.why);
   }
   return content;
 }

@@ -30,7 +30,8 @@ struct TorchFile {
 
 /// What such a file holds, as a checkpoint.
 struct TorchContent {
-  /// "state_dict", "model_state_dict" or "model" of the root; "" the root's own tensors
+  /// "state_dict", "model_state_dict" or "model" of the root, or what was asked for; "" the root's own
+  /// tensors
   std::string weights_key;
   std::vector<Tensor> weights;
   std::vector<Tensor> rest;  ///< named by their path: "optimizer_states.0.state.0.exp_avg"
@@ -39,7 +40,11 @@ struct TorchContent {
   std::vector<std::string> unplain;  ///< paths in it that JSON tells in another way, with what they are
   std::size_t unplain_more = 0;      ///< that are not listed
 };
-/// kIo: names that are too long or equal.
-[[nodiscard]] Result<TorchContent> content_of(const TorchFile& file);
+/// @param key the dict of the weights: a key of the root, or keys joined by dots, "ema.model". "": the first
+/// of
+///        those above that holds tensors, else the root.
+/// kIo: names that are too long or equal. kInvalidArgument: there is no dict with tensors under `key`; the
+/// keys that have one are named.
+[[nodiscard]] Result<TorchContent> content_of(const TorchFile& file, std::string_view key = {});
 
 }  // namespace rtrain::tensors

@@ -31,6 +31,7 @@ torch.save({"epoch": 1, "global_step": 7, "pytorch-lightning_version": "2.6.0", 
             "callbacks": {"ModelCheckpoint{'monitor': 'v'}": {"best_model_score": torch.tensor(0.5), "dirpath": "x", "kth_value": float("inf")}},
             "optimizer_states": [optimizer], "lr_schedulers": [], "hyper_parameters": {"lr": 0.01, "sizes": (1, 2), "seen": {3}, "dtype": torch.bfloat16}}, "lightning.ckpt")
 torch.save({"model": module.state_dict(), "optimizer": optimizer, "epoch": 3}, "plain.pth")
+torch.save({"state_dict": module.state_dict(), "ema": {"model": {"module." + k: v * 2 for k, v in module.state_dict().items()}, "decay": 0.9}}, "ema.ckpt")
 torch.save(torch.arange(3.), "tensor.pt")
 module.double()
 torch.save(module.state_dict(), "double.pt")
@@ -44,7 +45,8 @@ json.dump({"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors"
 os.makedirs("reported/checkpoint.ckpt")
 save_file({"w": torch.arange(4.)}, "reported/checkpoint.ckpt/model.safetensors", metadata={"format": "pt"})
 save_file({"w.exp_avg": torch.ones(4)}, "reported/checkpoint.ckpt/optimizer.safetensors")
-json.dump({"format": "rtrain-checkpoint", "version": 2, "epoch": 4, "global_step": 40, "world_size": 1, "progress": {}, "callbacks": {}, "module": {}}, open("reported/checkpoint.ckpt/loop.json", "w"))
+json.dump({"format": "rtrain-checkpoint", "version": 3, "epoch": 4, "global_step": 40, "world_size": 1, "progress": {}, "callbacks": {}, "module": {},
+           "optimizers": [{"type": "AdamW", "groups": [{"name": "", "parameters": ["w"], "lr": 0.25}], "schedulers": [{"type": "StepLR"}]}]}, open("reported/checkpoint.ckpt/loop.json", "w"))
 
 class Call:
     def __init__(self, function, *arguments): self.call = function, arguments
@@ -165,6 +167,7 @@ print(a.keys() == b.keys() and all(torch.equal(a[k].view(torch.uint8) if a[k].di
         shown = self.document("inspect", "lightning.ckpt")
         self.assertEqual((shown["epoch"], shown["global_step"], shown["lightning_version"]), (1, 7, "2.6.0"))
         self.assertEqual(shown["hyper_parameters"], {"lr": 0.01, "sizes": [1, 2], "seen": [3], "dtype": "torch.bfloat16"})
+        self.assertEqual(shown["optimizers"], [{"type": None, "groups": 1, "lr": [0.01], "schedulers": []}])
         text = self.run_ok("inspect", "lightning.ckpt")
         self.assertIn("0.weight", text)
         self.assertIn("monitor", text)
@@ -188,10 +191,39 @@ print(plain["callbacks"]["ModelCheckpoint{'monitor': 'v'}"]["best_model_score"])
         self.assertEqual(len(self.document("inspect", "plain.pth")["groups"][0]["tensors"]), 7)
         self.assertEqual(self.document("inspect", "tensor.pt")["groups"][0]["tensors"][0]["shape"], [3])
 
+    def test_which_weights_and_under_which_names(self):
+        self.run_ok("convert", "ema.ckpt", "ema.safetensors", "--key", "ema.model", "--prefix-strip", "module.")
+        self.assertEqual(torch("""
+import torch
+from safetensors.torch import load_file
+full, made = torch.load("ema.ckpt", weights_only=True), load_file("ema.safetensors")
+print(made.keys() == full["state_dict"].keys(), all(torch.equal(made[k], v) for k, v in ((k.removeprefix("module."), v) for k, v in full["ema"]["model"].items())))
+"""), "True True\n")
+        status, _, err = rtrain("convert", "ema.ckpt", "ema.pt", "--prefix-strip", "0.")
+        self.assertEqual(status, 0, err)
+        self.assertIn("5 names did not have the prefix", err)
+        for words, said in ((["--key", "ema"], "state_dict"), (["--prefix-strip", "nothing"], "no name"), (["--prefix-strip", "0.weight"], "no name would be left")):
+            status, _, err = rtrain("convert", "ema.ckpt", "refused.pt", *words)
+            self.assertEqual(status, 2, err)
+            self.assertIn(said, err)
+        self.assertFalse(os.path.exists(self.path("refused.pt")))
+        self.assertEqual(rtrain("convert", "state.safetensors", "refused.pt", "--key", "state_dict")[0], 2)
+
+    def test_into_a_folder(self):
+        os.mkdir(self.path("there"))
+        for source, out, files in (("plain.pth", "there", 4), ("state.safetensors", "made/", 2), ("reported", "bare/", 2)):
+            self.assertEqual(len(self.document("convert", source, out)["files"]), files)
+            self.run_ok("verify", out)
+        self.assertTrue(self.document("diff", "made", "state.safetensors")["same"])
+        self.assertEqual(rtrain("convert", "plain.pth", "there")[0], 2)
+        self.assertEqual(rtrain("convert", "plain.pth", "other/", "--to", "pt")[0], 2)
+
     def test_a_checkpoint_of_rtrain(self):
         for path in ("reported", "reported/checkpoint.ckpt/"):
             shown = self.document("inspect", path)
-            self.assertEqual((shown["kind"], shown["epoch"], shown["global_step"], shown["version"]), ("rtrain", 4, 40, 2))
+            self.assertEqual((shown["kind"], shown["epoch"], shown["global_step"], shown["version"]), ("rtrain", 4, 40, 3))
+            self.assertEqual(shown["optimizers"], [{"type": "AdamW", "groups": 1, "lr": [0.25], "schedulers": ["StepLR"]}])
+        self.assertIn("AdamW, 1 group with lr 0.25, StepLR", self.run_ok("inspect", "reported"))
         self.run_ok("verify", "reported")
         self.run_ok("convert", "reported", "reported.pt")
         self.assertEqual(torch("import torch; print(torch.load('reported.pt', weights_only=True)['w'].tolist())"), "[0.0, 1.0, 2.0, 3.0]\n")
@@ -223,6 +255,12 @@ save_file({"same": torch.ones(2), "far": torch.tensor([1., 2.5]), "type": torch.
         status, out, err = rtrain("diff", "a.safetensors", "b.safetensors")
         self.assertEqual(status, 1)
         self.assertIn("1 tensors are the same, 5 differ", err)
+        for tolerance, far in ((["--atol", "0.5"], False), (["--rtol", "0.2"], False), (["--atol", "0.4", "--rtol", "0.1"], True)):
+            status, out, err = rtrain("diff", "a.safetensors", "b.safetensors", "-o", "json", *tolerance)
+            self.assertEqual(status, 1, err)
+            self.assertEqual("far" in [entry["name"] for entry in json.loads(out)["differences"]], far, tolerance)
+        for text in ("-1", "nan", "x"):
+            self.assertEqual(rtrain("diff", "a.safetensors", "b.safetensors", "--rtol", text)[0], 2)
         status, out, _ = rtrain("diff", "double.pt", "plain.pth")
         self.assertEqual(status, 1)
         self.assertIn("dtype", out)

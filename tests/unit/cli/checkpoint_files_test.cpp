@@ -53,10 +53,26 @@ TEST_CASE("checkpoint_files: a Trainer's folder, by itself and as it is reported
     CHECK(opened.groups.size() == 2);
     CHECK(opened.plain["epoch"] == 3);
   }
-  scene.text("run/checkpoint.ckpt/loop.json", R"({"format":"rtrain-checkpoint","version":3})");
-  CHECK_THAT(scene.refused("run").message(), Contains("has version 3"));
+  const auto loop_of = [](std::int64_t version) {
+    return proto::dump_json({{"format", "rtrain-checkpoint"}, {"version", version}});
+  };
+  scene.text("run/checkpoint.ckpt/loop.json", loop_of(tensors::kLoopVersion));  // that of the Trainer
+  CHECK(scene.open("run").plain["version"] == tensors::kLoopVersion);
+  scene.text("run/checkpoint.ckpt/loop.json", loop_of(tensors::kLoopVersion + 1));
+  CHECK_THAT(scene.refused("run").message(), Contains("has version 4"));
   scene.text("run/checkpoint.ckpt/loop.json", "{");
   CHECK_THAT(scene.refused("run").message(), Contains("loop.json"));
+}
+
+TEST_CASE("checkpoint_files: a checkpoint that an older Trainer wrote", "[unit][cli]") {
+  const auto opened = open_checkpoint(RTRAIN_SOURCE_DIR "/tests/golden/checkpoint_v2/step3");
+  REQUIRE(opened.has_value());
+  CHECK(opened->kind == CheckpointKind::kTrainer);
+  CHECK(opened->plain["global_step"] == 3);
+  CHECK_FALSE(opened->weights().empty());
+  const auto keyed = open_checkpoint(RTRAIN_SOURCE_DIR "/tests/golden/checkpoint_v2/step3", "state_dict");
+  REQUIRE(keyed.has_error());
+  CHECK(keyed.error().code() == Errc::kInvalidArgument);
 }
 
 TEST_CASE("checkpoint_files: files and folders of other programs", "[unit][cli]") {

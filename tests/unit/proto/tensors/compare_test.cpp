@@ -11,11 +11,11 @@ namespace {
 
 template <class A, class B>
 Distance distance(const std::string& type_a, const std::vector<A>& a, const std::string& type_b,
-                  const std::vector<B>& b) {
+                  const std::vector<B>& b, const Tolerance& tolerance = {}) {
   const test::TempDir dir;
   const auto count = static_cast<std::int64_t>(a.size());
   const auto found = compare(test::make_tensor(dir, "a", type_a, {count}, a),
-                             test::make_tensor(dir, "b", type_b, {count}, b));
+                             test::make_tensor(dir, "b", type_b, {count}, b), tolerance);
   REQUIRE(found.has_value());
   return *found;
 }
@@ -34,6 +34,26 @@ TEST_CASE("compare: the largest distances", "[unit][proto]") {
   CHECK(std::isinf(found.max_abs));
   found = distance<float, float>("F32", {0.0F}, "F32", {-0.0F});
   CHECK(found.differing == 0);
+}
+
+TEST_CASE("compare: what is within a tolerance is the same, and its distance is told", "[unit][proto]") {
+  const std::vector<float> a{1, 200, 0}, b{1.25F, 202, 0.125F};
+  auto found = distance<float, float>("F32", a, "F32", b, {.rtol = 0, .atol = 2});
+  CHECK(found.differing == 0);
+  CHECK(found.max_abs == 2);
+  CHECK(found.max_rel == 1);
+  CHECK(distance<float, float>("F32", a, "F32", b, {.rtol = 0, .atol = 0.25}).differing == 1);
+  CHECK(distance<float, float>("F32", a, "F32", b, {.rtol = 0.01, .atol = 0}).differing == 2);
+  // What was found is enough, in either order.
+  CHECK(distance<float, float>("F32", a, "F32", b, {.rtol = found.max_rel, .atol = 0}).differing == 0);
+  CHECK(distance<float, float>("F32", {1.25F}, "F32", {1}, {.rtol = 0.2, .atol = 0}).differing == 0);
+  CHECK(distance<float, float>("F32", {1}, "F32", {1.25F}, {.rtol = 0.2, .atol = 0}).differing == 0);
+  CHECK(distance<float, float>("F32", {INFINITY, NAN, INFINITY, NAN}, "F32", {1, 1, -INFINITY, NAN},
+                               {.rtol = 1e300, .atol = 1e300})
+            .differing == 3);
+  CHECK(
+      distance<std::int64_t, std::int64_t>("I64", {INT64_MAX}, "I64", {INT64_MAX - 2}, {.rtol = 0, .atol = 1})
+          .differing == 1);
 }
 
 TEST_CASE("compare: whole numbers of 64 bits are exact", "[unit][proto]") {

@@ -91,6 +91,33 @@ TEST_CASE("torch_file: weights, the rest and plain values of a checkpoint", "[un
   CHECK(content->unplain == std::vector<std::string>{"raw is bytes", "seen is a set"});
 }
 
+TEST_CASE("torch_file: the weights are under the key that is asked for", "[unit][proto]") {
+  const test::TempDir dir;
+  write_archive(dir / "c.ckpt", "}(" + word("state_dict") + "}" + word("w") + tensor("0") + "s" +
+                                    word("ema") + "}(" + word("decay") + "K\x09" + word("model.avg") + "}" +
+                                    word("v") + tensor("1") + "s" + "u" + word("step") + "K\x02u.");
+  const auto file = open_torch_file((dir / "c.ckpt").string());
+  REQUIRE(file.has_value());
+  CHECK(content_of(*file)->weights.at(0).name == "w");
+  const auto content = content_of(*file, "ema.model.avg");
+  REQUIRE(content.has_value());
+  CHECK(content->weights_key == "ema.model.avg");
+  REQUIRE(content->weights.size() == 1);
+  CHECK(content->weights[0].name == "v");
+  REQUIRE(content->rest.size() == 1);
+  CHECK(content->rest[0].name == "state_dict.w");
+  CHECK(content->plain ==
+        proto::Json(
+            {{"state_dict", {{"w", {{"$tensor", "state_dict.w"}}}}}, {"ema", {{"decay", 9}}}, {"step", 2}}));
+  for (const char* key : {"step", "ema", "ema.decay", "nothing", ".", "ema."}) {
+    INFO(key);
+    const auto refused = content_of(*file, key);
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().code() == Errc::kInvalidArgument);
+    CHECK_THAT(refused.error().message(), Contains("these have one: state_dict"));
+  }
+}
+
 TEST_CASE("torch_file: what is no checkpoint of PyTorch is refused", "[unit][proto]") {
   const test::TempDir dir;
   const auto refuse = [&](const std::string& fault) {
