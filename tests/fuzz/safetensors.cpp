@@ -1,16 +1,37 @@
-// Headers of safetensors files: 8 bytes that say how much data follows, and the header.
+// Headers of safetensors files: 8 bytes that say how much data follows, and the header. A text that has
+// "rtrain-checksums" is the checksums.json beside such files.
 #include "tests/fuzz/fuzz.h"
 
+#include "proto/tensors/checksums.h"
 #include "proto/tensors/safetensors_header.h"
 
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 
 using namespace rtrain;
 using fuzz::require;
 
+namespace {
+
+void check_list(std::string_view text) {
+  const auto list = tensors::parse_checksums(text);
+  if (!list) return require(list.error().message().size() < 4096, "an error is short");
+  for (const auto& [file, checksum] : list->files)
+    require((std::filesystem::path("/folder") / file).lexically_normal().string().starts_with("/folder"),
+            "a file lies in the folder");
+  const auto again = tensors::parse_checksums(tensors::checksums_text(*list));
+  require(again && again->files == list->files, "a list reads back");
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto text = fuzz::text_of(data, size);
+  if (text.find("rtrain-checksums") != text.npos) {
+    check_list(text);
+    return 0;
+  }
   // The number of bytes is taken from the text, so that a mutation of it can fit.
   const auto at = text.rfind("data_offsets");
   std::uint64_t bytes = 0;

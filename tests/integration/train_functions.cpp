@@ -73,7 +73,8 @@ void fail_one(const Config& config) {
   if (how == "config") (void)config.at<double>("how");
 }
 
-/// Reports one checkpoint a step; the first attempt dies after `die_after` of them.
+/// Reports one checkpoint a step; the first attempt dies after `die_after` of them, and may damage the
+/// newest.
 nlohmann::json resume(const Config& config) {
   int step = 0;
   if (const auto checkpoint = rtrain::get_checkpoint())
@@ -83,8 +84,10 @@ nlohmann::json resume(const Config& config) {
   const int begun_at = step;
   for (; step < config.at<int>("steps"); ++step) {
     if (rtrain::get_context().get_attempt() == 1 && step == config.at<int>("die_after") &&
-        is_the_rank(config))
+        is_the_rank(config)) {
+      if (config.value("damage", false)) std::ofstream(rtrain::get_checkpoint()->path() / "sub/all") << 'x';
       ::kill(::getpid(), SIGKILL);
+    }
     rtrain::report({{"step", step}, {"loss", std::abs(step - 2)}}, folder_with(std::to_string(step)));
   }
   return {{"begun_at", begun_at}, {"latest", rtrain::get_checkpoint()->path().string()}};

@@ -137,16 +137,26 @@ class Jobs(ClusterTest):
         kept = sorted(name for name in os.listdir(path) if "checkpoint" in name)
         self.assertEqual(kept, ["checkpoint_000002", "checkpoint_000003", "checkpoint_000005"])  # losses 0 and 1, and the newest
         self.assertEqual([os.path.basename(best["path"]) for best in result["best_checkpoints"]], ["checkpoint_000002", "checkpoint_000003", "checkpoint_000005"])
-        self.assertEqual(sorted(os.listdir(path + "/checkpoint_000005")), ["rank-0", "rank-1", "sub"])
+        self.assertEqual(sorted(os.listdir(path + "/checkpoint_000005")), ["checksums.json", "rank-0", "rank-1", "sub"])
         with open(path + "/metrics.jsonl") as file:
             rows = [json.loads(line) for line in file]
         self.assertEqual([(row["attempt"], row["metrics"]["step"]) for row in rows], [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5)])
+
+    def test_after_a_failure_a_damaged_checkpoint_is_passed_over_by_all_ranks(self):
+        result = self.job("resume", {"steps": 4, "die_after": 3, "damage": True}, max_failures=1)
+        self.assertEqual((result["state"], result["attempts"]), ("SUCCEEDED", 2), result)
+        self.assertEqual(result["return_value"]["begun_at"], 2)
+        damaged, before = (os.path.join(result["path"], "checkpoint_00000%d" % index) for index in (2, 1))
+        log = self.cluster.log_of(result["id"], 0)
+        self.assertIn("rtrain: warning: checkpoint %s is damaged: sub/all was changed: CRC-32C " % damaged, log)
+        self.assertIn("; going on from " + before, log)
+        self.assertNotIn("is damaged", self.cluster.log_of(result["id"], 1))  # it has read nothing
 
     def test_rank_zero_alone_may_bring_the_checkpoint(self):
         result = self.job("rank_zero")
         self.assertEqual(result["state"], "SUCCEEDED", result)
         self.assertEqual(os.path.basename(result["checkpoint"]["path"]), "checkpoint_000003")
-        self.assertEqual(sorted(os.listdir(result["checkpoint"]["path"])), ["rank-0", "sub"])
+        self.assertEqual(sorted(os.listdir(result["checkpoint"]["path"])), ["checksums.json", "rank-0", "sub"])
         self.assertEqual(result["metrics"], {"i": 19})
 
     def test_every_report_arrives(self):

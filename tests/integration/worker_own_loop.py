@@ -19,7 +19,7 @@ class OwnLoop(ClusterTest):
         self.assertEqual(whole["state"], "SUCCEEDED", whole)
         self.assertEqual((whole["metrics"]["same"], whole["metrics"]["world"]), (True, 2))
         self.assertEqual(whole["reports"], 7)  # nothing of what was said last got lost at the end of the program
-        self.assertEqual(sorted(os.listdir(whole["checkpoint"]["path"])), ["net.pt", "optimizer.pt", "rng-0", "rng-1", "step"])
+        self.assertEqual(sorted(os.listdir(whole["checkpoint"]["path"])), ["checksums.json", "net.pt", "optimizer.pt", "rng-0", "rng-1", "step"])
         broken, id = self.result(6, 3, max_failures=1)
         self.assertEqual(broken["state"], "SUCCEEDED", broken)
         self.assertEqual(self.cluster.job(id)["attempt"], 2)

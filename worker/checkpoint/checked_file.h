@@ -7,6 +7,7 @@
 #include <rtrain/safetensors.h>
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -24,5 +25,26 @@ namespace rtrain {
 /// `expected`.
 void require_same(const std::filesystem::path& path, const tensors::Checksum& expected,
                   const tensors::Checksum& found);
+
+/// The files of a checkpoint's folder, each held against the folder's checksums.json as it is read. Of a
+/// folder without one nothing is known: versions before wrote none.
+class CheckedFolder {
+ public:
+  /// @throws std::runtime_error as all members: checksums.json is there and cannot be read.
+  explicit CheckedFolder(std::filesystem::path path);
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  /// Whether there is such a file. @throws std::runtime_error there is none, and checksums.json has it.
+  [[nodiscard]] bool has(const std::string& file) const;
+  /// The tensors of a safetensors file.
+  [[nodiscard]] std::map<std::string, torch::Tensor> load(const std::string& file) const;
+  [[nodiscard]] std::string text(const std::string& file) const;
+
+ private:
+  [[nodiscard]] std::optional<tensors::Checksum> expected(const std::string& file) const;
+
+  std::filesystem::path path_;
+  tensors::Checksums sums_;
+};
 
 }  // namespace rtrain

@@ -1,6 +1,8 @@
 #include <rtrain/safetensors.h>
 
+#include "common/base/crc32c.h"
 #include "proto/tensors/safetensors_header.h"
+#include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/scalar_types.h"
 
 #include <ATen/ops/empty.h>
@@ -24,8 +26,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
 using checkpoint::dtype_of;
+using tensors::Checksum;
 using tensors::Dtype;
 constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
+constexpr std::size_t kPieceBytes = 1u << 20;  ///< stays in a cache between the checksum and the system call
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) {
   throw std::runtime_error(path.string() + ": " + why);
@@ -51,14 +55,15 @@ class Fd {
 
 // ---- writing
 
-void write_all(int fd, const void* data, std::size_t size, const std::filesystem::path& path) {
+void write_all(int fd, const void* data, std::size_t size, Crc32c& crc, const std::filesystem::path& path) {
   const auto* at = static_cast<const char*>(data);
   while (size > 0) {
-    const auto wrote = ::write(fd, at, std::min<std::size_t>(size, 1u << 30));
+    const auto wrote = ::write(fd, at, std::min(size, kPieceBytes));
     if (wrote < 0) {
       if (errno == EINTR) continue;
       fail_errno(path, "could not write");
     }
+    crc.add({at, static_cast<std::size_t>(wrote)});
     at += wrote;
     size -= static_cast<std::size_t>(wrote);
   }
@@ -108,13 +113,16 @@ std::string head_of(const std::filesystem::path& path, const std::vector<Entry>&
 
 // ---- reading
 
-void read_exactly(int fd, void* into, std::size_t size, std::uint64_t at, const std::filesystem::path& path) {
+/// In the order of the file, so that `crc` is that of the file in the end.
+void read_exactly(int fd, void* into, std::size_t size, std::uint64_t at, Crc32c& crc,
+                  const std::filesystem::path& path) {
   auto* next = static_cast<char*>(into);
   while (size > 0) {
-    const auto got = ::pread(fd, next, std::min<std::size_t>(size, 1u << 30), static_cast<off_t>(at));
+    const auto got = ::pread(fd, next, std::min(size, kPieceBytes), static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_errno(path, "could not read");
     if (got == 0) fail(path, "the file got shorter while it was read");
+    crc.add({next, static_cast<std::size_t>(got)});
     next += got;
     at += static_cast<std::uint64_t>(got);
     size -= static_cast<std::size_t>(got);
@@ -126,19 +134,26 @@ void read_exactly(int fd, void* into, std::size_t size, std::uint64_t at, const 
 bool is_storable(torch::ScalarType type) { return dtype_of(type) != nullptr; }
 
 void save_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
+  (void)save_summed(path, content);
+}
+
+Checksum save_summed(const std::filesystem::path& path, const SafeTensors& content) {
   const auto entries = entries_of(path, content);
   const auto head = head_of(path, entries, content);
   const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   auto beside = path;
   beside += ".tmp-" + std::to_string(::getpid());
+  Crc32c crc;
+  std::uint64_t size = head.size();
 
   try {
     const Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (file.get() < 0) fail_errno(path, "could not create");
-    write_all(file.get(), head.data(), head.size(), path);
+    write_all(file.get(), head.data(), head.size(), crc, path);
     for (const auto& entry : entries) {
       const auto bytes = entry.tensor.cpu().contiguous();
-      write_all(file.get(), bytes.const_data_ptr(), bytes.nbytes(), path);
+      write_all(file.get(), bytes.const_data_ptr(), bytes.nbytes(), crc, path);
+      size += bytes.nbytes();
     }
     if (::fsync(file.get()) != 0) fail_errno(path, "could not write");
     if (::rename(beside.c_str(), path.c_str()) != 0) fail_errno(path, "could not rename into place");
@@ -148,26 +163,31 @@ void save_safetensors(const std::filesystem::path& path, const SafeTensors& cont
   }
   const Fd dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (dir.get() < 0 || ::fsync(dir.get()) != 0) fail_errno(path, "could not make the new file durable");
+  return {size, crc.value()};
 }
 
-SafeTensors load_safetensors(const std::filesystem::path& path) {
+SafeTensors load_safetensors(const std::filesystem::path& path) { return load_checked(path, std::nullopt); }
+
+SafeTensors load_checked(const std::filesystem::path& path, const std::optional<Checksum>& expected) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail_errno(path, "could not open");
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_errno(path, "could not read");
   if (!S_ISREG(status.st_mode)) fail(path, "not a regular file");
   const auto file_size = static_cast<std::uint64_t>(status.st_size);
+  if (expected && file_size != expected->bytes) require_same(path, *expected, {file_size, 0});
 
+  Crc32c crc;
   std::uint64_t header_size = 0;
   if (file_size < sizeof header_size)
     fail(path, "too short for a safetensors file (" + std::to_string(file_size) + " bytes)");
-  read_exactly(file.get(), &header_size, sizeof header_size, 0, path);
+  read_exactly(file.get(), &header_size, sizeof header_size, 0, crc, path);
   if (header_size > kHeaderBytesMax)
     fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) +
                    " bytes, over the format's 100,000,000");
   if (header_size > file_size - sizeof header_size) fail(path, "the file ends within its header");
   std::string text(header_size, '\0');
-  read_exactly(file.get(), text.data(), text.size(), sizeof header_size, path);
+  read_exactly(file.get(), text.data(), text.size(), sizeof header_size, crc, path);
   const auto data_at = sizeof header_size + header_size;
   const auto header = [&] {
     try {
@@ -182,7 +202,8 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
   for (const auto& described : header.tensors) {
     const auto type = checkpoint::scalar_type_of(*described.dtype);
     auto tensor = at::empty(described.shape, type);
-    read_exactly(file.get(), tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, path);
+    read_exactly(file.get(), tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, crc,
+                 path);
     if (type == at::kBool) {
       const auto* bytes = static_cast<const std::uint8_t*>(tensor.const_data_ptr());
       if (std::any_of(bytes, bytes + tensor.nbytes(), [](std::uint8_t byte) { return byte > 1; })) {
@@ -191,6 +212,8 @@ SafeTensors load_safetensors(const std::filesystem::path& path) {
     }
     content.tensors.emplace(described.name, std::move(tensor));
   }
+  // The tensors cover the data, each byte once, and were read in their order.
+  if (expected) require_same(path, *expected, {file_size, crc.value()});
   return content;
 }
 

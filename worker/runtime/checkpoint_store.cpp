@@ -2,6 +2,7 @@
 
 #include "common/log/log.h"
 #include "common/os/file.h"
+#include "proto/tensors/checksums.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -125,14 +126,21 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
 
 }  // namespace
 
-CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank)
-    : run_dir_(std::move(run_dir)), suffix_(".tmp-" + std::to_string(attempt)), rank_(rank) {}
+CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank, int world_size)
+    : run_dir_(std::move(run_dir)),
+      suffix_(".tmp-" + std::to_string(attempt)),
+      rank_(rank),
+      world_size_(std::max(world_size, rank + 1)) {}
 
 std::string CheckpointStore::path(std::int64_t index) const {
   return run_dir_ + "/" + numbered("checkpoint", index);
 }
 std::string CheckpointStore::staging_path(std::int64_t report) const {
   return run_dir_ + "/." + numbered("checkpoint_report", report) + suffix_;
+}
+
+std::string CheckpointStore::sums_path(std::int64_t report, int rank) const {
+  return staging_path(report) + ".sums-" + std::to_string(rank);
 }
 
 std::string CheckpointStore::scratch_path() const {
@@ -192,8 +200,38 @@ Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t repo
   if (!fs::is_directory(source, error))
     return fail(Errc::kNotFound,
                 "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
-  return bring_tree(source, staging_path(report), rank_,
-                    source == scratch_path() ? Bring::kMove : Bring::kCopy);
+  const auto sums = tensors::make_checksums(source, tensors::known_below(source));
+  if (auto brought = bring_tree(source, staging_path(report), rank_,
+                                source == scratch_path() ? Bring::kMove : Bring::kCopy);
+      !brought)
+    return brought;  // it says more of what cannot be read
+  if (!sums) return sums.error();
+  return os::replace_file(sums_path(report, rank_), tensors::checksums_text(*sums));
+}
+
+Result<Done> CheckpointStore::write_sums(std::int64_t report) const {
+  const auto staged = staging_path(report);
+  tensors::Checksums all;
+  for (int rank = 0; rank < world_size_; ++rank) {
+    const auto path = sums_path(report, rank);
+    const auto text = os::read_file(path);
+    if (!text && text.error().code() == Errc::kNotFound) continue;  // a rank without a checkpoint
+    if (!text) return text.error();
+    const auto sums = tensors::parse_checksums(*text);
+    if (!sums) return sums.error().in(path);
+    for (const auto& [file, checksum] : sums->files) {
+      const auto [known, is_new] = all.files.emplace(file, checksum);
+      if (is_new || known->second == checksum) continue;
+      const auto stayed = tensors::checksum_of((fs::path(staged) / file).string());
+      if (!stayed) return stayed.error();
+      known->second = *stayed;
+    }
+  }
+  return tensors::write_checksums(staged, all);
+}
+
+void CheckpointStore::remove_sums(std::int64_t report) const {
+  for (int rank = 0; rank < world_size_; ++rank) ::unlink(sums_path(report, rank).c_str());
 }
 
 Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) const {
@@ -204,6 +242,8 @@ Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) c
     fs::remove_all(old, ignored);
   }
   const std::string staged = staging_path(report);
+  if (auto summed = write_sums(report); !summed) return summed;
+  remove_sums(report);
   if (auto synced = os::fsync_path(staged); !synced) return synced;
   if (::rename(staged.c_str(), target.c_str()) != 0)
     return fail_errno("rename " + staged + " to " + target, errno);
@@ -213,6 +253,7 @@ Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) c
 void CheckpointStore::discard(std::int64_t report) const {
   std::error_code ignored;
   fs::remove_all(staging_path(report), ignored);
+  ::unlink(sums_path(report, rank_).c_str());
 }
 
 std::vector<std::string> CheckpointStore::remove(

@@ -14,10 +14,14 @@ namespace rtrain::runtime {
 /// <run_dir>/.checkpoint_report_000007.tmp-<attempt>/ (the number of the report, which all ranks know); when
 /// all have, rank 0 publishes it by a rename. Errors are kIo and name the path and the cause (no space left,
 /// quota, read-only).
+/// A published checkpoint has a checksums.json (proto/tensors/checksums.h) of all its files. Each rank
+/// computes those of what it brings, all at the same time, and leaves them beside the staged folder, in
+/// .checkpoint_report_000007.tmp-<attempt>.sums-<rank>; rank 0 joins them. Files whose checksums stand in a
+/// checksums.json of the source, as in a folder of Trainer, are not read.
 /// @thread the training thread.
 class CheckpointStore {
  public:
-  CheckpointStore(std::string run_dir, std::int64_t attempt, int rank);
+  CheckpointStore(std::string run_dir, std::int64_t attempt, int rank, int world_size = 1);
 
   /// Removes what older attempts left half-written. Rank 0, before the first checkpoint.
   [[nodiscard]] Result<Done> remove_leftovers() const;
@@ -43,11 +47,15 @@ class CheckpointStore {
   [[nodiscard]] std::string path(std::int64_t index) const;
 
  private:
+  /// Of what the ranks staged. Where two ranks brought one name, the file that is there counts.
+  [[nodiscard]] Result<Done> write_sums(std::int64_t report) const;
+  void remove_sums(std::int64_t report) const;
   [[nodiscard]] std::string scratch_path() const;
   [[nodiscard]] std::string staging_path(std::int64_t report) const;
+  [[nodiscard]] std::string sums_path(std::int64_t report, int rank) const;
   [[nodiscard]] std::string hidden_path(std::int64_t index) const;  // of a checkpoint on its way out
   std::string run_dir_, suffix_;
-  int rank_;
+  int rank_, world_size_;
 };
 
 }  // namespace rtrain::runtime

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 
@@ -24,7 +25,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kYieldLook{5};
+constexpr milliseconds kYieldLook{5}, kStartLook{10};
 constexpr std::int64_t kProgressPeriodMs = 200;
 constexpr milliseconds kHeadStoresReport{1000};
 constexpr milliseconds kLogAtTheEnd{10'000};
@@ -62,13 +63,15 @@ Job::Job(runtime::Environment environment) { adopt(std::move(environment)); }
 void Job::adopt(runtime::Environment environment) {
   environment_ = std::move(environment);
   const auto& launch = environment_.launch;
-  store_.emplace(launch.run_dir, environment_.key.attempt.value(), environment_.rank);
+  store_.emplace(launch.run_dir, environment_.key.attempt.value(), environment_.rank,
+                 environment_.world_size);
   next_index_ = launch.next_checkpoint_index;
   kept_ = launch.checkpoints;
   reports_ = 0;
   metrics_log_ = std::make_unique<runtime::MetricsLog>(launch.run_dir);
   to_drop_.clear();
   latest_.reset();
+  start_.reset();
   latest_metrics_ = proto::Json::object();
 }
 
@@ -143,6 +146,28 @@ void Job::make_way(const proto::YieldAttempt& request) {
 void Job::join(const comm::JobGroupOptions& options) {
   if (group_ != nullptr) throw std::logic_error("the process group is set up already");
   group_ = std::make_unique<comm::JobGroup>(options, runtime::pulse());
+  if (environment_.rank == 0 && environment_.world_size > 1) choose_for_all();
+}
+
+/// At once and on a thread of its own: no rank knows whether the others will ask, and reading may take a
+/// while.
+void Job::choose_for_all() {
+  if (environment_.launch.checkpoints.empty() || choosing_.joinable()) return;
+  auto promise = std::make_shared<std::promise<runtime::StartCheckpoint>>();
+  chosen_ = promise->get_future().share();
+  choosing_ = std::thread([this, promise] {
+    try {
+      const auto start = choose_start();
+      promise->set_value(start);
+      const auto timeout = to_milliseconds(environment_.launch.spec.torch_config.timeout_s);
+      const auto store = comm::connect_store(environment_.master_addr, environment_.master_port, timeout);
+      runtime::announce_start(*store, start);
+    } catch (const std::exception& error) {
+      // The others wait in get_checkpoint(), if at all, and say so.
+      std::fprintf(stderr, "rtrain: the checkpoint to begin at could not be told to the other ranks: %s\n",
+                   error.what());
+    }
+  });
 }
 
 void Job::leave() noexcept {
@@ -284,14 +309,43 @@ void Job::drop_old_checkpoints(milliseconds patience) {
   });
 }
 
-std::optional<std::string> Job::latest_checkpoint() const {
-  if (latest_) return latest_;
+runtime::StartCheckpoint Job::choose_start() const {
   const auto& launch = environment_.launch;
-  std::error_code ignored;
-  for (auto it = launch.checkpoints.rbegin(); it != launch.checkpoints.rend(); ++it)
-    if (std::filesystem::is_directory(it->path, ignored)) return it->path;
-  if (!launch.spec.resume_from_checkpoint.empty()) return launch.spec.resume_from_checkpoint;
-  return std::nullopt;
+  try {
+    return runtime::newest_whole(
+        launch.checkpoints, launch.spec.resume_from_checkpoint,
+        [](const std::string& line) { std::fprintf(stderr, "rtrain: warning: %s\n", line.c_str()); });
+  } catch (const std::exception& error) {  // without memory
+    return fail(Errc::kIo, error.what());
+  }
+}
+
+runtime::StartCheckpoint Job::start_checkpoint() {
+  const auto& launch = environment_.launch;
+  if (launch.checkpoints.empty() || (environment_.world_size > 1 && group_ == nullptr))
+    return runtime::newest_there(launch.checkpoints, launch.spec.resume_from_checkpoint);
+  if (environment_.world_size == 1) return choose_start();
+  if (environment_.rank == 0) {
+    while (chosen_.wait_for(kStartLook) != std::future_status::ready) runtime::pulse().beat();
+    return chosen_.get();
+  }
+  const auto limit = to_milliseconds(launch.spec.torch_config.timeout_s);
+  milliseconds waited{0};
+  return runtime::await_start(*group_->store(), [&] {
+    std::this_thread::sleep_for(kStartLook);
+    runtime::pulse().beat();
+    return (waited += kStartLook) < limit;
+  });
+}
+
+std::optional<std::string> Job::latest_checkpoint() {
+  if (latest_) return latest_;
+  if (!start_) {
+    auto start = start_checkpoint();
+    if (!start) throw_error(start.error().in("get_checkpoint()"));
+    start_ = std::move(*start);
+  }
+  return *start_;
 }
 
 bool Job::progress_due() const noexcept {

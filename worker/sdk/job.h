@@ -7,10 +7,12 @@
 #include "worker/runtime/metrics_log.h"
 #include "worker/runtime/report_agreement.h"
 #include "worker/runtime/session.h"
+#include "worker/runtime/start_checkpoint.h"
 #include "worker/runtime/step_rate.h"
 
 #include <atomic>
 #include <filesystem>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -64,9 +66,11 @@ class Job {
   [[nodiscard]] Result<Done> flush_metrics(std::chrono::milliseconds timeout) {
     return metrics_log_->flush(timeout);
   }
-  /// The first that exists of: the latest checkpoint that this process reported, the newest one of the job,
-  /// resume_from_checkpoint.
-  [[nodiscard]] std::optional<std::string> latest_checkpoint() const;
+  /// The first that exists of: the latest checkpoint that this process reported, the newest one of the job
+  /// that is whole, resume_from_checkpoint. Ranks that have joined get the same one, chosen by rank 0; others
+  /// look for the newest without reading it.
+  /// @throws std::runtime_error if all checkpoints of the job are damaged.
+  [[nodiscard]] std::optional<std::string> latest_checkpoint();
   [[nodiscard]] bool progress_due() const noexcept;
   void progress(proto::RankProgress progress, bool last);
   [[nodiscard]] std::vector<proto::CheckpointRecord> kept_checkpoints() const { return kept_; }
@@ -81,6 +85,9 @@ class Job {
   /// checkpoint too many, never one too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
   void make_way(const proto::YieldAttempt& request);
+  void choose_for_all();
+  [[nodiscard]] runtime::StartCheckpoint choose_start() const;
+  [[nodiscard]] runtime::StartCheckpoint start_checkpoint();
   runtime::ReportAgreement& agreement();
 
   runtime::Environment environment_;
@@ -88,7 +95,9 @@ class Job {
   std::atomic<bool> asks_{false};  // should_yield() was called
   std::unique_ptr<runtime::Session> session_;
   std::unique_ptr<runtime::MetricsLog> metrics_log_;
-  std::thread yielding_;  // never ends before the process
+  std::thread yielding_, choosing_;                      // never end before the process
+  std::shared_future<runtime::StartCheckpoint> chosen_;  // by rank 0, of several
+  std::optional<std::optional<std::string>> start_;      // once it is known
   std::unique_ptr<comm::JobGroup> group_;
   std::optional<runtime::CheckpointStore> store_;
   std::unique_ptr<runtime::ReportAgreement> agreement_;

@@ -1,6 +1,8 @@
 // What a checkpoint folder holds, and how it is written and read back.
 #include "worker/trainer/trainer_impl.h"
 
+#include "proto/tensors/trainer_folder.h"
+#include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/module_state.h"
 #include "worker/optim/saved_optimizers.h"
 #include "worker/runtime/json.h"
@@ -28,15 +30,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// 2: one optimizer, its state under the numbers of parameters, "lr" as a tensor; no optimizers in loop.json
-/// 1: and sums of metrics under the number of their hook; no should_stop, metrics and writer in loop.json
-constexpr int kVersion = 3;
-constexpr const char* kModel = "model.safetensors";
-constexpr const char* kOptimizer = "optimizer.safetensors";
-constexpr const char* kLoop = "loop.json";
-constexpr const char* kReported = "checkpoint.ckpt";  ///< where a reported checkpoint has it
-
-std::string rank_file(int rank) { return "rng-rank" + std::to_string(rank) + ".safetensors"; }
+using tensors::kLoopFormat;
+using tensors::rank_file;
+constexpr auto kVersion = tensors::kLoopVersion;
+constexpr auto kModel = tensors::kModelFile;
+constexpr auto kOptimizer = tensors::kOptimizerFile;
+constexpr auto kLoop = tensors::kLoopFile;
+constexpr auto kReported = tensors::kReportedFolder;
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what) {
   throw std::runtime_error("checkpoint " + path.string() + ": " + what);
@@ -50,12 +50,26 @@ void sync_to_disk(const fs::path& path) {
   if (failed != 0 && failed != EINVAL) fail(path, std::strerror(failed));
 }
 
-void write_text(const fs::path& path, const std::string& text) {
+tensors::Checksum write_text(const fs::path& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text << '\n';
+  out << text;
   out.close();
   if (!out) fail(path, "cannot be written: " + std::string(std::strerror(errno)));
   sync_to_disk(path);
+  return tensors::checksum_of_text(text);
+}
+
+/// The files of other ranks are read back, where they are in this folder.
+void write_sums(const fs::path& folder, tensors::Checksums sums, int world_size) {
+  for (int rank = 0; rank < world_size; ++rank) {
+    const auto file = rank_file(rank);
+    if (sums.files.contains(file) || !fs::exists(folder / file)) continue;
+    const auto found = tensors::checksum_of((folder / file).string());
+    if (!found) throw std::runtime_error("checkpoint " + found.error().message());
+    sums.files.emplace(file, *found);
+  }
+  if (const auto done = tensors::write_checksums(folder.string(), sums); !done)
+    throw std::runtime_error("checkpoint " + done.error().message());
 }
 
 /// A name beside `path` that is nobody else's: what stands there is a leftover.
@@ -118,12 +132,9 @@ std::string metric_of_version_1(const std::string& key) {
              : facts_of(kHooks[number]).name + key.substr(point);
 }
 
-nlohmann::json read_json(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(path, "cannot be read: " + std::string(std::strerror(errno)));
-  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  auto json = runtime::parse_json(text);
-  if (!json) fail(path, "is not valid JSON: " + json.error().message());
+nlohmann::json read_json(const CheckedFolder& folder, const std::string& file) {
+  auto json = runtime::parse_json(folder.text(file));
+  if (!json) fail(folder.path() / file, "is not valid JSON: " + json.error().message());
   return std::move(*json);
 }
 
@@ -146,9 +157,12 @@ void Trainer::Impl::require_storable() const {
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
   content.model = run.plan ? run.plan->module_state() : state_of(*run.module);
-  content.loop = {{"format", "rtrain-checkpoint"},          {"version", kVersion},
-                  {"epoch", fit_loop.current_epoch()},      {"global_step", fit_loop.global_step()},
-                  {"world_size", run.placement.world_size}, {"writer", writer.json()}};
+  content.loop = {{"format", kLoopFormat},
+                  {"version", kVersion},
+                  {"epoch", fit_loop.current_epoch()},
+                  {"global_step", fit_loop.global_step()},
+                  {"world_size", run.placement.world_size},
+                  {"writer", writer.json()}};
   if (!run.module->hparams().empty()) content.loop["hyper_parameters"] = run.module->hparams();
   if (!weights_only) {
     const RunContext::HookScope scope(run, Hook::kSaveCheckpoint);
@@ -195,20 +209,25 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
   if (run.placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
   strategy.barrier();
   fs::create_directories(partial);
+  tensors::Checksums sums;
+  const auto save = [&](const std::string& file, const SafeTensors& tensors) {
+    sums.files[file] = save_summed(partial / file, tensors);
+  };
   if (run.placement.global_rank == 0) {
-    save_safetensors(partial / kModel, {on_cpu(content.model), {{"format", "pt"}}});
+    save(kModel, {on_cpu(content.model), {{"format", "pt"}}});
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
-    if (!weights_only)
-      save_safetensors(partial / kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
-    write_text(partial / kLoop, runtime::dump_json_pretty(loop));
+    if (!weights_only) save(kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
+    sums.files[kLoop] = write_text(partial / kLoop, runtime::dump_json_pretty(loop) + "\n");
   }
-  if (!weights_only)
-    save_safetensors(partial / rank_file(run.placement.global_rank), {on_cpu(content.rank), {}});
+  if (!weights_only) save(rank_file(run.placement.global_rank), {on_cpu(content.rank), {}});
   sync_to_disk(partial);
   strategy.barrier();
-  if (run.placement.global_rank == 0) publish(partial, final_path);
+  if (run.placement.global_rank == 0) {
+    write_sums(partial, std::move(sums), run.placement.world_size);
+    publish(partial, final_path);
+  }
   strategy.barrier();
   // A path that is this rank's own, not shared with rank 0.
   if (run.placement.global_rank != 0 && fs::exists(partial)) publish(partial, final_path);
@@ -240,12 +259,12 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
                     ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel
                     : "there is no such folder");
   }
+  const CheckedFolder folder(path);
   TrainerCheckpoint content;
-  for (auto& [name, tensor] : load_safetensors(path / kModel).tensors)
-    content.model.emplace(name, std::move(tensor));
-  if (!fs::exists(path / kLoop)) return content;  // bare weights
-  content.loop = read_json(path / kLoop);
-  if (!content.loop.is_object() || content.loop.value("format", "") != "rtrain-checkpoint")
+  for (auto& [name, tensor] : folder.load(kModel)) content.model.emplace(name, std::move(tensor));
+  if (!folder.has(kLoop)) return content;  // bare weights
+  content.loop = read_json(folder, kLoop);
+  if (!content.loop.is_object() || content.loop.value("format", "") != kLoopFormat)
     fail(path / kLoop, "is not rtrain's loop.json");
   if (content.loop.value("version", 0) > kVersion) {
     fail(path / kLoop, "has version " + runtime::dump_json(content.loop["version"]) +
@@ -253,8 +272,8 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   }
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
-  if (fs::exists(path / kOptimizer)) content.optimizer = load_safetensors(path / kOptimizer).tensors;
-  if (fs::exists(path / rank_file(rank))) content.rank = load_safetensors(path / rank_file(rank)).tensors;
+  if (folder.has(kOptimizer)) content.optimizer = folder.load(kOptimizer);
+  if (folder.has(rank_file(rank))) content.rank = folder.load(rank_file(rank));
   if (content.loop.value("version", 0) < 2) {
     for (const auto& [key, sums] : with_prefix(content.rank, "metric.")) {
       content.rank.erase("metric." + key);
@@ -280,7 +299,7 @@ CheckpointWriter CheckpointWriter::begin() {
 bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
   if (writer.run.empty() || !fs::exists(path / kLoop)) return false;
   try {
-    const auto loop = read_json(path / kLoop);
+    const auto loop = read_json(CheckedFolder(path), kLoop);
     const auto before = CheckpointWriter::of(loop);
     return writer.retries(before) && before.fit == writer.fit &&
            loop.value("global_step", std::int64_t{0}) > resumed_step;

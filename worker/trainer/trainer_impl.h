@@ -116,8 +116,9 @@ struct Trainer::Impl {
   FitLoop fit_loop;
 };
 
+/// Each file is held against checksums.json as it is read, where the folder has one.
 /// @param rank the rank that reads, which selects the rank's own file. @throws std::runtime_error names path
-///        and fault.
+///        and fault, a damaged file among them.
 [[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);
 
 }  // namespace rtrain

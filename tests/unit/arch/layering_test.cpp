@@ -39,7 +39,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"worker/metrics", {"worker/include", "worker/run", "worker/runtime"}},
     {"worker/models", {"worker/include"}},
     {"worker/data", {"worker/include"}},
-    {"worker/checkpoint", {"worker/include", "worker/runtime", "proto/tensors"}},
+    {"worker/checkpoint", {"worker/include", "worker/runtime", "proto/tensors", "common/base", "common/os"}},
     {"worker/comm", {"worker/include", "worker/runtime"}},
     {"worker/strategies",
      {"worker/comm", "worker/optim", "worker/checkpoint", "worker/runtime", "worker/include"}},

@@ -63,10 +63,10 @@ class RTRAIN_API TrainContext {
 /// Ray's report(). Every rank must call it the same number of times. The metrics of rank 0 are stored; those
 /// of the latest report become Result.metrics, with or without a checkpoint. If a checkpoint is given, the
 /// files of all ranks that pass one are merged into <run_dir>/checkpoint_<n>/ atomically (rank 0 renames the
-/// folder after the fsync, once every rank has reached this call), num_to_keep is applied, and those ranks
-/// return together. A rank without a checkpoint never waits; rank 0 must pass one if any other rank does. No
-/// collective is used, so the order of the loop's own collectives is not affected. Outside a job it only
-/// validates.
+/// folder with checksums.json after the fsync, once every rank is in this call), num_to_keep is applied, and
+/// those ranks return together. A rank without a checkpoint never waits; rank 0 must pass one if any other
+/// rank does. No collective is used, so the order of the loop's own collectives is not affected. Outside a
+/// job it only validates.
 /// @param metrics a JSON object (numbers, strings, booleans; NaN is allowed).
 /// @throws std::invalid_argument if metrics is not an object; std::runtime_error if the checkpoint could not
 ///        be stored (disk full: names path and cause).
@@ -74,8 +74,8 @@ class RTRAIN_API TrainContext {
 RTRAIN_API void report(const nlohmann::json& metrics,
                        const std::optional<Checkpoint>& checkpoint = std::nullopt);
 
-/// The latest complete checkpoint of this job (after a restart), else resume_from_checkpoint of the job file,
-/// else std::nullopt.
+/// The job's latest checkpoint whose files are whole (checksums.json), after a restart; else the job file's
+/// resume_from_checkpoint, else std::nullopt. @throws std::runtime_error names the file if all are damaged.
 [[nodiscard]] RTRAIN_API std::optional<Checkpoint> get_checkpoint();
 
 /// True if the job must yield (preemption, a drained node, an elastic job that changes its size): write a

@@ -316,7 +316,7 @@ class RTRAIN_API Trainer {
   std::vector<torch::Tensor> predict(const AnyModule& module, const AnyDataModule& data,
                                      const CheckpointPath& weights = {});
 
-  /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json,
+  /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json, checksums.json,
   /// rng-rank<k>.safetensors. Every rank calls it, in a hook or after fit(); rank 0 writes the shared files.
   /// `path` may be shared or local to each rank. A checkpoint already at this path is replaced as a whole;
   /// anything else there is left alone.

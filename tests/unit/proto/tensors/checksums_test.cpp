@@ -41,3 +41,65 @@ TEST_CASE("checksums: a damaged list is told", "[unit][proto]") {
   test::write_bytes(dir / kChecksumsFile, head + R"(,"files":{}})");
   CHECK(read_checksums(dir.path().string()).has_value());
 }
+
+TEST_CASE("checksums: a folder is held against its list, and the damaged file is named", "[unit][proto]") {
+  const test::TempDir dir;
+  const auto folder = dir.path().string();
+  std::filesystem::create_directory(dir / "sub");
+  test::write_bytes(dir / "a", "abc");
+  test::write_bytes(dir / "sub/b", "");
+  CHECK(check_folder(folder).has_value());  // there is no list
+  REQUIRE(write_checksums(folder, make_checksums(folder).value()).has_value());
+  CHECK(check_folder(folder).has_value());
+  test::write_bytes(dir / "new", "not in the list");
+  CHECK(check_folder(folder).has_value());
+  const auto fault = [&] {
+    const auto checked = check_folder(folder);
+    REQUIRE(checked.has_error());
+    CHECK(checked.error().code() == Errc::kIo);
+    return checked.error().message();
+  };
+  test::write_bytes(dir / "a", "abd");
+  CHECK_THAT(fault(), Catch::Matchers::StartsWith("a was changed: CRC-32C ") &&
+                          Catch::Matchers::EndsWith("checksums.json says 364b3fb7"));
+  test::write_bytes(dir / "a", "ab");
+  CHECK(fault() == "a has 2 bytes, checksums.json says 3");
+  test::write_bytes(dir / "a", "abc");
+  std::filesystem::remove(dir / "sub/b");
+  CHECK_THAT(fault(), Catch::Matchers::Contains("sub/b: no such file"));
+}
+
+TEST_CASE("checksums: a name that JSON cannot hold is left out, and is not taken for damage",
+          "[unit][proto]") {
+  const test::TempDir dir;
+  test::write_bytes(dir / "\xff", "a");
+  test::write_bytes(dir / "größe", "b");
+  const auto folder = dir.path().string();
+  REQUIRE(write_checksums(folder, make_checksums(folder).value()).has_value());
+  CHECK(read_checksums(folder)->files.size() == 1);
+  CHECK(check_folder(folder).has_value());
+}
+
+TEST_CASE("checksums: what is known is not read again", "[unit][proto]") {
+  const test::TempDir dir;
+  const auto folder = dir.path().string();
+  std::filesystem::create_directory(dir / "sub");
+  std::filesystem::create_directory(dir / "other");
+  test::write_bytes(dir / "sub/a", "abc");
+  test::write_bytes(dir / "sub/longer", "abc");
+  test::write_bytes(dir / "b", "b");
+  REQUIRE(write_checksums((dir / "sub").string(), {{{"a", {3, 7}}, {"longer", {2, 7}}}}).has_value());
+  test::write_bytes(dir / "other/checksums.json", "of something else");
+  const auto known = known_below(folder);
+  CHECK(known.files == std::map<std::string, Checksum>{{"sub/a", {3, 7}}, {"sub/longer", {2, 7}}});
+  const auto made = make_checksums(folder, known);
+  REQUIRE(made.has_value());
+  CHECK(made->files.at("sub/a").crc32c == 7);
+  CHECK(made->files.at("sub/longer") == checksum_of_text("abc"));
+  CHECK(made->files.size() == 5);
+  // Through links, as a checkpoint's files are copied; one that leads nowhere is none.
+  std::filesystem::create_directory_symlink(dir / "sub", dir / "link");
+  std::filesystem::create_symlink("gone", dir / "dangling");
+  CHECK(make_checksums(folder)->files.at("link/a") == checksum_of_text("abc"));
+  CHECK_FALSE(make_checksums(folder)->files.contains("dangling"));
+}

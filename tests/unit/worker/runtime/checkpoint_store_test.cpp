@@ -1,5 +1,6 @@
 #include "worker/runtime/checkpoint_store.h"
 
+#include "proto/tensors/checksums.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
@@ -17,11 +18,11 @@ void write(const fs::path& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
-/// Relative path to content of everything below.
+/// Relative path to content of everything below but checksums.json.
 std::map<std::string, std::string> files(const fs::path& root) {
   std::map<std::string, std::string> found;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
-    if (!entry.is_regular_file()) continue;
+    if (!entry.is_regular_file() || entry.path().filename() == "checksums.json") continue;
     std::ifstream in(entry.path());
     found[fs::relative(entry.path(), root).string()] = {std::istreambuf_iterator<char>(in), {}};
   }
@@ -37,7 +38,7 @@ TEST_CASE("checkpoint store: ranks' files are merged and appear at once", "[unit
   write(dir / "rank0/meta/epoch", "3");
   write(dir / "rank1/rng-1.bin", "random");
   write(dir / "rank1/meta/epoch", "3");
-  const runtime::CheckpointStore rank0(run, 2, 0), rank1(run, 2, 1);
+  const runtime::CheckpointStore rank0(run, 2, 0, 2), rank1(run, 2, 1, 2);
   REQUIRE(rank1.stage((dir / "rank1").string(), 7).has_value());
   REQUIRE(rank0.stage((dir / "rank0").string(), 7).has_value());
   CHECK_FALSE(fs::exists(rank0.path(3)));
@@ -48,11 +49,60 @@ TEST_CASE("checkpoint store: ranks' files are merged and appear at once", "[unit
                                                          {"checkpoint_000003/rng-1.bin", "random"}});
 }
 
+TEST_CASE("checkpoint store: a published checkpoint has the checksums of all ranks' files",
+          "[unit][runtime]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  write(dir / "rank0/model.bin", "weights");
+  write(dir / "rank0/both", "of rank 0");
+  write(dir / "rank2/sub/rng.bin", "random");
+  write(dir / "rank2/both", "of rank 2");
+  const runtime::CheckpointStore rank0(run, 1, 0, 3), rank2(run, 1, 2, 3);  // rank 1 brings nothing
+  REQUIRE(rank0.stage((dir / "rank0").string(), 5).has_value());
+  REQUIRE(rank2.stage((dir / "rank2").string(), 5).has_value());
+  REQUIRE(rank0.publish(5, 0).has_value());
+  const auto sums = tensors::read_checksums(rank0.path(0));
+  REQUIRE(sums.has_value());
+  CHECK(sums->files ==
+        std::map<std::string, tensors::Checksum>{{"model.bin", tensors::checksum_of_text("weights")},
+                                                 {"sub/rng.bin", tensors::checksum_of_text("random")},
+                                                 {"both", tensors::checksum_of_text("of rank 2")}});
+  CHECK(tensors::check_folder(rank0.path(0)).has_value());
+  CHECK(std::distance(fs::directory_iterator(run), fs::directory_iterator()) == 1);  // nothing beside it
+
+  REQUIRE(rank2.stage((dir / "rank2").string(), 6).has_value());
+  rank2.discard(6);
+  CHECK(std::distance(fs::directory_iterator(run), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("checkpoint store: checksums that a folder has already are taken from there", "[unit][runtime]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  write(dir / "made/checkpoint.ckpt/model.bin", "weights");
+  write(dir / "made/checkpoint.ckpt/grown.bin", "longer than it was");
+  write(dir / "made/notes", "mine");
+  const auto ckpt = (dir / "made/checkpoint.ckpt").string();
+  // A mark that shows where the number is from.
+  REQUIRE(
+      tensors::write_checksums(ckpt, {{{"model.bin", {7, 0x12345678}}, {"grown.bin", {1, 1}}}}).has_value());
+  const runtime::CheckpointStore store(run, 1, 0);
+  REQUIRE(store.stage((dir / "made").string(), 1).has_value());
+  REQUIRE(store.publish(1, 0).has_value());
+  const auto sums = tensors::read_checksums(store.path(0));
+  REQUIRE(sums.has_value());
+  CHECK(sums->files.at("checkpoint.ckpt/model.bin").crc32c == 0x12345678);
+  CHECK(sums->files.at("checkpoint.ckpt/grown.bin") == tensors::checksum_of_text("longer than it was"));
+  CHECK(sums->files.at("notes") == tensors::checksum_of_text("mine"));
+  CHECK(sums->files.contains("checkpoint.ckpt/checksums.json"));
+  CHECK(sums->files.size() == 4);
+}
+
 TEST_CASE("checkpoint store: what a dead attempt left is replaced and removed", "[unit][runtime]") {
   const test::TempDir dir;
   const auto run = (dir / "run").string();
   write(run + "/checkpoint_000001/old.bin", "published, but the head never heard of it");
   write(run + "/.checkpoint_report_000002.tmp-1/half.bin", "ha");
+  write(run + "/.checkpoint_report_000002.tmp-1.sums-3", "{}");
   write(run + "/checkpoint_000000/kept.bin", "k");
   write(run + "/metrics.jsonl", "");
   write(dir / "new/model.bin", "new");

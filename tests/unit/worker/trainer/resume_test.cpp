@@ -180,6 +180,7 @@ TEST_CASE("resume: a checkpoint of version 1 goes on as before", "[unit][trainer
   std::ifstream(folder / "c/loop.json") >> loop;
   CHECK(loop.at("version") == 3);
   loop["version"] = 1;
+  CHECK(std::filesystem::remove(folder / "c/checksums.json"));  // came later
   const auto group = loop.at("optimizers").at(0).at("groups").at(0);
   SafeTensors numbered{{{"lr", torch::scalar_tensor(group.at("lr").get<double>(), torch::kDouble)}}, {}};
   const auto named = load_safetensors(folder / "c/optimizer.safetensors").tensors;
@@ -206,6 +207,42 @@ TEST_CASE("resume: a checkpoint of version 1 goes on as before", "[unit][trainer
   const auto resumed = run(options, 99, folder / "c");
   CHECK(same_bits(whole.end, resumed.end));
   CHECK(resumed.metrics == whole.metrics);
+}
+
+TEST_CASE("checkpoint: a file that was changed, cut or lost is named and not trained on", "[unit][trainer]") {
+  const test::Folder folder;
+  (void)run({.max_epochs = 1}, 1, {}, folder / "c", "batch_end", 3);
+  const auto resumed = [&] { return run({.max_epochs = 1}, 1, folder / "c").steps; };
+  CHECK(resumed() > 0);
+  for (const char* name :
+       {"model.safetensors", "optimizer.safetensors", "rng-rank0.safetensors", "loop.json"}) {
+    INFO(name);
+    const auto path = folder / "c" / name, whole = folder / "whole";
+    std::filesystem::copy_file(path, whole);
+    const auto named = Catch::Contains(path.string());
+    {  // one bit
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(-2, std::ios::end);
+      const auto byte = static_cast<char>(file.get());
+      file.seekp(-2, std::ios::end);
+      file.put(static_cast<char>(byte ^ 1));
+    }
+    CHECK_THROWS_WITH(resumed(), named && Catch::Contains("is damaged: it was changed: CRC-32C"));
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+    CHECK_THROWS_WITH(resumed(), named && Catch::Contains("bytes, checksums.json says"));
+    std::filesystem::remove(path);
+    if (std::string(name) == "model.safetensors")
+      CHECK_THROWS_WITH(resumed(), Catch::Contains("holds neither model.safetensors"));
+    else
+      CHECK_THROWS_WITH(resumed(), named && Catch::Contains("is missing"));
+    std::filesystem::rename(whole, path);
+    CHECK(resumed() > 0);
+  }
+  std::ofstream(folder / "c/checksums.json") << "{";
+  CHECK_THROWS_WITH(resumed(), Catch::Contains((folder / "c/checksums.json").string()));
+  // What is there without a list, as from an older version or changed on purpose, is taken as it is.
+  std::filesystem::remove(folder / "c/checksums.json");
+  CHECK(resumed() > 0);
 }
 
 TEST_CASE("checkpoint: what is not a checkpoint, and what lies beside one, is left alone",
