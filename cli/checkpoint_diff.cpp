@@ -124,6 +124,10 @@ Result<int> diff_checkpoints(const Call& call, const std::string& path_a, const 
   if (!a) return a.error();
   auto b = open_checkpoint(path_b);
   if (!b) return b.error();
+  for (const auto& side : {&*a, &*b})
+    if (side->groups.empty())
+      return fail(Errc::kIo, side->path + ": holds no tensors that rtrain reads",
+                  "`rtrain checkpoint verify` holds its files against checksums.json");
   const bool with_rest = a->kind == b->kind && a->is_folder == b->is_folder;
   const auto of_a = named(*a, with_rest);
   if (!of_a) return of_a.error();

@@ -1,6 +1,7 @@
 #include "cli/checkpoint_files.h"
 
 #include "common/os/file.h"
+#include "proto/tensors/checksums.h"
 #include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/torch_file.h"
 
@@ -50,8 +51,15 @@ Result<CheckpointFiles> find_in_folder(const fs::path& folder) {
     return found;
   }
   if (!found.files.empty()) return found;
-  if (fs::exists(folder / kReportedFolder, ignored))
-    return find_checkpoint((folder / kReportedFolder).string());
+  if (fs::exists(folder / kReportedFolder, ignored)) {
+    auto inner = find_checkpoint((folder / kReportedFolder).string());
+    if (inner) inner->reported = found.path;
+    return inner;
+  }
+  if (fs::exists(folder / tensors::kChecksumsFile, ignored)) {
+    found.kind = CheckpointKind::kFiles;
+    return found;
+  }
   return fail(Errc::kIo, found.path + ": holds neither " + kModelFile + " nor " + kReportedFolder,
               "name the folder of a checkpoint, or one of its files");
 }
@@ -64,6 +72,7 @@ std::string_view to_string(CheckpointKind kind) {
     case CheckpointKind::kSafetensors: return "safetensors";
     case CheckpointKind::kSharded: return "sharded safetensors";
     case CheckpointKind::kTorch: return "pytorch";
+    case CheckpointKind::kFiles: return "files";
   }
   return "";
 }

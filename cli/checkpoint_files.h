@@ -23,6 +23,7 @@ enum class CheckpointKind {
   kSafetensors,  ///< a file, or a folder of such files
   kSharded,      ///< files that model.safetensors.index.json names
   kTorch,        ///< a file of torch.save, a checkpoint of Lightning among them
+  kFiles,        ///< a reported folder of other files, of which checksums.json tells
 };
 [[nodiscard]] std::string_view to_string(CheckpointKind kind);
 
@@ -35,7 +36,8 @@ struct TensorGroup {
 };
 
 struct CheckpointFiles {
-  std::string path;  ///< that of the files: <reported>/checkpoint.ckpt
+  std::string path;      ///< that of the files: <reported>/checkpoint.ckpt
+  std::string reported;  ///< the folder around it; "": it is none of a report
   CheckpointKind kind = CheckpointKind::kSafetensors;
   bool is_folder = false;
   std::string key;                 ///< kTorch: the dict of the weights, see tensors::content_of()

@@ -66,6 +66,9 @@ Result<Json> files_of(const CheckpointFiles& checkpoint) {
     else if (read.error().code() != Errc::kNotFound)
       return read.error();
   }
+  if (checkpoint.kind == CheckpointKind::kFiles)
+    for (const auto& [file, sum] : known.files)
+      files.push_back({{"file", file}, {"bytes", sum.bytes}, {"crc32c", tensors::crc_text(sum.crc32c)}});
   for (const auto& file : checkpoint.files) {
     std::error_code ignored;
     Json entry{{"file", file}, {"bytes", std::filesystem::file_size(checkpoint.file_path(file), ignored)}};

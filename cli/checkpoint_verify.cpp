@@ -103,32 +103,41 @@ void check_index(const CheckpointFiles& checkpoint, Findings& findings) {
       findings.damaged(file, "lacks \"" + tensor + "\", which the index has there");
 }
 
+/// The checksums.json of a folder. @param shown before the names of its files
+/// @param inner files below it were looked at already; "" none
 /// @returns whether there is a checksums.json
-bool check_sums(const CheckpointFiles& checkpoint, Findings& findings) {
-  if (!checkpoint.is_folder) return false;
-  const auto known = tensors::read_checksums(checkpoint.path);
+bool check_sums(const fs::path& folder, const std::string& shown, const std::string& inner,
+                Findings& findings) {
+  const auto known = tensors::read_checksums(folder.string());
   if (!known && known.error().code() == Errc::kNotFound) return false;
+  const auto list = shown + tensors::kChecksumsFile;
   if (!known) {
-    findings.damaged(tensors::kChecksumsFile, known.error(), checkpoint.file_path(tensors::kChecksumsFile));
+    findings.damaged(list, known.error(), (folder / tensors::kChecksumsFile).string());
     return true;
   }
+  findings.sound[list] = std::to_string(known->files.size()) + " files";
   for (const auto& [file, expected] : known->files) {
-    const auto path = checkpoint.file_path(file);
+    if (!inner.empty() && file.starts_with(inner + "/")) continue;
+    const auto path = (folder / file).string();
     const auto found = tensors::checksum_of(path);
     if (!found) {
-      findings.damaged(file, found.error(), path);
-    } else if (found->bytes != expected.bytes) {
-      findings.damaged(file, "has " + std::to_string(found->bytes) + " bytes, checksums.json says " +
-                                 std::to_string(expected.bytes));
-    } else if (found->crc32c != expected.crc32c) {
-      findings.damaged(file, "was changed: CRC-32C " + tensors::crc_text(found->crc32c) +
-                                 ", checksums.json says " + tensors::crc_text(expected.crc32c));
+      findings.damaged(shown + file, found.error(), path);
+    } else if (*found != expected) {
+      findings.damaged(shown + file, tensors::difference_of(*found, expected));
     } else {
-      auto& how = findings.sound[file];
+      auto& how = findings.sound[shown + file];
       how += (how.empty() ? "CRC-32C " : ", CRC-32C ") + tensors::crc_text(found->crc32c);
     }
   }
   return true;
+}
+
+/// Its own list, and that of the report around it.
+bool check_sums(const CheckpointFiles& checkpoint, Findings& findings) {
+  const bool own = checkpoint.is_folder && check_sums(checkpoint.path, "", "", findings);
+  if (checkpoint.reported.empty()) return own;
+  const auto inner = own ? fs::path(checkpoint.path).filename().string() : "";
+  return check_sums(checkpoint.reported, "../", inner, findings) || own;
 }
 
 void print(const Call& call, const CheckpointFiles& checkpoint, const Findings& findings, bool with_sums) {
@@ -160,7 +169,7 @@ void print(const Call& call, const CheckpointFiles& checkpoint, const Findings& 
       for (const auto& why : found->second) table.add({Cell("damaged", Style::kRed), file, why});
   }
   call.console.print(table);
-  if (!with_sums && checkpoint.is_folder)
+  if (!with_sums && (checkpoint.is_folder || !checkpoint.reported.empty()))
     call.console.note("there is no checksums.json: numbers that were changed are not seen");
 }
 

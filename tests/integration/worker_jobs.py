@@ -151,6 +151,9 @@ class Jobs(ClusterTest):
         self.assertIn("rtrain: warning: checkpoint %s is damaged: sub/all was changed: CRC-32C " % damaged, log)
         self.assertIn("; going on from " + before, log)
         self.assertNotIn("is damaged", self.cluster.log_of(result["id"], 1))  # it has read nothing
+        rtrain = os.path.join(BIN, "rtrain")
+        for path, status in ((damaged, 1), (before, 0), (result["checkpoint"]["path"], 0)):
+            self.assertEqual(subprocess.run([rtrain, "checkpoint", "verify", path], capture_output=True).returncode, status, path)
 
     def test_rank_zero_alone_may_bring_the_checkpoint(self):
         result = self.job("rank_zero")

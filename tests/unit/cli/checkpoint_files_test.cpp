@@ -1,5 +1,6 @@
 #include "cli/checkpoint_files.h"
 
+#include "proto/tensors/checksums.h"
 #include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/torch_file.h"
 #include "tests/support/tensor_files.h"
@@ -48,6 +49,7 @@ TEST_CASE("checkpoint_files: a Trainer's folder, by itself and as it is reported
   for (const char* name : {"run", "run/", "run/checkpoint.ckpt"}) {
     const auto opened = scene.open(name);
     CHECK(opened.kind == CheckpointKind::kTrainer);
+    CHECK(opened.reported == (std::string(name).starts_with("run/c") ? "" : (scene.dir / "run").string()));
     CHECK(opened.files == std::vector<std::string>{"model.safetensors", "optimizer.safetensors"});
     CHECK(opened.weights().size() == 1);
     CHECK(opened.groups.size() == 2);
@@ -94,6 +96,18 @@ TEST_CASE("checkpoint_files: files and folders of other programs", "[unit][cli]"
   scene.folder("reported");
   std::filesystem::copy_file(scene.dir / "w.pt", scene.dir / "reported/checkpoint.ckpt");
   CHECK(scene.open("reported").kind == CheckpointKind::kTorch);
+}
+
+TEST_CASE("checkpoint_files: a reported folder of other files has its checksums", "[unit][cli]") {
+  Scene scene;
+  scene.folder("reported");
+  scene.text("reported/net.bin", "weights");
+  CHECK_THAT(scene.refused("reported").message(), Contains("holds neither model.safetensors"));
+  const auto folder = (scene.dir / "reported").string();
+  REQUIRE(tensors::write_checksums(folder, tensors::make_checksums(folder).value()).has_value());
+  const auto opened = scene.open("reported");
+  CHECK(opened.kind == CheckpointKind::kFiles);
+  CHECK(opened.groups.empty());
 }
 
 TEST_CASE("checkpoint_files: what is no checkpoint", "[unit][cli]") {
