@@ -9,6 +9,7 @@ namespace rtrain::tensors {
 
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kOptimizerFile = "optimizer.safetensors";  ///< not beside bare weights
+inline constexpr const char* kExtraFile = "extra.safetensors";          ///< only where there are some
 inline constexpr const char* kLoopFile = "loop.json";
 inline constexpr const char* kLoopFormat = "rtrain-checkpoint";  ///< "format" of loop.json
 /// "version" of loop.json; older ones are read.

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <stdexcept>
 #include <typeinfo>
 
 namespace rtrain {
@@ -19,6 +20,24 @@ std::vector<AnyCallback> callbacks_from(const nlohmann::json& list) {
   std::vector<AnyCallback> all;
   for (auto& callback : Names<Callback>::all_from_json(list)) all.emplace_back(std::move(callback));
   return all;
+}
+
+LightningModule& Callback::of_run() const {
+  if (of_run_ != nullptr) return *of_run_;
+  throw std::logic_error(state_key() + ": log() was called outside of a run");
+}
+
+void Callback::log(const std::string& name, const torch::Tensor& value, const LogOptions& options) {
+  of_run().log(name, value, options);
+}
+void Callback::log(const std::string& name, double value, const LogOptions& options) {
+  of_run().log(name, value, options);
+}
+void Callback::log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options) {
+  of_run().log_dict(values, options);
+}
+void Callback::log_dict(const std::map<std::string, double>& values, const LogOptions& options) {
+  of_run().log_dict(values, options);
 }
 
 }  // namespace rtrain

@@ -2,6 +2,7 @@
 
 #include "common/base/nan.h"
 #include "worker/callbacks/monitored.h"
+#include "worker/run/warn.h"
 #include "worker/runtime/json.h"
 
 #include <rtrain/trainer.h>
@@ -67,7 +68,14 @@ void EarlyStopping::on_validation_end(Trainer& trainer, LightningModule&) {
   if (!at_train_epoch_end_ && trainer.fitting() && !trainer.sanity_checking()) check(trainer);
 }
 
+void EarlyStopping::say(const Trainer& trainer, const std::string& text) const {
+  if (!options_.verbose || (options_.log_rank_zero_only && !trainer.is_global_zero())) return;
+  const auto rank = trainer.world_size() > 1 ? "[rank " + std::to_string(trainer.global_rank()) + "] " : "";
+  std::cerr << rank << "EarlyStopping: " << text << std::endl;
+}
+
 void EarlyStopping::check(Trainer& trainer) {
+  if (trainer.options().fast_dev_run > 0) return;
   const auto own = trainer.callback_metrics();
   warn_if_unsynced(trainer, "EarlyStopping", options_.monitor, own, warned_of_unsynced_);
   const auto metrics = agreed_metrics(trainer, own);
@@ -77,44 +85,54 @@ void EarlyStopping::check(Trainer& trainer) {
     throw std::runtime_error("EarlyStopping: the metric \"" + options_.monitor +
                              "\" was not logged; there are: " + names_of(metrics));
   }
-  bool stop = should_stop(found->second);
+  bool stop = should_stop(trainer, found->second);
   if (options_.check_finite) {
     const auto here = own.find(options_.monitor);
     const bool broken = trainer.strategy().reduce_boolean_decision(
         here != own.end() && !std::isfinite(here->second), /*all=*/false);
-    if (broken && !stop) reason_ = options_.monitor + " is not finite on another rank than 0";
+    if (broken && !stop) {
+      why_ = StoppingReason::kNonFiniteMetric;
+      reason_ = options_.monitor + " is not finite on another rank than 0";
+    }
     stop = stop || broken;
   }
   if (!stop || !may_end(trainer)) {
     reason_.clear();
+    why_ = StoppingReason::kNotStopped;
     return;
   }
   trainer.set_should_stop();
   stopped_epoch_ = trainer.current_epoch();
-  if (options_.verbose && trainer.is_global_zero()) std::cerr << "EarlyStopping: " << reason_ << std::endl;
+  say(trainer, reason_);
 }
 
-bool EarlyStopping::should_stop(double current) {
+bool EarlyStopping::should_stop(const Trainer& trainer, double current) {
   const auto name = options_.monitor + " = " + shown(current);
   if (options_.check_finite && !std::isfinite(current)) {
+    why_ = StoppingReason::kNonFiniteMetric;
     reason_ = name + " is not finite";
     return true;
   }
   if (options_.stopping_threshold && better(current, *options_.stopping_threshold)) {
+    why_ = StoppingReason::kStoppingThreshold;
     reason_ = name + " is better than the threshold " + shown(*options_.stopping_threshold);
     return true;
   }
   if (options_.divergence_threshold && better(*options_.divergence_threshold, current)) {
+    why_ = StoppingReason::kDivergenceThreshold;
     reason_ = name + " is worse than the threshold " + shown(*options_.divergence_threshold);
     return true;
   }
   const double margin = options_.mode == "min" ? current + options_.min_delta : current - options_.min_delta;
   if (better(margin, best_score_)) {
+    say(trainer, std::isfinite(best_score_) ? name + " improved by " + shown(std::abs(best_score_ - current))
+                                            : name + " is the first");
     best_score_ = current;
     wait_count_ = 0;
     return false;
   }
   if (++wait_count_ < options_.patience) return false;
+  why_ = StoppingReason::kPatienceExhausted;
   reason_ = options_.monitor + " did not improve in the last " + std::to_string(wait_count_) +
             " checks; the best was " + shown(best_score_);
   return true;
@@ -124,7 +142,9 @@ nlohmann::json EarlyStopping::state_dict() const {
   return {{"wait_count", wait_count_},
           {"stopped_epoch", stopped_epoch_},
           {"best_score", best_score_},
-          {"stopping_reason", reason_}};
+          {"patience", options_.patience},
+          {"stopping_reason", static_cast<int>(why_)},
+          {"stopping_reason_message", reason_}};
 }
 
 void EarlyStopping::load_state_dict(const nlohmann::json& state) {
@@ -132,7 +152,22 @@ void EarlyStopping::load_state_dict(const nlohmann::json& state) {
   stopped_epoch_ = state.at("stopped_epoch").get<std::int64_t>();
   best_score_ =
       runtime::saved_number(state.at("best_score"), options_.mode == "min" ? kInfinity : -kInfinity);
-  reason_ = state.at("stopping_reason").get<std::string>();
+  if (const auto& reason = state.at("stopping_reason");
+      reason.is_string()) {  // of version 2, without a number
+    reason_ = reason.get<std::string>();
+    return;
+  }
+  const auto why = state.at("stopping_reason").get<int>();
+  if (why < 0 || why > static_cast<int>(StoppingReason::kNonFiniteMetric))
+    throw std::runtime_error("EarlyStopping: the checkpoint's stopping_reason is " + std::to_string(why) +
+                             ", expected 0 to 4");
+  why_ = static_cast<StoppingReason>(why);
+  reason_ = state.value("stopping_reason_message", "");
+  const auto patience = state.value("patience", options_.patience);
+  if (patience != options_.patience)
+    warn("EarlyStopping: patience is " + std::to_string(options_.patience) + ", but the checkpoint has " +
+         std::to_string(patience) + ", which goes on");
+  options_.patience = patience;
 }
 
 RTRAIN_REGISTER_OPTIONS(Callback, "EarlyStopping", EarlyStopping, EarlyStoppingOptions, monitor, min_delta,

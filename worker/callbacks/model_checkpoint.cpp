@@ -7,6 +7,8 @@
 
 #include <rtrain/trainer.h>
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -122,8 +124,10 @@ ModelCheckpoint::ModelCheckpoint(ModelCheckpointOptions options) : options_(std:
         "\n  every_n_train_steps is " + std::to_string(*o.every_n_train_steps) + ", expected 0 or more";
   if (o.every_n_epochs.value_or(0) < 0)
     problems += "\n  every_n_epochs is " + std::to_string(*o.every_n_epochs) + ", expected 0 or more";
-  if (o.every_n_train_steps.value_or(0) > 0 && o.every_n_epochs.value_or(0) > 0)
-    problems += "\n  every_n_train_steps and every_n_epochs exclude each other";
+  const int triggers = (o.every_n_train_steps.value_or(0) > 0 ? 1 : 0) +
+                       (o.every_n_epochs.value_or(0) > 0 ? 1 : 0) + (o.train_time_interval ? 1 : 0);
+  if (triggers > 1)
+    problems += "\n  every_n_train_steps, every_n_epochs and train_time_interval exclude each other";
   outside_ = take_folders_outside(o.filename);
   if (o.filename.empty() || o.filename.back() == '/') o.filename += kDefaultName;
   try {
@@ -139,25 +143,35 @@ ModelCheckpoint::ModelCheckpoint(ModelCheckpointOptions options) : options_(std:
   }
   if (!problems.empty())
     throw std::invalid_argument("ModelCheckpoint: these options cannot be used:" + problems);
-  if (!o.every_n_train_steps && !o.every_n_epochs) o.every_n_epochs = 1;
+  if (!o.every_n_train_steps && !o.every_n_epochs && !o.train_time_interval) o.every_n_epochs = 1;
 }
 
 std::string ModelCheckpoint::state_key() const {
   return "ModelCheckpoint{monitor=" + options_.monitor.value_or("none") + ", mode=" + options_.mode +
          ", every_n_train_steps=" + std::to_string(options_.every_n_train_steps.value_or(0)) +
          ", every_n_epochs=" + std::to_string(options_.every_n_epochs.value_or(0)) +
+         (options_.train_time_interval ? ", train_time_interval=" + options_.train_time_interval->text()
+                                       : "") +
          (options_.name.empty() ? "" : ", name=" + options_.name) + "}";
 }
 
 void ModelCheckpoint::setup(Trainer& trainer, LightningModule&, Stage stage) {
-  if (stage == Stage::kFit) last_global_step_saved_ = 0;  // a fit counts its steps anew
+  if (stage == Stage::kFit) {  // a fit counts its steps anew
+    last_global_step_saved_ = 0;
+    newest_.clear();
+    if (options_.save_on_exception && trainer.world_size() > 1)
+      warn(
+          "ModelCheckpoint: save_on_exception has no effect with several ranks: one that fails cannot save "
+          "with the others; a job resumes from its last report()");
+  }
   const auto own = fs::absolute(
       (options_.dirpath.empty() ? trainer.default_root_dir() / "checkpoints" : options_.dirpath) / outside_);
   dirpath_ = trainer.strategy().broadcast(without_end_slash(own).string());
 }
 
 bool ModelCheckpoint::skips(const Trainer& trainer) const {
-  return !trainer.fitting() || trainer.sanity_checking() || last_global_step_saved_ == trainer.global_step();
+  return trainer.options().fast_dev_run > 0 || !trainer.fitting() || trainer.sanity_checking() ||
+         last_global_step_saved_ == trainer.global_step();
 }
 
 bool ModelCheckpoint::saves_at_train_epoch_end(const Trainer& trainer) const {
@@ -191,7 +205,8 @@ std::string ModelCheckpoint::missing_monitor(const Candidates& candidates) const
 void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, const StepOutput&, const Batch&,
                                          std::int64_t) {
   const auto every = options_.every_n_train_steps.value_or(0);
-  if (every < 1 || trainer.global_step() % every != 0) return;
+  const bool is_step = every >= 1 && trainer.global_step() % every == 0;
+  if (!interval_is_over(trainer) && !is_step) return;
   const auto candidates = candidates_of(trainer);
   const auto& monitor = options_.monitor;
   const bool validation_follows =
@@ -204,16 +219,56 @@ void ModelCheckpoint::on_train_batch_end(Trainer& trainer, LightningModule&, con
     deferred_until_validation_ = true;
     return;
   }
-  if (skips(trainer)) return;
-  save_top_k(trainer, candidates);
+  if (!skips(trainer)) save_all(trainer, candidates);
+}
+
+bool ModelCheckpoint::interval_is_over(Trainer& trainer) {
+  if (!options_.train_time_interval) return false;
+  const auto now = std::chrono::steady_clock::now();
+  const bool own =
+      std::chrono::duration<double>(now - looked_at_).count() >= options_.train_time_interval->seconds();
+  auto& strategy = trainer.strategy();
+  const bool over = strategy.is_distributed() ? strategy.broadcast(own ? "1" : "0") == "1" : own;
+  if (over) looked_at_ = now;
+  return over;
+}
+
+void ModelCheckpoint::save_all(Trainer& trainer, const Candidates& candidates) {
+  const auto displaced = save_top_k(trainer, candidates);
   save_last(trainer, candidates);
+  if (!displaced.empty()) remove(trainer, displaced);
 }
 
 void ModelCheckpoint::save_for_epoch(Trainer& trainer) {
   const auto candidates = candidates_of(trainer);
   const auto every = options_.every_n_epochs.value_or(0);
-  if (every >= 1 && (trainer.current_epoch() + 1) % every == 0) save_top_k(trainer, candidates);
-  if (last_global_step_saved_ == trainer.global_step()) save_last(trainer, candidates);
+  fs::path displaced;
+  if (every >= 1 && (trainer.current_epoch() + 1) % every == 0) displaced = save_top_k(trainer, candidates);
+  const bool links = options_.save_last.kind() == SaveLast::kLink && !newest_.empty();
+  if (last_global_step_saved_ == trainer.global_step() || links) save_last(trainer, candidates);
+  if (!displaced.empty()) remove(trainer, displaced);
+}
+
+void ModelCheckpoint::on_train_start(Trainer&, LightningModule&) {
+  looked_at_ = std::chrono::steady_clock::now();
+}
+
+/// Lightning's rule: what was asked for is there, even if nothing else was saved.
+void ModelCheckpoint::on_train_end(Trainer& trainer, LightningModule&) {
+  if (options_.save_last.kind() == SaveLast::kNo || !newest_.empty()) return;
+  if (trainer.options().fast_dev_run > 0) return;
+  save_last(trainer, candidates_of(trainer));
+}
+
+void ModelCheckpoint::on_exception(Trainer& trainer, LightningModule&, const std::exception& error) {
+  if (!options_.save_on_exception || trainer.world_size() > 1 || skips(trainer)) return;
+  if (dynamic_cast<const c10::AcceleratorError*>(&error) != nullptr)
+    return warn("ModelCheckpoint: the device failed, so nothing is saved");
+  const auto candidates = candidates_of(trainer);
+  const auto path = free_path(trainer, options_.filename, candidates, {});
+  save(trainer, path);
+  save_last(trainer, candidates);
+  warn("ModelCheckpoint: an exception ends the fit; " + path.string() + " is saved");
 }
 
 void ModelCheckpoint::on_train_epoch_end(Trainer& trainer, LightningModule&) {
@@ -227,20 +282,17 @@ void ModelCheckpoint::on_train_epoch_end(Trainer& trainer, LightningModule&) {
 void ModelCheckpoint::on_validation_end(Trainer& trainer, LightningModule&) {
   if (skips(trainer) || saves_at_train_epoch_end(trainer)) return;
   if (!std::exchange(deferred_until_validation_, false)) return save_for_epoch(trainer);
-  const auto candidates = candidates_of(trainer);
-  save_top_k(trainer, candidates);
-  save_last(trainer, candidates);
+  save_all(trainer, candidates_of(trainer));
 }
 
-void ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates) {
+fs::path ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates) {
   const auto top_k = options_.save_top_k;
-  if (top_k == 0) return;
+  if (top_k == 0) return {};
   if (!options_.monitor) {
     const auto path = free_path(trainer, options_.filename, candidates, best_model_path_);
     const auto previous = std::exchange(best_model_path_, path);  // before saving: it is part of the state
     save(trainer, path);
-    if (top_k == 1 && !previous.empty() && previous != path) remove(trainer, previous);
-    return;
+    return top_k == 1 && previous != path ? previous : fs::path();
   }
   const auto found = candidates.find(*options_.monitor);
   if (found == candidates.end()) {
@@ -248,7 +300,7 @@ void ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates)
     const bool may_come = trainer.num_val_batches() > 0 && !trainer.validation_has_run();
     if (!may_come) throw std::runtime_error(missing_monitor(candidates));
     if (!std::exchange(warned_of_missing_, true)) warn(missing_monitor(candidates));
-    return;
+    return {};
   }
   auto current = found->second;
   if (std::isnan(current)) current = worst();
@@ -257,7 +309,7 @@ void ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates)
   if (top_k > 0 && static_cast<int>(best_k_models_.size()) >= top_k) {
     const auto kth =
         std::max_element(best_k_models_.begin(), best_k_models_.end(), by_score);  // of equals the first
-    if (!better(current, kth->score)) return;
+    if (!better(current, kth->score)) return {};
     displaced = kth->path;
     best_k_models_.erase(kth);
   }
@@ -269,15 +321,46 @@ void ModelCheckpoint::save_top_k(Trainer& trainer, const Candidates& candidates)
   best_model_path_ = best->path;
   best_model_score_ = best->score;
   save(trainer, path);
-  if (!displaced.empty() && displaced != path) remove(trainer, displaced);
+  return displaced != path ? displaced : fs::path();
 }
 
 void ModelCheckpoint::save_last(Trainer& trainer, const Candidates& candidates) {
-  if (!options_.save_last) return;
+  if (options_.save_last.kind() == SaveLast::kNo) return;
   const auto path = free_path(trainer, "last", candidates, last_model_path_);
   const auto previous = std::exchange(last_model_path_, path);
-  save(trainer, path);
+  if (options_.save_last.kind() == SaveLast::kLink && !newest_.empty() && options_.save_top_k != 0)
+    link(trainer, path);
+  else
+    save(trainer, path);
   if (!previous.empty() && previous != path) remove(trainer, previous);
+}
+
+/// Makes `path` a link to the newest checkpoint. Whoever looks finds the link of before or the new one.
+void ModelCheckpoint::link(Trainer& trainer, const fs::path& path) const {
+  const auto make = [&] {
+    const auto target = newest_.lexically_relative(path.parent_path());
+    std::error_code ignored;
+    if (path == newest_ || (fs::is_symlink(path, ignored) && fs::read_symlink(path, ignored) == target))
+      return;
+    const auto beside = [&](const char* what) {
+      return path.parent_path() / ("." + path.filename().string() + ".rtrain-" + what);
+    };
+    const auto fresh = beside("link"), copy = beside("old");
+    fs::remove(fresh);
+    fs::create_directory_symlink(target, fresh);
+    if (fs::is_directory(fs::symlink_status(path, ignored))) {  // no link replaces a folder
+      fs::remove_all(copy);
+      fs::rename(path, copy);
+    }
+    fs::rename(fresh, path);
+    fs::remove_all(copy);
+  };
+  if (trainer.is_global_zero() || !trainer.strategy().is_distributed()) make();
+  if (!trainer.strategy().is_distributed()) return;
+  trainer.strategy().barrier();
+  std::error_code ignored;
+  const bool own_disk = !fs::is_symlink(path, ignored) && fs::exists(newest_, ignored);
+  if (!trainer.is_global_zero() && own_disk) make();
 }
 
 fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_template,
@@ -299,8 +382,25 @@ fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_te
 
 void ModelCheckpoint::save(Trainer& trainer, const fs::path& path) {
   last_global_step_saved_ = trainer.global_step();
+  newest_ = path;
+  std::error_code ignored;
+  if (trainer.is_global_zero() && fs::is_symlink(path, ignored) && !fs::exists(path, ignored))
+    fs::remove(path, ignored);  // no folder replaces a link to nothing
+  write(trainer, path);
+}
+
+void ModelCheckpoint::write(Trainer& trainer, const fs::path& path) {
   trainer.save_checkpoint(path, options_.save_weights_only);
   for (const auto& logger : trainer.loggers()) logger->after_save_checkpoint(*this, path);
+}
+
+std::vector<fs::path> ModelCheckpoint::last_checkpoints() const {
+  static const std::regex name(R"(last(-v\d+)?\.ckpt)");
+  std::vector<fs::path> found;
+  std::error_code missing;
+  for (const auto& entry : fs::directory_iterator(dirpath_, missing))
+    if (std::regex_match(entry.path().filename().string(), name)) found.push_back(entry.path());
+  return found;
 }
 
 /// Lightning's rule: only below the own folder, and never what training was resumed from.
@@ -339,6 +439,7 @@ nlohmann::json ModelCheckpoint::state_dict() const {
       {"best_k_models", std::move(models)},
       {"kth_best_model_path", kth_best_model_path_.string()},
       {"last_model_path", last_model_path_.string()},
+      {"newest", newest_.string()},
       {"last_global_step_saved", last_global_step_saved_},
       {"deferred_until_validation", deferred_until_validation_}};
 }
@@ -368,6 +469,7 @@ void ModelCheckpoint::load_state_dict(const nlohmann::json& state) {
   }
   kth_best_model_path_ = fs::path(state.at("kth_best_model_path").get<std::string>()).lexically_normal();
   last_model_path_ = fs::path(state.at("last_model_path").get<std::string>()).lexically_normal();
+  newest_ = fs::path(state.value("newest", "")).lexically_normal();
 }
 
 RTRAIN_REGISTER_OPTIONS(Callback, "ModelCheckpoint", ModelCheckpoint, ModelCheckpointOptions, dirpath,

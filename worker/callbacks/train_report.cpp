@@ -50,6 +50,7 @@ class TemporaryFolder {
 void report_checkpoint(Trainer& trainer, nlohmann::json metrics) {
   metrics["epoch"] = trainer.current_epoch();
   metrics["step"] = trainer.global_step();
+  if (trainer.options().fast_dev_run > 0) return report(metrics);  // a trial leaves no checkpoint
   const TemporaryFolder folder;
   trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
   report(metrics, Checkpoint::from_directory(folder.path()));

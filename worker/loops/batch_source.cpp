@@ -3,6 +3,7 @@
 #include "worker/loops/batch_limit.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace rtrain {
@@ -43,6 +44,20 @@ bool BatchSource::start_after(std::int64_t samples) const {
   bool all = true;
   for (const auto& [name, loader] : children_) all = loader.sampler().start_after(samples) && all;
   return all;
+}
+
+std::vector<std::int64_t> BatchSource::samples_of(std::int64_t number) const {
+  if (children_.size() != 1)
+    throw std::logic_error(
+        "the samples of a batch are known of one loader, not of several that are read together");
+  const auto& loader = children_.front().second;
+  if (number < 0 || number >= loader.size())
+    throw std::out_of_range("there is no batch " + std::to_string(number));
+  if (loader.batch_sampler() != nullptr)
+    return loader.batch_sampler()->batches().at(static_cast<std::size_t>(number));
+  const auto all = loader.sampler().indices();
+  const auto count = static_cast<std::int64_t>(all.size()), size = loader.options().batch_size;
+  return {all.begin() + number * size, all.begin() + std::min(count, (number + 1) * size)};
 }
 
 std::string BatchSource::parts() const {

@@ -88,6 +88,7 @@ const StageHooks& hooks_of(Stage stage) {
 
 void EvaluationLoop::set_data(MakeData make) {
   make_ = std::move(make);
+  reads_ = nullptr;
   loaders_.clear();
   results_.clear();
   max_batches_ = 0;
@@ -174,6 +175,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
 /// @param done batches of the loaders before it
 void EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
   const auto& hooks = hooks_of(stage);
+  reads_ = &loader.batches;
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader.batches.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
   for (std::int64_t batch_idx = 0; batch_idx < batches_; ++batch_idx) {

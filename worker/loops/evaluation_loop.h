@@ -44,6 +44,8 @@ class EvaluationLoop {
     return generators_before_;
   }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
+  /// What is read now; null: nothing.
+  [[nodiscard]] const BatchSource* reads() const { return reads_; }
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
 
  private:
@@ -57,6 +59,7 @@ class EvaluationLoop {
   RunContext& run_;
   LoggedMetrics results_;
   MakeData make_;
+  const BatchSource* reads_ = nullptr;
   std::int64_t loaded_in_epoch_ = 0;
   std::vector<Loader> loaders_;
   std::int64_t max_batches_ = 0, batches_ = 0;

@@ -173,6 +173,24 @@ void FitLoop::run() {
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
 
+void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
+  const auto first_iteration = run_.metrics.first_iteration();
+  LoggedMetrics unheard(/*training=*/true);
+  run_.metrics.use(&unheard);
+  auto batches = data_.epoch(run_.epochs.current.processed);
+  for (std::int64_t i = 0; i < max_batches_; ++i) {
+    auto fetched = batches.next();
+    if (!fetched) break;
+    const auto batch = run_.to_device(std::move(*fetched));
+    run_.plan->before_forward(/*sync=*/false);
+    const auto types = run_.precision().forward_scope(run_.placement.device);
+    const RunContext::HookScope scope(run_, Hook::kTrainingStep);
+    body(batch);
+  }
+  run_.metrics.use(&results_);
+  run_.metrics.set_first_iteration(first_iteration);
+}
+
 void FitLoop::run_epoch() {
   if (!resumed_within_epoch_) {
     if (std::exchange(cut_, false)) run_.metrics.reset_results();  // a hook took the stop back
@@ -215,7 +233,7 @@ void FitLoop::run_epoch() {
     const RunContext::HookScope scope(run_, Hook::kTrainEpochEnd);
     const auto callbacks = [&](bool plain) {
       for (const auto& callback : run_.callbacks) {
-        if ((callback->order() == CallbackOrder::kPlain) != plain) continue;
+        if ((callback->order() <= CallbackOrder::kPlain) != plain) continue;
         const RunContext::Timed timed(run_, [&] { return run_.action_of(*callback, Hook::kTrainEpochEnd); });
         callback->on_train_epoch_end(run_.trainer, *run_.module);
       }
@@ -368,6 +386,7 @@ nlohmann::json FitLoop::state() const {
       {"validated", validated_ && (run_.stage != Stage::kValidate || validation_.is_ending())},
       {"has_gradients", step_.has_gradients()},
       {"should_stop", run_.should_stop},
+      {"out_of_time", run_.out_of_time},
       {"max_epochs", run_.max_epochs},
       {"max_steps", run_.options.max_steps},
       {"cut", cut_},
@@ -398,6 +417,8 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
   const bool cut = state.value("cut", false);
   const bool stopped = state.value("should_stop", false);
   run_.should_stop = stopped && !may_go_further(state) && (retry || !cut);
+  if (state.value("out_of_time", false)) run_.should_stop = false;  // its Timer decides, here and now
+  run_.should_stop = run_.should_stop || run_.out_of_time;
   past_stop_ = stopped && !run_.should_stop;
   validated_in_epoch_ = state.value("validated_in_epoch", true);
   epoch_schedulers_due_ = state.value("epoch_schedulers_due", false);

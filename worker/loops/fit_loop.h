@@ -33,6 +33,10 @@ class FitLoop {
   /// @param make is called now, and again when reload_dataloaders_every_n_epochs says so.
   void set_data(std::function<BatchSource()> make);
   void run();
+  /// Visits the batches of an epoch, on the device, as a training_step would get them; what is logged
+  /// meanwhile goes nowhere.
+  void for_each_batch(const std::function<void(const Batch&)>& body);
+  [[nodiscard]] bool has_data() const { return data_.defined(); }
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
   [[nodiscard]] std::int64_t global_step() const { return run_.optimizer_steps; }

@@ -378,6 +378,13 @@ void MetricBoard::to_loggers(const MetricValues& values, std::int64_t step, std:
   if (!loggers_.empty()) write_row(values, step, epoch);
 }
 
+void MetricBoard::add(const std::map<std::string, double>& values, std::int64_t step) {
+  MetricValues row;
+  for (const auto& [name, value] : values) row.emplace(name, MetricValue{{}, value});
+  for (const auto& [name, value] : row) views_.callback[name] = value;
+  write_row(row, step, std::nullopt);
+}
+
 void MetricBoard::step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping) {
   if (loggers_.empty() || log_every_n_steps_ == 0) return;
   if ((steps + 1) % log_every_n_steps_ == 0 || stopping) to_loggers(steps, epoch);

@@ -127,6 +127,8 @@ class MetricBoard {
   void to_loggers(std::int64_t step, std::int64_t epoch);
   /// `values` in the same way.
   void to_loggers(const MetricValues& values, std::int64_t step, std::int64_t epoch);
+  /// Into the callbacks' view, and at once to the loggers: what callbacks measure.
+  void add(const std::map<std::string, double>& values, std::int64_t step);
   /// The active loop's every log_every_n_steps.
   void step_to_loggers(std::int64_t steps, std::int64_t epoch, bool stopping);
   /// What a batch of an evaluation logged on_step; x counts the loader's batches, and there is no epoch.

@@ -76,6 +76,10 @@ void RunContext::yield_if(bool stops_here) {
   throw Yielded();
 }
 
+void RunContext::attach_callbacks(LightningModule* to) const {
+  for (const auto& callback : callbacks) callback->of_run_ = to;
+}
+
 bool RunContext::is_same_on_every_rank(std::int64_t value) const {
   auto bounds = torch::tensor({value, -value}, torch::TensorOptions(torch::kInt64).device(placement.device));
   strategy().reduce(bounds, Strategy::Reduce::kMax);

@@ -144,6 +144,8 @@ class RunContext {
   /// @throws Yielded
   void yield_if(bool stops_here);
   [[nodiscard]] bool is_same_on_every_rank(std::int64_t value) const;  ///< a collective
+  /// Tells the callbacks which module they run with; null: none any more.
+  void attach_callbacks(LightningModule* to) const;
 
   Trainer& trainer;
   const TrainerOptions options;
@@ -170,6 +172,7 @@ class RunContext {
   Stage function = Stage::kFit, stage = Stage::kFit;
   bool running = false;
   bool should_stop = false;
+  bool out_of_time = false;  ///< what stopped it is a Timer, which a run that resumes asks anew
   Hook current_hook = Hook::kNone;
   std::string failed_in;       ///< the innermost hook that threw since the latest hook began
   std::int64_t batch_idx = 0;  ///< index of the current batch, for place_of()

@@ -37,6 +37,7 @@ constexpr auto kModel = tensors::kModelFile;
 constexpr auto kOptimizer = tensors::kOptimizerFile;
 constexpr auto kLoop = tensors::kLoopFile;
 constexpr auto kReported = tensors::kReportedFolder;
+constexpr auto kExtra = tensors::kExtraFile;
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what) {
   throw std::runtime_error("checkpoint " + path.string() + ": " + what);
@@ -219,6 +220,7 @@ void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
     if (!weights_only) save(kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
+    if (!content.tensors.empty()) save(kExtra, {on_cpu(content.tensors), {{"format", "pt"}}});
     sums.files[kLoop] = write_text(partial / kLoop, runtime::dump_json_pretty(loop) + "\n");
   }
   if (!weights_only) save(rank_file(run.placement.global_rank), {on_cpu(content.rank), {}});
@@ -273,6 +275,7 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
   if (folder.has(kOptimizer)) content.optimizer = folder.load(kOptimizer);
+  if (folder.has(kExtra)) content.tensors = folder.load(kExtra);
   if (folder.has(rank_file(rank))) content.rank = folder.load(rank_file(rank));
   if (content.loop.value("version", 0) < 2) {
     for (const auto& [key, sums] : with_prefix(content.rank, "metric.")) {

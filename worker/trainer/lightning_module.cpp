@@ -28,6 +28,14 @@ void for_each_lightning_module(LightningModule& root, const std::function<void(L
   body(root);
 }
 
+/// Under TrainerOptions::barebones.
+bool ignores_log(const RunContext& run) {
+  if (!run.options.barebones) return false;
+  static const bool warned = (warn("log() does nothing with barebones = true"), true);
+  (void)warned;
+  return true;
+}
+
 }  // namespace
 
 LightningModule::~LightningModule() {
@@ -94,12 +102,14 @@ void LightningModule::log(const std::string& name, const torch::Tensor& value, c
     return;
   }
   auto& run = attachment_->trainer->impl_->run;
+  if (ignores_log(run)) return;
   run.metrics.log(run.current_hook, name, MetricValue{value}, options);
 }
 
 void LightningModule::log(const std::string& name, double value, const LogOptions& options) {
   if (!attachment_ || attachment_->trainer == nullptr) return log(name, torch::scalar_tensor(value), options);
   auto& run = attachment_->trainer->impl_->run;
+  if (ignores_log(run)) return;
   run.metrics.log(run.current_hook, name, MetricValue{{}, value}, options);
 }
 

@@ -123,10 +123,47 @@ std::string problem_of_profiler(const AnyProfiler& choice) {
          " or a profiler such as rtrain::SimpleProfiler()";
 }
 
+/// Nothing but training: what would cost time beside it contradicts it.
+void check_barebones(Problems& problems, const TrainerOptions& o) {
+  if (!o.barebones) return;
+  const auto refuse = [&](bool given, const std::string& what, const std::string& why) {
+    if (given) problems.add("barebones is true, and " + what + ": " + why);
+  };
+  refuse(o.enable_progress_bar == true, "enable_progress_bar is true", "progress costs time");
+  refuse(o.enable_checkpointing == true, "enable_checkpointing is true", "checkpoints cost time");
+  refuse(o.enable_model_summary == true, "enable_model_summary is true", "the summary costs time");
+  refuse(!o.loggers.empty(), "loggers holds one", "logging costs time");
+  refuse(o.detect_anomaly, "detect_anomaly is true", "looking for NaN costs time");
+  refuse(o.fast_dev_run > 0, "fast_dev_run is " + std::to_string(o.fast_dev_run),
+         "a trial run measures nothing");
+  const TrainerOptions defaults;
+  refuse(o.num_sanity_val_steps != defaults.num_sanity_val_steps && o.num_sanity_val_steps != 0,
+         "num_sanity_val_steps is " + std::to_string(o.num_sanity_val_steps), "the sanity check costs time");
+  refuse(o.log_every_n_steps != defaults.log_every_n_steps && o.log_every_n_steps != 0,
+         "log_every_n_steps is " + std::to_string(o.log_every_n_steps), "logging costs time");
+}
+
 }  // namespace
 
 std::shared_ptr<Profiler> choose_profiler(const AnyProfiler& choice) {
   return choice.get() || choice.name().empty() ? choice.get() : Names<Profiler>::make(choice.name());
+}
+
+TrainerOptions settled(TrainerOptions o) {
+  const bool overfits = !o.overfit_batches.is_zero();
+  if (overfits) o.limit_train_batches = o.limit_val_batches = o.overfit_batches;
+  if (o.fast_dev_run > 0) {
+    if (!overfits) o.limit_train_batches = o.limit_val_batches = o.fast_dev_run;
+    o.limit_test_batches = o.limit_predict_batches = o.fast_dev_run;
+    o.max_steps = o.fast_dev_run;
+    o.max_epochs = 1;
+    o.num_sanity_val_steps = 0;
+    o.val_check_interval = 1.0;
+    o.check_val_every_n_epoch = 1;
+    o.loggers.clear();
+  }
+  if (o.barebones) o.num_sanity_val_steps = o.log_every_n_steps = 0;
+  return o;
 }
 
 Placement check_options(const TrainerOptions& o) {
@@ -139,6 +176,9 @@ Placement check_options(const TrainerOptions& o) {
   check_limit(problems, "limit_val_batches", o.limit_val_batches);
   check_limit(problems, "limit_test_batches", o.limit_test_batches);
   check_limit(problems, "limit_predict_batches", o.limit_predict_batches);
+  check_limit(problems, "overfit_batches", o.overfit_batches);
+  check_count(problems, "fast_dev_run", o.fast_dev_run, 0, "a number of batches, or 0 for none");
+  check_barebones(problems, o);
   const auto& interval = o.val_check_interval;
   problems.expect(
       interval.is_fraction() ? interval.fraction() > 0 && interval.fraction() <= 1 : interval.batches() >= 1,
@@ -224,19 +264,27 @@ Placement check_options(const TrainerOptions& o) {
 
 std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options) {
   std::vector<std::shared_ptr<Callback>> all;
-  if (options.enable_progress_bar.value_or(true)) all.push_back(std::make_shared<ProgressReport>());
-  bool reports = false, writes = false;
+  const bool bare = options.barebones;
+  if (!bare && options.enable_progress_bar.value_or(true)) all.push_back(std::make_shared<ProgressReport>());
+  bool reports = false, writes = false, times = false, summarizes = false;
   for (const auto& callback : options.callbacks) {
     all.push_back(callback.get());
     reports = reports || dynamic_cast<TrainReportCallback*>(callback.get().get()) != nullptr;
     writes = writes || callback.get()->order() == CallbackOrder::kCheckpoint;
+    times = times || dynamic_cast<Timer*>(callback.get().get()) != nullptr;
+    summarizes = summarizes || dynamic_cast<ModelSummary*>(callback.get().get()) != nullptr;
   }
   if (writes && options.enable_checkpointing == false) {
     throw std::invalid_argument(
         "Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of "
         "them");
   }
-  if (!writes && options.enable_checkpointing.value_or(!reports))
+  if (options.enable_model_summary == false && summarizes)
+    throw std::invalid_argument(
+        "Trainer: enable_model_summary is false, but the callbacks hold a ModelSummary: remove one of them");
+  if (options.max_time && !times) all.push_back(std::make_shared<Timer>(*options.max_time));
+  if (options.enable_model_summary == true && !summarizes) all.push_back(std::make_shared<ModelSummary>());
+  if (!writes && options.enable_checkpointing.value_or(!reports && !bare))
     all.push_back(std::make_shared<ModelCheckpoint>());
   return in_order(std::move(all));
 }

@@ -15,6 +15,8 @@ namespace rtrain {
 [[nodiscard]] Placement check_options(const TrainerOptions& options);
 /// Null: none was asked for. @throws std::invalid_argument an unknown name.
 [[nodiscard]] std::shared_ptr<Profiler> choose_profiler(const AnyProfiler& choice);
+/// The options with what fast_dev_run, overfit_batches and barebones make of them. @param options checked.
+[[nodiscard]] TrainerOptions settled(TrainerOptions options);
 /// The callbacks in calling order, including those that the options add.
 [[nodiscard]] std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options);
 /// Those with what a module's configure_callbacks() returned, which takes the place of others of its type.

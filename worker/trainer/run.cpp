@@ -9,6 +9,10 @@
 #include "worker/trainer/options.h"
 #include "worker/trainer/trainer_impl.h"
 
+#include <rtrain/callbacks/model_checkpoint.h>
+#include <rtrain/callbacks/on_exception_checkpoint.h>
+#include <rtrain/callbacks/timer.h>
+
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/torch.h>
@@ -22,7 +26,7 @@
 namespace rtrain {
 
 Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
-    : run(trainer, given, check_options(given), arrange_callbacks(given)),
+    : run(trainer, settled(given), check_options(given), arrange_callbacks(given)),
       own_callbacks(run.callbacks),
       validation(run),
       evaluation(run),
@@ -104,6 +108,7 @@ void Trainer::Impl::begin(Stage now, LightningModule& given, const Data& data) {
   if (const auto more = run.call_module(Hook::kConfigureCallbacks, &LightningModule::configure_callbacks);
       !more.empty())
     run.callbacks = with_callbacks_of_module(own_callbacks, more);
+  run.attach_callbacks(&given);
   if (!connected) connect();
   // The local rank 0 of each node prepares what all of it will read.
   if (run.data != nullptr &&
@@ -120,6 +125,44 @@ void Trainer::Impl::begin(Stage now, LightningModule& given, const Data& data) {
   }
   // Before a checkpoint is read: float64 weights must not pass through float32.
   run.precision().convert_module(given);
+}
+
+std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
+  namespace fs = std::filesystem;
+  const auto name = given.path().string();
+  if (name == "hpc" || name.starts_with("registry:"))
+    throw std::invalid_argument("the checkpoint \"" + name +
+                                "\": jobs resume from get_checkpoint(); give that, or a path");
+  if (!name.empty() && name != "best" && name != "last") return fs::absolute(given.path());
+  std::vector<fs::path> candidates;
+  bool has_checkpoints = false;
+  for (const auto& callback : run.callbacks) {
+    if (const auto* saves = dynamic_cast<const ModelCheckpoint*>(callback.get())) {
+      if (name == "best" && !has_checkpoints) candidates = {saves->best_model_path()};
+      if (name == "last")
+        for (auto& path : saves->last_checkpoints()) candidates.push_back(std::move(path));
+      has_checkpoints = true;
+    }
+    const auto* failed = dynamic_cast<const OnExceptionCheckpoint*>(callback.get());
+    if (failed != nullptr && name != "best" && (name == "last" || run.function == Stage::kFit))
+      candidates.push_back(fs::absolute(failed->path()));
+  }
+  if (name == "best" && !has_checkpoints)
+    throw std::invalid_argument("the checkpoint \"best\": there is no ModelCheckpoint that knows it");
+  fs::path newest;
+  fs::file_time_type newest_time{};
+  for (const auto& path : candidates) {
+    std::error_code missing;
+    const auto time = fs::last_write_time(path / "model.safetensors", missing);
+    if (!missing && (newest.empty() || time > newest_time)) newest = path, newest_time = time;
+  }
+  newest = run.strategy().broadcast(newest.string());
+  if (name == "best" && newest.empty())
+    throw std::invalid_argument("the checkpoint \"best\": the ModelCheckpoint has saved nothing");
+  if (name == "last" && newest.empty())
+    warn("the checkpoint \"last\" is not there yet (save_last makes it): nothing is read");
+  if (name.empty() && !newest.empty()) warn("fit goes on from " + newest.string() + ", left by a failed one");
+  return newest;
 }
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
@@ -274,6 +317,7 @@ void Trainer::Impl::guarded(Body body) {
       run.running = false;
       run.current_hook = Hook::kNone;
       run.metrics.use(nullptr);
+      run.attach_callbacks(nullptr);
       run.module = nullptr;
       run.data = nullptr;
       run.dataloader_idx.reset();
@@ -307,12 +351,15 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     std::optional<torch::autograd::DetectAnomalyGuard> anomalies;
     if (run.options.detect_anomaly) anomalies.emplace();
     run.max_epochs = run.options.max_epochs.value_or(-1);
-    if (!run.options.max_epochs && run.options.max_steps == -1) {
+    const bool timed = std::any_of(own_callbacks.begin(), own_callbacks.end(), [](const auto& callback) {
+      return dynamic_cast<const Timer*>(callback.get()) != nullptr;
+    });
+    if (!run.options.max_epochs && run.options.max_steps == -1 && !timed) {
       warn("max_epochs was not set: training for 1000 epochs; max_epochs = -1 trains without an end");
       run.max_epochs = 1000;
     }
     run.min_epochs = run.options.min_epochs.value_or(run.options.min_steps ? 1 : 0);
-    run.should_stop = false;
+    run.should_stop = run.out_of_time = false;
     run.accumulate = batches_a_step();
     run.optimizers.clear();
     run.schedulers.clear();
@@ -320,14 +367,14 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     validation.set_data(nullptr);
     given_training = data.train;
     made_training.reset();
-    resumed_from =
-        resume_from.path().empty() ? std::filesystem::path() : std::filesystem::absolute(resume_from.path());
+    resumed_from.clear();
     writer = CheckpointWriter::begin();
     resumed_step = 0;
 
     run.automatic = given.automatic_optimization();
     if (!run.automatic) refuse_automatic_options();
     begin(Stage::kFit, given, data);
+    resumed_from = resolved(resume_from);
     require_storable();
     std::optional<TrainerCheckpoint> saved;
     if (!resumed_from.empty()) {
@@ -367,8 +414,8 @@ Metrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& 
   Metrics result;
   guarded([&] {
     begin(now, module.get(), data);
-    if (!weights.path().empty())
-      restore_module_and_callbacks(read_checkpoint(weights.path(), run.placement.global_rank));
+    if (const auto path = resolved(weights); !path.empty())
+      restore_module_and_callbacks(read_checkpoint(path, run.placement.global_rank));
     run.metrics.clear();
     make_plan(module.get(), /*fitting=*/false);
     log_hyperparams();

@@ -54,9 +54,16 @@ const Source& source_of(Stage stage) {
 }  // namespace
 
 DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_stage) const {
+  const bool overfits = !run.options.overfit_batches.is_zero() &&
+                        (loader_stage == Stage::kTrain || loader_stage == Stage::kValidate);
   const auto part = run.strategy().mesh().data();
   // An elastic job that has shrunk to one rank keeps the order of the others.
   const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
+  if (overfits && dynamic_cast<const RandomSampler*>(&loader.sampler()) != nullptr) {
+    warn("overfit_batches: the data is shuffled; for this run its order is that of the data set");
+    if (!shared || !run.options.use_distributed_sampler)
+      return loader.with_sampler(std::make_shared<SequentialSampler>(loader.dataset()->size()));
+  }
   if (!run.options.use_distributed_sampler || !shared) return loader;
   if (loader.batch_sampler() != nullptr)
     return loader.with_batch_sampler(
@@ -67,7 +74,7 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
     return loader.with_sampler(own_part_without_padding(loader, part.size, part.rank));
   // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
   const auto* random = dynamic_cast<const RandomSampler*>(&sampler);
-  const bool shuffle = loader_stage == Stage::kTrain || random != nullptr;
+  const bool shuffle = (loader_stage == Stage::kTrain || random != nullptr) && !overfits;
   const auto seed =
       random != nullptr ? random->seed() : loader.options().seed;  // as with one rank: the loader's own
   return loader.with_sampler(

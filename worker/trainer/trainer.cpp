@@ -85,7 +85,34 @@ std::int64_t Trainer::num_evaluation_batches() const {
   return impl_->run.function == Stage::kFit ? impl_->validation.batches() : impl_->evaluation.batches();
 }
 bool Trainer::should_stop() const { return impl_->run.should_stop; }
-void Trainer::set_should_stop(bool stop) { impl_->run.should_stop = stop; }
+void Trainer::set_should_stop(bool stop) {
+  impl_->run.should_stop = stop;
+  impl_->run.out_of_time = false;
+}
+void Trainer::stop_for_time() {
+  impl_->run.out_of_time = impl_->run.out_of_time || !impl_->run.should_stop;
+  impl_->run.should_stop = true;
+}
+const std::vector<std::shared_ptr<Optimizer>>& Trainer::optimizers() const { return impl_->run.optimizers; }
+std::vector<LRSchedulerConfig>& Trainer::lr_scheduler_configs() { return impl_->run.schedulers; }
+void Trainer::log_metrics(const Metrics& metrics) {
+  impl_->run.metrics.add(metrics, impl_->run.batches_that_stepped);
+}
+bool Trainer::logs_this_step() const {
+  const auto every = impl_->run.options.log_every_n_steps;
+  return every > 0 && ((impl_->run.batches_that_stepped + 1) % every == 0 || impl_->run.should_stop);
+}
+void Trainer::for_each_training_batch(const std::function<void(const Batch&)>& body) {
+  if (!fitting() || !impl_->fit_loop.has_data())
+    throw std::logic_error("for_each_training_batch: there is training data only while a fit trains");
+  impl_->fit_loop.for_each_batch(body);
+}
+std::vector<std::int64_t> Trainer::prediction_indices(std::int64_t batch_idx) const {
+  const auto* data = impl_->evaluation.reads();
+  if (!impl_->run.running || impl_->run.function != Stage::kPredict || data == nullptr)
+    throw std::logic_error("prediction_indices: no predict() goes on");
+  return data->samples_of(batch_idx);
+}
 void Trainer::set_accumulate_grad_batches(std::int64_t batches) {
   if (batches < 1)
     throw std::invalid_argument("set_accumulate_grad_batches: " + std::to_string(batches) +

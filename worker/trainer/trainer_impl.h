@@ -51,6 +51,10 @@ struct Trainer::Impl {
   // ---- one run -----------------------------------------------------------------------------------
   void fit(const AnyModule& module, const Data& data, const CheckpointPath& resume_from);
   Metrics evaluate(Stage function, const AnyModule& module, const Data& data, const CheckpointPath& weights);
+  /// The folder that `given` means, once the callbacks know their folders: those called "best" and "last",
+  /// and for a fit what an OnExceptionCheckpoint left. Empty: none. The same on every rank.
+  /// @throws std::invalid_argument there is no best one; a name that only other programs know.
+  [[nodiscard]] std::filesystem::path resolved(const CheckpointPath& given);
   void connect();
   void begin(Stage function, LightningModule& module, const Data& data);
   void make_plan(LightningModule& module, bool fitting);

@@ -12,6 +12,7 @@
 
 #include <concepts>
 #include <exception>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,8 @@ namespace rtrain {
 /// When a callback runs relative to others at the same hook. It ensures that the state in a checkpoint or a
 /// report is final.
 enum class CallbackOrder {
+  /// looks for an option before training, as a finder of learning rates: before all others
+  kTuner,
   /// in the order of TrainerOptions::callbacks; at the end of a training epoch, before the module's own hook
   kPlain,
   /// reads metrics and decides (EarlyStopping): after kPlain, and at the end of an epoch after the module's
@@ -99,6 +102,19 @@ class RTRAIN_API Callback {
   /// A callback that saves or reports the Trainer's state at the end of an epoch returns kCheckpoint or
   /// kReport.
   [[nodiscard]] virtual CallbackOrder order() const { return CallbackOrder::kPlain; }
+
+ protected:
+  /// The module's log() and log_dict(), by the rules of the hook they are called in.
+  /// @throws std::logic_error outside of a run, and as LightningModule::log() does.
+  void log(const std::string& name, const torch::Tensor& value, const LogOptions& options = {});
+  void log(const std::string& name, double value, const LogOptions& options = {});
+  void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
+  void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
+
+ private:
+  friend class RunContext;
+  [[nodiscard]] LightningModule& of_run() const;
+  LightningModule* of_run_ = nullptr;  ///< the module of the run that goes on
 };
 
 namespace detail {

@@ -7,6 +7,7 @@
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/data/data_module.h>
 #include <rtrain/detail/overrides.h>
+#include <rtrain/duration.h>
 #include <rtrain/export.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
@@ -20,6 +21,7 @@
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,10 +88,19 @@ struct RTRAIN_API TrainerOptions {
   std::optional<std::int64_t> min_epochs{};
   std::int64_t max_steps = -1;              ///< optimizer steps; -1: no limit
   std::optional<std::int64_t> min_steps{};  ///< should_stop has no effect before; default: 0
+  /// stops after so much time of training, over all attempts of a job ("90m", "DD:HH:MM:SS" or a duration):
+  /// adds a Timer, unless the callbacks hold one; min_epochs and min_steps come first
+  std::optional<Duration> max_time{};
   BatchCount limit_train_batches = 1.0;
   BatchCount limit_val_batches = 1.0;  ///< 0: no validation
   BatchCount limit_test_batches = 1.0;
   BatchCount limit_predict_batches = 1.0;
+  /// trains and validates on the first batches only, in the same order in each epoch (shuffling is off);
+  /// 0.0: on all
+  BatchCount overfit_batches = 0.0;
+  /// tries every step of the program with so many batches and one epoch: no sanity check, no loggers, no
+  /// checkpoints, no early stop, no tuning; 0: off
+  std::int64_t fast_dev_run = 0;
   /// validate every N training batches (1 or more), or after each fraction of an epoch (above 0.0, up to 1.0)
   BatchCount val_check_interval = 1.0;
   /// 1 or more; std::nullopt: val_check_interval counts batches across epochs
@@ -133,6 +144,12 @@ struct RTRAIN_API TrainerOptions {
   std::optional<bool> enable_checkpointing{};
   /// sends progress to clients that follow the job; default: true
   std::optional<bool> enable_progress_bar{};
+  /// true: adds a ModelSummary if there is none, which prints a table of the layers. Default: false
+  /// (Lightning: true)
+  std::optional<bool> enable_model_summary{};
+  /// nothing but training, to measure its speed: no loggers, no checkpoints, no progress, no summary, no
+  /// sanity check; log() does nothing, with a warning. What contradicts it is refused.
+  bool barebones = false;
   /// with several ranks, give each rank its own part of the data (shuffled for training, as in Lightning)
   bool use_distributed_sampler = true;
   /// ask for the loaders of training and of validation again once so many epochs have passed; 0: never
@@ -164,10 +181,15 @@ struct RTRAIN_API TrainerCheckpoint {
   nlohmann::json loop = nlohmann::json::object();
   nlohmann::json callbacks = nlohmann::json::object();  ///< by Callback::state_key()
   nlohmann::json module = nlohmann::json::object();     ///< the user's own state
+  /// tensors of callbacks and of the module, the same on every rank, by names that begin with whose they are
+  /// ("WeightAveraging."); rank 0's are stored: extra.safetensors
+  std::map<std::string, torch::Tensor> tensors{};
 };
 
 /// Where fit() resumes: nowhere, a folder written by save_checkpoint(), or a reported Checkpoint that
-/// contains "checkpoint.ckpt".
+/// contains "checkpoint.ckpt". "best" is best_model_path() of the first ModelCheckpoint, after a fit; "last"
+/// the newest of the checkpoints that the ModelCheckpoints called "last" and of OnExceptionCheckpoint's (none
+/// there yet: a warning, and nothing is read). A folder of one of these names is written "./best".
 class RTRAIN_API CheckpointPath {
  public:
   CheckpointPath() = default;
@@ -347,6 +369,21 @@ class RTRAIN_API Trainer {
   /// Ends the fit after this batch (and a validation), once min_epochs and min_steps are reached. Every rank
   /// must call it.
   void set_should_stop(bool stop = true);
+  /// The optimizers of the current (or latest) fit.
+  [[nodiscard]] const std::vector<std::shared_ptr<Optimizer>>& optimizers() const;
+  /// Their schedulers, which a callback may replace in on_fit_start or between two epochs.
+  [[nodiscard]] std::vector<LRSchedulerConfig>& lr_scheduler_configs();
+  /// For callbacks that measure: a row for the loggers, now and as it is, at the training's x (batches that
+  /// stepped), and into callback_metrics(). Every rank calls it; rank 0's loggers get it.
+  void log_metrics(const Metrics& metrics);
+  /// True if the step metrics of the current batch go to the loggers (log_every_n_steps).
+  [[nodiscard]] bool logs_this_step() const;
+  /// Visits the batches of an epoch of the fit's training data, on the device. Nothing counts, and no hook
+  /// runs but those of the transfer. Between two epochs, or after the last.
+  /// @throws std::logic_error outside of the training of a fit.
+  void for_each_training_batch(const std::function<void(const Batch&)>& body);
+  /// The places in the data set of the samples of a batch of the predict() that goes on, in order.
+  [[nodiscard]] std::vector<std::int64_t> prediction_indices(std::int64_t batch_idx) const;
   /// From the next accumulation on; for callbacks, at the start of an epoch. The same on every rank.
   /// @throws std::invalid_argument less than 1; std::logic_error more than 1 under manual optimization.
   void set_accumulate_grad_batches(std::int64_t batches);
@@ -382,9 +419,12 @@ class RTRAIN_API Trainer {
  private:
   /// True if an earlier attempt of this fit wrote this checkpoint after the point where the fit resumes.
   [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
+  /// set_should_stop(), but a run that resumes is not bound to it.
+  void stop_for_time();
 
   friend class LightningModule;
   friend class ModelCheckpoint;
+  friend class Timer;
   friend RTRAIN_API Trainer& prepare_trainer(Trainer& trainer);
   std::unique_ptr<Impl> impl_;
 };

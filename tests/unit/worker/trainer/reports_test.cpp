@@ -73,7 +73,7 @@ TEST_CASE("reports: EarlyStopping lets a metric recover before min_epochs", "[un
                            .callbacks = {callback}}));
     trainer.fit(model, boring_loader(2), boring_loader(1));
     CHECK(trainer.current_epoch() == row.epochs);
-    CHECK(callback->stopping_reason().empty() == (row.epochs == 8));
+    CHECK((callback->stopping_reason() == StoppingReason::kNotStopped) == (row.epochs == 8));
   }
 }
 

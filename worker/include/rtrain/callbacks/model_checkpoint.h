@@ -2,7 +2,9 @@
 #pragma once
 
 #include <rtrain/callback.h>
+#include <rtrain/duration.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -12,7 +14,22 @@
 
 namespace rtrain {
 
-/// Lightning's arguments and defaults. If no every_n_* is given, it saves every epoch.
+/// Whether a ModelCheckpoint keeps "last.ckpt" as well: not at all, as a second checkpoint, or as a relative
+/// link to the newest one. `true` is a link (Lightning's is a copy): a checkpoint is a folder, and a link to
+/// it costs nothing.
+class RTRAIN_API SaveLast {
+ public:
+  enum Kind { kNo, kCopy, kLink };
+  constexpr SaveLast(Kind kind) : kind_(kind) {}            // NOLINT: implicit on purpose
+  constexpr SaveLast(bool on) : kind_(on ? kLink : kNo) {}  // NOLINT: implicit on purpose
+  [[nodiscard]] constexpr Kind kind() const { return kind_; }
+
+ private:
+  Kind kind_;
+};
+
+/// Lightning's arguments and defaults. If no every_n_* and no train_time_interval is given, it saves every
+/// epoch.
 struct RTRAIN_API ModelCheckpointOptions {
   std::filesystem::path dirpath{};  ///< empty: default_root_dir/checkpoints
   /// default: "{epoch}-{step}". "{val_loss:.2f}" yields "val_loss=0.12". It may contain folders; only those
@@ -21,11 +38,18 @@ struct RTRAIN_API ModelCheckpointOptions {
   std::optional<std::string> monitor{};  ///< name in callback_metrics; default: the latest is the best
   std::string mode = "min";              ///< or "max"
   int save_top_k = 1;                    ///< -1: all, 0: none; without a monitor only -1, 0 or 1
-  bool save_last = false;                ///< keep last.ckpt as well
+  SaveLast save_last = SaveLast::kNo;  ///< keep last.ckpt, with each checkpoint or else at the end of the fit
+  /// save when a step or a hook throws, unless this step is saved already. With one rank only: a rank that
+  /// fails cannot save with the others, which a warning says. After a CUDA error the device may not answer;
+  /// then a line says that nothing was saved.
+  bool save_on_exception = false;
   bool save_weights_only = false;
   bool auto_insert_metric_name = true;
-  std::optional<std::int64_t> every_n_train_steps{};  ///< exclusive with every_n_epochs
+  std::optional<std::int64_t> every_n_train_steps{};  ///< these three exclude each other
   std::optional<std::int64_t> every_n_epochs{};
+  /// at the end of a batch, once so much time has passed since training began or this looked last; rank 0's
+  /// clock decides
+  std::optional<Duration> train_time_interval{};
   /// default: save at the end of the training epoch, unless validation runs several times per epoch
   std::optional<bool> save_on_train_epoch_end{};
   /// if a path exists, append "-v1" instead of overwriting it
@@ -43,10 +67,10 @@ struct RTRAIN_API ScoredCheckpoint {
 
 /// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is itself a folder,
 /// "epoch=0-step=100.ckpt". Among equal scores the one saved first ranks higher. It deletes only checkpoints
-/// in its own folder, and never the one that fit() resumed from. With several ranks, rank 0's metrics decide
-/// and name the files (one warning if the monitor differs between ranks: log it with sync_dist). A monitor
-/// that is missing from the metrics is an error once a validation has run or, in a fit without validation, at
-/// the end of an epoch; before that it is a warning.
+/// in its own folder, and never the one that fit() resumed from. It does nothing under fast_dev_run. With
+/// several ranks, rank 0's metrics decide and name the files (one warning if the monitor differs between
+/// ranks: log it with sync_dist). A monitor that is missing from the metrics is an error once a validation
+/// has run or, in a fit without validation, at the end of an epoch; before that it is a warning.
 class RTRAIN_API ModelCheckpoint : public Callback {
  public:
   /// @throws std::invalid_argument lists every problem of the options.
@@ -59,16 +83,27 @@ class RTRAIN_API ModelCheckpoint : public Callback {
     return best_k_models_;
   }  ///< in the order in which they were saved
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
+  [[nodiscard]] const std::filesystem::path& kth_best_model_path() const { return kth_best_model_path_; }
+
+  /// The checkpoints in its folder that are called "last", "last-v1", ...; from setup() on.
+  [[nodiscard]] std::vector<std::filesystem::path> last_checkpoints() const;
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
   void on_train_batch_end(Trainer& trainer, LightningModule& module, const StepOutput& output,
                           const Batch& batch, std::int64_t batch_idx) override;
   void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
   void on_validation_end(Trainer& trainer, LightningModule& module) override;
+  void on_train_start(Trainer& trainer, LightningModule& module) override;
+  void on_train_end(Trainer& trainer, LightningModule& module) override;
+  void on_exception(Trainer& trainer, LightningModule& module, const std::exception& error) override;
   [[nodiscard]] nlohmann::json state_dict() const override;
   void load_state_dict(const nlohmann::json& state) override;
   [[nodiscard]] std::string state_key() const override;
   [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kCheckpoint; }
+
+ protected:
+  /// Writes a checkpoint: Trainer::save_checkpoint(). Every rank calls it.
+  virtual void write(Trainer& trainer, const std::filesystem::path& path);
 
  private:
   using Candidates = std::map<std::string, double>;
@@ -79,8 +114,12 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] std::filesystem::path free_path(Trainer& trainer, const std::string& name_template,
                                                 const Candidates& candidates,
                                                 const std::filesystem::path& may_replace) const;
-  void save_top_k(Trainer& trainer, const Candidates& candidates);
+  void save_all(Trainer& trainer, const Candidates& candidates);
+  /// @return what it displaced and is to be removed, once last.ckpt is no link to it; empty: nothing
+  [[nodiscard]] std::filesystem::path save_top_k(Trainer& trainer, const Candidates& candidates);
   void save_last(Trainer& trainer, const Candidates& candidates);
+  void link(Trainer& trainer, const std::filesystem::path& path) const;
+  [[nodiscard]] bool interval_is_over(Trainer& trainer);
   void save_for_epoch(Trainer& trainer);
   void save(Trainer& trainer, const std::filesystem::path& path);
   [[nodiscard]] bool may_remove(const Trainer& trainer, const std::filesystem::path& path) const;
@@ -94,6 +133,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   std::filesystem::path best_model_path_, last_model_path_, kth_best_model_path_;
   std::optional<double> best_model_score_;
   std::vector<ScoredCheckpoint> best_k_models_;
+  std::filesystem::path newest_;  ///< what was saved last, "last" or not; empty: nothing yet
+  std::chrono::steady_clock::time_point looked_at_{};
   std::int64_t last_global_step_saved_ = 0;  ///< 0: none; nothing is saved before the first step
   bool deferred_until_validation_ = false;   ///< the monitored metric did not exist yet
   bool warned_of_missing_ = false, warned_of_unsynced_ = false;
