@@ -58,6 +58,16 @@ def wait_for(what, predicate, seconds=15.0):
     return value
 
 
+def handles_sigterm(pid):
+    """True as well of a process that has ended: before a daemon has its handler, SIGTERM ends it as a kill would."""
+    try:
+        with open("/proc/%d/status" % pid) as file:
+            caught = re.search(r"^SigCgt:\s*(\w+)", file.read(), re.M)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return caught is None or int(caught[1], 16) >> (signal.SIGTERM - 1) & 1 == 1
+
+
 def resident_kib(pid):
     with open("/proc/%d/status" % pid) as file:
         return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
@@ -178,6 +188,8 @@ class Cluster:
         failures = []
         for daemon in reversed(list(self.daemons.values())):
             if daemon.process.poll() is None:
+                with contextlib.suppress(AssertionError):
+                    wait_for("handler of SIGTERM", lambda pid=daemon.process.pid: handles_sigterm(pid) or daemon.process.poll() is not None, 10)
                 daemon.kill(signal.SIGTERM)
                 try:
                     if daemon.wait() != 0:

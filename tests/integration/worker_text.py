@@ -13,7 +13,7 @@ class Text(unittest.TestCase):
             text = root + "/text"
             with open(text, "w") as file:
                 file.write("".join("%d plus %d is %d.\n" % (i % 7, i % 5, i % 7 + i % 5) for i in range(600)))
-            settings = ["run_config.storage_path=" + root + "/runs", "train_loop_config.text=" + text, "train_loop_config.epochs=2",
+            settings = ["run_config.storage_path=" + root + "/runs", "train_loop_config.text=" + text, "train_loop_config.epochs=10", "train_loop_config.lr=0.01",
                         "train_loop_config.width=32", "train_loop_config.context=32", "train_loop_config.write=40", *more]
             done = subprocess.run([RTRAIN, "run", "-o", "json", JOB, *(word for setting in settings for word in ("--set", setting))],
                                   env={"PATH": os.environ["PATH"], "HOME": root, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"},

@@ -104,4 +104,7 @@ void LearningRateMonitor::log_rates(Trainer& trainer, std::optional<Interval> wh
   if (!row.empty()) trainer.log_metrics(row);
 }
 
+RTRAIN_REGISTER_OPTIONS(Callback, "LearningRateMonitor", LearningRateMonitor, LearningRateMonitorOptions,
+                        log_momentum, log_weight_decay);
+
 }  // namespace rtrain

@@ -17,6 +17,32 @@
 #include <regex>
 #include <stdexcept>
 
+// What JSON may say in these options.
+namespace nlohmann {
+
+template <>
+struct adl_serializer<rtrain::SaveLast> {
+  static rtrain::SaveLast from_json(const json& value) {
+    if (value.is_boolean()) return value.get<bool>();
+    if (value == "link") return rtrain::SaveLast::kLink;
+    if (value == "copy") return rtrain::SaveLast::kCopy;
+    throw json::type_error::create(302, "expected true, false, \"link\" or \"copy\"", &value);
+  }
+};
+
+template <>
+struct adl_serializer<rtrain::Duration> {
+  static rtrain::Duration from_json(const json& value) {
+    try {
+      return value.get<std::string>();
+    } catch (const std::invalid_argument& error) {
+      throw json::type_error::create(302, error.what(), &value);
+    }
+  }
+};
+
+}  // namespace nlohmann
+
 namespace rtrain {
 namespace {
 
@@ -473,8 +499,8 @@ void ModelCheckpoint::load_state_dict(const nlohmann::json& state) {
 }
 
 RTRAIN_REGISTER_OPTIONS(Callback, "ModelCheckpoint", ModelCheckpoint, ModelCheckpointOptions, dirpath,
-                        filename, monitor, mode, save_top_k, save_last, save_weights_only,
-                        auto_insert_metric_name, every_n_train_steps, every_n_epochs, save_on_train_epoch_end,
-                        enable_version_counter, name);
+                        filename, monitor, mode, save_top_k, save_last, save_on_exception, save_weights_only,
+                        auto_insert_metric_name, every_n_train_steps, every_n_epochs, train_time_interval,
+                        save_on_train_epoch_end, enable_version_counter, name);
 
 }  // namespace rtrain

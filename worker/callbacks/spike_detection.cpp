@@ -57,7 +57,7 @@ void SpikeDetection::on_train_batch_end(Trainer& trainer, LightningModule&, cons
     if (path.extension() != ".json") path /= "skip_batches.json";
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
     std::ofstream out(path);
-    out << nlohmann::json(bad_batches_).dump(2) << '\n';
+    out << runtime::dump_json_pretty(bad_batches_) << '\n';
     out.close();
     if (!out) throw std::runtime_error("SpikeDetection: " + path.string() + " could not be written");
   }

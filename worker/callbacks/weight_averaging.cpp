@@ -190,4 +190,8 @@ void EMAWeightAveraging::update(std::vector<torch::Tensor>& averages,
   at::_foreach_add_(averages, current, 1 - options_.decay);
 }
 
+RTRAIN_REGISTER_OPTIONS(Callback, "EMAWeightAveraging", EMAWeightAveraging, EMAWeightAveragingOptions,
+                        use_buffers, decay, update_every_n_steps, update_starting_at_step,
+                        update_starting_at_epoch);
+
 }  // namespace rtrain

@@ -31,7 +31,8 @@ struct Lin : LightningModule {
 };
 
 DataLoader golden_loader(std::int64_t samples) {
-  return {data::TensorDataset(det({samples, 4}, 1), det({samples, 1}, 3)), {.batch_size = 4, .prefetch = 0}};
+  return {data::TensorDataset(det({samples, 4}, 1), det({samples, 1}, 3)),
+          {.batch_size = 4, .num_workers = 0}};
 }
 
 struct Scores : Lin {
@@ -244,7 +245,11 @@ struct Watched : Lin {
 };
 struct WithNorm : Watched {
   torch::nn::BatchNorm1d bn = register_module("bn", torch::nn::BatchNorm1d(4));
-  WithNorm() { bn->to(torch::kDouble); }
+  WithNorm() {
+    bn->to(torch::kDouble);
+    // LibTorch's to() converts counts, too; Python's does not.
+    bn->num_batches_tracked.set_data(bn->num_batches_tracked.to(torch::kLong));
+  }
   torch::Tensor loss_of(const Batch& batch) override {
     return torch::nn::functional::mse_loss(layer(bn(batch.input)), batch.target);
   }

@@ -253,7 +253,7 @@ TEST_CASE("fast_dev_run, overfit_batches, barebones", "[unit][callbacks]") {
     }
   } seen;
   const DataLoader shuffled(data::TensorDataset(torch::arange(16 * 32).reshape({16, 32}).to(torch::kFloat)),
-                            {.batch_size = 1, .shuffle = true, .prefetch = 0});
+                            {.batch_size = 1, .shuffle = true, .num_workers = 0});
   {
     const test::Heard heard;
     Trainer overfit(quiet({.max_epochs = 2, .overfit_batches = 2}));
