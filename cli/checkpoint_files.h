@@ -3,6 +3,7 @@
 
 #include "common/base/result.h"
 #include "proto/json.h"
+#include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/tensor.h"
 #include "proto/tensors/trainer_folder.h"
 
@@ -12,8 +13,8 @@
 
 namespace rtrain::cli {
 
+using tensors::kIndexFile;
 using tensors::kModelFile;
-inline constexpr const char* kIndexFile = "model.safetensors.index.json";
 /// What a converted file held beside its weights.
 inline constexpr const char* kRestFile = "rest.json";
 inline constexpr const char* kRestTensorsFile = "rest.safetensors";

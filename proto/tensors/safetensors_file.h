@@ -24,7 +24,8 @@ struct SafetensorsFile {
 [[nodiscard]] Result<Done> write_safetensors(const std::string& path, const std::vector<Tensor>& tensors,
                                              const std::map<std::string, std::string>& metadata);
 
-/// The files that a `model.safetensors.index.json` names, with what it says of them.
+inline constexpr const char* kIndexFile = "model.safetensors.index.json";  ///< of a folder with several files
+/// The files that such an index names, with what it says of them.
 struct ShardIndex {
   std::map<std::string, std::string> weight_map;  ///< tensor -> file beside the index
   [[nodiscard]] std::vector<std::string> files() const;

@@ -2,6 +2,8 @@
 
 #include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/torch_file.h"
+#include "proto/tensors/trainer_folder.h"
+#include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/module_state.h"
 #include "worker/checkpoint/scalar_types.h"
 
@@ -18,10 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using Tensors = std::map<std::string, torch::Tensor>;
 
-constexpr const char* kOneFile = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
-constexpr const char* kReportedFolder = "checkpoint.ckpt";
-
 [[noreturn]] void refuse(const fs::path& path, const std::string& why) {
   throw std::runtime_error(path.string() + ": " + why);
 }
@@ -30,8 +28,9 @@ constexpr const char* kReportedFolder = "checkpoint.ckpt";
 Tensors read_index(const fs::path& path) {
   const auto index = tensors::read_shard_index(path.string());
   if (!index) throw std::runtime_error(index.error().message());
+  const CheckedFolder folder(path.has_parent_path() ? path.parent_path() : ".");
   Tensors all;
-  for (const auto& file : index->files()) all.merge(load_safetensors(path.parent_path() / file).tensors);
+  for (const auto& file : index->files()) all.merge(folder.load(file));
   for (const auto& [name, file] : index->weight_map)
     if (!all.contains(name)) refuse(path, "weight_map: " + name + " is not in " + file);
   return all;
@@ -62,12 +61,13 @@ Tensors read_torch_file(const fs::path& path) {
 
 Tensors read_weights(const fs::path& path) {
   if (fs::is_directory(path)) {
-    for (const auto* folder : {"", kReportedFolder}) {
-      const auto within = folder[0] == '\0' ? path : path / folder;
-      if (fs::exists(within / kOneFile)) return load_safetensors(within / kOneFile).tensors;
-      if (fs::exists(within / kIndex)) return read_index(within / kIndex);
+    for (const auto& within : {path, path / tensors::kReportedFolder}) {
+      const CheckedFolder folder(within);
+      if (folder.has(tensors::kModelFile)) return folder.load(tensors::kModelFile);
+      if (fs::exists(within / tensors::kIndexFile)) return read_index(within / tensors::kIndexFile);
     }
-    refuse(path, std::string("the folder has neither ") + kOneFile + " nor " + kIndex);
+    refuse(path,
+           std::string("the folder has neither ") + tensors::kModelFile + " nor " + tensors::kIndexFile);
   }
   if (path.extension() == ".json") return read_index(path);
   if (path.extension() == ".safetensors") return load_safetensors(path).tensors;

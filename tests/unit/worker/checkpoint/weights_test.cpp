@@ -151,3 +151,17 @@ TEST_CASE("strict_loading: false loads what fits, and says what does not", "[uni
   CHECK(torch::equal(larger.layer->weight, model.layer->weight));
   CHECK(torch::equal(larger.head->weight, head));
 }
+
+TEST_CASE("load_weights: a damaged checkpoint is named, and nothing is loaded", "[unit][checkpoint]") {
+  const Folder folder;
+  test::BoringModel model, other;
+  Trainer trainer(quiet({.max_epochs = 1}));
+  trainer.fit(model, test::boring_loader(2));
+  trainer.save_checkpoint(folder / "c");
+  CHECK(load_weights(other, folder / "c").loaded.size() == 2);
+  const auto file = folder / "c/model.safetensors";
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(-1, std::ios::end).put('\x7e');
+  const auto before = other.layer->weight.detach().clone();
+  CHECK_THROWS_WITH(load_weights(other, folder / "c"), Catch::Contains("the file is damaged"));
+  CHECK(torch::equal(other.layer->weight, before));
+}
