@@ -46,18 +46,18 @@ bool BatchSource::start_after(std::int64_t samples) const {
   return all;
 }
 
-std::vector<std::int64_t> BatchSource::samples_of(std::int64_t number) const {
+std::vector<std::vector<std::int64_t>> BatchSource::samples() const {
   if (children_.size() != 1)
     throw std::logic_error(
         "the samples of a batch are known of one loader, not of several that are read together");
   const auto& loader = children_.front().second;
-  if (number < 0 || number >= loader.size())
-    throw std::out_of_range("there is no batch " + std::to_string(number));
-  if (loader.batch_sampler() != nullptr)
-    return loader.batch_sampler()->batches().at(static_cast<std::size_t>(number));
+  if (loader.batch_sampler() != nullptr) return loader.batch_sampler()->batches();
   const auto all = loader.sampler().indices();
   const auto count = static_cast<std::int64_t>(all.size()), size = loader.options().batch_size;
-  return {all.begin() + number * size, all.begin() + std::min(count, (number + 1) * size)};
+  std::vector<std::vector<std::int64_t>> batches;
+  for (std::int64_t i = 0; i < loader.size(); ++i)
+    batches.emplace_back(all.begin() + i * size, all.begin() + std::min(count, (i + 1) * size));
+  return batches;
 }
 
 std::string BatchSource::parts() const {

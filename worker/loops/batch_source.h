@@ -30,9 +30,9 @@ class RTRAIN_API BatchSource {
   void set_epoch(std::int64_t epoch) const;
   /// As Sampler::start_after(). Several loaders cannot: their parts end in different places.
   [[nodiscard]] bool start_after(std::int64_t samples) const;
-  /// The places in the data set of the samples of batch `number`, in order.
-  /// @throws std::out_of_range there is no such batch; std::logic_error several loaders are read together.
-  [[nodiscard]] std::vector<std::int64_t> samples_of(std::int64_t number) const;
+  /// The places in the data set of the samples of each batch of the pass that goes on. Costs as much as all
+  /// of them: not once a batch. @throws std::logic_error several loaders are read together.
+  [[nodiscard]] std::vector<std::vector<std::int64_t>> samples() const;
   [[nodiscard]] std::string parts() const;  ///< "5 samples, batch_size 8, drop_last", for messages
 
   class RTRAIN_API Iterator {

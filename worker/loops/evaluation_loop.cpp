@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <stdexcept>
 
 namespace rtrain {
 namespace {
@@ -172,10 +173,19 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   return logged;
 }
 
+const std::vector<std::int64_t>& EvaluationLoop::samples_of(std::int64_t batch_idx) {
+  if (reads_ == nullptr) throw std::logic_error("no loader is read");
+  if (samples_.empty()) samples_ = reads_->samples();
+  if (batch_idx < 0 || batch_idx >= static_cast<std::int64_t>(samples_.size()))
+    throw std::out_of_range("there is no batch " + std::to_string(batch_idx));
+  return samples_[static_cast<std::size_t>(batch_idx)];
+}
+
 /// @param done batches of the loaders before it
 void EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
   const auto& hooks = hooks_of(stage);
   reads_ = &loader.batches;
+  samples_.clear();
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader.batches.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
   for (std::int64_t batch_idx = 0; batch_idx < batches_; ++batch_idx) {

@@ -44,8 +44,10 @@ class EvaluationLoop {
     return generators_before_;
   }
   [[nodiscard]] LoggedMetrics& results() { return results_; }
-  /// What is read now; null: nothing.
-  [[nodiscard]] const BatchSource* reads() const { return reads_; }
+  /// The places in the data set of the samples of batch `batch_idx` of the loader that is read.
+  /// @throws std::out_of_range there is no such batch; std::logic_error nothing is read, or several loaders
+  ///         together.
+  [[nodiscard]] const std::vector<std::int64_t>& samples_of(std::int64_t batch_idx);
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
 
  private:
@@ -59,7 +61,8 @@ class EvaluationLoop {
   RunContext& run_;
   LoggedMetrics results_;
   MakeData make_;
-  const BatchSource* reads_ = nullptr;
+  const BatchSource* reads_ = nullptr;              ///< null: nothing
+  std::vector<std::vector<std::int64_t>> samples_;  ///< by batch, of what is read; once they are asked for
   std::int64_t loaded_in_epoch_ = 0;
   std::vector<Loader> loaders_;
   std::int64_t max_batches_ = 0, batches_ = 0;

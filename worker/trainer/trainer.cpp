@@ -108,10 +108,9 @@ void Trainer::for_each_training_batch(const std::function<void(const Batch&)>& b
   impl_->fit_loop.for_each_batch(body);
 }
 std::vector<std::int64_t> Trainer::prediction_indices(std::int64_t batch_idx) const {
-  const auto* data = impl_->evaluation.reads();
-  if (!impl_->run.running || impl_->run.function != Stage::kPredict || data == nullptr)
+  if (!impl_->run.running || impl_->run.function != Stage::kPredict)
     throw std::logic_error("prediction_indices: no predict() goes on");
-  return data->samples_of(batch_idx);
+  return impl_->evaluation.samples_of(batch_idx);
 }
 void Trainer::set_accumulate_grad_batches(std::int64_t batches) {
   if (batches < 1)
