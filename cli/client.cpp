@@ -1,5 +1,6 @@
 #include "cli/client.h"
 
+#include "common/async/run.h"
 #include "common/net/peer.h"
 #include "common/os/file.h"
 #include "common/os/user.h"
@@ -20,6 +21,7 @@ namespace rtrain::cli {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
+using async::run_until;
 using boost::system::error_code;
 
 namespace {
@@ -27,16 +29,6 @@ namespace {
 constexpr std::size_t kReadBytes = 64u << 10;
 constexpr std::size_t kBodyMax = 64u << 20;
 constexpr std::uint32_t kHeaderMax = 16u << 10;
-
-/// Runs `io` until `done` has a value or the time is over. False: it is over.
-bool run_until(asio::io_context& io, const std::optional<error_code>& done,
-               std::chrono::steady_clock::time_point deadline) {
-  while (!done) {
-    if (io.stopped()) io.restart();
-    if (io.run_one_until(deadline) == 0 && !done) return false;
-  }
-  return true;
-}
 
 Error unreachable(const net::Endpoint& endpoint, const std::string& cause) {
   return fail(Errc::kUnavailable, "no head answers at " + net::to_string(endpoint) + ": " + cause,

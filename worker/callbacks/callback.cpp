@@ -1,20 +1,14 @@
 #include <rtrain/callback.h>
 
-#include <cxxabi.h>
+#include <c10/util/Type.h>
 
-#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <typeinfo>
 
 namespace rtrain {
 
-std::string Callback::state_key() const {
-  int failed = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(
-      abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &failed), &std::free);
-  return failed == 0 ? name.get() : typeid(*this).name();
-}
+std::string Callback::state_key() const { return c10::demangle(typeid(*this).name()); }
 
 std::vector<AnyCallback> callbacks_from(const nlohmann::json& list) {
   std::vector<AnyCallback> all;

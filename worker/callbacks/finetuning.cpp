@@ -1,5 +1,6 @@
 #include <rtrain/callbacks/finetuning.h>
 
+#include "worker/callbacks/batch_norm.h"
 #include "worker/run/warn.h"
 #include "worker/runtime/json.h"
 
@@ -16,19 +17,17 @@
 namespace rtrain {
 namespace {
 
-/// Tells a BatchNorm layer whether it keeps statistics. @return whether it is one.
-bool keep_statistics(torch::nn::Module& layer, std::optional<bool> keep) {
-  const auto set = [&](auto* norm) {
-    if (norm != nullptr && keep) norm->options.track_running_stats(*keep);
-    return norm != nullptr;
-  };
-  return set(dynamic_cast<torch::nn::BatchNorm1dImpl*>(&layer)) ||
-         set(dynamic_cast<torch::nn::BatchNorm2dImpl*>(&layer)) ||
-         set(dynamic_cast<torch::nn::BatchNorm3dImpl*>(&layer));
+bool is_batch_norm(torch::nn::Module& layer) {
+  return on_batch_norm(layer, [](auto&) {});
+}
+
+/// A BatchNorm layer that does not train keeps no statistics.
+void keep_statistics(torch::nn::Module& layer, bool keep) {
+  (void)on_batch_norm(layer, [&](auto& norm) { norm.options.track_running_stats(keep); });
 }
 
 void set_gradients(torch::nn::Module& layer, bool require) {
-  (void)keep_statistics(layer, require);
+  keep_statistics(layer, require);
   for (auto& parameter : layer.parameters(/*recurse=*/false)) parameter.set_requires_grad(require);
 }
 
@@ -42,9 +41,7 @@ torch::nn::Module& backbone_of(LightningModule& module) {
 }  // namespace
 
 void BaseFinetuning::freeze(torch::nn::Module& module, bool train_bn) {
-  module.apply([&](torch::nn::Module& layer) {
-    set_gradients(layer, train_bn && keep_statistics(layer, std::nullopt));
-  });
+  module.apply([&](torch::nn::Module& layer) { set_gradients(layer, train_bn && is_batch_norm(layer)); });
 }
 
 void BaseFinetuning::make_trainable(torch::nn::Module& module) {
@@ -60,7 +57,7 @@ void BaseFinetuning::unfreeze_and_add_param_group(torch::nn::Module& module, Opt
   ParamGroup group;
   bool warned = false;
   module.apply([&](torch::nn::Module& layer) {
-    const bool is_norm = keep_statistics(layer, std::nullopt);
+    const bool is_norm = is_batch_norm(layer);
     if (is_norm && !train_bn) return;
     for (const auto& parameter : layer.parameters(/*recurse=*/false)) {
       if (taken.insert(parameter.unsafeGetTensorImpl()).second)
@@ -108,7 +105,7 @@ void BaseFinetuning::on_fit_start(Trainer& trainer, LightningModule& module) {
     const auto settle = [&](torch::nn::Module& layer, const std::string& prefix) {
       for (const auto& entry : layer.named_parameters(/*recurse=*/false)) {
         const bool is_one = those.contains(prefix + entry.key());
-        (void)keep_statistics(layer, is_one);
+        keep_statistics(layer, is_one);
         entry.value().set_requires_grad(is_one);
       }
     };

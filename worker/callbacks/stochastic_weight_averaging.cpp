@@ -1,5 +1,6 @@
 #include <rtrain/callbacks/stochastic_weight_averaging.h>
 
+#include "worker/callbacks/batch_norm.h"
 #include "worker/callbacks/weights.h"
 #include "worker/run/warn.h"
 #include "worker/runtime/json.h"
@@ -16,19 +17,6 @@ namespace rtrain {
 namespace {
 
 constexpr const char* kAverage = "StochasticWeightAveraging.average.";
-
-/// Calls `body` with the options and the layer itself, for each BatchNorm layer below `module`.
-template <class Body>
-void for_each_batch_norm(const torch::nn::Module& module, const Body& body) {
-  for (const auto& layer : module.modules(/*include_self=*/false)) {
-    const auto visit = [&]<class Impl>(Impl* norm) {
-      if (norm != nullptr && norm->running_mean.defined()) body(*norm);
-    };
-    visit(dynamic_cast<torch::nn::BatchNorm1dImpl*>(layer.get()));
-    visit(dynamic_cast<torch::nn::BatchNorm2dImpl*>(layer.get()));
-    visit(dynamic_cast<torch::nn::BatchNorm3dImpl*>(layer.get()));
-  }
-}
 
 }  // namespace
 
@@ -130,11 +118,13 @@ void StochasticWeightAveraging::on_train_end(Trainer& trainer, LightningModule& 
 /// torch.optim.swa_utils.update_bn(): plain means over the data.
 void StochasticWeightAveraging::renew_batch_norm(Trainer& trainer, LightningModule& module) const {
   std::vector<std::function<void()>> restore;
-  for_each_batch_norm(module, [&](auto& norm) {
+  const auto renew = [&](auto& norm) {
+    if (!norm.running_mean.defined()) return;
     norm.reset_running_stats();
     restore.emplace_back([&norm, before = norm.options.momentum()] { norm.options.momentum(before); });
     norm.options.momentum(std::nullopt);
-  });
+  };
+  for (const auto& layer : module.modules(/*include_self=*/false)) (void)on_batch_norm(*layer, renew);
   if (restore.empty()) return;
   std::int64_t index = 0;
   trainer.for_each_training_batch([&](const Batch& batch) { (void)module.training_step(batch, index++); });

@@ -1,5 +1,7 @@
 #include "worker/loggers/http_client.h"
 
+#include "common/async/run.h"
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -15,6 +17,7 @@ namespace rtrain::loggers {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
+using async::run_until;
 using boost::system::error_code;
 
 HttpAddress HttpAddress::parse(const std::string& uri) {
@@ -43,20 +46,6 @@ HttpAddress HttpAddress::parse(const std::string& uri) {
     throw std::invalid_argument("\"" + uri + "\", expected http://host:port");
   return address;
 }
-
-namespace {
-
-/// Runs until `done` has a value. False: the time is over.
-bool run_until(asio::io_context& io, const std::optional<error_code>& done,
-               std::chrono::steady_clock::time_point deadline) {
-  while (!done) {
-    if (io.stopped()) io.restart();
-    if (io.run_one_until(deadline) == 0 && !done) return false;
-  }
-  return true;
-}
-
-}  // namespace
 
 HttpReply exchange(const HttpAddress& address, const HttpRequest& request,
                    std::chrono::milliseconds timeout) {

@@ -1,10 +1,8 @@
 // The name of an object's type as a user writes it.
 #pragma once
 
-#include <cxxabi.h>
+#include <c10/util/Type.h>
 
-#include <cstdlib>
-#include <memory>
 #include <string>
 #include <typeinfo>
 
@@ -13,10 +11,7 @@ namespace rtrain {
 /// "Net" of an object of type app::Net<float>... without its namespaces and template arguments.
 template <class T>
 [[nodiscard]] std::string type_name(const T& object) {
-  int failed = 0;
-  const std::unique_ptr<char, decltype(&std::free)> demangled(
-      abi::__cxa_demangle(typeid(object).name(), nullptr, nullptr, &failed), &std::free);
-  std::string name = failed == 0 ? demangled.get() : typeid(object).name();
+  auto name = c10::demangle(typeid(object).name());
   // A local class is "function(arguments)::Net".
   if (const auto bracket = name.rfind(')'); bracket != std::string::npos) name.erase(0, bracket + 1);
   if (const auto angle = name.find('<'); angle != std::string::npos) name.erase(angle);

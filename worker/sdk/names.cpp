@@ -2,9 +2,8 @@
 
 #include "proto/jobspec/jobspec.h"
 
-#include <cxxabi.h>
+#include <c10/util/Type.h>
 
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -34,10 +33,7 @@ AnyFactory find(const char* kind, const std::string& name) {
 
 /// "Logger" of the mangled name of rtrain::Logger.
 std::string word_of(const char* kind) {
-  int failed = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(kind, nullptr, nullptr, &failed),
-                                                         &std::free);
-  const std::string text = failed == 0 ? name.get() : kind;
+  const auto text = c10::demangle(kind);
   const auto colon = text.rfind(':');
   return colon == std::string::npos ? text : text.substr(colon + 1);
 }

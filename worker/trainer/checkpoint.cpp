@@ -311,6 +311,11 @@ bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
   }
 }
 
+void warn_of_misfits(const LoadedWeights& loaded) {
+  if (const auto report = loaded.report(); !report.empty())
+    warn("the checkpoint does not fit the model in everything, and strict_loading is false:\n" + report);
+}
+
 void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& content) {
   run.call_module(Hook::kLoadCheckpoint, &LightningModule::on_load_checkpoint, content);
   if (run.data != nullptr) {
@@ -322,8 +327,7 @@ void Trainer::Impl::restore_module_and_callbacks(const TrainerCheckpoint& conten
   const bool strict = run.module->strict_loading();
   const auto loaded = run.plan ? run.plan->load_module_state(content.model, strict)
                                : load_state(*run.module, content.model, strict);
-  if (const auto report = loaded.report(); !report.empty())
-    warn("the checkpoint does not fit the model in everything, and strict_loading is false:\n" + report);
+  warn_of_misfits(loaded);
   if (run.function != Stage::kFit) return;
   for (const auto& item : content.callbacks.items()) {
     const bool present = std::any_of(run.callbacks.begin(), run.callbacks.end(),

@@ -70,13 +70,6 @@ Batch LightningDataModule::on_after_batch_transfer(Batch batch) {
 
 std::string LightningDataModule::name() const { return type_name(*this); }
 
-void LightningDataModule::save_hyperparameters(const nlohmann::json& hyperparameters) {
-  if (!hyperparameters.is_object())
-    throw std::invalid_argument(std::string("save_hyperparameters: expected an object, found ") +
-                                hyperparameters.type_name());
-  hparams_.update(hyperparameters);
-}
-
 Trainer& LightningDataModule::trainer() const {
   if (auto* trainer = Attachment::trainer_of(attachment_)) return *trainer;
   throw std::logic_error("the LightningDataModule is not attached to a Trainer");

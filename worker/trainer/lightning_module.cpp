@@ -42,13 +42,6 @@ LightningModule::~LightningModule() {
   if (attachment_ && attachment_->module == this) attachment_->module = nullptr;
 }
 
-void LightningModule::save_hyperparameters(const nlohmann::json& hyperparameters) {
-  if (!hyperparameters.is_object())
-    throw std::invalid_argument(std::string("save_hyperparameters: expected an object, found ") +
-                                hyperparameters.type_name());
-  hparams_.update(hyperparameters);
-}
-
 void Attachment::tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module) {
   const auto untie = [](LightningModule& root) {
     const auto from = root.attachment_;

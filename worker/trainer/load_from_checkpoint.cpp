@@ -1,7 +1,6 @@
 #include <rtrain/load_from_checkpoint.h>
 
 #include "worker/checkpoint/module_state.h"
-#include "worker/run/warn.h"
 #include "worker/trainer/trainer_impl.h"
 
 #include <stdexcept>
@@ -16,9 +15,7 @@ TrainerCheckpoint read_for_module(const std::filesystem::path& path) {
 
 void load_into(LightningModule& module, const TrainerCheckpoint& content) {
   module.on_load_checkpoint(content);
-  const auto loaded = load_state(module, content.model, module.strict_loading());
-  if (const auto report = loaded.report(); !report.empty())
-    warn("the checkpoint does not fit the model in everything, and strict_loading is false:\n" + report);
+  warn_of_misfits(load_state(module, content.model, module.strict_loading()));
 }
 
 }  // namespace rtrain::detail

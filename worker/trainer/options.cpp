@@ -75,10 +75,6 @@ torch::Device choose_device(Problems& problems, const std::string& accelerator) 
   return device;
 }
 
-}  // namespace
-
-namespace {
-
 /// One would come back with the other's state.
 void refuse_shared_state(const std::vector<std::shared_ptr<Callback>>& callbacks) {
   std::map<std::string, std::shared_ptr<Callback>> by_key;
@@ -100,10 +96,6 @@ std::vector<std::shared_ptr<Callback>> in_order(std::vector<std::shared_ptr<Call
   refuse_shared_state(all);
   return all;
 }
-
-}  // namespace
-
-namespace {
 
 /// "": it can be used. What Python's Lightning has and C++ cannot have comes with what does the same here.
 std::string problem_of_profiler(const AnyProfiler& choice) {

@@ -267,21 +267,16 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
   if (run.module == nullptr) return;
   const auto tell_all = [&](const std::exception& error) {
     const RunContext::HookScope scope(run, Hook::kException);
-    for (const auto& callback : run.callbacks) {
+    const auto call = [](const std::string& who, const auto& hook) {
       try {
-        callback->on_exception(run.trainer, *run.module, error);
+        hook();
       } catch (...) {
-        warn("on_exception of " + callback->state_key() +
-             " failed itself: " + runtime::failure_text(std::current_exception()));
+        warn("on_exception of " + who + " failed itself: " + runtime::failure_text(std::current_exception()));
       }
-    }
-    if (run.data == nullptr) return;
-    try {
-      run.data->on_exception(error);
-    } catch (...) {
-      warn("on_exception of " + run.data->name() +
-           " failed itself: " + runtime::failure_text(std::current_exception()));
-    }
+    };
+    for (const auto& callback : run.callbacks)
+      call(callback->state_key(), [&] { callback->on_exception(run.trainer, *run.module, error); });
+    if (run.data != nullptr) call(run.data->name(), [&] { run.data->on_exception(error); });
   };
   try {
     std::rethrow_exception(failure);

@@ -121,6 +121,9 @@ struct Trainer::Impl {
 };
 
 /// Each file is held against checksums.json as it is read, where the folder has one.
+/// One warning of what strict_loading = false has let pass; none if all fitted.
+void warn_of_misfits(const LoadedWeights& loaded);
+
 /// @param rank the rank that reads, which selects the rank's own file. @throws std::runtime_error names path
 ///        and fault, a damaged file among them.
 [[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);

@@ -46,7 +46,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"worker/run", {"worker/runtime", "worker/include", "common/base"}},
     {"worker/step", {"worker/run", "worker/optim", "worker/include"}},
     {"worker/loops", {"worker/step", "worker/run", "worker/runtime", "worker/include", "common/base"}},
-    {"worker/loggers", {"worker/runtime", "worker/include", "common/base", "common/os"}},
+    {"worker/loggers", {"worker/runtime", "worker/include", "common/async", "common/base", "common/os"}},
     {"worker/profilers", {"worker/include"}},
     {"worker/callbacks", {"worker/run", "worker/runtime", "worker/sdk", "worker/include", "common/base"}},
     {"worker", {"worker", "proto", "common"}},

@@ -5,6 +5,7 @@
 #include <rtrain/batch.h>
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/export.h>
+#include <rtrain/hyperparameters_mixin.h>
 #include <rtrain/lightning_optimizer.h>
 #include <rtrain/optim.h>
 #include <rtrain/stage.h>
@@ -52,21 +53,21 @@ struct RTRAIN_API LogOptions {
 /// module, and runs backward and the optimizer.
 /// @thread the training thread only. @lifetime the Trainer keeps a module alive only if it was passed as a
 ///        shared_ptr.
-class RTRAIN_API LightningModule : public torch::nn::Module {
+class RTRAIN_API LightningModule : public torch::nn::Module, public HyperparametersMixin {
  public:
   LightningModule() = default;
   ~LightningModule() override;
   // A copied or moved module has the same layers and is not attached to a Trainer.
   LightningModule(const LightningModule& other)
       : torch::nn::Module(other),
+        HyperparametersMixin(other),
         automatic_optimization_(other.automatic_optimization_),
-        strict_loading_(other.strict_loading_),
-        hparams_(other.hparams_) {}
+        strict_loading_(other.strict_loading_) {}
   LightningModule(LightningModule&& other) noexcept
       : torch::nn::Module(std::move(other)),
+        HyperparametersMixin(std::move(other)),
         automatic_optimization_(other.automatic_optimization_),
-        strict_loading_(other.strict_loading_),
-        hparams_(std::move(other.hparams_)) {}
+        strict_loading_(other.strict_loading_) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
   // ---- steps ------------------------------------------------------------------------------------
@@ -90,14 +91,6 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   void log(const std::string& name, double value, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
-
-  // ---- hyperparameters --------------------------------------------------------------------------
-  /// Lightning's save_hyperparameters(), in the constructor: adds the keys of a JSON object, or of a struct
-  /// that nlohmann can convert, to hparams(). They are in each checkpoint ("hyper_parameters" of loop.json),
-  /// and loggers get them once a run. @throws std::invalid_argument another type than an object.
-  void save_hyperparameters(const nlohmann::json& hyperparameters);
-  [[nodiscard]] nlohmann::json& hparams() { return hparams_; }
-  [[nodiscard]] const nlohmann::json& hparams() const { return hparams_; }
 
   // ---- where it is ------------------------------------------------------------------------------
   /// @throws std::logic_error if the module is not attached to a Trainer.
@@ -248,7 +241,6 @@ class RTRAIN_API LightningModule : public torch::nn::Module {
   [[nodiscard]] RunContext& fit_of(const char* what) const;
   std::shared_ptr<Attachment> attachment_;
   bool automatic_optimization_ = true, strict_loading_ = true;
-  nlohmann::json hparams_ = nlohmann::json::object();
   /// train or eval mode of each submodule before evaluation
   std::vector<std::pair<torch::nn::Module*, bool>> modes_;
 };

@@ -1,25 +1,12 @@
 #include "worker/runtime/roll_call.h"
 
 #include "tests/support/catch.h"
-
-#include <map>
+#include "tests/support/memory_store.h"
 
 using namespace rtrain::runtime;
 using Kind = Whereabouts::Kind;
 
-namespace {
-
-struct Store : KeyValueStore {
-  std::map<std::string, std::string> values;
-  void set(const std::string& key, const std::string& value) override { values[key] = value; }
-  std::optional<std::string> get(const std::string& key) override {
-    const auto found = values.find(key);
-    return found == values.end() ? std::nullopt : std::optional(found->second);
-  }
-  void remove(const std::string& key) override { values.erase(key); }
-};
-
-}  // namespace
+using Store = rtrain::test::MemoryStore;
 
 TEST_CASE("roll call: a waiting rank learns who will never join it", "[unit][runtime][F15][F36]") {
   struct Row {

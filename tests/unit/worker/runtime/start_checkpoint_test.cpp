@@ -2,10 +2,10 @@
 
 #include "proto/tensors/checksums.h"
 #include "tests/support/catch.h"
+#include "tests/support/memory_store.h"
 #include "tests/support/temp_dir.h"
 
 #include <fstream>
-#include <map>
 
 using namespace rtrain;
 using namespace rtrain::runtime;
@@ -36,15 +36,7 @@ class Run {
   }
 };
 
-struct Store : KeyValueStore {
-  std::map<std::string, std::string> values;
-  void set(const std::string& key, const std::string& value) override { values[key] = value; }
-  std::optional<std::string> get(const std::string& key) override {
-    const auto found = values.find(key);
-    return found == values.end() ? std::nullopt : std::optional(found->second);
-  }
-  void remove(const std::string& key) override { values.erase(key); }
-};
+using Store = rtrain::test::MemoryStore;
 
 }  // namespace
 

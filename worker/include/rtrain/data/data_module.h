@@ -5,6 +5,7 @@
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/detail/overrides.h>
 #include <rtrain/export.h>
+#include <rtrain/hyperparameters_mixin.h>
 #include <rtrain/stage.h>
 
 #include <nlohmann/json.hpp>
@@ -24,13 +25,13 @@ struct Attachment;
 /// Passed to fit(), validate(), test() or predict() instead of loaders. Its hooks run before those of the
 /// callbacks and the module. A loader that it does not give comes from the module.
 /// @thread the training thread.
-class RTRAIN_API LightningDataModule {
+class RTRAIN_API LightningDataModule : public HyperparametersMixin {
  public:
   LightningDataModule() = default;
   virtual ~LightningDataModule();
   // A copied or moved data module is not attached to a Trainer.
   LightningDataModule(const LightningDataModule& other)
-      : prepare_data_per_node(other.prepare_data_per_node), hparams_(other.hparams_) {}
+      : HyperparametersMixin(other), prepare_data_per_node(other.prepare_data_per_node) {}
   LightningDataModule& operator=(const LightningDataModule&) = delete;
 
   /// One data set a loader; null: none. Training shuffles.
@@ -62,10 +63,6 @@ class RTRAIN_API LightningDataModule {
   virtual void load_state_dict(const nlohmann::json& /*state*/) {}
   [[nodiscard]] virtual std::string name() const;  ///< default: the class's name
 
-  /// As LightningModule::save_hyperparameters(). Loggers get the module's and these together.
-  void save_hyperparameters(const nlohmann::json& hyperparameters);
-  [[nodiscard]] nlohmann::json& hparams() { return hparams_; }
-  [[nodiscard]] const nlohmann::json& hparams() const { return hparams_; }
   /// @throws std::logic_error if it is not attached to a Trainer.
   [[nodiscard]] Trainer& trainer() const;
 
@@ -75,7 +72,6 @@ class RTRAIN_API LightningDataModule {
  private:
   friend struct Attachment;
   std::shared_ptr<Attachment> attachment_;
-  nlohmann::json hparams_ = nlohmann::json::object();
 };
 
 /// The data module a Trainer runs with: by reference, as a temporary, or as a shared_ptr.
