@@ -86,7 +86,8 @@ Result<proto::Json> body_of(const Arguments& args, const std::string& action) {
 std::string escaped(const std::string& name) {
   std::string out;
   constexpr char kDigits[] = "0123456789ABCDEF";
-  for (const unsigned char c : name) {
+  for (const char letter : name) {
+    const auto c = static_cast<unsigned char>(letter);
     if (std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_')
       out += static_cast<char>(c);
     else

@@ -32,7 +32,7 @@ compile_jobs() {
 build_dir() {
   case $1 in
     release) echo "$root/build" ;;
-    debug|asan|asan-notorch|tsan|notorch) echo "$root/build-$1" ;;
-    *) stop "no preset '$1'; there are release, debug, asan, asan-notorch, tsan and notorch (CMakePresets.json)" ;;
+    debug|clang|asan|asan-notorch|tsan|notorch) echo "$root/build-$1" ;;
+    *) stop "no preset '$1'; there are release, debug, clang, asan, asan-notorch, tsan and notorch (CMakePresets.json)" ;;
   esac
 }

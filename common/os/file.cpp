@@ -204,7 +204,8 @@ std::string random_hex(int bytes) {
   }
   std::string out;
   out.reserve(raw.size() * 2);
-  for (const unsigned char byte : raw) {
+  for (const char letter : raw) {
+    const auto byte = static_cast<unsigned char>(letter);
     out += kDigits[byte >> 4];
     out += kDigits[byte & 15];
   }

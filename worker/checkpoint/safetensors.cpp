@@ -100,7 +100,7 @@ std::string head_of(const std::filesystem::path& path, const std::vector<Entry>&
   header.metadata = content.metadata;
   std::uint64_t offset = 0;
   for (const auto& entry : entries) {
-    const auto end = offset + static_cast<std::uint64_t>(entry.tensor.numel()) * entry.tensor.element_size();
+    const auto end = offset + static_cast<std::uint64_t>(entry.tensor.numel() * entry.tensor.element_size());
     header.tensors.push_back({entry.name, entry.dtype, entry.tensor.sizes().vec(), offset, end});
     offset = end;
   }

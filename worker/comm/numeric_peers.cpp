@@ -21,7 +21,7 @@ bool is_libtorch(void* caller) {
 extern "C" __attribute__((visibility("default"))) int getnameinfo(const sockaddr* address, socklen_t length,
                                                                   char* host, socklen_t host_size,
                                                                   char* service, socklen_t service_size,
-                                                                  int flags) noexcept {
+                                                                  int flags) {
   using Function = int (*)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
   static const auto next = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "getnameinfo"));
   if (next == nullptr) return EAI_SYSTEM;

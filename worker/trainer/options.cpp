@@ -305,7 +305,8 @@ Trainer& prepare_trainer(Trainer& trainer) {
     problems.add("strategy is " + at.strategy->name() +
                  ", expected one that trains with the job's ranks: \"auto\" or rtrain::DDPStrategy()");
   }
-  if (at.environment && typeid(*at.environment) != typeid(ClusterEnvironment)) {
+  const ClusterEnvironment* environment = at.environment.get();
+  if (environment != nullptr && typeid(*environment) != typeid(ClusterEnvironment)) {
     problems.add("plugins holds the cluster environment \"" + at.environment->name() +
                  "\", expected rtrain::ClusterEnvironment()");
   }

@@ -34,8 +34,9 @@ class RTRAIN_API Batch {
   Batch() = default;
   Batch(torch::Tensor x, torch::Tensor y = {})  // NOLINT: implicit on purpose
       : input(std::move(x)), target(std::move(y)) {}
-  template <BatchLike T>
-    requires(!std::same_as<T, Batch>)
+  /// Asks for the type first: whether a Batch can be copied must not hang on this constructor.
+  template <class T>
+    requires(!std::same_as<T, Batch>) && BatchLike<T>
   Batch(T value) : held_(std::make_shared<Holding<T>>(std::move(value))) {}  // NOLINT: implicit on purpose
 
   torch::Tensor input{};   ///< [N, ...]; undefined if the batch holds only a value

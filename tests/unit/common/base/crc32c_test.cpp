@@ -27,7 +27,7 @@ TEST_CASE("crc32c: pieces give the value of the whole, and a changed bit another
   std::string text;
   for (int i = 0; i < 1000; ++i) text += static_cast<char>(i * 7);
   const auto whole = crc_of(text);
-  for (const std::size_t cut : {0, 1, 3, 8, 500, 999, 1000}) {
+  for (const std::size_t cut : {0u, 1u, 3u, 8u, 500u, 999u, 1000u}) {
     Crc32c crc;
     crc.add(std::string_view(text).substr(0, cut));
     crc.add(std::string_view(text).substr(cut));

@@ -212,7 +212,7 @@ TEST_CASE("salvage: a file that is no database has no rows, and none is an error
   const test::TempDir folder;
   const auto path = (folder / "broken.db").string(), into = (folder / "into").string();
   CHECK(salvage(path, into).error().code() == Errc::kNotFound);
-  for (const std::size_t bytes : {1, 100, 4096, 40'000})
+  for (const std::size_t bytes : {1u, 100u, 4096u, 40'000u})
     for (const char byte : {'\0', 'x', '\x0a', '\x0d', '\x02', '\xff'}) {
       std::ofstream(path, std::ios::binary | std::ios::trunc) << std::string(bytes, byte);
       CHECK(*salvage(path, into) == 0);

@@ -170,7 +170,7 @@ TEST_CASE("schedulers: saved after any step and loaded, each goes on with the sa
       else
         scheduler.step();
     };
-    for (const std::size_t cut : {0, 1, 3, 4, 7}) {
+    for (const std::size_t cut : {0u, 1u, 3u, 4u, 7u}) {
       const auto straight = two_groups(), resumed = two_groups();
       const auto one = given.make(straight);
       for (std::size_t k = 0; k < cut; ++k) advance(*one, k);

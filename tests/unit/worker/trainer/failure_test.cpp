@@ -49,11 +49,11 @@ TEST_CASE("trainer: whatever is thrown reaches on_exception, ends the plan, and 
     std::function<bool()> same;  ///< in the handler
   };
   struct Own {};
-  const auto is = [](auto tag) {
-    return [tag] {
+  const auto is = []<class T>(T) {
+    return [] {
       try {
         throw;
-      } catch (const decltype(tag)&) {
+      } catch (const T&) {
         return true;
       } catch (...) {
         return false;
