@@ -68,7 +68,7 @@ int exit_of_jobs(std::span<const proto::JobDoc> jobs) {
 Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
   std::vector<std::string> lines;
   for (const auto& job : jobs) {
-    if (!has_ended(job.state) || !told_.insert(job.id).second) continue;
+    if (!has_ended(job.state) || !printed_.insert(job.id).second) continue;
     std::string line = "job " + job_name_of(job) + " (" + printable(job.name, false) +
                        "): " + styled(job.state, state_style(job.state), options_.colour);
     if (job.started_ms > 0) line += " in " + duration(run_seconds(job, job.ended_ms));
@@ -82,18 +82,18 @@ Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
           ? ""
           : "array " + rtrain::to_string(jobs.front().array ? jobs.front().array->id : jobs.front().id) +
                 ": " + counts;
-  if (!options_.live && !over && counts != counts_said_ && now_s - said_s_ >= options_.plain_every_s) {
-    counts_said_ = counts;
-    said_s_ = now_s;
+  if (!options_.live && !over && counts != counts_printed_ && now_s - printed_s_ >= options_.plain_every_s) {
+    counts_printed_ = counts;
+    printed_s_ = now_s;
     lines.push_back(now);
   }
-  return flush(std::move(lines), options_.live && !over ? fit(now, width_ - 1) : "");
+  return flush(lines, options_.live && !over ? fit(now, width_ - 1) : "");
 }
 
 Pieces ArrayView::on_note(std::string_view line) { return flush({std::string(line)}, live_shown_); }
 Pieces ArrayView::finish() { return flush({}, ""); }
 
-Pieces ArrayView::flush(std::vector<std::string> lines, const std::string& live) {
+Pieces ArrayView::flush(const std::vector<std::string>& lines, const std::string& live) {
   if (lines.empty() && live == live_shown_) return {};
   std::string text = live_shown_.empty() ? "" : "\r\x1b[K";
   for (const auto& line : lines) text += line + "\n";

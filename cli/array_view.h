@@ -51,13 +51,13 @@ class ArrayView {
   [[nodiscard]] Pieces finish();
 
  private:
-  [[nodiscard]] Pieces flush(std::vector<std::string> lines, const std::string& live);
+  [[nodiscard]] Pieces flush(const std::vector<std::string>& lines, const std::string& live);
 
   Options options_;
   int width_ = 80;
-  std::set<JobId> told_;  ///< whose ends were told
-  std::string counts_said_;
-  double said_s_ = -1e9;
+  std::set<JobId> printed_;  ///< whose ends were told
+  std::string counts_printed_;
+  double printed_s_ = -1e9;
   std::string live_shown_;
 };
 

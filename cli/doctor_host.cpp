@@ -60,7 +60,7 @@ std::string why_not_bound(int port) {
   address.sin_port = htons(static_cast<std::uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_ANY);
   const bool bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  const std::string why = bound ? "" : std::strerror(errno);
+  std::string why = bound ? "" : std::strerror(errno);
   ::close(fd);
   return why;
 }

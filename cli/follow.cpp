@@ -12,10 +12,11 @@
 
 namespace rtrain::cli {
 
-using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 std::string job_path(JobId id) { return "/v1/jobs/" + rtrain::to_string(id); }
 

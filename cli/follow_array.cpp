@@ -7,10 +7,11 @@
 
 namespace rtrain::cli {
 
-using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLookMin = 100ms, kLookMax = 5000ms;
 constexpr int kShare = 20;  // a look that takes long is taken more rarely: it has a twentieth of the time

@@ -54,16 +54,16 @@ Pieces FollowView::on_state(const proto::JobDoc& job, double now_s) {
 
 /// A reason that flickers is not a log: the newest one is said when some time has passed since the last.
 bool FollowView::has_new_reason(double now_s) const {
-  return known_ && job_.state == "QUEUED" && job_.reason != reason_said_ &&
-         now_s - reason_said_s_ >= kReasonEvery_s;
+  return known_ && job_.state == "QUEUED" && job_.reason != reason_printed_ &&
+         now_s - reason_printed_s_ >= kReasonEvery_s;
 }
 
 void FollowView::say_state(double now_s, bool with_reason) {
   std::string line = subject() + ": " + job_.state;
   if (job_.attempt > 1) line += ", attempt " + std::to_string(job_.attempt);
   if (!job_.reason.empty() && with_reason) line += ": " + printable(job_.reason, false);
-  reason_said_ = job_.reason;
-  reason_said_s_ = now_s;
+  reason_printed_ = job_.reason;
+  reason_printed_s_ = now_s;
   say(std::move(line));
 }
 
@@ -78,10 +78,10 @@ Pieces FollowView::on_progress(const proto::ProgressDoc& progress, double now_s)
   const bool news = progress.step != stage_->last.step || progress.prog_bar != stage_->last.prog_bar;
   stage_->last = progress;
   if (news) stage_->shown = false;
-  if (!options_.live && now_s - progress_said_s_ >= options_.plain_progress_s && !stage_->shown) {
+  if (!options_.live && now_s - progress_printed_s_ >= options_.plain_progress_s && !stage_->shown) {
     say(progress_text(progress, now_s - stage_->begun_s));
     stage_->shown = true;
-    progress_said_s_ = now_s;
+    progress_printed_s_ = now_s;
   }
   return flush(now_s);
 }
@@ -89,11 +89,11 @@ Pieces FollowView::on_progress(const proto::ProgressDoc& progress, double now_s)
 /// The last line of an epoch stays on the screen.
 void FollowView::end_stage(double now_s) {
   if (!stage_) return;
-  if (stage_->stage == "train" && !stage_->shown && now_s - stage_said_s_ >= kStageEvery_s) {
+  if (stage_->stage == "train" && !stage_->shown && now_s - stage_printed_s_ >= kStageEvery_s) {
     const double elapsed = now_s - stage_->begun_s;
     say(options_.live ? progress_bar(stage_->last, elapsed, width_ - 1)
                       : progress_text(stage_->last, elapsed));
-    stage_said_s_ = progress_said_s_ = now_s;
+    stage_printed_s_ = progress_printed_s_ = now_s;
   }
   stage_.reset();
 }
@@ -101,8 +101,8 @@ void FollowView::end_stage(double now_s) {
 Pieces FollowView::on_report(const proto::MetricPoint& point, double now_s) {
   if (!options_.states) return {};
   // the rest is in `rtrain metrics`
-  if (point.checkpoint.empty() && now_s - report_said_s_ < kReportEvery_s) return {};
-  report_said_s_ = now_s;
+  if (point.checkpoint.empty() && now_s - report_printed_s_ < kReportEvery_s) return {};
+  report_printed_s_ = now_s;
   // counted anew
   std::string line = (point.attempt > 1 ? "attempt " + std::to_string(point.attempt) + ", " : "") +
                      "report " + std::to_string(point.seq);
@@ -147,12 +147,12 @@ void FollowView::show_redrawn(std::string& partial, std::int64_t attempt, int ra
   // the last character may be the first half of a line end
   const std::size_t back = partial.rfind('\r', partial.size() - 2);
   if (back == std::string::npos) return;
-  double& said_s = redrawn_said_s_.try_emplace({attempt, rank}, -1e9).first->second;
+  double& printed_s = redrawn_printed_s_.try_emplace({attempt, rank}, -1e9).first->second;
   const std::string drawn = partial.substr(0, back);
   partial.erase(0, back + 1);
-  if (now_s - said_s < options_.plain_progress_s || drawn.find_first_not_of('\r') == std::string::npos)
+  if (now_s - printed_s < options_.plain_progress_s || drawn.find_first_not_of('\r') == std::string::npos)
     return;
-  said_s = now_s;
+  printed_s = now_s;
   log_line(rank, drawn);
 }
 

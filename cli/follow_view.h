@@ -73,14 +73,14 @@ class FollowView {
   proto::JobDoc job_;
   bool known_ = false;  ///< job_ holds something
   double state_since_s_ = 0;
-  std::string reason_said_;
-  double reason_said_s_ = 0;
+  std::string reason_printed_;
+  double reason_printed_s_ = 0;
   std::optional<Stage> stage_;
-  double progress_said_s_ = -1e9, stage_said_s_ = -1e9, report_said_s_ = -1e9;
+  double progress_printed_s_ = -1e9, stage_printed_s_ = -1e9, report_printed_s_ = -1e9;
   /// by attempt and rank: a line whose end has not come
   std::map<std::pair<std::int64_t, int>, std::string> partial_;
   /// by attempt and rank: when a line that is redrawn was last shown
-  std::map<std::pair<std::int64_t, int>, double> redrawn_said_s_;
+  std::map<std::pair<std::int64_t, int>, double> redrawn_printed_s_;
   Pieces lines_;
   std::string live_shown_;  ///< what stands on the terminal's last line now
 };

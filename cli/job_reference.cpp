@@ -55,7 +55,7 @@ Result<JobReference> parse_job_reference(const std::string& text) {
 }
 
 std::string to_string(const JobReference& reference) {
-  const std::string id = std::to_string(reference.id);
+  std::string id = std::to_string(reference.id);
   if (!reference.indices) return id;
   const bool several = reference.indices->find_first_of(",-:") != std::string::npos;
   return id + (several ? "_[" : "_") + *reference.indices + (several ? "]" : "");

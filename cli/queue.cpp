@@ -8,7 +8,7 @@ namespace rtrain::cli {
 namespace {
 
 /// "4 x CPU 1, GPU 1"
-std::string wish_of(const proto::QueuedDoc& job) {
+std::string request_of(const proto::QueuedDoc& job) {
   std::string each;
   for (const auto& [name, value] : job.resources_per_worker)
     each += (each.empty() ? "" : ", ") + name + " " + (name == "memory" ? bytes(value) : amount(value));
@@ -102,7 +102,7 @@ Result<int> queue(Call& call) {
                job.user,
                job.queue,
                std::to_string(job.priority),
-               wish_of(job),
+               request_of(job),
                duration(static_cast<double>(std::max<std::int64_t>(0, now - job.submitted_ms)) / 1000),
                start_of(job, now),
                job.reason});

@@ -115,7 +115,7 @@ Result<Follower::End> follow_to_end(F& follower, const Interrupts& interrupts, c
 }
 
 /// The state of what a second signal has ended: its ranks die with the cluster of this process.
-std::string killed(std::string state) { return has_ended(state) ? state : "CANCELLED"; }
+std::string killed(const std::string& state) { return has_ended(state) ? state : "CANCELLED"; }
 
 /// The Result of a job that was killed, as far as the head still tells it.
 void show_killed(const Call& call, const Client& client, JobId id) {

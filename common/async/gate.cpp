@@ -12,7 +12,7 @@
 namespace rtrain::async {
 
 struct Gate::State {
-  State(asio::any_io_executor executor, std::function<void(std::exception_ptr)> escape)
+  State(const asio::any_io_executor& executor, std::function<void(std::exception_ptr)> escape)
       : drained(executor, asio::steady_timer::time_point::max()), on_escape(std::move(escape)) {}
   asio::steady_timer drained;  // never expires: cancelled when the last coroutine ends
   std::function<void(std::exception_ptr)> on_escape;
@@ -34,7 +34,7 @@ bool Gate::spawn(asio::awaitable<void> task) {
   // The completion holds the state, not the gate: a coroutine that is destroyed with its executor must not
   // touch a dead owner.
   asio::co_spawn(state_->drained.get_executor(), std::move(task),
-                 [state = state_](std::exception_ptr escaped) {
+                 [state = state_](const std::exception_ptr& escaped) {
                    if (escaped && state->on_escape) state->on_escape(escaped);
                    if (--state->open == 0 && state->closed) state->drained.cancel();
                  });

@@ -40,7 +40,7 @@ class RateLimited {
 
  private:
   friend void drain();
-  static void tell_all();
+  static void report_all();
 
   mutable std::mutex mutex_;
   Level level_;

@@ -41,7 +41,7 @@ void LineWriter::unlock_in_child() {
   own_ = -1;
   file_ = {};
   waiting_.clear();
-  untold_ = 0;
+  unreported_ = 0;
   mutex_.unlock();
 }
 
@@ -80,13 +80,13 @@ std::size_t LineWriter::put(std::string_view text) {
 }
 
 void LineWriter::drain_locked() {
-  if (waiting_.empty() && untold_ == 0) return;
+  if (waiting_.empty() && unreported_ == 0) return;
   waiting_.erase(0, put(waiting_));
-  if (!waiting_.empty() || untold_ == 0) return;
-  waiting_ = "[" + std::to_string(untold_) +
-             (untold_ == 1 ? " line of this log was dropped" : " lines of this log were dropped") +
+  if (!waiting_.empty() || unreported_ == 0) return;
+  waiting_ = "[" + std::to_string(unreported_) +
+             (unreported_ == 1 ? " line of this log was dropped" : " lines of this log were dropped") +
              " here: its reader did not keep up]\n";
-  untold_ = 0;
+  unreported_ = 0;
   waiting_.erase(0, put(waiting_));
 }
 
@@ -94,14 +94,14 @@ void LineWriter::write(std::string_view line) {
   const std::lock_guard lock(mutex_);
   look();
   drain_locked();
-  if (waiting_.empty() && untold_ == 0) line.remove_prefix(put(line));
+  if (waiting_.empty() && unreported_ == 0) line.remove_prefix(put(line));
   if (line.empty()) return;
   // A line of which a part went out is completed whatever waits.
-  if (untold_ == 0 && (waiting_.empty() || waiting_.size() + line.size() <= kWaitingMax)) {
+  if (unreported_ == 0 && (waiting_.empty() || waiting_.size() + line.size() <= kWaitingMax)) {
     waiting_ += line;
   } else {
     ++dropped_;
-    ++untold_;
+    ++unreported_;
   }
 }
 

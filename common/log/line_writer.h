@@ -58,7 +58,7 @@ class LineWriter {
   bool socket_ = false;
   bool blocking_ = false;  ///< neither of the two could be had: it is asked before each write
   std::string waiting_;
-  std::int64_t dropped_ = 0, untold_ = 0;
+  std::int64_t dropped_ = 0, unreported_ = 0;
 };
 
 }  // namespace rtrain::log

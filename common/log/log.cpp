@@ -100,7 +100,7 @@ Level level_from_string(std::string_view name) {
 
 void drain() {
   standard_error().drain();
-  RateLimited::tell_all();
+  RateLimited::report_all();
 }
 
 std::int64_t dropped_lines() { return standard_error().dropped(); }

@@ -45,7 +45,7 @@ std::int64_t RateLimited::suppressed() const {
   return suppressed_;
 }
 
-void RateLimited::tell_all() {
+void RateLimited::report_all() {
   const auto now = std::chrono::steady_clock::now();
   for (auto* limited = first.load(); limited != nullptr; limited = limited->next_) limited->tell(now);
 }

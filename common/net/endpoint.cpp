@@ -116,7 +116,7 @@ bool is_local(const Endpoint& endpoint) {
 }
 
 struct Listener::Impl {
-  explicit Impl(asio::any_io_executor executor) : acceptor(std::move(executor)) {}
+  explicit Impl(const asio::any_io_executor& executor) : acceptor(executor) {}
   asio::basic_socket_acceptor<Generic> acceptor;
   std::uint16_t port = 0;
   std::string unix_path;
@@ -160,7 +160,7 @@ struct Listener::Impl {
 
 namespace {
 
-Result<Generic::endpoint> listening_address(asio::any_io_executor executor, const Endpoint& endpoint) {
+Result<Generic::endpoint> listening_address(const asio::any_io_executor& executor, const Endpoint& endpoint) {
   if (const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint))
     return Generic::endpoint(asio::local::stream_protocol::endpoint(unix_endpoint->path));
   const auto& tcp = std::get<TcpEndpoint>(endpoint);
@@ -178,7 +178,8 @@ Result<Generic::endpoint> listening_address(asio::any_io_executor executor, cons
 }
 
 /// Removes a socket file that nobody answers on. kConflict when somebody does.
-Result<Done> remove_stale(asio::any_io_executor executor, const Endpoint& endpoint, const std::string& path) {
+Result<Done> remove_stale(const asio::any_io_executor& executor, const Endpoint& endpoint,
+                          const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return ok();
   if (!S_ISSOCK(info.st_mode))
@@ -209,7 +210,7 @@ Listener& Listener::operator=(Listener&& other) noexcept {
 }
 Listener::~Listener() { close(); }
 
-Result<Listener> Listener::open(asio::any_io_executor executor, const Endpoint& endpoint) {
+Result<Listener> Listener::open(const asio::any_io_executor& executor, const Endpoint& endpoint) {
   const auto* unix_endpoint = std::get_if<UnixEndpoint>(&endpoint);
   if (unix_endpoint != nullptr) {
     auto free = remove_stale(executor, endpoint, unix_endpoint->path);
@@ -287,7 +288,7 @@ void Listener::close() {
 namespace {
 
 struct Attempt {
-  explicit Attempt(asio::any_io_executor executor) : socket(std::move(executor)) {}
+  explicit Attempt(const asio::any_io_executor& executor) : socket(executor) {}
   Socket socket;
   error_code error;
 };

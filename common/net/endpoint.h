@@ -41,7 +41,7 @@ using Endpoint = std::variant<TcpEndpoint, UnixEndpoint>;
 /// destructor; a stale one (nobody answers) is replaced, a live one is kConflict.
 class Listener {
  public:
-  [[nodiscard]] static Result<Listener> open(asio::any_io_executor executor, const Endpoint& endpoint);
+  [[nodiscard]] static Result<Listener> open(const asio::any_io_executor& executor, const Endpoint& endpoint);
   Listener(Listener&&) noexcept;
   Listener& operator=(Listener&&) noexcept;
   ~Listener();

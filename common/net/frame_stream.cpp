@@ -160,7 +160,7 @@ asio::awaitable<Result<WireFrame>> FrameStream::async_read(std::chrono::millisec
   return Impl::async_read(impl_, std::chrono::steady_clock::now() + timeout);
 }
 
-bool FrameStream::send(WireFrame frame) {
+bool FrameStream::send(const WireFrame& frame) {
   if (!impl_->open) return false;
   const std::string bytes = impl_->codec.encode(frame);
   if (impl_->queued.size() + impl_->writing.size() + bytes.size() > impl_->write_queue_bytes_max) {

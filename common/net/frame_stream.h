@@ -37,7 +37,7 @@ class FrameStream {
   asio::awaitable<Result<WireFrame>> async_read(std::chrono::milliseconds timeout);
   /// Queues a frame; never suspends. False when the peer reads so slowly that the queue is full, or after
   /// close(): the stream is closed then and async_read ends.
-  bool send(WireFrame frame);
+  bool send(const WireFrame& frame);
   /// Bytes that the kernel has not taken yet: a sender of much waits until they are few.
   [[nodiscard]] std::size_t queued_bytes() const;
   /// Waits until all that was queued is written, or `timeout`.

@@ -35,6 +35,12 @@ class Input {
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
   /// What there is of [offset, offset + bytes).
+  /// The text that begins there: up to the first NUL, at most `bytes`.
+  [[nodiscard]] std::string text(std::uint64_t offset, std::uint64_t bytes) const {
+    auto read_bytes = read(offset, bytes);
+    read_bytes.resize(std::min(read_bytes.size(), read_bytes.find('\0')));
+    return read_bytes;
+  }
   [[nodiscard]] std::string read(std::uint64_t offset, std::uint64_t bytes) const {
     std::string data(static_cast<std::size_t>(offset >= size_ ? 0 : std::min(bytes, size_ - offset)), '\0');
     std::size_t done = 0;
@@ -142,8 +148,7 @@ Result<ElfFile> read_elf(const std::string& path) {
   file.needed_bytes = needed_bytes(*headers);
   for (const auto& segment : headers->segments)
     if (segment.p_type == PT_INTERP)
-      file.interpreter =
-          input.read(segment.p_offset, std::min<std::uint64_t>(segment.p_filesz, 4096)).c_str();
+      file.interpreter = input.text(segment.p_offset, std::min<std::uint64_t>(segment.p_filesz, 4096));
   return file;
 }
 
@@ -189,7 +194,7 @@ std::vector<std::optional<ElfSymbol>> elf_symbols(const std::string& path,
   const auto& names = sections[table->sh_link];
   for (std::size_t i = 0; i < best.size(); ++i) {
     if (best[i] == nullptr || best[i]->st_name >= names.sh_size) continue;
-    found[i] = ElfSymbol{input.read(plus(names.sh_offset, best[i]->st_name), kNameMax).c_str(),
+    found[i] = ElfSymbol{input.text(plus(names.sh_offset, best[i]->st_name), kNameMax),
                          *addresses[i] - best[i]->st_value};
   }
   return found;

@@ -208,7 +208,7 @@ class Agent::Impl {
     hello.node->versions["cgroup"] = record_.cgroup_tree.empty() ? "none" : "v2";
     if (!zygote_.torch_version().empty()) hello.node->versions["torch"] = zygote_.torch_version();
     hello.running = attempts_.running();
-    for (const auto& key : link_.untold_ends()) hello.running.push_back(key);
+    for (const auto& key : link_.unreported_ends()) hello.running.push_back(key);
     return hello;
   }
 
@@ -410,7 +410,7 @@ class Agent::Impl {
     proto::accept_peer(*stream);
     const double lease_s = rank_lease_s();
     proto::send(*stream, proto::Welcome{lease_s, lease_s / 5});
-    attempts_.worker_welcomed(key);
+    attempts_.on_worker_welcomed(key);
     while (true) {
       auto message = co_await proto::async_read_message(stream);
       if (!message) break;
@@ -421,7 +421,7 @@ class Agent::Impl {
                   {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
         break;
       }
-      attempts_.worker_says(key, *stream, std::move(*message));
+      attempts_.on_worker_message(key, *stream, std::move(*message));
     }
     stream->close();
     attempts_.worker_left(key, *stream);

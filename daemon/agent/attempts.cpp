@@ -130,7 +130,7 @@ void Attempts::adopt(const LiveAttempt& attempt) {
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
     if (auto process = proto::read_process(rank.dir)) rank.process = *process;
     if (const auto end = read_end(rank.dir)) {
-      relay_said(slot, rank);
+      relay_outbox(slot, rank);
       finish(slot, rank, *end);
     }
   }
@@ -206,7 +206,7 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   for (const auto& [number, rank] : slot.ranks) {
     if (rank.ended || rank.status) continue;
     if (rank.worker && rank.confirms) proto::send(*rank.worker, request);
-    // Not said again: a program that saves its state may take a second one for an order to stop.
+    // Not reported again: a program that saves its state may take a second one for an order to stop.
     else if (!is_train_func(slot) && supervisor)
       (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGTERM});
   }
@@ -230,8 +230,8 @@ void Attempts::spawned(const proto::SpawnResult& result) {
   if (rank == nullptr || rank->ended) return;
   Slot& slot = attempts_[{result.key.job, result.key.attempt}];
   if (!result.error.empty()) {
-    const auto said = proto::read_error(rank->dir);  // by its supervisor: the job's fault
-    end_without_process(slot, *rank, said ? said->kind : "spawn", result.error, false);
+    const auto reported = proto::read_error(rank->dir);  // by its supervisor: the job's fault
+    end_without_process(slot, *rank, reported ? reported->kind : "spawn", result.error, false);
     return forget_ended();
   }
   if (rank->pid == 0) {  // else it was told before
@@ -273,7 +273,7 @@ void Attempts::give_up(Slot& slot, Rank& rank, pid_t stuck) {
   auto waits_in = os::read_file("/proc/" + std::to_string(stuck) + "/wchan", 256);
   std::string where = stat ? std::string("state ") + stat->state : "";
   if (waits_in && !waits_in->empty() && *waits_in != "0") where += ", in " + *waits_in;
-  relay_said(slot, rank);
+  relay_outbox(slot, rank);
   if (rank.worker) rank.worker->close();
   rank.worker.reset();
   std::ostringstream why;
@@ -460,7 +460,7 @@ void Attempts::process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& sta
     rank.gone_since = Clock::now();
   }
   if (rank.worker) return;  // its last reports may still be in the socket: worker_left() comes back here
-  relay_said(slot, rank);
+  relay_outbox(slot, rank);
   const bool made_way = slot.yield && !slot.killed && !is_train_func(slot);
   auto end =
       compose_end(key_of(slot, rank), status, is_train_func(slot), read_last_words(rank.dir), made_way);

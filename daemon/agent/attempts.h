@@ -62,8 +62,8 @@ class Attempts {
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret,
                                           std::shared_ptr<net::FrameStream> stream, bool confirms);
   /// It has got its Welcome: what its attempt was told before it came follows.
-  void worker_welcomed(const proto::RankKey& key);
-  void worker_says(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
+  void on_worker_welcomed(const proto::RankKey& key);
+  void on_worker_message(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
   void worker_left(const proto::RankKey& key, const net::FrameStream& stream);
   void heartbeat_workers(double lease_s);
   /// The head has stored all messages up to this number.
@@ -138,7 +138,7 @@ class Attempts {
   /// settled
   std::int64_t relay(Rank& rank, proto::Message message);
   /// The same for all that an ended rank has left in its folder.
-  void relay_said(const Slot& slot, Rank& rank);
+  void relay_outbox(const Slot& slot, Rank& rank);
   void confirm(Rank& rank);
   static proto::RankKey key_of(const Slot& slot, const Rank& rank) {
     return {slot.launch.job, slot.launch.attempt, rank.placement.rank};

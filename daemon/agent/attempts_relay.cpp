@@ -24,15 +24,15 @@ Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string
   return ok();
 }
 
-void Attempts::worker_welcomed(const proto::RankKey& key) {
+void Attempts::on_worker_welcomed(const proto::RankKey& key) {
   Rank* rank = find(key);
   if (rank == nullptr || !rank->worker || !rank->confirms) return;
   const auto& yield = attempts_[{key.job, key.attempt}].yield;
   if (yield) proto::send(*rank->worker, *yield);
 }
 
-void Attempts::worker_says(const proto::RankKey& key, const net::FrameStream& stream,
-                           proto::Message message) {
+void Attempts::on_worker_message(const proto::RankKey& key, const net::FrameStream& stream,
+                                 proto::Message message) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended || rank->worker.get() != &stream) return;
   const bool kept = !std::holds_alternative<proto::RankProgress>(message);
@@ -59,9 +59,9 @@ std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
   return tell(std::move(message));
 }
 
-void Attempts::relay_said(const Slot& slot, Rank& rank) {
+void Attempts::relay_outbox(const Slot& slot, Rank& rank) {
   const auto key = key_of(slot, rank);
-  for (auto& message : proto::read_said(rank.dir))
+  for (auto& message : proto::read_outbox(rank.dir))
     if (proto::rank_of(message) == key) relay(rank, std::move(message));
 }
 

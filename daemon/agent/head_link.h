@@ -54,7 +54,7 @@ class HeadLink {
   /// The head takes more slowly than is sent: what can wait, should.
   [[nodiscard]] bool is_behind() const;
   /// Ranks that ended, and the head may not know it yet.
-  [[nodiscard]] std::vector<proto::RankKey> untold_ends() const { return outbox_.ends(); }
+  [[nodiscard]] std::vector<proto::RankKey> unreported_ends() const { return outbox_.ends(); }
 
  private:
   net::asio::awaitable<Result<Done>> async_connect_once();

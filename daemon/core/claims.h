@@ -18,7 +18,7 @@ struct Claim {
 
 class Claims {
  public:
-  Claims(const NodeIndex& nodes, const WishBook& book, proto::UnixMs now)
+  Claims(const NodeIndex& nodes, const RequestBook& book, proto::UnixMs now)
       : nodes_(nodes), book_(book), now_(now) {}
 
   /// The job takes `shares` from `from_ms` on. `stock_at(node)`: what is free there by then, its own claim
@@ -67,7 +67,7 @@ class Claims {
 
  private:
   const NodeIndex& nodes_;
-  const WishBook& book_;
+  const RequestBook& book_;
   proto::UnixMs now_;
   std::vector<Claim> claims_;
   std::unordered_map<NodeId, std::vector<OnNode>> on_node_;

@@ -2,7 +2,7 @@
 // here costs a walk over all nodes when one of them changes. Pure.
 #pragma once
 
-#include "daemon/core/wish.h"
+#include "daemon/core/request_book.h"
 
 #include <cstdint>
 #include <set>

@@ -8,7 +8,7 @@
 namespace rtrain::core {
 
 Placement place(const proto::ScalingConfig& scaling, const std::vector<NodeView>& nodes) {
-  WishBook book;
+  RequestBook book;
   NodeIndex index;
   Fit fit;
   for (const auto& node : nodes) index.set(node, book.resources());

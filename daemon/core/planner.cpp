@@ -92,17 +92,17 @@ void Planner::leave(JobId id) {
 
 Running Planner::running_of(const RunningJob& job) {
   Running running;
-  const auto& wishes = job.job;
-  running.ask = state_.book.ask_of(wishes.scaling, wishes.scheduling, limit_ms(wishes.scheduling));
-  running.account = state_.accounts.number(wishes.scheduling.queue, wishes.user);
-  running.priority = wishes.scheduling.priority + rules_of(state_.queues, wishes.scheduling.queue).priority;
+  const auto& waiting = job.job;
+  running.ask = state_.book.ask_of(waiting.scaling, waiting.scheduling, limit_ms(waiting.scheduling));
+  running.account = state_.accounts.number(waiting.scheduling.queue, waiting.user);
+  running.priority = waiting.scheduling.priority + rules_of(state_.queues, waiting.scheduling.queue).priority;
   running.workers = static_cast<int>(job.ranks.size());
-  const auto seat = seat_of(wishes);
+  const auto seat = seat_of(waiting);
   running.preemptible = seat.preemptible;
   running.grace_ms = seat.grace_ms;
   running.resize_interval_ms = seat.resize_interval_ms;
   running.placed_ms = job.placed_ms;
-  const auto limit = limit_ms(wishes.scheduling);
+  const auto limit = limit_ms(waiting.scheduling);
   running.ends_ms = job.stopping ? job.stops_by_ms : limit == kNever ? kNever : job.placed_ms + limit;
   running.stopping = job.stopping;
   running.resizing = job.stopping && job.resizing;

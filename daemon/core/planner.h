@@ -49,7 +49,7 @@ struct Explanation {
 
 /// All that a planner knows; what its parts work on.
 struct PlannerState {
-  WishBook book;
+  RequestBook book;
   NodeIndex nodes;
   std::vector<Fit> fits;  ///< by need
   QueueOrder order;
@@ -81,7 +81,7 @@ class Planner {
   /// A node that is new, or all of its new state: what is held there as well, by running jobs that are known
   /// or will be adopted.
   void node(const NodeView& view);
-  /// A job may start, or may start again; told anew when its wishes change.
+  /// A job may start, or may start again; called again when its requests change.
   void wait(const WaitingJob& job);
   /// It does not wait any more, or may not start for now.
   void leave(JobId id);

@@ -71,8 +71,8 @@ void Pass::make_room(const Line& line, JobId id) {
       stock->second.take(state_.book.need(ask.need).amounts, share.workers);
   for (auto victim = needed.rbegin(); victim != needed.rend(); ++victim) {
     const auto& running = *state_.running.find(*victim);
-    const auto& wishes = state_.book.ask(running.ask);
-    const bool shrinks = wishes.least < wishes.workers &&
+    const auto& of_victim = state_.book.ask(running.ask);
+    const bool shrinks = of_victim.least < of_victim.workers &&
                          now_ >= running.placed_ms + running.resize_interval_ms &&
                          could_shrink(running, state_, left);
     std::string reason = "job " + to_string(id) + " of higher priority (" + std::to_string(line.priority) +

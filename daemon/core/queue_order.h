@@ -4,7 +4,7 @@
 
 #include "daemon/core/fair_share.h"
 #include "daemon/core/queue_rules.h"
-#include "daemon/core/wish.h"
+#include "daemon/core/request_book.h"
 
 #include <set>
 #include <unordered_map>
@@ -51,7 +51,7 @@ struct Turn {
   }
 };
 
-/// Jobs with the same wishes, priority, queue and user.
+/// Jobs with the same requests, priority, queue and user.
 struct Line {
   int priority = 0, account = 0, ask = 0;
   std::set<JobId> jobs;
@@ -83,7 +83,7 @@ class QueueOrder {
   };
   struct Hash {
     std::size_t operator()(const LineKey& key) const {
-      std::size_t hash = static_cast<std::size_t>(key.priority + 5000);
+      std::size_t hash = static_cast<std::size_t>(key.priority) + 5000;
       for (const auto part : {static_cast<std::size_t>(key.account), static_cast<std::size_t>(key.ask)})
         hash = hash * 0x9e3779b97f4a7c15U + part + (hash >> 29);
       return hash;

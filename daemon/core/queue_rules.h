@@ -30,7 +30,7 @@ void add(Held& held, const Held& more, int sign);
 /// The rules of the queue of that name. There is always one called default.
 [[nodiscard]] const proto::QueueRules& rules_of(const std::map<std::string, proto::QueueRules>& queues,
                                                 const std::string& name);
-/// Why a job with these wishes may not be in its queue: kInvalidArgument names the queue (or the nearest),
+/// Why a job with these requests may not be in its queue: kInvalidArgument names the queue (or the nearest),
 /// the bound and the way out.
 [[nodiscard]] Result<Done> may_enter(const std::map<std::string, proto::QueueRules>& queues,
                                      const proto::SchedulingConfig& scheduling);

@@ -22,7 +22,7 @@ std::string amount_words(const std::string& name, double amount) {
   return out.str();
 }
 
-std::string need_words(const Ask& ask, const Need& need, const WishBook& book) {
+std::string need_words(const Ask& ask, const Need& need, const RequestBook& book) {
   std::string text = ask.least < ask.workers ? std::to_string(ask.least) + " to " : "";
   text += std::to_string(ask.workers) + " x {";
   std::size_t kinds = 0;
@@ -75,7 +75,7 @@ const Window* in_the_way(const IndexedNode& node, const Ask& ask, const Need& ne
   return found == node.windows.end() ? nullptr : &*found;
 }
 
-std::string window_words(const Window& window, const Ask& ask, const WishBook& book) {
+std::string window_words(const Window& window, const Ask& ask, const RequestBook& book) {
   return "is kept for the reservation " + book.reservation_name(window.reservation) + " from " +
          proto::rfc3339(window.start_ms) + " on, which the job " +
          (ask.limit_ms == kNever ? "could run into: it has no time limit"
@@ -99,7 +99,7 @@ std::vector<Room> idle_rooms(const Fit& fit, const NodeIndex& nodes) {
   return rooms;
 }
 
-std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit, const NodeIndex& nodes,
+std::string shortage(const Ask& ask, const RequestBook& book, const Fit& fit, const NodeIndex& nodes,
                      bool feasible, proto::UnixMs now) {
   const auto& need = book.need(ask.need);
   std::string text = "needs " + need_words(ask, need, book);

@@ -11,7 +11,7 @@ namespace rtrain::core {
 /// of. `feasible` false:
 /// ", more than the nodes in service have: node a has 2 GPU". A node on which the job could run into a
 /// reservation that begins later is one where nothing fits, and the reservation is named.
-[[nodiscard]] std::string shortage(const Ask& ask, const WishBook& book, const Fit& fit,
+[[nodiscard]] std::string shortage(const Ask& ask, const RequestBook& book, const Fit& fit,
                                    const NodeIndex& nodes, bool feasible, proto::UnixMs now);
 
 /// All rooms of a need, the suspected nodes among them; or those that there were if every node were idle.

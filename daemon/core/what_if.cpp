@@ -4,7 +4,7 @@
 
 namespace rtrain::core {
 
-WhatIf::WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask,
+WhatIf::WhatIf(const NodeIndex& nodes, const RequestBook& book, const Claims& claims, const Fit& fit, int ask,
                proto::UnixMs now)
     : nodes_(nodes),
       book_(book),

@@ -13,7 +13,7 @@ namespace rtrain::core {
 class WhatIf {
  public:
   /// All of it must outlive this.
-  WhatIf(const NodeIndex& nodes, const WishBook& book, const Claims& claims, const Fit& fit, int ask,
+  WhatIf(const NodeIndex& nodes, const RequestBook& book, const Claims& claims, const Fit& fit, int ask,
          proto::UnixMs now);
 
   void give_back(const Running& running) { change(running, true); }
@@ -39,7 +39,7 @@ class WhatIf {
   void set(NodeId node, int capacity);
 
   const NodeIndex& nodes_;
-  const WishBook& book_;
+  const RequestBook& book_;
   const Claims& claims_;
   const Fit& fit_;
   const Ask& ask_;

@@ -42,14 +42,14 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   static net::asio::awaitable<void> async_run(std::shared_ptr<AgentSession> self);
   bool send(const proto::Message& message) override;
   net::asio::awaitable<Result<proto::LogData>> async_read_log(proto::LogRead read) override {
-    return async_ask(shared_from_this(), std::move(read));
+    return async_ask(shared_from_this(), read);
   }
   void close() override;
   [[nodiscard]] const std::string& node() const override { return node_; }
 
  private:
   struct Answer {
-    explicit Answer(net::asio::any_io_executor executor) : arrived(executor) {}
+    explicit Answer(const net::asio::any_io_executor& executor) : arrived(executor) {}
     net::asio::steady_timer arrived;
     std::optional<proto::LogData> data;
   };

@@ -278,7 +278,7 @@ asio::awaitable<HttpResponse> ApiServer::async_log(ReadLog log, const HttpReques
 
 asio::awaitable<HttpResponse> ApiServer::async_spec(ReadSpec spec, const HttpRequest& request) {
   struct Progress {
-    explicit Progress(asio::any_io_executor executor) : news(std::move(executor)) {}
+    explicit Progress(const asio::any_io_executor& executor) : news(executor) {}
     News news;
     std::optional<CheckedSpec> checked;
   };
@@ -304,7 +304,7 @@ asio::awaitable<HttpResponse> ApiServer::async_spec(ReadSpec spec, const HttpReq
 
 asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const HttpRequest& request) {
   struct Progress {
-    explicit Progress(asio::any_io_executor executor) : news(std::move(executor)) {}
+    explicit Progress(const asio::any_io_executor& executor) : news(executor) {}
     News news;
     store::Pruned last;
   };

@@ -50,7 +50,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
           store, [this](JobId id, const core::Action& action) { act(id, action); },
           [this](JobId id) {
             ++epoch_;
-            line_up(id);
+            update_planner(id);
             changed_(id);
           },
           std::move(origin)),
@@ -73,14 +73,14 @@ void Dispatcher::recover(store::Recovered recovered) {
   for (const auto id : book_.active()) {
     const auto ranks = places(id);
     for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
-    took_place(id);
+    on_allocated(id);
   }
   for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
   for (const auto id : book_.active())
     if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
   for (const auto id : book_.queue()) stands_in_line(id);
   recover_documents(recovered.documents);
-  for (const auto id : book_.queue()) line_up(id);
+  for (const auto id : book_.queue()) update_planner(id);
   schedule_again_ = true;
 }
 
@@ -109,12 +109,12 @@ void Dispatcher::apply(JobId id, proto::JobEvent event) {
 
 void Dispatcher::act(JobId id, const core::Action& action) {
   if (std::holds_alternative<core::LaunchAttempt>(action)) {
-    took_place(id);
+    on_allocated(id);
     placed(id);
     reserve_port(id);
   } else if (std::holds_alternative<core::EnterQueue>(action)) {
     entered_queue(id);  // whoever caused it runs schedule() when all effects are through
-    line_up(id);
+    update_planner(id);
   } else if (const auto* yielding = std::get_if<core::YieldRanks>(&action)) {
     ask_to_yield(id, *yielding);
   } else if (const auto* blamed = std::get_if<core::BlameNode>(&action)) {
@@ -123,7 +123,7 @@ void Dispatcher::act(JobId id, const core::Action& action) {
     stop(id, *stopping);
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
-    gave_place(id);
+    on_released(id);
     if (fault::on(fault::Fault::kDoubleFree))
       nodes_.release_twice(places(id), state.spec->scaling_config.resources());
     unlaunched_.erase(id);
@@ -331,7 +331,7 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
                   proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint),
                                          std::move(m.deleted_checkpoints)});
         } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
-          hear_progress(m);
+          on_progress(m);
           if (m.key.rank == 0)
             book_.set_progress(
                 m.key.job, m.key.attempt,

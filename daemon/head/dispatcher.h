@@ -153,7 +153,7 @@ class Dispatcher {
   void ended(JobId id);
   void ask_to_yield(JobId id, const core::YieldRanks& yield);
   void do_due(const Deadlines::Due& due);
-  void hear_progress(const proto::RankProgress& progress);
+  void on_progress(const proto::RankProgress& progress);
   void hear_diagnosis(proto::RankDiagnosis diagnosis);
   void judge_hang(JobId id);
   void recover_deadlines(const core::JobState& state);
@@ -204,11 +204,11 @@ class Dispatcher {
   [[nodiscard]] std::string reason_of(const core::Explanation& explanation) const;
   void set_up_planner(const std::vector<store::Document>& documents);
   [[nodiscard]] core::RunningJob running_of(const core::JobState& state) const;
-  void took_place(JobId id);
-  void gave_place(JobId id);
+  void on_allocated(JobId id);
+  void on_released(JobId id);
   /// Tells the planner where the job stands now: after each of its events, and when what keeps it from its
   /// start has changed.
-  void line_up(JobId id);
+  void update_planner(JobId id);
   /// Something changed that a pass must look at.
   void schedule();
   /// What is due by time alone: accounts of usage, reservations that begin, jobs that may be resized.

@@ -89,7 +89,7 @@ void Dispatcher::do_due(const Deadlines::Due& due) {
       if (state.phase != core::JobPhase::kStopping || !state.yield) return;
       return stop(due.id,
                   {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
-    case DueFor::kRetry: line_up(due.id); return schedule();
+    case DueFor::kRetry: update_planner(due.id); return schedule();
     case DueFor::kHang: return judge_hang(due.id);
   }
 }
@@ -135,7 +135,7 @@ proto::Message Dispatcher::stop_again(const core::JobState& state, const std::st
 
 // ---- steps and hangs ----------------------------------------------------------------------------
 
-void Dispatcher::hear_progress(const proto::RankProgress& progress) {
+void Dispatcher::on_progress(const proto::RankProgress& progress) {
   const auto id = progress.key.job;
   if (const auto heard = diagnoses_.find(id); heard != diagnoses_.end()) {
     // It moves after all: a step that took long, not a hang.

@@ -35,35 +35,35 @@ Result<NodeSetting*> Dispatcher::setting_of(const std::string& node) {
 void Dispatcher::apply_setting(const std::string& name) {
   auto* node = nodes_.find(name);
   if (node == nullptr) return;
-  const auto& said = setting(name);
-  node->view.cordoned = said.cordoned && !fault::on(fault::Fault::kCordonIgnored);
-  node->view.gpus_out = said.gpus_out();
-  node->view.info.labels = said.over(node->own_labels);
+  const auto& node_setting = setting(name);
+  node->view.cordoned = node_setting.cordoned && !fault::on(fault::Fault::kCordonIgnored);
+  node->view.gpus_out = node_setting.gpus_out();
+  node->view.info.labels = node_setting.over(node->own_labels);
   nodes_.changed(*node);
 }
 
 void Dispatcher::keep_setting(const std::string& name) {
-  const auto& said = setting(name);
+  const auto& node_setting = setting(name);
   if (!fault::on(fault::Fault::kNodeSettingNotStored))
-    store_.journal.put({kNodeKind, name, said.says_nothing() ? proto::Json() : to_json(said)});
+    store_.journal.put({kNodeKind, name, node_setting.is_default() ? proto::Json() : to_json(node_setting)});
   apply_setting(name);
-  if (said.says_nothing()) settings_.erase(name);
+  if (node_setting.is_default()) settings_.erase(name);
 }
 
 void Dispatcher::recover_documents(const std::vector<store::Document>& documents) {
   for (const auto& document : documents) {
     if (document.kind == kNodeKind) {
-      auto said = node_setting_from_json(document.value);
-      if (!said) {
-        log::error("what was said of a node cannot be read",
-                   {{"node", document.name}, {"cause", said.error().message()}});
+      auto node_setting = node_setting_from_json(document.value);
+      if (!node_setting) {
+        log::error("the setting of a node cannot be read",
+                   {{"node", document.name}, {"cause", node_setting.error().message()}});
         continue;
       }
-      if (said->draining && said->drain_until_ms != 0) {
-        const double left_s = static_cast<double>(said->drain_until_ms - clock_.wall()) / 1000;
+      if (node_setting->draining && node_setting->drain_until_ms != 0) {
+        const double left_s = static_cast<double>(node_setting->drain_until_ms - clock_.wall()) / 1000;
         drain_until_[document.name] = clock_.steady() + from_seconds(std::max(0.0, left_s));
       }
-      settings_[document.name] = std::move(*said);
+      settings_[document.name] = std::move(*node_setting);
       apply_setting(document.name);
     } else if (document.kind == kReservationKind) {
       try {
@@ -81,11 +81,11 @@ void Dispatcher::recover_documents(const std::vector<store::Document>& documents
 Result<Done> Dispatcher::cordon(const std::string& node, const std::string& reason, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
-  auto& said = **found;
-  said.cordoned = true;
-  said.reason = reason;
-  said.by = by;
-  said.since_ms = clock_.wall();
+  auto& node_setting = **found;
+  node_setting.cordoned = true;
+  node_setting.reason = reason;
+  node_setting.by = by;
+  node_setting.since_ms = clock_.wall();
   keep_setting(node);
   log::info("node cordoned", {{"node", node}, {"by", by}, {"reason", reason}});
   schedule();  // those who wait learn why
@@ -95,11 +95,11 @@ Result<Done> Dispatcher::cordon(const std::string& node, const std::string& reas
 Result<Done> Dispatcher::uncordon(const std::string& node, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
-  auto& said = **found;
-  said.cordoned = said.draining = false;
-  said.reason.clear();
-  said.by.clear();
-  said.since_ms = said.drain_until_ms = 0;
+  auto& node_setting = **found;
+  node_setting.cordoned = node_setting.draining = false;
+  node_setting.reason.clear();
+  node_setting.by.clear();
+  node_setting.since_ms = node_setting.drain_until_ms = 0;
   drain_until_.erase(node);
   keep_setting(node);
   log::info("node uncordoned", {{"node", node}, {"by", by}});
@@ -131,12 +131,13 @@ Result<Done> Dispatcher::drain(const std::string& node, const std::string& reaso
                                std::optional<double> deadline_s, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
-  auto& said = **found;
-  said.cordoned = said.draining = true;
-  said.reason = reason;
-  said.by = by;
-  said.since_ms = clock_.wall();
-  said.drain_until_ms = deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
+  auto& node_setting = **found;
+  node_setting.cordoned = node_setting.draining = true;
+  node_setting.reason = reason;
+  node_setting.by = by;
+  node_setting.since_ms = clock_.wall();
+  node_setting.drain_until_ms =
+      deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
   if (deadline_s)
     drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
   else
@@ -181,17 +182,17 @@ Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<
                                      const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
-  auto& said = **found;
-  const auto out = said.gpus_out();
+  auto& node_setting = **found;
+  const auto out = node_setting.gpus_out();
   for (const int gpu : gpus)
     if (!out.contains(gpu))
       return fail(Errc::kConflict,
                   "GPU " + std::to_string(gpu) + " of node " + node + " is not out of service");
   if (out.empty()) return fail(Errc::kConflict, "no GPU of node " + node + " is out of service");
   if (gpus.empty())
-    said.returned.insert(out.begin(), out.end());
+    node_setting.returned.insert(out.begin(), out.end());
   else
-    said.returned.insert(gpus.begin(), gpus.end());
+    node_setting.returned.insert(gpus.begin(), gpus.end());
   log::info("GPUs are back in service",
             {{"node", node}, {"by", by}, {"gpus", std::to_string(gpus.empty() ? out.size() : gpus.size())}});
   keep_setting(node);
@@ -202,17 +203,19 @@ Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<
 // ---- agents -------------------------------------------------------------------------------------
 
 void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& health) {
-  auto& said = settings_[node];
+  auto& node_setting = settings_[node];
   const std::set<int> quarantined(health.quarantined_gpus.begin(), health.quarantined_gpus.end());
-  if (said.quarantined == quarantined && said.quarantine_reason == health.reason) {
-    if (said.says_nothing()) settings_.erase(node);
+  if (node_setting.quarantined == quarantined && node_setting.quarantine_reason == health.reason) {
+    if (node_setting.is_default()) settings_.erase(node);
     return;
   }
-  said.quarantined = quarantined;
-  said.quarantine_reason = health.reason;
-  std::erase_if(said.returned, [&](int gpu) { return !quarantined.contains(gpu); });
+  node_setting.quarantined = quarantined;
+  node_setting.quarantine_reason = health.reason;
+  std::erase_if(node_setting.returned, [&](int gpu) { return !quarantined.contains(gpu); });
   log::warn("what a node can offer has changed",
-            {{"node", node}, {"gpus_out", std::to_string(said.gpus_out().size())}, {"cause", health.reason}});
+            {{"node", node},
+             {"gpus_out", std::to_string(node_setting.gpus_out().size())},
+             {"cause", health.reason}});
   keep_setting(node);
   schedule();
 }
@@ -227,16 +230,16 @@ std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
 }
 
 void Dispatcher::empty_node(const std::string& node) {
-  const auto& said = setting(node);
-  if (!said.draining) return;
+  const auto& node_setting = setting(node);
+  if (!node_setting.draining) return;
   const auto left_s = drain_left_s(node);
   for (const auto id : jobs_on(node)) {
     const auto& state = book_.find(id)->state;
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
     double grace_s = state.spec->scheduling.preempt_grace_s;
     if (left_s) grace_s = std::min(*left_s, grace_s);
-    const auto why =
-        "node " + node + " is drained by " + said.by + (said.reason.empty() ? "" : ": " + said.reason);
+    const auto why = "node " + node + " is drained by " + node_setting.by +
+                     (node_setting.reason.empty() ? "" : ": " + node_setting.reason);
     if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
       log::info("a job cannot be asked to leave a node",
                 {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
@@ -245,11 +248,11 @@ void Dispatcher::empty_node(const std::string& node) {
 
 std::optional<double> Dispatcher::drain_left_s(const std::string& node) const {
   if (fault::on(fault::Fault::kDrainDeadlineOff)) return std::nullopt;
-  const auto& said = setting(node);
+  const auto& node_setting = setting(node);
   if (const auto until = drain_until_.find(node); until != drain_until_.end())
     return std::max(0.0, Seconds(until->second - clock_.steady()).count());
   // end_drains() has done with it; an agent that was away at that time comes back and knows nothing of it.
-  return said.draining && said.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
+  return node_setting.draining && node_setting.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
 }
 
 void Dispatcher::note_drained(const std::string& node) {
@@ -331,7 +334,7 @@ void Dispatcher::reservations_changed() {
     if (!fault::on(fault::Fault::kReservationIgnored)) all.push_back(reservation);
   planner_.set_reservations(std::move(all));
   for (const auto id : book_.queue())
-    if (!book_.find(id)->state.spec->scheduling.reservation.empty()) line_up(id);
+    if (!book_.find(id)->state.spec->scheduling.reservation.empty()) update_planner(id);
 }
 
 }  // namespace rtrain::head

@@ -12,7 +12,7 @@ constexpr proto::UnixMs kNextPassMs = 1000;
 constexpr const char* kUsageKind = "usage";
 constexpr const char* kUsageName = "shares";
 
-core::WaitingJob wishes_of(const core::JobState& state) {
+core::WaitingJob waiting_job_of(const core::JobState& state) {
   core::WaitingJob job{state.id, state.spec->scaling_config, state.spec->scheduling, state.user, {}};
   if (const auto last = state.nodes.find(state.attempt); last != state.nodes.end())
     job.last_nodes = last->second;
@@ -47,7 +47,7 @@ void Dispatcher::set_up_planner(const std::vector<store::Document>& documents) {
 }
 
 core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
-  core::RunningJob running{wishes_of(state),
+  core::RunningJob running{waiting_job_of(state),
                            places(state.id),
                            state.placed_ms,
                            state.phase == core::JobPhase::kStopping,
@@ -58,21 +58,21 @@ core::RunningJob Dispatcher::running_of(const core::JobState& state) const {
   return running;
 }
 
-void Dispatcher::took_place(JobId id) {
+void Dispatcher::on_allocated(JobId id) {
   const auto& state = book_.find(id)->state;
   nodes_.hold(places(id), state.spec->scaling_config.resources());
   planner_.start(running_of(state));
   usage_.begins(state, clock_.steady());
 }
 
-void Dispatcher::gave_place(JobId id) {
+void Dispatcher::on_released(JobId id) {
   const auto& state = book_.find(id)->state;
   nodes_.release(places(id), state.spec->scaling_config.resources());
   planner_.end(id);
   usage_.ends(id, clock_.steady(), clock_.wall());
 }
 
-void Dispatcher::line_up(JobId id) {
+void Dispatcher::update_planner(JobId id) {
   ++epoch_;
   const auto* record = book_.find(id);
   const bool queued = record != nullptr && record->state.phase == core::JobPhase::kQueued;
@@ -80,7 +80,7 @@ void Dispatcher::line_up(JobId id) {
   if (!may_start)
     planner_.leave(id);
   else if (!planner_.waits(id))
-    planner_.wait(wishes_of(record->state));
+    planner_.wait(waiting_job_of(record->state));
   if (record != nullptr && record->state.phase == core::JobPhase::kStopping && !planner_.is_stopping(id)) {
     const auto running = running_of(record->state);
     planner_.stopping(id, running.stops_by_ms, running.resizing);

@@ -58,7 +58,7 @@ std::string Dispatcher::keeps_from_start(const core::JobState& state) const {
 
 void Dispatcher::recheck(const std::vector<JobId>& ids) {
   if (ids.empty()) return;
-  for (const auto id : ids) line_up(id);
+  for (const auto id : ids) update_planner(id);
   schedule();
 }
 

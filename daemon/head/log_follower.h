@@ -42,7 +42,7 @@ class LogFollower {
  private:
   /// Shared by readers and stream.
   struct Inbox {
-    Inbox(net::asio::any_io_executor executor, std::shared_ptr<News> stream_news)
+    Inbox(const net::asio::any_io_executor& executor, std::shared_ptr<News> stream_news)
         : room(executor), news(std::move(stream_news)) {}
     News room;                   ///< announced when pieces were taken out
     std::shared_ptr<News> news;  ///< what the stream waits for

@@ -16,7 +16,7 @@ namespace rtrain::head {
 /// before they wait.
 class News {
  public:
-  explicit News(net::asio::any_io_executor executor)
+  explicit News(const net::asio::any_io_executor& executor)
       : timer_(executor, net::asio::steady_timer::time_point::max()) {}
   void announce() { timer_.cancel(); }
   /// Until the next announcement, or `limit`.

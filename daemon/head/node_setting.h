@@ -20,7 +20,7 @@ struct NodeSetting {
   std::string quarantine_reason;
   std::set<int> returned;  ///< of those, what an operator gives out all the same
 
-  [[nodiscard]] bool says_nothing() const { return !cordoned && labels.empty() && quarantined.empty(); }
+  [[nodiscard]] bool is_default() const { return !cordoned && labels.empty() && quarantined.empty(); }
   [[nodiscard]] std::set<int> gpus_out() const;
   [[nodiscard]] std::map<std::string, std::string> over(
       std::map<std::string, std::string> labels_of_agent) const;

@@ -76,8 +76,8 @@ class Page {
   }
   /// As many as the page says, or none when it cannot hold them.
   [[nodiscard]] std::size_t cells() const {
-    const std::size_t said = raw_u16(bytes_, 3);
-    return pointers() + 2 * said <= bytes_.size() ? said : 0;
+    const std::size_t claimed = raw_u16(bytes_, 3);
+    return pointers() + 2 * claimed <= bytes_.size() ? claimed : 0;
   }
   [[nodiscard]] std::optional<RawRow> row(std::size_t cell) {
     const std::size_t at = raw_u16(bytes_, pointers() + 2 * cell);

@@ -48,11 +48,11 @@ Result<os::ProcessIdentity> read_process(const std::string& rank_dir) {
   }
 }
 
-std::string said_path(const std::string& rank_dir) { return rank_dir + "/said.jsonl"; }
+std::string outbox_path(const std::string& rank_dir) { return rank_dir + "/outbox.jsonl"; }
 
-std::vector<Message> read_said(const std::string& rank_dir) {
+std::vector<Message> read_outbox(const std::string& rank_dir) {
   std::vector<Message> messages;
-  std::ifstream file(said_path(rank_dir));
+  std::ifstream file(outbox_path(rank_dir));
   for (std::string line; std::getline(file, line) && !file.eof();)
     if (auto message = decode({line, {}})) messages.push_back(std::move(*message));
   return messages;

@@ -1,7 +1,7 @@
 // What lies in a rank's folder on its node: <state_dir>/jobs/<job>/<attempt>/rank-<r>/.
 //   log           stdout and stderr of the rank, appended
 //   process.json  which process it is, written by its supervisor before anybody is told of it
-//   said.jsonl    what the rank told its agent and may not be stored by the head yet, a message a line
+//   outbox.jsonl  what the rank told its agent and may not be stored by the head yet, a message a line
 //   exit.json     how the process ended, written durably by its supervisor; no record means LOST
 //   crash         a signal of the rank's own making ended it: where it was, for its supervisor
 //   error.json    the rank's own last words, or its supervisor's: why it failed
@@ -23,10 +23,10 @@ namespace rtrain::proto {
 /// kNotFound: it was never started.
 [[nodiscard]] Result<os::ProcessIdentity> read_process(const std::string& rank_dir);
 
-[[nodiscard]] std::string said_path(const std::string& rank_dir);
+[[nodiscard]] std::string outbox_path(const std::string& rank_dir);
 /// What stands there, oldest first; nothing when there is no such file. A last line that was cut off is left
 /// out.
-[[nodiscard]] std::vector<Message> read_said(const std::string& rank_dir);
+[[nodiscard]] std::vector<Message> read_outbox(const std::string& rank_dir);
 
 struct ExitRecord {
   RankKey key;

@@ -19,20 +19,20 @@ proto::ExitStatus killed(int number) {
 
 }  // namespace
 
-void Host::tell(Time when, std::function<void(Ears&)> words) {
+void Host::tell(Time when, std::function<void(Listener&)> words) {
   world_.at(when, [this, agent = agents_, boot = boots_, words = std::move(words)] {
-    if (agent_up_ && agent == agents_ && boot == boots_) words(ears_);
+    if (agent_up_ && agent == agents_ && boot == boots_) words(listener_);
   });
 }
 
 // ---- the agent ----------------------------------------------------------------------------------
 
-void Host::agent_starts(Ears ears) {
-  ears_ = std::move(ears);
+void Host::agent_starts(Listener listener) {
+  listener_ = std::move(listener);
   agent_up_ = true;
   ++agents_;
   auto& random = world_.random();
-  tell(world_.now() + seconds(random.between(0.005, 0.3)), [this](Ears& listening) {
+  tell(world_.now() + seconds(random.between(0.005, 0.3)), [this](Listener& listening) {
     supervisor_leased_until_ = world_.now() + listening.rank_lease();
     if (supervisor_up_) return listening.supervisor_joined();
     supervisor_up_ = true;  // a new one
@@ -46,28 +46,28 @@ void Host::agent_starts(Ears ears) {
 
 void Host::agent_dies() {
   agent_up_ = false;
-  ears_ = {};
+  listener_ = {};
   for (const auto& [key, process] : processes_) process->connected = false;
   // What was on its way to the supervisor may have arrived, or not.
   std::erase_if(pending_, [&](const proto::RankKey&) { return world_.random().chance(0.3); });
 }
 
 void Host::heartbeat() {
-  supervisor_leased_until_ = world_.now() + ears_.rank_lease();
+  supervisor_leased_until_ = world_.now() + listener_.rank_lease();
   for (const auto& [key, process] : processes_)
     if (process->connected) process->leased_until = supervisor_leased_until_;
 }
 
 void Host::connect_worker(const ProcessPtr& process) {
   process->connected = true;
-  process->leased_until = world_.now() + ears_.rank_lease();
+  process->leased_until = world_.now() + listener_.rank_lease();
   for (const auto& message : process->unconfirmed) deliver(process, message, seconds(0.0001));
 }
 
 void Host::confirm(const proto::RankKey& key, std::size_t count) {
   const auto found = processes_.find(key);
   auto* unconfirmed = found != processes_.end() ? &found->second->unconfirmed
-                      : said_.contains(key)     ? &said_[key]
+                      : outbox_.contains(key)   ? &outbox_[key]
                                                 : nullptr;
   if (unconfirmed == nullptr) return;
   unconfirmed->erase(unconfirmed->begin(), unconfirmed->begin() + static_cast<std::ptrdiff_t>(
@@ -79,9 +79,9 @@ std::optional<proto::ExitStatus> Host::exit_record(const proto::RankKey& key) co
   return found == records_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::vector<proto::Message> Host::said(const proto::RankKey& key) const {
-  const auto found = said_.find(key);
-  if (found == said_.end()) return {};
+std::vector<proto::Message> Host::outbox(const proto::RankKey& key) const {
+  const auto found = outbox_.find(key);
+  if (found == outbox_.end()) return {};
   return {found->second.begin(), found->second.end()};
 }
 
@@ -107,7 +107,8 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   const bool odd_one = attempt.rank == key.rank;
   supervisor_word_ = std::max(supervisor_word_, world_.now() + seconds(random.between(0.0001, 0.002)));
   if (odd_one && attempt.end == AttemptPlan::End::kNoStart)
-    return tell(supervisor_word_, [key](Ears& ears) { ears.not_started(key, "no such program"); });
+    return tell(supervisor_word_,
+                [key](Listener& listener) { listener.not_started(key, "no such program"); });
   const auto process = std::make_shared<Process>();
   process->key = key;
   process->launch = std::move(launch);
@@ -116,7 +117,7 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   process->pid = ++last_pid_;
   process->end = exited(0);
   process->connected = agent_up_;
-  process->leased_until = agent_up_ ? world_.now() + ears_.rank_lease() : supervisor_leased_until_;
+  process->leased_until = agent_up_ ? world_.now() + listener_.rank_lease() : supervisor_leased_until_;
   double runs = plan.run_s * random.between(0.95, 1.05);
   if (odd_one && attempt.end != AttemptPlan::End::kSuccess) {
     runs *= attempt.fraction;
@@ -128,7 +129,7 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   was_started_.insert(key);
   referee_.started(key, node_, process->launch->spec.scaling_config.resources(), placement.gpus);
   world_.note("started", key.job, key.attempt, key.rank, node_);
-  tell(supervisor_word_, [key, pid = process->pid](Ears& ears) { ears.started(key, pid); });
+  tell(supervisor_word_, [key, pid = process->pid](Listener& listener) { listener.started(key, pid); });
   if (process->launch->spec.train_func)
     world_.after(seconds(random.between(0.0001, 0.05)), [this, process] {
       if (process->alive) say(process, proto::RankRunning{process->key});
@@ -146,8 +147,9 @@ void Host::say(const ProcessPtr& process, proto::Message message) {
 
 void Host::deliver(const ProcessPtr& process, proto::Message message, Time delay) {
   process->last_word = std::max(process->last_word, world_.now() + delay);
-  tell(process->last_word,
-       [key = process->key, message = std::move(message)](Ears& ears) { ears.said(key, message); });
+  tell(process->last_word, [key = process->key, message = std::move(message)](Listener& listener) {
+    listener.on_message(key, message);
+  });
 }
 
 void Host::report_later(const ProcessPtr& process) {
@@ -220,7 +222,7 @@ void Host::end(const ProcessPtr& process, const proto::ExitStatus& status) {
   if (!process->alive) return;
   process->alive = false;
   const auto key = process->key;
-  said_[key] = std::move(process->unconfirmed);
+  outbox_[key] = std::move(process->unconfirmed);
   processes_.erase(key);
   records_[key] = status;
   referee_.ended(key, status, true);
@@ -229,14 +231,14 @@ void Host::end(const ProcessPtr& process, const proto::ExitStatus& status) {
   supervisor_word_ =
       std::max(supervisor_word_, world_.now() + seconds(world_.random().between(0.0002, 0.005)));
   tell(std::max(supervisor_word_, process->last_word),
-       [key, status](Ears& ears) { ears.ended(key, status); });
+       [key, status](Listener& listener) { listener.ended(key, status); });
 }
 
 // ---- trouble ------------------------------------------------------------------------------------
 
 void Host::lose(const ProcessPtr& process) {
   process->alive = false;
-  said_[process->key] = std::move(process->unconfirmed);
+  outbox_[process->key] = std::move(process->unconfirmed);
   proto::ExitStatus status;
   status.lost = true;
   referee_.ended(process->key, status, false);
@@ -249,7 +251,7 @@ void Host::power_cut() {
   processes_.clear();
   pending_.clear();
   records_.clear();
-  said_.clear();
+  outbox_.clear();
   was_started_.clear();
   yielded_.clear();
   files = {};
@@ -265,7 +267,7 @@ void Host::kill_supervisor() {
     supervisor_up_ = false;
     return;
   }
-  tell(world_.now() + seconds(0.001), [](Ears& ears) { ears.supervisor_died(); });
+  tell(world_.now() + seconds(0.001), [](Listener& listener) { listener.supervisor_died(); });
 }
 
 }  // namespace rtrain::sim

@@ -29,11 +29,11 @@ struct AgentFiles {
 class Host {
  public:
   /// What an agent hears, while there is one.
-  struct Ears {
+  struct Listener {
     std::function<void(const proto::RankKey&, std::int64_t pid)> started;
     std::function<void(const proto::RankKey&, const std::string& why)> not_started;
     /// RankRunning, RankReport: from the worker's own socket
-    std::function<void(const proto::RankKey&, proto::Message)> said;
+    std::function<void(const proto::RankKey&, proto::Message)> on_message;
     std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;
     std::function<Time()> rank_lease;  ///< for how long from now a rank may be left alone
     std::function<void()> supervisor_joined;
@@ -44,7 +44,7 @@ class Host {
 
   // ---- the agent
   /// A new agent: supervisors and workers dial it after a while.
-  void agent_starts(Ears ears);
+  void agent_starts(Listener listener);
   void agent_dies();
   /// Renews the lease of the supervisor and of every worker that is connected.
   void heartbeat();
@@ -53,7 +53,7 @@ class Host {
   void signal(const proto::RankKey& key, int number);
   /// The worker is told that its place is wanted.
   void ask_to_yield(const proto::RankKey& key);
-  /// The worker's first `count` unconfirmed messages need not be said again.
+  /// The worker's first `count` unconfirmed messages need not be sent again.
   void confirm(const proto::RankKey& key, std::size_t count);
   [[nodiscard]] bool in_hand(const proto::RankKey& key) const {
     return processes_.contains(key) || pending_.contains(key);
@@ -62,8 +62,8 @@ class Host {
   /// It ended because it was asked to, with its last checkpoint reported.
   [[nodiscard]] bool yielded(const proto::RankKey& key) const { return yielded_.contains(key); }
   [[nodiscard]] std::optional<proto::ExitStatus> exit_record(const proto::RankKey& key) const;
-  /// What an ended rank said and nobody confirmed.
-  [[nodiscard]] std::vector<proto::Message> said(const proto::RankKey& key) const;
+  /// What an ended rank sent and nobody confirmed.
+  [[nodiscard]] std::vector<proto::Message> outbox(const proto::RankKey& key) const;
   AgentFiles files;
 
   // ---- trouble
@@ -96,13 +96,13 @@ class Host {
   void end(const ProcessPtr& process, const proto::ExitStatus& status);
   void lose(const ProcessPtr& process);
   /// Runs unless the agent, or the machine, is another one by then.
-  void tell(Time when, std::function<void(Ears&)> words);
+  void tell(Time when, std::function<void(Listener&)> words);
 
   World& world_;
   Referee& referee_;
   const Workload& workload_;
   std::size_t node_;
-  Ears ears_;
+  Listener listener_;
   bool agent_up_ = false, supervisor_up_ = true;
   std::int64_t agents_ = 0, boots_ = 0, supervisors_ = 0, last_pid_ = 100;
   Time supervisor_leased_until_ = 0, supervisor_word_ = 0;
@@ -110,7 +110,7 @@ class Host {
   std::set<proto::RankKey> pending_;  ///< handed to the supervisor, not started yet
   std::set<proto::RankKey> was_started_, yielded_;
   std::map<proto::RankKey, proto::ExitStatus> records_;
-  std::map<proto::RankKey, std::deque<proto::Message>> said_;
+  std::map<proto::RankKey, std::deque<proto::Message>> outbox_;
 };
 
 }  // namespace rtrain::sim

@@ -127,18 +127,18 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   auto& last = stored_[id];
   const auto& name = disk_.jobs().at(id).name;
   const auto attempt = Attempt(point.attempt);
-  const auto said = [&] {
+  const auto described = [&] {
     return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " follows report " +
            std::to_string(last.seq) + " of attempt " + std::to_string(last.attempt);
   };
   if (point.attempt != last.attempt) {
-    check(point.attempt > last.attempt, "every report is stored once and in order", said);
+    check(point.attempt > last.attempt, "every report is stored once and in order", described);
     last = {point.attempt, 0};
   }
-  check(point.seq == last.seq + 1, "every report is stored once and in order", said);
+  check(point.seq == last.seq + 1, "every report is stored once and in order", described);
   last.seq = point.seq;
   const auto* rank = life({id, attempt, 0});
-  check(rank != nullptr && point.seq <= rank->reports, "every stored report was made", said);
+  check(rank != nullptr && point.seq <= rank->reports, "every stored report was made", described);
   const auto value = point.metrics.find("loss");
   check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq),
         "every stored report was made", [&] {
@@ -223,7 +223,7 @@ void Referee::stored_attempt_end(JobId id, Attempt attempt) {
 
 // ---- what is told -------------------------------------------------------------------------------
 
-void Referee::told_agent(const proto::Message& message) {
+void Referee::on_sent_to_agent(const proto::Message& message) {
   const auto placed = [&](JobId id, Attempt attempt) {
     const auto* job = disk_.find(id);
     check(job != nullptr && job->placed >= attempt.value(), "nothing is told before it is durable", [&] {
@@ -362,7 +362,7 @@ void Referee::check_disk() {
           "a place that was given back is no failure", [&, id = id] { return "job " + to_string(id); });
     const auto state = disk_.state(id);
     const auto& ends = stored_ends_[{id, state.attempt}];
-    const auto said = [&, id = id] {
+    const auto described = [&, id = id] {
       return "job " + to_string(id) + " (" + state.spec->name + ") is " +
              std::string(core::to_string(state.phase)) + " after attempt " + to_string(state.attempt) +
              (state.error ? ": " + state.error->message + "; " + state.verdict : "");
@@ -371,7 +371,7 @@ void Referee::check_disk() {
     const auto replayed = core::replay(id, job.events);
     check(replayed.has_value() && replayed->phase == state.phase && replayed->attempt == state.attempt,
           "a replay gives the same state", [&] {
-            return said() + "; replayed: " +
+            return described() + "; replayed: " +
                    (replayed ? std::string(core::to_string(replayed->phase)) : replayed.error().message());
           });
     bool all_succeeded = state.attempt.value() > 0;
@@ -380,12 +380,13 @@ void Referee::check_disk() {
     // its ranks may have come to their end all the same
     const bool out_of_time = state.error && state.error->kind == "time_limit";
     if (state.phase == core::JobPhase::kSucceeded)
-      check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result", said);
+      check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result",
+            described);
     if (state.phase == core::JobPhase::kCancelled)
-      check(cancels_.contains(state.spec->name), "a job ends with its right result", said);
+      check(cancels_.contains(state.spec->name), "a job ends with its right result", described);
     if (state.phase == core::JobPhase::kFailed)
       check((!all_succeeded || out_of_time) && state.error && may_fail(id, state),
-            "a job ends with its right result", said);
+            "a job ends with its right result", described);
   }
 }
 

@@ -44,7 +44,7 @@ class Referee {
   [[nodiscard]] std::vector<proto::RankKey> alive_on(const std::string& node) const;
 
   // ---- words of the head ------------------------------------------------------------------------
-  void told_agent(const proto::Message& message);
+  void on_sent_to_agent(const proto::Message& message);
   /// The head confirmed this message of an agent.
   void confirmed(const proto::Message& message);
   /// A submit was answered, perhaps once more: of an array the first of its numbers, and how many there are.

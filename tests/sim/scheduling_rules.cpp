@@ -93,16 +93,16 @@ void SchedulingRules::placed(JobId id, proto::UnixMs at, const proto::AttemptPla
 }
 
 void SchedulingRules::check_place(JobId id, proto::UnixMs at, const std::string& node) {
-  const auto said = [&](const std::string& why) {
+  const auto described = [&](const std::string& why) {
     return [=] { return "job " + to_string(id) + " is placed on " + node + ", " + why; };
   };
   const auto order = orders_.find(node);
   referee_.check(order == orders_.end() || !order->second.cordoned, "a cordoned node gets nothing new",
-                 said("which was cordoned, as was acknowledged"));
+                 described("which was cordoned, as was acknowledged"));
   if (const auto document = disk_.document("node", node); !document.is_null()) {
     const auto setting = head::node_setting_from_json(document);
     referee_.check(setting.has_value() && !setting->cordoned, "a cordoned node gets nothing new",
-                   said("which is cordoned"));
+                   described("which is cordoned"));
   }
   const auto& job = submitted(id);
   const auto& wanted = job.spec->scheduling.reservation;
@@ -120,10 +120,10 @@ void SchedulingRules::check_place(JobId id, proto::UnixMs at, const std::string&
     // it rounds to milliseconds
     const bool over_before = limit && at + std::llround(*limit * 1000) <= reservation.start_ms + 1;
     referee_.check(over_before, "a reservation keeps its nodes",
-                   said("which is kept by reservation " + reservation.name));
+                   described("which is kept by reservation " + reservation.name));
   }
   referee_.check(within, "a reservation keeps its nodes",
-                 said("which is not in reservation " + wanted + " for " + job.user + " now"));
+                 described("which is not in reservation " + wanted + " for " + job.user + " now"));
 }
 
 void SchedulingRules::check_array(JobId id, const proto::ArrayTask& array) {
@@ -141,7 +141,7 @@ void SchedulingRules::head_started(const head::Dispatcher& head) {
     const auto& setting = head.setting(node);
     referee_.check(setting.cordoned == order.cordoned && setting.draining == order.drained &&
                        setting.drain_until_ms == order.until_ms,
-                   "what operators said outlives the head",
+                   "what operators set outlives the head",
                    [&, node = node] { return "of " + node + " the head says: " + setting.words(); });
   }
   for (const auto& [name, reservation] : reservations_) {
@@ -153,7 +153,7 @@ void SchedulingRules::head_started(const head::Dispatcher& head) {
                                       known->second.users == reservation->users &&
                                       known->second.start_ms == reservation->start_ms &&
                                       known->second.end_ms == reservation->end_ms;
-    referee_.check(right, "what operators said outlives the head", [&, name = name] {
+    referee_.check(right, "what operators set outlives the head", [&, name = name] {
       return "the head " + std::string(there ? "has" : "has no") + " reservation " + name;
     });
   }

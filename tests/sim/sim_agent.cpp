@@ -30,7 +30,7 @@ SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo i
          end_without_process(key, status, {"spawn", why, {}});
          forget_ended();
        },
-       [this](const proto::RankKey& key, const proto::Message& message) { worker_says(key, message); },
+       [this](const proto::RankKey& key, const proto::Message& message) { on_worker_message(key, message); },
        [this](const proto::RankKey& key, const proto::ExitStatus& status) {
          process_gone(key, status);
          forget_ended();
@@ -221,7 +221,7 @@ void SimAgent::recover() {
       const proto::RankKey rank_key{key.first, key.second, number};
       const auto end = host_.files.ends.find(rank_key);
       if (end == host_.files.ends.end()) continue;
-      relay_said(rank_key, rank);
+      relay_outbox(rank_key, rank);
       finish(end->second);
     }
   }
@@ -324,7 +324,7 @@ void SimAgent::rank_started(const proto::RankKey& key, std::int64_t pid) {
   if (slot->stopping) host_.signal(key, slot->killed ? SIGKILL : SIGTERM);
 }
 
-void SimAgent::worker_says(const proto::RankKey& key, const proto::Message& message) {
+void SimAgent::on_worker_message(const proto::RankKey& key, const proto::Message& message) {
   Slot* slot = find(key);
   if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
   Rank& rank = slot->ranks.at(key.rank);
@@ -342,8 +342,8 @@ std::int64_t SimAgent::relay(Rank& rank, const proto::Message& message) {
   return send(message);
 }
 
-void SimAgent::relay_said(const proto::RankKey& key, Rank& rank) {
-  for (const auto& message : host_.said(key)) relay(rank, message);
+void SimAgent::relay_outbox(const proto::RankKey& key, Rank& rank) {
+  for (const auto& message : host_.outbox(key)) relay(rank, message);
 }
 
 /// The head has stored what it has confirmed: workers need not keep it, nor the files the attempts that are
@@ -370,7 +370,7 @@ void SimAgent::settled() {
 void SimAgent::process_gone(const proto::RankKey& key, const proto::ExitStatus& status) {
   Slot* slot = find(key);
   if (slot == nullptr || slot->ranks.at(key.rank).ended) return;
-  relay_said(key, slot->ranks.at(key.rank));
+  relay_outbox(key, slot->ranks.at(key.rank));
   proto::RankEnded end;
   end.key = key;
   end.status = status;

@@ -71,8 +71,8 @@ class SimAgent {
   void supervisor_died();
   /// What a worker says, or has written down: told once. @return when it is settled
   std::int64_t relay(Rank& rank, const proto::Message& message);
-  void worker_says(const proto::RankKey& key, const proto::Message& message);
-  void relay_said(const proto::RankKey& key, Rank& rank);
+  void on_worker_message(const proto::RankKey& key, const proto::Message& message);
+  void relay_outbox(const proto::RankKey& key, Rank& rank);
   void settled();
   void stop(Key key, double grace_s, const std::string& reason);
   void yield(Key key);

@@ -54,7 +54,7 @@ class SimHead::Session final : public head::AgentLine, public std::enable_shared
   [[nodiscard]] const std::string& node() const override { return node_; }
   bool send(const proto::Message& message) override {
     if (closed_) return false;
-    process_.referee.told_agent(message);
+    process_.referee.on_sent_to_agent(message);
     connection_->send(Side::kHead, std::make_shared<proto::Message>(message));
     return true;
   }

@@ -2,7 +2,7 @@
 
 #include "worker/comm/backends.h"
 #include "worker/comm/job_store.h"
-#include "worker/comm/lookout.h"
+#include "worker/comm/stall_publisher.h"
 #include "worker/runtime/roll_call.h"
 #include "worker/runtime/run_within.h"
 
@@ -187,7 +187,7 @@ void C10dCommunicator::finish(c10d::Work& work, bool on_cpu, const char* what, s
     return;
   }
   const auto deadline = steady_clock::now() + timeout;
-  for (auto pause = kStill; !work.isCompleted(); pause = std::min(pause * 2, milliseconds(10'000))) {
+  for (auto pause = kStallAfter; !work.isCompleted(); pause = std::min(pause * 2, milliseconds(10'000))) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
     try {
       work.wait(std::clamp(left, milliseconds(1), pause));

@@ -57,10 +57,10 @@ void JobGroup::connect(const JobGroupOptions& options) {
                                                             .init_timeout = options.init_timeout},
                                                tcp_store_, 0, pulse_, store_.get());
   communicator_ = joined_;
-  lookout_ = std::make_unique<Lookout>(pulse_, rank_, world_size_,
-                                       [host = options.master_addr, port = options.master_port] {
-                                         return connect_store(host, port, milliseconds(5000));
-                                       });
+  stall_publisher_ = std::make_unique<StallPublisher>(
+      pulse_, rank_, world_size_, [host = options.master_addr, port = options.master_port] {
+        return connect_store(host, port, milliseconds(5000));
+      });
 }
 
 /// No limit of its own: a rank that still works may take as long as it likes; one that dies ends the attempt,
@@ -85,7 +85,7 @@ bool JobGroup::wait_for_others() {
 
 void JobGroup::leave() noexcept {
   if (!joined_) return;
-  lookout_.reset();
+  stall_publisher_.reset();
   try {
     if (!wait_for_others() && on_gpu_) {
       // NCCL's shutdown waits for all of the communicator's ranks, and one of them waits for this one. The

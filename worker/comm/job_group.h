@@ -3,7 +3,7 @@
 
 #include "worker/comm/c10d_communicator.h"
 #include "worker/comm/job_group_options.h"
-#include "worker/comm/lookout.h"
+#include "worker/comm/stall_publisher.h"
 #include "worker/runtime/key_value_store.h"
 #include "worker/runtime/pulse.h"
 
@@ -46,7 +46,7 @@ class JobGroup {
   std::unique_ptr<runtime::KeyValueStore> store_;
   std::shared_ptr<C10dCommunicator> joined_;  ///< null in a world of 1
   std::shared_ptr<Communicator> communicator_;
-  std::unique_ptr<Lookout> lookout_;
+  std::unique_ptr<StallPublisher> stall_publisher_;
 };
 
 }  // namespace rtrain::comm

@@ -5,9 +5,9 @@
 #include "proto/frame/blocking.h"
 #include "proto/message/outbox.h"
 #include "worker/runtime/lease.h"
+#include "worker/runtime/outbox_file.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
-#include "worker/runtime/said.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -127,7 +127,7 @@ struct Session::Impl {
         on_yield(std::move(yield)),
         socket(std::move(connection.fd)),
         lease(Clock::now(), lease_of(connection.welcome.lease_s)),
-        said(environment.rank_dir),
+        outbox(environment.rank_dir),
         hang_timeout(hang_timeout_of(environment.launch.spec)),
         watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -138,7 +138,7 @@ struct Session::Impl {
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
-  SaidFile said;
+  OutboxFile outbox;
   milliseconds hang_timeout;
   HangWatch watch;
   // Shared:
@@ -148,7 +148,7 @@ struct Session::Impl {
   proto::Outbox outbox{kOutboxBytesMax};
   std::optional<proto::Frame> progress;  ///< the newest that was not sent
   std::int64_t said_through = 0;         ///< numbers of the outbox that stand in the file
-  std::int64_t told_dropped = 0;         ///< with the last report
+  std::int64_t reported_dropped = 0;     ///< with the last report
   bool connected = true, writing = false, said_ok = true;
   bool stopping = false;
   std::thread thread;
@@ -222,7 +222,7 @@ struct Session::Impl {
       std::int64_t number = 0;
       {
         const std::lock_guard lock(mutex);
-        said_ok = said.ok();
+        said_ok = outbox.ok();
         const auto next = outbox.first_after(said_through);
         if (next.frame == nullptr || !said_ok) {
           said_through = outbox.last_number();
@@ -232,19 +232,19 @@ struct Session::Impl {
         number = next.number;
         json = next.frame->json;
       }
-      said.append(json);
+      outbox.append(json);
       const std::lock_guard lock(mutex);
       said_through = number;
     }
     std::string kept;
     {
       const std::lock_guard lock(mutex);
-      if (!said.wants_rewrite(outbox.bytes())) return;
+      if (!outbox.wants_rewrite(outbox.bytes())) return;
       for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= said_through;
            item = outbox.first_after(item.number))
         kept += item.frame->json + "\n";
     }
-    said.rewrite(kept);
+    outbox.rewrite(kept);
   }
 
   /// Writes outside the lock: send() never waits for the agent.
@@ -338,12 +338,12 @@ void Session::send(proto::Message message) {
     const std::lock_guard lock(impl_->mutex);
     if (auto* report = std::get_if<proto::RankReport>(&message)) {
       report->dropped = impl_->outbox.dropped();
-      if (report->dropped > 0 && impl_->told_dropped == 0)
+      if (report->dropped > 0 && impl_->reported_dropped == 0)
         std::fprintf(
             stderr,
             "rtrain: reports arrive faster than the agent accepts them: the oldest without a checkpoint "
             "are dropped\n");
-      impl_->told_dropped = report->dropped;
+      impl_->reported_dropped = report->dropped;
     }
     if (std::holds_alternative<proto::RankProgress>(message))
       impl_->progress = proto::encode(message);
@@ -355,12 +355,12 @@ void Session::send(proto::Message message) {
 
 Result<Done> Session::flush(milliseconds timeout) {
   std::unique_lock lock(impl_->mutex);
-  const auto said = [&] { return impl_->said_ok && impl_->said_through >= impl_->outbox.last_number(); };
+  const auto outbox = [&] { return impl_->said_ok && impl_->said_through >= impl_->outbox.last_number(); };
   const auto written = [&] {
     return impl_->connected && !impl_->writing && impl_->outbox.next() == nullptr && !impl_->progress;
   };
-  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (said() && !impl_->connected); }) ||
-      said())
+  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (outbox() && !impl_->connected); }) ||
+      outbox())
     return ok();
   return fail(Errc::kTimeout,
               "the agent did not acknowledge all reports within " + std::to_string(timeout.count()) + " ms");

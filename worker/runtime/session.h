@@ -14,8 +14,8 @@ namespace rtrain::runtime {
 /// The connection to the agent, on a thread of its own that waits in poll(2) (started by open(), so after the
 /// fork). A message is kept until the agent says that the head has stored it (Taken): when the agent is away
 /// it is dialled again and told all that is not. Bounded to 64 MiB; beyond that the oldest reports that name
-/// no checkpoint are dropped. What is kept also stands in the rank's folder (said.h), where the agent finds
-/// it when the rank has ended. Of progress only the newest waits, and it is not kept. While it waits it
+/// no checkpoint are dropped. What is kept also stands in the rank's folder (outbox_file.h), where the agent
+/// finds it when the rank has ended. Of progress only the newest waits, and it is not kept. While it waits it
 /// watches the training thread: one that makes no step for the job's hang_timeout_s is told of (pulse.h).
 /// When the lease runs out the whole process group is killed (SIGKILL): a rank never outlives its right to
 /// run.

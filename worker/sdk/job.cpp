@@ -91,8 +91,8 @@ void Job::end_local() {
 
 void Job::connect() {
   if (!environment_.in_job || session_) return;
-  auto session =
-      runtime::Session::open(environment_, [this](const proto::YieldAttempt& request) { make_way(request); });
+  auto session = runtime::Session::open(
+      environment_, [this](const proto::YieldAttempt& request) { on_yield_request(request); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
   static const pid_t connected = ::getpid();
@@ -115,7 +115,7 @@ void Job::flush_at_exit() noexcept {
 
 /// On a thread of its own: the session's must go on renewing the lease, and the training thread may be
 /// anywhere.
-void Job::make_way(const proto::YieldAttempt& request) {
+void Job::on_yield_request(const proto::YieldAttempt& request) {
   std::fprintf(stderr, "rtrain: asked to yield within %g s: %s\n", request.grace_s, request.reason.c_str());
   yielding_ = std::thread([this, grace = to_milliseconds(request.grace_s)] {
     auto& point = runtime::yield_point();
@@ -282,8 +282,8 @@ Result<std::string> Job::publish(proto::RankReport& report) {
   ++next_index_;
   kept_.push_back(record);
   if (const auto& config = environment_.launch.spec.run_config.checkpoint_config;
-      config.num_to_keep && !runtime::can_rank(kept_, config) && !said_unranked_) {
-    said_unranked_ = true;
+      config.num_to_keep && !runtime::can_rank(kept_, config) && !printed_unranked_) {
+    printed_unranked_ = true;
     std::string names;
     for (const auto& item : report.metrics.items()) names += (names.empty() ? "" : ", ") + item.key();
     std::fprintf(stderr,

@@ -84,7 +84,7 @@ class Job {
   /// Deletes the checkpoints that a stored report replaced. A crash before the report is stored leaves one
   /// checkpoint too many, never one too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
-  void make_way(const proto::YieldAttempt& request);
+  void on_yield_request(const proto::YieldAttempt& request);
   void choose_for_all();
   [[nodiscard]] runtime::StartCheckpoint choose_start() const;
   [[nodiscard]] runtime::StartCheckpoint start_checkpoint();
@@ -104,7 +104,7 @@ class Job {
   std::chrono::milliseconds waited_{0};  // in the agreement, for this report
   std::int64_t reports_ = 0, next_index_ = 0;
   std::vector<proto::CheckpointRecord> kept_, to_drop_;
-  bool said_unranked_ = false;
+  bool printed_unranked_ = false;
   std::optional<std::string> latest_;
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock

@@ -242,7 +242,7 @@ void DDPPlan::backward(const torch::Tensor& loss, bool sync, const BackwardOptio
     reducer->prepare_for_backward(look_for_unused ? std::vector<torch::Tensor>{loss}
                                                   : std::vector<torch::Tensor>{});
     if (!options_.static_graph || std::exchange(current().static_graph_seen, true)) return how.run(loss);
-    // The first backward records the graph; its sums start when it has ended. The engine takes such a wish
+    // The first backward records the graph; its sums start when it has ended. The engine takes such a request
     // only from within.
     loss.register_hook([alive = std::weak_ptr<c10d::Reducer>(reducer)](const torch::Tensor&) {
       torch::autograd::Engine::get_default_engine().queue_callback([alive] {

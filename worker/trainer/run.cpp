@@ -265,7 +265,7 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
       std::cerr << "rtrain: an exception leaves " << run.failed_in << std::endl;
   }
   if (run.module == nullptr) return;
-  const auto tell_all = [&](const std::exception& error) {
+  const auto report_all = [&](const std::exception& error) {
     const RunContext::HookScope scope(run, Hook::kException);
     const auto call = [](const std::string& who, const auto& hook) {
       try {
@@ -281,9 +281,9 @@ void Trainer::Impl::tell(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
   } catch (const std::exception& error) {
-    tell_all(error);
+    report_all(error);
   } catch (...) {
-    tell_all(std::runtime_error(runtime::failure_text(failure)));
+    report_all(std::runtime_error(runtime::failure_text(failure)));
   }
 }
 

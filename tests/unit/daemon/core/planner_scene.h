@@ -12,7 +12,7 @@ using namespace rtrain::core;
 
 inline constexpr proto::UnixMs kNow = 1'000'000;
 
-/// A job of `workers` CPUs; `change` sets what else it wishes.
+/// A job of `workers` CPUs; `change` sets what else it requests.
 inline WaitingJob job(std::int64_t id, int workers, const std::function<void(WaitingJob&)>& change = {}) {
   WaitingJob waiting{JobId(id), {}};
   waiting.scaling.num_workers = workers;

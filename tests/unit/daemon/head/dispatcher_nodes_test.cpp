@@ -54,7 +54,7 @@ TEST_CASE("nodes: nothing new starts on a cordoned node, running jobs continue")
   CHECK(t.a->all<proto::YieldAttempt>().empty());
   REQUIRE(cluster.dispatcher.uncordon("b", "ann").has_value());
   CHECK(cluster.phase(waits) == JobPhase::kStarting);
-  CHECK(cluster.dispatcher.setting("b").says_nothing());
+  CHECK(cluster.dispatcher.setting("b").is_default());
   for (const auto& done :
        {cluster.dispatcher.cordon("c", "", "ann"), cluster.dispatcher.uncordon("c", "ann"),
         cluster.dispatcher.drain("c", "", {}, "ann"), cluster.dispatcher.label("c", {{"x", "y"}}, "ann"),

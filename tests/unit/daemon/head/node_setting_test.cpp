@@ -25,7 +25,7 @@ TEST_CASE("node setting: what is written is read again") {
 }
 
 TEST_CASE("node setting: a document of an older head is read, one that is damaged names the field") {
-  CHECK(node_setting_from_json(proto::Json::object())->says_nothing());
+  CHECK(node_setting_from_json(proto::Json::object())->is_default());
   CHECK(node_setting_from_json({{"cordoned", true}, {"later", 1}})->cordoned);
   for (const auto& [json, field] : {std::pair<proto::Json, const char*>{{{"cordoned", 3}}, "cordoned"},
                                     {{{"labels", {{"a", 1}}}}, "labels"},
@@ -39,9 +39,9 @@ TEST_CASE("node setting: a document of an older head is read, one that is damage
 
 TEST_CASE("node setting: labels lie over those of the agent") {
   NodeSetting setting;
-  CHECK(setting.says_nothing());
+  CHECK(setting.is_default());
   setting.labels = {{"rack", "r2"}, {"old", std::nullopt}, {"new", "x"}};
-  CHECK_FALSE(setting.says_nothing());
+  CHECK_FALSE(setting.is_default());
   CHECK(setting.over({{"rack", "r1"}, {"old", "1"}, {"zone", "z"}}) ==
         std::map<std::string, std::string>{{"rack", "r2"}, {"new", "x"}, {"zone", "z"}});
 }

@@ -21,15 +21,15 @@ TEST_CASE("rank files: the process that a rank is") {
 TEST_CASE("rank files: what a rank said, without a line that was cut off or is none of its messages") {
   const test::TempDir folder;
   const std::string dir = folder.path().string();
-  CHECK(proto::read_said(dir).empty());
+  CHECK(proto::read_outbox(dir).empty());
   const proto::RankKey key{JobId(1), Attempt(1), 0};
   {
-    std::ofstream file(proto::said_path(dir));
+    std::ofstream file(proto::outbox_path(dir));
     file << proto::encode(proto::RankRunning{key}).json << "\nnonsense\n"
          << proto::encode(proto::RankReport{.key = key, .seq = 7}).json << "\n";
     file << proto::encode(proto::RankReport{.key = key, .seq = 8}).json;  // no end of the line
   }
-  const auto said = proto::read_said(dir);
+  const auto said = proto::read_outbox(dir);
   REQUIRE(said.size() == 2);
   CHECK(proto::rank_of(said[0]) == key);
   CHECK(std::get<proto::RankReport>(said[1]).seq == 7);

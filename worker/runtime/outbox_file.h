@@ -10,12 +10,12 @@
 namespace rtrain::runtime {
 
 /// @thread the session's.
-class SaidFile {
+class OutboxFile {
  public:
-  explicit SaidFile(const std::string& rank_dir);
-  ~SaidFile();
-  SaidFile(const SaidFile&) = delete;
-  SaidFile& operator=(const SaidFile&) = delete;
+  explicit OutboxFile(const std::string& rank_dir);
+  ~OutboxFile();
+  OutboxFile(const OutboxFile&) = delete;
+  OutboxFile& operator=(const OutboxFile&) = delete;
 
   /// One message as a line. After an error nothing is written any more, and ok() says so.
   void append(const std::string& json);

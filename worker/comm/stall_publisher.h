@@ -14,16 +14,16 @@
 namespace rtrain::comm {
 
 /// How long a rank may stay at one place before it writes its whereabouts to the job's store.
-inline constexpr std::chrono::milliseconds kStill{1000};
+inline constexpr std::chrono::milliseconds kStallAfter{1000};
 
 /// A thread that watches the pulse. It connects to the store when it first has something to publish.
-class Lookout {
+class StallPublisher {
  public:
   using Connect = std::function<std::unique_ptr<runtime::KeyValueStore>()>;
-  Lookout(const runtime::Pulse& pulse, int rank, int world_size, Connect connect);
-  ~Lookout();
-  Lookout(const Lookout&) = delete;
-  Lookout& operator=(const Lookout&) = delete;
+  StallPublisher(const runtime::Pulse& pulse, int rank, int world_size, Connect connect);
+  ~StallPublisher();
+  StallPublisher(const StallPublisher&) = delete;
+  StallPublisher& operator=(const StallPublisher&) = delete;
 
  private:
   void run();

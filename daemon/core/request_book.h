@@ -1,4 +1,4 @@
-// What jobs ask for. Equal wishes are one: a long queue is mostly the same few jobs again and again. Pure.
+// What jobs ask for. Equal requests are one: a long queue is mostly the same few jobs again and again. Pure.
 #pragma once
 
 #include "daemon/core/node_stock.h"
@@ -40,8 +40,8 @@ struct Ask {
   proto::UnixMs limit_ms = kNever;  ///< it has ended after so long
 };
 
-/// A value; wishes get numbers from 0 in the order in which they are first heard of.
-class WishBook {
+/// A value. Requests are numbered from 0 in the order in which they first appear.
+class RequestBook {
  public:
   /// `limit_ms`: that of the job or of its queue.
   [[nodiscard]] int ask_of(const proto::ScalingConfig& scaling, const proto::SchedulingConfig& scheduling,

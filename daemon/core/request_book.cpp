@@ -1,4 +1,4 @@
-#include "daemon/core/wish.h"
+#include "daemon/core/request_book.h"
 
 #include <algorithm>
 #include <cctype>
@@ -44,14 +44,14 @@ std::string need_key(const proto::ScalingConfig& scaling, const proto::Resources
 
 }  // namespace
 
-int WishBook::reservation(const std::string& name) {
+int RequestBook::reservation(const std::string& name) {
   const auto [found, is_new] = reservation_numbers_.try_emplace(name, static_cast<int>(reservations_.size()));
   if (is_new) reservations_.push_back(name);
   return found->second;
 }
 
-int WishBook::ask_of(const proto::ScalingConfig& scaling, const proto::SchedulingConfig& scheduling,
-                     proto::UnixMs limit_ms) {
+int RequestBook::ask_of(const proto::ScalingConfig& scaling, const proto::SchedulingConfig& scheduling,
+                        proto::UnixMs limit_ms) {
   const auto resources = scaling.resources();
   const int reserved = scheduling.reservation.empty() ? -1 : reservation(scheduling.reservation);
   const auto [need, is_new_need] = need_numbers_.try_emplace(need_key(scaling, resources, reserved), needs());

@@ -1,4 +1,4 @@
-#include "worker/comm/lookout.h"
+#include "worker/comm/stall_publisher.h"
 
 #include "worker/runtime/roll_call.h"
 
@@ -11,12 +11,12 @@ constexpr std::chrono::milliseconds kLook{250};
 
 }  // namespace
 
-Lookout::Lookout(const runtime::Pulse& pulse, int rank, int world_size, Connect connect)
+StallPublisher::StallPublisher(const runtime::Pulse& pulse, int rank, int world_size, Connect connect)
     : pulse_(pulse), rank_(rank), world_size_(world_size), connect_(std::move(connect)), thread_([this] {
         run();
       }) {}
 
-Lookout::~Lookout() {
+StallPublisher::~StallPublisher() {
   {
     const std::lock_guard lock(mutex_);
     ends_ = true;
@@ -25,7 +25,7 @@ Lookout::~Lookout() {
   thread_.join();
 }
 
-void Lookout::run() {
+void StallPublisher::run() {
   using std::chrono::steady_clock;
   std::unique_ptr<runtime::KeyValueStore> store;
   auto seen = pulse_.read();
@@ -40,7 +40,7 @@ void Lookout::run() {
       since = steady_clock::now();
       told = false;
     }
-    if (told || steady_clock::now() - since < kStill) continue;
+    if (told || steady_clock::now() - since < kStallAfter) continue;
     told = true;
     using Kind = runtime::Whereabouts::Kind;
     try {

@@ -1,4 +1,4 @@
-#include "worker/runtime/said.h"
+#include "worker/runtime/outbox_file.h"
 
 #include "common/os/file.h"
 #include "proto/record/rank_files.h"
@@ -13,21 +13,21 @@
 
 namespace rtrain::runtime {
 
-SaidFile::SaidFile(const std::string& rank_dir)
-    : path_(proto::said_path(rank_dir)),
+OutboxFile::OutboxFile(const std::string& rank_dir)
+    : path_(proto::outbox_path(rank_dir)),
       fd_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
   if (fd_ < 0) give_up(std::strerror(errno));
 }
 
-SaidFile::~SaidFile() {
+OutboxFile::~OutboxFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void SaidFile::append(const std::string& json) {
+void OutboxFile::append(const std::string& json) {
   if (ok()) write(json + "\n");
 }
 
-void SaidFile::rewrite(const std::string& lines) {
+void OutboxFile::rewrite(const std::string& lines) {
   if (auto replaced = os::replace_file(path_, lines, 0600); !replaced)
     return give_up(replaced.error().message());
   const int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -36,7 +36,7 @@ void SaidFile::rewrite(const std::string& lines) {
   size_ = lines.size();
 }
 
-void SaidFile::write(const std::string& text) {
+void OutboxFile::write(const std::string& text) {
   for (std::size_t done = 0; done < text.size();) {
     const auto n = ::write(fd_, text.data() + done, text.size() - done);
     if (n < 0 && errno == EINTR) continue;
@@ -46,7 +46,7 @@ void SaidFile::write(const std::string& text) {
   size_ += text.size();
 }
 
-void SaidFile::give_up(const std::string& what) {
+void OutboxFile::give_up(const std::string& what) {
   std::fprintf(stderr, "rtrain: %s: %s; reports are durable only once the agent has received them\n",
                path_.c_str(), what.c_str());
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
