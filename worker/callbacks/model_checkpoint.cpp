@@ -362,6 +362,15 @@ void ModelCheckpoint::write(Trainer& trainer, const fs::path& path) {
   for (const auto& logger : trainer.loggers()) logger->after_save_checkpoint(*this, path);
 }
 
+std::optional<std::vector<fs::path>> ModelCheckpoint::saved(SavedCheckpoint name) const {
+  switch (name) {
+    case SavedCheckpoint::kBest: return std::vector{best_model_path_};
+    case SavedCheckpoint::kLast: return last_checkpoints();
+    case SavedCheckpoint::kOfFailure: break;
+  }
+  return std::nullopt;
+}
+
 std::vector<fs::path> ModelCheckpoint::last_checkpoints() const {
   static const std::regex name(R"(last(-v\d+)?\.ckpt)");
   std::vector<fs::path> found;

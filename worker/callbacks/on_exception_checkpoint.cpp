@@ -39,4 +39,9 @@ void OnExceptionCheckpoint::teardown(Trainer& trainer, LightningModule&, Stage s
     warn("OnExceptionCheckpoint: " + path().string() + " could not be removed: " + failed.message());
 }
 
+std::optional<std::vector<std::filesystem::path>> OnExceptionCheckpoint::saved(SavedCheckpoint name) const {
+  if (name == SavedCheckpoint::kBest) return std::nullopt;
+  return std::vector{std::filesystem::absolute(path())};
+}
+
 }  // namespace rtrain

@@ -258,14 +258,11 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
   std::vector<std::shared_ptr<Callback>> all;
   const bool bare = options.barebones;
   if (!bare && options.enable_progress_bar.value_or(true)) all.push_back(std::make_shared<ProgressReport>());
-  bool reports = false, writes = false, times = false, summarizes = false;
-  for (const auto& callback : options.callbacks) {
-    all.push_back(callback.get());
-    reports = reports || dynamic_cast<TrainReportCallback*>(callback.get().get()) != nullptr;
-    writes = writes || callback.get()->order() == CallbackOrder::kCheckpoint;
-    times = times || dynamic_cast<Timer*>(callback.get().get()) != nullptr;
-    summarizes = summarizes || dynamic_cast<ModelSummary*>(callback.get().get()) != nullptr;
-  }
+  for (const auto& callback : options.callbacks) all.push_back(callback.get());
+  const auto has = [&](CallbackRole role) {
+    return std::ranges::any_of(all, [&](const auto& callback) { return callback->role() == role; });
+  };
+  const bool writes = has(CallbackRole::kCheckpoint), summarizes = has(CallbackRole::kModelSummary);
   if (writes && options.enable_checkpointing == false) {
     throw std::invalid_argument(
         "Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of "
@@ -274,9 +271,10 @@ std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& o
   if (options.enable_model_summary == false && summarizes)
     throw std::invalid_argument(
         "Trainer: enable_model_summary is false, but the callbacks hold a ModelSummary: remove one of them");
-  if (options.max_time && !times) all.push_back(std::make_shared<Timer>(*options.max_time));
+  if (options.max_time && !has(CallbackRole::kTimeLimit))
+    all.push_back(std::make_shared<Timer>(*options.max_time));
   if (options.enable_model_summary == true && !summarizes) all.push_back(std::make_shared<ModelSummary>());
-  if (!writes && options.enable_checkpointing.value_or(!reports && !bare))
+  if (!writes && options.enable_checkpointing.value_or(!has(CallbackRole::kReport) && !bare))
     all.push_back(std::make_shared<ModelCheckpoint>());
   return in_order(std::move(all));
 }

@@ -134,20 +134,20 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
     throw std::invalid_argument("the checkpoint \"" + name +
                                 "\": jobs resume from get_checkpoint(); give that, or a path");
   if (!name.empty() && name != "best" && name != "last") return fs::absolute(given.path());
+  const auto wanted = name == "best"   ? SavedCheckpoint::kBest
+                      : name == "last" ? SavedCheckpoint::kLast
+                                       : SavedCheckpoint::kOfFailure;
   std::vector<fs::path> candidates;
-  bool has_checkpoints = false;
+  bool is_known = false;
   for (const auto& callback : run.callbacks) {
-    if (const auto* saves = dynamic_cast<const ModelCheckpoint*>(callback.get())) {
-      if (name == "best" && !has_checkpoints) candidates = {saves->best_model_path()};
-      if (name == "last")
-        for (auto& path : saves->last_checkpoints()) candidates.push_back(std::move(path));
-      has_checkpoints = true;
-    }
-    const auto* failed = dynamic_cast<const OnExceptionCheckpoint*>(callback.get());
-    if (failed != nullptr && name != "best" && (name == "last" || run.function == Stage::kFit))
-      candidates.push_back(fs::absolute(failed->path()));
+    if (wanted == SavedCheckpoint::kOfFailure && run.function != Stage::kFit) break;
+    if (wanted == SavedCheckpoint::kBest && is_known) break;  // the first one's
+    const auto saved = callback->saved(wanted);
+    if (!saved) continue;
+    candidates.insert(candidates.end(), saved->begin(), saved->end());
+    is_known = true;
   }
-  if (name == "best" && !has_checkpoints)
+  if (name == "best" && !is_known)
     throw std::invalid_argument("the checkpoint \"best\": there is no ModelCheckpoint that knows it");
   fs::path newest;
   fs::file_time_type newest_time{};
@@ -347,7 +347,7 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     if (run.options.detect_anomaly) anomalies.emplace();
     run.max_epochs = run.options.max_epochs.value_or(-1);
     const bool timed = std::any_of(own_callbacks.begin(), own_callbacks.end(), [](const auto& callback) {
-      return dynamic_cast<const Timer*>(callback.get()) != nullptr;
+      return callback->role() == CallbackRole::kTimeLimit;
     });
     if (!run.options.max_epochs && run.options.max_steps == -1 && !timed) {
       warn("max_epochs was not set: training for 1000 epochs; max_epochs = -1 trains without an end");

@@ -59,7 +59,7 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
   const auto part = run.strategy().mesh().data();
   // An elastic job that has shrunk to one rank keeps the order of the others.
   const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
-  if (overfits && dynamic_cast<const RandomSampler*>(&loader.sampler()) != nullptr) {
+  if (overfits && loader.sampler().shuffle_seed()) {
     warn("overfit_batches: the data is shuffled; for this run its order is that of the data set");
     if (!shared || !run.options.use_distributed_sampler)
       return loader.with_sampler(std::make_shared<SequentialSampler>(loader.dataset()->size()));
@@ -69,14 +69,13 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
     return loader.with_batch_sampler(
         own_batches(loader, part.size, part.rank, /*pad=*/loader_stage != Stage::kPredict));
   const auto& sampler = loader.sampler();
-  if (dynamic_cast<const DistributedSampler*>(&sampler) != nullptr) return loader;
+  if (sampler.is_distributed()) return loader;
   if (loader_stage == Stage::kPredict)
     return loader.with_sampler(own_part_without_padding(loader, part.size, part.rank));
   // Lightning shuffles for training always, and elsewhere when the loader itself shuffles.
-  const auto* random = dynamic_cast<const RandomSampler*>(&sampler);
-  const bool shuffle = (loader_stage == Stage::kTrain || random != nullptr) && !overfits;
-  const auto seed =
-      random != nullptr ? random->seed() : loader.options().seed;  // as with one rank: the loader's own
+  const auto own_seed = sampler.shuffle_seed();
+  const bool shuffle = (loader_stage == Stage::kTrain || own_seed) && !overfits;
+  const auto seed = own_seed.value_or(loader.options().seed);  // as with one rank: the loader's own
   return loader.with_sampler(
       own_part(loader, {.num_replicas = part.size, .rank = part.rank, .shuffle = shuffle, .seed = seed}));
 }

@@ -12,8 +12,10 @@
 
 #include <concepts>
 #include <exception>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,23 @@ enum class CallbackOrder {
   kCheckpoint,  ///< writes checkpoints (ModelCheckpoint): after all decisions
   kReport,  ///< reports a checkpoint to the job (TrainReportCallback): last, so that a restart includes what
             ///< all the others did
+};
+
+/// What a callback is there for, where the Trainer adds one by itself unless TrainerOptions::callbacks has
+/// it.
+enum class CallbackRole {
+  kOther,
+  kCheckpoint,    ///< keeps checkpoints (ModelCheckpoint): enable_checkpointing
+  kReport,        ///< reports checkpoints to the job (TrainReportCallback); no ModelCheckpoint is added then
+  kTimeLimit,     ///< ends the fit after a time (Timer): max_time
+  kModelSummary,  ///< enable_model_summary
+};
+
+/// The checkpoints that fit(), validate(), test() and predict() find by a name.
+enum class SavedCheckpoint {
+  kBest,       ///< "best"
+  kLast,       ///< "last"
+  kOfFailure,  ///< left by a fit that failed; the next fit resumes from it without being told to
 };
 
 /// Every hook receives the Trainer and the module. Callbacks run by order(), then in the order of
@@ -102,6 +121,13 @@ class RTRAIN_API Callback {
   /// A callback that saves or reports the Trainer's state at the end of an epoch returns kCheckpoint or
   /// kReport.
   [[nodiscard]] virtual CallbackOrder order() const { return CallbackOrder::kPlain; }
+  [[nodiscard]] virtual CallbackRole role() const { return CallbackRole::kOther; }
+  /// The folders of this callback's checkpoints of that name, whether they exist yet or not; the newest that
+  /// exists is taken. std::nullopt: this callback keeps none of that name.
+  [[nodiscard]] virtual std::optional<std::vector<std::filesystem::path>> saved(
+      SavedCheckpoint /*name*/) const {
+    return std::nullopt;
+  }
 
  protected:
   /// The module's log() and log_dict(), by the rules of the hook they are called in.

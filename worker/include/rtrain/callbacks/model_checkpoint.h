@@ -100,6 +100,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   void load_state_dict(const nlohmann::json& state) override;
   [[nodiscard]] std::string state_key() const override;
   [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kCheckpoint; }
+  [[nodiscard]] CallbackRole role() const override { return CallbackRole::kCheckpoint; }
+  [[nodiscard]] std::optional<std::vector<std::filesystem::path>> saved(SavedCheckpoint name) const override;
 
  protected:
   /// Writes a checkpoint: Trainer::save_checkpoint(). Every rank calls it.

@@ -36,6 +36,7 @@ struct RTRAIN_API ModelCounts {
 class RTRAIN_API ModelSummary : public Callback {
  public:
   explicit ModelSummary(int max_depth = 1);
+  [[nodiscard]] CallbackRole role() const override { return CallbackRole::kModelSummary; }
   void on_fit_start(Trainer& trainer, LightningModule& module) override;
 
  private:

@@ -24,6 +24,8 @@ class RTRAIN_API OnExceptionCheckpoint : public Callback {
   void on_exception(Trainer& trainer, LightningModule& module, const std::exception& error) override;
   void teardown(Trainer& trainer, LightningModule& module, Stage stage) override;
   [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kCheckpoint; }
+  [[nodiscard]] CallbackRole role() const override { return CallbackRole::kCheckpoint; }
+  [[nodiscard]] std::optional<std::vector<std::filesystem::path>> saved(SavedCheckpoint name) const override;
 
  private:
   std::filesystem::path dirpath_;

@@ -30,6 +30,7 @@ class RTRAIN_API Timer : public Callback {
   /// Seconds of training left, 0 or less once it is over; std::nullopt without a duration.
   [[nodiscard]] std::optional<double> time_remaining() const;
 
+  [[nodiscard]] CallbackRole role() const override { return CallbackRole::kTimeLimit; }
   void on_fit_start(Trainer& trainer, LightningModule& module) override;
   void on_train_start(Trainer& trainer, LightningModule& module) override;
   void on_train_batch_end(Trainer& trainer, LightningModule& module, const StepOutput& output,

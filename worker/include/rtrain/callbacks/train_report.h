@@ -20,6 +20,7 @@ class RTRAIN_API TrainReportCallback : public Callback {
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
   void on_train_epoch_end(Trainer& trainer, LightningModule& module) override;
   [[nodiscard]] CallbackOrder order() const override { return CallbackOrder::kReport; }
+  [[nodiscard]] CallbackRole role() const override { return CallbackRole::kReport; }
   void on_yield(Trainer& trainer, LightningModule& module) override;
 };
 

@@ -22,6 +22,11 @@ class RTRAIN_API Sampler {
   /// Called if a job resumes within an epoch with a different number of ranks.
   /// @return false if this sampler does not support it; nothing has changed then.
   [[nodiscard]] virtual bool start_after(std::int64_t samples) { return samples == 0; }
+  /// The seed of a sampler that shuffles the data set as a whole. With several ranks the Trainer takes a
+  /// DistributedSampler with this seed instead. std::nullopt: it does not shuffle.
+  [[nodiscard]] virtual std::optional<std::uint64_t> shuffle_seed() const { return std::nullopt; }
+  /// True if it gives the part of this rank: the Trainer takes it as it is.
+  [[nodiscard]] virtual bool is_distributed() const { return false; }
 };
 
 class RTRAIN_API SequentialSampler : public Sampler {
@@ -48,6 +53,7 @@ class RTRAIN_API RandomSampler : public Sampler {
   /// @throws std::invalid_argument if dataset_size < 0, num_samples < 1, or there is nothing to draw from.
   RandomSampler(std::int64_t dataset_size, std::uint64_t seed, RandomSamplerOptions options = {});
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
+  [[nodiscard]] std::optional<std::uint64_t> shuffle_seed() const override { return seed_; }
   /// Each sample once an epoch.
   [[nodiscard]] bool is_permutation() const { return !options_.replacement && size() == dataset_size_; }
   [[nodiscard]] std::vector<std::int64_t> indices() const override;
@@ -116,6 +122,7 @@ class RTRAIN_API DistributedSampler : public Sampler {
   [[nodiscard]] std::vector<std::int64_t> indices() const override;
   [[nodiscard]] std::int64_t size() const override;
   void set_epoch(std::int64_t epoch) override;
+  [[nodiscard]] bool is_distributed() const override { return true; }
   [[nodiscard]] bool start_after(std::int64_t samples) override;
 
  private:
