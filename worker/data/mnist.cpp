@@ -108,6 +108,10 @@ class ImagesOfBytes final : public Dataset {
   [[nodiscard]] std::int64_t size() const override { return images_.sizes[0]; }
 
   [[nodiscard]] Batch get_batch(std::span<const std::int64_t> indices) const override {
+    return get_batch(indices, SampleContext{});
+  }
+  [[nodiscard]] Batch get_batch(std::span<const std::int64_t> indices,
+                                const SampleContext& context) const override {
     const auto count = static_cast<std::int64_t>(indices.size());
     const auto pixels = static_cast<std::size_t>(images_.sizes[1] * images_.sizes[2]);
     auto input = at::empty({count, 1, images_.sizes[1], images_.sizes[2]}, table_ ? at::kFloat : at::kByte);
@@ -127,7 +131,9 @@ class ImagesOfBytes final : public Dataset {
       }
       label[i] = labels_[sample];
     }
-    return {table_ ? input : transform_->apply(input), target};
+    if (table_) return {input, target};
+    auto generators = context.generators(indices);
+    return {transform_->apply(input, generators), target};
   }
 
  private:

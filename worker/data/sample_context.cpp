@@ -26,4 +26,11 @@ at::Generator SampleContext::generator(std::int64_t index) const {
   return at::detail::createCPUGenerator(seed_of(index));
 }
 
+std::vector<at::Generator> SampleContext::generators(std::span<const std::int64_t> indices) const {
+  std::vector<at::Generator> all;
+  all.reserve(indices.size());
+  for (const auto index : indices) all.push_back(generator(index));
+  return all;
+}
+
 }  // namespace rtrain

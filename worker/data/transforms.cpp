@@ -1,4 +1,5 @@
 #include <rtrain/data/transforms.h>
+#include <rtrain/data/transforms/functional_color.h>
 
 #include <ATen/ops/tensor.h>
 
@@ -19,6 +20,19 @@ class ToTensorTransform final : public Transform {
     return images.to(at::kFloat).div_(255);
   }
   [[nodiscard]] bool is_pointwise() const override { return true; }
+};
+
+class ToDtypeTransform final : public Transform {
+ public:
+  ToDtypeTransform(at::ScalarType dtype, bool scale) : dtype_(dtype), scale_(scale) {}
+  [[nodiscard]] torch::Tensor apply(const torch::Tensor& images) const override {
+    return functional::to_dtype(images, dtype_, scale_);
+  }
+  [[nodiscard]] bool is_pointwise() const override { return true; }
+
+ private:
+  at::ScalarType dtype_;
+  bool scale_;
 };
 
 class NormalizeTransform final : public Transform {
@@ -56,6 +70,12 @@ class Composition final : public Transform {
     for (const auto& step : steps_) result = step->apply(result);
     return result;
   }
+  [[nodiscard]] torch::Tensor apply(const torch::Tensor& images,
+                                    std::span<at::Generator> generators) const override {
+    auto result = images;
+    for (const auto& step : steps_) result = step->apply(result, generators);
+    return result;
+  }
   [[nodiscard]] bool is_pointwise() const override {
     return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->is_pointwise(); });
   }
@@ -67,6 +87,9 @@ class Composition final : public Transform {
 }  // namespace
 
 std::shared_ptr<const Transform> ToTensor() { return std::make_shared<ToTensorTransform>(); }
+std::shared_ptr<const Transform> ToDtype(at::ScalarType dtype, bool scale) {
+  return std::make_shared<ToDtypeTransform>(dtype, scale);
+}
 std::shared_ptr<const Transform> Normalize(double mean, double std) {
   return Normalize(std::vector{mean}, std::vector{std});
 }

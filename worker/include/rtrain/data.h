@@ -14,4 +14,11 @@
 #include <rtrain/data/sampler.h>
 #include <rtrain/data/splits.h>
 #include <rtrain/data/tensor_dataset.h>
+#include <rtrain/data/transformed.h>
 #include <rtrain/data/transforms.h>
+#include <rtrain/data/transforms/color.h>
+#include <rtrain/data/transforms/erasing.h>
+#include <rtrain/data/transforms/functional_color.h>
+#include <rtrain/data/transforms/functional_geometry.h>
+#include <rtrain/data/transforms/geometry.h>
+#include <rtrain/data/transforms/random_transform.h>

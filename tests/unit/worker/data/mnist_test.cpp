@@ -150,3 +150,20 @@ TEST_CASE("transforms: wrong use is refused", "[unit][worker][data]") {
   const auto images = torch::ones({2, 2, 1, 1});
   CHECK(t::Normalize({0.5, 0.0}, {0.5, 2.0})->apply(images).flatten()[1].item<float>() == 0.5f);
 }
+
+TEST_CASE("mnist: a random transform draws by seed, epoch and sample", "[unit][worker][data]") {
+  const test::TempDir dir;
+  write(dir / "t10k-images-idx3-ubyte", idx({3, 1, 2}, kPixels));
+  write(dir / "t10k-labels-idx1-ubyte", idx({3}, std::string{'\x03', '\x00', '\x09'}));
+  const auto set = data::FashionMNIST(dir.path(), /*train=*/false, data::transforms::RandomHorizontalFlip());
+  const SampleContext context{.seed = 1, .epoch = 2};
+  const auto all = set->get_batch(std::vector<std::int64_t>{0, 1, 2}, context).input;
+  CHECK(torch::equal(all[2], set->get_batch(std::vector<std::int64_t>{2}, context).input[0]));
+  bool flipped = false;
+  for (std::int64_t epoch = 0; epoch < 20; ++epoch) {
+    const SampleContext other{.seed = 1, .epoch = epoch};
+    flipped = flipped || !torch::equal(set->get_batch(std::vector<std::int64_t>{0, 1, 2}, other).input, all);
+  }
+  CHECK(flipped);
+  CHECK(set->get_batch(std::vector<std::int64_t>{0}).input.scalar_type() == torch::kByte);
+}

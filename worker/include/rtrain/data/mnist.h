@@ -13,7 +13,7 @@ namespace rtrain::data {
 /// 0..9 (int64).
 /// @param root contains the files directly or in FashionMNIST/raw (torchvision's layout). Empty:
 ///        /usr/share/datasets/fashion-mnist, where Debian's package dataset-fashion-mnist installs them.
-/// @param transform null: ToTensor().
+/// @param transform null: ToTensor(). May be random.
 /// @throws std::runtime_error if a file is missing (says which, where, and what to install) or malformed
 ///        (says which and why).
 [[nodiscard]] RTRAIN_API std::shared_ptr<Dataset> FashionMNIST(

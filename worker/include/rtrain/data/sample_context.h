@@ -6,6 +6,8 @@
 #include <ATen/core/Generator.h>
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace rtrain {
 
@@ -23,6 +25,8 @@ struct RTRAIN_API SampleContext {
   /// A CPU generator for one sample: each call makes a new one, in the same state. Several transforms of a
   /// sample draw from one of them in turn. Pass it to each random operation: at::rand({1}, generator).
   [[nodiscard]] at::Generator generator(std::int64_t index) const;
+  /// The generators of the samples of a batch, in their order: what Transform::apply() takes.
+  [[nodiscard]] std::vector<at::Generator> generators(std::span<const std::int64_t> indices) const;
 };
 
 }  // namespace rtrain
