@@ -33,4 +33,11 @@ std::vector<at::Generator> SampleContext::generators(std::span<const std::int64_
   return all;
 }
 
+at::Generator SampleContext::batch_generator(std::span<const std::int64_t> indices) const {
+  // Begins with another constant than a sample's seed: a batch of one sample must not draw its numbers again.
+  auto bits = mixed(mixed(~seed) ^ static_cast<std::uint64_t>(epoch));
+  for (const auto index : indices) bits = mixed(bits ^ static_cast<std::uint64_t>(index));
+  return at::detail::createCPUGenerator(bits);
+}
+
 }  // namespace rtrain

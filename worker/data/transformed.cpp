@@ -19,7 +19,13 @@ Batch transformed(const transforms::Transform& transform, Batch batch, std::span
   return batch;
 }
 
-/// @tparam Kind of transform.
+Batch transformed(const transforms::BatchTransform& transform, const Batch& batch,
+                  std::span<const std::int64_t> indices, const SampleContext& context) {
+  auto generator = context.batch_generator(indices);
+  return transform.apply(batch, generator);
+}
+
+/// @tparam Kind Transform or BatchTransform.
 template <class Kind>
 class TransformedDataset final : public Dataset {
  public:
@@ -48,6 +54,12 @@ class TransformedDataset final : public Dataset {
 std::shared_ptr<Dataset> Transformed(std::shared_ptr<const Dataset> set,
                                      std::shared_ptr<const transforms::Transform> transform) {
   return std::make_shared<TransformedDataset<transforms::Transform>>(std::move(set), std::move(transform));
+}
+
+std::shared_ptr<Dataset> Transformed(std::shared_ptr<const Dataset> set,
+                                     std::shared_ptr<const transforms::BatchTransform> transform) {
+  return std::make_shared<TransformedDataset<transforms::BatchTransform>>(std::move(set),
+                                                                          std::move(transform));
 }
 
 }  // namespace rtrain::data

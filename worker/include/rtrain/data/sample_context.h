@@ -27,6 +27,9 @@ struct RTRAIN_API SampleContext {
   [[nodiscard]] at::Generator generator(std::int64_t index) const;
   /// The generators of the samples of a batch, in their order: what Transform::apply() takes.
   [[nodiscard]] std::vector<at::Generator> generators(std::span<const std::int64_t> indices) const;
+  /// A CPU generator for what is drawn once a batch (BatchTransform), of seed, epoch, and the samples of the
+  /// batch in their order.
+  [[nodiscard]] at::Generator batch_generator(std::span<const std::int64_t> indices) const;
 };
 
 }  // namespace rtrain

@@ -3,6 +3,7 @@
 
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/transforms.h>
+#include <rtrain/data/transforms/batch_transform.h>
 
 #include <memory>
 
@@ -14,5 +15,9 @@ namespace rtrain::data {
 /// @throws std::invalid_argument if one is null; when a batch is read, if it has no input.
 [[nodiscard]] RTRAIN_API std::shared_ptr<Dataset> Transformed(
     std::shared_ptr<const Dataset> set, std::shared_ptr<const transforms::Transform> transform);
+/// The same with a transform of whole batches, which draws from SampleContext::batch_generator(). It stands
+/// outermost: `Transformed(Transformed(set, steps), MixUp(...))`.
+[[nodiscard]] RTRAIN_API std::shared_ptr<Dataset> Transformed(
+    std::shared_ptr<const Dataset> set, std::shared_ptr<const transforms::BatchTransform> transform);
 
 }  // namespace rtrain::data
