@@ -16,11 +16,15 @@
 #include <rtrain/data/tensor_dataset.h>
 #include <rtrain/data/transformed.h>
 #include <rtrain/data/transforms.h>
+#include <rtrain/data/transforms/auto_augment.h>
 #include <rtrain/data/transforms/batch_transform.h>
+#include <rtrain/data/transforms/choice.h>
 #include <rtrain/data/transforms/color.h>
 #include <rtrain/data/transforms/erasing.h>
 #include <rtrain/data/transforms/functional_color.h>
 #include <rtrain/data/transforms/functional_geometry.h>
+#include <rtrain/data/transforms/gaussian.h>
 #include <rtrain/data/transforms/geometry.h>
 #include <rtrain/data/transforms/mix.h>
 #include <rtrain/data/transforms/random_transform.h>
+#include <rtrain/data/transforms/warp.h>
