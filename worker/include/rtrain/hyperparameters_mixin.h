@@ -7,6 +7,7 @@
 
 namespace rtrain {
 
+/// What a module or a data module was made with: checkpoints and loggers keep it.
 class RTRAIN_API HyperparametersMixin {
  public:
   /// Lightning's save_hyperparameters(), in the constructor: adds the keys of a JSON object, or of a struct

@@ -30,6 +30,7 @@ class RunContext;  // internal to the SDK
 struct TrainerCheckpoint;
 struct Attachment;  // links a Trainer to the module it runs
 
+/// How the values of a metric become one: those of an epoch's steps, and with sync_dist those of the ranks.
 enum class ReduceFx { kMean, kSum, kMin, kMax };
 
 /// Lightning's arguments of log(). on_step and on_epoch default by hook: training_step and the training batch

@@ -49,6 +49,7 @@ struct RTRAIN_API TrainingResult {
 };
 
 #ifndef RTRAIN_BUILDING_SDK  // within rtrain, Result<T> is a different type: a value or an error
+/// Ray Train's name.
 using Result = TrainingResult;
 #endif
 

@@ -83,6 +83,7 @@ class RTRAIN_API LRScheduler {
 
 namespace lr {
 
+/// Shared with the optimizer's or scheduler's maker.
 using SharedOptimizer = std::shared_ptr<Optimizer>;
 using SharedScheduler = std::shared_ptr<LRScheduler>;
 /// A factor as a function of e.
@@ -172,6 +173,7 @@ struct RTRAIN_API CosineAnnealingWarmRestartsOptions {
 [[nodiscard]] RTRAIN_API SharedScheduler
 CosineAnnealingWarmRestarts(SharedOptimizer optimizer, CosineAnnealingWarmRestartsOptions options);
 
+/// The shape of a change of the learning rate.
 enum class Anneal { kCosine, kLinear };
 /// The 1cycle policy: up to max_lr, then down to next to nothing; "momentum" or "beta1" goes the other way.
 /// Smith and Topin, "Super-Convergence", arXiv 1708.07120. Writes the groups' options max_lr, min_lr,
@@ -191,6 +193,7 @@ struct RTRAIN_API OneCycleLROptions {
 };
 [[nodiscard]] RTRAIN_API SharedScheduler OneCycleLR(SharedOptimizer optimizer, OneCycleLROptions options);
 
+/// Each cycle as high as the first, half as high as the one before, or gamma to the power of the step.
 enum class Cycle { kTriangular, kTriangular2, kExpRange };
 /// Up and down between base_lr and max_lr; "momentum" or "beta1" goes the other way. Smith, "Cyclical
 /// Learning Rates for Training Neural Networks", arXiv 1506.01186.
@@ -218,7 +221,9 @@ struct RTRAIN_API CyclicLROptions {
 /// All schedulers step, one after the other; those with recursive forms multiply. All of one optimizer.
 [[nodiscard]] RTRAIN_API SharedScheduler ChainedScheduler(std::vector<SharedScheduler> schedulers);
 
+/// Which of two values of a metric is the better one.
 enum class Mode { kMin, kMax };
+/// Whether a threshold is a part of the best value or a distance from it.
 enum class ThresholdMode { kRelative, kAbsolute };
 /// lr * factor after more than `patience` steps without a better metric. NaN is never better.
 struct RTRAIN_API ReduceLROnPlateauOptions {

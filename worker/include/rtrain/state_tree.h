@@ -34,6 +34,7 @@ struct RTRAIN_API StatePiece {
   [[nodiscard]] const torch::Tensor& whole() const;
 };
 
+/// State by name: of a module, or of the optimizers.
 using StateTree = std::map<std::string, StatePiece>;
 
 }  // namespace rtrain

@@ -167,6 +167,7 @@ struct RTRAIN_API TrainerOptions {
   bool enable_autolog_hparams = true;
 };
 
+/// Logged metrics by name.
 using Metrics = std::map<std::string, double>;
 
 /// The content of one checkpoint, as on_save_checkpoint and on_load_checkpoint see it.

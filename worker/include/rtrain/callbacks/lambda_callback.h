@@ -18,6 +18,8 @@ struct RTRAIN_API LambdaFunctions {
 #undef RTRAIN_LAMBDA_ANY
 };
 
+/// Lightning's LambdaCallback: a callback of functions, one for each hook that is given.
+///   LambdaCallback({.on_train_end = [](Trainer&, LightningModule&) { ... }})
 class RTRAIN_API LambdaCallback : public Callback {
  public:
   explicit LambdaCallback(LambdaFunctions functions) : f_(std::move(functions)) {}

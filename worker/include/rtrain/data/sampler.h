@@ -29,6 +29,7 @@ class RTRAIN_API Sampler {
   [[nodiscard]] virtual bool is_distributed() const { return false; }
 };
 
+/// All samples in the order of their numbers, on every rank.
 class RTRAIN_API SequentialSampler : public Sampler {
  public:
   explicit SequentialSampler(std::int64_t dataset_size);

@@ -20,6 +20,7 @@ struct RTRAIN_API NanStrategy {
   NanStrategy(Nan given = Nan::kWarn) : rule(given) {}               // NOLINT: implicit on purpose
   NanStrategy(double given) : rule(Nan::kIgnore), instead(given) {}  // NOLINT: implicit on purpose
 };
+/// Of MeanMetric, SumMetric, MinMetric and MaxMetric.
 struct RTRAIN_API AggregationOptions {
   NanStrategy nan_strategy{};
 };
@@ -63,6 +64,7 @@ class RTRAIN_API MeanMetric : public ValueMetric {
   torch::Tensor &sum_, &weight_;
 };
 
+/// Sum; 0 without a value.
 class RTRAIN_API SumMetric : public ValueMetric {
  public:
   explicit SumMetric(AggregationOptions options = {});

@@ -119,6 +119,7 @@ class RTRAIN_API FBeta : public StatScoresMetric {
   double beta_;
 };
 
+/// FBeta with beta 1: the harmonic mean of precision and recall.
 class RTRAIN_API F1 : public FBeta {
  public:
   explicit F1(ClassificationOptions options) : FBeta("F1", 1, options) {}
@@ -234,6 +235,8 @@ class RTRAIN_API Jaccard : public ConfusionMatrixMetric {
   [[nodiscard]] MetricOutput value() const override;
 };
 
+/// How the gaps of the bins become one number: the mean weighted by samples, its root mean square, the
+/// largest.
 enum class CalibrationNorm { kL1, kL2, kMax };
 struct RTRAIN_API CalibrationErrorOptions {
   Task task = Task::kMulticlass;  ///< kMultilabel is refused
@@ -259,6 +262,7 @@ class RTRAIN_API CalibrationError : public PredictionMetric {
   torch::Tensor &count_, &confidence_, &accuracy_;  // [n_bins + 1]; a confidence of 1 has a bin of its own
 };
 
+/// Against the best other class (Crammer and Singer), or each class against the rest.
 enum class HingeMode { kCrammerSinger, kOneVsAll };
 struct RTRAIN_API HingeLossOptions {
   Task task = Task::kMulticlass;  ///< kMultilabel is refused

@@ -24,6 +24,7 @@ struct RTRAIN_API CollectionMember {
   CollectionMember(std::string given, std::shared_ptr<PredictionMetric> shared)
       : name(std::move(given)), metric(std::move(shared)) {}
 };
+/// What stands before and after each name of the outputs.
 struct RTRAIN_API CollectionOptions {
   std::string prefix{}, postfix{};
 };

@@ -45,9 +45,11 @@ class RTRAIN_API MeanSquaredError : public ErrorMetric {
   bool squared_;
 };
 
+/// Columns of predictions and targets; each has a value of its own.
 struct RTRAIN_API OutputsOptions {
   std::int64_t num_outputs = 1;
 };
+/// mean(abs(preds - target)).
 class RTRAIN_API MeanAbsoluteError : public ErrorMetric {
  public:
   explicit MeanAbsoluteError(OutputsOptions options = {})
@@ -180,6 +182,7 @@ class RTRAIN_API MomentsMetric : public PredictionMetric {
       &total_;  // [K]; var: sums of squares
 };
 
+/// Pearson's r of predictions and targets; NaN where one does not vary.
 class RTRAIN_API PearsonCorrCoef : public MomentsMetric {
  public:
   explicit PearsonCorrCoef(OutputsOptions options = {})
@@ -250,6 +253,7 @@ class RTRAIN_API RowMetric : public PredictionMetric {
   torch::Tensor &rows_, &total_;  // the sum, or all; the number of rows
 };
 
+/// The cosine of the angle between the rows of predictions and targets.
 struct RTRAIN_API CosineSimilarityOptions {
   Reduction reduction = Reduction::kSum;
 };

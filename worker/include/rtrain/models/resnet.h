@@ -42,6 +42,7 @@ class RTRAIN_API ResNetImpl : public torch::nn::Module {
 };
 TORCH_MODULE(ResNet);
 
+/// torchvision's models of these names. @param in_channels of the images: 1 for grey ones.
 [[nodiscard]] RTRAIN_API ResNet resnet18(std::int64_t num_classes = 1000, std::int64_t in_channels = 3);
 [[nodiscard]] RTRAIN_API ResNet resnet34(std::int64_t num_classes = 1000, std::int64_t in_channels = 3);
 [[nodiscard]] RTRAIN_API ResNet resnet50(std::int64_t num_classes = 1000, std::int64_t in_channels = 3);

@@ -41,6 +41,7 @@ class RTRAIN_API VisionTransformerImpl : public torch::nn::Module {
 };
 TORCH_MODULE(VisionTransformer);
 
+/// torchvision's vit_b_16: images of 224 x 224 in patches of 16.
 [[nodiscard]] RTRAIN_API VisionTransformer vit_b_16(std::int64_t num_classes = 1000);
 
 }  // namespace rtrain::models

@@ -25,6 +25,7 @@ class RTRAIN_API SimpleProfiler : public Profiler {
  public:
   explicit SimpleProfiler(SimpleProfilerOptions options = {});
 
+  /// How often an action ran, and for how long together.
   struct Durations {
     std::int64_t calls = 0;
     std::chrono::steady_clock::duration total{};
