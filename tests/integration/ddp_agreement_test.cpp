@@ -322,3 +322,36 @@ TEST_CASE("agreement: one layer in two places of the model trains the same on tw
   CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("weight"),
                      load_safetensors(folder / "1").tensors.at("weight")));
 }
+
+TEST_CASE("agreement: ranks whose streams differ in length end an epoch together", "[integration][ddp]") {
+  /// Rank r has r + 2 batches of 3, its last one incomplete.
+  struct Rows : IterableDataset<torch::Tensor> {
+    struct Reading : Stream<torch::Tensor> {
+      explicit Reading(std::int64_t rows) : left(rows) {}
+      std::optional<torch::Tensor> next() override {
+        return left-- > 0 ? std::optional(torch::full({32}, 0.1)) : std::nullopt;
+      }
+      std::int64_t left;
+    };
+    [[nodiscard]] std::unique_ptr<Stream<torch::Tensor>> open(const Shard& shard,
+                                                              std::int64_t) const override {
+      TORCH_CHECK(shard.ranks == 2);
+      return std::make_unique<Reading>(3 * shard.rank + 5);
+    }
+  };
+  const Folder folder;
+  REQUIRE(run_ranks(2, [&](int) {
+            test::Heard heard;
+            Net net;
+            std::int64_t batches = 0;
+            net.in_step = [&](Net&, int, std::int64_t) { ++batches; };
+            Trainer trainer(quiet({.max_epochs = 2, .strategy = "ddp"}));
+            trainer.fit(net, DataLoader(std::make_shared<Rows>(), {.batch_size = 3}));
+            TORCH_CHECK(batches == 4, batches);
+            TORCH_CHECK(trainer.current_epoch() == 2);
+            const auto text = heard.text();
+            TORCH_CHECK(text.find("Epoch 0 ends after 2 batches on all ranks") != std::string::npos, text);
+            TORCH_CHECK(text.find("ended on rank 0; more to come on rank 1") != std::string::npos, text);
+            TORCH_CHECK(text.find("Epoch 1 ends") == std::string::npos, text);
+          }) == kBothEnded);
+}

@@ -39,7 +39,7 @@ void ProgressReport::batch_done(Trainer& trainer, std::int64_t batch_idx, std::i
   progress.epoch = trainer.current_epoch();
   progress.max_epochs = trainer.fitting() ? trainer.max_epochs() : -1;
   progress.step = batch_idx + 1;
-  progress.steps = batches;
+  progress.steps = batches == kUnknownBatches ? 0 : batches;
   progress.steps_per_s = per_s_;
   if (trainer.is_global_zero()) progress.prog_bar = trainer.progress_bar_metrics();
   report_progress(progress, last);

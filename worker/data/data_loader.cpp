@@ -1,8 +1,10 @@
 #include <rtrain/context.h>
 #include <rtrain/data/data_loader.h>
+#include <rtrain/data/iterable_dataset.h>
 
 #include "worker/data/draws.h"
 #include "worker/data/ordered_batches.h"
+#include "worker/data/stream_reader.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/Stream.h>
@@ -83,6 +85,16 @@ void require_threads(const DataLoaderOptions& options) {
         "timeout_s needs num_workers of 1 or more: next() cannot leave a batch that it makes itself");
 }
 
+/// What runs first in each thread of a loader that the calling thread reads.
+std::function<void()> beginning() {
+  return [stream = current_stream()] {
+    run_operators_on_one_thread();
+    if (stream) compute_on(*stream);
+  };
+}
+
+std::int64_t ahead_of_each(const DataLoaderOptions& options) { return options.prefetch_factor.value_or(2); }
+
 /// Of a batch sampler: a wrong count would end an epoch early, or be a step that other ranks do not take.
 void require_batches(const std::vector<std::vector<std::int64_t>>& batches, std::int64_t size,
                      std::int64_t epoch) {
@@ -129,8 +141,42 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
   }
 }
 
+DataLoader::DataLoader(std::shared_ptr<const StreamDataset> stream, DataLoaderOptions options)
+    : stream_(std::move(stream)), options_(std::move(options)) {
+  if (stream_ == nullptr) refuse_loader("no data set given");
+  if (options_.batch_size < 1)
+    refuse_loader("batch_size is " + std::to_string(options_.batch_size) + ", expected 1 or more");
+  require_threads(options_);
+  if (options_.shuffle || options_.sampler != nullptr || options_.batch_sampler != nullptr)
+    refuse_loader(
+        "an IterableDataset decides its order itself: shuffle, sampler and batch_sampler have nothing to act "
+        "on; leave them out");
+}
+
+Sampler& DataLoader::sampler() const {
+  if (sampler_ == nullptr)
+    throw std::logic_error(is_stream() ? "DataLoader: an IterableDataset has no sampler"
+                                       : "DataLoader: it has no data set, and no sampler");
+  return *sampler_;
+}
+
+DataLoader DataLoader::with_ranks(int rank, int ranks) const {
+  if (ranks < 1 || rank < 0 || rank >= ranks)
+    refuse_loader("rank " + std::to_string(rank) + " is outside [0, " + std::to_string(ranks) + ")");
+  auto loader = *this;
+  loader.rank_ = rank;
+  loader.ranks_ = ranks;
+  return loader;
+}
+
 std::int64_t DataLoader::size() const {
   if (!defined()) return 0;
+  if (is_stream()) {
+    const auto samples = stream_->size();
+    if (!samples) return kUnknownBatches;
+    return data::batches_of((std::max<std::int64_t>(0, *samples) + ranks_ - 1) / ranks_, options_.batch_size,
+                            options_.drop_last);
+  }
   if (options_.batch_sampler != nullptr) return options_.batch_sampler->size();
   return data::batches_of(sampler_->size(), options_.batch_size, options_.drop_last);
 }
@@ -161,6 +207,7 @@ struct DataLoader::Iterator::Impl {
   bool pin_memory = false;
   std::int64_t next_batch = 0, end = 0;  ///< of the caller's thread, without others
 
+  std::unique_ptr<data::StreamReader> stream;  ///< in place of all others
   std::unique_ptr<data::OrderedBatches> made;  ///< last: its threads read what is above
 
   [[nodiscard]] std::span<const std::int64_t> samples_of(std::int64_t batch) const {
@@ -183,17 +230,54 @@ DataLoader::Iterator& DataLoader::Iterator::operator=(Iterator&&) noexcept = def
 DataLoader::Iterator::~Iterator() = default;
 
 std::optional<Batch> DataLoader::Iterator::next() {
-  if (impl_->made != nullptr) return impl_->made->take();
+  if (impl_->stream != nullptr) return impl_->stream->next();
   if (impl_->next_batch >= impl_->end) return std::nullopt;
-  auto batch = impl_->make(impl_->next_batch);
+  auto batch = impl_->made != nullptr ? impl_->made->take() : impl_->make(impl_->next_batch);
   ++impl_->next_batch;
   return batch;
+}
+
+bool DataLoader::Iterator::has_next() {
+  return impl_->stream != nullptr ? impl_->stream->has_next() : impl_->next_batch < impl_->end;
+}
+
+nlohmann::json DataLoader::Iterator::save_state() const {
+  return impl_->stream != nullptr ? impl_->stream->save_state() : nlohmann::json();
+}
+
+DataLoader::Iterator DataLoader::read_stream(std::int64_t epoch, const nlohmann::json& state) const {
+  auto impl = std::make_unique<Iterator::Impl>();
+  impl->stream =
+      std::make_unique<data::StreamReader>(stream_,
+                                           data::StreamReaderOptions{.batch_size = options_.batch_size,
+                                                                     .drop_last = options_.drop_last,
+                                                                     .pin_memory = options_.pin_memory,
+                                                                     .num_workers = options_.num_workers,
+                                                                     .ahead = ahead_of_each(options_),
+                                                                     .timeout_s = options_.timeout_s,
+                                                                     .rank = rank_,
+                                                                     .ranks = ranks_,
+                                                                     .seed = options_.seed,
+                                                                     .epoch = epoch},
+                                           state, beginning());
+  return Iterator(std::move(impl));
+}
+
+DataLoader::Iterator DataLoader::resume(std::int64_t epoch, const nlohmann::json& state) const {
+  if (!is_stream()) refuse_loader("resume() is for streams; epoch(epoch, first) begins at a batch");
+  return read_stream(epoch, state);
 }
 
 DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) const {
   auto impl = std::make_unique<Iterator::Impl>();
   if (!defined()) return Iterator(std::move(impl));
   if (first < 0) refuse_loader("the first batch is " + std::to_string(first) + ", expected 0 or more");
+  if (is_stream()) {
+    auto iterator = read_stream(epoch, nullptr);
+    for (std::int64_t i = 0; i < first && iterator.next(); ++i) {
+    }
+    return iterator;
+  }
   sampler_->set_epoch(epoch);
   impl->dataset = dataset_;
   impl->context = {.seed = options_.seed, .epoch = epoch};
@@ -210,17 +294,12 @@ DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) c
   if (options_.num_workers > 0 && first < impl->end) {
     const auto* raw = impl.get();
     impl->made = std::make_unique<data::OrderedBatches>(
-        data::OrderedBatchesOptions{
-            .first = first,
-            .end = impl->end,
-            .threads = options_.num_workers,
-            .ahead = std::int64_t{options_.num_workers} * options_.prefetch_factor.value_or(2),
-            .timeout_s = options_.timeout_s},
-        [raw](std::int64_t number) { return raw->make(number); },
-        [stream = current_stream()] {
-          run_operators_on_one_thread();
-          if (stream) compute_on(*stream);
-        });
+        data::OrderedBatchesOptions{.first = first,
+                                    .end = impl->end,
+                                    .threads = options_.num_workers,
+                                    .ahead = std::int64_t{options_.num_workers} * ahead_of_each(options_),
+                                    .timeout_s = options_.timeout_s},
+        [raw](std::int64_t number) { return raw->make(number); }, beginning());
   }
   return Iterator(std::move(impl));
 }

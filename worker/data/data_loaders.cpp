@@ -32,6 +32,9 @@ DataLoaders::DataLoaders(std::initializer_list<Named> loaders) : DataLoaders(std
 DataLoaders::DataLoaders(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options)
     : DataLoaders(DataLoader(std::move(dataset), std::move(options))) {}
 
+DataLoaders::DataLoaders(std::shared_ptr<const StreamDataset> stream, DataLoaderOptions options)
+    : DataLoaders(DataLoader(std::move(stream), std::move(options))) {}
+
 DataLoaders::DataLoaders(std::vector<Named> loaders) : loaders_(std::move(loaders)) {
   std::set<std::string> names;
   for (const auto& [name, loader] : loaders_) {

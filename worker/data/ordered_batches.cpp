@@ -8,8 +8,7 @@
 
 namespace rtrain::data {
 
-OrderedBatches::OrderedBatches(OrderedBatchesOptions options, std::function<Batch(std::int64_t)> make,
-                               std::function<void()> begin)
+OrderedBatches::OrderedBatches(OrderedBatchesOptions options, Make make, std::function<void()> begin)
     : options_(options),
       make_(std::move(make)),
       begin_(std::move(begin)),
@@ -56,15 +55,16 @@ void OrderedBatches::work() {
     if (!broken) {
       try {
         place.batch = make_(number);
+        place.is_end = !place.batch;
       } catch (...) {
         place.failure = std::current_exception();
       }
     }
     lock.lock();
-    const bool failed = place.failure != nullptr;
+    const bool more = place.batch.has_value();
     line_[static_cast<std::size_t>(number - taken_)] = std::move(place);
     made_.notify_one();
-    if (!failed) continue;
+    if (more) continue;
     stop_ = true;
     room_.notify_all();
     return;
@@ -85,6 +85,7 @@ std::optional<Batch> OrderedBatches::take() {
     throw std::runtime_error(text.str());
   }
   if (line_.front().failure) std::rethrow_exception(line_.front().failure);
+  if (line_.front().is_end) return std::nullopt;
   auto batch = std::move(line_.front().batch);
   line_.pop_front();
   ++taken_;

@@ -23,13 +23,15 @@ struct OrderedBatchesOptions {
 };
 
 /// Threads take the numbers of batches in order, one each, and put what they made into its place in line.
-/// After an exception no batch behind it is begun. @thread take(): one at a time
+/// After an exception no batch behind it is begun, nor after the end. @thread take(): one at a time
 class OrderedBatches {
  public:
-  /// @param make makes the batch of a number; called by several threads at the same time.
+  using Make = std::function<std::optional<Batch>(std::int64_t)>;
+  /// @param make makes the batch of a number; std::nullopt: there is none, nor one behind it. Called by
+  /// several
+  ///        threads at the same time.
   /// @param begin runs first in each thread.
-  OrderedBatches(OrderedBatchesOptions options, std::function<Batch(std::int64_t)> make,
-                 std::function<void()> begin);
+  OrderedBatches(OrderedBatchesOptions options, Make make, std::function<void()> begin);
   /// Waits for the calls of `make` that have begun.
   ~OrderedBatches();
   OrderedBatches(const OrderedBatches&) = delete;
@@ -43,7 +45,8 @@ class OrderedBatches {
   struct Place {
     std::optional<Batch> batch;
     std::exception_ptr failure;
-    [[nodiscard]] bool ready() const { return batch || failure; }
+    bool is_end = false;
+    [[nodiscard]] bool ready() const { return batch || failure || is_end; }
   };
 
   void work();
@@ -51,7 +54,7 @@ class OrderedBatches {
   void join();
 
   const OrderedBatchesOptions options_;
-  const std::function<Batch(std::int64_t)> make_;
+  const Make make_;
   const std::function<void()> begin_;
 
   std::mutex mutex_;

@@ -4,6 +4,8 @@
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/trainer.h>
 
+#include <nlohmann/json.hpp>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,7 +23,9 @@ class RTRAIN_API BatchSource {
               const std::string& option);
 
   [[nodiscard]] bool defined() const { return !children_.empty(); }
-  [[nodiscard]] std::int64_t size() const { return size_; }  ///< batches of a pass, after limits
+  /// Batches of a pass, after limits. Of streams: at most so many, or kUnknownBatches.
+  [[nodiscard]] std::int64_t size() const { return size_; }
+  [[nodiscard]] bool has_stream() const;  ///< its passes may end before size()
   /// Batches of a pass that begins where start_after() says.
   [[nodiscard]] std::int64_t size_of_rest() const;
   [[nodiscard]] bool is_empty() const;  ///< no batch, whatever the limit
@@ -39,6 +43,10 @@ class RTRAIN_API BatchSource {
    public:
     /// The next batch; std::nullopt at the end. Of several loaders it holds a Nested.
     [[nodiscard]] std::optional<Batch> next();
+    /// True if next() will give a batch. Waits for it if it is of a stream.
+    [[nodiscard]] bool has_next();
+    /// The places in streams behind the latest batch of next(), for resume(); null without streams.
+    [[nodiscard]] nlohmann::json save_state() const;
 
    private:
     friend class BatchSource;
@@ -53,6 +61,9 @@ class RTRAIN_API BatchSource {
   };
   /// The batches of a pass from number `first` on. @lifetime of this source.
   [[nodiscard]] Iterator epoch(std::int64_t epoch, std::int64_t first = 0) const;
+  /// The same behind the place that Iterator::save_state() gave, where `first` batches were taken.
+  /// @throws std::invalid_argument the place is of other loaders, ranks or threads.
+  [[nodiscard]] Iterator resume(std::int64_t epoch, std::int64_t first, const nlohmann::json& state) const;
 
  private:
   std::vector<DataLoaders::Named> children_;

@@ -106,7 +106,9 @@ void EvaluationLoop::load() {
   loaders_.resize(data.sources.size());
   max_batches_ = 0;
   for (std::size_t i = 0; i < data.sources.size(); ++i) {
-    max_batches_ += data.sources[i].size();
+    const auto batches = data.sources[i].size();
+    max_batches_ =
+        std::max(max_batches_, batches) == kUnknownBatches ? kUnknownBatches : max_batches_ + batches;
     loaders_[i].batches = std::move(data.sources[i]);
   }
 }
@@ -145,8 +147,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
       run_.dataloader_idx = static_cast<std::int64_t>(i);
       results_.at_loader(run_.dataloader_idx);
     }
-    if (batches_ > 0) read(loaders_[i], stage, done);
-    done += batches_;
+    if (batches_ > 0) done += read(loaders_[i], stage, done);
     run_.metrics.epoch_end_reached();
     if (several) logged.merge(run_.metrics.epoch_metrics());
   }
@@ -181,14 +182,15 @@ const std::vector<std::int64_t>& EvaluationLoop::samples_of(std::int64_t batch_i
   return samples_[static_cast<std::size_t>(batch_idx)];
 }
 
-/// @param done batches of the loaders before it
-void EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
+/// @param done batches of the loaders before it. @return those of this one.
+std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
   const auto& hooks = hooks_of(stage);
   reads_ = &loader.batches;
   samples_.clear();
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader.batches.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
-  for (std::int64_t batch_idx = 0; batch_idx < batches_; ++batch_idx) {
+  std::int64_t batch_idx = 0;
+  for (; batch_idx < batches_; ++batch_idx) {
     if (same_everywhere_) run_.yield_if(run_.yield_point.next_part());
     run_.batch_idx = batch_idx;
     auto fetched = [&] {
@@ -208,6 +210,7 @@ void EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
     if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(loader.seen++);
     if (stage == Stage::kPredict) predictions_.push_back(output);
   }
+  return batch_idx;
 }
 
 }  // namespace rtrain

@@ -56,7 +56,7 @@ class EvaluationLoop {
     std::int64_t seen = 0;  ///< batches since set_data(), without the sanity check: the loggers' x-axis
   };
   void load();
-  void read(Loader& loader, Stage stage, std::int64_t done);
+  std::int64_t read(Loader& loader, Stage stage, std::int64_t done);
 
   RunContext& run_;
   LoggedMetrics results_;

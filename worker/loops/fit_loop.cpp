@@ -3,6 +3,8 @@
 #include "common/base/nan.h"
 #include "worker/run/attachment.h"
 #include "worker/run/generator_states.h"
+#include "worker/run/warn.h"
+#include "worker/runtime/json.h"
 #include "worker/runtime/roll_call.h"
 
 #include <torch/torch.h>
@@ -39,7 +41,7 @@ void FitLoop::load() {
 /// the last ones.
 void FitLoop::require_equal_batches() const {
   auto& strategy = run_.strategy();
-  if (!strategy.is_distributed()) return;
+  if (!strategy.is_distributed() || data_.has_stream()) return;  // goes_on() ends those
   std::vector<std::string> batches;
   for (const auto& row : strategy.all_gather(
            torch::tensor({epoch_batches_}, torch::dtype(torch::kInt64).device(strategy.device())))) {
@@ -71,8 +73,8 @@ void FitLoop::share_rest_of_epoch() {
     part_ = {samples, batches};
   else
     warn(
-        "the training data comes from a sampler that cannot resume within an epoch with a different "
-        "number of ranks: samples may be seen twice, or not at all");
+        "the training data comes from a sampler or a stream that cannot resume within an epoch with a "
+        "different number of ranks: samples may be seen twice, or not at all");
 }
 
 void FitLoop::begin_epoch(Part part) {
@@ -94,6 +96,15 @@ std::int64_t FitLoop::samples_seen() const {
 
 void FitLoop::choose_validation_interval() {
   const auto& interval = run_.options.val_check_interval;
+  if (interval.is_fraction() && epoch_batches_ == kUnknownBatches) {
+    if (interval.fraction() != 1.0)
+      throw std::invalid_argument(
+          "val_check_interval is " + runtime::dump_json(interval.fraction()) +
+          " of a stream whose length is not known: set 1.0 (at the end of an epoch), a "
+          "number of batches, or give its IterableDataset a size()");
+    val_check_batch_ = kUnknownBatches;
+    return;
+  }
   if (interval.is_fraction()) {
     val_check_batch_ = std::max<std::int64_t>(
         1, static_cast<std::int64_t>(static_cast<double>(epoch_batches_) * interval.fraction()));
@@ -121,6 +132,8 @@ void FitLoop::start_over() {
   is_last_batch_ = epoch_schedulers_due_ = validated_in_epoch_ = validated_ = resumed_within_epoch_ =
       resumed_after_batch_ = stop_validated_ = past_stop_ = cut_ = stop_is_agreed_ = warned_of_loss_ = false;
   step_.set_has_gradients(false);
+  warned_of_stream_end_ = false;
+  place_ = place_before_ = nullptr;
   manual_.start_over();
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
@@ -179,6 +192,7 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
   run_.metrics.use(&unheard);
   auto batches = data_.epoch(run_.epochs.current.processed);
   for (std::int64_t i = 0; i < max_batches_; ++i) {
+    if (data_.has_stream() && !goes_on(batches, i)) break;
     auto fetched = batches.next();
     if (!fetched) break;
     const auto batch = run_.to_device(std::move(*fetched));
@@ -193,6 +207,7 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
 
 void FitLoop::run_epoch() {
   if (!resumed_within_epoch_) {
+    place_ = place_before_ = nullptr;
     if (std::exchange(cut_, false)) run_.metrics.reset_results();  // a hook took the stop back
     batch_.current = {};
     is_last_batch_ = false;
@@ -212,11 +227,15 @@ void FitLoop::run_epoch() {
     run_.epochs.increment_started();
   }
   // After the hook, as Lightning: what it changes of the data is in this epoch. Reading ahead starts here.
-  auto batches = data_.epoch(run_.epochs.current.processed,
-                             std::min(batches_of_part(), epoch_batches_ - part_.first_batch));
+  auto batches = open_data();
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
+  if (!epoch_done() && data_.has_stream()) more = goes_on(batches, batch_.current.ready);
+  if (!more && batch_.current.ready == 0)
+    throw std::runtime_error("fit: the training data gives no batch in epoch " +
+                             std::to_string(current_epoch()) + " (" + data_.parts() +
+                             "), on this rank or on another");
   {
     const RunContext::Timed timed(run_, [] { return "run_training_epoch"; });
     while (more && !epoch_done()) {
@@ -284,6 +303,10 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   }();
   if (!fetched) return false;
   is_last_batch_ = batch_idx + 1 >= epoch_batches_;
+  if (data_.has_stream()) {
+    place_before_ = std::exchange(place_, batches.save_state());
+    is_last_batch_ = !goes_on(batches, batch_idx + 1);
+  }
   validated_ = stop_validated_ = false;
   const auto batch = run_.to_device(std::move(*fetched));
   batch_.increment_ready();
@@ -352,6 +375,7 @@ bool FitLoop::validation_is_due() const {
 
 bool FitLoop::validation_is_regular() const {
   const auto batches = run_.options.check_val_every_n_epoch ? batch_.current.ready : batch_.total.ready;
+  if (val_check_batch_ == kUnknownBatches) return is_last_batch_;
   return batches % *val_check_batch_ == 0;
 }
 

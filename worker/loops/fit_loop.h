@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace rtrain {
 
@@ -72,6 +73,11 @@ class FitLoop {
   void keep_cut(std::map<std::string, torch::Tensor> generators,
                 std::map<std::string, torch::Tensor> gradients);
   [[nodiscard]] bool is_cut() const { return cut_; }
+  /// The places of this rank in streams, for a run that resumes within the epoch; null without streams. They
+  /// differ between ranks.
+  [[nodiscard]] const nlohmann::json& stream_place() const;
+  /// Called before run(), for as many ranks as there were.
+  void load_stream_place(nlohmann::json place) { place_ = std::move(place); }
 
  private:
   /// The part of an epoch that a given number of ranks takes: all of it, or what ranks of another number
@@ -88,6 +94,8 @@ class FitLoop {
   StepOutput optimize(const Batch& batch, std::int64_t batch_idx);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
+  [[nodiscard]] BatchSource::Iterator open_data();
+  [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken);
   void after_batch();
   void load();
   void begin_epoch(Part part);
@@ -128,6 +136,8 @@ class FitLoop {
   std::int64_t max_batches_ = 0;    ///< of a whole epoch, for this number of ranks
   std::int64_t epoch_batches_ = 0;  ///< of the current epoch
   Part part_;
+  nlohmann::json place_, place_before_;  ///< in streams: behind the latest batch, and before it
+  bool warned_of_stream_end_ = false;
   std::int64_t saved_samples_ = -1;  ///< samples in a checkpoint from within an epoch; -1: not recorded
   int saved_world_size_ = 0;
   std::optional<std::int64_t> val_check_batch_;

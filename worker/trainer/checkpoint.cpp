@@ -133,6 +133,17 @@ std::string metric_of_version_1(const std::string& key) {
              : facts_of(kHooks[number]).name + key.substr(point);
 }
 
+/// Text among tensors.
+constexpr auto kStreams = "streams";
+torch::Tensor bytes_of(const std::string& text) {
+  auto bytes = torch::empty({static_cast<std::int64_t>(text.size())}, torch::kByte);
+  std::memcpy(bytes.mutable_data_ptr(), text.data(), text.size());
+  return bytes;
+}
+std::string text_of(const torch::Tensor& bytes) {
+  return {static_cast<const char*>(bytes.const_data_ptr()), static_cast<std::size_t>(bytes.numel())};
+}
+
 nlohmann::json read_json(const CheckedFolder& folder, const std::string& file) {
   auto json = runtime::parse_json(folder.text(file));
   if (!json) fail(folder.path() / file, "is not valid JSON: " + json.error().message());
@@ -192,6 +203,8 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     for (const auto& [name, gradient] : fit_loop.pending_gradients())
       content.rank.emplace("gradient." + name, gradient);
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
+    if (const auto& place = fit_loop.stream_place(); !place.is_null())
+      content.rank.emplace(kStreams, bytes_of(runtime::dump_json(place)));
     for (const auto& callback : run.callbacks)
       callback->on_save_checkpoint(run.trainer, *run.module, content);
   }
@@ -393,6 +406,13 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
       fit_loop.keep_cut(unstopped, gradients);
     else
       fit_loop.load_pending_gradients(gradients);
+    if (const auto streams = content.rank.find(kStreams);
+        streams != content.rank.end() && (fit_loop.resumes_within_epoch() || fit_loop.is_cut())) {
+      auto place = runtime::parse_json(text_of(streams->second));
+      if (!place)
+        throw std::runtime_error("fit: the checkpoint's place in a stream: " + place.error().message());
+      fit_loop.load_stream_place(std::move(*place));
+    }
     if (fit_loop.resumes_within_epoch() || fit_loop.is_cut())
       fit_loop.results().load_state(with_prefix(content.rank, "metric."));
   } else if (!run.automatic && !with_prefix(content.rank, "gradient.").empty()) {

@@ -57,6 +57,8 @@ DataLoader Trainer::Impl::distributed(const DataLoader& loader, Stage loader_sta
   const bool overfits = !run.options.overfit_batches.is_zero() &&
                         (loader_stage == Stage::kTrain || loader_stage == Stage::kValidate);
   const auto part = run.strategy().mesh().data();
+  if (loader.is_stream())
+    return run.options.use_distributed_sampler ? loader.with_ranks(part.rank, part.size) : loader;
   // An elastic job that has shrunk to one rank keeps the order of the others.
   const bool shared = part.size > 1 || get_context().get_max_world_size() > run.placement.world_size;
   if (overfits && loader.sampler().shuffle_seed()) {
@@ -134,7 +136,10 @@ EvaluationData Trainer::Impl::evaluation_data(Stage stage, const DataLoaders& gi
       data.sources.emplace_back(std::vector{std::move(one)}, mode, limit, source.limit_name);
   }
   for (const auto& one : data.sources) {
-    data.same_everywhere = run.is_same_on_every_rank(one.size()) && data.same_everywhere;
+    // Streams that are equally long by what they say may still end apart.
+    data.same_everywhere =
+        run.is_same_on_every_rank(one.has_stream() ? -1 - run.placement.global_rank : one.size()) &&
+        data.same_everywhere;
     if (one.is_empty() && !limit.is_zero())
       warn(std::string("the ") + source.what + " data yields no batch (" + one.parts() +
            "): there is nothing to compute");

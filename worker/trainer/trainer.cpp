@@ -75,6 +75,7 @@ std::int64_t Trainer::estimated_stepping_batches() {
   const auto max_steps = run.options.max_steps;
   if (run.max_epochs == -1) return max_steps;
   const auto batches = impl_->batches_of_epoch();
+  if (batches == kUnknownBatches) return max_steps;
   const auto steps = (batches + run.accumulate - 1) / run.accumulate * run.max_epochs;
   return max_steps == -1 ? steps : std::min(max_steps, steps);
 }

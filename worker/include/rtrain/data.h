@@ -8,6 +8,7 @@
 #include <rtrain/data/data_module.h>
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/from_torch.h>
+#include <rtrain/data/iterable_dataset.h>
 #include <rtrain/data/map_dataset.h>
 #include <rtrain/data/mnist.h>
 #include <rtrain/data/sample_context.h>

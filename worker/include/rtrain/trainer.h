@@ -354,7 +354,8 @@ class RTRAIN_API Trainer {
   [[nodiscard]] std::int64_t current_epoch() const;
   /// optimizer steps taken; under manual optimization those of all optimizers
   [[nodiscard]] std::int64_t global_step() const;
-  [[nodiscard]] std::int64_t num_training_batches() const;  ///< per epoch, after limits; 0 before fit()
+  /// per epoch, after limits; 0 before fit(). Of a stream: at most so many, or kUnknownBatches
+  [[nodiscard]] std::int64_t num_training_batches() const;
   /// Optimizer steps of the whole fit under automatic optimization, for schedulers that need to know
   /// (OneCycleLR's total_steps); -1: no limit. In configure_optimizers() it makes the training data earlier
   /// than otherwise, as Lightning. should_stop may end the fit before.

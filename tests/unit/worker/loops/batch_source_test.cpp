@@ -2,11 +2,18 @@
 
 #include "tests/support/catch.h"
 
+#include <rtrain/data/iterable_dataset.h>
 #include <rtrain/data/tensor_dataset.h>
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <map>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 using namespace rtrain;
 
@@ -73,6 +80,66 @@ TEST_CASE("batch source: ends by itself when all loaders have ended", "[unit][lo
                           "limit");
   CHECK(empty.size() == 0);
   CHECK(empty.is_empty());
+}
+
+namespace {
+
+struct Counting : IterableDataset<std::int64_t> {
+  Counting(std::int64_t from, std::int64_t count) : begin(from), end(from + count) {}
+  struct Reading : Stream<std::int64_t> {
+    Reading(std::int64_t from, std::int64_t to) : at(from), end(to) {}
+    std::optional<std::int64_t> next() override { return at < end ? std::optional(at++) : std::nullopt; }
+    std::int64_t at, end;
+  };
+  [[nodiscard]] std::unique_ptr<Stream<std::int64_t>> open(const Shard&, std::int64_t) const override {
+    return std::make_unique<Reading>(begin, end);
+  }
+  std::int64_t begin, end;
+};
+
+DataLoader stream(std::int64_t first, std::int64_t count) {
+  return {std::make_shared<Counting>(first, count), {.num_workers = 0}};
+}
+
+}  // namespace
+
+TEST_CASE("batch source: streams among the loaders, and going on from any place", "[unit][loops]") {
+  const std::map<CombineMode, std::string> expected{{CombineMode::kMinSize, "0,10 1,11 2,12"},
+                                                    {CombineMode::kMaxSizeCycle, "0,10 1,11 2,12 0,13 1,14"},
+                                                    {CombineMode::kMaxSize, "0,10 1,11 2,12 -,13 -,14"}};
+  for (const auto& [mode, text] : expected) {
+    for (const auto& [a, b] : std::vector<std::pair<DataLoader, DataLoader>>{
+             {stream(0, 3), numbers(10, 5)}, {numbers(0, 3), stream(10, 5)}, {stream(0, 3), stream(10, 5)}}) {
+      const BatchSource source({{"a", a}, {"b", b}}, mode, 1.0, "limit");
+      CHECK(source.has_stream());
+      CHECK(read(source) == text);
+      const auto count = std::count(text.begin(), text.end(), ' ') + 1;
+      for (std::int64_t taken = 0; taken <= count; ++taken) {
+        auto before = source.epoch(0);
+        for (std::int64_t i = 0; i < taken; ++i) REQUIRE(before.next());
+        CHECK(before.has_next() == (taken < count));
+        auto after = source.resume(0, taken, before.save_state());
+        std::int64_t rest = 0;
+        while (after.has_next()) {
+          const auto mine = after.next(), theirs = before.next();
+          REQUIRE(mine);
+          REQUIRE(theirs);
+          for (const auto& [name, one] : mine->as<Nested>().items) {
+            const auto& other = theirs->as<Nested>()[name];
+            CHECK(one.empty() == other.empty());
+            if (!one.empty()) CHECK(torch::equal(one.input, other.input));
+          }
+          ++rest;
+        }
+        CHECK(rest == count - taken);
+      }
+    }
+  }
+  const BatchSource one({{"a", stream(0, 3)}}, CombineMode::kMaxSizeCycle, 1.0, "limit");
+  CHECK(one.size() == kUnknownBatches);
+  CHECK_THROWS_WITH(one.samples(), Catch::Contains("have no places"));
+  CHECK_FALSE(both(CombineMode::kMinSize).has_stream());
+  CHECK(both(CombineMode::kMinSize).epoch(0).save_state().is_null());
 }
 
 TEST_CASE("DataLoaders: from one, from several, with names", "[unit][data]") {

@@ -4,12 +4,22 @@
 #include <rtrain/data/dataset.h>
 #include <rtrain/data/sampler.h>
 
+#include <nlohmann/json.hpp>
+
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace rtrain {
+
+class StreamDataset;
+
+/// The number of batches of an epoch that ends when its stream does. Greater than any number of batches.
+inline constexpr std::int64_t kUnknownBatches = std::numeric_limits<std::int64_t>::max();
 
 struct RTRAIN_API DataLoaderOptions {
   std::int64_t batch_size = 1;         ///< >= 1
@@ -19,7 +29,8 @@ struct RTRAIN_API DataLoaderOptions {
   std::shared_ptr<BatchSampler> batch_sampler{};
   bool drop_last = false;  ///< drop the last batch if it is incomplete
   /// threads that make batches, each a batch at a time; 0: next() makes them. Batches come in the same order
-  /// and with the same values for any number. More than 1 needs a data set that several threads may read.
+  /// and with the same values for any number. More than 1 needs a data set that several threads may read. Of
+  /// a stream each thread reads a shard, and batches come from them in turn: the order depends on the number.
   int num_workers = 1;
   /// batches that each thread makes ahead, >= 1; refused with num_workers = 0. Default: 2. The loader holds
   /// no more than num_workers * prefetch_factor batches that next() has not given out.
@@ -34,25 +45,39 @@ struct RTRAIN_API DataLoaderOptions {
 
 /// Iterates over a data set in batches. Cheap to copy: copies share the data set and the sampler.
 /// In a distributed run the Trainer injects a DistributedSampler (shuffling is kept for training), as
-/// Lightning does; of a batch_sampler that is not exactly a BatchSampler each rank takes every n-th batch.
+/// Lightning does; of a batch_sampler that is not exactly a BatchSampler each rank takes every n-th batch,
+/// and of a stream its shards.
 class RTRAIN_API DataLoader {
  public:
   DataLoader() = default;  ///< no data
   /// @throws std::invalid_argument if a number is out of its range, there is no data set, or options exclude
   ///        each other.
   DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
+  /// A loader of an IterableDataset. A batch has samples of one shard; with drop_last an incomplete one of
+  /// each shard is dropped. @throws std::invalid_argument also if shuffle, sampler or batch_sampler is set.
+  DataLoader(std::shared_ptr<const StreamDataset> stream, DataLoaderOptions options);
+  /// Refused, as any data set that is null.
+  DataLoader(std::nullptr_t, DataLoaderOptions options)
+      : DataLoader(std::shared_ptr<const Dataset>(), std::move(options)) {}
   template <class D, std::integral Size>
   DataLoader(D&&, Size) {
     static_assert(!std::integral<Size>,
                   "a DataLoader takes its options by name: DataLoader(dataset, {.batch_size = 64})");
   }
 
-  [[nodiscard]] bool defined() const { return dataset_ != nullptr; }
-  [[nodiscard]] std::int64_t size() const;  ///< batches per epoch
+  [[nodiscard]] bool defined() const { return dataset_ != nullptr || is_stream(); }
+  [[nodiscard]] bool is_stream() const { return stream_ != nullptr; }
+  /// Batches per epoch. Of a stream: at most so many, from its size() and the number of ranks, or
+  /// kUnknownBatches.
+  [[nodiscard]] std::int64_t size() const;
   [[nodiscard]] const DataLoaderOptions& options() const { return options_; }
-  [[nodiscard]] const std::shared_ptr<const Dataset>& dataset() const { return dataset_; }
+  [[nodiscard]] const std::shared_ptr<const Dataset>& dataset() const {
+    return dataset_;
+  }  ///< null: a stream
+  [[nodiscard]] const std::shared_ptr<const StreamDataset>& stream() const { return stream_; }  ///< or null
   /// The order of samples; with a batch_sampler() that of its batches, one after the other.
-  [[nodiscard]] Sampler& sampler() const { return *sampler_; }
+  /// @throws std::logic_error a stream has none.
+  [[nodiscard]] Sampler& sampler() const;
   /// Null unless the batches are of different sizes or of a class of the user's. A plain BatchSampler is
   /// taken apart: its sampler, batch_size and drop_last are the loader's.
   [[nodiscard]] const std::shared_ptr<BatchSampler>& batch_sampler() const { return options_.batch_sampler; }
@@ -60,6 +85,9 @@ class RTRAIN_API DataLoader {
   [[nodiscard]] DataLoader with_sampler(std::shared_ptr<Sampler> sampler) const;
   /// The same loader with other batches.
   [[nodiscard]] DataLoader with_batch_sampler(std::shared_ptr<BatchSampler> batch_sampler) const;
+  /// The same loader of a stream for one of several ranks; before, it reads the shards of rank 0 of 1.
+  /// @throws std::invalid_argument if rank is outside [0, ranks).
+  [[nodiscard]] DataLoader with_ranks(int rank, int ranks) const;
 
   /// Visits the batches of `epoch`, starting at batch number `first` (for a resumed epoch; the batches before
   /// it are not read).
@@ -74,6 +102,10 @@ class RTRAIN_API DataLoader {
     /// @throws std::runtime_error after timeout_s; the next call waits for the same batch again.
     /// @thread one at a time.
     [[nodiscard]] std::optional<Batch> next();
+    /// True if next() will give a batch. Of a stream: waits for that batch, and throws what next() would.
+    [[nodiscard]] bool has_next();
+    /// The place in a stream behind the latest batch of next(), for resume(); null if there is no stream.
+    [[nodiscard]] nlohmann::json save_state() const;
 
    private:
     friend class DataLoader;
@@ -81,13 +113,20 @@ class RTRAIN_API DataLoader {
     explicit Iterator(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
   };
-  /// @throws std::invalid_argument if first < 0.
+  /// Of a stream the batches before `first` are read and dropped. @throws std::invalid_argument if first < 0.
   [[nodiscard]] Iterator epoch(std::int64_t epoch, std::int64_t first = 0) const;
+  /// The batches of a stream behind the place that Iterator::save_state() gave, in the same epoch, with as
+  /// many ranks and threads: the same batches as there, also with another batch_size as far as samples go.
+  /// @throws std::invalid_argument if there is no stream, or ranks, rank or num_workers differ (names both).
+  [[nodiscard]] Iterator resume(std::int64_t epoch, const nlohmann::json& state) const;
 
  private:
+  [[nodiscard]] Iterator read_stream(std::int64_t epoch, const nlohmann::json& state) const;
   std::shared_ptr<const Dataset> dataset_;
+  std::shared_ptr<const StreamDataset> stream_;
   DataLoaderOptions options_;
   std::shared_ptr<Sampler> sampler_;
+  int rank_ = 0, ranks_ = 1;  ///< of a stream
 };
 
 }  // namespace rtrain

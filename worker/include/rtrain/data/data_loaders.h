@@ -39,6 +39,7 @@ class RTRAIN_API DataLoaders {
   DataLoaders(std::initializer_list<Named> loaders);
   /// DataLoader(dataset, options)
   DataLoaders(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
+  DataLoaders(std::shared_ptr<const StreamDataset> stream, DataLoaderOptions options);
 
   [[nodiscard]] bool defined() const { return !loaders_.empty(); }
   [[nodiscard]] std::size_t size() const { return loaders_.size(); }
