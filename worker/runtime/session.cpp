@@ -127,7 +127,7 @@ struct Session::Impl {
         on_yield(std::move(yield)),
         socket(std::move(connection.fd)),
         lease(Clock::now(), lease_of(connection.welcome.lease_s)),
-        outbox(environment.rank_dir),
+        outbox_file(environment.rank_dir),
         hang_timeout(hang_timeout_of(environment.launch.spec)),
         watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -138,7 +138,7 @@ struct Session::Impl {
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
-  OutboxFile outbox;
+  OutboxFile outbox_file;
   milliseconds hang_timeout;
   HangWatch watch;
   // Shared:
@@ -147,9 +147,9 @@ struct Session::Impl {
   std::condition_variable moved;  ///< something was written, stored, or the connection ended
   proto::Outbox outbox{kOutboxBytesMax};
   std::optional<proto::Frame> progress;  ///< the newest that was not sent
-  std::int64_t said_through = 0;         ///< numbers of the outbox that stand in the file
+  std::int64_t in_file_through = 0;      ///< numbers of the outbox that stand in the file
   std::int64_t reported_dropped = 0;     ///< with the last report
-  bool connected = true, writing = false, said_ok = true;
+  bool connected = true, writing = false, file_ok = true;
   bool stopping = false;
   std::thread thread;
 
@@ -222,29 +222,29 @@ struct Session::Impl {
       std::int64_t number = 0;
       {
         const std::lock_guard lock(mutex);
-        said_ok = outbox.ok();
-        const auto next = outbox.first_after(said_through);
-        if (next.frame == nullptr || !said_ok) {
-          said_through = outbox.last_number();
+        file_ok = outbox_file.ok();
+        const auto next = outbox.first_after(in_file_through);
+        if (next.frame == nullptr || !file_ok) {
+          in_file_through = outbox.last_number();
           moved.notify_all();
           break;
         }
         number = next.number;
         json = next.frame->json;
       }
-      outbox.append(json);
+      outbox_file.append(json);
       const std::lock_guard lock(mutex);
-      said_through = number;
+      in_file_through = number;
     }
     std::string kept;
     {
       const std::lock_guard lock(mutex);
-      if (!outbox.wants_rewrite(outbox.bytes())) return;
-      for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= said_through;
+      if (!outbox_file.wants_rewrite(outbox.bytes())) return;
+      for (auto item = outbox.first_after(0); item.frame != nullptr && item.number <= in_file_through;
            item = outbox.first_after(item.number))
         kept += item.frame->json + "\n";
     }
-    outbox.rewrite(kept);
+    outbox_file.rewrite(kept);
   }
 
   /// Writes outside the lock: send() never waits for the agent.
@@ -355,12 +355,14 @@ void Session::send(proto::Message message) {
 
 Result<Done> Session::flush(milliseconds timeout) {
   std::unique_lock lock(impl_->mutex);
-  const auto outbox = [&] { return impl_->said_ok && impl_->said_through >= impl_->outbox.last_number(); };
+  const auto in_file = [&] {
+    return impl_->file_ok && impl_->in_file_through >= impl_->outbox.last_number();
+  };
   const auto written = [&] {
     return impl_->connected && !impl_->writing && impl_->outbox.next() == nullptr && !impl_->progress;
   };
-  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (outbox() && !impl_->connected); }) ||
-      outbox())
+  if (impl_->moved.wait_for(lock, timeout, [&] { return written() || (in_file() && !impl_->connected); }) ||
+      in_file())
     return ok();
   return fail(Errc::kTimeout,
               "the agent did not acknowledge all reports within " + std::to_string(timeout.count()) + " ms");

@@ -2,12 +2,18 @@
 #pragma once
 
 #include <rtrain/batch.h>
+#include <rtrain/data/array_files.h>
+#include <rtrain/data/cifar.h>
 #include <rtrain/data/collate.h>
+#include <rtrain/data/csv.h>
 #include <rtrain/data/data_loader.h>
 #include <rtrain/data/data_loaders.h>
 #include <rtrain/data/data_module.h>
 #include <rtrain/data/dataset.h>
+#include <rtrain/data/fake_data.h>
 #include <rtrain/data/from_torch.h>
+#include <rtrain/data/image_folder.h>
+#include <rtrain/data/image_io.h>
 #include <rtrain/data/iterable_dataset.h>
 #include <rtrain/data/map_dataset.h>
 #include <rtrain/data/mnist.h>
@@ -15,6 +21,7 @@
 #include <rtrain/data/sampler.h>
 #include <rtrain/data/splits.h>
 #include <rtrain/data/tensor_dataset.h>
+#include <rtrain/data/token_file.h>
 #include <rtrain/data/transformed.h>
 #include <rtrain/data/transforms.h>
 #include <rtrain/data/transforms/auto_augment.h>
@@ -29,3 +36,4 @@
 #include <rtrain/data/transforms/mix.h>
 #include <rtrain/data/transforms/random_transform.h>
 #include <rtrain/data/transforms/warp.h>
+#include <rtrain/data/web_dataset.h>
