@@ -212,7 +212,7 @@ void ModelCheckpoint::save_for_epoch(Trainer& trainer) {
   const auto every = options_.every_n_epochs.value_or(0);
   fs::path displaced;
   if (every >= 1 && (trainer.current_epoch() + 1) % every == 0) displaced = save_top_k(trainer, candidates);
-  const bool links = options_.save_last.kind() == SaveLast::kLink && !newest_.empty();
+  const bool links = links_last(trainer) && !newest_.empty();
   if (last_global_step_saved_ == trainer.global_step() || links) save_last(trainer, candidates);
   if (!displaced.empty()) remove(trainer, displaced);
 }
@@ -296,24 +296,29 @@ void ModelCheckpoint::save_last(Trainer& trainer, const Candidates& candidates) 
   if (options_.save_last.kind() == SaveLast::kNo) return;
   const auto path = free_path(trainer, "last", candidates, last_model_path_);
   const auto previous = std::exchange(last_model_path_, path);
-  if (options_.save_last.kind() == SaveLast::kLink && !newest_.empty() && options_.save_top_k != 0)
+  if (links_last(trainer) && !newest_.empty() && options_.save_top_k != 0)
     link(trainer, path);
   else
     save(trainer, path);
   if (!previous.empty() && previous != path) remove(trainer, previous);
 }
 
+/// Storage that is no file system has no links: there the last one is a second checkpoint.
+bool ModelCheckpoint::links_last(const Trainer& trainer) const {
+  return options_.save_last.kind() == SaveLast::kLink && trainer.checkpoint_io().is_local();
+}
+
 /// Makes `path` a link to the newest checkpoint. Whoever looks finds the link of before or the new one.
 void ModelCheckpoint::link(Trainer& trainer, const fs::path& path) const {
-  const auto make = [&] {
-    const auto target = newest_.lexically_relative(path.parent_path());
+  const auto make = [path, newest = newest_, rank = trainer.global_rank()] {
+    const auto target = newest.lexically_relative(path.parent_path());
     std::error_code ignored;
-    if (path == newest_ || (fs::is_symlink(path, ignored) && fs::read_symlink(path, ignored) == target))
+    if (path == newest || (fs::is_symlink(path, ignored) && fs::read_symlink(path, ignored) == target))
       return;
-    const auto beside = [&](const char* what) {
+    const auto beside = [&](const std::string& what) {
       return path.parent_path() / ("." + path.filename().string() + ".rtrain-" + what);
     };
-    const auto fresh = beside("link"), copy = beside("old");
+    const auto fresh = beside("link" + std::to_string(rank)), copy = beside("old");
     fs::remove(fresh);
     fs::create_directory_symlink(target, fresh);
     if (fs::is_directory(fs::symlink_status(path, ignored))) {  // no link replaces a folder
@@ -323,12 +328,22 @@ void ModelCheckpoint::link(Trainer& trainer, const fs::path& path) const {
     fs::rename(fresh, path);
     fs::remove_all(copy);
   };
-  if (trainer.is_global_zero() || !trainer.strategy().is_distributed()) make();
-  if (!trainer.strategy().is_distributed()) return;
+  const auto on_own_disk = [path, newest = newest_] {
+    std::error_code ignored;
+    return !fs::is_symlink(path, ignored) && fs::exists(newest, ignored);
+  };
+  const bool distributed = trainer.strategy().is_distributed();
+  if (auto* async = dynamic_cast<AsyncCheckpointIO*>(&trainer.checkpoint_io())) {
+    // Of ranks that share a disk two may make the same link.
+    async->after_saves([make, on_own_disk, first = trainer.is_global_zero() || !distributed] {
+      if (first || on_own_disk()) make();
+    });
+    return;
+  }
+  if (trainer.is_global_zero() || !distributed) make();
+  if (!distributed) return;
   trainer.strategy().barrier();
-  std::error_code ignored;
-  const bool own_disk = !fs::is_symlink(path, ignored) && fs::exists(newest_, ignored);
-  if (!trainer.is_global_zero() && own_disk) make();
+  if (!trainer.is_global_zero() && on_own_disk()) make();
 }
 
 fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_template,
@@ -337,8 +352,8 @@ fs::path ModelCheckpoint::free_path(Trainer& trainer, const std::string& name_te
   if (trainer.is_global_zero() || !trainer.strategy().is_distributed()) {
     const auto name = format_checkpoint_name(name_template, candidates, options_.auto_insert_metric_name);
     const auto taken = [&](const fs::path& wanted) {
-      std::error_code ignored;
-      return wanted != may_replace && fs::exists(wanted, ignored) && !trainer.left_by_earlier_attempt(wanted);
+      return wanted != may_replace && trainer.checkpoint_io().exists(wanted) &&
+             !trainer.left_by_earlier_attempt(wanted);
     };
     path = (dirpath_ / (name + ".ckpt")).lexically_normal();
     for (int version = 1; options_.enable_version_counter && taken(path); ++version) {
@@ -352,7 +367,8 @@ void ModelCheckpoint::save(Trainer& trainer, const fs::path& path) {
   last_global_step_saved_ = trainer.global_step();
   newest_ = path;
   std::error_code ignored;
-  if (trainer.is_global_zero() && fs::is_symlink(path, ignored) && !fs::exists(path, ignored))
+  if (trainer.checkpoint_io().is_local() && trainer.is_global_zero() && fs::is_symlink(path, ignored) &&
+      !fs::exists(path, ignored))
     fs::remove(path, ignored);  // no folder replaces a link to nothing
   write(trainer, path);
 }
@@ -374,6 +390,7 @@ std::optional<std::vector<fs::path>> ModelCheckpoint::saved(SavedCheckpoint name
 std::vector<fs::path> ModelCheckpoint::last_checkpoints() const {
   static const std::regex name(R"(last(-v\d+)?\.ckpt)");
   std::vector<fs::path> found;
+  if (!last_model_path_.empty()) found.push_back(last_model_path_);
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(dirpath_, missing))
     if (std::regex_match(entry.path().filename().string(), name)) found.push_back(entry.path());
@@ -391,9 +408,13 @@ bool ModelCheckpoint::may_remove(const Trainer& trainer, const fs::path& path) c
 
 void ModelCheckpoint::remove(Trainer& trainer, const fs::path& path) const {
   if (!trainer.is_global_zero() || !may_remove(trainer, path)) return;
+  try {
+    trainer.checkpoint_io().remove(path);
+  } catch (const std::exception& failed) {
+    return warn(std::string("ModelCheckpoint: ") + failed.what());
+  }
+  if (!trainer.checkpoint_io().is_local()) return;
   std::error_code failed;
-  fs::remove_all(path, failed);
-  if (failed) return warn("ModelCheckpoint: " + path.string() + " could not be removed: " + failed.message());
   // A name with a slash made folders: those that are empty now go as well.
   for (auto folder = path.parent_path();
        lies_in(folder, dirpath_) && fs::is_empty(folder, failed) && fs::remove(folder, failed);

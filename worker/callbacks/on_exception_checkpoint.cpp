@@ -33,10 +33,11 @@ void OnExceptionCheckpoint::on_exception(Trainer& trainer, LightningModule&, con
 
 void OnExceptionCheckpoint::teardown(Trainer& trainer, LightningModule&, Stage stage) {
   if (stage != Stage::kFit || trainer.world_size() > 1) return;
-  std::error_code failed;
-  std::filesystem::remove_all(path(), failed);
-  if (failed)
-    warn("OnExceptionCheckpoint: " + path().string() + " could not be removed: " + failed.message());
+  try {
+    trainer.checkpoint_io().remove(path());
+  } catch (const std::exception& failed) {
+    warn(std::string("OnExceptionCheckpoint: ") + failed.what());
+  }
 }
 
 std::optional<std::vector<std::filesystem::path>> OnExceptionCheckpoint::saved(SavedCheckpoint name) const {

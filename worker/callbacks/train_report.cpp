@@ -53,6 +53,7 @@ void report_checkpoint(Trainer& trainer, nlohmann::json metrics) {
   if (trainer.options().fast_dev_run > 0) return report(metrics);  // a trial leaves no checkpoint
   const TemporaryFolder folder;
   trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
+  if (auto* async = dynamic_cast<AsyncCheckpointIO*>(&trainer.checkpoint_io())) async->wait();
   report(metrics, Checkpoint::from_directory(folder.path()));
   trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
 }

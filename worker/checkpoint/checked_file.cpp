@@ -1,11 +1,23 @@
 #include "worker/checkpoint/checked_file.h"
 
-#include "common/os/file.h"
+#include "worker/checkpoint/local_file.h"
 
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
 
 namespace rtrain {
+namespace {
+
+constexpr std::uint64_t kTextBytesMax = std::uint64_t{1} << 30;
+
+/// A folder that does not exist.
+struct NothingThere final : CheckpointFolder {
+  [[nodiscard]] std::unique_ptr<CheckpointFile> open(const std::string&) const override { return nullptr; }
+};
+
+}  // namespace
 
 void require_same(const std::filesystem::path& path, const tensors::Checksum& expected,
                   const tensors::Checksum& found) {
@@ -16,12 +28,31 @@ void require_same(const std::filesystem::path& path, const tensors::Checksum& ex
                            "checksums.json beside it");
 }
 
-CheckedFolder::CheckedFolder(std::filesystem::path path) : path_(std::move(path)) {
-  auto read = tensors::read_checksums(path_.string());
-  if (read)
-    sums_ = std::move(*read);
-  else if (read.error().code() != Errc::kNotFound)
-    throw std::runtime_error("checkpoint " + read.error().message());
+std::string read_text(CheckpointFile& file, const std::filesystem::path& path, std::uint64_t bytes_max) {
+  if (file.size() > bytes_max)
+    throw std::runtime_error(path.string() + ": has " + std::to_string(file.size()) + " bytes, more than " +
+                             std::to_string(bytes_max));
+  std::string text(file.size(), '\0');
+  file.read(0, text.data(), text.size());
+  return text;
+}
+
+CheckedFolder::CheckedFolder(std::filesystem::path path)
+    : CheckedFolder(
+          [&]() -> std::unique_ptr<CheckpointFolder> {
+            if (auto folder = LocalCheckpointIO().open(path)) return folder;
+            return std::make_unique<NothingThere>();
+          }(),
+          path) {}
+
+CheckedFolder::CheckedFolder(std::unique_ptr<CheckpointFolder> folder, std::filesystem::path path)
+    : folder_(std::move(folder)), path_(std::move(path)) {
+  const auto file = folder_->open(tensors::kChecksumsFile);
+  if (!file) return;
+  const auto where = path_ / tensors::kChecksumsFile;
+  auto sums = tensors::parse_checksums(read_text(*file, where, kTextBytesMax));
+  if (!sums) throw std::runtime_error("checkpoint " + where.string() + ": " + sums.error().message());
+  sums_ = std::move(*sums);
 }
 
 std::optional<tensors::Checksum> CheckedFolder::expected(const std::string& file) const {
@@ -30,23 +61,29 @@ std::optional<tensors::Checksum> CheckedFolder::expected(const std::string& file
 }
 
 bool CheckedFolder::has(const std::string& file) const {
-  if (std::filesystem::exists(path_ / file)) return true;
+  if (folder_->open(file)) return true;
   if (!expected(file)) return false;
   throw std::runtime_error((path_ / file).string() +
                            ": the file is missing; checksums.json says that the checkpoint has it. Take an "
                            "older checkpoint");
 }
 
+std::unique_ptr<CheckpointFile> CheckedFolder::open(const std::string& file) const {
+  auto opened = folder_->open(file);
+  if (!opened)
+    throw std::runtime_error((path_ / file).string() + ": could not open: " + std::strerror(ENOENT));
+  return opened;
+}
+
 std::map<std::string, torch::Tensor> CheckedFolder::load(const std::string& file) const {
-  return load_checked(path_ / file, expected(file)).tensors;
+  return read_safetensors(*open(file), path_ / file, expected(file)).tensors;
 }
 
 std::string CheckedFolder::text(const std::string& file) const {
   const auto path = path_ / file;
-  auto read = os::read_file(path.string(), std::size_t{1} << 30);
-  if (!read) throw std::runtime_error("checkpoint " + read.error().message());
-  if (const auto sum = expected(file)) require_same(path, *sum, tensors::checksum_of_text(*read));
-  return std::move(*read);
+  auto read = read_text(*open(file), path, kTextBytesMax);
+  if (const auto sum = expected(file)) require_same(path, *sum, tensors::checksum_of_text(read));
+  return read;
 }
 
 }  // namespace rtrain

@@ -183,6 +183,7 @@ void FitLoop::run() {
   resume_generators();
   step_epoch_schedulers();
   while (!done()) run_epoch();
+  run_.settle_parameters();
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
 
@@ -222,6 +223,7 @@ void FitLoop::run_epoch() {
     }
     data_.set_epoch(run_.epochs.current.processed);
     run_.epochs.increment_ready();
+    run_.settle_parameters();
     run_.call(Hook::kTrainEpochStart, &Callback::on_train_epoch_start,
               &LightningModule::on_train_epoch_start);
     run_.epochs.increment_started();
@@ -243,6 +245,7 @@ void FitLoop::run_epoch() {
       if (more) after_batch();
     }
   }
+  run_.settle_parameters();
   if (more && !epoch_exhausted()) cut_epoch();
 
   run_.metrics.epoch_end_reached();

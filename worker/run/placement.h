@@ -1,6 +1,7 @@
 // The rank, device, strategy and precision that the options resolve to on this machine.
 #pragma once
 
+#include <rtrain/checkpoint_io.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/precision.h>
 #include <rtrain/strategies.h>
@@ -18,6 +19,7 @@ struct Placement {
   bool strategy_was_auto = false;
   std::shared_ptr<ClusterEnvironment> environment;
   std::shared_ptr<Precision> precision;
+  std::shared_ptr<CheckpointIO> checkpoint_io;
 };
 
 }  // namespace rtrain

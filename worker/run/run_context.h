@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -144,6 +145,12 @@ class RunContext {
   /// @throws Yielded
   void yield_if(bool stops_here);
   [[nodiscard]] bool is_same_on_every_rank(std::int64_t value) const;  ///< a collective
+  /// Before anything but the forward and backward of a training batch may change a parameter: waits for the
+  /// copies that a checkpoint's snapshot makes beside the training.
+  void settle_parameters() {
+    if (before_change) [[unlikely]]
+      std::exchange(before_change, nullptr)();
+  }
   /// Tells the callbacks which module they run with; null: none any more.
   void attach_callbacks(LightningModule* to) const;
 
@@ -161,7 +168,8 @@ class RunContext {
   LightningDataModule* data = nullptr;  ///< null: there is none
   Profiler* profiler = nullptr;         ///< null: nothing is measured
   std::unique_ptr<Plan> plan;
-  bool automatic = true;  ///< LightningModule::automatic_optimization() of the fit
+  std::function<void()> before_change;  ///< null: nothing waits for settle_parameters()
+  bool automatic = true;                ///< LightningModule::automatic_optimization() of the fit
   std::vector<std::shared_ptr<Optimizer>> optimizers;
   std::shared_ptr<detail::OptimizerDriver> driver;  ///< of their handles; null outside of a fit
   std::vector<LRSchedulerConfig> schedulers;

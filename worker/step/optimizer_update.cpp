@@ -14,6 +14,7 @@ torch::Tensor update(RunContext& run, Optimizer& optimizer, const Closure& closu
       const torch::AutoGradMode with_gradients(true);
       loss = closure();
     }
+    run.settle_parameters();
     if (has_gradients) run.precision().unscale(optimizer);
     run.call(Hook::kBeforeOptimizerStep, &Callback::on_before_optimizer_step,
              &LightningModule::on_before_optimizer_step, optimizer);

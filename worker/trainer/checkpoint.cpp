@@ -11,18 +11,10 @@
 
 #include <torch/torch.h>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <random>
-#include <sstream>
 #include <stdexcept>
 
 namespace rtrain {
@@ -43,69 +35,16 @@ constexpr auto kExtra = tensors::kExtraFile;
   throw std::runtime_error("checkpoint " + path.string() + ": " + what);
 }
 
-void sync_to_disk(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(path, std::strerror(errno));
-  const int failed = ::fsync(fd) != 0 ? errno : 0;
-  ::close(fd);
-  if (failed != 0 && failed != EINVAL) fail(path, std::strerror(failed));
+SafeTensors file_of(const std::map<std::string, torch::Tensor>& tensors, bool of_torch = true) {
+  SafeTensors file{tensors, {}};
+  if (of_torch) file.metadata.emplace("format", "pt");
+  return file;
 }
 
-tensors::Checksum write_text(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out) fail(path, "cannot be written: " + std::string(std::strerror(errno)));
-  sync_to_disk(path);
-  return tensors::checksum_of_text(text);
-}
-
-/// The files of other ranks are read back, where they are in this folder.
-void write_sums(const fs::path& folder, tensors::Checksums sums, int world_size) {
-  for (int rank = 0; rank < world_size; ++rank) {
-    const auto file = rank_file(rank);
-    if (sums.files.contains(file) || !fs::exists(folder / file)) continue;
-    const auto found = tensors::checksum_of((folder / file).string());
-    if (!found) throw std::runtime_error("checkpoint " + found.error().message());
-    sums.files.emplace(file, *found);
-  }
-  if (const auto done = tensors::write_checksums(folder.string(), sums); !done)
-    throw std::runtime_error("checkpoint " + done.error().message());
-}
-
-/// A name beside `path` that is nobody else's: what stands there is a leftover.
-fs::path beside(const fs::path& path, const std::string& what) {
-  return path.parent_path() / ("." + path.filename().string() + ".rtrain-" + what);
-}
-
-/// Gives the finished folder its name; an older one of that name goes away. Whoever looks, or starts again
-/// after a kill, finds one of the two, except on file systems that cannot exchange names (NFS): there the
-/// older one has a name beside it for a moment.
-void publish(const fs::path& partial, const fs::path& path) {
-  const auto old = beside(path, "old");
-  fs::remove_all(old);
-  if (fs::exists(path) &&
-      ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
-    fs::remove_all(partial);
-  } else {
-    if (fs::exists(path)) fs::rename(path, old);
-    fs::rename(partial, path);
-    fs::remove_all(old);
-  }
-  sync_to_disk(path.parent_path().empty() ? fs::path(".") : path.parent_path());
-}
-
-std::map<std::string, torch::Tensor> on_cpu(const std::map<std::string, torch::Tensor>& tensors) {
-  std::map<std::string, torch::Tensor> result;
-  for (const auto& [name, tensor] : tensors)
-    result.emplace(name, tensor.detach().to(torch::kCPU).contiguous());
-  return result;
-}
-
-std::map<std::string, torch::Tensor> on_cpu(const StateTree& tree) {
+SafeTensors file_of(const StateTree& tree) {
   std::map<std::string, torch::Tensor> tensors;
   for (const auto& [name, piece] : tree) tensors.emplace(name, piece.whole());
-  return on_cpu(tensors);
+  return file_of(tensors);
 }
 
 std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors,
@@ -212,40 +151,29 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   return content;
 }
 
-void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
-  auto& strategy = run.strategy();
-  const auto final_path = (path.has_filename() ? path : path.parent_path()).lexically_normal();
-  const auto partial = beside(final_path, "partial");
-  if (fs::exists(final_path) && !fs::exists(final_path / kModel) &&
-      !(fs::is_directory(final_path) && fs::is_empty(final_path))) {
-    fail(final_path, "the path exists and is not a checkpoint; choose another path or remove it");
-  }
-  if (run.placement.global_rank == 0) fs::remove_all(partial);  // left behind by a run that was killed here
-  strategy.barrier();
-  fs::create_directories(partial);
-  tensors::Checksums sums;
-  const auto save = [&](const std::string& file, const SafeTensors& tensors) {
-    sums.files[file] = save_summed(partial / file, tensors);
-  };
+SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights_only) const {
+  SaveFiles files;
   if (run.placement.global_rank == 0) {
-    save(kModel, {on_cpu(content.model), {{"format", "pt"}}});
+    files.tensors.emplace(kModel, file_of(content.model));
+    if (!weights_only) files.tensors.emplace(kOptimizer, file_of(content.optimizer));
+    if (!content.tensors.empty()) files.tensors.emplace(kExtra, file_of(content.tensors));
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
-    if (!weights_only) save(kOptimizer, {on_cpu(content.optimizer), {{"format", "pt"}}});
-    if (!content.tensors.empty()) save(kExtra, {on_cpu(content.tensors), {{"format", "pt"}}});
-    sums.files[kLoop] = write_text(partial / kLoop, runtime::dump_json_pretty(loop) + "\n");
+    files.texts.emplace(kLoop, runtime::dump_json_pretty(loop) + "\n");
   }
-  if (!weights_only) save(rank_file(run.placement.global_rank), {on_cpu(content.rank), {}});
-  sync_to_disk(partial);
-  strategy.barrier();
-  if (run.placement.global_rank == 0) {
-    write_sums(partial, std::move(sums), run.placement.world_size);
-    publish(partial, final_path);
-  }
-  strategy.barrier();
-  // A path that is this rank's own, not shared with rank 0.
-  if (run.placement.global_rank != 0 && fs::exists(partial)) publish(partial, final_path);
+  if (!weights_only)
+    files.tensors.emplace(rank_file(run.placement.global_rank), file_of(content.rank, /*of_torch=*/false));
+  return files;
+}
+
+void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
+  auto files = files_of(content, weights_only);
+  if (auto* async = async_io()) return write_later(*async, path, std::move(files));
+  save_files(io(), path, files,
+             {.rank = run.placement.global_rank,
+              .world_size = run.placement.world_size,
+              .meet = [this](const std::string&) { run.strategy().barrier(); }});
 }
 
 void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
@@ -264,17 +192,23 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
     ~Back() { module = before; }
   } const back{run.module, std::exchange(run.module, impl.attachment->module)};
   impl.write(path, impl.capture(weights_only), weights_only);
+  if (!run.running) impl.finish_saves();
 }
 
-TrainerCheckpoint read_checkpoint(const fs::path& given, int rank) {
+TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO& io) {
   auto path = given;
-  if (!fs::exists(path / kModel) && fs::exists(path / kReported / kModel)) path /= kReported;
-  if (!fs::exists(path / kModel)) {
-    fail(given, fs::exists(given)
-                    ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel
-                    : "there is no such folder");
+  auto files = io.open(path);
+  const bool exists = files != nullptr;
+  const auto has_model = [&] { return files && files->open(kModel) != nullptr; };
+  if (!has_model()) {
+    path /= kReported;
+    files = io.open(path);
   }
-  const CheckedFolder folder(path);
+  if (!has_model()) {
+    fail(given, exists ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel
+                       : "there is no such folder");
+  }
+  const CheckedFolder folder(std::move(files), path);
   TrainerCheckpoint content;
   for (auto& [name, tensor] : folder.load(kModel)) content.model.emplace(name, std::move(tensor));
   if (!folder.has(kLoop)) return content;  // bare weights
@@ -312,10 +246,12 @@ CheckpointWriter CheckpointWriter::begin() {
           std::to_string(draw()) + "-" + std::to_string(draw())};
 }
 
-bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) const {
-  if (writer.run.empty() || !fs::exists(path / kLoop)) return false;
+bool Trainer::Impl::left_by_earlier_attempt(const fs::path& path) {
+  if (writer.run.empty()) return false;
+  auto files = io().open(path);
   try {
-    const auto loop = read_json(CheckedFolder(path), kLoop);
+    if (!files || !files->open(kLoop)) return false;
+    const auto loop = read_json(CheckedFolder(std::move(files), path), kLoop);
     const auto before = CheckpointWriter::of(loop);
     return writer.retries(before) && before.fit == writer.fit &&
            loop.value("global_step", std::int64_t{0}) > resumed_step;

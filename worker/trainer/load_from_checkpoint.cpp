@@ -10,7 +10,8 @@ namespace rtrain::detail {
 TrainerCheckpoint read_for_module(const std::filesystem::path& path) {
   if (path.empty())
     throw std::invalid_argument("load_from_checkpoint: there is no checkpoint: the path is empty");
-  return read_checkpoint(path, /*rank=*/0);
+  LocalCheckpointIO io;
+  return read_checkpoint(path, /*rank=*/0, io);
 }
 
 void load_into(LightningModule& module, const TrainerCheckpoint& content) {

@@ -219,16 +219,20 @@ Placement check_options(const TrainerOptions& o) {
                                                  precision->name() + "\": give one of them");
       problems.expect(!at.precision, "plugins holds more than one Precision");
       at.precision = std::move(precision);
+    } else if (auto io = std::dynamic_pointer_cast<CheckpointIO>(plugin.get())) {
+      problems.expect(!at.checkpoint_io, "plugins holds more than one CheckpointIO");
+      at.checkpoint_io = std::move(io);
     } else if (!environment) {
       problems.add("plugins holds \"" + plugin.get()->name() +
-                   "\", which the Trainer does not support; expected a rtrain::ClusterEnvironment or a "
-                   "rtrain::Precision");
+                   "\", which the Trainer does not support; expected a rtrain::ClusterEnvironment, a "
+                   "rtrain::Precision or a rtrain::CheckpointIO");
     } else if (at.environment) {
       problems.add("plugins holds more than one ClusterEnvironment");
     } else {
       at.environment = std::move(environment);
     }
   }
+  if (!at.checkpoint_io) at.checkpoint_io = std::make_shared<LocalCheckpointIO>();
   const auto environment = at.environment ? at.environment : std::make_shared<ClusterEnvironment>();
   at.world_size = environment->world_size();
   at.global_rank = environment->global_rank();

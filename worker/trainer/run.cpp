@@ -152,6 +152,10 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
   fs::path newest;
   fs::file_time_type newest_time{};
   for (const auto& path : candidates) {
+    if (!io().is_local()) {  // one name each, and the later one is the newer
+      if (!path.empty() && io().exists(path)) newest = path;
+      continue;
+    }
     std::error_code missing;
     const auto time = fs::last_write_time(path / "model.safetensors", missing);
     if (!missing && (newest.empty() || time > newest_time)) newest = path, newest_time = time;
@@ -221,6 +225,7 @@ void Trainer::Impl::check_sanity() {
 }
 
 void Trainer::Impl::end() {
+  run.settle_parameters();
   run.plan.reset();
   if (run.placement.device.is_cuda()) {
     // they would stay behind on the GPU
@@ -304,11 +309,14 @@ void Trainer::Impl::guarded(Body body) {
   struct Quiet {  // leaves the Trainer usable, however the run ends
     RunContext& run;
     Profiler* profiler;
+    HostBuffers& buffers;
     ~Quiet() {
       if (profiler != nullptr) profiler->teardown();
       run.profiler = nullptr;
       run.plan.reset();
       run.driver.reset();
+      run.settle_parameters();
+      buffers.clear();
       run.running = false;
       run.current_hook = Hook::kNone;
       run.metrics.use(nullptr);
@@ -323,15 +331,22 @@ void Trainer::Impl::guarded(Body body) {
   };
   c10::OptionalDeviceGuard device_guard;
   if (run.placement.device.is_cuda()) device_guard.reset_device(run.placement.device);
-  const Quiet quiet{run, profiler.get()};
+  const Quiet quiet{run, profiler.get(), *buffers};
   try {
-    body();
+    try {
+      body();
+    } catch (const Yielded&) {
+      finish_saves();  // what the next attempt may resume from
+      throw;
+    }
+    finish_saves();
     finalize_loggers("success");
   } catch (const Yielded&) {
     finalize_loggers("yielded");
     throw;
   } catch (...) {  // whatever can be thrown
     tell(std::current_exception());
+    finish_saves_quietly();
     finalize_loggers("failed");
     throw;
   }
@@ -373,7 +388,7 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     require_storable();
     std::optional<TrainerCheckpoint> saved;
     if (!resumed_from.empty()) {
-      saved = read_checkpoint(resumed_from, run.placement.global_rank);
+      saved = read_checkpoint(resumed_from, run.placement.global_rank, io());
       if (const auto before = CheckpointWriter::of(saved->loop); writer.retries(before))
         writer.fit = before.fit;
       resumed_step = saved->loop.value("global_step", std::int64_t{0});
@@ -410,7 +425,7 @@ Metrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& 
   guarded([&] {
     begin(now, module.get(), data);
     if (const auto path = resolved(weights); !path.empty())
-      restore_module_and_callbacks(read_checkpoint(path, run.placement.global_rank));
+      restore_module_and_callbacks(read_checkpoint(path, run.placement.global_rank, io()));
     run.metrics.clear();
     make_plan(module.get(), /*fitting=*/false);
     log_hyperparams();

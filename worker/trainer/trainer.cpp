@@ -135,6 +135,7 @@ int Trainer::world_size() const { return impl_->run.placement.world_size; }
 torch::Device Trainer::device() const { return impl_->run.placement.device; }
 Strategy& Trainer::strategy() const { return *impl_->run.placement.strategy; }
 std::string Trainer::precision() const { return impl_->run.precision().name(); }
+CheckpointIO& Trainer::checkpoint_io() const { return impl_->io(); }
 Precision& Trainer::precision_plugin() const { return impl_->run.precision(); }
 const std::vector<std::shared_ptr<Callback>>& Trainer::callbacks() const { return impl_->run.callbacks; }
 const std::vector<std::shared_ptr<Logger>>& Trainer::loggers() const { return impl_->run.loggers; }

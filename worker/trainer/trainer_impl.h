@@ -1,6 +1,8 @@
 // The implementation of Trainer.
 #pragma once
 
+#include "worker/checkpoint/save.h"
+#include "worker/checkpoint/snapshot.h"
 #include "worker/loops/evaluation_loop.h"
 #include "worker/loops/fit_loop.h"
 #include "worker/run/attachment.h"
@@ -8,6 +10,7 @@
 
 #include <rtrain/trainer.h>
 
+#include <atomic>
 #include <exception>
 #include <filesystem>
 #include <map>
@@ -92,11 +95,25 @@ struct Trainer::Impl {
   ///        callback will write them.
   void require_storable() const;
   [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
+  /// The files that this rank brings. Their tensors are the run's own.
+  [[nodiscard]] SaveFiles files_of(const TrainerCheckpoint& content, bool weights_only) const;
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
+  /// The same with a snapshot, by the writing thread of `io`.
+  void write_later(AsyncCheckpointIO& io, const std::filesystem::path& path, SaveFiles files);
+  /// Null: saves are written at once.
+  [[nodiscard]] AsyncCheckpointIO* async_io() const {
+    return dynamic_cast<AsyncCheckpointIO*>(run.placement.checkpoint_io.get());
+  }
+  /// Waits for the saves that are still to be written. @throws what one of them threw.
+  void finish_saves();
+  /// The same after a failure: what cannot be written is a warning, and ranks that are gone are not waited
+  /// for long.
+  void finish_saves_quietly() noexcept;
+  [[nodiscard]] CheckpointIO& io() const { return *run.placement.checkpoint_io; }
   /// True if an earlier attempt of this fit wrote this checkpoint after the point where the fit resumes: the
   /// attempt failed before it could report the checkpoint, nothing refers to it, and it will be written
   /// again.
-  [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path) const;
+  [[nodiscard]] bool left_by_earlier_attempt(const std::filesystem::path& path);
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
   void restore_precision(const nlohmann::json& saved);
@@ -107,11 +124,14 @@ struct Trainer::Impl {
   bool connected = false;
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
-  DataLoaders given_training;                ///< of this fit
-  std::optional<BatchSource> made_training;  ///< before the loop asks for it
-  std::int64_t resumed_step = 0;             ///< global_step of that checkpoint
-  nlohmann::json logged_hparams;             ///< what the loggers have
-  std::shared_ptr<Profiler> profiler;        ///< null: none
+  DataLoaders given_training;                                              ///< of this fit
+  std::optional<BatchSource> made_training;                                ///< before the loop asks for it
+  std::int64_t resumed_step = 0;                                           ///< global_step of that checkpoint
+  nlohmann::json logged_hparams;                                           ///< what the loggers have
+  std::shared_ptr<Profiler> profiler;                                      ///< null: none
+  std::shared_ptr<HostBuffers> buffers = std::make_shared<HostBuffers>();  ///< of snapshots
+  /// The writing threads of other ranks are not waited for any more.
+  std::shared_ptr<std::atomic<bool>> gives_up = std::make_shared<std::atomic<bool>>(false);
 
   RunContext run;
   const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module
@@ -126,6 +146,7 @@ void warn_of_misfits(const LoadedWeights& loaded);
 
 /// @param rank the rank that reads, which selects the rank's own file. @throws std::runtime_error names path
 ///        and fault, a damaged file among them.
-[[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank);
+[[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank,
+                                                CheckpointIO& io);
 
 }  // namespace rtrain

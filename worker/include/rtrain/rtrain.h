@@ -4,6 +4,7 @@
 #include <rtrain/amp.h>
 #include <rtrain/backward_options.h>
 #include <rtrain/callbacks.h>
+#include <rtrain/checkpoint_io.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/communicator.h>
 #include <rtrain/config.h>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rtrain/callback.h>
+#include <rtrain/checkpoint_io.h>
 #include <rtrain/cluster_environment.h>
 #include <rtrain/context.h>
 #include <rtrain/data/data_loaders.h>
@@ -135,7 +136,7 @@ struct RTRAIN_API TrainerOptions {
   std::string accelerator = "auto";
   Devices devices = "auto";  ///< a number must equal the job's workers per node
   AnyStrategy strategy = "auto";
-  /// at most one ClusterEnvironment and one Precision, and this only without `precision`
+  /// at most one ClusterEnvironment, one CheckpointIO, and one Precision, which only without `precision`
   std::vector<AnyPlugin> plugins{};
   std::vector<AnyCallback> callbacks{};
   std::vector<AnyLogger> loggers{};
@@ -342,10 +343,16 @@ class RTRAIN_API Trainer {
   /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json, checksums.json,
   /// rng-rank<k>.safetensors. Every rank calls it, in a hook or after fit(); rank 0 writes the shared files.
   /// `path` may be shared or local to each rank. A checkpoint already at this path is replaced as a whole;
-  /// anything else there is left alone.
+  /// anything else there is left alone. It is written by checkpoint_io(); with AsyncCheckpointIO it appears
+  /// some time after this returns.
   /// @throws std::runtime_error names path and cause (also if `path` exists and is not a checkpoint);
   ///        std::logic_error if there is no module any more.
   void save_checkpoint(const std::filesystem::path& path, bool weights_only = false);
+
+  /// Waits until a snapshot that AsyncCheckpointIO asked for is complete. A hook calls it before it changes
+  /// parameters outside of an optimizer step; the optimizer step does so by itself.
+  void wait_for_snapshot();
+  [[nodiscard]] CheckpointIO& checkpoint_io() const;  ///< LocalCheckpointIO, unless plugins holds another
 
   [[nodiscard]] Metrics callback_metrics() const;      ///< the latest value of everything logged
   [[nodiscard]] Metrics logged_metrics() const;        ///< metrics logged with logger = true

@@ -16,7 +16,7 @@ namespace rtrain {
 
 /// Whether a ModelCheckpoint keeps "last.ckpt" as well: not at all, as a second checkpoint, or as a relative
 /// link to the newest one. `true` is a link (Lightning's is a copy): a checkpoint is a folder, and a link to
-/// it costs nothing.
+/// it costs nothing. Where a CheckpointIO has no links, it is a second checkpoint.
 class RTRAIN_API SaveLast {
  public:
   enum Kind { kNo, kCopy, kLink };
@@ -67,7 +67,8 @@ struct RTRAIN_API ScoredCheckpoint {
 
 /// Keeps the best (or the latest) checkpoints in a folder. Each checkpoint is itself a folder,
 /// "epoch=0-step=100.ckpt". Among equal scores the one saved first ranks higher. It deletes only checkpoints
-/// in its own folder, and never the one that fit() resumed from. It does nothing under fast_dev_run. With
+/// in its own folder, and never the one that fit() resumed from. It writes and deletes with
+/// Trainer::checkpoint_io(). It does nothing under fast_dev_run. With
 /// several ranks, rank 0's metrics decide and name the files (one warning if the monitor differs between
 /// ranks: log it with sync_dist). A monitor that is missing from the metrics is an error once a validation
 /// has run or, in a fit without validation, at the end of an epoch; before that it is a warning.
@@ -85,7 +86,8 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   [[nodiscard]] const std::filesystem::path& last_model_path() const { return last_model_path_; }
   [[nodiscard]] const std::filesystem::path& kth_best_model_path() const { return kth_best_model_path_; }
 
-  /// The checkpoints in its folder that are called "last", "last-v1", ...; from setup() on.
+  /// The checkpoints in its folder that are called "last", "last-v1", ..., and last_model_path(); from
+  /// setup() on.
   [[nodiscard]] std::vector<std::filesystem::path> last_checkpoints() const;
 
   void setup(Trainer& trainer, LightningModule& module, Stage stage) override;
@@ -120,6 +122,7 @@ class RTRAIN_API ModelCheckpoint : public Callback {
   /// @return what it displaced and is to be removed, once last.ckpt is no link to it; empty: nothing
   [[nodiscard]] std::filesystem::path save_top_k(Trainer& trainer, const Candidates& candidates);
   void save_last(Trainer& trainer, const Candidates& candidates);
+  [[nodiscard]] bool links_last(const Trainer& trainer) const;
   void link(Trainer& trainer, const std::filesystem::path& path) const;
   [[nodiscard]] bool interval_is_over(Trainer& trainer);
   void save_for_epoch(Trainer& trainer);
