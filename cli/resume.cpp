@@ -1,10 +1,12 @@
 #include "cli/resume.h"
 
 #include "cli/job_reference.h"
+#include "proto/json.h"
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 
 namespace rtrain::cli {
 
@@ -20,6 +22,23 @@ std::optional<std::int64_t> index_of(const std::string& name) {
   const char* end = name.data() + name.size();
   const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, index);
   return error == std::errc{} && stop == end ? std::optional(index) : std::nullopt;
+}
+
+/// The newest checkpoint that metrics.jsonl has and that is there, if it has a name of its own
+/// (checkpoint_dir_name, or a path elsewhere).
+std::optional<std::string> newest_named(const std::string& folder) {
+  std::ifstream lines(folder + "/metrics.jsonl");
+  std::optional<std::string> newest;
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = proto::parse_json(line);
+    const auto* name = row && row->is_object() && row->contains("checkpoint")
+                           ? row->at("checkpoint").get_ptr<const std::string*>()
+                           : nullptr;
+    std::error_code ignored;
+    if (name == nullptr || !fs::is_directory(fs::path(folder) / *name, ignored)) continue;
+    newest = index_of(*name) ? std::nullopt : std::optional((fs::path(folder) / *name).string());
+  }
+  return newest;
 }
 
 /// Words for a shell: quoted where it would take them apart.
@@ -56,6 +75,7 @@ Result<std::string> checkpoint_in(const std::string& folder) {
   if (empty)
     return fail(Errc::kNotFound, "--resume " + folder + ": the folder is empty",
                 "name a checkpoint, a run's folder or a job");
+  if (auto named = newest_named(folder)) return std::move(*named);
   return newest ? newest->second : folder;
 }
 

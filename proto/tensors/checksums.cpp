@@ -88,7 +88,7 @@ Checksum checksum_of_text(std::string_view text) {
 Result<Checksums> make_checksums(const std::string& folder, const Checksums& known) {
   Checksums made;
   const auto done = each_file(folder, [&](const fs::path& path, const std::string& name) -> Result<Done> {
-    if (name == kChecksumsFile) return ok();
+    if (name == kChecksumsFile || name == kMetadataFile) return ok();
     std::error_code error;
     if (const auto found = known.files.find(name);
         found != known.files.end() && fs::file_size(path, error) == found->second.bytes && !error) {

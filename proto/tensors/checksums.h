@@ -17,6 +17,8 @@
 namespace rtrain::tensors {
 
 inline constexpr const char* kChecksumsFile = "checksums.json";
+/// What users note about a checkpoint, also later: not part of it.
+inline constexpr const char* kMetadataFile = ".metadata.json";
 
 struct Checksum {
   std::uint64_t bytes = 0;
@@ -35,8 +37,8 @@ struct Checksums {
 /// number. One core of a Xeon does about 6 GB/s of it (CRC-32 instructions of SSE 4.2).
 [[nodiscard]] Result<Checksum> checksum_of(const std::string& path);
 [[nodiscard]] Checksum checksum_of_text(std::string_view text);
-/// Of all files below the folder but its own checksums.json, through symbolic links. What `known` says of a
-/// file that has as many bytes is taken from there, and the file is not read.
+/// Of all files below the folder but its own checksums.json and .metadata.json, through symbolic links. What
+/// `known` says of a file that has as many bytes is taken from there, and the file is not read.
 [[nodiscard]] Result<Checksums> make_checksums(const std::string& folder, const Checksums& known = {});
 /// What the checksums.json of the folder and of the folders below it say, as far as they can be read.
 [[nodiscard]] Checksums known_below(const std::string& folder);

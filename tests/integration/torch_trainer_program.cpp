@@ -22,8 +22,12 @@ int main(int argc, char** argv) {
     std::cout << "rank " << context.get_world_rank() << " trains" << std::endl;
     return std::string(200'000, 'x');  // more than a variable of the environment holds
   };
+  auto heard = nlohmann::json::array();
   const auto first = rtrain::TorchTrainer(train, {.num_workers = 2},
                                           {.name = "first", .storage_path = storage}, {{"loss", 0.25}})
+                         .on_report([&](const rtrain::ReportedRow& row) {
+                           heard.push_back({row.attempt, row.report, row.metrics.at("loss")});
+                         })
                          .fit();
 
   // Uses what the first gave: a worker of the second sees the same.
@@ -37,6 +41,7 @@ int main(int argc, char** argv) {
   std::cout << nlohmann::json{{"metrics", first.metrics},
                               {"path", first.path.string()},
                               {"returned", first.return_value.get<std::string>().size()},
+                              {"heard", heard},
                               {"rows", first.metrics_dataframe().size()},
                               {"first_error", answer(first.error)},
                               {"second_error", answer(second.error)}}

@@ -107,6 +107,33 @@ void only_rank_zero_reports(const Config&) {
   }
 }
 
+/// Stores its checkpoints beside the training; the first attempt dies while some may still wait. Rank 1
+/// brings files of its own, and every rank sees the same checkpoints.
+nlohmann::json reports_beside(const Config& config) {
+  int step = 0;
+  const auto rank = rtrain::get_context().get_world_rank();
+  if (const auto checkpoint = rtrain::get_checkpoint())
+    step = std::stoi(read(checkpoint->path() / ("rank-" + std::to_string(rank)))) + 1;
+  const int begun_at = step;
+  for (; step < config.at<int>("steps"); ++step) {
+    if (rtrain::get_context().get_attempt() == 1 && step == config.at<int>("die_after") && rank == 1)
+      ::kill(::getpid(), SIGKILL);
+    const auto checkpoint = rtrain::Checkpoint::temporary();
+    std::ofstream(checkpoint.path() / ("rank-" + std::to_string(rank))) << step;
+    rtrain::report({{"step", step}}, checkpoint,
+                   {.checkpoint_dir_name = "step-" + std::to_string(step),
+                    .checkpoint_upload_mode = rtrain::CheckpointUploadMode::kAsync});
+    rtrain::report({{"between", step}});
+    auto tensor = torch::ones({100});
+    rtrain::process_group().all_reduce(tensor);
+  }
+  auto names = nlohmann::json::array();
+  for (const auto& one : rtrain::get_all_reported_checkpoints())
+    names.push_back(one.checkpoint.path().filename().string() + " " + one.metrics.at("step").dump());
+  std::cout << "kept: " << names.dump() << std::endl;
+  return {{"begun_at", begun_at}, {"kept", names}};
+}
+
 void many_reports(const Config& config) {
   const std::chrono::milliseconds pause(config.value("pause_ms", 0));
   for (int i = 0; i < config.value("count", 1000); ++i) {
@@ -136,6 +163,7 @@ RTRAIN_TRAIN_FUNCTION(succeed);
 RTRAIN_TRAIN_FUNCTION(fail_one);
 RTRAIN_TRAIN_FUNCTION(resume);
 RTRAIN_TRAIN_FUNCTION_NAMED(only_rank_zero_reports, "rank_zero");
+RTRAIN_TRAIN_FUNCTION(reports_beside);
 RTRAIN_TRAIN_FUNCTION(many_reports);
 RTRAIN_TRAIN_FUNCTION(fill_the_disk);
 RTRAIN_TRAIN_FUNCTION(run_for_ever);

@@ -162,6 +162,18 @@ class Jobs(ClusterTest):
         self.assertEqual(sorted(os.listdir(result["checkpoint"]["path"])), ["checksums.json", "rank-0", "sub"])
         self.assertEqual(result["metrics"], {"i": 19})
 
+    def test_checkpoints_stored_beside_the_training_come_in_order_and_a_retry_goes_on_from_one(self):
+        result = self.job("reports_beside", {"steps": 6, "die_after": 4}, max_failures=1, checkpoint_config={"num_to_keep": 3})
+        self.assertEqual(result["state"], "SUCCEEDED", result)
+        value = result["return_value"]
+        self.assertEqual(value["kept"], ["step-3 3", "step-4 4", "step-5 5"])
+        self.assertLessEqual(value["begun_at"], 4)
+        for rank in (0, 1):
+            self.assertIn("kept: " + json.dumps(value["kept"], separators=(",", ":")), self.cluster.log_of(result["id"], rank))
+        self.assertEqual(sorted(name for name in os.listdir(result["path"]) if "step-" in name or "tmp" in name), ["step-3", "step-4", "step-5"])
+        self.assertEqual(sorted(os.listdir(result["checkpoint"]["path"])), ["checksums.json", "rank-0", "rank-1"])
+        self.assertEqual(result["metrics"], {"between": 5})
+
     def test_every_report_arrives(self):
         result = self.job("many_reports", {"count": 3000})
         self.assertEqual((result["state"], result["metrics"]), ("SUCCEEDED", {"i": 2999}), result)

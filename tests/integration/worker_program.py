@@ -27,6 +27,7 @@ class Program(unittest.TestCase):
         self.assertEqual(answer["metrics"], {"loss": 0.25, "world": 2})
         self.assertTrue(answer["path"].startswith(self.root + "/results/first"), answer["path"])
         self.assertEqual((answer["rows"], answer["returned"]), (1, 200_000))
+        self.assertEqual(answer["heard"], [[1, 1, 0.25]])
         self.assertIn("rank 1 trains", done.stderr)
         error = answer["second_error"]
         self.assertEqual((error["kind"], error["rank"]), ("exception", 0))

@@ -8,9 +8,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace rtrain {
 namespace {
@@ -47,13 +49,31 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-void report_checkpoint(Trainer& trainer, nlohmann::json metrics) {
+nlohmann::json with_place(const Trainer& trainer, nlohmann::json metrics) {
   metrics["epoch"] = trainer.current_epoch();
   metrics["step"] = trainer.global_step();
-  if (trainer.options().fast_dev_run > 0) return report(metrics);  // a trial leaves no checkpoint
+  return metrics;
+}
+
+/// Null: the Trainer saves at once. Shared: what waits to be stored may outlive the Trainer.
+std::shared_ptr<AsyncCheckpointIO> saves_of(const Trainer& trainer) {
+  for (const auto& plugin : trainer.options().plugins)
+    if (auto saves = std::dynamic_pointer_cast<AsyncCheckpointIO>(plugin.get())) return saves;
+  return nullptr;
+}
+
+/// The checkpoint is stored once it is written, while the training goes on.
+void report_later(Trainer& trainer, std::shared_ptr<AsyncCheckpointIO> saves, const nlohmann::json& metrics) {
+  const auto folder = Checkpoint::temporary();
+  trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
+  sdk::Job::current().report(metrics, folder, {.checkpoint_upload_mode = CheckpointUploadMode::kAsync},
+                             [saves = std::move(saves)] { saves->wait(); });
+}
+
+void report_now(Trainer& trainer, AsyncCheckpointIO* saves, const nlohmann::json& metrics) {
   const TemporaryFolder folder;
   trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
-  if (auto* async = dynamic_cast<AsyncCheckpointIO*>(&trainer.checkpoint_io())) async->wait();
+  if (saves != nullptr) saves->wait();
   report(metrics, Checkpoint::from_directory(folder.path()));
   trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
 }
@@ -66,11 +86,17 @@ void TrainReportCallback::setup(Trainer&, LightningModule&, Stage stage) {
 }
 
 void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) {
-  report_checkpoint(trainer, trainer.callback_metrics());
+  const auto metrics = with_place(trainer, trainer.callback_metrics());
+  const auto saves = saves_of(trainer);
+  if (trainer.options().fast_dev_run > 0) return report(metrics);  // a trial leaves no checkpoint
+  if (saves && sdk::Job::current().active()) return report_later(trainer, saves, metrics);
+  report_now(trainer, saves.get(), metrics);
 }
 
 void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) {
-  report_checkpoint(trainer, nlohmann::json::object());
+  const auto metrics = with_place(trainer, nlohmann::json::object());
+  if (trainer.options().fast_dev_run > 0) return report(metrics);
+  report_now(trainer, saves_of(trainer).get(), metrics);
 }
 
 RTRAIN_REGISTER(Callback, "TrainReportCallback", TrainReportCallback);

@@ -69,6 +69,13 @@ Result<Done> copy_bytes(int from, int to, const std::string& source, const std::
   }
 }
 
+/// checkpoint_000003
+bool is_numbered(const std::string& name) {
+  constexpr std::string_view kStored = "checkpoint_";
+  return name.starts_with(kStored) &&
+         name.find_first_not_of("0123456789", kStored.size()) == std::string::npos;
+}
+
 /// How a file comes into storage: kMove for one that is there already and nobody needs where it is.
 enum class Bring { kCopy, kMove };
 
@@ -77,6 +84,13 @@ Result<Done> move_file(const fs::path& source, const fs::path& target) {
   if (::rename(source.c_str(), target.c_str()) != 0)
     return fail_errno("rename " + source.string() + " to " + target.string(), errno);
   return ok();
+}
+
+/// Both lie below the run's folder, which may hold mounts.
+bool on_one_disk(const fs::path& a, const fs::path& b) {
+  struct stat of_a {
+  }, of_b{};
+  return ::stat(a.c_str(), &of_a) == 0 && ::stat(b.c_str(), &of_b) == 0 && of_a.st_dev == of_b.st_dev;
 }
 
 /// Under a name of its own first: two ranks may bring the same file.
@@ -114,8 +128,9 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
     if (kind == fs::file_type::directory)
       copied = bring_tree(it->path(), to, rank, how);
     else if (kind == fs::file_type::regular)
-      copied = how == Bring::kMove && !it->is_symlink() ? move_file(it->path(), to)
-                                                        : copy_file(it->path(), to, rank);
+      copied = how == Bring::kMove && !it->is_symlink() && on_one_disk(it->path(), target)
+                   ? move_file(it->path(), to)
+                   : copy_file(it->path(), to, rank);
     else
       copied = fail(Errc::kIo, it->path().string() + ": neither a file nor a folder, cannot be stored");
     if (!copied) return copied;
@@ -129,6 +144,7 @@ Result<Done> bring_tree(const fs::path& source, const fs::path& target, int rank
 CheckpointStore::CheckpointStore(std::string run_dir, std::int64_t attempt, int rank, int world_size)
     : run_dir_(std::move(run_dir)),
       suffix_(".tmp-" + std::to_string(attempt)),
+      attempt_(attempt),
       rank_(rank),
       world_size_(std::max(world_size, rank + 1)) {}
 
@@ -188,21 +204,41 @@ Result<Done> CheckpointStore::accepts(const std::string& source) const {
   if (holds(given, run)) return refused("holds the run's folder " + run_dir_);
   if (!holds(run, given)) return ok();
   const auto first = *std::next(given.begin(), std::distance(run.begin(), run.end()));
-  const auto name = first.string();
-  constexpr std::string_view kStored = "checkpoint_";
-  if (name.starts_with(kStored) && name.find_first_not_of("0123456789", kStored.size()) == std::string::npos)
+  if (is_numbered(first.string()))
     return refused("is already stored by the run, or is part of a stored checkpoint");
   return ok();
 }
 
-Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t report) const {
+bool CheckpointStore::owns(const std::string& path) const {
+  std::error_code error;
+  const auto given = fs::weakly_canonical(path, error), run = fs::weakly_canonical(run_dir_, error);
+  return !error && given != run &&
+         std::mismatch(run.begin(), run.end(), given.begin(), given.end()).first == run.end();
+}
+
+Result<Done> CheckpointStore::accepts_name(const std::string& name) {
+  const auto refused = [&](const std::string& why) {
+    return fail(Errc::kInvalidArgument, "checkpoint_dir_name \"" + name + "\" " + why,
+                "give the name of a folder that is made below the run's folder, such as \"epoch-3\"");
+  };
+  if (name.empty()) return refused("is empty");
+  if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
+    return refused("is a path");
+  if (name.front() == '.') return refused("begins with a point");
+  if (name.size() > 200) return refused("is longer than 200 bytes");
+  if (is_numbered(name)) return refused("is the form of the names that report() gives itself");
+  return ok();
+}
+
+Result<Done> CheckpointStore::stage(const std::string& source, std::int64_t report, bool may_move) const {
   std::error_code error;
   if (!fs::is_directory(source, error))
     return fail(Errc::kNotFound,
                 "checkpoint folder " + source + ": " + (error ? error.message() : "is not a folder"));
   const auto sums = tensors::make_checksums(source, tensors::known_below(source));
-  if (auto brought = bring_tree(source, staging_path(report), rank_,
-                                source == scratch_path() ? Bring::kMove : Bring::kCopy);
+  if (auto brought =
+          bring_tree(source, staging_path(report), rank_,
+                     source == scratch_path() || (may_move && owns(source)) ? Bring::kMove : Bring::kCopy);
       !brought)
     return brought;  // it says more of what cannot be read
   if (!sums) return sums.error();
@@ -234,8 +270,19 @@ void CheckpointStore::remove_sums(std::int64_t report) const {
   for (int rank = 0; rank < world_size_; ++rank) ::unlink(sums_path(report, rank).c_str());
 }
 
-Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index) const {
-  const std::string target = path(index);
+Result<Done> CheckpointStore::publish(std::int64_t report, std::int64_t index, const std::string& name,
+                                      const std::vector<proto::CheckpointRecord>& kept) const {
+  const std::string target = name.empty() ? path(index) : run_dir_ + "/" + name;
+  if (!name.empty() && ::access(target.c_str(), F_OK) == 0) {
+    // One that an earlier attempt wrote and could not report has checksums, and nobody knows it.
+    const bool is_kept = std::any_of(kept.begin(), kept.end(),
+                                     [&](const auto& checkpoint) { return checkpoint.path == target; });
+    const bool is_leftover =
+        !is_kept && attempt_ > 1 && ::access((target + "/" + tensors::kChecksumsFile).c_str(), F_OK) == 0;
+    if (!is_leftover)
+      return fail(Errc::kInvalidArgument, "checkpoint_dir_name \"" + name + "\": " + target + " exists",
+                  "give each checkpoint of a run a name of its own");
+  }
   const std::string old = hidden_path(index);
   if (::rename(target.c_str(), old.c_str()) == 0) {
     std::error_code ignored;
@@ -260,6 +307,10 @@ std::vector<std::string> CheckpointStore::remove(
     const std::vector<proto::CheckpointRecord>& checkpoints) const {
   std::vector<std::string> gone;
   for (const auto& checkpoint : checkpoints) {
+    if (!owns(checkpoint.path)) {
+      gone.push_back(checkpoint.path);
+      continue;
+    }
     // Another name first: nobody sees a checkpoint with half of its files.
     const std::string hidden = hidden_path(checkpoint.index);
     std::error_code error;

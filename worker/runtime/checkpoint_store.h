@@ -33,14 +33,25 @@ class CheckpointStore {
   [[nodiscard]] Result<Done> accepts(const std::string& source) const;
   /// Copies the files below `source` (all folders, regular files and what symbolic links point to) and fsyncs
   /// them. Of files that several ranks bring under one name, the last stays.
-  [[nodiscard]] Result<Done> stage(const std::string& source, std::int64_t report) const;
+  /// @param may_move nobody needs them where they are: files below the run's folder are moved
+  [[nodiscard]] Result<Done> stage(const std::string& source, std::int64_t report,
+                                   bool may_move = false) const;
+  /// Why a name cannot be that of a checkpoint: it is empty, hidden, a path, or one of the form
+  /// checkpoint_<n>. kInvalidArgument.
+  [[nodiscard]] static Result<Done> accepts_name(const std::string& name);
   /// Makes the staged folder visible under its name and lasting. What an attempt published but never told the
   /// head is replaced.
-  [[nodiscard]] Result<Done> publish(std::int64_t report, std::int64_t index) const;
+  /// @param name below the run's folder; empty: checkpoint_<index>
+  /// @param kept the checkpoints of the job, none of which is replaced. kInvalidArgument: `name` is one of
+  ///        them, or something else is there.
+  [[nodiscard]] Result<Done> publish(std::int64_t report, std::int64_t index, const std::string& name = {},
+                                     const std::vector<proto::CheckpointRecord>& kept = {}) const;
+  /// True for a path below the run's folder.
+  [[nodiscard]] bool owns(const std::string& path) const;
   /// Removes what stage() wrote, after a failure.
   void discard(std::int64_t report) const;
-  /// Removes published checkpoints; gone from the name space before their files are. Returns the paths that
-  /// are gone.
+  /// Removes published checkpoints; gone from the name space before their files are. One that is not below
+  /// the run's folder stays. Returns the paths that need no further try.
   [[nodiscard]] std::vector<std::string> remove(
       const std::vector<proto::CheckpointRecord>& checkpoints) const;
   /// <run_dir>/checkpoint_000003 for index 3
@@ -55,6 +66,7 @@ class CheckpointStore {
   [[nodiscard]] std::string sums_path(std::int64_t report, int rank) const;
   [[nodiscard]] std::string hidden_path(std::int64_t index) const;  // of a checkpoint on its way out
   std::string run_dir_, suffix_;
+  std::int64_t attempt_;
   int rank_, world_size_;
 };
 

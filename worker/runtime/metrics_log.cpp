@@ -18,7 +18,7 @@ MetricsLog::~MetricsLog() {
 }
 
 Result<Done> MetricsLog::append(const proto::RankReport& report) {
-  Line line{metrics_line(report), !report.checkpoint};
+  Line line{metrics_line(run_dir_, report), !report.checkpoint};
   {
     const std::lock_guard lock(mutex_);
     if (error_) return *error_;

@@ -41,11 +41,19 @@ std::optional<Error> ReportAgreement::never_comes(int rank, std::int64_t n) {
 }
 
 Result<std::string> ReportAgreement::settle(std::int64_t n, const Result<Done>& staged,
-                                            const std::function<Result<std::string>()>& publish) {
-  store_.set(staged_key(n, rank_),
-             staged ? "" : "rank " + std::to_string(rank_) + ": " + staged.error().message());
+                                            const std::function<Result<std::string>()>& publish,
+                                            const std::string& name) {
+  store_.set(staged_key(n, rank_), staged ? "+" + name : "-" + staged.error().message());
   pass(n);
-  return rank_ == 0 ? settle_as_first(n, publish) : await_first(n);
+  return rank_ == 0 ? settle_as_first(n, name, publish) : await_first(n);
+}
+
+bool ReportAgreement::await_rank_0(std::int64_t n) {
+  while (last_report(0) < n || store_.get(staged_key(n, 0))) {
+    if (store_.get(finished_key(0)) && last_report(0) < n) return false;
+    if (!wait_more_()) return false;
+  }
+  return true;
 }
 
 std::int64_t ReportAgreement::last_report(int rank) {
@@ -55,7 +63,7 @@ std::int64_t ReportAgreement::last_report(int rank) {
   return n;
 }
 
-Result<std::string> ReportAgreement::settle_as_first(std::int64_t n,
+Result<std::string> ReportAgreement::settle_as_first(std::int64_t n, const std::string& name,
                                                      const std::function<Result<std::string>()>& publish) {
   std::string result;
   for (int rank = 0; rank < world_size_; ++rank) {
@@ -66,8 +74,14 @@ Result<std::string> ReportAgreement::settle_as_first(std::int64_t n,
                     "report() number " + std::to_string(n) + ": rank " + std::to_string(rank) +
                         " has not called it; every rank must call report() the same number of times");
     }
-    if (const auto staged = store_.get(staged_key(n, rank)); staged && !staged->empty() && result.empty())
-      result = "-" + *staged;
+    const auto staged = store_.get(staged_key(n, rank));
+    if (!staged || !result.empty()) continue;
+    if (!staged->starts_with('+'))
+      result =
+          "-rank " + std::to_string(rank) + ": " + staged->substr(std::min<std::size_t>(1, staged->size()));
+    else if (staged->substr(1) != name)
+      result = "-rank " + std::to_string(rank) + " calls the checkpoint \"" + staged->substr(1) +
+               "\" and rank 0 \"" + name + "\"; all ranks must call it the same";
   }
   if (result.empty()) {
     const auto published = publish();

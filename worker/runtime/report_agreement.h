@@ -14,9 +14,10 @@
 namespace rtrain::runtime {
 
 /// Keys: "report/<rank>" the number of that rank's last report; "finished/<rank>" its training function
-/// returned; "staged/<n>/<rank>" what became of its files ("" good, else why not); "published/<n>" what
-/// became of the whole ("+path" or "-error"). Old keys are removed: the store does not grow.
-/// @thread the training thread.
+/// returned; "staged/<n>/<rank>" what became of its files ("+name" good, else "-" and why not);
+/// "published/<n>" what became of the whole ("+path" or "-error"). Old keys are removed: the store does not
+/// grow.
+/// @thread one at a time.
 class ReportAgreement {
  public:
   /// `wait_more()` pauses and is called between looks; false gives up (kTimeout).
@@ -30,11 +31,15 @@ class ReportAgreement {
   /// ranks' report n, then calls `publish` unless one failed, and tells the others. Others: wait for that.
   /// All get what `publish` gave. kIo the first error, with its rank. kInvalidArgument: rank 0's report n
   /// brings no checkpoint, or a rank that has returned never came to report n. kTimeout.
+  /// @param name what this rank calls the checkpoint; one that rank 0 calls otherwise is an error
   [[nodiscard]] Result<std::string> settle(std::int64_t n, const Result<Done>& staged,
-                                           const std::function<Result<std::string>()>& publish);
+                                           const std::function<Result<std::string>()>& publish,
+                                           const std::string& name = {});
+  /// Waits until rank 0 has published what it brought in report n, or has passed it. False: gave up.
+  [[nodiscard]] bool await_rank_0(std::int64_t n);
 
  private:
-  [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n,
+  [[nodiscard]] Result<std::string> settle_as_first(std::int64_t n, const std::string& name,
                                                     const std::function<Result<std::string>()>& publish);
   [[nodiscard]] Result<std::string> await_first(std::int64_t n);
   [[nodiscard]] std::int64_t last_report(int rank);

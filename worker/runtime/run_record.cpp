@@ -23,10 +23,41 @@ Result<Done> write_params(const std::string& run_dir, const proto::Json& train_l
   return ok();
 }
 
-std::string metrics_line(const proto::RankReport& report) {
-  const proto::Json checkpoint =
-      report.checkpoint ? proto::Json(std::filesystem::path(report.checkpoint->path).filename().string())
-                        : proto::Json();
+Result<Done> write_checkpoint_config(const std::string& run_dir, const proto::CheckpointConfig& config) {
+  if (auto made = os::make_dirs(run_dir); !made) return made;
+  proto::Json document{{"checkpoint_score_attribute", config.checkpoint_score_attribute},
+                       {"checkpoint_score_order", config.score_is_max ? "max" : "min"}};
+  if (config.num_to_keep) document["num_to_keep"] = *config.num_to_keep;
+  const std::string path = run_dir + "/run_config.json";
+  std::ofstream file(path);  // not worth an fsync before the first step, either
+  file << proto::dump_json_pretty({{"checkpoint_config", document}}) << '\n';
+  file.close();
+  if (!file) return fail_errno("write " + path, errno);
+  return ok();
+}
+
+proto::CheckpointConfig read_checkpoint_config(const std::string& run_dir) {
+  proto::CheckpointConfig config;
+  const auto text = os::read_file(run_dir + "/run_config.json");
+  const auto document = text ? proto::parse_json(*text) : Result<proto::Json>(text.error());
+  if (!document || !document->is_object()) return config;
+  const auto saved = document->value("checkpoint_config", proto::Json::object());
+  const auto text_at = [&](const char* key) {
+    const auto found = saved.find(key);
+    return found != saved.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  config.checkpoint_score_attribute = text_at("checkpoint_score_attribute");
+  config.score_is_max = text_at("checkpoint_score_order") != "min";
+  return config;
+}
+
+std::string metrics_line(const std::string& run_dir, const proto::RankReport& report) {
+  proto::Json checkpoint;
+  if (report.checkpoint) {
+    const std::filesystem::path path(report.checkpoint->path);
+    checkpoint =
+        path.parent_path() == std::filesystem::path(run_dir) ? path.filename().string() : path.string();
+  }
   return proto::dump_json({{"attempt", report.key.attempt.value()},
                            {"report", report.seq},
                            {"time", proto::rfc3339(report.time_ms)},
@@ -36,7 +67,7 @@ std::string metrics_line(const proto::RankReport& report) {
 }
 
 Result<Done> append_metrics(const std::string& run_dir, const proto::RankReport& report) {
-  return append_metrics_line(run_dir, metrics_line(report));
+  return append_metrics_line(run_dir, metrics_line(run_dir, report));
 }
 
 Result<Done> append_metrics_line(const std::string& run_dir, const std::string& line) {

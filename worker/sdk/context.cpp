@@ -1,6 +1,10 @@
 #include <rtrain/context.h>
 #include <rtrain/progress.h>
 
+#include "common/base/duration.h"
+#include "common/os/file.h"
+#include "proto/json.h"
+#include "proto/tensors/checksums.h"
 #include "worker/sdk/job.h"
 
 #include <torch/cuda.h>
@@ -48,6 +52,37 @@ void Checkpoint::to_directory(const std::filesystem::path& target) const {
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
 }
 
+nlohmann::json Checkpoint::get_metadata() const {
+  const auto file = path_ / tensors::kMetadataFile;
+  const auto text = os::read_file(file.string());
+  if (!text && text.error().code() == Errc::kNotFound) return nlohmann::json::object();
+  if (!text) throw std::runtime_error("checkpoint " + text.error().message());
+  auto metadata = proto::parse_json(*text);
+  if (!metadata) throw std::runtime_error("checkpoint " + file.string() + ": " + metadata.error().message());
+  if (!metadata->is_object())
+    throw std::runtime_error("checkpoint " + file.string() + ": expected a JSON object, found " +
+                             metadata->type_name());
+  return std::move(*metadata);
+}
+
+void Checkpoint::set_metadata(const nlohmann::json& metadata) const {
+  if (!metadata.is_object())
+    throw std::invalid_argument(std::string("Checkpoint::set_metadata(): expected an object, found ") +
+                                metadata.type_name());
+  const auto file = path_ / tensors::kMetadataFile;
+  if (auto done = os::replace_file(file.string(), proto::dump_json_pretty(metadata) + "\n"); !done)
+    throw std::runtime_error("checkpoint " + done.error().message());
+}
+
+void Checkpoint::update_metadata(const nlohmann::json& metadata) const {
+  if (!metadata.is_object())
+    throw std::invalid_argument(std::string("Checkpoint::update_metadata(): expected an object, found ") +
+                                metadata.type_name());
+  auto all = get_metadata();
+  all.update(metadata);
+  set_metadata(all);
+}
+
 int TrainContext::get_world_size() const { return environment().world_size; }
 int TrainContext::get_world_rank() const { return environment().rank; }
 int TrainContext::get_max_world_size() const {
@@ -79,8 +114,30 @@ const TrainContext& get_context() {
   return context;
 }
 
-void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint) {
-  sdk::Job::current().report(metrics, checkpoint ? std::optional(checkpoint->path()) : std::nullopt);
+void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint,
+            const ReportOptions& options) {
+  sdk::Job::current().report(metrics, checkpoint, options);
+}
+
+void wait_for_uploads() { (void)sdk::Job::current().wait_for_uploads(); }
+
+std::vector<ReportedCheckpoint> get_all_reported_checkpoints(CheckpointConsistencyMode,
+                                                             std::optional<double> timeout_s) {
+  if (timeout_s && !(*timeout_s >= 0))
+    throw std::invalid_argument("get_all_reported_checkpoints(): timeout_s is " + std::to_string(*timeout_s) +
+                                ", expected 0 or more");
+  std::optional<std::chrono::milliseconds> limit;
+  if (timeout_s) limit = to_milliseconds(*timeout_s);
+  std::vector<ReportedCheckpoint> all;
+  for (auto& kept : sdk::Job::current().reported_checkpoints(limit))
+    all.push_back({Checkpoint(kept.path), std::move(kept.metrics)});
+  return all;
+}
+
+std::optional<PreemptionInfo> get_preemption_info() {
+  auto asked = sdk::Job::current().preemption();
+  if (!asked) return std::nullopt;
+  return PreemptionInfo{std::move(asked->reason), asked->deadline};
 }
 
 std::optional<Checkpoint> get_checkpoint() {

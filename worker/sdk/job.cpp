@@ -4,9 +4,7 @@
 #include "common/log/log.h"
 #include "common/os/file.h"
 #include "worker/comm/job_store.h"
-#include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
-#include "worker/runtime/retention.h"
 #include "worker/runtime/run_record.h"
 #include "worker/runtime/yield_point.h"
 
@@ -27,8 +25,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kYieldLook{5}, kStartLook{10};
 constexpr std::int64_t kProgressPeriodMs = 200;
-constexpr milliseconds kHeadStoresReport{1000};
-constexpr milliseconds kLogAtTheEnd{10'000};
 constexpr milliseconds kFlushAtExit{10'000};
 
 std::int64_t steady_ms() {
@@ -39,12 +35,6 @@ std::int64_t steady_ms() {
 [[noreturn]] void throw_error(const Error& error) {
   throw std::runtime_error(error.hint().empty() ? error.message()
                                                 : error.message() + " (" + error.hint() + ")");
-}
-
-/// What the caller gave cannot be taken.
-[[noreturn]] void refuse(const Error& error) {
-  throw std::invalid_argument("report(): " + error.message() +
-                              (error.hint().empty() ? "" : "; " + error.hint()));
 }
 
 }  // namespace
@@ -71,6 +61,8 @@ void Job::adopt(runtime::Environment environment) {
   metrics_log_ = std::make_unique<runtime::MetricsLog>(launch.run_dir);
   to_drop_.clear();
   latest_.reset();
+  preemption_.reset();
+  on_stored_ = nullptr;
   start_.reset();
   latest_metrics_ = proto::Json::object();
 }
@@ -116,6 +108,12 @@ void Job::flush_at_exit() noexcept {
 /// On a thread of its own: the session's must go on renewing the lease, and the training thread may be
 /// anywhere.
 void Job::on_yield_request(const proto::YieldAttempt& request) {
+  {
+    const std::lock_guard lock(stored_mutex_);
+    preemption_ = Preemption{
+        request.reason, std::chrono::system_clock::time_point(std::chrono::milliseconds(os::unix_ms_now()) +
+                                                              to_milliseconds(request.grace_s))};
+  }
   std::fprintf(stderr, "rtrain: asked to yield within %g s: %s\n", request.grace_s, request.reason.c_str());
   yielding_ = std::thread([this, grace = to_milliseconds(request.grace_s)] {
     auto& point = runtime::yield_point();
@@ -190,64 +188,11 @@ Result<Done> Job::prepare_run_dir() const {
           runtime::write_params(environment_.launch.run_dir, environment_.launch.spec.train_loop_config);
       !written)
     return written;
+  if (auto written = runtime::write_checkpoint_config(environment_.launch.run_dir,
+                                                      environment_.launch.spec.run_config.checkpoint_config);
+      !written)
+    return written;
   return store_->remove_leftovers();
-}
-
-runtime::ReportAgreement& Job::agreement() {
-  // Asked each time: a program may have left its group, and the store with it.
-  if (group_ == nullptr)
-    throw std::runtime_error(
-        "report() with a checkpoint and several workers needs the job's process group: call "
-        "rtrain::init_process_group() first, "
-        "or use train_func or TorchTrainer, which have joined it");
-  if (!agreement_) {
-    agreement_ = std::make_unique<runtime::ReportAgreement>(
-        *group_->store(), environment_.rank, environment_.world_size, [this] {
-          const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
-          std::this_thread::sleep_for(pause);
-          waited_ += pause;
-          return waited_ < to_milliseconds(environment_.launch.spec.torch_config.timeout_s);
-        });
-  }
-  return *agreement_;
-}
-
-void Job::report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint) {
-  if (!metrics.is_object())
-    throw std::invalid_argument(std::string("report(): metrics must be an object, found ") +
-                                metrics.type_name());
-  if (const auto fits = runtime::check_payload(metrics, "the object of metrics", runtime::kMetricsBytesMax,
-                                               "put what is large into a file of the checkpoint");
-      !fits)
-    refuse(fits.error());
-  if (checkpoint && !std::filesystem::is_directory(*checkpoint))
-    throw std::invalid_argument("report(): the checkpoint " + checkpoint->string() + " is not a folder");
-  if (!active()) return;
-  if (checkpoint)
-    if (const auto accepted = store_->accepts(checkpoint->string()); !accepted) refuse(accepted.error());
-  runtime::pulse().beat();
-  connect();
-  drop_old_checkpoints(milliseconds(0));
-  proto::RankReport report{
-      .key = environment_.key, .seq = ++reports_, .time_ms = os::unix_ms_now(), .metrics = metrics};
-  if (checkpoint)
-    latest_ = store_checkpoint(checkpoint->string(), report);
-  else if (environment_.world_size > 1 && group_ != nullptr)
-    agreement().pass(reports_);
-  latest_metrics_ = metrics;
-  runtime::pulse().beat();
-  if (environment_.rank != 0) return;
-  if (auto queued = metrics_log_->append(report); !queued) throw_error(queued.error().in("report()"));
-  if (session_) session_->send(std::move(report));
-  // One that brought a checkpoint has waited for the disk anyway.
-  drop_old_checkpoints(checkpoint ? kHeadStoresReport : milliseconds(0));
-}
-
-Result<Done> Job::finish() {
-  if (!active()) return ok();
-  if (environment_.world_size > 1 && group_ != nullptr) agreement().finish();
-  if (environment_.rank == 0) drop_old_checkpoints(kHeadStoresReport);
-  return metrics_log_->flush(kLogAtTheEnd);
 }
 
 std::optional<std::string> Job::make_scratch() const {
@@ -255,58 +200,6 @@ std::optional<std::string> Job::make_scratch() const {
   auto made = store_->make_scratch();
   if (!made) throw_error(made.error().in("a folder to make a checkpoint in"));
   return std::move(*made);
-}
-
-std::string Job::store_checkpoint(const std::string& source, proto::RankReport& report) {
-  if (environment_.world_size > 1) (void)agreement();
-  waited_ = milliseconds(0);
-  const auto staged = store_->stage(source, report.seq);
-  const auto publish_it = [&] { return publish(report); };
-  Result<std::string> stored = std::string();
-  if (environment_.world_size > 1) {
-    const runtime::Pulse::InReport waiting(runtime::pulse(), report.seq);
-    stored = agreement_->settle(report.seq, staged, publish_it);
-  } else if (staged) {
-    stored = publish_it();
-  } else {
-    stored = staged.error();
-  }
-  if (stored) return std::move(*stored);
-  store_->discard(report.seq);
-  throw_error(stored.error().in("report(): the checkpoint could not be stored"));
-}
-
-Result<std::string> Job::publish(proto::RankReport& report) {
-  proto::CheckpointRecord record{store_->path(next_index_), next_index_, report.metrics};
-  if (auto published = store_->publish(report.seq, next_index_); !published) return published.error();
-  ++next_index_;
-  kept_.push_back(record);
-  if (const auto& config = environment_.launch.spec.run_config.checkpoint_config;
-      config.num_to_keep && !runtime::can_rank(kept_, config) && !printed_unranked_) {
-    printed_unranked_ = true;
-    std::string names;
-    for (const auto& item : report.metrics.items()) names += (names.empty() ? "" : ", ") + item.key();
-    std::fprintf(stderr,
-                 "rtrain: warning: no report has checkpoint_config.checkpoint_score_attribute \"%s\" (this "
-                 "one has: %s): checkpoints cannot be ranked, so none is deleted\n",
-                 config.checkpoint_score_attribute.c_str(), names.empty() ? "nothing" : names.c_str());
-  }
-  for (auto& old : runtime::to_delete(kept_, environment_.launch.spec.run_config.checkpoint_config)) {
-    std::erase_if(kept_, [&](const auto& kept) { return kept.index == old.index; });
-    report.deleted_checkpoints.push_back(old.path);
-    to_drop_.push_back(std::move(old));
-  }
-  report.checkpoint = std::move(record);
-  return report.checkpoint->path;
-}
-
-void Job::drop_old_checkpoints(milliseconds patience) {
-  if (to_drop_.empty()) return;
-  if (session_ && !session_->wait_stored(patience)) return;  // with a later report
-  const auto gone = store_->remove(to_drop_);
-  std::erase_if(to_drop_, [&](const auto& dropped) {
-    return std::find(gone.begin(), gone.end(), dropped.path) != gone.end();
-  });
 }
 
 runtime::StartCheckpoint Job::choose_start() const {
@@ -339,7 +232,10 @@ runtime::StartCheckpoint Job::start_checkpoint() {
 }
 
 std::optional<std::string> Job::latest_checkpoint() {
-  if (latest_) return latest_;
+  {
+    const std::lock_guard lock(stored_mutex_);
+    if (latest_) return latest_;
+  }
   if (!start_) {
     auto start = start_checkpoint();
     if (!start) throw_error(start.error().in("get_checkpoint()"));

@@ -9,14 +9,21 @@
 #include "worker/runtime/session.h"
 #include "worker/runtime/start_checkpoint.h"
 #include "worker/runtime/step_rate.h"
+#include "worker/runtime/work_queue.h"
+
+#include <rtrain/context.h>
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <mutex>
 #include <thread>
 
 namespace rtrain::sdk {
+
+/// Uploads of CheckpointUploadMode::kAsync that wait beside the one that goes on.
+inline constexpr int kUploadsWaitingMax = 2;
 
 /// One per process. It reads the environment on first use, so after the fork.
 /// @thread the training thread, except for progress().
@@ -53,7 +60,28 @@ class Job {
   /// attempts.
   [[nodiscard]] Result<Done> prepare_run_dir() const;
 
-  void report(const nlohmann::json& metrics, const std::optional<std::filesystem::path>& checkpoint);
+  /// @param before is called before the checkpoint's files are touched, on the thread that stores them
+  void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint,
+              const ReportOptions& options = {}, std::function<void()> before = {});
+  /// @return false: not within the limit. @throws what a report on the other thread threw, once.
+  bool wait_for_uploads(std::optional<std::chrono::milliseconds> limit = std::nullopt);
+  /// The same, and an error is a line on stderr.
+  void finish_uploads_quietly() noexcept;
+  /// Those that are kept, oldest first. Waits for the reports of this rank so far, and for rank 0 to have
+  /// stored its own of as many.
+  [[nodiscard]] std::vector<proto::CheckpointRecord> reported_checkpoints(
+      std::optional<std::chrono::milliseconds> limit);
+  /// Calls `body` on rank 0 with each report that is stored, on the thread that stores it.
+  void on_stored(std::function<void(const proto::RankReport&)> body) { on_stored_ = std::move(body); }
+  struct Preemption {
+    std::string reason;
+    std::chrono::system_clock::time_point deadline;
+  };
+  /// @thread any
+  [[nodiscard]] std::optional<Preemption> preemption() const {
+    const std::lock_guard lock(stored_mutex_);
+    return preemption_;
+  }
   /// An empty folder below the run's folder for a checkpoint that is reported right after it is written;
   /// std::nullopt outside a job. @throws std::runtime_error
   [[nodiscard]] std::optional<std::string> make_scratch() const;
@@ -73,14 +101,24 @@ class Job {
   [[nodiscard]] std::optional<std::string> latest_checkpoint();
   [[nodiscard]] bool progress_due() const noexcept;
   void progress(proto::RankProgress progress, bool last);
-  [[nodiscard]] std::vector<proto::CheckpointRecord> kept_checkpoints() const { return kept_; }
+  [[nodiscard]] std::vector<proto::CheckpointRecord> kept_checkpoints() const {
+    const std::lock_guard lock(stored_mutex_);
+    return kept_;
+  }
   [[nodiscard]] const proto::Json& latest_metrics() const { return latest_metrics_; }
 
  private:
   explicit Job(runtime::Environment environment);
   void adopt(runtime::Environment environment);
-  [[nodiscard]] std::string store_checkpoint(const std::string& source, proto::RankReport& report);
-  [[nodiscard]] Result<std::string> publish(proto::RankReport& report);
+  struct Brought;
+  void check(const nlohmann::json& metrics, const std::optional<Checkpoint>& checkpoint,
+             const ReportOptions& options) const;
+  // On the training thread while no upload goes on, else on the uploading one.
+  void store(proto::RankReport report, const Brought& brought);
+  void store_checkpoint(proto::RankReport& report, const Brought& brought);
+  [[nodiscard]] Result<std::string> bring(const proto::RankReport& report, const Brought& brought);
+  [[nodiscard]] Result<std::string> publish(proto::RankReport& report, const Brought& brought,
+                                            const std::string& path);
   /// Deletes the checkpoints that a stored report replaced. A crash before the report is stored leaves one
   /// checkpoint too many, never one too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
@@ -103,9 +141,14 @@ class Job {
   std::unique_ptr<runtime::ReportAgreement> agreement_;
   std::chrono::milliseconds waited_{0};  // in the agreement, for this report
   std::int64_t reports_ = 0, next_index_ = 0;
-  std::vector<proto::CheckpointRecord> kept_, to_drop_;
+  std::vector<proto::CheckpointRecord> to_drop_;
   bool printed_unranked_ = false;
+  std::function<void(const proto::RankReport&)> on_stored_;
+  mutable std::mutex stored_mutex_;  // of the next three
+  std::vector<proto::CheckpointRecord> kept_;
   std::optional<std::string> latest_;
+  std::optional<Preemption> preemption_;
+  runtime::WorkQueue uploads_{kUploadsWaitingMax};
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock
   std::mutex rate_mutex_;

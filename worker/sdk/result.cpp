@@ -39,16 +39,18 @@ TrainingResult TrainingResult::from_path(const std::filesystem::path& path) {
   if (rows.empty() && !std::filesystem::exists(path / "params.json"))
     throw std::runtime_error(path.string() + ": no run of rtrain is in this folder");
   if (!rows.empty()) result.metrics = rows.back().at("metrics");
+  std::vector<proto::CheckpointRecord> kept;
   for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
     if (!row->at("checkpoint").is_string()) continue;
-    const auto folder = result.path / row->at("checkpoint").get<std::string>();
-    const bool known = std::any_of(result.best_checkpoints.begin(), result.best_checkpoints.end(),
-                                   // an attempt may write it again
-                                   [&](const auto& kept) { return kept.first.path() == folder; });
+    const auto folder = (result.path / row->at("checkpoint").get<std::string>()).string();
+    const bool known = std::any_of(kept.begin(), kept.end(),  // an attempt may write it again
+                                   [&](const auto& one) { return one.path == folder; });
     if (!known && std::filesystem::is_directory(folder))
-      result.best_checkpoints.emplace_back(Checkpoint(folder), row->at("metrics"));
+      kept.push_back({folder, -static_cast<std::int64_t>(kept.size()), row->at("metrics")});
   }
-  if (!result.best_checkpoints.empty()) result.checkpoint = result.best_checkpoints.front().first;
+  if (!kept.empty()) result.checkpoint.emplace(kept.front().path);
+  for (const auto& one : runtime::by_score(kept, runtime::read_checkpoint_config(result.path.string())))
+    result.best_checkpoints.emplace_back(Checkpoint(one.path), one.metrics);
   return result;
 }
 

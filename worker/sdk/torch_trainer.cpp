@@ -4,18 +4,25 @@
 #include "proto/jobspec/jobspec.h"
 #include "worker/runtime/failure_place.h"
 #include "worker/runtime/retention.h"
+#include "worker/runtime/run_record.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/launcher.h"
 #include "worker/sdk/rank_main.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <climits>
+#include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 
 namespace rtrain {
 namespace {
@@ -26,6 +33,7 @@ namespace fs = std::filesystem;
 // variables say for which, and what the calls before it gave.
 constexpr const char* kCallVariable = "RTRAIN_FIT_CALL";
 constexpr const char* kResultsVariable = "RTRAIN_FIT_RESULTS_FILE";  // a file: one variable holds 128 KiB
+constexpr const char* kReportsVariable = "RTRAIN_FIT_REPORTS_FILE";  // a file that rank 0 appends to
 constexpr std::size_t kResultsBytesMax = 256u << 20;
 
 struct Calls {
@@ -129,8 +137,100 @@ nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run,
   return document;
 }
 
+/// What on_report() gets of a line that report_line() wrote.
+ReportedRow row_of(const nlohmann::json& line) {
+  ReportedRow row{line.at("attempt").get<int>(), line.at("report").get<std::int64_t>(),
+                  runtime::with_numbers(line.at("metrics")), std::nullopt};
+  if (line.at("checkpoint").is_string()) row.checkpoint.emplace(line.at("checkpoint").get<std::string>());
+  return row;
+}
+
+nlohmann::json report_line(const proto::RankReport& report) {
+  return {{"attempt", report.key.attempt.value()},
+          {"report", report.seq},
+          {"metrics", report.metrics},
+          {"checkpoint", report.checkpoint ? nlohmann::json(report.checkpoint->path) : nlohmann::json()}};
+}
+
+/// In a worker: hands the reports that are stored to the program that called fit().
+void tell_reports(sdk::Job& job, const std::string& file) {
+  job.on_stored([file](const proto::RankReport& report) {
+    const auto line = proto::dump_json(report_line(report)) + "\n";
+    const int fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) return;  // the program has ended; the job goes on
+    [[maybe_unused]] const auto written = ::write(fd, line.data(), line.size());
+    ::close(fd);
+  });
+}
+
+/// In the program that called fit(): reads what the workers tell, on a thread, until it is ended.
+class ReportListener {
+ public:
+  explicit ReportListener(std::function<void(const ReportedRow&)> body)
+      : body_(std::move(body)), file_("reports.jsonl", ""), thread_([this] { run(); }) {}
+  ~ReportListener() { end(); }
+  ReportListener(const ReportListener&) = delete;
+  ReportListener& operator=(const ReportListener&) = delete;
+  [[nodiscard]] std::string path() const { return file_.path(); }
+  /// Reads the rest. @throws what `body` threw.
+  void finish() {
+    end();
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kLook{50};
+
+  void end() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  void run() {
+    for (bool last = false; !last;) {
+      {
+        std::unique_lock lock(mutex_);
+        last = wake_.wait_for(lock, kLook, [&] { return ended_; });
+      }
+      try {
+        read();
+      } catch (...) {
+        failure_ = std::current_exception();
+        return;
+      }
+    }
+  }
+  void read() {
+    for (char chunk[8192];;) {
+      const auto got = ::pread(file_.fd(), chunk, sizeof chunk, at_);
+      if (got <= 0) break;
+      at_ += got;
+      text_.append(chunk, static_cast<std::size_t>(got));
+    }
+    for (auto end = text_.find('\n'); end != std::string::npos; end = text_.find('\n')) {
+      const auto line = proto::parse_json(text_.substr(0, end), {.bytes_max = kResultsBytesMax});
+      text_.erase(0, end + 1);
+      if (line) body_(row_of(*line));
+    }
+  }
+
+  std::function<void(const ReportedRow&)> body_;
+  sdk::UnnamedFile file_;
+  off_t at_ = 0;
+  std::string text_;
+  std::exception_ptr failure_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
 /// num_workers 0: no process but this one.
-TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
+TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec,
+                        const std::function<void(const ReportedRow&)>& on_report) {
   const char* home = std::getenv("HOME");
   proto::resolve_paths(spec, fs::current_path().string(), fs::current_path().string(),
                        home != nullptr ? home : "/", "");
@@ -143,6 +243,8 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
   launch.spec = std::move(spec);
   auto& job = sdk::Job::current();
   job.begin_local(launch);
+  if (on_report)
+    job.on_stored([&](const proto::RankReport& report) { on_report(row_of(report_line(report))); });
   TrainingResult result;
   result.path = launch.run_dir;
   try {
@@ -162,6 +264,7 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
     result.error = TrainingError{
         "exception", runtime::failure_prefix(failure) + runtime::failure_text(failure), 0, "", {}};
   }
+  job.finish_uploads_quietly();  // of a function that failed before they were stored
   job.leave();
   result.metrics = job.latest_metrics();
   const auto kept = job.kept_checkpoints();
@@ -174,6 +277,11 @@ TrainingResult run_here(const TrainFunction& train_func, proto::JobSpec spec) {
 
 }  // namespace
 
+TorchTrainer& TorchTrainer::on_report(std::function<void(const ReportedRow&)> body) {
+  on_report_ = std::move(body);
+  return *this;
+}
+
 TrainingResult TorchTrainer::fit() {
   const int call = calls().made++;
   const auto document =
@@ -182,7 +290,11 @@ TrainingResult TorchTrainer::fit() {
   if (job.environment().in_job) {
     const char* number = std::getenv(kCallVariable);
     const int wanted = number != nullptr ? std::atoi(number) : 0;
-    if (call == wanted) sdk::run_rank([this] { return train_func_; });
+    if (call == wanted) {
+      if (const char* file = std::getenv(kReportsVariable); file != nullptr && *file != '\0')
+        tell_reports(job, file);
+      sdk::run_rank([this] { return train_func_; });
+    }
     const auto results = earlier_results();
     if (!results.is_array() || static_cast<std::size_t>(call) >= results.size())
       throw std::runtime_error(
@@ -195,12 +307,17 @@ TrainingResult TorchTrainer::fit() {
   if (!reading.ok()) throw std::invalid_argument(what_is_wrong(reading));
   if (scaling_config_.num_workers == 0) {
     calls().results.push_back(nullptr);
-    return run_here(train_func_, reading.spec);
+    return run_here(train_func_, reading.spec, on_report_);
   }
   const sdk::UnnamedFile results("results.json", proto::dump_json(calls().results));
-  const auto given = sdk::run_job(document, {std::string(kCallVariable) + "=" + std::to_string(call),
-                                             std::string(kResultsVariable) + "=" + results.path()});
+  std::optional<ReportListener> listener;
+  if (on_report_) listener.emplace(on_report_);
+  const auto given =
+      sdk::run_job(document, {std::string(kCallVariable) + "=" + std::to_string(call),
+                              std::string(kResultsVariable) + "=" + results.path(),
+                              std::string(kReportsVariable) + "=" + (listener ? listener->path() : "")});
   calls().results.push_back(given);
+  if (listener) listener->finish();
   return sdk::result_of(given);
 }
 

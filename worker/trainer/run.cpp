@@ -337,6 +337,7 @@ void Trainer::Impl::guarded(Body body) {
       body();
     } catch (const Yielded&) {
       finish_saves();  // what the next attempt may resume from
+      wait_for_uploads();
       throw;
     }
     finish_saves();

@@ -5,6 +5,7 @@
 #include "tests/support/temp_dir.h"
 
 #include <filesystem>
+#include <fstream>
 
 using namespace rtrain;
 using namespace rtrain::cli;
@@ -53,6 +54,18 @@ TEST_CASE("resume: a run's folder means its newest complete checkpoint") {
     fs::create_directories(folder / name);
   CHECK(checkpoint_of("run", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());
   CHECK(checkpoint_of("run/", folder.path(), no_head).value() == (folder / "run/checkpoint_000010").string());
+}
+
+TEST_CASE("resume: a checkpoint with a name of its own is the newest if it was reported last") {
+  const test::TempDir folder;
+  for (const char* name : {"run/checkpoint_000000", "run/best"}) fs::create_directories(folder / name);
+  const auto of_run = [&] { return checkpoint_of("run", folder.path(), no_head).value(); };
+  std::ofstream rows(folder / "run/metrics.jsonl");
+  rows << R"({"checkpoint": "checkpoint_000000"})" << '\n' << R"({"checkpoint": "best"})" << '\n';
+  rows << R"({"checkpoint": null})" << '\n' << R"({"checkpoint": "gone"})" << std::endl;
+  CHECK(of_run() == (folder / "run/best").string());
+  rows << R"({"checkpoint": "checkpoint_000000"})" << std::endl;
+  CHECK(of_run() == (folder / "run/checkpoint_000000").string());
 }
 
 TEST_CASE("resume: a folder without checkpoints is one itself, and an empty or missing one is refused") {

@@ -43,7 +43,7 @@ struct RTRAIN_API TrainingResult {
   [[nodiscard]] std::optional<Checkpoint> get_best_checkpoint(const std::string& metric,
                                                               const std::string& mode) const;
   /// Reads the result of a run, ended or still running, from its folder. The folder does not contain the
-  /// error or the return value; best_checkpoints are sorted newest first.
+  /// error or the return value.
   /// @throws std::runtime_error if the folder does not exist or does not contain a run.
   [[nodiscard]] static TrainingResult from_path(const std::filesystem::path& path);
 };

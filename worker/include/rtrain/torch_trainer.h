@@ -13,6 +13,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -47,6 +49,14 @@ struct RTRAIN_API TorchConfig {
   double init_timeout_s = 300;   ///< of the rendezvous and the first collective; > 0
 };
 
+/// One report() of a run.
+struct RTRAIN_API ReportedRow {
+  int attempt = 1;                       ///< from 1
+  std::int64_t report = 0;               ///< of the attempt, from 1
+  nlohmann::json metrics;                ///< rank 0's
+  std::optional<Checkpoint> checkpoint;  ///< stored, if it brought one
+};
+
 /// A training function and how to run it. @thread one thread.
 class RTRAIN_API TorchTrainer {
  public:
@@ -55,6 +65,12 @@ class RTRAIN_API TorchTrainer {
                         nlohmann::json train_loop_config = nlohmann::json::object(),
                         TorchConfig torch_config = {},
                         std::optional<Checkpoint> resume_from_checkpoint = std::nullopt);
+  /// Calls `body` with each report of the run as fit() learns of it, in order, each once; with a job's
+  /// workers in other processes some time after the report. The counterpart of Ray's
+  /// UserCallback.after_report. An exception of `body` leaves fit() once the run has ended.
+  /// @thread one call at a time: a thread of fit(); with num_workers 0 the thread that stores the report, and
+  ///         an exception is report()'s.
+  TorchTrainer& on_report(std::function<void(const ReportedRow&)> body);
   /// Runs the job to its end. Logs and progress of the workers go to stderr. A failure of the training
   /// function is returned as result.error.
   /// @throws std::runtime_error if the job could not be run at all: there is no `rtrain` program
@@ -68,6 +84,7 @@ class RTRAIN_API TorchTrainer {
   nlohmann::json train_loop_config_;
   TorchConfig torch_config_;
   std::optional<Checkpoint> resume_from_checkpoint_;
+  std::function<void(const ReportedRow&)> on_report_;
 };
 
 }  // namespace rtrain

@@ -208,3 +208,48 @@ TEST_CASE(
   CHECK(second.make_scratch().value() == scratch);  // empty again
   CHECK(fs::is_empty(scratch));
 }
+
+TEST_CASE("checkpoint store: a name of one's own is not taken twice, but what a killed attempt left is",
+          "[unit][runtime]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  write(dir / "source/model", "one");
+  const runtime::CheckpointStore store(run, 1, 0);
+  REQUIRE(store.stage((dir / "source").string(), 1).has_value());
+  REQUIRE(store.publish(1, 0, "best").has_value());
+  CHECK(files(run) == std::map<std::string, std::string>{{"best/model", "one"}});
+  write(dir / "source/model", "two");
+  REQUIRE(store.stage((dir / "source").string(), 2).has_value());
+  CHECK(store.publish(2, 1, "best").error().code() == Errc::kInvalidArgument);
+
+  const runtime::CheckpointStore retry(run, 2, 0);
+  REQUIRE(retry.remove_leftovers().has_value());
+  REQUIRE(retry.stage((dir / "source").string(), 1).has_value());
+  const std::vector<proto::CheckpointRecord> kept{{run + "/best", 0, {}}};
+  CHECK(retry.publish(1, 1, "best", kept).error().code() == Errc::kInvalidArgument);  // it is the job's
+  REQUIRE(retry.publish(1, 1, "best").has_value());                                   // nobody was told of it
+  CHECK(files(run) == std::map<std::string, std::string>{{"best/model", "two"}});
+  write(dir / "run/notes/thesis.txt", "x");
+  CHECK_FALSE(retry.publish(1, 2, "notes").has_value());
+}
+
+TEST_CASE("checkpoint store: files of the run's own disk move, and what is not the run's stays",
+          "[unit][runtime]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  const runtime::CheckpointStore store(run, 1, 0);
+  write(dir / "run/local/model", "one");
+  write(dir / "far/model", "two");
+  REQUIRE(store.stage(run + "/local", 1, true).has_value());
+  CHECK_FALSE(fs::exists(dir / "run/local/model"));
+  REQUIRE(store.publish(1, 0).has_value());
+  REQUIRE(store.stage((dir / "far").string(), 2, true).has_value());
+  CHECK(fs::exists(dir / "far/model"));
+  store.discard(2);
+  CHECK(store.owns(store.path(0)));
+  CHECK_FALSE(store.owns((dir / "far").string()));
+  CHECK_FALSE(store.owns(run));
+  CHECK(store.remove({{(dir / "far").string(), 3, {}}, {store.path(0), 0, {}}}).size() == 2);
+  CHECK(fs::exists(dir / "far/model"));
+  CHECK_FALSE(fs::exists(store.path(0)));
+}

@@ -49,7 +49,7 @@ TEST_CASE(
   const auto run = (dir / "run").string();
   std::filesystem::create_directory(run);
   REQUIRE(::mkfifo((run + "/metrics.jsonl").c_str(), 0600) == 0);  // opening it waits for a reader
-  runtime::MetricsLog log(run, 6 * runtime::metrics_line(report(10)).size());
+  runtime::MetricsLog log(run, 6 * runtime::metrics_line(run, report(10)).size());
   for (int seq = 1; seq <= 20; ++seq) REQUIRE(log.append(report(seq, seq == 3)).has_value());
   CHECK(log.dropped() >= 14);
   CHECK(log.flush(1ms).error().code() == Errc::kTimeout);

@@ -175,3 +175,40 @@ TEST_CASE("report agreement: nobody waits for a rank that has returned", "[unit]
     CHECK(settled.error().message().find("waits for rank 1") != std::string::npos);
   }
 }
+
+TEST_CASE("report agreement: all ranks call the checkpoint the same", "[unit][runtime]") {
+  SharedStore store;
+  Rank rank0(store, 0, 2), rank1(store, 1, 2);
+  std::optional<Result<std::string>> of_1;
+  std::thread other(
+      [&] { of_1 = rank1.agreement.settle(1, ok(), [] { return Result<std::string>("none"); }, "mine"); });
+  const auto of_0 = rank0.agreement.settle(1, ok(), [] { return Result<std::string>("none"); }, "yours");
+  other.join();
+  REQUIRE_FALSE(of_0.has_value());
+  CHECK(of_0.error().message() ==
+        "rank 1 calls the checkpoint \"mine\" and rank 0 \"yours\"; all ranks must call it the same");
+  REQUIRE_FALSE(of_1->has_value());
+}
+
+TEST_CASE("report agreement: a rank that brings nothing can wait for what rank 0 brings", "[unit][runtime]") {
+  SharedStore store;
+  Rank rank0(store, 0, 2), rank1(store, 1, 2);
+  bool published = false;
+  std::thread first([&] {
+    CHECK(rank0.agreement
+              .settle(1, ok(),
+                      [&] {
+                        published = true;
+                        return Result<std::string>("path");
+                      })
+              .has_value());
+  });
+  rank1.agreement.pass(1);
+  CHECK(rank1.agreement.await_rank_0(1));
+  CHECK(published);
+  first.join();
+  rank0.agreement.pass(2);
+  CHECK(rank1.agreement.await_rank_0(2));
+  rank0.agreement.finish();
+  CHECK_FALSE(rank1.agreement.await_rank_0(3));
+}

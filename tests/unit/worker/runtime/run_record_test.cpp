@@ -27,12 +27,14 @@ TEST_CASE("run record: what was reported is read again", "[unit][runtime]") {
   REQUIRE(runtime::append_metrics(dir.path().string(), report).has_value());
   report.seq = 2;
   report.metrics = {{"loss", std::nan("")}};
-  report.checkpoint = proto::CheckpointRecord{"/run/checkpoint_000004", 4, {}};
+  report.checkpoint = proto::CheckpointRecord{(dir / "checkpoint_000004").string(), 4, {}};
+  REQUIRE(runtime::append_metrics(dir.path().string(), report).has_value());
+  report.checkpoint->path = "/elsewhere/checkpoint";
   REQUIRE(runtime::append_metrics(dir.path().string(), report).has_value());
   std::ofstream(dir / "metrics.jsonl", std::ios::app) << "{\"attempt\": 3, \"met";  // cut off by a crash
   const auto rows = runtime::read_metrics(dir.path().string());
   REQUIRE(rows.has_value());
-  REQUIRE(rows->size() == 2);
+  REQUIRE(rows->size() == 3);
   CHECK(rows->at(0) == proto::Json{{"attempt", 2},
                                    {"report", 1},
                                    {"time", "1970-01-01T00:00:00.000Z"},
@@ -40,6 +42,16 @@ TEST_CASE("run record: what was reported is read again", "[unit][runtime]") {
                                    {"checkpoint", nullptr}});
   CHECK(std::isnan(rows->at(1).at("metrics").at("loss").get<double>()));
   CHECK(rows->at(1).at("checkpoint") == "checkpoint_000004");
+  CHECK(rows->at(2).at("checkpoint") == "/elsewhere/checkpoint");
+}
+
+TEST_CASE("run record: how checkpoints are scored is read again", "[unit][runtime]") {
+  const test::TempDir dir;
+  const auto run = (dir / "run").string();
+  CHECK(runtime::read_checkpoint_config(run) == proto::CheckpointConfig{});
+  const proto::CheckpointConfig config{.checkpoint_score_attribute = "loss", .score_is_max = false};
+  REQUIRE(runtime::write_checkpoint_config(run, config).has_value());
+  CHECK(runtime::read_checkpoint_config(run) == config);
 }
 
 TEST_CASE("run record: params.json is the first attempt's", "[unit][runtime]") {

@@ -68,7 +68,8 @@ TEST_CASE("torch trainer: with no workers the function runs here", "[unit][sdk]"
 
   const auto read = TrainingResult::from_path(result.path);
   CHECK(read.checkpoint->path() == result.checkpoint->path());
-  CHECK(read.best_checkpoints.size() == 2);
+  REQUIRE(read.best_checkpoints.size() == 2);
+  CHECK(read.best_checkpoints[0].first.path() == result.best_checkpoints[0].first.path());  // the best first
   CHECK(read.metrics.at("epoch") == 4);
   CHECK_THROWS_AS(TrainingResult::from_path(dir / "nowhere"), std::runtime_error);
   CHECK_THROWS_AS(TrainingResult::from_path(dir / "local0"), std::runtime_error);

@@ -12,7 +12,10 @@ namespace rtrain {
 /// callbacks and the module's own hook (Ray's runs before them), so the checkpoint includes the decisions of
 /// EarlyStopping and ModelCheckpoint for that epoch: a run that fails and is retried ends like one that never
 /// failed. If the job yields within an epoch, it reports such a checkpoint with "epoch" and "step" only:
-/// there are no metrics at that point, so it has no score that competes with those of whole epochs.
+/// there are no metrics at that point, so it has no score that competes with those of whole epochs. With
+/// AsyncCheckpointIO the checkpoint of an epoch is written and reported while the next one trains
+/// (CheckpointUploadMode::kAsync), and that of a yield at once. What a CheckpointIO stores elsewhere than in
+/// the file system cannot be reported.
 class RTRAIN_API TrainReportCallback : public Callback {
  public:
   static constexpr const char* kCheckpointName = "checkpoint.ckpt";

@@ -24,6 +24,7 @@ struct RTRAIN_API CsvOptions {
 /// text); empty lines are left out.
 class RTRAIN_API CsvTable {
  public:
+  /// One column of all rows.
   struct Column {
     std::string name;
     /// [rows]: int64 if all cells are integers, else float64 if all are numbers; an empty cell is NaN.

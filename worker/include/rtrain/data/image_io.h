@@ -33,6 +33,7 @@ enum class ImageMode {
   kUnchanged,  ///< as many as the file has: 1, 2 (gray and alpha), 3 or 4; CMYK becomes RGB
 };
 
+/// How the bytes of an image become a tensor.
 struct RTRAIN_API DecodeOptions {
   ImageMode mode = ImageMode::kRGB;
   /// turn the image as its EXIF orientation says (JPEG, PNG). torchvision and Pillow do not, by default

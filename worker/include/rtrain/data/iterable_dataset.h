@@ -49,6 +49,7 @@ class Stream {
 class RTRAIN_API BatchStream {
  public:
   virtual ~BatchStream() = default;
+  /// What next() gives.
   struct Read {
     Batch batch{};
     std::int64_t samples = 0;  ///< as many as were asked for, or fewer if the stream ended; 0: no batch

@@ -26,6 +26,7 @@ struct RTRAIN_API RandAugmentOptions {
 [[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> TrivialAugmentWide(
     std::int64_t num_magnitude_bins = 31, AugmentOptions augment = {});
 
+/// The data set that a policy was found on.
 enum class AutoAugmentPolicy { kImageNet, kCIFAR10, kSVHN };
 /// Cubuk et al., "AutoAugment", 2018: one of 25 pairs of operations, each with its probability and magnitude.
 [[nodiscard]] RTRAIN_API std::shared_ptr<const Transform> AutoAugment(

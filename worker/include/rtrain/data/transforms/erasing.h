@@ -16,6 +16,7 @@ namespace functional {
                                              const torch::Tensor& value);
 }  // namespace functional
 
+/// What stands in an erased rectangle.
 enum class EraseWith {
   kValue,
   kNoise,  ///< N(0, 1) for each value, torchvision's value="random"; for floating point

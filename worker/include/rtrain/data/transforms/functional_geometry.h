@@ -55,7 +55,9 @@ struct RTRAIN_API ResizeOptions {
 [[nodiscard]] RTRAIN_API torch::Tensor pad(const torch::Tensor& images, Borders borders,
                                            const Fill& fill = {0}, PaddingMode mode = PaddingMode::kConstant);
 
+/// Swaps left and right.
 [[nodiscard]] RTRAIN_API torch::Tensor hflip(const torch::Tensor& images);
+/// Swaps top and bottom.
 [[nodiscard]] RTRAIN_API torch::Tensor vflip(const torch::Tensor& images);
 
 }  // namespace rtrain::data::transforms::functional
