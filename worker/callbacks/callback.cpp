@@ -34,4 +34,10 @@ void Callback::log_dict(const std::map<std::string, double>& values, const LogOp
   of_run().log_dict(values, options);
 }
 
+// Not inline: whether a class overrides one is read off its virtual table (run/overridden.h).
+void Callback::on_before_zero_grad(Trainer&, LightningModule&, Optimizer&) {}
+void Callback::on_before_backward(Trainer&, LightningModule&, const torch::Tensor&) {}
+void Callback::on_after_backward(Trainer&, LightningModule&) {}
+void Callback::on_before_optimizer_step(Trainer&, LightningModule&, Optimizer&) {}
+
 }  // namespace rtrain

@@ -61,6 +61,7 @@ class C10dCommunicator final : public Communicator {
   Work start_recv(torch::Tensor tensor, int from, int tag, const char* what) override;
   std::shared_ptr<Communicator> subgroup(const std::vector<int>& ranks, const std::string& name) override;
   void set_timeout(std::chrono::milliseconds timeout) override;
+  [[nodiscard]] bool is_capturable() const override { return options_.nccl; }
   [[nodiscard]] c10d::ProcessGroup* c10d_group() const override;
 
   /// Shuts the backends down. The other ranks must have made their last call.

@@ -84,6 +84,7 @@ class Alone final : public Communicator {
   [[nodiscard]] int rank() const override { return 0; }
   [[nodiscard]] int world_size() const override { return 1; }
   void barrier() override {}
+  [[nodiscard]] bool is_capturable() const override { return true; }
   void meet(const std::string&) override {}
   Work start_all_reduce(torch::Tensor, Op, const char*) override { return {}; }
   Work start_broadcast(torch::Tensor, int root, const char* what) override {

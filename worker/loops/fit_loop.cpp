@@ -122,6 +122,8 @@ void FitLoop::choose_validation_interval() {
 }
 
 void FitLoop::start_over() {
+  drop_graphs();
+  graphed_steps_ = 0;
   data_ = {};
   make_data_ = nullptr;
   saved_loaded_in_epoch_.reset();
@@ -342,14 +344,44 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
 StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   const RunContext::HookScope scope(run_, Hook::kOptimization);
   const bool sync = !accumulates();
-  auto output = run_.automatic
-                    ? step_.run(batch, {.batch_idx = batch_idx,
-                                        .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
-                                        .sync = sync})
-                    : manual_.run(batch, batch_idx);
+  const StepPlace place{.batch_idx = batch_idx,
+                        .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
+                        .sync = sync};
+  auto output = !run_.automatic       ? manual_.run(batch, batch_idx)
+                : graphed_ == nullptr ? step_.run(batch, place)
+                                      : run_graphed(batch, place);
   if (sync && run_.automatic) lr_stepping_.after_optimizer_step(++run_.optimizer_steps);
   if (output.loss.defined()) warn_unless_finite(output.loss, batch_idx);
   return output;
+}
+
+StepOutput FitLoop::run_graphed(const Batch& batch, const StepPlace& place) {
+  const RunContext::Timed timed(run_, [&] { return run_.action_of_strategy("graphed_step"); });
+  if (!place.first || !place.sync)
+    graphed_->fall_back("a step takes several batches now (set_accumulate_grad_batches)");
+  return graphed_->run(batch, [this, place](const Batch& of_step) { return step_.run(of_step, place); });
+}
+
+void FitLoop::capture_steps(std::shared_ptr<Recorder> recorder) {
+  StepCapture::Limits limits;
+  GraphedStep::Of of{.optimizer = *run_.optimizers.front(),
+                     .module = *run_.module,
+                     .device = run_.placement.device,
+                     .metrics = &run_.metrics,
+                     .warn = [](const std::string& text) { warn(text); }};
+  if (run_.strategy().is_distributed()) {
+    // c10d's Reducer cuts its buckets anew, and measures, in its first steps:
+    // https://docs.pytorch.org/docs/2.11/notes/cuda.html#usage-with-distributeddataparallel
+    limits.warmup = 11;
+    of.meet = [this](const std::string& place) { run_.strategy().meet(place); };
+  }
+  graphed_ = std::make_unique<GraphedStep>(std::move(recorder), std::move(of), limits);
+}
+
+void FitLoop::drop_graphs() {
+  if (graphed_ == nullptr) return;
+  graphed_steps_ = graphed_->replays();
+  graphed_.reset();
 }
 
 /// Reading a loss on a GPU waits for it: there only those of the steps that are logged are read.

@@ -4,6 +4,7 @@
 #include "worker/loops/batch_source.h"
 #include "worker/loops/evaluation_loop.h"
 #include "worker/run/run_context.h"
+#include "worker/step/graphed_step.h"
 #include "worker/step/lr_stepping.h"
 #include "worker/step/manual_step.h"
 #include "worker/step/training_step.h"
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -38,6 +40,13 @@ class FitLoop {
   /// meanwhile goes nowhere.
   void for_each_batch(const std::function<void(const Batch&)>& body);
   [[nodiscard]] bool has_data() const { return data_.defined(); }
+  /// The steps of this fit go through graphs (TrainerOptions::cuda_graph). Once the optimizers are made.
+  void capture_steps(std::shared_ptr<Recorder> recorder);
+  /// The graphs go; before what they refer to does.
+  void drop_graphs();
+  [[nodiscard]] std::int64_t graphed_steps() const {
+    return graphed_ ? graphed_->replays() : graphed_steps_;
+  }
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
   [[nodiscard]] std::int64_t global_step() const { return run_.optimizer_steps; }
@@ -92,6 +101,7 @@ class FitLoop {
   /// @return false if the epoch has ended.
   bool train_batch(BatchSource::Iterator& batches);
   StepOutput optimize(const Batch& batch, std::int64_t batch_idx);
+  StepOutput run_graphed(const Batch& batch, const StepPlace& place);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
   [[nodiscard]] BatchSource::Iterator open_data();
@@ -124,6 +134,8 @@ class FitLoop {
   EvaluationLoop& validation_;
   TrainingStep step_;
   ManualStep manual_;
+  std::unique_ptr<GraphedStep> graphed_;  ///< null: steps are eager
+  std::int64_t graphed_steps_ = 0;        ///< of the latest fit, once it is over
   LRStepping lr_stepping_;
   LoggedMetrics results_;
   std::function<BatchSource()> make_data_;

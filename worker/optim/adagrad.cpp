@@ -34,9 +34,11 @@ class FusedAdagrad final : public Grouped {
     const auto given = [](const torch::Tensor& tensor) {
       return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
     };
-    at::_fused_adagrad_(batch.parameters, batch.gradients, sums, steps, option(o, "lr"),
-                        option(o, "lr_decay"), option(o, "weight_decay"), option(o, "eps"),
-                        flag(o, "maximize"), given(inputs.grad_scale), given(inputs.found_inf));
+    with_lr(o, batch, [&](const auto& lr) {
+      at::_fused_adagrad_(batch.parameters, batch.gradients, sums, steps, lr, option(o, "lr_decay"),
+                          option(o, "weight_decay"), option(o, "eps"), flag(o, "maximize"),
+                          given(inputs.grad_scale), given(inputs.found_inf));
+    });
     // A step that the kernel left out does not count.
     if (inputs.found_inf.defined())
       at::_foreach_sub_(steps, Tensors(steps.size(), inputs.found_inf.reshape({})));

@@ -45,7 +45,7 @@ class FusedAdam final : public Grouped {
     }
     at::_foreach_add_(steps, 1);
     auto* kernel = flag(o, "decoupled_weight_decay") ? &adamw : &adam;
-    kernel(batch.parameters, batch.gradients, averages, squares, max_squares, steps, o, amsgrad, inputs);
+    kernel(batch, averages, squares, max_squares, steps, o, amsgrad, inputs);
     // A step that the kernel left out does not count.
     if (inputs.found_inf.defined())
       at::_foreach_sub_(steps, Tensors(steps.size(), inputs.found_inf.reshape({})));
@@ -55,19 +55,21 @@ class FusedAdam final : public Grouped {
   static std::optional<at::Tensor> given(const torch::Tensor& tensor) {
     return tensor.defined() ? std::optional(tensor) : std::nullopt;
   }
-  static void adam(Tensors& parameters, Tensors& gradients, Tensors& averages, Tensors& squares,
-                   Tensors& max_squares, Tensors& steps, const Options& o, bool amsgrad,
-                   const StepInputs& inputs) {
-    at::_fused_adam_(parameters, gradients, averages, squares, max_squares, steps, option(o, "lr"),
-                     option(o, "beta1"), option(o, "beta2"), option(o, "weight_decay"), option(o, "eps"),
-                     amsgrad, flag(o, "maximize"), given(inputs.grad_scale), given(inputs.found_inf));
+  static void adam(Stepped& batch, Tensors& averages, Tensors& squares, Tensors& max_squares, Tensors& steps,
+                   const Options& o, bool amsgrad, const StepInputs& inputs) {
+    with_lr(o, batch, [&](const auto& lr) {
+      at::_fused_adam_(batch.parameters, batch.gradients, averages, squares, max_squares, steps, lr,
+                       option(o, "beta1"), option(o, "beta2"), option(o, "weight_decay"), option(o, "eps"),
+                       amsgrad, flag(o, "maximize"), given(inputs.grad_scale), given(inputs.found_inf));
+    });
   }
-  static void adamw(Tensors& parameters, Tensors& gradients, Tensors& averages, Tensors& squares,
-                    Tensors& max_squares, Tensors& steps, const Options& o, bool amsgrad,
-                    const StepInputs& inputs) {
-    at::_fused_adamw_(parameters, gradients, averages, squares, max_squares, steps, option(o, "lr"),
-                      option(o, "beta1"), option(o, "beta2"), option(o, "weight_decay"), option(o, "eps"),
-                      amsgrad, flag(o, "maximize"), given(inputs.grad_scale), given(inputs.found_inf));
+  static void adamw(Stepped& batch, Tensors& averages, Tensors& squares, Tensors& max_squares, Tensors& steps,
+                    const Options& o, bool amsgrad, const StepInputs& inputs) {
+    with_lr(o, batch, [&](const auto& lr) {
+      at::_fused_adamw_(batch.parameters, batch.gradients, averages, squares, max_squares, steps, lr,
+                        option(o, "beta1"), option(o, "beta2"), option(o, "weight_decay"), option(o, "eps"),
+                        amsgrad, flag(o, "maximize"), given(inputs.grad_scale), given(inputs.found_inf));
+    });
   }
 };
 

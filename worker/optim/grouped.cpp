@@ -94,11 +94,18 @@ void Grouped::add_param_group(ParamGroup group) {
   Optimizer::add_param_group(std::move(group));
 }
 
+bool Grouped::read_lr_from(std::vector<torch::Tensor> by_group) {
+  if (!by_group.empty() && (!is_fused() || by_group.size() != groups_.size())) return false;
+  lr_ = std::move(by_group);
+  return true;
+}
+
 void Grouped::step(const StepInputs& inputs) {
   const torch::NoGradGuard no_grad;
   if (!is_fused() && inputs.found_inf.defined() && inputs.found_inf.item<float>() != 0) return;
   std::size_t number = 0;
-  for (const auto& group : groups_) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const auto& group = groups_[g];
     // One kernel call takes tensors of one device and type. The usual case comes without a lookup a
     // parameter: everything is like the first.
     Stepped alike;
@@ -120,6 +127,7 @@ void Grouped::step(const StepInputs& inputs) {
     }
     const auto run = [&](Stepped& batch) {
       if (batch.numbers.empty()) return;
+      if (!lr_.empty()) batch.lr = lr_[g];
       if (is_fused()) return update(group.options, batch, inputs);
       if (inputs.grad_scale.defined()) batch.gradients = at::_foreach_div(batch.gradients, inputs.grad_scale);
       update(group.options, batch, {});

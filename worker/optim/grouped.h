@@ -37,6 +37,7 @@ struct Stepped {
   std::vector<std::size_t> numbers;
   Tensors parameters;
   Tensors gradients;  ///< detached, laid out as the parameters
+  torch::Tensor lr{}; ///< undefined: the option
 };
 
 /// An optimizer of a Kind.
@@ -48,6 +49,7 @@ class Grouped : public Optimizer {
   using Optimizer::step;
   void step(const StepInputs& inputs) final;
   void add_param_group(ParamGroup group) override;
+  [[nodiscard]] bool read_lr_from(std::vector<torch::Tensor> by_group) override;
 
  protected:
   /// @param inputs undefined but for the fused kinds.
@@ -68,6 +70,7 @@ class Grouped : public Optimizer {
   /// Options of other names are refused where a user gives them; a scheduler may add its own later.
   void check_names(const ParamGroup& group, const std::string& place) const;
   const Kind& kind_;
+  Tensors lr_;  ///< by group; empty: the options have it
 };
 
 /// A count as PyTorch keeps it: a float32 scalar, here on the host.
@@ -77,6 +80,15 @@ class Grouped : public Optimizer {
 
 [[nodiscard]] inline double option(const Options& options, const char* name) { return options.at(name); }
 [[nodiscard]] inline bool flag(const Options& options, const char* name) { return options.at(name) != 0; }
+
+/// Calls `kernel` with the learning rate as a tensor or as a number.
+template <class Kernel>
+void with_lr(const Options& options, const Stepped& batch, Kernel kernel) {
+  if (batch.lr.defined())
+    kernel(batch.lr);
+  else
+    kernel(option(options, "lr"));
+}
 
 /// Negated gradients for maximize, then weight decay: added to the gradients, or with `decoupled` taken off
 /// the parameters. Leaves the gradients of the parameters alone.

@@ -77,6 +77,7 @@ void Optimizer::adopt(ParamGroup group, const std::string& place) {
     names_.push_back(std::to_string(parameters_.size()));
     parameters_.push_back(p);
   }
+  ++tensor_changes_;
   state_.resize(parameters_.size());
   groups_.push_back(std::move(group));
 }
@@ -196,6 +197,7 @@ void Optimizer::replace_parameter(const std::string& name, const torch::Tensor& 
   }
   std::size_t group = 0, within = number;
   while (within >= groups_[group].params.size()) within -= groups_[group++].params.size();
+  ++tensor_changes_;
   groups_[group].params[within] = tensor;
   parameters_[number] = tensor;
 }
@@ -313,6 +315,7 @@ std::function<void()> Optimizer::stage_state_dict(const OptimizerState& state,
   }
   if (problems.size() != before) return {};
   return [this, loaded = std::move(loaded), options = std::move(options)]() mutable {
+    ++tensor_changes_;
     state_ = std::move(loaded);
     for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].options = std::move(options[g]);
   };

@@ -41,6 +41,7 @@ class FusedSGD final : public Grouped {
       part.parameters.push_back(batch.parameters[i]);
       part.gradients.push_back(batch.gradients[i]);
     }
+    fresh.lr = seasoned.lr = batch.lr;
     if (!seasoned.numbers.empty()) run(o, seasoned, state_list(seasoned, "momentum_buffer"), false, inputs);
     if (fresh.numbers.empty()) return;
     // A first step that is left out must leave no buffers behind, or the next would not be the first. Without
@@ -59,9 +60,11 @@ class FusedSGD final : public Grouped {
     const auto given = [](const torch::Tensor& tensor) {
       return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
     };
-    at::_fused_sgd_(batch.parameters, batch.gradients, buffers, option(o, "weight_decay"),
-                    option(o, "momentum"), option(o, "lr"), option(o, "dampening"), flag(o, "nesterov"),
-                    flag(o, "maximize"), is_first_step, given(inputs.grad_scale), given(inputs.found_inf));
+    with_lr(o, batch, [&](const auto& lr) {
+      at::_fused_sgd_(batch.parameters, batch.gradients, buffers, option(o, "weight_decay"),
+                      option(o, "momentum"), lr, option(o, "dampening"), flag(o, "nesterov"),
+                      flag(o, "maximize"), is_first_step, given(inputs.grad_scale), given(inputs.found_inf));
+    });
   }
 };
 

@@ -283,6 +283,7 @@ void MetricBoard::log(Hook hook, const std::string& name, MetricValue value, con
     throw std::logic_error(at() + "the tensor has " + std::to_string(value.tensor.numel()) +
                            " elements, expected 1");
   }
+  if (tape_ != nullptr && tape_->takes(hook, name, value, given)) return;
   // The first value of a new epoch starts the hook's metrics anew.
   if (last_hook_ != hook && first_iteration_.value_or(true)) active_->reset(hook);
   active_->log(hook, name, std::move(value), options, batch_size_, strategy_);

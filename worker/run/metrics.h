@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/run/hook.h"
+#include "worker/run/log_tape.h"
 #include "worker/run/metric_reduction.h"
 
 #include <rtrain/lightning_module.h>
@@ -20,12 +21,6 @@
 
 namespace rtrain {
 
-/// A number, or a scalar tensor that has not been read yet (reading one on a GPU waits for it).
-struct MetricValue {
-  torch::Tensor tensor;  ///< if undefined, `number` is the value
-  double number = 0;
-  [[nodiscard]] double item() const;
-};
 using MetricValues = std::map<std::string, MetricValue>;
 
 /// The metrics of one loop. Values with sync_dist are local to this rank until reduce_step() or
@@ -101,6 +96,8 @@ class MetricBoard {
   void clear();  ///< at the start of a run
 
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
+  /// What is logged from now on goes to `tape` first; null: none.
+  void use_tape(LogTape* tape) { tape_ = tape; }
   void on_batch_start(std::int64_t batch_size);
   /// Called after the step and before the end hooks of the batch: reduces the values of the step over the
   /// ranks.
@@ -141,6 +138,7 @@ class MetricBoard {
   std::vector<std::shared_ptr<Logger>> loggers_;
   std::int64_t log_every_n_steps_;
   LoggedMetrics* active_ = nullptr;
+  LogTape* tape_ = nullptr;
   LoggedMetrics::Views views_;
   std::optional<bool> first_iteration_;
   Hook last_hook_ = Hook::kNone;

@@ -49,9 +49,14 @@ std::string RunContext::place_of(Hook hook) const {
 
 Batch RunContext::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
-  if (profiler != nullptr) [[unlikely]]
-    return profiled_to_device(std::move(batch));
-  return after_transfer(transfer(before_transfer(std::move(batch))));
+  batch = profiler != nullptr ? profiled_to_device(std::move(batch))
+                              : after_transfer(transfer(before_transfer(std::move(batch))));
+  if (options.channels_last)
+    batch.for_each_tensor([](torch::Tensor& tensor) {
+      if (tensor.dim() == 4 && tensor.is_floating_point())
+        tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+    });
+  return batch;
 }
 
 Batch RunContext::before_transfer(Batch batch) {

@@ -55,6 +55,7 @@ class DDPPlan final : public Plan {
   void before_forward(bool sync) override;
   void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& how) override;
   void zero_grad(const std::vector<torch::Tensor>& parameters) override;
+  [[nodiscard]] std::string why_not_captured() const override;
 
  private:
   [[nodiscard]] std::string changed() const;
@@ -253,6 +254,14 @@ void DDPPlan::backward(const torch::Tensor& loss, bool sync, const BackwardOptio
   } catch (const c10::Error& error) {
     explain(error);
   }
+}
+
+std::string DDPPlan::why_not_captured() const {
+  if (options_.find_unused_parameters)
+    return "DDPStrategy with find_unused_parameters reads on the host which parameters a step used: leave it "
+           "out, or freeze what no step uses";
+  return options_.static_graph ? "DDPStrategy with static_graph counts its steps on the host: leave it out"
+                               : "";
 }
 
 void DDPPlan::zero_grad(const std::vector<torch::Tensor>& parameters) {

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 
 #include <map>
+#include <typeinfo>
 #include <utility>
 
 namespace rtrain {
@@ -87,6 +88,13 @@ torch::Tensor Plan::clip(Optimizer& optimizer, const GradientClip& clip) {
   const auto factor = (clip.limit / (norm + 1e-6)).clamp_max(1.0);
   for (auto& gradient : gradients) gradient.mul_(factor);
   return norm;
+}
+
+std::string Plan::why_not_captured() const {
+  const Plan& plan = *this;
+  return typeid(plan) == typeid(Plan)
+             ? ""
+             : "the strategy does not say that its step can be captured (Plan::why_not_captured())";
 }
 
 StateTree Plan::module_state() const { return state_of(module_); }

@@ -126,4 +126,10 @@ void LightningModule::lr_scheduler_step(LRScheduler& scheduler, std::optional<do
   metric ? scheduler.step(*metric) : scheduler.step();
 }
 
+// Not inline: whether a class overrides one is read off its virtual table (run/overridden.h).
+void LightningModule::on_before_zero_grad(Optimizer&) {}
+void LightningModule::on_before_backward(const torch::Tensor&) {}
+void LightningModule::on_after_backward() {}
+void LightningModule::on_before_optimizer_step(Optimizer&) {}
+
 }  // namespace rtrain

@@ -5,6 +5,8 @@
 #include "worker/runtime/json.h"
 #include "worker/schedulers/configuration.h"
 #include "worker/sdk/job.h"
+#include "worker/step/graph_conditions.h"
+#include "worker/trainer/memory_format.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/options.h"
 #include "worker/trainer/trainer_impl.h"
@@ -125,6 +127,7 @@ void Trainer::Impl::begin(Stage now, LightningModule& given, const Data& data) {
   }
   // Before a checkpoint is read: float64 weights must not pass through float32.
   run.precision().convert_module(given);
+  if (run.options.channels_last) lay_out_channels_last(given);
 }
 
 std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
@@ -207,6 +210,14 @@ void Trainer::Impl::make_optimizers() {
     optimizer->name_parameters(run.module->named_parameters());
     run.plan->adopt(*optimizer);
   }
+}
+
+void Trainer::Impl::capture_steps(const std::shared_ptr<Recorder>& recorder) {
+  require_capturable(run);
+  if (const auto reason = why_steps_stay_eager(run, recorder != nullptr); !reason.empty())
+    warn("cuda_graph: steps run eagerly: " + reason);
+  else
+    fit_loop.capture_steps(recorder);
 }
 
 /// A few batches of validation, so that its mistakes show before hours of training; it must leave no trace.
@@ -359,6 +370,12 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
   keep(module, data);
   auto& given = module.get();
   guarded([&] {
+    const auto recorder = run.options.cuda_graph ? make_recorder(run.placement.device) : nullptr;
+    const auto stream = recorder ? recorder->stream() : nullptr;
+    const struct Graphs {
+      FitLoop& loop;
+      ~Graphs() { loop.drop_graphs(); }
+    } graphs{fit_loop};
     std::optional<torch::autograd::DetectAnomalyGuard> anomalies;
     if (run.options.detect_anomaly) anomalies.emplace();
     run.max_epochs = run.options.max_epochs.value_or(-1);
@@ -398,6 +415,7 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     run.metrics.clear();
     make_plan(given, /*fitting=*/true);
     make_optimizers();
+    if (run.options.cuda_graph) capture_steps(recorder);
     run.call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
     log_hyperparams();
     for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();

@@ -68,6 +68,7 @@ Metrics Trainer::progress_bar_metrics() const {
 }
 std::int64_t Trainer::current_epoch() const { return impl_->fit_loop.current_epoch(); }
 std::int64_t Trainer::global_step() const { return impl_->fit_loop.global_step(); }
+std::int64_t Trainer::graphed_steps() const { return impl_->fit_loop.graphed_steps(); }
 std::int64_t Trainer::num_training_batches() const { return impl_->fit_loop.max_batches(); }
 std::int64_t Trainer::estimated_stepping_batches() {
   if (!fitting()) throw std::logic_error("estimated_stepping_batches() is known within fit()");

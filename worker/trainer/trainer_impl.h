@@ -64,6 +64,9 @@ struct Trainer::Impl {
   /// @throws std::invalid_argument options that manual optimization does not follow.
   void refuse_automatic_options() const;
   void make_optimizers();
+  /// Under cuda_graph. @param recorder null: this device has none. @throws std::invalid_argument see
+  /// require_capturable().
+  void capture_steps(const std::shared_ptr<Recorder>& recorder);
   void check_sanity();
   void end();
   /// Runs `body`; if it fails, calls on_exception of the callbacks before the exception leaves.

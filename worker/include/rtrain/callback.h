@@ -74,10 +74,10 @@ class RTRAIN_API Callback {
   virtual void on_train_batch_start(Trainer&, LightningModule&, const Batch&, std::int64_t /*batch_idx*/) {}
   virtual void on_train_batch_end(Trainer&, LightningModule&, const StepOutput&, const Batch&,
                                   std::int64_t /*batch_idx*/) {}
-  virtual void on_before_zero_grad(Trainer&, LightningModule&, Optimizer&) {}
-  virtual void on_before_backward(Trainer&, LightningModule&, const torch::Tensor& /*loss*/) {}
-  virtual void on_after_backward(Trainer&, LightningModule&) {}
-  virtual void on_before_optimizer_step(Trainer&, LightningModule&, Optimizer&) {}
+  virtual void on_before_zero_grad(Trainer&, LightningModule&, Optimizer&);
+  virtual void on_before_backward(Trainer&, LightningModule&, const torch::Tensor& /*loss*/);
+  virtual void on_after_backward(Trainer&, LightningModule&);
+  virtual void on_before_optimizer_step(Trainer&, LightningModule&, Optimizer&);
   virtual void on_validation_start(Trainer&, LightningModule&) {}
   virtual void on_validation_end(Trainer&, LightningModule&) {}
   virtual void on_validation_epoch_start(Trainer&, LightningModule&) {}

@@ -113,6 +113,8 @@ class RTRAIN_API Communicator {
   [[nodiscard]] virtual std::shared_ptr<Communicator> subgroup(const std::vector<int>& ranks,
                                                                const std::string& name) = 0;
 
+  /// True if collectives of CUDA tensors can be captured into a CUDA graph: those of NCCL.
+  [[nodiscard]] virtual bool is_capturable() const { return false; }
   /// Sets the timeout of later waits. @param timeout greater than 0.
   virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
   /// The underlying c10d group, for c10d's own parts such as the Reducer; null in a group of one.

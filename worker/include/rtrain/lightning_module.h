@@ -183,10 +183,10 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   /// @return -1 to skip the rest of the epoch, including this batch.
   virtual int on_train_batch_start(const Batch&, std::int64_t /*batch_idx*/) { return 0; }
   virtual void on_train_batch_end(const StepOutput&, const Batch&, std::int64_t /*batch_idx*/) {}
-  virtual void on_before_zero_grad(Optimizer&) {}
-  virtual void on_before_backward(const torch::Tensor& /*loss*/) {}
-  virtual void on_after_backward() {}
-  virtual void on_before_optimizer_step(Optimizer&) {}
+  virtual void on_before_zero_grad(Optimizer&);
+  virtual void on_before_backward(const torch::Tensor& /*loss*/);
+  virtual void on_after_backward();
+  virtual void on_before_optimizer_step(Optimizer&);
   /// With the last batch of an accumulation. `closure` is training_step, clearing and backward; it must be
   /// called. Default: optimizer.step(closure), which goes on with on_before_optimizer_step, clipping and the
   /// step. Not with manual optimization. An override that calls closure() alone learns without a step. The

@@ -99,6 +99,15 @@ class RTRAIN_API Optimizer {
   /// @throws std::invalid_argument as the constructor does; nothing is changed then.
   virtual void add_param_group(ParamGroup group);
 
+  /// For steps that are recorded once and repeated (CUDA graphs): from now on step() reads the learning rate
+  /// of group i from `by_group[i]`, a scalar on the device of its parameters, in the place of the option
+  /// "lr"; empty: from the option again.
+  /// @return false: the optimizer cannot, or decides on the host in other ways. Nothing is changed then.
+  [[nodiscard]] virtual bool read_lr_from(std::vector<torch::Tensor> by_group) { return by_group.empty(); }
+  /// Counts what puts other tensors in the place of the optimizer's: add_param_group(), replace_parameter(),
+  /// load_state_dict().
+  [[nodiscard]] std::uint64_t tensor_changes() const { return tensor_changes_; }
+
   /// Gives parameters the names under which state_dict() has their state. A parameter that is not in `named`
   /// keeps the name it had; without any it is called by its number ("0"). The Trainer calls this with
   /// module->named_parameters(). Of several names of one tensor the first counts.
@@ -144,6 +153,7 @@ class RTRAIN_API Optimizer {
   void adopt(ParamGroup group, const std::string& place);
 
   std::string type_;
+  std::uint64_t tensor_changes_ = 0;
   std::vector<std::string> names_;  ///< by number
 };
 

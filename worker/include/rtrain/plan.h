@@ -67,6 +67,10 @@ class RTRAIN_API Plan {
   /// parameters that a step does not use.
   virtual void zero_grad(const std::vector<torch::Tensor>& parameters);
 
+  /// Why a step of this plan cannot be captured into a CUDA graph, with the way out; empty: it can. Of a
+  /// class of one's own that does not override this: that it does not say.
+  [[nodiscard]] virtual std::string why_not_captured() const;
+
   /// Parameters and buffers by PyTorch's names. The tensors are the module's own: copy them if they must
   /// survive the next step.
   [[nodiscard]] virtual StateTree module_state() const;

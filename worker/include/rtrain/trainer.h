@@ -132,6 +132,13 @@ struct RTRAIN_API TrainerOptions {
   bool detect_anomaly = false;
   /// with several ranks, batch norms of a training step use the statistics of all ranks' batches
   bool sync_batchnorm = false;
+  /// captures a training step with its optimizer into a CUDA graph and replays it: for steps that wait for
+  /// the host. Same results; docs/guides/gpus.md says what a step may then do. On the CPU: a warning, and
+  /// nothing else
+  bool cuda_graph = false;
+  /// weights and batches of convolutions (4 dimensions) lie in memory as NHWC, which tensor cores want; same
+  /// results to rounding
+  bool channels_last = false;
   /// "auto" (this worker's GPU, or the CPU if it has none), "cpu", "gpu" or "cuda"
   std::string accelerator = "auto";
   Devices devices = "auto";  ///< a number must equal the job's workers per node
@@ -361,6 +368,8 @@ class RTRAIN_API Trainer {
   [[nodiscard]] std::int64_t current_epoch() const;
   /// optimizer steps taken; under manual optimization those of all optimizers
   [[nodiscard]] std::int64_t global_step() const;
+  /// Steps of this (or the latest) fit that were replayed from a CUDA graph; 0 without cuda_graph.
+  [[nodiscard]] std::int64_t graphed_steps() const;
   /// per epoch, after limits; 0 before fit(). Of a stream: at most so many, or kUnknownBatches
   [[nodiscard]] std::int64_t num_training_batches() const;
   /// Optimizer steps of the whole fit under automatic optimization, for schedulers that need to know

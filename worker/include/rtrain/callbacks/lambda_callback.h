@@ -30,6 +30,7 @@ class RTRAIN_API LambdaCallback : public Callback {
 #define RTRAIN_HOOK(id, name, log, period, signature) RTRAIN_FOR_CALLBACKS(signature, RTRAIN_LAMBDA_ANY, name)
 #include <rtrain/hooks.def>
 #undef RTRAIN_LAMBDA_ANY
+  [[nodiscard]] const LambdaFunctions& functions() const { return f_; }
 
  private:
   LambdaFunctions f_;
