@@ -114,22 +114,31 @@ void Grouped::step(const StepInputs& inputs) {
       const auto index = number++;
       const auto& gradient = p.grad();
       if (!gradient.defined()) continue;
-      if (gradient.layout() != at::kStrided)
-        throw std::invalid_argument(type_name() + ": sparse gradients are not supported (parameter \"" +
-                                    parameter_name(index) + "\")");
+      if (gradient.layout() != (takes_sparse() ? at::kSparse : at::kStrided))
+        throw std::invalid_argument(
+            type_name() + ": " +
+            (takes_sparse() ? "dense gradients are not supported" : "sparse gradients are not supported") +
+            " (parameter \"" + parameter_name(index) + "\")" +
+            (takes_sparse() ? "; it takes sparse gradients only" : "; SparseAdam takes them"));
       const auto& front = group.params.front();
       auto& batch = p.device() == front.device() && p.scalar_type() == front.scalar_type()
                         ? alike
                         : others[{p.device().str(), p.scalar_type()}];
       batch.numbers.push_back(index);
       batch.parameters.push_back(p);
-      batch.gradients.push_back(laid_out_like(p, gradient.detach()));
+      batch.gradients.push_back(takes_sparse() ? gradient.detach().coalesce()
+                                               : laid_out_like(p, gradient.detach()));
     }
     const auto run = [&](Stepped& batch) {
       if (batch.numbers.empty()) return;
       if (!lr_.empty()) batch.lr = lr_[g];
       if (is_fused()) return update(group.options, batch, inputs);
-      if (inputs.grad_scale.defined()) batch.gradients = at::_foreach_div(batch.gradients, inputs.grad_scale);
+      if (inputs.grad_scale.defined()) {
+        if (takes_sparse())
+          for (auto& gradient : batch.gradients) gradient = (gradient / inputs.grad_scale).coalesce();
+        else
+          batch.gradients = at::_foreach_div(batch.gradients, inputs.grad_scale);
+      }
       update(group.options, batch, {});
     };
     run(alike);

@@ -36,8 +36,8 @@ struct Kind {
 struct Stepped {
   std::vector<std::size_t> numbers;
   Tensors parameters;
-  Tensors gradients;  ///< detached, laid out as the parameters
-  torch::Tensor lr{}; ///< undefined: the option
+  Tensors gradients;   ///< detached, laid out as the parameters
+  torch::Tensor lr{};  ///< undefined: the option
 };
 
 /// An optimizer of a Kind.
@@ -54,6 +54,8 @@ class Grouped : public Optimizer {
  protected:
   /// @param inputs undefined but for the fused kinds.
   virtual void update(const Options& options, Stepped& batch, const StepInputs& inputs) = 0;
+  /// Gradients are sparse, and coalesced in `batch`, or they are not: the others are refused.
+  [[nodiscard]] virtual bool takes_sparse() const { return false; }
   /// The kernel takes StepInputs itself.
   [[nodiscard]] virtual bool is_fused() const { return false; }
   void check_group(const ParamGroup& group, const std::string& place) const override;

@@ -42,6 +42,9 @@ ParamGroup AdagradGroup::generic() const {
                {"initial_accumulator_value", initial_accumulator_value},
                {"eps", eps}});
 }
+ParamGroup SparseAdamGroup::generic() const {
+  return with(params, name, {{"lr", lr}, {"beta1", beta1}, {"beta2", beta2}, {"eps", eps}});
+}
 ParamGroup AdadeltaGroup::generic() const {
   return with(params, name, {{"lr", lr}, {"rho", rho}, {"eps", eps}, {"weight_decay", weight_decay}});
 }

@@ -135,6 +135,23 @@ struct RTRAIN_API AdamaxOptions {
 [[nodiscard]] RTRAIN_API std::shared_ptr<Optimizer> Adamax(Parameters<AdamGroup> parameters,
                                                            AdamaxOptions options = {});
 
+/// torch.optim.SparseAdam: Adam for parameters whose gradients are sparse (Embedding with .sparse(true)).
+/// Only the rows that a gradient has are moved, and their averages. Takes sparse gradients only.
+struct RTRAIN_API SparseAdamOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;  ///< in [0, 1)
+  double eps = 1e-8;                  ///< above 0
+  bool maximize = false;
+};
+struct RTRAIN_API SparseAdamGroup {
+  std::vector<torch::Tensor> params{};
+  std::string name{};
+  std::optional<double> lr{}, beta1{}, beta2{}, eps{};
+  [[nodiscard]] ParamGroup generic() const;
+};
+[[nodiscard]] RTRAIN_API std::shared_ptr<Optimizer> SparseAdam(Parameters<SparseAdamGroup> parameters,
+                                                               SparseAdamOptions options = {});
+
 /// torch.optim.Adagrad. A parameter has its sum from its first step on, not from the construction as in
 /// PyTorch.
 struct RTRAIN_API AdagradOptions {
