@@ -27,6 +27,9 @@ void Callback::log(const std::string& name, const torch::Tensor& value, const Lo
 void Callback::log(const std::string& name, double value, const LogOptions& options) {
   of_run().log(name, value, options);
 }
+void Callback::log(const std::string& name, Metric& metric, const LogOptions& options) {
+  of_run().log(name, metric, options);
+}
 void Callback::log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options) {
   of_run().log_dict(values, options);
 }

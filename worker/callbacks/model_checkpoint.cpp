@@ -133,7 +133,7 @@ void ModelCheckpoint::setup(Trainer& trainer, LightningModule&, Stage stage) {
           "with the others; a job resumes from its last report()");
   }
   const auto own = fs::absolute(
-      (options_.dirpath.empty() ? trainer.default_root_dir() / "checkpoints" : options_.dirpath) / outside_);
+      (options_.dirpath.empty() ? trainer.log_dir() / "checkpoints" : options_.dirpath) / outside_);
   dirpath_ = trainer.strategy().broadcast(without_end_slash(own).string());
 }
 

@@ -1,5 +1,8 @@
 #include <rtrain/callbacks/model_summary.h>
 
+#include "worker/callbacks/layer_sizes.h"
+#include "worker/run/overridden.h"
+
 #include <rtrain/trainer.h>
 
 #include <algorithm>
@@ -71,18 +74,26 @@ ModelCounts summarize(const torch::nn::Module& module, int max_depth) {
 }
 
 std::string ModelCounts::table() const {
-  std::vector<std::array<std::string, 5>> rows{{"", "Name", "Type", "Params", "Mode"}};
-  for (const auto& layer : layers)
+  const bool sized =
+      std::any_of(layers.begin(), layers.end(), [](const auto& l) { return !l.out_size.empty(); });
+  std::vector<std::vector<std::string>> rows{{"", "Name", "Type", "Params", "Mode"}};
+  if (sized) rows[0].insert(rows[0].end(), {"In sizes", "Out sizes"});
+  const auto size = [](const std::string& text) { return text.empty() ? "?" : text; };
+  for (const auto& layer : layers) {
     rows.push_back({std::to_string(rows.size() - 1), layer.name, layer.type, short_count(layer.parameters),
                     layer.training ? "train" : "eval"});
-  std::array<std::size_t, 5> widths{};
+    if (sized) rows.back().insert(rows.back().end(), {size(layer.in_size), size(layer.out_size)});
+  }
+  std::vector<std::size_t> widths(rows[0].size());
   for (const auto& row : rows)
-    for (std::size_t c = 0; c < row.size(); ++c) widths.at(c) = std::max(widths.at(c), row.at(c).size());
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
   std::string text;
-  const auto rule = std::string(widths[0] + widths[1] + widths[2] + widths[3] + widths[4] + 12, '-') + "\n";
+  auto width = 3 * (widths.size() - 1);
+  for (const auto one : widths) width += one;
+  const auto rule = std::string(width, '-') + "\n";
   for (std::size_t r = 0; r < rows.size() && !layers.empty(); ++r) {
     for (std::size_t c = 0; c < widths.size(); ++c)
-      text += (c == 0 ? "" : " | ") + padded(rows[r].at(c), widths.at(c));
+      text += (c == 0 ? "" : " | ") + padded(rows[r][c], widths[c]);
     text += "\n";
     if (r == 0) text += rule;
   }
@@ -108,7 +119,18 @@ ModelSummary::ModelSummary(int max_depth) : max_depth_(max_depth) {
 }
 
 void ModelSummary::on_fit_start(Trainer& trainer, LightningModule& module) {
-  if (trainer.is_global_zero()) module.print(summarize(module, max_depth_).table());
+  if (!trainer.is_global_zero()) return;
+  auto counts = summarize(module, max_depth_);
+  const LightningModule plain;
+  const bool predicts = is_overridden<LightningModule>(module, plain, &LightningModule::predict_step);
+  if (auto example = predicts ? module.example_input() : std::nullopt) {
+    auto& precision = trainer.precision_plugin();
+    const auto batch =
+        module.transfer_batch_to_device(precision.convert_input(std::move(*example)), trainer.device());
+    const auto types = precision.forward_scope(trainer.device());
+    add_sizes(counts, module, [&] { (void)module.predict_step(batch, 0); });
+  }
+  module.print(counts.table());
 }
 
 }  // namespace rtrain

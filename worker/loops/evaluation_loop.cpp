@@ -122,6 +122,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   const auto taken_of = [limit](const Loader& loader) {
     return limit < 0 ? loader.batches.size() : std::min(limit, loader.batches.size());
   };
+  by_loader_.clear();
   if (std::all_of(loaders_.begin(), loaders_.end(), [&](const Loader& l) { return taken_of(l) == 0; }))
     return {};
   // Tensors of inference mode may not meet autograd again: not inside a fit, where a module may keep some.
@@ -132,8 +133,11 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   const auto& hooks = hooks_of(stage);
   const auto stage_before = std::exchange(run_.stage, stage);
   run_.metrics.use(&results_);
-  if (stage == Stage::kValidate && run_.function == Stage::kFit)
+  if (stage == Stage::kValidate && run_.function == Stage::kFit) {
     generators_before_ = generator_states(run_.placement.device);
+    for (const auto& [name, metric] : run_.module->registered_metrics())
+      run_.updates_before_validation[metric.get()] = metric->update_count();
+  }
 
   Attachment::capture_modes(*run_.module);
   run_.call_module(hooks.at_model_eval, hooks.model_eval);
@@ -141,6 +145,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   run_.call(hooks.at_epoch_start, hooks.epoch_start, hooks.module_epoch_start);
   const bool several = loaders_.size() > 1;
   MetricValues logged;
+  by_loader_.assign(loaders_.size(), {});
   std::int64_t done = 0;
   for (std::size_t i = 0; i < loaders_.size(); ++i) {
     batches_ = taken_of(loaders_[i]);
@@ -150,7 +155,10 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     }
     if (batches_ > 0) done += read(loaders_[i], stage, done);
     run_.metrics.epoch_end_reached();
-    if (several) logged.merge(run_.metrics.epoch_metrics());
+    if (several) {
+      by_loader_[i] = run_.metrics.epoch_metrics();
+      logged.insert(by_loader_[i].begin(), by_loader_[i].end());
+    }
   }
   has_run_ = has_run_ || stage != Stage::kSanityCheck;
 
@@ -158,7 +166,9 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
   results_.at_loader(std::nullopt);
   run_.call(hooks.at_epoch_end, hooks.epoch_end, hooks.module_epoch_end);
   run_.metrics.refresh();
-  logged.merge(run_.metrics.epoch_metrics());
+  const auto at_end = run_.metrics.epoch_metrics();
+  logged.insert(at_end.begin(), at_end.end());
+  for (auto& own : by_loader_) own.insert(at_end.begin(), at_end.end());
   if (stage != Stage::kSanityCheck)
     run_.metrics.to_loggers(logged, run_.batches_that_stepped, run_.epochs.current.completed);
   is_ending_ = true;
@@ -171,6 +181,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     Attachment::restore_modes(*run_.module);
   }
   run_.metrics.use(nullptr);
+  run_.updates_before_validation.clear();
   run_.stage = stage_before;
   return logged;
 }
@@ -209,7 +220,8 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
     run_.metrics.on_batch_end();
     if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(loader.seen++);
-    if (stage == Stage::kPredict) predictions_.push_back(output);
+    if (stage == Stage::kPredict && predicts_.return_predictions)
+      predictions_.push_back(output.defined() && !predicts_.keep_on_device ? output.cpu() : output);
   }
   return batch_idx;
 }

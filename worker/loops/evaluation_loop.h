@@ -48,6 +48,9 @@ class EvaluationLoop {
   /// @throws std::out_of_range there is no such batch; std::logic_error nothing is read, or several loaders
   ///         together.
   [[nodiscard]] const std::vector<std::int64_t>& samples_of(std::int64_t batch_idx);
+  /// What the latest evaluation returned, by loader; each has what the hooks of the end logged.
+  [[nodiscard]] const std::vector<MetricValues>& by_loader() const { return by_loader_; }
+  void keep_predictions(const PredictionArguments& how) { predicts_ = how; }
   [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
 
  private:
@@ -67,6 +70,8 @@ class EvaluationLoop {
   std::vector<Loader> loaders_;
   std::int64_t max_batches_ = 0, batches_ = 0;
   bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
+  std::vector<MetricValues> by_loader_;
+  PredictionArguments predicts_;
   std::vector<torch::Tensor> predictions_;
   std::map<std::string, torch::Tensor> generators_before_;
 };

@@ -208,6 +208,13 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
   run_.metrics.set_first_iteration(first_iteration);
 }
 
+StepOutput FitLoop::try_step(const Batch& batch, std::int64_t batch_idx) {
+  const RunContext::HookScope scope(run_, Hook::kOptimization);
+  auto output = step_.run(batch, {.batch_idx = batch_idx, .first = true, .sync = true});
+  step_.set_has_gradients(false);
+  return output;
+}
+
 void FitLoop::run_epoch() {
   if (!resumed_within_epoch_) {
     place_ = place_before_ = nullptr;
@@ -344,9 +351,8 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
 StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
   const RunContext::HookScope scope(run_, Hook::kOptimization);
   const bool sync = !accumulates();
-  const StepPlace place{.batch_idx = batch_idx,
-                        .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
-                        .sync = sync};
+  const StepPlace place{
+      .batch_idx = batch_idx, .first = (batch_idx - part_.first_batch) % run_.accumulate == 0, .sync = sync};
   auto output = !run_.automatic       ? manual_.run(batch, batch_idx)
                 : graphed_ == nullptr ? step_.run(batch, place)
                                       : run_graphed(batch, place);

@@ -39,14 +39,14 @@ class FitLoop {
   /// Visits the batches of an epoch, on the device, as a training_step would get them; what is logged
   /// meanwhile goes nowhere.
   void for_each_batch(const std::function<void(const Batch&)>& body);
+  /// One batch with its step, which counts nowhere.
+  StepOutput try_step(const Batch& batch, std::int64_t batch_idx);
   [[nodiscard]] bool has_data() const { return data_.defined(); }
   /// The steps of this fit go through graphs (TrainerOptions::cuda_graph). Once the optimizers are made.
   void capture_steps(std::shared_ptr<Recorder> recorder);
   /// The graphs go; before what they refer to does.
   void drop_graphs();
-  [[nodiscard]] std::int64_t graphed_steps() const {
-    return graphed_ ? graphed_->replays() : graphed_steps_;
-  }
+  [[nodiscard]] std::int64_t graphed_steps() const { return graphed_ ? graphed_->replays() : graphed_steps_; }
 
   [[nodiscard]] std::int64_t current_epoch() const { return run_.epochs.current.completed; }
   [[nodiscard]] std::int64_t global_step() const { return run_.optimizer_steps; }

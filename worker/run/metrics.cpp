@@ -183,6 +183,7 @@ void LoggedMetrics::reduce_step(Strategy& strategy, bool meets) {
 }
 
 void LoggedMetrics::reduce_epoch(Strategy& strategy, bool meets) {
+  registered_.compute(loader_, strategy);
   if (!strategy.is_distributed()) return;
   std::vector<Entry*> due;
   std::vector<MetricPart> parts;
@@ -214,6 +215,11 @@ MetricValue LoggedMetrics::compute(Entry& entry, const Strategy& strategy) {
 
 void LoggedMetrics::add_to(Views& views, bool on_step, Strategy& strategy) {
   if (!on_step) reduce_epoch(strategy, /*meets=*/false);
+  registered_.for_each(loader_, on_step, [&](const RegisteredMetrics::Shown& one) {
+    if (one.options.logger) views.logged[one.name] = one.value;
+    if (training_ || !on_step) views.callback[one.full] = views.callback[one.name] = one.value;
+    if (one.options.prog_bar) views.progress_bar[one.name] = one.value;
+  });
   for (auto& entry : entries_) {
     if (entry.is_reset || entry.loader != loader_) continue;
     if (!(on_step ? *entry.options.on_step : *entry.options.on_epoch)) continue;
@@ -246,15 +252,18 @@ std::map<std::string, torch::Tensor> LoggedMetrics::state() const {
 void LoggedMetrics::reset() {
   resumed_.clear();
   loader_.reset();
+  registered_.reset();
   for (auto& entry : entries_) entry.is_reset = true;
 }
 
 void LoggedMetrics::clear() {
   reset();
+  registered_.clear();
   entries_.clear();
 }
 
 void LoggedMetrics::reset(Hook hook) {
+  registered_.reset(hook, loader_);
   for (auto& entry : entries_) {
     if (entry.hook == hook && entry.loader == loader_) entry.is_reset = true;
   }
@@ -265,7 +274,7 @@ void MetricBoard::clear() {
   reset_results();
 }
 
-void MetricBoard::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& given) {
+LogOptions MetricBoard::settled(Hook hook, const std::string& name, const LogOptions& given) const {
   const auto at = [&name] { return "log(\"" + name + "\"): "; };
   const auto rule = log_rule(hook);
   if (rule == LogRule::kRefused || active_ == nullptr)
@@ -279,15 +288,33 @@ void MetricBoard::log(Hook hook, const std::string& name, MetricValue value, con
     throw std::logic_error(at() + "neither on_step nor on_epoch: the value would go nowhere");
   if (rule == LogRule::kEpochOnly && !*options.on_epoch)
     throw std::logic_error(at() + "a hook that runs once an epoch logs on_epoch");
+  return options;
+}
+
+void MetricBoard::begin_hook(Hook hook) {
+  if (last_hook_ != hook && first_iteration_.value_or(true)) active_->reset(hook);
+  last_hook_ = hook;
+}
+
+void MetricBoard::log(Hook hook, const std::string& name, MetricValue value, const LogOptions& given) {
+  const auto options = settled(hook, name, given);
   if (value.tensor.defined() && value.tensor.numel() != 1) {
-    throw std::logic_error(at() + "the tensor has " + std::to_string(value.tensor.numel()) +
+    throw std::logic_error("log(\"" + name + "\"): the tensor has " + std::to_string(value.tensor.numel()) +
                            " elements, expected 1");
   }
   if (tape_ != nullptr && tape_->takes(hook, name, value, given)) return;
-  // The first value of a new epoch starts the hook's metrics anew.
-  if (last_hook_ != hook && first_iteration_.value_or(true)) active_->reset(hook);
+  begin_hook(hook);
   active_->log(hook, name, std::move(value), options, batch_size_, strategy_);
-  last_hook_ = hook;
+}
+
+void MetricBoard::log(Hook hook, const std::string& name, Metric& metric, const LogOptions& given) {
+  const auto options = settled(hook, name, given);
+  if (tape_ != nullptr && tape_->refuses("log(\"" + name +
+                                         "\") of a metric object: update and log it in "
+                                         "on_train_batch_end"))
+    return;
+  begin_hook(hook);
+  active_->log(hook, name, metric, options);
 }
 
 void MetricBoard::on_batch_start(std::int64_t batch_size) {

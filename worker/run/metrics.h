@@ -4,6 +4,7 @@
 #include "worker/run/hook.h"
 #include "worker/run/log_tape.h"
 #include "worker/run/metric_reduction.h"
+#include "worker/run/registered_metrics.h"
 
 #include <rtrain/lightning_module.h>
 #include <rtrain/logger.h>
@@ -38,6 +39,10 @@ class LoggedMetrics {
   ///        earlier ones.
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options,
            std::int64_t batch_size, Strategy& strategy);
+  /// The same of a metric object.
+  void log(Hook hook, const std::string& name, Metric& metric, const LogOptions& options) {
+    registered_.log(hook, loader_, name, metric, options);
+  }
   struct Views {
     MetricValues callback, logged, progress_bar;
   };
@@ -80,6 +85,7 @@ class LoggedMetrics {
   bool training_;
   std::optional<std::int64_t> loader_;
   std::vector<Entry> entries_;
+  RegisteredMetrics registered_;
   MetricReduction step_reduction_, epoch_reduction_;
   std::map<std::string, torch::Tensor> resumed_;
 };
@@ -96,6 +102,7 @@ class MetricBoard {
   void clear();  ///< at the start of a run
 
   void log(Hook hook, const std::string& name, MetricValue value, const LogOptions& options);
+  void log(Hook hook, const std::string& name, Metric& metric, const LogOptions& options);
   /// What is logged from now on goes to `tape` first; null: none.
   void use_tape(LogTape* tape) { tape_ = tape; }
   void on_batch_start(std::int64_t batch_size);
@@ -132,6 +139,10 @@ class MetricBoard {
   void evaluation_step_to_loggers(std::int64_t batches);
 
  private:
+  /// The options with their defaults in this hook. @throws std::logic_error as LightningModule::log().
+  [[nodiscard]] LogOptions settled(Hook hook, const std::string& name, const LogOptions& given) const;
+  /// The first value of a new epoch starts the hook's metrics anew.
+  void begin_hook(Hook hook);
   void write_row(const MetricValues& logged, std::int64_t step, std::optional<std::int64_t> epoch);
 
   Strategy& strategy_;

@@ -191,6 +191,8 @@ class RunContext {
   LoopProgress epochs;                    ///< of the fit
   std::int64_t optimizer_steps = 0;       ///< of the fit: global_step
   std::int64_t batches_that_stepped = 0;  ///< of the fit; the loggers' x-axis
+  /// Of each registered metric, its updates before the validation that goes on within a fit.
+  std::map<const Metric*, std::int64_t> updates_before_validation;
   /// Generator states of a checkpoint, restored just before the loop resumes.
   std::map<std::string, torch::Tensor> resumed_generators;
 

@@ -56,6 +56,35 @@ std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, tor
   return result;
 }
 
+constexpr const char* kMetricStates = "metric_state.";
+
+/// "<metric>.<state>" of the registered metrics that have data of a training epoch. A validation that goes on
+/// is done again by a run that resumes: what it has added is left out.
+std::map<std::string, torch::Tensor> metric_states(const RunContext& run) {
+  std::map<std::string, torch::Tensor> states;
+  for (const auto& [name, metric] : run.module->registered_metrics()) {
+    const auto before = run.updates_before_validation.find(metric.get());
+    const bool is_validations =
+        before != run.updates_before_validation.end() && before->second != metric->update_count();
+    if (!metric->updated() || is_validations) continue;
+    for (const auto& [state, tensor] : metric->state_dict()) states.emplace(name + "." + state, tensor);
+  }
+  return states;
+}
+
+void load_metric_states(const RunContext& run, const std::map<std::string, torch::Tensor>& saved) {
+  for (const auto& [name, metric] : run.module->registered_metrics()) {
+    const auto own = with_prefix(saved, name + ".");
+    if (own.empty()) continue;
+    try {
+      metric->load_state_dict(own);
+    } catch (const std::invalid_argument& error) {
+      throw std::runtime_error("fit: the checkpoint's state of the metric \"" + name +
+                               "\" does not fit: " + error.what());
+    }
+  }
+}
+
 /// "7.loss", as version 1 had it, is "training_step.loss".
 std::string metric_of_version_1(const std::string& key) {
   static constexpr std::array kHooks{Hook::kNone,           Hook::kNone,
@@ -144,6 +173,7 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     for (const auto& [name, sums] : fit_loop.results().state()) content.rank.emplace("metric." + name, sums);
     if (const auto& place = fit_loop.stream_place(); !place.is_null())
       content.rank.emplace(kStreams, bytes_of(runtime::dump_json(place)));
+    for (const auto& [name, tensor] : metric_states(run)) content.rank.emplace(kMetricStates + name, tensor);
     for (const auto& callback : run.callbacks)
       callback->on_save_checkpoint(run.trainer, *run.module, content);
   }
@@ -349,8 +379,10 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
         throw std::runtime_error("fit: the checkpoint's place in a stream: " + place.error().message());
       fit_loop.load_stream_place(std::move(*place));
     }
-    if (fit_loop.resumes_within_epoch() || fit_loop.is_cut())
+    if (fit_loop.resumes_within_epoch() || fit_loop.is_cut()) {
       fit_loop.results().load_state(with_prefix(content.rank, "metric."));
+      load_metric_states(run, with_prefix(content.rank, kMetricStates));
+    }
   } else if (!run.automatic && !with_prefix(content.rank, "gradient.").empty()) {
     warn("the checkpoint has gradients that no step has used, of " + std::to_string(saved_world_size) +
          " rank(s), now there are " + std::to_string(run.placement.world_size) +

@@ -8,6 +8,7 @@
 
 #include "worker/callbacks/progress_report.h"
 #include "worker/runtime/json.h"
+#include "worker/sdk/job.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/precision_choice.h"
 
@@ -261,12 +262,19 @@ Placement check_options(const TrainerOptions& o) {
 std::vector<std::shared_ptr<Callback>> arrange_callbacks(const TrainerOptions& options) {
   std::vector<std::shared_ptr<Callback>> all;
   const bool bare = options.barebones;
-  if (!bare && options.enable_progress_bar.value_or(true)) all.push_back(std::make_shared<ProgressReport>());
+  const bool shows = !bare && options.enable_progress_bar.value_or(true);
+  if (shows) all.push_back(std::make_shared<ProgressReport>());
   for (const auto& callback : options.callbacks) all.push_back(callback.get());
   const auto has = [&](CallbackRole role) {
     return std::ranges::any_of(all, [&](const auto& callback) { return callback->role() == role; });
   };
   const bool writes = has(CallbackRole::kCheckpoint), summarizes = has(CallbackRole::kModelSummary);
+  const bool draws = has(CallbackRole::kProgressBar);
+  if (draws && options.enable_progress_bar == false)
+    throw std::invalid_argument(
+        "Trainer: enable_progress_bar is false, but the callbacks hold a ProgressBar: remove one of them");
+  // Clients that follow a job draw its progress.
+  if (shows && !draws && !sdk::Job::current().active()) all.push_back(std::make_shared<ProgressBar>());
   if (writes && options.enable_checkpointing == false) {
     throw std::invalid_argument(
         "Trainer: enable_checkpointing is false, but the callbacks hold a ModelCheckpoint: remove one of "

@@ -6,6 +6,7 @@
 #include "worker/schedulers/configuration.h"
 #include "worker/sdk/job.h"
 #include "worker/step/graph_conditions.h"
+#include "worker/trainer/evaluation_table.h"
 #include "worker/trainer/memory_format.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/options.h"
@@ -174,6 +175,7 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
   module.to(run.placement.device);
+  for (const auto& [name, metric] : module.registered_metrics()) metric->to(run.placement.device);
   run.plan = run.strategy().prepare(module, fitting);
 }
 
@@ -242,6 +244,7 @@ void Trainer::Impl::end() {
     // they would stay behind on the GPU
     for (auto& parameter : run.module->parameters()) parameter.mutable_grad().reset();
     run.module->to(torch::kCPU);
+    for (const auto& [name, metric] : run.module->registered_metrics()) metric->to(torch::kCPU);
   }
   if (run.function == Stage::kFit)
     run.call(Hook::kFitEnd, &Callback::on_fit_end, &LightningModule::on_fit_end);
@@ -338,6 +341,7 @@ void Trainer::Impl::guarded(Body body) {
       run.stage = run.function;
       run.failed_in.clear();
       run.resumed_generators.clear();
+      run.updates_before_validation.clear();
     }
   };
   c10::OptionalDeviceGuard device_guard;
@@ -419,6 +423,7 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     run.call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
     log_hyperparams();
     for (auto& parameter : given.parameters()) parameter.mutable_grad().reset();
+    for (const auto& [name, metric] : given.registered_metrics()) metric->reset();
     if (saved) restore_training(*saved);
 
     validation.set_data([&] { return evaluation_data(Stage::kValidate, data.evaluation); });
@@ -433,14 +438,14 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
   });
 }
 
-Metrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& data,
-                                const CheckpointPath& weights) {
+EvaluationMetrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& data,
+                                          const CheckpointPath& weights, bool verbose) {
   if (run.running)
     throw std::logic_error(
         "Trainer: validate(), test() or predict() was called from within a run; a Trainer runs one at a "
         "time");
   keep(module, data);
-  Metrics result;
+  EvaluationMetrics result;
   guarded([&] {
     begin(now, module.get(), data);
     if (const auto path = resolved(weights); !path.empty())
@@ -451,8 +456,17 @@ Metrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, const Data& 
     evaluation.set_data([&] { return evaluation_data(now, data.evaluation); });
     run.strategy().barrier();
     for (const auto& [metric, value] : evaluation.evaluate(now)) result.emplace(metric, value.item());
+    for (const auto& loader : evaluation.by_loader()) {
+      auto& own = result.by_loader.emplace_back();
+      for (const auto& [metric, value] : loader) own.emplace(metric, result.at(metric));
+    }
     end();
   });
+  if (result.by_loader.empty()) result.by_loader.emplace_back();
+  if (verbose && run.placement.global_rank == 0)
+    if (const auto table = evaluation_table(now == Stage::kTest ? "Test" : "Validate", result.by_loader);
+        !table.empty())
+      std::cout << table << std::endl;
   return result;
 }
 

@@ -25,28 +25,37 @@ void Trainer::fit(const AnyModule& module, const DataLoaders& train, const DataL
 void Trainer::fit(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& resume_from) {
   impl_->fit(module, {.module = &data}, resume_from);
 }
-Metrics Trainer::validate(const AnyModule& module, const DataLoaders& loaders,
-                          const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kValidate, module, {.evaluation = loaders}, weights);
+EvaluationMetrics Trainer::validate(const AnyModule& module, const DataLoaders& loaders,
+                                    const CheckpointPath& weights, bool verbose) {
+  return impl_->evaluate(Stage::kValidate, module, {.evaluation = loaders}, weights, verbose);
 }
-Metrics Trainer::validate(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kValidate, module, {.module = &data}, weights);
+EvaluationMetrics Trainer::validate(const AnyModule& module, const AnyDataModule& data,
+                                    const CheckpointPath& weights, bool verbose) {
+  return impl_->evaluate(Stage::kValidate, module, {.module = &data}, weights, verbose);
 }
-Metrics Trainer::test(const AnyModule& module, const DataLoaders& loaders, const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kTest, module, {.evaluation = loaders}, weights);
+EvaluationMetrics Trainer::validate(const EvaluationArguments& arguments) {
+  return impl_->evaluate_last(Stage::kValidate, "validate()", arguments);
 }
-Metrics Trainer::test(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights) {
-  return impl_->evaluate(Stage::kTest, module, {.module = &data}, weights);
+EvaluationMetrics Trainer::test(const AnyModule& module, const DataLoaders& loaders,
+                                const CheckpointPath& weights, bool verbose) {
+  return impl_->evaluate(Stage::kTest, module, {.evaluation = loaders}, weights, verbose);
+}
+EvaluationMetrics Trainer::test(const AnyModule& module, const AnyDataModule& data,
+                                const CheckpointPath& weights, bool verbose) {
+  return impl_->evaluate(Stage::kTest, module, {.module = &data}, weights, verbose);
+}
+EvaluationMetrics Trainer::test(const EvaluationArguments& arguments) {
+  return impl_->evaluate_last(Stage::kTest, "test()", arguments);
 }
 std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoaders& loaders,
-                                            const CheckpointPath& weights) {
-  (void)impl_->evaluate(Stage::kPredict, module, {.evaluation = loaders}, weights);
-  return impl_->evaluation.take_predictions();
+                                            const CheckpointPath& weights,
+                                            const PredictionArguments& arguments) {
+  return impl_->predict(module, {.evaluation = loaders}, weights, arguments);
 }
 std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const AnyDataModule& data,
-                                            const CheckpointPath& weights) {
-  (void)impl_->evaluate(Stage::kPredict, module, {.module = &data}, weights);
-  return impl_->evaluation.take_predictions();
+                                            const CheckpointPath& weights,
+                                            const PredictionArguments& arguments) {
+  return impl_->predict(module, {.module = &data}, weights, arguments);
 }
 
 namespace {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -53,7 +54,18 @@ struct Trainer::Impl {
 
   // ---- one run -----------------------------------------------------------------------------------
   void fit(const AnyModule& module, const Data& data, const CheckpointPath& resume_from);
-  Metrics evaluate(Stage function, const AnyModule& module, const Data& data, const CheckpointPath& weights);
+  EvaluationMetrics evaluate(Stage function, const AnyModule& module, const Data& data,
+                             const CheckpointPath& weights, bool verbose);
+  /// With the module and the data of the run before. @param what "test()", for messages.
+  EvaluationMetrics evaluate_last(Stage function, const char* what, const EvaluationArguments& arguments);
+  std::vector<torch::Tensor> predict(const AnyModule& module, const Data& data, const CheckpointPath& weights,
+                                     const PredictionArguments& arguments);
+  // ---- training that is taken back (trial.cpp) ---------------------------------------------------
+  void try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
+                    const std::function<bool(std::int64_t, const torch::Tensor&)>& after);
+  bool reload_training();
+  /// @throws std::logic_error elsewhere.
+  void require_fit_start(const char* what) const;
   /// The folder that `given` means, once the callbacks know their folders: those called "best" and "last",
   /// and for a fit what an OnExceptionCheckpoint left. Empty: none. The same on every rank.
   /// @throws std::invalid_argument there is no best one; a name that only other programs know.

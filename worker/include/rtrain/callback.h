@@ -44,6 +44,7 @@ enum class CallbackRole {
   kReport,        ///< reports checkpoints to the job (TrainReportCallback); no ModelCheckpoint is added then
   kTimeLimit,     ///< ends the fit after a time (Timer): max_time
   kModelSummary,  ///< enable_model_summary
+  kProgressBar,   ///< shows how far a run is, outside of a job: enable_progress_bar
 };
 
 /// The checkpoints that fit(), validate(), test() and predict() find by a name.
@@ -134,6 +135,7 @@ class RTRAIN_API Callback {
   /// @throws std::logic_error outside of a run, and as LightningModule::log() does.
   void log(const std::string& name, const torch::Tensor& value, const LogOptions& options = {});
   void log(const std::string& name, double value, const LogOptions& options = {});
+  void log(const std::string& name, Metric& metric, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
 

@@ -7,6 +7,7 @@
 #include <rtrain/export.h>
 #include <rtrain/hyperparameters_mixin.h>
 #include <rtrain/lightning_optimizer.h>
+#include <rtrain/metrics/metric.h>
 #include <rtrain/optim.h>
 #include <rtrain/stage.h>
 #include <rtrain/step_output.h>
@@ -14,6 +15,7 @@
 #include <torch/nn/module.h>
 #include <nlohmann/json.hpp>
 
+#include <concepts>
 #include <map>
 #include <memory>
 #include <optional>
@@ -58,17 +60,19 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
  public:
   LightningModule() = default;
   ~LightningModule() override;
-  // A copied or moved module has the same layers and is not attached to a Trainer.
+  // A copied or moved module has the same layers and metrics, and is not attached to a Trainer.
   LightningModule(const LightningModule& other)
       : torch::nn::Module(other),
         HyperparametersMixin(other),
         automatic_optimization_(other.automatic_optimization_),
-        strict_loading_(other.strict_loading_) {}
+        strict_loading_(other.strict_loading_),
+        metrics_(other.metrics_) {}
   LightningModule(LightningModule&& other) noexcept
       : torch::nn::Module(std::move(other)),
         HyperparametersMixin(std::move(other)),
         automatic_optimization_(other.automatic_optimization_),
-        strict_loading_(other.strict_loading_) {}
+        strict_loading_(other.strict_loading_),
+        metrics_(other.metrics_) {}
   LightningModule& operator=(const LightningModule&) = delete;
 
   // ---- steps ------------------------------------------------------------------------------------
@@ -92,6 +96,41 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   void log(const std::string& name, double value, const LogOptions& options = {});
   void log_dict(const std::map<std::string, torch::Tensor>& values, const LogOptions& options = {});
   void log_dict(const std::map<std::string, double>& values, const LogOptions& options = {});
+  /// Keeps a metric with the module, on its device. Checkpoints within an epoch have its states.
+  ///    rtrain::metrics::Accuracy& acc = register_metric("acc", rtrain::metrics::Accuracy({...}));
+  /// @param name within this module, not empty, without a dot.
+  /// @return the metric, which lives as long as the module and its copies.
+  /// @throws std::invalid_argument the name is taken, empty, or has a dot.
+  template <std::derived_from<Metric> M>
+  M& register_metric(const std::string& name, M metric) {
+    const auto kept = std::make_shared<M>(std::move(metric));
+    keep_metric(name, kept);
+    return *kept;
+  }
+  /// Lightning's log() of a metric object. on_step: the value of the latest batch alone, which
+  /// metric(preds, target) has; on_epoch: of all ranks' data of the epoch (sync_dist is not needed), and then
+  /// the metric is reset. One with several outputs is logged as `name_output` each.
+  /// @param name may be empty for one with several outputs.
+  /// @throws std::logic_error it is not registered with the module or one below it; on_step of one that was
+  ///         only updated; as log() of a tensor.
+  void log(const std::string& name, Metric& metric, const LogOptions& options = {});
+  /// The outputs under their own names: of a MetricCollection.
+  void log_dict(Metric& metric, const LogOptions& options = {}) { log("", metric, options); }
+  /// By name, those of modules below with their names before ("encoder.acc").
+  [[nodiscard]] std::vector<std::pair<std::string, std::shared_ptr<Metric>>> registered_metrics() const;
+
+  // ---- what trains ------------------------------------------------------------------------------
+  /// Lightning's freeze(): no parameter needs a gradient, and all layers are in eval mode.
+  void freeze() { freeze(*this); }
+  /// All parameters need one, and all layers are in train mode.
+  void unfreeze() { unfreeze(*this); }
+  /// The same of a part of the module. Before fit(), or at the start of an epoch, on every rank; an optimizer
+  /// keeps what it has of a frozen parameter. BackboneFinetuning freezes by epoch.
+  static void freeze(torch::nn::Module& part);
+  static void unfreeze(torch::nn::Module& part);
+  /// Lightning's example_input_array: a batch that predict_step() takes, of any size. ModelSummary tells the
+  /// sizes of the layers' inputs and outputs with it.
+  virtual std::optional<Batch> example_input() { return std::nullopt; }
 
   // ---- where it is ------------------------------------------------------------------------------
   /// @throws std::logic_error if the module is not attached to a Trainer.
@@ -162,6 +201,9 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   virtual DataLoaders val_dataloader() { return {}; }
   virtual DataLoaders test_dataloader() { return {}; }
   virtual DataLoaders predict_dataloader() { return {}; }
+  /// BatchSizeFinder calls it: the next train_dataloader() has batches of this size.
+  /// @return false: there is nothing to set (the default).
+  virtual bool set_batch_size(std::int64_t /*size*/) { return false; }
   virtual Batch on_before_batch_transfer(Batch batch) { return batch; }
   virtual Batch transfer_batch_to_device(Batch batch, torch::Device device) { return batch.to(device); }
   virtual Batch on_after_batch_transfer(Batch batch) { return batch; }
@@ -241,7 +283,9 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   /// The Trainer's, where one runs fit(). @throws std::logic_error says what was called outside of one.
   [[nodiscard]] RunContext& fit_of(const char* what) const;
   std::shared_ptr<Attachment> attachment_;
+  void keep_metric(const std::string& name, std::shared_ptr<Metric> metric);
   bool automatic_optimization_ = true, strict_loading_ = true;
+  std::vector<std::pair<std::string, std::shared_ptr<Metric>>> metrics_;
   /// train or eval mode of each submodule before evaluation
   std::vector<std::pair<torch::nn::Module*, bool>> modes_;
 };

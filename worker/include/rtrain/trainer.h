@@ -173,10 +173,22 @@ struct RTRAIN_API TrainerOptions {
   AnyProfiler profiler{};
   /// log_hyperparams() of the loggers after on_fit_start
   bool enable_autolog_hparams = true;
+
+  /// Options by their names: TrainerOptions::from_json(config.json()["trainer"]). Callbacks, loggers,
+  /// profiler, strategy and precision by the names that are registered (Names), with their options.
+  /// @throws std::invalid_argument all at once: options that do not exist, with the nearest one that does;
+  ///         options of Lightning's that are not here, with what does the same; values of the wrong type.
+  [[nodiscard]] static TrainerOptions from_json(const nlohmann::json& options);
 };
 
 /// Logged metrics by name.
 using Metrics = std::map<std::string, double>;
+
+/// What validate() and test() return: all metrics, and those of each loader.
+struct RTRAIN_API EvaluationMetrics : Metrics {
+  /// Lightning's list: what the steps of a loader logged, and what the hooks of the end did. One at least.
+  std::vector<Metrics> by_loader{};
+};
 
 /// The content of one checkpoint, as on_save_checkpoint and on_load_checkpoint see it.
 struct RTRAIN_API TrainerCheckpoint {
@@ -272,6 +284,19 @@ consteval bool is_lightning_module() {
 
 }  // namespace detail
 
+/// Of validate() and test().
+struct RTRAIN_API EvaluationArguments {
+  DataLoaders dataloaders{};  ///< default: of the data module of the latest run, or of the module
+  CheckpointPath ckpt_path{};
+  bool verbose = true;  ///< prints a table of the metrics on rank 0
+};
+
+/// Of predict().
+struct RTRAIN_API PredictionArguments {
+  bool return_predictions = true;  ///< false: an empty list; a PredictionWriter gets them
+  bool keep_on_device = false;     ///< false: what predict_step returns is copied to the CPU, as in Lightning
+};
+
 /// The module a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its
 /// holder (TORCH_MODULE).
 class RTRAIN_API AnyModule {
@@ -333,19 +358,33 @@ class RTRAIN_API Trainer {
   /// @lifetime a data module passed by reference must outlive fit(); a later save_checkpoint() leaves out the
   ///           state of one that is gone.
   void fit(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& resume_from = {});
-  /// Returns the means over the loader of what the steps log (on_epoch). Runs without gradients and in eval
-  /// mode. Of several loaders the names tell which one it is of: "acc/dataloader_idx_1".
-  Metrics validate(const AnyModule& module, const DataLoaders& loaders = {},
-                   const CheckpointPath& weights = {});
-  Metrics validate(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights = {});
-  Metrics test(const AnyModule& module, const DataLoaders& loaders = {}, const CheckpointPath& weights = {});
-  Metrics test(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights = {});
-  /// Returns what predict_step returned, batch by batch, and loader by loader; with several ranks, each
-  /// rank's own part without padding.
+  /// Returns the means over the loader of what the steps log (on_epoch), and prints them. Runs without
+  /// gradients and in eval mode. Of several loaders the names tell which one it is of:
+  /// "acc/dataloader_idx_1".
+  EvaluationMetrics validate(const AnyModule& module, const DataLoaders& loaders = {},
+                             const CheckpointPath& weights = {}, bool verbose = true);
+  EvaluationMetrics validate(const AnyModule& module, const AnyDataModule& data,
+                             const CheckpointPath& weights = {}, bool verbose = true);
+  EvaluationMetrics test(const AnyModule& module, const DataLoaders& loaders = {},
+                         const CheckpointPath& weights = {}, bool verbose = true);
+  EvaluationMetrics test(const AnyModule& module, const AnyDataModule& data,
+                         const CheckpointPath& weights = {}, bool verbose = true);
+  /// With the module of the latest run, and without a ckpt_path with its best checkpoint, which a warning
+  /// says:
+  ///    trainer.fit(model, loaders);
+  ///    trainer.test({.dataloaders = test_loader});
+  /// @throws std::logic_error there is no such module, or one passed as a temporary is gone;
+  ///         std::invalid_argument no ModelCheckpoint knows a best checkpoint: pass the module, or a path.
+  EvaluationMetrics validate(const EvaluationArguments& arguments = {});
+  EvaluationMetrics test(const EvaluationArguments& arguments = {});
+  /// Returns what predict_step returned, batch by batch, and loader by loader, on the CPU; with several
+  /// ranks, each rank's own part without padding.
   std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoaders& loaders = {},
-                                     const CheckpointPath& weights = {});
+                                     const CheckpointPath& weights = {},
+                                     const PredictionArguments& arguments = {});
   std::vector<torch::Tensor> predict(const AnyModule& module, const AnyDataModule& data,
-                                     const CheckpointPath& weights = {});
+                                     const CheckpointPath& weights = {},
+                                     const PredictionArguments& arguments = {});
 
   /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json, checksums.json,
   /// rng-rank<k>.safetensors. Every rank calls it, in a hook or after fit(); rank 0 writes the shared files.
@@ -400,6 +439,17 @@ class RTRAIN_API Trainer {
   /// runs but those of the transfer. Between two epochs, or after the last.
   /// @throws std::logic_error outside of the training of a fit.
   void for_each_training_batch(const std::function<void(const Batch&)>& body);
+  /// For callbacks that look for an option (CallbackOrder::kTuner), in on_fit_start: trains up to `steps`
+  /// batches of the fit's data, epoch after epoch, each with a step of the optimizer. Calls training_step and
+  /// the hooks of backward and step, no others; what is logged goes nowhere. Afterwards weights, buffers,
+  /// optimizers, precision and generators are what they were, also if something throws.
+  /// @param before gets the number of the step, from 0. @param after gets its loss, too; false: no more
+  /// steps.
+  /// @throws std::logic_error elsewhere, or under manual optimization.
+  void try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
+                    const std::function<bool(std::int64_t, const torch::Tensor&)>& after);
+  /// In on_fit_start: train_dataloader() is asked anew. @return false: loaders were passed to fit().
+  bool reload_train_dataloader();
   /// The places in the data set of the samples of a batch of the predict() that goes on, in order.
   [[nodiscard]] std::vector<std::int64_t> prediction_indices(std::int64_t batch_idx) const;
   /// From the next accumulation on; for callbacks, at the start of an epoch. The same on every rank.

@@ -50,6 +50,9 @@ class RTRAIN_API LightningDataModule : public HyperparametersMixin {
   virtual DataLoaders val_dataloader() { return {}; }
   virtual DataLoaders test_dataloader() { return {}; }
   virtual DataLoaders predict_dataloader() { return {}; }
+  /// BatchSizeFinder calls it: the next train_dataloader() has batches of this size.
+  /// @return false: there is nothing to set (the default).
+  virtual bool set_batch_size(std::int64_t /*size*/) { return false; }
   virtual void teardown(Stage) {}  ///< on every rank, at the end of a run that did not fail
   virtual void on_exception(const std::exception&) {}
 

@@ -1,0 +1,118 @@
+// Training that is taken back: what finders of options do before a fit.
+#include "worker/run/generator_states.h"
+#include "worker/trainer/trainer_impl.h"
+
+#include <torch/torch.h>
+
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace rtrain {
+namespace {
+
+/// What a trial changes, put back when it ends.
+class BeforeTrial {
+ public:
+  explicit BeforeTrial(RunContext& run)
+      : run_(run),
+        stage_(run.stage),
+        accumulate_(run.accumulate),
+        precision_(run.precision().state()),
+        generators_(generator_states(run.placement.device)) {
+    const auto keep = [&](const torch::OrderedDict<std::string, torch::Tensor>& named) {
+      for (const auto& item : named)
+        if (item.value().defined()) tensors_.emplace_back(item.value(), item.value().detach().clone());
+    };
+    keep(run.module->named_parameters());
+    keep(run.module->named_buffers());
+    for (const auto& optimizer : run.optimizers) {
+      auto state = optimizer->state_dict();
+      for (auto& [name, tensor] : state.tensors) tensor = tensor.clone();
+      optimizers_.push_back(std::move(state));
+    }
+  }
+  void put_back() {
+    const torch::NoGradGuard no_grad;
+    for (auto& [tensor, before] : tensors_) tensor.detach().copy_(before);
+    for (std::size_t i = 0; i < optimizers_.size(); ++i) run_.optimizers[i]->load_state_dict(optimizers_[i]);
+    for (auto& parameter : run_.module->parameters()) parameter.mutable_grad().reset();
+    for (const auto& [name, metric] : run_.module->registered_metrics()) metric->reset();
+    run_.precision().load_state(precision_);
+    set_generator_states(generators_, run_.placement.device);
+    run_.stage = stage_;
+    run_.accumulate = accumulate_;
+    run_.metrics.use(nullptr);
+    run_.metrics.set_first_iteration(std::nullopt);
+  }
+
+ private:
+  RunContext& run_;
+  Stage stage_;
+  std::int64_t accumulate_;
+  nlohmann::json precision_;
+  std::map<std::string, torch::Tensor> generators_;
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> tensors_;
+  std::vector<OptimizerState> optimizers_;
+};
+
+}  // namespace
+
+void Trainer::Impl::require_fit_start(const char* what) const {
+  if (!run.running || run.current_hook != Hook::kFitStart)
+    throw std::logic_error(std::string(what) + " is for callbacks, in on_fit_start");
+}
+
+bool Trainer::Impl::reload_training() {
+  require_fit_start("reload_train_dataloader()");
+  if (given_training.defined()) return false;
+  made_training.reset();
+  return true;
+}
+
+void Trainer::Impl::try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
+                                 const std::function<bool(std::int64_t, const torch::Tensor&)>& after) {
+  require_fit_start("try_training()");
+  if (!run.automatic)
+    throw std::logic_error("try_training(): the module optimizes by itself (automatic_optimization = false)");
+  if (!made_training) made_training = training_data(given_training);
+  BeforeTrial kept(run);
+  const auto trial = [&] {
+    LoggedMetrics unheard(/*training=*/true);
+    run.metrics.use(&unheard);
+    run.stage = Stage::kTrain;
+    run.accumulate = 1;
+    const torch::AutoGradMode with_gradients(true);
+    std::int64_t step = 0;
+    for (std::int64_t epoch = 0; step < steps; ++epoch) {
+      made_training->set_epoch(epoch);
+      auto batches = made_training->epoch(epoch);
+      const auto first = step;
+      for (std::int64_t i = 0; i < made_training->size() && step < steps; ++i, ++step) {
+        auto fetched = batches.next();
+        if (!fetched) break;
+        const auto batch = run.to_device(std::move(*fetched));
+        run.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
+        if (before) before(step);
+        const auto output = fit_loop.try_step(batch, i);
+        if (after && !after(step, output.loss)) return;
+      }
+      if (step == first) return;  // no data
+    }
+  };
+  try {
+    trial();
+  } catch (...) {
+    kept.put_back();
+    throw;
+  }
+  kept.put_back();
+}
+
+void Trainer::try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
+                           const std::function<bool(std::int64_t, const torch::Tensor&)>& after) {
+  impl_->try_training(steps, before, after);
+}
+bool Trainer::reload_train_dataloader() { return impl_->reload_training(); }
+
+}  // namespace rtrain
