@@ -80,6 +80,7 @@ struct Verb {
 [[nodiscard]] Verb cancel_verb();
 [[nodiscard]] Verb hold_verb();     // hold.cpp
 [[nodiscard]] Verb release_verb();  // hold.cpp
+[[nodiscard]] Verb profile_verb();
 [[nodiscard]] Verb queue_verb();
 [[nodiscard]] Verb nodes_verb();
 [[nodiscard]] Verb node_verb();

@@ -239,6 +239,7 @@ class Agent::Impl {
     if (const auto* stop = std::get_if<proto::StopAttempt>(&message))
       return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) return attempts_.yield(*yield);
+    if (const auto* profile = std::get_if<proto::ProfileRanks>(&message)) return attempts_.profile(*profile);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {
       asio::awaitable<void> reading = async_read_log(*read);
       gate_.spawn(std::move(reading));
@@ -402,7 +403,7 @@ class Agent::Impl {
 
   asio::awaitable<void> async_serve_worker(std::shared_ptr<net::FrameStream> stream, proto::Hello hello) {
     const auto key = *hello.rank;
-    auto joined = attempts_.worker_joins(key, hello.token, stream, hello.protocol_version >= 2);
+    auto joined = attempts_.worker_joins(key, hello.token, stream, hello.protocol_version);
     if (!joined) {
       co_await async_refuse(stream, joined.error());
       co_return;

@@ -205,8 +205,8 @@ void Attempts::yield(const proto::YieldAttempt& request) {
   const auto supervisor = setting_.supervisor(is_train_func(slot));
   for (const auto& [number, rank] : slot.ranks) {
     if (rank.ended || rank.status) continue;
-    if (rank.worker && rank.confirms) proto::send(*rank.worker, request);
-    // Not reported again: a program that saves its state may take a second one for an order to stop.
+    if (rank.worker && rank.confirms()) proto::send(*rank.worker, request);
+    // Not sent again: a program that saves its state may take a second one for an order to stop.
     else if (!is_train_func(slot) && supervisor)
       (*supervisor)->send(proto::SignalRank{key_of(slot, rank), SIGTERM});
   }

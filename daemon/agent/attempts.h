@@ -43,6 +43,8 @@ class Attempts {
   /// stopped. Again: another grace.
   void yield(const proto::YieldAttempt& request);
   void stop_all(double grace_s, const std::string& reason);
+  /// Goes on to the workers of the ranks that it names; one that cannot be asked is answered for.
+  void profile(const proto::ProfileRanks& request);
 
   void spawned(const proto::SpawnResult& result);
   void ended(const proto::SupervisedEnd& end);
@@ -58,9 +60,9 @@ class Attempts {
   void supervisor_joined(bool is_train_func, const std::vector<proto::RankKey>& in_hand, const Waits& waits);
 
   /// A worker said Hello; kUnauthenticated unless it knows the attempt's secret. A connection that it had
-  /// before ends. `confirms`: it wants to hear Taken.
+  /// before ends. `version`: of the protocol, as it speaks it.
   [[nodiscard]] Result<Done> worker_joins(const proto::RankKey& key, const std::string& secret,
-                                          std::shared_ptr<net::FrameStream> stream, bool confirms);
+                                          std::shared_ptr<net::FrameStream> stream, int version);
   /// It has got its Welcome: what its attempt was told before it came follows.
   void on_worker_welcomed(const proto::RankKey& key);
   void on_worker_message(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
@@ -88,7 +90,8 @@ class Attempts {
     std::optional<os::ProcessIdentity> process;
     bool ended = false;
     std::shared_ptr<net::FrameStream> worker;
-    bool confirms = false;
+    int version = 1;  ///< of the protocol, as the worker speaks it
+    [[nodiscard]] bool confirms() const { return version >= 2; }  ///< it wants to hear Taken
     /// what this connection of the worker said, by the numbers it has towards the head
     std::deque<std::int64_t> unconfirmed;
     std::int64_t taken = 0;     ///< so many of them the worker was told

@@ -8,7 +8,7 @@
 namespace rtrain::agent {
 
 Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string& secret,
-                                    std::shared_ptr<net::FrameStream> stream, bool confirms) {
+                                    std::shared_ptr<net::FrameStream> stream, int version) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended)
     return fail(Errc::kConflict, "rank " + to_string(key) + " does not run here");
@@ -18,7 +18,7 @@ Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string
   // confirmed comes again on this one.
   if (rank->worker) rank->worker->close();
   rank->worker = std::move(stream);
-  rank->confirms = confirms;
+  rank->version = version;
   rank->unconfirmed.clear();
   rank->taken = 0;
   return ok();
@@ -26,9 +26,31 @@ Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string
 
 void Attempts::on_worker_welcomed(const proto::RankKey& key) {
   Rank* rank = find(key);
-  if (rank == nullptr || !rank->worker || !rank->confirms) return;
+  if (rank == nullptr || !rank->worker || !rank->confirms()) return;
   const auto& yield = attempts_[{key.job, key.attempt}].yield;
   if (yield) proto::send(*rank->worker, *yield);
+}
+
+void Attempts::profile(const proto::ProfileRanks& request) {
+  const auto found = attempts_.find({request.job, request.attempt});
+  for (const int number : request.ranks) {
+    const proto::RankKey key{request.job, request.attempt, number};
+    const auto refuse = [&](const std::string& why) {
+      tell(proto::RankProfile{key, request.request, 0, {}, why});
+    };
+    const Rank* rank = found == attempts_.end() ? nullptr : find(key);
+    if (rank == nullptr || rank->ended || rank->status)
+      refuse("the rank has ended");
+    else if (!rank->worker)
+      refuse(
+          "the rank has no connection to its agent: it runs nothing of rtrain, or is just connecting again");
+    else if (rank->version < 3)
+      refuse(
+          "the rank's library was built with an older rtrain, which cannot be asked for a profile; build it "
+          "again");
+    else
+      proto::send(*rank->worker, request);
+  }
 }
 
 void Attempts::on_worker_message(const proto::RankKey& key, const net::FrameStream& stream,
@@ -80,7 +102,7 @@ void Attempts::confirm(Rank& rank) {
   const auto before = rank.taken;
   for (; !rank.unconfirmed.empty() && rank.unconfirmed.front() <= settled_; rank.unconfirmed.pop_front())
     ++rank.taken;
-  if (rank.taken > before && rank.worker && rank.confirms)
+  if (rank.taken > before && rank.worker && rank.confirms())
     proto::send(*rank.worker, proto::Taken{rank.taken});
 }
 

@@ -17,6 +17,8 @@ class AgentLine {
   virtual ~AgentLine() = default;
   /// The name of its node.
   [[nodiscard]] virtual const std::string& node() const = 0;
+  /// Of the protocol, as the agent speaks it.
+  [[nodiscard]] virtual int version() const { return proto::kProtocolVersion; }
   /// Never waits. False when the connection is gone.
   virtual bool send(const proto::Message& message) = 0;
   /// Asks for a piece of a log. kUnavailable: the agent went away; kTimeout: it did not answer within wait_s

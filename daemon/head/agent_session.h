@@ -46,6 +46,7 @@ class AgentSession final : public AgentLine, public std::enable_shared_from_this
   }
   void close() override;
   [[nodiscard]] const std::string& node() const override { return node_; }
+  [[nodiscard]] int version() const override { return version_; }
 
  private:
   struct Answer {

@@ -338,6 +338,8 @@ void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
                 {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
         } else if constexpr (std::is_same_v<T, proto::RankDiagnosis>) {
           hear_diagnosis(std::move(m));
+        } else if constexpr (std::is_same_v<T, proto::RankProfile>) {
+          profiles_.hear(m);
         } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
           apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
                                                std::move(m.return_value), m.yielded});

@@ -11,6 +11,7 @@
 #include "daemon/head/node_setting.h"
 #include "daemon/head/node_table.h"
 #include "daemon/head/output_gate.h"
+#include "daemon/head/profiles.h"
 #include "daemon/head/reservations.h"
 #include "daemon/head/usage.h"
 #include "daemon/head/waiting.h"
@@ -69,6 +70,12 @@ class Dispatcher {
   /// the queue. kConflict when it has no attempt, or one that stops already.
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason,
                                    double grace_s);
+  /// Asks ranks of a running job to record their next training batches. What becomes of it: profile(id). The
+  /// errors are those of Profiles::begin().
+  [[nodiscard]] Result<proto::ProfileDoc> profile(JobId id, const ProfileRequest& request,
+                                                  const std::string& by);
+  /// The last profile of the job that was asked for. kNotFound: this head knows none.
+  [[nodiscard]] Result<proto::ProfileDoc> profile(JobId id);
   /// Worked out when asked. Empty for a job that does not wait.
   [[nodiscard]] Waiting waiting(JobId id) const;
   /// What would happen to this job if it were submitted now.
@@ -249,6 +256,8 @@ class Dispatcher {
   ArrayTurns turns_;
   /// by rank, of attempts that seem to hang
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;
+  Profiles profiles_;
+  std::int64_t last_profile_ = 0;
   JobRows rows_;
   std::uint64_t epoch_ = 1;
   SteadyTime epoch_began_{};

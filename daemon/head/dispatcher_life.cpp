@@ -133,6 +133,48 @@ proto::Message Dispatcher::stop_again(const core::JobState& state, const std::st
                             "the attempt is over"};
 }
 
+// ---- profiles -----------------------------------------------------------------------------------
+
+Result<proto::ProfileDoc> Dispatcher::profile(JobId id, const ProfileRequest& request,
+                                              const std::string& by) {
+  const auto* record = book_.find(id);
+  if (record == nullptr)
+    return fail(Errc::kNotFound, "job " + to_string(id) + ": no such job", "rtrain list shows the jobs");
+  // unlike that of an earlier head, whose answers may still come
+  const auto number = std::max(last_profile_ + 1, clock_.wall() * 1000);
+  const auto asked = profiles_.begin(record->state, request, number, clock_.steady());
+  if (!asked) return asked.error();
+  last_profile_ = number;
+  log::info("job asked for a profile",
+            {{"job", to_string(id)}, {"by", by}, {"steps", std::to_string(request.steps)}});
+  std::map<std::string, std::vector<int>> asked_of;
+  for (const int rank : asked->ranks) {
+    const auto& node = record->state.ranks[static_cast<std::size_t>(rank)].placement.node;
+    const proto::RankKey key{id, asked->attempt, rank};
+    const auto session = nodes_.session(node);
+    if (!session)
+      profiles_.fail_rank(key, "node " + node + " is not connected");
+    else if (session->version() < 3)
+      profiles_.fail_rank(key, "the agent of node " + node + " is older than rtrain profile: upgrade it");
+    else
+      asked_of[node].push_back(rank);
+  }
+  for (auto& [node, ranks] : asked_of) {
+    auto message = *asked;
+    message.ranks = std::move(ranks);
+    tell(nodes_.session(node), message);
+  }
+  return *profiles_.look(record->state, clock_.steady());
+}
+
+Result<proto::ProfileDoc> Dispatcher::profile(JobId id) {
+  const auto* record = book_.find(id);
+  const auto doc = record == nullptr ? std::nullopt : profiles_.look(record->state, clock_.steady());
+  if (doc) return *doc;
+  return fail(Errc::kNotFound, "job " + to_string(id) + ": no profile of it is known to this head",
+              "ask for one: rtrain profile " + to_string(id));
+}
+
 // ---- steps and hangs ----------------------------------------------------------------------------
 
 void Dispatcher::on_progress(const proto::RankProgress& progress) {

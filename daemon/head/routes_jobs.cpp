@@ -202,6 +202,54 @@ Reply cancel(const RouteCall& call) {
   return call.json(call.doc(**record));
 }
 
+/// The ranks of a profile: a list of numbers, or "all".
+Result<std::vector<int>> profiled_ranks(const Json& body) {
+  const auto found = body.find("ranks");
+  if (found == body.end() || found->is_null()) return std::vector<int>{0};
+  if (*found == "all") return std::vector<int>{};
+  constexpr std::size_t kListedMax = 1024;
+  const Error odd = fail(Errc::kInvalidArgument, "ranks: expected \"all\" or a list of 1 to " +
+                                                     std::to_string(kListedMax) + " ranks");
+  if (!found->is_array() || found->empty() || found->size() > kListedMax) return odd;
+  std::vector<int> ranks;
+  for (const auto& item : *found) {
+    std::int64_t rank = 0;
+    if (!proto::read_value(item, rank) || rank < 0 || rank > kRankMax) return odd;
+    ranks.push_back(static_cast<int>(rank));
+  }
+  return ranks;
+}
+
+Reply profile(const RouteCall& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto body = body_of(call, {"steps", "ranks", "timeout_s"});
+  if (!body) return call.error(body.error());
+  ProfileRequest request;
+  const auto steps = field_of<std::int64_t>(*body, "steps", request.steps);
+  if (!steps) return call.error(steps.error());
+  const auto timeout_s = field_of<double>(*body, "timeout_s", request.timeout_s);
+  if (!timeout_s) return call.error(timeout_s.error());
+  auto ranks = profiled_ranks(*body);
+  if (!ranks) return call.error(ranks.error());
+  if (*steps < 1 || *steps > kProfileStepsMax)
+    return call.error(
+        fail(Errc::kInvalidArgument,
+             "steps: is " + std::to_string(*steps) + ", expected 1 to " + std::to_string(kProfileStepsMax)));
+  if (!(*timeout_s >= 1 && *timeout_s <= kProfileTimeoutMax))
+    return call.error(fail(Errc::kInvalidArgument, "timeout_s: expected 1 to 86400 seconds"));
+  request = {*steps, std::move(*ranks), *timeout_s};
+  const auto asked = call.dispatcher.profile((*record)->state.id, request, call.by());
+  return asked ? Reply(call.json(*asked, http::status::accepted)) : Reply(call.error(asked.error()));
+}
+
+Reply show_profile(const RouteCall& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto doc = call.dispatcher.profile((*record)->state.id);
+  return doc ? call.json(*doc) : call.error(doc.error());
+}
+
 Reply hold(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
@@ -231,6 +279,8 @@ std::vector<Handler> job_routes() {
       {{http::verb::get, "/v1/jobs/{id}/logs"}, logs, {"rank", "attempt", "offset", "tail", "limit"}},
       {{http::verb::get, "/v1/jobs/{id}/stream"}, stream, {"logs", "rank"}},
       {{http::verb::post, "/v1/jobs/{id}/cancel"}, cancel},
+      {{http::verb::post, "/v1/jobs/{id}/profile"}, profile},
+      {{http::verb::get, "/v1/jobs/{id}/profile"}, show_profile},
       {{http::verb::post, "/v1/jobs/{id}/hold"}, hold},
       {{http::verb::post, "/v1/jobs/{id}/release"}, release},
   };

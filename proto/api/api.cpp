@@ -210,6 +210,22 @@ void visit_fields(auto& visit, Is<PruneDoc> auto& v) {
   visit("bytes", v.bytes);
   visit("dry_run", v.dry_run);
 }
+void visit_fields(auto& visit, Is<ProfiledRankDoc> auto& v) {
+  visit("rank", v.rank);
+  visit("node", v.node);
+  visit("state", v.state);
+  visit("steps", v.steps);
+  visit("trace", v.trace);
+  visit("error", v.error);
+}
+void visit_fields(auto& visit, Is<ProfileDoc> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("steps", v.steps);
+  visit("timeout_s", v.timeout_s);
+  visit("state", v.state);
+  visit("ranks", v.ranks);
+}
 void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("would_start", v.would_start);
   visit("feasible", v.feasible);
@@ -239,6 +255,8 @@ void to_json(Json& j, const ReservationDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ReservationDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const PruneDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, PruneDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const ProfileDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, ProfileDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ProgressDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ProgressDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const JobDoc& v) { codec::write(j, v); }

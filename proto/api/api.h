@@ -20,6 +20,8 @@
 //   POST /v1/jobs/{id}/cancel           JobDoc
 //   POST /v1/jobs/{id}/hold             JobDoc
 //   POST /v1/jobs/{id}/release          JobDoc
+//   POST /v1/jobs/{id}/profile          {"steps":20,"ranks":[0],"timeout_s":300} -> 202 ProfileDoc
+//   GET  /v1/jobs/{id}/profile          ProfileDoc: the last one that was asked for
 //   POST /v1/arrays/{id}/cancel         {"indices":"3-7"} or nothing: all -> ArrayReply
 //   POST /v1/arrays/{id}/hold           the same
 //   POST /v1/arrays/{id}/release        the same
@@ -249,6 +251,25 @@ struct PruneDoc {
   bool dry_run = false;
 };
 
+/// What became of one rank of a profile.
+struct ProfiledRankDoc {
+  int rank = 0;
+  std::string node;
+  std::string state = "recording";  ///< recording | done | failed
+  std::int64_t steps = 0;           ///< training batches that were recorded
+  std::string trace;                ///< absolute path of the Chrome trace; "": there is none
+  std::string error;                ///< why there is none, or fewer steps than were asked for
+};
+/// The last profile of a job that was asked for.
+struct ProfileDoc {
+  JobId job;
+  std::int64_t attempt = 0;
+  std::int64_t steps = 0;  ///< as asked for
+  double timeout_s = 0;
+  std::string state = "recording";  ///< recording; done: each rank has a trace; failed: one has none
+  std::vector<ProfiledRankDoc> ranks;
+};
+
 struct PlanDoc {
   bool would_start = false, feasible = true;
   std::vector<RankPlacement> ranks;
@@ -278,6 +299,8 @@ void to_json(Json& j, const ReservationDoc& v);
 void from_json(const Json& j, ReservationDoc& v);
 void to_json(Json& j, const PruneDoc& v);
 void from_json(const Json& j, PruneDoc& v);
+void to_json(Json& j, const ProfileDoc& v);
+void from_json(const Json& j, ProfileDoc& v);
 void to_json(Json& j, const ProgressDoc& v);
 void from_json(const Json& j, ProgressDoc& v);
 void to_json(Json& j, const JobDoc& v);

@@ -23,7 +23,8 @@ namespace rtrain::proto {
 /// first.
 ///   1: a heartbeat's answer confirms what came before it
 ///   2: Taken confirms; YieldAttempt, RankDiagnosis, NodeHealth
-inline constexpr int kProtocolVersion = 2;
+///   3: ProfileRanks, RankProfile
+inline constexpr int kProtocolVersion = 3;
 inline constexpr int kProtocolVersionOldest = 1;
 [[nodiscard]] constexpr bool speaks(int version) {
   return version >= kProtocolVersionOldest && version <= kProtocolVersion;

@@ -123,6 +123,21 @@ void visit_fields(auto& visit, Is<RankDiagnosis> auto& v) {
   visit("collective_seq", v.collective_seq);
   visit("in_collective", v.in_collective);
 }
+void visit_fields(auto& visit, Is<ProfileRanks> auto& v) {
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("request", v.request);
+  visit("steps", count(v.steps));
+  visit("ranks", v.ranks);
+  visit("timeout_s", v.timeout_s);
+}
+void visit_fields(auto& visit, Is<RankProfile> auto& v) {
+  visit("key", Required{v.key});
+  visit("request", v.request);
+  visit("steps", count(v.steps));
+  visit("trace", v.trace);
+  visit("error", v.error);
+}
 void visit_fields(auto& visit, Is<NodeHealth> auto& v) {
   visit("quarantined_gpus", v.quarantined_gpus);
   visit("reason", v.reason);
@@ -162,11 +177,12 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 24> kNames{
-    "hello",          "welcome",    "refused",       "heartbeat",    "reserve_port",   "launch",
-    "stop_attempt",   "log_read",   "port_reserved", "rank_started", "rank_running",   "rank_report",
-    "rank_progress",  "rank_ended", "log_data",      "spawn_rank",   "spawn_result",   "signal_rank",
-    "supervised_end", "leaving",    "yield_attempt", "taken",        "rank_diagnosis", "node_health"};
+constexpr std::array<std::string_view, 26> kNames{
+    "hello",          "welcome",     "refused",       "heartbeat",    "reserve_port",   "launch",
+    "stop_attempt",   "log_read",    "port_reserved", "rank_started", "rank_running",   "rank_report",
+    "rank_progress",  "rank_ended",  "log_data",      "spawn_rank",   "spawn_result",   "signal_rank",
+    "supervised_end", "leaving",     "yield_attempt", "taken",        "rank_diagnosis", "node_health",
+    "profile_ranks",  "rank_profile"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.
@@ -187,7 +203,8 @@ std::optional<RankKey> rank_of(const Message& message) {
   return std::visit(
       []<class T>(const T& m) -> std::optional<RankKey> {
         if constexpr (std::is_same_v<T, RankRunning> || std::is_same_v<T, RankReport> ||
-                      std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis>)
+                      std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis> ||
+                      std::is_same_v<T, RankProfile>)
           return m.key;
         else
           return std::nullopt;

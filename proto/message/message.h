@@ -91,6 +91,16 @@ struct YieldAttempt {
   double grace_s = 0;
   std::string reason;
 };
+/// Asks ranks of an attempt to record their next training batches with Kineto. Goes on to the worker of each
+/// of them as it is; each answers with RankProfile. Since version 3 of the protocol.
+struct ProfileRanks {
+  JobId job;
+  Attempt attempt;
+  std::int64_t request = 0;  ///< comes back with the answers
+  std::int64_t steps = 0;    ///< training batches, 1 or more
+  std::vector<int> ranks;
+  double timeout_s = 0;  ///< a rank that has not recorded them all by then writes those that it has
+};
 /// The first `count` messages of this connection are stored and need not be sent again. Hello, Heartbeat,
 /// RankProgress and LogData are not counted.
 struct Taken {
@@ -159,6 +169,14 @@ struct RankDiagnosis {
   std::int64_t collective_seq = 0;   ///< counts the collectives of the rank, from 1
   bool in_collective = false;
 };
+/// The answer to ProfileRanks: a trace, or why there is none.
+struct RankProfile {
+  RankKey key;
+  std::int64_t request = 0;
+  std::int64_t steps = 0;  ///< that were recorded; fewer than asked for: `error` says why
+  std::string trace;       ///< absolute path of the Chrome trace; "": there is none
+  std::string error;
+};
 /// What a node cannot offer any more, all of it each time: GPUs held by a process that cannot be killed.
 struct NodeHealth {
   std::vector<int> quarantined_gpus;
@@ -210,16 +228,16 @@ struct SupervisedEnd {
 };
 
 // ---- worker <-> agent ---------------------------------------------------------------------------
-// worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis. agent -> worker: Welcome,
-// Heartbeat (renews the lease), YieldAttempt.
+// worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis, RankProfile. agent -> worker:
+// Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks.
 
 using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead,
                              PortReserved, RankStarted, RankRunning, RankReport, RankProgress, RankEnded,
                              LogData, SpawnRank, SpawnResult, SignalRank, SupervisedEnd, Leaving,
-                             YieldAttempt, Taken, RankDiagnosis, NodeHealth>;
+                             YieldAttempt, Taken, RankDiagnosis, NodeHealth, ProfileRanks, RankProfile>;
 
-/// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis); nothing
-/// for any other message.
+/// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis,
+/// RankProfile); nothing for any other message.
 [[nodiscard]] std::optional<RankKey> rank_of(const Message& message);
 
 /// "launch", "rank_report", ...

@@ -157,6 +157,33 @@ void run_for_ever(const Config& config) {
   wait_for_the_end();
 }
 
+struct Slow : rtrain::LightningModule {
+  torch::nn::Linear layer = register_module("layer", torch::nn::Linear(4, 2));
+  rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return torch::cross_entropy_loss(layer(batch.input), batch.target);
+  }
+  torch::Tensor validation_step(const rtrain::Batch& batch, std::int64_t) override {
+    return layer(batch.input);
+  }
+  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::SGD(parameters()); }
+};
+
+/// Trains until something outside ends it, or for `max_steps`; a validation follows each epoch of 4 batches.
+void fit_for_ever(const Config& config) {
+  const auto data = [] {
+    return rtrain::DataLoader(
+        rtrain::data::TensorDataset(torch::randn({64, 4}), torch::randint(2, {64}, torch::kInt64)),
+        {.batch_size = 8});
+  };
+  rtrain::TrainerOptions options{.max_epochs = -1,
+                                 .max_steps = config.value<std::int64_t>("max_steps", -1),
+                                 .limit_val_batches = 2,
+                                 .enable_checkpointing = false};
+  if (const auto name = config.value<std::string>("profiler", ""); !name.empty()) options.profiler = name;
+  rtrain::Trainer(std::move(options)).fit(Slow(), data(), data());
+}
+
 }  // namespace
 
 RTRAIN_TRAIN_FUNCTION(succeed);
@@ -167,3 +194,4 @@ RTRAIN_TRAIN_FUNCTION(reports_beside);
 RTRAIN_TRAIN_FUNCTION(many_reports);
 RTRAIN_TRAIN_FUNCTION(fill_the_disk);
 RTRAIN_TRAIN_FUNCTION(run_for_ever);
+RTRAIN_TRAIN_FUNCTION(fit_for_ever);

@@ -181,6 +181,7 @@ void FitLoop::run() {
     return;
   }
   torch::GradMode::set_enabled(true);
+  const ProfiledFit profiled(run_.live_profiling.get());
   run_.call(Hook::kTrainStart, &Callback::on_train_start, &LightningModule::on_train_start);
   resume_generators();
   step_epoch_schedulers();
@@ -250,6 +251,8 @@ void FitLoop::run_epoch() {
   {
     const RunContext::Timed timed(run_, [] { return "run_training_epoch"; });
     while (more && !epoch_done()) {
+      if (run_.profile_point.asked() && run_.live_profiling) [[unlikely]]
+        run_.live_profiling->between_batches();
       more = train_batch(batches);
       if (more) after_batch();
     }

@@ -1,24 +1,20 @@
 #include <rtrain/profilers/pytorch_profiler.h>
 
 #include "worker/profilers/key_averages.h"
+#include "worker/profilers/recording.h"
 #include "worker/profilers/schedule.h"
-
-#include <ATen/record_function.h>
-#include <torch/csrc/autograd/profiler_kineto.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <functional>
 #include <optional>
-#include <set>
 #include <stdexcept>
 
 namespace rtrain {
 namespace {
 
 namespace fs = std::filesystem;
-namespace kineto = torch::autograd::profiler;
-namespace impl = torch::profiler::impl;
 using profilers::StepAction;
 
 constexpr std::array kSortKeys{"cpu_time_total", "cuda_time_total", "self_cpu_time_total",
@@ -30,23 +26,6 @@ bool ends_step(const std::string& action) {
          action.ends_with(".test_step") || action.ends_with(".predict_step");
 }
 
-std::vector<profilers::TraceEvent> events_of(const kineto::ProfilerResult& result) {
-  std::vector<profilers::TraceEvent> events;
-  for (const auto& event : result.events()) {
-    if (event.isHiddenEvent()) continue;
-    const bool on_gpu = event.deviceType() == c10::DeviceType::CUDA;
-    events.push_back({.name = event.name(),
-                      .start_ns = event.startNs(),
-                      .end_ns = event.endNs(),
-                      .thread = event.startThreadId(),
-                      .correlation = event.correlationId(),
-                      .started_by = on_gpu ? event.linkedCorrelationId() : 0,
-                      .on_gpu = on_gpu,
-                      .flops = static_cast<double>(event.flops())});
-  }
-  return events;
-}
-
 }  // namespace
 
 struct PyTorchProfiler::Impl {
@@ -54,72 +33,34 @@ struct PyTorchProfiler::Impl {
   profilers::Schedule schedule{};
   std::int64_t step = 0;
   StepAction now = StepAction::kNone;
-  bool prepared = false, recording = false, uses_gpu = false;
-  std::vector<std::unique_ptr<at::RecordFunction>> ranges;  ///< of the actions that run; null: not recorded
-  std::unique_ptr<at::RecordFunction> step_range;
+  bool uses_gpu = false;
+  profilers::Recording recording{{}};
   std::vector<fs::path> traces;
   std::vector<KeyAverage> averages;
   std::optional<std::string> failure;  ///< of a trace, for describe(): stop() has nobody to tell
 
-  [[nodiscard]] impl::ProfilerConfig config() const {
-    return impl::ProfilerConfig(impl::ProfilerState::KINETO, options.record_shapes || options.with_flops,
-                                options.profile_memory, options.with_stack, options.with_flops);
-  }
-  [[nodiscard]] std::set<impl::ActivityType> activities() const {
-    std::set<impl::ActivityType> all{impl::ActivityType::CPU};
-    if (uses_gpu) all.insert(impl::ActivityType::CUDA);
-    return all;
-  }
   [[nodiscard]] std::string sort_key() const {
     if (!options.sort_by_key.empty()) return options.sort_by_key;
     return uses_gpu ? "cuda_time_total" : "cpu_time_total";
   }
-  static std::unique_ptr<at::RecordFunction> begin_range(const std::string& name) {
-    auto range = std::make_unique<at::RecordFunction>(at::RecordScope::USER_SCOPE);
-    if (range->isActive()) range->before(name);
-    return range;
-  }
   void begin_step() {
     now = schedule.at(step);
-    if (now != StepAction::kNone && !prepared) {
-      kineto::prepareProfiler(config(), activities());
-      prepared = true;
-    }
+    if (now != StepAction::kNone) recording.prepare();
     const bool records = now == StepAction::kRecord || now == StepAction::kRecordAndSave;
-    if (records && !recording) {
-      kineto::enableProfiler(config(), activities());
-      recording = true;
-    }
-    if (recording) step_range = begin_range("ProfilerStep#" + std::to_string(step));
+    if (records && !recording.is_on()) recording.begin();
+    if (recording.is_on()) recording.begin_step(step);
   }
-  /// Kineto that is warm and was never started refuses to be prepared again.
-  void drop_warmup() {
-    if (!prepared || recording) return;
-    kineto::enableProfiler(config(), activities());
-    (void)kineto::disableProfiler();
-    prepared = false;
-  }
-  /// Ranges that began while nothing was recorded, or were closed with the recording, stay null.
   void end_recording(const std::function<fs::path()>& next_path) {
-    step_range.reset();
-    for (auto range = ranges.rbegin(); range != ranges.rend(); ++range) range->reset();
-    const auto result = kineto::disableProfiler();
-    recording = prepared = false;
-    if (result == nullptr) return;
-    averages = profilers::key_averages(events_of(*result));
+    const auto trace = recording.end();
+    if (!trace) return;
+    averages = profilers::key_averages(trace->events());
     profilers::sort_by(averages, sort_key());
     if (!options.export_to_chrome) return;
-    const auto path = next_path();
-    std::error_code ec;
-    fs::create_directories(path.parent_path(), ec);
-    if (!ec) result->save(path.string());
-    // Kineto tells its own log, not its caller, when a file cannot be written.
-    std::error_code missing;
-    if (ec || !fs::exists(path, missing))
-      failure = "PyTorchProfiler: the trace " + path.string() + " could not be written" +
-                (ec ? ": " + ec.message() : "; can files be made in that folder?");
+    auto path = next_path();
+    if (auto problem = trace->save(path))
+      failure = "PyTorchProfiler: " + *problem;
     else
-      traces.push_back(path);
+      traces.push_back(std::move(path));
   }
 };
 
@@ -160,19 +101,20 @@ void PyTorchProfiler::setup(const ProfiledRun& run) {
   Profiler::setup(run);
   impl_->uses_gpu = run.uses_gpu;
   impl_->step = 0;
-  impl_->ranges.clear();
+  const auto& o = impl_->options;
+  impl_->recording = profilers::Recording({.record_shapes = o.record_shapes,
+                                           .profile_memory = o.profile_memory,
+                                           .with_stack = o.with_stack,
+                                           .with_flops = o.with_flops,
+                                           .uses_gpu = run.uses_gpu});
   impl_->begin_step();
 }
 
-void PyTorchProfiler::start(const std::string& action) {
-  impl_->ranges.push_back(impl_->recording ? Impl::begin_range(action) : nullptr);
-}
+void PyTorchProfiler::start(const std::string& action) { impl_->recording.begin_range(action); }
 
 void PyTorchProfiler::stop(const std::string& action) {
-  if (impl_->ranges.empty()) return;
-  impl_->ranges.pop_back();
-  if (!ends_step(action)) return;
-  impl_->step_range.reset();
+  if (!impl_->recording.end_range() || !ends_step(action)) return;
+  impl_->recording.end_step();
   if (impl_->now == StepAction::kRecordAndSave) finish_cycle();
   ++impl_->step;
   impl_->begin_step();
@@ -200,19 +142,19 @@ std::string PyTorchProfiler::summary() const {
 }
 
 void PyTorchProfiler::describe() {
-  if (impl_->recording) finish_cycle();
+  if (impl_->recording.is_on()) finish_cycle();
   if (impl_->failure) throw std::runtime_error(*std::exchange(impl_->failure, std::nullopt));
   Profiler::describe();
 }
 
 void PyTorchProfiler::teardown() noexcept {
   try {
-    if (impl_->recording) finish_cycle();
-    impl_->drop_warmup();
+    if (impl_->recording.is_on()) finish_cycle();
+    impl_->recording.drop_preparation();
   } catch (const std::exception&) {
     // The run has failed already, and tells why.
   }
-  impl_->ranges.clear();
+  impl_->recording.drop_ranges();
   impl_->now = StepAction::kNone;
 }
 

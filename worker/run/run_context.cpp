@@ -32,7 +32,8 @@ RunContext::RunContext(Trainer& of, TrainerOptions given, Placement at,
       loggers(loggers_of(options, placement)),
       metrics(*placement.strategy, loggers, options.log_every_n_steps),
       pulse(runtime::pulse()),
-      yield_point(runtime::yield_point()) {}
+      yield_point(runtime::yield_point()),
+      profile_point(runtime::profile_point()) {}
 
 std::string RunContext::place_of(Hook hook) const {
   const auto& facts = facts_of(hook);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/run/hook.h"
+#include "worker/run/live_profiling.h"
 #include "worker/run/loop_progress.h"
 #include "worker/run/metrics.h"
 #include "worker/run/placement.h"
@@ -162,6 +163,8 @@ class RunContext {
   MetricBoard metrics;
   runtime::Pulse& pulse;
   runtime::YieldPoint& yield_point;
+  runtime::ProfilePoint& profile_point;
+  std::unique_ptr<LiveProfiling> live_profiling;  ///< null: nobody can ask for a profile
 
   // ---- of the current run ------------------------------------------------------------------------
   LightningModule* module = nullptr;

@@ -6,6 +6,7 @@
 #include "proto/message/outbox.h"
 #include "worker/runtime/lease.h"
 #include "worker/runtime/outbox_file.h"
+#include "worker/runtime/profile_point.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/record.h"
 
@@ -169,6 +170,7 @@ struct Session::Impl {
       if (socket.is_open()) write_waiting();
       wait();
       look_for_hang();
+      if (const auto late = profile_point().expire(Clock::now())) answer_profile(*late);
       if (lease.expired(Clock::now()))
         end_process_group(
             environment, "the lease of rank " + std::to_string(environment.rank) +
@@ -182,6 +184,11 @@ struct Session::Impl {
     word->key = environment.key;
     const std::lock_guard lock(mutex);
     outbox.push(*word);
+  }
+
+  void answer_profile(const ProfilePoint::Refusal& refusal) {
+    const std::lock_guard lock(mutex);
+    outbox.push(proto::RankProfile{environment.key, refusal.number, 0, {}, refusal.why});
   }
 
   void redial() {
@@ -207,6 +214,11 @@ struct Session::Impl {
     }
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield)
       std::exchange(on_yield, {})(*yield);
+    if (const auto* profile = std::get_if<proto::ProfileRanks>(&message))
+      if (const auto refusal = profile_point().ask(
+              {profile->request, profile->steps, Clock::now() + to_milliseconds(profile->timeout_s)},
+              Clock::now()))
+        answer_profile(*refusal);
     if (const auto* welcome = std::get_if<proto::Welcome>(&message))
       lease.renew(Clock::now(), lease_of(welcome->lease_s));
     if (const auto* beat = std::get_if<proto::Heartbeat>(&message))

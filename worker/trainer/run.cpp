@@ -7,6 +7,7 @@
 #include "worker/sdk/job.h"
 #include "worker/step/graph_conditions.h"
 #include "worker/trainer/evaluation_table.h"
+#include "worker/trainer/live_profile.h"
 #include "worker/trainer/memory_format.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/options.h"
@@ -37,6 +38,7 @@ Trainer::Impl::Impl(Trainer& trainer, TrainerOptions given)
   attachment->trainer = &trainer;
   set_numerics(run.options);
   profiler = choose_profiler(run.options.profiler);
+  run.live_profiling = live_profile_of_job(run);
   const auto seed = run.options.seed;
   if (!seed) return;
   if (drawn_without_seed()) {

@@ -47,6 +47,8 @@ TEST_CASE("api: documents round-trip") {
                        3});
   round_trip(MetricPoint{1, 2, 1795559400123, {{"loss", 1}}, "/c"});
   round_trip(LogDoc{1, 2, 300, 0, "text\n"});
+  round_trip(
+      ProfileDoc{JobId(1), 2, 20, 60, "done", {{0, "n", "done", 12, "/r/trace.json", "the fit ended"}}});
   round_trip(NodeDoc{{"n", "10.0.0.1", {{"CPU", 4}}, {}, {{"rack", "1"}}, {}},
                      {{"CPU", 1}},
                      {0},

@@ -63,6 +63,8 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
   JobDoc job;
   job.ranks.emplace_back();
   job.array.emplace();
+  ProfileDoc profile;
+  profile.ranks.emplace_back();
   const std::pair<const char*, Json> documents[] = {{"Version", VersionDoc{}},
                                                     {"Error", ErrorDoc{}},
                                                     {"SubmitReply", SubmitReply{}},
@@ -84,7 +86,9 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
                                                     {"Queue", QueueDoc{}},
                                                     {"QueueUser", QueueUserDoc{}},
                                                     {"Status", StatusDoc{}},
-                                                    {"Reservation", ReservationDoc{}}};
+                                                    {"Reservation", ReservationDoc{}},
+                                                    {"Profile", profile},
+                                                    {"ProfiledRank", Json(profile).at("ranks")[0]}};
   for (const auto& [name, document] : documents) {
     INFO(name);
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));

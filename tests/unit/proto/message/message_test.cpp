@@ -89,6 +89,8 @@ std::vector<Message> samples() {
       Taken{7},
       RankDiagnosis{kKey, "train", 1, 41, 30.5, "allreduce", 83, true},
       NodeHealth{{3}, "pid 5 cannot be killed"},
+      ProfileRanks{JobId(1), Attempt(2), 8, 20, {0, 3}, 60},
+      RankProfile{kKey, 8, 12, "/r/profiles/trace.json", "the fit ended"},
   };
 }
 
