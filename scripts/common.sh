@@ -9,6 +9,8 @@ tests_env=$cache/python-tests
 schemathesis_version=4.32.5
 clang_format_version=18.1.8
 tensorboard_version=2.21.0
+mlflow_env=$cache/python-mlflow
+mlflow_version=3.17.2
 
 say() { printf '==> %s\n' "$*"; }
 stop() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

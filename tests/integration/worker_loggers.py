@@ -1,7 +1,7 @@
 """What the loggers write, read by the tools that people read it with: TensorBoard's own reader, and a server that speaks MLflow's REST API.
 
-The reader needs the tests' own Python environment (scripts/deps --test)."""
-import http.server, json, os, subprocess, tempfile, threading, unittest, urllib.parse
+The reader needs the tests' own Python environment (scripts/deps --test). A real MLflow server, where it could be installed, is asked as well."""
+import http.server, json, os, signal, socket, subprocess, tempfile, threading, unittest, urllib.error, urllib.parse, urllib.request
 
 from harness import BIN, main, wait_for
 
@@ -9,6 +9,8 @@ PROGRAM = os.path.join(os.path.dirname(BIN), "tests", "logger_program")
 CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 PYTHON = os.path.join(CACHE, "rtrain/python-tests/bin/python3")
 HAS_TENSORBOARD = os.path.exists(PYTHON) and subprocess.run([PYTHON, "-c", "import tensorboard"], capture_output=True).returncode == 0
+MLFLOW = os.path.join(CACHE, "rtrain/python-mlflow/bin/python3")
+HAS_MLFLOW = os.path.exists(MLFLOW) and subprocess.run([MLFLOW, "-c", "import mlflow.server"], capture_output=True).returncode == 0
 READ = """
 import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -202,6 +204,81 @@ class MLFlowLogger(Program):
         self.assertIn("the server refuses it (1 so far)", errors)
         self.assertIn("not like this", errors)
         self.assertEqual(self.server.runs["run0"]["status"], "FINISHED")
+
+
+@unittest.skipUnless(HAS_MLFLOW, "mlflow is not there; scripts/deps --test installs it where it can")
+class RealMLflow(Program):
+    """The same against MLflow's own server, with a database in a file."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.store = tempfile.TemporaryDirectory(prefix="rtrain-m-")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        cls.uri = "http://127.0.0.1:%d" % port
+        cls.log = open(cls.store.name + "/log", "wb")
+        cls.process = subprocess.Popen([MLFLOW, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri",
+                                        "sqlite:///" + cls.store.name + "/runs.db", "--default-artifact-root", cls.store.name + "/artifacts"],
+                                       stdout=cls.log, stderr=cls.log, cwd=cls.store.name, start_new_session=True,
+                                       env={"PATH": os.environ["PATH"], "HOME": cls.store.name, "LANG": "C.UTF-8", "MLFLOW_DISABLE_TELEMETRY": "true"})
+
+        def answers():
+            if cls.process.poll() is not None:
+                raise AssertionError(open(cls.store.name + "/log").read()[-2000:])
+            try:
+                return urllib.request.urlopen(cls.uri + "/health", timeout=5).status == 200
+            except (urllib.error.URLError, OSError):
+                return False
+        try:
+            wait_for("server", answers, 90)
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        os.killpg(cls.process.pid, signal.SIGTERM)
+        try:
+            cls.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(cls.process.pid, signal.SIGKILL)
+            cls.process.wait()
+        cls.log.close()
+        cls.store.cleanup()
+
+    def get(self, what, **query):
+        with urllib.request.urlopen(self.uri + "/api/2.0/mlflow/" + what + "?" + urllib.parse.urlencode(query), timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def logger(self, **options):
+        return [{"name": "MLFlowLogger", "tracking_uri": self.uri, "experiment_name": "an experiment & more", **options}]
+
+    def test_a_run_with_its_parameters_metrics_tags_and_end(self):
+        answer, errors = self.train(self.logger(run_name="mine", tags={"team": "a"}))
+        self.assertEqual(errors, "")
+        run = self.get("runs/get", run_id=answer["version"])["run"]
+        self.assertEqual((run["info"]["status"], run["info"]["run_name"]), ("FINISHED", "mine"))
+        self.assertEqual({p["key"]: p["value"] for p in run["data"]["params"]}, {"lr": "0.125", "model/layers": "1", "model/name": "small"})
+        self.assertIn({"key": "team", "value": "a"}, run["data"]["tags"])
+        history = self.get("metrics/get-history", run_id=answer["version"], metric_key="value")["metrics"]
+        self.assertEqual(sorted((m["step"], m["value"]) for m in history), [(0, 10.0), (1, 11.0), (2, 12.0), (3, 13.0)])
+        experiment = self.get("experiments/get", experiment_id=run["info"]["experiment_id"])["experiment"]
+        self.assertEqual(experiment["name"], "an experiment & more")
+
+    def test_a_second_run_is_in_the_same_experiment_and_a_third_goes_on_with_it(self):
+        first, _ = self.train(self.logger())
+        second, _ = self.train(self.logger(), how="fail")
+        infos = [self.get("runs/get", run_id=answer["version"])["run"]["info"] for answer in (first, second)]
+        self.assertEqual(len({info["experiment_id"] for info in infos}), 1)
+        self.assertEqual([info["status"] for info in infos], ["FINISHED", "FAILED"])
+        again, errors = self.train(self.logger(run_id=second["version"]))
+        self.assertEqual((again["version"], errors), (second["version"], ""))
+        self.assertEqual(self.get("runs/get", run_id=second["version"])["run"]["info"]["status"], "FINISHED")
+
+    def test_what_the_server_refuses_is_told_in_its_words(self):
+        _, errors = self.train(self.logger(run_id="0" * 32))
+        self.assertIn("Run with id=" + "0" * 32 + " not found", errors)
 
 
 if __name__ == "__main__":
