@@ -99,12 +99,15 @@ TEST_CASE("step: sparse gradients are clipped as the dense ones are", "[unit][tr
 }
 
 TEST_CASE("step: a loss that is NaN or infinite is said once, with its place", "[unit][trainer]") {
+  const auto type = GENERATE(torch::kFloat32, torch::kFloat64, torch::kBFloat16);
   struct Diverges : BoringModel {
+    torch::ScalarType of_loss;
+    explicit Diverges(torch::ScalarType given) : of_loss(given) {}
     StepOutput training_step(const Batch& batch, std::int64_t i) override {
-      const auto loss = loss_of(batch);
+      const auto loss = loss_of(batch).to(of_loss);
       return i >= 2 ? loss * std::numeric_limits<double>::quiet_NaN() : loss;
     }
-  } model;
+  } model(type);
   const Captured captured;
   Trainer trainer(quiet({.max_epochs = 2}));
   trainer.fit(model, boring_loader(4));
