@@ -1,5 +1,7 @@
 #include "common/os/file.h"
 
+#include "common/os/fd.h"
+
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -14,22 +16,6 @@
 
 namespace rtrain::os {
 namespace {
-
-/// A file descriptor that closes itself.
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
 
 Result<Done> write_all(int fd, std::string_view content, const std::string& path) {
   while (!content.empty()) {

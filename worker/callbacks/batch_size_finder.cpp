@@ -1,6 +1,6 @@
 #include <rtrain/callbacks/batch_size_finder.h>
 
-#include "worker/run/warn.h"
+#include "worker/callbacks/option_faults.h"
 
 #include <rtrain/data/data_module.h>
 #include <rtrain/trainer.h>
@@ -14,21 +14,6 @@
 
 namespace rtrain {
 namespace {
-
-std::string faults_of_search(const BatchSizeFinderOptions& o) {
-  std::string faults;
-  const auto expect = [&](bool holds, const char* name, const std::string& found, const char* expected) {
-    if (!holds) faults += std::string("\n  ") + name + " is " + found + ", expected " + expected;
-  };
-  expect(o.mode == "power" || o.mode == "binsearch", "mode", "\"" + o.mode + "\"",
-         "\"power\" or \"binsearch\"");
-  expect(o.steps_per_trial >= 1, "steps_per_trial", std::to_string(o.steps_per_trial), "1 or more");
-  expect(o.init_val >= 1, "init_val", std::to_string(o.init_val), "1 or more");
-  expect(o.max_trials >= 1, "max_trials", std::to_string(o.max_trials), "1 or more");
-  expect(o.margin >= 0 && o.margin < 1, "margin", std::to_string(o.margin), "a number from 0 up to 1");
-  expect(o.max_val >= o.init_val, "max_val", std::to_string(o.max_val), "init_val or more");
-  return faults;
-}
 
 void give_memory_back(torch::Device device) {
   if (device.is_cpu()) return;
@@ -57,8 +42,16 @@ std::int64_t largest_batch_size(const BatchSizeFinderOptions& options,
 }
 
 BatchSizeFinder::BatchSizeFinder(BatchSizeFinderOptions options) : options_(std::move(options)) {
-  if (const auto faults = faults_of_search(options_); !faults.empty())
-    throw std::invalid_argument("BatchSizeFinder: these options cannot be used:" + faults);
+  const auto& o = options_;
+  OptionFaults faults;
+  faults.expect(o.mode == "power" || o.mode == "binsearch", "mode", "\"" + o.mode + "\"",
+                "\"power\" or \"binsearch\"");
+  faults.expect(o.steps_per_trial >= 1, "steps_per_trial", std::to_string(o.steps_per_trial), "1 or more");
+  faults.expect(o.init_val >= 1, "init_val", std::to_string(o.init_val), "1 or more");
+  faults.expect(o.max_trials >= 1, "max_trials", std::to_string(o.max_trials), "1 or more");
+  faults.expect(o.margin >= 0 && o.margin < 1, "margin", std::to_string(o.margin), "a number from 0 up to 1");
+  faults.expect(o.max_val >= o.init_val, "max_val", std::to_string(o.max_val), "init_val or more");
+  faults.throw_if_any("BatchSizeFinder");
 }
 
 void BatchSizeFinder::on_fit_start(Trainer& trainer, LightningModule& module) {

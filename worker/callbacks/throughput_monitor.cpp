@@ -1,6 +1,7 @@
 #include <rtrain/callbacks/throughput_monitor.h>
 
 #include "worker/callbacks/device_name.h"
+#include "worker/callbacks/option_faults.h"
 
 #include <rtrain/trainer.h>
 
@@ -37,13 +38,11 @@ double peak_flops(const std::string& device, const std::string& precision) {
 }
 
 ThroughputMonitor::ThroughputMonitor(ThroughputMonitorOptions options) : options_(std::move(options)) {
-  std::string faults;
-  if (options_.window_size < 2)
-    faults += "\n  window_size is " + std::to_string(options_.window_size) + ", expected 2 or more";
-  if (!(options_.flops_per_batch >= 0)) faults += "\n  flops_per_batch is below 0 or no number";
-  if (!(options_.available_flops >= 0)) faults += "\n  available_flops is below 0 or no number";
-  if (!faults.empty())
-    throw std::invalid_argument("ThroughputMonitor: these options cannot be used:" + faults);
+  OptionFaults faults;
+  faults.expect(options_.window_size >= 2, "window_size", std::to_string(options_.window_size), "2 or more");
+  if (!(options_.flops_per_batch >= 0)) faults.add("flops_per_batch is below 0 or no number");
+  if (!(options_.available_flops >= 0)) faults.add("available_flops is below 0 or no number");
+  faults.throw_if_any("ThroughputMonitor");
 }
 
 double ThroughputMonitor::now() const {

@@ -1,5 +1,7 @@
 #include "worker/checkpoint/local_file.h"
 
+#include "common/os/fd.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,8 @@
 namespace rtrain::checkpoint {
 namespace {
 
+using os::Fd;
+
 [[noreturn]] void fail_at(const std::filesystem::path& path, const std::string& why) {
   throw std::runtime_error(path.string() + ": " + why);
 }
@@ -21,25 +25,9 @@ namespace {
   fail_at(path, what + ": " + std::strerror(error));
 }
 
-class OpenFd {
- public:
-  explicit OpenFd(int fd) : fd_(fd) {}
-  ~OpenFd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  OpenFd(const OpenFd&) = delete;
-  OpenFd(OpenFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  OpenFd& operator=(const OpenFd&) = delete;
-  OpenFd& operator=(OpenFd&&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 class LocalFile final : public CheckpointFile {
  public:
-  LocalFile(OpenFd fd, std::filesystem::path path, std::uint64_t size)
+  LocalFile(Fd fd, std::filesystem::path path, std::uint64_t size)
       : fd_(std::move(fd)), path_(std::move(path)), size_(size) {}
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   void read(std::uint64_t at, void* into, std::size_t size) override {
@@ -56,7 +44,7 @@ class LocalFile final : public CheckpointFile {
   }
 
  private:
-  OpenFd fd_;
+  Fd fd_;
   std::filesystem::path path_;
   std::uint64_t size_;
 };
@@ -75,8 +63,8 @@ void write_bytes(int fd, std::string_view bytes, const std::filesystem::path& pa
 }  // namespace
 
 std::unique_ptr<CheckpointFile> open_local(const std::filesystem::path& path) {
-  OpenFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) fail_by_errno(path, "could not open");
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open()) fail_by_errno(path, "could not open");
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) fail_by_errno(path, "could not read");
   if (!S_ISREG(status.st_mode)) fail_at(path, "not a regular file");
@@ -88,8 +76,8 @@ void write_local(const std::filesystem::path& path, const CheckpointDraft::Conte
   auto beside = path;
   beside += ".tmp-" + std::to_string(::getpid());
   try {
-    const OpenFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (file.get() < 0) fail_by_errno(path, "could not create");
+    const Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!file.is_open()) fail_by_errno(path, "could not create");
     content([&](std::string_view bytes) { write_bytes(file.get(), bytes, path); });
     if (::fsync(file.get()) != 0) fail_by_errno(path, "could not write");
     if (::rename(beside.c_str(), path.c_str()) != 0) fail_by_errno(path, "could not rename into place");
@@ -97,8 +85,8 @@ void write_local(const std::filesystem::path& path, const CheckpointDraft::Conte
     ::unlink(beside.c_str());
     throw;
   }
-  const OpenFd dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (dir.get() < 0 || ::fsync(dir.get()) != 0) fail_by_errno(path, "could not make the new file durable");
+  const Fd dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir.is_open() || ::fsync(dir.get()) != 0) fail_by_errno(path, "could not make the new file durable");
 }
 
 }  // namespace rtrain::checkpoint

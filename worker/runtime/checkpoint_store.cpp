@@ -1,6 +1,7 @@
 #include "worker/runtime/checkpoint_store.h"
 
 #include "common/log/log.h"
+#include "common/os/fd.h"
 #include "common/os/file.h"
 #include "proto/tensors/checksums.h"
 
@@ -18,23 +19,7 @@ namespace rtrain::runtime {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
-  /// close() is where a network file system tells of a full disk.
-  int close() { return ::close(std::exchange(fd_, -1)); }
-
- private:
-  int fd_;
-};
+using os::Fd;
 
 std::string numbered(const char* what, std::int64_t number) {
   char name[48];

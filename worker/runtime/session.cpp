@@ -1,6 +1,7 @@
 #include "worker/runtime/session.h"
 
 #include "common/base/duration.h"
+#include "common/os/fd.h"
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
 #include "proto/message/outbox.h"
@@ -29,6 +30,7 @@
 namespace rtrain::runtime {
 namespace {
 
+using os::Fd;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
@@ -36,28 +38,6 @@ constexpr milliseconds kDialTimeout{10'000};
 constexpr milliseconds kRedialPause{100};
 constexpr milliseconds kWriteTimeout{2'000};
 constexpr std::size_t kOutboxBytesMax = 64u << 20;
-
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() { reset(); }
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    reset();
-    fd_ = std::exchange(other.fd_, -1);
-    return *this;
-  }
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
-  void reset() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_ = -1;
-};
 
 Result<Fd> connect_to(const std::string& path) {
   sockaddr_un address{};

@@ -3,6 +3,7 @@
 
 #include "common/base/duration.h"
 #include "common/os/file.h"
+#include "worker/runtime/longer_pause.h"
 #include "worker/runtime/payload.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/retention.h"
@@ -78,7 +79,7 @@ runtime::ReportAgreement& Job::agreement() {
   if (!agreement_) {
     agreement_ = std::make_unique<runtime::ReportAgreement>(
         *group_->store(), environment_.rank, environment_.world_size, [this] {
-          const auto pause = std::clamp<milliseconds>(waited_ / 8, milliseconds(1), milliseconds(50));
+          const auto pause = runtime::longer_pause(waited_);
           std::this_thread::sleep_for(pause);
           waited_ += pause;
           return waited_ < to_milliseconds(environment_.launch.spec.torch_config.timeout_s);

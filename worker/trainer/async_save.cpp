@@ -2,10 +2,10 @@
 #include "common/base/duration.h"
 #include "proto/tensors/trainer_folder.h"
 #include "worker/checkpoint/save_agreement.h"
+#include "worker/runtime/longer_pause.h"
 #include "worker/sdk/job.h"
 #include "worker/trainer/trainer_impl.h"
 
-#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <set>
@@ -46,7 +46,7 @@ std::int64_t next_save_number() {
 /// Pauses longer and longer, until `limit` or the Trainer's failure.
 std::function<bool()> patience(milliseconds limit, std::shared_ptr<std::atomic<bool>> gives_up) {
   return [limit, gives_up = std::move(gives_up), waited = milliseconds(0), late = milliseconds(0)]() mutable {
-    const auto pause = std::clamp<milliseconds>(waited / 8, milliseconds(1), milliseconds(50));
+    const auto pause = runtime::longer_pause(waited);
     std::this_thread::sleep_for(pause);
     waited += pause;
     if (gives_up->load()) late += pause;
