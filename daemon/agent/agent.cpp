@@ -30,8 +30,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern char** environ;
-
 namespace rtrain::agent {
 namespace asio = net::asio;
 using namespace std::chrono_literals;
@@ -132,7 +130,7 @@ class Agent::Impl {
                  survival == Survival::kEndWithTheAgent},
                 supervisor_callbacks(false)),
         attempts_({config_.state_dir, config_.socket,
-                   [this](proto::Message message) { return link_.send(std::move(message)); },
+                   [this](const proto::Message& message) { return link_.send(message); },
                    [this](bool is_train_func) { return supervisor(is_train_func); },
                    [this] { return facts(); }, record_.cgroup_tree, config_.kill_wait_s,
                    config_.log_bytes_max, os::gpu_processes,
@@ -422,7 +420,7 @@ class Agent::Impl {
                   {{"rank", to_string(key)}, {"message", std::string(proto::message_name(*message))}});
         break;
       }
-      attempts_.on_worker_message(key, *stream, std::move(*message));
+      attempts_.on_worker_message(key, *stream, *message);
     }
     stream->close();
     attempts_.worker_left(key, *stream);

@@ -19,7 +19,7 @@ class Attempts {
   struct Setting {
     std::string state_dir, socket;
     /// Queues it; its number for settled(), 0 for what is not kept.
-    std::function<std::int64_t(proto::Message)> to_head;
+    std::function<std::int64_t(const proto::Message&)> to_head;
     /// The started supervisor for a job, or why there is none.
     std::function<Result<SupervisorProcess*>(bool is_train_func)> supervisor;
     std::function<NodeFacts()> facts;  ///< node, address, interface, inherited
@@ -65,7 +65,8 @@ class Attempts {
                                           std::shared_ptr<net::FrameStream> stream, int version);
   /// It has got its Welcome: what its attempt was told before it came follows.
   void on_worker_welcomed(const proto::RankKey& key);
-  void on_worker_message(const proto::RankKey& key, const net::FrameStream& stream, proto::Message message);
+  void on_worker_message(const proto::RankKey& key, const net::FrameStream& stream,
+                         const proto::Message& message);
   void worker_left(const proto::RankKey& key, const net::FrameStream& stream);
   void heartbeat_workers(double lease_s);
   /// The head has stored all messages up to this number.
@@ -136,10 +137,10 @@ class Attempts {
   [[nodiscard]] std::vector<os::GpuProcess> intruders(const Slot& slot) const;
   void spawn(Slot& slot);
   void forget_ended();
-  std::int64_t tell(proto::Message message);
+  std::int64_t tell(const proto::Message& message);
   /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is
   /// settled
-  std::int64_t relay(Rank& rank, proto::Message message);
+  std::int64_t relay(Rank& rank, const proto::Message& message);
   /// The same for all that an ended rank has left in its folder.
   void relay_outbox(const Slot& slot, Rank& rank);
   void confirm(Rank& rank);

@@ -54,23 +54,23 @@ void Attempts::profile(const proto::ProfileRanks& request) {
 }
 
 void Attempts::on_worker_message(const proto::RankKey& key, const net::FrameStream& stream,
-                                 proto::Message message) {
+                                 const proto::Message& message) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended || rank->worker.get() != &stream) return;
   const bool kept = !std::holds_alternative<proto::RankProgress>(message);
-  const auto number = relay(*rank, std::move(message));
+  const auto number = relay(*rank, message);
   if (!kept) return;
   rank->unconfirmed.push_back(number);
   confirm(*rank);
 }
 
-std::int64_t Attempts::tell(proto::Message message) {
-  const auto number = setting_.to_head(std::move(message));
+std::int64_t Attempts::tell(const proto::Message& message) {
+  const auto number = setting_.to_head(message);
   if (number > 0) last_number_ = number;
   return number;
 }
 
-std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
+std::int64_t Attempts::relay(Rank& rank, const proto::Message& message) {
   if (const auto* report = std::get_if<proto::RankReport>(&message)) {
     // told before: settled at the latest with what was told last
     if (report->seq <= rank.last_seq) return last_number_;
@@ -78,13 +78,13 @@ std::int64_t Attempts::relay(Rank& rank, proto::Message message) {
   } else if (std::holds_alternative<proto::RankRunning>(message)) {
     if (std::exchange(rank.entered, true)) return last_number_;
   }
-  return tell(std::move(message));
+  return tell(message);
 }
 
 void Attempts::relay_outbox(const Slot& slot, Rank& rank) {
   const auto key = key_of(slot, rank);
-  for (auto& message : proto::read_outbox(rank.dir))
-    if (proto::rank_of(message) == key) relay(rank, std::move(message));
+  for (const auto& message : proto::read_outbox(rank.dir))
+    if (proto::rank_of(message) == key) relay(rank, message);
 }
 
 void Attempts::settled(std::int64_t number) {

@@ -85,7 +85,7 @@ asio::awaitable<Result<Done>> HeadLink::async_connect_once() {
   co_return ok();
 }
 
-std::int64_t HeadLink::send(proto::Message message) {
+std::int64_t HeadLink::send(const proto::Message& message) {
   if (std::holds_alternative<proto::RankProgress>(message) ||
       std::holds_alternative<proto::LogData>(message)) {
     if (stream_) proto::send(*stream_, message);

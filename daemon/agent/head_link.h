@@ -42,7 +42,7 @@ class HeadLink {
   net::asio::awaitable<void> async_run();
   /// In order. Kept until the head has stored it (progress and logs are not: who asks for them asks again).
   /// @return its number, for `settled`; 0 for what is not kept.
-  std::int64_t send(proto::Message message);
+  std::int64_t send(const proto::Message& message);
   /// Heartbeat and lease; to call at least ten times a second.
   void tick();
   /// For how long from now the ranks of this node may be left alone (rank_lease.h). Without a lease there are

@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char** environ;
-
 namespace rtrain::agent {
 namespace asio = net::asio;
 using namespace std::chrono_literals;

@@ -85,7 +85,7 @@ struct EmbeddedCluster::Impl {
   }
 };
 
-Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(Options options) {
+Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::open(const Options& options) {
   log::init("rtrain", log::level_from_string(options.log_level));
   std::signal(SIGXFSZ, SIG_IGN);  // the head takes a file that may not grow for a full disk
   if (auto made = os::make_dirs(options.state_dir, 0700); !made) return made.error();

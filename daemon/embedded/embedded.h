@@ -20,7 +20,7 @@ struct Options {
 class EmbeddedCluster {
  public:
   /// Jobs can be submitted at once; they start as soon as the agent has registered. kIo with the cause.
-  [[nodiscard]] static Result<std::unique_ptr<EmbeddedCluster>> open(Options options);
+  [[nodiscard]] static Result<std::unique_ptr<EmbeddedCluster>> open(const Options& options);
   ~EmbeddedCluster();
   /// "unix:/.../api.sock" for the API client.
   [[nodiscard]] const std::string& api_endpoint() const;

@@ -197,8 +197,7 @@ void Dispatcher::launch(JobId id, int master_port) {
     auto session = nodes_.session(ranks[0].node);
     all.emplace_back(std::move(session), std::move(ranks));
   }
-  gate_.after_events([this, id, attempt = launch.attempt, launch = std::move(launch), spec = state.spec,
-                      all = std::move(all)] {
+  gate_.after_events([this, id, launch = std::move(launch), spec = state.spec, all = std::move(all)] {
     // The spec may be large: it is copied here, once for all nodes.
     proto::Message message(launch);
     auto& to_node = std::get<proto::Launch>(message);
@@ -210,7 +209,7 @@ void Dispatcher::launch(JobId id, int master_port) {
     }
     // Only now: the end of the attempt must reach no node before its launch does.
     for (const auto& name : away)
-      if (book_.is_current(id, attempt))
+      if (book_.is_current(id, launch.attempt))
         lose_ranks(id, "node " + name + " went away before the launch",
                    [&](const core::RankState& rank) { return rank.placement.node == name; });
   });

@@ -141,7 +141,7 @@ void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, 
   event.user = user;
   event.submission = submission;
   if (!submission.empty()) submissions_.emplace(submission, id);
-  event.array = std::move(array);
+  event.array = array;
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
   record.state_version = 1;

@@ -67,9 +67,10 @@ Reply submit(const RouteCall& call) {
 }
 
 Reply plan(const RouteCall& call) {
-  return with_spec(call, [&dispatcher = call.dispatcher, &request = call.request](proto::JobSpec spec) {
-    return json_response(http::status::ok, plan_doc(dispatcher.plan(std::move(spec))), request);
-  });
+  return with_spec(call,
+                   [&dispatcher = call.dispatcher, &request = call.request](const proto::JobSpec& spec) {
+                     return json_response(http::status::ok, plan_doc(dispatcher.plan(spec)), request);
+                   });
 }
 
 Reply show(const RouteCall& call) {

@@ -157,7 +157,7 @@ Result<Done> Pruner::shrink() {
     if (!*read) return read->error();
   const auto spare = *free - *pages / 8;
   if (spare <= 0 || *mode == 0) return ok();
-  const auto done =
+  auto done =
       database_->execute("PRAGMA incremental_vacuum(" + std::to_string(std::min(spare, kPagesAtOnce)) + ")");
   may_shrink_ = done.has_value();
   return done;

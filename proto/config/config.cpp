@@ -36,7 +36,7 @@ ConfigField address(std::string name, std::string& value, std::string help, std:
 
 ConfigField choice(std::string name, std::string& value, std::vector<std::string> choices, std::string help) {
   auto field = text(std::move(name), value, std::move(help));
-  field.set = [&value, choices](const Json& j) -> std::string {
+  field.set = [&value, choices = std::move(choices)](const Json& j) -> std::string {
     std::string list;
     for (const auto& c : choices) list += (list.empty() ? "" : ", ") + c;
     if (!j.is_string() || std::find(choices.begin(), choices.end(), j.get<std::string>()) == choices.end())

@@ -144,8 +144,8 @@ class Reader {
   }
 
   void add_tensor(const Value& value, std::vector<Tensor>& to) {
-    if ((names_bytes_ += path_.size()) > kNamesBytesMax)
-      throw Failure{"the names of its tensors take too many bytes"};
+    names_bytes_ += path_.size();
+    if (names_bytes_ > kNamesBytesMax) throw Failure{"the names of its tensors take too many bytes"};
     auto& tensor = to.emplace_back(file_.tensors[static_cast<std::size_t>(value.integer)]);
     tensor.name = path_;
     if (!names_.insert({&to, path_}).second)

@@ -116,7 +116,8 @@ Result<ZipFile> ZipFile::open(std::shared_ptr<const os::OpenFile> file) {
     if (member.header > file->size() || member.size > file->size() - member.header)
       return damaged("member " + in_quotes(member.name) + " of the zip archive lies beyond the file");
     // Otherwise a small file could stand for any amount of work.
-    if ((sizes += member.size) > file->size()) return damaged("members of the zip archive overlap");
+    sizes += member.size;
+    if (sizes > file->size()) return damaged("members of the zip archive overlap");
     if (!opened.by_name_.emplace(member.name, opened.members_.size()).second)
       return damaged("the zip archive has two members " + in_quotes(member.name));
     opened.members_.push_back(std::move(member));

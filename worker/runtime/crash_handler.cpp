@@ -97,6 +97,7 @@ Place place_of(const void* context) {
   place.sp = static_cast<std::uintptr_t>(machine.gregs[REG_RSP]);
   // A call of a null pointer has no frame: who called stands on the stack.
   if (place.pc < kFirstPage && place.sp > kFirstPage)
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a stack pointer is a number until here
     std::memcpy(&place.caller, reinterpret_cast<const void*>(place.sp), sizeof place.caller);
 #elif defined(__aarch64__)
   place.pc = machine.pc;
@@ -209,7 +210,7 @@ void note_training_library(const std::string& path) {
                     std::to_string(info.st_mtim.tv_sec) + " " + std::to_string(info.st_mtim.tv_nsec) + " " +
                     path + "\n";
   if (line.size() > sizeof library_line) return;
-  std::memcpy(library_line, line.data(), line.size());
+  line.copy(library_line, sizeof library_line);
   library_bytes = line.size();
 }
 

@@ -18,8 +18,6 @@
 #include <sstream>
 #include <stdexcept>
 
-extern char** environ;
-
 namespace rtrain::sdk {
 namespace {
 

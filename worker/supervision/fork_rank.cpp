@@ -52,7 +52,8 @@ void set_environment(const std::vector<std::pair<std::string, std::string>>& var
 void set_up_child(const proto::SpawnRank& spawn, bool dies_with_parent, pid_t parent, int pipe_fd) {
   if (!spawn.cgroup.empty()) {
     const auto procs = os::procs_of_cgroup(spawn.cgroup);
-    if ((errno = os::join_cgroup(procs.c_str())) != 0) give_up(pipe_fd, "join " + procs);
+    errno = os::join_cgroup(procs.c_str());
+    if (errno != 0) give_up(pipe_fd, "join " + procs);
   }
   // the supervisor's connection must not stay open in a child that is held up here
   const auto pipe = static_cast<unsigned>(pipe_fd);

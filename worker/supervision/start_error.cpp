@@ -125,7 +125,7 @@ std::string find_program(const std::string& name, std::string_view path) {
   for (std::size_t begin = 0; begin <= path.size();) {
     const auto end = std::min(path.find(':', begin), path.size());
     const std::string folder(path.substr(begin, end - begin));
-    const auto candidate = (folder.empty() ? "." : folder) + "/" + name;
+    auto candidate = (folder.empty() ? "." : folder) + "/" + name;
     struct stat info {};
     if (::access(candidate.c_str(), X_OK) == 0 && ::stat(candidate.c_str(), &info) == 0 &&
         S_ISREG(info.st_mode))

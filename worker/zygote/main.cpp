@@ -17,8 +17,6 @@
 
 #include <unistd.h>
 
-extern char** environ;
-
 namespace {
 
 using namespace rtrain;
