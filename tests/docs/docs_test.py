@@ -8,6 +8,7 @@ Marks in the info string of a code block: `json job` (must pass `rtrain validate
 the checkout), `torch` (only with LibTorch), `cluster` on a page's first command (a head and an agent are there already).
 """
 import ast
+import concurrent.futures
 import json
 import os
 import re
@@ -192,20 +193,31 @@ class Code(unittest.TestCase):
     @unittest.skipUnless(TORCH, "needs LibTorch")
     def test_code_compiles_and_runs(self):
         sys.path.insert(0, str(SOURCE / "tests/integration"))
-        from compiler import link_program
+        from compiler import jobs, link_program
+        pages = {}
         for page in PAGES:
             shown = [block for block in blocks(page) if block.language == "cpp" and "libtorch" in block.marks]
-            if not shown:
-                continue
-            with self.subTest(page=page.name), tempfile.TemporaryDirectory(prefix="rtrain-docs-") as folder:
-                built, diagnostics = link_program(str(BUILD), self.program(shown), folder)
-                self.assertEqual(built, 0, diagnostics)
-                done = subprocess.run([folder + "/program"], cwd=folder, env={"HOME": folder, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
-                                      capture_output=True, text=True, timeout=120)
-                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-                ran = [block.run for block in shown if block.run]
-                self.assertEqual(re.findall(r"^ran (\w+)$", done.stdout, flags=re.M), ran, done.stdout + done.stderr)
-                self.assertNotIn("never read", done.stderr)
+            if shown:
+                pages[page] = shown
+        with tempfile.TemporaryDirectory(prefix="rtrain-docs-") as all_folders, concurrent.futures.ThreadPoolExecutor(jobs()) as pool:
+            folders = {page: f"{all_folders}/{number}" for number, page in enumerate(pages)}
+            for folder in folders.values():
+                os.mkdir(folder)
+            # The compilers take all of the time.
+            linked = {page: pool.submit(link_program, str(BUILD), self.program(shown), folders[page]) for page, shown in pages.items()}
+            for page, shown in pages.items():
+                self.check_page(page, shown, folders[page], linked[page])
+
+    def check_page(self, page, shown, folder, linked):
+        with self.subTest(page=page.name):
+            built, diagnostics = linked.result()
+            self.assertEqual(built, 0, diagnostics)
+            done = subprocess.run([folder + "/program"], cwd=folder, env={"HOME": folder, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+                                  capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            ran = [block.run for block in shown if block.run]
+            self.assertEqual(re.findall(r"^ran (\w+)$", done.stdout, flags=re.M), ran, done.stdout + done.stderr)
+            self.assertNotIn("never read", done.stderr)
 
     @staticmethod
     def program(shown):

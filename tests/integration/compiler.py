@@ -22,6 +22,13 @@ def flags(build):
     return kept, entry["directory"]
 
 
+def jobs():
+    """How many compilers may run at once: one a core, each with 1.5 GiB for LibTorch's headers."""
+    with open("/proc/meminfo") as file:
+        available_kib = int(re.search(r"^MemAvailable: *(\d+)", file.read(), flags=re.M)[1])
+    return max(1, min(len(os.sched_getaffinity(0)), available_kib // 1572864))
+
+
 def check_syntax(build, text, *more):
     """(exit status, diagnostics)"""
     words, directory = flags(build)
