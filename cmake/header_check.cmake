@@ -13,6 +13,7 @@ function(rtrain_header_check name)
     endforeach()
   endforeach()
   add_library(${name} OBJECT EXCLUDE_FROM_ALL ${sources})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)   # one would lean on another
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   add_dependencies(header_check ${name})
 endfunction()
@@ -21,8 +22,9 @@ add_custom_target(header_check)
 rtrain_header_check(header_check_plain FOLDERS common proto daemon cli worker/runtime worker/supervision
                     DEPS rtrain_embedded rtrain_cli rtrain_runtime rtrain_supervision)
 if(RTRAIN_WITH_TORCH)
-  rtrain_header_check(header_check_sdk FOLDERS worker/include worker/callbacks worker/checkpoint worker/comm worker/loops worker/optim
-                      worker/run worker/sdk worker/step worker/strategies worker/trainer DEPS rtrain_runtime rtrain::rtrain)
+  file(GLOB rooms LIST_DIRECTORIES true RELATIVE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/worker/*)
+  list(FILTER rooms EXCLUDE REGEX "/(CMakeLists.txt|runtime|supervision)$")   # those above
+  rtrain_header_check(header_check_sdk FOLDERS ${rooms} DEPS rtrain_runtime rtrain::rtrain)
   rtrain_use_sdk_pch(header_check_sdk)
   target_compile_definitions(header_check_sdk PRIVATE RTRAIN_BUILDING_SDK)
 endif()
