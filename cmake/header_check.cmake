@@ -13,7 +13,8 @@ function(rtrain_header_check name)
     endforeach()
   endforeach()
   add_library(${name} OBJECT EXCLUDE_FROM_ALL ${sources})
-  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)   # one would lean on another
+  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF       # one would lean on another
+    OPTIMIZE_DEPENDENCIES ON)   # nothing is linked
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   add_dependencies(header_check ${name})
 endfunction()
