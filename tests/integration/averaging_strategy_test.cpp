@@ -58,7 +58,8 @@ TEST_CASE("a strategy's name is found, and one that is none is told with those t
           "[integration][strategies]") {
   const auto names = Names<Strategy>::all();
   CHECK(std::find(names.begin(), names.end(), "averaging") != names.end());
-  CHECK_THROWS_WITH(Trainer({.strategy = "averagng"}),
-                    Catch::Contains("strategy is \"averagng\", expected \"auto\", \"averaging\", \"ddp\", "
-                                    "\"single_device\" or a strategy such as rtrain::DDPStrategy()"));
+  CHECK_THROWS_WITH(
+      Trainer({.strategy = "averagng"}),
+      Catch::Contains("strategy is \"averagng\", expected \"auto\", \"averaging\", \"ddp\", "
+                      "\"diloco\", \"single_device\" or a strategy such as rtrain::DDPStrategy()"));
 }

@@ -114,7 +114,7 @@ void EvaluationLoop::load() {
 }
 
 MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
-  run_.settle_parameters();
+  const RunContext::EqualParameters equal(run_);
   const auto every = run_.options.reload_dataloaders_every_n_epochs;
   if (stage == Stage::kValidate && run_.function == Stage::kFit && every > 0 &&
       run_.epochs.current.completed - loaded_in_epoch_ >= every)

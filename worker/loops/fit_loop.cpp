@@ -35,6 +35,7 @@ void FitLoop::set_data(std::function<BatchSource()> make) {
     validation_.set_loaded_in_epoch(saved_loaded_in_epoch_->validation);
     saved_loaded_in_epoch_.reset();
   }
+  require_joinable();
   if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
   begin_epoch(part_);
   require_equal_batches();
@@ -95,6 +96,7 @@ void FitLoop::begin_epoch(Part part) {
     const auto allowed = std::max<std::int64_t>(0, max_batches_ * at_once - part_.samples);
     epoch_batches_ = part_.first_batch + std::min(data_.size_of_rest(), (allowed + at_once - 1) / at_once);
   }
+  if (stream_end() == StreamEnd::kLast) epoch_batches_ = most_of_ranks(epoch_batches_);
   choose_validation_interval();
 }
 
@@ -146,6 +148,7 @@ void FitLoop::start_over() {
   step_.set_has_gradients(false);
   warned_of_stream_end_ = false;
   place_ = place_before_ = nullptr;
+  turn_ = {};
   manual_.start_over();
   generators_at_cut_.clear();
   gradients_at_cut_.clear();
@@ -197,6 +200,7 @@ void FitLoop::run() {
   step_epoch_schedulers();
   while (!done()) run_epoch();
   run_.settle_parameters();
+  run_.plan->hold_equal_parameters();
   run_.call(Hook::kTrainEnd, &Callback::on_train_end, &LightningModule::on_train_end);
 }
 
@@ -206,7 +210,7 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
   run_.metrics.use(&unheard);
   auto batches = data_.epoch(run_.epochs.current.processed);
   for (std::int64_t i = 0; i < max_batches_; ++i) {
-    if (data_.has_stream() && !goes_on(batches, i)) break;
+    if (data_.has_stream() && !goes_on(batches, i, StreamEnd::kFirst)) break;
     auto fetched = batches.next();
     if (!fetched) break;
     const auto batch = run_.to_device(std::move(*fetched));
@@ -227,6 +231,7 @@ StepOutput FitLoop::try_step(const Batch& batch, std::int64_t batch_idx) {
 }
 
 void FitLoop::run_epoch() {
+  turn_ = {};
   if (!resumed_within_epoch_) {
     place_ = place_before_ = nullptr;
     if (std::exchange(cut_, false)) run_.metrics.reset_results();  // a hook took the stop back
@@ -253,7 +258,7 @@ void FitLoop::run_epoch() {
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
-  if (!epoch_done() && data_.has_stream()) more = goes_on(batches, batch_.current.ready);
+  if (!epoch_done() && data_.has_stream()) more = goes_on(batches, batch_.current.ready, stream_end());
   if (!more && batch_.current.ready == 0)
     throw std::runtime_error("fit: the training data gives no batch in epoch " +
                              std::to_string(current_epoch()) + " (" + data_.parts() +
@@ -322,18 +327,20 @@ bool FitLoop::accumulates() const { return batches_of_part() % run_.accumulate !
 
 bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   const auto batch_idx = run_.batch_idx = batch_.current.ready;
-  auto fetched = [&] {
+  const auto turn = turn_;
+  auto fetched = [&]() -> std::optional<Batch> {
     const RunContext::HookScope scope(run_, Hook::kNextBatch);
+    if (!turn.has_batch) return Batch();
     return batches.next();
   }();
   if (!fetched) return false;
   is_last_batch_ = batch_idx + 1 >= epoch_batches_;
   if (data_.has_stream()) {
     place_before_ = std::exchange(place_, batches.save_state());
-    is_last_batch_ = !goes_on(batches, batch_idx + 1);
+    is_last_batch_ = !goes_on(batches, batch_idx + 1, stream_end());
   }
   validated_ = stop_validated_ = false;
-  const auto batch = run_.to_device(std::move(*fetched));
+  const auto batch = turn.has_batch ? run_.to_device(std::move(*fetched)) : std::move(*fetched);
   batch_.increment_ready();
   run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
 
@@ -347,7 +354,9 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
     return false;
   }
   batch_.increment_started();
-  const auto output = optimize(batch, batch_idx);
+  const auto output = optimize(batch, batch_idx, turn);
+  if (turn.ranks.count < run_.placement.world_size && stream_end() == StreamEnd::kLast)
+    run_.metrics.join_step(turn.has_batch, turn.ranks.first);
   run_.metrics.step_done();
   batch_.increment_processed();
   if (epoch_exhausted()) lr_stepping_.after_last_batch();
@@ -361,11 +370,14 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   return true;
 }
 
-StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx) {
+StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx, const Turn& turn) {
   const RunContext::HookScope scope(run_, Hook::kOptimization);
   const bool sync = !accumulates();
-  const StepPlace place{
-      .batch_idx = batch_idx, .first = (batch_idx - part_.first_batch) % run_.accumulate == 0, .sync = sync};
+  const StepPlace place{.batch_idx = batch_idx,
+                        .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
+                        .sync = sync,
+                        .has_batch = turn.has_batch};
+  if (stream_end() == StreamEnd::kLast) run_.plan->join_ranks(turn.ranks);
   auto output = !run_.automatic       ? manual_.run(batch, batch_idx)
                 : graphed_ == nullptr ? step_.run(batch, place)
                                       : run_graphed(batch, place);

@@ -95,17 +95,28 @@ class FitLoop {
     std::int64_t samples = 0;      ///< taken before, by all ranks of another number together
     std::int64_t first_batch = 0;  ///< batches that each of those ranks took
   };
+  /// The next batch: whether this rank has one, and who does.
+  struct Turn {
+    bool has_batch = true;
+    Contributors ranks{};
+  };
   [[nodiscard]] bool done() const;
   void run_epoch();
   [[nodiscard]] bool epoch_done() const;
   /// @return false if the epoch has ended.
   bool train_batch(BatchSource::Iterator& batches);
-  StepOutput optimize(const Batch& batch, std::int64_t batch_idx);
+  StepOutput optimize(const Batch& batch, std::int64_t batch_idx, const Turn& turn);
   StepOutput run_graphed(const Batch& batch, const StepPlace& place);
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
   [[nodiscard]] BatchSource::Iterator open_data();
-  [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken);
+  enum class StreamEnd { kFirst, kLast };  ///< which of the ranks' streams ends an epoch
+  [[nodiscard]] StreamEnd stream_end() const {
+    return run_.plan->join() != nullptr && data_.has_stream() ? StreamEnd::kLast : StreamEnd::kFirst;
+  }
+  [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken, StreamEnd end);
+  void require_joinable() const;
+  [[nodiscard]] std::int64_t most_of_ranks(std::int64_t own) const;
   void after_batch();
   void load();
   void begin_epoch(Part part);
@@ -148,6 +159,7 @@ class FitLoop {
   std::int64_t max_batches_ = 0;    ///< of a whole epoch, for this number of ranks
   std::int64_t epoch_batches_ = 0;  ///< of the current epoch
   Part part_;
+  Turn turn_;
   nlohmann::json place_, place_before_;  ///< in streams: behind the latest batch, and before it
   bool warned_of_stream_end_ = false;
   std::int64_t saved_samples_ = -1;  ///< samples in a checkpoint from within an epoch; -1: not recorded

@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,26 +23,56 @@ BatchSource::Iterator FitLoop::open_data() {
   return batches;
 }
 
+/// What a rank without a batch cannot do with the others.
+void FitLoop::require_joinable() const {
+  if (stream_end() == StreamEnd::kFirst) return;
+  std::string problems;
+  if (!run_.automatic) problems += "\n  automatic_optimization is false";
+  if (run_.options.sync_batchnorm) problems += "\n  sync_batchnorm is true";
+  if (!problems.empty())
+    throw std::invalid_argument(
+        "fit: DDPOptions::join lets ranks whose stream has ended take part in steps whose order it knows; "
+        "these options make collectives of their own:" +
+        problems + "\nleave them, or join, out");
+}
+
+std::int64_t FitLoop::most_of_ranks(std::int64_t own) const {
+  auto& strategy = run_.strategy();
+  auto most = torch::tensor({own}, torch::dtype(torch::kInt64).device(strategy.device()));
+  strategy.reduce(most, Strategy::Reduce::kMax);
+  return most.item<std::int64_t>();
+}
+
 /// Whether the epoch has a batch behind `taken`. Streams end where they end: ranks whose streams go on stop
-/// together with the first that ends.
-bool FitLoop::goes_on(BatchSource::Iterator& batches, std::int64_t taken) {
+/// together with the first that ends, or the others take part in their steps.
+bool FitLoop::goes_on(BatchSource::Iterator& batches, std::int64_t taken, StreamEnd end) {
   const bool mine = taken < epoch_batches_ && (!data_.has_stream() || batches.has_next());
   auto& strategy = run_.strategy();
   if (!data_.has_stream() || !strategy.is_distributed()) return mine;
   std::vector<std::string> rows;
-  bool all = true, any = false;
+  Turn turn{.has_batch = mine, .ranks = {.count = 0, .first = -1}};
   for (const auto& row : strategy.all_gather(
            torch::tensor({std::int64_t{mine}}, torch::dtype(torch::kInt64).device(strategy.device())))) {
     const bool more = row.item<std::int64_t>() != 0;
+    if (more && turn.ranks.first < 0) turn.ranks.first = static_cast<int>(rows.size());
+    if (more) ++turn.ranks.count;
     rows.emplace_back(more ? "more to come" : "ended");
-    all = all && more;
-    any = any || more;
+  }
+  const bool all = turn.ranks.count == static_cast<int>(rows.size()), any = turn.ranks.count > 0;
+  if (end == StreamEnd::kLast) {
+    if (any && !all && (taken == 0 || run_.plan->join()->throw_on_early_termination))
+      throw std::runtime_error(
+          "fit: the streams of the ranks have different lengths: after " + std::to_string(taken) +
+          " batches of epoch " + std::to_string(current_epoch()) + ", " + runtime::grouped_by_value(rows) +
+          (taken == 0 ? "; DDPOptions::join needs a batch of each rank" : " (throw_on_early_termination)"));
+    turn_ = turn;
+    return any;
   }
   if (any && !all && !std::exchange(warned_of_stream_end_, true))
     warn("fit: the streams of the ranks have different lengths. Epoch " + std::to_string(current_epoch()) +
          " ends after " + std::to_string(taken) +
          " batches on all ranks, because a stream has ended there (" + runtime::grouped_by_value(rows) +
-         "); the samples left over are not seen in this epoch");
+         "); the samples left over are not seen in this epoch (DDPOptions::join uses them)");
   return all;
 }
 

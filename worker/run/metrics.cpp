@@ -120,6 +120,8 @@ void LoggedMetrics::log(Hook hook, const std::string& name, MetricValue value, c
   }
   bool first = entry->is_reset;
   entry->is_reset = false;
+  entry->in_step = true;
+  entry->step_weight = 1;
   entry->computed.reset();
   if (*options.on_step) {
     entry->step = value;
@@ -172,14 +174,69 @@ void LoggedMetrics::reduce_step(Strategy& strategy, bool meets) {
   std::vector<Entry*> due;
   std::vector<MetricPart> parts;
   for (auto& entry : entries_) {
+    entry.in_step = false;
     if (!std::exchange(entry.step_is_due, false)) continue;
     due.push_back(&entry);
     parts.push_back({part_name(entry.hook, entry.full), entry.options.reduce_fx, entry.step.tensor,
-                     entry.step.number, 1});
+                     entry.step.number, entry.step_weight});
   }
   if (due.empty() && !(meets && step_reduction_.in_use())) return;
   const auto results = step_reduction_.run(parts, /*check=*/false, strategy);
   for (std::size_t i = 0; i < due.size(); ++i) due[i]->step = like(due[i]->step, results[i]);
+}
+
+nlohmann::json LoggedMetrics::logged_in_step() const {
+  auto list = nlohmann::json::array();
+  for (const auto& entry : entries_) {
+    if (!entry.in_step || entry.loader != loader_) continue;
+    const auto& o = entry.options;
+    list.push_back({{"hook", name_of(entry.hook)},
+                    {"name", entry.name},
+                    {"on_step", *o.on_step},
+                    {"on_epoch", *o.on_epoch},
+                    {"prog_bar", o.prog_bar},
+                    {"logger", o.logger},
+                    {"reduce_fx", static_cast<int>(o.reduce_fx)},
+                    {"sync_dist", o.sync_dist},
+                    {"rank_zero_only", o.rank_zero_only},
+                    {"add_dataloader_idx", o.add_dataloader_idx}});
+  }
+  return {{"values", std::move(list)}, {"objects", registered_.due(loader_)}};
+}
+
+void LoggedMetrics::log_without_batch(const nlohmann::json& logged, Strategy& strategy) {
+  const auto own_objects = registered_.due(loader_);
+  for (const auto& name : logged.at("objects").get<std::vector<std::string>>())
+    if (std::find(own_objects.begin(), own_objects.end(), name) == own_objects.end())
+      throw std::runtime_error(
+          "the metric object " + name +
+          " is logged by other ranks, and this one has had no batch in the epoch since it "
+          "started: give each rank's stream at least one, or log the metric's value");
+  for (const auto& one : logged.at("values")) {
+    const auto hook = std::find_if(hook_table::kFacts.begin(), hook_table::kFacts.end(),
+                                   [&](const HookFacts& facts) { return one.at("hook") == facts.name; });
+    const auto name = one.at("name").get<std::string>();
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+      return entry.in_step && entry.hook == hook->hook && entry.name == name && entry.loader == loader_;
+    });
+    if (found != entries_.end()) continue;  // a hook that runs without a batch, too
+    const LogOptions options{.on_step = one.at("on_step").get<bool>(),
+                             .on_epoch = one.at("on_epoch").get<bool>(),
+                             .prog_bar = one.at("prog_bar").get<bool>(),
+                             .logger = one.at("logger").get<bool>(),
+                             .reduce_fx = static_cast<ReduceFx>(one.at("reduce_fx").get<int>()),
+                             .sync_dist = one.at("sync_dist").get<bool>(),
+                             .batch_size = std::nullopt,
+                             .rank_zero_only = one.at("rank_zero_only").get<bool>(),
+                             .add_dataloader_idx = one.at("add_dataloader_idx").get<bool>()};
+    constexpr auto kLargest = std::numeric_limits<double>::infinity();
+    const double nothing = options.reduce_fx == ReduceFx::kMin   ? kLargest
+                           : options.reduce_fx == ReduceFx::kMax ? -kLargest
+                                                                 : 0;
+    log(hook->hook, name, {{}, nothing}, options, /*batch_size=*/0, strategy);
+    for (auto& entry : entries_)
+      if (entry.hook == hook->hook && entry.name == name && entry.loader == loader_) entry.step_weight = 0;
+  }
 }
 
 void LoggedMetrics::reduce_epoch(Strategy& strategy, bool meets) {
@@ -324,6 +381,19 @@ void MetricBoard::on_batch_start(std::int64_t batch_size) {
 
 void MetricBoard::step_done() {
   if (active_ != nullptr) active_->reduce_step(strategy_, /*meets=*/true);
+}
+
+void MetricBoard::join_step(bool has_batch, int first) {
+  if (active_ == nullptr) return;
+  auto& ranks = strategy_.mesh().world();
+  const auto own = ranks.rank() == first ? runtime::dump_json(active_->logged_in_step()) : std::string();
+  const auto text = ranks.broadcast_text(own, first, strategy_.device());
+  if (has_batch) return;
+  const auto logged = runtime::parse_json(text);
+  if (!logged)
+    throw std::runtime_error("what rank " + std::to_string(first) +
+                             " has logged: " + logged.error().message());
+  active_->log_without_batch(*logged, strategy_);
 }
 
 void MetricBoard::on_batch_end() {

@@ -50,6 +50,11 @@ class LoggedMetrics {
   /// with `meets` also if none are due but some have been before, so that ranks that log different metrics
   /// detect it here.
   void reduce_step(Strategy& strategy, bool meets);
+  /// What this rank has logged in its step, as text for ranks that have no batch; see log_without_batch().
+  [[nodiscard]] nlohmann::json logged_in_step() const;
+  /// Logs what another rank has, with no weight, so that this rank takes part in the reductions.
+  /// @throws std::runtime_error it is a metric object that this rank has never logged.
+  void log_without_batch(const nlohmann::json& logged, Strategy& strategy);
   /// The same for the values of the epoch so far; each value is reduced once. `meets`: the end of an epoch,
   /// where all ranks compare their metrics, even if they have none.
   void reduce_epoch(Strategy& strategy, bool meets);
@@ -75,10 +80,12 @@ class LoggedMetrics {
     std::string full, step_name, epoch_name;  ///< as it is shown
     LogOptions options;
     MetricValue step, total;
+    double step_weight = 1;  ///< 0: of a rank that has no batch
     double weight = 0;
     std::optional<MetricValue> computed;
     bool is_reset = true;
     bool step_is_due = false;  ///< not yet reduced over the ranks
+    bool in_step = false;      ///< logged since the latest reduction of a step
     bool warned = false;
   };
   [[nodiscard]] static MetricValue compute(Entry& entry, const Strategy& strategy);
@@ -109,6 +116,8 @@ class MetricBoard {
   /// Called after the step and before the end hooks of the batch: reduces the values of the step over the
   /// ranks.
   void step_done();
+  /// Before step_done() in a step in which ranks have no batch: they log what rank `first` has. A collective.
+  void join_step(bool has_batch, int first);
   void on_batch_end();
   void epoch_end_reached();
   /// The latest values of all metrics, on which decisions of the next epoch may depend.

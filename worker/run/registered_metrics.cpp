@@ -73,6 +73,14 @@ void RegisteredMetrics::log(Hook hook, std::optional<std::int64_t> loader, const
   entry->is_due = *options.on_epoch;
 }
 
+std::vector<std::string> RegisteredMetrics::due(std::optional<std::int64_t> loader) const {
+  std::vector<std::string> names;
+  for (const auto& entry : entries_)
+    if (entry.is_due && entry.loader == loader)
+      names.push_back(std::string(name_of(entry.hook)) + "." + entry.name);
+  return names;
+}
+
 void RegisteredMetrics::compute(std::optional<std::int64_t> loader, Strategy& strategy) {
   std::vector<Entry*> due;
   std::vector<Metric*> metrics;

@@ -25,6 +25,8 @@ class RegisteredMetrics {
   /// @throws std::logic_error on_step of a metric without a value of the batch; other options than before.
   void log(Hook hook, std::optional<std::int64_t> loader, const std::string& name, Metric& metric,
            const LogOptions& options);
+  /// "hook.name" of those of `loader` that are due.
+  [[nodiscard]] std::vector<std::string> due(std::optional<std::int64_t> loader) const;
   /// Those of `loader` that are due. A collective if any are; every rank logs the same.
   void compute(std::optional<std::int64_t> loader, Strategy& strategy);
 

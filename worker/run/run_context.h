@@ -152,6 +152,25 @@ class RunContext {
     if (before_change) [[unlikely]]
       std::exchange(before_change, nullptr)();
   }
+  /// While one lives, the module of every rank has the same parameters. An exception leaves them, because the
+  /// run is over, and the device may be, too.
+  class EqualParameters {
+   public:
+    explicit EqualParameters(RunContext& run)
+        : plan_(run.plan.get()), exceptions_(std::uncaught_exceptions()) {
+      run.settle_parameters();
+      plan_->hold_equal_parameters();
+    }
+    ~EqualParameters() noexcept(false) {
+      if (std::uncaught_exceptions() == exceptions_) plan_->hold_own_parameters();
+    }
+    EqualParameters(const EqualParameters&) = delete;
+    EqualParameters& operator=(const EqualParameters&) = delete;
+
+   private:
+    Plan* plan_;
+    int exceptions_;
+  };
   /// Tells the callbacks which module they run with; null: none any more.
   void attach_callbacks(LightningModule* to) const;
 

@@ -34,7 +34,20 @@ StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
   return output;
 }
 
+/// The collectives of learn(), in their order.
+void TrainingStep::learn_without_batch(const StepPlace& place) {
+  run_.plan->before_forward(place.sync);
+  if (place.first) clear_gradients(place.batch_idx);
+  if (!place.sync) return;
+  run_.plan->backward_without_batch();
+  has_gradients_ = true;
+}
+
 torch::Tensor TrainingStep::learn(const Batch& batch, const StepPlace& place, StepOutput& output) {
+  if (!place.has_batch) {
+    learn_without_batch(place);
+    return output.loss;
+  }
   run_.plan->before_forward(place.sync);
   const SyncBatchNormScope synced(run_.options.sync_batchnorm, run_.strategy());
   output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);

@@ -18,6 +18,8 @@ struct StepPlace {
   std::int64_t batch_idx = 0;
   bool first = true;  ///< first of its accumulation: clears the gradients
   bool sync = true;   ///< last of its accumulation: averages the gradients and steps
+  /// false: this rank's data has ended, and it takes part in the step of the others (Plan::join())
+  bool has_batch = true;
 };
 
 /// Automatic optimization with one optimizer. A batch is before_forward, training_step, zero_grad and
@@ -43,6 +45,7 @@ class TrainingStep final : public detail::OptimizerDriver {
 
  private:
   torch::Tensor learn(const Batch& batch, const StepPlace& place, StepOutput& output);
+  void learn_without_batch(const StepPlace& place);
   void clear_gradients(std::int64_t batch_idx);
   void reduce_pending_gradients();
 

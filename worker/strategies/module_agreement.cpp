@@ -66,8 +66,8 @@ void take_over_state(const torch::nn::Module& module, Communicator& ranks) {
   ranks.broadcast_all(states);
 }
 
-void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks) {
-  ranks.broadcast_all(buffers);
+void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks, int root) {
+  ranks.broadcast_all(buffers, root);
 }
 
 }  // namespace rtrain

@@ -28,6 +28,7 @@ void require_equal_modules(const std::string& who, const torch::nn::Module& modu
 
 /// Copies rank 0's parameters and buffers to every rank.
 void take_over_state(const torch::nn::Module& module, Communicator& ranks);
-void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks);
+/// Copies those of rank `root`.
+void take_over_buffers(const std::vector<torch::Tensor>& buffers, Communicator& ranks, int root = 0);
 
 }  // namespace rtrain

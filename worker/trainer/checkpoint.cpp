@@ -57,6 +57,15 @@ std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, tor
 }
 
 constexpr const char* kMetricStates = "metric_state.";
+constexpr const char* kPlan = "strategy.";  ///< tensors of the plan
+
+/// Adds what the plan remembers, under the name of its strategy.
+void put_plan(TrainerCheckpoint& content, const std::string& name, const PlanState& state) {
+  if (state.shared.is_null() && state.tensors.empty() && state.own.empty()) return;
+  content.loop["strategy"] = {{"name", name}, {"state", state.shared}};
+  for (const auto& [key, tensor] : state.tensors) content.tensors.emplace(kPlan + key, tensor);
+  for (const auto& [key, tensor] : state.own) content.rank.emplace(kPlan + key, tensor);
+}
 
 /// "<metric>.<state>" of the registered metrics that have data of a training epoch. A validation that goes on
 /// is done again by a run that resumes: what it has added is left out.
@@ -174,6 +183,8 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
     if (const auto& place = fit_loop.stream_place(); !place.is_null())
       content.rank.emplace(kStreams, bytes_of(runtime::dump_json(place)));
     for (const auto& [name, tensor] : metric_states(run)) content.rank.emplace(kMetricStates + name, tensor);
+    put_plan(content, run.strategy().name(),
+             run.plan && run.function == Stage::kFit ? run.plan->step_state() : plan_of_fit);
     for (const auto& callback : run.callbacks)
       callback->on_save_checkpoint(run.trainer, *run.module, content);
   }
@@ -338,6 +349,24 @@ void Trainer::Impl::restore_precision(const nlohmann::json& saved) {
   }
 }
 
+void Trainer::Impl::restore_plan(const TrainerCheckpoint& content, bool same_ranks) {
+  const auto saved = content.loop.find("strategy");
+  if (saved == content.loop.end()) return;
+  const auto name = saved->value("name", std::string());
+  if (name != run.strategy().name()) {
+    warn("fit: the checkpoint holds the state of " + name + ", and this run has " + run.strategy().name() +
+         ": it begins without a state of its own");
+    return;
+  }
+  PlanState state{saved->value("state", nlohmann::json()), with_prefix(content.tensors, kPlan), {}};
+  if (same_ranks) state.own = with_prefix(content.rank, kPlan);
+  try {
+    run.plan->load_step_state(state);
+  } catch (const std::exception& e) {
+    throw std::runtime_error("fit: the checkpoint's state of " + name + " does not fit: " + e.what());
+  }
+}
+
 void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   if (!content.loop.contains("progress")) {
     throw std::runtime_error(
@@ -361,6 +390,7 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
         std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
   }
   restore_precision(content.loop.value("precision", nlohmann::json::object()));
+  restore_plan(content, saved_world_size == run.placement.world_size);
   if (saved_world_size == run.placement.world_size) {
     run.resumed_generators = content.rank;
     const auto unstopped = with_prefix(content.rank, "unstopped.");

@@ -241,6 +241,8 @@ void Trainer::Impl::check_sanity() {
 
 void Trainer::Impl::end() {
   run.settle_parameters();
+  run.plan->hold_equal_parameters();
+  if (run.function == Stage::kFit) plan_of_fit = run.plan->step_state();
   run.plan.reset();
   if (run.placement.device.is_cuda()) {
     // they would stay behind on the GPU
@@ -397,6 +399,7 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     run.accumulate = batches_a_step();
     run.optimizers.clear();
     run.schedulers.clear();
+    plan_of_fit = {};
     fit_loop.start_over();
     validation.set_data(nullptr);
     given_training = data.train;

@@ -132,6 +132,8 @@ struct Trainer::Impl {
   void restore_module_and_callbacks(const TrainerCheckpoint& content);
   void restore_training(const TrainerCheckpoint& content);
   void restore_precision(const nlohmann::json& saved);
+  /// @param same_ranks there are as many as those that saved it.
+  void restore_plan(const TrainerCheckpoint& content, bool same_ranks);
 
   std::shared_ptr<Attachment> attachment = std::make_shared<Attachment>();
   std::shared_ptr<LightningModule> owned;           ///< passed as a shared_ptr
@@ -139,7 +141,8 @@ struct Trainer::Impl {
   bool connected = false;
   std::filesystem::path resumed_from;
   CheckpointWriter writer;
-  DataLoaders given_training;                                              ///< of this fit
+  PlanState plan_of_fit;       ///< of the fit that has ended, for a checkpoint that is saved after it
+  DataLoaders given_training;  ///< of this fit
   std::optional<BatchSource> made_training;                                ///< before the loop asks for it
   std::int64_t resumed_step = 0;                                           ///< global_step of that checkpoint
   nlohmann::json logged_hparams;                                           ///< what the loggers have

@@ -31,11 +31,15 @@ class BeforeTrial {
       for (auto& [name, tensor] : state.tensors) tensor = tensor.clone();
       optimizers_.push_back(std::move(state));
     }
+    plan_ = run.plan->step_state();
+    for (auto* tensors : {&plan_.tensors, &plan_.own})
+      for (auto& [name, tensor] : *tensors) tensor = tensor.clone();
   }
   void put_back() {
     const torch::NoGradGuard no_grad;
     for (auto& [tensor, before] : tensors_) tensor.detach().copy_(before);
     for (std::size_t i = 0; i < optimizers_.size(); ++i) run_.optimizers[i]->load_state_dict(optimizers_[i]);
+    run_.plan->load_step_state(plan_);
     for (auto& parameter : run_.module->parameters()) parameter.mutable_grad().reset();
     for (const auto& [name, metric] : run_.module->registered_metrics()) metric->reset();
     run_.precision().load_state(precision_);
@@ -54,6 +58,7 @@ class BeforeTrial {
   std::map<std::string, torch::Tensor> generators_;
   std::vector<std::pair<torch::Tensor, torch::Tensor>> tensors_;
   std::vector<OptimizerState> optimizers_;
+  PlanState plan_;
 };
 
 }  // namespace

@@ -9,8 +9,10 @@
 #include <rtrain/weights.h>
 
 #include <torch/types.h>
+#include <nlohmann/json.hpp>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,26 @@ struct RTRAIN_API GradientClip {
   enum class Algorithm { kNorm, kValue };
   double limit = 0;  ///< greater than 0
   Algorithm algorithm = Algorithm::kNorm;
+};
+
+/// What a plan remembers between steps beside the module and the optimizers.
+struct RTRAIN_API PlanState {
+  nlohmann::json shared = nullptr;                 ///< the same on every rank
+  std::map<std::string, torch::Tensor> tensors{};  ///< the same on every rank
+  std::map<std::string, torch::Tensor> own{};      ///< of this rank
+};
+
+/// torch's join(): a rank whose stream has ended takes part in the steps of the others.
+struct RTRAIN_API JoinOptions {
+  /// Gradients are divided by the number of ranks of the job; false: by that of the ranks that have a batch.
+  bool divide_by_initial_world_size = true;
+  bool throw_on_early_termination = false;  ///< the first stream that ends before another fails the fit
+};
+
+/// The ranks that have a batch in a joined step.
+struct RTRAIN_API Contributors {
+  int count = 1;
+  int first = 0;  ///< the lowest of them, whose buffers count
 };
 
 /// One run of a module under a strategy. It is created at the start of the run, with the module on its
@@ -77,6 +99,31 @@ class RTRAIN_API Plan {
   /// @param strict false: names that only one side has are no error.
   /// @throws std::runtime_error lists every name that does not fit; nothing has changed then.
   virtual LoadedWeights load_module_state(const StateTree& saved, bool strict = true);
+
+  // ---- ranks whose parameters differ (local SGD) -------------------------------------------------
+  /// True if the parameters of this rank's module are not those of the other ranks, or may not be.
+  [[nodiscard]] virtual bool ranks_differ() const { return false; }
+  /// Puts parameters that are the same on every rank into the module: for what evaluates it, and at the end
+  /// of a fit. step_state() keeps this rank's own. A second call does nothing.
+  virtual void hold_equal_parameters() {}
+  /// Ends hold_equal_parameters(): this rank's own parameters come back, and changes made meanwhile are lost.
+  virtual void hold_own_parameters() {}
+
+  // ---- streams of different lengths --------------------------------------------------------------
+  /// Null: an epoch ends for all ranks with the first stream that ends.
+  [[nodiscard]] virtual const JoinOptions* join() const { return nullptr; }
+  /// With join(), before each batch: the ranks that have one.
+  virtual void join_ranks(const Contributors& /*ranks*/) {}
+  /// With join(), in the place of backward() with `sync` on a rank without a batch: adds gradients of zero.
+  virtual void backward_without_batch() {}
+
+  // ---- checkpoints -------------------------------------------------------------------------------
+  /// The tensors are the plan's own: copy them if they must survive the next step.
+  [[nodiscard]] virtual PlanState step_state() const { return {}; }
+  /// Of a plan of the same class, once the optimizers have their state. `saved.own` is empty if the ranks are
+  /// not as many as those that saved it.
+  /// @throws std::runtime_error it does not fit.
+  virtual void load_step_state(const PlanState& /*saved*/) {}
   /// Runs `body` with every parameter of the module whole on every rank. Changes that it makes are kept.
   virtual void with_full_parameters(const std::function<void()>& body) { body(); }
 
