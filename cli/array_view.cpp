@@ -13,8 +13,8 @@ namespace rtrain::cli {
 namespace {
 
 /// In the order of a job's life; of the ends the worst first.
-constexpr std::array kStates = {"RUNNING", "STOPPING",  "STARTING", "QUEUED",
-                                "FAILED",  "CANCELLED", "SUCCEEDED"};
+constexpr std::array kStates = {"RUNNING", "STOPPING", "STARTING",  "VALIDATING",
+                                "QUEUED",  "FAILED",   "CANCELLED", "SUCCEEDED"};
 
 double seconds_of(std::span<const proto::JobDoc> jobs, std::int64_t now_ms) {
   std::int64_t begin = now_ms, end = 0;

@@ -19,6 +19,9 @@ struct Words {
     std::string text = "submitted" + by(e.user);
     if (e.array)
       text += ", index " + std::to_string(e.array->index) + " of array " + rtrain::to_string(e.array->id);
+    if (e.validates)
+      text += ", validates checkpoint " + std::to_string(e.validates->index) + " of job " +
+              rtrain::to_string(e.validates->job);
     return text + "; results go to " + e.run_dir;
   }
   std::string operator()(const AttemptPlaced& e) const {
@@ -54,6 +57,17 @@ struct Words {
   }
   std::string operator()(const TimeLimitReached& e) const {
     return "stopped: the time limit of " + amount(e.limit_s) + " s is reached";
+  }
+  std::string operator()(const ValidationStarted& e) const {
+    return "checkpoint " + std::to_string(e.index) + " is validated by job " + rtrain::to_string(e.job);
+  }
+  std::string operator()(const ValidationEnded& e) const {
+    const auto checkpoint = "checkpoint " + std::to_string(e.index);
+    if (e.status != ValidationStatus::kValidated)
+      return "warning: " + checkpoint + " was not validated (" + std::string(to_string(e.status)) +
+             "): " + e.error;
+    const auto metrics = metrics_line(e.metrics);
+    return checkpoint + " is validated" + (metrics.empty() ? "" : ": " + metrics);
   }
   std::string operator()(const CancelRequested& e) const { return "cancelled" + by(e.by); }
   std::string operator()(const JobHeld& e) const { return "held" + by(e.by); }

@@ -40,7 +40,9 @@ std::string job_detail(const proto::JobDoc& job) {
 
 void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool wide) {
   std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
-  if (wide) row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority)});
+  if (wide)
+    row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority),
+                           job.validates ? rtrain::to_string(job.validates->job) : ""});
   row.insert(row.end(),
              {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers),
               job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "", ago(job.submitted_ms, now_ms),
@@ -59,7 +61,7 @@ void add_array(Table& table, std::span<const proto::JobDoc> jobs, std::int64_t n
     over = over && has_ended(job.state);
   }
   std::vector<Cell> row{array_name_of(any), {any.name, Style::kBold}};
-  if (wide) row.insert(row.end(), {any.user, any.queue, std::to_string(any.priority)});
+  if (wide) row.insert(row.end(), {any.user, any.queue, std::to_string(any.priority), ""});
   const auto state = counts.leading();
   std::string detail = counts.text();
   if (std::ssize(jobs) < any.array->count) detail += " of " + std::to_string(any.array->count);
@@ -75,7 +77,7 @@ void add_array(Table& table, std::span<const proto::JobDoc> jobs, std::int64_t n
 
 Table job_table(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, bool wide) {
   std::vector<std::string> headers{">ID", "NAME"};
-  if (wide) headers.insert(headers.end(), {"USER", "QUEUE", ">PRIORITY"});
+  if (wide) headers.insert(headers.end(), {"USER", "QUEUE", ">PRIORITY", ">PARENT"});
   headers.insert(headers.end(), {"STATE", ">WORKERS", ">ATTEMPT", "SUBMITTED", ">TIME", "DETAIL"});
   Table table(std::move(headers));
   for (const auto& job : jobs) add_job(table, job, now_ms, wide);

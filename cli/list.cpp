@@ -14,8 +14,8 @@ namespace rtrain::cli {
 namespace {
 
 const std::vector<std::string>& states() {
-  static const std::vector<std::string> names = {"QUEUED",    "STARTING", "RUNNING",  "STOPPING",
-                                                 "SUCCEEDED", "FAILED",   "CANCELLED"};
+  static const std::vector<std::string> names = {"QUEUED",     "STARTING",  "RUNNING", "STOPPING",
+                                                 "VALIDATING", "SUCCEEDED", "FAILED",  "CANCELLED"};
   return names;
 }
 
@@ -124,25 +124,27 @@ Result<int> list(Call& call) {
 }  // namespace
 
 Verb list_verb() {
-  return {.name = "list",
-          .usage = "",
-          .summary = "list the jobs, newest first",
-          .description =
-              "The jobs of an array share one row that counts them by state; --expand gives each "
-              "its own, --array shows one array.\n"
-              "json and name have each job.",
-          .outputs = {"table", "wide", "json", "name"},
-          .options = {{"state", 's', "STATE",
-                       "only QUEUED, STARTING, RUNNING, STOPPING, SUCCEEDED, FAILED or CANCELLED"},
-                      {"user", 'u', "NAME", "only the jobs of this user"},
-                      {"array", 0, "ID", "only the jobs of this array"},
-                      {"expand", 'e', "", "a row for each job of an array"},
-                      {"limit", 'n', "N", "the newest N jobs of these; without it all"}},
-          .examples = {{"rtrain list", "all jobs"},
-                       {"rtrain list --state running", "those that run"},
-                       {"rtrain list -u ann -o wide", "those of a user, with queue and priority"},
-                       {"rtrain cancel --yes $(rtrain list --state queued -o name)", "cancel all that wait"}},
-          .run = list};
+  return {
+      .name = "list",
+      .usage = "",
+      .summary = "list the jobs, newest first",
+      .description =
+          "The jobs of an array share one row that counts them by state; --expand gives each "
+          "its own, --array shows one array.\n"
+          "A job that validates a checkpoint of another one has that job as its parent (wide).\n"
+          "json and name have each job.",
+      .outputs = {"table", "wide", "json", "name"},
+      .options = {{"state", 's', "STATE",
+                   "only QUEUED, STARTING, RUNNING, STOPPING, VALIDATING, SUCCEEDED, FAILED or CANCELLED"},
+                  {"user", 'u', "NAME", "only the jobs of this user"},
+                  {"array", 0, "ID", "only the jobs of this array"},
+                  {"expand", 'e', "", "a row for each job of an array"},
+                  {"limit", 'n', "N", "the newest N jobs of these; without it all"}},
+      .examples = {{"rtrain list", "all jobs"},
+                   {"rtrain list --state running", "those that run"},
+                   {"rtrain list -u ann -o wide", "those of a user, with queue and priority"},
+                   {"rtrain cancel --yes $(rtrain list --state queued -o name)", "cancel all that wait"}},
+      .run = list};
 }
 
 }  // namespace rtrain::cli

@@ -67,6 +67,10 @@ std::string result_block(const proto::ResultDoc& result, const std::optional<pro
     if (!result.checkpoint || best.path != result.checkpoint->path || result.best_checkpoints.size() > 1)
       row("best", best.path + (metrics.empty() ? "" : "  (" + metrics + ")"));
   }
+  for (const auto& kept : result.best_checkpoints)
+    if (kept.validation && !kept.validation->error.empty())
+      row("warning",
+          kept.path.substr(kept.path.rfind('/') + 1) + " was not validated: " + kept.validation->error);
   row("path", result.path);
   return out;
 }

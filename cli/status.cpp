@@ -10,6 +10,7 @@
 #include "common/os/file.h"
 
 #include <algorithm>
+#include <map>
 
 namespace rtrain::cli {
 
@@ -100,6 +101,24 @@ std::string failure_counts(const proto::JobDoc& job) {
   return out + (out.empty() || places.empty() ? "" : "; ") + places;
 }
 
+/// "2 validated, 1 pending (job 14)"; "" without any.
+std::string validation_counts(const proto::JobDoc& job) {
+  std::map<proto::ValidationStatus, int> counts;
+  std::string jobs;
+  for (const auto& one : job.validations) {
+    ++counts[one.status];
+    if (one.status == proto::ValidationStatus::kPending && one.job.value() != 0)
+      jobs += (jobs.empty() ? "job " : ", job ") + rtrain::to_string(one.job);
+  }
+  std::string out;
+  for (const auto status : {proto::ValidationStatus::kValidated, proto::ValidationStatus::kTimeout,
+                            proto::ValidationStatus::kFailed, proto::ValidationStatus::kPending})
+    if (const auto found = counts.find(status); found != counts.end())
+      out += (out.empty() ? "" : ", ") + std::to_string(found->second) + " " +
+             std::string(proto::to_string(status));
+  return out + (jobs.empty() ? "" : " (" + jobs + ")");
+}
+
 void print_job(const Call& call, const proto::JobDoc& job) {
   const bool colour = call.console.out_colour();
   const std::int64_t now = os::unix_ms_now();
@@ -117,6 +136,9 @@ void print_job(const Call& call, const proto::JobDoc& job) {
     row("array", "index " + std::to_string(job.array->index) + " of " + std::to_string(job.array->count) +
                      " jobs; this one is job " + rtrain::to_string(job.id) +
                      ", the others: rtrain list --array " + rtrain::to_string(job.array->id));
+  if (job.validates)
+    row("validates", job.validates->path.substr(job.validates->path.rfind('/') + 1) + " of job " +
+                         rtrain::to_string(job.validates->job));
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
   if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");
@@ -139,6 +161,9 @@ void print_job(const Call& call, const proto::JobDoc& job) {
                                          : 0));
   row("metrics", metrics_line(job.metrics));
   row("reports", dropped_line(job.reports, job.reports_dropped));
+  row("validations", validation_counts(job));
+  for (const auto& one : job.validations)
+    if (!one.error.empty()) row("warning", one.checkpoint + " was not validated: " + one.error);
   row("path", job.run_dir);
   call.console.out(out);
   if (!job.ranks.empty()) {

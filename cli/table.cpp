@@ -27,7 +27,7 @@ Style state_style(std::string_view state) {
   if (state == "CANCELLED" || state == "STOPPING" || state == "SUSPECTED" || state == "CORDONED" ||
       state == "DRAINING" || state == "DRAINED" || state == "AWAY")
     return Style::kYellow;
-  if (state == "RUNNING" || state == "STARTING") return Style::kBlue;
+  if (state == "RUNNING" || state == "STARTING" || state == "VALIDATING") return Style::kBlue;
   return Style::kPlain;
 }
 

@@ -33,12 +33,13 @@ enum class Fault {
   kReservationNotStored,  ///< a reservation is applied and not journalled
   kDependencyNotChecked,  ///< a job does not wait for those that it depends on
   kArrayLimitOff,         ///< all jobs of an array may run at once
+  kValidationForgotten,   ///< the end of a validation is not told to the job whose checkpoint it was
   // In what the simulation leaves out: planted by tests/faults.
   kFolderNotSynced,      ///< the entry of a new metric file is not forced to the disk
   kLostStreamIsSuccess,  ///< a follower whose stream is lost for good says that the job succeeded
 };
-inline constexpr std::size_t kSimulated = 23;  ///< the first so many are in what is simulated
-inline constexpr std::array<std::string_view, 25> kNames{"ack_before_commit",
+inline constexpr std::size_t kSimulated = 24;  ///< the first so many are in what is simulated
+inline constexpr std::array<std::string_view, 26> kNames{"ack_before_commit",
                                                          "confirm_before_commit",
                                                          "id_reuse",
                                                          "attempt_not_checked",
@@ -61,6 +62,7 @@ inline constexpr std::array<std::string_view, 25> kNames{"ack_before_commit",
                                                          "reservation_not_stored",
                                                          "dependency_not_checked",
                                                          "array_limit_off",
+                                                         "validation_forgotten",
                                                          "folder_not_synced",
                                                          "lost_stream_is_success"};
 

@@ -238,6 +238,8 @@ class Agent::Impl {
       return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) return attempts_.yield(*yield);
     if (const auto* profile = std::get_if<proto::ProfileRanks>(&message)) return attempts_.profile(*profile);
+    if (const auto* told = std::get_if<proto::CheckpointValidated>(&message))
+      return attempts_.validated(*told);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {
       asio::awaitable<void> reading = async_read_log(*read);
       gate_.spawn(std::move(reading));

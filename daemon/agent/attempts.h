@@ -43,6 +43,8 @@ class Attempts {
   /// stopped. Again: another grace.
   void yield(const proto::YieldAttempt& request);
   void stop_all(double grace_s, const std::string& reason);
+  /// Goes on to each worker, also to one that joins later.
+  void validated(const proto::CheckpointValidated& told);
   /// Goes on to the workers of the ranks that it names; one that cannot be asked is answered for.
   void profile(const proto::ProfileRanks& request);
 
@@ -93,6 +95,7 @@ class Attempts {
     std::shared_ptr<net::FrameStream> worker;
     int version = 1;  ///< of the protocol, as the worker speaks it
     [[nodiscard]] bool confirms() const { return version >= 2; }  ///< it wants to hear Taken
+    [[nodiscard]] bool hears_validations() const { return version >= 4; }
     /// what this connection of the worker said, by the numbers it has towards the head
     std::deque<std::int64_t> unconfirmed;
     std::int64_t taken = 0;     ///< so many of them the worker was told
@@ -107,6 +110,7 @@ class Attempts {
     std::string secret;
     std::string cgroup_tree;
     std::optional<proto::YieldAttempt> yield;
+    std::map<std::int64_t, proto::CheckpointValidated> validated;  ///< by index of the checkpoint
     /// its ranks wait for GPUs that a process still uses, at the latest until then
     std::optional<Clock::time_point> held_until;
     std::optional<Clock::time_point> stop_at;  ///< when the time to yield is over

@@ -27,8 +27,18 @@ Result<Done> Attempts::worker_joins(const proto::RankKey& key, const std::string
 void Attempts::on_worker_welcomed(const proto::RankKey& key) {
   Rank* rank = find(key);
   if (rank == nullptr || !rank->worker || !rank->confirms()) return;
-  const auto& yield = attempts_[{key.job, key.attempt}].yield;
-  if (yield) proto::send(*rank->worker, *yield);
+  const auto& slot = attempts_[{key.job, key.attempt}];
+  if (slot.yield) proto::send(*rank->worker, *slot.yield);
+  if (!rank->hears_validations()) return;
+  for (const auto& [index, told] : slot.validated) proto::send(*rank->worker, told);
+}
+
+void Attempts::validated(const proto::CheckpointValidated& told) {
+  const auto found = attempts_.find({told.job, told.attempt});
+  if (found == attempts_.end()) return;
+  found->second.validated.insert_or_assign(told.checkpoint.index, told);
+  for (const auto& [number, rank] : found->second.ranks)
+    if (rank.worker && rank.hears_validations()) proto::send(*rank.worker, told);
 }
 
 void Attempts::profile(const proto::ProfileRanks& request) {

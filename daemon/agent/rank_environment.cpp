@@ -34,7 +34,9 @@ constexpr std::array kOfRank{"RANK",
                              "RTRAIN_ARRAY_COUNT",
                              "RTRAIN_ARRAY_MIN",
                              "RTRAIN_ARRAY_MAX",
-                             "RTRAIN_ARRAY_STEP"};
+                             "RTRAIN_ARRAY_STEP",
+                             "RTRAIN_VALIDATED_JOB_ID",
+                             "RTRAIN_VALIDATED_CHECKPOINT"};
 
 /// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs
 /// it for peer access, and so does Ray), and its own are those at its place.
@@ -95,6 +97,10 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
                                       {"MAX", array.max},
                                       {"STEP", array.step}})
       env[std::string("RTRAIN_ARRAY_") + name] = std::to_string(value);
+  }
+  if (launch.validates) {
+    env["RTRAIN_VALIDATED_JOB_ID"] = to_string(launch.validates->job);
+    env["RTRAIN_VALIDATED_CHECKPOINT"] = launch.validates->path;
   }
   env["RTRAIN_JOB_ID"] = to_string(launch.job);
   env["RTRAIN_JOB_NAME"] = launch.spec.name;

@@ -120,6 +120,11 @@ class Transition {
       // written again by a later attempt
       std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) { return c.path == e.checkpoint->path; });
       s_.checkpoints.push_back(*e.checkpoint);
+      // what a rank says of a validation is only that it wants one
+      if (auto& wanted = s_.checkpoints.back().validation; wanted && s_.spec->validation)
+        wanted = CheckpointValidation{.fn_kwargs = wanted->fn_kwargs, .timeout_s = wanted->timeout_s};
+      else
+        wanted.reset();
       s_.next_checkpoint_index = std::max(s_.next_checkpoint_index, e.checkpoint->index + 1);
     }
     std::erase_if(s_.checkpoints, [&](const CheckpointRecord& c) {
@@ -219,14 +224,35 @@ class Transition {
     s_.cancel_requested = true;
     s_.cancelled_by = e.by;
     s_.retry = false;
-    if (s_.phase == JobPhase::kQueued) return end(JobPhase::kCancelled);
+    if (!has_attempt(s_.phase)) return end(JobPhase::kCancelled);
     s_.phase = JobPhase::kStopping;
     return ok();
   }
 
+  Result<Done> operator()(const ValidationStarted& e) {
+    auto* validation = pending_validation(e.index);
+    if (validation == nullptr) return no_validation("validation_started", e.index);
+    if (validation->job.value() != 0)
+      return fail(Errc::kConflict, "validation_started: job " + to_string(validation->job) +
+                                       " validates checkpoint " + std::to_string(e.index) + " already");
+    validation->job = e.job;
+    return ok();
+  }
+
+  Result<Done> operator()(const ValidationEnded& e) {
+    auto* validation = pending_validation(e.index);
+    if (validation == nullptr || e.status == ValidationStatus::kPending)
+      return no_validation("validation_ended", e.index);
+    validation->status = e.status;
+    validation->error = e.error;
+    for (auto& checkpoint : s_.checkpoints)
+      if (checkpoint.index == e.index && e.metrics.is_object()) checkpoint.metrics.update(e.metrics);
+    if (s_.phase == JobPhase::kValidating && !awaits_validation(s_)) return end(JobPhase::kSucceeded);
+    return ok();
+  }
+
   Result<Done> operator()(const AttemptEnded& e) {
-    if (s_.attempt.value() == 0 || s_.phase == JobPhase::kQueued || is_terminal(s_.phase))
-      return illegal("attempt_ended");
+    if (!has_attempt(s_.phase)) return illegal("attempt_ended");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (!all_ended(s_)) return fail(Errc::kConflict, "attempt_ended: some ranks still run");
     if (s_.failed_rank && s_.phase != JobPhase::kStopping)
@@ -239,7 +265,9 @@ class Transition {
     if (failed) return s_.retry ? wait() : end(JobPhase::kFailed);
     if (!gave_way()) {
       s_.error.reset();
-      return end(JobPhase::kSucceeded);
+      if (!awaits_validation(s_)) return end(JobPhase::kSucceeded);
+      s_.phase = JobPhase::kValidating;
+      return ok();
     }
     if (!s_.yield || s_.yield->retry) return wait();
     s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
@@ -252,11 +280,20 @@ class Transition {
 
  private:
   std::optional<Error> check_rank(const char* event, Attempt attempt, int rank) const {
-    if (attempt != s_.attempt || s_.phase == JobPhase::kQueued || is_terminal(s_.phase))
-      return stale(attempt);
+    if (attempt != s_.attempt || !has_attempt(s_.phase)) return stale(attempt);
     if (rank < 0 || rank >= static_cast<int>(s_.ranks.size()))
       return fail(Errc::kConflict, std::string(event) + ": there is no rank " + std::to_string(rank));
     return std::nullopt;
+  }
+  CheckpointValidation* pending_validation(std::int64_t index) {
+    if (is_terminal(s_.phase)) return nullptr;
+    for (auto& checkpoint : s_.checkpoints)
+      if (checkpoint.index == index && checkpoint.pinned()) return &*checkpoint.validation;
+    return nullptr;
+  }
+  Error no_validation(const std::string& event, std::int64_t index) const {
+    return fail(Errc::kConflict, event + ": no validation of checkpoint " + std::to_string(index) +
+                                     " of job " + name_of(s_) + " is pending");
   }
   /// The attempt made way with work left, rather than to have come to its end before it heard of it.
   bool gave_way() const {
@@ -283,6 +320,13 @@ class Transition {
     s_.held = false;
     s_.held_by.clear();
     if (phase != JobPhase::kSucceeded) s_.return_value = nullptr;
+    for (auto& checkpoint : s_.checkpoints)
+      if (checkpoint.pinned()) {
+        checkpoint.validation->status = ValidationStatus::kFailed;
+        checkpoint.validation->error = std::string("the job ") +
+                                       (phase == JobPhase::kCancelled ? "was cancelled" : "failed") +
+                                       " before its validation had ended";
+      }
     return ok();
   }
   Error stale(Attempt attempt) const {
@@ -302,8 +346,8 @@ class Transition {
 }  // namespace
 
 namespace {
-constexpr std::array<std::string_view, 7> kPhases{"QUEUED",    "STARTING", "RUNNING",  "STOPPING",
-                                                  "SUCCEEDED", "FAILED",   "CANCELLED"};
+constexpr std::array<std::string_view, 8> kPhases{"QUEUED",     "STARTING",  "RUNNING", "STOPPING",
+                                                  "VALIDATING", "SUCCEEDED", "FAILED",  "CANCELLED"};
 }  // namespace
 
 std::string_view to_string(JobPhase phase) { return kPhases[static_cast<std::size_t>(phase)]; }
@@ -323,6 +367,10 @@ bool is_terminal(JobPhase phase) {
   return phase == JobPhase::kSucceeded || phase == JobPhase::kFailed || phase == JobPhase::kCancelled;
 }
 
+bool has_attempt(JobPhase phase) {
+  return phase == JobPhase::kStarting || phase == JobPhase::kRunning || phase == JobPhase::kStopping;
+}
+
 JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   JobState state;
   state.id = id;
@@ -332,6 +380,7 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   state.run_dir = event.run_dir;
   state.user = event.user;
   state.array = event.array;
+  state.validates = event.validates;
   state.submitted_ms = state.updated_ms = at;
   state.held = event.spec->scheduling.hold;
   if (state.held) state.held_by = "its job file";
@@ -366,6 +415,25 @@ Result<JobState> replay(JobId id, std::span<const StampedEvent> log) {
   return state;
 }
 
+namespace {
+
+void add_validation_actions(std::vector<Action>& result, JobPhase before, const JobState& after,
+                            const JobEvent& event) {
+  if (const auto* report = std::get_if<MetricsReported>(&event); report != nullptr && report->checkpoint)
+    if (const auto* kept = checkpoint_of(after, report->checkpoint->index); kept != nullptr && kept->pinned())
+      result.emplace_back(StartValidation{kept->index});
+  if (const auto* ended = std::get_if<ValidationEnded>(&event); ended != nullptr && has_attempt(after.phase))
+    result.emplace_back(TellValidated{ended->index});
+  const bool given_up = std::holds_alternative<CancelRequested>(event) || after.phase == JobPhase::kFailed;
+  if (given_up && std::ranges::any_of(after.checkpoints, [](const CheckpointRecord& checkpoint) {
+        return checkpoint.validation && checkpoint.validation->job.value() != 0;
+      }))
+    result.emplace_back(CancelValidations{});
+  if (before == JobPhase::kValidating && is_terminal(after.phase)) result.emplace_back(EndJob{});
+}
+
+}  // namespace
+
 std::vector<Action> actions(JobPhase before, const JobState& after, const JobEvent& event) {
   std::vector<Action> result;
   if (std::holds_alternative<JobSubmitted>(event)) result.emplace_back(EnterQueue{});
@@ -374,7 +442,7 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
     result.emplace_back(BlameNode{failed->error.node, failed->error.message});
   if (std::holds_alternative<AttemptFailed>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, kFailureGraceS, after.error->message});
-  if (std::holds_alternative<CancelRequested>(event) && before != JobPhase::kQueued)
+  if (std::holds_alternative<CancelRequested>(event) && has_attempt(before))
     result.emplace_back(
         StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
@@ -391,7 +459,17 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
     if (!free_early || !after.error || after.error->attempt != after.attempt.value())
       result.emplace_back(FreeResources{after.attempt});
   }
+  add_validation_actions(result, before, after, event);
   return result;
+}
+
+bool awaits_validation(const JobState& state) {
+  return std::ranges::any_of(state.checkpoints, &CheckpointRecord::pinned);
+}
+
+const CheckpointRecord* checkpoint_of(const JobState& state, std::int64_t index) {
+  const auto found = std::ranges::find(state.checkpoints, index, &CheckpointRecord::index);
+  return found == state.checkpoints.end() ? nullptr : &*found;
 }
 
 std::optional<JobEvent> follow_up(const JobState& state) {

@@ -11,6 +11,11 @@
 //     |                                |
 //     +- AttemptEnded, retry or yield -+---- AttemptEnded --> FAILED | CANCELLED | SUCCEEDED (all ranks were through before they yielded)
 //
+// Instead of SUCCEEDED a job is VALIDATING as long as a validation of one of its checkpoints is pending:
+//
+//   AttemptEnded --> VALIDATING -- the last ValidationEnded --> SUCCEEDED
+//                        |-- CancelRequested --> CANCELLED
+//
 // A held job keeps its phase; QUEUED and held is not placed.
 //
 // No clock, no I/O, no randomness: the same function runs live and in replay.
@@ -24,10 +29,12 @@
 
 namespace rtrain::core {
 
-enum class JobPhase { kQueued, kStarting, kRunning, kStopping, kSucceeded, kFailed, kCancelled };
+enum class JobPhase { kQueued, kStarting, kRunning, kStopping, kValidating, kSucceeded, kFailed, kCancelled };
 /// "QUEUED", "STARTING", ... as users see it.
 [[nodiscard]] std::string_view to_string(JobPhase phase);
 [[nodiscard]] bool is_terminal(JobPhase phase);
+/// STARTING, RUNNING or STOPPING: ranks hold resources.
+[[nodiscard]] bool has_attempt(JobPhase phase);
 /// Nothing: no phase is called so.
 [[nodiscard]] std::optional<JobPhase> phase_from_string(std::string_view name);
 
@@ -100,6 +107,7 @@ struct JobState {
   std::optional<proto::RankError> failed_rank_error;
   bool cancel_requested = false;
   std::string cancelled_by;
+  std::optional<proto::ValidatedCheckpoint> validates;  ///< it validates a checkpoint of another job
 };
 
 /// The state of a job that was just submitted.
@@ -146,7 +154,20 @@ struct EnterQueue {};
 struct BlameNode {
   std::string node, why;
 };
-using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode>;
+/// a job that validates the checkpoint with this index
+struct StartValidation {
+  std::int64_t index = 0;
+};
+/// to the ranks of the current attempt
+struct TellValidated {
+  std::int64_t index = 0;
+};
+/// of the jobs that validate its checkpoints, those that have not ended
+struct CancelValidations {};
+/// it was VALIDATING and has ended
+struct EndJob {};
+using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode,
+                            StartValidation, TellValidated, CancelValidations, EndJob>;
 
 [[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after,
                                           const proto::JobEvent& event);
@@ -155,6 +176,11 @@ using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue,
 /// failed, AttemptEnded after the last rank ended. The head applies them right after the event that made them
 /// due, with its time.
 [[nodiscard]] std::optional<proto::JobEvent> follow_up(const JobState& state);
+
+/// True while a validation of one of the job's checkpoints is pending.
+[[nodiscard]] bool awaits_validation(const JobState& state);
+/// The checkpoint with this index; null when the job does not keep it.
+[[nodiscard]] const proto::CheckpointRecord* checkpoint_of(const JobState& state, std::int64_t index);
 
 /// The spec as the job's ranks get it: that of an array with the job's own index in train_loop_config.
 [[nodiscard]] proto::JobSpec spec_of_rank(const proto::SharedSpec& spec,

@@ -27,6 +27,7 @@ enum class DueFor {
   kYieldGrace,  ///< its attempt was asked to yield, and has had its time for it
   kRetry,       ///< it failed and may start again
   kHang,        ///< its ranks have had their time to say where they stand
+  kValidation,  ///< VALIDATING: what still waits in the queue is given up
 };
 
 /// @thread the head's.

@@ -31,6 +31,7 @@ std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& st
     checkpoint.metrics = score == checkpoint.metrics.end()
                              ? proto::Json::object()
                              : proto::Json{{config.checkpoint_score_attribute, *score}};
+    if (checkpoint.validation) checkpoint.validation->fn_kwargs = proto::Json::object();
   }
   return checkpoints;
 }
@@ -78,9 +79,12 @@ void Dispatcher::recover(store::Recovered recovered) {
   for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
   for (const auto id : book_.active())
     if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
+  for (const auto id : book_.validating())
+    if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
   for (const auto id : book_.queue()) stands_in_line(id);
   recover_documents(recovered.documents);
   for (const auto id : book_.queue()) update_planner(id);
+  recover_validations();
   schedule_again_ = true;
 }
 
@@ -121,6 +125,19 @@ void Dispatcher::act(JobId id, const core::Action& action) {
     nodes_.blame(blamed->node, id, blamed->why, clock_.steady());
   } else if (const auto* stopping = std::get_if<core::StopRanks>(&action)) {
     stop(id, *stopping);
+  } else if (const auto* starting = std::get_if<core::StartValidation>(&action)) {
+    start_validation(id, starting->index);
+  } else if (const auto* validated = std::get_if<core::TellValidated>(&action)) {
+    if (const auto* checkpoint = core::checkpoint_of(book_.find(id)->state, validated->index))
+      for (const auto& name : living_nodes(id)) tell_validated(id, *checkpoint, name);
+  } else if (std::holds_alternative<core::CancelValidations>(action)) {
+    cancel_validations(id);
+  } else if (std::holds_alternative<core::EndJob>(action)) {
+    deadlines_.clear(id, DueFor::kValidation);
+    note_ended(id);
+    log::info("job validated",
+              {{"job", to_string(id)}, {"state", std::string(core::to_string(book_.find(id)->state.phase))}});
+    schedule();
   } else if (std::holds_alternative<core::FreeResources>(action)) {
     const auto& state = book_.find(id)->state;
     on_released(id);
@@ -188,6 +205,7 @@ void Dispatcher::launch(JobId id, int master_port) {
   launch.checkpoints = launch_checkpoints(state);
   launch.next_checkpoint_index = state.next_checkpoint_index;
   launch.array = state.array;
+  launch.validates = state.validates;
   std::map<int, std::vector<proto::RankPlacement>> by_node;
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());
@@ -260,6 +278,7 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
       tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
     else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping)
       tell(session, stop_again(state, name));
+    if (book_.is_current(key.job, key.attempt)) tell_all_validated(key.job, name);
   }
   empty_node(name);  // a head that died in the middle of a drain has not asked all
   schedule();
@@ -367,6 +386,7 @@ void Dispatcher::tick() {
   end_drains();
   turn_reservations();
   start_begun();
+  start_unstarted_validations();
   pass_time();
   retain();
   if (clock_.steady() - epoch_began_ >= kEpochStep) {

@@ -54,7 +54,9 @@ class Dispatcher {
   /// without a time limit gets that of its queue. `submission`: the client's key; the number that was given
   /// out when it was used first comes back, and nothing is submitted (JobBook::submitted_before()).
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {},
-                                     const std::string& submission = {});
+                                     const std::string& submission = {}) {
+    return submit(std::move(spec), user, submission, std::nullopt);
+  }
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
@@ -154,6 +156,22 @@ class Dispatcher {
  private:
   static constexpr double kOverdueBeats = 3;
   void act(JobId id, const core::Action& action);
+  [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user,
+                                     const std::string& submission,
+                                     std::optional<proto::ValidatedCheckpoint> validates);
+  // dispatcher_validation.cpp: jobs that validate checkpoints.
+  void start_validation(JobId id, std::int64_t index);
+  void end_validation(JobId id, proto::ValidationEnded ended);
+  /// `child` has ended: whatever it validates is told.
+  void note_validation_ended(JobId child);
+  [[nodiscard]] std::vector<std::pair<std::int64_t, JobId>> validations_of(JobId parent) const;
+  void cancel_validations(JobId parent);
+  void await_validations(JobId id);
+  void give_up_validations(JobId id);
+  void start_unstarted_validations();
+  void tell_validated(JobId id, const proto::CheckpointRecord& checkpoint, const std::string& node);
+  void tell_all_validated(JobId id, const std::string& node);
+  void recover_validations();
   // dispatcher_life.cpp: what happens to an attempt with time.
   void placed(JobId id);
   void entered_queue(JobId id);
@@ -256,6 +274,9 @@ class Dispatcher {
   ArrayTurns turns_;
   /// by rank, of attempts that seem to hang
   std::map<JobId, std::map<int, proto::RankDiagnosis>> diagnoses_;
+  /// by parent and index of the checkpoint: the jobs that validate and have not ended
+  std::map<std::pair<JobId, std::int64_t>, JobId> validating_;
+  std::set<std::pair<JobId, std::int64_t>> unstarted_validations_;  ///< no room for their jobs so far
   Profiles profiles_;
   std::int64_t last_profile_ = 0;
   JobRows rows_;

@@ -50,7 +50,9 @@ void Dispatcher::placed(JobId id) {
 void Dispatcher::ended(JobId id) {
   for (const auto what : {DueFor::kTimeLimit, DueFor::kYieldGrace, DueFor::kHang}) deadlines_.clear(id, what);
   diagnoses_.erase(id);
-  if (core::is_terminal(book_.find(id)->state.phase)) note_ended(id);
+  const auto phase = book_.find(id)->state.phase;
+  if (phase == core::JobPhase::kValidating) await_validations(id);
+  if (core::is_terminal(phase)) note_ended(id);
 }
 
 void Dispatcher::entered_queue(JobId id) {
@@ -91,6 +93,7 @@ void Dispatcher::do_due(const Deadlines::Due& due) {
                   {state.attempt, core::kFailureGraceS, "did not yield in time: " + state.yield->reason});
     case DueFor::kRetry: update_planner(due.id); return schedule();
     case DueFor::kHang: return judge_hang(due.id);
+    case DueFor::kValidation: return give_up_validations(due.id);
   }
 }
 

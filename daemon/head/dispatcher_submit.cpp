@@ -8,8 +8,8 @@
 
 namespace rtrain::head {
 
-Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
-                                 const std::string& submission) {
+Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user, const std::string& submission,
+                                 std::optional<proto::ValidatedCheckpoint> validates) {
   auto before = book_.submitted_before(submission, spec, user);
   if (!before) return before.error();
   if (*before) return **before;
@@ -23,7 +23,8 @@ Result<JobId> Dispatcher::submit(proto::JobSpec spec, const std::string& user,
     if (auto may = may_name_reservation(name, user, reservations_); !may) return may.error();
   spec.scheduling.time_limit_s = core::time_limit_s(config_.queues, spec.scheduling);
   auto id = book_.submit(std::move(spec), clock_.wall(),
-                         {config_.queue_max, std::int64_t{config_.spec_memory_mib} << 20}, user, submission);
+                         {config_.queue_max, std::int64_t{config_.spec_memory_mib} << 20}, user, submission,
+                         std::move(validates));
   if (!id) return id;
   const auto& state = book_.find(*id)->state;
   log::info("job submitted", {{"job", to_string(*id)},
@@ -133,6 +134,7 @@ void Dispatcher::note_ended(JobId id) {
   begins_.erase({state.spec->scheduling.begin_at_ms, id});
   leaves_line(id);
   note_standing(id, {1, state.attempt.value() == 0, 1, state.phase != core::JobPhase::kSucceeded});
+  note_validation_ended(id);
 }
 
 void Dispatcher::note_standing(JobId id, const Standing& news) {

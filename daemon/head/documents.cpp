@@ -23,15 +23,45 @@ std::vector<proto::CheckpointRecord> best_first(std::vector<proto::CheckpointRec
   return checkpoints;
 }
 
+namespace {
+
+std::vector<proto::ValidationDoc> validation_docs(const core::JobState& state) {
+  std::vector<proto::ValidationDoc> docs;
+  for (const auto& checkpoint : state.checkpoints)
+    if (const auto& validation = checkpoint.validation)
+      docs.push_back({checkpoint.path.substr(checkpoint.path.rfind('/') + 1), checkpoint.index,
+                      validation->status, validation->job, validation->error});
+  return docs;
+}
+
+/// "waits for the validation of 2 checkpoints: jobs 13, 14"
+std::string validating_words(const core::JobState& state) {
+  std::string jobs;
+  int pending = 0, with_job = 0;
+  for (const auto& checkpoint : state.checkpoints) {
+    if (!checkpoint.pinned()) continue;
+    ++pending;
+    if (checkpoint.validation->job.value() == 0) continue;
+    ++with_job;
+    jobs += (jobs.empty() ? "" : ", ") + to_string(checkpoint.validation->job);
+  }
+  return "waits for the validation of " + std::to_string(pending) +
+         (pending == 1 ? " checkpoint" : " checkpoints") +
+         (jobs.empty() ? "" : (with_job == 1 ? ": job " : ": jobs ") + jobs);
+}
+
+}  // namespace
+
 proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   const auto& s = record.state;
   proto::JobDoc doc;
   doc.id = s.id;
   doc.name = s.spec->name;
   doc.state = core::to_string(s.phase);
-  doc.reason = s.phase == core::JobPhase::kQueued ? waiting.reason
-               : s.cancel_requested               ? "cancelled by " + s.cancelled_by
-                                                  : s.verdict;
+  doc.reason = s.phase == core::JobPhase::kQueued       ? waiting.reason
+               : s.cancel_requested                     ? "cancelled by " + s.cancelled_by
+               : s.phase == core::JobPhase::kValidating ? validating_words(s)
+                                                        : s.verdict;
   doc.user = s.user;
   doc.array = s.array;
   doc.queue = s.spec->scheduling.queue;
@@ -66,6 +96,8 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.error = s.error;
   if (s.error) doc.failure_class = to_string(s.failure_class);
   doc.run_dir = s.run_dir;
+  doc.validates = s.validates;
+  doc.validations = validation_docs(s);
   return doc;
 }
 

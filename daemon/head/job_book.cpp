@@ -45,7 +45,8 @@ void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::Job
 }
 
 Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const QueueRoom& room,
-                              const std::string& user, const std::string& submission) {
+                              const std::string& user, const std::string& submission,
+                              std::optional<proto::ValidatedCheckpoint> validates) {
   const auto array = std::exchange(job_spec.scheduling.array,
                                    std::nullopt);  // each job bears its own index, not the list of all
   const std::size_t count = array ? array->indices.size() : 1;
@@ -69,7 +70,7 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
   const JobId first(next_id_);
   next_id_ += static_cast<std::int64_t>(count);
   if (!array) {
-    enter(first, spec, now, user, std::nullopt, submission);
+    enter(first, spec, now, user, std::nullopt, submission, std::move(validates));
     return first;
   }
   proto::ArrayTask task{first,
@@ -133,7 +134,8 @@ Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submis
 }
 
 void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
-                    std::optional<proto::ArrayTask> array, const std::string& submission) {
+                    std::optional<proto::ArrayTask> array, const std::string& submission,
+                    std::optional<proto::ValidatedCheckpoint> validates) {
   proto::JobSubmitted event;
   event.run_name = run_name(spec->name, now, id, origin_);
   event.run_dir = spec->run_config.storage_path + "/" + event.run_name;
@@ -142,6 +144,7 @@ void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, 
   event.submission = submission;
   if (!submission.empty()) submissions_.emplace(submission, id);
   event.array = array;
+  event.validates = std::move(validates);
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
   record.state_version = 1;
@@ -213,10 +216,14 @@ void JobBook::sort_by_phase(const core::JobState& state, std::optional<core::Job
     queued_.insert(id);
   else
     queued_.erase(id);
-  if (queued || ended)
-    active_.erase(id);
-  else
+  if (core::has_attempt(phase))
     active_.insert(id);
+  else
+    active_.erase(id);
+  if (phase == core::JobPhase::kValidating)
+    validating_.insert(id);
+  else
+    validating_.erase(id);
   if (!before) living_specs_.add(state.spec);
   if (!ended) return;
   living_specs_.remove(state.spec);
@@ -301,8 +308,7 @@ std::vector<JobId> JobBook::queue() const { return {queued_.begin(), queued_.end
 
 bool JobBook::is_current(JobId id, Attempt attempt) const {
   const auto* record = find(id);
-  return record != nullptr && record->state.attempt == attempt &&
-         record->state.phase != core::JobPhase::kQueued && !core::is_terminal(record->state.phase);
+  return record != nullptr && record->state.attempt == attempt && core::has_attempt(record->state.phase);
 }
 
 }  // namespace rtrain::head

@@ -65,9 +65,10 @@ class JobBook {
 
   /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first
   /// one's number comes back. kUnavailable when there is no room for it, or when the store takes no writes.
-  /// `submission`: see submitted_before().
+  /// `submission`: see submitted_before(). `validates`: of a job that is no array.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, const QueueRoom& room,
-                                     const std::string& user = {}, const std::string& submission = {});
+                                     const std::string& user = {}, const std::string& submission = {},
+                                     std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
   /// The job, of an array the first one, that was submitted with this key; nothing when there is none.
   /// kConflict: that was another spec, or another user's.
   [[nodiscard]] Result<std::optional<JobId>> submitted_before(const std::string& submission,
@@ -87,6 +88,8 @@ class JobBook {
   [[nodiscard]] const std::map<JobId, JobRecord>& all() const { return jobs_; }
   /// Jobs that have an attempt: STARTING, RUNNING or STOPPING.
   [[nodiscard]] const std::set<JobId>& active() const { return active_; }
+  /// Jobs that are VALIDATING.
+  [[nodiscard]] const std::set<JobId>& validating() const { return validating_; }
   /// Jobs that are QUEUED.
   [[nodiscard]] const std::set<JobId>& queued() const { return queued_; }
   [[nodiscard]] const JobTally& tally() const { return tally_; }
@@ -100,7 +103,8 @@ class JobBook {
  private:
   [[nodiscard]] bool has_indices(JobId first, const std::vector<int>& indices) const;
   void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
-             std::optional<proto::ArrayTask> array, const std::string& submission);
+             std::optional<proto::ArrayTask> array, const std::string& submission,
+             std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
   void drop_old();
@@ -117,7 +121,7 @@ class JobBook {
   ChangeSink changed_;
   std::map<JobId, JobRecord> jobs_;
   std::set<JobId> queued_;  ///< the QUEUED ones; a retried job keeps its place
-  std::set<JobId> active_;
+  std::set<JobId> active_, validating_;
   JobTally tally_;
   proto::FailureCounts failures_;
   struct Ended {

@@ -20,7 +20,7 @@ void sum_up(const NodeTable& nodes, proto::StatusDoc& doc) {
   }
 }
 
-/// Running ones first, then those that stop, start, wait; in each state the newest first.
+/// Running ones first, then those that stop, start, validate, wait; in each state the newest first.
 void add_active_jobs(const RouteCall& call, proto::StatusDoc& doc) {
   const auto& book = call.dispatcher.jobs();
   const auto add = [&](const std::set<JobId>& ids, core::JobPhase phase) {
@@ -32,6 +32,7 @@ void add_active_jobs(const RouteCall& call, proto::StatusDoc& doc) {
   };
   for (const auto phase : {core::JobPhase::kRunning, core::JobPhase::kStopping, core::JobPhase::kStarting})
     add(book.active(), phase);
+  add(book.validating(), core::JobPhase::kValidating);
   add(book.queued(), core::JobPhase::kQueued);
 }
 

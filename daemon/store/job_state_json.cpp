@@ -9,10 +9,10 @@ namespace rtrain::core {
 
 // The names are those that users see, in the order of the enumeration.
 std::span<const std::string_view> enum_names(JobPhase) {
-  static const std::array<std::string_view, 7> names{
-      to_string(JobPhase::kQueued),   to_string(JobPhase::kStarting),  to_string(JobPhase::kRunning),
-      to_string(JobPhase::kStopping), to_string(JobPhase::kSucceeded), to_string(JobPhase::kFailed),
-      to_string(JobPhase::kCancelled)};
+  static const std::array<std::string_view, 8> names{
+      to_string(JobPhase::kQueued),   to_string(JobPhase::kStarting),   to_string(JobPhase::kRunning),
+      to_string(JobPhase::kStopping), to_string(JobPhase::kValidating), to_string(JobPhase::kSucceeded),
+      to_string(JobPhase::kFailed),   to_string(JobPhase::kCancelled)};
   return names;
 }
 std::span<const std::string_view> enum_names(RankPhase) {
@@ -54,7 +54,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
          controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure,
          first_step, yield, last_seq, metrics, reports, made_before, checkpoints, next_checkpoint_index,
          return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
-         cancelled_by] = v;
+         cancelled_by, validates] = v;
   static_cast<void>(nodes);
   visit("id", id);
   visit("spec", spec);
@@ -99,6 +99,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   visit("failed_rank_error", failed_rank_error);
   visit("cancel_requested", cancel_requested);
   visit("cancelled_by", cancelled_by);
+  visit("validates", validates);
 }
 
 }  // namespace rtrain::core

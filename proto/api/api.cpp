@@ -53,6 +53,13 @@ void visit_fields(auto& visit, Is<ProgressDoc> auto& v) {
   visit("steps_per_s", v.steps_per_s);
   visit("prog_bar", v.prog_bar);
 }
+void visit_fields(auto& visit, Is<ValidationDoc> auto& v) {
+  visit("checkpoint", v.checkpoint);
+  visit("index", v.index);
+  visit("status", v.status);
+  visit("job", v.job);
+  visit("error", v.error);
+}
 void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("id", v.id);
   visit("name", v.name);
@@ -88,6 +95,8 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("error", v.error);
   visit("failure_class", v.failure_class);
   visit("run_dir", v.run_dir);
+  visit("validates", v.validates);
+  visit("validations", v.validations);
 }
 void visit_fields(auto& visit, Is<ResultDoc> auto& v) {
   visit("id", v.id);

@@ -95,11 +95,21 @@ struct ProgressDoc {
   Json prog_bar = Json::object();
 };
 
+/// The validation of a checkpoint of a job.
+struct ValidationDoc {
+  std::string checkpoint;  ///< its folder's name
+  std::int64_t index = 0;
+  ValidationStatus status = ValidationStatus::kPending;
+  JobId job;          ///< that validates; 0: none yet
+  std::string error;  ///< why there is no result
+};
+
 struct JobDoc {
   JobId id;
-  std::string name, state;  ///< QUEUED | STARTING | RUNNING | STOPPING | SUCCEEDED | FAILED | CANCELLED
-  std::string reason;       ///< why it waits, or the last verdict
-  std::string user;         ///< who submitted it; "" unknown
+  /// QUEUED | STARTING | RUNNING | STOPPING | VALIDATING | SUCCEEDED | FAILED | CANCELLED
+  std::string name, state;
+  std::string reason;              ///< why it waits, or the last verdict
+  std::string user;                ///< who submitted it; "" unknown
   std::optional<ArrayTask> array;  ///< its place in an array; null for a job of its own
   std::string queue;
   int priority = 0;
@@ -124,6 +134,8 @@ struct JobDoc {
   std::optional<JobError> error;
   std::string failure_class;  ///< of error: user | infrastructure | preemption; "" without one
   std::string run_dir;
+  std::optional<ValidatedCheckpoint> validates;  ///< whose checkpoint it validates; null for most
+  std::vector<ValidationDoc> validations;        ///< of its own checkpoints that are kept, oldest first
 };
 
 struct ResultDoc {

@@ -29,6 +29,7 @@ void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
   visit("user", v.user);
   visit("array", v.array);
   visit("submission", v.submission);
+  visit("validates", v.validates);
 }
 void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
   visit("attempt", Required{v.attempt});
@@ -87,13 +88,24 @@ void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
   visit("attempt", Required{v.attempt});
   visit("limit_s", v.limit_s);
 }
+void visit_fields(auto& visit, Is<ValidationStarted> auto& v) {
+  visit("index", count(v.index));
+  visit("job", Required{v.job});
+}
+void visit_fields(auto& visit, Is<ValidationEnded> auto& v) {
+  visit("index", count(v.index));
+  visit("status", Required{v.status});
+  visit("metrics", v.metrics);
+  visit("error", v.error);
+}
 
 namespace {
 
-constexpr std::array<std::string_view, 14> kEventNames{
-    "job_submitted", "attempt_placed", "rank_forked",      "rank_entered",      "metrics_reported",
-    "rank_finished", "attempt_failed", "cancel_requested", "attempt_ended",     "job_held",
-    "job_released",  "first_step",     "yield_requested",  "time_limit_reached"};
+constexpr std::array<std::string_view, 16> kEventNames{
+    "job_submitted",    "attempt_placed",     "rank_forked",        "rank_entered",
+    "metrics_reported", "rank_finished",      "attempt_failed",     "cancel_requested",
+    "attempt_ended",    "job_held",           "job_released",       "first_step",
+    "yield_requested",  "time_limit_reached", "validation_started", "validation_ended"};
 static_assert(kEventNames.size() == std::variant_size_v<JobEvent>);
 
 template <std::size_t... I>

@@ -33,6 +33,7 @@ struct JobSubmitted {
   std::string user;
   std::optional<ArrayTask> array;
   std::string submission = {};  ///< the client's key of this submit; of an array in its first job; "" none
+  std::optional<ValidatedCheckpoint> validates = {};  ///< it validates a checkpoint of another job
 };
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
 struct JobHeld {
@@ -110,9 +111,23 @@ struct AttemptEnded {
   std::int64_t last_seq = 0;  ///< of its reports: said here because metric points are no events
 };
 
-using JobEvent = std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported,
-                              RankFinished, AttemptFailed, CancelRequested, AttemptEnded, JobHeld,
-                              JobReleased, FirstStep, YieldRequested, TimeLimitReached>;
+/// A job was submitted that validates the checkpoint.
+struct ValidationStarted {
+  std::int64_t index = 0;  ///< of the checkpoint
+  JobId job;
+};
+/// The validation of the checkpoint is over. Its metrics are merged into the checkpoint's.
+struct ValidationEnded {
+  std::int64_t index = 0;                                  ///< of the checkpoint
+  ValidationStatus status = ValidationStatus::kValidated;  ///< not kPending
+  Json metrics = Json::object();
+  std::string error;  ///< why there are none
+};
+
+using JobEvent =
+    std::variant<JobSubmitted, AttemptPlaced, RankForked, RankEntered, MetricsReported, RankFinished,
+                 AttemptFailed, CancelRequested, AttemptEnded, JobHeld, JobReleased, FirstStep,
+                 YieldRequested, TimeLimitReached, ValidationStarted, ValidationEnded>;
 
 struct StampedEvent {
   UnixMs at = 0;

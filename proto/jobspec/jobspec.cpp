@@ -4,6 +4,7 @@
 #include "proto/jobspec/object_reader.h"
 #include "proto/jobspec/resources.h"
 #include "proto/jobspec/scheduling_reader.h"
+#include "proto/jobspec/validation_reader.h"
 
 #include <algorithm>
 #include <array>
@@ -16,8 +17,6 @@ namespace rtrain::proto {
 namespace {
 
 constexpr double kNoMax = std::numeric_limits<double>::max();
-constexpr std::size_t kConfigBytesMax = 1u << 20;
-constexpr int kConfigDepthMax = kUserDepthMax - 1;  // the job file around it makes one more
 constexpr JsonLimits kTextLimits{.depth_max = kUserDepthMax};
 constexpr int kWorkersMax = 100'000;
 constexpr std::array<std::pair<PlacementStrategy, std::string_view>, 4> kStrategies{
@@ -63,13 +62,6 @@ void read_train_func(ObjectReader& top, JobSpec& spec) {
     reader->error("library", "missing; name the shared library that holds the training function");
   reader->finish();
   spec.train_func = std::move(function);
-}
-
-/// Without the index that the head puts into the configuration of an array's job.
-std::size_t config_bytes(const Json& config) {
-  const auto index = config.find("array_index");
-  const bool put_there = index != config.end() && index->is_number_integer();
-  return dump_json(config).size() - (put_there ? dump_json(Json{{"array_index", *index}}).size() - 1 : 0);
 }
 
 void read_workers(ObjectReader& reader, ScalingConfig& scaling) {
@@ -201,16 +193,7 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   if (has_command && top.json()["command"].is_array() &&
       (top.json()["command"].empty() || top.json()["command"][0] == ""))
     top.error("command", "names no program");
-  if (const Json* config = top.raw("train_loop_config")) {
-    if (!config->is_object())
-      top.error("train_loop_config", "expected an object, found " + type_words(*config));
-    else if (depth_of(*config) > kConfigDepthMax)
-      top.error("train_loop_config", "is nested deeper than " + std::to_string(kConfigDepthMax) + " levels");
-    else if (config_bytes(*config) > kConfigBytesMax)
-      top.error("train_loop_config", "is larger than 1 MiB; put large data into a file");
-    else
-      spec.train_loop_config = *config;
-  }
+  read_config(top, "train_loop_config", spec.train_loop_config);
   read_scaling(top, spec);
   spec.scaling_config.min_workers = spec.scaling_config.least_workers();
   read_run(top, spec);
@@ -226,6 +209,7 @@ void read_top(ObjectReader& top, JobSpec& spec) {
   top.read("env_inherit", spec.env_inherit);
   top.read("working_dir", spec.working_dir);
   top.read("resume_from_checkpoint", spec.resume_from_checkpoint);
+  read_validation(top, spec);
   for (const char* key : {"datasets", "secrets", "notify", "labels", "description"})
     top.refuse(key, "not supported in this version");
   for (const char* key : {"queue", "priority", "time_limit", "depends_on", "array", "hold"})
@@ -316,7 +300,8 @@ std::map<std::string, std::vector<std::string>> job_spec_keys() {
                       {"scaling_config", empty},
                       {"run_config", {{"failure_config", empty}, {"checkpoint_config", empty}}},
                       {"torch_config", empty},
-                      {"scheduling", {{"topology", empty}}}};
+                      {"scheduling", {{"topology", empty}}},
+                      {"validation", {{"train_func", empty}}}};
   SpecReading ignored;
   SpecErrors errors;
   read_document(document, ignored, errors);
@@ -370,6 +355,7 @@ Json to_json(const JobSpec& spec) {
   j["env_inherit"] = spec.env_inherit;
   if (!spec.working_dir.empty()) j["working_dir"] = spec.working_dir;
   if (!spec.resume_from_checkpoint.empty()) j["resume_from_checkpoint"] = spec.resume_from_checkpoint;
+  if (spec.validation) j["validation"] = validation_json(*spec.validation);
   return j;
 }
 

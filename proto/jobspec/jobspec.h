@@ -80,6 +80,16 @@ struct TorchConfig {
   friend bool operator==(const TorchConfig&, const TorchConfig&) = default;
 };
 
+/// Ray's ValidationConfig: a job of one worker for each checkpoint whose report asks for it.
+struct ValidationConfig {
+  /// what it runs; without one the job's own train_func or command
+  std::optional<TrainFunc> train_func;
+  Json train_loop_config = Json::object();  ///< as the job's; a report's fn_kwargs are merged into it
+  std::optional<Resources> resources;       ///< of its worker; absent: {"CPU": 1}
+  double timeout_s = 3600;  ///< of an attempt, and in the queue once the training is over; > 0
+  friend bool operator==(const ValidationConfig&, const ValidationConfig&) = default;
+};
+
 struct JobSpec {
   std::string name;  ///< default: the function's or the program's name. [A-Za-z0-9][A-Za-z0-9._-]{0,127}
   std::optional<TrainFunc> train_func;  ///< exactly one of train_func and command
@@ -95,6 +105,7 @@ struct JobSpec {
   std::string working_dir;  ///< absolute after resolve_paths(); default: the folder of job.json
   /// a checkpoint folder given to get_checkpoint() of the first attempt; "" none
   std::string resume_from_checkpoint;
+  std::optional<ValidationConfig> validation;  ///< absent: no report may ask for one
   [[nodiscard]] double hang_timeout_s() const {
     return run_config.hang_timeout_s.value_or(torch_config.timeout_s);
   }
@@ -134,10 +145,10 @@ template <std::same_as<Json> Document>
 }
 
 /// Makes the paths absolute as the user would expect:
-/// train_func.library: relative to `job_dir`; a bare file name that is not there is looked for in
-/// `library_dir`. working_dir: relative to job_dir, default job_dir. storage_path and resume_from_checkpoint:
-/// relative to `cwd`; "~/" is `home`. Touches the file system only to look whether a bare library name exists
-/// in job_dir.
+/// train_func.library, also of the validation: relative to `job_dir`; a bare file name that is not there is
+/// looked for in `library_dir`. working_dir: relative to job_dir, default job_dir. storage_path and
+/// resume_from_checkpoint: relative to `cwd`; "~/" is `home`. Touches the file system only to look whether a
+/// bare library name exists in job_dir.
 void resolve_paths(JobSpec& spec, const std::string& job_dir, const std::string& cwd, const std::string& home,
                    const std::string& library_dir);
 

@@ -16,15 +16,16 @@ std::string absolute(const std::string& path, const std::string& base, const std
 
 void resolve_paths(JobSpec& spec, const std::string& job_dir, const std::string& cwd, const std::string& home,
                    const std::string& library_dir) {
-  if (spec.train_func) {
-    auto& library = spec.train_func->library;
+  const auto resolve_library = [&](std::string& library) {
     const bool bare = library.find('/') == std::string::npos;
     std::error_code ignored;
     if (bare && !library_dir.empty() && !fs::exists(fs::path(job_dir) / library, ignored))
       library = (fs::path(library_dir) / library).lexically_normal().string();
     else
       library = absolute(library, job_dir, home);
-  }
+  };
+  if (spec.train_func) resolve_library(spec.train_func->library);
+  if (spec.validation && spec.validation->train_func) resolve_library(spec.validation->train_func->library);
   // Empty stays with the base: "." would leave a trailing slash.
   spec.working_dir = spec.working_dir.empty() ? fs::path(job_dir).lexically_normal().string()
                                               : absolute(spec.working_dir, job_dir, home);
@@ -41,6 +42,8 @@ std::vector<SpecError> check_resolved(const JobSpec& spec) {
           {path, "\"" + value + "\" must be an absolute path here; `rtrain submit` makes it so"});
   };
   if (spec.train_func) check("train_func.library", spec.train_func->library);
+  if (spec.validation && spec.validation->train_func)
+    check("validation.train_func.library", spec.validation->train_func->library);
   check("working_dir", spec.working_dir);
   check("run_config.storage_path", spec.run_config.storage_path);
   if (!spec.resume_from_checkpoint.empty()) check("resume_from_checkpoint", spec.resume_from_checkpoint);

@@ -56,13 +56,15 @@ std::optional<double> parse_bytes(std::string_view text) {
 
 constexpr std::size_t kResourceKindsMax = 64;
 
-void read_resources(ObjectReader& scaling, ScalingConfig& config) {
-  auto resources = scaling.object("resources_per_worker");
-  if (!resources) return;
+std::optional<Resources> read_amounts(ObjectReader& owner, const char* key) {
+  auto resources = owner.object(key);
+  if (!resources) return std::nullopt;
   Resources amounts;
-  if (const auto kinds = resources->json().size(); kinds > kResourceKindsMax)
-    return scaling.error("resources_per_worker", "names " + std::to_string(kinds) + " resources; at most " +
-                                                     std::to_string(kResourceKindsMax) + " can be asked for");
+  if (const auto kinds = resources->json().size(); kinds > kResourceKindsMax) {
+    owner.error(key, "names " + std::to_string(kinds) + " resources; at most " +
+                         std::to_string(kResourceKindsMax) + " can be asked for");
+    return std::nullopt;
+  }
   for (const auto& [name, value] : resources->json().items()) {
     check_name(*resources, name);
     double amount = 0;
@@ -91,12 +93,21 @@ void read_resources(ObjectReader& scaling, ScalingConfig& config) {
     else
       amounts[name] = amount;
   }
-  const double gpus = amounts.contains("GPU") ? amounts["GPU"] : 0;
+  return amounts;
+}
+
+void read_resources(ObjectReader& scaling, ScalingConfig& config) {
+  auto amounts = read_amounts(scaling, "resources_per_worker");
+  if (!amounts) return;
+  const auto found = amounts->find("GPU");
+  const double gpus = found == amounts->end() ? 0 : found->second;
   if (gpus > 0 && !config.use_gpu)
-    resources->error("GPU", "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
-  if (amounts.contains("GPU") && gpus == 0 && config.use_gpu)
-    resources->error("GPU", "use_gpu is true but GPU is 0; ask for more than 0 or leave GPU out");
-  config.resources_per_worker = std::move(amounts);
+    scaling.error("resources_per_worker.GPU",
+                  "GPUs are asked for but use_gpu is false; set scaling_config.use_gpu to true");
+  if (found != amounts->end() && gpus == 0 && config.use_gpu)
+    scaling.error("resources_per_worker.GPU",
+                  "use_gpu is true but GPU is 0; ask for more than 0 or leave GPU out");
+  config.resources_per_worker = std::move(*amounts);
 }
 
 Resources ScalingConfig::resources() const {

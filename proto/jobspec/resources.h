@@ -5,6 +5,8 @@
 
 namespace rtrain::proto {
 
+/// Reads the amounts under `key`; nothing when there are none, or when something is wrong with all of them.
+[[nodiscard]] std::optional<Resources> read_amounts(ObjectReader& owner, const char* key);
 /// Reads resources_per_worker under `scaling` into `config` and holds it against use_gpu.
 void read_resources(ObjectReader& scaling, ScalingConfig& config);
 /// The largest amount of a resource that can be asked for or offered: what is counted in whole pieces stays

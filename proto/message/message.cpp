@@ -55,6 +55,7 @@ void visit_fields(auto& visit, Is<Launch> auto& v) {
   visit("checkpoints", v.checkpoints);
   visit("next_checkpoint_index", count(v.next_checkpoint_index));
   visit("array", v.array);
+  visit("validates", v.validates);
 }
 void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
   visit("job", Required{v.job});
@@ -111,6 +112,11 @@ void visit_fields(auto& visit, Is<YieldAttempt> auto& v) {
   visit("attempt", Required{v.attempt});
   visit("grace_s", v.grace_s);
   visit("reason", v.reason);
+}
+void visit_fields(auto& visit, Is<CheckpointValidated> auto& v) {
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("checkpoint", Required{v.checkpoint});
 }
 void visit_fields(auto& visit, Is<Taken> auto& v) { visit("count", count(v.count)); }
 void visit_fields(auto& visit, Is<RankDiagnosis> auto& v) {
@@ -177,12 +183,15 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 26> kNames{
-    "hello",          "welcome",     "refused",       "heartbeat",    "reserve_port",   "launch",
-    "stop_attempt",   "log_read",    "port_reserved", "rank_started", "rank_running",   "rank_report",
-    "rank_progress",  "rank_ended",  "log_data",      "spawn_rank",   "spawn_result",   "signal_rank",
-    "supervised_end", "leaving",     "yield_attempt", "taken",        "rank_diagnosis", "node_health",
-    "profile_ranks",  "rank_profile"};
+constexpr std::array<std::string_view, 27> kNames{"hello",          "welcome",        "refused",
+                                                  "heartbeat",      "reserve_port",   "launch",
+                                                  "stop_attempt",   "log_read",       "port_reserved",
+                                                  "rank_started",   "rank_running",   "rank_report",
+                                                  "rank_progress",  "rank_ended",     "log_data",
+                                                  "spawn_rank",     "spawn_result",   "signal_rank",
+                                                  "supervised_end", "leaving",        "yield_attempt",
+                                                  "taken",          "rank_diagnosis", "node_health",
+                                                  "profile_ranks",  "rank_profile",   "checkpoint_validated"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.

@@ -73,7 +73,8 @@ struct Launch {
   int master_port = 0;
   std::vector<CheckpointRecord> checkpoints;  ///< complete and kept so far, oldest first
   std::int64_t next_checkpoint_index = 0;
-  std::optional<ArrayTask> array;  ///< the job is one of an array
+  std::optional<ArrayTask> array;                     ///< the job is one of an array
+  std::optional<ValidatedCheckpoint> validates = {};  ///< the job validates a checkpoint of another one
 };
 /// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
 struct StopAttempt {
@@ -100,6 +101,13 @@ struct ProfileRanks {
   std::int64_t steps = 0;    ///< training batches, 1 or more
   std::vector<int> ranks;
   double timeout_s = 0;  ///< a rank that has not recorded them all by then writes those that it has
+};
+/// What became of the validation of one of the job's checkpoints. Goes on to each worker as it is, and comes
+/// again to one that joins later. Since version 4 of the protocol.
+struct CheckpointValidated {
+  JobId job;
+  Attempt attempt;
+  CheckpointRecord checkpoint;  ///< with the metrics of its validation
 };
 /// The first `count` messages of this connection are stored and need not be sent again. Hello, Heartbeat,
 /// RankProgress and LogData are not counted.
@@ -229,12 +237,13 @@ struct SupervisedEnd {
 
 // ---- worker <-> agent ---------------------------------------------------------------------------
 // worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis, RankProfile. agent -> worker:
-// Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks.
+// Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks, CheckpointValidated.
 
-using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead,
-                             PortReserved, RankStarted, RankRunning, RankReport, RankProgress, RankEnded,
-                             LogData, SpawnRank, SpawnResult, SignalRank, SupervisedEnd, Leaving,
-                             YieldAttempt, Taken, RankDiagnosis, NodeHealth, ProfileRanks, RankProfile>;
+using Message =
+    std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
+                 RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank,
+                 SpawnResult, SignalRank, SupervisedEnd, Leaving, YieldAttempt, Taken, RankDiagnosis,
+                 NodeHealth, ProfileRanks, RankProfile, CheckpointValidated>;
 
 /// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis,
 /// RankProfile); nothing for any other message.

@@ -60,10 +60,23 @@ void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
   visit("step", v.step);
   visit("max_running", v.max_running);
 }
+void visit_fields(auto& visit, Is<CheckpointValidation> auto& v) {
+  visit("status", v.status);
+  visit("fn_kwargs", v.fn_kwargs);
+  visit("timeout_s", v.timeout_s);
+  visit("job", v.job);
+  visit("error", v.error);
+}
 void visit_fields(auto& visit, Is<CheckpointRecord> auto& v) {
   visit("path", codec::Required{v.path});
   visit("index", codec::count(v.index));
   visit("metrics", v.metrics);
+  visit("validation", v.validation);
+}
+void visit_fields(auto& visit, Is<ValidatedCheckpoint> auto& v) {
+  visit("job", codec::Required{v.job});
+  visit("index", codec::count(v.index));
+  visit("path", v.path);
 }
 
 }  // namespace rtrain::proto

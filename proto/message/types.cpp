@@ -2,9 +2,18 @@
 
 #include "proto/message/type_fields.h"
 
+#include <array>
 #include <cstring>
 
 namespace rtrain::proto {
+namespace {
+constexpr std::array<std::string_view, 4> kValidationStatuses{"pending", "validated", "timeout", "failed"};
+}  // namespace
+
+std::span<const std::string_view> enum_names(ValidationStatus) { return kValidationStatuses; }
+std::string_view to_string(ValidationStatus status) {
+  return kValidationStatuses[static_cast<std::size_t>(status)];
+}
 
 std::string to_string(const ArrayTask& task) {
   return rtrain::to_string(task.id) + "_" + std::to_string(task.index);
@@ -32,6 +41,8 @@ void to_json(Json& j, const RankError& v) { codec::write(j, v); }
 void from_json(const Json& j, RankError& v) { codec::read(j, v); }
 void to_json(Json& j, const JobError& v) { codec::write(j, v); }
 void from_json(const Json& j, JobError& v) { codec::read(j, v); }
+void to_json(Json& j, const ValidatedCheckpoint& v) { codec::write(j, v); }
+void from_json(const Json& j, ValidatedCheckpoint& v) { codec::read(j, v); }
 void to_json(Json& j, const CheckpointRecord& v) { codec::write(j, v); }
 void from_json(const Json& j, CheckpointRecord& v) { codec::read(j, v); }
 

@@ -7,7 +7,9 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace rtrain::proto {
@@ -65,11 +67,37 @@ struct JobError {
   std::vector<std::string> log_tail;
 };
 
+/// What became of the validation that a report asked for. Written as "pending", "validated", "timeout",
+/// "failed".
+enum class ValidationStatus { kPending, kValidated, kTimeout, kFailed };
+[[nodiscard]] std::string_view to_string(ValidationStatus status);
+[[nodiscard]] std::span<const std::string_view> enum_names(ValidationStatus);
+
+/// The validation of a checkpoint, in a job of its own.
+struct CheckpointValidation {
+  ValidationStatus status = ValidationStatus::kPending;
+  Json fn_kwargs = Json::object();  ///< merged into validation.train_loop_config of the job's spec
+  std::optional<double> timeout_s;  ///< instead of that of the job's spec
+  JobId job;                        ///< that validates; 0: none yet
+  std::string error;                ///< why there is no result; "" while there may be one
+  [[nodiscard]] bool pending() const { return status == ValidationStatus::kPending; }
+};
+
 /// A checkpoint that is complete in storage.
 struct CheckpointRecord {
   std::string path;               ///< absolute: <run_dir>/checkpoint_000003
   std::int64_t index = 0;         ///< 3: counts the checkpoint reports of the job over all attempts, from 0
-  Json metrics = Json::object();  ///< reported with it
+  Json metrics = Json::object();  ///< reported with it, and what its validation gave
+  std::optional<CheckpointValidation> validation = {};  ///< absent: its report asked for none
+  /// Not to be deleted: a job may be reading it.
+  [[nodiscard]] bool pinned() const { return validation && validation->pending(); }
+};
+
+/// Whose checkpoint a job validates.
+struct ValidatedCheckpoint {
+  JobId job;               ///< that reported it
+  std::int64_t index = 0;  ///< of the checkpoint
+  std::string path;
 };
 
 /// The place of a job within an array of jobs that were submitted together. Their numbers follow each other
@@ -97,6 +125,8 @@ void to_json(Json& j, const RankError& v);
 void from_json(const Json& j, RankError& v);
 void to_json(Json& j, const JobError& v);
 void from_json(const Json& j, JobError& v);
+void to_json(Json& j, const ValidatedCheckpoint& v);
+void from_json(const Json& j, ValidatedCheckpoint& v);
 void to_json(Json& j, const CheckpointRecord& v);
 void from_json(const Json& j, CheckpointRecord& v);
 

@@ -134,6 +134,39 @@ nlohmann::json reports_beside(const Config& config) {
   return {{"begun_at", begun_at}, {"kept", names}};
 }
 
+/// Each checkpoint is validated beside. Waits at last for what the others became, if it is asked to.
+nlohmann::json reports_to_validate(const Config& config) {
+  int step = 0;
+  if (const auto checkpoint = rtrain::get_checkpoint())
+    step = std::stoi(read(checkpoint->path() / "rank-0")) + 1;
+  for (; step < config.at<int>("steps"); ++step) {
+    if (step == config.value("die_after", -1) && rtrain::get_context().get_attempt() == 1)
+      ::kill(::getpid(), SIGKILL);
+    rtrain::report({{"step", step}}, folder_with(std::to_string(step)),
+                   {.validation = rtrain::ValidationTaskConfig{.fn_kwargs = {{"offset", 100}}}});
+  }
+  auto seen = nlohmann::json::array();
+  if (config.value("await", false))
+    for (const auto& one : rtrain::get_all_reported_checkpoints())
+      seen.push_back({{"step", one.metrics.at("step")},
+                      {"status", static_cast<int>(one.status)},
+                      {"score", one.metrics.value("score", -1)}});
+  return seen;
+}
+
+/// The score of checkpoint n is 100 + n. Fails, returns no object, or runs for ever for the steps that are
+/// named.
+nlohmann::json validate_checkpoint(const Config& config) {
+  const auto checkpoint = rtrain::get_checkpoint().value();
+  const int step = std::stoi(read(checkpoint.path() / "rank-0"));
+  std::cout << "validates step " << step << std::endl;
+  if (step == config.value("fails_at", -1))
+    throw std::runtime_error("step " + std::to_string(step) + " is no good");
+  if (step == config.value("odd_at", -1)) return 7;
+  if (step == config.value("hangs_at", -1)) wait_for_the_end();
+  return {{"score", config.at<int>("offset") + step}, {"name", rtrain::get_context().get_experiment_name()}};
+}
+
 void many_reports(const Config& config) {
   const std::chrono::milliseconds pause(config.value("pause_ms", 0));
   for (int i = 0; i < config.value("count", 1000); ++i) {
@@ -191,6 +224,8 @@ RTRAIN_TRAIN_FUNCTION(fail_one);
 RTRAIN_TRAIN_FUNCTION(resume);
 RTRAIN_TRAIN_FUNCTION_NAMED(only_rank_zero_reports, "rank_zero");
 RTRAIN_TRAIN_FUNCTION(reports_beside);
+RTRAIN_TRAIN_FUNCTION(reports_to_validate);
+RTRAIN_TRAIN_FUNCTION(validate_checkpoint);
 RTRAIN_TRAIN_FUNCTION(many_reports);
 RTRAIN_TRAIN_FUNCTION(fill_the_disk);
 RTRAIN_TRAIN_FUNCTION(run_for_ever);

@@ -33,7 +33,11 @@ std::string failure_text(const std::optional<core::PastFailure>& failure) {
 
 std::string checkpoints_text(const std::vector<proto::CheckpointRecord>& checkpoints) {
   std::string text;
-  for (const auto& checkpoint : checkpoints) text += checkpoint.path + " ";
+  for (const auto& checkpoint : checkpoints) {
+    text += checkpoint.path + " " + checkpoint.metrics.dump() + " ";
+    if (const auto& validation = checkpoint.validation)
+      text += std::string(to_string(validation->status)) + " by " + to_string(validation->job) + " ";
+  }
   return text;
 }
 
@@ -68,6 +72,7 @@ std::string difference(const core::JobState& a, const core::JobState& b) {
   same("retry", a.retry, b.retry);
   same("verdict", a.verdict, b.verdict);
   same("failed_rank", a.failed_rank, b.failed_rank);
+  same("validates", a.validates.has_value(), b.validates.has_value());
   same("cancel_requested", a.cancel_requested, b.cancel_requested);
   same("error", a.error ? a.error->message : "", b.error ? b.error->message : "");
   same("ranks", a.ranks.size(), b.ranks.size());

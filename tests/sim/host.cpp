@@ -175,6 +175,7 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
     proto::CheckpointRecord checkpoint;
     checkpoint.index = process->checkpoint++;
     checkpoint.path = process->launch->run_dir + "/checkpoint_" + std::to_string(checkpoint.index);
+    if (process->launch->spec.validation) checkpoint.validation.emplace();
     report.checkpoint = std::move(checkpoint);
   }
   referee_.reported(key, report.seq);

@@ -143,7 +143,32 @@ void make_reservation(Random& random, int number, int nodes, Workload& workload)
   workload.reservations.push_back(std::move(plan));
 }
 
+/// Some jobs have their checkpoints validated. Names of 128 bytes, which the head would cut, do not occur
+/// here.
+void make_validations(Random& random, Workload& workload) {
+  for (auto& job : workload.jobs) {
+    if (!job.spec.train_func || job.checkpoint_every == 0 || !random.chance(0.4)) continue;
+    auto& validation = job.spec.validation.emplace();
+    validation.train_func = job.spec.train_func;
+    validation.timeout_s = random.between(1.0, 20.0);
+    if (random.chance(0.3)) validation.resources = proto::Resources{{"CPU", 2}};
+    JobPlan plan;
+    plan.spec.name = job.spec.name + "-validation";
+    plan.spec.train_func = job.spec.train_func;
+    plan.spec.scheduling.queue = job.spec.scheduling.queue;
+    plan.user = job.user;
+    plan.run_s = random.between(0.05, 6.0);
+    plan.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
+    plan.yields_after_s = random.chance(0.5) ? -1 : random.between(0.01, 1.5);
+    for (int attempt = 0; attempt < 3; ++attempt) plan.attempts.push_back(make_attempt(random, 1));
+    plan.attempts.emplace_back();
+    workload.validations.push_back(std::move(plan));
+  }
+}
+
 }  // namespace
+
+double score(std::int64_t index) { return 1000.0 + static_cast<double>(index); }
 
 const AttemptPlan& JobPlan::attempt(Attempt number) const {
   return attempts[std::min(static_cast<std::size_t>(std::max<std::int64_t>(number.value(), 1)) - 1,
@@ -184,7 +209,9 @@ Workload make_workload(Random& random, const WorkloadSize& size) {
   if (random.chance(0.3))
     for (int number = 0, last = random.between(0, 1); number <= last; ++number)
       make_reservation(random, number, size.nodes, workload);
+  if (random.chance(0.5)) make_validations(random, workload);
   for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
+  for (const auto& job : workload.validations) workload.by_name[job.spec.name] = &job;
   return workload;
 }
 

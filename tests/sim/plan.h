@@ -45,6 +45,8 @@ struct JobPlan {
   [[nodiscard]] const AttemptPlan& attempt(Attempt number) const;
 };
 
+/// What the validation of the checkpoint with this index returns.
+[[nodiscard]] double score(std::int64_t index);
 /// The metric that report number `seq` of an attempt carries.
 [[nodiscard]] double metric(const std::string& name, Attempt attempt, std::int64_t seq);
 
@@ -67,6 +69,8 @@ struct ReservationPlan {
 
 struct Workload {
   std::vector<JobPlan> jobs;
+  /// what the jobs do that the head submits to validate checkpoints of `jobs`; by name, as those
+  std::vector<JobPlan> validations;
   std::vector<NodeOrderPlan> orders;
   std::vector<ReservationPlan> reservations;
   std::map<std::string, const JobPlan*> by_name;

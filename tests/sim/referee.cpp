@@ -111,6 +111,13 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
               (known == acknowledged_.end() || known->second == submitted->spec->name),
           "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec->name; });
+    if (const auto& of = submitted->validates) {
+      const auto by = validated_by_.try_emplace({of->job, of->index}, id).first->second;
+      check(by == id, "a checkpoint is validated by one job", [&] {
+        return "checkpoint " + std::to_string(of->index) + " of job " + to_string(of->job) +
+               " is validated by job " + to_string(by) + " and by job " + to_string(id);
+      });
+    }
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
     rules_.placed(id, event.at, std::get<proto::AttemptPlaced>(event.event));
@@ -346,6 +353,29 @@ bool Referee::may_fail(JobId id, const core::JobState& state) const {
   return words.size() >= 2 && !words.back().empty() && words.back() == words[words.size() - 2];
 }
 
+/// Of a job that has ended.
+void Referee::check_validations(JobId id, const core::JobState& state) {
+  for (const auto& checkpoint : state.checkpoints) {
+    check(!checkpoint.pinned(), "no checkpoint is pinned for ever",
+          [&] { return checkpoint.path + " of job " + to_string(id) + " waits for its validation"; });
+    if (!checkpoint.validation) continue;
+    const auto by = validated_by_.find({id, checkpoint.index});
+    const auto* job = by == validated_by_.end() ? nullptr : disk_.find(by->second);
+    const bool succeeded = job != nullptr && job->end == core::JobPhase::kSucceeded;
+    const bool validated = checkpoint.validation->status == proto::ValidationStatus::kValidated;
+    const auto found = checkpoint.metrics.find("score");
+    const bool right = validated ? succeeded && found != checkpoint.metrics.end() &&
+                                       found->get<double>() == score(checkpoint.index)
+                                 : found == checkpoint.metrics.end() &&
+                                       (!succeeded || state.phase != core::JobPhase::kSucceeded);
+    check(right, "a checkpoint has what its validation returned", [&] {
+      return checkpoint.path + " of job " + to_string(id) + ": " +
+             std::string(to_string(checkpoint.validation->status)) + ", " + checkpoint.validation->error +
+             ", " + checkpoint.metrics.dump();
+    });
+  }
+}
+
 void Referee::check_disk() {
   for (const auto& [id, name] : acknowledged_) {
     const auto* job = disk_.find(id);
@@ -383,7 +413,9 @@ void Referee::check_disk() {
       check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result",
             described);
     if (state.phase == core::JobPhase::kCancelled)
-      check(cancels_.contains(state.spec->name), "a job ends with its right result", described);
+      check(cancels_.contains(state.spec->name) || state.validates, "a job ends with its right result",
+            described);
+    check_validations(id, state);
     if (state.phase == core::JobPhase::kFailed)
       check((!all_succeeded || out_of_time) && state.error && may_fail(id, state),
             "a job ends with its right result", described);

@@ -78,6 +78,7 @@ class Referee {
   void stored_end(JobId id, const proto::RankFinished& end);
   void stored_failure(JobId id, const proto::AttemptFailed& failure);
   void stored_attempt_end(JobId id, Attempt attempt);
+  void check_validations(JobId id, const core::JobState& state);
   [[nodiscard]] bool may_fail(JobId id, const core::JobState& state) const;
   [[nodiscard]] const Life* life(const proto::RankKey& key) const;
 
@@ -97,6 +98,7 @@ class Referee {
   std::map<JobId, Stored> stored_;
   std::map<JobId, int> failures_;  ///< that count, as they were stored
   std::map<std::pair<JobId, Attempt>, std::map<int, proto::RankFinished>> stored_ends_;
+  std::map<std::pair<JobId, std::int64_t>, JobId> validated_by_;  ///< by job and index of the checkpoint
   std::optional<Violation> violation_;
   SchedulingRules rules_;
 };

@@ -377,6 +377,8 @@ void SimAgent::process_gone(const proto::RankKey& key, const proto::ExitStatus& 
   if (!status.success())
     end.error = proto::RankError{status.signal ? "signal" : "exit", to_string(status), {}};
   end.yielded = host_.yielded(key);
+  if (status.success() && slot->launch->validates)
+    end.return_value = {{"score", score(slot->launch->validates->index)}};
   if (slot->stopping && end.error) end.error->message += " (" + slot->reason + ")";
   finish(end);
 }

@@ -40,6 +40,16 @@ inline proto::JobEvent entered(std::int64_t attempt, int rank) {
 inline proto::JobEvent report(std::int64_t attempt, std::int64_t seq, proto::Json metrics = {{"loss", 1.0}}) {
   return proto::MetricsReported{Attempt(attempt), seq, std::move(metrics), {}, {}};
 }
+/// A report with a checkpoint that is to be validated.
+inline proto::JobEvent report_to_validate(std::int64_t attempt, std::int64_t seq, std::int64_t index) {
+  proto::CheckpointRecord checkpoint{
+      "/runs/job_7/checkpoint_" + std::to_string(index), index, {{"loss", 1.0}}};
+  checkpoint.validation.emplace();
+  return proto::MetricsReported{Attempt(attempt), seq, {{"loss", 1.0}}, std::move(checkpoint), {}};
+}
+inline proto::JobEvent validated(std::int64_t index, proto::Json metrics = {{"accuracy", 0.9}}) {
+  return proto::ValidationEnded{index, proto::ValidationStatus::kValidated, std::move(metrics), {}};
+}
 inline proto::JobEvent exited(std::int64_t attempt, int rank, int code = 0) {
   proto::RankFinished event{Attempt(attempt), rank, {}, {}, {}, false};
   event.status.exit_code = code;

@@ -61,6 +61,8 @@ std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::Checkpoi
   for (std::size_t i = 0; i < best.size() && i < static_cast<std::size_t>(std::max(1, *config.num_to_keep));
        ++i)
     kept.insert(best[i].index);
+  for (const auto& checkpoint : checkpoints)
+    if (checkpoint.pinned()) kept.insert(checkpoint.index);
   const auto older = [](const auto& a, const auto& b) { return a.index < b.index; };
   kept.insert(std::max_element(checkpoints.begin(), checkpoints.end(), older)->index);
   std::vector<proto::CheckpointRecord> dropped;

@@ -16,7 +16,8 @@ namespace rtrain::runtime {
 /// set: there is an order to keep the best by.
 [[nodiscard]] bool can_rank(const std::vector<proto::CheckpointRecord>& checkpoints,
                             const proto::CheckpointConfig& config);
-/// Those to delete: all but the num_to_keep best and the newest, which is always kept (a restart needs it).
+/// Those to delete: all but the num_to_keep best, the newest, which is always kept (a restart needs it), and
+/// those that are being validated.
 /// In order of age. None while they cannot be ranked: the best could be among them.
 [[nodiscard]] std::vector<proto::CheckpointRecord> to_delete(
     const std::vector<proto::CheckpointRecord>& checkpoints, const proto::CheckpointConfig& config);

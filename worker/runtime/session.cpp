@@ -103,9 +103,10 @@ milliseconds hang_timeout_of(const proto::JobSpec& spec) {
 }  // namespace
 
 struct Session::Impl {
-  Impl(Environment env, Connection connection, OnYield yield)
+  Impl(Environment env, Connection connection, OnYield yield, OnValidated validated)
       : environment(std::move(env)),
         on_yield(std::move(yield)),
+        on_validated(std::move(validated)),
         socket(std::move(connection.fd)),
         lease(Clock::now(), lease_of(connection.welcome.lease_s)),
         outbox_file(environment.rank_dir),
@@ -116,6 +117,7 @@ struct Session::Impl {
   const Environment environment;
   // The thread's own:
   OnYield on_yield;
+  OnValidated on_validated;
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
@@ -194,6 +196,9 @@ struct Session::Impl {
     }
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message); yield != nullptr && on_yield)
       std::exchange(on_yield, {})(*yield);
+    if (const auto* told = std::get_if<proto::CheckpointValidated>(&message);
+        told != nullptr && on_validated && told->attempt == environment.key.attempt)
+      on_validated(told->checkpoint);
     if (const auto* profile = std::get_if<proto::ProfileRanks>(&message))
       if (const auto refusal = profile_point().ask(
               {profile->request, profile->steps, Clock::now() + to_milliseconds(profile->timeout_s)},
@@ -297,7 +302,8 @@ struct Session::Impl {
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Session>> Session::open(const Environment& environment, OnYield on_yield) {
+Result<std::unique_ptr<Session>> Session::open(const Environment& environment, OnYield on_yield,
+                                               OnValidated on_validated) {
   const auto deadline = Clock::now() + kDialTimeout;
   auto connection = dial(environment, kDialTimeout);
   while (!connection && connection.error().code() == Errc::kUnavailable && Clock::now() < deadline) {
@@ -305,7 +311,8 @@ Result<std::unique_ptr<Session>> Session::open(const Environment& environment, O
     connection = dial(environment, std::chrono::ceil<milliseconds>(deadline - Clock::now()));
   }
   if (!connection) return connection.error();
-  auto impl = std::make_unique<Impl>(environment, std::move(*connection), std::move(on_yield));
+  auto impl = std::make_unique<Impl>(environment, std::move(*connection), std::move(on_yield),
+                                     std::move(on_validated));
   if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
   impl->thread = std::thread([raw = impl.get()] {
     sigset_t all;  // signals are for the training thread

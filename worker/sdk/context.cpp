@@ -121,7 +121,22 @@ void report(const nlohmann::json& metrics, const std::optional<Checkpoint>& chec
 
 void wait_for_uploads() { (void)sdk::Job::current().wait_for_uploads(); }
 
-std::vector<ReportedCheckpoint> get_all_reported_checkpoints(CheckpointConsistencyMode,
+namespace {
+
+ReportedCheckpointStatus status_of(const proto::CheckpointRecord& kept) {
+  if (!kept.validation) return ReportedCheckpointStatus::kCommitted;
+  switch (kept.validation->status) {
+    case proto::ValidationStatus::kPending: return ReportedCheckpointStatus::kPendingValidation;
+    case proto::ValidationStatus::kValidated: return ReportedCheckpointStatus::kValidated;
+    case proto::ValidationStatus::kTimeout: return ReportedCheckpointStatus::kValidationTimeout;
+    case proto::ValidationStatus::kFailed: return ReportedCheckpointStatus::kValidationFailed;
+  }
+  return ReportedCheckpointStatus::kCommitted;
+}
+
+}  // namespace
+
+std::vector<ReportedCheckpoint> get_all_reported_checkpoints(CheckpointConsistencyMode consistency_mode,
                                                              std::optional<double> timeout_s) {
   if (timeout_s && !(*timeout_s >= 0))
     throw std::invalid_argument("get_all_reported_checkpoints(): timeout_s is " + std::to_string(*timeout_s) +
@@ -129,8 +144,11 @@ std::vector<ReportedCheckpoint> get_all_reported_checkpoints(CheckpointConsisten
   std::optional<std::chrono::milliseconds> limit;
   if (timeout_s) limit = to_milliseconds(*timeout_s);
   std::vector<ReportedCheckpoint> all;
-  for (auto& kept : sdk::Job::current().reported_checkpoints(limit))
-    all.push_back({Checkpoint(kept.path), std::move(kept.metrics)});
+  const bool validated = consistency_mode == CheckpointConsistencyMode::kValidated;
+  for (auto& kept : sdk::Job::current().reported_checkpoints(validated, limit)) {
+    const auto status = status_of(kept);
+    all.push_back({Checkpoint(kept.path), std::move(kept.metrics), status});
+  }
   return all;
 }
 

@@ -62,6 +62,7 @@ void Job::adopt(runtime::Environment environment) {
   to_drop_.clear();
   latest_.reset();
   preemption_.reset();
+  validated_.clear();
   on_stored_ = nullptr;
   start_.reset();
   latest_metrics_ = proto::Json::object();
@@ -84,7 +85,8 @@ void Job::end_local() {
 void Job::connect() {
   if (!environment_.in_job || session_) return;
   auto session = runtime::Session::open(
-      environment_, [this](const proto::YieldAttempt& request) { on_yield_request(request); });
+      environment_, [this](const proto::YieldAttempt& request) { on_yield_request(request); },
+      [this](const proto::CheckpointRecord& checkpoint) { on_validated(checkpoint); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
   static const pid_t connected = ::getpid();

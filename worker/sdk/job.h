@@ -14,9 +14,11 @@
 #include <rtrain/context.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -69,8 +71,9 @@ class Job {
   void finish_uploads_quietly() noexcept;
   /// Those that are kept, oldest first. Waits for the reports of this rank so far, and for rank 0 to have
   /// stored its own of as many.
+  /// @param validated waits until none of them is being validated
   [[nodiscard]] std::vector<proto::CheckpointRecord> reported_checkpoints(
-      std::optional<std::chrono::milliseconds> limit);
+      bool validated, std::optional<std::chrono::milliseconds> limit);
   /// Calls `body` on rank 0 with each report that is stored, on the thread that stores it.
   void on_stored(std::function<void(const proto::RankReport&)> body) { on_stored_ = std::move(body); }
   struct Preemption {
@@ -123,6 +126,10 @@ class Job {
   /// checkpoint too many, never one too few.
   void drop_old_checkpoints(std::chrono::milliseconds patience);
   void on_yield_request(const proto::YieldAttempt& request);
+  /// @thread the session's
+  void on_validated(const proto::CheckpointRecord& checkpoint);
+  [[nodiscard]] std::vector<proto::CheckpointRecord> stored_checkpoints(
+      std::optional<std::chrono::milliseconds> limit);
   void choose_for_all();
   [[nodiscard]] runtime::StartCheckpoint choose_start() const;
   [[nodiscard]] runtime::StartCheckpoint start_checkpoint();
@@ -144,10 +151,13 @@ class Job {
   std::vector<proto::CheckpointRecord> to_drop_;
   bool printed_unranked_ = false;
   std::function<void(const proto::RankReport&)> on_stored_;
-  mutable std::mutex stored_mutex_;  // of the next three
+  mutable std::mutex stored_mutex_;  // of the next four
   std::vector<proto::CheckpointRecord> kept_;
+  /// by index, as the head told of them: every rank hears it, and kept_ is rank 0's alone
+  std::map<std::int64_t, proto::CheckpointRecord> validated_;
   std::optional<std::string> latest_;
   std::optional<Preemption> preemption_;
+  std::condition_variable validated_changed_;
   runtime::WorkQueue uploads_{kUploadsWaitingMax};
   proto::Json latest_metrics_ = proto::Json::object();
   std::atomic<std::int64_t> next_progress_ms_{0};  // steady clock

@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kHeadStoresReport{1000};
 constexpr milliseconds kLogAtTheEnd{10'000};
 constexpr const char* kKeptKey = "kept";
+constexpr std::size_t kKwargsBytesMax = 64u << 10;
+constexpr milliseconds kValidationLook{500};
 
 [[noreturn]] void throw_stored(const Error& error) {
   throw std::runtime_error(error.hint().empty() ? error.message()
@@ -36,8 +38,7 @@ constexpr const char* kKeptKey = "kept";
 
 std::string text_of_kept(const std::vector<proto::CheckpointRecord>& kept) {
   auto list = proto::Json::array();
-  for (const auto& one : kept)
-    list.push_back({{"path", one.path}, {"index", one.index}, {"metrics", one.metrics}});
+  for (const auto& one : kept) list.push_back(one);
   return proto::dump_json(list);
 }
 
@@ -45,10 +46,38 @@ std::vector<proto::CheckpointRecord> kept_of(const std::string& text) {
   std::vector<proto::CheckpointRecord> kept;
   const auto list = proto::parse_json(text, {.bytes_max = text.size() + 1});
   if (!list) throw_stored(list.error().in("get_all_reported_checkpoints()"));
-  for (const auto& one : *list)
-    kept.push_back({one.at("path").get<std::string>(), one.at("index").get<std::int64_t>(),
-                    runtime::with_numbers(one.at("metrics"))});
+  for (const auto& one : *list) {
+    kept.push_back(one.get<proto::CheckpointRecord>());
+    kept.back().metrics = runtime::with_numbers(std::move(kept.back().metrics));
+  }
   return kept;
+}
+
+/// What the report asks for; nothing when it asks for no validation.
+std::optional<proto::CheckpointValidation> wanted_validation(const ReportOptions& options) {
+  const auto* task = std::get_if<ValidationTaskConfig>(&options.validation);
+  if (task == nullptr && !std::get<bool>(options.validation)) return std::nullopt;
+  proto::CheckpointValidation wanted;
+  if (task == nullptr) return wanted;
+  wanted.fn_kwargs = task->fn_kwargs;
+  wanted.timeout_s = task->timeout_s;
+  return wanted;
+}
+
+void check_validation(const proto::CheckpointValidation& wanted, bool has_checkpoint) {
+  if (!has_checkpoint)
+    throw std::invalid_argument(
+        "report(): validation needs a checkpoint; pass the one that is to be validated");
+  if (!wanted.fn_kwargs.is_object())
+    throw std::invalid_argument(std::string("report(): validation: fn_kwargs must be an object, found ") +
+                                wanted.fn_kwargs.type_name());
+  if (const auto fits = runtime::check_payload(wanted.fn_kwargs, "fn_kwargs", kKwargsBytesMax,
+                                               "put what is large into a file of the checkpoint");
+      !fits)
+    refuse(fits.error());
+  if (wanted.timeout_s && !(*wanted.timeout_s > 0 && *wanted.timeout_s <= 1e9))
+    throw std::invalid_argument("report(): validation: timeout_s is " + std::to_string(*wanted.timeout_s) +
+                                ", expected more than 0 and at most 1e9");
 }
 
 }  // namespace
@@ -103,6 +132,17 @@ void Job::check(const nlohmann::json& metrics, const std::optional<Checkpoint>& 
   if (!options.checkpoint_dir_name.empty())
     if (const auto fits = runtime::CheckpointStore::accepts_name(options.checkpoint_dir_name); !fits)
       refuse(fits.error());
+  if (const auto wanted = wanted_validation(options)) {
+    check_validation(*wanted, checkpoint.has_value());
+    if (local_)
+      throw std::invalid_argument(
+          "report(): validation needs a cluster that runs the job of the validation; TorchTrainer with "
+          "num_workers 0 has none");
+    if (active() && !environment_.launch.spec.validation)
+      throw std::invalid_argument(
+          "report(): validation is asked for, and the job says nothing of one; give the job file a "
+          "\"validation\" object that names the function");
+  }
   const bool stays = options.checkpoint_upload_mode == CheckpointUploadMode::kNoUpload;
   if (stays && options.checkpoint_upload_fn)
     throw std::invalid_argument(
@@ -255,7 +295,7 @@ void Job::store_checkpoint(proto::RankReport& report, const Brought& brought) {
 Result<std::string> Job::publish(proto::RankReport& report, const Brought& brought, const std::string& path) {
   const auto& name = brought.options.checkpoint_dir_name;
   auto kept = kept_checkpoints();
-  proto::CheckpointRecord record{path, next_index_, report.metrics};
+  proto::CheckpointRecord record{path, next_index_, report.metrics, wanted_validation(brought.options)};
   if (path.empty()) {
     record.path = name.empty() ? store_->path(next_index_) : environment_.launch.run_dir + "/" + name;
     if (auto published = store_->publish(report.seq, next_index_, name, kept); !published)
@@ -265,7 +305,8 @@ Result<std::string> Job::publish(proto::RankReport& report, const Brought& broug
   std::erase_if(kept, [&](const auto& one) { return one.path == record.path; });
   kept.push_back(record);
   if (const auto& config = environment_.launch.spec.run_config.checkpoint_config;
-      config.num_to_keep && !runtime::can_rank(kept, config) && !printed_unranked_) {
+      config.num_to_keep && !runtime::can_rank(kept, config) && !printed_unranked_ &&
+      std::none_of(kept.begin(), kept.end(), [](const auto& one) { return one.validation.has_value(); })) {
     printed_unranked_ = true;
     std::string names;
     for (const auto& item : report.metrics.items()) names += (names.empty() ? "" : ", ") + item.key();
@@ -284,7 +325,21 @@ Result<std::string> Job::publish(proto::RankReport& report, const Brought& broug
   if (environment_.world_size > 1) group_->store()->set(kKeptKey, text_of_kept(kept));
   const std::lock_guard lock(stored_mutex_);
   kept_ = std::move(kept);
+  for (auto& one : kept_)  // told since `kept` was copied
+    if (const auto told = validated_.find(one.index); told != validated_.end()) one = told->second;
   return report.checkpoint->path;
+}
+
+void Job::on_validated(const proto::CheckpointRecord& checkpoint) {
+  {
+    const std::lock_guard lock(stored_mutex_);
+    auto told = checkpoint;
+    told.metrics = runtime::with_numbers(std::move(told.metrics));
+    for (auto& one : kept_)
+      if (one.index == told.index) one = told;
+    validated_.insert_or_assign(told.index, std::move(told));
+  }
+  validated_changed_.notify_all();
 }
 
 void Job::drop_old_checkpoints(milliseconds patience) {
@@ -296,8 +351,30 @@ void Job::drop_old_checkpoints(milliseconds patience) {
   });
 }
 
-std::vector<proto::CheckpointRecord> Job::reported_checkpoints(std::optional<milliseconds> limit) {
+std::vector<proto::CheckpointRecord> Job::reported_checkpoints(bool validated,
+                                                               std::optional<milliseconds> limit) {
   if (!active()) return {};
+  connect();
+  const auto until = std::chrono::steady_clock::now() + limit.value_or(milliseconds(0));
+  auto all = stored_checkpoints(limit);
+  std::unique_lock lock(stored_mutex_);
+  for (;;) {
+    for (auto& one : all)
+      if (const auto told = validated_.find(one.index); told != validated_.end()) one = told->second;
+    if (!validated || std::none_of(all.begin(), all.end(), [](const auto& one) { return one.pinned(); }))
+      return all;
+    auto part = kValidationLook;
+    if (limit) {
+      const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
+      if (left <= milliseconds(0)) return all;
+      part = std::min(part, left);
+    }
+    runtime::pulse().beat();  // it waits for another job, and makes no step
+    validated_changed_.wait_for(lock, part);
+  }
+}
+
+std::vector<proto::CheckpointRecord> Job::stored_checkpoints(std::optional<milliseconds> limit) {
   const bool stored = wait_for_uploads(limit);
   if (environment_.rank == 0 || group_ == nullptr || group_->store() == nullptr) return kept_checkpoints();
   if (stored) {  // else the thread is still in the agreement

@@ -137,6 +137,15 @@ nlohmann::json document_of(const ScalingConfig& scaling, const RunConfig& run,
   return document;
 }
 
+/// Without a function of a library: the program itself is run again, and its call of fit() knows from its
+/// launch what it is for.
+nlohmann::json validation_of(const ValidationConfig& config) {
+  nlohmann::json document = {{"train_loop_config", config.train_loop_config},
+                             {"timeout_s", config.timeout_s}};
+  if (!config.resources.empty()) document["resources"] = config.resources;
+  return document;
+}
+
 /// What on_report() gets of a line that report_line() wrote.
 ReportedRow row_of(const nlohmann::json& line) {
   ReportedRow row{line.at("attempt").get<int>(), line.at("report").get<std::int64_t>(),
@@ -282,15 +291,23 @@ TorchTrainer& TorchTrainer::on_report(std::function<void(const ReportedRow&)> bo
   return *this;
 }
 
+TorchTrainer& TorchTrainer::validation(ValidationConfig config) {
+  validation_ = std::move(config);
+  return *this;
+}
+
 TrainingResult TorchTrainer::fit() {
   const int call = calls().made++;
-  const auto document =
+  auto document =
       document_of(scaling_config_, run_config_, train_loop_config_, torch_config_, resume_from_checkpoint_);
+  if (validation_) document["validation"] = validation_of(*validation_);
   auto& job = sdk::Job::current();
   if (job.environment().in_job) {
     const char* number = std::getenv(kCallVariable);
     const int wanted = number != nullptr ? std::atoi(number) : 0;
     if (call == wanted) {
+      if (validation_ && job.environment().launch.validates)
+        sdk::run_rank([this] { return validation_->fn; });
       if (const char* file = std::getenv(kReportsVariable); file != nullptr && *file != '\0')
         tell_reports(job, file);
       sdk::run_rank([this] { return train_func_; });

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace rtrain {
@@ -80,6 +81,13 @@ enum class CheckpointUploadMode {
   kNoUpload
 };
 
+/// Ray's ValidationTaskConfig: what one report says of the validation of its checkpoint.
+struct RTRAIN_API ValidationTaskConfig {
+  /// an object that is merged into validation.train_loop_config of the job; at most 64 KiB as JSON
+  nlohmann::json fn_kwargs = nlohmann::json::object();
+  std::optional<double> timeout_s{};  ///< > 0; default: validation.timeout_s of the job
+};
+
 /// Ray's arguments of report() beside metrics and checkpoint. All ranks pass the same.
 struct RTRAIN_API ReportOptions {
   /// the checkpoint's folder below the run's folder; default: checkpoint_<n>. Not used before in this run;
@@ -92,6 +100,11 @@ struct RTRAIN_API ReportOptions {
   /// ranks can read, and the same for all. It is recorded as with kNoUpload. Runs on the thread that uploads.
   std::function<Checkpoint(const Checkpoint& checkpoint, const std::string& checkpoint_dir_name)>
       checkpoint_upload_fn{};
+  /// Validates the checkpoint beside the training, in a job of one worker that the job file's `validation`
+  /// describes (docs/guides/checkpoints.md). The object that its function returns is merged into the metrics
+  /// of the checkpoint, which is then scored by all of them, and which num_to_keep does not delete before.
+  /// The options of rank 0 count. Default: no validation
+  std::variant<bool, ValidationTaskConfig> validation = false;
 };
 
 /// Ray's report(). Every rank must call it the same number of times. The metrics of rank 0 are stored; those
@@ -118,13 +131,13 @@ RTRAIN_API void report(const nlohmann::json& metrics,
 /// it too. @throws what an upload threw, once. @thread the training thread.
 RTRAIN_API void wait_for_uploads();
 
-/// Ray's ReportedCheckpointStatus. No checkpoint is validated beside the training yet: all are kCommitted.
+/// Ray's ReportedCheckpointStatus.
 enum class ReportedCheckpointStatus {
   kCommitted,          ///< stored, without a validation
   kPendingValidation,  ///< stored, and being validated
-  kValidated,
-  kValidationTimeout,
-  kValidationFailed
+  kValidated,          ///< its metrics have those of the validation
+  kValidationTimeout,  ///< stored; the validation took too long
+  kValidationFailed    ///< stored; the validation failed or was cancelled
 };
 /// Ray's CheckpointConsistencyMode: what get_all_reported_checkpoints() waits for.
 enum class CheckpointConsistencyMode { kCommitted, kValidated };
@@ -132,12 +145,14 @@ enum class CheckpointConsistencyMode { kCommitted, kValidated };
 /// Ray's ReportedCheckpoint.
 struct RTRAIN_API ReportedCheckpoint {
   Checkpoint checkpoint;
-  nlohmann::json metrics;  ///< of the report that brought it
+  nlohmann::json metrics;  ///< of the report that brought it, and of its validation
   ReportedCheckpointStatus status = ReportedCheckpointStatus::kCommitted;
 };
 
 /// The checkpoints of the job that are kept, oldest first, those of earlier attempts among them. Waits for
-/// the reports of this rank so far. Outside a job there are none.
+/// the reports of this rank so far, and with kValidated until none of them is kPendingValidation. A
+/// validation that needs the resources which this job holds starts only when the job has ended: give a
+/// timeout_s where that may be. Outside a job there are none.
 /// @param timeout_s std::nullopt: without a limit. Once it is over, what is stored by then is returned.
 /// @throws what an upload threw; std::invalid_argument timeout_s less than 0.
 /// @thread the training thread.

@@ -49,6 +49,16 @@ struct RTRAIN_API TorchConfig {
   double init_timeout_s = 300;   ///< of the rendezvous and the first collective; > 0
 };
 
+/// Ray's ValidationConfig: how a checkpoint is validated beside the training, in a job of one worker, when
+/// its report() asks for it.
+struct RTRAIN_API ValidationConfig {
+  /// loads get_checkpoint() and returns an object of metrics, which is merged into those of the checkpoint
+  TrainFunction fn;
+  nlohmann::json train_loop_config = nlohmann::json::object();  ///< fn_kwargs of a report are merged into it
+  std::map<std::string, double> resources{};                    ///< of the worker; default: {"CPU": 1}
+  double timeout_s = 3600;  ///< of a validation, and in the queue once the training is over; > 0
+};
+
 /// One report() of a run.
 struct RTRAIN_API ReportedRow {
   int attempt = 1;                       ///< from 1
@@ -71,6 +81,8 @@ class RTRAIN_API TorchTrainer {
   /// @thread one call at a time: a thread of fit(); with num_workers 0 the thread that stores the report, and
   ///         an exception is report()'s.
   TorchTrainer& on_report(std::function<void(const ReportedRow&)> body);
+  /// What a report() with `validation` runs. It needs num_workers of 1 or more.
+  TorchTrainer& validation(ValidationConfig config);
   /// Runs the job to its end. Logs and progress of the workers go to stderr. A failure of the training
   /// function is returned as result.error.
   /// @throws std::runtime_error if the job could not be run at all: there is no `rtrain` program
@@ -85,6 +97,7 @@ class RTRAIN_API TorchTrainer {
   TorchConfig torch_config_;
   std::optional<Checkpoint> resume_from_checkpoint_;
   std::function<void(const ReportedRow&)> on_report_;
+  std::optional<ValidationConfig> validation_;
 };
 
 }  // namespace rtrain

@@ -12,8 +12,10 @@ namespace {
 
 /// Two workers, one retry. Each event with what follows from it by policy.
 JobState after(const std::vector<JobEvent>& events) {
+  auto spec = command_spec(2, 1);
+  spec.validation.emplace();
   auto state =
-      submitted(JobId(7), 1000, proto::JobSubmitted{command_spec(2, 1), "job_7", "/runs/job_7", "ann", {}});
+      submitted(JobId(7), 1000, proto::JobSubmitted{std::move(spec), "job_7", "/runs/job_7", "ann", {}});
   proto::UnixMs at = 1000;
   for (const auto& event : events)
     for (std::optional<JobEvent> next = event; next; next = follow_up(state)) {
@@ -41,6 +43,8 @@ TEST_CASE("job: every event in every phase") {
       {"RUNNING", running},
       {"failing", running + std::vector<JobEvent>{killed(1, 1)}},
       {"yielding", running + std::vector<JobEvent>{yield(1)}},
+      {"VALIDATING",
+       running + std::vector<JobEvent>{report_to_validate(1, 1, 0), exited(1, 0), exited(1, 1)}},
       {"SUCCEEDED", running + std::vector<JobEvent>{exited(1, 0), exited(1, 1)}},
       {"FAILED", running + std::vector<JobEvent>{time_limit(1), exited(1, 0), exited(1, 1)}},
       {"CANCELLED", {cancel()}},
@@ -58,21 +62,25 @@ TEST_CASE("job: every event in every phase") {
                                     true,
                                     0};
   const std::vector<Row> rows{
-      // event                QUEUED       held         STARTING     RUNNING      failing      yielding ended
-      {placed(1, 2), {"STARTING", no, no, no, no, no, no, no, no}},
-      {forked(1, 0), {no, no, "STARTING", no, no, no, no, no, no}},
-      {entered(1, 0), {no, no, "STARTING", no, no, no, no, no, no}},
-      {first_step(1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
-      {report(1, 1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
-      {exited(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
-      {yielded(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
-      {failed, {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
-      {yield(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
-      {time_limit(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no}},
-      {ended(1), {no, no, no, no, no, no, no, no, no}},
-      {cancel(), {"CANCELLED", "CANCELLED", "STOPPING", "STOPPING", "STOPPING", "STOPPING", no, no, no}},
-      {hold(), {"QUEUED", no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no}},
-      {release(), {no, "QUEUED", no, no, no, no, no, no, no}},
+      // event          QUEUED      held        STARTING    RUNNING     failing     yielding    VALIDATING
+      // ended
+      {placed(1, 2), {"STARTING", no, no, no, no, no, no, no, no, no}},
+      {forked(1, 0), {no, no, "STARTING", no, no, no, no, no, no, no}},
+      {entered(1, 0), {no, no, "STARTING", no, no, no, no, no, no, no}},
+      {first_step(1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no, no}},
+      {report(1, 1), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no, no}},
+      {exited(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no, no}},
+      {yielded(1, 0), {no, no, "STARTING", "RUNNING", "STOPPING", "STOPPING", no, no, no, no}},
+      {failed, {no, no, "STOPPING", "STOPPING", no, no, no, no, no, no}},
+      {yield(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no, no}},
+      {time_limit(1), {no, no, "STOPPING", "STOPPING", no, no, no, no, no, no}},
+      {ended(1), {no, no, no, no, no, no, no, no, no, no}},
+      {cancel(),
+       {"CANCELLED", "CANCELLED", "STOPPING", "STOPPING", "STOPPING", "STOPPING", "CANCELLED", no, no, no}},
+      {hold(), {"QUEUED", no, "STARTING", "RUNNING", "STOPPING", "STOPPING", "VALIDATING", no, no, no}},
+      {release(), {no, "QUEUED", no, no, no, no, no, no, no, no}},
+      {proto::ValidationStarted{0, JobId(9)}, {no, no, no, no, no, no, "VALIDATING", no, no, no}},
+      {validated(0), {no, no, no, no, no, no, "SUCCEEDED", no, no, no}},
   };
   std::set<std::size_t> alternatives{0};  // job_submitted makes a job and is no event of one
   for (const auto& row : rows) {

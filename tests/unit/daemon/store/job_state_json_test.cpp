@@ -61,6 +61,9 @@ core::JobState full() {
   s.failed_rank_error = proto::RankError{"signal", "killed", {"x"}};
   s.cancel_requested = true;
   s.cancelled_by = "eve";
+  s.validates = proto::ValidatedCheckpoint{JobId(3), 2, "/runs/job_3/checkpoint_000002"};
+  s.checkpoints.front().validation =
+      proto::CheckpointValidation{proto::ValidationStatus::kFailed, {{"folds", 3}}, 60, JobId(8), "no good"};
   return s;
 }
 

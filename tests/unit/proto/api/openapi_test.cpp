@@ -63,32 +63,40 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
   JobDoc job;
   job.ranks.emplace_back();
   job.array.emplace();
+  job.validates.emplace();
+  job.validations.emplace_back();
+  CheckpointRecord checkpoint;
+  checkpoint.validation.emplace();
   ProfileDoc profile;
   profile.ranks.emplace_back();
-  const std::pair<const char*, Json> documents[] = {{"Version", VersionDoc{}},
-                                                    {"Error", ErrorDoc{}},
-                                                    {"SubmitReply", SubmitReply{}},
-                                                    {"Job", job},
-                                                    {"Result", ResultDoc{}},
-                                                    {"MetricPoint", MetricPoint{}},
-                                                    {"Log", LogDoc{}},
-                                                    {"Node", NodeDoc{}},
-                                                    {"Plan", PlanDoc{}},
-                                                    {"Progress", ProgressDoc{}},
-                                                    {"Rank", Json(job).at("ranks")[0]},
-                                                    {"ExitStatus", ExitStatus{}},
-                                                    {"JobError", JobError{}},
-                                                    {"Checkpoint", CheckpointRecord{}},
-                                                    {"Gpu", GpuInfo{}},
-                                                    {"ArrayTask", Json(job).at("array")},
-                                                    {"ArrayReply", ArrayReply{}},
-                                                    {"Queued", QueuedDoc{}},
-                                                    {"Queue", QueueDoc{}},
-                                                    {"QueueUser", QueueUserDoc{}},
-                                                    {"Status", StatusDoc{}},
-                                                    {"Reservation", ReservationDoc{}},
-                                                    {"Profile", profile},
-                                                    {"ProfiledRank", Json(profile).at("ranks")[0]}};
+  const std::pair<const char*, Json> documents[] = {
+      {"Version", VersionDoc{}},
+      {"Error", ErrorDoc{}},
+      {"SubmitReply", SubmitReply{}},
+      {"Job", job},
+      {"Result", ResultDoc{}},
+      {"MetricPoint", MetricPoint{}},
+      {"Log", LogDoc{}},
+      {"Node", NodeDoc{}},
+      {"Plan", PlanDoc{}},
+      {"Progress", ProgressDoc{}},
+      {"Rank", Json(job).at("ranks")[0]},
+      {"ExitStatus", ExitStatus{}},
+      {"JobError", JobError{}},
+      {"Checkpoint", checkpoint},
+      {"CheckpointValidation", Json(checkpoint).at("validation")},
+      {"ValidatedCheckpoint", Json(job).at("validates")},
+      {"Validation", Json(job).at("validations")[0]},
+      {"Gpu", GpuInfo{}},
+      {"ArrayTask", Json(job).at("array")},
+      {"ArrayReply", ArrayReply{}},
+      {"Queued", QueuedDoc{}},
+      {"Queue", QueueDoc{}},
+      {"QueueUser", QueueUserDoc{}},
+      {"Status", StatusDoc{}},
+      {"Reservation", ReservationDoc{}},
+      {"Profile", profile},
+      {"ProfiledRank", Json(profile).at("ranks")[0]}};
   for (const auto& [name, document] : documents) {
     INFO(name);
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));

@@ -13,9 +13,14 @@ namespace {
 std::vector<JobEvent> samples() {
   auto reading = read_job_spec(R"({"command": ["true"]})");
   REQUIRE(reading.ok());
-  const CheckpointRecord checkpoint{"/r/checkpoint_000000", 0, {{"loss", 1}}};
+  const CheckpointRecord checkpoint{
+      "/r/checkpoint_000000",
+      0,
+      {{"loss", 1}},
+      CheckpointValidation{ValidationStatus::kFailed, {{"folds", 3}}, 60, JobId(8), "job 8 failed"}};
   return {
-      JobSubmitted{reading.spec, "run", "/r/run", "alice", ArrayTask{JobId(4), 3, 10, 2}},
+      JobSubmitted{reading.spec, "run", "/r/run", "alice", ArrayTask{JobId(4), 3, 10, 2}, "key",
+                   ValidatedCheckpoint{JobId(2), 1, "/r/checkpoint_000001"}},
       AttemptPlaced{Attempt(1), {{0, "a", 0, 0, {1}}, {1, "b", 1, 0, {}}}},
       RankForked{Attempt(1), 1, 99},
       RankEntered{Attempt(1), 1},
@@ -32,6 +37,8 @@ std::vector<JobEvent> samples() {
       FirstStep{Attempt(1)},
       YieldRequested{Attempt(1), YieldCause::kDrain, "node a is drained", 30, false},
       TimeLimitReached{Attempt(1), 3600},
+      ValidationStarted{3, JobId(9)},
+      ValidationEnded{3, ValidationStatus::kTimeout, {{"accuracy", 0.5}}, "too slow"},
   };
 }
 

@@ -59,7 +59,8 @@ std::vector<Message> samples() {
              40001,
              {checkpoint()},
              4,
-             ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2}},
+             ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2},
+             ValidatedCheckpoint{JobId(2), 1, "/r/checkpoint_000001"}},
       StopAttempt{JobId(1), Attempt(2), 2.5, "cancelled"},
       LogRead{9, kKey, -20, 1000, 1.5},
       PortReserved{JobId(1), Attempt(2), 40001, "no port"},
@@ -91,6 +92,13 @@ std::vector<Message> samples() {
       NodeHealth{{3}, "pid 5 cannot be killed"},
       ProfileRanks{JobId(1), Attempt(2), 8, 20, {0, 3}, 60},
       RankProfile{kKey, 8, 12, "/r/profiles/trace.json", "the fit ended"},
+      CheckpointValidated{
+          JobId(1), Attempt(2),
+          CheckpointRecord{
+              "/r/checkpoint_000003",
+              3,
+              {{"loss", 0.5}, {"accuracy", 0.9}},
+              CheckpointValidation{ValidationStatus::kValidated, {{"folds", 3}}, 60, JobId(8), ""}}},
   };
 }
 

@@ -32,6 +32,27 @@ const double kNan = std::nan("");
 
 }  // namespace
 
+TEST_CASE("retention: what is being validated stays, and counts with its metrics once it was",
+          "[unit][runtime]") {
+  const proto::CheckpointConfig most_one{1, "accuracy", true};
+  std::vector<proto::CheckpointRecord> records;
+  for (std::int64_t index = 0; index < 4; ++index) {
+    records.push_back(record(index, {{"accuracy", 0.1 * static_cast<double>(index)}}));
+    records.back().validation.emplace();
+  }
+  records[3].validation.reset();
+  CHECK(indices(runtime::to_delete(records, most_one)).empty());
+  for (auto& one : {0, 1})
+    records[static_cast<std::size_t>(one)].validation->status = proto::ValidationStatus::kFailed;
+  CHECK(indices(runtime::to_delete(records, most_one)) == Indices{0, 1});
+  records[1].validation->status = proto::ValidationStatus::kValidated;
+  records[1].metrics["accuracy"] = 0.9;
+  CHECK(indices(runtime::to_delete(records, most_one)) == Indices{0});
+  // None has the score before the first validation has ended: all stay.
+  for (auto& one : records) one.metrics = proto::Json::object();
+  CHECK(indices(runtime::to_delete(records, most_one)).empty());
+}
+
 TEST_CASE("retention: which checkpoints go", "[unit][runtime]") {
   struct Row {
     const char* what;

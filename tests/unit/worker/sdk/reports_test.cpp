@@ -211,3 +211,25 @@ TEST_CASE("reports: outside a job there are none, and nobody preempts", "[unit][
                   std::invalid_argument);
   wait_for_uploads();
 }
+
+TEST_CASE("reports: what cannot be validated is refused", "[unit][sdk][reports]") {
+  using Catch::Contains;
+  CHECK_THROWS_WITH(report({{"n", 1}}, std::nullopt, {.validation = true}),
+                    Contains("validation needs a checkpoint"));
+  const auto checkpoint = with_file("x");
+  report({{"n", 1}}, checkpoint, {.validation = true});  // outside a job there is nobody to ask
+  CHECK_THROWS_WITH(report({{"n", 1}}, checkpoint,
+                           {.validation = ValidationTaskConfig{.fn_kwargs = nlohmann::json::array()}}),
+                    Contains("fn_kwargs must be an object, found array"));
+  CHECK_THROWS_WITH(report({{"n", 1}}, checkpoint, {.validation = ValidationTaskConfig{.timeout_s = 0.0}}),
+                    Contains("timeout_s is 0.0"));
+  CHECK_THROWS_WITH(
+      report({{"n", 1}}, checkpoint,
+             {.validation = ValidationTaskConfig{.fn_kwargs = {{"big", std::string(100'000, 'x')}}}}),
+      Contains("fn_kwargs has 100010 bytes"));
+  const test::TempDir dir;
+  (void)run_here(dir, [&](const Config&) {
+    CHECK_THROWS_WITH(report({{"n", 1}}, with_file("x"), {.validation = true}),
+                      Contains("num_workers 0 has none"));
+  });
+}
