@@ -1,6 +1,6 @@
 #include <rtrain/callbacks/batch_size_finder.h>
 
-#include "worker/callbacks/option_faults.h"
+#include "worker/runtime/problems.h"
 
 #include <rtrain/data/data_module.h>
 #include <rtrain/trainer.h>
@@ -43,15 +43,16 @@ std::int64_t largest_batch_size(const BatchSizeFinderOptions& options,
 
 BatchSizeFinder::BatchSizeFinder(BatchSizeFinderOptions options) : options_(std::move(options)) {
   const auto& o = options_;
-  OptionFaults faults;
-  faults.expect(o.mode == "power" || o.mode == "binsearch", "mode", "\"" + o.mode + "\"",
-                "\"power\" or \"binsearch\"");
-  faults.expect(o.steps_per_trial >= 1, "steps_per_trial", std::to_string(o.steps_per_trial), "1 or more");
-  faults.expect(o.init_val >= 1, "init_val", std::to_string(o.init_val), "1 or more");
-  faults.expect(o.max_trials >= 1, "max_trials", std::to_string(o.max_trials), "1 or more");
-  faults.expect(o.margin >= 0 && o.margin < 1, "margin", std::to_string(o.margin), "a number from 0 up to 1");
-  faults.expect(o.max_val >= o.init_val, "max_val", std::to_string(o.max_val), "init_val or more");
-  faults.throw_if_any("BatchSizeFinder");
+  Problems problems;
+  problems.expect(o.mode == "power" || o.mode == "binsearch", "mode", "\"" + o.mode + "\"",
+                  "\"power\" or \"binsearch\"");
+  problems.expect(o.steps_per_trial >= 1, "steps_per_trial", std::to_string(o.steps_per_trial), "1 or more");
+  problems.expect(o.init_val >= 1, "init_val", std::to_string(o.init_val), "1 or more");
+  problems.expect(o.max_trials >= 1, "max_trials", std::to_string(o.max_trials), "1 or more");
+  problems.expect(o.margin >= 0 && o.margin < 1, "margin", std::to_string(o.margin),
+                  "a number from 0 up to 1");
+  problems.expect(o.max_val >= o.init_val, "max_val", std::to_string(o.max_val), "init_val or more");
+  problems.throw_if_any_option("BatchSizeFinder");
 }
 
 void BatchSizeFinder::on_fit_start(Trainer& trainer, LightningModule& module) {

@@ -1,7 +1,7 @@
 #include <rtrain/callbacks/learning_rate_finder.h>
 
-#include "worker/callbacks/option_faults.h"
 #include "worker/runtime/json.h"
+#include "worker/runtime/problems.h"
 
 #include <rtrain/trainer.h>
 
@@ -54,18 +54,18 @@ std::optional<double> LearningRateSweep::suggestion(std::int64_t skip_begin, std
 
 LearningRateFinder::LearningRateFinder(LearningRateFinderOptions options) : options_(std::move(options)) {
   const auto& o = options_;
-  OptionFaults faults;
-  faults.expect(std::isfinite(o.min_lr) && o.min_lr > 0, "min_lr", runtime::dump_json(o.min_lr),
-                "more than 0");
-  faults.expect(std::isfinite(o.max_lr) && o.max_lr > o.min_lr, "max_lr", runtime::dump_json(o.max_lr),
-                "more than min_lr");
-  faults.expect(o.num_training_steps >= 1, "num_training_steps", std::to_string(o.num_training_steps),
-                "1 or more");
-  faults.expect(o.mode == "exponential" || o.mode == "linear", "mode", "\"" + o.mode + "\"",
-                "\"exponential\" or \"linear\"");
-  faults.expect(o.early_stop_threshold.value_or(1) > 0, "early_stop_threshold",
-                runtime::dump_json(o.early_stop_threshold.value_or(1)), "more than 0, or none");
-  faults.throw_if_any("LearningRateFinder");
+  Problems problems;
+  problems.expect(std::isfinite(o.min_lr) && o.min_lr > 0, "min_lr", runtime::dump_json(o.min_lr),
+                  "more than 0");
+  problems.expect(std::isfinite(o.max_lr) && o.max_lr > o.min_lr, "max_lr", runtime::dump_json(o.max_lr),
+                  "more than min_lr");
+  problems.expect(o.num_training_steps >= 1, "num_training_steps", std::to_string(o.num_training_steps),
+                  "1 or more");
+  problems.expect(o.mode == "exponential" || o.mode == "linear", "mode", "\"" + o.mode + "\"",
+                  "\"exponential\" or \"linear\"");
+  problems.expect(o.early_stop_threshold.value_or(1) > 0, "early_stop_threshold",
+                  runtime::dump_json(o.early_stop_threshold.value_or(1)), "more than 0, or none");
+  problems.throw_if_any_option("LearningRateFinder");
 }
 
 void LearningRateFinder::on_fit_start(Trainer& trainer, LightningModule& module) {

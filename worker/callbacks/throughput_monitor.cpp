@@ -1,7 +1,7 @@
 #include <rtrain/callbacks/throughput_monitor.h>
 
 #include "worker/callbacks/device_name.h"
-#include "worker/callbacks/option_faults.h"
+#include "worker/runtime/problems.h"
 
 #include <rtrain/trainer.h>
 
@@ -38,11 +38,12 @@ double peak_flops(const std::string& device, const std::string& precision) {
 }
 
 ThroughputMonitor::ThroughputMonitor(ThroughputMonitorOptions options) : options_(std::move(options)) {
-  OptionFaults faults;
-  faults.expect(options_.window_size >= 2, "window_size", std::to_string(options_.window_size), "2 or more");
-  if (!(options_.flops_per_batch >= 0)) faults.add("flops_per_batch is below 0 or no number");
-  if (!(options_.available_flops >= 0)) faults.add("available_flops is below 0 or no number");
-  faults.throw_if_any("ThroughputMonitor");
+  Problems problems;
+  problems.expect(options_.window_size >= 2, "window_size", std::to_string(options_.window_size),
+                  "2 or more");
+  if (!(options_.flops_per_batch >= 0)) problems.add("flops_per_batch is below 0 or no number");
+  if (!(options_.available_flops >= 0)) problems.add("available_flops is below 0 or no number");
+  problems.throw_if_any_option("ThroughputMonitor");
 }
 
 double ThroughputMonitor::now() const {

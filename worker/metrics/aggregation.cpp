@@ -1,7 +1,8 @@
 #include <rtrain/metrics/aggregation.h>
 
-#include "worker/metrics/problems.h"
+#include "worker/metrics/shown.h"
 #include "worker/run/warn.h"
+#include "worker/runtime/problems.h"
 
 #include <torch/torch.h>
 

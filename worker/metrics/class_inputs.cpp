@@ -1,5 +1,7 @@
 #include "worker/metrics/class_inputs.h"
 
+#include "worker/metrics/shown.h"
+
 #include <torch/torch.h>
 
 namespace rtrain::metrics {

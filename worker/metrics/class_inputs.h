@@ -1,7 +1,7 @@
 // Predictions and targets of a classification as decisions.
 #pragma once
 
-#include "worker/metrics/problems.h"
+#include "worker/runtime/problems.h"
 
 #include <rtrain/metrics/classification.h>
 

@@ -1,6 +1,7 @@
 #include <rtrain/metrics/collection.h>
 
-#include "worker/metrics/problems.h"
+#include "worker/metrics/shown.h"
+#include "worker/runtime/problems.h"
 
 #include <torch/torch.h>
 

@@ -5,6 +5,7 @@
 #include "worker/metrics/counting.h"
 #include "worker/metrics/curve_points.h"
 #include "worker/metrics/curve_set.h"
+#include "worker/metrics/shown.h"
 
 #include <torch/torch.h>
 

@@ -1,8 +1,9 @@
 #include <rtrain/metrics/metric.h>
 
-#include "worker/metrics/problems.h"
+#include "worker/metrics/shown.h"
 #include "worker/metrics/store.h"
 #include "worker/run/warn.h"
+#include "worker/runtime/problems.h"
 
 #include <torch/torch.h>
 
@@ -144,7 +145,7 @@ void Metric::load_state_dict(const MetricStates& states) {
   }
   for (const auto& [name, tensor] : states)
     if (!known.contains(name)) problems.push_back(name + " is no state of this metric");
-  metrics::Problems told;
+  Problems told;
   for (auto& problem : problems) told.add(std::move(problem));
   told.throw_if_any(name_ + ".load_state_dict()");
   for (const auto& [prefix, store] : all) store->read(prefix, states);
@@ -156,7 +157,7 @@ MetricStates Metric::merged(const MetricStates& a, const MetricStates& b) const 
     std::vector<std::string> problems;
     store->check(prefix, a, problems);
     store->check(prefix, b, problems);
-    metrics::Problems told;
+    Problems told;
     for (auto& problem : problems) told.add(std::move(problem));
     told.throw_if_any(name_ + ".merged()");
     result.merge(detail::merge_states(*store, prefix, a, b));
@@ -232,7 +233,7 @@ void Metric::share(const Metric& from, Metric& to) {
 }
 
 void PredictionMetric::update(const torch::Tensor& preds, const torch::Tensor& target) {
-  metrics::Problems problems;
+  Problems problems;
   const auto look = [&](const char* what, const torch::Tensor& tensor) {
     if (!tensor.defined()) {
       problems.add(std::string(what) + " is an undefined tensor");

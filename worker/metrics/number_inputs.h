@@ -1,7 +1,8 @@
 // Inputs of metrics of numbers, as float64.
 #pragma once
 
-#include "worker/metrics/problems.h"
+#include "worker/metrics/shown.h"
+#include "worker/runtime/problems.h"
 
 #include <rtrain/metrics/regression.h>
 

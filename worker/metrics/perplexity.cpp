@@ -1,6 +1,7 @@
 #include <rtrain/metrics/text.h>
 
 #include "worker/metrics/class_inputs.h"
+#include "worker/metrics/shown.h"
 
 #include <torch/torch.h>
 

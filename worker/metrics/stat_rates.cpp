@@ -1,6 +1,7 @@
 // What is made of the counts.
 #include "worker/metrics/class_inputs.h"
 #include "worker/metrics/counting.h"
+#include "worker/metrics/shown.h"
 
 #include <torch/torch.h>
 

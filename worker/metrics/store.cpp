@@ -1,6 +1,6 @@
 #include "worker/metrics/store.h"
 
-#include "worker/metrics/problems.h"
+#include "worker/metrics/shown.h"
 
 #include <torch/torch.h>
 

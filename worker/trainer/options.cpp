@@ -8,6 +8,7 @@
 
 #include "worker/callbacks/progress_report.h"
 #include "worker/runtime/json.h"
+#include "worker/runtime/problems.h"
 #include "worker/sdk/job.h"
 #include "worker/trainer/numerics.h"
 #include "worker/trainer/precision_choice.h"
@@ -20,23 +21,6 @@
 
 namespace rtrain {
 namespace {
-
-class Problems {
- public:
-  void add(std::string text) { all_.push_back(std::move(text)); }
-  void expect(bool holds, const std::string& text) {
-    if (!holds) add(text);
-  }
-  void throw_if_any(const std::string& heading) const {
-    if (all_.empty()) return;
-    std::string text = heading;
-    for (const auto& problem : all_) text += "\n  " + problem;
-    throw std::invalid_argument(text);
-  }
-
- private:
-  std::vector<std::string> all_;
-};
 
 void check_count(Problems& problems, const std::string& name, std::int64_t value, std::int64_t lowest,
                  const std::string& meaning) {
@@ -255,7 +239,7 @@ Placement check_options(const TrainerOptions& o) {
                     "devices is \"" + o.devices.text() + "\", expected \"auto\" or a number");
   }
 
-  problems.throw_if_any("Trainer: these options cannot be used:");
+  problems.throw_if_any_option("Trainer");
   return at;
 }
 
@@ -320,7 +304,7 @@ Trainer& prepare_trainer(Trainer& trainer) {
     problems.add("plugins holds the cluster environment \"" + at.environment->name() +
                  "\", expected rtrain::ClusterEnvironment()");
   }
-  problems.throw_if_any("prepare_trainer: this Trainer cannot run in a job:");
+  problems.throw_if_any("prepare_trainer: this Trainer cannot run in a job");
   return trainer;
 }
 
