@@ -333,9 +333,9 @@ void ModelCheckpoint::link(Trainer& trainer, const fs::path& path) const {
     return !fs::is_symlink(path, ignored) && fs::exists(newest, ignored);
   };
   const bool distributed = trainer.strategy().is_distributed();
-  if (auto* async = dynamic_cast<AsyncCheckpointIO*>(&trainer.checkpoint_io())) {
+  if (auto& io = trainer.checkpoint_io(); io.writes_later()) {
     // Of ranks that share a disk two may make the same link.
-    async->after_saves([make, on_own_disk, first = trainer.is_global_zero() || !distributed] {
+    io.after_saves([make, on_own_disk, first = trainer.is_global_zero() || !distributed] {
       if (first || on_own_disk()) make();
     });
     return;

@@ -55,25 +55,25 @@ nlohmann::json with_place(const Trainer& trainer, nlohmann::json metrics) {
   return metrics;
 }
 
-/// Null: the Trainer saves at once. Shared: what waits to be stored may outlive the Trainer.
-std::shared_ptr<AsyncCheckpointIO> saves_of(const Trainer& trainer) {
+/// Null: the Trainer saves in the call. Shared: what waits to be stored may outlive the Trainer.
+std::shared_ptr<CheckpointIO> later_saves_of(const Trainer& trainer) {
   for (const auto& plugin : trainer.options().plugins)
-    if (auto saves = std::dynamic_pointer_cast<AsyncCheckpointIO>(plugin.get())) return saves;
+    if (auto io = std::dynamic_pointer_cast<CheckpointIO>(plugin.get()); io && io->writes_later()) return io;
   return nullptr;
 }
 
 /// The checkpoint is stored once it is written, while the training goes on.
-void report_later(Trainer& trainer, std::shared_ptr<AsyncCheckpointIO> saves, const nlohmann::json& metrics) {
+void report_later(Trainer& trainer, std::shared_ptr<CheckpointIO> saves, const nlohmann::json& metrics) {
   const auto folder = Checkpoint::temporary();
   trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
   sdk::Job::current().report(metrics, folder, {.checkpoint_upload_mode = CheckpointUploadMode::kAsync},
                              [saves = std::move(saves)] { saves->wait(); });
 }
 
-void report_now(Trainer& trainer, AsyncCheckpointIO* saves, const nlohmann::json& metrics) {
+void report_now(Trainer& trainer, const nlohmann::json& metrics) {
   const TemporaryFolder folder;
   trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
-  if (saves != nullptr) saves->wait();
+  trainer.checkpoint_io().wait();
   report(metrics, Checkpoint::from_directory(folder.path()));
   trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
 }
@@ -87,16 +87,16 @@ void TrainReportCallback::setup(Trainer&, LightningModule&, Stage stage) {
 
 void TrainReportCallback::on_train_epoch_end(Trainer& trainer, LightningModule&) {
   const auto metrics = with_place(trainer, trainer.callback_metrics());
-  const auto saves = saves_of(trainer);
+  auto saves = later_saves_of(trainer);
   if (trainer.options().fast_dev_run > 0) return report(metrics);  // a trial leaves no checkpoint
-  if (saves && sdk::Job::current().active()) return report_later(trainer, saves, metrics);
-  report_now(trainer, saves.get(), metrics);
+  if (saves && sdk::Job::current().active()) return report_later(trainer, std::move(saves), metrics);
+  report_now(trainer, metrics);
 }
 
 void TrainReportCallback::on_yield(Trainer& trainer, LightningModule&) {
   const auto metrics = with_place(trainer, nlohmann::json::object());
   if (trainer.options().fast_dev_run > 0) return report(metrics);
-  report_now(trainer, saves_of(trainer).get(), metrics);
+  report_now(trainer, metrics);
 }
 
 RTRAIN_REGISTER(Callback, "TrainReportCallback", TrainReportCallback);

@@ -34,9 +34,9 @@ AsyncCheckpointIO::AsyncCheckpointIO(AsyncCheckpointIOOptions options) {
     throw std::invalid_argument("AsyncCheckpointIO: waiting_max is " + std::to_string(options.waiting_max) +
                                 ", expected 0 or more");
   if (!options.checkpoint_io) options.checkpoint_io = std::make_shared<LocalCheckpointIO>();
-  if (dynamic_cast<AsyncCheckpointIO*>(options.checkpoint_io.get()) != nullptr)
-    throw std::invalid_argument(
-        "AsyncCheckpointIO: checkpoint_io is an AsyncCheckpointIO itself; give the one that stores");
+  if (options.checkpoint_io->writes_later())
+    throw std::invalid_argument("AsyncCheckpointIO: checkpoint_io is " + options.checkpoint_io->name() +
+                                ", which writes later itself; give the one that stores");
   impl_ = std::make_unique<Impl>(std::move(options));
 }
 
@@ -83,8 +83,8 @@ void AsyncCheckpointIO::wait() { impl_->queue.wait(); }
 
 void AsyncCheckpointIO::wait_for_room() { impl_->queue.wait_for_room(); }
 
-void AsyncCheckpointIO::save(const std::filesystem::path& path, std::function<void()> task) {
-  impl_->queue.push(path.string(), std::move(task));
+void AsyncCheckpointIO::save(const std::filesystem::path& path, std::function<void(CheckpointIO& io)> task) {
+  impl_->queue.push(path.string(), [io = checkpoint_io(), task = std::move(task)] { task(*io); });
 }
 
 void AsyncCheckpointIO::after_saves(std::function<void()> task) { impl_->queue.push_small(std::move(task)); }

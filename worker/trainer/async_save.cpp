@@ -56,27 +56,26 @@ std::function<bool()> patience(milliseconds limit, std::shared_ptr<std::atomic<b
 
 }  // namespace
 
-void Trainer::Impl::write_later(AsyncCheckpointIO& async, const std::filesystem::path& path,
-                                SaveFiles files) {
+void Trainer::Impl::write_later(const std::filesystem::path& path, SaveFiles files) {
   run.settle_parameters();
   const auto& at = run.placement;
   const auto* group = sdk::Job::current().group();
   auto* const store = group == nullptr ? nullptr : group->store();
   if (at.world_size > 1 && store == nullptr)
-    throw std::runtime_error("AsyncCheckpointIO: this is one of " + std::to_string(at.world_size) +
+    throw std::runtime_error(io().name() + ": this is one of " + std::to_string(at.world_size) +
                              " ranks, but the process group was not set up");
-  async.wait_for_room();  // before a copy is made
+  io().wait_for_room();  // before a copy is made
   const auto stable = stable_tensors(run, files);
   auto snapshot = std::make_shared<Snapshot>(std::move(files), stable, buffers);
   if (!stable.empty()) run.before_change = [snapshot] { snapshot->settle(); };
   const auto number = next_save_number();
   const auto timeout = to_milliseconds(sdk::Job::current().environment().launch.spec.torch_config.timeout_s);
-  async.save(path, [io = async.checkpoint_io(), path, snapshot, store, number, rank = at.global_rank,
-                    world_size = at.world_size, more = patience(timeout, gives_up)] {
-    if (world_size == 1) return save_files(*io, path, snapshot->files(), {});
+  io().save(path, [path, snapshot, store, number, rank = at.global_rank, world_size = at.world_size,
+                   more = patience(timeout, gives_up)](CheckpointIO& into) {
+    if (world_size == 1) return save_files(into, path, snapshot->files(), {});
     SaveAgreement agreement(*store, number, rank, world_size, more);
     try {
-      save_files(*io, path, snapshot->files(),
+      save_files(into, path, snapshot->files(),
                  {.rank = rank, .world_size = world_size, .meet = [&](const std::string& place) {
                     agreement.meet(place);
                   }});
@@ -89,7 +88,7 @@ void Trainer::Impl::write_later(AsyncCheckpointIO& async, const std::filesystem:
 
 void Trainer::Impl::finish_saves() {
   run.settle_parameters();
-  if (auto* async = async_io()) async->wait();
+  io().wait();
 }
 
 void Trainer::Impl::finish_saves_quietly() noexcept {

@@ -210,7 +210,7 @@ SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights
 
 void Trainer::Impl::write(const fs::path& path, const TrainerCheckpoint& content, bool weights_only) {
   auto files = files_of(content, weights_only);
-  if (auto* async = async_io()) return write_later(*async, path, std::move(files));
+  if (io().writes_later()) return write_later(path, std::move(files));
   save_files(io(), path, files,
              {.rank = run.placement.global_rank,
               .world_size = run.placement.world_size,

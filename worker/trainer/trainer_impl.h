@@ -113,12 +113,8 @@ struct Trainer::Impl {
   /// The files that this rank brings. Their tensors are the run's own.
   [[nodiscard]] SaveFiles files_of(const TrainerCheckpoint& content, bool weights_only) const;
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
-  /// The same with a snapshot, by the writing thread of `io`.
-  void write_later(AsyncCheckpointIO& io, const std::filesystem::path& path, SaveFiles files);
-  /// Null: saves are written at once.
-  [[nodiscard]] AsyncCheckpointIO* async_io() const {
-    return dynamic_cast<AsyncCheckpointIO*>(run.placement.checkpoint_io.get());
-  }
+  /// The same with a snapshot, where the CheckpointIO writes later.
+  void write_later(const std::filesystem::path& path, SaveFiles files);
   /// Waits for the saves that are still to be written. @throws what one of them threw.
   void finish_saves();
   /// The same after a failure: what cannot be written is a warning, and ranks that are gone are not waited

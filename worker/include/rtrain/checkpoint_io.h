@@ -72,6 +72,21 @@ class RTRAIN_API CheckpointIO : public Plugin {
   /// True if the paths are those of the file system, so that ModelCheckpoint can make links ("last.ckpt") and
   /// look for files.
   [[nodiscard]] virtual bool is_local() const { return false; }
+
+  // Writing beside the training. The defaults are those of an implementation that writes in the call.
+
+  /// True: a save is written by save(), from a snapshot that the Trainer makes, while training goes on.
+  [[nodiscard]] virtual bool writes_later() const { return false; }
+  /// Has `task` write the checkpoint `path` into the CheckpointIO that it is given. One that writes later
+  /// runs it on a thread of its own, after what was asked for before.
+  /// @throws what an earlier save threw; `task` is dropped then.
+  virtual void save(const std::filesystem::path& path, std::function<void(CheckpointIO& io)> task);
+  /// Waits until save() would not. @throws what an earlier save threw, once.
+  virtual void wait_for_room() {}
+  /// Waits until every save is written. @throws what a save threw, once. @thread any
+  virtual void wait() {}
+  /// Runs `task` once all saves so far are written, and not at all if one of them fails.
+  virtual void after_saves(std::function<void()> task);
 };
 
 /// The default: folders in the file system. A checkpoint is written under a hidden name beside its own, every
@@ -109,7 +124,7 @@ struct RTRAIN_API AsyncCheckpointIOOptions {
 /// @thread the training thread.
 class RTRAIN_API AsyncCheckpointIO : public CheckpointIO {
  public:
-  /// @throws std::invalid_argument waiting_max less than 0, or another AsyncCheckpointIO to write to.
+  /// @throws std::invalid_argument waiting_max less than 0, or a checkpoint_io that writes later itself.
   explicit AsyncCheckpointIO(AsyncCheckpointIOOptions options);
   AsyncCheckpointIO() : AsyncCheckpointIO(AsyncCheckpointIOOptions{}) {}
   /// Of one that is still to be used; the other is not used any more.
@@ -129,16 +144,13 @@ class RTRAIN_API AsyncCheckpointIO : public CheckpointIO {
   [[nodiscard]] bool is_local() const override;
 
   [[nodiscard]] const std::shared_ptr<CheckpointIO>& checkpoint_io() const;  ///< the one inside
-  /// Waits until every save is written. @throws what a save threw, once.
-  void wait();
-  /// Waits until save() would not. @throws what an earlier save threw, once.
-  void wait_for_room();
-  /// Runs `task`, which writes `path`, on the writing thread, after what was asked for before. Waits for
-  /// room.
-  /// @throws what an earlier save threw; `task` is dropped then.
-  void save(const std::filesystem::path& path, std::function<void()> task);
-  /// Runs `task` once all saves so far are written, and not at all if one fails. Takes no room.
-  void after_saves(std::function<void()> task);
+  [[nodiscard]] bool writes_later() const override { return true; }
+  void wait() override;
+  void wait_for_room() override;
+  /// Waits for room. `task` gets the CheckpointIO inside.
+  void save(const std::filesystem::path& path, std::function<void(CheckpointIO& io)> task) override;
+  /// Takes no room.
+  void after_saves(std::function<void()> task) override;
 
  private:
   struct Impl;

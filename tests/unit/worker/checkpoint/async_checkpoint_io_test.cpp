@@ -8,8 +8,11 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 using namespace rtrain;
 using rtrain::test::boring_loader;
@@ -209,19 +212,20 @@ TEST_CASE("async saves: a load waits for them, and a save outside of a fit is wr
 TEST_CASE("async saves: no more than waiting_max wait", "[unit][checkpoint][async]") {
   Asynchronous to(0);
   Gate gate;
-  to.io->save("a", [&] { gate.pass(); });
+  to.io->save("a", [&](CheckpointIO&) { gate.pass(); });
   gate.wait_for_one();
   std::thread other([&] {
     gate.wait_for_one();
     gate.open();
   });
   bool second = false;
-  to.io->save("b", [&] { second = true; });  // not before the first is written
+  to.io->save("b", [&](CheckpointIO&) { second = true; });  // not before the first is written
   other.join();
   to.io->wait();
   CHECK(second);
   CHECK_THROWS_WITH(AsyncCheckpointIO({.waiting_max = -1}), Catch::Contains("waiting_max is -1"));
-  CHECK_THROWS_WITH(AsyncCheckpointIO({.checkpoint_io = to.io}), Catch::Contains("AsyncCheckpointIO itself"));
+  CHECK_THROWS_WITH(AsyncCheckpointIO({.checkpoint_io = to.io}),
+                    Catch::Contains("AsyncCheckpointIO, which writes later itself"));
 }
 
 TEST_CASE("async saves: by name, with what it writes to", "[unit][checkpoint][async]") {
@@ -280,4 +284,40 @@ TEST_CASE("save agreement: ranks meet, the failure of one is told to all, and ol
   of_0.meet("begun");
   CHECK_FALSE(store.get("save/1/begun/0").has_value());
   CHECK(store.get("save/1/begun/1").has_value());  // rank 1's to remove
+}
+
+TEST_CASE("async saves: a CheckpointIO of one's own may write later, too", "[unit][checkpoint][async]") {
+  /// Keeps what it is given until somebody waits.
+  struct Patient : MemoryIO {
+    [[nodiscard]] bool writes_later() const override { return true; }
+    void save(const std::filesystem::path&, std::function<void(CheckpointIO&)> task) override {
+      tasks.emplace_back([this, task = std::move(task)] { task(*this); });
+    }
+    void after_saves(std::function<void()> task) override { tasks.push_back(std::move(task)); }
+    void wait() override {
+      ++waits;
+      for (auto& task : std::exchange(tasks, {})) task();
+    }
+    std::vector<std::function<void()>> tasks;
+    int waits = 0;
+  };
+  const Folder folder;
+  const auto io = std::make_shared<Patient>();
+  std::size_t waiting = 0;
+  Momentum model;
+  Trainer trainer(quiet(
+      {.max_epochs = 1,
+       .plugins = {io},
+       .callbacks = {ModelCheckpoint({.dirpath = folder.path(), .save_top_k = -1, .every_n_train_steps = 2}),
+                     LambdaCallback({.on_train_end = [&](Trainer&, LightningModule&) {
+                       waiting = io->tasks.size();
+                       CHECK(io->stored().empty());
+                     }})}}));
+  trainer.fit(model, boring_loader(6));
+  CHECK(waiting >= 3);
+  CHECK(io->waits > 0);
+  CHECK(io->stored().size() >= 3);
+  CHECK(io->tasks.empty());
+  CHECK_THROWS_WITH(AsyncCheckpointIO({.checkpoint_io = io}),
+                    Catch::Contains("MemoryIO, which writes later itself"));
 }
