@@ -94,7 +94,7 @@ void EvaluationLoop::set_data(MakeData make) {
   results_.clear();
   max_batches_ = 0;
   has_run_ = is_ending_ = false;
-  predictions_.clear();
+  predictions_ = {};
   load();
 }
 
@@ -123,6 +123,7 @@ MetricValues EvaluationLoop::evaluate(Stage stage, std::int64_t limit) {
     return limit < 0 ? loader.batches.size() : std::min(limit, loader.batches.size());
   };
   by_loader_.clear();
+  if (stage == Stage::kPredict) predictions_.by_loader.assign(loaders_.size(), {});
   if (std::all_of(loaders_.begin(), loaders_.end(), [&](const Loader& l) { return taken_of(l) == 0; }))
     return {};
   // Tensors of inference mode may not meet autograd again: not inside a fit, where a module may keep some.
@@ -194,6 +195,12 @@ const std::vector<std::int64_t>& EvaluationLoop::samples_of(std::int64_t batch_i
   return samples_[static_cast<std::size_t>(batch_idx)];
 }
 
+void EvaluationLoop::keep_prediction(const torch::Tensor& output) {
+  const auto loader = static_cast<std::size_t>(run_.dataloader_idx.value_or(0));
+  predictions_.push_back(output.defined() && !predicts_.keep_on_device ? output.cpu() : output);
+  predictions_.by_loader[loader].push_back(predictions_.back());
+}
+
 /// @param done batches of the loaders before it. @return those of this one.
 std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done) {
   const auto& hooks = hooks_of(stage);
@@ -220,8 +227,7 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
     run_.metrics.on_batch_end();
     if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(loader.seen++);
-    if (stage == Stage::kPredict && predicts_.return_predictions)
-      predictions_.push_back(output.defined() && !predicts_.keep_on_device ? output.cpu() : output);
+    if (stage == Stage::kPredict && predicts_.return_predictions) keep_prediction(output);
   }
   return batch_idx;
 }

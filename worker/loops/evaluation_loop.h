@@ -51,7 +51,7 @@ class EvaluationLoop {
   /// What the latest evaluation returned, by loader; each has what the hooks of the end logged.
   [[nodiscard]] const std::vector<MetricValues>& by_loader() const { return by_loader_; }
   void keep_predictions(const PredictionArguments& how) { predicts_ = how; }
-  [[nodiscard]] std::vector<torch::Tensor> take_predictions() { return std::move(predictions_); }
+  [[nodiscard]] Predictions take_predictions() { return std::move(predictions_); }
 
  private:
   struct Loader {
@@ -59,6 +59,7 @@ class EvaluationLoop {
     std::int64_t seen = 0;  ///< batches since set_data(), without the sanity check: the loggers' x-axis
   };
   void load();
+  void keep_prediction(const torch::Tensor& output);
   std::int64_t read(Loader& loader, Stage stage, std::int64_t done);
 
   RunContext& run_;
@@ -72,7 +73,7 @@ class EvaluationLoop {
   bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
   std::vector<MetricValues> by_loader_;
   PredictionArguments predicts_;
-  std::vector<torch::Tensor> predictions_;
+  Predictions predictions_;
   std::map<std::string, torch::Tensor> generators_before_;
 };
 

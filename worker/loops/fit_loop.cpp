@@ -223,10 +223,10 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
   run_.metrics.set_first_iteration(first_iteration);
 }
 
-StepOutput FitLoop::try_step(const Batch& batch, std::int64_t batch_idx) {
+StepOutput FitLoop::try_step(const Batch& batch, const StepPlace& place) {
   const RunContext::HookScope scope(run_, Hook::kOptimization);
-  auto output = step_.run(batch, {.batch_idx = batch_idx, .first = true, .sync = true});
-  step_.set_has_gradients(false);
+  auto output = step_.run(batch, place);
+  if (place.sync) step_.set_has_gradients(false);
   return output;
 }
 

@@ -39,8 +39,8 @@ class FitLoop {
   /// Visits the batches of an epoch, on the device, as a training_step would get them; what is logged
   /// meanwhile goes nowhere.
   void for_each_batch(const std::function<void(const Batch&)>& body);
-  /// One batch with its step, which counts nowhere.
-  StepOutput try_step(const Batch& batch, std::int64_t batch_idx);
+  /// One batch, and the step of its accumulation if it is the last of it, which counts nowhere.
+  StepOutput try_step(const Batch& batch, const StepPlace& place);
   [[nodiscard]] bool has_data() const { return data_.defined(); }
   /// The steps of this fit go through graphs (TrainerOptions::cuda_graph). Once the optimizers are made.
   void capture_steps(std::shared_ptr<Recorder> recorder);

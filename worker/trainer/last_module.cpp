@@ -26,9 +26,8 @@ EvaluationMetrics Trainer::Impl::evaluate_last(Stage now, const char* what,
   return evaluate(now, module, {.module = &data}, weights, arguments.verbose);
 }
 
-std::vector<torch::Tensor> Trainer::Impl::predict(const AnyModule& module, const Data& data,
-                                                  const CheckpointPath& weights,
-                                                  const PredictionArguments& arguments) {
+Predictions Trainer::Impl::predict(const AnyModule& module, const Data& data, const CheckpointPath& weights,
+                                   const PredictionArguments& arguments) {
   evaluation.keep_predictions(arguments);
   (void)evaluate(Stage::kPredict, module, data, weights, /*verbose=*/false);
   return evaluation.take_predictions();

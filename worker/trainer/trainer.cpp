@@ -47,14 +47,12 @@ EvaluationMetrics Trainer::test(const AnyModule& module, const AnyDataModule& da
 EvaluationMetrics Trainer::test(const EvaluationArguments& arguments) {
   return impl_->evaluate_last(Stage::kTest, "test()", arguments);
 }
-std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const DataLoaders& loaders,
-                                            const CheckpointPath& weights,
-                                            const PredictionArguments& arguments) {
+Predictions Trainer::predict(const AnyModule& module, const DataLoaders& loaders,
+                             const CheckpointPath& weights, const PredictionArguments& arguments) {
   return impl_->predict(module, {.evaluation = loaders}, weights, arguments);
 }
-std::vector<torch::Tensor> Trainer::predict(const AnyModule& module, const AnyDataModule& data,
-                                            const CheckpointPath& weights,
-                                            const PredictionArguments& arguments) {
+Predictions Trainer::predict(const AnyModule& module, const AnyDataModule& data,
+                             const CheckpointPath& weights, const PredictionArguments& arguments) {
   return impl_->predict(module, {.module = &data}, weights, arguments);
 }
 

@@ -58,8 +58,8 @@ struct Trainer::Impl {
                              const CheckpointPath& weights, bool verbose);
   /// With the module and the data of the run before. @param what "test()", for messages.
   EvaluationMetrics evaluate_last(Stage function, const char* what, const EvaluationArguments& arguments);
-  std::vector<torch::Tensor> predict(const AnyModule& module, const Data& data, const CheckpointPath& weights,
-                                     const PredictionArguments& arguments);
+  Predictions predict(const AnyModule& module, const Data& data, const CheckpointPath& weights,
+                      const PredictionArguments& arguments);
   // ---- training that is taken back (trial.cpp) ---------------------------------------------------
   void try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
                     const std::function<bool(std::int64_t, const torch::Tensor&)>& after);

@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -11,13 +12,34 @@
 namespace rtrain {
 namespace {
 
+/// The losses of one step's batches.
+class StepLoss {
+ public:
+  void add(const torch::Tensor& loss) {
+    if (!loss.defined()) return;
+    sum_ = sum_.defined() ? sum_ + loss : loss;
+    ++batches_;
+  }
+  /// @param divided by what each loss was divided. Undefined: none of the batches had one.
+  [[nodiscard]] torch::Tensor take_mean(std::int64_t divided) {
+    const auto batches = std::exchange(batches_, 0);
+    const auto sum = std::exchange(sum_, {});
+    return batches == divided || !sum.defined()
+               ? sum
+               : sum * (static_cast<double>(divided) / static_cast<double>(batches));
+  }
+
+ private:
+  torch::Tensor sum_;
+  std::int64_t batches_ = 0;
+};
+
 /// What a trial changes, put back when it ends.
 class BeforeTrial {
  public:
   explicit BeforeTrial(RunContext& run)
       : run_(run),
         stage_(run.stage),
-        accumulate_(run.accumulate),
         precision_(run.precision().state()),
         generators_(generator_states(run.placement.device)) {
     const auto keep = [&](const torch::OrderedDict<std::string, torch::Tensor>& named) {
@@ -45,7 +67,6 @@ class BeforeTrial {
     run_.precision().load_state(precision_);
     set_generator_states(generators_, run_.placement.device);
     run_.stage = stage_;
-    run_.accumulate = accumulate_;
     run_.metrics.use(nullptr);
     run_.metrics.set_first_iteration(std::nullopt);
   }
@@ -53,7 +74,6 @@ class BeforeTrial {
  private:
   RunContext& run_;
   Stage stage_;
-  std::int64_t accumulate_;
   nlohmann::json precision_;
   std::map<std::string, torch::Tensor> generators_;
   std::vector<std::pair<torch::Tensor, torch::Tensor>> tensors_;
@@ -86,23 +106,31 @@ void Trainer::Impl::try_training(std::int64_t steps, const std::function<void(st
     LoggedMetrics unheard(/*training=*/true);
     run.metrics.use(&unheard);
     run.stage = Stage::kTrain;
-    run.accumulate = 1;
     const torch::AutoGradMode with_gradients(true);
+    StepLoss loss;
     std::int64_t step = 0;
     for (std::int64_t epoch = 0; step < steps; ++epoch) {
       made_training->set_epoch(epoch);
       auto batches = made_training->epoch(epoch);
-      const auto first = step;
-      for (std::int64_t i = 0; i < made_training->size() && step < steps; ++i, ++step) {
+      const auto steps_before = step;
+      std::int64_t of_step = 0;  // batches of the step so far
+      for (std::int64_t i = 0; i < made_training->size() && step < steps; ++i) {
         auto fetched = batches.next();
         if (!fetched) break;
         const auto batch = run.to_device(std::move(*fetched));
         run.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
-        if (before) before(step);
-        const auto output = fit_loop.try_step(batch, i);
-        if (after && !after(step, output.loss)) return;
+        const bool first = of_step == 0;
+        const bool last =
+            of_step + 1 == run.accumulate || i + 1 == made_training->size() || !batches.has_next();
+        if (first && before) before(step);
+        loss.add(fit_loop.try_step(batch, {.batch_idx = i, .first = first, .sync = last}).loss);
+        of_step = last ? 0 : of_step + 1;
+        if (!last) continue;
+        const auto mean = loss.take_mean(run.accumulate);
+        if (after && !after(step, mean)) return;
+        ++step;
       }
-      if (step == first) return;  // no data
+      if (step == steps_before) return;  // no data
     }
   };
   try {

@@ -293,8 +293,14 @@ struct RTRAIN_API EvaluationArguments {
 
 /// Of predict().
 struct RTRAIN_API PredictionArguments {
-  bool return_predictions = true;  ///< false: an empty list; a PredictionWriter gets them
+  bool return_predictions = true;  ///< false: empty lists; a PredictionWriter gets them
   bool keep_on_device = false;     ///< false: what predict_step returns is copied to the CPU, as in Lightning
+};
+
+/// What predict_step returned, batch by batch, and loader by loader: all of it, and apart for each loader.
+/// The tensors are the same ones.
+struct RTRAIN_API Predictions : std::vector<torch::Tensor> {
+  std::vector<std::vector<torch::Tensor>> by_loader;  ///< by loader, in order; of one loader one list
 };
 
 /// The module a Trainer runs: a LightningModule by reference, as a temporary, as a shared_ptr, or in its
@@ -377,14 +383,14 @@ class RTRAIN_API Trainer {
   ///         std::invalid_argument no ModelCheckpoint knows a best checkpoint: pass the module, or a path.
   EvaluationMetrics validate(const EvaluationArguments& arguments = {});
   EvaluationMetrics test(const EvaluationArguments& arguments = {});
-  /// Returns what predict_step returned, batch by batch, and loader by loader, on the CPU; with several
-  /// ranks, each rank's own part without padding.
-  std::vector<torch::Tensor> predict(const AnyModule& module, const DataLoaders& loaders = {},
-                                     const CheckpointPath& weights = {},
-                                     const PredictionArguments& arguments = {});
-  std::vector<torch::Tensor> predict(const AnyModule& module, const AnyDataModule& data,
-                                     const CheckpointPath& weights = {},
-                                     const PredictionArguments& arguments = {});
+  /// Returns what predict_step returned, on the CPU; with several ranks, each rank's own part without
+  /// padding:
+  ///    for (const auto& batch : trainer.predict(model, loader)) ...
+  ///    const auto of_second = trainer.predict(model, {first, second}).by_loader.at(1);
+  Predictions predict(const AnyModule& module, const DataLoaders& loaders = {},
+                      const CheckpointPath& weights = {}, const PredictionArguments& arguments = {});
+  Predictions predict(const AnyModule& module, const AnyDataModule& data, const CheckpointPath& weights = {},
+                      const PredictionArguments& arguments = {});
 
   /// Writes a folder `path` atomically: model.safetensors, optimizer.safetensors, loop.json, checksums.json,
   /// rng-rank<k>.safetensors. Every rank calls it, in a hook or after fit(); rank 0 writes the shared files.
@@ -439,12 +445,14 @@ class RTRAIN_API Trainer {
   /// runs but those of the transfer. Between two epochs, or after the last.
   /// @throws std::logic_error outside of the training of a fit.
   void for_each_training_batch(const std::function<void(const Batch&)>& body);
-  /// For callbacks that look for an option (CallbackOrder::kTuner), in on_fit_start: trains up to `steps`
-  /// batches of the fit's data, epoch after epoch, each with a step of the optimizer. Calls training_step and
-  /// the hooks of backward and step, no others; what is logged goes nowhere. Afterwards weights, buffers,
-  /// optimizers, precision and generators are what they were, also if something throws.
-  /// @param before gets the number of the step, from 0. @param after gets its loss, too; false: no more
-  /// steps.
+  /// For callbacks that look for an option (CallbackOrder::kTuner), in on_fit_start: makes up to `steps`
+  /// steps of the optimizer with the fit's data, epoch after epoch. A step takes accumulate_grad_batches
+  /// batches, or what is left of the epoch. Calls training_step and the hooks of backward and step, no
+  /// others; what is logged goes nowhere. Afterwards weights, buffers, optimizers, precision and generators
+  /// are what they were, also if something throws.
+  /// @param before gets the number of the step, from 0. @param after gets the mean of its batches' losses,
+  /// too;
+  ///        undefined if none had one. false: no more steps.
   /// @throws std::logic_error elsewhere, or under manual optimization.
   void try_training(std::int64_t steps, const std::function<void(std::int64_t)>& before,
                     const std::function<bool(std::int64_t, const torch::Tensor&)>& after);

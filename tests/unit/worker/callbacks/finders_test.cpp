@@ -93,6 +93,28 @@ TEST_CASE("LearningRateFinder: Lightning's rates, losses and suggestion", "[unit
   CHECK(met == cases.size());
 }
 
+TEST_CASE("LearningRateFinder: a step of an accumulation is one of the joined batch", "[unit][callbacks]") {
+  const auto sweep = [](std::int64_t batch_size, std::int64_t accumulate) {
+    const LearningRateFinderOptions options{.min_lr = 1e-4,
+                                            .max_lr = 1,
+                                            .num_training_steps = 12,
+                                            .early_stop_threshold = std::nullopt,
+                                            .update_attr = false};
+    const auto finder = std::make_shared<LearningRateFinder>(options);
+    Swept net;
+    Trainer trainer(quiet({.max_epochs = 1, .accumulate_grad_batches = accumulate, .callbacks = {finder}}));
+    trainer.fit(net, {data::TensorDataset(det({24, 4}, 1), det({24, 1}, 3)),
+                      {.batch_size = batch_size, .num_workers = 0}});
+    return finder->optimal_lr();
+  };
+  const auto joined = sweep(8, 1), parts = sweep(4, 2);
+  CHECK(joined.lr.size() == 12);
+  require_close(parts.lr, joined.lr);
+  require_close(parts.loss, joined.loss);
+  // What is left of an epoch is a step, too: 6 batches in steps of 4 and 2.
+  CHECK(sweep(4, 4).loss.size() == 12);
+}
+
 TEST_CASE("LearningRateFinder: sets the rate, and leaves no other trace", "[unit][callbacks]") {
   struct Drawing : Swept {
     Drawing() { save_hyperparameters({{"learning_rate", 0.1}}); }

@@ -300,7 +300,17 @@ TEST_CASE("several loaders: names and rows of an evaluation are Lightning's", "[
   CHECK(result.size() == 6);
   CHECK(result.at("noidx1") == 1);
   CHECK(result.contains("val/dataloader_idx_1"));
-  CHECK(trainer.predict(test::BoringModel(), {boring_loader(2), boring_loader(3)}).size() == 5);
+  const auto predictions = trainer.predict(test::BoringModel(), {boring_loader(2), boring_loader(3)});
+  REQUIRE(predictions.size() == 5);
+  REQUIRE(predictions.by_loader.size() == 2);
+  CHECK(predictions.by_loader[0].size() == 2);
+  CHECK(predictions.by_loader[1].size() == 3);
+  CHECK(predictions.by_loader[1][2].is_same(predictions[4]));
+  CHECK(trainer.predict(test::BoringModel(), boring_loader(2)).by_loader.at(0).size() == 2);
+  const auto none = trainer.predict(test::BoringModel(), {boring_loader(2), boring_loader(3)}, {},
+                                    {.return_predictions = false});
+  CHECK(none.empty());
+  CHECK((none.by_loader.size() == 2 && none.by_loader[0].empty() && none.by_loader[1].empty()));
 }
 
 TEST_CASE("several loaders: names that would be mixed are refused", "[unit][trainer]") {

@@ -14,7 +14,7 @@ namespace rtrain {
 struct RTRAIN_API LearningRateFinderOptions {
   double min_lr = 1e-8;                            ///< greater than 0
   double max_lr = 1;                               ///< greater than min_lr
-  std::int64_t num_training_steps = 100;           ///< 1 or more
+  std::int64_t num_training_steps = 100;           ///< of the optimizer; 1 or more
   std::string mode = "exponential";                ///< or "linear"
   std::optional<double> early_stop_threshold = 4;  ///< stops at a loss so many times the best; none: never
   /// true: the suggestion becomes the learning rate of all groups, and hparams()["lr"] or
@@ -25,17 +25,18 @@ struct RTRAIN_API LearningRateFinderOptions {
 /// What a finder has seen.
 struct RTRAIN_API LearningRateSweep {
   std::vector<double> lr{};    ///< of each step
-  std::vector<double> loss{};  ///< smoothed, with a decay of 0.98
+  std::vector<double> loss{};  ///< of each step's batches, smoothed with a decay of 0.98
   /// Where the loss falls fastest by the learning rate: the smallest gradient.
   /// @param skip_begin, skip_end points that count for nothing. @return none: fewer than 2 finite points.
   [[nodiscard]] std::optional<double> suggestion(std::int64_t skip_begin = 10,
                                                  std::int64_t skip_end = 1) const;
 };
 
-/// In on_fit_start it trains with a learning rate that grows from batch to batch, and takes back all that
-/// this did: weights, buffers, the optimizer, generators. Not under fast_dev_run, nor in a fit that resumes.
-/// Lightning runs a fit within the fit, with the hooks of its batches; here only training_step and the hooks
-/// of backward and step are called.
+/// In on_fit_start it trains with a learning rate that grows from step to step, and takes back all that this
+/// did: weights, buffers, the optimizer, generators. A step takes accumulate_grad_batches batches, and its
+/// loss is their mean. Not under fast_dev_run, nor in a fit that resumes. Lightning runs a fit within the
+/// fit, with the hooks of its batches, and takes the loss of a step's last batch; here only training_step and
+/// the hooks of backward and step are called.
 class RTRAIN_API LearningRateFinder : public Callback {
  public:
   /// @throws std::invalid_argument lists what is out of range.
