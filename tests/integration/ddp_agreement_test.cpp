@@ -1,6 +1,8 @@
 // Ranks that do not make the same calls find out at once, and the error names them.
 #include "tests/support/ranks.h"
 
+#include <cmath>
+#include <map>
 #include <sstream>
 
 using namespace rtrain;
@@ -354,4 +356,60 @@ TEST_CASE("agreement: ranks whose streams differ in length end an epoch together
             TORCH_CHECK(text.find("ended on rank 0; more to come on rank 1") != std::string::npos, text);
             TORCH_CHECK(text.find("Epoch 1 ends") == std::string::npos, text);
           }) == kBothEnded);
+}
+
+TEST_CASE("agreement: a rank whose stream has ended reads it again until the last one has",
+          "[integration][ddp]") {
+  /// Rank 0 has two batches, rank 1 five.
+  struct Rows : IterableDataset<torch::Tensor> {
+    struct Reading : Stream<torch::Tensor> {
+      Reading(std::int64_t first, std::int64_t count) : at(first), end(first + count) {}
+      std::optional<torch::Tensor> next() override {
+        return at < end ? std::optional(torch::full({32}, static_cast<double>(at++) / 100)) : std::nullopt;
+      }
+      std::int64_t at, end;
+    };
+    [[nodiscard]] std::unique_ptr<Stream<torch::Tensor>> open(const Shard& shard,
+                                                              std::int64_t) const override {
+      return std::make_unique<Reading>(100 * shard.rank, shard.rank == 0 ? 5 : 14);
+    }
+  };
+  const Folder folder;
+  /// @return what this rank saw, "<rows>:<first row>" a batch
+  const auto fit = [&](const std::string& weights, const std::filesystem::path& save,
+                       const CheckpointPath& from) {
+    torch::manual_seed(3);
+    Net net;
+    std::string seen;
+    const auto at_start = [&](Trainer&, LightningModule&, const Batch& batch, std::int64_t) {
+      seen += std::to_string(batch.input.size(0)) + ":" +
+              std::to_string(std::lround(batch.input[0][0].item<double>() * 100)) + " ";
+    };
+    const auto at_end = [&](Trainer& trainer, LightningModule&, const StepOutput&, const Batch&,
+                            std::int64_t) {
+      if (!save.empty() && trainer.global_step() == 3) trainer.save_checkpoint(save);
+    };
+    Trainer trainer(quiet(
+        {.max_epochs = 2,
+         .strategy = "ddp",
+         .callbacks = {LambdaCallback({.on_train_batch_start = at_start, .on_train_batch_end = at_end})}}));
+    trainer.fit(net, DataLoader(std::make_shared<Rows>(), {.batch_size = 3, .stream_end = StreamEnd::kPad}),
+                {}, from);
+    TORCH_CHECK(trainer.current_epoch() == 2);
+    std::map<std::string, torch::Tensor> tensors;
+    for (const auto& item : net.named_parameters()) tensors[item.key()] = item.value().detach();
+    save_safetensors(folder / (weights + std::to_string(trainer.global_rank())), {tensors, {}});
+    return seen;
+  };
+  REQUIRE(run_ranks(2, [&](int rank) {
+            const std::string epoch = rank == 0 ? "3:0 2:3 3:0 2:3 3:0 " : "3:100 3:103 3:106 3:109 2:112 ";
+            const auto seen = fit("whole", folder / "at3", {});
+            TORCH_CHECK(seen == epoch + epoch, seen);
+            const auto rest = fit("resumed", {}, folder / "at3");
+            TORCH_CHECK(rest == (epoch + epoch).substr(rank == 0 ? 12 : 18), rest);
+          }) == kBothEnded);
+  CHECK(load_safetensors(folder / "whole0").tensors.size() > 0);
+  for (const auto& [name, tensor] : load_safetensors(folder / "whole0").tensors)
+    for (const auto* other : {"whole1", "resumed0", "resumed1"})
+      CHECK(torch::equal(tensor, load_safetensors(folder / other).tensors.at(name)));
 }

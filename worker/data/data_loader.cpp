@@ -116,6 +116,9 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
   if (options_.batch_size < 1)
     refuse_loader("batch_size is " + std::to_string(options_.batch_size) + ", expected 1 or more");
   require_threads(options_);
+  if (options_.stream_end != StreamEnd::kStop)
+    refuse_loader(
+        "stream_end is of an IterableDataset; a sampler gives all ranks as many batches: leave it out");
   if (options_.shuffle && options_.sampler != nullptr)
     refuse_loader("shuffle and sampler exclude each other (the sampler decides the order)");
   if (options_.batch_sampler != nullptr) {

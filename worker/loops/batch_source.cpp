@@ -16,6 +16,12 @@ BatchSource::BatchSource(std::vector<DataLoaders::Named> loaders, CombineMode mo
     sizes.push_back(limited(limit, loader.size(),
                             children_.size() == 1 ? option : option + " (loader \"" + name + "\")"));
   if (sizes.empty()) return;
+  for (const auto& [name, loader] : children_)
+    if (children_.size() > 1 && loader.options().stream_end == StreamEnd::kPad)
+      throw std::invalid_argument("the loader \"" + name +
+                                  "\" has stream_end = kPad, and is read together with " +
+                                  std::to_string(children_.size() - 1) +
+                                  " others, which end elsewhere: pad a stream that is the only loader");
   // A loader without batches has nothing to begin again with.
   size_ = mode_ == CombineMode::kMinSize ? *std::min_element(sizes.begin(), sizes.end())
                                          : *std::max_element(sizes.begin(), sizes.end());
@@ -26,6 +32,10 @@ BatchSource::BatchSource(std::vector<DataLoaders::Named> loaders, CombineMode mo
 bool BatchSource::has_stream() const {
   return std::any_of(children_.begin(), children_.end(),
                      [](const auto& child) { return child.second.is_stream(); });
+}
+
+bool BatchSource::pads() const {
+  return children_.size() == 1 && children_.front().second.options().stream_end == StreamEnd::kPad;
 }
 
 std::int64_t BatchSource::size_of_rest() const {
@@ -129,6 +139,16 @@ nlohmann::json BatchSource::Iterator::save_state() const {
     if (child.loader->is_stream()) saved["place"] = child.batches.save_state();
   }
   return children;
+}
+
+void BatchSource::Iterator::begin_again() {
+  auto& child = children_.front();
+  child.batches = child.loader->epoch(epoch_);
+  child.has_ended = true;
+}
+
+bool BatchSource::Iterator::has_begun_again() const {
+  return children_.size() == 1 && children_.front().has_ended;
 }
 
 bool BatchSource::Iterator::has_next() {

@@ -18,7 +18,7 @@ class RTRAIN_API BatchSource {
   BatchSource() = default;  ///< no data
   /// @param mode any but kSequential; of one loader it does not matter. @param limit of each loader, and the
   ///        name of the option that says it.
-  /// @throws std::invalid_argument see limited().
+  /// @throws std::invalid_argument see limited(); also a stream that pads beside other loaders.
   BatchSource(std::vector<DataLoaders::Named> loaders, CombineMode mode, const BatchCount& limit,
               const std::string& option);
 
@@ -26,6 +26,8 @@ class RTRAIN_API BatchSource {
   /// Batches of a pass, after limits. Of streams: at most so many, or kUnknownBatches.
   [[nodiscard]] std::int64_t size() const { return size_; }
   [[nodiscard]] bool has_stream() const;  ///< its passes may end before size()
+  /// A pass of a rank that has ended goes on from its beginning while those of others last.
+  [[nodiscard]] bool pads() const;
   /// Batches of a pass that begins where start_after() says.
   [[nodiscard]] std::int64_t size_of_rest() const;
   [[nodiscard]] bool is_empty() const;  ///< no batch, whatever the limit

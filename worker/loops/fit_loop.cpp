@@ -96,7 +96,7 @@ void FitLoop::begin_epoch(Part part) {
     const auto allowed = std::max<std::int64_t>(0, max_batches_ * at_once - part_.samples);
     epoch_batches_ = part_.first_batch + std::min(data_.size_of_rest(), (allowed + at_once - 1) / at_once);
   }
-  if (stream_end() == StreamEnd::kLast) epoch_batches_ = most_of_ranks(epoch_batches_);
+  if (epoch_end() == EpochEnd::kLast) epoch_batches_ = most_of_ranks(epoch_batches_);
   choose_validation_interval();
 }
 
@@ -210,7 +210,7 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
   run_.metrics.use(&unheard);
   auto batches = data_.epoch(run_.epochs.current.processed);
   for (std::int64_t i = 0; i < max_batches_; ++i) {
-    if (data_.has_stream() && !goes_on(batches, i, StreamEnd::kFirst)) break;
+    if (data_.has_stream() && !goes_on(batches, i, EpochEnd::kFirst)) break;
     auto fetched = batches.next();
     if (!fetched) break;
     const auto batch = run_.to_device(std::move(*fetched));
@@ -258,7 +258,7 @@ void FitLoop::run_epoch() {
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
-  if (!epoch_done() && data_.has_stream()) more = goes_on(batches, batch_.current.ready, stream_end());
+  if (!epoch_done() && data_.has_stream()) more = goes_on(batches, batch_.current.ready, epoch_end());
   if (!more && batch_.current.ready == 0)
     throw std::runtime_error("fit: the training data gives no batch in epoch " +
                              std::to_string(current_epoch()) + " (" + data_.parts() +
@@ -336,8 +336,8 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   if (!fetched) return false;
   is_last_batch_ = batch_idx + 1 >= epoch_batches_;
   if (data_.has_stream()) {
-    place_before_ = std::exchange(place_, batches.save_state());
-    is_last_batch_ = !goes_on(batches, batch_idx + 1, stream_end());
+    is_last_batch_ = !goes_on(batches, batch_idx + 1, epoch_end());
+    place_before_ = std::exchange(place_, batches.save_state());  // of the pass that follows, if one does
   }
   validated_ = stop_validated_ = false;
   const auto batch = turn.has_batch ? run_.to_device(std::move(*fetched)) : std::move(*fetched);
@@ -355,7 +355,7 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   }
   batch_.increment_started();
   const auto output = optimize(batch, batch_idx, turn);
-  if (turn.ranks.count < run_.placement.world_size && stream_end() == StreamEnd::kLast)
+  if (turn.ranks.count < run_.placement.world_size && epoch_end() == EpochEnd::kLast)
     run_.metrics.join_step(turn.has_batch, turn.ranks.first);
   run_.metrics.step_done();
   batch_.increment_processed();
@@ -377,7 +377,7 @@ StepOutput FitLoop::optimize(const Batch& batch, std::int64_t batch_idx, const T
                         .first = (batch_idx - part_.first_batch) % run_.accumulate == 0,
                         .sync = sync,
                         .has_batch = turn.has_batch};
-  if (stream_end() == StreamEnd::kLast) run_.plan->join_ranks(turn.ranks);
+  if (epoch_end() == EpochEnd::kLast) run_.plan->join_ranks(turn.ranks);
   auto output = !run_.automatic       ? manual_.run(batch, batch_idx)
                 : graphed_ == nullptr ? step_.run(batch, place)
                                       : run_graphed(batch, place);

@@ -110,11 +110,14 @@ class FitLoop {
   void warn_unless_finite(const torch::Tensor& loss, std::int64_t batch_idx);
   void require_equal_batches() const;
   [[nodiscard]] BatchSource::Iterator open_data();
-  enum class StreamEnd { kFirst, kLast };  ///< which of the ranks' streams ends an epoch
-  [[nodiscard]] StreamEnd stream_end() const {
-    return run_.plan->join() != nullptr && data_.has_stream() ? StreamEnd::kLast : StreamEnd::kFirst;
+  enum class EpochEnd { kFirst, kLast };  ///< which of the ranks' streams ends an epoch
+  /// A stream that is padded never leaves a rank without a batch.
+  [[nodiscard]] EpochEnd epoch_end() const {
+    return run_.plan->join() != nullptr && data_.has_stream() && !data_.pads() ? EpochEnd::kLast
+                                                                                : EpochEnd::kFirst;
   }
-  [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken, StreamEnd end);
+  [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken, EpochEnd end);
+  void pad(BatchSource::Iterator& batches) const;
   void require_joinable() const;
   [[nodiscard]] std::int64_t most_of_ranks(std::int64_t own) const;
   void after_batch();

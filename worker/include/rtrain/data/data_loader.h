@@ -21,6 +21,20 @@ class StreamDataset;
 /// The number of batches of an epoch that ends when its stream does. Greater than any number of batches.
 inline constexpr std::int64_t kUnknownBatches = std::numeric_limits<std::int64_t>::max();
 
+/// What the training of several ranks does when the stream of one of them ends and others go on.
+enum class StreamEnd {
+  kStop,  ///< the epoch ends on all ranks; what the others have left is not seen in it
+  kPad,   ///< that rank reads its shards again from their beginning, until every stream has ended once: all
+          ///< samples are seen, some of them twice
+};
+
+/// Where the samples of a data set lie while the Trainer reads it.
+enum class Residency {
+  kHost,  ///< where the data set has them
+  kAuto,  ///< in the GPU's memory, if all of them take less than a fifth of what is free there: no batch is
+          ///< copied then. Of TensorDataset, MNIST, FashionMNIST and CIFAR with transforms that are pointwise
+};
+
 struct RTRAIN_API DataLoaderOptions {
   std::int64_t batch_size = 1;         ///< >= 1
   bool shuffle = false;                ///< excludes sampler
@@ -41,6 +55,10 @@ struct RTRAIN_API DataLoaderOptions {
   double timeout_s = 0;
   /// of shuffle, and of the data set's random transforms (SampleContext); the same for any number of ranks
   std::uint64_t seed = 0;
+  /// of a stream that fit() trains on with several ranks. kPad: of one that is the only loader
+  StreamEnd stream_end = StreamEnd::kStop;
+  /// Refused with a stream. On the CPU there is no difference
+  Residency residency = Residency::kHost;
 };
 
 /// Iterates over a data set in batches. Cheap to copy: copies share the data set and the sampler.
