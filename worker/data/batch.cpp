@@ -13,6 +13,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 namespace rtrain {
 
@@ -89,40 +90,79 @@ void move_all(Batch& batch, torch::Device device, bool later) {
 
 }  // namespace
 
-Batch Batch::to(torch::Device device, bool non_blocking) const {
-  const bool later = non_blocking && !device.is_cpu();
-  Batch there = *this;
-  if (!later || !device.is_cuda()) return move_all(there, device, later), there;
-  const c10::impl::VirtualGuardImpl cuda(device.type());
-  if (!device.has_index()) device = cuda.getDevice();
-  // Between GPUs PyTorch orders the streams of both itself.
+namespace {
+
+/// The tensors of the CPU on their way through a lane.
+class LaneCopy final : public BatchCopy {
+ public:
+  LaneCopy(Batch batch, torch::Device device)
+      : there_(std::move(batch)), device_(device), copied_(device.type()) {
+    auto& lane = copy_lane(device_);
+    c10::Event queued(device_.type());
+    queued.record(current());
+    lane.lead.advance(std::move(queued));
+    const c10::StreamGuard guard(lane.stream);
+    there_.for_each_tensor([&](torch::Tensor& tensor) {
+      if (!tensor.is_cpu()) return;
+      tensor = tensor.to(device_, /*non_blocking=*/true);
+      moved_.push_back(tensor);
+    });
+    copied_.record(lane.stream);
+  }
+  [[nodiscard]] Batch finish() override {
+    const auto computes = current();
+    // Their memory is the copying stream's: it is not to be given to the next batch before the computing is
+    // done with it.
+    for (const auto& tensor : moved_) tensor.record_stream(computes);
+    copied_.block(computes);
+    return std::move(there_);
+  }
+
+ private:
+  [[nodiscard]] c10::Stream current() const {
+    return c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  }
+  Batch there_;
+  torch::Device device_;
+  c10::Event copied_;
+  std::vector<torch::Tensor> moved_;
+};
+
+/// True if tensors of the CPU, and no others but those of `device`, are to come to it.
+bool goes_through_lane(const Batch& batch, torch::Device device) {
   bool from_cpu = false, from_elsewhere = false;
-  for_each_tensor([&](const torch::Tensor& tensor) {
+  batch.for_each_tensor([&](const torch::Tensor& tensor) {
     from_cpu = from_cpu || tensor.is_cpu();
     from_elsewhere = from_elsewhere || (!tensor.is_cpu() && tensor.device() != device);
   });
-  if (!from_cpu || from_elsewhere) return move_all(there, device, later), there;
+  return from_cpu && !from_elsewhere;  // between GPUs PyTorch orders the streams of both itself
+}
 
-  const auto computes = cuda.getStream(device);
-  auto& lane = copy_lane(device);
-  const auto copies = lane.stream;
-  c10::Event queued(device.type());
-  queued.record(computes);
-  lane.lead.advance(std::move(queued));
-  {
-    const c10::StreamGuard guard(copies);
-    there.for_each_tensor([&](torch::Tensor& tensor) {
-      if (!tensor.is_cpu()) return;
-      tensor = tensor.to(device, later);
-      // Its memory is the copying stream's: it is not to be given to the next batch before the computing is
-      // done with it.
-      tensor.record_stream(computes);
-    });
+torch::Device with_index(torch::Device device) {
+  return device.has_index() ? device : c10::impl::VirtualGuardImpl(device.type()).getDevice();
+}
+
+}  // namespace
+
+Batch Batch::to(torch::Device device, bool non_blocking) const {
+  const bool later = non_blocking && !device.is_cpu();
+  if (later && device.is_cuda()) {
+    device = with_index(device);
+    if (goes_through_lane(*this, device)) return LaneCopy(*this, device).finish();
   }
-  c10::Event copied(device.type());
-  copied.record(copies);
-  copied.block(computes);
+  Batch there = *this;
+  move_all(there, device, later);
   return there;
+}
+
+std::unique_ptr<BatchCopy> Batch::start_copy(torch::Device device) const {
+  if (!device.is_cuda()) return nullptr;
+  device = with_index(device);
+  bool pinned = true;  // from other memory the host would wait for the copy
+  for_each_tensor(
+      [&](const torch::Tensor& tensor) { pinned = pinned && (!tensor.is_cpu() || tensor.is_pinned()); });
+  if (!pinned || !goes_through_lane(*this, device)) return nullptr;
+  return std::make_unique<LaneCopy>(*this, device);
 }
 
 const Batch& Nested::operator[](std::string_view name) const {

@@ -150,6 +150,10 @@ DataLoader::DataLoader(std::shared_ptr<const StreamDataset> stream, DataLoaderOp
   if (options_.batch_size < 1)
     refuse_loader("batch_size is " + std::to_string(options_.batch_size) + ", expected 1 or more");
   require_threads(options_);
+  if (options_.residency != Residency::kHost)
+    refuse_loader(
+        "residency is of data sets whose samples are all in memory; an IterableDataset has none: "
+        "leave it out");
   if (options_.shuffle || options_.sampler != nullptr || options_.batch_sampler != nullptr)
     refuse_loader(
         "an IterableDataset decides its order itself: shuffle, sampler and batch_sampler have nothing to act "
@@ -201,6 +205,14 @@ DataLoader DataLoader::with_batch_sampler(std::shared_ptr<BatchSampler> batch_sa
   return {dataset_, std::move(options)};
 }
 
+DataLoader DataLoader::with_dataset(std::shared_ptr<const Dataset> dataset) const {
+  if (is_stream() || dataset == nullptr || dataset_ == nullptr || dataset->size() != dataset_->size())
+    refuse_loader("with_dataset() takes a data set of the same size, of a loader that has one");
+  auto loader = *this;
+  loader.dataset_ = std::move(dataset);
+  return loader;
+}
+
 struct DataLoader::Iterator::Impl {
   std::shared_ptr<const Dataset> dataset;
   SampleContext context;
@@ -238,6 +250,10 @@ std::optional<Batch> DataLoader::Iterator::next() {
   auto batch = impl_->made != nullptr ? impl_->made->take() : impl_->make(impl_->next_batch);
   ++impl_->next_batch;
   return batch;
+}
+
+bool DataLoader::Iterator::is_made() const {
+  return impl_->made != nullptr && impl_->next_batch < impl_->end && impl_->made->is_ready();
 }
 
 bool DataLoader::Iterator::has_next() {

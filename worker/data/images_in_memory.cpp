@@ -11,7 +11,8 @@ namespace {
 
 class TransformedImages final : public Dataset {
  public:
-  TransformedImages(std::shared_ptr<Dataset> images, std::shared_ptr<const transforms::Transform> transform)
+  TransformedImages(std::shared_ptr<const Dataset> images,
+                    std::shared_ptr<const transforms::Transform> transform)
       : images_(std::move(images)), transform_(std::move(transform)) {}
   [[nodiscard]] std::int64_t size() const override { return images_->size(); }
   [[nodiscard]] Batch get_batch(std::span<const std::int64_t> indices) const override {
@@ -23,9 +24,16 @@ class TransformedImages final : public Dataset {
     batch.input = transformed_images(*transform_, batch.input, indices, context);
     return batch;
   }
+  /// Numbers that are drawn for a sample are drawn on the CPU, and most transforms of space run there too.
+  [[nodiscard]] std::int64_t resident_bytes() const override {
+    return transform_->is_pointwise() ? images_->resident_bytes() : 0;
+  }
+  [[nodiscard]] std::shared_ptr<const Dataset> on_device(torch::Device device) const override {
+    return std::make_shared<TransformedImages>(images_->on_device(device), transform_);
+  }
 
  private:
-  std::shared_ptr<Dataset> images_;
+  std::shared_ptr<const Dataset> images_;
   std::shared_ptr<const transforms::Transform> transform_;
 };
 

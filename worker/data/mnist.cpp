@@ -1,5 +1,7 @@
 #include <rtrain/data/mnist.h>
 
+#include "worker/data/images_in_memory.h"
+
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 
@@ -134,6 +136,17 @@ class ImagesOfBytes final : public Dataset {
     if (table_) return {input, target};
     auto generators = context.generators(indices);
     return {transform_->apply(input, generators), target};
+  }
+  [[nodiscard]] std::int64_t resident_bytes() const override {
+    return table_ ? static_cast<std::int64_t>(images_.bytes.size() + 8 * labels_.size()) : 0;
+  }
+  [[nodiscard]] std::shared_ptr<const Dataset> on_device(torch::Device device) const override {
+    const auto count = size();
+    auto images = at::empty({count, 1, images_.sizes[1], images_.sizes[2]}, at::kByte);
+    std::memcpy(images.mutable_data_ptr(), images_.bytes.data(), images_.bytes.size());
+    auto labels = at::empty({count}, at::kByte);
+    std::memcpy(labels.mutable_data_ptr(), labels_.data(), labels_.size());
+    return images_in_memory(images.to(device), labels.to(device).to(at::kLong), transform_);
   }
 
  private:

@@ -94,4 +94,9 @@ std::optional<Batch> OrderedBatches::take() {
   return batch;
 }
 
+bool OrderedBatches::is_ready() {
+  const std::lock_guard lock(mutex_);
+  return !line_.empty() && line_.front().batch.has_value();
+}
+
 }  // namespace rtrain::data

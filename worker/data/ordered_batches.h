@@ -40,6 +40,8 @@ class OrderedBatches {
   /// The next batch, std::nullopt behind the last. Rethrows the exception that this batch ended with, each
   /// time. @throws std::runtime_error after timeout_s.
   [[nodiscard]] std::optional<Batch> take();
+  /// True if take() will give a batch at once.
+  [[nodiscard]] bool is_ready();
 
  private:
   struct Place {

@@ -20,6 +20,13 @@ class InMemory final : public Dataset {
                                      {static_cast<std::int64_t>(indices.size())}, at::kLong);
     return {select(input_, order), target_.defined() ? select(target_, order) : torch::Tensor()};
   }
+  [[nodiscard]] std::int64_t resident_bytes() const override {
+    return static_cast<std::int64_t>(input_.nbytes() + (target_.defined() ? target_.nbytes() : 0));
+  }
+  [[nodiscard]] std::shared_ptr<const Dataset> on_device(torch::Device device) const override {
+    return std::make_shared<InMemory>(input_.to(device),
+                                      target_.defined() ? target_.to(device) : torch::Tensor());
+  }
 
  private:
   static torch::Tensor select(const torch::Tensor& samples, const torch::Tensor& order) {

@@ -47,6 +47,13 @@ class RTRAIN_API BatchSource {
     [[nodiscard]] std::optional<Batch> next();
     /// True if next() will give a batch. Waits for it if it is of a stream.
     [[nodiscard]] bool has_next();
+    /// True if next() will give a batch at once. Never of a stream, nor of several loaders.
+    [[nodiscard]] bool is_made() const {
+      return children_.size() == 1 && children_.front().batches.is_made();
+    }
+    /// Of a source that pads: begins the pass again.
+    void begin_again();
+    [[nodiscard]] bool has_begun_again() const;
     /// The places in streams behind the latest batch of next(), for resume(); null without streams.
     [[nodiscard]] nlohmann::json save_state() const;
 

@@ -208,19 +208,21 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
   samples_.clear();
   // Some want an order of validation that follows the training epoch.
   auto iterator = loader.batches.epoch(run_.function == Stage::kFit ? run_.epochs.current.processed : 0);
+  feed_.begin();
   std::int64_t batch_idx = 0;
   for (; batch_idx < batches_; ++batch_idx) {
     if (same_everywhere_) run_.yield_if(run_.yield_point.next_part());
     run_.batch_idx = batch_idx;
     auto fetched = [&] {
       const RunContext::HookScope scope(run_, Hook::kNextBatch);
-      return iterator.next();
+      return feed_.take(iterator);
     }();
     if (!fetched) break;
-    const auto batch = run_.to_device(std::move(*fetched));
+    const auto batch = feed_.to_device(std::move(fetched));
     run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     run_.plan->before_forward(/*sync=*/false);
+    if (batch_idx + 1 < batches_) feed_.look_ahead(iterator);
     const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
     run_.metrics.step_done();
     run_.pulse.step(name_of(stage), run_.epochs.current.completed, done + batch_idx + 1);
@@ -229,6 +231,7 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     if (stage != Stage::kSanityCheck) run_.metrics.evaluation_step_to_loggers(loader.seen++);
     if (stage == Stage::kPredict && predicts_.return_predictions) keep_prediction(output);
   }
+  feed_.end();
   return batch_idx;
 }
 

@@ -2,6 +2,7 @@
 // predict().
 #pragma once
 
+#include "worker/loops/batch_feed.h"
 #include "worker/loops/batch_source.h"
 #include "worker/run/run_context.h"
 
@@ -23,7 +24,7 @@ struct EvaluationData {
 
 class EvaluationLoop {
  public:
-  explicit EvaluationLoop(RunContext& run) : run_(run), results_(/*training=*/false) {}
+  explicit EvaluationLoop(RunContext& run) : run_(run), feed_(run), results_(/*training=*/false) {}
 
   using MakeData = std::function<EvaluationData()>;
   /// @param make is called now, and within a fit again when reload_dataloaders_every_n_epochs says so; null:
@@ -63,6 +64,7 @@ class EvaluationLoop {
   std::int64_t read(Loader& loader, Stage stage, std::int64_t done);
 
   RunContext& run_;
+  BatchFeed feed_;
   LoggedMetrics results_;
   MakeData make_;
   const BatchSource* reads_ = nullptr;              ///< null: nothing

@@ -255,6 +255,7 @@ void FitLoop::run_epoch() {
   }
   // After the hook, as Lightning: what it changes of the data is in this epoch. Reading ahead starts here.
   auto batches = open_data();
+  feed_.begin();
   if (std::exchange(resumed_after_batch_, false)) after_batch();
   resumed_within_epoch_ = past_stop_ = false;
   bool more = true;
@@ -272,6 +273,7 @@ void FitLoop::run_epoch() {
       if (more) after_batch();
     }
   }
+  feed_.end();
   run_.settle_parameters();
   if (more && !epoch_exhausted()) cut_epoch();
 
@@ -328,10 +330,10 @@ bool FitLoop::accumulates() const { return batches_of_part() % run_.accumulate !
 bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   const auto batch_idx = run_.batch_idx = batch_.current.ready;
   const auto turn = turn_;
-  auto fetched = [&]() -> std::optional<Batch> {
+  auto fetched = [&]() -> BatchFeed::Taken {
     const RunContext::HookScope scope(run_, Hook::kNextBatch);
-    if (!turn.has_batch) return Batch();
-    return batches.next();
+    if (!turn.has_batch) return {nullptr, Batch()};
+    return feed_.take(batches);
   }();
   if (!fetched) return false;
   is_last_batch_ = batch_idx + 1 >= epoch_batches_;
@@ -340,7 +342,8 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
     place_before_ = std::exchange(place_, batches.save_state());  // of the pass that follows, if one does
   }
   validated_ = stop_validated_ = false;
-  const auto batch = turn.has_batch ? run_.to_device(std::move(*fetched)) : std::move(*fetched);
+  const auto batch =
+      turn.has_batch ? feed_.to_device(std::move(fetched)) : std::move(*fetched.batch);
   batch_.increment_ready();
   run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
 
@@ -354,6 +357,7 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
     return false;
   }
   batch_.increment_started();
+  if (!is_last_batch_ && turn_.has_batch) feed_.look_ahead(batches);
   const auto output = optimize(batch, batch_idx, turn);
   if (turn.ranks.count < run_.placement.world_size && epoch_end() == EpochEnd::kLast)
     run_.metrics.join_step(turn.has_batch, turn.ranks.first);

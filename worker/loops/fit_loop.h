@@ -1,6 +1,7 @@
 // Runs the epochs of a fit and the batches of each epoch. Order and counters are Lightning's.
 #pragma once
 
+#include "worker/loops/batch_feed.h"
 #include "worker/loops/batch_source.h"
 #include "worker/loops/evaluation_loop.h"
 #include "worker/run/run_context.h"
@@ -31,6 +32,7 @@ class FitLoop {
         step_(run),
         manual_(run),
         lr_stepping_(run),
+        feed_(run),
         results_(/*training=*/true) {}
 
   /// @param make is called now, and again when reload_dataloaders_every_n_epochs says so.
@@ -151,6 +153,7 @@ class FitLoop {
   std::unique_ptr<GraphedStep> graphed_;  ///< null: steps are eager
   std::int64_t graphed_steps_ = 0;        ///< of the latest fit, once it is over
   LRStepping lr_stepping_;
+  BatchFeed feed_;
   LoggedMetrics results_;
   std::function<BatchSource()> make_data_;
   struct LoadedInEpoch {

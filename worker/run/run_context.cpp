@@ -1,10 +1,14 @@
 #include "worker/run/run_context.h"
 
+#include "worker/run/overridden.h"
+
 #include <rtrain/context.h>
+#include <rtrain/data/data_module.h>
 
 #include <torch/torch.h>
 
 #include <iostream>
+#include <type_traits>
 
 namespace rtrain {
 
@@ -50,8 +54,16 @@ std::string RunContext::place_of(Hook hook) const {
 
 Batch RunContext::to_device(Batch batch) {
   const HookScope scope(*this, Hook::kTransferBatch);
-  batch = profiler != nullptr ? profiled_to_device(std::move(batch))
-                              : after_transfer(transfer(before_transfer(std::move(batch))));
+  return in_memory_format(profiler != nullptr ? profiled_to_device(std::move(batch))
+                                              : after_transfer(transfer(before_transfer(std::move(batch)))));
+}
+
+Batch RunContext::arrived(BatchCopy& copy) {
+  const HookScope scope(*this, Hook::kTransferBatch);
+  return in_memory_format(copy.finish());
+}
+
+Batch RunContext::in_memory_format(Batch batch) const {
   if (options.channels_last)
     batch.for_each_tensor([](torch::Tensor& tensor) {
       if (tensor.dim() == 4 && tensor.is_floating_point())
@@ -60,8 +72,22 @@ Batch RunContext::to_device(Batch batch) {
   return batch;
 }
 
+bool RunContext::transfer_is_plain() const {
+  static const LightningModule plain_module;
+  static const LightningDataModule plain_data;
+  const auto plain = [](const auto& object, const auto& base) {
+    using Base = std::remove_cvref_t<decltype(base)>;
+    return !is_overridden<Base>(object, base, &Base::on_before_batch_transfer) &&
+           !is_overridden<Base>(object, base, &Base::transfer_batch_to_device) &&
+           !is_overridden<Base>(object, base, &Base::on_after_batch_transfer);
+  };
+  return profiler == nullptr && plain(*module, plain_module) && (data == nullptr || plain(*data, plain_data));
+}
+
+Batch RunContext::converted(Batch batch) const { return precision().convert_input(std::move(batch)); }
+
 Batch RunContext::before_transfer(Batch batch) {
-  batch = precision().convert_input(std::move(batch));
+  batch = converted(std::move(batch));
   return data != nullptr ? data->on_before_batch_transfer(std::move(batch))
                          : module->on_before_batch_transfer(std::move(batch));
 }

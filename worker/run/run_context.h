@@ -141,6 +141,13 @@ class RunContext {
   [[nodiscard]] LightningOptimizer handle(std::size_t number) const { return {optimizers[number], driver}; }
   /// Moves the batch with the transfer hooks of the data module or the module.
   [[nodiscard]] Batch to_device(Batch batch);
+  /// True if to_device() is converted(), a copy to the device and nothing else, so that it may begin early:
+  /// no class of the user's has transfer hooks, and nobody measures.
+  [[nodiscard]] bool transfer_is_plain() const;
+  /// In the number types of the precision, as to_device() begins.
+  [[nodiscard]] Batch converted(Batch batch) const;
+  /// What to_device() gives, of a batch whose copy began early.
+  [[nodiscard]] Batch arrived(BatchCopy& copy);
   /// Yields if the ranks have agreed to stop here: the callbacks report what a restart needs, then the run
   /// ends.
   /// @throws Yielded
@@ -223,6 +230,7 @@ class RunContext {
   [[nodiscard]] Batch before_transfer(Batch batch);
   [[nodiscard]] Batch transfer(Batch batch);
   [[nodiscard]] Batch after_transfer(Batch batch);
+  [[nodiscard]] Batch in_memory_format(Batch batch) const;
   std::vector<std::string> actions_;                         ///< that run, the innermost last
   std::map<const Callback*, std::string> callback_actions_;  ///< "[Callback]<key>."
 };

@@ -79,6 +79,12 @@ torch::Tensor LightningModule::validation_step(const Batch&, std::int64_t) {
 torch::Tensor LightningModule::test_step(const Batch&, std::int64_t) {
   not_overridden("test_step", "which test() calls for every batch");
 }
+Batch LightningModule::on_before_batch_transfer(Batch batch) { return batch; }
+Batch LightningModule::transfer_batch_to_device(Batch batch, torch::Device device) {
+  return batch.to(device);
+}
+Batch LightningModule::on_after_batch_transfer(Batch batch) { return batch; }
+
 torch::Tensor LightningModule::predict_step(const Batch&, std::int64_t) {
   not_overridden("predict_step", "which predict() calls for every batch");
 }

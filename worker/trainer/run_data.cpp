@@ -110,7 +110,8 @@ BatchSource Trainer::Impl::training_data(const DataLoaders& given) {
         "fit: training cannot read its loaders one after the other (CombinedLoader with \"sequential\"); use "
         "\"min_size\", \"max_size_cycle\" or \"max_size\"");
   auto named = all.all();
-  for (auto& [name, loader] : named) loader = distributed(loader, Stage::kTrain);
+  for (auto& [name, loader] : named)
+    loader = resident.bring(distributed(loader, Stage::kTrain), run.placement.device);
   const auto& limit = run.options.*source.limit;
   BatchSource data(std::move(named), mode, limit, source.limit_name);
   if (data.is_empty() && !limit.is_zero())
@@ -126,7 +127,8 @@ EvaluationData Trainer::Impl::evaluation_data(Stage stage, const DataLoaders& gi
     throw std::invalid_argument(std::string("no data to evaluate: pass a DataLoader or override ") +
                                 source.hook);
   auto named = all.all();
-  for (auto& [name, loader] : named) loader = distributed(loader, stage);
+  for (auto& [name, loader] : named)
+    loader = resident.bring(distributed(loader, stage), run.placement.device);
   const auto& limit = run.options.*source.limit;
   EvaluationData data;
   if (const auto mode = all.mode().value_or(CombineMode::kSequential); mode != CombineMode::kSequential) {

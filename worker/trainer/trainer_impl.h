@@ -7,6 +7,7 @@
 #include "worker/loops/fit_loop.h"
 #include "worker/run/attachment.h"
 #include "worker/run/run_context.h"
+#include "worker/trainer/residency.h"
 
 #include <rtrain/trainer.h>
 
@@ -149,8 +150,9 @@ struct Trainer::Impl {
 
   RunContext run;
   const std::vector<std::shared_ptr<Callback>> own_callbacks;  ///< without those of a module
-  EvaluationLoop validation;                                   ///< inside fit
-  EvaluationLoop evaluation;                                   ///< validate, test, predict
+  ResidentData resident;
+  EvaluationLoop validation;  ///< inside fit
+  EvaluationLoop evaluation;  ///< validate, test, predict
   FitLoop fit_loop;
 };
 

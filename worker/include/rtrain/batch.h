@@ -26,6 +26,18 @@ namespace rtrain {
 template <class T>
 concept BatchLike = std::copyable<T> && requires(T& value) { value.for_each_tensor([](torch::Tensor&) {}); };
 
+class Batch;
+
+/// A copy of a batch to a device that has begun (Batch::start_copy()). Destroying it unfinished is no error.
+/// @thread one at a time.
+class RTRAIN_API BatchCopy {
+ public:
+  virtual ~BatchCopy() = default;
+  /// The batch on the device. What the calling thread's current stream is given from here on comes after the
+  /// copy; the host does not wait. Called once.
+  [[nodiscard]] virtual Batch finish() = 0;
+};
+
 /// What Lightning users unpack as (x, y): two tensors, and beside or instead of them a value of any BatchLike
 /// type. The Trainer accesses a batch only through for_each_tensor(). Copies share the value until one of
 /// them is changed.
@@ -69,6 +81,10 @@ class RTRAIN_API Batch {
   /// already queued on the GPU; from page-locked memory the host does not wait for it. It does wait once it
   /// is 8 such copies ahead of the GPU: each holds its memory until the GPU is done with it.
   [[nodiscard]] Batch to(torch::Device device, bool non_blocking = true) const;
+  /// Begins what to() does, in parts: work that the current stream is given before finish() does not wait for
+  /// the copy. Null: there is nothing to copy beside that work, because `device` is no GPU, or no tensor is
+  /// in page-locked memory of the host.
+  [[nodiscard]] std::unique_ptr<BatchCopy> start_copy(torch::Device device) const;
   /// Returns the batch with its CPU tensors in page-locked memory. @throws c10::Error if there is no
   /// accelerator.
   [[nodiscard]] Batch pin_memory() const;

@@ -204,9 +204,9 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   /// BatchSizeFinder calls it: the next train_dataloader() has batches of this size.
   /// @return false: there is nothing to set (the default).
   virtual bool set_batch_size(std::int64_t /*size*/) { return false; }
-  virtual Batch on_before_batch_transfer(Batch batch) { return batch; }
-  virtual Batch transfer_batch_to_device(Batch batch, torch::Device device) { return batch.to(device); }
-  virtual Batch on_after_batch_transfer(Batch batch) { return batch; }
+  virtual Batch on_before_batch_transfer(Batch batch);
+  virtual Batch transfer_batch_to_device(Batch batch, torch::Device device);
+  virtual Batch on_after_batch_transfer(Batch batch);
 
   // ---- hooks ------------------------------------------------------------------------------------
   virtual void prepare_data() {}  ///< on local rank 0 only; the other ranks wait for it

@@ -75,10 +75,17 @@ TEST_CASE("mnist: a table of 256 values gives the same bits as the transform its
   write(dir / "MNIST/raw/train-images-idx3-ubyte", idx({4, 8, 8}, pixels));
   write(dir / "MNIST/raw/train-labels-idx1-ubyte", idx({4}, std::string(4, '\1')));
   const std::vector<std::int64_t> order{2, 3, 0, 1};
-  const auto fast = data::MNIST(dir.path(), true, t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)}))
-                        ->get_batch(order);
-  const auto slow = data::MNIST(dir.path(), true, std::make_shared<Slow>())->get_batch(order);
+  const auto set = data::MNIST(dir.path(), true, t::Compose({t::ToTensor(), t::Normalize(0.2860, 0.3530)}));
+  const auto fast = set->get_batch(order);
+  const auto slow_set = data::MNIST(dir.path(), true, std::make_shared<Slow>());
+  const auto slow = slow_set->get_batch(order);
   CHECK(torch::equal(fast.input, slow.input));
+  // On a device they are bytes, and the transform runs there.
+  CHECK(set->resident_bytes() == 4 * 64 + 4 * 8);
+  CHECK(slow_set->resident_bytes() == 0);
+  const auto there = set->on_device(torch::kCPU)->get_batch(order);
+  CHECK(torch::equal(there.input, fast.input));
+  CHECK(torch::equal(there.target, fast.target));
   CHECK(fast.input.scalar_type() == torch::kFloat);
 }
 

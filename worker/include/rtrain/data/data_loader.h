@@ -103,6 +103,9 @@ class RTRAIN_API DataLoader {
   [[nodiscard]] DataLoader with_sampler(std::shared_ptr<Sampler> sampler) const;
   /// The same loader with other batches.
   [[nodiscard]] DataLoader with_batch_sampler(std::shared_ptr<BatchSampler> batch_sampler) const;
+  /// The same loader, sampler and order over another data set of the same size.
+  /// @throws std::invalid_argument the sizes differ, or this is a loader of a stream.
+  [[nodiscard]] DataLoader with_dataset(std::shared_ptr<const Dataset> dataset) const;
   /// The same loader of a stream for one of several ranks; before, it reads the shards of rank 0 of 1.
   /// @throws std::invalid_argument if rank is outside [0, ranks).
   [[nodiscard]] DataLoader with_ranks(int rank, int ranks) const;
@@ -122,6 +125,8 @@ class RTRAIN_API DataLoader {
     [[nodiscard]] std::optional<Batch> next();
     /// True if next() will give a batch. Of a stream: waits for that batch, and throws what next() would.
     [[nodiscard]] bool has_next();
+    /// True if next() will give a batch at once, because a thread has made it. Of a stream always false.
+    [[nodiscard]] bool is_made() const;
     /// The place in a stream behind the latest batch of next(), for resume(); null if there is no stream.
     [[nodiscard]] nlohmann::json save_state() const;
 

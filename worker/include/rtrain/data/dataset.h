@@ -4,6 +4,7 @@
 #include <rtrain/batch.h>
 #include <rtrain/data/sample_context.h>
 
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -28,6 +29,14 @@ class RTRAIN_API Dataset {
                                         const SampleContext& context) const {
     (void)context;
     return get_batch(indices);
+  }
+  /// The bytes of all samples, of a data set that on_device() can copy; 0: it cannot.
+  [[nodiscard]] virtual std::int64_t resident_bytes() const { return 0; }
+  /// The same data set with its samples in the memory of `device`, where get_batch() picks them. Batches have
+  /// the same values. Called only where resident_bytes() is not 0.
+  [[nodiscard]] virtual std::shared_ptr<const Dataset> on_device(torch::Device device) const {
+    (void)device;
+    return nullptr;
   }
 };
 
