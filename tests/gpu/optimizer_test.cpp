@@ -116,15 +116,15 @@ TEST_CASE("gpu: the state of an optimizer lies where its parameters are, and goe
     for (const auto& p : mine) p.mutable_grad() = torch::ones_like(p);
     optimizer->step();
     auto saved = optimizer->state_dict();
-    for (auto& [name, tensor] : saved.tensors) {
-      CHECK(tensor.device().type() == device().type());
-      tensor = tensor.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
+    for (auto& [name, piece] : saved.tensors) {
+      CHECK(piece.tensor.device().type() == device().type());
+      piece.tensor = piece.tensor.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
     }
     const auto again = pair.fused(mine);
     again->load_state_dict(saved);
-    for (const auto& [name, tensor] : again->state_dict().tensors) {
-      CHECK(tensor.device().type() == device().type());
-      CHECK(torch::equal(tensor.cpu(), saved.tensors.at(name)));
+    for (const auto& [name, piece] : again->state_dict().tensors) {
+      CHECK(piece.tensor.device().type() == device().type());
+      CHECK(torch::equal(piece.tensor.cpu(), saved.tensors.at(name)));
     }
   }
 }

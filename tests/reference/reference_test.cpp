@@ -124,7 +124,7 @@ TEST_CASE("reference: optimizers take PyTorch's steps", "[reference]") {
       const auto name = it->first.substr(key.size() + 7);
       INFO(name);
       REQUIRE(state.contains(name));
-      CHECK(same(state.at(name), it->second.to(state.at(name).scalar_type())));
+      CHECK(same(state.at(name), it->second.to(state.at(name).tensor.scalar_type())));
     }
     CHECK(compared == state.size());
   }

@@ -53,7 +53,7 @@ void BaseFinetuning::unfreeze_and_add_param_group(torch::nn::Module& module, Opt
                                                   bool train_bn) {
   make_trainable(module);
   std::set<const void*> taken;
-  for (const auto& parameter : optimizer.parameters()) taken.insert(parameter.unsafeGetTensorImpl());
+  for (const auto& parameter : optimizer.module_parameters()) taken.insert(parameter.unsafeGetTensorImpl());
   ParamGroup group;
   bool warned = false;
   module.apply([&](torch::nn::Module& layer) {

@@ -40,7 +40,7 @@ fs::path without_slash(const fs::path& path) {
 std::unique_ptr<CheckpointFile> open_below(const fs::path& folder, const std::string& name) {
   std::error_code missing;
   if (!fs::exists(folder / name, missing)) return nullptr;
-  return checkpoint::open_local(folder / name);
+  return files::open_local(folder / name);
 }
 
 class LocalFolder final : public CheckpointFolder {
@@ -69,7 +69,10 @@ class LocalDraft final : public CheckpointDraft {
   LocalDraft& operator=(const LocalDraft&) = delete;
 
   void write(const std::string& name, const Content& content) override {
-    checkpoint::write_local(partial_ / name, content);
+    files::write_local(partial_ / name, content);
+  }
+  void write_ranges(const std::string& name, std::uint64_t size, const Ranges& ranges) override {
+    files::write_local_ranges(partial_ / name, size, ranges);
   }
   [[nodiscard]] std::unique_ptr<CheckpointFile> open(const std::string& name) const override {
     return open_below(partial_, name);
@@ -99,6 +102,13 @@ class LocalDraft final : public CheckpointDraft {
 };
 
 }  // namespace
+
+void CheckpointDraft::write_ranges(const std::string& name, std::uint64_t, const Ranges&) {
+  throw std::runtime_error(name +
+                           " is written by several ranks together (the strategy shards the model), which "
+                           "this CheckpointIO does not "
+                           "do: override CheckpointDraft::write_ranges(), or use LocalCheckpointIO");
+}
 
 std::unique_ptr<CheckpointDraft> LocalCheckpointIO::begin(const fs::path& path, int rank) {
   const auto to = without_slash(path);

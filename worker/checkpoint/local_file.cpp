@@ -12,7 +12,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace rtrain::checkpoint {
+namespace rtrain::files {
 namespace {
 
 using os::Fd;
@@ -89,4 +89,22 @@ void write_local(const std::filesystem::path& path, const CheckpointDraft::Conte
   if (!dir.is_open() || ::fsync(dir.get()) != 0) fail_by_errno(path, "could not make the new file durable");
 }
 
-}  // namespace rtrain::checkpoint
+void write_local_ranges(const std::filesystem::path& path, std::uint64_t size,
+                        const CheckpointDraft::Ranges& ranges) {
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  if (!file.is_open()) fail_by_errno(path, "could not create");
+  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) fail_by_errno(path, "could not write");
+  ranges([&](std::uint64_t at, std::string_view bytes) {
+    if (at > size || bytes.size() > size - at) fail_at(path, "bytes beyond the end of the file");
+    while (!bytes.empty()) {
+      const auto wrote = ::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0) fail_by_errno(path, "could not write");
+      bytes.remove_prefix(static_cast<std::size_t>(wrote));
+      at += static_cast<std::uint64_t>(wrote);
+    }
+  });
+  if (::fsync(file.get()) != 0) fail_by_errno(path, "could not write");
+}
+
+}  // namespace rtrain::files

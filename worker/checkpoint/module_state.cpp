@@ -11,8 +11,17 @@ std::int64_t StatePiece::numel() const { return c10::multiply_integers(shape); }
 const torch::Tensor& StatePiece::whole() const {
   if (is_whole()) return tensor;
   throw std::logic_error("this rank holds " + std::to_string(tensor.numel()) + " elements from element " +
-                         std::to_string(offset) + " on of a tensor of shape " + c10::str(shape) +
-                         ", and the whole is asked for");
+                         std::to_string(offset) + " on of a tensor of shape " +
+                         c10::str(c10::IntArrayRef(shape)) + ", and the whole is asked for");
+}
+
+torch::Tensor StatePiece::range(std::int64_t first, std::int64_t count) const {
+  if (first >= offset && first + count <= offset + tensor.numel())
+    return tensor.reshape({-1}).narrow(0, first - offset, count);
+  throw std::logic_error("this rank holds " + std::to_string(tensor.numel()) + " elements from element " +
+                         std::to_string(offset) + " on of a tensor of shape " +
+                         c10::str(c10::IntArrayRef(shape)) + ", and " + std::to_string(count) +
+                         " from element " + std::to_string(first) + " on are asked for");
 }
 
 StateTree state_of(const torch::nn::Module& module) {
@@ -23,7 +32,10 @@ StateTree state_of(const torch::nn::Module& module) {
 }
 
 LoadedWeights load_state(torch::nn::Module& module, const StateTree& saved, bool strict) {
-  const auto own = state_of(module);
+  return load_state(state_of(module), saved, strict);
+}
+
+LoadedWeights load_state(const StateTree& own, const StateTree& saved, bool strict) {
   LoadedWeights result;
   std::string shapes;
   for (const auto& [name, piece] : own) {
@@ -49,7 +61,11 @@ LoadedWeights load_state(torch::nn::Module& module, const StateTree& saved, bool
     throw std::runtime_error("the checkpoint does not fit the model:" + problems);
   }
   const torch::NoGradGuard no_grad;
-  for (const auto& name : result.loaded) torch::Tensor(own.at(name).tensor).copy_(saved.at(name).whole());
+  for (const auto& name : result.loaded) {
+    const auto& piece = own.at(name);
+    const auto& to = piece.tensor;
+    torch::Tensor(to).copy_(saved.at(name).range(piece.offset, to.numel()).view(to.sizes()));
+  }
   return result;
 }
 

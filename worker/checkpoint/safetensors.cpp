@@ -20,7 +20,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
-using checkpoint::dtype_of;
+using files::dtype_of;
 using tensors::Checksum;
 using tensors::Dtype;
 constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
@@ -53,6 +53,10 @@ std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTenso
   entries.reserve(content.tensors.size());
   for (const auto& [name, tensor] : content.tensors) {
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
+    if (tensor.numel() > 0 && tensor.has_storage() && tensor.storage().data() == nullptr)
+      fail(path, "tensor \"" + name +
+                     "\" has no memory: a strategy shards it; write it within full_parameters(), or let the "
+                     "Trainer save a checkpoint");
     const auto* dtype = dtype_of(tensor.scalar_type());
     if (dtype == nullptr || tensor.layout() != at::kStrided) {
       fail(path, "tensor \"" + name + "\" cannot be represented: " +
@@ -109,7 +113,7 @@ void save_safetensors(const std::filesystem::path& path, const SafeTensors& cont
 
 Checksum save_summed(const std::filesystem::path& path, const SafeTensors& content) {
   Checksum sum;
-  checkpoint::write_local(
+  files::write_local(
       path, [&](const CheckpointDraft::Append& append) { sum = append_safetensors(path, content, append); });
   return sum;
 }
@@ -132,7 +136,7 @@ Checksum append_safetensors(const std::filesystem::path& path, const SafeTensors
 SafeTensors load_safetensors(const std::filesystem::path& path) { return load_checked(path, std::nullopt); }
 
 SafeTensors load_checked(const std::filesystem::path& path, const std::optional<Checksum>& expected) {
-  return read_safetensors(*checkpoint::open_local(path), path, expected);
+  return read_safetensors(*files::open_local(path), path, expected);
 }
 
 SafeTensors read_safetensors(CheckpointFile& file, const std::filesystem::path& path,
@@ -163,7 +167,7 @@ SafeTensors read_safetensors(CheckpointFile& file, const std::filesystem::path& 
   SafeTensors content;
   for (const auto& [key, value] : header.metadata) content.metadata.emplace(key, value);
   for (const auto& described : header.tensors) {
-    const auto type = checkpoint::scalar_type_of(*described.dtype);
+    const auto type = files::scalar_type_of(*described.dtype);
     auto tensor = at::empty(described.shape, type);
     read_exactly(file, tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, crc);
     if (type == at::kBool) {

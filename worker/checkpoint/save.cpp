@@ -23,8 +23,11 @@ tensors::Checksum checksum_of_file(CheckpointFile& file) {
   return {file.size(), crc.value()};
 }
 
-/// The files of other ranks are read back, where they are in this storage.
-void add_files_of_others(CheckpointDraft& draft, tensors::Checksums& sums, const SaveRanks& ranks) {
+/// What other ranks wrote is read back, where it is in this storage.
+void add_files_of_others(CheckpointDraft& draft, tensors::Checksums& sums, const SaveFiles& own,
+                         const SaveRanks& ranks) {
+  for (const auto& [name, content] : own.shared)
+    if (const auto file = draft.open(name)) sums.files.emplace(name, checksum_of_file(*file));
   for (int rank = 0; rank < ranks.world_size; ++rank) {
     const auto name = tensors::rank_file(rank);
     if (sums.files.contains(name)) continue;
@@ -53,14 +56,19 @@ void write_own(CheckpointDraft& draft, const std::filesystem::path& path, const 
 void save_files(CheckpointIO& io, const std::filesystem::path& path, const SaveFiles& own,
                 const SaveRanks& ranks) {
   std::unique_ptr<CheckpointDraft> draft;
-  if (ranks.rank == 0) draft = io.begin(path, ranks.rank);
+  if (ranks.rank == 0) {
+    draft = io.begin(path, ranks.rank);
+    for (const auto& [name, content] : own.shared) begin_shared_file(*draft, name, path / name, content);
+  }
   ranks.meet("begun");
   if (ranks.rank != 0) draft = io.begin(path, ranks.rank);
   tensors::Checksums sums;
   write_own(*draft, path, own, sums);
+  for (const auto& [name, content] : own.shared)
+    write_shared_file(*draft, name, path / name, content, /*wholes=*/ranks.rank == 0);
   ranks.meet("written");
   if (ranks.rank == 0) {
-    add_files_of_others(*draft, sums, ranks);
+    add_files_of_others(*draft, sums, own, ranks);
     const auto text = tensors::checksums_text(sums);
     draft->write(tensors::kChecksumsFile, [&](const CheckpointDraft::Append& append) { append(text); });
     draft->publish();

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace rtrain::checkpoint {
+namespace rtrain::files {
 namespace {
 
 struct TypeName {
@@ -44,4 +44,4 @@ const tensors::Dtype* dtype_of(at::ScalarType type) {
   return found == kTypes.end() ? nullptr : tensors::find_dtype(found->name);
 }
 
-}  // namespace rtrain::checkpoint
+}  // namespace rtrain::files

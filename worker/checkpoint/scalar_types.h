@@ -5,10 +5,10 @@
 
 #include <c10/core/ScalarType.h>
 
-namespace rtrain::checkpoint {
+namespace rtrain::files {
 
 [[nodiscard]] at::ScalarType scalar_type_of(const tensors::Dtype& dtype);
 /// Null: safetensors does not have it.
 [[nodiscard]] const tensors::Dtype* dtype_of(at::ScalarType type);
 
-}  // namespace rtrain::checkpoint
+}  // namespace rtrain::files

@@ -62,26 +62,24 @@ torch::Tensor Snapshot::buffer_for(const torch::Tensor& tensor, bool pinned) {
 Snapshot::Snapshot(SaveFiles files, const std::set<const void*>& stable, std::shared_ptr<HostBuffers> buffers)
     : files_(std::move(files)), buffers_(std::move(buffers)) {
   const torch::NoGradGuard no_grad;
-  for (auto& file : files_.tensors) {
-    for (auto& [name, tensor] : file.second.tensors) {
-      // Of what cannot be copied like this the writer says what is wrong with it.
-      if (!tensor.defined() || tensor.layout() != torch::kStrided) continue;
-      tensor = tensor.detach();
-      if (tensor.numel() == 0) {
-        tensor = tensor.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
-      } else if (!tensor.is_cpu()) {
-        if (!device_ && tensor.is_cuda()) device_ = std::make_unique<OnDevice>(tensor.device());
-        if (!device_ || tensor.device() != device_->device) tensor = tensor.cpu();
-      } else {
-        auto to = buffer_for(tensor, false);
-        if (stable.contains(tensor.const_data_ptr()) && tensor.is_contiguous() && !tensor.is_inference())
-          later_.push_back({name, tensor, to, tensor._version()});
-        else
-          to.copy_(tensor);
-        tensor = std::move(to);
-      }
+  for_each_tensor([&](const std::string& name, torch::Tensor& tensor) {
+    // Of what cannot be copied like this the writer says what is wrong with it.
+    if (!tensor.defined() || tensor.layout() != torch::kStrided) return;
+    tensor = tensor.detach();
+    if (tensor.numel() == 0) {
+      tensor = tensor.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
+    } else if (!tensor.is_cpu()) {
+      if (!device_ && tensor.is_cuda()) device_ = std::make_unique<OnDevice>(tensor.device());
+      if (!device_ || tensor.device() != device_->device) tensor = tensor.cpu();
+    } else {
+      auto to = buffer_for(tensor, false);
+      if (stable.contains(tensor.const_data_ptr()) && tensor.is_contiguous() && !tensor.is_inference())
+        later_.push_back({name, tensor, to, tensor._version()});
+      else
+        to.copy_(tensor);
+      tensor = std::move(to);
     }
-  }
+  });
   if (device_) copy_on_device(stable);
   if (later_.empty()) return;
   copied_ = false;
@@ -91,6 +89,14 @@ Snapshot::Snapshot(SaveFiles files, const std::set<const void*>& stable, std::sh
     ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
     copy_on_cpu();
   });
+}
+
+void Snapshot::for_each_tensor(
+    const std::function<void(const std::string& name, torch::Tensor& tensor)>& visit) {
+  for (auto& file : files_.tensors)
+    for (auto& [name, tensor] : file.second.tensors) visit(name, tensor);
+  for (auto& file : files_.shared)
+    for (auto& [name, piece] : file.second.tensors) visit(name, piece.tensor);
 }
 
 void Snapshot::copy_on_device(const std::set<const void*>& stable) {
@@ -103,15 +109,13 @@ void Snapshot::copy_on_device(const std::set<const void*>& stable) {
     device_->held.push_back(from);
     tensor = std::move(to);
   };
-  for (auto& file : files_.tensors) {
-    for (auto& [name, tensor] : file.second.tensors) {
-      if (!tensor.defined() || tensor.layout() != torch::kStrided || !tensor.is_cuda()) continue;
-      if (stable.contains(tensor.const_data_ptr()) && !tensor.is_inference())
-        later.emplace_back(&name, &tensor);
-      else
-        copy(tensor);  // on the current stream: before what follows
-    }
-  }
+  for_each_tensor([&](const std::string& name, torch::Tensor& tensor) {
+    if (!tensor.defined() || tensor.layout() != torch::kStrided || !tensor.is_cuda()) return;
+    if (stable.contains(tensor.const_data_ptr()) && !tensor.is_inference())
+      later.emplace_back(&name, &tensor);
+    else
+      copy(tensor);  // on the current stream: before what follows
+  });
   c10::Event before(device_->device.type());
   before.record(device_->current());
   before.block(device_->side);
@@ -170,7 +174,7 @@ const SaveFiles& Snapshot::files() {
 Snapshot::~Snapshot() {
   if (copier_.joinable()) copier_.join();
   if (device_) device_->copied.synchronize();
-  files_.tensors.clear();
+  files_ = {};
   for (auto& [buffer, pinned] : taken_) buffers_->give_back(std::move(buffer), pinned);
 }
 

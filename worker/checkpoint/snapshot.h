@@ -8,6 +8,7 @@
 #include <torch/types.h>
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,6 +61,7 @@ class RTRAIN_API Snapshot {
     std::int64_t version = 0;
   };
   [[nodiscard]] torch::Tensor buffer_for(const torch::Tensor& tensor, bool pinned);
+  void for_each_tensor(const std::function<void(const std::string& name, torch::Tensor& tensor)>& visit);
   void copy_on_device(const std::set<const void*>& stable);
   void copy_on_cpu();
   /// With the lock held. Remembers the first of `all` that was changed.

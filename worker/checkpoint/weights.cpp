@@ -37,7 +37,7 @@ Tensors read_index(const fs::path& path) {
 }
 
 torch::Tensor read(const fs::path& path, const tensors::Tensor& from) {
-  auto tensor = at::empty(from.shape, at::TensorOptions(checkpoint::scalar_type_of(*from.dtype)));
+  auto tensor = at::empty(from.shape, at::TensorOptions(files::scalar_type_of(*from.dtype)));
   auto* to = static_cast<char*>(tensor.mutable_data_ptr());
   for (tensors::TensorReader reader(from);;) {
     const auto piece = reader.next();

@@ -117,19 +117,19 @@ std::string cause_of(const std::exception& error) {
 /// One collective under way. `then` runs when it is done: the division of a mean.
 class C10dCommunicator::Pending final : public Work::Pending {
  public:
-  Pending(C10dCommunicator& group, const char* what, std::int64_t seq, bool on_cpu,
+  Pending(C10dCommunicator& group, const char* what, std::int64_t seq, Waiting waiting,
           c10::intrusive_ptr<c10d::Work> work, std::function<void()> then)
       : group_(group),
         what_(what),
         seq_(seq),
-        on_cpu_(on_cpu),
+        waiting_(waiting),
         work_(std::move(work)),
         then_(std::move(then)) {}
   [[nodiscard]] bool is_done() const override { return work_->isCompleted(); }
   void wait(std::optional<milliseconds> limit) override {
     try {
       const auto waiting = group_.noted(what_, seq_);
-      group_.finish(*work_, on_cpu_, what_, seq_, limit.value_or(group_.options_.timeout));
+      group_.finish(*work_, waiting_, what_, seq_, limit.value_or(group_.options_.timeout));
       if (then_) then_();
     } catch (const c10::AcceleratorError&) {
       throw;  // a kernel's from before, which this call only met: its code tells whose fault it is
@@ -142,7 +142,7 @@ class C10dCommunicator::Pending final : public Work::Pending {
   C10dCommunicator& group_;
   const char* what_;
   std::int64_t seq_;
-  bool on_cpu_;
+  Waiting waiting_;
   c10::intrusive_ptr<c10d::Work> work_;
   std::function<void()> then_;
 };
@@ -180,10 +180,10 @@ std::optional<runtime::Pulse::InCollective> C10dCommunicator::noted(const char* 
 
 /// The work's own error if it has one. On the CPU the host waits anyway, and looks now and then whether the
 /// others will ever come.
-void C10dCommunicator::finish(c10d::Work& work, bool on_cpu, const char* what, std::int64_t seq,
+void C10dCommunicator::finish(c10d::Work& work, Waiting waiting, const char* what, std::int64_t seq,
                               milliseconds timeout) {
-  if (!on_cpu) {
-    work.wait();
+  if (waiting != Waiting::kInSlices) {
+    work.wait(waiting == Waiting::kInOne ? timeout : kNoTimeout);
     return;
   }
   const auto deadline = steady_clock::now() + timeout;
@@ -205,8 +205,16 @@ void C10dCommunicator::finish(c10d::Work& work, bool on_cpu, const char* what, s
   work.wait();
 }
 
+C10dCommunicator::Waiting C10dCommunicator::collective(const torch::Tensor& tensor) {
+  return tensor.is_cpu() ? Waiting::kInSlices : Waiting::kOnDevice;
+}
+
+C10dCommunicator::Waiting C10dCommunicator::message(const torch::Tensor& tensor) const {
+  return tensor.is_cpu() || !options_.nccl ? Waiting::kInOne : Waiting::kOnDevice;
+}
+
 template <class Call>
-Work C10dCommunicator::start(const char* what, bool on_cpu, Call call) {
+Work C10dCommunicator::start(const char* what, Waiting waiting, Call call) {
   std::function<void()> then;
   c10::intrusive_ptr<c10d::Work> work;
   const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
@@ -218,12 +226,12 @@ Work C10dCommunicator::start(const char* what, bool on_cpu, Call call) {
   } catch (const std::exception& error) {
     fail(what, error);
   }
-  return Work(std::make_unique<Pending>(*this, what, seq, on_cpu, std::move(work), std::move(then)));
+  return Work(std::make_unique<Pending>(*this, what, seq, waiting, std::move(work), std::move(then)));
 }
 
 Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char* what) {
   require_contiguous(what, tensor);
-  return start(what, tensor.is_cpu(), [&](std::function<void()>& then) {
+  return start(what, collective(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     c10d::AllreduceOptions options;
     options.reduceOp = reduce_op(op);
@@ -239,7 +247,7 @@ Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char*
 Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const char* what) {
   require_rank(what, "root", root);
   require_contiguous(what, tensor);
-  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+  return start(what, collective(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     c10d::BroadcastOptions options;
     options.rootRank = root;
@@ -249,7 +257,7 @@ Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const cha
 
 Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor input, const char* what) {
   require_parts(what, output, input, world_size());
-  return start(what, output.is_cpu(), [&](std::function<void()>&) {
+  return start(what, collective(output), [&](std::function<void()>&) {
     auto whole = output.detach().view(-1), part = input.detach().view(-1);
     return group_->_allgather_base(whole, part);
   });
@@ -258,7 +266,7 @@ Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor inpu
 Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op,
                                             const char* what) {
   require_parts(what, input, output, world_size());
-  return start(what, output.is_cpu(), [&](std::function<void()>& then) {
+  return start(what, collective(output), [&](std::function<void()>& then) {
     auto part = output.detach().view(-1), whole = input.detach().view(-1);
     c10d::ReduceScatterOptions options;
     options.reduceOp = reduce_op(op);
@@ -274,7 +282,7 @@ Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor 
 Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const char* what) {
   require_rank(what, "the receiver", to);
   require_contiguous(what, tensor);
-  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+  return start(what, message(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     return group_->send(tensors, to, tag);
   });
@@ -283,7 +291,7 @@ Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const c
 Work C10dCommunicator::start_recv(torch::Tensor tensor, int from, int tag, const char* what) {
   require_rank(what, "the sender", from);
   require_contiguous(what, tensor);
-  return start(what, tensor.is_cpu(), [&](std::function<void()>&) {
+  return start(what, message(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     return group_->recv(tensors, from, tag);
   });
@@ -306,7 +314,7 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
 
 void C10dCommunicator::barrier() {
   // On the CPU also with GPUs: the host waits, and no kernel is launched for it.
-  start("barrier", true, [&](std::function<void()>&) {
+  start("barrier", Waiting::kInSlices, [&](std::function<void()>&) {
     c10d::BarrierOptions options;
     options.device = torch::Device(torch::kCPU);
     return group_->barrier(options);

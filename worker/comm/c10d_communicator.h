@@ -69,10 +69,17 @@ class C10dCommunicator final : public Communicator {
 
  private:
   class Pending;
+  enum class Waiting {
+    kOnDevice,  ///< the host goes on
+    kInSlices,  ///< the host waits, and looks now and then whether the others will ever come
+    kInOne,     ///< the host waits for a message of Gloo, which a wait that times out breaks
+  };
+  [[nodiscard]] static Waiting collective(const torch::Tensor& tensor);
+  [[nodiscard]] Waiting message(const torch::Tensor& tensor) const;
   template <class Call>
-  Work start(const char* what, bool on_cpu, Call call);
+  Work start(const char* what, Waiting waiting, Call call);
   [[nodiscard]] std::optional<runtime::Pulse::InCollective> noted(const char* what, std::int64_t seq);
-  void finish(c10d::Work& work, bool on_cpu, const char* what, std::int64_t seq,
+  void finish(c10d::Work& work, Waiting waiting, const char* what, std::int64_t seq,
               std::chrono::milliseconds timeout);
   [[noreturn]] void fail(const char* what, const std::exception& error) const;
 

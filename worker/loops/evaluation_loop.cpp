@@ -217,13 +217,14 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
       const RunContext::HookScope scope(run_, Hook::kNextBatch);
       return feed_.take(iterator);
     }();
-    if (!fetched) break;
+    if (!everyone_has(static_cast<bool>(fetched))) break;
     const auto batch = feed_.to_device(std::move(fetched));
     run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     run_.plan->before_forward(/*sync=*/false);
     if (batch_idx + 1 < batches_) feed_.look_ahead(iterator);
     const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
+    run_.plan->after_batch();
     run_.metrics.step_done();
     run_.pulse.step(name_of(stage), run_.epochs.current.completed, done + batch_idx + 1);
     run_.call(hooks.at_batch_end, hooks.batch_end, hooks.module_batch_end, output, batch, batch_idx);
@@ -232,7 +233,20 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     if (stage == Stage::kPredict && predicts_.return_predictions) keep_prediction(output);
   }
   feed_.end();
+  if (batch_idx == batches_) (void)everyone_has(false);  // others may have more
   return batch_idx;
+}
+
+/// Whether the evaluation has a batch for every rank, where none can make a forward alone.
+bool EvaluationLoop::everyone_has(bool mine) {
+  if (same_everywhere_ || !run_.plan->is_forward_collective()) return mine;
+  const bool all = run_.strategy().reduce_boolean_decision(mine);
+  if (mine && !all && !std::exchange(warned_of_end_, true))
+    warn(std::string(name_of(run_.stage)) + ": the ranks have different numbers of batches, and " +
+         run_.strategy().name() +
+         " needs every rank in each: this rank leaves out what it has left. Give each rank as many batches "
+         "(DistributedSampler does)");
+  return all;
 }
 
 }  // namespace rtrain

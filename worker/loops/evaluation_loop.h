@@ -62,6 +62,7 @@ class EvaluationLoop {
   void load();
   void keep_prediction(const torch::Tensor& output);
   std::int64_t read(Loader& loader, Stage stage, std::int64_t done);
+  [[nodiscard]] bool everyone_has(bool mine);
 
   RunContext& run_;
   BatchFeed feed_;
@@ -72,7 +73,7 @@ class EvaluationLoop {
   std::int64_t loaded_in_epoch_ = 0;
   std::vector<Loader> loaders_;
   std::int64_t max_batches_ = 0, batches_ = 0;
-  bool same_everywhere_ = true, has_run_ = false, is_ending_ = false;
+  bool same_everywhere_ = true, has_run_ = false, is_ending_ = false, warned_of_end_ = false;
   std::vector<MetricValues> by_loader_;
   PredictionArguments predicts_;
   Predictions predictions_;

@@ -218,6 +218,7 @@ void FitLoop::for_each_batch(const std::function<void(const Batch&)>& body) {
     const auto types = run_.precision().forward_scope(run_.placement.device);
     const RunContext::HookScope scope(run_, Hook::kTrainingStep);
     body(batch);
+    run_.plan->after_batch();
   }
   run_.metrics.use(&results_);
   run_.metrics.set_first_iteration(first_iteration);
@@ -342,8 +343,7 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
     place_before_ = std::exchange(place_, batches.save_state());  // of the pass that follows, if one does
   }
   validated_ = stop_validated_ = false;
-  const auto batch =
-      turn.has_batch ? feed_.to_device(std::move(fetched)) : std::move(*fetched.batch);
+  const auto batch = turn.has_batch ? feed_.to_device(std::move(fetched)) : std::move(*fetched.batch);
   batch_.increment_ready();
   run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
 
@@ -558,15 +558,11 @@ std::map<std::string, torch::Tensor> FitLoop::generators() const {
 std::map<std::string, torch::Tensor> FitLoop::pending_gradients() const {
   if (cut_) return gradients_at_cut_;
   if (!run_.automatic) return manual_.pending_gradients();
-  std::map<std::string, torch::Tensor> gradients;
   const bool between =
       (batch_.current.processed - part_.first_batch) % run_.accumulate == 0 || epoch_exhausted();
   if (between || !step_.has_gradients() || run_.epochs.current.started == run_.epochs.current.processed)
-    return gradients;
-  for (const auto& item : run_.module->named_parameters()) {
-    if (item.value().grad().defined()) gradients.emplace(item.key(), item.value().grad());
-  }
-  return gradients;
+    return {};
+  return run_.plan->pending_gradients();
 }
 
 void FitLoop::keep_cut(std::map<std::string, torch::Tensor> generators,
@@ -577,12 +573,7 @@ void FitLoop::keep_cut(std::map<std::string, torch::Tensor> generators,
 
 void FitLoop::load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients) {
   if (!run_.automatic) manual_.expect_gradients(gradients);
-  for (const auto& item : run_.module->named_parameters()) {
-    const auto found = gradients.find(item.key());
-    if (found != gradients.end())
-      item.value().mutable_grad() =
-          found->second.to(item.value().device(), /*non_blocking=*/false, /*copy=*/true);
-  }
+  run_.plan->load_pending_gradients(gradients);
 }
 
 }  // namespace rtrain

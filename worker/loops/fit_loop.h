@@ -116,7 +116,7 @@ class FitLoop {
   /// A stream that is padded never leaves a rank without a batch.
   [[nodiscard]] EpochEnd epoch_end() const {
     return run_.plan->join() != nullptr && data_.has_stream() && !data_.pads() ? EpochEnd::kLast
-                                                                                : EpochEnd::kFirst;
+                                                                               : EpochEnd::kFirst;
   }
   [[nodiscard]] bool goes_on(BatchSource::Iterator& batches, std::int64_t taken, EpochEnd end);
   void pad(BatchSource::Iterator& batches) const;

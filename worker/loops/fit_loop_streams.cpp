@@ -81,8 +81,9 @@ bool FitLoop::goes_on(BatchSource::Iterator& batches, std::int64_t taken, EpochE
               : "Epoch " + std::to_string(current_epoch()) + " ends after " + std::to_string(taken) +
                     " batches on all ranks, because a stream has ended there (" +
                     runtime::grouped_by_value(rows) +
-                     "); the samples left over are not seen in this epoch (DDPOptions::join uses them, StreamEnd::kPad "
-                     "sees others twice for them)"));
+                    "); the samples left over are not seen in this epoch (DDPOptions::join uses them, "
+                    "StreamEnd::kPad "
+                    "sees others twice for them)"));
   if (!pads) return all;
   if (any && !mine) pad(batches);
   return any;

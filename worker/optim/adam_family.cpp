@@ -107,7 +107,7 @@ class RAdamLists final : public Grouped {
     average_squares(squares, batch.gradients, beta2);
 
     const double rho_inf = 2 / (1 - beta2) - 1;
-    struct Part {
+    struct Chosen {
       Tensors parameters, averages, squares;
       Scalars factors;
     } plain, adaptive;

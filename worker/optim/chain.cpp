@@ -1,5 +1,6 @@
 // Several optimizers as one.
 #include <rtrain/optim.h>
+#include <algorithm>
 
 #include <set>
 #include <stdexcept>
@@ -43,13 +44,17 @@ class Chained final : public Optimizer {
     Optimizer::name_parameters(named);
     pass_names_on();
   }
-  void replace_parameter(const std::string& name, const torch::Tensor& tensor) override {
+  [[nodiscard]] bool is_elementwise() const override {
+    return std::all_of(members_.begin(), members_.end(),
+                       [](const auto& member) { return member->is_elementwise(); });
+  }
+  void replace_parameter(const std::string& name, const StatePiece& piece) override {
     // The member first: it knows whether the parameter was stepped.
     for (const auto& member : members_) {
       for (std::size_t i = 0; i < member->parameters().size(); ++i)
-        if (member->parameter_name(i) == name) member->replace_parameter(name, tensor);
+        if (member->parameter_name(i) == name) member->replace_parameter(name, piece);
     }
-    Optimizer::replace_parameter(name, tensor);
+    Optimizer::replace_parameter(name, piece);
   }
 
   [[nodiscard]] OptimizerState state_dict() const override {

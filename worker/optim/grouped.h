@@ -48,6 +48,7 @@ class Grouped : public Optimizer {
 
   using Optimizer::step;
   void step(const StepInputs& inputs) final;
+  [[nodiscard]] bool is_elementwise() const override { return true; }
   void add_param_group(ParamGroup group) override;
   [[nodiscard]] bool read_lr_from(std::vector<torch::Tensor> by_group) override;
 

@@ -93,7 +93,8 @@ class Lbfgs final : public TorchOptimizer {
     const auto before = problems.size();
     // Groups and names as for all; the tensors are read below.
     auto commit = Optimizer::stage_state_dict({state.type, {}, state.groups}, problems);
-    auto left = state.tensors;
+    std::map<std::string, torch::Tensor> left;
+    for (const auto& [key, piece] : state.tensors) left.emplace(key, piece.whole());
     auto s = std::make_shared<to::LBFGSParamState>();
     const auto whole = [&](const char* name) {
       for (std::size_t i = 0; i < parameters_.size(); ++i) {

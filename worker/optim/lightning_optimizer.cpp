@@ -16,9 +16,9 @@ detail::OptimizerDriver& LightningOptimizer::driver() const {
 
 ToggledOptimizer::ToggledOptimizer(const std::vector<std::shared_ptr<Optimizer>>& all, const Optimizer& one) {
   std::unordered_set<const void*> own;
-  for (const auto& parameter : one.parameters()) own.insert(parameter.unsafeGetTensorImpl());
+  for (const auto& parameter : one.module_parameters()) own.insert(parameter.unsafeGetTensorImpl());
   for (const auto& optimizer : all) {
-    for (const auto& parameter : optimizer->parameters()) {
+    for (const auto& parameter : optimizer->module_parameters()) {
       if (own.contains(parameter.unsafeGetTensorImpl())) continue;
       before_.emplace_back(parameter, parameter.requires_grad());
       parameter.set_requires_grad(false);

@@ -36,6 +36,7 @@ double epsilon_of(at::ScalarType type) {
 class FactoredVariance final : public Grouped {
  public:
   using Grouped::Grouped;
+  [[nodiscard]] bool is_elementwise() const override { return false; }
 
  protected:
   [[nodiscard]] std::optional<ParameterState> new_state(const torch::Tensor& p,
@@ -106,6 +107,7 @@ class Orthogonal final : public Grouped {
       : Grouped(kMuon, std::move(groups), std::move(defaults)) {
     for (std::size_t i = 0; i < groups_.size(); ++i) check_group(groups_[i], place_of(i));
   }
+  [[nodiscard]] bool is_elementwise() const override { return false; }
 
  protected:
   void check_group(const ParamGroup& group, const std::string& place) const override {

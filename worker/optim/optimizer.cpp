@@ -25,14 +25,19 @@ std::vector<ParamGroup> one_group(std::vector<torch::Tensor> parameters) {
 }
 
 /// A saved tensor in the place of `fresh`; undefined when it does not fit, and then `fault` says why.
-torch::Tensor fitted(const torch::Tensor& fresh, const torch::Tensor& saved, std::string& fault) {
-  if (!saved.defined()) return fault = "is undefined", torch::Tensor();
-  if (fresh.dim() == 0 && saved.numel() != 1) return fault = "is no single number", torch::Tensor();
-  if (fresh.dim() != 0 && saved.sizes() != fresh.sizes()) {
-    fault = "has shape " + c10::str(saved.sizes()) + ", the parameter has " + c10::str(fresh.sizes());
+/// @param shape of the whole of it. @param first its first element that `fresh` holds.
+torch::Tensor fitted(const torch::Tensor& fresh, const StatePiece& saved, c10::IntArrayRef shape,
+                     std::int64_t first, std::string& fault) {
+  if (!saved.tensor.defined()) return fault = "is undefined", torch::Tensor();
+  if (fresh.dim() == 0) {
+    if (saved.tensor.numel() != 1) return fault = "is no single number", torch::Tensor();
+    return at::empty_like(fresh).copy_(saved.tensor.reshape({}));
+  }
+  if (c10::IntArrayRef(saved.shape) != shape) {
+    fault = "has shape " + c10::str(c10::IntArrayRef(saved.shape)) + ", the parameter has " + c10::str(shape);
     return {};
   }
-  return at::empty_like(fresh).copy_(saved.reshape(fresh.sizes()));
+  return at::empty_like(fresh).copy_(saved.range(first, fresh.numel()).view(fresh.sizes()));
 }
 
 /// A saved tensor of an optimizer that does not say what its state is made of.
@@ -62,7 +67,7 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, std::string type, Options d
 void Optimizer::adopt(ParamGroup group, const std::string& place) {
   group.params = unique(group.params);
   std::set<const void*> taken;
-  for (const auto& parameter : parameters_) taken.insert(parameter.unsafeGetTensorImpl());
+  for (const auto& parameter : given_) taken.insert(parameter.unsafeGetTensorImpl());
   for (std::size_t i = 0; i < group.params.size(); ++i) {
     const auto& p = group.params[i];
     const auto what = place + ": parameter " + std::to_string(i);
@@ -76,9 +81,11 @@ void Optimizer::adopt(ParamGroup group, const std::string& place) {
   for (const auto& p : group.params) {
     names_.push_back(std::to_string(parameters_.size()));
     parameters_.push_back(p);
+    given_.push_back(p);
   }
   ++tensor_changes_;
   state_.resize(parameters_.size());
+  parts_.resize(parameters_.size());
   groups_.push_back(std::move(group));
 }
 
@@ -166,7 +173,7 @@ void Optimizer::name_parameters(const torch::OrderedDict<std::string, torch::Ten
   auto names = names_;
   std::map<std::string, std::size_t> numbers;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto found = by_tensor.find(parameters_[i].unsafeGetTensorImpl());
+    const auto found = by_tensor.find(given_[i].unsafeGetTensorImpl());
     if (found != by_tensor.end()) names[i] = found->second;
     const auto [other, is_new] = numbers.emplace(names[i], i);
     if (!is_new) {
@@ -177,7 +184,8 @@ void Optimizer::name_parameters(const torch::OrderedDict<std::string, torch::Ten
   names_ = std::move(names);
 }
 
-void Optimizer::replace_parameter(const std::string& name, const torch::Tensor& tensor) {
+void Optimizer::replace_parameter(const std::string& name, const StatePiece& piece) {
+  const auto& tensor = piece.tensor;
   const auto refuse = [&](const std::string& what) {
     throw std::invalid_argument(type_name() + ": parameter \"" + name + "\" " + what);
   };
@@ -200,12 +208,18 @@ void Optimizer::replace_parameter(const std::string& name, const torch::Tensor& 
   ++tensor_changes_;
   groups_[group].params[within] = tensor;
   parameters_[number] = tensor;
+  parts_[number] = piece.is_part ? Part{piece.shape, piece.offset, true} : Part{};
 }
 
 OptimizerState Optimizer::state_dict() const {
   OptimizerState result{type_name()};
   for (std::size_t i = 0; i < state_.size(); ++i) {
-    for (const auto& [name, tensor] : state_[i]) result.tensors.emplace(names_[i] + "." + name, tensor);
+    const auto& part = parts_[i];
+    for (const auto& [name, tensor] : state_[i]) {
+      const bool is_part = part.is_part && tensor.sizes() == parameters_[i].sizes();
+      result.tensors.emplace(names_[i] + "." + name,
+                             is_part ? StatePiece(tensor, part.shape, part.offset) : StatePiece(tensor));
+    }
   }
   std::size_t number = 0;
   for (const auto& group : groups_) {
@@ -279,7 +293,7 @@ std::function<void()> Optimizer::stage_state_dict(const OptimizerState& state,
     }
   }
 
-  std::vector<std::map<std::string, torch::Tensor>> saved(parameters_.size());
+  std::vector<StateTree> saved(parameters_.size());
   for (const auto& [key, tensor] : state.tensors) {
     const auto dot = key.rfind('.');
     const auto owner = dot == std::string::npos ? numbers.end() : numbers.find(key.substr(0, dot));
@@ -293,8 +307,8 @@ std::function<void()> Optimizer::stage_state_dict(const OptimizerState& state,
     if (saved[i].empty()) continue;  // never stepped
     auto fresh = new_state(parameters_[i], options[group_of[i]]);
     if (!fresh) {
-      for (const auto& [name, tensor] : saved[i])
-        if (tensor.defined()) loaded[i].emplace(name, as_saved(parameters_[i], tensor));
+      for (const auto& [name, piece] : saved[i])
+        if (piece.tensor.defined()) loaded[i].emplace(name, as_saved(parameters_[i], piece));
       continue;
     }
     for (const auto& [name, tensor] : *fresh) {
@@ -303,7 +317,9 @@ std::function<void()> Optimizer::stage_state_dict(const OptimizerState& state,
       std::string fault;
       if (entry == saved[i].end())
         problems.push_back("the state lacks \"" + key + "\"");
-      else if (auto fits = fitted(tensor, entry->second, fault); fault.empty())
+      else if (auto fits = fitted(tensor, entry->second, parts_[i].is_part ? parts_[i].shape : tensor.sizes(),
+                                  parts_[i].offset, fault);
+               fault.empty())
         loaded[i].emplace(name, std::move(fits));
       else
         problems.push_back("the state's \"" + key + "\" " + fault);

@@ -19,14 +19,14 @@ std::vector<LRScheduler*> schedulers_of(const Optimizer& optimizer,
 
 /// The one optimizer of a file of version 2 or 1 as version 3 has it, under the names that the parameters
 /// have now.
-OptimizerState state_of_version_2(const std::map<std::string, torch::Tensor>& tensors,
-                                  const Optimizer& optimizer, std::vector<std::string>& problems) {
+OptimizerState state_of_version_2(const StateTree& tensors, const Optimizer& optimizer,
+                                  std::vector<std::string>& problems) {
   OptimizerState state;
   const auto lr = tensors.find(kLr);
-  if (lr == tensors.end() || !lr->second.defined() || lr->second.numel() != 1)
+  if (lr == tensors.end() || !lr->second.tensor.defined() || lr->second.numel() != 1)
     problems.emplace_back("the state has no number \"lr\"");
   else  // of its one group; the other options come from the code
-    state.groups.push_back({{kLr, lr->second.to(at::kDouble).item<double>()}});
+    state.groups.push_back({{kLr, lr->second.whole().to(at::kDouble).item<double>()}});
   std::map<std::string, std::string> names;
   for (std::size_t i = 0; i < optimizer.parameters().size(); ++i)
     names.emplace(std::to_string(i), optimizer.parameter_name(i));

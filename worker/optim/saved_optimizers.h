@@ -17,7 +17,7 @@ namespace rtrain {
 /// [...]}. Version 2 and 1 had one optimizer, tensors by "<parameter number>.<state name>", "lr" as a tensor,
 /// and no list.
 struct SavedOptimizers {
-  std::map<std::string, torch::Tensor> tensors{};
+  StateTree tensors{};
   nlohmann::json list = nlohmann::json::array();
 };
 

@@ -16,6 +16,7 @@ const Kind kSparseAdam{
 class RowsAdam final : public Grouped {
  public:
   using Grouped::Grouped;
+  [[nodiscard]] bool is_elementwise() const override { return false; }
 
  protected:
   [[nodiscard]] bool takes_sparse() const override { return true; }

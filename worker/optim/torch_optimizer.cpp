@@ -236,14 +236,14 @@ void TorchOptimizer::add_param_group(ParamGroup group) {
   optimizer_->add_param_group(to::OptimizerParamGroup(groups_.back().params, std::move(options)));
 }
 
-void TorchOptimizer::replace_parameter(const std::string& name, const torch::Tensor& tensor) {
+void TorchOptimizer::replace_parameter(const std::string& name, const StatePiece& piece) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (parameter_name(i) == name && optimizer_->state().count(parameters_[i].unsafeGetTensorImpl()) != 0)
       throw std::logic_error(
           type_name() + ": parameter \"" + name +
           "\" has a state already (it was stepped, or this is Adagrad), so it cannot be replaced");
   }
-  Optimizer::replace_parameter(name, tensor);
+  Optimizer::replace_parameter(name, piece);
   for (std::size_t i = 0; i < groups_.size(); ++i) optimizer_->param_groups()[i].params() = groups_[i].params;
 }
 

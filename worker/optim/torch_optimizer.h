@@ -32,7 +32,7 @@ class TorchOptimizer : public Optimizer {
   void step(const StepInputs& inputs) override;
   torch::Tensor step(const Closure& closure) override;
   void add_param_group(ParamGroup group) override;
-  void replace_parameter(const std::string& name, const torch::Tensor& tensor) override;
+  void replace_parameter(const std::string& name, const StatePiece& piece) override;
   [[nodiscard]] OptimizerState state_dict() const override;
   std::function<void()> stage_state_dict(const OptimizerState& state,
                                          std::vector<std::string>& problems) override;

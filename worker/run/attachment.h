@@ -19,6 +19,10 @@ struct Attachment {
   [[nodiscard]] static Trainer* trainer_of(const std::shared_ptr<Attachment>& attachment) {
     return attachment ? attachment->trainer : nullptr;
   }
+  /// Null: the module is not attached to one.
+  [[nodiscard]] static Trainer* trainer_of(const LightningModule& module) {
+    return trainer_of(module.attachment_);
+  }
   static void tie(const std::shared_ptr<Attachment>& attachment, LightningModule& module);
   /// @param data null: the run has none.
   static void tie(const std::shared_ptr<Attachment>& attachment, LightningDataModule* data);

@@ -118,4 +118,11 @@ bool RunContext::is_same_on_every_rank(std::int64_t value) const {
   return bounds[0].item<std::int64_t>() == -bounds[1].item<std::int64_t>();
 }
 
+Batch RunContext::batch_as(Batch batch, torch::ScalarType type) {
+  batch.for_each_tensor([type](torch::Tensor& tensor) {
+    if (tensor.is_floating_point()) tensor = tensor.to(type);
+  });
+  return batch;
+}
+
 }  // namespace rtrain

@@ -135,6 +135,7 @@ class RunContext {
   R call_step(Hook where, R (LightningModule::*step)(const Batch&, std::int64_t), const Batch& batch,
               std::int64_t index) {
     const auto types = precision().forward_scope(placement.device);
+    if (const auto type = plan->input_type()) return call_module(where, step, batch_as(batch, *type), index);
     return call_module(where, step, batch, index);
   }
   /// An optimizer of the fit, as the module steps it.
@@ -226,6 +227,8 @@ class RunContext {
   std::map<std::string, torch::Tensor> resumed_generators;
 
  private:
+  /// With its floating-point tensors in this type.
+  [[nodiscard]] static Batch batch_as(Batch batch, torch::ScalarType type);
   // The data module's, or else the module's.
   [[nodiscard]] Batch before_transfer(Batch batch);
   [[nodiscard]] Batch transfer(Batch batch);

@@ -12,7 +12,7 @@ namespace rtrain {
 namespace {
 
 bool any_requires_grad(const Optimizer& optimizer) {
-  const auto& parameters = optimizer.parameters();
+  const auto& parameters = optimizer.module_parameters();
   return std::any_of(parameters.begin(), parameters.end(),
                      [](const torch::Tensor& parameter) { return parameter.requires_grad(); });
 }
@@ -27,6 +27,7 @@ StepOutput ManualStep::run(const Batch& batch, std::int64_t batch_idx) {
   // Once, for all steps: gradients that one optimizer has not used yet are scaled as the others were.
   if (stepped_) run_.precision().update();
   if (output.loss.defined()) output.loss = output.loss.detach();
+  run_.plan->after_batch();
   return output;
 }
 

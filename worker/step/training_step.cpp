@@ -14,10 +14,15 @@ namespace rtrain {
 
 StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
   StepOutput output;
-  if (!place.sync || run_.optimizers.empty()) {
+  if (!place.sync || run_.optimizers.empty())
     (void)learn(batch, place, output);
-    return output;
-  }
+  else
+    learn_and_step(batch, place, output);
+  run_.plan->after_batch();
+  return output;
+}
+
+void TrainingStep::learn_and_step(const Batch& batch, const StepPlace& place, StepOutput& output) {
   bool learned = false;
   const auto pass = [&] {
     learned = true;
@@ -31,7 +36,6 @@ StepOutput TrainingStep::run(const Batch& batch, const StepPlace& place) {
     throw std::logic_error(
         "optimizer_step() returned without calling its closure, so the batch was not learned: call "
         "step(closure) of its optimizer, or closure() alone to leave out the step");
-  return output;
 }
 
 /// The collectives of learn(), in their order.

@@ -44,6 +44,7 @@ class TrainingStep final : public detail::OptimizerDriver {
   void set_has_gradients(bool has) { has_gradients_ = has; }
 
  private:
+  void learn_and_step(const Batch& batch, const StepPlace& place, StepOutput& output);
   torch::Tensor learn(const Batch& batch, const StepPlace& place, StepOutput& output);
   void learn_without_batch(const StepPlace& place);
   void clear_gradients(std::int64_t batch_idx);

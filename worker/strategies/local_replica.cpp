@@ -93,7 +93,7 @@ bool LocalReplica::load(const PlanState& saved) {
   if (!problems.empty()) throw std::runtime_error("the state of a rank of its own:" + problems);
   for (std::size_t i = 0; i < optimizers_.size(); ++i) {
     auto state = optimizers_[i]->state_dict();
-    std::map<std::string, torch::Tensor> tensors;
+    StateTree tensors;
     const auto prefix = of_optimizer(i);
     for (const auto& [name, tensor] : saved.own)
       if (name.starts_with(prefix)) tensors.emplace(name.substr(prefix.size()), tensor);

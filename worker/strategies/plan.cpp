@@ -90,6 +90,22 @@ torch::Tensor Plan::clip(Optimizer& optimizer, const GradientClip& clip) {
   return norm;
 }
 
+std::map<std::string, torch::Tensor> Plan::pending_gradients() const {
+  std::map<std::string, torch::Tensor> gradients;
+  for (const auto& item : module_.named_parameters())
+    if (item.value().grad().defined()) gradients.emplace(item.key(), item.value().grad());
+  return gradients;
+}
+
+void Plan::load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients) {
+  for (const auto& item : module_.named_parameters()) {
+    const auto found = gradients.find(item.key());
+    if (found != gradients.end())
+      item.value().mutable_grad() =
+          found->second.to(item.value().device(), /*non_blocking=*/false, /*copy=*/true);
+  }
+}
+
 std::string Plan::why_not_captured() const {
   const Plan& plan = *this;
   return typeid(plan) == typeid(Plan)

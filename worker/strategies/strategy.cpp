@@ -1,6 +1,8 @@
 #include <rtrain/names.h>
 #include <rtrain/strategies.h>
 
+#include "worker/checkpoint/module_state.h"
+
 #include <torch/torch.h>
 
 #include <utility>
@@ -21,6 +23,8 @@ Communicator::Op op_of(Strategy::Reduce reduce) {
 }  // namespace
 
 ParallelDegrees Strategy::degrees(int world_size) const { return {.replicate = world_size}; }
+
+StateTree Strategy::module_state(const LightningModule& module) const { return state_of(module); }
 
 void Strategy::connect(Mesh mesh, torch::Device device) {
   mesh_ = std::move(mesh);

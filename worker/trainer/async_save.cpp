@@ -34,6 +34,8 @@ std::set<const void*> stable_tensors(const RunContext& run, const SaveFiles& fil
     for (const auto& parameter : optimizer->parameters()) add(parameter);
   if (const auto state = files.tensors.find(tensors::kOptimizerFile); state != files.tensors.end())
     for (const auto& [name, tensor] : state->second.tensors) add(tensor);
+  if (const auto state = files.shared.find(tensors::kOptimizerFile); state != files.shared.end())
+    for (const auto& [name, piece] : state->second.tensors) add(piece.tensor);
   return stable;
 }
 

@@ -41,10 +41,27 @@ SafeTensors file_of(const std::map<std::string, torch::Tensor>& tensors, bool of
   return file;
 }
 
-SafeTensors file_of(const StateTree& tree) {
+/// Whether other ranks have the rest. All ranks find the same.
+bool is_shared(const StateTree& tree) {
+  return std::any_of(tree.begin(), tree.end(), [](const auto& entry) { return entry.second.is_part; });
+}
+
+/// Adds this rank's part of a file. @param is_first of the replicas.
+void add_file(SaveFiles& files, const std::string& name, const StateTree& tree, int rank, bool is_first) {
+  if (is_shared(tree)) {
+    if (is_first) files.shared.emplace(name, SharedFile{tree, {{"format", "pt"}}});
+    return;
+  }
+  if (rank != 0) return;
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& [name, piece] : tree) tensors.emplace(name, piece.whole());
-  return file_of(tensors);
+  for (const auto& [key, piece] : tree) tensors.emplace(key, piece.tensor);
+  files.tensors.emplace(name, file_of(tensors));
+}
+
+StateTree tree_of(const std::map<std::string, torch::Tensor>& tensors) {
+  StateTree tree;
+  for (const auto& [name, tensor] : tensors) tree.emplace(name, tensor);
+  return tree;
 }
 
 std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors,
@@ -145,7 +162,7 @@ void Trainer::Impl::require_storable() const {
 
 TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
   TrainerCheckpoint content;
-  content.model = run.plan ? run.plan->module_state() : state_of(*run.module);
+  content.model = run.plan ? run.plan->module_state() : run.strategy().module_state(*run.module);
   content.loop = {{"format", kLoopFormat},
                   {"version", kVersion},
                   {"epoch", fit_loop.current_epoch()},
@@ -194,9 +211,11 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
 
 SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights_only) const {
   SaveFiles files;
-  if (run.placement.global_rank == 0) {
-    files.tensors.emplace(kModel, file_of(content.model));
-    if (!weights_only) files.tensors.emplace(kOptimizer, file_of(content.optimizer));
+  const auto rank = run.placement.global_rank;
+  const bool is_first = run.strategy().mesh().coordinate(Axis::kReplicate) == 0;
+  add_file(files, kModel, content.model, rank, is_first);
+  if (!weights_only) add_file(files, kOptimizer, content.optimizer, rank, is_first);
+  if (rank == 0) {
     if (!content.tensors.empty()) files.tensors.emplace(kExtra, file_of(content.tensors));
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
@@ -262,7 +281,7 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
   }
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
-  if (folder.has(kOptimizer)) content.optimizer = folder.load(kOptimizer);
+  if (folder.has(kOptimizer)) content.optimizer = tree_of(folder.load(kOptimizer));
   if (folder.has(kExtra)) content.tensors = folder.load(kExtra);
   if (folder.has(rank_file(rank))) content.rank = folder.load(rank_file(rank));
   if (content.loop.value("version", 0) < 2) {

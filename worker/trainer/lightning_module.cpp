@@ -176,4 +176,10 @@ void LightningModule::on_test_model_eval() { eval(); }
 void LightningModule::on_test_model_train() { restore_modes(); }
 void LightningModule::on_predict_model_eval() { eval(); }
 
+void full_parameters(LightningModule& module, const std::function<void()>& body) {
+  auto* trainer = Attachment::trainer_of(module);
+  if (trainer == nullptr) return body();
+  trainer->strategy().with_full_parameters(module, body);
+}
+
 }  // namespace rtrain

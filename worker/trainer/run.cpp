@@ -419,10 +419,10 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
       if (const auto before = CheckpointWriter::of(saved->loop); writer.retries(before))
         writer.fit = before.fit;
       resumed_step = saved->loop.value("global_step", std::int64_t{0});
-      restore_module_and_callbacks(*saved);
     }
-    run.metrics.clear();
     make_plan(given, /*fitting=*/true);
+    if (saved) restore_module_and_callbacks(*saved);
+    run.metrics.clear();
     make_optimizers();
     if (run.options.cuda_graph) capture_steps(recorder);
     run.call(Hook::kFitStart, &Callback::on_fit_start, &LightningModule::on_fit_start);
@@ -453,10 +453,10 @@ EvaluationMetrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, co
   EvaluationMetrics result;
   guarded([&] {
     begin(now, module.get(), data);
+    make_plan(module.get(), /*fitting=*/false);
     if (const auto path = resolved(weights); !path.empty())
       restore_module_and_callbacks(read_checkpoint(path, run.placement.global_rank, io()));
     run.metrics.clear();
-    make_plan(module.get(), /*fitting=*/false);
     log_hyperparams();
     evaluation.set_data([&] { return evaluation_data(now, data.evaluation); });
     run.strategy().barrier();

@@ -50,7 +50,7 @@ class BeforeTrial {
     keep(run.module->named_buffers());
     for (const auto& optimizer : run.optimizers) {
       auto state = optimizer->state_dict();
-      for (auto& [name, tensor] : state.tensors) tensor = tensor.clone();
+      for (auto& [name, piece] : state.tensors) piece.tensor = piece.tensor.clone();
       optimizers_.push_back(std::move(state));
     }
     plan_ = run.plan->step_state();

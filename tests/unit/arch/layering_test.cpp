@@ -43,6 +43,8 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"worker/comm", {"worker/include", "worker/runtime"}},
     {"worker/strategies",
      {"worker/comm", "worker/optim", "worker/checkpoint", "worker/runtime", "worker/include"}},
+    {"worker/sharding",
+     {"worker/strategies", "worker/optim", "worker/checkpoint", "worker/runtime", "worker/include"}},
     {"worker/run", {"worker/runtime", "worker/include", "common/base"}},
     {"worker/step", {"worker/run", "worker/optim", "worker/include"}},
     {"worker/loops", {"worker/step", "worker/run", "worker/runtime", "worker/include", "common/base"}},
@@ -187,7 +189,7 @@ TEST_CASE("layers: only the worker sees LibTorch, only comm and DDP see c10d") {
 }
 
 TEST_CASE("layers: only a plan steps an optimizer") {
-  CHECK(who_says("optimizer.step(", {"worker"}, {"worker/strategies"}) == kNone);
+  CHECK(who_says("optimizer.step(", {"worker"}, {"worker/strategies", "worker/sharding"}) == kNone);
   CHECK(who_says("optimizer->step(", {"worker"}, kNone) == kNone);
 }
 

@@ -45,6 +45,13 @@ class RTRAIN_API CheckpointDraft {
   /// Writes one file. It is durable when this returns.
   /// @throws std::runtime_error names file and cause; what `content` throws.
   virtual void write(const std::string& name, const Content& content) = 0;
+  /// Puts bytes at a place of a file.
+  using WriteAt = std::function<void(std::uint64_t at, std::string_view)>;
+  using Ranges = std::function<void(const WriteAt&)>;
+  /// Writes some bytes of a file of `size` bytes that all ranks write together, each its own, at the same
+  /// time. The first call makes the file. What this rank wrote is durable when this returns.
+  /// @throws std::runtime_error names file and cause. Default: this CheckpointIO cannot.
+  virtual void write_ranges(const std::string& name, std::uint64_t size, const Ranges& ranges);
   /// A file that this or another rank wrote into the same checkpoint. Null: there is none here.
   [[nodiscard]] virtual std::unique_ptr<CheckpointFile> open(const std::string& name) const = 0;
   /// Gives the checkpoint its name, whole or not at all; a checkpoint that had the name goes away. Rank 0

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rtrain/export.h>
+#include <rtrain/state_tree.h>
 
 #include <c10/util/Exception.h>  // ordered_dict.h needs it, and does not include it
 #include <torch/ordered_dict.h>
@@ -45,7 +46,7 @@ using Closure = std::function<torch::Tensor()>;
 struct RTRAIN_API OptimizerState {
   std::string type{};  ///< Optimizer::type_name(); empty: not known (files before version 3)
   /// By "<parameter name>.<state name>": "layer.weight.exp_avg". State names are PyTorch's.
-  std::map<std::string, torch::Tensor> tensors{};
+  StateTree tensors{};
   /// A list of {"name", "parameters": [names], and each option by its name}.
   nlohmann::json groups = nlohmann::json::array();
 };
@@ -78,6 +79,9 @@ class RTRAIN_API Optimizer {
   /// times.
   /// @return the first loss.
   virtual torch::Tensor step(const Closure& closure);
+  /// True: what a step does to one element of a parameter depends only on that element's gradient and state,
+  /// so that a part of a parameter can be stepped alone. A class of one's own of which that is true says so.
+  [[nodiscard]] virtual bool is_elementwise() const { return false; }
   /// Only step(closure) works: LBFGS.
   [[nodiscard]] virtual bool needs_closure() const { return false; }
   /// @param set_to_none false: gradients keep their memory and are filled with 0.
@@ -91,6 +95,8 @@ class RTRAIN_API Optimizer {
   [[nodiscard]] std::span<const ParamGroup> groups() const { return groups_; }
   /// Those of all groups, each once. Their order is their number.
   [[nodiscard]] const std::vector<torch::Tensor>& parameters() const { return parameters_; }
+  /// The same as the module has them: before replace_parameter() put a part in the place of some.
+  [[nodiscard]] const std::vector<torch::Tensor>& module_parameters() const { return given_; }
   /// @throws std::out_of_range no such group; std::logic_error a group without the option "lr".
   [[nodiscard]] double lr(int group = 0) const;
   /// @param group -1: all groups get `lr`. @throws std::invalid_argument lr below 0 or not a number;
@@ -114,11 +120,12 @@ class RTRAIN_API Optimizer {
   /// @throws std::invalid_argument two parameters would have one name; nothing is changed then.
   virtual void name_parameters(const torch::OrderedDict<std::string, torch::Tensor>& named);
   [[nodiscard]] const std::string& parameter_name(std::size_t number) const { return names_.at(number); }
-  /// Puts `tensor` in the place of the parameter called `name`; name, number and group stay. For strategies
-  /// that train a shard of a parameter.
-  /// @throws std::invalid_argument no such parameter, or `tensor` is no leaf; std::logic_error it was stepped
-  /// already.
-  virtual void replace_parameter(const std::string& name, const torch::Tensor& tensor);
+  /// Puts `piece` in the place of the parameter called `name`; name, number and group stay. For strategies
+  /// that train a part of a parameter: state_dict() then has that part of its state, and load_state_dict()
+  /// takes that part of a whole one.
+  /// @throws std::invalid_argument no such parameter, or the tensor is no leaf; std::logic_error it was
+  /// stepped already.
+  virtual void replace_parameter(const std::string& name, const StatePiece& piece);
 
   /// The tensors are the optimizer's own: copy what must not change with the next step.
   [[nodiscard]] virtual OptimizerState state_dict() const;
@@ -155,6 +162,13 @@ class RTRAIN_API Optimizer {
   std::string type_;
   std::uint64_t tensor_changes_ = 0;
   std::vector<std::string> names_;  ///< by number
+  struct Part {
+    std::vector<std::int64_t> shape;  ///< of the whole parameter; empty and `is_part` false: it is whole
+    std::int64_t offset = 0;          ///< of its first element
+    bool is_part = false;
+  };
+  std::vector<Part> parts_;           ///< by number
+  std::vector<torch::Tensor> given_;  ///< by number
 };
 
 }  // namespace rtrain

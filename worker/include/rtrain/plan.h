@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,9 +50,9 @@ struct RTRAIN_API Contributors {
 
 /// One run of a module under a strategy. It is created at the start of the run, with the module on its
 /// device, and destroyed at its end, including after a failure. The order of a step is: before_forward, the
-/// module's training_step, zero_grad (first batch of an accumulation only), backward, and for the last batch
-/// (`sync` is true) clip and step. Under manual optimization training_step itself has backward, zero_grad and
-/// step, any number of times and of any optimizer.
+/// module's training_step, zero_grad (first batch of an accumulation only), backward, for the last batch
+/// (`sync` is true) clip and step, and after_batch. Under manual optimization training_step itself has
+/// backward, zero_grad and step, any number of times and of any optimizer.
 ///
 /// The base class trains a module that every rank holds whole, without the other ranks.
 /// @thread the training thread; every rank makes the same calls in the same order.
@@ -69,6 +70,12 @@ class RTRAIN_API Plan {
   virtual void adopt(Optimizer& /*optimizer*/) {}
 
   virtual void before_forward(bool /*sync*/) {}
+  /// The step of a batch is over, in training or evaluation; hooks follow that see no step any more.
+  virtual void after_batch() {}
+  /// True if a forward is a collective: in an evaluation, too, every rank must make as many.
+  [[nodiscard]] virtual bool is_forward_collective() const { return false; }
+  /// The type that floating-point inputs of a step are converted to; nullopt: they stay as they are.
+  [[nodiscard]] virtual std::optional<torch::ScalarType> input_type() const { return std::nullopt; }
   /// Computes the gradients of `loss`, which is already divided by the number of batches of the accumulation;
   /// if `sync`, averages them over the ranks that read different data.
   virtual void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& options = {});
@@ -88,6 +95,12 @@ class RTRAIN_API Plan {
   /// Clears the gradients of `parameters`. They become undefined rather than zero, so that an optimizer skips
   /// parameters that a step does not use.
   virtual void zero_grad(const std::vector<torch::Tensor>& parameters);
+
+  /// The gradients that this rank has by name, in the middle of an accumulation. The names are the plan's; no
+  /// other rank reads them.
+  [[nodiscard]] virtual std::map<std::string, torch::Tensor> pending_gradients() const;
+  /// Puts back what pending_gradients() of the same rank, of as many, gave. Copies.
+  virtual void load_pending_gradients(const std::map<std::string, torch::Tensor>& gradients);
 
   /// Why a step of this plan cannot be captured into a CUDA graph, with the way out; empty: it can. Of a
   /// class of one's own that does not override this: that it does not say.

@@ -1,8 +1,10 @@
 // Includes the whole SDK.
 #pragma once
 
+#include <rtrain/activation_checkpoint.h>
 #include <rtrain/amp.h>
 #include <rtrain/backward_options.h>
+#include <rtrain/born_sharded.h>
 #include <rtrain/callbacks.h>
 #include <rtrain/checkpoint_io.h>
 #include <rtrain/cluster_environment.h>

@@ -20,11 +20,13 @@ struct RTRAIN_API StatePiece {
       : tensor(std::move(whole)), shape(tensor.sizes().vec()) {}
   /// @param part one-dimensional. @param at the index of its first element in the whole tensor.
   StatePiece(torch::Tensor part, std::vector<std::int64_t> whole_shape, std::int64_t at)
-      : tensor(std::move(part)), shape(std::move(whole_shape)), offset(at) {}
+      : tensor(std::move(part)), shape(std::move(whole_shape)), offset(at), is_part(true) {}
 
   torch::Tensor tensor{};
   std::vector<std::int64_t> shape{};  ///< of the whole tensor
   std::int64_t offset = 0;            ///< in elements
+  /// Each rank has elements of its own, even if this one has all of them or none; false: every rank has all.
+  bool is_part = false;
 
   /// Elements of the whole tensor.
   [[nodiscard]] std::int64_t numel() const;
@@ -32,6 +34,9 @@ struct RTRAIN_API StatePiece {
   /// @throws std::logic_error if this is only a part (names its offset and the shape of the whole).
   operator const torch::Tensor&() const { return whole(); }  // NOLINT: implicit on purpose
   [[nodiscard]] const torch::Tensor& whole() const;
+  /// `count` elements of the whole tensor from element `first` on, one-dimensional. A view where it can be.
+  /// @throws std::logic_error this piece does not have all of them.
+  [[nodiscard]] torch::Tensor range(std::int64_t first, std::int64_t count) const;
 };
 
 /// State by name: of a module, or of the optimizers.

@@ -3,10 +3,13 @@
 
 #include <rtrain/export.h>
 #include <rtrain/strategies/ddp.h>
+#include <rtrain/strategies/deepspeed.h>
 #include <rtrain/strategies/diloco.h>
+#include <rtrain/strategies/fsdp.h>
 #include <rtrain/strategies/strategy.h>
 
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,5 +34,10 @@ class RTRAIN_API AnyStrategy {
   std::string name_;
   std::shared_ptr<Strategy> strategy_;
 };
+
+/// Runs `body` with every parameter of the module whole on every rank. Every rank calls it, in the same
+/// place. Changes that `body` makes are kept, if all ranks make the same ones. Under a strategy that does not
+/// shard, and outside of a run, it only calls `body`.
+RTRAIN_API void full_parameters(LightningModule& module, const std::function<void()>& body);
 
 }  // namespace rtrain

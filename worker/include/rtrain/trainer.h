@@ -194,8 +194,9 @@ struct RTRAIN_API EvaluationMetrics : Metrics {
 struct RTRAIN_API TrainerCheckpoint {
   /// this rank's part of the parameters and buffers, by PyTorch's names: model.safetensors
   StateTree model{};
-  /// "<optimizer>.<parameter name>.<state name>": optimizer.safetensors; empty if weights only
-  std::map<std::string, torch::Tensor> optimizer{};
+  /// this rank's part of "<optimizer>.<parameter name>.<state name>": optimizer.safetensors; empty if weights
+  /// only
+  StateTree optimizer{};
   /// this rank's own state: generators, gradients of an incomplete accumulation, metrics so far
   std::map<std::string, torch::Tensor> rank{};
   /// loop.json: format, version, epoch, global_step, progress, metrics, optimizers, writer

@@ -60,7 +60,7 @@ TEST_CASE("optim: saved and loaded after some steps, it goes on as if never inte
     const auto before = make(first);
     for (int step = 0; step < 3; ++step) set_gradients(first, step), before->step();
     auto saved = before->state_dict();
-    for (auto& [key, tensor] : saved.tensors) tensor = tensor.clone();
+    for (auto& [key, piece] : saved.tensors) piece.tensor = piece.tensor.clone();
 
     std::vector<torch::Tensor> second;
     for (const auto& p : first) second.push_back(p.detach().clone().set_requires_grad(true));

@@ -42,7 +42,7 @@ TEST_CASE("optim: state is by parameter name, options by group", "[unit][worker]
         std::vector<std::string>{"first.bias.exp_avg", "first.bias.exp_avg_sq", "first.bias.step",
                                  "first.weight.exp_avg", "first.weight.exp_avg_sq", "first.weight.step",
                                  "second.weight.exp_avg", "second.weight.exp_avg_sq", "second.weight.step"});
-  CHECK(state.tensors.at("first.bias.step").item<double>() == 1);
+  CHECK(state.tensors.at("first.bias.step").whole().item<double>() == 1);
   CHECK(state.type == "Adam");
   REQUIRE(state.groups.size() == 2);
   CHECK(state.groups[0].at("name") == "body");
@@ -82,7 +82,9 @@ TEST_CASE("optim: a state that does not fit is refused with all that is wrong, a
     auto state = good;
     change(state);
     CHECK_THROWS_WITH(adam->load_state_dict(state), Contains(fault));
-    CHECK(adam->state_dict().tensors.at("first.bias.exp_avg").is_same(good.tensors.at("first.bias.exp_avg")));
+    CHECK(adam->state_dict()
+              .tensors.at("first.bias.exp_avg")
+              .tensor.is_same(good.tensors.at("first.bias.exp_avg")));
     CHECK(adam->lr() == 1e-3);
   };
   refuse([](auto& s) { s.type = "SGD"; }, "it is the state of SGD, this is Adam");
@@ -129,7 +131,8 @@ TEST_CASE("optim: a strategy puts another tensor in the place of a parameter", "
     shard.mutable_grad() = torch::ones({2});
     sgd->step();
     CHECK(torch::equal(shard, -torch::ones({2})));
-    CHECK(sgd->state_dict().tensors.at("first.bias.momentum_buffer").sizes() == torch::IntArrayRef{2});
+    CHECK(sgd->state_dict().tensors.at("first.bias.momentum_buffer").whole().sizes() ==
+          torch::IntArrayRef{2});
     CHECK_THROWS_AS(sgd->replace_parameter("first.bias", torch::zeros({2})), std::logic_error);
     CHECK_THROWS_WITH(sgd->replace_parameter("first", shard), Contains("none of that name"));
     CHECK_THROWS_WITH(sgd->replace_parameter("second.bias", shard), Contains("by parameter \"first.bias\""));
@@ -159,4 +162,44 @@ TEST_CASE("optim: a class of one's own has its state in checkpoints", "[unit][wo
   CHECK(other.lr() == 0.1);
   CHECK(torch::equal(other.state_dict().tensors.at("0.velocity"), one.state_dict().tensors.at("0.velocity")));
   CHECK_THROWS_WITH(Heavy(net.parameters()).lr(), Contains("has no option \"lr\""));
+}
+
+TEST_CASE("optim: the state of a part of a parameter is that part of the state", "[optim]") {
+  Net net;
+  const auto& name = "first.weight";
+  const auto whole = net.named_parameters()[name];
+  const auto make = [&] {
+    auto adam = optim::Adam(net.parameters(), {.lr = 0.1});
+    adam->name_parameters(net.named_parameters());
+    return adam;
+  };
+  const auto straight = make();
+  const auto gradient = torch::randn_like(whole);
+  whole.mutable_grad() = gradient;
+  straight->step();
+  const auto of_whole = straight->state_dict();
+
+  const std::int64_t first = 2, count = whole.numel() - 3;
+  const auto sharded = make();
+  const auto part = torch::zeros({count}).set_requires_grad(true);
+  sharded->replace_parameter(name, StatePiece(part, whole.sizes().vec(), first));
+  CHECK(sharded->module_parameters()[0].is_same(whole));
+  part.mutable_grad() = gradient.flatten().narrow(0, first, count);
+  sharded->step();
+  const auto state = sharded->state_dict();
+  const auto& average = state.tensors.at("first.weight.exp_avg");
+  CHECK(average.is_part);
+  CHECK(average.shape == whole.sizes().vec());
+  CHECK(average.offset == first);
+  CHECK(torch::equal(average.tensor, of_whole.tensors.at("first.weight.exp_avg").range(first, count)));
+  CHECK_FALSE(state.tensors.at("first.weight.step").is_part);
+
+  const auto loaded = make();
+  loaded->replace_parameter(
+      name, StatePiece(torch::zeros({count}).set_requires_grad(true), whole.sizes().vec(), first));
+  loaded->load_state_dict(of_whole);
+  CHECK(torch::equal(loaded->state_dict().tensors.at("first.weight.exp_avg").tensor, average.tensor));
+  auto other = of_whole;
+  other.tensors["first.weight.exp_avg"] = torch::zeros({1, 2});
+  CHECK_THROWS_WITH(loaded->load_state_dict(other), Contains("has shape [1, 2], the parameter has"));
 }

@@ -63,11 +63,12 @@ TEST_CASE("optim: torch::optim's optimizers and ours load each other's states an
       set_gradients(first, step), before->step();
     }
     auto saved = before->state_dict();
-    for (auto& [key, tensor] : saved.tensors) tensor = tensor.clone();
+    for (auto& [key, piece] : saved.tensors) piece.tensor = piece.tensor.clone();
     const auto theirs = one->state_dict();
     CHECK(saved.tensors.size() == theirs.tensors.size());
-    for (const auto& [key, tensor] : theirs.tensors)
-      CHECK(torch::allclose(tensor, saved.tensors.at(key).to(tensor.scalar_type()), 1e-10, 1e-12));
+    for (const auto& [key, piece] : theirs.tensors)
+      CHECK(torch::allclose(piece.tensor, saved.tensors.at(key).tensor.to(piece.tensor.scalar_type()), 1e-10,
+                            1e-12));
     for (const auto& make : {wrapped, ours}) {
       Parameters second;
       for (const auto& p : first) second.push_back(p.detach().clone().set_requires_grad(true));
@@ -133,8 +134,9 @@ TEST_CASE("optim: LBFGS goes on from its state, with parameters in another order
   named.insert("b", all[1]);
   straight->name_parameters(named);
   auto saved = straight->state_dict();
-  CHECK(saved.tensors.at("b.old_dirs").sizes() == torch::IntArrayRef{saved.tensors.at("a.ro").size(0), 4});
-  for (auto& [key, tensor] : saved.tensors) tensor = tensor.clone();
+  CHECK(saved.tensors.at("b.old_dirs").whole().sizes() ==
+        torch::IntArrayRef{saved.tensors.at("a.ro").whole().size(0), 4});
+  for (auto& [key, piece] : saved.tensors) piece.tensor = piece.tensor.clone();
 
   const Parameters second{all[1].detach().clone().set_requires_grad(true),
                           all[0].detach().clone().set_requires_grad(true)};

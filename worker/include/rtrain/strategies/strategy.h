@@ -8,6 +8,7 @@
 
 #include <torch/types.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,13 @@ class RTRAIN_API Strategy {
   [[nodiscard]] virtual ParallelDegrees degrees(int world_size) const;
   /// Called once per run, with the module on its device. @param fitting true if gradients will be needed.
   [[nodiscard]] virtual std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) = 0;
+
+  /// Runs `body` with every parameter of `module` whole on every rank; see full_parameters().
+  virtual void with_full_parameters(LightningModule& /*module*/, const std::function<void()>& body) {
+    body();
+  }
+  /// Outside of a run: the state of `module` as far as this rank has it; see Plan::module_state().
+  [[nodiscard]] virtual StateTree module_state(const LightningModule& module) const;
 
   // ---- for callbacks and models ------------------------------------------------------------------
   /// True if the ranks read different parts of the data.
