@@ -4,6 +4,7 @@
 #include "proto/tensors/safetensors_header.h"
 #include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/local_file.h"
+#include "worker/checkpoint/safetensors_layout.h"
 #include "worker/checkpoint/scalar_types.h"
 
 #include <ATen/ops/empty.h>
@@ -20,9 +21,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
-using files::dtype_of;
 using tensors::Checksum;
-using tensors::Dtype;
 constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
 constexpr std::size_t kPieceBytes = 1u << 20;  ///< stays in a cache between the checksum and the system call
 
@@ -42,50 +41,18 @@ void append_all(const void* data, std::size_t size, Crc32c& crc, const Checkpoin
   }
 }
 
-struct Entry {
-  std::string name;
-  const Dtype* dtype;
-  torch::Tensor tensor;
-};
-
-std::vector<Entry> entries_of(const std::filesystem::path& path, const SafeTensors& content) {
-  std::vector<Entry> entries;
-  entries.reserve(content.tensors.size());
+/// Each of them whole.
+StateTree tree_to_write(const std::filesystem::path& path, const SafeTensors& content) {
+  StateTree tree;
   for (const auto& [name, tensor] : content.tensors) {
     if (!tensor.defined()) fail(path, "tensor \"" + name + "\" is undefined");
     if (tensor.numel() > 0 && tensor.has_storage() && tensor.storage().data() == nullptr)
       fail(path, "tensor \"" + name +
                      "\" has no memory: a strategy shards it; write it within full_parameters(), or let the "
                      "Trainer save a checkpoint");
-    const auto* dtype = dtype_of(tensor.scalar_type());
-    if (dtype == nullptr || tensor.layout() != at::kStrided) {
-      fail(path, "tensor \"" + name + "\" cannot be represented: " +
-                     std::string(c10::toString(tensor.scalar_type())) + ", " + c10::str(tensor.layout()));
-    }
-    entries.push_back({name, dtype, tensor.detach()});
+    tree.emplace(name, tensor.detach());
   }
-  // Wide types first: with a header padded to 8 bytes every tensor lies at a multiple of its element size.
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return a.tensor.element_size() > b.tensor.element_size();
-  });
-  return entries;
-}
-
-std::string head_of(const std::filesystem::path& path, const std::vector<Entry>& entries,
-                    const SafeTensors& content) {
-  tensors::SafetensorsHeader header;
-  header.metadata = content.metadata;
-  std::uint64_t offset = 0;
-  for (const auto& entry : entries) {
-    const auto end = offset + static_cast<std::uint64_t>(entry.tensor.numel() * entry.tensor.element_size());
-    header.tensors.push_back({entry.name, entry.dtype, entry.tensor.sizes().vec(), offset, end});
-    offset = end;
-  }
-  try {
-    return tensors::safetensors_head(header);
-  } catch (const std::runtime_error& wrong) {
-    fail(path, wrong.what());
-  }
+  return tree;
 }
 
 // ---- reading
@@ -105,7 +72,7 @@ void read_exactly(CheckpointFile& file, void* into, std::size_t size, std::uint6
 
 }  // namespace
 
-bool is_storable(torch::ScalarType type) { return dtype_of(type) != nullptr; }
+bool is_storable(torch::ScalarType type) { return files::dtype_of(type) != nullptr; }
 
 void save_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
   (void)save_summed(path, content);
@@ -120,17 +87,15 @@ Checksum save_summed(const std::filesystem::path& path, const SafeTensors& conte
 
 Checksum append_safetensors(const std::filesystem::path& path, const SafeTensors& content,
                             const CheckpointDraft::Append& append) {
-  const auto entries = entries_of(path, content);
-  const auto head = head_of(path, entries, content);
+  const auto tree = tree_to_write(path, content);
+  const auto layout = files::lay_out(path, tree, content.metadata);
   Crc32c crc;
-  std::uint64_t size = head.size();
-  append_all(head.data(), head.size(), crc, append);
-  for (const auto& entry : entries) {
-    const auto bytes = entry.tensor.cpu().contiguous();
+  append_all(layout.head.data(), layout.head.size(), crc, append);
+  for (const auto& [piece, at] : layout.tensors) {
+    const auto bytes = piece->tensor.cpu().contiguous();
     append_all(bytes.const_data_ptr(), bytes.nbytes(), crc, append);
-    size += bytes.nbytes();
   }
-  return {size, crc.value()};
+  return {layout.size, crc.value()};
 }
 
 SafeTensors load_safetensors(const std::filesystem::path& path) { return load_checked(path, std::nullopt); }

@@ -24,7 +24,6 @@ class BufferPool {
   [[nodiscard]] torch::Tensor tensor(std::int64_t numel, torch::ScalarType type);
   /// @param tensor of tensor(), without views that are still read.
   void recycle(torch::Tensor& tensor);
-  void clear() { kept_.clear(); }
 
  private:
   torch::Device device_;

@@ -19,7 +19,6 @@ class Transfer {
  public:
   Transfer() = default;
   void add(Work work) { works_.push_back(std::move(work)); }
-  [[nodiscard]] bool is_empty() const { return works_.empty(); }
   /// @throws std::runtime_error as Work::wait(). What was not waited for stays under way.
   void wait();
 
@@ -35,8 +34,6 @@ class Exchange {
  public:
   /// @lifetime both must outlive it.
   Exchange(Communicator& ranks, BufferPool& buffers) : ranks_(ranks), buffers_(buffers) {}
-
-  [[nodiscard]] Communicator& ranks() const { return ranks_; }
 
   /// Fills `whole` with the parts of all ranks; this rank's part is there already.
   /// @param number of the buffer, from 0; @param round of its gathers since the start, the same on every

@@ -54,11 +54,11 @@ class RTRAIN_API GatherSchedule {
   /// The caller began to gather what use() or reduced() called `ahead`.
   void gathers_ahead(int unit);
 
-  [[nodiscard]] bool is_live(int unit) const { return live_[static_cast<std::size_t>(unit)]; }
   /// Nothing has to be done to read these: the usual case, and it costs no more than a look.
   [[nodiscard]] bool is_latest(int unit) const { return !recent_.empty() && recent_.back() == unit; }
 
  private:
+  [[nodiscard]] bool is_live(int unit) const { return live_[static_cast<std::size_t>(unit)]; }
   [[nodiscard]] int next() const;
 
   std::vector<std::int64_t> numels_;

@@ -40,9 +40,8 @@ std::unique_ptr<Plan> Prepared::plan(Strategy& strategy, LightningModule& module
     auto cut = sharding::cut(module, settings.policy, settings.ignored_modules);
     if (settings.sync_module_states && !world.is_alone()) {
       require_equal_modules(settings.who, module, world, device);
-      auto states = cut.whole;  // the others follow unit by unit
-      for (const auto& buffer : module.buffers()) states.push_back(buffer);
-      if (!states.empty()) world.broadcast_all(states);
+      world.broadcast_all(cut.whole);  // the other parameters follow unit by unit
+      take_over_buffers(module.buffers(), world);
     }
     if (types && types->buffer_dtype) convert_buffers(module, *types->buffer_dtype);
     auto options = settings.sharding;

@@ -353,10 +353,4 @@ void ShardedModule::require_intact() const {
             "module before fit(), or set the type with mixed_precision");
 }
 
-std::int64_t ShardedModule::gathers() const {
-  std::int64_t sum = 0;
-  for (const auto& group : groups_) sum += group->gathers;
-  return sum;
-}
-
 }  // namespace rtrain::sharding

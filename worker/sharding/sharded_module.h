@@ -94,8 +94,6 @@ class ShardedModule final : private Watcher {
   void require_intact() const;
   [[nodiscard]] Communicator& shards() const { return shards_; }
   [[nodiscard]] Communicator& replicas() const { return replicas_; }
-  /// Of all groups since the start.
-  [[nodiscard]] std::int64_t gathers() const;
 
  private:
   struct Unit {

@@ -1,6 +1,7 @@
 #include "worker/sharding/sharded_plan.h"
 
 #include "worker/checkpoint/module_state.h"
+#include "worker/strategies/module_agreement.h"
 
 #include <rtrain/lightning_module.h>
 
@@ -41,9 +42,8 @@ void ShardedPlan::take_pieces(Optimizer& optimizer) {
     throw std::invalid_argument(
         who_ + ": " + optimizer.type_name() +
         " cannot step a part of a parameter, because what it does to one element depends on the others "
-        "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each element "
-        "by "
-        "itself, or DDPStrategy");
+        "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each "
+        "element by itself, or DDPStrategy");
   const auto parameters = optimizer.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const auto held = sharded_->find(parameters[i]);
@@ -85,6 +85,7 @@ torch::Tensor ShardedPlan::step_with_closure(Optimizer& optimizer, const Closure
 torch::Tensor ShardedPlan::clip(Optimizer& optimizer, const GradientClip& clip) {
   take_pieces(optimizer);
   require_reduced(optimizer);
+  if (clip.algorithm == GradientClip::Algorithm::kValue) return Plan::clip(optimizer, clip);
   const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> pieces, whole;
   for (const auto& parameter : optimizer.parameters()) {
@@ -93,13 +94,6 @@ torch::Tensor ShardedPlan::clip(Optimizer& optimizer, const GradientClip& clip) 
   }
   auto all = pieces;
   all.insert(all.end(), whole.begin(), whole.end());
-  if (clip.algorithm == GradientClip::Algorithm::kValue) {
-    if (!all.empty()) {
-      at::_foreach_clamp_min_(all, -clip.limit);
-      at::_foreach_clamp_max_(all, clip.limit);
-    }
-    return {};
-  }
   // The squares of all ranks' pieces; those of a whole gradient are on every rank.
   const auto squares = [&](const std::vector<torch::Tensor>& gradients) -> torch::Tensor {
     if (gradients.empty()) return torch::zeros({}, torch::dtype(torch::kFloat64).device(device()));
@@ -133,8 +127,7 @@ void ShardedPlan::before_forward(bool sync) {
   sharded_->require_intact();
   const bool training = torch::GradMode::is_enabled();
   // The first forward after one that changed the buffers of every rank in its own way.
-  if (sync_buffers_next_ && options_.broadcast_buffers && !buffers_.empty())
-    mesh().world().broadcast_all(buffers_);
+  if (sync_buffers_next_ && options_.broadcast_buffers) take_over_buffers(buffers_, mesh().world());
   sync_buffers_next_ = training && sync;
   sharded_->begin_forward(training);
 }
