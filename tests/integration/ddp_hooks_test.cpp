@@ -1,13 +1,12 @@
 // Communication hooks of DDP between real ranks: torch's own numbers, closed forms, and runs that are
 // resumed.
-#include "tests/support/golden.h"
+#include "tests/support/given_gradients.h"
 #include "tests/support/ranks.h"
 
 #include <map>
 #include <set>
 
 using namespace rtrain;
-using rtrain::test::det;
 using rtrain::test::Folder;
 using rtrain::test::golden_numbers;
 using rtrain::test::golden_sections;
@@ -19,41 +18,16 @@ namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-/// The model of g_comm_hooks.py, whose gradients are given. A batch holds the number of its step.
-struct Given : LightningModule {
-  torch::Tensor a, b, bias;
-  double lr;
-  Tensors gradients;  ///< that the optimizer gets, by "<step> <name>"
-  explicit Given(torch::ScalarType type, double rate = 0) : lr(rate) {
-    a = register_parameter("a", det({8, 6}, 50).to(type));
-    b = register_parameter("b", det({6, 3, 2}, 51).to(type));
-    bias = register_parameter("bias", det({7}, 52).to(type));
-  }
-  StepOutput training_step(const Batch& batch, std::int64_t) override {
-    const auto step = batch.input.item<std::int64_t>();
-    // One after the other, as Python does: the buckets are cut in the order in which gradients come.
-    auto loss = (a * gradient_of(a, 0, step)).sum();
-    loss = loss + (b * gradient_of(b, 1, step)).sum();
-    return loss + (bias * gradient_of(bias, 2, step)).sum();
-  }
-  [[nodiscard]] torch::Tensor gradient_of(const torch::Tensor& parameter, int number,
-                                          std::int64_t step) const {
-    const auto shape = parameter.sizes().vec();
-    const auto own = 1000 * step + 100 * trainer().global_rank() + number;
-    return (det(shape, 7 * number + 1) + 0.25 * det(shape, own)).to(parameter.scalar_type());
-  }
+/// With the gradients that the optimizer gets.
+struct Given : test::GivenGradients {
+  Tensors gradients;  ///< by "<step> <name>"
+  explicit Given(torch::ScalarType type, double rate = 0) : GivenGradients(rate, type) {}
   void on_before_optimizer_step(Optimizer&) override {
     const auto step = std::to_string(trainer().global_step());
     for (const auto& item : named_parameters())
       gradients.emplace(step + " " + item.key(), item.value().grad().clone());
   }
-  Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = lr}); }
 };
-
-/// Batches 0, 1, 2, ...: the same on each rank.
-DataLoader numbers(std::int64_t steps) {
-  return {data::TensorDataset(torch::arange(steps, torch::kInt64)), {.batch_size = 1}};
-}
 
 Tensors reduced(const CommHook& hook, torch::ScalarType type, std::int64_t steps, int world = 2,
                 double bucket_cap_mb = 25) {
@@ -63,7 +37,7 @@ Tensors reduced(const CommHook& hook, torch::ScalarType type, std::int64_t steps
     Trainer trainer(quiet({.max_epochs = 1,
                            .strategy = DDPStrategy({.bucket_cap_mb = bucket_cap_mb, .ddp_comm_hook = hook}),
                            .use_distributed_sampler = false}));
-    trainer.fit(model, numbers(steps));
+    trainer.fit(model, test::step_numbers(steps));
     save_safetensors(folder / std::to_string(rank), {model.gradients, {}});
   });
   REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
@@ -152,7 +126,7 @@ TEST_CASE("comm hooks: 16 bits round once before the sum, on three ranks, too", 
     REQUIRE(run_ranks(3, [&](int rank) {
               Exact model;
               Trainer trainer(quiet({.max_steps = 1, .strategy = DDPStrategy({.ddp_comm_hook = hook})}));
-              trainer.fit(model, numbers(3));
+              trainer.fit(model, test::step_numbers(3));
               if (rank == 2) save_safetensors(folder / "2", {{{"w", model.seen}}, {}});
             }) == std::vector<int>{0, 0, 0});
     return load_safetensors(folder / "2").tensors.at("w");

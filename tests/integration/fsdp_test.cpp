@@ -1,5 +1,5 @@
 // Ranks that shard a model train what one process trains on the joined batches.
-#include "tests/support/ranks.h"
+#include "tests/support/sharded_runs.h"
 #include "tests/support/small_transformer.h"
 
 #include <rtrain/strategies/fsdp.h>
@@ -8,7 +8,6 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
-#include <map>
 #include <numeric>
 #include <thread>
 
@@ -64,59 +63,13 @@ struct Case {
   bool frozen_block = false;
 };
 
-using Tensors = std::map<std::string, torch::Tensor>;
-
-Tensors train(const Case& one, AnyStrategy strategy, const DataLoader& loader, std::uint64_t seed) {
-  torch::manual_seed(seed);
-  Language net(one.frozen_block);
-  auto options = one.trainer;
-  options.strategy = std::move(strategy);
-  Trainer trainer(quiet(std::move(options)));
-  trainer.fit(net, loader, loader);
-  Tensors result;
-  full_parameters(net, [&] {
-    for (const auto& item : net.named_parameters()) result.emplace(item.key(), item.value().detach().clone());
-  });
-  for (const auto& [name, value] : trainer.callback_metrics())
-    result.emplace("metric " + name, torch::scalar_tensor(value, torch::kFloat64));
-  return result;
-}
-
-Tensors train_alone(const Case& one, int world) {
-  const auto data = samples();
-  const auto sampler = std::make_shared<DistributedSampler>(
-      data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
-  return train(one, "single_device", DataLoader(data, {.batch_size = 2 * world, .sampler = sampler}), 100);
-}
-
-double difference(const Tensors& a, const Tensors& b) {
-  REQUIRE(a.size() == b.size());
-  double most = 0;
-  for (const auto& [name, tensor] : a) {
-    INFO(name);
-    REQUIRE(b.contains(name));
-    const auto here =
-        (tensor.to(torch::kFloat64) - b.at(name).to(torch::kFloat64)).abs().max().item<double>();
-    CHECK(here < 1e-9);
-    most = std::max(most, here);
-  }
-  return most;
-}
-
 void check(const Case& one, int world) {
   INFO(one.name << ", " << world << " ranks");
-  const Folder folder;
-  const auto codes = run_ranks(world, [&](int rank) {
-    // rank 0's parameters count
-    const auto result =
-        train(one, FSDPStrategy(one.fsdp), DataLoader(samples(), {.batch_size = 2, .shuffle = true}),
-              static_cast<std::uint64_t>(100 + rank));
-    save_safetensors(folder / std::to_string(rank), {result, {}});
-  });
-  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
-  const auto alone = train_alone(one, world);
-  for (int rank = 0; rank < world; ++rank)
-    (void)difference(alone, load_safetensors(folder / std::to_string(rank)).tensors);
+  test::check_against_alone({.data = samples(),
+                             .make = [&] { return std::make_shared<Language>(one.frozen_block); },
+                             .strategy = [&] { return FSDPStrategy(one.fsdp); },
+                             .options = [&] { return one.trainer; }},
+                            world);
 }
 
 FSDPOptions blocks(FSDPOptions options = {}) {

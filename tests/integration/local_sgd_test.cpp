@@ -1,11 +1,10 @@
 // Replicas that step alone and meet now and then, between real ranks: post-local SGD and DiLoCo.
-#include "tests/support/golden.h"
+#include "tests/support/given_gradients.h"
 #include "tests/support/ranks.h"
 
 #include <map>
 
 using namespace rtrain;
-using rtrain::test::det;
 using rtrain::test::Folder;
 using rtrain::test::golden_numbers;
 using rtrain::test::golden_sections;
@@ -17,37 +16,17 @@ namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-/// The model of tests/golden/strategies/g_comm_hooks.py, with its parameters after each step.
-struct Given : LightningModule {
-  torch::Tensor a, b, bias;
+/// With its parameters after each step.
+struct Given : test::GivenGradients {
   Tensors seen;  ///< "<step> rank<r> <name>"
-  Given() {
-    a = register_parameter("a", det({8, 6}, 50));
-    b = register_parameter("b", det({6, 3, 2}, 51));
-    bias = register_parameter("bias", det({7}, 52));
-  }
-  StepOutput training_step(const Batch& batch, std::int64_t) override {
-    const auto step = batch.input.item<std::int64_t>();
-    const int rank = trainer().global_rank();
-    return (a * gradient(a, 0, step, rank)).sum() + (b * gradient(b, 1, step, rank)).sum() +
-           (bias * gradient(bias, 2, step, rank)).sum();
-  }
-  static torch::Tensor gradient(const torch::Tensor& parameter, int number, std::int64_t step, int rank) {
-    const auto shape = parameter.sizes().vec();
-    return det(shape, 7 * number + 1) + 0.25 * det(shape, 1000 * step + 100 * rank + number);
-  }
+  Given() : GivenGradients(0.1) {}
   void on_train_batch_end(const StepOutput&, const Batch&, std::int64_t batch_idx) override {
     for (const auto& item : named_parameters())
       seen.emplace(
           std::to_string(batch_idx) + " rank" + std::to_string(trainer().global_rank()) + " " + item.key(),
           item.value().detach().clone());
   }
-  Optimizers configure_optimizers() override { return optim::SGD(parameters(), {.lr = 0.1}); }
 };
-
-DataLoader numbers(std::int64_t steps) {
-  return {data::TensorDataset(torch::arange(steps, torch::kInt64)), {.batch_size = 1}};
-}
 
 /// What all ranks saw, and "end rank<r> <name>".
 Tensors train_given(AnyStrategy strategy, int world, std::int64_t steps) {
@@ -55,7 +34,7 @@ Tensors train_given(AnyStrategy strategy, int world, std::int64_t steps) {
   const auto codes = run_ranks(world, [&](int rank) {
     Given model;
     Trainer trainer(quiet({.max_epochs = 1, .strategy = strategy, .use_distributed_sampler = false}));
-    trainer.fit(model, numbers(steps));
+    trainer.fit(model, test::step_numbers(steps));
     for (const auto& item : model.named_parameters())
       model.seen.emplace("end rank" + std::to_string(rank) + " " + item.key(), item.value().detach().clone());
     save_safetensors(folder / std::to_string(rank), {model.seen, {}});
@@ -123,7 +102,7 @@ TEST_CASE("local SGD: gradients that are not averaged at all, and groups that do
                          .strategy = DDPStrategy({.ddp_comm_hook = comm_hooks::post_localSGD(
                                                       {.start_localSGD_iter = 2, .subgroup_size = 3}),
                                                   .model_averaging_hierarchy = {{2, 2}}})}));
-              trainer.fit(model, numbers(2));
+              trainer.fit(model, test::step_numbers(2));
             },
             &failures) == std::vector<int>{3, 3});
   for (const auto& text : failures)
@@ -413,7 +392,7 @@ TEST_CASE("DiLoCo: ranks do not wait for each other within a period", "[integrat
             Trainer trainer(quiet({.max_epochs = 1,
                                    .strategy = DiLoCoStrategy({.sync_every = 6}),
                                    .use_distributed_sampler = false}));
-            trainer.fit(model, numbers(6));
+            trainer.fit(model, test::step_numbers(6));
             save_safetensors(folder / std::to_string(rank), {{{"a", model.a.detach()}}, {}});
           }) == kBothEnded);
   CHECK(torch::equal(load_safetensors(folder / "0").tensors.at("a"),

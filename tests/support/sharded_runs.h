@@ -34,7 +34,7 @@ inline void check_close(const Tensors& a, const Tensors& b, double tolerance) {
   for (const auto& [name, tensor] : a) {
     INFO(name);
     REQUIRE(b.contains(name));
-    CHECK((tensor.to(torch::kFloat64) - b.at(name).to(torch::kFloat64)).abs().max().item<double>() <=
+    CHECK((tensor.to(torch::kFloat64) - b.at(name).to(torch::kFloat64)).abs().max().item<double>() <
           tolerance);
   }
 }

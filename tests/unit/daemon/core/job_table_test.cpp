@@ -1,7 +1,7 @@
 // Every event in every phase: where it leads, or that it is refused and changes nothing.
 #include "daemon/core/job.h"
 #include "tests/support/catch.h"
-#include "tests/support/jobs.h"
+#include "tests/support/job_after.h"
 
 using namespace rtrain;
 using namespace rtrain::core;
@@ -14,16 +14,7 @@ namespace {
 JobState after(const std::vector<JobEvent>& events) {
   auto spec = command_spec(2, 1);
   spec.validation.emplace();
-  auto state =
-      submitted(JobId(7), 1000, proto::JobSubmitted{std::move(spec), "job_7", "/runs/job_7", "ann", {}});
-  proto::UnixMs at = 1000;
-  for (const auto& event : events)
-    for (std::optional<JobEvent> next = event; next; next = follow_up(state)) {
-      const auto done = advance(state, {at += 10, *next});
-      INFO(proto::event_name(*next) << ": " << (done.has_value() ? "" : done.error().message()));
-      REQUIRE(done.has_value());
-    }
-  return state;
+  return job_after(std::move(spec), events);
 }
 
 std::vector<JobEvent> operator+(std::vector<JobEvent> events, const std::vector<JobEvent>& more) {

@@ -1,6 +1,6 @@
 #include "daemon/core/validation.h"
 #include "tests/support/catch.h"
-#include "tests/support/jobs.h"
+#include "tests/support/job_after.h"
 
 #include <algorithm>
 
@@ -15,16 +15,7 @@ namespace {
 JobState state_after(const std::vector<JobEvent>& events, bool validates = true) {
   auto spec = command_spec(1, 1);
   if (validates) spec.validation.emplace();
-  auto state =
-      submitted(JobId(7), 1000, proto::JobSubmitted{std::move(spec), "job_7", "/runs/job_7", "ann", {}});
-  proto::UnixMs at = 1000;
-  for (const auto& event : events)
-    for (std::optional<JobEvent> next = event; next; next = follow_up(state)) {
-      const auto done = advance(state, {at += 10, *next});
-      INFO(proto::event_name(*next) << ": " << (done.has_value() ? "" : done.error().message()));
-      REQUIRE(done.has_value());
-    }
-  return state;
+  return job_after(std::move(spec), events);
 }
 
 const std::vector<JobEvent> kRuns{placed(1, 1), entered(1, 0), report_to_validate(1, 1, 0),
