@@ -153,7 +153,7 @@ std::set<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// config "kill": "before", "after" the report, or "never".
+/// config "kill": "before", "after" the report, or "never"; "strategy": a name.
 nlohmann::json stops_early(const Config& config) {
   rtrain::seed_everything(1);
   const auto kill = config.value<std::string>("kill", "never");
@@ -176,10 +176,12 @@ nlohmann::json stops_early(const Config& config) {
   const rtrain::DataLoader data(rtrain::data::TensorDataset(torch::randn({16, 4})),
                                 {.batch_size = 4, .shuffle = true});
   rtrain::Trainer trainer(
-      {.max_epochs = 12, .strategy = rtrain::DDPStrategy(), .callbacks = callbacks, .seed = 1});
+      {.max_epochs = 12, .strategy = config.value("strategy", "ddp"), .callbacks = callbacks, .seed = 1});
   trainer.fit(net, data, data, rtrain::get_checkpoint());
   double digest = 0;
-  for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
+  rtrain::full_parameters(net, [&] {
+    for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
+  });
   return {{"epochs", trainer.current_epoch()},
           {"steps", trainer.global_step()},
           {"stopped_epoch", stopping->stopped_epoch()},

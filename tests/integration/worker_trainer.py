@@ -28,16 +28,22 @@ class TrainerJobs(ClusterTest):
         self.assertEqual(result["state"], "SUCCEEDED", result)
         return result["return_value"]
 
-    def test_F04_a_run_killed_at_every_epoch_end_ends_as_one_that_never_was(self):
-        whole = self.ended(self.run_job("stops_early", workers=2))
+    def check_kills_at_every_epoch_end(self, **config):
+        whole = self.ended(self.run_job("stops_early", config, workers=2))
         self.assertEqual((whole["epochs"], whole["stopped_epoch"]), (6, 5))
         self.assertEqual(whole["best"], "epoch=3-val_loss=3.ckpt")
         self.assertEqual(whole["files"], ["epoch=1-val_loss=5.ckpt", "epoch=3-val_loss=3.ckpt", "last.ckpt"])
         for kill, attempts in (("after", 7), ("before", 6)):
-            result = self.run_job("stops_early", {"kill": kill}, workers=2, max_failures=-1)
+            result = self.run_job("stops_early", {**config, "kill": kill}, workers=2, max_failures=-1)
             with self.subTest(kill=kill):
                 self.assertEqual(self.ended(result), whole)
                 self.assertEqual(result["attempt"], attempts)
+
+    def test_F04_a_run_killed_at_every_epoch_end_ends_as_one_that_never_was(self):
+        self.check_kills_at_every_epoch_end()
+
+    def test_a_run_whose_ranks_share_the_files_of_a_checkpoint_is_killed_at_every_epoch_end(self):
+        self.check_kills_at_every_epoch_end(strategy="fsdp")
 
     def test_F12_two_ranks_shuffle_by_the_seed_of_the_loader(self):
         orders = []

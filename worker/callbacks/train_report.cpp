@@ -62,20 +62,38 @@ std::shared_ptr<CheckpointIO> later_saves_of(const Trainer& trainer) {
   return nullptr;
 }
 
+/// All ranks save into one folder, and one of them makes and reports it: a strategy may have the ranks write
+/// into the same files, which report() could not put together from a folder a rank. A rank that trains a
+/// model of its own is the first of its kind.
+bool is_first(Trainer& trainer) { return trainer.strategy().mesh().world().rank() == 0; }
+
+/// @param folder on the first rank.
+void save_together(Trainer& trainer, const std::filesystem::path& folder) {
+  trainer.save_checkpoint(std::filesystem::path(trainer.strategy().broadcast(folder.string())) /
+                          TrainReportCallback::kCheckpointName);
+}
+
 /// The checkpoint is stored once it is written, while the training goes on.
 void report_later(Trainer& trainer, std::shared_ptr<CheckpointIO> saves, const nlohmann::json& metrics) {
+  if (!is_first(trainer)) {
+    save_together(trainer, {});
+    return report(metrics);
+  }
   const auto folder = Checkpoint::temporary();
-  trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
+  save_together(trainer, folder.path());
   sdk::Job::current().report(metrics, folder, {.checkpoint_upload_mode = CheckpointUploadMode::kAsync},
                              [saves = std::move(saves)] { saves->wait(); });
 }
 
 void report_now(Trainer& trainer, const nlohmann::json& metrics) {
-  const TemporaryFolder folder;
-  trainer.save_checkpoint(folder.path() / TrainReportCallback::kCheckpointName);
+  const auto folder = is_first(trainer) ? std::make_unique<TemporaryFolder>() : nullptr;
+  save_together(trainer, folder ? folder->path() : std::filesystem::path());
   trainer.checkpoint_io().wait();
-  report(metrics, Checkpoint::from_directory(folder.path()));
-  trainer.strategy().barrier();  // every rank's files are stored before a local copy goes away
+  if (folder)
+    report(metrics, Checkpoint::from_directory(folder->path()));
+  else
+    report(metrics);
+  trainer.strategy().barrier();  // the checkpoint is stored before a rank goes on, or yields
 }
 
 }  // namespace
