@@ -10,6 +10,7 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -156,7 +157,7 @@ RTRAIN_TRAIN_FUNCTION(loop_cost);
 /// them.
 void whole_batch(const rtrain::Config& config) {
   rtrain::seed_everything(1);
-  Small model(1e-2);
+  const auto model = std::make_shared<Small>(1e-2);
   const auto device = rtrain::get_device();
   torch::Tensor held;  // so much more than a context that its end can be seen
   if (const auto mib = config.value<std::int64_t>("hold_mib", 0); mib > 0) {
@@ -167,14 +168,16 @@ void whole_batch(const rtrain::Config& config) {
   const rtrain::DataLoader data(rtrain::data::TensorDataset(all.input, all.target),
                                 {.batch_size = 256 / ranks});
   rtrain::Trainer trainer({.max_epochs = config.value<std::int64_t>("epochs", 20),
-                           .strategy = rtrain::DDPStrategy(),
+                           .strategy = config.value("strategy", "ddp"),
                            .plugins = {rtrain::ClusterEnvironment()},
                            .enable_checkpointing = false});
   rtrain::prepare_trainer(trainer).fit(model, data);
-  const torch::NoGradGuard no_grad;
-  model.to(device);
-  const auto here = all.to(device);
-  const auto loss = nn::functional::cross_entropy(model.net->forward(here.input), here.target).item<double>();
+  double loss = 0;
+  rtrain::full_parameters(*model, [&] {
+    const torch::NoGradGuard no_grad;
+    const auto here = all.to(model->parameters()[0].device());
+    loss = nn::functional::cross_entropy(model->net->forward(here.input), here.target).item<double>();
+  });
   rtrain::report({{"loss", loss}, {"device", device.str()}, {"ranks", ranks}});
 }
 RTRAIN_TRAIN_FUNCTION(whole_batch);

@@ -68,7 +68,7 @@ class Rates:
     def tell(self):
         figures = {name: rounded(median(rates), 1) for name, rates in self.windows.items()}
         mine = figures.get("rtrain")
-        ratios = {name: rounded(mine / rate, 3) for name, rate in figures.items() if name != "rtrain"} if mine else {}
+        ratios = {name: rounded(mine / rate, 3) for name, rate in figures.items() if not name.startswith("rtrain")} if mine else {}
         told = {"median": figures, "rtrain_over": ratios, "windows": {name: [rounded(rate, 1) for rate in rates] for name, rates in self.windows.items()},
                 "missing": self.missing}
         self.machine.note(**({self.under: told} if self.under else told))
@@ -84,13 +84,17 @@ def resnet(machine):
     job = machine.job("resnet", "small_cnn", "", {"model": "resnet18", "batch_size": batch, "steps": of("rtrain"), "data_dir": data}, cpus=2)
     rates = Rates(machine)
     machine.note(unit="images/s", batch=batch, precision=TF32)
-    rtrain = lambda: {"rate": machine.run(job)["img_s_per_process"]}
+    def rtrain(**more):
+        return lambda: {"rate": machine.run({**job, "train_loop_config": {**job["train_loop_config"], **more}})["img_s_per_process"]}
+
     with Peer(machine, "gpu_resnet.py", data, str(batch)) as peer:
         ask = lambda name: (lambda: peer.ask(variant=name, warm=machine.size(20, 1), steps=of(name)))
         # Compiling takes longest, so it is last, and beside windows of rtrain of its own.
         for names in (("loader", "loader_workers", "resident", "lightning"), ("compile",)):
             for _ in range(machine.size(2, 1)):
-                rates.take("rtrain", rtrain)
+                rates.take("rtrain", rtrain())
+                rates.take("rtrain_resident", rtrain(resident=True))
+                rates.take("rtrain_graph", rtrain(resident=True, cuda_graph=True))
                 for name in names:
                     rates.take(name, ask(name))
     return machine.figures
@@ -103,40 +107,101 @@ def resnet_mixed(machine):
     with Peer(machine, "gpu_resnet.py", data, str(batch)) as peer:
         for precision in ("32-true", "bf16-mixed", "16-mixed"):
             rates = Rates(machine, under=precision)
-            job = machine.job("resnet-" + precision, "small_cnn", "",
-                              {"model": "resnet18", "batch_size": batch, "steps": steps, "data_dir": data, "precision": precision}, cpus=2)
+            config = {"model": "resnet18", "batch_size": batch, "steps": steps, "data_dir": data, "precision": precision, "resident": True}
+            rtrain = lambda **more: {"rate": machine.run(machine.job("resnet-" + precision, "small_cnn", "", {**config, **more}, cpus=2))["img_s_per_process"]}
             for _ in range(machine.size(2, 1)):
-                rates.take("rtrain", lambda: {"rate": machine.run(job)["img_s_per_process"]})
+                rates.take("rtrain", rtrain)
+                rates.take("rtrain_graph", lambda: rtrain(cuda_graph=True))
+                rates.take("rtrain_graph_channels_last", lambda: rtrain(cuda_graph=True, channels_last=True))
                 rates.take("pytorch", lambda: peer.ask(variant="resident", precision=precision, warm=machine.size(20, 1), steps=steps))
     return machine.figures
 
 
-GPT2 = {"vocabulary": 50257, "context": 1024, "layers": 12, "heads": 12, "width": 768, "batch_size": 16, "warm_steps": 5, "window_steps": 10, "steps": 35}
+# A vocabulary that is a multiple of 64: others go to kernels for rows that are not aligned, which take half of the step.
+GPT2 = {"vocabulary": 50304, "context": 1024, "layers": 12, "heads": 12, "width": 768, "batch_size": 16, "warm_steps": 5, "window_steps": 10, "steps": 35}
 GPT2_TINY = {"vocabulary": 101, "context": 16, "layers": 2, "heads": 2, "width": 32, "batch_size": 2, "warm_steps": 1, "window_steps": 2, "steps": 5}
+KERNELS = ("kernel", "gpu_memcpy", "gpu_memset")
+
+
+def busy_us(spans):
+    """How long at least one of the spans (begin, end) was open."""
+    total = until = 0
+    for begin, end in sorted(spans):
+        total += max(0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def told_by(trace, steps):
+    """Where the time of the steps went, of a Chrome trace with `steps` steps."""
+    events = [event for event in json.loads(Path(trace).read_text())["traceEvents"] if event.get("ph") == "X"]
+    # The profiler marks an action twice: where the host is in it, and where the GPU is.
+    batches = sorted((event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "run_training_batch" and event["cat"] == "user_annotation")
+    if len(batches) != steps:
+        raise Problem(f"the trace has {len(batches)} training batches, {steps} were asked for")
+    work = [event for event in events if event.get("cat") in KERNELS]
+    times = {}
+    for event in work:
+        name = event["name"][:90]
+        times.setdefault(name, []).append(event["dur"])
+    begin = min([batches[0][0], *(event["ts"] for event in work)])
+    whole = max([batches[-1][1], *(event["ts"] + event["dur"] for event in work)]) - begin
+    return {"step_us": round(whole / steps), "kernels_a_step": round(len(work) / steps, 1),
+            "gpu_busy": rounded(busy_us([(event["ts"], event["ts"] + event["dur"]) for event in work]) / whole, 3),
+            "us_a_step": {name: round(sum(took) / steps) for name, took in sorted(times.items(), key=lambda item: -sum(item[1]))[:12]}}
+
+
+def profile(machine):
+    """`rtrain profile` of a running GPT-2: the trace has the kernels of the GPU, and the job goes on."""
+    config, steps = {**machine.size(GPT2, GPT2_TINY), "steps": 100000}, 4
+    file = machine.folder / "profiled.json"
+    file.write_text(json.dumps(machine.job("profiled", "gpt2", "", config, cpus=2)))
+    with machine.cluster() as daemons:
+        job = json.loads(daemons.rtrain("submit", "-o", "json", str(file)).stdout)["id"]
+        deadline = time.monotonic() + 45
+        while (answer := daemons.rtrain("profile", str(job), "--steps", "1", check=False)).returncode != 0:
+            # It does not run yet; the last word is why it never will.
+            if answer.returncode != 7 or time.monotonic() > deadline:
+                raise Problem(f"rtrain profile ended with {answer.returncode}: {answer.stderr.strip()}")
+            time.sleep(0.1)
+        trace = daemons.rtrain("profile", str(job), "--steps", str(steps)).stdout.strip()
+        found = told_by(trace, steps)
+        if not machine.dry and not found["us_a_step"]:
+            raise Problem(f"no kernel is in the trace: {found}")
+        state = json.loads(daemons.rtrain("status", str(job), "-o", "json").stdout)["state"]
+        if state != "RUNNING":
+            raise Problem(f"the job that was profiled is {state}")
+        daemons.rtrain("cancel", str(job))
+    return found
 
 
 def gpt2(machine):
-    """Tokens a second of GPT-2, bfloat16 by autocast."""
+    """Tokens a second of GPT-2 with bfloat16: by autocast, and with sharded parameters."""
     sizes = machine.size(GPT2, GPT2_TINY)
-    job = machine.job("gpt2", "gpt2", "", sizes, cpus=2)
-    rates, losses = Rates(machine), {}
-    machine.note(unit="tokens/s", batch=sizes["batch_size"], context=sizes["context"], precision="float32 weights, bfloat16 by autocast")
+    rates, losses, memory = Rates(machine), {}, {}
+    machine.note(unit="tokens/s", batch=sizes["batch_size"], context=sizes["context"], vocabulary=sizes["vocabulary"],
+                 precision="float32 weights, bfloat16 by autocast; sharded: bfloat16 parameters over float32 shards")
 
-    def rtrain():
-        metrics = machine.run(job)
-        losses["rtrain"] = rounded(metrics["loss"], 3)
-        return {"rate": metrics["tokens_s_per_process"]}
+    def told(name, rate, loss, gib):
+        losses[name], memory[name] = rounded(loss, 3), rounded(gib, 2)
+        machine.note(losses=dict(losses), peak_memory_gib=dict(memory))
+        return {"rate": rate}
+
+    def rtrain(name, **more):
+        metrics = machine.run(machine.job(name, "gpt2", "", {**sizes, **more}, cpus=2))
+        return told(name, metrics["tokens_s_per_process"], metrics["loss"], metrics.get("peak_memory_gib"))
 
     with Peer(machine, "gpu_gpt2.py", json.dumps(sizes)) as peer:
-        def pytorch():
-            answer = peer.ask()
-            losses["pytorch"] = rounded(answer.get("loss"), 3)
-            return answer
+        def pytorch(name, **request):
+            answer = peer.ask(**request)
+            return told(name, answer["rate"], answer["loss"], answer["peak_memory_gib"])
 
         for _ in range(machine.size(2, 1)):
-            rates.take("rtrain", rtrain)
-            rates.take("pytorch", pytorch)
-            machine.note(losses=dict(losses))
+            rates.take("rtrain", lambda: rtrain("rtrain"))
+            rates.take("pytorch", lambda: pytorch("pytorch", sharded=False))
+            rates.take("rtrain_graph", lambda: rtrain("rtrain_graph", cuda_graph=True))
+            rates.take("rtrain_fsdp", lambda: rtrain("rtrain_fsdp", strategy="fsdp"))
+            rates.take("fsdp2", lambda: pytorch("fsdp2", sharded=True))
     return machine.figures
 
 

@@ -1,8 +1,11 @@
 """examples/gpt2 in PyTorch: the same layers, the same sizes, the same precision. A peer of benchmarks/gpu_speed.py.
 
-gpu_gpt2.py DEVICE SIZES; each line on stdin is answered by {"rate": tokens a second, "loss"}, the median of the windows of one run.
+gpu_gpt2.py DEVICE SIZES; each line {"sharded": true or false} on stdin is answered by {"rate": tokens a second, "loss", "peak_memory_gib"}, the median of the
+windows of one run. Sharded: FSDP2 over one rank, with bfloat16 parameters over float32 shards; else float32 parameters and autocast.
 """
+import contextlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -56,16 +59,31 @@ def synchronize():
         torch.cuda.synchronize()
 
 
-def run():
+def shard(model):
+    import torch.distributed as dist
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if DEVICE.type == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1)
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for block in model.blocks:
+        fully_shard(block, mp_policy=policy)
+    fully_shard(model, mp_policy=policy)
+
+
+def run(sharded):
     torch.manual_seed(0)
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     context, batch, vocabulary = SIZES["context"], SIZES["batch_size"], SIZES["vocabulary"]
     ids = torch.randint(vocabulary, (4 * batch, context + 1), device=DEVICE)
     inputs, targets = ids[:, :-1].contiguous().split(batch), ids[:, 1:].contiguous().split(batch)
     model = GPT2(vocabulary, context, SIZES["layers"], SIZES["heads"], SIZES["width"]).to(DEVICE)
+    if sharded:
+        shard(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     rates, begin = [], 0.0
     for step in range(SIZES["steps"]):
-        with torch.autocast(DEVICE.type, torch.bfloat16):
+        with contextlib.nullcontext() if sharded else torch.autocast(DEVICE.type, torch.bfloat16):
             logits = model(inputs[step % 4])
             loss = functional.cross_entropy(logits.view(-1, logits.size(2)), targets[step % 4].view(-1))
         optimizer.zero_grad()
@@ -79,10 +97,12 @@ def run():
             rates.append(SIZES["window_steps"] * batch * context / (time.perf_counter() - begin))
         last = loss.item()
         begin = time.perf_counter()
-    return {"rate": statistics.median_high(rates), "loss": last}
+    memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE.type == "cuda" else None
+    return {"rate": statistics.median_high(rates), "loss": last, "peak_memory_gib": memory}
 
 
-for _ in sys.stdin:
-    print(json.dumps(run()), flush=True)
+os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "127.0.0.1", "0"
+for line in sys.stdin:
+    print(json.dumps(run(json.loads(line)["sharded"])), flush=True)
     if DEVICE.type == "cuda":
         torch.cuda.empty_cache()  # the next one to be measured needs the memory

@@ -91,10 +91,13 @@ void train_func(const rtrain::Config& config) {
       {.batch_size = batch_size,
        .shuffle = true,
        .drop_last = true,
-       .pin_memory = rtrain::get_device().is_cuda()});
+       .pin_memory = rtrain::get_device().is_cuda(),
+       .residency = config.value("resident", false) ? rtrain::Residency::kAuto : rtrain::Residency::kHost});
   rtrain::Trainer trainer({.max_epochs = -1,
                            .max_steps = steps,
                            .precision = config.value("precision", "32-true"),
+                           .cuda_graph = config.value("cuda_graph", false),
+                           .channels_last = config.value("channels_last", false),
                            .strategy = rtrain::DDPStrategy(),
                            .plugins = {rtrain::ClusterEnvironment()},
                            .callbacks = {Speed(std::max<std::int64_t>(2, steps / 10), batch_size)},

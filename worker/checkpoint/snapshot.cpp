@@ -42,7 +42,7 @@ struct Snapshot::OnDevice {
   explicit OnDevice(torch::Device of)
       : device(of),
         guard(of.type()),
-        side(guard.getStreamFromGlobalPool(of, /*isHighPriority=*/false)),
+        side(guard.getStreamFromGlobalPool(of, /*isHighPriority=*/true)),  // never one that is captured
         copied(of.type()) {}
   [[nodiscard]] c10::Stream current() const { return guard.getStream(device); }
   torch::Device device;

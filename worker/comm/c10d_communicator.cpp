@@ -213,6 +213,10 @@ C10dCommunicator::Waiting C10dCommunicator::message(const torch::Tensor& tensor)
   return tensor.is_cpu() || !options_.nccl ? Waiting::kInOne : Waiting::kOnDevice;
 }
 
+bool C10dCommunicator::through_host(const torch::Tensor& tensor) const {
+  return !tensor.is_cpu() && !options_.nccl;
+}
+
 template <class Call>
 Work C10dCommunicator::start(const char* what, Waiting waiting, Call call) {
   std::function<void()> then;
@@ -283,7 +287,7 @@ Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const c
   require_rank(what, "the receiver", to);
   require_contiguous(what, tensor);
   return start(what, message(tensor), [&](std::function<void()>&) {
-    std::vector<torch::Tensor> tensors{tensor.detach()};
+    std::vector<torch::Tensor> tensors{through_host(tensor) ? tensor.detach().cpu() : tensor.detach()};
     return group_->send(tensors, to, tag);
   });
 }
@@ -291,8 +295,15 @@ Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const c
 Work C10dCommunicator::start_recv(torch::Tensor tensor, int from, int tag, const char* what) {
   require_rank(what, "the sender", from);
   require_contiguous(what, tensor);
-  return start(what, message(tensor), [&](std::function<void()>&) {
+  return start(what, message(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
+    if (through_host(tensor)) {
+      tensors[0] = torch::empty(tensor.sizes(), tensor.options().device(torch::kCPU));
+      then = [target = tensor.detach(), host = tensors[0]]() mutable {
+        const torch::NoGradGuard no_grad;
+        target.copy_(host);
+      };
+    }
     return group_->recv(tensors, from, tag);
   });
 }

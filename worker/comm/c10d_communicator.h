@@ -76,6 +76,8 @@ class C10dCommunicator final : public Communicator {
   };
   [[nodiscard]] static Waiting collective(const torch::Tensor& tensor);
   [[nodiscard]] Waiting message(const torch::Tensor& tensor) const;
+  /// Gloo's messages read and write memory of the host only.
+  [[nodiscard]] bool through_host(const torch::Tensor& tensor) const;
   template <class Call>
   Work start(const char* what, Waiting waiting, Call call);
   [[nodiscard]] std::optional<runtime::Pulse::InCollective> noted(const char* what, std::int64_t seq);

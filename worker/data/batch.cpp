@@ -79,7 +79,9 @@ CopyLane& copy_lane(torch::Device device) {
   if (found == lanes->end())
     found = lanes
                 ->try_emplace(device.index(),
-                              c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device))
+                              // of high priority: never the stream that a graph is captured on
+                              c10::impl::VirtualGuardImpl(device.type())
+                                  .getStreamFromGlobalPool(device, /*isHighPriority=*/true))
                 .first;
   return found->second;
 }

@@ -3,12 +3,11 @@
 #include <rtrain/data/iterable_dataset.h>
 
 #include "worker/data/draws.h"
+#include "worker/data/loader_stream.h"
 #include "worker/data/ordered_batches.h"
 #include "worker/data/stream_reader.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/Stream.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <algorithm>
@@ -28,26 +27,6 @@ namespace {
 void run_operators_on_one_thread() {
   (void)at::get_num_threads();  // makes ATen's own setting of this thread happen first
   if (omp_set_num_threads != nullptr) omp_set_num_threads(1);
-}
-
-/// Where the calling thread computes, in a rank that holds a GPU. Elsewhere no call of CUDA is made: it would
-/// start the driver.
-std::optional<c10::Stream> current_stream() {
-  if (!get_device().is_cuda()) return std::nullopt;
-  try {
-    const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
-    return cuda.getStream(cuda.getDevice());
-  } catch (const c10::Error&) {
-    return std::nullopt;  // a GPU that the node only declares: the data cannot be on it
-  }
-}
-
-/// The same for this thread, which ends with its work. A new thread has GPU 0 and its default stream,
-/// whatever its maker has: a batch that is made on the GPU would not be in line with what reads it.
-void compute_on(c10::Stream stream) {
-  const c10::impl::VirtualGuardImpl cuda(stream.device_type());
-  cuda.setDevice(stream.device());
-  cuda.exchangeStream(stream);
 }
 
 /// The samples of a batch sampler's batches in their order, for those who count samples.
@@ -87,9 +66,9 @@ void require_threads(const DataLoaderOptions& options) {
 
 /// What runs first in each thread of a loader that the calling thread reads.
 std::function<void()> beginning() {
-  return [stream = current_stream()] {
+  return [stream = data::LoaderStream()] {
     run_operators_on_one_thread();
-    if (stream) compute_on(*stream);
+    stream.begin_thread();
   };
 }
 
@@ -249,6 +228,7 @@ std::optional<Batch> DataLoader::Iterator::next() {
   if (impl_->next_batch >= impl_->end) return std::nullopt;
   auto batch = impl_->made != nullptr ? impl_->made->take() : impl_->make(impl_->next_batch);
   ++impl_->next_batch;
+  if (impl_->made != nullptr && batch) data::hand_over(*batch);
   return batch;
 }
 
@@ -318,7 +298,12 @@ DataLoader::Iterator DataLoader::epoch(std::int64_t epoch, std::int64_t first) c
                                     .threads = options_.num_workers,
                                     .ahead = std::int64_t{options_.num_workers} * ahead_of_each(options_),
                                     .timeout_s = options_.timeout_s},
-        [raw](std::int64_t number) { return raw->make(number); }, beginning());
+        [raw](std::int64_t number) {
+          auto batch = raw->make(number);
+          data::finish(batch);
+          return batch;
+        },
+        beginning());
   }
   return Iterator(std::move(impl));
 }

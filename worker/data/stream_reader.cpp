@@ -1,5 +1,7 @@
 #include "worker/data/stream_reader.h"
 
+#include "worker/data/loader_stream.h"
+
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <algorithm>
@@ -40,7 +42,11 @@ StreamReader::StreamReader(std::shared_ptr<const StreamDataset> set, StreamReade
                               .threads = 1,
                               .ahead = options_.ahead,
                               .timeout_s = options_.timeout_s},
-        [this, &worker](std::int64_t) { return make(worker); },
+        [this, &worker](std::int64_t) {
+          auto batch = make(worker);
+          if (batch) finish(*batch);
+          return batch;
+        },
         [this, i, begin, place = places[i]] {
           begin();
           open(static_cast<int>(i), place);
@@ -86,6 +92,7 @@ std::optional<StreamReader::Taken> StreamReader::take() {
       worker.ended = true;
       continue;
     }
+    if (worker.made != nullptr) hand_over(*batch);
     const std::lock_guard lock(worker.mutex);
     Taken taken{std::move(*batch), asks_, std::move(worker.places.front())};
     worker.places.pop_front();

@@ -42,12 +42,21 @@ bool uses_nccl(const runtime::Environment& environment) {
 /// Driver, context, memory, a kernel and a copy: what is broken or held by another fails here, and not in the
 /// training function, which would be blamed for it.
 void use_once(torch::Device device) {
+  constexpr std::int32_t kDriverMismatch = 803;  // cudaErrorSystemDriverMismatch
+  const auto unusable = [&](const std::string& why = "") {
+    return DeviceError("the GPU " + device.str() + " of this rank cannot be used: " +
+                       rank_failure(std::current_exception(), "hardware").message + why);
+  };
   try {
     c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
     if (torch::ones({1}, device).item<float>() != 1) throw DeviceError("it computes wrongly");
+  } catch (const c10::AcceleratorError& error) {
+    // LibTorch loads libcuda.so in the agent's zygote, whose memory the ranks inherit.
+    throw unusable(error.get_error_code() == kDriverMismatch
+                       ? " (after an update of the node's driver, restart its agent)"
+                       : "");
   } catch (...) {
-    throw DeviceError("the GPU " + device.str() + " of this rank cannot be used: " +
-                      rank_failure(std::current_exception(), "hardware").message);
+    throw unusable();
   }
 }
 

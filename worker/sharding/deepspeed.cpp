@@ -61,6 +61,11 @@ ParallelDegrees DeepSpeedStrategy::degrees(int world_size) const {
                              : ParallelDegrees{.shard = world_size};
 }
 
+bool DeepSpeedStrategy::shards() {
+  return options_.stage > 0 &&
+         (!mesh().world().is_alone() || options_.mixed_precision || options_.offload_optimizer);
+}
+
 std::unique_ptr<Plan> DeepSpeedStrategy::prepare(LightningModule& module, bool fitting) {
   auto& world = mesh().world();
   if (options_.timeout.count() > 0 && !world.is_alone()) world.set_timeout(options_.timeout);
@@ -69,9 +74,16 @@ std::unique_ptr<Plan> DeepSpeedStrategy::prepare(LightningModule& module, bool f
     unsharded_->connect(mesh(), device());
     return unsharded_->prepare(module, fitting);
   }
-  if (world.is_alone() && !options_.mixed_precision && !options_.offload_optimizer)
-    return std::make_unique<Plan>(module, mesh(), device());
+  if (!shards()) return std::make_unique<Plan>(module, mesh(), device());
   return prepared_->plan(*this, module, settings_of(options_));
+}
+
+void DeepSpeedStrategy::model_to_device(LightningModule& module) {
+  shards() ? prepared_->bring(module, device()) : Strategy::model_to_device(module);
+}
+
+void DeepSpeedStrategy::teardown(LightningModule& module) {
+  if (!prepared_->has(module)) Strategy::teardown(module);
 }
 
 void DeepSpeedStrategy::with_full_parameters(LightningModule& module, const std::function<void()>& body) {

@@ -89,6 +89,11 @@ ParallelDegrees FSDPStrategy::degrees(int world_size) const {
   return {.replicate = replicas, .shard = ranks};
 }
 
+bool FSDPStrategy::shards() {
+  return options_.sharding_strategy != ShardingStrategy::kNoShard &&
+         (!mesh().world().is_alone() || options_.mixed_precision || options_.cpu_offload);
+}
+
 std::unique_ptr<Plan> FSDPStrategy::prepare(LightningModule& module, bool fitting) {
   auto& world = mesh().world();
   if (options_.timeout && !world.is_alone()) world.set_timeout(*options_.timeout);
@@ -99,9 +104,16 @@ std::unique_ptr<Plan> FSDPStrategy::prepare(LightningModule& module, bool fittin
     unsharded_->connect(mesh(), device());
     return unsharded_->prepare(module, fitting);
   }
-  if (world.is_alone() && !options_.mixed_precision && !options_.cpu_offload)
-    return std::make_unique<Plan>(module, mesh(), device());
+  if (!shards()) return std::make_unique<Plan>(module, mesh(), device());
   return prepared_->plan(*this, module, settings_of(options_));
+}
+
+void FSDPStrategy::model_to_device(LightningModule& module) {
+  shards() ? prepared_->bring(module, device()) : Strategy::model_to_device(module);
+}
+
+void FSDPStrategy::teardown(LightningModule& module) {
+  if (!prepared_->has(module)) Strategy::teardown(module);
 }
 
 void FSDPStrategy::with_full_parameters(LightningModule& module, const std::function<void()>& body) {

@@ -18,7 +18,15 @@ void convert_buffers(const torch::nn::Module& module, torch::ScalarType type) {
     if (buffer.is_floating_point() && buffer.scalar_type() != type) buffer.set_data(buffer.to(type));
 }
 
+void move_to(torch::Device device, const std::vector<torch::Tensor>& tensors) {
+  for (auto tensor : tensors) tensor.set_data(tensor.to(device));
+}
+
 }  // namespace
+
+void Prepared::bring(LightningModule& module, torch::Device device) const {
+  move_to(device, module.buffers());
+}
 
 bool Prepared::has(const LightningModule& module) const {
   if (sharded_ == nullptr) return false;
@@ -38,6 +46,7 @@ std::unique_ptr<Plan> Prepared::plan(Strategy& strategy, LightningModule& module
   const auto& types = settings.mixed_precision;
   if (!has(module)) {
     auto cut = sharding::cut(module, settings.policy, settings.ignored_modules);
+    move_to(device, cut.whole);
     if (settings.sync_module_states && !world.is_alone()) {
       require_equal_modules(settings.who, module, world, device);
       world.broadcast_all(cut.whole);  // the other parameters follow unit by unit

@@ -25,16 +25,18 @@ struct StrategySettings {
 /// The module that a strategy has sharded, from one run to the next.
 class Prepared {
  public:
+  /// The buffers of `module`; its parameters follow in plan(), unit by unit.
+  void bring(LightningModule& module, torch::Device device) const;
   /// A plan of `module`, which is sharded at its first run.
   [[nodiscard]] std::unique_ptr<Plan> plan(Strategy& strategy, LightningModule& module,
                                            const StrategySettings& settings);
   void with_full_parameters(const LightningModule& module, const std::function<void()>& body) const;
   [[nodiscard]] StateTree module_state(const LightningModule& module) const;
-
- private:
-  /// By its parameters, which are kept alive: an address may be another module's by now.
+  /// True if `module` is the one that is sharded. By its parameters, which are kept alive: an address may be
+  /// another module's by now.
   [[nodiscard]] bool has(const LightningModule& module) const;
 
+ private:
   Mesh mesh_;  ///< with the groups that the sharded module refers to
   std::shared_ptr<ShardedModule> sharded_;
   std::vector<torch::Tensor> whole_;

@@ -24,6 +24,10 @@ Communicator::Op op_of(Strategy::Reduce reduce) {
 
 ParallelDegrees Strategy::degrees(int world_size) const { return {.replicate = world_size}; }
 
+void Strategy::model_to_device(LightningModule& module) { module.to(device_); }
+
+void Strategy::teardown(LightningModule& module) { module.to(torch::kCPU); }
+
 StateTree Strategy::module_state(const LightningModule& module) const { return state_of(module); }
 
 void Strategy::connect(Mesh mesh, torch::Device device) {

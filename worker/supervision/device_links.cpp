@@ -1,7 +1,6 @@
 #include "worker/supervision/device_links.h"
 
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <system_error>
 
@@ -17,13 +16,6 @@ std::vector<std::string> open_gpu_files(const std::string& descriptors) {
     if (!gone && target.starts_with("/dev/nvidia")) found.insert(target);
   }
   return {found.begin(), found.end()};
-}
-
-std::string mapped_driver(const std::string& maps) {
-  std::ifstream file(maps);
-  for (std::string line; std::getline(file, line);)
-    if (line.find("/libcuda.so") != std::string::npos) return line.substr(line.find('/'));
-  return {};
 }
 
 }  // namespace rtrain::supervision

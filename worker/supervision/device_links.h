@@ -10,8 +10,5 @@ namespace rtrain::supervision {
 /// The files of NVIDIA's driver that this process has open ("/dev/nvidia0", "/dev/nvidiactl"), each once.
 /// @param descriptors  the folder that has a link for each open file
 [[nodiscard]] std::vector<std::string> open_gpu_files(const std::string& descriptors = "/proc/self/fd");
-/// The driver's library as it is mapped here, "" where it is not. A process that keeps it over an update of
-/// the driver meets error 803 of CUDA. @param maps  a file like /proc/self/maps
-[[nodiscard]] std::string mapped_driver(const std::string& maps = "/proc/self/maps");
 
 }  // namespace rtrain::supervision

@@ -176,7 +176,7 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
 }
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
-  module.to(run.placement.device);
+  run.strategy().model_to_device(module);
   for (const auto& [name, metric] : module.registered_metrics()) metric->to(run.placement.device);
   run.plan = run.strategy().prepare(module, fitting);
 }
@@ -247,7 +247,7 @@ void Trainer::Impl::end() {
   if (run.placement.device.is_cuda()) {
     // they would stay behind on the GPU
     for (auto& parameter : run.module->parameters()) parameter.mutable_grad().reset();
-    run.module->to(torch::kCPU);
+    run.strategy().teardown(*run.module);
     for (const auto& [name, metric] : run.module->registered_metrics()) metric->to(torch::kCPU);
   }
   if (run.function == Stage::kFit)

@@ -74,9 +74,6 @@ int serve(const std::string& socket) {
                  "environment)\n";
     return 1;
   }
-  if (const auto driver = supervision::mapped_driver(); !driver.empty())
-    std::cerr << "rtrain-worker: warning: " << driver
-              << " is loaded before the ranks are forked: restart the agent after a driver update\n";
   return rtrain::supervision::supervise(
       {.role = "zygote", .socket = socket, .torch_version = rtrain::sdk::torch_version()},
       [&loaded](const proto::SpawnRank& spawn) -> int {

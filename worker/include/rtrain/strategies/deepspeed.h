@@ -56,10 +56,14 @@ class RTRAIN_API DeepSpeedStrategy : public Strategy {
   [[nodiscard]] ParallelDegrees degrees(int world_size) const override;
   /// @throws as FSDPStrategy::prepare().
   [[nodiscard]] std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) override;
+  void model_to_device(LightningModule& module) override;
+  void teardown(LightningModule& module) override;
   void with_full_parameters(LightningModule& module, const std::function<void()>& body) override;
   [[nodiscard]] StateTree module_state(const LightningModule& module) const override;
 
  private:
+  [[nodiscard]] bool shards();
+
   DeepSpeedOptions options_;
   std::shared_ptr<sharding::Prepared> prepared_;
   std::shared_ptr<DDPStrategy> unsharded_;  ///< stage 0

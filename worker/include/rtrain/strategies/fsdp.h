@@ -101,10 +101,14 @@ class RTRAIN_API FSDPStrategy : public Strategy {
   /// cannot
   ///         be sharded.
   [[nodiscard]] std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) override;
+  void model_to_device(LightningModule& module) override;
+  void teardown(LightningModule& module) override;
   void with_full_parameters(LightningModule& module, const std::function<void()>& body) override;
   [[nodiscard]] StateTree module_state(const LightningModule& module) const override;
 
  private:
+  [[nodiscard]] bool shards();
+
   FSDPOptions options_;
   std::shared_ptr<sharding::Prepared> prepared_;  ///< the module that is sharded, from one run to the next
   std::shared_ptr<DDPStrategy> unsharded_;        ///< kNoShard

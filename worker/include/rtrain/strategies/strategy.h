@@ -25,8 +25,14 @@ class RTRAIN_API Strategy {
   /// How the ranks are arranged. The product of the degrees is `world_size`, or 1 if each rank trains a model
   /// of its own. Default: all ranks are replicas.
   [[nodiscard]] virtual ParallelDegrees degrees(int world_size) const;
+  /// Brings the module to the device, before prepare(). Default: all of it. A strategy that shards leaves the
+  /// parameters to prepare(), so that no device ever holds all of them.
+  virtual void model_to_device(LightningModule& module);
   /// Called once per run, with the module on its device. @param fitting true if gradients will be needed.
   [[nodiscard]] virtual std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) = 0;
+  /// After a run on a GPU, when its Plan is gone: takes the module to the CPU. A strategy that shards leaves
+  /// it where it is.
+  virtual void teardown(LightningModule& module);
 
   /// Runs `body` with every parameter of `module` whole on every rank; see full_parameters().
   virtual void with_full_parameters(LightningModule& /*module*/, const std::function<void()>& body) {
