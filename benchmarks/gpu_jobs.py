@@ -67,6 +67,20 @@ def guide_job(machine):
     return job
 
 
+def accuracy(machine):
+    """Three epochs of the guide's ResNet-18 with a cycle of the learning rate, in bfloat16."""
+    job = guide_job(machine)
+    job["name"] = "accuracy"
+    job["train_loop_config"].update({"max_epochs": machine.size(3, 1), "lr_schedule": "one_cycle", "lr": 0.004, "precision": "bf16-mixed"})
+    if not machine.dry:
+        del job["train_loop_config"]["limit_train_batches"], job["train_loop_config"]["limit_val_batches"]
+    begin = time.monotonic()
+    reached = machine.run(job)["accuracy"]
+    if not machine.dry and not reached >= 0.91:
+        raise Problem(f"after three epochs the test accuracy is {reached}, expected 0.91")
+    return {"test_accuracy": reached, "job_s": round(time.monotonic() - begin, 2)}
+
+
 def learned(machine, metrics):
     if not machine.dry and not metrics["loss"] < 1.5:  # ln 10 = 2.3 before training
         raise Problem(f"the loss does not fall: {metrics}")

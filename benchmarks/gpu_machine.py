@@ -21,9 +21,10 @@ class Skip(Exception):
 class Machine:
     """The bundle on this machine. `dry`: everything on the CPU, with sizes that show nothing but that it works."""
 
-    def __init__(self, bundle, dry, folder, notes):
+    def __init__(self, bundle, dry, folder, notes, rounds=1):
         self.bundle, self.dry, self.folder, self.notes = Path(bundle), dry, Path(folder), Path(notes)
         self.device = "cpu" if dry else "cuda"
+        self.rounds = 1 if dry else rounds
         self.figures = {}
         self.programs = Programs(bundle)
         # Programs leaves out RTRAIN_*; this one says which LibTorch.

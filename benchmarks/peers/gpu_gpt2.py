@@ -17,13 +17,22 @@ from torch.nn import functional
 DEVICE, SIZES = torch.device(sys.argv[1]), json.loads(sys.argv[2])
 
 
+def linear(inputs, outputs, std):
+    """Drawn as examples/gpt2 draws it, whose weights lie the other way round: both begin with the same numbers."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    with torch.no_grad():
+        layer.weight.copy_(torch.empty(inputs, outputs).normal_(0, std).t())
+        layer.bias.zero_()
+    return layer
+
+
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, added):
         super().__init__()
         self.heads = heads
         self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.attended = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.qkv, self.attended = linear(width, 3 * width, 0.02), linear(width, width, added)
+        self.wide, self.narrow = linear(width, 4 * width, 0.02), linear(4 * width, width, added)
 
     def forward(self, x):
         samples, length, width = x.shape
@@ -37,15 +46,10 @@ class GPT2(nn.Module):
     def __init__(self, vocabulary, context, layers, heads, width):
         super().__init__()
         self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, 0.02 / (2 * layers) ** 0.5) for _ in range(layers))
         self.last = nn.LayerNorm(width)
         nn.init.normal_(self.tokens.weight, 0, 0.02)
         nn.init.normal_(self.positions.weight, 0, 0.02)
-        for block in self.blocks:
-            for name in ("qkv", "attended", "wide", "narrow"):
-                layer = getattr(block, name)
-                nn.init.normal_(layer.weight, 0, 0.02 / (2 * layers) ** 0.5 if name in ("attended", "narrow") else 0.02)
-                nn.init.zeros_(layer.bias)
 
     def forward(self, ids):
         x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
@@ -75,12 +79,12 @@ def run(sharded):
     if DEVICE.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     context, batch, vocabulary = SIZES["context"], SIZES["batch_size"], SIZES["vocabulary"]
-    ids = torch.randint(vocabulary, (4 * batch, context + 1), device=DEVICE)
+    ids = torch.randint(vocabulary, (4 * batch, context + 1)).to(DEVICE)
     inputs, targets = ids[:, :-1].contiguous().split(batch), ids[:, 1:].contiguous().split(batch)
     model = GPT2(vocabulary, context, SIZES["layers"], SIZES["heads"], SIZES["width"]).to(DEVICE)
     if sharded:
         shard(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=SIZES["lr"], betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     rates, begin = [], 0.0
     for step in range(SIZES["steps"]):
         with contextlib.nullcontext() if sharded else torch.autocast(DEVICE.type, torch.bfloat16):

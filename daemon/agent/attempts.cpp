@@ -63,33 +63,50 @@ void Attempts::launch(const proto::Launch& launch) {
     const auto way_out = error.hint().empty() ? "" : "; " + error.hint();
     end_without_process(slot, rank, "spawn", error.message() + way_out, false);
   }
-  if (const auto found = intruders(slot); !found.empty()) {
-    for (const auto& process : found)
-      log::warn("a process still uses a GPU of a job that is to start",
-                {{"job", to_string(launch.job)},
-                 {"gpu", std::to_string(process.gpu)},
-                 {"pid", std::to_string(process.pid)},
-                 {"bytes", std::to_string(process.memory_bytes)}});
+  const auto found = intruders(slot);
+  for (const auto& process : found)
+    log::warn(is_bystander(process) ? "a process that is of no job uses a GPU of a job that starts"
+                                    : "a process still uses a GPU of a job that is to start",
+              {{"job", to_string(launch.job)},
+               {"gpu", std::to_string(process.gpu)},
+               {"pid", std::to_string(process.pid)},
+               {"bytes", std::to_string(process.memory_bytes)}});
+  if (has_only_bystanders(found))
+    spawn(slot, found);
+  else
     slot.held_until = Clock::now() + kGpuWait;
-  } else {
-    spawn(slot);
-  }
   forget_ended();
 }
 
-std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
+std::set<int> Attempts::own_gpus(const Slot& slot) const {
   std::set<int> gpus;
   for (const auto& [number, rank] : slot.ranks)
     gpus.insert(rank.placement.gpus.begin(), rank.placement.gpus.end());
   for (const auto& [key, other] : attempts_)
     for (const auto& [number, rank] : other.ranks)
       if (&other != &slot && !rank.ended)
-        for (const int gpu : rank.placement.gpus) gpus.erase(gpu);  // shared
+        for (const int gpu : rank.placement.gpus) gpus.erase(gpu);
+  return gpus;
+}
+
+std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
+  const auto gpus = own_gpus(slot);
   if (gpus.empty()) return {};
   return setting_.gpu_processes({gpus.begin(), gpus.end()});
 }
 
-void Attempts::spawn(Slot& slot) {
+bool Attempts::is_bystander(const os::GpuProcess& process) const {
+  const auto known = bystanders_.find(process.gpu);
+  return known == bystanders_.end() || known->second.contains(process.pid);
+}
+
+bool Attempts::has_only_bystanders(const std::vector<os::GpuProcess>& found) const {
+  return std::ranges::all_of(found, [this](const auto& process) { return is_bystander(process); });
+}
+
+void Attempts::spawn(Slot& slot, const std::vector<os::GpuProcess>& found) {
+  for (const int gpu : own_gpus(slot)) bystanders_[gpu].clear();
+  for (const auto& process : found) bystanders_[process.gpu].insert(process.pid);
   if (slot.held_until && Clock::now() >= *slot.held_until)
     log::warn("a job starts although its GPUs are still in use", {{"job", to_string(slot.launch.job)}});
   slot.held_until.reset();
@@ -125,6 +142,7 @@ void Attempts::adopt(const LiveAttempt& attempt) {
   if (attempt.yielding) slot.yield = proto::YieldAttempt{launch.job, launch.attempt, 0, {}};
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) {
+    for (const int gpu : placement.gpus) bystanders_.try_emplace(gpu);
     Rank& rank = slot.ranks[placement.rank];
     rank.placement = placement;
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
@@ -400,7 +418,9 @@ void Attempts::tick() {
   if (now >= next_gpu_look_) {
     next_gpu_look_ = now + kGpuLook;
     for (auto& [key, slot] : attempts_)
-      if (slot.held_until && (now >= *slot.held_until || intruders(slot).empty())) spawn(slot);
+      if (slot.held_until)
+        if (const auto found = intruders(slot); now >= *slot.held_until || has_only_bystanders(found))
+          spawn(slot, found);
   }
   std::erase_if(ports_, [&](const auto& port) {
     return !attempts_.contains(port.first) && now - port.second.since > kUnusedPortLimit;

@@ -137,9 +137,15 @@ class Attempts {
   /// SIGKILL did not end its process.
   void give_up(Slot& slot, Rank& rank, pid_t stuck);
   void bound(const Rank& rank);
-  /// What runs on the GPUs of an attempt and is no rank that shares them.
+  /// The GPUs of an attempt that it shares with no other.
+  [[nodiscard]] std::set<int> own_gpus(const Slot& slot) const;
+  /// What runs on them.
   [[nodiscard]] std::vector<os::GpuProcess> intruders(const Slot& slot) const;
-  void spawn(Slot& slot);
+  /// True if the process was on its GPU before a rank of this agent was: it is not waited for.
+  [[nodiscard]] bool is_bystander(const os::GpuProcess& process) const;
+  [[nodiscard]] bool has_only_bystanders(const std::vector<os::GpuProcess>& found) const;
+  /// @param found what runs on its GPUs now
+  void spawn(Slot& slot, const std::vector<os::GpuProcess>& found);
   void forget_ended();
   std::int64_t tell(const proto::Message& message);
   /// Of what a worker says, or has written down, what the head was not told by this agent. @return when it is
@@ -159,6 +165,8 @@ class Attempts {
   Setting setting_;
   std::map<Key, Slot> attempts_;
   std::map<Key, Port> ports_;
+  /// By GPU that a rank of this agent has or had: the processes that were there when the last one started.
+  std::map<int, std::set<std::int64_t>> bystanders_;
   std::map<Key, std::int64_t> over_;  ///< attempts that are over, until the head has stored this last end
   std::int64_t last_number_ = 0, settled_ = 0;
   Clock::time_point next_bound_{};

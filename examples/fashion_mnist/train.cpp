@@ -1,15 +1,18 @@
 // Ray Train's Lightning guide in C++: ResNet-18 learns Fashion-MNIST on any number of workers.
 #include <rtrain/rtrain.h>
+#include <rtrain/schedulers.h>
 
 #include <torch/nn/functional/loss.h>
 
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace transforms = rtrain::data::transforms;
 
 struct ImageClassifier : rtrain::LightningModule {
-  ImageClassifier(double learning_rate, bool learning_rate_decays)
-      : lr(learning_rate), lr_decays(learning_rate_decays) {}
+  ImageClassifier(double learning_rate, std::string learning_rate_schedule)
+      : lr(learning_rate), lr_schedule(std::move(learning_rate_schedule)) {}
 
   rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t) override {
     auto loss = torch::nn::functional::cross_entropy(model(batch.input), batch.target);
@@ -26,17 +29,24 @@ struct ImageClassifier : rtrain::LightningModule {
     return {};
   }
 
-  rtrain::Optimizers configure_optimizers() override { return rtrain::optim::Adam(parameters(), {.lr = lr}); }
-
-  /// To zero by the run's last step, in a straight line: what a single epoch needs to end on a calm point.
-  void on_before_optimizer_step(rtrain::Optimizer& optimizer) override {
-    if (!lr_decays) return;
-    const auto steps = static_cast<double>(trainer().num_training_batches() * trainer().max_epochs());
-    optimizer.set_lr(lr * (1 - static_cast<double>(global_step()) / steps));
+  rtrain::Optimizers configure_optimizers() override {
+    auto adam = rtrain::optim::Adam(parameters(), {.lr = lr});
+    if (lr_schedule == "constant") return adam;
+    const auto steps = trainer().estimated_stepping_batches();
+    const auto each_step = [&](rtrain::lr::SharedScheduler scheduler) -> rtrain::Optimizers {
+      return {adam, rtrain::LRSchedulerConfig{.scheduler = scheduler, .interval = rtrain::Interval::kStep}};
+    };
+    if (lr_schedule == "linear")
+      return each_step(
+          rtrain::lr::LinearLR(adam, {.start_factor = 1, .end_factor = 0, .total_iters = steps}));
+    if (lr_schedule == "one_cycle")
+      return each_step(rtrain::lr::OneCycleLR(adam, {.max_lr = lr, .total_steps = steps}));
+    throw std::invalid_argument("train_loop_config.lr_schedule is \"" + lr_schedule +
+                                "\", expected constant, linear or one_cycle");
   }
 
   double lr;
-  bool lr_decays;
+  std::string lr_schedule;
   rtrain::models::ResNet model =
       register_module("model", rtrain::models::resnet18(/*num_classes=*/10, /*in_channels=*/1));
 };
@@ -68,7 +78,7 @@ void train_func(const rtrain::Config& config) {
                            .callbacks = {rtrain::TrainReportCallback()},
                            .seed = config.value<std::uint64_t>("seed", 0)});
   // After a failure the job's next attempt goes on from its latest checkpoint.
-  ImageClassifier model(config.value("lr", 1e-3), config.value("lr_decays", false));
+  ImageClassifier model(config.value("lr", 1e-3), config.value("lr_schedule", "constant"));
   rtrain::prepare_trainer(trainer).fit(model, train, test, rtrain::get_checkpoint());
 }
 RTRAIN_TRAIN_FUNCTION(train_func);

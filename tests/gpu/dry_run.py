@@ -30,7 +30,7 @@ def main():
         assert output.read_text() == done.stdout
     steps = {line["step"]: line for line in lines}
     assert lines[0]["step"] == "versions" and lines[0]["rtrain"]["rtrain_commit"] and lines[0]["packages"]["torch"], lines[0]
-    assert lines[-1]["step"] == "summary" and len(steps) == len(lines) == 15, [line["step"] for line in lines]
+    assert lines[-1]["step"] == "summary" and len(steps) == len(lines) == 16, [line["step"] for line in lines]
     for name, line in steps.items():
         assert line["kind"] in ("test", "benchmark", "about") and line["seconds"] >= 0, line
         if line["status"] == "skipped":

@@ -58,7 +58,9 @@ class AttentionImpl : public nn::Module {
   torch::Tensor forward(const torch::Tensor& x) {
     const auto samples = x.size(0), length = x.size(1), width = x.size(2);
     const auto parts = c_attn_(x).view({samples, length, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
-    const auto mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {},
+    // One node of autograd: three selects would each fill a gradient of the whole with zeros, to be added.
+    const auto qkv = parts.unbind(0);
+    const auto mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {},
                                                         is_training() ? dropout_ : 0.0, /*is_causal=*/true);
     return resid_dropout_(c_proj_(mixed.transpose(1, 2).reshape({samples, length, width})));
   }

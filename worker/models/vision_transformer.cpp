@@ -50,8 +50,9 @@ class SelfAttentionImpl : public nn::Module {
     const auto parts = at::linear(x, in_proj_weight_, in_proj_bias_)
                            .view({samples, length, 3, heads_, width / heads_})
                            .permute({2, 0, 3, 1, 4});
+    const auto qkv = parts.unbind(0);  // one node of autograd, and not three gradients of the whole
     const auto mixed =
-        at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, is_training() ? dropout_ : 0.0);
+        at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, is_training() ? dropout_ : 0.0);
     return out_proj_(mixed.transpose(1, 2).reshape({samples, length, width}));
   }
 

@@ -126,8 +126,8 @@ void Grouped::step(const StepInputs& inputs) {
                         : others[{p.device().str(), p.scalar_type()}];
       batch.numbers.push_back(index);
       batch.parameters.push_back(p);
-      batch.gradients.push_back(takes_sparse() ? gradient.detach().coalesce()
-                                               : laid_out_like(p, gradient.detach()));
+      const auto values = gradient.requires_grad() ? gradient.detach() : gradient;
+      batch.gradients.push_back(takes_sparse() ? values.coalesce() : laid_out_like(p, values));
     }
     const auto run = [&](Stepped& batch) {
       if (batch.numbers.empty()) return;

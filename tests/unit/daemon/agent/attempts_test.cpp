@@ -66,8 +66,24 @@ struct Node {
 
 }  // namespace
 
-TEST_CASE("attempts: a GPU that a process still uses is waited for") {
+TEST_CASE("attempts: a process that was on a GPU before the jobs is not waited for") {
   Node node;
+  node.on_gpus = {{0, 4711, 1 << 30}};
+  node.launch(1, {0});
+  CHECK(node.supervisor.holds(Node::key(1)));
+  node.started(1);
+  node.attempts.ended({Node::key(1), proto::ExitStatus{0, {}, false}, 0});
+  node.launch(2, {0});
+  CHECK(node.supervisor.holds(Node::key(2)));
+}
+
+TEST_CASE("attempts: a GPU that a process of an ended job still uses is waited for") {
+  Node node;
+  node.launch(7, {1});
+  node.started(7);
+  node.attempts.ended({Node::key(7), proto::ExitStatus{0, {}, false}, 0});
+  node.told.clear();
+  node.asked.clear();
   node.on_gpus = {{1, 4711, 1 << 30}};
   node.launch(1, {1, 3});
   CHECK(node.asked == std::vector<std::vector<int>>{{1, 3}});
