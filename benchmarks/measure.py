@@ -189,6 +189,16 @@ def peer_has(module):
     return python is not None and subprocess.run([python, "-c", f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{module}') is None)"]).returncode == 0
 
 
+def torch_python():
+    """A Python that has torch: that of the peers, or of the wheel that LibTorch is from."""
+    if peer_has("torch"):
+        return peers_python()
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for python in sorted(Path(cache).glob("rtrain/python-[0-9]*/bin/python3"), reverse=True):
+        return str(python)
+    raise Problem("there is no Python with torch: benchmarks/peers/install")
+
+
 def ray_peer(script, quick):
     """The figures that benchmarks/peers/<script> prints, or None where Ray is not installed."""
     if not peer_has("ray"):

@@ -9,19 +9,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from measure import Problem, free_port, median, peer_has, peers_python, rounded, say
+from measure import Problem, free_port, median, rounded, say, torch_python
 
 WORLD, WARM = 2, 4
-
-
-def torch_python():
-    """A Python that has torch: that of the peers, or of the wheel that LibTorch is from."""
-    if peer_has("torch"):
-        return peers_python()
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for python in sorted(Path(cache).glob("rtrain/python-[0-9]*/bin/python3"), reverse=True):
-        return str(python)
-    raise Problem("there is no Python with torch: benchmarks/peers/install")
 
 
 class Ranks:
