@@ -8,6 +8,7 @@
 #include <string>
 
 using namespace rtrain;
+using rtrain::test::device;
 using rtrain::test::on_device;
 
 namespace {
@@ -95,4 +96,27 @@ TEST_CASE("gpu: bfloat16 parameters over float32 shards", "[gpu][sharding]") {
     INFO(name);
     CHECK(torch::isfinite(tensor).all().item<bool>());
   }
+}
+
+TEST_CASE("gpu: a model that was born sharded stays on the device from test to fit to test",
+          "[gpu][sharding]") {
+  struct Tested : Layers {
+    torch::Tensor test_step(const Batch& batch, std::int64_t index) override {
+      log("test_loss", training_step(batch, index).loss);
+      return {};
+    }
+  };
+  torch::manual_seed(5);
+  const auto module = born_sharded([] { return std::make_shared<Tested>(); });
+  Trainer trainer(on_device(
+      {.max_epochs = 2, .strategy = FSDPStrategy(units({.mixed_precision = ShardedMixedPrecision{}}))}));
+  const auto loss = [&] {
+    (void)trainer.test(module, images());
+    return trainer.callback_metrics().at("test_loss");
+  };
+  const auto before = loss();
+  trainer.fit(module, images());
+  for (const auto& parameter : module->parameters()) CHECK(parameter.device().type() == device().type());
+  for (const auto& buffer : module->buffers()) CHECK(buffer.device().type() == device().type());
+  CHECK(loss() < before);
 }
