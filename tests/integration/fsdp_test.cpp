@@ -1,6 +1,6 @@
 // Ranks that shard a model train what one process trains on the joined batches.
 #include "tests/support/sharded_runs.h"
-#include "tests/support/small_transformer.h"
+#include "tests/support/small_language.h"
 
 #include <rtrain/strategies/fsdp.h>
 
@@ -13,48 +13,15 @@
 
 using namespace rtrain;
 using Catch::Matchers::Contains;
+using rtrain::test::blocks;
 using rtrain::test::Folder;
+using rtrain::test::Language;
 using rtrain::test::quiet;
 using rtrain::test::run_ranks;
+using rtrain::test::samples;
 using rtrain::test::SmallBlockImpl;
-using rtrain::test::SmallTransformer;
-using rtrain::test::SmallTransformerImpl;
 
 namespace {
-
-struct Language : LightningModule {
-  explicit Language(bool frozen_block = false) {
-    if (frozen_block)
-      for (auto& parameter : net->blocks[1]->parameters()) parameter.set_requires_grad(false);
-    to(torch::kFloat64);
-  }
-  torch::Tensor loss_of(const Batch& batch) {
-    return torch::cross_entropy_loss(net(batch.input).flatten(0, 1), batch.target.flatten());
-  }
-  StepOutput training_step(const Batch& batch, std::int64_t) override {
-    auto loss = loss_of(batch);
-    log("loss", loss, {.on_step = false, .on_epoch = true, .sync_dist = true});
-    return loss;
-  }
-  torch::Tensor validation_step(const Batch& batch, std::int64_t) override {
-    log("val_loss", loss_of(batch), {.sync_dist = true});
-    return {};
-  }
-  Optimizers configure_optimizers() override {
-    auto adam = optim::AdamW(optim::split_decay(*this, 0.1), {.lr = 0.01});
-    auto scheduler = lr::StepLR(adam, {.step_size = 1, .gamma = 0.5});
-    return {{adam}, {scheduler}};
-  }
-  SmallTransformer net = register_module("net", SmallTransformer());
-};
-
-constexpr std::int64_t kSamples = 96;
-std::shared_ptr<Dataset> samples() {
-  torch::manual_seed(4);
-  const std::vector<std::int64_t> shape{kSamples, SmallTransformerImpl::kLength};
-  const auto x = torch::randint(SmallTransformerImpl::kTokens, shape, torch::kInt64);
-  return data::TensorDataset(x, (x * 3 + 1) % SmallTransformerImpl::kTokens);
-}
 
 struct Case {
   std::string name;
@@ -70,11 +37,6 @@ void check(const Case& one, int world) {
                              .strategy = [&] { return FSDPStrategy(one.fsdp); },
                              .options = [&] { return one.trainer; }},
                             world);
-}
-
-FSDPOptions blocks(FSDPOptions options = {}) {
-  options.auto_wrap_policy = wrap::modules<SmallBlockImpl>();
-  return options;
 }
 
 }  // namespace

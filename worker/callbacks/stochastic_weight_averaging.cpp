@@ -83,11 +83,13 @@ void StochasticWeightAveraging::begin(Trainer& trainer) {
   schedulers.assign(1, std::move(config));
 }
 
-void StochasticWeightAveraging::average(const LightningModule& module) {
+void StochasticWeightAveraging::average(const Trainer& trainer, const LightningModule& module) {
   const torch::NoGradGuard no_grad;
-  for (const auto& [name, value] : weights_of(module, /*buffers=*/false)) {
+  for (const auto& weight : weights_of(trainer, module)) {
+    if (weight.is_buffer) continue;
+    const auto& value = weight.piece.tensor;
     const auto current = value.detach().to(options_.device.value_or(value.device()));
-    auto& average = averages_[name];
+    auto& average = averages_[weight.name];
     if (averaged_ == 0 || !average.defined())
       average = current.clone();
     else if (options_.avg_fn)
@@ -103,7 +105,7 @@ void StochasticWeightAveraging::on_train_epoch_start(Trainer& trainer, Lightning
   if (epoch < first_epoch_) return;
   if (!begun_) begin(trainer);
   if (epoch <= latest_epoch_) return;
-  average(module);
+  average(trainer, module);
   latest_epoch_ = epoch;
 }
 
@@ -111,7 +113,10 @@ void StochasticWeightAveraging::on_train_end(Trainer& trainer, LightningModule& 
   const bool whole = trainer.max_epochs() == -1 || trainer.current_epoch() == trainer.max_epochs();
   if (!whole || averaged_ == 0) return;
   const torch::NoGradGuard no_grad;
-  for (auto& [name, value] : weights_of(module, /*buffers=*/false)) value.copy_(averages_.at(name));
+  with_weights(trainer, module, [&](const std::vector<Weight>& weights) {
+    for (const auto& weight : weights)
+      if (!weight.is_buffer) weight.piece.tensor.copy_(averages_.at(weight.name));
+  });
   if (trainer.max_epochs() != -1) renew_batch_norm(trainer, module);
 }
 
@@ -131,16 +136,23 @@ void StochasticWeightAveraging::renew_batch_norm(Trainer& trainer, LightningModu
   for (const auto& back : restore) back();
 }
 
-void StochasticWeightAveraging::on_save_checkpoint(Trainer&, LightningModule&,
+void StochasticWeightAveraging::on_save_checkpoint(Trainer& trainer, LightningModule& module,
                                                    TrainerCheckpoint& checkpoint) {
-  for (const auto& [name, average] : averages_) checkpoint.tensors[kAverage + name] = average;
+  for (const auto& weight : weights_of(trainer, module)) {
+    const auto found = averages_.find(weight.name);
+    if (found == averages_.end()) continue;
+    auto average = weight.piece;
+    average.tensor = found->second;
+    checkpoint.tensors[kAverage + weight.name] = std::move(average);
+  }
 }
 
-void StochasticWeightAveraging::on_load_checkpoint(Trainer&, LightningModule& module,
+void StochasticWeightAveraging::on_load_checkpoint(Trainer& trainer, LightningModule& module,
                                                    const TrainerCheckpoint& checkpoint) {
-  for (const auto& [name, value] : weights_of(module, /*buffers=*/false))
-    if (const auto found = checkpoint.tensors.find(kAverage + name); found != checkpoint.tensors.end())
-      averages_[name] = found->second.to(options_.device.value_or(value.device()));
+  for (const auto& weight : weights_of(trainer, module))
+    if (const auto found = checkpoint.tensors.find(kAverage + weight.name); found != checkpoint.tensors.end())
+      averages_[weight.name] =
+          part_for(weight, found->second).to(options_.device.value_or(weight.piece.tensor.device())).clone();
 }
 
 nlohmann::json StochasticWeightAveraging::state_dict() const {

@@ -32,14 +32,15 @@ void WeightAveraging::setup(Trainer&, LightningModule&, Stage stage) {
 }
 
 /// The weights are on their device now; those of a checkpoint have been read.
-void WeightAveraging::on_fit_start(Trainer&, LightningModule& module) {
+void WeightAveraging::on_fit_start(Trainer& trainer, LightningModule& module) {
   const torch::NoGradGuard no_grad;
-  for (const auto& [name, current] : weights_of(module, /*buffers=*/true)) {
+  for (const auto& weight : weights_of(trainer, module)) {
+    const auto& current = weight.piece.tensor;
     const auto device = options_.device.value_or(current.device());
-    const auto found = averages_.find(name);
-    averages_[name] = found == averages_.end()
-                          ? current.detach().to(device, /*non_blocking=*/false, /*copy=*/true)
-                          : found->second.to(device);
+    const auto found = averages_.find(weight.name);
+    averages_[weight.name] = found == averages_.end()
+                                 ? current.detach().to(device, /*non_blocking=*/false, /*copy=*/true)
+                                 : found->second.to(device);
   }
 }
 
@@ -50,15 +51,13 @@ void WeightAveraging::update(std::vector<torch::Tensor>& averages, const std::ve
     averages[i].copy_(options_.avg_fn(averages[i], current[i], averaged));
 }
 
-void WeightAveraging::update_from(const LightningModule& module) {
+void WeightAveraging::update_from(const Trainer& trainer, const LightningModule& module) {
   const torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> averages, current;                          // of floating-point numbers
-  const auto parameters = weights_of(module, /*buffers=*/false).size();  // they come first
-  std::size_t number = 0;
-  for (const auto& [name, value] : weights_of(module, true)) {
-    auto& average = averages_.at(name);
-    const bool is_buffer = number++ >= parameters;
-    if (averaged_ == 0 || (is_buffer && !options_.use_buffers)) {
+  std::vector<torch::Tensor> averages, current;  // of floating-point numbers
+  for (const auto& weight : weights_of(trainer, module)) {
+    auto& average = averages_.at(weight.name);
+    const auto& value = weight.piece.tensor;
+    if (averaged_ == 0 || (weight.is_buffer && !options_.use_buffers)) {
       average.copy_(value);
     } else if (average.is_floating_point()) {
       averages.push_back(average);
@@ -77,76 +76,86 @@ void WeightAveraging::on_train_batch_end(Trainer& trainer, LightningModule& modu
                                          const Batch&, std::int64_t) {
   const auto steps = trainer.global_step();
   if (steps <= latest_step_ || !should_update(steps - 1, std::nullopt)) return;
-  update_from(module);
+  update_from(trainer, module);
   latest_step_ = steps;
 }
 
 void WeightAveraging::on_train_epoch_end(Trainer& trainer, LightningModule& module) {
   const auto epoch = trainer.current_epoch();
   if (epoch <= latest_epoch_ || !should_update(std::nullopt, epoch)) return;
-  update_from(module);
+  update_from(trainer, module);
   latest_epoch_ = epoch;
 }
 
-void WeightAveraging::copy_to(const LightningModule& module) {
+void WeightAveraging::copy_to(Trainer& trainer, LightningModule& module) {
   const torch::NoGradGuard no_grad;
-  for (auto& [name, value] : weights_of(module, true)) value.copy_(averages_.at(name));
+  with_weights(trainer, module, [&](const std::vector<Weight>& weights) {
+    for (const auto& weight : weights) weight.piece.tensor.copy_(averages_.at(weight.name));
+  });
   is_done_ = true;
 }
 
-void WeightAveraging::on_train_end(Trainer&, LightningModule& module) { copy_to(module); }
+void WeightAveraging::on_train_end(Trainer& trainer, LightningModule& module) { copy_to(trainer, module); }
 
 /// A fit that resumed where its training had ended has no on_train_end.
-void WeightAveraging::on_fit_end(Trainer&, LightningModule& module) {
-  if (!is_done_) copy_to(module);
+void WeightAveraging::on_fit_end(Trainer& trainer, LightningModule& module) {
+  if (!is_done_) copy_to(trainer, module);
 }
 
-void WeightAveraging::swap(const LightningModule& module) {
+void WeightAveraging::swap(Trainer& trainer, LightningModule& module) {
   const torch::NoGradGuard no_grad;
-  for (auto& [name, value] : weights_of(module, true)) {
-    auto& other = averages_.at(name);
-    const auto held = other.clone();
-    other.copy_(value);
-    value.copy_(held);
-  }
+  with_weights(trainer, module, [&](const std::vector<Weight>& weights) {
+    for (const auto& weight : weights) {
+      auto& other = averages_.at(weight.name);
+      const auto held = other.clone();
+      other.copy_(weight.piece.tensor);
+      weight.piece.tensor.copy_(held);
+    }
+  });
   swapped_ = !swapped_;
 }
 
 void WeightAveraging::on_validation_epoch_start(Trainer& trainer, LightningModule& module) {
-  if (trainer.fitting() && !is_done_) swap(module);
+  if (trainer.fitting() && !is_done_) swap(trainer, module);
 }
 void WeightAveraging::on_validation_epoch_end(Trainer& trainer, LightningModule& module) {
-  if (trainer.fitting() && swapped_) swap(module);
+  if (trainer.fitting() && swapped_) swap(trainer, module);
 }
 
 void WeightAveraging::on_save_checkpoint(Trainer& trainer, LightningModule& module,
                                          TrainerCheckpoint& checkpoint) {
   if (averages_.empty() || (is_done_ && !trainer.fitting())) return;  // the module has the averages
-  std::map<const void*, torch::Tensor> other_of;
-  for (const auto& [name, value] : weights_of(module, true))
-    other_of.emplace(value.unsafeGetTensorImpl(), averages_.at(name));
+  std::map<std::string, std::string> names;
+  const auto own = trainer.strategy().module_state(module);
+  (void)weights_of(module, own, &names);
   for (auto& [name, piece] : checkpoint.model) {
-    const auto found = other_of.find(piece.tensor.unsafeGetTensorImpl());
-    if (found == other_of.end())
-      throw std::logic_error(state_key() + ": the strategy does not hold \"" + name +
-                             "\" whole, so that its average cannot be saved");
-    checkpoint.tensors[state_key() + kCurrent + name] = swapped_ ? found->second : piece.tensor;
-    if (!swapped_) piece = StatePiece(found->second);
+    const auto found = own.find(name);
+    if (found == own.end() || found->second.tensor.const_data_ptr() != piece.tensor.const_data_ptr())
+      throw std::logic_error(state_key() + ": the strategy saves another \"" + name +
+                             "\" than the module has, so that its average cannot be saved");
+    auto other = piece;
+    other.tensor = averages_.at(names.at(name));
+    checkpoint.tensors[state_key() + kCurrent + name] = swapped_ ? other : piece;
+    if (!swapped_) piece = other;
   }
 }
 
-void WeightAveraging::on_load_checkpoint(Trainer&, LightningModule& module,
+void WeightAveraging::on_load_checkpoint(Trainer& trainer, LightningModule& module,
                                          const TrainerCheckpoint& checkpoint) {
   const torch::NoGradGuard no_grad;
   bool is_own = false;
-  for (auto& [name, value] : weights_of(module, true)) {
-    if (const auto found = checkpoint.model.find(name); found != checkpoint.model.end())
-      averages_[name] = found->second.whole().to(value.device(), value.scalar_type()).clone();
-    const auto current = checkpoint.tensors.find(state_key() + kCurrent + name);
-    if (current == checkpoint.tensors.end()) continue;
-    is_own = true;
-    value.copy_(current->second);
-  }
+  with_weights(trainer, module, [&](const std::vector<Weight>& weights) {
+    for (const auto& weight : weights) {
+      const auto& value = weight.piece.tensor;
+      if (const auto found = checkpoint.model.find(weight.name); found != checkpoint.model.end())
+        averages_[weight.name] =
+            part_for(weight, found->second).to(value.device(), value.scalar_type()).clone();
+      const auto current = checkpoint.tensors.find(state_key() + kCurrent + weight.name);
+      if (current == checkpoint.tensors.end()) continue;
+      is_own = true;
+      value.copy_(part_for(weight, current->second));
+    }
+  });
   if (!is_own)
     warn(state_key() +
          ": the checkpoint was saved without it; the weights and their average both begin with "

@@ -94,6 +94,11 @@ StateTree DeepSpeedStrategy::module_state(const LightningModule& module) const {
   return prepared_->module_state(module);
 }
 
+void DeepSpeedStrategy::with_module_state(LightningModule& module,
+                                          const std::function<void(const StateTree&)>& body) {
+  prepared_->with_module_state(module, body);
+}
+
 namespace {
 
 template <int kStage, bool kOffload>

@@ -124,6 +124,11 @@ StateTree FSDPStrategy::module_state(const LightningModule& module) const {
   return prepared_->module_state(module);
 }
 
+void FSDPStrategy::with_module_state(LightningModule& module,
+                                     const std::function<void(const StateTree&)>& body) {
+  prepared_->with_module_state(module, body);
+}
+
 namespace {
 
 struct FSDPWithOffload final : FSDPStrategy {

@@ -81,4 +81,10 @@ StateTree Prepared::module_state(const LightningModule& module) const {
   return !has(module) ? state_of(module) : sharded_->state_of(module);
 }
 
+void Prepared::with_module_state(const LightningModule& module,
+                                 const std::function<void(const StateTree&)>& body) const {
+  if (!has(module)) return body(state_of(module));
+  sharded_->with_pieces([&] { body(sharded_->state_of(module)); });
+}
+
 }  // namespace rtrain::sharding

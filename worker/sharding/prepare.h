@@ -32,6 +32,8 @@ class Prepared {
                                            const StrategySettings& settings);
   void with_full_parameters(const LightningModule& module, const std::function<void()>& body) const;
   [[nodiscard]] StateTree module_state(const LightningModule& module) const;
+  void with_module_state(const LightningModule& module,
+                         const std::function<void(const StateTree&)>& body) const;
   /// True if `module` is the one that is sharded. By its parameters, which are kept alive: an address may be
   /// another module's by now.
   [[nodiscard]] bool has(const LightningModule& module) const;

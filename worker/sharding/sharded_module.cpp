@@ -117,6 +117,9 @@ void ShardedModule::fail(const std::string& unit, std::string_view doing) {
     throw;
   } catch (const c10::AcceleratorError&) {
     throw;  // its code tells whose fault it is
+  } catch (const c10::OutOfMemoryError& error) {
+    if (shards_.is_alone()) throw;  // nobody waits for it: a smaller batch may fit
+    failed_ = who_ + ": unit " + unit + ", " + std::string(doing) + ": " + error.what();
   } catch (const std::exception& error) {
     failed_ = who_ + ": unit " + unit + ", " + std::string(doing) + ": " + error.what();
   }
@@ -213,6 +216,7 @@ void ShardedModule::begin_forward(bool training) {
 void ShardedModule::begin_backward(bool sync) {
   access_ = Access::kStep;
   in_backward_ = true;
+  flight_.reset();  // of a backward that has failed
   syncs_ = sync || options_.accumulate_in_shards;
   std::fill(reduced_.begin(), reduced_.end(), false);
   schedule_->begin_backward();
@@ -319,6 +323,12 @@ void ShardedModule::with_whole(const std::function<void()>& body) {
   drop_all();
 }
 
+void ShardedModule::with_pieces(const std::function<void()>& body) {
+  if (!failed_.empty()) throw std::runtime_error(failed_);
+  drop_all();  // what is whole would be out of date
+  body();
+}
+
 // ---- what a strategy has to know -----------------------------------------------------------------
 
 std::optional<ShardedModule::Held> ShardedModule::find(const torch::Tensor& parameter) const {
@@ -331,7 +341,8 @@ std::optional<ShardedModule::Held> ShardedModule::find_piece(const torch::Tensor
   return found == by_piece_.end() ? std::nullopt : std::optional(found->second);
 }
 
-StateTree ShardedModule::state_of(const torch::nn::Module& module) const {
+StateTree ShardedModule::state_of(const torch::nn::Module& module) {
+  before_step();
   StateTree state;
   for (const auto& item : module.named_parameters()) {
     const auto held = find(item.value());

@@ -77,6 +77,8 @@ class ShardedModule final : private Watcher {
 
   /// Runs `body` with every parameter whole. What it changes is kept.
   void with_whole(const std::function<void()>& body);
+  /// Runs `body`, which may write into pieces. No collective.
+  void with_pieces(const std::function<void()>& body);
 
   // ---- what a strategy has to know ---------------------------------------------------------------
   /// What is held of a parameter. @lifetime as long as the module.
@@ -88,8 +90,9 @@ class ShardedModule final : private Watcher {
   /// nullopt: it is not sharded here.
   [[nodiscard]] std::optional<Held> find(const torch::Tensor& parameter) const;
   [[nodiscard]] std::optional<Held> find_piece(const torch::Tensor& piece) const;
-  /// Parameters and buffers of the module that this is; of what is sharded, this rank's part.
-  [[nodiscard]] StateTree state_of(const torch::nn::Module& module) const;
+  /// Parameters and buffers of the module that this is; of what is sharded, this rank's part, with what was
+  /// written into whole parameters.
+  [[nodiscard]] StateTree state_of(const torch::nn::Module& module);
   /// @throws std::logic_error a parameter got other memory, by to() or set_data(): names it.
   void require_intact() const;
   [[nodiscard]] Communicator& shards() const { return shards_; }

@@ -185,8 +185,8 @@ std::string ShardedPlan::why_not_captured() const {
 StateTree ShardedPlan::module_state() const { return sharded_->state_of(module()); }
 
 LoadedWeights ShardedPlan::load_module_state(const StateTree& saved, bool strict) {
-  auto loaded = load_state(module_state(), saved, strict);
-  sharded_->after_step();  // what is whole is out of date
+  LoadedWeights loaded;
+  sharded_->with_pieces([&] { loaded = load_state(module_state(), saved, strict); });
   return loaded;
 }
 

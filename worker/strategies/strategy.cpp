@@ -30,6 +30,10 @@ void Strategy::teardown(LightningModule& module) { module.to(torch::kCPU); }
 
 StateTree Strategy::module_state(const LightningModule& module) const { return state_of(module); }
 
+void Strategy::with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body) {
+  body(module_state(module));
+}
+
 void Strategy::connect(Mesh mesh, torch::Device device) {
   mesh_ = std::move(mesh);
   device_ = device;

@@ -41,6 +41,12 @@ SafeTensors file_of(const std::map<std::string, torch::Tensor>& tensors, bool of
   return file;
 }
 
+std::map<std::string, torch::Tensor> wholes(const StateTree& tree) {
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto& [key, piece] : tree) tensors.emplace(key, piece.whole());
+  return tensors;
+}
+
 /// Whether other ranks have the rest. All ranks find the same.
 bool is_shared(const StateTree& tree) {
   return std::any_of(tree.begin(), tree.end(), [](const auto& entry) { return entry.second.is_part; });
@@ -52,10 +58,7 @@ void add_file(SaveFiles& files, const std::string& name, const StateTree& tree, 
     if (is_first) files.shared.emplace(name, SharedFile{tree, {{"format", "pt"}}});
     return;
   }
-  if (rank != 0) return;
-  std::map<std::string, torch::Tensor> tensors;
-  for (const auto& [key, piece] : tree) tensors.emplace(key, piece.tensor);
-  files.tensors.emplace(name, file_of(tensors));
+  if (rank == 0) files.tensors.emplace(name, file_of(wholes(tree)));
 }
 
 StateTree tree_of(const std::map<std::string, torch::Tensor>& tensors) {
@@ -64,9 +67,9 @@ StateTree tree_of(const std::map<std::string, torch::Tensor>& tensors) {
   return tree;
 }
 
-std::map<std::string, torch::Tensor> with_prefix(const std::map<std::string, torch::Tensor>& tensors,
-                                                 const std::string& prefix) {
-  std::map<std::string, torch::Tensor> result;
+template <class Tensors>
+Tensors with_prefix(const Tensors& tensors, const std::string& prefix) {
+  Tensors result;
   for (const auto& [name, tensor] : tensors) {
     if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), tensor);
   }
@@ -215,8 +218,8 @@ SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights
   const bool is_first = run.strategy().mesh().coordinate(Axis::kReplicate) == 0;
   add_file(files, kModel, content.model, rank, is_first);
   if (!weights_only) add_file(files, kOptimizer, content.optimizer, rank, is_first);
+  if (!content.tensors.empty()) add_file(files, kExtra, content.tensors, rank, is_first);
   if (rank == 0) {
-    if (!content.tensors.empty()) files.tensors.emplace(kExtra, file_of(content.tensors));
     auto loop = content.loop;
     loop["callbacks"] = content.callbacks;
     loop["module"] = content.module;
@@ -282,7 +285,7 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
   if (folder.has(kOptimizer)) content.optimizer = tree_of(folder.load(kOptimizer));
-  if (folder.has(kExtra)) content.tensors = folder.load(kExtra);
+  if (folder.has(kExtra)) content.tensors = tree_of(folder.load(kExtra));
   if (folder.has(rank_file(rank))) content.rank = folder.load(rank_file(rank));
   if (content.loop.value("version", 0) < 2) {
     for (const auto& [key, sums] : with_prefix(content.rank, "metric.")) {
@@ -377,7 +380,7 @@ void Trainer::Impl::restore_plan(const TrainerCheckpoint& content, bool same_ran
          ": it begins without a state of its own");
     return;
   }
-  PlanState state{saved->value("state", nlohmann::json()), with_prefix(content.tensors, kPlan), {}};
+  PlanState state{saved->value("state", nlohmann::json()), wholes(with_prefix(content.tensors, kPlan)), {}};
   if (same_ranks) state.own = with_prefix(content.rank, kPlan);
   try {
     run.plan->load_step_state(state);

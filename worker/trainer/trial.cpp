@@ -42,12 +42,8 @@ class BeforeTrial {
         stage_(run.stage),
         precision_(run.precision().state()),
         generators_(generator_states(run.placement.device)) {
-    const auto keep = [&](const torch::OrderedDict<std::string, torch::Tensor>& named) {
-      for (const auto& item : named)
-        if (item.value().defined()) tensors_.emplace_back(item.value(), item.value().detach().clone());
-    };
-    keep(run.module->named_parameters());
-    keep(run.module->named_buffers());
+    for (const auto& [name, piece] : run.strategy().module_state(*run.module))
+      tensors_.emplace(name, piece.tensor.detach().clone());
     for (const auto& optimizer : run.optimizers) {
       auto state = optimizer->state_dict();
       for (auto& [name, piece] : state.tensors) piece.tensor = piece.tensor.clone();
@@ -59,9 +55,13 @@ class BeforeTrial {
   }
   void put_back() {
     const torch::NoGradGuard no_grad;
-    for (auto& [tensor, before] : tensors_) tensor.detach().copy_(before);
+    run_.plan->after_batch();  // of a step that has failed
+    run_.strategy().with_module_state(*run_.module, [&](const StateTree& state) {
+      for (const auto& [name, piece] : state) piece.tensor.detach().copy_(tensors_.at(name));
+    });
     for (std::size_t i = 0; i < optimizers_.size(); ++i) run_.optimizers[i]->load_state_dict(optimizers_[i]);
     run_.plan->load_step_state(plan_);
+    run_.plan->zero_grad(run_.module->parameters());
     for (auto& parameter : run_.module->parameters()) parameter.mutable_grad().reset();
     for (const auto& [name, metric] : run_.module->registered_metrics()) metric->reset();
     run_.precision().load_state(precision_);
@@ -76,7 +76,7 @@ class BeforeTrial {
   Stage stage_;
   nlohmann::json precision_;
   std::map<std::string, torch::Tensor> generators_;
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> tensors_;
+  std::map<std::string, torch::Tensor> tensors_;  ///< of the module, as far as this rank has it
   std::vector<OptimizerState> optimizers_;
   PlanState plan_;
 };

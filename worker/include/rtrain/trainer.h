@@ -203,9 +203,10 @@ struct RTRAIN_API TrainerCheckpoint {
   nlohmann::json loop = nlohmann::json::object();
   nlohmann::json callbacks = nlohmann::json::object();  ///< by Callback::state_key()
   nlohmann::json module = nlohmann::json::object();     ///< the user's own state
-  /// tensors of callbacks and of the module, the same on every rank, by names that begin with whose they are
-  /// ("WeightAveraging."); rank 0's are stored: extra.safetensors
-  std::map<std::string, torch::Tensor> tensors{};
+  /// tensors of callbacks and of the module, by names that begin with whose they are ("WeightAveraging."):
+  /// extra.safetensors. The same on every rank, and rank 0's are stored; or parts of which each rank has its
+  /// own, as `model` has them, with the same names on every rank
+  StateTree tensors{};
 };
 
 /// Where fit() resumes: nowhere, a folder written by save_checkpoint(), or a reported Checkpoint that

@@ -52,12 +52,12 @@ class RTRAIN_API StochasticWeightAveraging : public Callback {
 
  private:
   void begin(Trainer& trainer);
-  void average(const LightningModule& module);
+  void average(const Trainer& trainer, const LightningModule& module);
   void renew_batch_norm(Trainer& trainer, LightningModule& module) const;
 
   StochasticWeightAveragingOptions options_;
-  std::map<std::string, torch::Tensor> averages_;
-  std::int64_t first_epoch_ = 0;  ///< from 0
+  std::map<std::string, torch::Tensor> averages_;  ///< of this rank's elements
+  std::int64_t first_epoch_ = 0;                   ///< from 0
   std::int64_t averaged_ = 0, latest_epoch_ = -1;
   bool begun_ = false;
 };

@@ -16,6 +16,7 @@
 namespace rtrain {
 
 /// A new average, of the one so far, the current value, and how many values the average holds (1 or more).
+/// Under a strategy that shards, the tensors are this rank's elements, one-dimensional and possibly none.
 using AverageFunction = std::function<torch::Tensor(const torch::Tensor& average,
                                                     const torch::Tensor& current, std::int64_t averaged)>;
 
@@ -30,7 +31,8 @@ struct RTRAIN_API WeightAveragingOptions {
 ///
 /// A checkpoint has the averages as its model, for whoever uses it, and the current weights in
 /// extra.safetensors, from which fit() goes on. One that was saved with save_weights_only has the current
-/// weights. Models whose parameters are split over ranks are refused.
+/// weights. Where a strategy shards the model, each rank averages the elements that it has; the checkpoint is
+/// the same.
 /// Numbers are those of torch.optim.swa_utils.AveragedModel.
 class RTRAIN_API WeightAveraging : public Callback {
  public:
@@ -63,12 +65,13 @@ class RTRAIN_API WeightAveraging : public Callback {
                       std::int64_t averaged);
 
  private:
-  void update_from(const LightningModule& module);
-  void swap(const LightningModule& module);
-  void copy_to(const LightningModule& module);
+  void update_from(const Trainer& trainer, const LightningModule& module);
+  void swap(Trainer& trainer, LightningModule& module);
+  void copy_to(Trainer& trainer, LightningModule& module);
 
   WeightAveragingOptions options_;
-  std::map<std::string, torch::Tensor> averages_;  ///< the module's own weights while it has the averages
+  /// Of this rank's elements; the module's own weights while it has the averages.
+  std::map<std::string, torch::Tensor> averages_;
   bool swapped_ = false, is_done_ = false;
   std::int64_t averaged_ = 0;
   std::int64_t latest_step_ = 0, latest_epoch_ = -1;

@@ -60,6 +60,7 @@ class RTRAIN_API DeepSpeedStrategy : public Strategy {
   void teardown(LightningModule& module) override;
   void with_full_parameters(LightningModule& module, const std::function<void()>& body) override;
   [[nodiscard]] StateTree module_state(const LightningModule& module) const override;
+  void with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body) override;
 
  private:
   [[nodiscard]] bool shards();

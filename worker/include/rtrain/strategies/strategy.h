@@ -38,8 +38,12 @@ class RTRAIN_API Strategy {
   virtual void with_full_parameters(LightningModule& /*module*/, const std::function<void()>& body) {
     body();
   }
-  /// Outside of a run: the state of `module` as far as this rank has it; see Plan::module_state().
+  /// The state of `module` as far as this rank has it, between steps and outside of a run. The tensors are
+  /// the module's own; see Plan::module_state().
   [[nodiscard]] virtual StateTree module_state(const LightningModule& module) const;
+  /// Runs `body` with module_state(). What it writes into the tensors is kept, without a word to other ranks:
+  /// those with the same elements must write the same. Between steps and outside of a run.
+  virtual void with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body);
 
   // ---- for callbacks and models ------------------------------------------------------------------
   /// True if the ranks read different parts of the data.
