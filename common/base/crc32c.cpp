@@ -43,6 +43,33 @@ std::uint32_t by_tables(std::uint32_t state, std::string_view bytes) {
   return state;
 }
 
+/// What a state becomes by 2^k zero bytes: the columns of a matrix over GF(2).
+using Matrix = std::array<std::uint32_t, 32>;
+
+constexpr std::uint32_t product(const Matrix& matrix, std::uint32_t state) {
+  std::uint32_t result = 0;
+  for (std::size_t bit = 0; state != 0; state >>= 1, ++bit)
+    if ((state & 1) != 0) result ^= matrix[bit];
+  return result;
+}
+
+constexpr std::array<Matrix, 64> kZeros = [] {
+  std::array<Matrix, 64> zeros{};
+  for (std::size_t bit = 0; bit < 32; ++bit) {
+    const std::uint32_t state = std::uint32_t{1} << bit;
+    zeros[0][bit] = (state >> 8) ^ kTables[0][state & 0xFF];
+  }
+  for (std::size_t k = 1; k < zeros.size(); ++k)
+    for (std::size_t bit = 0; bit < 32; ++bit) zeros[k][bit] = product(zeros[k - 1], zeros[k - 1][bit]);
+  return zeros;
+}();
+
+std::uint32_t behind_zeros(std::uint32_t state, std::uint64_t bytes) {
+  for (std::size_t k = 0; bytes != 0; bytes >>= 1, ++k)
+    if ((bytes & 1) != 0) state = product(kZeros[k], state);
+  return state;
+}
+
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) std::uint32_t by_processor(std::uint32_t state, std::string_view bytes) {
   std::uint64_t wide = state;
@@ -67,5 +94,18 @@ void Crc32c::add(std::string_view bytes) {
 #endif
   state_ = by_tables(state_, bytes);
 }
+
+void Crc32cPieces::add(std::uint32_t crc, std::uint64_t at, std::uint64_t size) {
+  const auto alone = ~crc ^ behind_zeros(~std::uint32_t{0}, size);  // without the ones that CRC begins with
+  state_.bytes += size;
+  state_.sum ^= behind_zeros(alone, bytes_ - at - size);
+}
+
+void Crc32cPieces::join(State other) {
+  state_.bytes += other.bytes;
+  state_.sum ^= other.sum;
+}
+
+std::uint32_t Crc32cPieces::value() const { return ~(state_.sum ^ behind_zeros(~std::uint32_t{0}, bytes_)); }
 
 }  // namespace rtrain

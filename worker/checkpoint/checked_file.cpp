@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <stdexcept>
 #include <utility>
 
@@ -77,6 +78,41 @@ std::unique_ptr<CheckpointFile> CheckedFolder::open(const std::string& file) con
 
 std::map<std::string, torch::Tensor> CheckedFolder::load(const std::string& file) const {
   return read_safetensors(*open(file), path_ / file, expected(file)).tensors;
+}
+
+StateTree CheckedFolder::load_part(const std::string& file, const ChooseElements& choose,
+                                   const PartReaders& readers) const {
+  const auto where = path_ / file;
+  const auto sum = expected(file);
+  StateTree tree;
+  std::optional<Crc32cPieces> read;
+  std::exception_ptr failure;
+  try {
+    const auto opened = open(file);
+    if (sum && opened->size() != sum->bytes) require_same(where, *sum, {opened->size(), 0});
+    read.emplace(opened->size());
+    tree = read_part(*opened, where, choose, readers.is_first, *read);
+  } catch (...) {
+    failure = std::current_exception();
+    read.reset();
+  }
+  // Also without a checksum: a rank that goes on alone would wait for the others for ever.
+  const auto all = readers.exchange(read ? std::optional(read->state()) : std::nullopt);
+  if (failure) std::rethrow_exception(failure);
+  Crc32cPieces joined(sum ? sum->bytes : 0);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (!all[rank])
+      throw std::runtime_error(where.string() + ": rank " + std::to_string(rank) +
+                               " of those that hold a copy of the model could not read its part; its error "
+                               "says why");
+    joined.join(*all[rank]);
+  }
+  if (!sum) return tree;
+  if (joined.added() != sum->bytes)
+    throw std::logic_error(where.string() + ": the ranks have read " + std::to_string(joined.added()) +
+                           " bytes together, and the file has " + std::to_string(sum->bytes));
+  require_same(where, *sum, {sum->bytes, joined.value()});
+  return tree;
 }
 
 std::string CheckedFolder::text(const std::string& file) const {

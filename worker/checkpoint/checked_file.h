@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proto/tensors/checksums.h"
+#include "worker/checkpoint/part_reader.h"
 
 #include <rtrain/checkpoint_io.h>
 #include <rtrain/safetensors.h>
@@ -53,6 +54,10 @@ class CheckedFolder {
   [[nodiscard]] bool has(const std::string& file) const;
   /// The tensors of a safetensors file.
   [[nodiscard]] std::map<std::string, torch::Tensor> load(const std::string& file) const;
+  /// The same by several ranks, each its part: the checksum is that of what all of them have read. Every rank
+  /// of `readers` calls it. @throws also on the other ranks, where one could not read.
+  [[nodiscard]] StateTree load_part(const std::string& file, const ChooseElements& choose,
+                                    const PartReaders& readers) const;
   [[nodiscard]] std::string text(const std::string& file) const;
 
  private:

@@ -1,16 +1,15 @@
 #include <rtrain/safetensors.h>
 
 #include "common/base/crc32c.h"
-#include "proto/tensors/safetensors_header.h"
 #include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/local_file.h"
+#include "worker/checkpoint/safetensors_input.h"
 #include "worker/checkpoint/safetensors_layout.h"
 #include "worker/checkpoint/scalar_types.h"
 
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <stdexcept>
 #include <string_view>
@@ -22,7 +21,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers");
 
 using tensors::Checksum;
-constexpr auto kHeaderBytesMax = tensors::kSafetensorsHeaderBytesMax;
 constexpr std::size_t kPieceBytes = 1u << 20;  ///< stays in a cache between the checksum and the system call
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& why) {
@@ -53,21 +51,6 @@ StateTree tree_to_write(const std::filesystem::path& path, const SafeTensors& co
     tree.emplace(name, tensor.detach());
   }
   return tree;
-}
-
-// ---- reading
-
-/// In the order of the file, so that `crc` is that of the file in the end.
-void read_exactly(CheckpointFile& file, void* into, std::size_t size, std::uint64_t at, Crc32c& crc) {
-  auto* next = static_cast<char*>(into);
-  while (size > 0) {
-    const auto piece = std::min(size, kPieceBytes);
-    file.read(at, next, piece);
-    crc.add({next, piece});
-    next += piece;
-    at += piece;
-    size -= piece;
-  }
 }
 
 }  // namespace
@@ -108,39 +91,16 @@ SafeTensors read_safetensors(CheckpointFile& file, const std::filesystem::path& 
                              const std::optional<Checksum>& expected) {
   const auto file_size = file.size();
   if (expected && file_size != expected->bytes) require_same(path, *expected, {file_size, 0});
-
+  const auto head = files::read_head(file, path);
   Crc32c crc;
-  std::uint64_t header_size = 0;
-  if (file_size < sizeof header_size)
-    fail(path, "too short for a safetensors file (" + std::to_string(file_size) + " bytes)");
-  read_exactly(file, &header_size, sizeof header_size, 0, crc);
-  if (header_size > kHeaderBytesMax)
-    fail(path, "no safetensors file: it claims a header of " + std::to_string(header_size) +
-                   " bytes, over the format's 100,000,000");
-  if (header_size > file_size - sizeof header_size) fail(path, "the file ends within its header");
-  std::string text(header_size, '\0');
-  read_exactly(file, text.data(), text.size(), sizeof header_size, crc);
-  const auto data_at = sizeof header_size + header_size;
-  const auto header = [&] {
-    try {
-      return tensors::parse_safetensors_header(text, file_size - data_at);
-    } catch (const std::runtime_error& wrong) {
-      fail(path, wrong.what());
-    }
-  }();
-
+  crc.add(head.bytes);
   SafeTensors content;
-  for (const auto& [key, value] : header.metadata) content.metadata.emplace(key, value);
-  for (const auto& described : header.tensors) {
-    const auto type = files::scalar_type_of(*described.dtype);
-    auto tensor = at::empty(described.shape, type);
-    read_exactly(file, tensor.mutable_data_ptr(), tensor.nbytes(), data_at + described.begin, crc);
-    if (type == at::kBool) {
-      const auto* bytes = static_cast<const std::uint8_t*>(tensor.const_data_ptr());
-      if (std::any_of(bytes, bytes + tensor.nbytes(), [](std::uint8_t byte) { return byte > 1; })) {
-        fail(path, "tensor \"" + described.name + "\": a BOOL that is neither 0 nor 1");
-      }
-    }
+  for (const auto& [key, value] : head.header.metadata) content.metadata.emplace(key, value);
+  for (const auto& described : head.header.tensors) {
+    auto tensor = at::empty(described.shape, files::scalar_type_of(*described.dtype));
+    files::read_summed(file, tensor.mutable_data_ptr(), tensor.nbytes(), head.bytes.size() + described.begin,
+                       crc);
+    files::require_booleans(tensor, described.name, path);
     content.tensors.emplace(described.name, std::move(tensor));
   }
   // The tensors cover the data, each byte once, and were read in their order.

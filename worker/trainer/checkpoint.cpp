@@ -258,7 +258,34 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
   if (!run.running) impl.finish_saves();
 }
 
-TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO& io) {
+TrainerCheckpoint Trainer::Impl::read(const fs::path& path) {
+  const auto rank = run.placement.global_rank;
+  auto own = run.plan->module_state();
+  if (!is_shared(own)) return read_checkpoint(path, rank, io());
+  auto& mesh = run.strategy().mesh();
+  auto& ranks = mesh.group(Axis::kShard);
+  const auto exchange = [&](std::optional<Crc32cPieces::State> state) {
+    const auto numbers = torch::tensor(
+        {static_cast<std::int64_t>(state ? 1 : 0), static_cast<std::int64_t>(state ? state->bytes : 0),
+         static_cast<std::int64_t>(state ? state->sum : 0)},
+        torch::kInt64);
+    std::vector<std::optional<Crc32cPieces::State>> all;
+    for (const auto& of_rank : ranks.all_gather(numbers.to(run.placement.device))) {
+      const auto read = of_rank.cpu();
+      const auto* at = read.const_data_ptr<std::int64_t>();
+      auto& other = all.emplace_back();
+      if (at[0] == 1)
+        other = Crc32cPieces::State{static_cast<std::uint64_t>(at[1]), static_cast<std::uint32_t>(at[2])};
+    }
+    return all;
+  };
+  const ShardedRead sharded{std::move(own),
+                            {.is_first = mesh.coordinate(Axis::kShard) == 0, .exchange = exchange}};
+  return read_checkpoint(path, rank, io(), &sharded);
+}
+
+TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO& io,
+                                  const ShardedRead* sharded) {
   auto path = given;
   auto files = io.open(path);
   const bool exists = files != nullptr;
@@ -273,7 +300,11 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
   }
   const CheckedFolder folder(std::move(files), path);
   TrainerCheckpoint content;
-  for (auto& [name, tensor] : folder.load(kModel)) content.model.emplace(name, std::move(tensor));
+  const auto load = [&](const char* file, const auto& elements) {
+    return sharded == nullptr ? tree_of(folder.load(file))
+                              : folder.load_part(file, elements(sharded->own), sharded->readers);
+  };
+  content.model = load(kModel, elements_of);
   if (!folder.has(kLoop)) return content;  // bare weights
   content.loop = read_json(folder, kLoop);
   if (!content.loop.is_object() || content.loop.value("format", "") != kLoopFormat)
@@ -284,7 +315,7 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
   }
   content.callbacks = content.loop.value("callbacks", nlohmann::json::object());
   content.module = content.loop.value("module", nlohmann::json::object());
-  if (folder.has(kOptimizer)) content.optimizer = tree_of(folder.load(kOptimizer));
+  if (folder.has(kOptimizer)) content.optimizer = load(kOptimizer, elements_of_optimizers);
   if (folder.has(kExtra)) content.tensors = tree_of(folder.load(kExtra));
   if (folder.has(rank_file(rank))) content.rank = folder.load(rank_file(rank));
   if (content.loop.value("version", 0) < 2) {

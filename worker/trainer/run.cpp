@@ -413,14 +413,14 @@ void Trainer::Impl::fit(const AnyModule& module, const Data& data, const Checkpo
     begin(Stage::kFit, given, data);
     resumed_from = resolved(resume_from);
     require_storable();
+    make_plan(given, /*fitting=*/true);
     std::optional<TrainerCheckpoint> saved;
     if (!resumed_from.empty()) {
-      saved = read_checkpoint(resumed_from, run.placement.global_rank, io());
+      saved = read(resumed_from);
       if (const auto before = CheckpointWriter::of(saved->loop); writer.retries(before))
         writer.fit = before.fit;
       resumed_step = saved->loop.value("global_step", std::int64_t{0});
     }
-    make_plan(given, /*fitting=*/true);
     if (saved) restore_module_and_callbacks(*saved);
     run.metrics.clear();
     make_optimizers();
@@ -454,8 +454,7 @@ EvaluationMetrics Trainer::Impl::evaluate(Stage now, const AnyModule& module, co
   guarded([&] {
     begin(now, module.get(), data);
     make_plan(module.get(), /*fitting=*/false);
-    if (const auto path = resolved(weights); !path.empty())
-      restore_module_and_callbacks(read_checkpoint(path, run.placement.global_rank, io()));
+    if (const auto path = resolved(weights); !path.empty()) restore_module_and_callbacks(read(path));
     run.metrics.clear();
     log_hyperparams();
     evaluation.set_data([&] { return evaluation_data(now, data.evaluation); });

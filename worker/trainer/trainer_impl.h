@@ -1,6 +1,7 @@
 // The implementation of Trainer.
 #pragma once
 
+#include "worker/checkpoint/part_reader.h"
 #include "worker/checkpoint/save.h"
 #include "worker/checkpoint/snapshot.h"
 #include "worker/loops/evaluation_loop.h"
@@ -111,6 +112,8 @@ struct Trainer::Impl {
   ///        callback will write them.
   void require_storable() const;
   [[nodiscard]] TrainerCheckpoint capture(bool weights_only);
+  /// Once there is a plan: of a model that it shards, this rank's part. Every rank calls it.
+  [[nodiscard]] TrainerCheckpoint read(const std::filesystem::path& path);
   /// The files that this rank brings. Their tensors are the run's own.
   [[nodiscard]] SaveFiles files_of(const TrainerCheckpoint& content, bool weights_only) const;
   void write(const std::filesystem::path& path, const TrainerCheckpoint& content, bool weights_only);
@@ -160,9 +163,16 @@ struct Trainer::Impl {
 /// One warning of what strict_loading = false has let pass; none if all fitted.
 void warn_of_misfits(const LoadedWeights& loaded);
 
-/// @param rank the rank that reads, which selects the rank's own file. @throws std::runtime_error names path
-///        and fault, a damaged file among them.
+/// Ranks that shard a model read a checkpoint together, each the elements that it holds.
+struct ShardedRead {
+  StateTree own;  ///< of the model
+  PartReaders readers;
+};
+
+/// @param rank the rank that reads, which selects the rank's own file. @param sharded null: this rank reads
+///        all of the model and the optimizers. @throws std::runtime_error names path and fault, a damaged
+///        file among them.
 [[nodiscard]] TrainerCheckpoint read_checkpoint(const std::filesystem::path& given, int rank,
-                                                CheckpointIO& io);
+                                                CheckpointIO& io, const ShardedRead* sharded = nullptr);
 
 }  // namespace rtrain
