@@ -10,7 +10,7 @@ namespace {
 Result<int> checkpoint(Call& call) {
   const auto& words = call.args.positionals;
   const std::string& action = words[0];
-  const std::vector<std::string> known = {"inspect", "verify", "diff", "convert"};
+  const std::vector<std::string> known = {"inspect", "verify", "diff", "convert", "merge", "reshard"};
   if (std::ranges::find(known, action) == known.end()) {
     const auto near = proto::nearest(action, known);
     return fail(Errc::kInvalidArgument,
@@ -18,20 +18,23 @@ Result<int> checkpoint(Call& call) {
                     (near.empty() ? "" : "; did you mean " + near + "?"),
                 "rtrain help checkpoint");
   }
-  const bool two = action == "diff" || action == "convert";
+  const bool two = action != "inspect" && action != "verify";
   if (words.size() != (two ? 3U : 2U))
     return fail(Errc::kInvalidArgument,
                 "rtrain checkpoint " + action + " takes " + (two ? "two paths" : "one path"),
                 "rtrain help checkpoint");
   for (const auto& [option, who] :
        {std::pair{"to", "convert"}, std::pair{"key", "convert"}, std::pair{"prefix-strip", "convert"},
-        std::pair{"rtol", "diff"}, std::pair{"atol", "diff"}, std::pair{"checksums", "inspect"}})
+        std::pair{"rtol", "diff"}, std::pair{"atol", "diff"}, std::pair{"checksums", "inspect"},
+        std::pair{"max-shard-size", "reshard"}})
     if (call.args.has(option) && action != who)
       return fail(Errc::kInvalidArgument, "rtrain checkpoint " + action + " has no --" + option,
                   "rtrain help checkpoint");
   if (action == "inspect") return inspect_checkpoint(call, words[1]);
   if (action == "verify") return verify_checkpoint(call, words[1]);
   if (action == "diff") return diff_checkpoints(call, words[1], words[2]);
+  if (action == "merge") return merge_checkpoint(call, words[1], words[2]);
+  if (action == "reshard") return reshard_checkpoint(call, words[1], words[2]);
   return convert_checkpoint(call, words[1], words[2]);
 }
 
@@ -40,7 +43,7 @@ Result<int> checkpoint(Call& call) {
 Verb checkpoint_verb() {
   return {
       .name = "checkpoint",
-      .usage = "inspect PATH | verify PATH | diff A B | convert IN OUT",
+      .usage = "inspect PATH | verify PATH | diff A B | convert IN OUT | merge IN OUT | reshard IN OUT",
       .summary = "look into checkpoints, check, compare and convert them",
       .description =
           "PATH is a checkpoint's folder, a reported checkpoint, a .safetensors file, a "
@@ -51,7 +54,10 @@ Verb checkpoint_verb() {
           "missing or differ; status 1 when any does.\n"
           "convert: between files of torch.save and safetensors. A pickle is never executed: what is no "
           "plain value or tensor is refused by its\n"
-          "name. No LibTorch is needed.",
+          "name. merge: the weights of several files with an index as one. reshard: the weights as several "
+          "files with an index, in Hugging Face's\n"
+          "layout. Both copy what else a Trainer's checkpoint holds, if OUT is a folder. No LibTorch is "
+          "needed.",
       .positionals_min = 2,
       .positionals_max = 3,
       .outputs = {"table", "json"},
@@ -63,11 +69,14 @@ Verb checkpoint_verb() {
                    "convert: remove this from the beginning of the weights' names: model."},
                   {"rtol", 0, "X", "diff: numbers within X times the larger one are the same (default 0)"},
                   {"atol", 0, "X", "diff: numbers that are at most X apart are the same (default 0)"},
-                  {"checksums", 0, "", "inspect: read all tensors and print the CRC-32C of each"}},
+                  {"checksums", 0, "", "inspect: read all tensors and print the CRC-32C of each"},
+                  {"max-shard-size", 0, "SIZE",
+                   "reshard: the most bytes of tensors in a file: 200MB, 1000000 (default 5GB)"}},
       .examples = {{"rtrain checkpoint inspect results/run/checkpoint_000003", "what it holds"},
-                   {"rtrain checkpoint verify results/run/checkpoint_000003", "whether it is whole"},
                    {"rtrain checkpoint diff old.ckpt new.ckpt --rtol 1e-5", "how far the weights went"},
-                   {"rtrain checkpoint convert lightning.ckpt weights/", "safetensors and JSON"}},
+                   {"rtrain checkpoint convert lightning.ckpt weights/", "safetensors and JSON"},
+                   {"rtrain checkpoint reshard big.safetensors parts/ --max-shard-size 2GB",
+                    "several files of one"}},
       .run = checkpoint};
 }
 

@@ -1,13 +1,12 @@
 // rtrain checkpoint convert: between files of torch.save and safetensors.
 #include "cli/checkpoint_actions.h"
 #include "cli/checkpoint_files.h"
+#include "cli/checkpoint_output.h"
 #include "cli/text.h"
 #include "common/os/file.h"
 #include "proto/tensors/checksums.h"
 #include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/torch_file.h"
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -108,48 +107,28 @@ struct Written {
   std::vector<std::string> left_out;  ///< what stays in IN alone
 };
 
-/// All files into a folder beside, which then gets its name.
 Result<Written> write_folder(const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
                              const fs::path& out) {
-  const auto partial =
-      out.parent_path() / ("." + out.filename().string() + ".tmp-" + std::to_string(::getpid()));
-  struct Cleanup {
-    const fs::path& path;
-    ~Cleanup() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } const cleanup{partial};
-  std::error_code error;
-  if (!fs::create_directory(partial, error))
-    return fail_errno("make folder " + out.string(), error ? error.value() : EEXIST);
   Written written{{kModelFile}, {}};
-  const std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (auto done = tensors::write_safetensors((partial / kModelFile).string(), weights, metadata); !done)
-    return done.error();
-  if (!keeps_rest(in, Target::kFolder)) {
-    written.left_out = rest_of(in);
-  } else {
+  const bool with_rest = keeps_rest(in, Target::kFolder);
+  if (!with_rest) written.left_out = rest_of(in);
+  const auto fill = [&](const fs::path& partial) -> Result<Done> {
+    const std::map<std::string, std::string> metadata{{"format", "pt"}};
+    if (auto done = tensors::write_safetensors((partial / kModelFile).string(), weights, metadata); !done)
+      return done;
+    if (!with_rest) return ok();
     for (const auto& group : in.groups) {
       if (group.weights) continue;
       const auto path = (partial / kRestTensorsFile).string();
-      if (auto done = tensors::write_safetensors(path, group.tensors, metadata); !done) return done.error();
+      if (auto done = tensors::write_safetensors(path, group.tensors, metadata); !done) return done;
       written.files.emplace_back(kRestTensorsFile);
     }
-  }
-  if (keeps_rest(in, Target::kFolder) && !in.plain.empty()) {
-    const auto text = proto::dump_json_pretty(in.plain) + "\n";
-    if (auto done = os::write_file_atomic((partial / kRestFile).string(), text); !done) return done.error();
+    if (in.plain.empty()) return ok();
     written.files.emplace_back(kRestFile);
-  }
-  auto sums = tensors::make_checksums(partial.string());
-  if (!sums) return sums.error();
-  if (auto done = tensors::write_checksums(partial.string(), *sums); !done) return done.error();
+    return os::write_file_atomic((partial / kRestFile).string(), proto::dump_json_pretty(in.plain) + "\n");
+  };
+  if (auto done = write_checkpoint_folder(out, fill); !done) return done.error();
   written.files.emplace_back(tensors::kChecksumsFile);
-  fs::rename(partial, out, error);
-  if (error) return fail_errno("rename to " + out.string(), error.value());
-  if (auto done = os::fsync_path(out.parent_path().empty() ? "." : out.parent_path().string()); !done)
-    return done.error();
   return written;
 }
 
@@ -180,18 +159,11 @@ void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors
 Result<int> convert_checkpoint(const Call& call, const std::string& path, const std::string& to) {
   auto in = open_checkpoint(path, call.args.text("key").value_or(""));
   if (!in) return in.error();
-  fs::path out(to);
-  bool is_folder = !out.has_filename();
-  if (is_folder) out = out.parent_path();
-  std::error_code ignored;
-  const auto status = fs::symlink_status(out, ignored);
-  const bool is_empty_folder = fs::is_directory(status) && fs::is_empty(out, ignored);
-  is_folder = is_folder || is_empty_folder;
-  const auto target = target_of(call, *in, out, is_folder);
+  const auto place = output_path(to);
+  const auto& out = place.path;
+  const auto target = target_of(call, *in, out, place.is_folder);
   if (!target) return target.error();
-  if (fs::exists(status) && !is_empty_folder)
-    return fail(Errc::kInvalidArgument, out.string() + ": exists, and is left alone",
-                "name another OUT, or remove it");
+  if (auto free = require_free(place); !free) return free.error();
   auto weights = in->weights();
   std::size_t stripped = 0;
   if (weights.empty())

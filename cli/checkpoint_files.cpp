@@ -39,10 +39,14 @@ Result<CheckpointFiles> find_in_folder(const fs::path& folder) {
   found.is_folder = true;
   std::error_code ignored;
   if (fs::exists(folder / kIndexFile, ignored)) {
-    found.kind = CheckpointKind::kSharded;
+    const bool of_trainer = fs::exists(folder / kLoopFile, ignored);
+    found.kind = of_trainer ? CheckpointKind::kTrainer : CheckpointKind::kSharded;
     auto index = tensors::read_shard_index((folder / kIndexFile).string());
     if (!index) return index.error();
-    found.files = index->files();
+    found.files = found.indexed = index->files();
+    for (const auto& other : of_trainer ? safetensors_in(folder) : std::vector<std::string>())
+      if (std::ranges::find(found.indexed, other) == found.indexed.end() && other != kModelFile)
+        found.files.push_back(other);
     return found;
   }
   found.files = safetensors_in(folder);
@@ -127,7 +131,9 @@ Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& fi
   auto opened = tensors::open_safetensors(path);
   if (!opened) return opened.error();
   // A folder that somebody else wrote may have names of its own: all of its files are weights then.
-  const bool weights = is_model(file) || std::ranges::none_of(checkpoint.files, is_model);
+  const auto& indexed = checkpoint.indexed;
+  const bool weights = !indexed.empty() ? std::ranges::find(indexed, file) != indexed.end()
+                                        : is_model(file) || std::ranges::none_of(checkpoint.files, is_model);
   checkpoint.groups.push_back({file, weights, std::move(opened->tensors), std::move(opened->metadata)});
   return ok();
 }

@@ -4,6 +4,7 @@
 #include "common/base/result.h"
 #include "proto/json.h"
 #include "proto/tensors/safetensors_file.h"
+#include "proto/tensors/shard_index.h"
 #include "proto/tensors/tensor.h"
 #include "proto/tensors/trainer_folder.h"
 
@@ -41,8 +42,9 @@ struct CheckpointFiles {
   std::string reported;  ///< the folder around it; "": it is none of a report
   CheckpointKind kind = CheckpointKind::kSafetensors;
   bool is_folder = false;
-  std::string key;                 ///< kTorch: the dict of the weights, see tensors::content_of()
-  std::vector<std::string> files;  ///< of tensors, below `path`; of a file its own name
+  std::string key;                   ///< kTorch: the dict of the weights, see tensors::content_of()
+  std::vector<std::string> files;    ///< of tensors, below `path`; of a file its own name
+  std::vector<std::string> indexed;  ///< those of `files` that model.safetensors.index.json names
   std::vector<TensorGroup> groups;
   proto::Json plain = proto::Json::object();  ///< loop.json, or what a file of torch.save held beside weights
   std::vector<std::string> unplain;           ///< what JSON tells in another way than the file

@@ -86,18 +86,20 @@ void check_loop(const CheckpointFiles& checkpoint, Findings& findings) {
 
 /// Each tensor is in the file that the index says.
 void check_index(const CheckpointFiles& checkpoint, Findings& findings) {
-  if (checkpoint.kind != CheckpointKind::kSharded) return;
+  if (checkpoint.indexed.empty()) return;
   const auto index = tensors::read_shard_index(checkpoint.file_path(kIndexFile));
   if (!index) return findings.damaged(kIndexFile, index.error(), checkpoint.file_path(kIndexFile));
   findings.sound[kIndexFile] = std::to_string(index->weight_map.size()) + " tensors";
   std::set<std::pair<std::string, std::string>> held;
-  for (const auto& group : checkpoint.groups)
+  for (const auto& group : checkpoint.groups) {
+    if (!group.weights) continue;
     for (const auto& tensor : group.tensors) {
       held.emplace(group.file, tensor.name);
       const auto found = index->weight_map.find(tensor.name);
       if (found == index->weight_map.end() || found->second != group.file)
         findings.damaged(group.file, "holds \"" + tensor.name + "\", which the index has not there");
     }
+  }
   for (const auto& [tensor, file] : index->weight_map)
     if (!held.contains({file, tensor}) && !findings.problems.contains(file))
       findings.damaged(file, "lacks \"" + tensor + "\", which the index has there");

@@ -2,17 +2,13 @@
 
 #include "common/os/file.h"
 #include "common/os/new_file.h"
-#include "proto/json.h"
 #include "proto/tensors/little_endian.h"
 
 #include <algorithm>
-#include <set>
 #include <stdexcept>
 
 namespace rtrain::tensors {
 namespace {
-
-constexpr std::size_t kIndexBytesMax = 64u << 20;
 
 Error broken(const std::string& path, const std::string& why) { return fail(Errc::kIo, path + ": " + why); }
 
@@ -83,31 +79,6 @@ Result<Done> write_safetensors(const std::string& path, const std::vector<Tensor
     }
   }
   return (*file)->commit();
-}
-
-std::vector<std::string> ShardIndex::files() const {
-  std::set<std::string> names;
-  for (const auto& [tensor, file] : weight_map) names.insert(file);
-  return {names.begin(), names.end()};
-}
-
-Result<ShardIndex> read_shard_index(const std::string& path) {
-  auto text = os::read_file(path, kIndexBytesMax);
-  if (!text) return text.error();
-  auto json = proto::parse_json(*text, {.bytes_max = kIndexBytesMax});
-  if (!json) return broken(path, json.error().message());
-  ShardIndex index;
-  const auto map = json->is_object() ? json->find("weight_map") : json->end();
-  if (map == json->end() || !map->is_object())
-    return broken(path, "has no \"weight_map\" of tensors to files");
-  for (const auto& [tensor, file] : map->items()) {
-    const auto* name = file.get_ptr<const std::string*>();
-    if (name == nullptr || name->empty() || name->find('/') != std::string::npos || *name == "." ||
-        *name == "..")
-      return broken(path, "the file of \"" + tensor + "\" is no name of a file beside the index");
-    index.weight_map.emplace(tensor, *name);
-  }
-  return index;
 }
 
 }  // namespace rtrain::tensors

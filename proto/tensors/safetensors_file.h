@@ -24,13 +24,4 @@ struct SafetensorsFile {
 [[nodiscard]] Result<Done> write_safetensors(const std::string& path, const std::vector<Tensor>& tensors,
                                              const std::map<std::string, std::string>& metadata);
 
-inline constexpr const char* kIndexFile = "model.safetensors.index.json";  ///< of a folder with several files
-/// The files that such an index names, with what it says of them.
-struct ShardIndex {
-  std::map<std::string, std::string> weight_map;  ///< tensor -> file beside the index
-  [[nodiscard]] std::vector<std::string> files() const;
-};
-/// kIo also for a name that leads out of the folder.
-[[nodiscard]] Result<ShardIndex> read_shard_index(const std::string& path);
-
 }  // namespace rtrain::tensors

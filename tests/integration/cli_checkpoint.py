@@ -238,6 +238,52 @@ print(made.keys() == full["state_dict"].keys(), all(torch.equal(made[k], v) for 
         self.assertEqual(self.document("diff", "sharded", "whole.safetensors")["tensors_same"], 3)
         self.assertEqual(rtrain("diff", "sharded", "whole.safetensors")[0], 0)
 
+    def test_one_file_and_several(self):
+        made = self.document("reshard", "state.safetensors", "parts/", "--max-shard-size", "100")
+        self.assertEqual(made["tensors"], 24)
+        self.assertGreater(made["files"], 3)
+        self.run_ok("verify", "parts")
+        self.assertTrue(self.document("diff", "parts", "state.safetensors")["tensors_same"], 24)
+        self.assertIn("24 tensors in 1 file\n", self.run_ok("merge", "parts/model.safetensors.index.json", "merged.safetensors"))
+        # Python reads both, by the index as its libraries do.
+        self.assertEqual(torch(r"""
+import json, torch
+from safetensors.torch import load_file
+whole, merged = load_file("state.safetensors"), load_file("merged.safetensors")
+index = json.load(open("parts/model.safetensors.index.json"))
+parts = {name: load_file("parts/" + file)[name] for name, file in index["weight_map"].items()}
+assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in whole.values())
+files = sorted(set(index["weight_map"].values()))
+assert files == [f"model-{i + 1:05}-of-{len(files):05}.safetensors" for i in range(len(files))], files
+same = lambda a, b: a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+print(all(whole.keys() == other.keys() and all(same(whole[k], other[k]) for k in whole) for other in (merged, parts)))
+"""), "True\n")
+        # Small enough for one file: no index.
+        self.assertEqual(self.document("reshard", "state.safetensors", "small/")["files"], 1)
+        self.assertEqual(sorted(os.listdir(self.path("small"))), ["checksums.json", "model.safetensors"])
+
+    def test_a_checkpoint_of_rtrain_in_several_files(self):
+        torch(r"""
+import shutil, torch
+from safetensors.torch import save_file
+shutil.copytree("reported/checkpoint.ckpt", "two")
+save_file({"w": torch.arange(4.), "v": torch.ones(4)}, "two/model.safetensors")
+""")
+        self.assertEqual(self.document("reshard", "two", "several", "--max-shard-size", "16")["files"], 2)
+        self.assertEqual(sorted(os.listdir(self.path("several"))),
+                         ["checksums.json", "loop.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+                          "model.safetensors.index.json", "optimizer.safetensors"])
+        shown = self.document("inspect", "several")
+        self.assertEqual((shown["kind"], shown["epoch"]), ("rtrain", 4))
+        self.run_ok("verify", "several")
+        self.assertTrue(self.document("diff", "two", "several")["same"])
+        self.run_ok("convert", "several", "several.pt")
+        self.run_ok("merge", "several", "again/")
+        self.assertTrue(self.document("diff", "two", "again")["same"])
+        self.assertEqual(sorted(os.listdir(self.path("again"))), ["checksums.json", "loop.json", "model.safetensors", "optimizer.safetensors"])
+        os.remove(self.path("several/model-00002-of-00002.safetensors"))
+        self.assertRegex(rtrain("verify", "several")[1], r"damaged +model-00002-of-00002.safetensors")
+
     def test_diff_tells_what_and_how_far(self):
         torch(r"""
 from safetensors.torch import save_file
@@ -317,7 +363,8 @@ save_file({"same": torch.ones(2), "far": torch.tensor([1., 2.5]), "type": torch.
     def test_usage(self):
         self.assertEqual(rtrain("inspect", "nothing")[0], 3)
         for words in (["look", "x"], ["inspect", "a", "b"], ["diff", "a"], ["inspect", "state.pt", "--to", "pt"], ["convert", "state.pt", "x", "--to", "onnx"],
-                      ["convert", "reported", "x"], ["convert", "reported", "x", "--to", "safetensors"]):
+                      ["convert", "reported", "x"], ["convert", "reported", "x", "--to", "safetensors"], ["merge", "sharded"], ["merge", "sharded", "sharded"],
+                      ["merge", "state.pt", "x.safetensors"], ["merge", "sharded", "x", "--max-shard-size", "1GB"], ["reshard", "sharded", "x", "--max-shard-size", "0"]):
             self.assertEqual(rtrain(*words)[0], 2, words)
 
     def test_files_over_4_gib(self):

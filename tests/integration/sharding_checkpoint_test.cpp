@@ -3,6 +3,7 @@
 #include "tests/support/checksums.h"
 #include "tests/support/sharded_runs.h"
 #include "tests/support/small_language.h"
+#include "tests/support/state.h"
 
 #include <chrono>
 #include <csignal>
@@ -203,4 +204,64 @@ TEST_CASE("sharded: each rank reads its part of a checkpoint", "[integration][fs
     for (const auto& failure : failures) CHECK_THAT(failure, Contains("the file is damaged"));
     std::ofstream(model, std::ios::binary) << bytes;
   }
+}
+
+TEST_CASE("sharded: weights in several files are those of one", "[integration][fsdp]") {
+  const Folder folder;
+  const auto fit = [&](AnyStrategy strategy, const CheckpointPath& from, const std::string& to,
+                       std::int64_t max_shard_size, std::vector<AnyPlugin> plugins = {}) {
+    torch::manual_seed(100);
+    Language net;
+    TrainerOptions options{.max_epochs = 1, .strategy = std::move(strategy)};
+    options.max_shard_size = max_shard_size;
+    options.plugins = std::move(plugins);
+    Trainer trainer(quiet(std::move(options)));
+    trainer.fit(net, loader(), {}, from);
+    trainer.save_checkpoint(folder / to);
+  };
+  constexpr std::int64_t kOne = 5'000'000'000, kFew = 20'000;
+  const auto weights_of_files = [&](const std::string& name) {
+    test::Tensors all;
+    int files = 0;
+    for (const auto& entry : fs::directory_iterator(folder / name))
+      if (entry.path().filename().string().starts_with("model-")) {
+        all.merge(load_safetensors(entry.path()).tensors);
+        CHECK(fs::file_size(entry.path()) < kFew + 8000);  // the header is not counted
+        ++files;
+      }
+    CHECK(files > 2);
+    CHECK(fs::exists(folder / name / "model.safetensors.index.json"));
+    CHECK(!fs::exists(folder / name / "model.safetensors"));
+    CHECK(test::is_whole(folder / name));
+    return all;
+  };
+  REQUIRE(run_ranks(2, [&](int) {
+            fit(FSDPStrategy(blocks()), {}, "one", kOne);
+            fit(FSDPStrategy(blocks()), {}, "several", kFew);
+            fit(FSDPStrategy(blocks()), {}, "later", kFew, {AsyncCheckpointIO()});
+          }) == kBothEnded);
+  const auto whole = load_safetensors(folder / "one/model.safetensors").tensors;
+  CHECK(test::same_bits(whole, weights_of_files("several")));
+  CHECK(test::same_bits(whole, weights_of_files("later")));
+  // Other numbers of ranks go on from it, and one process.
+  REQUIRE(run_ranks(3, [&](int) { fit(FSDPStrategy(blocks()), folder / "several", "three", kOne); }) ==
+          std::vector<int>{0, 0, 0});
+  fit("single_device", folder / "several", "alone", kFew);
+  CHECK(test::same_bits(whole, load_safetensors(folder / "three/model.safetensors").tensors));
+  CHECK(test::same_bits(whole, weights_of_files("alone")));
+  for (const auto& entry : fs::directory_iterator(folder / "several"))
+    if (entry.path().filename().string().starts_with("model"))
+      CHECK(test::text_of(entry.path()) == test::text_of(folder / "alone" / entry.path().filename()));
+  Language read;
+  CHECK(load_weights(read, folder / "several").missing.empty());
+  CHECK(test::same_bits(whole, test::state_of(read)));
+  CHECK(test::same_bits(whole, test::state_of(*load_from_checkpoint<Language>(folder / "several"))));
+  Trainer trainer(quiet({}));
+  CHECK_NOTHROW(trainer.validate(read, loader(), CheckpointPath(folder / "several")));
+  // A file of them that is missing is named.
+  for (const auto& entry : fs::directory_iterator(folder / "alone"))
+    if (entry.path().filename().string().starts_with("model-00002-of-"))
+      fs::remove(folder / "several" / entry.path().filename());
+  CHECK_THROWS_WITH(trainer.validate(read, loader(), CheckpointPath(folder / "several")),
+                    Contains("model-00002-of-"));
 }

@@ -1,5 +1,6 @@
 #include <rtrain/checkpoint_io.h>
 
+#include "proto/tensors/shard_index.h"
 #include "proto/tensors/trainer_folder.h"
 #include "worker/checkpoint/local_file.h"
 
@@ -112,7 +113,8 @@ void CheckpointDraft::write_ranges(const std::string& name, std::uint64_t, const
 
 std::unique_ptr<CheckpointDraft> LocalCheckpointIO::begin(const fs::path& path, int rank) {
   const auto to = without_slash(path);
-  if (fs::exists(to) && !fs::exists(to / tensors::kModelFile) && !(fs::is_directory(to) && fs::is_empty(to)))
+  const bool has_model = fs::exists(to / tensors::kModelFile) || fs::exists(to / tensors::kIndexFile);
+  if (fs::exists(to) && !has_model && !(fs::is_directory(to) && fs::is_empty(to)))
     fail_checkpoint(to, "the path exists and is not a checkpoint; choose another path or remove it");
   return std::make_unique<LocalDraft>(to, rank);
 }

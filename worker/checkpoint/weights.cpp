@@ -1,6 +1,6 @@
 #include <rtrain/weights.h>
 
-#include "proto/tensors/safetensors_file.h"
+#include "proto/tensors/shard_index.h"
 #include "proto/tensors/torch_file.h"
 #include "proto/tensors/trainer_folder.h"
 #include "worker/checkpoint/checked_file.h"

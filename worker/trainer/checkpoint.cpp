@@ -1,6 +1,7 @@
 // What a checkpoint folder holds, and how it is written and read back.
 #include "worker/trainer/trainer_impl.h"
 
+#include "proto/tensors/shard_index.h"
 #include "proto/tensors/trainer_folder.h"
 #include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/module_state.h"
@@ -26,6 +27,7 @@ using tensors::kLoopFormat;
 using tensors::rank_file;
 constexpr auto kVersion = tensors::kLoopVersion;
 constexpr auto kModel = tensors::kModelFile;
+constexpr auto kIndex = tensors::kIndexFile;
 constexpr auto kOptimizer = tensors::kOptimizerFile;
 constexpr auto kLoop = tensors::kLoopFile;
 constexpr auto kReported = tensors::kReportedFolder;
@@ -59,6 +61,29 @@ void add_file(SaveFiles& files, const std::string& name, const StateTree& tree, 
     return;
   }
   if (rank == 0) files.tensors.emplace(name, file_of(wholes(tree)));
+}
+
+/// The weights: one file, or several with an index. All ranks plan the same.
+void add_model(SaveFiles& files, const StateTree& model, std::int64_t max_bytes, int rank, bool is_first) {
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t total = 0;
+  for (const auto& [name, piece] : model) {
+    const auto bytes = piece.numel() * static_cast<std::int64_t>(piece.tensor.element_size());
+    sizes.push_back(static_cast<std::uint64_t>(bytes));
+    total += sizes.back();
+  }
+  const auto plan = tensors::plan_shards(sizes, static_cast<std::uint64_t>(max_bytes));
+  std::vector<StateTree> trees(plan.files);
+  std::map<std::string, std::string> weight_map;
+  std::size_t number = 0;
+  for (const auto& [name, piece] : model) {
+    const auto file = plan.file_of[number++];
+    trees[file].emplace(name, piece);
+    weight_map.emplace(name, plan.name(file));
+  }
+  for (std::size_t file = 0; file < trees.size(); ++file)
+    add_file(files, plan.name(file), trees[file], rank, is_first);
+  if (plan.files > 1 && rank == 0) files.texts.emplace(kIndex, tensors::shard_index_text(weight_map, total));
 }
 
 StateTree tree_of(const std::map<std::string, torch::Tensor>& tensors) {
@@ -216,7 +241,7 @@ SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights
   SaveFiles files;
   const auto rank = run.placement.global_rank;
   const bool is_first = run.strategy().mesh().coordinate(Axis::kReplicate) == 0;
-  add_file(files, kModel, content.model, rank, is_first);
+  add_model(files, content.model, run.options.max_shard_size, rank, is_first);
   if (!weights_only) add_file(files, kOptimizer, content.optimizer, rank, is_first);
   if (!content.tensors.empty()) add_file(files, kExtra, content.tensors, rank, is_first);
   if (rank == 0) {
@@ -271,8 +296,8 @@ TrainerCheckpoint Trainer::Impl::read(const fs::path& path) {
         torch::kInt64);
     std::vector<std::optional<Crc32cPieces::State>> all;
     for (const auto& of_rank : ranks.all_gather(numbers.to(run.placement.device))) {
-      const auto read = of_rank.cpu();
-      const auto* at = read.const_data_ptr<std::int64_t>();
+      const auto sent = of_rank.cpu();
+      const auto* at = sent.const_data_ptr<std::int64_t>();
       auto& other = all.emplace_back();
       if (at[0] == 1)
         other = Crc32cPieces::State{static_cast<std::uint64_t>(at[1]), static_cast<std::uint32_t>(at[2])};
@@ -289,22 +314,33 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
   auto path = given;
   auto files = io.open(path);
   const bool exists = files != nullptr;
-  const auto has_model = [&] { return files && files->open(kModel) != nullptr; };
+  const auto has_model = [&] {
+    return files && (files->open(kModel) != nullptr || files->open(kIndex) != nullptr);
+  };
   if (!has_model()) {
     path /= kReported;
     files = io.open(path);
   }
   if (!has_model()) {
-    fail(given, exists ? "holds neither " + std::string(kModel) + " nor " + kReported + "/" + kModel
+    fail(given, exists ? "holds neither " + std::string(kModel) + " nor " + kIndex + ", nor has it " +
+                             kReported + "/" + kModel
                        : "there is no such folder");
   }
   const CheckedFolder folder(std::move(files), path);
   TrainerCheckpoint content;
-  const auto load = [&](const char* file, const auto& elements) {
+  const auto load = [&](const std::string& file, const auto& elements) {
     return sharded == nullptr ? tree_of(folder.load(file))
                               : folder.load_part(file, elements(sharded->own), sharded->readers);
   };
-  content.model = load(kModel, elements_of);
+  if (folder.has(kModel)) {
+    content.model = load(kModel, elements_of);
+  } else {
+    const auto index = tensors::parse_shard_index(folder.text(kIndex), (path / kIndex).string());
+    if (!index) throw std::runtime_error(index.error().message());
+    for (const auto& file : index->files()) content.model.merge(load(file, elements_of));
+    for (const auto& [name, file] : index->weight_map)
+      if (!content.model.contains(name)) fail(path / kIndex, "weight_map: " + name + " is not in " + file);
+  }
   if (!folder.has(kLoop)) return content;  // bare weights
   content.loop = read_json(folder, kLoop);
   if (!content.loop.is_object() || content.loop.value("format", "") != kLoopFormat)

@@ -175,6 +175,7 @@ Placement check_options(const TrainerOptions& o) {
   check_count(problems, "log_every_n_steps", o.log_every_n_steps, 0, "0 or more");
   check_count(problems, "reload_dataloaders_every_n_epochs", o.reload_dataloaders_every_n_epochs, 0,
               "0 or more");
+  check_count(problems, "max_shard_size", o.max_shard_size, 1, "a number of bytes, 1 or more");
   check_count(problems, "accumulate_grad_batches", o.accumulate_grad_batches, 1, "1 or more");
   problems.expect(o.elastic_batch == "per_worker" || o.elastic_batch == "keep",
                   "elastic_batch is \"" + o.elastic_batch + "\", expected \"per_worker\" or \"keep\"");

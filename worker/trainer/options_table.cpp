@@ -127,6 +127,7 @@ const std::vector<OptionField>& option_fields() {
       RTRAIN_FIELD(use_distributed_sampler),
       RTRAIN_FIELD(reload_dataloaders_every_n_epochs),
       RTRAIN_FIELD(inference_mode),
+      RTRAIN_FIELD(max_shard_size),
       RTRAIN_FIELD(default_root_dir),
       RTRAIN_FIELD(seed),
       RTRAIN_FIELD(profiler),

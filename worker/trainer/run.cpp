@@ -1,4 +1,6 @@
 // One run of a Trainer, from the first hook to the last.
+#include "proto/tensors/shard_index.h"
+#include "proto/tensors/trainer_folder.h"
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/failure_place.h"
@@ -163,7 +165,9 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
       continue;
     }
     std::error_code missing;
-    const auto time = fs::last_write_time(path / "model.safetensors", missing);
+    const bool is_one = fs::exists(path / tensors::kModelFile, missing);
+    const auto time =
+        fs::last_write_time(path / (is_one ? tensors::kModelFile : tensors::kIndexFile), missing);
     if (!missing && (newest.empty() || time > newest_time)) newest = path, newest_time = time;
   }
   newest = run.strategy().broadcast(newest.string());

@@ -164,6 +164,10 @@ struct RTRAIN_API TrainerOptions {
   std::int64_t reload_dataloaders_every_n_epochs = 0;
   /// run validate(), test() and predict() under torch::InferenceMode
   bool inference_mode = true;
+  /// in a checkpoint, weights of more bytes than this are several files with an index, in Hugging Face's
+  /// layout: model-00001-of-00003.safetensors and model.safetensors.index.json. A tensor that is larger has a
+  /// file of its own. More than 0; default: Hugging Face's 5 GB
+  std::int64_t max_shard_size = 5'000'000'000;
   /// default: the run's folder in a job, else the working directory
   std::filesystem::path default_root_dir{};
   /// calls seed_everything() when the Trainer is constructed. A model built before that is not affected; a

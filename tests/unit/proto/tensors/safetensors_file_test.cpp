@@ -50,19 +50,3 @@ TEST_CASE("safetensors_file: what the format cannot hold, and what is no such fi
   refuse(std::string("\x09\0\0\0\0\0\0\0{}", 10), "ends within its header");
   refuse(std::string("\x02\0\0\0\0\0\0\0{}x", 11), "the file has 1");
 }
-
-TEST_CASE("safetensors_file: the index of shards", "[unit][proto]") {
-  const test::TempDir dir;
-  const auto path = (dir / "model.safetensors.index.json").string();
-  test::write_bytes(
-      path, R"({"metadata":{},"weight_map":{"a":"1.safetensors","b":"2.safetensors","c":"1.safetensors"}})");
-  const auto index = read_shard_index(path);
-  REQUIRE(index.has_value());
-  CHECK(index->files() == std::vector<std::string>{"1.safetensors", "2.safetensors"});
-  for (const char* text : {"{}", "[]", "{", R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":"../x"}})",
-                           R"({"weight_map":{"a":".."}})", R"({"weight_map":{"a":""}})"}) {
-    INFO(text);
-    test::write_bytes(path, text);
-    CHECK(read_shard_index(path).error().code() == Errc::kIo);
-  }
-}
