@@ -1,6 +1,7 @@
 #include <rtrain/callbacks/throughput_monitor.h>
 
 #include "worker/callbacks/device_name.h"
+#include "worker/run/data_ranks.h"
 #include "worker/runtime/problems.h"
 
 #include <rtrain/trainer.h>
@@ -89,7 +90,7 @@ void ThroughputMonitor::on_train_batch_end(Trainer& trainer, LightningModule&, c
   const auto& first = window_.front();
   const double elapsed = total_.time - first.time;
   if (static_cast<std::int64_t>(window_.size()) == options_.window_size && elapsed > 0) {
-    const auto world = trainer.world_size();
+    const auto world = data_ranks(trainer.strategy().mesh(), trainer.world_size());
     const auto rate = [&](const char* what, double amount) {
       row[name("device" + options_.separator + what)] = amount / elapsed;
       if (world > 1) row[name(what)] = amount / elapsed * world;

@@ -60,8 +60,7 @@ inline void with_weights(Trainer& trainer, LightningModule& module,
     throw std::runtime_error("the checkpoint's average of " + weight.name + " has shape " +
                              c10::str(c10::IntArrayRef(saved.shape)) + ", the parameter " +
                              c10::str(c10::IntArrayRef(weight.piece.shape)));
-  const auto& own = weight.piece;
-  return saved.range(own.offset, own.tensor.numel()).view(own.tensor.sizes());
+  return saved.elements_of(weight.piece);
 }
 
 }  // namespace rtrain

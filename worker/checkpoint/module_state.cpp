@@ -1,5 +1,7 @@
 #include "worker/checkpoint/module_state.h"
 
+#include <rtrain/parallel/partition.h>
+
 #include <torch/torch.h>
 
 #include <stdexcept>
@@ -16,7 +18,7 @@ const torch::Tensor& StatePiece::whole() const {
 }
 
 torch::Tensor StatePiece::range(std::int64_t first, std::int64_t count) const {
-  if (first >= offset && first + count <= offset + tensor.numel())
+  if (is_range() && first >= offset && first + count <= offset + tensor.numel())
     return tensor.reshape({-1}).narrow(0, first - offset, count);
   throw std::logic_error("this rank holds " + std::to_string(tensor.numel()) + " elements from element " +
                          std::to_string(offset) + " on of a tensor of shape " +
@@ -24,9 +26,28 @@ torch::Tensor StatePiece::range(std::int64_t first, std::int64_t count) const {
                          " from element " + std::to_string(first) + " on are asked for");
 }
 
+torch::Tensor StatePiece::elements_of(const StatePiece& part) const {
+  if (part.is_range()) return range(part.offset, part.tensor.numel()).view(part.tensor.sizes());
+  const auto count = part.tensor.numel() / part.runs.length;
+  return range(part.offset, (count - 1) * part.runs.stride + part.runs.length)
+      .as_strided({count, part.runs.length}, {part.runs.stride, 1})
+      .reshape(part.tensor.sizes());
+}
+
+StatePiece StatePiece::of(torch::Tensor other) const {
+  if (!is_part) return {std::move(other)};
+  return {std::move(other), shape, offset, runs};
+}
+
 StateTree state_of(const torch::nn::Module& module) {
+  std::map<const void*, StatePiece> pieces;
+  for (const auto& [tensor, partition] : parallel::split_parameters_of(module))
+    pieces.emplace(tensor.unsafeGetTensorImpl(), partition.piece(tensor));
   StateTree state;
-  for (const auto& item : module.named_parameters()) state.emplace(item.key(), item.value());
+  for (const auto& item : module.named_parameters()) {
+    const auto split = pieces.find(item.value().unsafeGetTensorImpl());
+    state.emplace(item.key(), split == pieces.end() ? StatePiece(item.value()) : split->second);
+  }
   for (const auto& item : module.named_buffers()) state.emplace(item.key(), item.value());
   return state;
 }
@@ -64,7 +85,7 @@ LoadedWeights load_state(const StateTree& own, const StateTree& saved, bool stri
   for (const auto& name : result.loaded) {
     const auto& piece = own.at(name);
     const auto& to = piece.tensor;
-    torch::Tensor(to).copy_(saved.at(name).range(piece.offset, to.numel()).view(to.sizes()));
+    torch::Tensor(to).copy_(saved.at(name).elements_of(piece));
   }
   return result;
 }

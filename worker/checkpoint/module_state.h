@@ -8,7 +8,7 @@
 
 namespace rtrain {
 
-/// The tensors are the module's own, not copies.
+/// The tensors are the module's own, not copies. Parameters of parallel layers are parts.
 [[nodiscard]] StateTree state_of(const torch::nn::Module& module);
 /// Copies `saved` into the module. @param strict false: names that only one side has are no error.
 /// @throws std::runtime_error lists every name that does not fit; nothing has changed then.

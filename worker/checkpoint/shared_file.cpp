@@ -46,7 +46,18 @@ void write_shared_file(CheckpointDraft& draft, const std::string& name, const st
     for (const auto& [piece, at] : layout.tensors) {
       if (piece->tensor.numel() == 0 || (!piece->is_part && !wholes)) continue;
       const auto bytes = piece->tensor.detach().cpu().contiguous();
-      write(at + static_cast<std::uint64_t>(piece->offset * bytes.element_size()), bytes_of(bytes));
+      const auto all = bytes_of(bytes);
+      const auto at_element = [&, at = at](std::int64_t element) {
+        return at + static_cast<std::uint64_t>(element * bytes.element_size());
+      };
+      if (piece->is_range()) {
+        write(at_element(piece->offset), all);
+        continue;
+      }
+      const auto length = static_cast<std::size_t>(piece->runs.length * bytes.element_size());
+      auto element = piece->offset;
+      for (std::size_t from = 0; from < all.size(); from += length, element += piece->runs.stride)
+        write(at_element(element), all.substr(from, length));
     }
   });
 }

@@ -65,14 +65,16 @@ std::array<int, kAxes> Mesh::place_of(int rank) const {
 
 int Mesh::coordinate(Axis axis) const { return place_of(world_->rank())[static_cast<std::size_t>(axis)]; }
 
-Communicator& Mesh::group(AxisSet axes) {
+Communicator& Mesh::group(AxisSet axes) { return *shared_group(axes); }
+
+std::shared_ptr<Communicator> Mesh::shared_group(AxisSet axes) {
   std::int64_t size = 1;
   for (const auto axis : kAllAxes)
     if (axes.contains(axis)) size *= degrees_.along(axis);
-  if (size == world_->world_size()) return *world_;
+  if (size == world_->world_size()) return world_;
   auto& group = groups_[axes];
-  if (group) return *group;
-  if (size == 1) return *(group = Communicator::alone());
+  if (group) return group;
+  if (size == 1) return group = Communicator::alone();
   // All groups of these axes, since every rank takes part in the making of each.
   const int ranks = world_->world_size();
   std::vector<bool> placed(static_cast<std::size_t>(ranks));
@@ -92,7 +94,7 @@ Communicator& Mesh::group(AxisSet axes) {
     }
     if (auto made = world_->subgroup(members, name_of(axes))) group = std::move(made);
   }
-  return *group;
+  return group;
 }
 
 DataShard Mesh::data() const {

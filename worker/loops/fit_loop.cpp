@@ -2,6 +2,7 @@
 
 #include "common/base/nan.h"
 #include "worker/run/attachment.h"
+#include "worker/run/data_ranks.h"
 #include "worker/run/generator_states.h"
 #include "worker/run/warn.h"
 #include "worker/runtime/json.h"
@@ -36,7 +37,7 @@ void FitLoop::set_data(std::function<BatchSource()> make) {
     saved_loaded_in_epoch_.reset();
   }
   require_joinable();
-  if (resumed_within_epoch_ && saved_world_size_ != run_.placement.world_size) share_rest_of_epoch();
+  if (resumed_within_epoch_ && saved_data_ranks_ != data_ranks()) share_rest_of_epoch();
   begin_epoch(part_);
   require_equal_batches();
 }
@@ -66,16 +67,20 @@ void FitLoop::require_equal_batches() const {
       "; give each rank the same number (DistributedSampler does), or set limit_train_batches");
 }
 
+/// That read different data.
+int FitLoop::data_ranks() const {
+  return rtrain::data_ranks(run_.strategy().mesh(), run_.placement.world_size);
+}
+
 /// Another number of ranks took the epoch's first samples: those of now share the rest. Accumulations that
 /// were not complete are begun again, their gradients are gone.
 void FitLoop::share_rest_of_epoch() {
-  const auto world_size = run_.placement.world_size;
   const auto samples = saved_samples_ >= 0
                            ? saved_samples_
-                           : batch_.current.processed * data_.batch_size() * saved_world_size_;
+                           : batch_.current.processed * data_.batch_size() * saved_data_ranks_;
   const bool possible = data_.start_after(samples);
   const auto batches =
-      possible ? batch_.current.processed : batch_.current.processed * saved_world_size_ / world_size;
+      possible ? batch_.current.processed : batch_.current.processed * saved_data_ranks_ / data_ranks();
   for (auto* progress : {&batch_.total, &batch_.current}) {
     progress->processed += batches - batch_.current.processed;
     progress->ready = progress->started = progress->completed = progress->processed;
@@ -92,7 +97,7 @@ void FitLoop::begin_epoch(Part part) {
   part_ = part;
   epoch_batches_ = max_batches_;
   if (data_.start_after(part_.samples) && part_.samples > 0) {
-    const auto at_once = data_.batch_size() * run_.placement.world_size;
+    const auto at_once = data_.batch_size() * data_ranks();
     const auto allowed = std::max<std::int64_t>(0, max_batches_ * at_once - part_.samples);
     epoch_batches_ = part_.first_batch + std::min(data_.size_of_rest(), (allowed + at_once - 1) / at_once);
   }
@@ -103,7 +108,7 @@ void FitLoop::begin_epoch(Part part) {
 std::int64_t FitLoop::samples_seen() const {
   const auto done = batch_.current.processed - part_.first_batch;
   const auto learned = epoch_exhausted() ? done : done - done % run_.accumulate;
-  return part_.samples + learned * data_.batch_size() * run_.placement.world_size;
+  return part_.samples + learned * data_.batch_size() * data_ranks();
 }
 
 void FitLoop::choose_validation_interval() {
@@ -500,7 +505,7 @@ bool FitLoop::may_go_further(const nlohmann::json& state) const {
          raised(run_.options.max_steps, state.value("max_steps", std::int64_t{-1}));
 }
 
-void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool retry) {
+void FitLoop::load_state(const nlohmann::json& state, int saved_data_ranks, bool retry) {
   start_over();
   run_.epochs = state.at("epoch").get<LoopProgress>();
   batch_ = state.at("batch").get<LoopProgress>();
@@ -538,7 +543,7 @@ void FitLoop::load_state(const nlohmann::json& state, int saved_world_size, bool
   resumed_after_batch_ =
       !cut && batch_.current.processed > 0 && batch_.current.ready == batch_.current.processed;
   batch_.rewind_to_processed();
-  saved_world_size_ = saved_world_size;
+  saved_data_ranks_ = saved_data_ranks;
   saved_samples_ = state.value("samples_seen", std::int64_t{-1});
   validated_ = state.at("validated").get<bool>();
   is_last_batch_ = resumed_after_batch_ && state.at("is_last_batch").get<bool>();

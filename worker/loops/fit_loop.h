@@ -69,7 +69,7 @@ class FitLoop {
   /// Called before set_data(). A run with another number of ranks resumes at the same sample, because the
   /// position in an epoch also counts samples.
   /// @param retry true for a retry of a job: what stopped it before stops it again.
-  void load_state(const nlohmann::json& state, int saved_world_size, bool retry);
+  void load_state(const nlohmann::json& state, int saved_data_ranks, bool retry);
   /// The generator states for a run that resumes here: the current ones, or those before a validation that
   /// has not finished. States named "unstopped.*" are for a run that continues past a stop, because a stop
   /// validates at a point where no other validation is due.
@@ -126,6 +126,7 @@ class FitLoop {
   void load();
   void begin_epoch(Part part);
   void choose_validation_interval();
+  [[nodiscard]] int data_ranks() const;
   void share_rest_of_epoch();
   [[nodiscard]] std::int64_t samples_seen() const;
 
@@ -169,7 +170,7 @@ class FitLoop {
   nlohmann::json place_, place_before_;  ///< in streams: behind the latest batch, and before it
   bool warned_of_stream_end_ = false;
   std::int64_t saved_samples_ = -1;  ///< samples in a checkpoint from within an epoch; -1: not recorded
-  int saved_world_size_ = 0;
+  int saved_data_ranks_ = 0;
   std::optional<std::int64_t> val_check_batch_;
   LoopProgress batch_;
   bool is_last_batch_ = false;

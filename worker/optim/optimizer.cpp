@@ -25,19 +25,21 @@ std::vector<ParamGroup> one_group(std::vector<torch::Tensor> parameters) {
 }
 
 /// A saved tensor in the place of `fresh`; undefined when it does not fit, and then `fault` says why.
-/// @param shape of the whole of it. @param first its first element that `fresh` holds.
-torch::Tensor fitted(const torch::Tensor& fresh, const StatePiece& saved, c10::IntArrayRef shape,
-                     std::int64_t first, std::string& fault) {
+/// @param parameter what `fresh` is the state of.
+torch::Tensor fitted(const torch::Tensor& fresh, const StatePiece& saved, const StatePiece& parameter,
+                     std::string& fault) {
   if (!saved.tensor.defined()) return fault = "is undefined", torch::Tensor();
   if (fresh.dim() == 0) {
     if (saved.tensor.numel() != 1) return fault = "is no single number", torch::Tensor();
     return at::empty_like(fresh).copy_(saved.tensor.reshape({}));
   }
-  if (c10::IntArrayRef(saved.shape) != shape) {
-    fault = "has shape " + c10::str(c10::IntArrayRef(saved.shape)) + ", the parameter has " + c10::str(shape);
+  const auto own = parameter.of(fresh);
+  if (saved.shape != own.shape) {
+    fault = "has shape " + c10::str(c10::IntArrayRef(saved.shape)) + ", the parameter has " +
+            c10::str(c10::IntArrayRef(own.shape));
     return {};
   }
-  return at::empty_like(fresh).copy_(saved.range(first, fresh.numel()).view(fresh.sizes()));
+  return at::empty_like(fresh).copy_(saved.elements_of(own));
 }
 
 /// A saved tensor of an optimizer that does not say what its state is made of.
@@ -208,7 +210,7 @@ void Optimizer::replace_parameter(const std::string& name, const StatePiece& pie
   ++tensor_changes_;
   groups_[group].params[within] = tensor;
   parameters_[number] = tensor;
-  parts_[number] = piece.is_part ? Part{piece.shape, piece.offset, true} : Part{};
+  parts_[number] = piece.is_part ? piece : StatePiece();
 }
 
 OptimizerState Optimizer::state_dict() const {
@@ -217,8 +219,7 @@ OptimizerState Optimizer::state_dict() const {
     const auto& part = parts_[i];
     for (const auto& [name, tensor] : state_[i]) {
       const bool is_part = part.is_part && tensor.sizes() == parameters_[i].sizes();
-      result.tensors.emplace(names_[i] + "." + name,
-                             is_part ? StatePiece(tensor, part.shape, part.offset) : StatePiece(tensor));
+      result.tensors.emplace(names_[i] + "." + name, is_part ? part.of(tensor) : StatePiece(tensor));
     }
   }
   std::size_t number = 0;
@@ -317,9 +318,7 @@ std::function<void()> Optimizer::stage_state_dict(const OptimizerState& state,
       std::string fault;
       if (entry == saved[i].end())
         problems.push_back("the state lacks \"" + key + "\"");
-      else if (auto fits = fitted(tensor, entry->second, parts_[i].is_part ? parts_[i].shape : tensor.sizes(),
-                                  parts_[i].offset, fault);
-               fault.empty())
+      else if (auto fits = fitted(tensor, entry->second, parts_[i], fault); fault.empty())
         loaded[i].emplace(name, std::move(fits));
       else
         problems.push_back("the state's \"" + key + "\" " + fault);

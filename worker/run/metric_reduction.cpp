@@ -78,7 +78,7 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
   row.narrow(0, 0, kHeadSize + 2 * carried).copy_(own.narrow(0, 0, kHeadSize + 2 * carried));
   std::vector<torch::Tensor> gathered;
   try {
-    gathered = strategy.all_gather(row);
+    gathered = strategy.mesh().loss_group().all_gather(row);
   } catch (const std::exception& error) {
     throw std::runtime_error("metrics with sync_dist (" + text + "): " + error.what());
   }
@@ -90,8 +90,8 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
     differs_ = differs_.defined() ? differs_.logical_or(differs) : differs;
   }
   if (count > capacity_) {  // the same on every rank: the checksums of a new set were compared
-    const auto rest =
-        strategy.all_gather(own.narrow(0, kHeadSize + 2 * carried, 2 * (count - carried)).contiguous());
+    const auto rest = strategy.mesh().loss_group().all_gather(
+        own.narrow(0, kHeadSize + 2 * carried, 2 * (count - carried)).contiguous());
     rows = torch::cat({rows, torch::stack(rest)}, 1);
     capacity_ = count;
   }
@@ -137,7 +137,7 @@ void MetricReduction::refuse(const std::string& own, const std::vector<torch::Te
   auto text = torch::zeros({longest}, torch::kUInt8);
   std::memcpy(text.data_ptr(), own.data(), own.size());
   std::vector<std::string> texts;
-  for (const auto& other : strategy.all_gather(text))
+  for (const auto& other : strategy.mesh().loss_group().all_gather(text))
     texts.emplace_back(static_cast<const char*>(other.data_ptr()), static_cast<std::size_t>(longest));
   for (auto& other : texts) other.resize(std::strlen(other.c_str()));
   throw std::runtime_error(rule + runtime::grouped_by_value(texts));

@@ -1,6 +1,7 @@
 #include "worker/sharding/sharded_plan.h"
 
 #include "worker/checkpoint/module_state.h"
+#include "worker/strategies/global_norm.h"
 #include "worker/strategies/module_agreement.h"
 
 #include <rtrain/lightning_module.h>
@@ -86,26 +87,12 @@ torch::Tensor ShardedPlan::clip(Optimizer& optimizer, const GradientClip& clip) 
   take_pieces(optimizer);
   require_reduced(optimizer);
   if (clip.algorithm == GradientClip::Algorithm::kValue) return Plan::clip(optimizer, clip);
-  const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> pieces, whole;
   for (const auto& parameter : optimizer.parameters()) {
     if (!parameter.grad().defined()) continue;
     (sharded_->find_piece(parameter) ? pieces : whole).push_back(parameter.grad());
   }
-  auto all = pieces;
-  all.insert(all.end(), whole.begin(), whole.end());
-  // The squares of all ranks' pieces; those of a whole gradient are on every rank.
-  const auto squares = [&](const std::vector<torch::Tensor>& gradients) -> torch::Tensor {
-    if (gradients.empty()) return torch::zeros({}, torch::dtype(torch::kFloat64).device(device()));
-    return torch::stack(at::_foreach_norm(gradients, 2)).to(torch::kFloat64).square().sum().to(device());
-  };
-  auto sum = squares(pieces);
-  sharded_->shards().all_reduce(sum);
-  const auto norm = (sum + squares(whole)).sqrt();
-  if (all.empty()) return norm;  // other ranks may have gradients
-  const auto factor = (clip.limit / (norm + 1e-6)).clamp_max(1.0);
-  for (auto& gradient : all) gradient.mul_(factor.to(gradient.device(), gradient.scalar_type()));
-  return norm.to(all.front().scalar_type());
+  return clip_global_norm(pieces, whole, sharded_->shards(), clip.limit, device());
 }
 
 void ShardedPlan::zero_grad(const std::vector<torch::Tensor>& parameters) {

@@ -63,6 +63,8 @@ class DDPPlan final : public Plan {
   void share_buffers() const;
   [[noreturn]] void explain(const c10::Error& error) const;
   [[nodiscard]] Reduction& current() { return reductions_.front(); }
+  /// Those that hold the same parameters and compute different parts of the loss.
+  [[nodiscard]] Communicator& ranks() const { return mesh().loss_group(); }
 
   DDPOptions options_;
   std::vector<torch::Tensor> all_;  ///< every parameter once
@@ -80,7 +82,7 @@ class DDPPlan final : public Plan {
 DDPPlan::DDPPlan(LightningModule& model, Mesh& mesh, torch::Device device, const DDPOptions& options,
                  bool fitting)
     : Plan(model, mesh, device), options_(options), buffers_(model.buffers()) {
-  auto& ranks = mesh.world();
+  auto& ranks = mesh.loss_group();
   if (options_.init_sync) {
     require_equal_modules("DDPStrategy", model, ranks, device);
     take_over_state(model, ranks);
@@ -146,7 +148,7 @@ void DDPPlan::follow_change(const std::string& list) {
     std::rotate(reductions_.begin(), found, found + 1);
   } else {
     mesh().world().meet("a change of the parameters that require a gradient (" + list + ")");
-    require_equal_modules("DDPStrategy", module(), mesh().world(), device());
+    require_equal_modules("DDPStrategy", module(), ranks(), device());
     // One that shares a parameter would count what the new one sums. A Reducer that goes takes its hooks off.
     std::erase_if(reductions_, [](const Reduction& one) {
       return std::any_of(one.parameters.begin(), one.parameters.end(),
@@ -171,10 +173,10 @@ void DDPPlan::make_reducer() {
     made.sparse.push_back(has_sparse_gradient(module(), all_[i]));
   }
   if (made.parameters.empty()) return;
-  made.start(mesh().world(), options_);
+  made.start(ranks(), options_);
   if (hook_)
     made.reducer->register_comm_hook(
-        hook_for_reducer(*hook_, mesh().world(), options_.ddp_comm_hook.recipe()->cast()));
+        hook_for_reducer(*hook_, ranks(), options_.ddp_comm_hook.recipe()->cast()));
 }
 
 /// Of the exception that is being handled.
@@ -209,7 +211,7 @@ void DDPPlan::before_forward(bool sync) {
   }
   // The first forward after one that changed the buffers of every rank in its own way.
   if (sync_buffers_next_ && options_.broadcast_buffers && !buffers_.empty()) {
-    take_over_buffers(buffers_, mesh().world(), contributors_ ? contributors_->first : 0);
+    take_over_buffers(buffers_, ranks(), contributors_ ? contributors_->first : 0);
   }
   sync_buffers_next_ = with_gradients && sync;
 }
@@ -255,7 +257,7 @@ void DDPPlan::backward(const torch::Tensor& loss, bool sync, const BackwardOptio
 /// c10d divides by all ranks.
 void DDPPlan::weigh_contributors() {
   if (!contributors_ || options_.join->divide_by_initial_world_size) return;
-  const int world = mesh().world().world_size();
+  const int world = ranks().world_size();
   if (contributors_->count == world) return;
   const torch::NoGradGuard no_grad;
   for (const auto& parameter : current().parameters)
@@ -266,7 +268,7 @@ void DDPPlan::weigh_contributors() {
 /// What is saved is rank 0's: where it had no batch, the buffers are another rank's.
 void DDPPlan::share_buffers() const {
   if (!contributors_ || contributors_->first == 0 || !options_.broadcast_buffers || buffers_.empty()) return;
-  take_over_buffers(buffers_, mesh().world(), std::exchange(contributors_->first, 0));
+  take_over_buffers(buffers_, ranks(), std::exchange(contributors_->first, 0));
 }
 
 /// A loss that reaches the parameters and gives each a gradient of zero, so that the Reducer does on this
@@ -381,7 +383,7 @@ DDPStrategy::DDPStrategy(DDPOptions options) : options_(std::move(options)) {
 }
 
 std::unique_ptr<Plan> DDPStrategy::prepare(LightningModule& module, bool fitting) {
-  auto& ranks = mesh().world();
+  auto& ranks = mesh().loss_group();
   if (ranks.is_alone()) return std::make_unique<Plan>(module, mesh(), device());
   if (options_.timeout) ranks.set_timeout(*options_.timeout);
   return std::make_unique<DDPPlan>(module, mesh(), device(), options_, fitting);

@@ -6,6 +6,7 @@
 #include "worker/checkpoint/checked_file.h"
 #include "worker/checkpoint/module_state.h"
 #include "worker/optim/saved_optimizers.h"
+#include "worker/run/data_ranks.h"
 #include "worker/runtime/json.h"
 
 #include <rtrain/safetensors.h>
@@ -99,6 +100,14 @@ Tensors with_prefix(const Tensors& tensors, const std::string& prefix) {
     if (name.starts_with(prefix)) result.emplace(name.substr(prefix.size()), tensor);
   }
   return result;
+}
+
+/// How many ranks share what. What a rank keeps for itself is only good for the same arrangement.
+nlohmann::json arrangement(const RunContext& run) {
+  const auto& mesh = run.strategy().mesh();
+  return {{"data", data_ranks(mesh, run.placement.world_size)},
+          {"context", mesh.degrees().context},
+          {"tensor", mesh.degrees().tensor}};
 }
 
 constexpr const char* kMetricStates = "metric_state.";
@@ -197,6 +206,8 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
                   {"global_step", fit_loop.global_step()},
                   {"world_size", run.placement.world_size},
                   {"writer", writer.json()}};
+  if (data_ranks(run.strategy().mesh(), run.placement.world_size) != run.placement.world_size)
+    content.loop["ranks"] = arrangement(run);
   if (!run.module->hparams().empty()) content.loop["hyper_parameters"] = run.module->hparams();
   if (!weights_only) {
     const RunContext::HookScope scope(run, Hook::kSaveCheckpoint);
@@ -240,7 +251,8 @@ TrainerCheckpoint Trainer::Impl::capture(bool weights_only) {
 SaveFiles Trainer::Impl::files_of(const TrainerCheckpoint& content, bool weights_only) const {
   SaveFiles files;
   const auto rank = run.placement.global_rank;
-  const bool is_first = run.strategy().mesh().coordinate(Axis::kReplicate) == 0;
+  const auto& mesh = run.strategy().mesh();
+  const bool is_first = mesh.coordinate(Axis::kReplicate) == 0 && mesh.coordinate(Axis::kContext) == 0;
   add_model(files, content.model, run.options.max_shard_size, rank, is_first);
   if (!weights_only) add_file(files, kOptimizer, content.optimizer, rank, is_first);
   if (!content.tensors.empty()) add_file(files, kExtra, content.tensors, rank, is_first);
@@ -286,8 +298,9 @@ void Trainer::save_checkpoint(const fs::path& path, bool weights_only) {
 TrainerCheckpoint Trainer::Impl::read(const fs::path& path) {
   const auto rank = run.placement.global_rank;
   auto own = run.plan->module_state();
-  if (!is_shared(own)) return read_checkpoint(path, rank, io());
   auto& mesh = run.strategy().mesh();
+  // What the ranks of a tensor group hold is no range of the file in general: they read it whole.
+  if (!is_shared(own) || mesh.degrees().tensor > 1) return read_checkpoint(path, rank, io());
   auto& ranks = mesh.group(Axis::kShard);
   const auto exchange = [&](std::optional<Crc32cPieces::State> state) {
     const auto numbers = torch::tensor(
@@ -463,7 +476,10 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
   }
   const auto saved_world_size = content.loop.value("world_size", run.placement.world_size);
   const bool retry = writer.retries(CheckpointWriter::of(content.loop));
-  fit_loop.load_state(content.loop.at("progress"), saved_world_size, retry);
+  const auto saved_ranks = content.loop.value(
+      "ranks", nlohmann::json({{"data", saved_world_size}, {"context", 1}, {"tensor", 1}}));
+  const bool same_ranks = saved_ranks == arrangement(run);
+  fit_loop.load_state(content.loop.at("progress"), saved_ranks.value("data", saved_world_size), retry);
   if (run.should_stop && !retry && !fit_loop.resumes_within_epoch()) {
     warn(
         "fit: the checkpoint's run was stopped (EarlyStopping, or set_should_stop()) and stays "
@@ -479,8 +495,8 @@ void Trainer::Impl::restore_training(const TrainerCheckpoint& content) {
         std::string("fit: the checkpoint's optimizer state does not fit this optimizer: ") + e.what());
   }
   restore_precision(content.loop.value("precision", nlohmann::json::object()));
-  restore_plan(content, saved_world_size == run.placement.world_size);
-  if (saved_world_size == run.placement.world_size) {
+  restore_plan(content, same_ranks);
+  if (same_ranks) {
     run.resumed_generators = content.rank;
     const auto unstopped = with_prefix(content.rank, "unstopped.");
     if (fit_loop.resumes_past_stop()) {

@@ -126,6 +126,8 @@ Trainer& LightningModule::trainer() const {
   throw std::logic_error("the LightningModule is not attached to a Trainer");
 }
 
+Mesh& LightningModule::device_mesh() const { return trainer().strategy().mesh(); }
+
 std::int64_t LightningModule::current_epoch() const {
   const auto* trainer = Attachment::trainer_of(attachment_);
   return trainer != nullptr ? trainer->current_epoch() : 0;

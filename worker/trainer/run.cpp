@@ -1,6 +1,7 @@
 // One run of a Trainer, from the first hook to the last.
 #include "proto/tensors/shard_index.h"
 #include "proto/tensors/trainer_folder.h"
+#include "worker/parallel/require_groups.h"
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
 #include "worker/runtime/failure_place.h"
@@ -180,6 +181,7 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
 }
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
+  parallel::require_groups_of(run.strategy().name(), run.strategy().mesh(), module);
   run.strategy().model_to_device(module);
   for (const auto& [name, metric] : module.registered_metrics()) metric->to(run.placement.device);
   run.plan = run.strategy().prepare(module, fitting);

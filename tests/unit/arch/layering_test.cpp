@@ -45,6 +45,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
      {"worker/comm", "worker/optim", "worker/checkpoint", "worker/runtime", "worker/include"}},
     {"worker/sharding",
      {"worker/strategies", "worker/optim", "worker/checkpoint", "worker/runtime", "worker/include"}},
+    {"worker/parallel", {"worker/strategies", "worker/include"}},
     {"worker/run", {"worker/runtime", "worker/include", "common/base"}},
     {"worker/step", {"worker/run", "worker/optim", "worker/include"}},
     {"worker/loops", {"worker/step", "worker/run", "worker/runtime", "worker/include", "common/base"}},

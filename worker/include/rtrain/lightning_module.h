@@ -28,6 +28,7 @@ namespace rtrain {
 class Trainer;
 class Callback;
 class Logger;
+class Mesh;
 class RunContext;  // internal to the SDK
 struct TrainerCheckpoint;
 struct Attachment;  // links a Trainer to the module it runs
@@ -135,6 +136,9 @@ class RTRAIN_API LightningModule : public torch::nn::Module, public Hyperparamet
   // ---- where it is ------------------------------------------------------------------------------
   /// @throws std::logic_error if the module is not attached to a Trainer.
   [[nodiscard]] Trainer& trainer() const;
+  /// Lightning's device_mesh: how the strategy arranges the ranks. For configure_model(), which makes
+  /// parallel layers with its groups. @throws std::logic_error if the module is not attached to a Trainer.
+  [[nodiscard]] Mesh& device_mesh() const;
   [[nodiscard]] std::int64_t current_epoch() const;  ///< 0 without a Trainer
   [[nodiscard]] std::int64_t global_step() const;    ///< optimizer steps so far; 0 without a Trainer
   /// Of the batch in an evaluation that reads several loaders; else 0. Lightning passes it to the hooks.

@@ -66,6 +66,8 @@ class RTRAIN_API Mesh {
   /// The ranks that differ from this one only along `axes`, in world order. The first call for a set of axes
   /// creates a group, so all ranks of the world must make these calls in the same order.
   [[nodiscard]] Communicator& group(AxisSet axes);
+  /// The same, for layers: they may outlive the mesh.
+  [[nodiscard]] std::shared_ptr<Communicator> shared_group(AxisSet axes);
   /// The ranks whose losses are averaged: those that read different data or different parts of a sequence.
   [[nodiscard]] Communicator& loss_group() { return group({Axis::kReplicate, Axis::kShard, Axis::kContext}); }
   /// The data that this rank reads; the same for all ranks of a tensor, context or pipeline group.

@@ -161,13 +161,8 @@ class RTRAIN_API Optimizer {
 
   std::string type_;
   std::uint64_t tensor_changes_ = 0;
-  std::vector<std::string> names_;  ///< by number
-  struct Part {
-    std::vector<std::int64_t> shape;  ///< of the whole parameter; empty and `is_part` false: it is whole
-    std::int64_t offset = 0;          ///< of its first element
-    bool is_part = false;
-  };
-  std::vector<Part> parts_;           ///< by number
+  std::vector<std::string> names_;    ///< by number
+  std::vector<StatePiece> parts_;     ///< by number; `is_part` false: the parameter is whole
   std::vector<torch::Tensor> given_;  ///< by number
 };
 

@@ -26,6 +26,7 @@
 #include <rtrain/optimizer.h>
 #include <rtrain/optimizers.h>
 #include <rtrain/option_reader.h>
+#include <rtrain/parallel.h>
 #include <rtrain/plan.h>
 #include <rtrain/precision.h>
 #include <rtrain/process_group.h>

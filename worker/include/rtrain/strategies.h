@@ -6,6 +6,7 @@
 #include <rtrain/strategies/deepspeed.h>
 #include <rtrain/strategies/diloco.h>
 #include <rtrain/strategies/fsdp.h>
+#include <rtrain/strategies/model_parallel.h>
 #include <rtrain/strategies/strategy.h>
 
 #include <concepts>

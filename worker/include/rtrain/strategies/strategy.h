@@ -46,8 +46,8 @@ class RTRAIN_API Strategy {
   virtual void with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body);
 
   // ---- for callbacks and models ------------------------------------------------------------------
-  /// True if the ranks read different parts of the data.
-  [[nodiscard]] bool is_distributed() const { return mesh_.data().size > 1; }
+  /// True if several ranks train the model together.
+  [[nodiscard]] bool is_distributed() const { return !mesh_.world().is_alone(); }
   enum class Reduce { kSum, kMean, kMin, kMax };
   /// Reduces `value` in place over the ranks that read different data.
   void reduce(torch::Tensor& value, Reduce op);
