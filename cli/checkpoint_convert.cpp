@@ -164,6 +164,7 @@ Result<int> convert_checkpoint(const Call& call, const std::string& path, const 
   const auto target = target_of(call, *in, out, place.is_folder);
   if (!target) return target.error();
   if (auto free = require_free(place); !free) return free.error();
+  if (auto whole = require_whole(*in); !whole) return whole.error();
   auto weights = in->weights();
   std::size_t stripped = 0;
   if (weights.empty())

@@ -33,20 +33,24 @@ bool is_model(const std::string& name) {
   return name.starts_with("model") || name.starts_with("pytorch_model");
 }
 
-Result<CheckpointFiles> find_in_folder(const fs::path& folder) {
+Result<CheckpointFiles> find_in_folder(const fs::path& folder, const std::string& index_name = kIndexFile) {
   CheckpointFiles found;
   found.path = folder.string();
   found.is_folder = true;
+  found.index = index_name;
   std::error_code ignored;
-  if (fs::exists(folder / kIndexFile, ignored)) {
+  if (const auto status = fs::symlink_status(folder / index_name, ignored); fs::exists(status)) {
+    const auto path = (folder / index_name).string();
+    if (!fs::is_regular_file(fs::status(path, ignored)))
+      return fail(Errc::kIo, path + ": is no file that can be read");
     const bool of_trainer = fs::exists(folder / kLoopFile, ignored);
     found.kind = of_trainer ? CheckpointKind::kTrainer : CheckpointKind::kSharded;
-    auto index = tensors::read_shard_index((folder / kIndexFile).string());
+    auto index = tensors::read_shard_index(path);
     if (!index) return index.error();
     found.files = found.indexed = index->files();
     for (const auto& other : of_trainer ? safetensors_in(folder) : std::vector<std::string>())
-      if (std::ranges::find(found.indexed, other) == found.indexed.end() && other != kModelFile)
-        found.files.push_back(other);
+      if (std::ranges::find(found.indexed, other) == found.indexed.end())
+        (is_model(other) ? found.strays : found.files).push_back(other);
     return found;
   }
   found.files = safetensors_in(folder);
@@ -100,7 +104,7 @@ Result<CheckpointFiles> find_checkpoint(const std::string& given) {
   if (!fs::exists(status)) return fail(Errc::kNotFound, given + ": no such file or folder");
   if (fs::is_directory(status)) return find_in_folder(path);
   if (path.filename().string().ends_with(".index.json"))
-    return find_in_folder(path.parent_path().empty() ? "." : path.parent_path());
+    return find_in_folder(path.parent_path().empty() ? "." : path.parent_path(), path.filename().string());
   auto file = os::OpenFile::open(path.string());
   if (!file) return file.error();
   CheckpointFiles found;

@@ -44,7 +44,9 @@ struct CheckpointFiles {
   bool is_folder = false;
   std::string key;                   ///< kTorch: the dict of the weights, see tensors::content_of()
   std::vector<std::string> files;    ///< of tensors, below `path`; of a file its own name
-  std::vector<std::string> indexed;  ///< those of `files` that model.safetensors.index.json names
+  std::string index = kIndexFile;    ///< the name of the index that is read
+  std::vector<std::string> indexed;  ///< those of `files` that it names
+  std::vector<std::string> strays;   ///< files of weights that it does not name, in a Trainer's folder
   std::vector<TensorGroup> groups;
   proto::Json plain = proto::Json::object();  ///< loop.json, or what a file of torch.save held beside weights
   std::vector<std::string> unplain;           ///< what JSON tells in another way than the file
@@ -60,6 +62,10 @@ struct CheckpointFiles {
 /// The same with everything read but the numbers. The first file that is damaged is named. kInvalidArgument:
 /// there are no weights under `key`.
 [[nodiscard]] Result<CheckpointFiles> open_checkpoint(const std::string& path, const std::string& key = "");
+
+/// Before a copy of it is made: an index and its files, and what checksums.json says, hold. Reads the files.
+/// kIo names the first file that is damaged.
+[[nodiscard]] Result<Done> require_whole(const CheckpointFiles& checkpoint);
 
 /// One file of a checkpoint, as open_checkpoint() reads it.
 [[nodiscard]] Result<Done> read_tensor_file(CheckpointFiles& checkpoint, const std::string& file);

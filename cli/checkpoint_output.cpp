@@ -33,16 +33,16 @@ Result<Done> write_checkpoint_folder(const fs::path& out,
                                      const std::function<Result<Done>(const fs::path& partial)>& fill) {
   const auto partial =
       out.parent_path() / ("." + out.filename().string() + ".tmp-" + std::to_string(::getpid()));
-  struct Cleanup {
+  std::error_code error;
+  if (!fs::create_directory(partial, error))
+    return fail_errno("make folder " + partial.string(), error ? error.value() : EEXIST);
+  struct Cleanup {  // of what was made here: another's folder is left alone
     const fs::path& path;
     ~Cleanup() {
       std::error_code ignored;
       fs::remove_all(path, ignored);
     }
   } const cleanup{partial};
-  std::error_code error;
-  if (!fs::create_directory(partial, error))
-    return fail_errno("make folder " + out.string(), error ? error.value() : EEXIST);
   if (auto done = fill(partial); !done) return done;
   auto sums = tensors::make_checksums(partial.string());
   if (!sums) return sums.error();

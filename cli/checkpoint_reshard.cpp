@@ -24,6 +24,7 @@ Result<std::vector<tensors::Tensor>> weights_to_write(const CheckpointFiles& in)
   if (in.kind == CheckpointKind::kTorch)
     return fail(Errc::kInvalidArgument, in.path + ": is no safetensors file",
                 "rtrain checkpoint convert makes one of it");
+  if (auto whole = require_whole(in); !whole) return whole.error();
   return weights;
 }
 
@@ -36,7 +37,7 @@ Result<Done> copy_rest(const CheckpointFiles& in, const fs::path& to) {
     const auto name = entry->path().filename().string();
     const bool is_weights = std::ranges::any_of(
         in.groups, [&](const TensorGroup& group) { return group.weights && group.file == name; });
-    if (is_weights || name == kIndexFile || name == tensors::kChecksumsFile || !entry->is_regular_file())
+    if (is_weights || name == in.index || name == tensors::kChecksumsFile || !entry->is_regular_file())
       continue;
     std::error_code failed;
     fs::copy_file(entry->path(), to / name, failed);

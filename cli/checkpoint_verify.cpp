@@ -84,12 +84,34 @@ void check_loop(const CheckpointFiles& checkpoint, Findings& findings) {
     findings.damaged(optimizer, "is missing; loop.json is that of a run that can go on");
 }
 
-/// Each tensor is in the file that the index says.
+/// "model-00001-of-00003.safetensors"
+bool is_one_of_several(const std::string& file) {
+  constexpr std::string_view kEnd = ".safetensors";
+  if (!file.ends_with(kEnd)) return false;
+  const auto stem = file.substr(0, file.size() - kEnd.size());
+  const auto of = stem.rfind("-of-");
+  const auto digits = [](std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (of == std::string::npos || !digits(std::string_view(stem).substr(of + 4))) return false;
+  const auto dash = stem.rfind('-', of - 1);
+  return dash != std::string::npos && digits(std::string_view(stem).substr(dash + 1, of - dash - 1));
+}
+
+/// Each tensor is in the file that the index says, and no other file claims to be the weights.
 void check_index(const CheckpointFiles& checkpoint, Findings& findings) {
-  if (checkpoint.indexed.empty()) return;
-  const auto index = tensors::read_shard_index(checkpoint.file_path(kIndexFile));
-  if (!index) return findings.damaged(kIndexFile, index.error(), checkpoint.file_path(kIndexFile));
-  findings.sound[kIndexFile] = std::to_string(index->weight_map.size()) + " tensors";
+  const auto& name = checkpoint.index;
+  if (checkpoint.indexed.empty()) {
+    const auto part = std::ranges::find_if(checkpoint.files, is_one_of_several);
+    if (checkpoint.is_folder && part != checkpoint.files.end())
+      findings.damaged(name, "is missing, and " + *part + " is one of several files");
+    return;
+  }
+  for (const auto& stray : checkpoint.strays)
+    findings.damaged(stray, "is beside " + name + ", which does not name it: one of the two has the weights");
+  const auto index = tensors::read_shard_index(checkpoint.file_path(name));
+  if (!index) return findings.damaged(name, index.error(), checkpoint.file_path(name));
+  findings.sound[name] = std::to_string(index->weight_map.size()) + " tensors";
   std::set<std::pair<std::string, std::string>> held;
   for (const auto& group : checkpoint.groups) {
     if (!group.weights) continue;
@@ -176,6 +198,16 @@ void print(const Call& call, const CheckpointFiles& checkpoint, const Findings& 
 }
 
 }  // namespace
+
+Result<Done> require_whole(const CheckpointFiles& checkpoint) {
+  Findings findings;
+  check_index(checkpoint, findings);
+  (void)check_sums(checkpoint, findings);
+  if (findings.problems.empty()) return ok();
+  const auto& [file, problems] = *findings.problems.begin();
+  return fail(Errc::kIo, checkpoint.file_path(file) + ": " + problems.front(),
+              "`rtrain checkpoint verify` shows all that is damaged");
+}
 
 Result<int> verify_checkpoint(const Call& call, const std::string& path) {
   auto checkpoint = find_checkpoint(path);

@@ -15,10 +15,13 @@ namespace rtrain::os {
 
 Result<std::unique_ptr<NewFile>> NewFile::create(const std::string& path, unsigned mode) {
   static std::atomic<unsigned> counter{0};
-  std::string temporary = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return fail_errno("create " + path, errno);
-  return std::make_unique<NewFile>(fd, path, std::move(temporary));
+  // One of that name may be left of a process that was killed: in containers numbers of processes repeat.
+  for (int tries = 0;; ++tries) {
+    std::string temporary = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd >= 0) return std::make_unique<NewFile>(fd, path, std::move(temporary));
+    if (errno != EEXIST || tries == 1000) return fail_errno("create " + temporary, errno);
+  }
 }
 
 NewFile::NewFile(int fd, std::string path, std::string temporary)

@@ -24,20 +24,53 @@ std::string shown(const json& value) {
   return text;
 }
 
-/// The header as JSON. Refuses what nlohmann lets pass: two entries of one name, endless nesting.
+/// Refuses what nlohmann lets pass: two entries of one name, endless nesting. A pass of its own: a parser
+/// with a callback looks through the whole object at the end of each entry.
+class Check final : public nlohmann::json_sax<json> {
+ public:
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(number_integer_t) override { return value(); }
+  bool number_unsigned(number_unsigned_t) override { return value(); }
+  bool number_float(number_float_t, const string_t&) override { return value(); }
+  bool string(string_t&) override { return value(); }
+  bool binary(binary_t&) override { return value(); }
+  bool start_object(std::size_t) override { return seen_.emplace_back(), start(); }
+  bool key(string_t& name) override {
+    if (!seen_.back().insert(name).second) fail(shown(json(name)) + " twice");
+    return value();
+  }
+  bool end_object() override { return seen_.pop_back(), end(); }
+  bool start_array(std::size_t) override { return start(); }
+  bool end_array() override { return end(); }
+  /// The parser that makes the values says it better.
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+ private:
+  bool value() const {
+    if (depth_ > kHeaderDepthMax) fail("nested too deeply");
+    return true;
+  }
+  bool start() {
+    (void)value();
+    ++depth_;
+    return true;
+  }
+  bool end() { return --depth_, true; }
+
+  int depth_ = 0;
+  std::vector<std::set<std::string>> seen_;
+};
+
+/// The header as JSON.
 json parse(std::string_view text) {
   if (text.empty() || text.front() != '{') fail("broken header: expected a JSON object");
-  std::vector<std::set<std::string>> seen;
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kHeaderDepthMax) fail("nested too deeply");
-    if (event == json::parse_event_t::object_start) seen.emplace_back();
-    if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key && !seen.back().insert(parsed.get_ref<const std::string&>()).second)
-      fail(shown(parsed) + " twice");
-    return true;
-  };
   try {
-    return json::parse(text, check);
+    Check check;
+    (void)json::sax_parse(text, &check);
+    return json::parse(text);
   } catch (const std::exception& e) {
     fail(std::string("broken header: ") + e.what());
   }

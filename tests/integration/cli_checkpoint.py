@@ -284,6 +284,54 @@ save_file({"w": torch.arange(4.), "v": torch.ones(4)}, "two/model.safetensors")
         os.remove(self.path("several/model-00002-of-00002.safetensors"))
         self.assertRegex(rtrain("verify", "several")[1], r"damaged +model-00002-of-00002.safetensors")
 
+    def test_no_copy_is_made_of_what_is_damaged(self):
+        def refused(why):
+            for arguments in (("merge", "source", "copy.safetensors"), ("reshard", "source", "copy/"), ("convert", "source", "copy.pt")):
+                self.assertIn(why, self.refused(*arguments))
+            self.assertEqual([name for name in os.listdir(FOLDER.name) if name.startswith(("copy", ".copy"))], [])
+            self.assertEqual(rtrain("verify", "source")[0], 1)
+
+        self.run_ok("reshard", "state.safetensors", "source/", "--max-shard-size", "100")
+        first, index = self.path("source/model-00001-of-%05d.safetensors" % (len(os.listdir(self.path("source"))) - 2)), self.path("source/model.safetensors.index.json")
+        with open(first, "r+b") as file:
+            sound = file.read()
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([sound[-1] ^ 1]))
+        refused("was changed: CRC-32C")
+        with open(first, "wb") as file:
+            file.write(sound)
+        os.remove(self.path("source/checksums.json"))
+        with open(index) as file:
+            text = file.read()
+        known = json.loads(text)
+        name = next(tensor for tensor, shard in known["weight_map"].items() if first.endswith(shard))
+        for change, why in (({"ghost": known["weight_map"][name]}, 'lacks "ghost", which the index has there'), ({name: None}, "which the index has not there")):
+            weight_map = {tensor: shard for tensor, shard in {**known["weight_map"], **change}.items() if shard}
+            with open(index, "w") as file:
+                json.dump({**known, "weight_map": weight_map}, file)
+            refused(why)
+        os.remove(index)
+        refused("-of-")
+        os.mkfifo(index)
+        self.assertIn("is no file that can be read", self.refused("inspect", "source"))
+        # An index of another name is the one that is read.
+        os.remove(index)
+        with open(self.path("source/other.safetensors.index.json"), "w") as file:
+            file.write(text)
+        self.assertEqual(self.document("merge", "source/other.safetensors.index.json", "by-name.safetensors")["tensors"], 24)
+
+    def test_two_sets_of_weights_in_one_folder(self):
+        torch(r"""
+import shutil, torch
+from safetensors.torch import save_file
+shutil.copytree("reported/checkpoint.ckpt", "before")
+save_file({"w": torch.arange(4.), "v": torch.ones(4)}, "before/model.safetensors")
+""")
+        self.run_ok("reshard", "before", "both", "--max-shard-size", "16")
+        shutil.copy(self.path("before/model.safetensors"), self.path("both"))
+        self.assertRegex(rtrain("verify", "both")[1], r"damaged +model.safetensors +is beside model.safetensors.index.json, which does not name it")
+        self.assertIn("does not name it", self.refused("merge", "both", "one/"))
+
     def test_diff_tells_what_and_how_far(self):
         torch(r"""
 from safetensors.torch import save_file

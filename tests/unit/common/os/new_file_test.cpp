@@ -4,7 +4,11 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <fstream>
+#include <string>
 
 using namespace rtrain;
 using os::NewFile;
@@ -31,6 +35,18 @@ TEST_CASE("new_file: a file is there when it is committed, and nothing is there 
   REQUIRE(read.has_value());
   CHECK(*(*read)->text(0, 13) == "this and more");
   CHECK(NewFile::create((dir / "no/such/f").string()).has_error());
+}
+
+TEST_CASE("new_file: what a killed process of the same number left is no obstacle", "[unit][common]") {
+  const test::TempDir dir;
+  const auto path = (dir / "f").string();
+  const auto left = path + ".tmp-" + std::to_string(::getpid()) + "-";
+  for (int number = 0; number < 100; ++number) std::ofstream(left + std::to_string(number)) << "left";
+  auto file = NewFile::create(path);
+  REQUIRE(file.has_value());
+  CHECK((*file)->commit().has_value());
+  CHECK(std::filesystem::file_size(path) == 0);
+  CHECK(std::filesystem::exists(left + "99"));
 }
 
 TEST_CASE("open_file: what is not there is an error", "[unit][common]") {
