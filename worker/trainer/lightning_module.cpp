@@ -126,7 +126,12 @@ Trainer& LightningModule::trainer() const {
   throw std::logic_error("the LightningModule is not attached to a Trainer");
 }
 
-Mesh& LightningModule::device_mesh() const { return trainer().strategy().mesh(); }
+Mesh& LightningModule::device_mesh() const {
+  if (auto* trainer = Attachment::trainer_of(attachment_)) return trainer->strategy().mesh();
+  throw std::logic_error(
+      "device_mesh(): the LightningModule is not attached to a Trainer, as in its constructor: make layers "
+      "that need the ranks in configure_model()");
+}
 
 std::int64_t LightningModule::current_epoch() const {
   const auto* trainer = Attachment::trainer_of(attachment_);
