@@ -3,7 +3,6 @@
 idx: Fashion-MNIST in batches of 128, ToTensor and Normalize. jpeg: an ImageFolder of 500 x 375 pixels in batches of 64, the same two
 transforms. augment: the same files with RandomResizedCrop and a flip before them. A ratio is ours over torchvision's, of medians; null without torchvision.
 """
-import json
 import os
 import re
 import subprocess
@@ -22,19 +21,8 @@ JPEGS = 600
 
 
 def ours(programs, folder, source, transform, batch, epochs):
-    with tempfile.TemporaryDirectory(prefix="rtrain-benchmark-") as state:
-        job = {
-            "name": f"data-{source}",
-            "train_func": {"library": programs.library("data_probe")},
-            "train_loop_config": {"source": source, "transform": transform, "folder": folder, "num_workers": WORKERS, "batch_size": batch, "epochs": epochs},
-            "scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": min(WORKERS + 1, os.cpu_count() or 1)}},
-            "run_config": {"storage_path": state},
-        }
-        answer = subprocess.run([programs.rtrain, "run", "-o", "json", "--state-dir", f"{state}/state", "-"], input=json.dumps(job), capture_output=True,
-                                text=True, timeout=600, env=programs.environment)
-    if answer.returncode != 0:
-        raise Problem(f"rtrain run ended with {answer.returncode}: {answer.stderr.strip()[-500:]}")
-    return json.loads(answer.stdout.strip().splitlines()[-1])["metrics"]["img_s"]
+    config = {"source": source, "transform": transform, "folder": folder, "num_workers": WORKERS, "batch_size": batch, "epochs": epochs}
+    return programs.run_job(f"data-{source}", "data_probe", config, cpus=min(WORKERS + 1, os.cpu_count() or 1), timeout=600)["img_s"]
 
 
 def peer(*arguments):

@@ -41,6 +41,17 @@ class Programs:
             raise Problem(f"{path} is not built; run scripts/build with LibTorch")
         return str(path)
 
+    def run_job(self, name, library, config, workers=1, cpus=1, timeout=None):
+        """The metrics of the last report of a job that `rtrain run` runs. `cpus`: of each worker."""
+        with tempfile.TemporaryDirectory(prefix="rtrain-benchmark-") as folder:
+            job = {"name": name, "train_func": {"library": self.library(library)}, "train_loop_config": config,
+                   "scaling_config": {"num_workers": workers, "resources_per_worker": {"CPU": cpus}}, "run_config": {"storage_path": folder}}
+            answer = subprocess.run([self.rtrain, "run", "-o", "json", "--state-dir", f"{folder}/state", "-"], input=json.dumps(job), capture_output=True, text=True,
+                                    timeout=timeout, env=self.environment)
+        if answer.returncode != 0:
+            raise Problem(f"rtrain run ended with {answer.returncode}: {answer.stderr.strip()[-500:]}")
+        return json.loads(answer.stdout.strip().splitlines()[-1])["metrics"]
+
 
 def free_port():
     with socket.socket() as probe:

@@ -4,11 +4,9 @@ Fashion-MNIST, batches of 128 a process. 1p: 1 process with 2 threads; 2p: 2 pro
 cnn_bf16: the CNN with 1 process and precision bf16-mixed. A ratio is ours over Lightning's, of medians; null without Lightning.
 plain_1p_ratio, resnet18_plain_1p_ratio: ours with 1 process over a plain PyTorch loop with all images in memory and the fused Adam.
 """
-import json
 import os
 import re
 import subprocess
-import tempfile
 from pathlib import Path
 
 from measure import Problem, median, peer_has, peers_python, rounded, say
@@ -22,19 +20,8 @@ VARIANTS = (*((f"{model}_{processes}p", model, processes, "32-true") for model i
 
 
 def ours(programs, model, processes, steps, precision):
-    with tempfile.TemporaryDirectory(prefix="rtrain-benchmark-") as folder:
-        job = {
-            "name": f"{model}-{processes}p",
-            "train_func": {"library": programs.library("small_cnn")},
-            "train_loop_config": {"model": model, "batch_size": 128, "steps": steps, "precision": precision},
-            "scaling_config": {"num_workers": processes, "resources_per_worker": {"CPU": 2 // processes}},
-            "run_config": {"storage_path": folder},
-        }
-        answer = subprocess.run([programs.rtrain, "run", "-o", "json", "--state-dir", f"{folder}/state", "-"], input=json.dumps(job), capture_output=True,
-                                text=True, timeout=600, env=programs.environment)
-    if answer.returncode != 0:
-        raise Problem(f"rtrain run ended with {answer.returncode}: {answer.stderr.strip()[-500:]}")
-    return json.loads(answer.stdout.strip().splitlines()[-1])["metrics"]["img_s_per_process"]
+    config = {"model": model, "batch_size": 128, "steps": steps, "precision": precision}
+    return programs.run_job(f"{model}-{processes}p", "small_cnn", config, workers=processes, cpus=2 // processes, timeout=600)["img_s_per_process"]
 
 
 def peer(script, *arguments):
