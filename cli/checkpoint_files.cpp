@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 namespace rtrain::cli {
 namespace {
@@ -48,6 +49,7 @@ Result<CheckpointFiles> find_in_folder(const fs::path& folder, const std::string
     auto index = tensors::read_shard_index(path);
     if (!index) return index.error();
     found.files = found.indexed = index->files();
+    found.weight_map = std::move(index->weight_map);
     for (const auto& other : of_trainer ? safetensors_in(folder) : std::vector<std::string>())
       if (std::ranges::find(found.indexed, other) == found.indexed.end())
         (is_model(other) ? found.strays : found.files).push_back(other);

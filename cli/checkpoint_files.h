@@ -42,11 +42,12 @@ struct CheckpointFiles {
   std::string reported;  ///< the folder around it; "": it is none of a report
   CheckpointKind kind = CheckpointKind::kSafetensors;
   bool is_folder = false;
-  std::string key;                   ///< kTorch: the dict of the weights, see tensors::content_of()
-  std::vector<std::string> files;    ///< of tensors, below `path`; of a file its own name
-  std::string index = kIndexFile;    ///< the name of the index that is read
-  std::vector<std::string> indexed;  ///< those of `files` that it names
-  std::vector<std::string> strays;   ///< files of weights that it does not name, in a Trainer's folder
+  std::string key;                 ///< kTorch: the dict of the weights, see tensors::content_of()
+  std::vector<std::string> files;  ///< of tensors, below `path`; of a file its own name
+  std::string index = kIndexFile;  ///< the name of the index that is read
+  std::map<std::string, std::string> weight_map;  ///< what it says: tensor -> file
+  std::vector<std::string> indexed;               ///< those of `files` that it names
+  std::vector<std::string> strays;  ///< files of weights that it does not name, in a Trainer's folder
   std::vector<TensorGroup> groups;
   proto::Json plain = proto::Json::object();  ///< loop.json, or what a file of torch.save held beside weights
   std::vector<std::string> unplain;           ///< what JSON tells in another way than the file

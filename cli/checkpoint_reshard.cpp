@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 namespace rtrain::cli {
 namespace {
@@ -91,22 +92,34 @@ int tell_written(const Call& call, const fs::path& out, std::size_t tensors, std
   return 0;
 }
 
+struct Task {
+  CheckpointFiles in;
+  OutputPath out;
+  std::vector<tensors::Tensor> weights;
+};
+Result<Task> task_of(const std::string& path, const std::string& to) {
+  auto in = open_checkpoint(path);
+  if (!in) return in.error();
+  auto out = output_path(to);
+  if (auto free = require_free(out); !free) return free.error();
+  auto weights = weights_to_write(*in);
+  if (!weights) return weights.error();
+  return Task{std::move(*in), std::move(out), std::move(*weights)};
+}
+
 }  // namespace
 
 Result<int> merge_checkpoint(const Call& call, const std::string& path, const std::string& to) {
-  const auto in = open_checkpoint(path);
-  if (!in) return in.error();
-  const auto out = output_path(to);
-  if (auto free = require_free(out); !free) return free.error();
-  const auto weights = weights_to_write(*in);
-  if (!weights) return weights.error();
+  const auto task = task_of(path, to);
+  if (!task) return task.error();
+  const auto& [in, out, weights] = *task;
   if (out.is_folder || out.path.extension() != ".safetensors") {
-    const auto files = write_shards(*in, *weights, ~std::uint64_t{0}, out.path);
+    const auto files = write_shards(in, weights, ~std::uint64_t{0}, out.path);
     if (!files) return files.error();
-  } else if (auto done = tensors::write_safetensors(out.path.string(), *weights, kMetadata); !done) {
+  } else if (auto done = tensors::write_safetensors(out.path.string(), weights, kMetadata); !done) {
     return done.error();
   }
-  return tell_written(call, out.path, weights->size(), 1);
+  return tell_written(call, out.path, weights.size(), 1);
 }
 
 Result<int> reshard_checkpoint(const Call& call, const std::string& path, const std::string& to) {
@@ -115,15 +128,12 @@ Result<int> reshard_checkpoint(const Call& call, const std::string& path, const 
     max_bytes = tensors::parse_shard_size(*given);
     if (!max_bytes) return fail(Errc::kInvalidArgument, "--max-shard-size " + max_bytes.error().message());
   }
-  const auto in = open_checkpoint(path);
-  if (!in) return in.error();
-  const auto out = output_path(to);
-  if (auto free = require_free(out); !free) return free.error();
-  const auto weights = weights_to_write(*in);
-  if (!weights) return weights.error();
-  const auto files = write_shards(*in, *weights, *max_bytes, out.path);
+  const auto task = task_of(path, to);
+  if (!task) return task.error();
+  const auto& [in, out, weights] = *task;
+  const auto files = write_shards(in, weights, *max_bytes, out.path);
   if (!files) return files.error();
-  return tell_written(call, out.path, weights->size(), *files);
+  return tell_written(call, out.path, weights.size(), *files);
 }
 
 }  // namespace rtrain::cli

@@ -84,45 +84,30 @@ void check_loop(const CheckpointFiles& checkpoint, Findings& findings) {
     findings.damaged(optimizer, "is missing; loop.json is that of a run that can go on");
 }
 
-/// "model-00001-of-00003.safetensors"
-bool is_one_of_several(const std::string& file) {
-  constexpr std::string_view kEnd = ".safetensors";
-  if (!file.ends_with(kEnd)) return false;
-  const auto stem = file.substr(0, file.size() - kEnd.size());
-  const auto of = stem.rfind("-of-");
-  const auto digits = [](std::string_view text) {
-    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-  };
-  if (of == std::string::npos || !digits(std::string_view(stem).substr(of + 4))) return false;
-  const auto dash = stem.rfind('-', of - 1);
-  return dash != std::string::npos && digits(std::string_view(stem).substr(dash + 1, of - dash - 1));
-}
-
 /// Each tensor is in the file that the index says, and no other file claims to be the weights.
 void check_index(const CheckpointFiles& checkpoint, Findings& findings) {
   const auto& name = checkpoint.index;
   if (checkpoint.indexed.empty()) {
-    const auto part = std::ranges::find_if(checkpoint.files, is_one_of_several);
+    const auto part = std::ranges::find_if(checkpoint.files, tensors::is_shard_name);
     if (checkpoint.is_folder && part != checkpoint.files.end())
       findings.damaged(name, "is missing, and " + *part + " is one of several files");
     return;
   }
   for (const auto& stray : checkpoint.strays)
     findings.damaged(stray, "is beside " + name + ", which does not name it: one of the two has the weights");
-  const auto index = tensors::read_shard_index(checkpoint.file_path(name));
-  if (!index) return findings.damaged(name, index.error(), checkpoint.file_path(name));
-  findings.sound[name] = std::to_string(index->weight_map.size()) + " tensors";
+  const auto& weight_map = checkpoint.weight_map;
+  findings.sound[name] = std::to_string(weight_map.size()) + " tensors";
   std::set<std::pair<std::string, std::string>> held;
   for (const auto& group : checkpoint.groups) {
     if (!group.weights) continue;
     for (const auto& tensor : group.tensors) {
       held.emplace(group.file, tensor.name);
-      const auto found = index->weight_map.find(tensor.name);
-      if (found == index->weight_map.end() || found->second != group.file)
+      const auto found = weight_map.find(tensor.name);
+      if (found == weight_map.end() || found->second != group.file)
         findings.damaged(group.file, "holds \"" + tensor.name + "\", which the index has not there");
     }
   }
-  for (const auto& [tensor, file] : index->weight_map)
+  for (const auto& [tensor, file] : weight_map)
     if (!held.contains({file, tensor}) && !findings.problems.contains(file))
       findings.damaged(file, "lacks \"" + tensor + "\", which the index has there");
 }

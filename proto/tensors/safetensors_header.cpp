@@ -1,5 +1,6 @@
 #include "proto/tensors/safetensors_header.h"
 
+#include "proto/json.h"
 #include "proto/tensors/little_endian.h"
 
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 namespace rtrain::tensors {
 namespace {
@@ -24,8 +26,7 @@ std::string shown(const json& value) {
   return text;
 }
 
-/// Refuses what nlohmann lets pass: two entries of one name, endless nesting. A pass of its own: a parser
-/// with a callback looks through the whole object at the end of each entry.
+/// Says of a header that is refused which name comes twice, or that it is nested too deeply.
 class Check final : public nlohmann::json_sax<json> {
  public:
   bool null() override { return value(); }
@@ -43,7 +44,6 @@ class Check final : public nlohmann::json_sax<json> {
   bool end_object() override { return seen_.pop_back(), end(); }
   bool start_array(std::size_t) override { return start(); }
   bool end_array() override { return end(); }
-  /// The parser that makes the values says it better.
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
     return false;
   }
@@ -64,16 +64,17 @@ class Check final : public nlohmann::json_sax<json> {
   std::vector<std::set<std::string>> seen_;
 };
 
-/// The header as JSON.
 json parse(std::string_view text) {
   if (text.empty() || text.front() != '{') fail("broken header: expected a JSON object");
+  auto read = proto::parse_json(text, {.bytes_max = text.size(), .depth_max = kHeaderDepthMax});
+  if (read) return std::move(*read);
   try {
     Check check;
     (void)json::sax_parse(text, &check);
-    return json::parse(text);
-  } catch (const std::exception& e) {
+  } catch (const std::runtime_error& e) {
     fail(std::string("broken header: ") + e.what());
   }
+  fail("broken header: " + read.error().message());
 }
 
 std::uint64_t read_unsigned(const std::string& tensor, const json& value) {

@@ -58,6 +58,21 @@ std::string ShardPlan::name(std::size_t file) const {
   return text.data();
 }
 
+bool is_shard_name(std::string_view file) {
+  constexpr std::string_view kEnd = ".safetensors", kOf = "-of-";
+  if (!file.ends_with(kEnd)) return false;
+  const auto stem = file.substr(0, file.size() - kEnd.size());
+  const auto of = stem.rfind(kOf);
+  if (of == std::string_view::npos) return false;
+  const auto before = stem.substr(0, of);
+  const auto dash = before.rfind('-');
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  return dash != std::string_view::npos && is_number(before.substr(dash + 1)) &&
+         is_number(stem.substr(of + kOf.size()));
+}
+
 ShardPlan plan_shards(const std::vector<std::uint64_t>& bytes, std::uint64_t max_bytes) {
   ShardPlan plan;
   std::uint64_t filled = 0;

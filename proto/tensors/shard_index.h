@@ -35,6 +35,8 @@ struct ShardPlan {
   /// "model.safetensors" of the only one, else "model-00002-of-00003.safetensors".
   [[nodiscard]] std::string name(std::size_t file) const;
 };
+/// True of "model-00001-of-00003.safetensors": it is one of several files.
+[[nodiscard]] bool is_shard_name(std::string_view file);
 /// In their order, as many as fit into each file. A tensor that is larger than `max_bytes` has one of its
 /// own.
 /// @param bytes of each tensor

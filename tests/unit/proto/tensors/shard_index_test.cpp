@@ -41,6 +41,12 @@ TEST_CASE("shard_index: tensors fill one file after the other", "[unit][proto]")
   CHECK(plan_shards({}, 10).files == 1);
   CHECK(plan_shards({1, 2}, 10).name(0) == "model.safetensors");
   CHECK(plan_shards({9, 9}, 10).name(1) == "model-00002-of-00002.safetensors");
+  CHECK(is_shard_name(plan_shards({9, 9}, 10).name(1)));
+  for (const char* name : {"model.safetensors", "-of-2.safetensors", "model-1-of-.safetensors",
+                           "model-a-of-2.safetensors", "model-1-of-2.bin", "1-of-2.safetensors"}) {
+    INFO(name);
+    CHECK_FALSE(is_shard_name(name));
+  }
 }
 
 TEST_CASE("shard_index: sizes as Hugging Face writes them", "[unit][proto]") {
