@@ -65,13 +65,13 @@ void Attempts::launch(const proto::Launch& launch) {
   }
   const auto found = intruders(slot);
   for (const auto& process : found)
-    log::warn(is_bystander(process) ? "a process that is of no job uses a GPU of a job that starts"
-                                    : "a process still uses a GPU of a job that is to start",
+    log::warn(bystanders_.is_one(process) ? "a process that is of no job uses a GPU of a job that starts"
+                                          : "a process still uses a GPU of a job that is to start",
               {{"job", to_string(launch.job)},
                {"gpu", std::to_string(process.gpu)},
                {"pid", std::to_string(process.pid)},
                {"bytes", std::to_string(process.memory_bytes)}});
-  if (has_only_bystanders(found))
+  if (bystanders_.are_all(found))
     spawn(slot, found);
   else
     slot.held_until = Clock::now() + kGpuWait;
@@ -95,18 +95,8 @@ std::vector<os::GpuProcess> Attempts::intruders(const Slot& slot) const {
   return setting_.gpu_processes({gpus.begin(), gpus.end()});
 }
 
-bool Attempts::is_bystander(const os::GpuProcess& process) const {
-  const auto known = bystanders_.find(process.gpu);
-  return known == bystanders_.end() || known->second.contains(process.pid);
-}
-
-bool Attempts::has_only_bystanders(const std::vector<os::GpuProcess>& found) const {
-  return std::ranges::all_of(found, [this](const auto& process) { return is_bystander(process); });
-}
-
 void Attempts::spawn(Slot& slot, const std::vector<os::GpuProcess>& found) {
-  for (const int gpu : own_gpus(slot)) bystanders_[gpu].clear();
-  for (const auto& process : found) bystanders_[process.gpu].insert(process.pid);
+  bystanders_.taken(own_gpus(slot), found);
   if (slot.held_until && Clock::now() >= *slot.held_until)
     log::warn("a job starts although its GPUs are still in use", {{"job", to_string(slot.launch.job)}});
   slot.held_until.reset();
@@ -142,7 +132,7 @@ void Attempts::adopt(const LiveAttempt& attempt) {
   if (attempt.yielding) slot.yield = proto::YieldAttempt{launch.job, launch.attempt, 0, {}};
   slot.launched = Clock::now();
   for (const auto& placement : launch.ranks) {
-    for (const int gpu : placement.gpus) bystanders_.try_emplace(gpu);
+    for (const int gpu : placement.gpus) bystanders_.taken(gpu);
     Rank& rank = slot.ranks[placement.rank];
     rank.placement = placement;
     rank.dir = proto::rank_dir(setting_.state_dir, key_of(slot, rank));
@@ -419,7 +409,7 @@ void Attempts::tick() {
     next_gpu_look_ = now + kGpuLook;
     for (auto& [key, slot] : attempts_)
       if (slot.held_until)
-        if (const auto found = intruders(slot); now >= *slot.held_until || has_only_bystanders(found))
+        if (const auto found = intruders(slot); now >= *slot.held_until || bystanders_.are_all(found))
           spawn(slot, found);
   }
   std::erase_if(ports_, [&](const auto& port) {

@@ -3,6 +3,7 @@
 
 #include "common/os/nvml.h"
 #include "daemon/agent/attempt_record.h"
+#include "daemon/agent/bystanders.h"
 #include "daemon/agent/port_reservation.h"
 #include "daemon/agent/quarantine.h"
 #include "daemon/agent/rank_environment.h"
@@ -141,9 +142,6 @@ class Attempts {
   [[nodiscard]] std::set<int> own_gpus(const Slot& slot) const;
   /// What runs on them.
   [[nodiscard]] std::vector<os::GpuProcess> intruders(const Slot& slot) const;
-  /// True if the process was on its GPU before a rank of this agent was: it is not waited for.
-  [[nodiscard]] bool is_bystander(const os::GpuProcess& process) const;
-  [[nodiscard]] bool has_only_bystanders(const std::vector<os::GpuProcess>& found) const;
   /// @param found what runs on its GPUs now
   void spawn(Slot& slot, const std::vector<os::GpuProcess>& found);
   void forget_ended();
@@ -165,8 +163,7 @@ class Attempts {
   Setting setting_;
   std::map<Key, Slot> attempts_;
   std::map<Key, Port> ports_;
-  /// By GPU that a rank of this agent has or had: the processes that were there when the last one started.
-  std::map<int, std::set<std::int64_t>> bystanders_;
+  Bystanders bystanders_;
   std::map<Key, std::int64_t> over_;  ///< attempts that are over, until the head has stored this last end
   std::int64_t last_number_ = 0, settled_ = 0;
   Clock::time_point next_bound_{};
