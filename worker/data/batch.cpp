@@ -1,6 +1,6 @@
 #include <rtrain/batch.h>
 
-#include "worker/data/lead.h"
+#include "worker/data/device_lead.h"
 
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
@@ -62,18 +62,11 @@ Batch Batch::pin_memory() const {
 
 namespace {
 
-/// The way of the CPU's batches to one GPU. Any thread's copies may go through it: they are in line with each
-/// other, and each with the stream that will read it.
-struct CopyLane {
-  explicit CopyLane(c10::Stream copies) : stream(copies) {}
-  c10::Stream stream;
-  data::Lead<c10::Event> lead;
-};
-
-/// One for each GPU, for as long as the process lives.
-CopyLane& copy_lane(torch::Device device) {
+/// The way of the CPU's batches to one GPU: a stream for as long as the process lives. Any thread's copies
+/// may go through it: they are in line with each other, and each with the stream that will read it.
+c10::Stream copy_lane(torch::Device device) {
   static auto* const mutex = new std::mutex;  // outlives static destruction
-  static auto* const lanes = new std::map<c10::DeviceIndex, CopyLane>;
+  static auto* const lanes = new std::map<c10::DeviceIndex, c10::Stream>;
   const std::lock_guard lock(*mutex);
   auto found = lanes->find(device.index());
   if (found == lanes->end())
@@ -99,17 +92,15 @@ class LaneCopy final : public BatchCopy {
  public:
   LaneCopy(Batch batch, torch::Device device)
       : there_(std::move(batch)), device_(device), copied_(device.type()) {
-    auto& lane = copy_lane(device_);
-    c10::Event queued(device_.type());
-    queued.record(current());
-    lane.lead.advance(std::move(queued));
-    const c10::StreamGuard guard(lane.stream);
+    const auto lane = copy_lane(device_);
+    data::keep_lead(current());
+    const c10::StreamGuard guard(lane);
     there_.for_each_tensor([&](torch::Tensor& tensor) {
       if (!tensor.is_cpu()) return;
       tensor = tensor.to(device_, /*non_blocking=*/true);
       moved_.push_back(tensor);
     });
-    copied_.record(lane.stream);
+    copied_.record(lane);
   }
   [[nodiscard]] Batch finish() override {
     const auto computes = current();

@@ -1,6 +1,6 @@
 #include "worker/data/loader_stream.h"
 
-#include "worker/data/lead.h"
+#include "worker/data/device_lead.h"
 
 #include <rtrain/context.h>
 
@@ -59,14 +59,6 @@ class OwnStream {
   c10::Stream stream_;
 };
 
-/// How far the reader of a device may be ahead of it: a batch keeps its memory until the device is done.
-Lead<c10::Event>& lead_of(torch::Device device) {
-  static auto* const mutex = new std::mutex;
-  static auto* const leads = new std::map<c10::DeviceIndex, Lead<c10::Event>>;
-  const std::lock_guard lock(*mutex);
-  return (*leads)[device.index()];
-}
-
 template <class Visit>
 void for_each_on_gpu(const Batch& batch, Visit visit) {
   batch.for_each_tensor([&](const torch::Tensor& tensor) {
@@ -109,10 +101,7 @@ void hand_over(const Batch& batch) {
     tensor.record_stream(stream);
     reads = stream;
   });
-  if (!reads) return;
-  c10::Event queued(reads->device_type());
-  queued.record(*reads);
-  lead_of(reads->device()).advance(std::move(queued));
+  if (reads) keep_lead(*reads);
 }
 
 }  // namespace rtrain::data
