@@ -32,7 +32,9 @@ void require_parts(const Tensor& x, std::int64_t dim, const Group& group, const 
                   x.size(dim), group->world_size());
 }
 
-Tensor sum_over(const Tensor& x, Communicator& ranks) {
+Tensor same(const Tensor& x, Communicator& /*ranks*/, std::int64_t /*dim*/) { return x.view_as(x); }
+
+Tensor summed(const Tensor& x, Communicator& ranks, std::int64_t /*dim*/) {
   auto sum = x.clone(at::MemoryFormat::Contiguous);
   ranks.start_all_reduce(sum, Communicator::Op::kSum, "all_reduce of activations").wait();
   return sum;
@@ -59,83 +61,42 @@ Tensor own_part(const Tensor& x, Communicator& ranks, std::int64_t dim) {
   return x.narrow(dim, ranks.rank() * size, size).clone(at::MemoryFormat::Contiguous);
 }
 
-void keep(AutogradContext* context, const Group& group, std::int64_t dim) {
-  context->saved_data[kGroup] = CarriedGroup::pack(group);
-  context->saved_data[kDim] = dim;
+/// The node of one of them: `forward(x, ranks, dim)` is what it computes, and `backward(gradient, group,
+/// dim)` the one that gives its gradient.
+template <Tensor (*forward_of)(const Tensor&, Communicator&, std::int64_t),
+          Tensor (*backward_of)(const Tensor&, const Group&, std::int64_t)>
+struct Mapping : torch::autograd::Function<Mapping<forward_of, backward_of>> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group, std::int64_t dim) {
+    context->saved_data[kGroup] = CarriedGroup::pack(group);
+    context->saved_data[kDim] = dim;
+    return forward_of(x, *group, dim);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto group = CarriedGroup::unpack(context->saved_data.at(kGroup));
+    return {backward_of(gradients[0], group, context->saved_data.at(kDim).toInt()), Tensor(), Tensor()};
+  }
+};
+
+Tensor copied(const Tensor& x, const Group& group, std::int64_t /*dim*/) { return copy_to_group(x, group); }
+Tensor reduced(const Tensor& x, const Group& group, std::int64_t /*dim*/) {
+  return reduce_from_group(x, group);
 }
-Group group_of(const AutogradContext* context) {
-  return CarriedGroup::unpack(context->saved_data.at(kGroup));
-}
-std::int64_t dim_of(const AutogradContext* context) { return context->saved_data.at(kDim).toInt(); }
 
-struct CopyTo : torch::autograd::Function<CopyTo> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group) {
-    keep(context, group, 0);
-    return x.view_as(x);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {reduce_from_group(gradients[0], group_of(context)), Tensor()};
-  }
-};
-
-struct ReduceFrom : torch::autograd::Function<ReduceFrom> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group) {
-    keep(context, group, 0);
-    return sum_over(x, *group);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {copy_to_group(gradients[0], group_of(context)), Tensor()};
-  }
-};
-
-struct GatherFrom : torch::autograd::Function<GatherFrom> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group, std::int64_t dim) {
-    keep(context, group, dim);
-    return gathered(x, *group, dim);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {scatter_to_group(gradients[0], group_of(context), dim_of(context)), Tensor(), Tensor()};
-  }
-};
-
-struct ScatterTo : torch::autograd::Function<ScatterTo> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group, std::int64_t dim) {
-    keep(context, group, dim);
-    return own_part(x, *group, dim);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {gather_from_group(gradients[0], group_of(context), dim_of(context)), Tensor(), Tensor()};
-  }
-};
-
-struct GatherFromSequence : torch::autograd::Function<GatherFromSequence> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group, std::int64_t dim) {
-    keep(context, group, dim);
-    return gathered(x, *group, dim);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {reduce_scatter_to_sequence(gradients[0], group_of(context), dim_of(context)), Tensor(), Tensor()};
-  }
-};
-
-struct ReduceScatterToSequence : torch::autograd::Function<ReduceScatterToSequence> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Group& group, std::int64_t dim) {
-    keep(context, group, dim);
-    return scattered_sum(x, *group, dim);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {gather_from_sequence(gradients[0], group_of(context), dim_of(context)), Tensor(), Tensor()};
-  }
-};
+using CopyTo = Mapping<same, reduced>;
+using ReduceFrom = Mapping<summed, copied>;
+using GatherFrom = Mapping<gathered, scatter_to_group>;
+using ScatterTo = Mapping<own_part, gather_from_group>;
+using GatherFromSequence = Mapping<gathered, reduce_scatter_to_sequence>;
+using ReduceScatterToSequence = Mapping<scattered_sum, gather_from_sequence>;
 
 }  // namespace
 
 Tensor copy_to_group(const Tensor& x, const Group& group) {
-  return required("copy_to_group", group)->is_alone() ? x : CopyTo::apply(x, group);
+  return required("copy_to_group", group)->is_alone() ? x : CopyTo::apply(x, group, 0);
 }
 
 Tensor reduce_from_group(const Tensor& x, const Group& group) {
-  return required("reduce_from_group", group)->is_alone() ? x : ReduceFrom::apply(x, group);
+  return required("reduce_from_group", group)->is_alone() ? x : ReduceFrom::apply(x, group, 0);
 }
 
 Tensor gather_from_group(const Tensor& x, const Group& group, std::int64_t dim) {

@@ -2,15 +2,14 @@
 #pragma once
 
 #include <rtrain/export.h>
+#include <rtrain/parallel/layer_holder.h>
 #include <rtrain/parallel/partition.h>
 
 #include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 #include <torch/types.h>
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 
 namespace rtrain::parallel {
 
@@ -48,14 +47,8 @@ class RTRAIN_API ColumnParallelLinearImpl : public torch::nn::Module, public Spl
   ColumnParallelLinearOptions options_;
   Group group_;
 };
-/// Its holder, as TORCH_MODULE makes one. ColumnParallelLinear({...}, group).
-class RTRAIN_API ColumnParallelLinear : public torch::nn::ModuleHolder<ColumnParallelLinearImpl> {
- public:
-  using Impl = ColumnParallelLinearImpl;
-  using torch::nn::ModuleHolder<Impl>::ModuleHolder;
-  ColumnParallelLinear(const ColumnParallelLinearOptions& options, const Group& group)
-      : torch::nn::ModuleHolder<Impl>(std::make_shared<Impl>(options, group)) {}
-};
+/// Its holder: ColumnParallelLinear({...}, group).
+using ColumnParallelLinear = LayerHolder<ColumnParallelLinearImpl, ColumnParallelLinearOptions>;
 
 /// Megatron-LM's arguments.
 struct RTRAIN_API RowParallelLinearOptions {
@@ -88,13 +81,7 @@ class RTRAIN_API RowParallelLinearImpl : public torch::nn::Module, public SplitL
   RowParallelLinearOptions options_;
   Group group_;
 };
-/// Its holder, as TORCH_MODULE makes one. RowParallelLinear({...}, group).
-class RTRAIN_API RowParallelLinear : public torch::nn::ModuleHolder<RowParallelLinearImpl> {
- public:
-  using Impl = RowParallelLinearImpl;
-  using torch::nn::ModuleHolder<Impl>::ModuleHolder;
-  RowParallelLinear(const RowParallelLinearOptions& options, const Group& group)
-      : torch::nn::ModuleHolder<Impl>(std::make_shared<Impl>(options, group)) {}
-};
+/// Its holder: RowParallelLinear({...}, group).
+using RowParallelLinear = LayerHolder<RowParallelLinearImpl, RowParallelLinearOptions>;
 
 }  // namespace rtrain::parallel

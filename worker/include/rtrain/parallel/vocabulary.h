@@ -2,15 +2,14 @@
 #pragma once
 
 #include <rtrain/export.h>
+#include <rtrain/parallel/layer_holder.h>
 #include <rtrain/parallel/partition.h>
 
 #include <torch/nn/module.h>
-#include <torch/nn/pimpl.h>
 #include <torch/types.h>
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 
@@ -49,14 +48,8 @@ class RTRAIN_API VocabParallelEmbeddingImpl : public torch::nn::Module, public S
   Group group_;
   std::int64_t first_;  ///< token of this rank
 };
-/// Its holder, as TORCH_MODULE makes one. VocabParallelEmbedding({...}, group).
-class RTRAIN_API VocabParallelEmbedding : public torch::nn::ModuleHolder<VocabParallelEmbeddingImpl> {
- public:
-  using Impl = VocabParallelEmbeddingImpl;
-  using torch::nn::ModuleHolder<Impl>::ModuleHolder;
-  VocabParallelEmbedding(const VocabParallelEmbeddingOptions& options, const Group& group)
-      : torch::nn::ModuleHolder<Impl>(std::make_shared<Impl>(options, group)) {}
-};
+/// Its holder: VocabParallelEmbedding({...}, group).
+using VocabParallelEmbedding = LayerHolder<VocabParallelEmbeddingImpl, VocabParallelEmbeddingOptions>;
 
 /// torch::nn::functional::cross_entropy's.
 struct RTRAIN_API VocabParallelCrossEntropyOptions {
