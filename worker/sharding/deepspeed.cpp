@@ -31,8 +31,7 @@ sharding::StrategySettings settings_of(const DeepSpeedOptions& options) {
 
 }  // namespace
 
-DeepSpeedStrategy::DeepSpeedStrategy(DeepSpeedOptions options)
-    : options_(std::move(options)), prepared_(std::make_shared<sharding::Prepared>()) {
+DeepSpeedStrategy::DeepSpeedStrategy(DeepSpeedOptions options) : options_(std::move(options)) {
   const auto read = sharding::read_deepspeed_config(options_);
   std::string problems;
   for (const auto& problem : read.problems) problems += "\n  " + problem;
@@ -67,36 +66,9 @@ bool DeepSpeedStrategy::shards() {
 }
 
 std::unique_ptr<Plan> DeepSpeedStrategy::prepare(LightningModule& module, bool fitting) {
-  auto& world = mesh().world();
-  if (options_.timeout.count() > 0 && !world.is_alone()) world.set_timeout(options_.timeout);
-  if (options_.stage == 0) {
-    unsharded_ = std::make_shared<DDPStrategy>();
-    unsharded_->connect(mesh(), device());
-    return unsharded_->prepare(module, fitting);
-  }
-  if (!shards()) return std::make_unique<Plan>(module, mesh(), device());
-  return prepared_->plan(*this, module, settings_of(options_));
-}
-
-void DeepSpeedStrategy::model_to_device(LightningModule& module) {
-  shards() ? prepared_->bring(module, device()) : Strategy::model_to_device(module);
-}
-
-void DeepSpeedStrategy::teardown(LightningModule& module) {
-  if (!prepared_->has(module)) Strategy::teardown(module);
-}
-
-void DeepSpeedStrategy::with_full_parameters(LightningModule& module, const std::function<void()>& body) {
-  prepared_->with_full_parameters(module, body);
-}
-
-StateTree DeepSpeedStrategy::module_state(const LightningModule& module) const {
-  return prepared_->module_state(module);
-}
-
-void DeepSpeedStrategy::with_module_state(LightningModule& module,
-                                          const std::function<void(const StateTree&)>& body) {
-  prepared_->with_module_state(module, body);
+  if (options_.timeout.count() > 0) limit_collectives(options_.timeout);
+  if (options_.stage == 0) return prepare_replicas({}, module, fitting);
+  return prepare_shards(settings_of(options_), module);
 }
 
 namespace {

@@ -46,8 +46,7 @@ sharding::StrategySettings settings_of(const FSDPOptions& options) {
 
 }  // namespace
 
-FSDPStrategy::FSDPStrategy(FSDPOptions options)
-    : options_(std::move(options)), prepared_(std::make_shared<sharding::Prepared>()) {
+FSDPStrategy::FSDPStrategy(FSDPOptions options) : options_(std::move(options)) {
   std::string problems;
   if (!options_.auto_wrap_policy)
     problems += "\n  auto_wrap_policy is empty; wrap::none() makes the whole model one unit";
@@ -95,38 +94,13 @@ bool FSDPStrategy::shards() {
 }
 
 std::unique_ptr<Plan> FSDPStrategy::prepare(LightningModule& module, bool fitting) {
-  auto& world = mesh().world();
-  if (options_.timeout && !world.is_alone()) world.set_timeout(*options_.timeout);
-  if (options_.sharding_strategy == ShardingStrategy::kNoShard) {
-    unsharded_ = std::make_shared<DDPStrategy>(DDPOptions{.broadcast_buffers = options_.broadcast_buffers,
-                                                          .init_sync = options_.sync_module_states,
-                                                          .timeout = options_.timeout});
-    unsharded_->connect(mesh(), device());
-    return unsharded_->prepare(module, fitting);
-  }
-  if (!shards()) return std::make_unique<Plan>(module, mesh(), device());
-  return prepared_->plan(*this, module, settings_of(options_));
-}
-
-void FSDPStrategy::model_to_device(LightningModule& module) {
-  shards() ? prepared_->bring(module, device()) : Strategy::model_to_device(module);
-}
-
-void FSDPStrategy::teardown(LightningModule& module) {
-  if (!prepared_->has(module)) Strategy::teardown(module);
-}
-
-void FSDPStrategy::with_full_parameters(LightningModule& module, const std::function<void()>& body) {
-  prepared_->with_full_parameters(module, body);
-}
-
-StateTree FSDPStrategy::module_state(const LightningModule& module) const {
-  return prepared_->module_state(module);
-}
-
-void FSDPStrategy::with_module_state(LightningModule& module,
-                                     const std::function<void(const StateTree&)>& body) {
-  prepared_->with_module_state(module, body);
+  limit_collectives(options_.timeout);
+  if (options_.sharding_strategy == ShardingStrategy::kNoShard)
+    return prepare_replicas({.broadcast_buffers = options_.broadcast_buffers,
+                             .init_sync = options_.sync_module_states,
+                             .timeout = options_.timeout},
+                            module, fitting);
+  return prepare_shards(settings_of(options_), module);
 }
 
 namespace {

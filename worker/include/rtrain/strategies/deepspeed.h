@@ -44,7 +44,7 @@ struct RTRAIN_API DeepSpeedOptions {
 /// overlap_comm; communication_data_type. Keys that only tune DeepSpeed's own buffers change no result, and
 /// are named in one warning. All others are errors that say what to set instead: batch sizes, precision,
 /// optimizer, scheduler and clipping belong to the Trainer and the module, as in Lightning.
-class RTRAIN_API DeepSpeedStrategy : public Strategy {
+class RTRAIN_API DeepSpeedStrategy : public ShardedStrategy {
  public:
   DeepSpeedStrategy() : DeepSpeedStrategy(DeepSpeedOptions{}) {}
   /// @throws std::invalid_argument lists every option, and every key of `config`, that cannot be used.
@@ -56,18 +56,11 @@ class RTRAIN_API DeepSpeedStrategy : public Strategy {
   [[nodiscard]] ParallelDegrees degrees(int world_size) const override;
   /// @throws as FSDPStrategy::prepare().
   [[nodiscard]] std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) override;
-  void model_to_device(LightningModule& module) override;
-  void teardown(LightningModule& module) override;
-  void with_full_parameters(LightningModule& module, const std::function<void()>& body) override;
-  [[nodiscard]] StateTree module_state(const LightningModule& module) const override;
-  void with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body) override;
 
  private:
-  [[nodiscard]] bool shards();
+  [[nodiscard]] bool shards() override;
 
   DeepSpeedOptions options_;
-  std::shared_ptr<sharding::Prepared> prepared_;
-  std::shared_ptr<DDPStrategy> unsharded_;  ///< stage 0
 };
 
 }  // namespace rtrain

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <rtrain/export.h>
-#include <rtrain/strategies/ddp.h>
-#include <rtrain/strategies/strategy.h>
+#include <rtrain/strategies/sharded.h>
 #include <rtrain/strategies/wrap.h>
 
 #include <torch/types.h>
@@ -18,10 +17,6 @@
 #include <vector>
 
 namespace rtrain {
-
-namespace sharding {
-class Prepared;
-}
 
 /// torch.distributed.fsdp.ShardingStrategy.
 enum class ShardingStrategy : std::uint8_t {
@@ -85,7 +80,7 @@ struct RTRAIN_API FSDPOptions {
 /// parameters stay sharded as long as the Trainer lives; a checkpoint has them whole.
 ///
 /// With one rank and without mixed_precision it behaves as SingleDeviceStrategy.
-class RTRAIN_API FSDPStrategy : public Strategy {
+class RTRAIN_API FSDPStrategy : public ShardedStrategy {
  public:
   FSDPStrategy() : FSDPStrategy(FSDPOptions{}) {}
   /// @throws std::invalid_argument lists every option that cannot be used.
@@ -101,18 +96,11 @@ class RTRAIN_API FSDPStrategy : public Strategy {
   /// cannot
   ///         be sharded.
   [[nodiscard]] std::unique_ptr<Plan> prepare(LightningModule& module, bool fitting) override;
-  void model_to_device(LightningModule& module) override;
-  void teardown(LightningModule& module) override;
-  void with_full_parameters(LightningModule& module, const std::function<void()>& body) override;
-  [[nodiscard]] StateTree module_state(const LightningModule& module) const override;
-  void with_module_state(LightningModule& module, const std::function<void(const StateTree&)>& body) override;
 
  private:
-  [[nodiscard]] bool shards();
+  [[nodiscard]] bool shards() override;
 
   FSDPOptions options_;
-  std::shared_ptr<sharding::Prepared> prepared_;  ///< the module that is sharded, from one run to the next
-  std::shared_ptr<DDPStrategy> unsharded_;        ///< kNoShard
 };
 
 }  // namespace rtrain
