@@ -1,5 +1,6 @@
 // rtrain checkpoint: looks into checkpoints, checks, compares and converts them.
 #include "cli/checkpoint_actions.h"
+#include "common/os/startup.h"
 #include "proto/jobspec/jobspec.h"
 
 #include <algorithm>
@@ -30,6 +31,7 @@ Result<int> checkpoint(Call& call) {
     if (call.args.has(option) && action != who)
       return fail(Errc::kInvalidArgument, "rtrain checkpoint " + action + " has no --" + option,
                   "rtrain help checkpoint");
+  os::raise_file_limit();  // each file of a checkpoint stays open until it is copied
   if (action == "inspect") return inspect_checkpoint(call, words[1]);
   if (action == "verify") return verify_checkpoint(call, words[1]);
   if (action == "diff") return diff_checkpoints(call, words[1], words[2]);

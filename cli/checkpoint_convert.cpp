@@ -64,18 +64,6 @@ bool keeps_rest(const CheckpointFiles& in, Target target) {
   return target == Target::kFolder && in.kind == CheckpointKind::kTorch;
 }
 
-/// What a checkpoint holds beside its weights, in a few words each.
-std::vector<std::string> rest_of(const CheckpointFiles& in) {
-  std::vector<std::string> rest;
-  for (const auto& group : in.groups)
-    if (!group.weights)
-      rest.push_back(std::to_string(group.tensors.size()) + " tensors of " + group.file +
-                     " beside the weights");
-  if (in.plain.is_object())
-    for (const auto& [key, value] : in.plain.items()) rest.push_back(key);
-  return rest;
-}
-
 /// What would be found out only when half is written.
 Result<Done> check_tensors(const CheckpointFiles& in, Target target) {
   for (const auto& group : in.groups) {
@@ -141,10 +129,22 @@ Result<Written> write_file(const CheckpointFiles& in, const std::vector<tensors:
   return Written{{out.filename().string()}, rest_of(in)};
 }
 
-/// What is not in OUT as it was in IN, on stderr.
+/// What was written on stdout, and on stderr what is not in OUT as it was in IN.
+/// @param stripped how many names had the prefix of --prefix-strip; 0 there was none
 void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
-          const Written& written, Target target) {
-  if (const auto shared = shared_among(weights); shared > 0)
+          const Written& written, Target target, const fs::path& out, std::size_t stripped) {
+  const auto shared = shared_among(weights);
+  if (call.json()) {
+    call.console.out(proto::dump_json({{"path", out.string()},
+                                       {"files", written.files},
+                                       {"tensors", weights.size()},
+                                       {"shared", shared},
+                                       {"not_plain", in.unplain},
+                                       {"not_written", written.left_out}}) +
+                     "\n");
+    return;
+  }
+  if (shared > 0)
     call.console.note(std::to_string(shared) + " tensors share storages; each is written by itself");
   if (keeps_rest(in, target)) {
     for (const auto& path : in.unplain)
@@ -152,6 +152,10 @@ void tell(const Call& call, const CheckpointFiles& in, const std::vector<tensors
     if (in.unplain_more > 0) call.console.note("and " + std::to_string(in.unplain_more) + " more");
   }
   for (const auto& what : written.left_out) call.console.note("not written: " + printable(what, false));
+  if (stripped > 0 && stripped < weights.size())
+    call.console.note("--prefix-strip: " + std::to_string(weights.size() - stripped) +
+                      " names did not have the prefix and are as they were");
+  call.console.out(out.string() + ": " + std::to_string(weights.size()) + " tensors\n");
 }
 
 }  // namespace
@@ -176,25 +180,13 @@ Result<int> convert_checkpoint(const Call& call, const std::string& path, const 
     stripped = *done;
   }
   if (auto possible = check_tensors(*in, *target); !possible) return possible.error();
-  auto written =
-      *target == Target::kFolder ? write_folder(*in, weights, out) : write_file(*in, weights, *target, out);
-  if (!written) return written.error();
-  if (call.json()) {
-    call.console.out(proto::dump_json({{"path", out.string()},
-                                       {"files", written->files},
-                                       {"tensors", weights.size()},
-                                       {"shared", shared_among(weights)},
-                                       {"not_plain", in->unplain},
-                                       {"not_written", written->left_out}}) +
-                     "\n");
-  } else {
-    tell(call, *in, weights, *written, *target);
-    if (stripped > 0 && stripped < weights.size())
-      call.console.note("--prefix-strip: " + std::to_string(weights.size() - stripped) +
-                        " names did not have the prefix and are as they were");
-    call.console.out(out.string() + ": " + std::to_string(weights.size()) + " tensors\n");
-  }
-  return 0;
+  return write_output([&]() -> Result<int> {
+    auto written =
+        *target == Target::kFolder ? write_folder(*in, weights, out) : write_file(*in, weights, *target, out);
+    if (!written) return written.error();
+    tell(call, *in, weights, *written, *target, out, stripped);
+    return 0;
+  });
 }
 
 }  // namespace rtrain::cli

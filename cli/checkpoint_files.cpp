@@ -1,6 +1,6 @@
 #include "cli/checkpoint_files.h"
 
-#include "common/os/file.h"
+#include "common/os/open_file.h"
 #include "proto/tensors/checksums.h"
 #include "proto/tensors/safetensors_file.h"
 #include "proto/tensors/torch_file.h"
@@ -151,7 +151,7 @@ Result<proto::Json> read_plain(const CheckpointFiles& checkpoint) {
     return proto::Json();
   const auto path = checkpoint.file_path(of_trainer ? kLoopFile : kRestFile);
   constexpr std::size_t kBytesMax = 256u << 20;
-  auto text = os::read_file(path, kBytesMax);
+  auto text = os::read_regular_file(path, kBytesMax);
   if (!text) return text.error();
   auto json = proto::parse_json(*text, {.bytes_max = kBytesMax});
   if (!json) return fail(Errc::kIo, path + ": " + json.error().message());
@@ -163,6 +163,17 @@ Result<proto::Json> read_plain(const CheckpointFiles& checkpoint) {
     return fail(Errc::kIo, path + ": has version " + proto::dump_json(version) +
                                ", this rtrain reads up to " + std::to_string(tensors::kLoopVersion));
   return json;
+}
+
+std::vector<std::string> rest_of(const CheckpointFiles& checkpoint) {
+  std::vector<std::string> rest;
+  for (const auto& group : checkpoint.groups)
+    if (!group.weights)
+      rest.push_back(std::to_string(group.tensors.size()) + " tensors of " + group.file +
+                     " beside the weights");
+  if (checkpoint.plain.is_object())
+    for (const auto& [key, value] : checkpoint.plain.items()) rest.push_back(key);
+  return rest;
 }
 
 Result<CheckpointFiles> open_checkpoint(const std::string& path, const std::string& key) {

@@ -64,6 +64,9 @@ struct CheckpointFiles {
 /// there are no weights under `key`.
 [[nodiscard]] Result<CheckpointFiles> open_checkpoint(const std::string& path, const std::string& key = "");
 
+/// What a checkpoint holds beside its weights, in a few words each.
+[[nodiscard]] std::vector<std::string> rest_of(const CheckpointFiles& checkpoint);
+
 /// Before a copy of it is made: an index and its files, and what checksums.json says, hold. Reads the files.
 /// kIo names the first file that is damaged.
 [[nodiscard]] Result<Done> require_whole(const CheckpointFiles& checkpoint);

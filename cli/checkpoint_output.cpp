@@ -1,10 +1,15 @@
 #include "cli/checkpoint_output.h"
 
+#include "cli/exit_code.h"
 #include "common/os/file.h"
+#include "common/os/interruptible.h"
+#include "common/os/new_file.h"
+#include "common/os/open_file.h"
 #include "proto/tensors/checksums.h"
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace rtrain::cli {
@@ -27,6 +32,28 @@ Result<Done> require_free(const OutputPath& out) {
   if (!out.is_taken) return ok();
   return fail(Errc::kInvalidArgument, out.path.string() + ": exists, and is left alone",
               "name another OUT, or remove it");
+}
+
+Result<int> write_output(const std::function<Result<int>()>& write) {
+  const os::Interruptible interruptible;
+  auto status = write();
+  if (!status && os::Interruptible::signal() != 0) return exit_of_signal(os::Interruptible::signal());
+  return status;
+}
+
+Result<Done> copy_new_file(const fs::path& from, const fs::path& to) {
+  constexpr std::uint64_t kPieceBytes = 1u << 20;
+  const auto source = os::OpenFile::open(from.string());
+  if (!source) return source.error();
+  const auto target = os::NewFile::create(to.string());
+  if (!target) return target.error();
+  std::string piece;
+  for (std::uint64_t at = 0; at < (*source)->size(); at += piece.size()) {
+    piece.resize(std::min(kPieceBytes, (*source)->size() - at));
+    if (auto done = (*source)->read(at, piece); !done) return done;
+    if (auto done = (*target)->write(piece); !done) return done;
+  }
+  return (*target)->commit();
 }
 
 Result<Done> write_checkpoint_folder(const fs::path& out,

@@ -2,6 +2,7 @@
 #include "cli/checkpoint_actions.h"
 #include "cli/checkpoint_files.h"
 #include "cli/checkpoint_output.h"
+#include "cli/text.h"
 #include "common/os/file.h"
 #include "proto/tensors/checksums.h"
 #include "proto/tensors/shard_index.h"
@@ -15,7 +16,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::map<std::string, std::string> kMetadata{{"format", "pt"}};
+/// What the files of weights say beside their tensors: one map for all of them. Of a key with several values
+/// the first one is kept, and told.
+std::map<std::string, std::string> metadata_of(const CheckpointFiles& in,
+                                               std::vector<std::string>& left_out) {
+  std::map<std::string, std::string> all{{"format", "pt"}};
+  for (const auto& group : in.groups) {
+    if (!group.weights) continue;
+    for (const auto& [key, value] : group.metadata) {
+      const auto [place, is_new] = all.emplace(key, value);
+      if (!is_new && place->second != value && key != "format")
+        left_out.push_back("the __metadata__ \"" + key + "\" of " + group.file +
+                           ", which another file has with another value");
+    }
+  }
+  return all;
+}
+
+/// What a report holds beside the checkpoint of its Trainer.
+void add_rest_of_report(const CheckpointFiles& in, std::vector<std::string>& left_out) {
+  if (in.reported.empty()) return;
+  std::error_code error;
+  for (fs::directory_iterator entry(in.reported, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const auto name = entry->path().filename();
+    if (name != fs::path(in.path).filename() && name != tensors::kChecksumsFile)
+      left_out.push_back(name.string() + ", which is beside " + in.path);
+  }
+}
 
 /// The weights as safetensors can hold them.
 Result<std::vector<tensors::Tensor>> weights_to_write(const CheckpointFiles& in) {
@@ -33,17 +61,18 @@ Result<std::vector<tensors::Tensor>> weights_to_write(const CheckpointFiles& in)
 Result<Done> copy_rest(const CheckpointFiles& in, const fs::path& to) {
   if (in.kind != CheckpointKind::kTrainer) return ok();
   std::error_code error;
-  for (fs::directory_iterator entry(in.path, error); !error && entry != fs::directory_iterator();
-       entry.increment(error)) {
-    const auto name = entry->path().filename().string();
+  fs::recursive_directory_iterator entry(in.path, fs::directory_options::follow_directory_symlink, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    const auto name = entry->path().lexically_relative(in.path);
     const bool is_weights = std::ranges::any_of(
         in.groups, [&](const TensorGroup& group) { return group.weights && group.file == name; });
-    if (is_weights || name == in.index || name == tensors::kChecksumsFile || !entry->is_regular_file())
-      continue;
+    if (is_weights || name == in.index || name == tensors::kChecksumsFile) continue;
     std::error_code failed;
-    fs::copy_file(entry->path(), to / name, failed);
-    if (failed) return fail_errno("copy " + entry->path().string(), failed.value());
-    if (auto done = os::fsync_path((to / name).string()); !done) return done;
+    if (!entry->is_directory()) {
+      if (auto done = copy_new_file(entry->path(), to / name); !done) return done;
+    } else if (!fs::create_directory(to / name, failed)) {
+      return fail_errno("make folder " + (to / name).string(), failed.value());
+    }
   }
   if (error) return fail_errno("list " + in.path, error.value());
   return ok();
@@ -51,7 +80,8 @@ Result<Done> copy_rest(const CheckpointFiles& in, const fs::path& to) {
 
 /// Into a folder, in files of at most `max_bytes`.
 Result<std::size_t> write_shards(const CheckpointFiles& in, const std::vector<tensors::Tensor>& weights,
-                                 std::uint64_t max_bytes, const fs::path& out) {
+                                 const std::map<std::string, std::string>& metadata, std::uint64_t max_bytes,
+                                 const fs::path& out) {
   std::vector<std::uint64_t> sizes;
   std::uint64_t total = 0;
   for (const auto& tensor : weights) {
@@ -69,7 +99,7 @@ Result<std::size_t> write_shards(const CheckpointFiles& in, const std::vector<te
   const auto fill = [&](const fs::path& partial) -> Result<Done> {
     for (std::size_t file = 0; file < shards.size(); ++file) {
       const auto path = (partial / plan.name(file)).string();
-      if (auto done = tensors::write_safetensors(path, shards[file], kMetadata); !done) return done;
+      if (auto done = tensors::write_safetensors(path, shards[file], metadata); !done) return done;
     }
     if (plan.files > 1)
       if (auto done = os::write_file_atomic((partial / kIndexFile).string(),
@@ -82,21 +112,30 @@ Result<std::size_t> write_shards(const CheckpointFiles& in, const std::vector<te
   return plan.files;
 }
 
-int tell_written(const Call& call, const fs::path& out, std::size_t tensors, std::size_t files) {
-  if (call.json())
-    call.console.out(proto::dump_json({{"path", out.string()}, {"tensors", tensors}, {"files", files}}) +
-                     "\n");
-  else
-    call.console.out(out.string() + ": " + std::to_string(tensors) + " tensors in " + std::to_string(files) +
-                     (files == 1 ? " file\n" : " files\n"));
-  return 0;
-}
-
 struct Task {
   CheckpointFiles in;
   OutputPath out;
   std::vector<tensors::Tensor> weights;
+  std::map<std::string, std::string> metadata;
+  std::vector<std::string> left_out;  ///< what stays in IN alone
 };
+
+int tell_written(const Call& call, const Task& task, std::size_t files) {
+  const auto out = task.out.path.string();
+  const auto tensors = task.weights.size();
+  if (call.json()) {
+    call.console.out(
+        proto::dump_json(
+            {{"path", out}, {"tensors", tensors}, {"files", files}, {"not_written", task.left_out}}) +
+        "\n");
+    return 0;
+  }
+  for (const auto& what : task.left_out) call.console.note("not written: " + printable(what, false));
+  call.console.out(out + ": " + std::to_string(tensors) + " tensors in " + std::to_string(files) +
+                   (files == 1 ? " file\n" : " files\n"));
+  return 0;
+}
+
 Result<Task> task_of(const std::string& path, const std::string& to) {
   auto in = open_checkpoint(path);
   if (!in) return in.error();
@@ -104,22 +143,29 @@ Result<Task> task_of(const std::string& path, const std::string& to) {
   if (auto free = require_free(out); !free) return free.error();
   auto weights = weights_to_write(*in);
   if (!weights) return weights.error();
-  return Task{std::move(*in), std::move(out), std::move(*weights)};
+  Task task{std::move(*in), std::move(out), std::move(*weights), {}, {}};
+  task.metadata = metadata_of(task.in, task.left_out);
+  add_rest_of_report(task.in, task.left_out);
+  return task;
 }
 
 }  // namespace
 
 Result<int> merge_checkpoint(const Call& call, const std::string& path, const std::string& to) {
-  const auto task = task_of(path, to);
+  auto task = task_of(path, to);
   if (!task) return task.error();
-  const auto& [in, out, weights] = *task;
-  if (out.is_folder || out.path.extension() != ".safetensors") {
-    const auto files = write_shards(in, weights, ~std::uint64_t{0}, out.path);
-    if (!files) return files.error();
-  } else if (auto done = tensors::write_safetensors(out.path.string(), weights, kMetadata); !done) {
-    return done.error();
-  }
-  return tell_written(call, out.path, weights.size(), 1);
+  return write_output([&]() -> Result<int> {
+    const auto& out = task->out;
+    if (out.is_folder || out.path.extension() != ".safetensors") {
+      const auto files = write_shards(task->in, task->weights, task->metadata, ~std::uint64_t{0}, out.path);
+      if (!files) return files.error();
+    } else {
+      for (const auto& what : rest_of(task->in)) task->left_out.push_back(what);
+      if (auto done = tensors::write_safetensors(out.path.string(), task->weights, task->metadata); !done)
+        return done.error();
+    }
+    return tell_written(call, *task, 1);
+  });
 }
 
 Result<int> reshard_checkpoint(const Call& call, const std::string& path, const std::string& to) {
@@ -130,10 +176,11 @@ Result<int> reshard_checkpoint(const Call& call, const std::string& path, const 
   }
   const auto task = task_of(path, to);
   if (!task) return task.error();
-  const auto& [in, out, weights] = *task;
-  const auto files = write_shards(in, weights, *max_bytes, out.path);
-  if (!files) return files.error();
-  return tell_written(call, out.path, weights.size(), *files);
+  return write_output([&]() -> Result<int> {
+    const auto files = write_shards(task->in, task->weights, task->metadata, *max_bytes, task->out.path);
+    if (!files) return files.error();
+    return tell_written(call, *task, *files);
+  });
 }
 
 }  // namespace rtrain::cli

@@ -135,18 +135,9 @@ int report(const Error& error) {
   return error.code() == Errc::kInvalidArgument || error.code() == Errc::kUnauthenticated ? kUsage : 1;
 }
 
-/// The usual soft limit of 1,024 open files is less than connections_max; the hard limit is what the operator
-/// allows.
-void raise_file_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int run_head(proto::HeadConfig config) {
   log::init("head", log::level_from_string(config.log_level));
-  raise_file_limit();  // of the head alone: the ranks of an agent would inherit it
+  os::raise_file_limit();  // of the head alone: the ranks of an agent would inherit it
   asio::io_context io(1);
   const auto listen = config.listen, api = config.api_listen;
   auto head = head::Head::open(io.get_executor(), std::move(config));

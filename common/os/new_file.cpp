@@ -1,6 +1,7 @@
 #include "common/os/new_file.h"
 
 #include "common/os/file.h"
+#include "common/os/interruptible.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -8,10 +9,23 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <utility>
 
 namespace rtrain::os {
+namespace {
+
+/// rename() that fails with EEXIST rather than to replace. File systems without it (NFS) have link().
+int rename_new(const char* from, const char* to) {
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return -1;
+  if (::link(from, to) != 0) return -1;
+  ::unlink(from);
+  return 0;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<NewFile>> NewFile::create(const std::string& path, unsigned mode) {
   static std::atomic<unsigned> counter{0};
@@ -40,6 +54,7 @@ Result<Done> NewFile::write(std::string_view bytes) {
 
 Result<Done> NewFile::overwrite(std::uint64_t at, std::string_view bytes) {
   while (!bytes.empty()) {
+    if (Interruptible::signal() != 0) return fail(Errc::kIo, path_ + ": interrupted");
     const auto wrote =
         ::pwrite(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30), static_cast<off_t>(at));
     if (wrote < 0 && errno == EINTR) continue;
@@ -52,7 +67,11 @@ Result<Done> NewFile::overwrite(std::uint64_t at, std::string_view bytes) {
 
 Result<Done> NewFile::commit() {
   if (::fsync(fd_) != 0) return fail_errno("fsync " + path_, errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return fail_errno("rename to " + path_, errno);
+  if (rename_new(temporary_.c_str(), path_.c_str()) != 0) {
+    if (errno == EEXIST)
+      return fail(Errc::kConflict, path_ + ": appeared while its content was written, and is left alone");
+    return fail_errno("rename to " + path_, errno);
+  }
   temporary_.clear();
   const auto folder = std::filesystem::path(path_).parent_path().string();
   return fsync_path(folder.empty() ? "." : folder);

@@ -10,7 +10,7 @@
 
 namespace rtrain::os {
 
-/// Written beside its place and renamed by commit(). Without commit() nothing stays.
+/// Written beside its place and renamed by commit(), never over another file. Without commit() nothing stays.
 class NewFile {
  public:
   [[nodiscard]] static Result<std::unique_ptr<NewFile>> create(const std::string& path, unsigned mode = 0644);
@@ -25,7 +25,8 @@ class NewFile {
   [[nodiscard]] Result<Done> write(std::string_view bytes);
   /// In place of what was written there before.
   [[nodiscard]] Result<Done> overwrite(std::uint64_t at, std::string_view bytes);
-  /// fsync, rename, fsync of the folder.
+  /// fsync, rename, fsync of the folder. kConflict: something has taken the name meanwhile, and is left
+  /// alone.
   [[nodiscard]] Result<Done> commit();
 
  private:

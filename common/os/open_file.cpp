@@ -1,5 +1,7 @@
 #include "common/os/open_file.h"
 
+#include "common/os/interruptible.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +31,7 @@ OpenFile::~OpenFile() { ::close(fd_); }
 Result<Done> OpenFile::read(std::uint64_t at, std::span<char> into) const {
   if (at > size_ || into.size() > size_ - at) return fail(Errc::kIo, path_ + ": the file ends too early");
   while (!into.empty()) {
+    if (Interruptible::signal() != 0) return fail(Errc::kIo, path_ + ": interrupted");
     const auto got =
         ::pread(fd_, into.data(), std::min<std::size_t>(into.size(), 1u << 30), static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
@@ -45,6 +48,14 @@ Result<std::string> OpenFile::text(std::uint64_t at, std::uint64_t size) const {
   std::string text(size, '\0');
   if (auto done = read(at, text); !done) return done.error();
   return text;
+}
+
+Result<std::string> read_regular_file(const std::string& path, std::uint64_t bytes_max) {
+  const auto file = OpenFile::open(path);
+  if (!file) return file.error();
+  if ((*file)->size() > bytes_max)
+    return fail(Errc::kLimit, path + ": larger than " + std::to_string(bytes_max) + " bytes");
+  return (*file)->text(0, (*file)->size());
 }
 
 }  // namespace rtrain::os

@@ -32,4 +32,8 @@ class OpenFile {
   std::uint64_t size_;
 };
 
+/// All of a file that stands in a folder of others: never waits for the writer of a FIFO, as read_file()
+/// does. kNotFound; kIo when it is no regular file; kLimit.
+[[nodiscard]] Result<std::string> read_regular_file(const std::string& path, std::uint64_t bytes_max);
+
 }  // namespace rtrain::os

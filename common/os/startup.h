@@ -15,4 +15,8 @@ void settle_process();
 /// background of a script SIGINT is: that stays so.
 [[nodiscard]] std::vector<int> not_ignored(std::initializer_list<int> signals);
 
+/// Up to the hard limit, which is what the operator allows: the usual soft limit of 1,024 open files is less
+/// than a head's connections, or than the files of a large checkpoint. Children inherit it.
+void raise_file_limit();
+
 }  // namespace rtrain::os

@@ -178,7 +178,7 @@ Result<Done> write_checksums(const std::string& folder, const Checksums& checksu
 
 Result<Checksums> read_checksums(const std::string& folder) {
   const auto path = (fs::path(folder) / kChecksumsFile).string();
-  const auto text = os::read_file(path, kListBytesMax);
+  const auto text = os::read_regular_file(path, kListBytesMax);
   if (!text) return text.error();
   auto read = parse_checksums(*text);
   if (!read) return read.error().in(path);

@@ -27,6 +27,11 @@ double small_float(std::uint32_t bits, int exponent_bits, int mantissa_bits, boo
   return negative ? -value : value;
 }
 
+/// A power of two without sign or zero; all ones are NaN (float8_e8m0fnu).
+double exponent_only(std::uint8_t bits) {
+  return bits == 0xff ? std::numeric_limits<double>::quiet_NaN() : std::ldexp(1.0, bits - 127);
+}
+
 template <class T>
 T load(const char* at) {
   T value;
@@ -57,6 +62,7 @@ Decode decoder_of(const Dtype& dtype) {
   if (is("BF16")) return [](const char* at) { return small_float(load<std::uint16_t>(at), 8, 7); };
   if (is("F8_E4M3")) return [](const char* at) { return small_float(load<std::uint8_t>(at), 4, 3, true); };
   if (is("F8_E5M2")) return [](const char* at) { return small_float(load<std::uint8_t>(at), 5, 2); };
+  if (is("F8_E8M0")) return [](const char* at) { return exponent_only(load<std::uint8_t>(at)); };
   return decode<std::uint8_t>;  // U8, BOOL
 }
 

@@ -22,8 +22,9 @@ constexpr std::array kDtypes{
     Dtype{"U16", 2, "uint16", "", true},
     Dtype{"F8_E4M3", 1, "float8_e4m3fn", "", true},
     Dtype{"F8_E5M2", 1, "float8_e5m2", "", true},
+    Dtype{"F8_E8M0", 1, "float8_e8m0fnu", "", true},
+    Dtype{"C64", 8, "complex64", "ComplexFloatStorage", true},
     Dtype{"C128", 16, "complex128", "ComplexDoubleStorage", false},
-    Dtype{"C64", 8, "complex64", "ComplexFloatStorage", false},
 };
 
 const Dtype* find(std::string_view name, std::string_view Dtype::*field) {

@@ -12,7 +12,7 @@ struct Dtype {
   std::uint64_t bytes;       ///< of an element
   std::string_view torch;    ///< "float32"
   std::string_view storage;  ///< "FloatStorage"; "" none: PyTorch keeps such tensors in an UntypedStorage
-  bool in_safetensors;       ///< the format has it; complex numbers it has not
+  bool in_safetensors;       ///< the format has it; complex128 it has not
 };
 
 [[nodiscard]] std::span<const Dtype> dtypes();

@@ -1,7 +1,8 @@
 #include "proto/tensors/shard_index.h"
 
-#include "common/os/file.h"
+#include "common/os/open_file.h"
 #include "proto/json.h"
+#include "proto/tensors/trainer_folder.h"
 
 #include <algorithm>
 #include <array>
@@ -37,16 +38,24 @@ Result<ShardIndex> parse_shard_index(std::string_view text, const std::string& p
     return broken_index(path, "has no \"weight_map\" of tensors to files");
   for (const auto& [tensor, file] : map->items()) {
     const auto* name = file.get_ptr<const std::string*>();
-    if (name == nullptr || name->empty() || name->find('/') != std::string::npos || *name == "." ||
-        *name == "..")
+    if (name == nullptr || name->empty() ||
+        name->find_first_of(std::string_view("/\0", 2)) != std::string::npos || *name == "." || *name == "..")
       return broken_index(path, "the file of \"" + tensor + "\" is no name of a file beside the index");
     index.weight_map.emplace(tensor, *name);
   }
   return index;
 }
 
+std::string second_weights(const ShardIndex& index, bool has_model) {
+  if (!has_model) return {};
+  for (const auto& [tensor, file] : index.weight_map)
+    if (file == kModelFile) return {};
+  return std::string(kModelFile) +
+         " is beside it, which it does not name: one of the two has the weights, remove the other";
+}
+
 Result<ShardIndex> read_shard_index(const std::string& path) {
-  auto text = os::read_file(path, kIndexBytesMax);
+  auto text = os::read_regular_file(path, kIndexBytesMax);
   if (!text) return text.error();
   return parse_shard_index(*text, path);
 }

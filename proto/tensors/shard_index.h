@@ -26,6 +26,9 @@ struct ShardIndex {
 };
 /// kIo, with `path` and the fault; also for a name that leads out of the folder.
 [[nodiscard]] Result<ShardIndex> parse_shard_index(std::string_view text, const std::string& path);
+/// Why a folder with this index has two sets of weights; "": it has one.
+/// @param has_model model.safetensors is there
+[[nodiscard]] std::string second_weights(const ShardIndex& index, bool has_model);
 [[nodiscard]] Result<ShardIndex> read_shard_index(const std::string& path);
 
 /// How tensors are spread over files.

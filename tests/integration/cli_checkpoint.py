@@ -1,5 +1,5 @@
 """`rtrain checkpoint` against files that PyTorch, safetensors and Lightning write, and PyTorch against what it writes."""
-import json, os, shutil, subprocess, tempfile, unittest
+import json, os, shutil, signal, subprocess, tempfile, time, unittest
 
 from harness import BIN, main, skip
 
@@ -14,7 +14,7 @@ import collections, json, os, pickle, zipfile, torch
 from safetensors.torch import save_file
 torch.manual_seed(1)
 types = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
-         torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2]
+         torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu, torch.complex64]
 base = torch.arange(24.).view(4, 6)
 state = collections.OrderedDict((str(t).removeprefix("torch."), torch.tensor([[0, 1], [1, 2]]).to(t)) for t in types)
 state.update(scalar=torch.tensor(3.5), empty=torch.zeros(0, 7), turned=base.t(), column=base[:, 2], tied=base, slice=base[1:3, 1:5:2],
@@ -36,7 +36,7 @@ torch.save(torch.arange(3.), "tensor.pt")
 module.double()
 torch.save(module.state_dict(), "double.pt")
 torch.save(state, "old.pt", _use_new_zipfile_serialization=False)
-torch.save({"w": torch.ones(2, dtype=torch.complex64)}, "complex.pt")
+torch.save({"w": torch.ones(2, dtype=torch.complex128)}, "complex.pt")
 os.mkdir("sharded")
 save_file({"a": torch.ones(2), "b": torch.ones(3)}, "sharded/model-1.safetensors")
 save_file({"c": torch.zeros(2)}, "sharded/model-2.safetensors")
@@ -134,7 +134,7 @@ class Checkpoint(unittest.TestCase):
 
     def test_files_of_pytorch_hold_what_safetensors_hold(self):
         for name in ("state.pt", "protocol5.pt"):
-            self.assertEqual(self.document("diff", name, "state.safetensors")["tensors_same"], 24, name)
+            self.assertEqual(self.document("diff", name, "state.safetensors")["tensors_same"], 26, name)
         tensors = {t["name"]: t for g in self.document("inspect", "state.pt")["groups"] for t in g["tensors"]}
         self.assertEqual(tensors["turned"], {"name": "turned", "dtype": "F32", "shape": [6, 4], "bytes": 96})
         self.assertEqual(tensors["float8_e5m2"]["dtype"], "F8_E5M2")
@@ -240,11 +240,11 @@ print(made.keys() == full["state_dict"].keys(), all(torch.equal(made[k], v) for 
 
     def test_one_file_and_several(self):
         made = self.document("reshard", "state.safetensors", "parts/", "--max-shard-size", "100")
-        self.assertEqual(made["tensors"], 24)
+        self.assertEqual(made["tensors"], 26)
         self.assertGreater(made["files"], 3)
         self.run_ok("verify", "parts")
-        self.assertTrue(self.document("diff", "parts", "state.safetensors")["tensors_same"], 24)
-        self.assertIn("24 tensors in 1 file\n", self.run_ok("merge", "parts/model.safetensors.index.json", "merged.safetensors"))
+        self.assertTrue(self.document("diff", "parts", "state.safetensors")["tensors_same"], 26)
+        self.assertIn("26 tensors in 1 file\n", self.run_ok("merge", "parts/model.safetensors.index.json", "merged.safetensors"))
         # Python reads both, by the index as its libraries do.
         self.assertEqual(torch(r"""
 import json, torch
@@ -318,7 +318,60 @@ save_file({"w": torch.arange(4.), "v": torch.ones(4)}, "two/model.safetensors")
         os.remove(index)
         with open(self.path("source/other.safetensors.index.json"), "w") as file:
             file.write(text)
-        self.assertEqual(self.document("merge", "source/other.safetensors.index.json", "by-name.safetensors")["tensors"], 24)
+        self.assertEqual(self.document("merge", "source/other.safetensors.index.json", "by-name.safetensors")["tensors"], 26)
+
+    def test_nothing_is_left_out_without_a_word(self):
+        torch(r"""
+import os, shutil, torch
+from safetensors.torch import save_file
+shutil.copytree("reported", "rich")
+save_file({"w": torch.arange(4.), "v": torch.ones(4)}, "rich/checkpoint.ckpt/model.safetensors", metadata={"format": "pt", "run": "7"})
+os.makedirs("rich/checkpoint.ckpt/tokens/deep")
+open("rich/checkpoint.ckpt/tokens/deep/vocab.txt", "w").write("words")
+open("rich/notes.txt", "w").write("mine")
+""")
+        done = subprocess.run([RTRAIN, "checkpoint", "reshard", "rich", "rich-parts/", "--max-shard-size", "16"], capture_output=True, text=True, cwd=FOLDER.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not written: notes.txt, which is beside", done.stderr)
+        with open(self.path("rich-parts/tokens/deep/vocab.txt")) as file:
+            self.assertEqual(file.read(), "words")
+        self.run_ok("verify", "rich-parts")
+        self.assertEqual(torch("from safetensors import safe_open; print(safe_open('rich-parts/model-00002-of-00002.safetensors', 'pt').metadata() == {'format': 'pt', 'run': '7'})"), "True\n")
+        done = subprocess.run([RTRAIN, "checkpoint", "merge", "rich", "rich.safetensors"], capture_output=True, text=True, cwd=FOLDER.name)
+        self.assertIn("not written: 1 tensors of optimizer.safetensors", done.stderr)
+        os.mkfifo(self.path("rich/checkpoint.ckpt/pipe"))
+        self.assertIn("pipe: not a regular file", self.refused("merge", "rich", "rich-again/"))
+        for name in ("loop.json", "checksums.json"):
+            if os.path.exists(self.path("rich-parts/" + name)):
+                os.remove(self.path("rich-parts/" + name))
+            os.mkfifo(self.path("rich-parts/" + name))
+            self.assertIn(name + ": not a regular file", self.refused("merge", "rich-parts", "rich-again/"))
+            os.remove(self.path("rich-parts/" + name))
+            shutil.copy(self.path("reported/checkpoint.ckpt/loop.json"), self.path("rich-parts/loop.json"))
+
+    def test_more_files_than_may_be_open(self):
+        torch(r"""
+import torch
+from safetensors.torch import save_file
+save_file({f"w{i}": torch.ones(4) for i in range(200)}, "many.safetensors")
+""")
+        limited = lambda *arguments: subprocess.run(["bash", "-c", 'ulimit -Sn 40; exec "$@"', "bash", RTRAIN, "checkpoint", *arguments],
+                                                    capture_output=True, text=True, cwd=FOLDER.name)
+        self.run_ok("reshard", "many.safetensors", "many/", "--max-shard-size", "16")
+        for arguments in (("verify", "many"), ("merge", "many", "few.safetensors")):
+            done = limited(*arguments)
+            self.assertEqual(done.returncode, 0, done.stdout[-500:] + done.stderr)
+
+    def test_ctrl_c_leaves_nothing(self):
+        for arguments in (("reshard", "large.safetensors", "stopped/"), ("merge", "large.safetensors", "stopped.safetensors"),
+                          ("convert", "large.safetensors", "stopped.pt")):
+            process = subprocess.Popen([RTRAIN, "checkpoint", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=FOLDER.name)
+            while not any("stopped" in name for name in os.listdir(FOLDER.name)):
+                self.assertIsNone(process.poll())
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            self.assertEqual((process.communicate(timeout=30)[1], process.returncode), ("", 130))
+            self.assertEqual([name for name in os.listdir(FOLDER.name) if "stopped" in name], [])
 
     def test_two_sets_of_weights_in_one_folder(self):
         torch(r"""
@@ -405,7 +458,7 @@ save_file({"same": torch.ones(2), "far": torch.tensor([1., 2.5]), "type": torch.
                     self.assertIn(word, self.refused(*action))
             self.assertEqual(rtrain("verify", name)[0], 1)
         self.assertFalse(os.path.exists(self.path("executed")))
-        self.assertIn("complex64", self.refused("convert", "complex.pt", "complex"))
+        self.assertIn("complex128", self.refused("convert", "complex.pt", "complex"))
         self.assertFalse(any(name.startswith((".complex", "out-of-")) for name in os.listdir(FOLDER.name)))
 
     def test_usage(self):

@@ -28,6 +28,7 @@ constexpr std::array kTypes{TypeName{"F64", at::kDouble},
                             TypeName{"U16", at::kUInt16},
                             TypeName{"F8_E4M3", at::kFloat8_e4m3fn},
                             TypeName{"F8_E5M2", at::kFloat8_e5m2},
+                            TypeName{"F8_E8M0", at::kFloat8_e8m0fnu},
                             TypeName{"C128", at::kComplexDouble},
                             TypeName{"C64", at::kComplexFloat}};
 

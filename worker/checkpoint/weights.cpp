@@ -25,10 +25,12 @@ using Tensors = std::map<std::string, torch::Tensor>;
 }
 
 /// Hugging Face's model.safetensors.index.json.
-Tensors read_index(const fs::path& path) {
+Tensors read_index(const fs::path& path, bool may_have_model = true) {
   const auto index = tensors::read_shard_index(path.string());
   if (!index) throw std::runtime_error(index.error().message());
   const CheckedFolder folder(path.has_parent_path() ? path.parent_path() : ".");
+  const bool has_model = !may_have_model && folder.has(tensors::kModelFile);
+  if (const auto twice = tensors::second_weights(*index, has_model); !twice.empty()) refuse(path, twice);
   Tensors all;
   for (const auto& file : index->files()) all.merge(folder.load(file));
   for (const auto& [name, file] : index->weight_map)
@@ -63,8 +65,8 @@ Tensors read_weights(const fs::path& path) {
   if (fs::is_directory(path)) {
     for (const auto& within : {path, path / tensors::kReportedFolder}) {
       const CheckedFolder folder(within);
+      if (fs::exists(within / tensors::kIndexFile)) return read_index(within / tensors::kIndexFile, false);
       if (folder.has(tensors::kModelFile)) return folder.load(tensors::kModelFile);
-      if (fs::exists(within / tensors::kIndexFile)) return read_index(within / tensors::kIndexFile);
     }
     refuse(path,
            std::string("the folder has neither ") + tensors::kModelFile + " nor " + tensors::kIndexFile);

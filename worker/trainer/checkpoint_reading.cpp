@@ -102,11 +102,13 @@ TrainerCheckpoint read_checkpoint(const fs::path& given, int rank, CheckpointIO&
     return sharded == nullptr ? tree_of(folder.load(file))
                               : folder.load_part(file, elements(sharded->own), sharded->readers);
   };
-  if (folder.has(kModel)) {
+  if (!folder.has(kIndex)) {
     content.model = load(kModel, elements_of);
   } else {
     const auto index = tensors::parse_shard_index(folder.text(kIndex), (path / kIndex).string());
     if (!index) throw std::runtime_error(index.error().message());
+    if (const auto twice = tensors::second_weights(*index, folder.has(kModel)); !twice.empty())
+      fail_reading(path / kIndex, twice);
     for (const auto& file : index->files()) content.model.merge(load(file, elements_of));
     for (const auto& [name, file] : index->weight_map)
       if (!content.model.contains(name))

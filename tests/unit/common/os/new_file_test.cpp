@@ -1,8 +1,11 @@
 #include "common/os/new_file.h"
 
+#include "common/os/interruptible.h"
 #include "common/os/open_file.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
+
+#include <csignal>
 
 #include <unistd.h>
 
@@ -64,4 +67,40 @@ TEST_CASE("open_file: what is not there is an error", "[unit][common]") {
   CHECK((*file)->text(1, UINT64_MAX).has_error());
   std::filesystem::resize_file(dir / "f", 2);
   CHECK((*file)->text(0, 5).error().message().find("got shorter") != std::string::npos);
+}
+
+TEST_CASE("new_file: a file that took the name meanwhile is left alone", "[unit][common]") {
+  const test::TempDir dir;
+  const auto path = (dir / "f").string();
+  {
+    auto file = NewFile::create(path);
+    REQUIRE(file.has_value());
+    CHECK((*file)->write("new").has_value());
+    std::ofstream(path) << "another's";
+    CHECK((*file)->commit().error().code() == Errc::kConflict);
+  }
+  CHECK(std::filesystem::file_size(path) == 9);
+  CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
+}
+
+TEST_CASE("interruptible: after a signal nothing more is read or written", "[unit][common]") {
+  const test::TempDir dir;
+  std::ofstream(dir / "in") << "12345";
+  const auto in = OpenFile::open((dir / "in").string());
+  REQUIRE(in.has_value());
+  {
+    const os::Interruptible interruptible;
+    auto out = NewFile::create((dir / "out").string());
+    REQUIRE(out.has_value());
+    CHECK((*out)->write("half").has_value());
+    CHECK(os::Interruptible::signal() == 0);
+    ::raise(SIGTERM);
+    ::raise(SIGINT);
+    CHECK(os::Interruptible::signal() == SIGTERM);
+    CHECK((*out)->write("more").error().message().ends_with("interrupted"));
+    CHECK((*in)->text(0, 5).error().message().ends_with("interrupted"));
+  }
+  CHECK(os::Interruptible::signal() == 0);
+  CHECK((*in)->text(0, 5).has_value());
+  CHECK_FALSE(std::filesystem::exists(dir / "out"));
 }

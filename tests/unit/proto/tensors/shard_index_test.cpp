@@ -13,8 +13,9 @@ TEST_CASE("shard_index: what is no index is refused", "[unit][proto]") {
   const auto index = read_shard_index(path);
   REQUIRE(index.has_value());
   CHECK(index->files() == std::vector<std::string>{"1.safetensors", "2.safetensors"});
-  for (const char* text : {"{}", "[]", "{", R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":"../x"}})",
-                           R"({"weight_map":{"a":".."}})", R"({"weight_map":{"a":""}})"}) {
+  for (const char* text :
+       {"{}", "[]", "{", R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":"../x"}})",
+        R"({"weight_map":{"a":".."}})", R"({"weight_map":{"a":"x\u0000y"}})", R"({"weight_map":{"a":""}})"}) {
     INFO(text);
     test::write_bytes(path, text);
     CHECK(read_shard_index(path).error().code() == Errc::kIo);

@@ -53,6 +53,9 @@ TEST_CASE("load_weights: a file, a folder, an index of files", "[unit][checkpoin
     CHECK(same(from, to));
   }
   Net to;
+  std::filesystem::copy(folder / "model.safetensors", folder / "parts/model.safetensors");
+  CHECK_THROWS_WITH(load_weights(to, folder / "parts"), Catch::Contains("one of the two has the weights"));
+  CHECK(load_weights(to, index).loaded.size() == 4);
   std::ofstream(index) << R"({"weight_map": {"a.weight": "../w.safetensors"}})";
   CHECK_THROWS_WITH(load_weights(to, index), Catch::Contains("\"a.weight\" is no name of a file beside"));
   std::ofstream(index) << R"({"weight_map": {"c": "1.safetensors"}})";
