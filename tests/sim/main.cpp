@@ -34,7 +34,7 @@ void print_violation(const sim::RunOptions& options, const sim::Violation& viola
 int main(int argc, char** argv) {
   std::uint64_t seed = 1;
   int runs = 100, violations_max = 3;
-  bool trace = false;
+  bool trace = false, hashes = false;
   std::string output, fault_name;
   sim::RunOptions options;
   po::options_description described(
@@ -50,6 +50,9 @@ int main(int argc, char** argv) {
   add("fault", po::value(&fault_name),
       "break this rule on purpose, to see that it is noticed; \"list\" prints their names");
   add("trace", po::bool_switch(&trace), "print everything that happens");
+  add("hashes", po::bool_switch(&hashes),
+      "print seed, hash of the trace and number of events of each run: equal lines before and after a change "
+      "of shape show that nothing else changed");
   add("output,o", po::value(&output), "\"json\": print the summary as JSON; else the file to write it to");
   try {
     po::variables_map values;
@@ -88,6 +91,9 @@ int main(int argc, char** argv) {
     events += result.events;
     jobs += result.jobs;
     head_starts += result.head_starts;
+    if (hashes)
+      std::printf("%llu %016llx %lld\n", static_cast<unsigned long long>(options.seed),
+                  static_cast<unsigned long long>(result.trace_hash), static_cast<long long>(result.events));
     if (!result.violation) continue;
     failed.push_back(options.seed);
     print_violation(options, *result.violation);

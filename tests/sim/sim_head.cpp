@@ -15,6 +15,7 @@ struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
         referee(r),
         config(head_config),
         journal(std::make_shared<SimJournal>(w, d, std::move(sync_failed))),
+        passes(w.random().fork()),
         dispatcher(head_config, {*journal, *journal}, d.recover(), [](JobId) {},
                    {[&w] { return w.steady_now(); }, [&w] { return w.wall_ms(); }}) {}
 
@@ -30,6 +31,9 @@ struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
   proto::HeadConfig config;
   bool dead = false;
   std::shared_ptr<SimJournal> journal;
+  /// When a pass comes. Of its own: events that are appended before or after one is asked for, in the same
+  /// moment, shift nothing.
+  Random passes;
   head::Dispatcher dispatcher;
   /// by number, not by address: in the same order in every replay
   std::map<std::int64_t, std::shared_ptr<Session>> sessions;
@@ -149,8 +153,7 @@ void SimHead::Process::watch_leases() {
 
 void SimHead::Process::defer_passes() {
   dispatcher.defer_passes([this] {
-    auto& random = world.random();
-    world.after(seconds(random.chance(0.1) ? random.between(0.0, 0.3) : 0), [weak = weak_from_this()] {
+    world.after(seconds(passes.chance(0.1) ? passes.between(0.0, 0.3) : 0), [weak = weak_from_this()] {
       if (const auto self = weak.lock(); self && !self->dead) self->dispatcher.pass();
     });
   });
