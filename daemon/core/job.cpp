@@ -429,7 +429,8 @@ void add_validation_actions(std::vector<Action>& result, JobPhase before, const 
         return checkpoint.validation && checkpoint.validation->job.value() != 0;
       }))
     result.emplace_back(CancelValidations{});
-  if (before == JobPhase::kValidating && is_terminal(after.phase)) result.emplace_back(EndJob{});
+  if ((before == JobPhase::kQueued || before == JobPhase::kValidating) && is_terminal(after.phase))
+    result.emplace_back(EndJob{});
 }
 
 }  // namespace
@@ -451,6 +452,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
     result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, after.error->message});
   if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued)
     result.emplace_back(EnterQueue{});
+  if (std::holds_alternative<JobHeld>(event) && after.phase == JobPhase::kQueued)
+    result.emplace_back(LeaveQueue{});
   const bool free_early = fault::on(fault::Fault::kFreeEarly);
   if (free_early && std::holds_alternative<AttemptFailed>(event))
     result.emplace_back(FreeResources{after.attempt});

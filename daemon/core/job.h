@@ -150,6 +150,8 @@ struct FreeResources {
 };
 /// the job waits for a place, not before not_before_ms
 struct EnterQueue {};
+/// it waits and is held: it gives its turn to others
+struct LeaveQueue {};
 /// an infrastructure failure that speaks against the node
 struct BlameNode {
   std::string node, why;
@@ -164,10 +166,10 @@ struct TellValidated {
 };
 /// of the jobs that validate its checkpoints, those that have not ended
 struct CancelValidations {};
-/// it was VALIDATING and has ended
+/// it was QUEUED or VALIDATING and has ended; with an attempt, FreeResources says so
 struct EndJob {};
 using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode,
-                            StartValidation, TellValidated, CancelValidations, EndJob>;
+                            StartValidation, TellValidated, CancelValidations, LeaveQueue, EndJob>;
 
 [[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after,
                                           const proto::JobEvent& event);

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
-constexpr std::uint64_t kBodyBytesMax = 2 * 1024 * 1024;
+constexpr std::uint64_t kRequestBytesMax = 2 * 1024 * 1024;
 constexpr auto kIdleLimit = 30s;  // between requests, and for a client to take an answer
 // from the first byte of a request to its last; the first request of a connection: from its begin
 constexpr auto kRequestLimit = 10s;
@@ -43,7 +43,7 @@ class RequestParser : public http::request_parser<http::string_body> {
  public:
   RequestParser() {
     header_limit(kHeaderBytesMax);
-    body_limit(kBodyBytesMax);
+    body_limit(kRequestBytesMax);
   }
 
  private:
@@ -239,7 +239,7 @@ asio::awaitable<bool> ApiServer::async_answer(Visitor& visitor, const HttpReques
 }
 
 Error ApiServer::not_durable() const {
-  const auto health = dispatcher_.health();
+  const auto health = dispatcher_.context().health();
   return fail(Errc::kUnavailable,
               "the head could not store its last events within 5 s" +
                   (health.why.empty() ? std::string() : ": " + health.why),
@@ -311,7 +311,7 @@ asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const Http
   const auto executor = co_await asio::this_coro::executor;
   const auto progress = std::make_shared<Progress>(executor);
   const bool dry_run = prune.request.dry_run;
-  dispatcher_.prune(std::move(prune.request), [progress](const store::Pruned& pruned) {
+  dispatcher_.retention().prune(std::move(prune.request), [progress](const store::Pruned& pruned) {
     progress->last = pruned;
     if (pruned.over) progress->news.announce();
   });

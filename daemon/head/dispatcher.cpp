@@ -2,251 +2,135 @@
 
 #include "common/base/fault.h"
 #include "common/log/log.h"
-#include "common/os/file.h"
 
 #include <algorithm>
 
 namespace rtrain::head {
-
 namespace {
 
 constexpr std::chrono::seconds kSuspicionStep{10}, kEpochStep{1};
-constexpr std::chrono::minutes kRetentionAfterStart{1};
-constexpr std::size_t kCheckpointsWithoutRetention = 100;
-
-/// The earlier checkpoints that a launch carries: with all their metrics while those are small, else with the
-/// score alone that retention ranks them by, and without retention the newest of them. A message has a limit:
-/// a long job that outgrew it could never start again.
-std::vector<proto::CheckpointRecord> launch_checkpoints(const core::JobState& state) {
-  constexpr std::size_t kMetricsBytesMax = 2u << 20;
-  auto checkpoints = state.checkpoints;
-  std::size_t bytes = 0;
-  for (const auto& checkpoint : checkpoints) bytes += proto::dump_json(checkpoint.metrics).size();
-  if (bytes <= kMetricsBytesMax) return checkpoints;
-  const auto& config = state.spec->run_config.checkpoint_config;
-  if (!config.num_to_keep && checkpoints.size() > kCheckpointsWithoutRetention)
-    checkpoints.erase(checkpoints.begin(), checkpoints.end() - kCheckpointsWithoutRetention);
-  for (auto& checkpoint : checkpoints) {
-    const auto score = checkpoint.metrics.find(config.checkpoint_score_attribute);
-    checkpoint.metrics = score == checkpoint.metrics.end()
-                             ? proto::Json::object()
-                             : proto::Json{{config.checkpoint_score_attribute, *score}};
-    if (checkpoint.validation) checkpoint.validation->fn_kwargs = proto::Json::object();
-  }
-  return checkpoints;
-}
 
 }  // namespace
 
-Clock Clock::real() { return {&std::chrono::steady_clock::now, &os::unix_ms_now}; }
+const store::SetAside* StartReport::find(JobId id) const {
+  const auto found = std::ranges::find(set_aside, id, &store::SetAside::job);
+  return found == set_aside.end() ? nullptr : &*found;
+}
 
 Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Recovered recovered,
                        ChangeSink changed, Clock clock, std::string origin)
-    : config_(std::move(config)),
-      store_(store),
-      gate_(store.journal),
+    : context_(std::move(config), store, std::move(clock), std::move(origin)),
       changed_(std::move(changed)),
-      clock_(std::move(clock)),
-      book_(
-          store, [this](JobId id, const core::Action& action) { act(id, action); },
-          [this](JobId id) {
-            ++epoch_;
-            update_planner(id);
-            changed_(id);
-          },
-          std::move(origin)),
-      started_ms_(clock_.wall()),
-      usage_(config_.fair_share_half_life_s),
-      accounted_(clock_.steady()) {
+      turn_(context_.book, context_.clock, *this),
+      controllers_(context_, turn_, rows_, changed_),
+      start_report_{context_.wall(), std::move(recovered.set_aside)} {
   recover(std::move(recovered));
-  retain_at_ = clock_.steady() + kRetentionAfterStart;
-}
-
-const store::SetAside* Dispatcher::set_aside(JobId id) const {
-  const auto found = std::ranges::find(set_aside_, id, &store::SetAside::job);
-  return found == set_aside_.end() ? nullptr : &*found;
 }
 
 void Dispatcher::recover(store::Recovered recovered) {
-  set_aside_ = std::move(recovered.set_aside);
-  set_up_planner(recovered.documents);
-  book_.recover(std::move(recovered.jobs), recovered.ended, clock_.wall());
-  for (const auto id : book_.active()) {
-    const auto ranks = places(id);
-    for (const auto& rank : ranks) nodes_.expect(rank.node, clock_.steady());
-    on_allocated(id);
+  auto& [launcher, timers, hangs, profiling, reservations, eligibility, scheduling, commands, validations,
+         node_admin, retention] = controllers_;
+  auto& book = context_.book;
+  scheduling.recover(recovered.documents);
+  book.recover(std::move(recovered.jobs), recovered.ended, context_.wall());
+  for (const auto id : book.active()) {
+    for (const auto& rank : context_.state(id).ranks)
+      context_.nodes.expect(rank.placement.node, context_.now());
+    scheduling.on_allocated(id);
   }
-  for (const auto& [id, record] : book_.all()) recover_deadlines(record.state);
-  for (const auto id : book_.active())
-    if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
-  for (const auto id : book_.validating())
-    if (const auto& array = book_.find(id)->state.array) turns_.runs(id, *array);
-  for (const auto id : book_.queue()) stands_in_line(id);
-  recover_documents(recovered.documents);
-  for (const auto id : book_.queue()) update_planner(id);
-  recover_validations();
-  schedule_again_ = true;
-}
-
-// ---- users --------------------------------------------------------------------------------------
-
-Result<Done> Dispatcher::cancel(JobId id, const std::string& by) {
-  const auto* record = book_.find(id);
-  const bool waited = record != nullptr && record->state.phase == core::JobPhase::kQueued;
-  auto done = book_.apply(id, proto::CancelRequested{by}, clock_.wall());
-  if (done) {
-    if (waited) settle(id);
-    log::info("job cancelled", {{"job", to_string(id)}, {"by", by}});
-    schedule();
-  }
-  return done;
+  for (const auto& [id, record] : book.all()) timers.recover(record.state);
+  for (const auto id : book.active()) eligibility.adopt(context_.state(id));
+  for (const auto id : book.validating()) eligibility.adopt(context_.state(id));
+  for (const auto id : book.queue()) eligibility.on_queued(id);
+  node_admin.recover(recovered.documents);
+  reservations.recover(recovered.documents);
+  for (const auto id : book.queue()) scheduling.sync(id);
+  validations.recover();
+  scheduling.open();
+  recovering_ = false;
 }
 
 // ---- effects of events --------------------------------------------------------------------------
 
-void Dispatcher::apply(JobId id, proto::JobEvent event) {
-  const std::string name(proto::event_name(event));
-  // An agent sends again what was not confirmed before a connection broke: the second time is refused here.
-  if (auto done = book_.apply(id, std::move(event), clock_.wall()); !done)
-    log::debug("event refused", {{"job", to_string(id)}, {"event", name}, {"cause", done.error().message()}});
+void Dispatcher::on_touched(JobId id) {
+  controllers_.scheduling.sync(id);
+  if (!recovering_) changed_(id);
 }
 
-void Dispatcher::act(JobId id, const core::Action& action) {
-  if (std::holds_alternative<core::LaunchAttempt>(action)) {
-    on_allocated(id);
-    placed(id);
-    reserve_port(id);
-  } else if (std::holds_alternative<core::EnterQueue>(action)) {
-    entered_queue(id);  // whoever caused it runs schedule() when all effects are through
-    update_planner(id);
-  } else if (const auto* yielding = std::get_if<core::YieldRanks>(&action)) {
-    ask_to_yield(id, *yielding);
-  } else if (const auto* blamed = std::get_if<core::BlameNode>(&action)) {
-    nodes_.blame(blamed->node, id, blamed->why, clock_.steady());
-  } else if (const auto* stopping = std::get_if<core::StopRanks>(&action)) {
-    stop(id, *stopping);
-  } else if (const auto* starting = std::get_if<core::StartValidation>(&action)) {
-    start_validation(id, starting->index);
-  } else if (const auto* validated = std::get_if<core::TellValidated>(&action)) {
-    if (const auto* checkpoint = core::checkpoint_of(book_.find(id)->state, validated->index))
-      for (const auto& name : living_nodes(id)) tell_validated(id, *checkpoint, name);
-  } else if (std::holds_alternative<core::CancelValidations>(action)) {
-    cancel_validations(id);
-  } else if (std::holds_alternative<core::EndJob>(action)) {
-    deadlines_.clear(id, DueFor::kValidation);
-    note_ended(id);
-    log::info("job validated",
-              {{"job", to_string(id)}, {"state", std::string(core::to_string(book_.find(id)->state.phase))}});
-    schedule();
-  } else if (std::holds_alternative<core::FreeResources>(action)) {
-    const auto& state = book_.find(id)->state;
-    on_released(id);
-    if (fault::on(fault::Fault::kDoubleFree))
-      nodes_.release_twice(places(id), state.spec->scaling_config.resources());
-    unlaunched_.erase(id);
-    ended(id);
-    log::info("attempt ended", {{"job", to_string(id)},
-                                {"attempt", to_string(state.attempt)},
-                                {"state", std::string(core::to_string(state.phase))},
-                                {"error", state.error ? state.error->message : ""}});
-    for (const auto& rank : state.ranks)
-      if (rank.placement.local_rank == 0) note_drained(rank.placement.node);
-    schedule();
+void Dispatcher::on_action(JobId id, const core::Action& action) {
+  std::visit([&](const auto& one) { on(id, one); }, action);
+}
+
+void Dispatcher::on(JobId id, const core::LaunchAttempt&) {
+  controllers_.scheduling.on_allocated(id);
+  controllers_.eligibility.on_started(id);
+  controllers_.timers.on_placed(id);
+  controllers_.launcher.reserve_port(id);
+}
+
+void Dispatcher::on(JobId id, const core::StopRanks& stop) { controllers_.launcher.stop(id, stop); }
+
+void Dispatcher::on(JobId id, const core::YieldRanks& yield) { controllers_.launcher.yield(id, yield); }
+
+/// Whoever caused it asks for a pass.
+void Dispatcher::on(JobId id, const core::EnterQueue&) {
+  controllers_.eligibility.on_queued(id);
+  controllers_.timers.on_queued(id);
+}
+
+void Dispatcher::on(JobId id, const core::LeaveQueue&) { controllers_.eligibility.on_held(id); }
+
+void Dispatcher::on(JobId id, const core::BlameNode& blamed) {
+  context_.nodes.blame(blamed.node, id, blamed.why, context_.now());
+}
+
+void Dispatcher::on(JobId id, const core::StartValidation& validation) {
+  controllers_.validations.start(id, validation.index);
+}
+
+void Dispatcher::on(JobId id, const core::TellValidated& validated) {
+  controllers_.validations.send_validated(id, validated.index, controllers_.launcher.living_nodes(id));
+}
+
+void Dispatcher::on(JobId id, const core::CancelValidations&) { controllers_.validations.cancel_all(id); }
+
+void Dispatcher::on(JobId id, const core::EndJob&) {
+  context_.deadlines.clear(id, DueFor::kValidation);
+  controllers_.eligibility.on_ended(id);
+  controllers_.validations.on_ended(id);
+  log::info("job ended without an attempt",
+            {{"job", to_string(id)}, {"state", std::string(core::to_string(context_.state(id).phase))}});
+  turn_.request_pass();
+}
+
+void Dispatcher::on(JobId id, const core::FreeResources&) {
+  const auto& state = context_.state(id);
+  controllers_.scheduling.on_released(id);
+  if (fault::on(fault::Fault::kDoubleFree))
+    context_.nodes.release_twice(placements_of(state), state.spec->scaling_config.resources());
+  controllers_.launcher.on_released(id);
+  controllers_.timers.on_ended(id);
+  controllers_.hangs.on_ended(id);
+  if (state.phase == core::JobPhase::kValidating) controllers_.validations.await_children(id);
+  if (core::is_terminal(state.phase)) {
+    controllers_.eligibility.on_ended(id);
+    controllers_.validations.on_ended(id);
   }
-}
-
-std::set<std::string> Dispatcher::living_nodes(JobId id) const {
-  std::set<std::string> names;
-  for (const auto& rank : book_.find(id)->state.ranks)
-    if (rank.phase != core::RankPhase::kEnded) names.insert(rank.placement.node);
-  return names;
-}
-
-std::vector<proto::RankPlacement> Dispatcher::places(JobId id) const {
-  std::vector<proto::RankPlacement> places;
-  for (const auto& rank : book_.find(id)->state.ranks) places.push_back(rank.placement);
-  return places;
-}
-
-void Dispatcher::tell(const std::shared_ptr<AgentLine>& session, proto::Message message,
-                      std::function<void()> lost) {
-  gate_.after_events([session, message = std::move(message), lost = std::move(lost)] {
-    if ((!session || !session->send(message)) && lost) lost();
-  });
-}
-
-void Dispatcher::reserve_port(JobId id) {
-  const auto& state = book_.find(id)->state;
-  const auto attempt = state.attempt;
-  unlaunched_[id] = attempt;
-  const std::string first = state.ranks[0].placement.node;
-  const auto session = nodes_.session(first);
-  tell(session, proto::ReservePort{id, attempt}, [this, id, attempt, first, session] {
-    const auto waiting = unlaunched_.find(id);
-    if (waiting == unlaunched_.end() || waiting->second != attempt) return;
-    if (nodes_.session(first) != session) return;  // another connection has taken its place, and was asked
-    unlaunched_.erase(waiting);
-    lose_ranks(id, "node " + first + " went away before the launch",
-               [](const core::RankState&) { return true; });
-  });
-}
-
-void Dispatcher::launch(JobId id, int master_port) {
-  const auto& state = book_.find(id)->state;
-  unlaunched_.erase(id);
-  proto::Launch launch;
-  launch.job = id;
-  launch.attempt = state.attempt;
-  launch.run_name = state.run_name;
-  launch.run_dir = state.run_dir;
-  launch.submitted_ms = state.submitted_ms;
-  launch.world_size = static_cast<int>(state.ranks.size());
-  launch.master_port = master_port;
-  launch.checkpoints = launch_checkpoints(state);
-  launch.next_checkpoint_index = state.next_checkpoint_index;
-  launch.array = state.array;
-  launch.validates = state.validates;
-  std::map<int, std::vector<proto::RankPlacement>> by_node;
-  for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
-  launch.num_nodes = static_cast<int>(by_node.size());
-  launch.master_addr = nodes_.find(state.ranks[0].placement.node)->view.info.address;
-  std::vector<std::pair<std::shared_ptr<AgentLine>, std::vector<proto::RankPlacement>>> all;
-  for (auto& [node_rank, ranks] : by_node) {
-    auto session = nodes_.session(ranks[0].node);
-    all.emplace_back(std::move(session), std::move(ranks));
-  }
-  gate_.after_events([this, id, launch = std::move(launch), spec = state.spec, all = std::move(all)] {
-    // The spec may be large: it is copied here, once for all nodes.
-    proto::Message message(launch);
-    auto& to_node = std::get<proto::Launch>(message);
-    to_node.spec = core::spec_of_rank(spec, launch.array);
-    std::vector<std::string> away;
-    for (const auto& [session, ranks] : all) {
-      to_node.ranks = ranks;
-      if (!session || !session->send(message)) away.push_back(ranks[0].node);
-    }
-    // Only now: the end of the attempt must reach no node before its launch does.
-    for (const auto& name : away)
-      if (book_.is_current(id, launch.attempt))
-        lose_ranks(id, "node " + name + " went away before the launch",
-                   [&](const core::RankState& rank) { return rank.placement.node == name; });
-  });
-}
-
-void Dispatcher::stop(JobId id, const core::StopRanks& stop) {
-  if (unlaunched_.erase(id) > 0)
-    return lose_ranks(id, "was never started: " + stop.reason, [](const core::RankState&) { return true; });
-  for (const auto& name : living_nodes(id))
-    tell(nodes_.session(name), proto::StopAttempt{id, stop.attempt, stop.grace_s, stop.reason});
-  // A node that is away hears of it when it comes back (agent_joined), or is lost with its lease.
+  log::info("attempt ended", {{"job", to_string(id)},
+                              {"attempt", to_string(state.attempt)},
+                              {"state", std::string(core::to_string(state.phase))},
+                              {"error", state.error ? state.error->message : ""}});
+  for (const auto& rank : state.ranks)
+    if (rank.placement.local_rank == 0) controllers_.node_admin.log_if_drained(rank.placement.node);
+  turn_.request_pass();
 }
 
 // ---- agents -------------------------------------------------------------------------------------
 
 Result<Done> Dispatcher::agent_joins(const std::shared_ptr<AgentLine>& session, const proto::Hello& hello) {
-  auto joined =
-      nodes_.join(*hello.node, session, clock_.steady(), std::chrono::duration<double>(overdue_s()));
-  if (joined) apply_setting(hello.node->name);
+  auto joined = context_.nodes.join(*hello.node, session, context_.now(),
+                                    std::chrono::duration<double>(context_.overdue_s()));
+  if (joined) controllers_.node_admin.apply_setting(hello.node->name);
   return joined;
 }
 
@@ -255,147 +139,131 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   log::info(
       "agent connected",
       {{"node", name}, {"address", hello.node->address}, {"ranks", std::to_string(hello.running.size())}});
-  // What the head believes and the agent has not: those ranks are gone.
   const std::set<proto::RankKey> running(hello.running.begin(), hello.running.end());
-  const auto active = book_.active();
-  for (const auto id : active) {
-    if (unlaunched_.contains(id)) {
-      // The question may have gone into a connection that was dead. Of two answers the first one counts.
-      if (book_.find(id)->state.ranks[0].placement.node == name) reserve_port(id);
-      continue;
-    }
-    if (fault::on(fault::Fault::kRejoinNotCompared)) continue;
-    const auto attempt = book_.find(id)->state.attempt;
-    lose_ranks(id, "the agent of node " + name + " came back without it", [&](const core::RankState& rank) {
-      return rank.placement.node == name && !running.contains({id, attempt, rank.placement.rank});
-    });
-  }
-  // What the agent has and the head does not want (any more): to be stopped.
+  auto& launcher = controllers_.launcher;
+  launcher.drop_missing(name, running);
   std::set<std::pair<JobId, Attempt>> seen;
   for (const auto& key : running) {
     if (!seen.insert({key.job, key.attempt}).second) continue;
-    if (!book_.is_current(key.job, key.attempt))
-      tell(session, proto::StopAttempt{key.job, key.attempt, core::kFailureGraceS, "the attempt is over"});
-    else if (const auto& state = book_.find(key.job)->state; state.phase == core::JobPhase::kStopping)
-      tell(session, stop_again(state, name));
-    if (book_.is_current(key.job, key.attempt)) tell_all_validated(key.job, name);
+    launcher.stop_unwanted(session, key.job, key.attempt, controllers_.node_admin.is_drain_over(name));
+    if (context_.book.is_current(key.job, key.attempt))
+      controllers_.validations.send_all_validated(key.job, name);
   }
-  empty_node(name);  // a head that died in the middle of a drain has not asked all
-  schedule();
+  controllers_.node_admin.evacuate(name);  // a head that died in the middle of a drain has not asked all
+  turn_.request_pass();
 }
 
 void Dispatcher::agent_left(AgentLine& session) {
-  if (!nodes_.leave(session)) return;
-  // A port that was asked for will not come any more.
-  std::vector<JobId> waiting;
-  for (const auto& [id, attempt] : unlaunched_)
-    if (book_.find(id)->state.ranks[0].placement.node == session.node()) waiting.push_back(id);
-  for (const auto id : waiting) {
-    unlaunched_.erase(id);
-    lose_ranks(id, "node " + session.node() + " went away before the launch",
-               [](const core::RankState&) { return true; });
-  }
-  if (fault::on(fault::Fault::kLoseOnDisconnect)) {
-    const auto active = book_.active();
-    for (const auto id : active)
-      lose_ranks(id, "the agent went away",
-                 [&](const core::RankState& rank) { return rank.placement.node == session.node(); });
-  }
-  schedule();
+  if (!context_.nodes.leave(session)) return;
+  controllers_.launcher.agent_left(session.node());
+  turn_.request_pass();
 }
 
-bool Dispatcher::lives_on(const proto::RankKey& key, const std::string& node) const {
-  const auto* record = book_.find(key.job);
-  if (record == nullptr ||
-      (record->state.attempt != key.attempt && !fault::on(fault::Fault::kAttemptNotChecked)))
-    return false;
-  const auto& ranks = record->state.ranks;
-  return key.rank >= 0 && key.rank < static_cast<int>(ranks.size()) &&
-         ranks[static_cast<std::size_t>(key.rank)].placement.node == node;
+/// What a rank of the current attempt sent.
+template <class RankMessage>
+void Dispatcher::on_rank_message(AgentLine& session, RankMessage& m) {
+  if (!controllers_.launcher.lives_on(m.key, session.node()))
+    return log::debug("a message of an older attempt or another node's rank is skipped",
+                      {{"node", session.node()}, {"rank", to_string(m.key)}});
+  if (fault::on(fault::Fault::kAttemptNotChecked)) m.key.attempt = context_.state(m.key.job).attempt;
+  const auto id = m.key.job;
+  if constexpr (std::is_same_v<RankMessage, proto::RankStarted>) {
+    turn_.post(id, proto::RankForked{m.key.attempt, m.key.rank, m.pid});
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankRunning>) {
+    turn_.post(id, proto::RankEntered{m.key.attempt, m.key.rank});
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankReport>) {
+    if (m.key.rank == 0)
+      turn_.post(id, proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics),
+                                            std::move(m.checkpoint), std::move(m.deleted_checkpoints)});
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankProgress>) {
+    controllers_.hangs.on_progress(m);
+    const bool stepped = m.stage == "train" && (m.epoch > 0 || m.step > 0);
+    if (stepped && !context_.state(id).first_step) turn_.post(id, proto::FirstStep{m.key.attempt});
+    if (m.key.rank == 0 && context_.book.set_progress(id, m.key.attempt,
+                                                      {m.stage, m.epoch, m.max_epochs, m.step, m.steps,
+                                                       m.steps_per_s, std::move(m.prog_bar)}))
+      turn_.touch(id);
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankDiagnosis>) {
+    controllers_.hangs.on_diagnosis(std::move(m));
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankProfile>) {
+    controllers_.profiling.on_profile(m);
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankEnded>) {
+    turn_.post(id, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
+                                       std::move(m.return_value), m.yielded});
+  } else {
+    refuse(session, proto::message_name(proto::Message(m)));
+  }
+}
+
+/// No agent sends this.
+void Dispatcher::refuse(AgentLine& session, std::string_view message) {
+  log::warn("unexpected message", {{"node", session.node()}, {"message", std::string(message)}});
+  session.close();
 }
 
 void Dispatcher::agent_says(AgentLine& session, proto::Message message) {
-  if (nodes_.session(session.node()).get() != &session) return;  // a connection that was replaced
-  nodes_.heard(session.node(), clock_.steady());
+  if (context_.nodes.session(session.node()).get() != &session) return;  // a connection that was replaced
+  context_.nodes.heard(session.node(), context_.now());
   std::visit(
       [&](auto& m) {
         using T = std::decay_t<decltype(m)>;
-        if constexpr (requires { m.key.attempt; })
-          if (!lives_on(m.key, session.node()))
-            return log::debug("a message of an older attempt or another node's rank is skipped",
-                              {{"node", session.node()}, {"rank", to_string(m.key)}});
-        if constexpr (requires { m.key.attempt; })
-          if (fault::on(fault::Fault::kAttemptNotChecked))
-            m.key.attempt = book_.find(m.key.job)->state.attempt;
-        if constexpr (std::is_same_v<T, proto::Heartbeat>) {
+        if constexpr (requires { m.key.attempt; }) {
+          on_rank_message(session, m);
+        } else if constexpr (std::is_same_v<T, proto::Heartbeat>) {
         } else if constexpr (std::is_same_v<T, proto::Leaving>) {
-          nodes_.leaving(session.node());
+          context_.nodes.leaving(session.node());
         } else if constexpr (std::is_same_v<T, proto::NodeHealth>) {
-          hear_health(session.node(), m);
+          controllers_.node_admin.on_health(session.node(), m);
         } else if constexpr (std::is_same_v<T, proto::PortReserved>) {
-          const auto waiting = unlaunched_.find(m.job);
-          if (waiting == unlaunched_.end() || waiting->second != m.attempt) return;  // cancelled meanwhile
-          if (m.error.empty()) return launch(m.job, m.port);
-          unlaunched_.erase(waiting);
-          lose_ranks(m.job, "no port could be reserved on node " + session.node() + ": " + m.error,
-                     [](const core::RankState&) { return true; });
-        } else if constexpr (std::is_same_v<T, proto::RankStarted>) {
-          apply(m.key.job, proto::RankForked{m.key.attempt, m.key.rank, m.pid});
-        } else if constexpr (std::is_same_v<T, proto::RankRunning>) {
-          apply(m.key.job, proto::RankEntered{m.key.attempt, m.key.rank});
-        } else if constexpr (std::is_same_v<T, proto::RankReport>) {
-          if (m.key.rank == 0)
-            apply(m.key.job,
-                  proto::MetricsReported{m.key.attempt, m.seq, std::move(m.metrics), std::move(m.checkpoint),
-                                         std::move(m.deleted_checkpoints)});
-        } else if constexpr (std::is_same_v<T, proto::RankProgress>) {
-          on_progress(m);
-          if (m.key.rank == 0)
-            book_.set_progress(
-                m.key.job, m.key.attempt,
-                {m.stage, m.epoch, m.max_epochs, m.step, m.steps, m.steps_per_s, std::move(m.prog_bar)});
-        } else if constexpr (std::is_same_v<T, proto::RankDiagnosis>) {
-          hear_diagnosis(std::move(m));
-        } else if constexpr (std::is_same_v<T, proto::RankProfile>) {
-          profiles_.hear(m);
-        } else if constexpr (std::is_same_v<T, proto::RankEnded>) {
-          apply(m.key.job, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
-                                               std::move(m.return_value), m.yielded});
+          controllers_.launcher.on_port_reserved(session.node(), m);
         } else {
-          log::warn("unexpected message", {{"node", session.node()},
-                                           {"message", std::string(proto::message_name(proto::Message(m)))}});
-          session.close();
+          refuse(session, proto::message_name(proto::Message(m)));
         }
       },
       message);
 }
 
-void Dispatcher::tick() {
-  const std::chrono::duration<double> silence(fault::on(fault::Fault::kLeaseTooShort) ? config_.lease_s / 2
-                                                                                      : lost_after_s());
-  const auto lost = nodes_.lose_silent(clock_.steady(), silence);
+// ---- time ---------------------------------------------------------------------------------------
+
+void Dispatcher::lose_silent_nodes() {
+  const std::chrono::duration<double> silence(
+      fault::on(fault::Fault::kLeaseTooShort) ? context_.config.lease_s / 2 : context_.lost_after_s());
+  const auto lost = context_.nodes.lose_silent(context_.now(), silence);
   for (const auto& name : lost) {
     log::warn("node lost", {{"node", name}, {"silent_s", std::to_string(silence.count())}});
-    const auto active = book_.active();
-    for (const auto id : active)
-      lose_ranks(id, "node " + name + " is lost: nothing was heard of its agent for longer than its lease",
-                 [&](const core::RankState& rank) { return rank.placement.node == name; });
+    controllers_.launcher.on_node_lost(name);
   }
-  if (!lost.empty()) schedule();
-  for (const auto& due : deadlines_.take_due(clock_.steady())) do_due(due);
-  end_drains();
-  turn_reservations();
-  start_begun();
-  start_unstarted_validations();
-  pass_time();
-  retain();
-  if (clock_.steady() - epoch_began_ >= kEpochStep) {
-    epoch_began_ = clock_.steady();
-    ++epoch_;
+  if (!lost.empty()) turn_.request_pass();
+}
+
+void Dispatcher::do_due(const Deadlines::Due& due) {
+  if (context_.book.find(due.id) == nullptr) return;
+  switch (due.what) {
+    case DueFor::kTimeLimit: return controllers_.timers.on_time_limit(due.id);
+    case DueFor::kYieldGrace: return controllers_.launcher.on_grace_over(due.id);
+    case DueFor::kRetry: turn_.touch(due.id); return turn_.request_pass();
+    case DueFor::kHang: return controllers_.hangs.judge(due.id);
+    case DueFor::kValidation: return controllers_.validations.on_timeout(due.id);
   }
-  if (clock_.steady() - suspicion_aged_ < kSuspicionStep) return;
-  suspicion_aged_ = clock_.steady();
-  nodes_.age_suspicion(suspicion_aged_);
+}
+
+void Dispatcher::tick() {
+  lose_silent_nodes();
+  for (const auto& due : context_.deadlines.take_due(context_.now())) do_due(due);
+  controllers_.node_admin.end_drains();
+  controllers_.reservations.expire();
+  controllers_.eligibility.release_begin_times();
+  controllers_.validations.tick();
+  controllers_.scheduling.tick();
+  controllers_.retention.tick();
+  const auto now = context_.now();
+  if (now - epoch_began_ >= kEpochStep) {
+    epoch_began_ = now;
+    ++context_.epoch;
+  }
+  if (now - suspicion_aged_ < kSuspicionStep) return;
+  suspicion_aged_ = now;
+  context_.nodes.age_suspicion(now);
 }
 
 }  // namespace rtrain::head

@@ -75,7 +75,7 @@ class JobStream {
   }
 
   std::string state_event(const JobRecord& record) {
-    const auto waiting = dispatcher_.waiting(record.state.id);
+    const auto waiting = dispatcher_.scheduling().waiting(record.state.id);
     reason_ = waiting.reason;
     reason_looked_ = std::chrono::steady_clock::now();
     return server_sent_event("state", job_doc(record, waiting), position());
@@ -86,7 +86,7 @@ class JobStream {
     const auto now = std::chrono::steady_clock::now();
     if (state.phase != core::JobPhase::kQueued || now - reason_looked_ < kReasonEvery) return false;
     reason_looked_ = now;
-    return dispatcher_.waiting(state.id).reason != reason_;
+    return dispatcher_.scheduling().waiting(state.id).reason != reason_;
   }
 
   void add_point(std::string& text, const proto::MetricPoint& point) {

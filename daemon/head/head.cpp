@@ -110,7 +110,7 @@ class Head::Impl {
   }
 
   asio::awaitable<void> async_run() {
-    dispatcher_.defer_passes([this] {
+    dispatcher_.scheduling().defer_passes([this] {
       asio::awaitable<void> pass = async_pass();
       gate_.spawn(std::move(pass));
     });
@@ -179,7 +179,7 @@ class Head::Impl {
         std::max(std::chrono::steady_clock::duration{0}, next - std::chrono::steady_clock::now())));
     if (stopping_) co_return;
     const auto start = std::chrono::steady_clock::now();
-    dispatcher_.pass();
+    dispatcher_.scheduling().pass();
     pass_ended_ = std::chrono::steady_clock::now();
     pass_took_ = std::min<std::chrono::steady_clock::duration>(pass_ended_ - start, kPassCountedMax);
   }

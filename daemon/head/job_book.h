@@ -1,5 +1,5 @@
-// All jobs of the head: their states, metrics and order. Events come in, are journalled, and effects and
-// changes go out. No sockets.
+// All jobs of the head: their states, metrics and order. Events come in and are journalled; what must be done
+// about them comes back as values. No sockets.
 #pragma once
 
 #include "daemon/core/job.h"
@@ -8,7 +8,6 @@
 #include "daemon/store/journal.h"
 
 #include <deque>
-#include <functional>
 #include <list>
 #include <map>
 #include <set>
@@ -44,18 +43,27 @@ struct QueueRoom {
       512ll << 20;  ///< memory of the specs of all jobs that have not ended; an array's counts once
 };
 
+/// What changes to jobs ask of the rest of the head.
+struct Applied {
+  struct Due {
+    JobId id;
+    core::Action action;
+  };
+  std::vector<Due> actions;    ///< in the order in which they are due
+  std::vector<JobId> touched;  ///< jobs that are not what they were
+};
+
+/// Calls nobody back: what follows from a change is added to `applied`, which the caller works off (Turn).
 /// @thread the head's.
 class JobBook {
  public:
-  using ActionSink = std::function<void(JobId, const core::Action&)>;
-  using ChangeSink = std::function<void(JobId)>;
   struct Store {
     store::Journal& journal;
     store::History& history;
   };
   /// `origin` tells the run folders of this head from those of others that write below the same storage_path;
   /// "" where there are none.
-  JobBook(Store store, ActionSink act, ChangeSink changed, std::string origin = {});
+  explicit JobBook(Store store, std::string origin = {});
 
   /// Takes the jobs that the store found, before anything else is called. Events that were due when the head
   /// died are applied (not their actions: who recovers looks at the states). `ended`: how many jobs that are
@@ -67,19 +75,21 @@ class JobBook {
   /// one's number comes back. kUnavailable when there is no room for it, or when the store takes no writes.
   /// `submission`: see submitted_before(). `validates`: of a job that is no array.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, const QueueRoom& room,
-                                     const std::string& user = {}, const std::string& submission = {},
+                                     Applied& applied, const std::string& user = {},
+                                     const std::string& submission = {},
                                      std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
   /// The job, of an array the first one, that was submitted with this key; nothing when there is none.
   /// kConflict: that was another spec, or another user's.
   [[nodiscard]] Result<std::optional<JobId>> submitted_before(const std::string& submission,
                                                               const proto::JobSpec& spec,
                                                               const std::string& user) const;
-  /// Applies an event and what follows from it by policy, journals them, then hands on the actions.
-  /// kNotFound, kConflict: nothing changed.
-  [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now);
+  /// Applies an event and what follows from it by policy, and journals them. kNotFound, kConflict: nothing
+  /// changed, and nothing is added to `applied`.
+  [[nodiscard]] Result<Done> apply(JobId id, proto::JobEvent event, proto::UnixMs now, Applied& applied);
   /// Jobs that have ended, and of which the store knows nothing any more.
   void forget(const store::Pruned& pruned);
-  void set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
+  /// False: the attempt is not the job's current one, and nothing changed.
+  bool set_progress(JobId id, Attempt attempt, proto::ProgressDoc progress);
 
   /// Null when there is no such job. An ended job may be read from the store: the record is good until
   /// kArchivedMin others were.
@@ -102,8 +112,8 @@ class JobBook {
 
  private:
   [[nodiscard]] bool has_indices(JobId first, const std::vector<int>& indices) const;
-  void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, const std::string& user,
-             std::optional<proto::ArrayTask> array, const std::string& submission,
+  void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, Applied& applied,
+             const std::string& user, std::optional<proto::ArrayTask> array, const std::string& submission,
              std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
@@ -111,14 +121,12 @@ class JobBook {
   /// Drops an ended job from memory.
   void drop(JobId id);
   void drop_archived(std::list<JobRecord>::iterator record) const;
-  /// `before`: nothing of a job that is new here.
-  void sort_by_phase(const core::JobState& state, std::optional<core::JobPhase> before);
+  /// Brings what is indexed by phase up to date. `before`: nothing of a job that is new here.
+  void reindex(const core::JobState& state, std::optional<core::JobPhase> before);
 
   Store store_;
   std::string origin_;
   std::int64_t next_id_;
-  ActionSink act_;
-  ChangeSink changed_;
   std::map<JobId, JobRecord> jobs_;
   std::set<JobId> queued_;  ///< the QUEUED ones; a retried job keeps its place
   std::set<JobId> active_, validating_;

@@ -13,7 +13,7 @@ std::int64_t to_ms(SteadyTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-std::optional<Error> wrong(const proto::NodeInfo& info) {
+std::optional<Error> wrong_node(const proto::NodeInfo& info) {
   const auto printable = [](unsigned char c) { return c > ' ' && c != 0x7f; };
   if (info.name.empty() || info.name.size() > kNodeNameMax || !std::ranges::all_of(info.name, printable))
     return fail(Errc::kInvalidArgument, "the node's name must have 1 to 255 characters and no blanks",
@@ -30,7 +30,7 @@ std::optional<Error> wrong(const proto::NodeInfo& info) {
 
 Result<Done> NodeTable::join(proto::NodeInfo info, std::shared_ptr<AgentLine> session, SteadyTime now,
                              std::chrono::duration<double> silence) {
-  if (auto error = wrong(info)) return *error;
+  if (auto error = wrong_node(info)) return *error;
   auto& node = nodes_[info.name];
   if (node.session && now - node.last_heard < silence)
     return fail(Errc::kConflict, "an agent named " + info.name + " is connected already",

@@ -19,7 +19,7 @@ struct RouteCall {
   }
   [[nodiscard]] std::string by() const { return user.empty() ? "a user" : user; }
   [[nodiscard]] proto::JobDoc doc(const JobRecord& record) const {
-    return job_doc(record, dispatcher.waiting(record.state.id));
+    return job_doc(record, dispatcher.scheduling().waiting(record.state.id));
   }
   [[nodiscard]] HttpResponse error(const Error& error) const { return error_response(error, request); }
 };

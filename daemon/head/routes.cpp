@@ -10,7 +10,7 @@ namespace rtrain::head {
 namespace {
 
 Reply health(const RouteCall& call) {
-  const auto health = call.dispatcher.health();
+  const auto health = call.dispatcher.context().health();
   return health.writable ? call.json({{"status", "ok"}})
                          : call.json({{"status", "read_only"}, {"reason", health.why}});
 }

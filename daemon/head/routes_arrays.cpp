@@ -21,7 +21,7 @@ Reply change(const RouteCall& call, const proto::JobEvent& event) {
     if (!spec) return call.error(spec.error().in("indices"));
     indices = std::move(spec->indices);
   }
-  auto changed = call.dispatcher.for_array(JobId(*array), indices, event);
+  auto changed = call.dispatcher.commands().for_array(JobId(*array), indices, event);
   if (!changed) return call.error(changed.error());
   return call.json(proto::ArrayReply{JobId(*array), std::move(*changed)});
 }

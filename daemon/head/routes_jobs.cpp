@@ -23,11 +23,11 @@ Result<const JobRecord*> job_of(const RouteCall& call) {
   const JobRecord* record = nullptr;
   if (number && underscore == text.npos) record = call.dispatcher.jobs().find(JobId(*number));
   if (number && index && *index >= 0 && *index <= proto::kArrayIndexMax)
-    if (const auto id = call.dispatcher.member(JobId(*number), static_cast<int>(*index)))
+    if (const auto id = call.dispatcher.commands().member(JobId(*number), static_cast<int>(*index)))
       record = call.dispatcher.jobs().find(*id);
   if (record != nullptr) return record;
   if (number && *number > 0)
-    if (const auto* aside = call.dispatcher.set_aside(JobId(*number)))
+    if (const auto* aside = call.dispatcher.start_report().find(JobId(*number)))
       return fail(Errc::kConflict,
                   "job " + to_string(JobId(*number)) +
                       " was set aside when the head started, its record cannot be read: " + aside->why,
@@ -56,7 +56,7 @@ Reply submit(const RouteCall& call) {
   return with_spec(
       call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user](proto::JobSpec spec) {
         const auto sent_key = request["Idempotency-Key"];
-        auto id = dispatcher.submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
+        auto id = dispatcher.commands().submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
         if (!id) return error_response(id.error(), request);
         const auto& state = dispatcher.jobs().find(*id)->state;
         return json_response(
@@ -67,10 +67,10 @@ Reply submit(const RouteCall& call) {
 }
 
 Reply plan(const RouteCall& call) {
-  return with_spec(call,
-                   [&dispatcher = call.dispatcher, &request = call.request](const proto::JobSpec& spec) {
-                     return json_response(http::status::ok, plan_doc(dispatcher.plan(spec)), request);
-                   });
+  return with_spec(
+      call, [&dispatcher = call.dispatcher, &request = call.request](const proto::JobSpec& spec) {
+        return json_response(http::status::ok, plan_doc(dispatcher.scheduling().plan(spec)), request);
+      });
 }
 
 Reply show(const RouteCall& call) {
@@ -198,7 +198,7 @@ Reply stream(const RouteCall& call) {
 Reply cancel(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.cancel((*record)->state.id, call.by()); !done)
+  if (auto done = call.dispatcher.commands().cancel((*record)->state.id, call.by()); !done)
     return call.error(done.error());
   return call.json(call.doc(**record));
 }
@@ -240,21 +240,21 @@ Reply profile(const RouteCall& call) {
   if (!(*timeout_s >= 1 && *timeout_s <= kProfileTimeoutMax))
     return call.error(fail(Errc::kInvalidArgument, "timeout_s: expected 1 to 86400 seconds"));
   request = {*steps, std::move(*ranks), *timeout_s};
-  const auto asked = call.dispatcher.profile((*record)->state.id, request, call.by());
+  const auto asked = call.dispatcher.profiling().ask((*record)->state.id, request, call.by());
   return asked ? Reply(call.json(*asked, http::status::accepted)) : Reply(call.error(asked.error()));
 }
 
 Reply show_profile(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  const auto doc = call.dispatcher.profile((*record)->state.id);
+  const auto doc = call.dispatcher.profiling().look((*record)->state.id);
   return doc ? call.json(*doc) : call.error(doc.error());
 }
 
 Reply hold(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.hold((*record)->state.id, call.by()); !done)
+  if (auto done = call.dispatcher.commands().hold((*record)->state.id, call.by()); !done)
     return call.error(done.error());
   return call.json(call.doc(**record));
 }
@@ -262,7 +262,7 @@ Reply hold(const RouteCall& call) {
 Reply release(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
-  if (auto done = call.dispatcher.release((*record)->state.id, call.by()); !done)
+  if (auto done = call.dispatcher.commands().release((*record)->state.id, call.by()); !done)
     return call.error(done.error());
   return call.json(call.doc(**record));
 }

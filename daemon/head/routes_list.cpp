@@ -100,7 +100,7 @@ class Page {
             proto::dump_json(proto::Json(call_.doc(record))),
             record.state_version,
             record.progress_version,
-            call_.dispatcher.epoch()};
+            call_.dispatcher.context().epoch};
   }
   /// A job that ended does not change. Null: it was forgotten meanwhile.
   [[nodiscard]] Result<const JobRow*> ended_row(JobId id) {
@@ -119,7 +119,7 @@ class Page {
     const bool good =
         known != nullptr && known->state_version == record.state_version &&
         known->progress_version == record.progress_version &&
-        (record.state.phase != core::JobPhase::kQueued || known->epoch == call_.dispatcher.epoch());
+        (record.state.phase != core::JobPhase::kQueued || known->epoch == call_.dispatcher.context().epoch);
     return good ? *known : rows.put(row_of(record));
   }
   /// The jobs of an array have the numbers from the array's on.
@@ -158,7 +158,7 @@ Reply list(const RouteCall& call) {
   if (!filter) return call.error(filter.error());
   // Many ask for the same: what none of them has to wait for twice.
   auto& rows = call.dispatcher.rows();
-  const auto epoch = call.dispatcher.epoch();
+  const auto epoch = call.dispatcher.context().epoch;
   const std::string question(call.request.target());
   if (const auto* known = rows.page(question, epoch))
     return text_response(http::status::ok, *known, call.request);

@@ -12,14 +12,14 @@ using proto::Json;
 
 proto::NodeDoc doc_of(const Dispatcher& dispatcher, const std::string& name, const Node& node,
                       const std::set<JobId>& jobs) {
-  auto doc = node_doc(node, dispatcher.setting(name), {jobs.begin(), jobs.end()},
-                      dispatcher.nodes().suspicion_reason(node, dispatcher.now()));
-  const Seconds silent = dispatcher.now() - node.last_heard;
+  auto doc = node_doc(node, dispatcher.node_admin().setting(name), {jobs.begin(), jobs.end()},
+                      dispatcher.nodes().suspicion_reason(node, dispatcher.context().now()));
+  const Seconds silent = dispatcher.context().now() - node.last_heard;
   doc.silent_s = std::max(0.0, std::round(silent.count() * 1000) / 1000);
-  if (!doc.alive || doc.silent_s < dispatcher.overdue_s()) return doc;
+  if (!doc.alive || doc.silent_s < dispatcher.context().overdue_s()) return doc;
   doc.reason += (doc.reason.empty() ? "" : "; ") + std::string("nothing was heard of its agent for ") +
                 std::to_string(std::lround(doc.silent_s)) + " s; it is lost after " +
-                std::to_string(std::lround(dispatcher.lost_after_s())) + " s";
+                std::to_string(std::lround(dispatcher.context().lost_after_s())) + " s";
   return doc;
 }
 
@@ -42,7 +42,7 @@ Reply node(const RouteCall& call) {
   if (found == all.end())
     return call.error(fail(Errc::kNotFound, "node " + clipped(name, 64) + ": no such node",
                            "rtrain nodes -o name lists them"));
-  return call.json(doc_of(call.dispatcher, name, found->second, call.dispatcher.jobs_on(name)));
+  return call.json(doc_of(call.dispatcher, name, found->second, call.dispatcher.launcher().jobs_on(name)));
 }
 
 Reply done_or(const RouteCall& call, const Result<Done>& done) {
@@ -51,7 +51,7 @@ Reply done_or(const RouteCall& call, const Result<Done>& done) {
 
 Reply forget(const RouteCall& call) {
   auto answer = node(call);  // as it was
-  if (auto done = call.dispatcher.forget_node(call.arguments[0], call.by()); !done)
+  if (auto done = call.dispatcher.node_admin().forget(call.arguments[0], call.by()); !done)
     return call.error(done.error());
   return answer;
 }
@@ -71,12 +71,12 @@ Reply cordon(const RouteCall& call) {
   if (!body) return call.error(body.error());
   const auto reason = reason_of(*body);
   if (!reason) return call.error(reason.error());
-  return done_or(call, call.dispatcher.cordon(call.arguments[0], *reason, call.by()));
+  return done_or(call, call.dispatcher.node_admin().cordon(call.arguments[0], *reason, call.by()));
 }
 
 Reply uncordon(const RouteCall& call) {
   if (const auto body = body_of(call, {}); !body) return call.error(body.error());
-  return done_or(call, call.dispatcher.uncordon(call.arguments[0], call.by()));
+  return done_or(call, call.dispatcher.node_admin().uncordon(call.arguments[0], call.by()));
 }
 
 Reply drain(const RouteCall& call) {
@@ -90,9 +90,9 @@ Reply drain(const RouteCall& call) {
   constexpr double kDeadlineMaxS = 30 * 86'400.0;
   if (has_deadline && !(*deadline >= 0 && *deadline <= kDeadlineMaxS))
     return call.error(fail(Errc::kInvalidArgument, "deadline_s is from 0 to 2592000 (30 days)"));
-  return done_or(call,
-                 call.dispatcher.drain(call.arguments[0], *reason,
-                                       has_deadline ? std::optional(*deadline) : std::nullopt, call.by()));
+  return done_or(call, call.dispatcher.node_admin().drain(
+                           call.arguments[0], *reason, has_deadline ? std::optional(*deadline) : std::nullopt,
+                           call.by()));
 }
 
 Reply label(const RouteCall& call) {
@@ -109,7 +109,7 @@ Reply label(const RouteCall& call) {
                              "labels." + clipped(key, 64) + ": expected a string, or null to take it away"));
     changes[key] = value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
   }
-  return done_or(call, call.dispatcher.label(call.arguments[0], changes, call.by()));
+  return done_or(call, call.dispatcher.node_admin().label(call.arguments[0], changes, call.by()));
 }
 
 Reply return_gpus(const RouteCall& call) {
@@ -119,7 +119,7 @@ Reply return_gpus(const RouteCall& call) {
   if (!gpus) return call.error(gpus.error());
   if (std::ranges::any_of(*gpus, [](int gpu) { return gpu < 0; }))
     return call.error(fail(Errc::kInvalidArgument, "gpus: a GPU's number is not negative"));
-  return done_or(call, call.dispatcher.return_gpus(call.arguments[0], *gpus, call.by()));
+  return done_or(call, call.dispatcher.node_admin().return_gpus(call.arguments[0], *gpus, call.by()));
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ Reply prune(const RouteCall& call) {
   if (given("keep") && (*keep < 0 || *keep > kKeepMax))
     return call.error(fail(Errc::kInvalidArgument, "keep must be a whole number from 0 to 1e15"));
   if (given("older_than_s"))
-    reply.request.ended_before_ms = call.dispatcher.wall() - static_cast<proto::UnixMs>(*older * 1000);
+    reply.request.ended_before_ms =
+        call.dispatcher.context().wall() - static_cast<proto::UnixMs>(*older * 1000);
   if (given("keep")) reply.request.keep_jobs = *keep;
   reply.by = call.by();
   return reply;

@@ -8,19 +8,20 @@ namespace {
 
 using proto::Json;
 
-constexpr std::int64_t kJobsDefault = 1000, kJobsMax = 10'000;
+constexpr std::int64_t kQueuedDefault = 1000, kQueuedMax = 10'000;
 
 Reply queue(const RouteCall& call) {
-  const auto limit = query_number(call.target, "limit", kJobsDefault, 1, kJobsMax);
+  const auto limit = query_number(call.target, "limit", kQueuedDefault, 1, kQueuedMax);
   if (!limit) return call.error(limit.error());
   Json jobs = Json::array();
-  for (const auto id : call.dispatcher.queue(static_cast<std::size_t>(*limit))) {
-    const auto waiting = call.dispatcher.waiting(id);
+  for (const auto id : call.dispatcher.scheduling().queue(static_cast<std::size_t>(*limit))) {
+    const auto waiting = call.dispatcher.scheduling().waiting(id);
     jobs.push_back(queued_doc(*call.dispatcher.jobs().find(id), waiting.position, waiting.reason,
                               waiting.expected_start_ms));
   }
-  return call.json({{"jobs", std::move(jobs)},
-                    {"queues", queue_docs(call.dispatcher.planner(), call.dispatcher.jobs().tally())}});
+  return call.json(
+      {{"jobs", std::move(jobs)},
+       {"queues", queue_docs(call.dispatcher.scheduling().planner(), call.dispatcher.jobs().tally())}});
 }
 
 }  // namespace

@@ -8,13 +8,13 @@ using proto::Json;
 
 HttpResponse shown(const RouteCall& call, const core::Reservation& reservation,
                    http::status status = http::status::ok) {
-  return call.json(reservation_doc(reservation, call.dispatcher.wall()), status);
+  return call.json(reservation_doc(reservation, call.dispatcher.context().wall()), status);
 }
 
-Reply list(const RouteCall& call) {
+Reply list_all(const RouteCall& call) {
   Json all = Json::array();
-  for (const auto& [name, reservation] : call.dispatcher.reservations())
-    all.push_back(reservation_doc(reservation, call.dispatcher.wall()));
+  for (const auto& [name, reservation] : call.dispatcher.reservations().all())
+    all.push_back(reservation_doc(reservation, call.dispatcher.context().wall()));
   return call.json({{"reservations", std::move(all)}});
 }
 
@@ -24,17 +24,17 @@ Reply create(const RouteCall& call) {
   proto::ReservationDoc doc;
   if (auto read = proto::read_value(*body, doc); !read) return call.error(read.error());
   auto reservation = reservation_of(doc);
-  if (reservation.start_ms == 0) reservation.start_ms = call.dispatcher.wall();
+  if (reservation.start_ms == 0) reservation.start_ms = call.dispatcher.context().wall();
   reservation.by = call.by();
-  if (auto done = call.dispatcher.reserve(reservation); !done) return call.error(done.error());
+  if (auto done = call.dispatcher.reservations().reserve(reservation); !done) return call.error(done.error());
   return shown(call, reservation, http::status::created);
 }
 
 Reply remove(const RouteCall& call) {
-  const auto found = call.dispatcher.reservations().find(call.arguments[0]);
+  const auto found = call.dispatcher.reservations().all().find(call.arguments[0]);
   const auto reservation =
-      found == call.dispatcher.reservations().end() ? core::Reservation{} : found->second;
-  if (auto done = call.dispatcher.unreserve(call.arguments[0], call.by()); !done)
+      found == call.dispatcher.reservations().all().end() ? core::Reservation{} : found->second;
+  if (auto done = call.dispatcher.reservations().remove(call.arguments[0], call.by()); !done)
     return call.error(done.error());
   return shown(call, reservation);
 }
@@ -43,7 +43,7 @@ Reply remove(const RouteCall& call) {
 
 std::vector<Handler> reservation_routes() {
   return {
-      {{http::verb::get, "/v1/reservations"}, list},
+      {{http::verb::get, "/v1/reservations"}, list_all},
       {{http::verb::post, "/v1/reservations"}, create},
       {{http::verb::delete_, "/v1/reservations/{name}"}, remove},
   };

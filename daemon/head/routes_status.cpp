@@ -39,21 +39,21 @@ void add_active_jobs(const RouteCall& call, proto::StatusDoc& doc) {
 Reply status(const RouteCall& call) {
   const auto& book = call.dispatcher.jobs();
   proto::StatusDoc doc;
-  if (const auto health = call.dispatcher.health(); !health.writable) {
+  if (const auto health = call.dispatcher.context().health(); !health.writable) {
     doc.status = "read_only";
     doc.reason = health.why;
   }
-  if (const auto doubt = call.dispatcher.clock_doubt(); !doubt.empty())
+  if (const auto doubt = call.dispatcher.context().clock_doubt(); !doubt.empty())
     doc.clock = doubt +
                 ": no job is forgotten by age, and times of the day are counted on from before, until NTP "
                 "confirms the clock or the head is started with accept_clock";
-  doc.since_ms = call.dispatcher.started_ms();
+  doc.since_ms = call.dispatcher.start_report().started_ms;
   sum_up(call.dispatcher.nodes(), doc);
   for (const auto& [phase, jobs] : book.tally().by_phase())
     if (jobs > 0) doc.jobs_by_state[std::string(core::to_string(phase))] = jobs;
   doc.failures_by_class = book.failures();
   add_active_jobs(call, doc);
-  for (const auto& aside : call.dispatcher.set_aside()) {
+  for (const auto& aside : call.dispatcher.start_report().set_aside) {
     if (doc.set_aside.size() == proto::StatusDoc::kSetAsideShown) break;
     doc.set_aside.push_back({aside.job, aside.what + ": " + aside.why});
   }

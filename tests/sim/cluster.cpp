@@ -104,7 +104,8 @@ std::string Cluster::unrest() const {
   for (const auto& [id, record] : head->jobs().all())
     if (!may_stay(record))
       text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) +
-              " (attempt " + to_string(record.state.attempt) + ", " + head->waiting(id).reason + "); ";
+              " (attempt " + to_string(record.state.attempt) + ", " + head->scheduling().waiting(id).reason +
+              "); ";
   for (std::size_t node = 0; node < agents_.size(); ++node)
     if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())
       text += "the agent of " + infos_[node].name +
@@ -115,7 +116,8 @@ std::string Cluster::unrest() const {
 void Cluster::check_rest() {
   const auto& head = *head_.dispatcher();
   for (const auto& [id, record] : head.jobs().all())
-    if (!core::is_terminal(record.state.phase)) referee_.rules().check_reason(id, head.waiting(id).reason);
+    if (!core::is_terminal(record.state.phase))
+      referee_.rules().check_reason(id, head.scheduling().waiting(id).reason);
   referee_.rules().head_started(head);
   for (const auto& [id, name] : referee_.acknowledged_jobs())
     referee_.check(head.jobs().find(id) != nullptr, "no acknowledged job is lost", [&, id = id, name = name] {

@@ -39,10 +39,11 @@ void Operators::order(const NodeOrderPlan& plan) {
   ask<Done>(
       cluster_,
       [&plan](head::Dispatcher& head) {
-        return plan.drain ? head.drain(plan.node, "new disk",
-                                       plan.deadline_s < 0 ? std::nullopt : std::optional(plan.deadline_s),
-                                       "an operator")
-                          : head.cordon(plan.node, "new disk", "an operator");
+        return plan.drain
+                   ? head.node_admin().drain(
+                         plan.node, "new disk",
+                         plan.deadline_s < 0 ? std::nullopt : std::optional(plan.deadline_s), "an operator")
+                   : head.node_admin().cordon(plan.node, "new disk", "an operator");
       },
       [](const Result<Done>&) {},
       [this, &plan, again](const Result<Done>& done) {
@@ -61,7 +62,7 @@ void Operators::uncordon(const std::string& node) {
   cluster_.referee().rules().order_sent(node);
   const auto again = [this, node] { later([this, node] { uncordon(node); }); };
   ask<Done>(
-      cluster_, [node](head::Dispatcher& head) { return head.uncordon(node, "an operator"); },
+      cluster_, [node](head::Dispatcher& head) { return head.node_admin().uncordon(node, "an operator"); },
       [](const Result<Done>&) {},
       [this, node, again](const Result<Done>& done) {
         if (!done) return again();
@@ -78,7 +79,7 @@ void Operators::reserve(const core::Reservation& reservation, double delete_s) {
     later([this, reservation, delete_s] { reserve(reservation, delete_s); });
   };
   ask<Done>(
-      cluster_, [reservation](head::Dispatcher& head) { return head.reserve(reservation); },
+      cluster_, [reservation](head::Dispatcher& head) { return head.reservations().reserve(reservation); },
       [](const Result<Done>&) {},
       [this, reservation, delete_s, again](const Result<Done>& done) {
         // A conflict by its name: made before, and the answer was lost. By its nodes or its time: there will
@@ -105,7 +106,7 @@ void Operators::unreserve(const std::string& name) {
   cluster_.referee().rules().reservation_sent(name);
   const auto again = [this, name] { later([this, name] { unreserve(name); }); };
   ask<Done>(
-      cluster_, [name](head::Dispatcher& head) { return head.unreserve(name, "an operator"); },
+      cluster_, [name](head::Dispatcher& head) { return head.reservations().remove(name, "an operator"); },
       [](const Result<Done>&) {},
       [this, name, again](const Result<Done>& done) {
         // not found: over, or deleted before

@@ -138,15 +138,15 @@ void SchedulingRules::check_array(JobId id, const proto::ArrayTask& array) {
 
 void SchedulingRules::head_started(const head::Dispatcher& head) {
   for (const auto& [node, order] : orders_) {
-    const auto& setting = head.setting(node);
+    const auto& setting = head.node_admin().setting(node);
     referee_.check(setting.cordoned == order.cordoned && setting.draining == order.drained &&
                        setting.drain_until_ms == order.until_ms,
                    "what operators set outlives the head",
                    [&, node = node] { return "of " + node + " the head says: " + setting.words(); });
   }
   for (const auto& [name, reservation] : reservations_) {
-    const auto known = head.reservations().find(name);
-    const bool there = known != head.reservations().end();
+    const auto known = head.reservations().all().find(name);
+    const bool there = known != head.reservations().all().end();
     const bool right = !reservation ? !there
                        : !there     ? reservation->end_ms <= world_.wall_ms()
                                     : known->second.nodes == reservation->nodes &&

@@ -152,9 +152,9 @@ void SimHead::Process::watch_leases() {
 }
 
 void SimHead::Process::defer_passes() {
-  dispatcher.defer_passes([this] {
+  dispatcher.scheduling().defer_passes([this] {
     world.after(seconds(passes.chance(0.1) ? passes.between(0.0, 0.3) : 0), [weak = weak_from_this()] {
-      if (const auto self = weak.lock(); self && !self->dead) self->dispatcher.pass();
+      if (const auto self = weak.lock(); self && !self->dead) self->dispatcher.scheduling().pass();
     });
   });
 }

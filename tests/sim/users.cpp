@@ -46,7 +46,9 @@ void Users::submit(const JobPlan& plan) {
       // With a key: what is sent again because its answer was lost is the same job, which the user can name,
       // and cancel.
       cluster_,
-      [&plan, spec](head::Dispatcher& head) { return head.submit(*spec, plan.user, plan.spec.name); },
+      [&plan, spec](head::Dispatcher& head) {
+        return head.commands().submit(*spec, plan.user, plan.spec.name);
+      },
       [this, &plan](const Result<JobId>& id) {
         if (!id) return;
         const auto jobs = plan.spec.scheduling.array
@@ -82,10 +84,11 @@ void Users::change(JobId id, const proto::JobEvent& event,
       [id, event](head::Dispatcher& head) -> Result<std::vector<JobId>> {
         const auto* record = head.jobs().find(id);
         if (record != nullptr && record->state.array && record->state.array->id == id)
-          return head.for_array(id, {}, event);
-        const auto done = std::holds_alternative<proto::CancelRequested>(event) ? head.cancel(id, kUser)
-                          : std::holds_alternative<proto::JobHeld>(event)       ? head.hold(id, kUser)
-                                                                                : head.release(id, kUser);
+          return head.commands().for_array(id, {}, event);
+        const auto done =
+            std::holds_alternative<proto::CancelRequested>(event) ? head.commands().cancel(id, kUser)
+            : std::holds_alternative<proto::JobHeld>(event)       ? head.commands().hold(id, kUser)
+                                                                  : head.commands().release(id, kUser);
         if (!done) return done.error();
         return std::vector{id};
       },
@@ -147,7 +150,8 @@ void Users::want_a_place() {
   const auto& active = head->jobs().active();
   const auto id = *std::next(active.begin(), random.between(0, static_cast<int>(active.size()) - 1));
   world_.note("asked for its place", id);
-  (void)head->yield(id, proto::YieldCause::kDrain, "an operator wants its place", random.between(0.1, 5.0));
+  (void)head->commands().yield(id, proto::YieldCause::kDrain, "an operator wants its place",
+                               random.between(0.1, 5.0));
 }
 
 void Users::look() {

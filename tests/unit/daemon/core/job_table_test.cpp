@@ -174,6 +174,19 @@ TEST_CASE("job: what a yield, a time limit and a release make happen") {
   CHECK(actions(JobPhase::kRunning, state, release()).empty());
 }
 
+TEST_CASE("job: one that waits gives up its turn when it is held, and has ended when it is cancelled") {
+  const auto held = after({hold()});
+  const auto turn = actions(JobPhase::kQueued, held, hold());
+  REQUIRE(turn.size() == 1);
+  CHECK(std::holds_alternative<LeaveQueue>(turn[0]));
+  const auto cancelled = after({cancel()});
+  const auto end = actions(JobPhase::kQueued, cancelled, cancel());
+  REQUIRE(end.size() == 1);
+  CHECK(std::holds_alternative<EndJob>(end[0]));
+  const auto running = after({placed(1, 2), entered(1, 0), entered(1, 1), hold()});
+  CHECK(actions(JobPhase::kRunning, running, hold()).empty());
+}
+
 TEST_CASE("job: a job that ran into its time limit has failed for good, whatever its ranks did") {
   const auto state =
       after({placed(1, 2), entered(1, 0), entered(1, 1), time_limit(1), exited(1, 0), killed(1, 1, 15)});

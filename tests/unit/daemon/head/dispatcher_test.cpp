@@ -43,8 +43,8 @@ TEST_CASE("dispatcher: what does not fit waits and starts when there is room, in
   auto a = cluster.connect("a", 2);
   const auto first = cluster.submit(2), second = cluster.submit(2), third = cluster.submit(1);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
-  CHECK(cluster.dispatcher.waiting(second).reason.find("none fits now") != std::string::npos);
-  CHECK(cluster.dispatcher.waiting(third).reason == "waits behind job " + to_string(second));
+  CHECK(cluster.dispatcher.scheduling().waiting(second).reason.find("none fits now") != std::string::npos);
+  CHECK(cluster.dispatcher.scheduling().waiting(third).reason == "waits behind job " + to_string(second));
   cluster.reserve(*a);
   cluster.end(*a, first, k1, 0);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
@@ -57,7 +57,7 @@ TEST_CASE("dispatcher: what does not fit waits and starts when there is room, in
 TEST_CASE("dispatcher: a job that came before any node starts when one connects") {
   test::Cluster cluster;
   const auto id = cluster.submit(1);
-  CHECK(cluster.dispatcher.waiting(id).reason.find("no node is connected") != std::string::npos);
+  CHECK(cluster.dispatcher.scheduling().waiting(id).reason.find("no node is connected") != std::string::npos);
   cluster.connect("a");
   CHECK(cluster.phase(id) == JobPhase::kStarting);
 }
@@ -162,10 +162,11 @@ TEST_CASE(
   const auto id = cluster.submit(1, 1);
   cluster.reserve(*a);
   cluster.start(*a, id, k1, 0);
-  cluster.dispatcher.defer_passes([] {});
+  cluster.dispatcher.scheduling().defer_passes([] {});
   cluster.end(*a, id, k1, 0, 3);
   CHECK(cluster.phase(id) == JobPhase::kQueued);
-  CHECK(cluster.dispatcher.waiting(id).reason == "user failure 1, max_failures is 1: restarted at once");
+  CHECK(cluster.dispatcher.scheduling().waiting(id).reason ==
+        "user failure 1, max_failures is 1: restarted at once");
 }
 
 TEST_CASE("dispatcher: a rank's news from a node it does not live on are skipped") {
@@ -184,13 +185,13 @@ TEST_CASE("dispatcher: cancelling") {
   auto a = cluster.connect("a", 1);
   const auto id = cluster.submit(1), queued = cluster.submit(1);
   SECTION("a queued job is cancelled at once") {
-    REQUIRE(cluster.dispatcher.cancel(queued, "ann").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(queued, "ann").has_value());
     CHECK(cluster.phase(queued) == JobPhase::kCancelled);
-    CHECK(cluster.dispatcher.cancel(queued, "ann").error().code() == Errc::kConflict);
-    CHECK(cluster.dispatcher.cancel(JobId(99), "ann").error().code() == Errc::kNotFound);
+    CHECK(cluster.dispatcher.commands().cancel(queued, "ann").error().code() == Errc::kConflict);
+    CHECK(cluster.dispatcher.commands().cancel(JobId(99), "ann").error().code() == Errc::kNotFound);
   }
   SECTION("one whose port is not yet there never starts") {
-    REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(id, "ann").has_value());
     CHECK(cluster.phase(id) == JobPhase::kCancelled);
     CHECK(cluster.phase(queued) == JobPhase::kStarting);
     cluster.dispatcher.agent_says(*a, proto::PortReserved{id, k1, 4000, ""});
@@ -199,7 +200,7 @@ TEST_CASE("dispatcher: cancelling") {
   SECTION("a running job is stopped with its own grace, then makes room") {
     cluster.reserve(*a);
     cluster.start(*a, id, k1, 0);
-    REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(id, "ann").has_value());
     REQUIRE(a->all<proto::StopAttempt>().size() == 1);
     CHECK(a->all<proto::StopAttempt>()[0].grace_s == 30);
     CHECK(cluster.phase(id) == JobPhase::kStopping);
@@ -245,7 +246,7 @@ TEST_CASE("dispatcher: nothing is placed on a node whose agent is away, and no a
   const auto id = cluster.submit(1, 3);
   CHECK(cluster.phase(id) == JobPhase::kQueued);
   CHECK(cluster.state(id).failures == 0);
-  CHECK(cluster.dispatcher.waiting(id).reason.find("node a is not connected at the moment") !=
+  CHECK(cluster.dispatcher.scheduling().waiting(id).reason.find("node a is not connected at the moment") !=
         std::string::npos);
   cluster.connect("a", 1);
   CHECK(cluster.phase(id) == JobPhase::kStarting);
@@ -277,7 +278,7 @@ TEST_CASE(
     CHECK_FALSE(a->all<proto::StopAttempt>().empty());
   }
   SECTION("with a rank that nobody wants any more") {
-    REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(id, "ann").has_value());
     a = cluster.connect("a", 2, {{id, k1, 0}, {id, k1, 1}, {JobId(77), k1, 0}});
     CHECK(a->all<proto::StopAttempt>().size() == 2);
   }
@@ -351,7 +352,7 @@ TEST_CASE("dispatcher: a full queue refuses, and an agent's message for nobody e
   test::Cluster cluster(config);
   cluster.submit(1);
   cluster.submit(1);
-  const auto refused = cluster.dispatcher.submit({});
+  const auto refused = cluster.dispatcher.commands().submit({});
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == Errc::kUnavailable);
   auto a = cluster.connect("a");
@@ -363,10 +364,10 @@ TEST_CASE("dispatcher: plan() looks behind the queue and changes nothing") {
   test::Cluster cluster;
   auto a = cluster.connect("a", 2);
   proto::ScalingConfig scaling;
-  CHECK(cluster.dispatcher.plan(scaling).placement.placed());
+  CHECK(cluster.dispatcher.scheduling().plan(scaling).placement.placed());
   cluster.submit(2);
   const auto waiting = cluster.submit(1);
-  const auto decision = cluster.dispatcher.plan(scaling);
+  const auto decision = cluster.dispatcher.scheduling().plan(scaling);
   CHECK_FALSE(decision.placement.placed());
   CHECK(decision.queue_position == 2);
   CHECK(decision.reason == "waits behind job " + to_string(waiting));

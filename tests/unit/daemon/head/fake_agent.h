@@ -85,7 +85,7 @@ class Cluster {
   JobId submit(int workers, int max_failures, Change change) {
     auto spec = Cluster::spec(workers, max_failures);
     change(spec);
-    return *dispatcher.submit(spec);
+    return *dispatcher.commands().submit(spec);
   }
   const core::JobState& state(JobId id) { return dispatcher.jobs().find(id)->state; }
   core::JobPhase phase(JobId id) { return state(id).phase; }

@@ -19,15 +19,12 @@ proto::JobSpec spec(int max_failures = 0) {
 
 struct Fixture {
   store::MemoryStore store;
-  std::vector<core::Action> actions;
-  int changes = 0;
-  JobBook book{{store, store},
-               [this](JobId, const core::Action& action) { actions.push_back(action); },
-               [this](JobId) { ++changes; }};
+  Applied applied;
+  JobBook book{{store, store}};
 
-  JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, {100}); }
+  JobId submit(int max_failures = 0) { return *book.submit(spec(max_failures), 0, {100}, applied); }
   void apply(JobId id, proto::JobEvent event) {
-    auto done = book.apply(id, std::move(event), 5);
+    auto done = book.apply(id, std::move(event), 5, applied);
     INFO((done ? "" : done.error().message()));
     REQUIRE(done.has_value());
   }
@@ -53,8 +50,9 @@ TEST_CASE("job book: a run's name has the job's name, the time in UTC, the numbe
 TEST_CASE("job book: two heads give jobs of one name and one second folders of their own", "[F05]") {
   const auto folder = [](const std::string& origin) {
     store::MemoryStore store;
-    JobBook book({store, store}, [](JobId, const core::Action&) {}, [](JobId) {}, origin);
-    return book.find(book.submit(spec(), 0, {10}).value())->state.run_dir;
+    JobBook book({store, store}, origin);
+    Applied applied;
+    return book.find(book.submit(spec(), 0, {10}, applied).value())->state.run_dir;
   };
   CHECK(folder("0a1b2c3d") == "/results/fashion_1970-01-01_00-00-00_1-0a1b2c3d");
   CHECK(folder("0a1b2c3d") != folder("0a1b2c3e"));
@@ -68,8 +66,8 @@ TEST_CASE("job book: a submitted job has its number, run folder and place in the
   REQUIRE(record != nullptr);
   CHECK(record->state.run_dir == "/results/fashion_1970-01-01_00-00-00_1");
   CHECK(f.book.queue() == std::vector<JobId>{id});
-  REQUIRE(f.actions.size() == 1);
-  CHECK(std::holds_alternative<core::EnterQueue>(f.actions[0]));
+  REQUIRE(f.applied.actions.size() == 1);
+  CHECK(std::holds_alternative<core::EnterQueue>(f.applied.actions[0].action));
   CHECK(f.book.find(JobId(2)) == nullptr);
 }
 
@@ -82,7 +80,7 @@ TEST_CASE("job book: what follows from an event is applied with it") {
   f.finish(id, 1, 3);
   CHECK(f.book.find(id)->state.phase == core::JobPhase::kFailed);
   CHECK_FALSE(f.book.is_current(id, Attempt(1)));
-  CHECK(std::holds_alternative<core::FreeResources>(f.actions.back()));
+  CHECK(std::holds_alternative<core::FreeResources>(f.applied.actions.back().action));
 }
 
 TEST_CASE("job book: a job that is retried keeps its place before the later ones") {
@@ -99,13 +97,14 @@ TEST_CASE("job book: an event that is refused changes nothing") {
   const auto id = f.submit();
   f.place(id, 1);
   const auto version = f.book.find(id)->state_version;
-  const int changes = f.changes;
-  const auto refused = f.book.apply(id, proto::RankEntered{Attempt(9), 0}, 5);
+  const auto actions = f.applied.actions.size(), touched = f.applied.touched.size();
+  const auto refused = f.book.apply(id, proto::RankEntered{Attempt(9), 0}, 5, f.applied);
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == Errc::kConflict);
-  CHECK(f.book.apply(JobId(99), proto::CancelRequested{"x"}, 5).error().code() == Errc::kNotFound);
+  CHECK(f.book.apply(JobId(99), proto::CancelRequested{"x"}, 5, f.applied).error().code() == Errc::kNotFound);
   CHECK(f.book.find(id)->state_version == version);
-  CHECK(f.changes == changes);
+  CHECK(f.applied.actions.size() == actions);
+  CHECK(f.applied.touched.size() == touched);
 }
 
 TEST_CASE("job book: metric points are kept, progress belongs to the current attempt") {
@@ -125,9 +124,9 @@ TEST_CASE("job book: metric points are kept, progress belongs to the current att
   CHECK(record->metrics[2].metrics == proto::Json({{"step", 3}}));
   proto::ProgressDoc progress;
   progress.stage = "train";
-  f.book.set_progress(id, Attempt(2), progress);
+  CHECK_FALSE(f.book.set_progress(id, Attempt(2), progress));
   CHECK_FALSE(record->progress.has_value());
-  f.book.set_progress(id, Attempt(1), progress);
+  CHECK(f.book.set_progress(id, Attempt(1), progress));
   CHECK(record->progress.has_value());
   f.finish(id, 1, 3);
   f.place(id, 2);
@@ -166,7 +165,7 @@ TEST_CASE("job book: a job that ended long ago is found in the store") {
   const auto* record = f.book.find(first);
   REQUIRE(record != nullptr);
   CHECK(record->state.phase == core::JobPhase::kSucceeded);
-  const auto late = f.book.apply(first, proto::CancelRequested{"a user"}, 9);
+  const auto late = f.book.apply(first, proto::CancelRequested{"a user"}, 9, f.applied);
   REQUIRE(late.has_error());
   CHECK(late.error().code() == Errc::kConflict);
 }
@@ -182,16 +181,16 @@ TEST_CASE("job book: the specs of jobs that live are bounded by their memory, an
     if (!array.empty()) job.scheduling.array = *proto::parse_array(array);
     return job;
   };
-  const auto array = f.book.submit(large("0-1999"), 0, room);
+  const auto array = f.book.submit(large("0-1999"), 0, room, f.applied);
   REQUIRE(array.has_value());
-  REQUIRE(f.book.submit(large(), 0, room).has_value());
-  const auto refused = f.book.submit(large(), 0, room);
+  REQUIRE(f.book.submit(large(), 0, room, f.applied).has_value());
+  const auto refused = f.book.submit(large(), 0, room, f.applied);
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == Errc::kUnavailable);
   CHECK(refused.error().message().find("9 MiB of the head's memory; the limit is 8 MiB (spec_memory_mib)") !=
         std::string::npos);
   for (std::int64_t id = 1; id <= 2000; ++id) f.apply(JobId(id), proto::CancelRequested{"a user"});
-  CHECK(f.book.submit(large(), 0, room).has_value());
+  CHECK(f.book.submit(large(), 0, room, f.applied).has_value());
 }
 
 TEST_CASE("job book: ended jobs with large specs stay in memory only as far as there is room", "[F09]") {
@@ -200,7 +199,7 @@ TEST_CASE("job book: ended jobs with large specs stay in memory only as far as t
   for (int i = 0; i < kJobs; ++i) {
     auto large = spec();
     large.train_loop_config = {{"data", std::string(4 << 20, 'x')}};
-    const auto id = *f.book.submit(large, 0, {});
+    const auto id = *f.book.submit(large, 0, {}, f.applied);
     f.apply(id, proto::CancelRequested{"a user"});
   }
   CHECK(f.book.all().size() * (4 << 20) <= static_cast<std::size_t>(kEndedBytesMax));
@@ -214,13 +213,16 @@ TEST_CASE("job book: ended jobs with large specs stay in memory only as far as t
 
 TEST_CASE("job book: an ended job leaves memory only when the store has it", "[F09]") {
   store::MemoryStore store(false);
-  JobBook book{{store, store}, [](JobId, const core::Action&) {}, [](JobId) {}};
+  JobBook book{{store, store}};
+  Applied applied;
   constexpr int kJobs = static_cast<int>(kEndedJobsMax) + 100;
   for (int i = 0; i < kJobs; ++i)
-    REQUIRE(book.apply(*book.submit(spec(), 0, {}), proto::CancelRequested{"a user"}, 5).has_value());
+    REQUIRE(book.apply(*book.submit(spec(), 0, {}, applied), proto::CancelRequested{"a user"}, 5, applied)
+                .has_value());
   CHECK(book.all().size() == kJobs);
   store.commit();
-  REQUIRE(book.apply(*book.submit(spec(), 0, {}), proto::CancelRequested{"a user"}, 5).has_value());
+  REQUIRE(book.apply(*book.submit(spec(), 0, {}, applied), proto::CancelRequested{"a user"}, 5, applied)
+              .has_value());
   CHECK(book.all().size() <= kEndedJobsMax + 1);
 }
 
@@ -239,7 +241,7 @@ TEST_CASE("job book: of large metrics fewer points stay in memory", "[F09]") {
 TEST_CASE("job book: a store that takes no writes takes no jobs") {
   Fixture f;
   f.store.set_health({false, "no space left in /var/lib/rtrain/head"});
-  const auto refused = f.book.submit(spec(), 0, {100});
+  const auto refused = f.book.submit(spec(), 0, {100}, f.applied);
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == Errc::kUnavailable);
   CHECK(refused.error().message().find("no space left") != std::string::npos);

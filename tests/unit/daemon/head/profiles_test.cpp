@@ -25,8 +25,8 @@ struct Running {
     if (!a->all<proto::ReservePort>().empty()) cluster.reserve(*a);
     for (int rank = 0; rank < ranks; ++rank) cluster.start(*a, id, k1, rank);
   }
-  auto profile(ProfileRequest request = {}) { return cluster.dispatcher.profile(id, request, "ann"); }
-  proto::ProfileDoc look() { return *cluster.dispatcher.profile(id); }
+  auto profile(ProfileRequest request = {}) { return cluster.dispatcher.profiling().ask(id, request, "ann"); }
+  proto::ProfileDoc look() { return *cluster.dispatcher.profiling().look(id); }
   void answer(int rank, std::int64_t steps, const std::string& trace, const std::string& error = {}) {
     const auto number = a->all<proto::ProfileRanks>().back().request;
     cluster.dispatcher.agent_says(*a, proto::RankProfile{{id, k1, rank}, number, steps, trace, error});
@@ -82,10 +82,11 @@ TEST_CASE("profiles: a job that does not run, a command, a rank that is not ther
   CHECK(job.profile({.ranks = {0, 7}}).error().code() == Errc::kNotFound);
   CHECK(job.profile({.ranks = {0, 7}}).error().message() == "job 1 has no rank 7, it has 2");
   const auto waits = job.cluster.submit(9);
-  const auto refused = job.cluster.dispatcher.profile(waits, {}, "ann");
+  const auto refused = job.cluster.dispatcher.profiling().ask(waits, {}, "ann");
   CHECK(refused.error().message() == "job 2 is QUEUED: only a RUNNING job can be profiled");
-  CHECK(job.cluster.dispatcher.profile(JobId(99), {}, "ann").error().code() == Errc::kNotFound);
-  CHECK(job.cluster.dispatcher.profile(job.id).error().code() == Errc::kNotFound);  // none was asked for
+  CHECK(job.cluster.dispatcher.profiling().ask(JobId(99), {}, "ann").error().code() == Errc::kNotFound);
+  CHECK(job.cluster.dispatcher.profiling().look(job.id).error().code() ==
+        Errc::kNotFound);  // none was asked for
   CHECK(job.a->all<proto::ProfileRanks>().empty());
 }
 

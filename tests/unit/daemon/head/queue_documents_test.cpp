@@ -9,7 +9,7 @@ using namespace rtrain::head;
 namespace {
 
 std::vector<proto::QueueDoc> docs(const test::Cluster& cluster) {
-  return queue_docs(cluster.dispatcher.planner(), cluster.dispatcher.jobs().tally());
+  return queue_docs(cluster.dispatcher.scheduling().planner(), cluster.dispatcher.jobs().tally());
 }
 
 proto::HeadConfig with_queues(const char* queues) {
@@ -43,7 +43,7 @@ TEST_CASE("queue documents: what runs, waits, is held and was used, by queue and
   const auto submit = [&](const std::string& user, const std::string& queue, int workers) {
     auto spec = test::Cluster::spec(workers);
     spec.scheduling.queue = queue;
-    return *cluster.dispatcher.submit(spec, user);
+    return *cluster.dispatcher.commands().submit(spec, user);
   };
   (void)submit("ann", "big", 2);
   (void)submit("bob", "big", 1);

@@ -56,7 +56,8 @@ TEST_CASE("routes: rows of jobs that did not change are made once, however many 
   auto disk = std::make_shared<CountingStore>();
   test::Cluster cluster(disk, {});
   constexpr int kJobs = 1500;
-  for (int i = 0; i < kJobs; ++i) REQUIRE(cluster.dispatcher.cancel(cluster.submit(1), "ann").has_value());
+  for (int i = 0; i < kJobs; ++i)
+    REQUIRE(cluster.dispatcher.commands().cancel(cluster.submit(1), "ann").has_value());
   int requests = 0;
   disk->read = 0;
   CHECK(walk(cluster, "", 1000, requests) == down_from(kJobs));
@@ -66,7 +67,7 @@ TEST_CASE("routes: rows of jobs that did not change are made once, however many 
   for (int i = 0; i < 20; ++i) CHECK(walk(cluster, "", 1000, requests) == down_from(next.value()));
   CHECK(disk->read == first);
   // One that is forgotten is gone from the rows as well.
-  cluster.dispatcher.prune({{}, 10, {}, false}, [](const store::Pruned&) {});
+  cluster.dispatcher.retention().prune({{}, 10, {}, false}, [](const store::Pruned&) {});
   CHECK(walk(cluster, "", 1000, requests) == down_from(next.value(), next.value() - 10));
 }
 
@@ -80,9 +81,9 @@ TEST_CASE("routes: a page says what is true now", "[F49]") {
     return proto::Json();
   };
   CHECK(job(second)["queue_position"] == 2);
-  CHECK(job(first) ==
-        proto::Json(job_doc(*cluster.dispatcher.jobs().find(first), cluster.dispatcher.waiting(first))));
-  REQUIRE(cluster.dispatcher.hold(first, "ann").has_value());
+  CHECK(job(first) == proto::Json(job_doc(*cluster.dispatcher.jobs().find(first),
+                                          cluster.dispatcher.scheduling().waiting(first))));
+  REQUIRE(cluster.dispatcher.commands().hold(first, "ann").has_value());
   CHECK(job(first)["held"] == true);
   CHECK(job(second)["queue_position"] == 1);
   auto a = cluster.connect("a", 1);
@@ -129,8 +130,8 @@ TEST_CASE("routes: all jobs are listed, page by page, those that only the store 
   test::Cluster cluster;
   constexpr int kJobs = 3500;
   for (int i = 1; i <= kJobs; ++i) {
-    const auto id = *cluster.dispatcher.submit(test::Cluster::spec(1), i == 7 ? "rare" : "ann");
-    if (i % 100 != 0) REQUIRE(cluster.dispatcher.cancel(id, "a test").has_value());
+    const auto id = *cluster.dispatcher.commands().submit(test::Cluster::spec(1), i == 7 ? "rare" : "ann");
+    if (i % 100 != 0) REQUIRE(cluster.dispatcher.commands().cancel(id, "a test").has_value());
   }
   REQUIRE(cluster.dispatcher.jobs().all().size() < 2000);
   int requests = 0;
@@ -153,8 +154,9 @@ TEST_CASE("routes: the jobs of an array are found without a look at what came la
   for (int i = 0; i < 3; ++i) (void)cluster.submit(1);
   auto spec = test::Cluster::spec(1);
   spec.scheduling.array = *proto::parse_array("0-9");
-  const auto array = *cluster.dispatcher.submit(spec);
-  for (int i = 0; i < 2500; ++i) REQUIRE(cluster.dispatcher.cancel(cluster.submit(1), "a test").has_value());
+  const auto array = *cluster.dispatcher.commands().submit(spec);
+  for (int i = 0; i < 2500; ++i)
+    REQUIRE(cluster.dispatcher.commands().cancel(cluster.submit(1), "a test").has_value());
   int requests = 0;
   CHECK(walk(cluster, "&array=" + to_string(array), 1000, requests) == down_from(13, 4));
   CHECK(requests == 1);

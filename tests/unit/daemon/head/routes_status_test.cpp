@@ -22,7 +22,8 @@ TEST_CASE("status: every job is counted in its state, those that only the store 
   const auto running = cluster.submit(1);
   cluster.reserve(*a);
   cluster.start(*a, running, Attempt(1), 0);
-  for (int i = 0; i < 1500; ++i) REQUIRE(cluster.dispatcher.cancel(cluster.submit(1), "a test").has_value());
+  for (int i = 0; i < 1500; ++i)
+    REQUIRE(cluster.dispatcher.commands().cancel(cluster.submit(1), "a test").has_value());
   for (int i = 0; i < 30; ++i) (void)cluster.submit(1);
   REQUIRE(cluster.dispatcher.jobs().all().size() < 1500);
   CHECK(status(cluster)["jobs_by_state"] ==
@@ -37,7 +38,7 @@ TEST_CASE("status: every job is counted in its state, those that only the store 
           proto::Json({{"STARTING", 1}, {"SUCCEEDED", 1}, {"CANCELLED", 1500}, {"QUEUED", 29}}));
   }
   SECTION("those that are pruned are gone") {
-    cluster.dispatcher.prune({{}, 100, {}, false}, [](const store::Pruned&) {});
+    cluster.dispatcher.retention().prune({{}, 100, {}, false}, [](const store::Pruned&) {});
     const auto left = status(cluster)["jobs_by_state"];
     CHECK(left.value("CANCELLED", 0) + left.value("SUCCEEDED", 0) == 100);
     CHECK(left["QUEUED"] == 29);

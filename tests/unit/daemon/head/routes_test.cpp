@@ -568,7 +568,7 @@ TEST_CASE("routes: a submit that is sent again with its key gets the first answe
   CHECK(json(submit(array, "k2"))["id"] == 6);
   CHECK(json(submit(kJob, "k3"))["id"] == 11);
   // It stays good when the job has ended.
-  REQUIRE(cluster.dispatcher.cancel(JobId(11), "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(JobId(11), "ann").has_value());
   CHECK(json(submit(kJob, "k3"))["id"] == 11);
   // The same key for another job, or from another user, is a mistake.
   CHECK(status(submit(kJob, "k1")) == 409);
@@ -591,7 +591,7 @@ TEST_CASE("routes: a node that is lost can be forgotten, one that may come back 
   const auto remove = [&](const std::string& node) {
     return std::get<HttpResponse>(ask(cluster, http::verb::delete_, "/v1/nodes/" + node));
   };
-  REQUIRE(cluster.dispatcher.cordon("a", "old", "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().cordon("a", "old", "ann").has_value());
   CHECK(status(remove("a")) == 409);
   CHECK(status(remove("b")) == 404);
   cluster.dispatcher.agent_left(*a);

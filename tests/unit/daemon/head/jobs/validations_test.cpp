@@ -179,7 +179,7 @@ TEST_CASE("dispatcher: who cancels a job cancels its validations") {
   const auto child = training.child(0);
   training.start(child, k1);
   SECTION("while it runs") {
-    REQUIRE(training.cluster.dispatcher.cancel(training.id, "ann").has_value());
+    REQUIRE(training.cluster.dispatcher.commands().cancel(training.id, "ann").has_value());
     CHECK(training.cluster.phase(child) == JobPhase::kStopping);
     training.cluster.end(*training.a, child, k1, 0, 15);
     CHECK(training.checkpoint(0).validation->error == "job " + to_string(child) + " was cancelled by ann");
@@ -189,14 +189,14 @@ TEST_CASE("dispatcher: who cancels a job cancels its validations") {
   SECTION("while it waits for them") {
     training.end(training.id, k1);
     REQUIRE(training.cluster.phase(training.id) == JobPhase::kValidating);
-    REQUIRE(training.cluster.dispatcher.cancel(training.id, "ann").has_value());
+    REQUIRE(training.cluster.dispatcher.commands().cancel(training.id, "ann").has_value());
     CHECK(training.cluster.phase(training.id) == JobPhase::kCancelled);
     CHECK(training.cluster.phase(child) == JobPhase::kStopping);
     training.cluster.end(*training.a, child, k1, 0, 15);
     CHECK(training.cluster.phase(child) == JobPhase::kCancelled);
   }
   SECTION("and the validation alone is only a validation") {
-    REQUIRE(training.cluster.dispatcher.cancel(child, "ann").has_value());
+    REQUIRE(training.cluster.dispatcher.commands().cancel(child, "ann").has_value());
     training.cluster.end(*training.a, child, k1, 0, 15);
     CHECK(training.cluster.phase(training.id) == JobPhase::kRunning);
     CHECK(training.checkpoint(0).validation->status == ValidationStatus::kFailed);
@@ -211,7 +211,7 @@ TEST_CASE("dispatcher: a validation waits for room in the queue") {
   training.report(1, 0);
   CHECK(training.checkpoint(0).pinned());
   CHECK(training.child(0) == JobId(0));
-  REQUIRE(training.cluster.dispatcher.cancel(waits, "ann").has_value());
+  REQUIRE(training.cluster.dispatcher.commands().cancel(waits, "ann").has_value());
   training.pass(1);
   CHECK(training.child(0).value() > 0);
 }

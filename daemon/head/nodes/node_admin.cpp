@@ -1,8 +1,8 @@
-// What operators say of nodes, and what agents say of their health: cordons, drains, labels, GPUs out of
-// service, reservations.
+#include "daemon/head/nodes/node_admin.h"
+
 #include "common/base/fault.h"
 #include "common/log/log.h"
-#include "daemon/head/dispatcher.h"
+#include "daemon/head/attempts/yield.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,6 @@ namespace rtrain::head {
 namespace {
 
 constexpr const char* kNodeKind = "node";
-constexpr const char* kReservationKind = "reservation";
 constexpr std::size_t kLabelsMax = 256;  // of a node, by users
 /// Labels that tell what a node is: nobody else may say so.
 constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/accelerator-type", "rtrain/os"};
@@ -20,79 +19,72 @@ constexpr std::array<std::string_view, 3> kOwnLabels{"rtrain/node", "rtrain/acce
 
 // ---- settings -----------------------------------------------------------------------------------
 
-const NodeSetting& Dispatcher::setting(const std::string& node) const {
+const NodeSetting& NodeAdmin::setting(const std::string& node) const {
   static const NodeSetting kNothing;
   const auto found = settings_.find(node);
   return found == settings_.end() ? kNothing : found->second;
 }
 
-Result<NodeSetting*> Dispatcher::setting_of(const std::string& node) {
-  if (nodes_.find(node) == nullptr && !settings_.contains(node))
+Result<NodeSetting*> NodeAdmin::setting_of(const std::string& node) {
+  if (context_.nodes.find(node) == nullptr && !settings_.contains(node))
     return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
   return &settings_[node];
 }
 
-void Dispatcher::apply_setting(const std::string& name) {
-  auto* node = nodes_.find(name);
+void NodeAdmin::apply_setting(const std::string& name) {
+  auto* node = context_.nodes.find(name);
   if (node == nullptr) return;
   const auto& node_setting = setting(name);
   node->view.cordoned = node_setting.cordoned && !fault::on(fault::Fault::kCordonIgnored);
   node->view.gpus_out = node_setting.gpus_out();
   node->view.info.labels = node_setting.over(node->own_labels);
-  nodes_.changed(*node);
+  context_.nodes.changed(*node);
 }
 
-void Dispatcher::keep_setting(const std::string& name) {
+void NodeAdmin::keep_setting(const std::string& name) {
   const auto& node_setting = setting(name);
   if (!fault::on(fault::Fault::kNodeSettingNotStored))
-    store_.journal.put({kNodeKind, name, node_setting.is_default() ? proto::Json() : to_json(node_setting)});
+    context_.store.journal.put(
+        {kNodeKind, name, node_setting.is_default() ? proto::Json() : to_json(node_setting)});
   apply_setting(name);
   if (node_setting.is_default()) settings_.erase(name);
 }
 
-void Dispatcher::recover_documents(const std::vector<store::Document>& documents) {
+void NodeAdmin::recover(const std::vector<store::Document>& documents) {
   for (const auto& document : documents) {
-    if (document.kind == kNodeKind) {
-      auto node_setting = node_setting_from_json(document.value);
-      if (!node_setting) {
-        log::error("the setting of a node cannot be read",
-                   {{"node", document.name}, {"cause", node_setting.error().message()}});
-        continue;
-      }
-      if (node_setting->draining && node_setting->drain_until_ms != 0) {
-        const double left_s = static_cast<double>(node_setting->drain_until_ms - clock_.wall()) / 1000;
-        drain_until_[document.name] = clock_.steady() + from_seconds(std::max(0.0, left_s));
-      }
-      settings_[document.name] = std::move(*node_setting);
-      apply_setting(document.name);
-    } else if (document.kind == kReservationKind) {
-      try {
-        reservations_[document.name] = reservation_of(document.value.get<proto::ReservationDoc>());
-      } catch (const proto::Json::exception& error) {
-        log::error("a reservation cannot be read", {{"reservation", document.name}, {"cause", error.what()}});
-      }
+    if (document.kind != kNodeKind) continue;
+    auto node_setting = node_setting_from_json(document.value);
+    if (!node_setting) {
+      log::error("the setting of a node cannot be read",
+                 {{"node", document.name}, {"cause", node_setting.error().message()}});
+      continue;
     }
+    if (node_setting->draining && node_setting->drain_until_ms != 0) {
+      const double left_s = static_cast<double>(node_setting->drain_until_ms - context_.wall()) / 1000;
+      drain_until_[document.name] = context_.now() + from_seconds(std::max(0.0, left_s));
+    }
+    settings_[document.name] = std::move(*node_setting);
+    apply_setting(document.name);
   }
-  reservations_changed();
 }
 
 // ---- operators ----------------------------------------------------------------------------------
 
-Result<Done> Dispatcher::cordon(const std::string& node, const std::string& reason, const std::string& by) {
+Result<Done> NodeAdmin::cordon(const std::string& node, const std::string& reason, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& node_setting = **found;
   node_setting.cordoned = true;
   node_setting.reason = reason;
   node_setting.by = by;
-  node_setting.since_ms = clock_.wall();
+  node_setting.since_ms = context_.wall();
   keep_setting(node);
   log::info("node cordoned", {{"node", node}, {"by", by}, {"reason", reason}});
-  schedule();  // those who wait learn why
+  turn_.request_pass();  // those who wait learn why
   return ok();
 }
 
-Result<Done> Dispatcher::uncordon(const std::string& node, const std::string& by) {
+Result<Done> NodeAdmin::uncordon(const std::string& node, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& node_setting = **found;
@@ -103,57 +95,59 @@ Result<Done> Dispatcher::uncordon(const std::string& node, const std::string& by
   drain_until_.erase(node);
   keep_setting(node);
   log::info("node uncordoned", {{"node", node}, {"by", by}});
-  schedule();
+  turn_.request_pass();
   return ok();
 }
 
-Result<Done> Dispatcher::forget_node(const std::string& node, const std::string& by) {
-  const auto* known = nodes_.find(node);
+Result<Done> NodeAdmin::forget(const std::string& node, const std::string& by) {
+  const auto* known = context_.nodes.find(node);
   if (known == nullptr)
     return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
-  if (known->view.alive || !jobs_on(node).empty()) {
+  if (known->view.alive || !launcher_.jobs_on(node).empty()) {
     return fail(Errc::kConflict,
                 "node " + node + (known->view.away ? " is away and may come back" : " is there") +
                     ": only a node that is lost can be forgotten",
                 known->view.away ? "it is lost when its lease is over; rtrain nodes shows it"
                                  : "stop its agent first; rtrain node drain " + node + " empties it");
   }
-  nodes_.forget(node);
+  context_.nodes.forget(node);
   drain_until_.erase(node);
   settings_[node] = {};
   keep_setting(node);
   log::info("node forgotten", {{"node", node}, {"by", by}});
-  schedule();
+  turn_.request_pass();
   return ok();
 }
 
-Result<Done> Dispatcher::drain(const std::string& node, const std::string& reason,
-                               std::optional<double> deadline_s, const std::string& by) {
+Result<Done> NodeAdmin::drain(const std::string& node, const std::string& reason,
+                              std::optional<double> deadline_s, const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& node_setting = **found;
   node_setting.cordoned = node_setting.draining = true;
   node_setting.reason = reason;
   node_setting.by = by;
-  node_setting.since_ms = clock_.wall();
+  node_setting.since_ms = context_.wall();
   node_setting.drain_until_ms =
-      deadline_s ? clock_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
+      deadline_s ? context_.wall() + static_cast<proto::UnixMs>(*deadline_s * 1000) : 0;
   if (deadline_s)
-    drain_until_[node] = clock_.steady() + from_seconds(*deadline_s);
+    drain_until_[node] = context_.now() + from_seconds(*deadline_s);
   else
     drain_until_.erase(node);
   keep_setting(node);
-  log::info("node drains",
-            {{"node", node}, {"by", by}, {"reason", reason}, {"jobs", std::to_string(jobs_on(node).size())}});
-  empty_node(node);
-  note_drained(node);
-  schedule();
+  log::info("node drains", {{"node", node},
+                            {"by", by},
+                            {"reason", reason},
+                            {"jobs", std::to_string(launcher_.jobs_on(node).size())}});
+  evacuate(node);
+  log_if_drained(node);
+  turn_.request_pass();
   return ok();
 }
 
-Result<Done> Dispatcher::label(const std::string& node,
-                               const std::map<std::string, std::optional<std::string>>& changes,
-                               const std::string& by) {
+Result<Done> NodeAdmin::label(const std::string& node,
+                              const std::map<std::string, std::optional<std::string>>& changes,
+                              const std::string& by) {
   for (const auto& [key, value] : changes) {
     if (std::ranges::find(kOwnLabels, key) != kOwnLabels.end())
       return fail(Errc::kInvalidArgument, "the label " + key + " is rtrain's own");
@@ -163,7 +157,7 @@ Result<Done> Dispatcher::label(const std::string& node,
   if (!found) return found.error();
   if ((*found)->labels.size() + changes.size() > kLabelsMax)
     return fail(Errc::kLimit, "a node has at most " + std::to_string(kLabelsMax) + " labels");
-  const auto* known = nodes_.find(node);
+  const auto* known = context_.nodes.find(node);
   for (const auto& [key, value] : changes) {
     // Only what differs from the agent's own word is kept; of an agent that never came nothing is known.
     const bool of_agent = known == nullptr || known->own_labels.contains(key);
@@ -174,12 +168,12 @@ Result<Done> Dispatcher::label(const std::string& node,
     log::info("node labelled", {{"node", node}, {"by", by}, {"label", key + (value ? "=" + *value : "-")}});
   }
   keep_setting(node);
-  schedule();
+  turn_.request_pass();
   return ok();
 }
 
-Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<int>& gpus,
-                                     const std::string& by) {
+Result<Done> NodeAdmin::return_gpus(const std::string& node, const std::vector<int>& gpus,
+                                    const std::string& by) {
   auto found = setting_of(node);
   if (!found) return found.error();
   auto& node_setting = **found;
@@ -196,13 +190,13 @@ Result<Done> Dispatcher::return_gpus(const std::string& node, const std::vector<
   log::info("GPUs are back in service",
             {{"node", node}, {"by", by}, {"gpus", std::to_string(gpus.empty() ? out.size() : gpus.size())}});
   keep_setting(node);
-  schedule();
+  turn_.request_pass();
   return ok();
 }
 
 // ---- agents -------------------------------------------------------------------------------------
 
-void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& health) {
+void NodeAdmin::on_health(const std::string& node, const proto::NodeHealth& health) {
   auto& node_setting = settings_[node];
   const std::set<int> quarantined(health.quarantined_gpus.begin(), health.quarantined_gpus.end());
   if (node_setting.quarantined == quarantined && node_setting.quarantine_reason == health.reason) {
@@ -217,124 +211,57 @@ void Dispatcher::hear_health(const std::string& node, const proto::NodeHealth& h
              {"gpus_out", std::to_string(node_setting.gpus_out().size())},
              {"cause", health.reason}});
   keep_setting(node);
-  schedule();
+  turn_.request_pass();
 }
 
 // ---- drains -------------------------------------------------------------------------------------
 
-std::set<JobId> Dispatcher::jobs_on(const std::string& node) const {
-  std::set<JobId> ids;
-  for (const auto id : book_.active())
-    if (living_nodes(id).contains(node)) ids.insert(id);
-  return ids;
-}
-
-void Dispatcher::empty_node(const std::string& node) {
+void NodeAdmin::evacuate(const std::string& node) {
   const auto& node_setting = setting(node);
   if (!node_setting.draining) return;
   const auto left_s = drain_left_s(node);
-  for (const auto id : jobs_on(node)) {
-    const auto& state = book_.find(id)->state;
+  for (const auto id : launcher_.jobs_on(node)) {
+    const auto& state = context_.state(id);
     if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
     double grace_s = state.spec->scheduling.preempt_grace_s;
     if (left_s) grace_s = std::min(*left_s, grace_s);
     const auto why = "node " + node + " is drained by " + node_setting.by +
                      (node_setting.reason.empty() ? "" : ": " + node_setting.reason);
-    if (auto done = yield(id, proto::YieldCause::kDrain, why, grace_s); !done)
+    if (auto done = request_yield(context_, turn_, id, proto::YieldCause::kDrain, why, grace_s); !done)
       log::info("a job cannot be asked to leave a node",
                 {{"node", node}, {"job", to_string(id)}, {"cause", done.error().message()}});
   }
 }
 
-std::optional<double> Dispatcher::drain_left_s(const std::string& node) const {
+std::optional<double> NodeAdmin::drain_left_s(const std::string& node) const {
   if (fault::on(fault::Fault::kDrainDeadlineOff)) return std::nullopt;
   const auto& node_setting = setting(node);
   if (const auto until = drain_until_.find(node); until != drain_until_.end())
-    return std::max(0.0, Seconds(until->second - clock_.steady()).count());
+    return std::max(0.0, Seconds(until->second - context_.now()).count());
   // end_drains() has done with it; an agent that was away at that time comes back and knows nothing of it.
   return node_setting.draining && node_setting.drain_until_ms != 0 ? std::optional(0.0) : std::nullopt;
 }
 
-void Dispatcher::note_drained(const std::string& node) {
-  if (setting(node).draining && jobs_on(node).empty()) log::info("node drained", {{"node", node}});
+void NodeAdmin::log_if_drained(const std::string& node) const {
+  if (setting(node).draining && launcher_.jobs_on(node).empty()) log::info("node drained", {{"node", node}});
 }
 
-void Dispatcher::end_drains() {
+void NodeAdmin::end_drains() {
   if (fault::on(fault::Fault::kDrainDeadlineOff)) return;
   for (auto it = drain_until_.begin(); it != drain_until_.end();) {
-    if (clock_.steady() < it->second) {
+    if (context_.now() < it->second) {
       ++it;
       continue;
     }
     const std::string node = it->first;
     it = drain_until_.erase(it);
-    for (const auto id : jobs_on(node)) {
+    for (const auto id : launcher_.jobs_on(node)) {
       log::warn("a job is still on a node at the deadline of its drain",
                 {{"node", node}, {"job", to_string(id)}});
-      stop(id, {book_.find(id)->state.attempt, core::kFailureGraceS,
-                "the drain of node " + node + " has reached its deadline"});
+      launcher_.stop(id, {context_.state(id).attempt, core::kFailureGraceS,
+                          "the drain of node " + node + " has reached its deadline"});
     }
   }
-}
-
-// ---- reservations -------------------------------------------------------------------------------
-
-Result<Done> Dispatcher::reserve(core::Reservation reservation) {
-  if (auto checked = check_reservation(reservation, reservations_, clock_.wall()); !checked) return checked;
-  for (const auto& node : reservation.nodes)
-    if (nodes_.find(node) == nullptr)
-      return fail(Errc::kNotFound, "node " + node + ": no such node", "rtrain nodes -o name lists them");
-  if (!fault::on(fault::Fault::kReservationNotStored))
-    store_.journal.put(
-        {kReservationKind, reservation.name, proto::Json(reservation_doc(reservation, clock_.wall()))});
-  log::info("reservation made", {{"reservation", reservation.name},
-                                 {"by", reservation.by},
-                                 {"from", proto::rfc3339(reservation.start_ms)},
-                                 {"to", proto::rfc3339(reservation.end_ms)}});
-  reservations_[reservation.name] = std::move(reservation);
-  reservations_changed();
-  schedule();
-  return ok();
-}
-
-Result<Done> Dispatcher::unreserve(const std::string& name, const std::string& by) {
-  if (reservations_.erase(name) == 0)
-    return fail(Errc::kNotFound, "reservation " + name + ": there is none", "rtrain reservation list");
-  store_.journal.put({kReservationKind, name, proto::Json()});
-  log::info("reservation deleted", {{"reservation", name}, {"by", by}});
-  reservations_changed();
-  schedule();
-  return ok();
-}
-
-void Dispatcher::turn_reservations() {
-  const auto now = clock_.wall();
-  bool turned = false;
-  for (auto it = reservations_.begin(); it != reservations_.end();) {
-    const auto& [name, reservation] = *it;
-    turned = turned || (reservation.start_ms > reservations_turned_ms_ && reservation.start_ms <= now);
-    if (reservation.end_ms > now) {
-      ++it;
-      continue;
-    }
-    turned = true;
-    store_.journal.put({kReservationKind, name, proto::Json()});
-    log::info("reservation over", {{"reservation", name}});
-    it = reservations_.erase(it);
-  }
-  reservations_turned_ms_ = now;
-  if (!turned) return;
-  reservations_changed();
-  schedule();
-}
-
-void Dispatcher::reservations_changed() {
-  std::vector<core::Reservation> all;
-  for (const auto& [name, reservation] : reservations_)
-    if (!fault::on(fault::Fault::kReservationIgnored)) all.push_back(reservation);
-  planner_.set_reservations(std::move(all));
-  for (const auto id : book_.queue())
-    if (!book_.find(id)->state.spec->scheduling.reservation.empty()) update_planner(id);
 }
 
 }  // namespace rtrain::head

@@ -15,13 +15,13 @@ JobId submit_after(test::Cluster& cluster, const std::string& text) {
 }
 JobId end_one(test::Cluster& cluster) {
   const auto id = cluster.submit(1);
-  REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(id, "ann").has_value());
   return id;
 }
 Ids pruned(test::Cluster& cluster, std::int64_t keep, bool dry_run = false) {
   Ids gone;
   std::int64_t jobs = -1;
-  cluster.dispatcher.prune({{}, keep, {}, dry_run}, [&](const store::Pruned& pruned) {
+  cluster.dispatcher.retention().prune({{}, keep, {}, dry_run}, [&](const store::Pruned& pruned) {
     gone = pruned.gone;
     jobs = pruned.jobs;
   });
@@ -41,7 +41,7 @@ TEST_CASE(
   CHECK(pruned(cluster, 1) == Ids{first});
   CHECK(cluster.changes > changes);
   CHECK(cluster.dispatcher.jobs().find(first) == nullptr);
-  CHECK(cluster.dispatcher.cancel(first, "ann").error().code() == Errc::kNotFound);
+  CHECK(cluster.dispatcher.commands().cancel(first, "ann").error().code() == Errc::kNotFound);
   CHECK(pruned(cluster, 0) == Ids{second});
   CHECK(cluster.phase(waits) == JobPhase::kQueued);
   CHECK(cluster.submit(1).value() == waits.value() + 1);
@@ -54,10 +54,10 @@ TEST_CASE("retention: what a waiting job depends on stays, and arrays stay whole
   const auto waits = submit_after(cluster, "afterany:" + to_string(awaited) + ":" + to_string(blocker));
   const auto array =
       cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.array = *proto::parse_array("0-1"); });
-  REQUIRE(cluster.dispatcher.cancel(array, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(array, "ann").has_value());
   CHECK(pruned(cluster, 0).empty());
-  REQUIRE(cluster.dispatcher.cancel(JobId(array.value() + 1), "ann").has_value());
-  REQUIRE(cluster.dispatcher.cancel(waits, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(JobId(array.value() + 1), "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(waits, "ann").has_value());
   CHECK(pruned(cluster, 0).size() == 4);
 }
 
@@ -69,7 +69,7 @@ TEST_CASE("retention: a dependency on a job that was pruned says so") {
   cluster.store->prune({{}, 0, {}, false}, [](const store::Pruned&) {});
   test::Cluster next(cluster.store, std::move(recovered));
   next.dispatcher.tick();
-  CHECK(next.dispatcher.waiting(waits).reason ==
+  CHECK(next.dispatcher.scheduling().waiting(waits).reason ==
         "can never start: job 1 was pruned, nobody knows whether it succeeded (afterok:1, "
         "DependencyNeverSatisfied)");
 }

@@ -28,7 +28,7 @@ TEST_CASE(
   CHECK(a->all<proto::YieldAttempt>()[0].reason ==
         "job " + to_string(high) + " of higher priority (5) needs its place");
   CHECK(a->all<proto::YieldAttempt>()[0].grace_s == 60);
-  CHECK(cluster.dispatcher.waiting(high).expected_start_ms == cluster.wall + 60'000);
+  CHECK(cluster.dispatcher.scheduling().waiting(high).expected_start_ms == cluster.wall + 60'000);
   for (int rank = 0; rank < 2; ++rank) {
     proto::RankEnded end;
     end.key = {low, k1, rank};
@@ -39,7 +39,7 @@ TEST_CASE(
   CHECK(cluster.phase(low) == JobPhase::kQueued);
   CHECK(cluster.state(low).preemptions == 1);
   CHECK(cluster.phase(high) == JobPhase::kStarting);
-  CHECK(cluster.dispatcher.queue() == std::vector<JobId>{low});
+  CHECK(cluster.dispatcher.scheduling().queue() == std::vector<JobId>{low});
   cluster.reserve(*a);
   for (int rank = 0; rank < 2; ++rank) cluster.end(*a, high, k1, rank);
   CHECK(cluster.phase(low) == JobPhase::kStarting);
@@ -98,7 +98,7 @@ TEST_CASE("schedule: a queue refuses what it does not take, and gives its time l
     spec.scheduling.queue = row.queue;
     spec.scheduling.priority = row.priority;
     spec.scheduling.time_limit_s = row.limit_s;
-    const auto refused = cluster.dispatcher.submit(spec);
+    const auto refused = cluster.dispatcher.commands().submit(spec);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().code() == Errc::kInvalidArgument);
     CHECK(refused.error().message() == row.message);
@@ -117,8 +117,9 @@ TEST_CASE("schedule: who is over a quota waits, and the others do not") {
   CHECK(cluster.phase(first) == JobPhase::kStarting);
   CHECK(cluster.phase(second) == JobPhase::kQueued);
   CHECK(cluster.phase(other) == JobPhase::kStarting);
-  CHECK(cluster.dispatcher.waiting(second).reason == "queue small may run 1 jobs at a time and runs 1");
-  CHECK(cluster.dispatcher.waiting(second).position == 1);
+  CHECK(cluster.dispatcher.scheduling().waiting(second).reason ==
+        "queue small may run 1 jobs at a time and runs 1");
+  CHECK(cluster.dispatcher.scheduling().waiting(second).position == 1);
 }
 
 TEST_CASE("schedule: what was used is accounted each minute, stored, and known to the next head") {
@@ -133,7 +134,8 @@ TEST_CASE("schedule: what was used is accounted each minute, stored, and known t
   const auto research =
       cluster.submit(1, 0, [](proto::JobSpec& spec) { spec.scheduling.queue = "research"; });
   const auto plain = cluster.submit(1);
-  CHECK(cluster.dispatcher.queue() == std::vector<JobId>{plain, research});  // the other queue has used much
+  CHECK(cluster.dispatcher.scheduling().queue() ==
+        std::vector<JobId>{plain, research});  // the other queue has used much
   const auto before = disk->appended().events;
   cluster.pass(61);
   cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
@@ -146,17 +148,17 @@ TEST_CASE("schedule: deferred passes are asked for once, however much changes") 
   test::Cluster cluster;
   auto a = cluster.connect("a", 4);
   int due = 0;
-  cluster.dispatcher.defer_passes([&] { ++due; });
+  cluster.dispatcher.scheduling().defer_passes([&] { ++due; });
   std::vector<JobId> ids;
   for (int i = 0; i < 6; ++i) ids.push_back(cluster.submit(1));
   CHECK(due == 1);
   CHECK(cluster.phase(ids[0]) == JobPhase::kQueued);
-  CHECK(cluster.dispatcher.waiting(ids[0]).reason == "is about to start");
-  cluster.dispatcher.pass();
+  CHECK(cluster.dispatcher.scheduling().waiting(ids[0]).reason == "is about to start");
+  cluster.dispatcher.scheduling().pass();
   for (int i = 0; i < 6; ++i)
     CHECK(cluster.phase(ids[static_cast<std::size_t>(i)]) ==
           (i < 4 ? JobPhase::kStarting : JobPhase::kQueued));
-  CHECK(cluster.dispatcher.waiting(ids[5]).position == 2);
+  CHECK(cluster.dispatcher.scheduling().waiting(ids[5]).position == 2);
   cluster.submit(1);
   CHECK(due == 2);
 }

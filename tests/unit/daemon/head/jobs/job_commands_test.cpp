@@ -17,7 +17,9 @@ JobId submit_after(test::Cluster& cluster, const std::string& text) {
   return cluster.submit(
       1, 0, [&](proto::JobSpec& spec) { spec.scheduling.depends_on = *proto::parse_dependency(text); });
 }
-std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
+std::string reason(test::Cluster& cluster, JobId id) {
+  return cluster.dispatcher.scheduling().waiting(id).reason;
+}
 std::vector<JobId> in_phase(test::Cluster& cluster, JobPhase phase) {
   std::vector<JobId> ids;
   for (const auto& [id, record] : cluster.dispatcher.jobs().all())
@@ -56,9 +58,9 @@ TEST_CASE("submit: an array is a job for each index, with the index in its launc
   const auto launch = a->all<proto::Launch>().at(0);
   REQUIRE(launch.array.has_value());
   CHECK(launch.array->index == 2);
-  CHECK(*cluster.dispatcher.member(first, 5) == JobId(first.value() + 1));
-  CHECK_FALSE(cluster.dispatcher.member(first, 3).has_value());
-  CHECK_FALSE(cluster.dispatcher.member(JobId(2), 5).has_value());  // no array's number
+  CHECK(*cluster.dispatcher.commands().member(first, 5) == JobId(first.value() + 1));
+  CHECK_FALSE(cluster.dispatcher.commands().member(first, 3).has_value());
+  CHECK_FALSE(cluster.dispatcher.commands().member(JobId(2), 5).has_value());  // no array's number
 }
 
 TEST_CASE("submit: an array that is larger than the queue is refused whole") {
@@ -70,12 +72,12 @@ TEST_CASE("submit: an array that is larger than the queue is refused whole") {
   spec.name = "job";
   spec.command = {"train"};
   spec.scheduling.array = *proto::parse_array("0-3");
-  const auto refused = cluster.dispatcher.submit(spec);
+  const auto refused = cluster.dispatcher.commands().submit(spec);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code() == Errc::kUnavailable);
   CHECK(cluster.dispatcher.jobs().queue().size() == 1);
   spec.scheduling.array = *proto::parse_array("0-2");
-  CHECK(cluster.dispatcher.submit(spec).has_value());
+  CHECK(cluster.dispatcher.commands().submit(spec).has_value());
 }
 
 TEST_CASE("submit: of an array with a limit so many run at a time, also after a restart") {
@@ -106,9 +108,9 @@ TEST_CASE("submit: a job of an array is called by array and index in reasons and
   const auto alone = cluster.submit(1), array = submit_array(cluster, "3-5");
   CHECK(cluster.phase(alone) == JobPhase::kStarting);
   CHECK(reason(cluster, JobId(array.value() + 1)) == "waits behind job 2_3");
-  CHECK(cluster.dispatcher.plan(proto::ScalingConfig{}).reason == "waits behind job 2_3");
+  CHECK(cluster.dispatcher.scheduling().plan(proto::ScalingConfig{}).reason == "waits behind job 2_3");
   const auto refusal = [&](const proto::JobEvent& event) {
-    auto refused = cluster.dispatcher.for_array(array, std::vector{4}, event);
+    auto refused = cluster.dispatcher.commands().for_array(array, std::vector{4}, event);
     return refused ? "" : refused.error().message();
   };
   CHECK(refusal(proto::JobReleased{"ann"}) == "job 2_4 is not held");
@@ -124,20 +126,27 @@ TEST_CASE("submit: jobs of an array are cancelled, held and released together or
   auto a = cluster.connect("a", 8);
   const auto array = submit_array(cluster, "0-9%2");
   const std::vector<int> some{3, 5};
-  CHECK(*cluster.dispatcher.for_array(array, some, proto::JobHeld{"ann"}) == Ids{JobId(4), JobId(6)});
+  CHECK(*cluster.dispatcher.commands().for_array(array, some, proto::JobHeld{"ann"}) ==
+        Ids{JobId(4), JobId(6)});
   CHECK(reason(cluster, JobId(4)).find("held by ann") == 0);
-  CHECK(*cluster.dispatcher.for_array(array, some, proto::JobReleased{"ann"}) == Ids{JobId(4), JobId(6)});
-  CHECK(*cluster.dispatcher.for_array(array, std::vector{0, 2}, proto::CancelRequested{"ann"}) ==
+  CHECK(*cluster.dispatcher.commands().for_array(array, some, proto::JobReleased{"ann"}) ==
+        Ids{JobId(4), JobId(6)});
+  CHECK(*cluster.dispatcher.commands().for_array(array, std::vector{0, 2}, proto::CancelRequested{"ann"}) ==
         Ids{JobId(1), JobId(3)});
   CHECK(cluster.phase(JobId(3)) == JobPhase::kCancelled);
-  CHECK(cluster.dispatcher.for_array(array, std::vector{2}, proto::CancelRequested{"ann"}).error().code() ==
-        Errc::kConflict);
-  CHECK(cluster.dispatcher.for_array(array, std::vector{10}, proto::CancelRequested{"ann"}).error().code() ==
-        Errc::kNotFound);
+  CHECK(cluster.dispatcher.commands()
+            .for_array(array, std::vector{2}, proto::CancelRequested{"ann"})
+            .error()
+            .code() == Errc::kConflict);
+  CHECK(cluster.dispatcher.commands()
+            .for_array(array, std::vector{10}, proto::CancelRequested{"ann"})
+            .error()
+            .code() == Errc::kNotFound);
   // job 1 was not yet launched: its place and its turn went to the next
   const auto placed = cluster.state(JobId(4)).attempt;
   CHECK(placed == k1);
-  const auto rest = cluster.dispatcher.for_array(array, std::nullopt, proto::CancelRequested{"bob"});
+  const auto rest =
+      cluster.dispatcher.commands().for_array(array, std::nullopt, proto::CancelRequested{"bob"});
   REQUIRE(rest.has_value());
   CHECK(rest->size() == 8);
   for (const auto& [id, record] : cluster.dispatcher.jobs().all()) {
@@ -146,8 +155,10 @@ TEST_CASE("submit: jobs of an array are cancelled, held and released together or
     CHECK(record.state.attempt.value() <= (id <= JobId(2) || id == JobId(4) ? 1 : 0));
   }
   const auto alone = cluster.submit(1);
-  CHECK(cluster.dispatcher.for_array(alone, std::nullopt, proto::CancelRequested{"bob"}).error().code() ==
-        Errc::kNotFound);
+  CHECK(cluster.dispatcher.commands()
+            .for_array(alone, std::nullopt, proto::CancelRequested{"bob"})
+            .error()
+            .code() == Errc::kNotFound);
 }
 
 TEST_CASE("submit: a job waits for another one to succeed") {
@@ -165,7 +176,7 @@ TEST_CASE("submit: a job waits for another one to succeed") {
   CHECK(cluster.phase(third) == JobPhase::kQueued);
   CHECK(reason(cluster, third) ==
         "can never start: job 2 did not succeed (afterok:2, DependencyNeverSatisfied)");
-  CHECK(cluster.dispatcher.cancel(third, "ann").has_value());
+  CHECK(cluster.dispatcher.commands().cancel(third, "ann").has_value());
 }
 
 TEST_CASE("submit: after and afterany, and a cancelled job counts as an end") {
@@ -173,17 +184,17 @@ TEST_CASE("submit: after and afterany, and a cancelled job counts as an end") {
   const auto first = cluster.submit(1);
   const auto after = submit_after(cluster, "after:1"), any = submit_after(cluster, "afterany:1"),
              held = submit_after(cluster, "afterany:1");
-  REQUIRE(cluster.dispatcher.hold(held, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().hold(held, "ann").has_value());
   auto a = cluster.connect("a", 8);
   CHECK(cluster.phase(after) == JobPhase::kStarting);  // job 1 was placed with it
   CHECK(cluster.phase(any) == JobPhase::kQueued);
   cluster.dispatcher.agent_says(*a, proto::PortReserved{first, k1, 4000, ""});
-  REQUIRE(cluster.dispatcher.cancel(first, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(first, "ann").has_value());
   cluster.end(*a, first, k1, 0, 143);
   REQUIRE(cluster.phase(first) == JobPhase::kCancelled);
   CHECK(cluster.phase(any) == JobPhase::kStarting);
   CHECK(reason(cluster, held).find("held by ann") == 0);
-  REQUIRE(cluster.dispatcher.release(held, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().release(held, "ann").has_value());
   CHECK(cluster.phase(held) == JobPhase::kStarting);
 }
 
@@ -215,7 +226,7 @@ TEST_CASE("submit: a dependency on a job that nobody knows is refused") {
   spec.command = {"train"};
   for (const int id : {1, 7}) {
     spec.scheduling.depends_on = {{proto::DependencyKind::kAfterAny, JobId(id)}};
-    const auto refused = cluster.dispatcher.submit(spec);
+    const auto refused = cluster.dispatcher.commands().submit(spec);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().code() == Errc::kNotFound);
   }
@@ -250,7 +261,7 @@ TEST_CASE("submit: what waits for the success of a job that can never start says
   test::Cluster next(cluster.store, cluster.store->recover());
   auto b = next.connect("b", 8);
   check(next);
-  REQUIRE(next.dispatcher.cancel(third, "ann").has_value());
+  REQUIRE(next.dispatcher.commands().cancel(third, "ann").has_value());
   CHECK(reason(next, fourth) ==
         "can never start: job 3 did not succeed (afterok:3, DependencyNeverSatisfied)");
   CHECK(next.phase(any) == JobPhase::kStarting);
@@ -279,7 +290,7 @@ TEST_CASE("submit: a job does not start before its time, whatever happens to the
   const auto id = cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = begin_ms; });
   const std::string why = "begins at " + proto::rfc3339(begin_ms);
   CHECK(reason(cluster, id) == why);
-  CHECK(cluster.dispatcher.waiting(id).position == 0);
+  CHECK(cluster.dispatcher.scheduling().waiting(id).position == 0);
   SECTION("its time comes") {
     cluster.pass(59);
     cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
@@ -287,7 +298,7 @@ TEST_CASE("submit: a job does not start before its time, whatever happens to the
     CHECK(cluster.phase(id) == JobPhase::kQueued);
     const auto other = cluster.submit(1);  // it blocks nobody
     CHECK(cluster.phase(other) == JobPhase::kStarting);
-    REQUIRE(cluster.dispatcher.cancel(other, "a test").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(other, "a test").has_value());
     cluster.dispatcher.agent_says(*a, proto::PortReserved{other, k1, 4000, ""});
     cluster.end(*a, other, k1, 0);
     CHECK(cluster.phase(id) == JobPhase::kQueued);
@@ -305,16 +316,16 @@ TEST_CASE("submit: a job does not start before its time, whatever happens to the
     CHECK(next.phase(id) == JobPhase::kStarting);
   }
   SECTION("it is held beyond its time") {
-    REQUIRE(cluster.dispatcher.hold(id, "a test").has_value());
+    REQUIRE(cluster.dispatcher.commands().hold(id, "a test").has_value());
     cluster.pass(61);
     cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
     cluster.dispatcher.tick();
     CHECK(cluster.phase(id) == JobPhase::kQueued);
-    REQUIRE(cluster.dispatcher.release(id, "a test").has_value());
+    REQUIRE(cluster.dispatcher.commands().release(id, "a test").has_value());
     CHECK(cluster.phase(id) == JobPhase::kStarting);
   }
   SECTION("it is cancelled before") {
-    REQUIRE(cluster.dispatcher.cancel(id, "a test").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(id, "a test").has_value());
     cluster.pass(61);
     cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
     cluster.dispatcher.tick();
@@ -329,9 +340,9 @@ TEST_CASE("submit: a time to begin that is past is no wait, and a plan tells of 
       cluster.submit(1, 0, [&](proto::JobSpec& spec) { spec.scheduling.begin_at_ms = cluster.wall - 1; });
   CHECK(cluster.phase(id) == JobPhase::kStarting);
   auto spec = test::Cluster::spec(1);
-  CHECK(cluster.dispatcher.plan(spec).placement.placed());
+  CHECK(cluster.dispatcher.scheduling().plan(spec).placement.placed());
   spec.scheduling.begin_at_ms = cluster.wall + 1000;
-  const auto later = cluster.dispatcher.plan(spec);
+  const auto later = cluster.dispatcher.scheduling().plan(spec);
   CHECK_FALSE(later.placement.placed());
   CHECK(later.reason == "begins at " + proto::rfc3339(cluster.wall + 1000));
 }

@@ -79,7 +79,7 @@ TEST_CASE("life: a job that fails again and again waits longer each time") {
   job.start(k2);
   job.end(k2, 3);
   CHECK(job.cluster.phase(job.id) == JobPhase::kQueued);
-  CHECK(job.cluster.dispatcher.waiting(job.id).reason ==
+  CHECK(job.cluster.dispatcher.scheduling().waiting(job.id).reason ==
         "failed, and waits until " + proto::rfc3339(job.cluster.wall + 1000) + " before it starts again");
   // Others do not wait behind it.
   const auto other = job.cluster.submit(1);
@@ -142,16 +142,19 @@ TEST_CASE("life: a new attempt has its own time") {
 
 TEST_CASE("life: an attempt that is asked to yield goes back into the queue") {
   Running job;
-  REQUIRE(
-      job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
+  REQUIRE(job.cluster.dispatcher.commands()
+              .yield(job.id, proto::YieldCause::kDrain, "node a is drained", 20)
+              .has_value());
   CHECK(job.cluster.phase(job.id) == JobPhase::kStopping);
   const auto asked = job.a->all<proto::YieldAttempt>();
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].grace_s == 20);
   CHECK(asked[0].reason == "node a is drained");
   CHECK(job.a->all<proto::StopAttempt>().empty());
-  CHECK(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kDrain, "again", 20).error().code() ==
-        Errc::kConflict);
+  CHECK(job.cluster.dispatcher.commands()
+            .yield(job.id, proto::YieldCause::kDrain, "again", 20)
+            .error()
+            .code() == Errc::kConflict);
   SECTION("it yields") {
     job.end(k1, 0, true);
     CHECK(job.cluster.phase(job.id) == JobPhase::kStarting);  // its place is the only one
@@ -183,7 +186,7 @@ TEST_CASE("life: an attempt that is asked to yield goes back into the queue") {
     CHECK(job.a->all<proto::StopAttempt>().empty());
   }
   SECTION("it is cancelled meanwhile") {
-    REQUIRE(job.cluster.dispatcher.cancel(job.id, "ann").has_value());
+    REQUIRE(job.cluster.dispatcher.commands().cancel(job.id, "ann").has_value());
     job.end(k1, 0, true);
     CHECK(job.cluster.phase(job.id) == JobPhase::kCancelled);
   }
@@ -194,18 +197,20 @@ TEST_CASE("life: an attempt that was never launched yields at once") {
   auto a = cluster.connect("a", 1);
   const auto id = cluster.submit(1);
   REQUIRE(cluster.phase(id) == JobPhase::kStarting);
-  REQUIRE(
-      cluster.dispatcher.yield(id, proto::YieldCause::kPreempted, "job 9 needs its place", 20).has_value());
+  REQUIRE(cluster.dispatcher.commands()
+              .yield(id, proto::YieldCause::kPreempted, "job 9 needs its place", 20)
+              .has_value());
   CHECK(cluster.state(id).preemptions == 1);
   CHECK(a->all<proto::YieldAttempt>().empty());
   CHECK(cluster.state(id).failures == 0);
-  CHECK(cluster.dispatcher.yield(JobId(99), proto::YieldCause::kDrain, "", 1).error().code() ==
+  CHECK(cluster.dispatcher.commands().yield(JobId(99), proto::YieldCause::kDrain, "", 1).error().code() ==
         Errc::kNotFound);
 }
 
 TEST_CASE("life: a preemption too many ends the job") {
   Running job(0, [](proto::JobSpec& spec) { spec.run_config.failure_config.max_preemption_failures = 0; });
-  REQUIRE(job.cluster.dispatcher.yield(job.id, proto::YieldCause::kPreempted, "job 9 needs its place", 20)
+  REQUIRE(job.cluster.dispatcher.commands()
+              .yield(job.id, proto::YieldCause::kPreempted, "job 9 needs its place", 20)
               .has_value());
   job.end(k1, 0, true);
   CHECK(job.cluster.phase(job.id) == JobPhase::kFailed);
@@ -283,7 +288,7 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
           "the ranks hang: rank 0 waits in allreduce #83 for 30 s, after step 41");
   }
   SECTION("the attempt is being stopped when the time comes") {
-    REQUIRE(cluster.dispatcher.cancel(id, "ann").has_value());
+    REQUIRE(cluster.dispatcher.commands().cancel(id, "ann").has_value());
     cluster.pass(2.1);
     cluster.dispatcher.tick();
     CHECK_FALSE(cluster.state(id).error.has_value());
@@ -330,8 +335,9 @@ TEST_CASE("life: a head that starts again knows the limits, graces and waits of 
     yielding = before.submit(1);
     before.reserve(*a);
     before.start(*a, yielding, k1, 0);
-    REQUIRE(
-        before.dispatcher.yield(yielding, proto::YieldCause::kDrain, "node a is drained", 20).has_value());
+    REQUIRE(before.dispatcher.commands()
+                .yield(yielding, proto::YieldCause::kDrain, "node a is drained", 20)
+                .has_value());
     waiting = before.submit(1, -1);
     for (const auto attempt : {k1, k2}) {
       before.reserve(*a);

@@ -9,7 +9,9 @@ namespace {
 
 constexpr Attempt k1(1), k2(2);
 
-std::string reason(test::Cluster& cluster, JobId id) { return cluster.dispatcher.waiting(id).reason; }
+std::string reason(test::Cluster& cluster, JobId id) {
+  return cluster.dispatcher.scheduling().waiting(id).reason;
+}
 const core::NodeView& view(test::Cluster& cluster, const std::string& name) {
   return cluster.dispatcher.nodes().find(name)->view;
 }
@@ -45,20 +47,21 @@ struct TwoNodes {
 TEST_CASE("nodes: nothing new starts on a cordoned node, running jobs continue") {
   TwoNodes t;
   auto& cluster = t.cluster;
-  REQUIRE(cluster.dispatcher.cordon("b", "new disk", "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().cordon("b", "new disk", "ann").has_value());
   const auto waits = cluster.submit(1);
   CHECK(cluster.phase(waits) == JobPhase::kQueued);
   CHECK(reason(cluster, waits).find("node b is cordoned") != std::string::npos);
-  REQUIRE(cluster.dispatcher.cordon("a", "", "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().cordon("a", "", "ann").has_value());
   CHECK(cluster.phase(t.id) == JobPhase::kRunning);
   CHECK(t.a->all<proto::YieldAttempt>().empty());
-  REQUIRE(cluster.dispatcher.uncordon("b", "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().uncordon("b", "ann").has_value());
   CHECK(cluster.phase(waits) == JobPhase::kStarting);
-  CHECK(cluster.dispatcher.setting("b").is_default());
-  for (const auto& done :
-       {cluster.dispatcher.cordon("c", "", "ann"), cluster.dispatcher.uncordon("c", "ann"),
-        cluster.dispatcher.drain("c", "", {}, "ann"), cluster.dispatcher.label("c", {{"x", "y"}}, "ann"),
-        cluster.dispatcher.return_gpus("c", {}, "ann")}) {
+  CHECK(cluster.dispatcher.node_admin().setting("b").is_default());
+  for (const auto& done : {cluster.dispatcher.node_admin().cordon("c", "", "ann"),
+                           cluster.dispatcher.node_admin().uncordon("c", "ann"),
+                           cluster.dispatcher.node_admin().drain("c", "", {}, "ann"),
+                           cluster.dispatcher.node_admin().label("c", {{"x", "y"}}, "ann"),
+                           cluster.dispatcher.node_admin().return_gpus("c", {}, "ann")}) {
     REQUIRE_FALSE(done.has_value());
     CHECK(done.error().code() == Errc::kNotFound);
   }
@@ -66,14 +69,14 @@ TEST_CASE("nodes: nothing new starts on a cordoned node, running jobs continue")
 
 TEST_CASE("nodes: a drain moves a job to another node and counts as no failure") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.drain("a", "new disk", {}, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "new disk", {}, "ann").has_value());
   const auto asked = t.a->all<proto::YieldAttempt>();
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].grace_s == 60);  // the job's preempt_grace_s
   CHECK(asked[0].reason == "node a is drained by ann: new disk");
-  CHECK(t.cluster.dispatcher.jobs_on("a") == std::set{t.id});
+  CHECK(t.cluster.dispatcher.launcher().jobs_on("a") == std::set{t.id});
   t.yielded();
-  CHECK(t.cluster.dispatcher.jobs_on("a").empty());
+  CHECK(t.cluster.dispatcher.launcher().jobs_on("a").empty());
   const auto& state = t.cluster.state(t.id);
   CHECK(state.attempt == k2);
   CHECK(state.ranks[0].placement.node == "b");
@@ -84,17 +87,17 @@ TEST_CASE("nodes: a drain moves a job to another node and counts as no failure")
 
 TEST_CASE("nodes: a job that fits nowhere else waits in the queue until the node is back") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.cordon("b", "", "ann").has_value());
-  REQUIRE(t.cluster.dispatcher.drain("a", "", {}, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().cordon("b", "", "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "", {}, "ann").has_value());
   t.yielded();
   CHECK(t.cluster.phase(t.id) == JobPhase::kQueued);
-  REQUIRE(t.cluster.dispatcher.uncordon("a", "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().uncordon("a", "ann").has_value());
   CHECK(t.cluster.phase(t.id) == JobPhase::kStarting);
 }
 
 TEST_CASE("nodes: the deadline of a drain shortens the grace, and what is left then is stopped") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.drain("a", "", 10.0, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "", 10.0, "ann").has_value());
   REQUIRE(t.a->all<proto::YieldAttempt>().size() == 1);
   CHECK(t.a->all<proto::YieldAttempt>()[0].grace_s == 10);
   t.cluster.pass(9.9);
@@ -110,9 +113,9 @@ TEST_CASE("nodes: the deadline of a drain shortens the grace, and what is left t
 
 TEST_CASE("nodes: a job that is being cancelled when its node is drained is stopped at the deadline") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.cancel(t.id, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.commands().cancel(t.id, "ann").has_value());
   REQUIRE(t.a->all<proto::StopAttempt>().size() == 1);
-  REQUIRE(t.cluster.dispatcher.drain("a", "", 2.0, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "", 2.0, "ann").has_value());
   CHECK(t.a->all<proto::YieldAttempt>().empty());
   t.cluster.pass(2.1);
   t.breathe();
@@ -125,8 +128,8 @@ TEST_CASE(
     "back") {
   TwoNodes t;
   auto& cluster = t.cluster;
-  REQUIRE(cluster.dispatcher.cancel(t.id, "ann").has_value());  // with its stop_grace_s of 30
-  REQUIRE(cluster.dispatcher.drain("a", "", 2.0, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(t.id, "ann").has_value());  // with its stop_grace_s of 30
+  REQUIRE(cluster.dispatcher.node_admin().drain("a", "", 2.0, "ann").has_value());
   cluster.dispatcher.agent_left(*t.a);
   cluster.pass(2.1);
   cluster.dispatcher.tick();
@@ -137,7 +140,7 @@ TEST_CASE(
 
 TEST_CASE("nodes: a head that starts after the deadline of a drain gives no grace") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.drain("a", "", 10.0, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "", 10.0, "ann").has_value());
   const auto yielding = t.disk->recover();
   auto asked_nobody = yielding;
   for (auto& job : asked_nobody.jobs) {  // as if the drain alone had reached the disk
@@ -157,8 +160,8 @@ TEST_CASE("nodes: a head that starts after the deadline of a drain gives no grac
 
 TEST_CASE("nodes: settings outlive the head, and a drain goes on where it was") {
   TwoNodes t;
-  REQUIRE(t.cluster.dispatcher.drain("a", "new disk", 30.0, "ann").has_value());
-  REQUIRE(t.cluster.dispatcher.label("b", {{"rack", "r1"}}, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().drain("a", "new disk", 30.0, "ann").has_value());
+  REQUIRE(t.cluster.dispatcher.node_admin().label("b", {{"rack", "r1"}}, "ann").has_value());
   // The head died before any job was asked: as if the drain alone had reached the disk.
   auto recovered = t.disk->recover();
   for (auto& job : recovered.jobs) {
@@ -166,7 +169,7 @@ TEST_CASE("nodes: settings outlive the head, and a drain goes on where it was") 
     job.yield.reset();
   }
   test::Cluster cluster(t.disk, std::move(recovered));
-  CHECK(cluster.dispatcher.setting("a").draining);
+  CHECK(cluster.dispatcher.node_admin().setting("a").draining);
   CHECK(view(cluster, "a").cordoned);  // known for its rank, its agent not yet there
   cluster.wall += 1;
   auto a = cluster.connect("a", 1, {{t.id, k1, 0}});
@@ -174,8 +177,8 @@ TEST_CASE("nodes: settings outlive the head, and a drain goes on where it was") 
   REQUIRE(a->all<proto::YieldAttempt>().size() == 1);
   CHECK(a->all<proto::YieldAttempt>()[0].grace_s == 30);
   CHECK(view(cluster, "b").info.labels == std::map<std::string, std::string>{{"rack", "r1"}});
-  REQUIRE(cluster.dispatcher.uncordon("a", "ann").has_value());
-  REQUIRE(cluster.dispatcher.label("b", {{"rack", std::nullopt}}, "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().uncordon("a", "ann").has_value());
+  REQUIRE(cluster.dispatcher.node_admin().label("b", {{"rack", std::nullopt}}, "ann").has_value());
   CHECK(t.disk->recover().documents.empty());
 }
 
@@ -186,13 +189,14 @@ TEST_CASE("nodes: labels lie over those of the agent and come back when they are
   hello.node->labels = {{"rack", "r1"}, {"old", "1"}};
   REQUIRE(cluster.dispatcher.agent_joins(agent, hello).has_value());
   cluster.dispatcher.agent_joined(agent, hello);
-  REQUIRE(cluster.dispatcher.label("a", {{"rack", "r2"}, {"zone", "z"}, {"old", std::nullopt}}, "ann")
+  REQUIRE(cluster.dispatcher.node_admin()
+              .label("a", {{"rack", "r2"}, {"zone", "z"}, {"old", std::nullopt}}, "ann")
               .has_value());
   CHECK(view(cluster, "a").info.labels == std::map<std::string, std::string>{{"rack", "r2"}, {"zone", "z"}});
-  REQUIRE(cluster.dispatcher.label("a", {{"zone", std::nullopt}}, "ann").has_value());
-  CHECK_FALSE(cluster.dispatcher.setting("a").labels.contains("zone"));
+  REQUIRE(cluster.dispatcher.node_admin().label("a", {{"zone", std::nullopt}}, "ann").has_value());
+  CHECK_FALSE(cluster.dispatcher.node_admin().setting("a").labels.contains("zone"));
   for (const auto& [key, value] : {std::pair{"rtrain/node", "b"}, {"bad key", "x"}, {"ok", "bad value!"}}) {
-    const auto refused = cluster.dispatcher.label("a", {{key, value}}, "ann");
+    const auto refused = cluster.dispatcher.node_admin().label("a", {{key, value}}, "ann");
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().code() == Errc::kInvalidArgument);
   }
@@ -214,8 +218,8 @@ TEST_CASE("nodes: a quarantined GPU is given to nobody until the agent or an ope
   const auto first = cluster.submit(1, 0, with_gpu), second = cluster.submit(1, 0, with_gpu);
   CHECK(cluster.state(first).ranks[0].placement.gpus == std::vector{0});
   CHECK(cluster.phase(second) == JobPhase::kQueued);
-  CHECK(cluster.dispatcher.return_gpus("a", {0}, "ann").error().code() == Errc::kConflict);
-  REQUIRE(cluster.dispatcher.return_gpus("a", {3}, "ann").has_value());
+  CHECK(cluster.dispatcher.node_admin().return_gpus("a", {0}, "ann").error().code() == Errc::kConflict);
+  REQUIRE(cluster.dispatcher.node_admin().return_gpus("a", {3}, "ann").has_value());
   CHECK(cluster.state(second).ranks[0].placement.gpus == std::vector{3});
   // The agent says the same again: the operator's word stands. Once it was well and is ill again, it counts
   // anew.
@@ -240,19 +244,21 @@ TEST_CASE("nodes: a job waits for its reservation to begin; one that there is no
   const auto named = [](proto::JobSpec& spec) { spec.scheduling.reservation = "night"; };
   auto spec = test::Cluster::spec(1, 0);
   named(spec);
-  CHECK(cluster.dispatcher.submit(spec, "ann").error().message() ==
+  CHECK(cluster.dispatcher.commands().submit(spec, "ann").error().message() ==
         "scheduling.reservation: there is no reservation night");
-  CHECK(cluster.dispatcher.reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"})
+  CHECK(cluster.dispatcher.reservations()
+            .reserve({"night", {"c"}, cluster.wall, cluster.wall + 9000, {}, "ann"})
             .error()
             .code() == Errc::kNotFound);
-  REQUIRE(cluster.dispatcher.reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"})
+  REQUIRE(cluster.dispatcher.reservations()
+              .reserve({"night", {"a"}, cluster.wall + 5000, cluster.wall + 9000, {}, "ann"})
               .has_value());
   const auto id = cluster.submit(1, 0, named);
   CHECK(reason(cluster, id).find("waits for reservation night, which begins at ") == 0);
   REQUIRE(disk->recover().documents.size() == 1);
   {
     auto other_disk = std::make_shared<store::MemoryStore>();
-    CHECK(test::Cluster(other_disk, disk->recover()).dispatcher.reservations().contains("night"));
+    CHECK(test::Cluster(other_disk, disk->recover()).dispatcher.reservations().all().contains("night"));
   }
   cluster.pass(4.9);
   breathe();
@@ -262,7 +268,7 @@ TEST_CASE("nodes: a job waits for its reservation to begin; one that there is no
   CHECK(cluster.phase(id) == JobPhase::kStarting);
   cluster.pass(4);
   breathe();
-  CHECK(cluster.dispatcher.reservations().empty());
+  CHECK(cluster.dispatcher.reservations().all().empty());
   CHECK(disk->recover().documents.empty());
-  CHECK(cluster.dispatcher.unreserve("night", "ann").error().code() == Errc::kNotFound);
+  CHECK(cluster.dispatcher.reservations().remove("night", "ann").error().code() == Errc::kNotFound);
 }

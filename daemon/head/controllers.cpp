@@ -1,0 +1,21 @@
+#include "daemon/head/controllers.h"
+
+namespace rtrain::head {
+
+Controllers::Controllers(HeadContext& context, Turn& turn, JobRows& rows, std::function<void(JobId)> changed)
+    : launcher(context, turn),
+      timers(context, turn),
+      hangs(context, turn),
+      profiling(context),
+      reservations(context, turn),
+      eligibility(context, turn, reservations.all()),
+      scheduling(context, turn, eligibility),
+      commands(context, turn, reservations.all()),
+      validations(context, turn, commands, scheduling),
+      node_admin(context, turn, launcher),
+      retention(context, rows, std::move(changed)) {
+  reservations.on_change(
+      [this](std::vector<core::Reservation> all) { scheduling.set_reservations(std::move(all)); });
+}
+
+}  // namespace rtrain::head
