@@ -2,9 +2,9 @@
 #pragma once
 
 #include "daemon/head/clock.h"
-#include "daemon/head/job_book.h"
-#include "daemon/head/node_table.h"
-#include "daemon/head/output_gate.h"
+#include "daemon/head/jobs/job_book.h"
+#include "daemon/head/jobs/output_gate.h"
+#include "daemon/head/nodes/node_table.h"
 #include "proto/config/config.h"
 
 namespace rtrain::head {

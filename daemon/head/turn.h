@@ -4,7 +4,7 @@
 #pragma once
 
 #include "daemon/head/clock.h"
-#include "daemon/head/job_book.h"
+#include "daemon/head/jobs/job_book.h"
 
 #include <span>
 #include <variant>

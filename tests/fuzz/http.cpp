@@ -1,7 +1,7 @@
 // Requests of the user API: "METHOD TARGET\nBODY", answered by a head without a disk.
 #include "tests/fuzz/fuzz.h"
 
-#include "daemon/head/routes.h"
+#include "daemon/head/api/routes.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
 #include <algorithm>

@@ -40,7 +40,7 @@ struct SimHead::Process : std::enable_shared_from_this<SimHead::Process> {
   std::int64_t last_session = 0;
 };
 
-/// The rules of daemon/head/agent_session.cpp.
+/// The rules of daemon/head/nodes/agent_session.cpp.
 class SimHead::Session final : public head::AgentLine, public std::enable_shared_from_this<SimHead::Session> {
  public:
   Session(Process& process, std::int64_t number, std::shared_ptr<Connection> connection)

@@ -1,8 +1,8 @@
 // What users ask of the ranks of a running job, and what became of it.
 #pragma once
 
+#include "daemon/head/attempts/profiles.h"
 #include "daemon/head/head_context.h"
-#include "daemon/head/profiles.h"
 
 namespace rtrain::head {
 

@@ -2,11 +2,11 @@
 // array. Told of every job that comes, starts or ends.
 #pragma once
 
-#include "daemon/head/array_turns.h"
-#include "daemon/head/dependencies.h"
 #include "daemon/head/head_context.h"
+#include "daemon/head/jobs/array_turns.h"
+#include "daemon/head/jobs/dependencies.h"
 #include "daemon/head/jobs/start_rules.h"
-#include "daemon/head/reservations.h"
+#include "daemon/head/nodes/reservations.h"
 #include "daemon/head/turn.h"
 
 namespace rtrain::head {

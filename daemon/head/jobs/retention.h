@@ -3,7 +3,7 @@
 #pragma once
 
 #include "daemon/head/head_context.h"
-#include "daemon/head/job_rows.h"
+#include "daemon/head/jobs/job_rows.h"
 
 namespace rtrain::head {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "daemon/head/attempts/launcher.h"
-#include "daemon/head/node_setting.h"
+#include "daemon/head/nodes/node_setting.h"
 
 namespace rtrain::head {
 

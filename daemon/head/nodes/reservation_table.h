@@ -2,7 +2,7 @@
 #pragma once
 
 #include "daemon/head/head_context.h"
-#include "daemon/head/reservations.h"
+#include "daemon/head/nodes/reservations.h"
 #include "daemon/head/turn.h"
 
 namespace rtrain::head {

@@ -3,8 +3,8 @@
 
 #include "daemon/core/scheduler.h"
 #include "daemon/head/jobs/eligibility.h"
-#include "daemon/head/usage.h"
-#include "daemon/head/waiting.h"
+#include "daemon/head/scheduling/usage.h"
+#include "daemon/head/scheduling/waiting.h"
 
 #include <limits>
 

@@ -24,6 +24,12 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"daemon/core", {"proto", "common/base"}},
     {"daemon/store", {"daemon/core", "proto", "common"}},
     {"daemon/head", {"daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/api", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/jobs", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/nodes", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/attempts", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/scheduling", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/net", {"common"}},
     {"daemon/agent", {"daemon/core", "proto", "common"}},
     {"daemon/embedded", {"daemon/head", "daemon/agent", "daemon/core", "proto", "common"}},
     {"daemon", {"daemon", "proto", "common"}},  // main.cpp: one program, two roles
@@ -58,6 +64,11 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
 /// The pure core decides; it does not wait, read or write. proto/ headers that carry I/O are closed to it.
 const std::map<std::string, std::vector<std::string>> kMayNotInclude{
     {"daemon/core", {"proto/frame/wire.h", "proto/frame/blocking.h", "proto/api/", "proto/tensors/"}},
+    // A controller of the head knows neither who asks nor who hands it its actions.
+    {"daemon/head/jobs", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
+    {"daemon/head/nodes", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
+    {"daemon/head/attempts", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
+    {"daemon/head/scheduling", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
 };
 
 struct SourceFile {
