@@ -31,10 +31,11 @@ std::string home_of(const std::string& key) {
 }
 
 std::string unknown_key(const std::string& key, const std::string& path,
-                        const std::vector<std::string>& known) {
-  if (const auto home = home_of(key); !home.empty()) return "unknown key; it belongs " + home;
+                        const std::vector<std::string>& known, bool of_job) {
+  if (const auto home = of_job ? home_of(key) : ""; !home.empty()) return "unknown key; it belongs " + home;
   if (const auto near = nearest(key, known); !near.empty()) return "unknown key; did you mean " + near + "?";
-  return path.empty() ? "unknown key; settings of your own belong in train_loop_config" : "unknown key";
+  return path.empty() && of_job ? "unknown key; settings of your own belong in train_loop_config"
+                                : "unknown key";
 }
 
 /// Beyond what 64 bits hold a whole number is read as one with a fraction.
@@ -210,7 +211,7 @@ void ObjectReader::finish() {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     if (std::find(refused_.begin(), refused_.end(), key) != refused_.end()) continue;
-    error(key, errors_.full() ? "unknown key" : unknown_key(key, path_, known_));
+    error(key, errors_.full() ? "unknown key" : unknown_key(key, path_, known_, errors_.of_job));
   }
 }
 

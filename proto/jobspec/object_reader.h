@@ -25,6 +25,9 @@ class SpecErrors {
   /// place is that of the path, or of the nearest enclosing key that the text has.
   void take(SpecReading& into, std::string_view text, JsonLimits limits);
 
+  /// What is read is a job file: an unknown key may be one of a job file at another place.
+  bool of_job = true;
+
   /// The keys that the object at a path may have, of every object that was read: what the schema is held
   /// against.
   std::map<std::string, std::vector<std::string>> known_keys;
