@@ -1,0 +1,289 @@
+// What follows from the state of a sweep: rungs, limits, the next trial, effects.
+#include "daemon/core/sweep/sweep.h"
+#include "daemon/core/sweep/tpe.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rtrain::core {
+namespace {
+
+using proto::Json;
+using proto::SearchMethod;
+using proto::SweepEvent;
+
+/// A reported number; nothing when it is missing or not finite.
+std::optional<double> number_in(const Json& metrics, const std::string& name) {
+  if (!metrics.is_object()) return std::nullopt;
+  const auto found = metrics.find(name);
+  double value = 0;
+  if (found == metrics.end() || !proto::json_number(*found, value) || !std::isfinite(value))
+    return std::nullopt;
+  return value;
+}
+
+bool has_metric(const SweepState& state, const TrialReport& report) {
+  return report.metrics.is_object() && report.metrics.contains(state.spec->metric);
+}
+
+double resource_of(const SweepState& state, const TrialReport& report) {
+  if (!state.spec->resource.empty()) return number_in(report.metrics, state.spec->resource).value_or(0);
+  return number_in(report.metrics, "epoch").value_or(static_cast<double>(report.reports));
+}
+
+std::map<std::string, double> constrained(const SweepState& state, const Json& metrics) {
+  std::map<std::string, double> reported;
+  for (const auto& [metric, ignored] : state.spec->constraints)
+    if (const auto value = number_in(metrics, metric)) reported[metric] = *value;
+  return reported;
+}
+
+std::optional<SweepEvent> event_of(const SweepState& state, const Decision& decision) {
+  const auto number = state.undecided;
+  const auto rung = state.trial(number).rung;
+  switch (decision.verdict) {
+    case Verdict::kGoOn: return std::nullopt;
+    case Verdict::kPause: return proto::TrialPaused{number, rung, decision.reason};
+    case Verdict::kPrune: return proto::TrialStopped{number, rung, false, decision.reason};
+    case Verdict::kFinish: return proto::TrialStopped{number, rung, true, decision.reason};
+    case Verdict::kClone:
+      return proto::TrialCloned{
+          number,
+          decision.donor,
+          rung,
+          state.space->to_json(perturbed(*state.space, state.spec->schedule, state.spec->seed, number, rung,
+                                         state.trial(decision.donor).point)),
+          "",
+          decision.reason};
+  }
+  return std::nullopt;
+}
+
+std::optional<SweepEvent> decision_at_rung(const SweepState& state) {
+  if (state.undecided < 0) return std::nullopt;
+  const auto decision = state.schedule.decide(state.undecided, state.trial(state.undecided).rung);
+  // A sweep that stops ends each trial at its next rung, whatever its rank.
+  if (state.phase == SweepPhase::kStopping && decision.verdict != Verdict::kFinish)
+    return proto::TrialStopped{state.undecided, state.trial(state.undecided).rung, false, state.reason};
+  return event_of(state, decision);
+}
+
+std::string trials_text(std::int64_t n) { return std::to_string(n) + (n == 1 ? " trial" : " trials"); }
+
+std::optional<proto::SweepStopping> limit_of_results(const SweepState& state) {
+  const auto& limits = state.spec->limits;
+  if (limits.failed_max > 0 && state.failed_in_row >= limits.failed_max && state.best < 0)
+    return proto::SweepStopping{
+        trials_text(state.failed_in_row) + " failed before any succeeded, the last with: " +
+            [&] {
+              for (auto trial = state.trials.rbegin(); trial != state.trials.rend(); ++trial)
+                if (trial->phase == TrialPhase::kFailed) return trial->reason;
+              return std::string();
+            }(),
+        true, proto::SweepOutcome::kFailed};
+  if (limits.target && state.best >= 0) {
+    const auto& best = state.trial(state.best);
+    const double target = state.spec->maximize ? -*limits.target : *limits.target;
+    if (best.violation == 0 && best.loss <= target)
+      return proto::SweepStopping{"trial " + std::to_string(state.best) + " is as good as limits.target, " +
+                                      proto::number_text(*limits.target),
+                                  false, proto::SweepOutcome::kSucceeded};
+  }
+  if (limits.no_better_trials > 0 && state.not_better_in_row >= limits.no_better_trials)
+    return proto::SweepStopping{trials_text(limits.no_better_trials) +
+                                    " in a row were not better than trial " + std::to_string(state.best),
+                                false, proto::SweepOutcome::kSucceeded};
+  return std::nullopt;
+}
+
+bool may_suggest(const SweepState& state) {
+  return static_cast<std::int64_t>(state.trials.size()) - state.invalid < state.trials_max;
+}
+
+/// Whether some trial is still to come without anybody's doing.
+bool has_more(const SweepState& state) {
+  if (state.phase != SweepPhase::kRunning) return false;
+  if (!state.queue.empty()) return may_suggest(state);
+  if (!may_suggest(state)) return false;
+  if (state.spec->search.method == SearchMethod::kExternal) return true;
+  return !state.grid || state.searched < state.grid->size();
+}
+
+std::optional<SweepEvent> end_of_sweep(const SweepState& state) {
+  if (state.active > 0 || state.phase == SweepPhase::kPaused || has_more(state)) return std::nullopt;
+  if (state.phase == SweepPhase::kStopping) return proto::SweepEnded{state.outcome, state.reason};
+  if (state.schedule.promotable() || state.schedule.last_promotion()) return std::nullopt;
+  const auto count = trials_text(static_cast<std::int64_t>(state.trials.size()) - state.invalid);
+  if (state.best < 0)
+    return proto::SweepEnded{proto::SweepOutcome::kFailed, "no trial of " + count + " has a value"};
+  return proto::SweepEnded{proto::SweepOutcome::kSucceeded,
+                           count + ", the best is " + std::to_string(state.best)};
+}
+
+std::optional<SweepEvent> suggestion(const SweepState& state) {
+  const auto number = static_cast<std::int64_t>(state.trials.size());
+  if (!state.queue.empty()) {
+    const auto& given = state.queue.front();
+    const auto point = state.space->completed(given.params, state.spec->seed, number);
+    // What was taken into the queue was checked by the reader, or by whoever took the user's request.
+    if (point) {
+      const bool from_file = given.by == "baseline" || given.by == "start_with";
+      return proto::TrialSuggested{number, state.space->to_json(*point), from_file ? given.by : "enqueued",
+                                   0};
+    }
+  }
+  auto suggested = suggest(state);
+  if (!suggested) return std::nullopt;
+  return std::move(*suggested);
+}
+
+}  // namespace
+
+std::optional<proto::RungReached> reached(const SweepState& state, const TrialReport& report) {
+  const auto& trial = state.trial(report.trial);
+  if (trial.phase != TrialPhase::kRunning || !has_metric(state, report)) return std::nullopt;
+  const double resource = resource_of(state, report);
+  const auto rung = state.schedule.rung_at(report.trial, trial.rung, resource);
+  if (!rung) return std::nullopt;
+  return proto::RungReached{report.trial,
+                            *rung,
+                            resource,
+                            number_in(report.metrics, state.spec->metric),
+                            constrained(state, report.metrics),
+                            report.checkpoint};
+}
+
+proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last, proto::TrialOutcome outcome,
+                              std::string error) {
+  return {last.trial,
+          outcome,
+          number_in(last.metrics, state.spec->metric),
+          last.reports > 0 ? resource_of(state, last) : 0,
+          constrained(state, last.metrics),
+          std::move(error)};
+}
+
+std::optional<SweepEvent> follow_up(const SweepState& state) {
+  if (is_terminal(state.phase)) return std::nullopt;
+  if (auto decided = decision_at_rung(state)) return decided;
+  if (state.phase != SweepPhase::kStopping)
+    if (auto stopping = limit_of_results(state)) return std::move(*stopping);
+  return end_of_sweep(state);
+}
+
+std::int64_t running_max(const SweepState& state) {
+  const auto& spec = *state.spec;
+  if (spec.limits.running > 0) return spec.limits.running;
+  // So that it learns something between its suggestions. Of a population all members run.
+  if (spec.search.method == SearchMethod::kTpe && spec.schedule.kind != proto::ScheduleKind::kPbt)
+    return std::max<std::int64_t>(1, state.trials_max / 4);
+  return proto::kTrialsMax;
+}
+
+std::optional<SweepEvent> next(const SweepState& state, std::int64_t waiting) {
+  if (state.phase != SweepPhase::kRunning || waiting >= kWaitingMax || state.active >= running_max(state))
+    return std::nullopt;
+  if (const auto promotion = state.schedule.promotable())
+    return proto::TrialPromoted{promotion->trial, promotion->rung, promotion->reason};
+  if (may_suggest(state))
+    if (auto suggested = suggestion(state)) return suggested;
+  if (state.active == 0 && !has_more(state))
+    if (const auto promotion = state.schedule.last_promotion())
+      return proto::TrialPromoted{promotion->trial, promotion->rung, promotion->reason};
+  return std::nullopt;
+}
+
+std::vector<Observation> history_of(const SweepState& state) {
+  std::vector<Observation> history;
+  for (std::size_t i = 0; i < state.trials.size(); ++i) {
+    const auto& trial = state.trials[i];
+    // A trial that failed tells nothing of its parameters; one that a user ended was judged by nobody.
+    if (trial.phase == TrialPhase::kFailed || trial.phase == TrialPhase::kInvalid ||
+        trial.phase == TrialPhase::kCancelled)
+      continue;
+    auto observed = ObservedState::kRunning;
+    if (trial.phase == TrialPhase::kCompleted)
+      observed = ObservedState::kComplete;
+    else if (trial.rung >= 0 || has_ended(trial.phase))
+      observed = ObservedState::kPruned;  // what it had at its last rung is known
+    history.push_back(
+        {static_cast<std::int64_t>(i), trial.point, observed, trial.loss, trial.resource, trial.violation});
+  }
+  return history;
+}
+
+std::optional<proto::TrialSuggested> suggest(const SweepState& state) {
+  const auto& spec = *state.spec;
+  const auto number = static_cast<std::int64_t>(state.trials.size());
+  proto::TrialSuggested suggested{number, {}, std::string(proto::to_string(spec.search.method)), 0};
+  Point point;
+  switch (spec.search.method) {
+    case SearchMethod::kRandom: point = state.space->random(spec.seed, number); break;
+    case SearchMethod::kSobol: point = sobol_point(*state.space, spec.seed, number); break;
+    case SearchMethod::kTpe:
+      point = suggest_tpe(*state.space, spec.search, spec.seed, number, history_of(state));
+      break;
+    case SearchMethod::kGrid:
+      if (!state.grid || state.searched >= state.grid->size()) return std::nullopt;
+      point = state.grid->point(state.searched);
+      break;
+    case SearchMethod::kCmaes:
+      point = state.cmaes->suggest(*state.space, spec.seed, number);
+      suggested.generation = state.cmaes->generation();
+      break;
+    case SearchMethod::kExternal: return std::nullopt;  // trials come by trial_enqueued
+  }
+  suggested.params = state.space->to_json(point);
+  return suggested;
+}
+
+std::optional<proto::SweepStopping> limit_hit(const SweepState& state, const SweepUsage& usage) {
+  if (state.phase == SweepPhase::kStopping || is_terminal(state.phase)) return std::nullopt;
+  const auto over = [](const std::optional<double>& limit, double used, const char* name) {
+    return limit && used >= *limit
+               ? std::optional(proto::SweepStopping{
+                     std::string(name) + " of " + proto::number_text(*limit) + " is used up", false,
+                     proto::SweepOutcome::kSucceeded})
+               : std::nullopt;
+  };
+  if (auto stopping = over(state.spec->limits.hours, usage.hours, "limits.hours")) return stopping;
+  return over(state.spec->limits.gpu_hours, usage.gpu_hours, "limits.gpu_hours");
+}
+
+std::vector<std::int64_t> pinned_trials(const SweepState& state) {
+  std::vector<std::int64_t> pinned;
+  for (std::size_t i = 0; i < state.trials.size(); ++i) {
+    const auto number = static_cast<std::int64_t>(i);
+    if (state.trials[i].phase == TrialPhase::kPaused || state.schedule.may_donate(number))
+      pinned.push_back(number);
+  }
+  return pinned;
+}
+
+std::vector<SweepAction> actions(const SweepState& state, const SweepEvent& event) {
+  if (const auto* suggested = std::get_if<proto::TrialSuggested>(&event))
+    return {SubmitTrial{suggested->trial}};
+  if (const auto* paused = std::get_if<proto::TrialPaused>(&event))
+    return {PauseTrial{paused->trial, paused->reason}};
+  if (const auto* promoted = std::get_if<proto::TrialPromoted>(&event))
+    return {ReleaseTrial{promoted->trial}};
+  if (const auto* stopped = std::get_if<proto::TrialStopped>(&event))
+    return {StopTrial{stopped->trial, stopped->finished || state.spec->checkpoint_pruned, stopped->reason}};
+  if (const auto* cloned = std::get_if<proto::TrialCloned>(&event))
+    return {CloneTrial{cloned->trial, cloned->checkpoint}};
+  std::vector<SweepAction> all;
+  // What was paused has no more to wait for, and what runs may have been told to end at once.
+  const auto* stopping = std::get_if<proto::SweepStopping>(&event);
+  const bool ended = std::holds_alternative<proto::SweepEnded>(event);
+  for (std::size_t i = 0; i < state.trials.size(); ++i) {
+    const auto phase = state.trials[i].phase;
+    const bool at_once = stopping != nullptr && stopping->now && phase == TrialPhase::kStopping;
+    const bool was_paused = ended && state.trials[i].left_paused;
+    if (at_once || was_paused)
+      all.emplace_back(
+          StopTrial{static_cast<std::int64_t>(i), state.spec->checkpoint_pruned && at_once, state.reason});
+  }
+  return all;
+}
+
+}  // namespace rtrain::core

@@ -1,0 +1,420 @@
+#include "daemon/core/sweep/sweep.h"
+#include "tests/support/catch.h"
+#include "tests/unit/daemon/core/sweep/golden.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <set>
+
+using namespace rtrain;
+using namespace rtrain::core;
+using proto::Json;
+using proto::StampedSweepEvent;
+using proto::SweepEvent;
+using proto::TrialOutcome;
+
+namespace {
+
+const Json kParameters{{"lr", {{"float", {1e-4, 1.0}}, {"log", true}}}, {"width", {{"int", {8, 64}}}}};
+
+/// A head without a cluster: it applies what the sweep decides, and keeps the log.
+class Harness {
+ public:
+  explicit Harness(Json more = {}, const Json& parameters = kParameters) {
+    proto::SweepSubmitted submitted{sweep_of(parameters, std::move(more)), "ada"};
+    log.push_back({0, submitted});
+    state.emplace(submitted_sweep(1, submitted));
+  }
+
+  void put(SweepEvent event) {
+    const auto applied = fold(*state, event);
+    INFO(event_name(event) << (applied ? "" : ": " + applied.error().message()));
+    REQUIRE(applied.has_value());
+    log.push_back({0, event});
+    for (const auto& action : actions(*state, event)) done.push_back(action);
+  }
+  void follow() {
+    while (auto event = follow_up(*state)) put(std::move(*event));
+  }
+  /// Starts what may start while `places` are free; the numbers of the trials.
+  std::vector<std::int64_t> start(std::int64_t places = 1) {
+    std::vector<std::int64_t> started;
+    while (state->active < places) {
+      auto event = next(*state, 0);
+      if (!event) break;
+      put(*event);
+      if (const auto* suggested = std::get_if<proto::TrialSuggested>(&*event)) {
+        put(proto::TrialSubmitted{suggested->trial, JobId(100 + suggested->trial)});
+        started.push_back(suggested->trial);
+      } else {
+        started.push_back(std::get<proto::TrialPromoted>(*event).trial);
+      }
+    }
+    return started;
+  }
+  void report(std::int64_t trial, const Json& metrics, bool checkpoint = true) {
+    ++reports[trial];
+    const TrialReport report{trial, metrics, reports[trial], checkpoint};
+    while (auto event = reached(*state, report)) {
+      put(*event);
+      follow();
+    }
+  }
+  void end(std::int64_t trial, TrialOutcome outcome, const Json& metrics = Json::object(),
+           std::string error = "") {
+    put(trial_ended(*state, {trial, metrics, ++reports[trial], false}, outcome, std::move(error)));
+    follow();
+  }
+  TrialPhase phase(std::int64_t trial) const { return state->trial(trial).phase; }
+
+  std::optional<SweepState> state;
+  std::vector<StampedSweepEvent> log;
+  std::vector<SweepAction> done;
+  std::map<std::int64_t, std::int64_t> reports;
+};
+
+/// Runs the sweep to its end: trial by trial an epoch in turn, `places` at once. The loss is a function of
+/// the parameters and the epoch.
+void run(Harness& harness, std::int64_t places, int epochs,
+         const std::function<double(const Point&, int)>& loss) {
+  std::map<std::int64_t, int> epoch;
+  for (int guard = 0; guard < 100'000 && !is_terminal(harness.state->phase); ++guard) {
+    harness.start(places);
+    bool moved = false;
+    for (std::int64_t trial = 0; trial < static_cast<std::int64_t>(harness.state->trials.size()); ++trial) {
+      const auto phase = harness.phase(trial);
+      if (phase == TrialPhase::kStopping) {
+        const auto outcome =
+            harness.state->trial(trial).finished ? TrialOutcome::kCompleted : TrialOutcome::kPruned;
+        const Json last{{"loss", loss(harness.state->trial(trial).point, epoch[trial])},
+                        {"epoch", epoch[trial]}};
+        harness.end(trial, outcome, last);
+        moved = true;
+      } else if (phase == TrialPhase::kRunning) {
+        const int at = ++epoch[trial];
+        const Json metrics{{"loss", loss(harness.state->trial(trial).point, at)}, {"epoch", at}};
+        harness.report(trial, metrics);
+        if (at == epochs && harness.phase(trial) == TrialPhase::kRunning)
+          harness.end(trial, TrialOutcome::kCompleted, metrics);
+        moved = true;
+      }
+    }
+    harness.follow();
+    if (!moved && !is_terminal(harness.state->phase)) FAIL("the sweep stands still");
+  }
+}
+
+double bowl(const Point& point, int epoch) {
+  return std::abs(std::log10(point[0]) + 2) + std::abs(point[1] - 32) / 32 + 1.0 / epoch;
+}
+
+std::vector<Json> suggestions(const std::vector<StampedSweepEvent>& log) {
+  std::vector<Json> all;
+  for (const auto& stamped : log)
+    if (const auto* suggested = std::get_if<proto::TrialSuggested>(&stamped.event))
+      all.push_back(suggested->params);
+  return all;
+}
+
+const std::vector<Json> kSearches{"random", "sobol", "tpe", "cmaes"};
+const std::vector<Json> kSchedules{"none",
+                                   Json{{"asha", {{"max", 9}}}},
+                                   Json{{"asha", {{"max", 9}, {"mode", "stop"}}}},
+                                   Json{{"hyperband", {{"max", 9}, {"brackets", "conservative"}}}},
+                                   Json{{"median", {{"startup_trials", 3}}}},
+                                   Json{{"pbt", {{"interval", 2}}}}};
+
+}  // namespace
+
+TEST_CASE("sweep: every search with every schedule comes to its end, and its log gives it again") {
+  for (const auto& search : kSearches)
+    for (const auto& schedule : kSchedules) {
+      if (search == "cmaes" && schedule.contains("pbt")) continue;
+      INFO(proto::dump_json(search) << " " << proto::dump_json(schedule));
+      Harness harness(Json{{"search", search},
+                           {"schedule", schedule},
+                           {"limits", {{"trials", 30}, {"running", 4}}},
+                           {"seed", 3}});
+      run(harness, 4, 9, bowl);
+      const auto& state = *harness.state;
+      CHECK(state.phase == SweepPhase::kSucceeded);
+      CHECK(state.trials.size() == 30);
+      REQUIRE(state.best >= 0);
+      CHECK(std::ranges::any_of(
+          state.trials, [](const TrialState& trial) { return trial.phase == TrialPhase::kCompleted; }));
+      for (const auto& trial : state.trials) CHECK(has_ended(trial.phase));
+
+      // A replay of what was stored, as JSON, and at each suggestion the searcher asked again.
+      std::optional<SweepState> again;
+      for (const auto& stamped : harness.log) {
+        const auto read = proto::sweep_event_from_json(
+            proto::parse_json(proto::dump_json(proto::to_json(stamped))).value());
+        REQUIRE(read.has_value());
+        if (const auto* submitted = std::get_if<proto::SweepSubmitted>(&read->event)) {
+          again.emplace(submitted_sweep(1, *submitted));
+          continue;
+        }
+        if (const auto* suggested = std::get_if<proto::TrialSuggested>(&read->event)) {
+          const auto asked = suggest(*again);
+          REQUIRE(asked.has_value());
+          CHECK(asked->params == suggested->params);
+          CHECK(asked->generation == suggested->generation);
+        }
+        REQUIRE(fold(*again, read->event).has_value());
+      }
+      CHECK(again->phase == state.phase);
+      CHECK(again->best == state.best);
+      for (std::size_t i = 0; i < state.trials.size(); ++i) {
+        CHECK(again->trials[i].phase == state.trials[i].phase);
+        CHECK(again->trials[i].loss == state.trials[i].loss);
+        CHECK(again->trials[i].rung == state.trials[i].rung);
+      }
+    }
+}
+
+TEST_CASE("sweep: a fold that is stopped anywhere goes on the same") {
+  for (const auto& search : {"tpe", "cmaes"}) {
+    const Json more{{"search", search},
+                    {"schedule", {{"asha", {{"max", 9}}}}},
+                    {"limits", {{"trials", 20}, {"running", 3}}}};
+    Harness whole(more);
+    run(whole, 3, 9, bowl);
+    for (std::size_t cut = 1; cut < whole.log.size(); cut += 7) {
+      const auto state = replay_sweep(1, std::span(whole.log).first(cut));
+      REQUIRE(state.has_value());
+      // The next event that is a decision follows from the state alone.
+      const auto& after = whole.log[cut].event;
+      if (std::holds_alternative<proto::TrialSuggested>(after) ||
+          std::holds_alternative<proto::TrialPromoted>(after)) {
+        const auto decided = next(*state, 0);
+        REQUIRE(decided.has_value());
+        CHECK(proto::to_json(StampedSweepEvent{0, *decided}) == proto::to_json(whole.log[cut]));
+      }
+      if (std::holds_alternative<proto::TrialPaused>(after) ||
+          std::holds_alternative<proto::TrialStopped>(after))
+        CHECK(proto::to_json(StampedSweepEvent{0, *follow_up(*state)}) == proto::to_json(whole.log[cut]));
+    }
+  }
+}
+
+TEST_CASE("sweep: suggestions of random do not depend on the order in which trials end") {
+  Harness one(Json{{"limits", {{"trials", 12}}}}), other(Json{{"limits", {{"trials", 12}}}});
+  run(one, 1, 3, bowl);
+  run(other, 5, 3, bowl);
+  CHECK(suggestions(one.log) == suggestions(other.log));
+}
+
+TEST_CASE("sweep: asha pauses, promotes, and keeps what is paused pinned") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}}}}}, {"limits", {{"trials", 4}, {"running", 1}}}});
+  for (std::int64_t trial = 0; trial < 3; ++trial) {
+    CHECK(harness.start() == std::vector<std::int64_t>{trial});
+    harness.report(trial, {{"loss", 3 - trial}, {"epoch", 1}});
+    CHECK(harness.phase(trial) == TrialPhase::kPaused);
+  }
+  CHECK(harness.state->trial(1).reason == "rank 1 of 2 at rung 0 (1), 0 go on");
+  CHECK(pinned_trials(*harness.state) == std::vector<std::int64_t>{0, 1, 2});
+  CHECK(std::holds_alternative<PauseTrial>(harness.done.back()));
+  // The best of three goes on before a new trial starts.
+  CHECK(harness.start() == std::vector<std::int64_t>{2});
+  CHECK(std::holds_alternative<ReleaseTrial>(harness.done.back()));
+  CHECK(harness.state->trial(2).reason == "rank 1 of 3 at rung 0 (1), 1 goes on");
+  // Work that is done again after a restart comes to no rung.
+  harness.report(2, {{"loss", 0.1}, {"epoch", 1}});
+  CHECK(harness.phase(2) == TrialPhase::kRunning);
+  harness.report(2, {{"loss", 0.5}, {"epoch", 3}});
+  CHECK(harness.phase(2) == TrialPhase::kPaused);
+  CHECK(harness.start() == std::vector<std::int64_t>{3});
+  harness.report(3, {{"loss", 9}, {"epoch", 1}});
+  // Nothing is left to run, and no trial has come to the last rung: the best one does.
+  CHECK(harness.start() == std::vector<std::int64_t>{2});
+  harness.report(2, {{"loss", 0.25}, {"epoch", 9}});
+  CHECK(harness.phase(2) == TrialPhase::kStopping);
+  harness.end(2, TrialOutcome::kCompleted, {{"loss", 0.25}, {"epoch", 9}});
+  CHECK(harness.state->phase == SweepPhase::kSucceeded);
+  CHECK(harness.state->best == 2);
+  CHECK(harness.state->trial(2).value(false) == 0.25);
+  // The jobs of those that were paused end.
+  int stopped = 0;
+  for (const auto& action : harness.done) stopped += std::holds_alternative<StopTrial>(action) ? 1 : 0;
+  CHECK(stopped == 1 + 3);
+}
+
+TEST_CASE("sweep: one report may cross several rungs") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}, {"mode", "stop"}}}}}});
+  harness.start();
+  harness.report(0, {{"loss", 1}, {"epoch", 5}});
+  CHECK(harness.state->trial(0).rung == 1);
+  harness.report(0, {{"loss", 1}, {"epoch", 20}});
+  CHECK(harness.phase(0) == TrialPhase::kStopping);
+  CHECK(harness.state->trial(0).finished);
+}
+
+TEST_CASE("sweep: what is no number is the worst, and a report without the metric decides nothing") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}, {"mode", "stop"}}}}},
+                       {"limits", {{"trials", 3}, {"running", 3}}}});
+  harness.start(3);
+  harness.report(0, {{"other", 1}, {"epoch", 1}});
+  CHECK(harness.state->trial(0).rung == -1);
+  harness.report(0, {{"loss", "NaN"}, {"epoch", 1}});
+  CHECK(harness.phase(0) == TrialPhase::kStopping);
+  CHECK(harness.state->trial(0).reason == "its value at rung 0 (1) is no number");
+  CHECK(harness.state->best == -1);
+  harness.report(1, {{"loss", 7}, {"epoch", 1}});
+  CHECK(harness.state->best == 1);
+  CHECK(std::isnan(harness.state->trial(0).value(false)));
+}
+
+TEST_CASE("sweep: what is given is tried first, the job's own values as trial 0") {
+  Harness harness(Json{{"job", {{"command", {"true"}}, {"train_loop_config", {{"lr", 0.5}, {"width", 16}}}}},
+                       {"baseline", true},
+                       {"start_with", {{{"lr", 0.25}}}}});
+  harness.start(3);
+  CHECK(harness.state->trial(0).by == "baseline");
+  CHECK(harness.state->space->to_json(harness.state->trial(0).point) == Json{{"lr", 0.5}, {"width", 16}});
+  CHECK(harness.state->trial(1).by == "start_with");
+  CHECK(harness.state->trial(1).point[0] == 0.25);
+  CHECK(harness.state->trial(2).by == "random");
+  harness.put(proto::TrialEnqueued{{{"width", 9}}, "ada"});
+  harness.start(4);
+  CHECK(harness.state->trial(3).by == "enqueued");
+  CHECK(harness.state->trial(3).point[1] == 9);
+  const auto refused = fold(*harness.state, proto::TrialEnqueued{{{"width", 7}}, "ada"});
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message() == "width: 7 is not in [8, 64]");
+}
+
+TEST_CASE("sweep: trials that fail") {
+  SECTION("before any has succeeded they end the sweep with the error") {
+    Harness harness(Json{{"limits", {{"trials", 10}, {"running", 2}}}});
+    for (int i = 0; i < 2; ++i) {
+      harness.start(2);
+      harness.end(i, TrialOutcome::kFailed, Json::object(), "exit status 1");
+      CHECK(harness.state->phase == SweepPhase::kRunning);
+    }
+    harness.start(2);
+    harness.end(2, TrialOutcome::kFailed, Json::object(), "no such file: data.bin");
+    CHECK(harness.state->phase == SweepPhase::kStopping);
+    CHECK(harness.phase(3) == TrialPhase::kStopping);
+    harness.end(3, TrialOutcome::kPruned);
+    CHECK(harness.state->phase == SweepPhase::kFailed);
+    CHECK(harness.state->reason ==
+          "3 trials failed before any succeeded, the last with: no such file: data.bin");
+  }
+  SECTION("later they are not shown to the searcher") {
+    Harness harness;
+    harness.start(2);
+    harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+    harness.end(1, TrialOutcome::kFailed, Json::object(), "exit status 1");
+    CHECK(history_of(*harness.state).size() == 1);
+  }
+  SECTION("one whose parameters cannot be trained does not count") {
+    Harness harness(Json{{"limits", {{"trials", 2}, {"running", 1}}}});
+    harness.start();
+    harness.end(0, TrialOutcome::kInvalid);
+    CHECK(harness.start() == std::vector<std::int64_t>{1});
+    harness.end(1, TrialOutcome::kCompleted, {{"loss", 1}});
+    CHECK(harness.start() == std::vector<std::int64_t>{2});
+    harness.end(2, TrialOutcome::kCompleted, {{"loss", 2}});
+    CHECK(harness.state->phase == SweepPhase::kSucceeded);
+    CHECK(harness.state->reason == "2 trials, the best is 1");
+  }
+}
+
+TEST_CASE("sweep: limits") {
+  SECTION("target") {
+    Harness harness(Json{{"mode", "max"}, {"limits", {{"trials", 9}, {"target", 0.9}}}});
+    harness.start(2);
+    harness.end(0, TrialOutcome::kCompleted, {{"loss", 0.8}});
+    CHECK(harness.state->phase == SweepPhase::kRunning);
+    harness.end(1, TrialOutcome::kCompleted, {{"loss", 0.95}});
+    CHECK(harness.state->phase == SweepPhase::kSucceeded);
+    CHECK(harness.state->reason == "trial 1 is as good as limits.target, 0.9");
+  }
+  SECTION("trials that are not better") {
+    Harness harness(Json{{"limits", {{"trials", 9}, {"no_better_trials", 2}}}});
+    for (int i = 0; i < 3; ++i) {
+      harness.start();
+      CHECK(harness.state->phase == SweepPhase::kRunning);
+      harness.end(i, TrialOutcome::kCompleted, {{"loss", i}});
+    }
+    CHECK(harness.state->reason == "2 trials in a row were not better than trial 0");
+  }
+  SECTION("hours and GPU-hours") {
+    Harness harness(Json{{"limits", {{"trials", 9}, {"hours", 2}, {"gpu_hours", 10}}}});
+    CHECK_FALSE(limit_hit(*harness.state, {1.9, 9.9}).has_value());
+    CHECK(limit_hit(*harness.state, {2, 0})->reason == "limits.hours of 2 is used up");
+    CHECK(limit_hit(*harness.state, {0, 10})->reason == "limits.gpu_hours of 10 is used up");
+    harness.start(2);
+    harness.put(*limit_hit(*harness.state, {2, 0}));
+    CHECK(harness.start(9).empty());
+    harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+    CHECK(harness.state->phase == SweepPhase::kStopping);
+    harness.end(1, TrialOutcome::kCompleted, {{"loss", 1}});
+    CHECK(harness.state->phase == SweepPhase::kSucceeded);
+  }
+  SECTION("running, of tpe a quarter of the trials") {
+    CHECK(running_max(*Harness(Json{{"search", "tpe"}, {"limits", {{"trials", 40}}}}).state) == 10);
+    CHECK(running_max(
+              *Harness(Json{{"search", "tpe"}, {"limits", {{"trials", 40}, {"running", 3}}}}).state) == 3);
+    CHECK_FALSE(next(*Harness().state, kWaitingMax).has_value());
+  }
+}
+
+TEST_CASE("sweep: what violates its constraints ranks below what does not") {
+  Harness harness(Json{{"constraints", {{"params_m", {{"max", 25}}}}}, {"limits", {{"trials", 3}}}});
+  harness.start(3);
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 0.1}, {"params_m", 30}});
+  CHECK(harness.state->best == 0);
+  harness.end(1, TrialOutcome::kCompleted, {{"loss", 0.3}, {"params_m", 26}});
+  CHECK(harness.state->best == 1);
+  harness.end(2, TrialOutcome::kCompleted, {{"loss", 0.9}, {"params_m", 25}});
+  CHECK(harness.state->best == 2);
+}
+
+TEST_CASE("sweep: hold, release, extend, stop") {
+  Harness harness(Json{{"limits", {{"trials", 1}}}});
+  harness.put(proto::SweepHeld{"ada"});
+  CHECK(harness.start().empty());
+  CHECK_FALSE(follow_up(*harness.state).has_value());
+  harness.put(proto::SweepReleased{"ada"});
+  harness.start();
+  harness.put(proto::SweepExtended{1, "ada"});
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+  CHECK(harness.start() == std::vector<std::int64_t>{1});
+  harness.put(proto::SweepStopping{"cancelled by ada", true, proto::SweepOutcome::kCancelled});
+  CHECK(std::get<StopTrial>(harness.done.back()).trial == 1);
+  harness.end(1, TrialOutcome::kCancelled);
+  CHECK(harness.state->phase == SweepPhase::kCancelled);
+  CHECK_FALSE(fold(*harness.state, proto::SweepHeld{"ada"}).has_value());
+}
+
+TEST_CASE("sweep: a grid runs each of its points once") {
+  Harness harness(Json{{"search", "grid"}, {"limits", Json::object()}},
+                  {{"a", {{"grid", {1, 2, 3}}}}, {"b", {{"grid", {"x", "y"}}}}});
+  run(harness, 4, 1, [](const Point& point, int) { return point[0] + point[1]; });
+  const auto all = suggestions(harness.log);
+  CHECK(all.size() == 6);
+  CHECK(std::set<Json>(all.begin(), all.end()).size() == 6);
+  CHECK(harness.state->best == 0);
+}
+
+TEST_CASE("sweep: events that are not legal change nothing") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}}}}}});
+  harness.start();
+  const std::vector<SweepEvent> illegal{proto::TrialSuggested{5, {{"lr", 0.1}, {"width", 9}}, "random", 0},
+                                        proto::TrialSuggested{1, {{"lr", 0.1}}, "random", 0},
+                                        proto::TrialPromoted{0, 0, ""},
+                                        proto::TrialPaused{7, 0, ""},
+                                        proto::TrialCloned{0, 0, 0, {{"lr", 0.1}, {"width", 9}}, "", ""},
+                                        proto::SweepReleased{"ada"},
+                                        proto::SweepEnded{},
+                                        harness.log.front().event};
+  for (const auto& event : illegal) {
+    INFO(event_name(event));
+    const auto refused = fold(*harness.state, event);
+    CHECK_FALSE(refused.has_value());
+    CHECK(harness.state->trials.size() == 1);
+    CHECK(harness.state->active == 1);
+  }
+}
