@@ -14,7 +14,16 @@ using PhiloxKey = std::array<std::uint32_t, 2>;
 [[nodiscard]] PhiloxCounter philox4x32(PhiloxCounter counter, PhiloxKey key);
 
 /// What a draw is for. Two purposes never share a number.
-enum class Purpose : std::uint32_t { kPoint = 1, kKernel, kCandidate, kPopulation, kPerturb, kDonor, kShift };
+enum class Purpose : std::uint32_t {
+  kPoint = 1,
+  kKernel,
+  kCandidate,
+  kPopulation,
+  kPerturb,
+  kDonor,
+  kShift,
+  kAssumed
+};
 
 /// The draws of one parameter of one trial: a sequence of its own for each (seed, trial, parameter, purpose,
 /// round).
