@@ -87,6 +87,7 @@ struct Verb {
 [[nodiscard]] Verb reservation_verb();
 [[nodiscard]] Verb prune_verb();
 [[nodiscard]] Verb checkpoint_verb();
+[[nodiscard]] Verb sweep_verb();
 [[nodiscard]] Verb doctor_verb();
 [[nodiscard]] Verb version_verb();
 [[nodiscard]] Verb help_verb();

@@ -406,11 +406,11 @@ SweepReading read_sweep_spec(std::string_view text, const JobText& job_text) {
   return reading;
 }
 
-SweepReading read_sweep_document(const Json& document, const JobText& job_text) {
+SweepReading read_sweep_document(const Json& document, const JobText& job_text, std::string_view text) {
   SweepReading reading;
   SpecErrors errors;
   read_document(document, reading, errors, job_text);
-  take_errors(reading, errors, {});
+  take_errors(reading, errors, text);
   return reading;
 }
 

@@ -20,7 +20,9 @@ using JobText = std::function<Result<std::string>(const std::string& path)>;
 
 /// Never throws. Without `job_text` the job must stand in the file.
 [[nodiscard]] SweepReading read_sweep_spec(std::string_view text, const JobText& job_text = {});
-[[nodiscard]] SweepReading read_sweep_document(const Json& document, const JobText& job_text = {});
+/// `text`: where the document came from, before something in it was changed; errors have their places there.
+[[nodiscard]] SweepReading read_sweep_document(const Json& document, const JobText& job_text = {},
+                                               std::string_view text = {});
 
 /// Canonical JSON, defaults filled in; read_sweep_document(to_json(s)) gives s again. The job stands in it.
 [[nodiscard]] Json to_json(const SweepSpec& spec);

@@ -33,7 +33,8 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"daemon/agent", {"daemon/core", "proto", "common"}},
     {"daemon/embedded", {"daemon/head", "daemon/agent", "daemon/core", "proto", "common"}},
     {"daemon", {"daemon", "proto", "common"}},  // main.cpp: one program, two roles
-    {"cli", {"daemon/embedded", "proto", "common"}},
+    // `rtrain sweep plan` runs the fold of a sweep, which is pure.
+    {"cli", {"daemon/embedded", "daemon/core/sweep", "proto", "common"}},
     {"worker/supervision", {"proto", "common"}},
     {"worker/runtime", {"proto", "common"}},
     {"worker/include", {"common/base", "proto"}},
