@@ -50,7 +50,7 @@ class VirtualRun {
 
  private:
   void put(SweepEvent event) {
-    if (!fold(state_, event)) return;  // an event of the fold itself is legal
+    fold(state_, event).value();  // the fold's own events are legal
     if (const auto* rung = std::get_if<proto::RungReached>(&event)) count_rung(rung->rung);
     if (std::holds_alternative<proto::TrialPromoted>(event)) ++plan_.promotions;
     if (std::holds_alternative<proto::TrialCloned>(event)) ++plan_.clones;

@@ -198,6 +198,75 @@ TEST_CASE("sweep: a fold that is stopped anywhere goes on the same") {
   }
 }
 
+TEST_CASE("sweep: faults in any order lose nothing, and the log gives the sweep again") {
+  constexpr int kEpochs = 9, kTrials = 25;
+  for (std::uint64_t seed = 0; seed < 72; ++seed) {
+    const auto& search = kSearches[seed % kSearches.size()];
+    const auto& schedule = kSchedules[seed / kSearches.size() % kSchedules.size()];
+    if (search == "cmaes" && schedule.contains("pbt")) continue;
+    INFO("seed " << seed << ": " << proto::dump_json(search) << " " << proto::dump_json(schedule));
+    Harness harness(Json{{"search", search},
+                         {"schedule", schedule},
+                         {"limits", {{"trials", kTrials}, {"running", 4}, {"failed_max", 0}}},
+                         {"seed", seed}});
+    Draws dice(seed, 0, 0, Purpose::kAssumed);
+    std::map<std::int64_t, int> epoch;
+    const auto& state = *harness.state;
+    for (int guard = 0; !is_terminal(state.phase); ++guard) {
+      REQUIRE(guard < 10'000);
+      harness.start(1 + static_cast<std::int64_t>(dice.below(5)));
+      harness.follow();
+      std::vector<std::int64_t> active;
+      for (std::size_t i = 0; i < state.trials.size(); ++i)
+        if (is_active(state.trials[i].phase)) active.push_back(static_cast<std::int64_t>(i));
+      REQUIRE(static_cast<std::int64_t>(active.size()) == state.active);
+      CHECK(static_cast<std::int64_t>(state.trials.size()) - state.invalid <= kTrials);
+      if (is_terminal(state.phase)) break;
+      REQUIRE_FALSE(active.empty());
+      const auto trial = active[dice.below(active.size())];
+      const auto metrics = [&](int at) {
+        return Json{{"loss", bowl(state.trial(trial).point, std::max(1, at))}, {"epoch", at}};
+      };
+      if (harness.phase(trial) == TrialPhase::kStopping) {
+        const bool finished = state.trial(trial).finished;
+        harness.end(trial, finished ? TrialOutcome::kCompleted : TrialOutcome::kPruned,
+                    metrics(epoch[trial]));
+        continue;
+      }
+      const int rung = state.trial(trial).rung;
+      switch (dice.below(24)) {
+        case 0: harness.end(trial, TrialOutcome::kFailed, Json::object(), "exit status 1"); continue;
+        case 1: harness.end(trial, TrialOutcome::kInvalid); continue;
+        case 2: harness.end(trial, TrialOutcome::kCancelled, metrics(epoch[trial])); continue;
+        case 3:  // a restart: work that is done again comes to no rung
+          if (epoch[trial] == 0) continue;
+          harness.report(trial, metrics(epoch[trial] / 2));
+          CHECK(state.trial(trial).rung == rung);
+          continue;
+        case 4: harness.report(trial, Json{{"loss", "NaN"}, {"epoch", ++epoch[trial]}}); break;
+        default: harness.report(trial, metrics(++epoch[trial])); break;
+      }
+      CHECK(state.trial(trial).rung >= rung);
+      if (epoch[trial] >= kEpochs && harness.phase(trial) == TrialPhase::kRunning)
+        harness.end(trial, TrialOutcome::kCompleted, metrics(epoch[trial]));
+    }
+    for (const auto& trial : state.trials) CHECK(has_ended(trial.phase));
+    CHECK(pinned_trials(state).empty());
+
+    const auto again = replay_sweep(1, harness.log);
+    REQUIRE(again.has_value());
+    CHECK(again->phase == state.phase);
+    CHECK(again->reason == state.reason);
+    CHECK(again->best == state.best);
+    REQUIRE(again->trials.size() == state.trials.size());
+    for (std::size_t i = 0; i < state.trials.size(); ++i) {
+      CHECK(again->trials[i].phase == state.trials[i].phase);
+      CHECK(again->trials[i].reason == state.trials[i].reason);
+      CHECK(again->trials[i].loss == state.trials[i].loss);
+    }
+  }
+}
+
 TEST_CASE("sweep: suggestions of random do not depend on the order in which trials end") {
   Harness one(Json{{"limits", {{"trials", 12}}}}), other(Json{{"limits", {{"trials", 12}}}});
   run(one, 1, 3, bowl);
