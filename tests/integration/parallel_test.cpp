@@ -324,3 +324,27 @@ TEST_CASE("parallel: replicated parameters and random numbers are those of the g
   });
   CHECK(codes == test::kBothEnded);
 }
+
+TEST_CASE("parallel: ranks of a tensor group that read different data are named", "[integration][parallel]") {
+  const auto fit_with = [](int differing, std::vector<std::string>& failures) {
+    return run_ranks(
+        2,
+        [differing](int rank) {
+          torch::manual_seed(100);
+          Parallel module;
+          auto x = torch::arange(kBatch * kSizes.length).reshape({kBatch, kSizes.length}) % kSizes.vocabulary;
+          if (rank == differing) x[kBatch - 1][0] += 1;
+          Trainer trainer(
+              quiet({.max_epochs = 1, .strategy = ModelParallelStrategy({.tensor_parallel_size = 2})}));
+          trainer.fit(module, DataLoader(data::TensorDataset(x, x), {.batch_size = kBatch}));
+        },
+        &failures);
+  };
+  std::vector<std::string> failures;
+  CHECK(fit_with(/*differing=*/-1, failures) == test::kBothEnded);
+  failures.clear();
+  CHECK(fit_with(/*differing=*/1, failures) == std::vector<int>{3, 3});
+  for (const auto& text : failures)
+    CHECK_THAT(text, Contains("the first training batch of epoch 0 is not the same") &&
+                         Contains("rank 0 has one, rank 1 another"));
+}

@@ -1,5 +1,6 @@
 #include "worker/loops/evaluation_loop.h"
 
+#include "worker/loops/same_batch.h"
 #include "worker/run/attachment.h"
 #include "worker/run/generator_states.h"
 
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
+#include <string>
 
 namespace rtrain {
 namespace {
@@ -219,6 +221,8 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     }();
     if (!everyone_has(static_cast<bool>(fetched))) break;
     const auto batch = feed_.to_device(std::move(fetched));
+    if (batch_idx == 0)
+      require_same_batch(run_.strategy(), batch, std::string(name_of(stage)) + ": the first batch");
     run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     run_.plan->before_forward(/*sync=*/false);

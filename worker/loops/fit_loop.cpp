@@ -1,6 +1,7 @@
 #include "worker/loops/fit_loop.h"
 
 #include "common/base/nan.h"
+#include "worker/loops/same_batch.h"
 #include "worker/run/attachment.h"
 #include "worker/run/data_ranks.h"
 #include "worker/run/generator_states.h"
@@ -349,6 +350,10 @@ bool FitLoop::train_batch(BatchSource::Iterator& batches) {
   }
   validated_ = stop_validated_ = false;
   const auto batch = turn.has_batch ? feed_.to_device(std::move(fetched)) : std::move(*fetched.batch);
+  // One look an epoch: data of different seeds or samplers differ from the beginning.
+  if (batches_of_part() == 0 && turn.has_batch)
+    require_same_batch(run_.strategy(), batch,
+                       "fit: the first training batch of epoch " + std::to_string(current_epoch()));
   batch_.increment_ready();
   run_.metrics.on_batch_start(batch.empty() ? 1 : batch.size());
 
