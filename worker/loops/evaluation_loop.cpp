@@ -227,7 +227,10 @@ std::int64_t EvaluationLoop::read(Loader& loader, Stage stage, std::int64_t done
     run_.call(hooks.at_batch_start, hooks.batch_start, hooks.module_batch_start, batch, batch_idx);
     run_.plan->before_forward(/*sync=*/false);
     if (batch_idx + 1 < batches_) feed_.look_ahead(iterator);
-    const torch::Tensor output = run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
+    auto* stages = stages_of(*run_.plan);
+    const torch::Tensor output = stages != nullptr
+                                     ? staged_.evaluate(*stages, hooks.at_step, hooks.step, batch, batch_idx)
+                                     : run_.call_step(hooks.at_step, hooks.step, batch, batch_idx);
     run_.plan->after_batch();
     run_.metrics.step_done();
     run_.pulse.step(name_of(stage), run_.epochs.current.completed, done + batch_idx + 1);

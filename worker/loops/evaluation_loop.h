@@ -5,6 +5,7 @@
 #include "worker/loops/batch_feed.h"
 #include "worker/loops/batch_source.h"
 #include "worker/run/run_context.h"
+#include "worker/step/staged_pass.h"
 
 #include <rtrain/trainer.h>
 
@@ -24,7 +25,8 @@ struct EvaluationData {
 
 class EvaluationLoop {
  public:
-  explicit EvaluationLoop(RunContext& run) : run_(run), feed_(run), results_(/*training=*/false) {}
+  explicit EvaluationLoop(RunContext& run)
+      : run_(run), staged_(run), feed_(run), results_(/*training=*/false) {}
 
   using MakeData = std::function<EvaluationData()>;
   /// @param make is called now, and within a fit again when reload_dataloaders_every_n_epochs says so; null:
@@ -65,6 +67,7 @@ class EvaluationLoop {
   [[nodiscard]] bool everyone_has(bool mine);
 
   RunContext& run_;
+  StagedPass staged_;
   BatchFeed feed_;
   LoggedMetrics results_;
   MakeData make_;

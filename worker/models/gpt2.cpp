@@ -124,14 +124,36 @@ GPT2Impl::GPT2Impl(const GPT2Options& o) : options_(o) {
   nn::init::normal_(wpe->weight, 0, kInitialStd);
 }
 
-torch::Tensor GPT2Impl::forward(const torch::Tensor& tokens) {
+torch::Tensor GPT2Impl::embedded(const torch::Tensor& tokens) {
   if (tokens.dim() != 2 || tokens.size(1) > options_.n_positions)
     throw std::invalid_argument("GPT2: the tokens have shape " + c10::str(tokens.sizes()) +
                                 ", expected [N, T] with T at most n_positions, " +
                                 std::to_string(options_.n_positions));
-  auto x = drop(wte(tokens) + wpe(at::arange(tokens.size(1), tokens.options())));
+  return drop(wte(tokens) + wpe(at::arange(tokens.size(1), tokens.options())));
+}
+
+torch::Tensor GPT2Impl::forward(const torch::Tensor& tokens) {
+  auto x = embedded(tokens);
   for (const auto& block : *h) x = std::static_pointer_cast<GPT2Block>(block)->forward(x);
   return at::linear(ln_f(x), wte->weight);
+}
+
+parallel::PipelineLayers GPT2Impl::pipeline_layers() {
+  parallel::PipelineLayers layers;
+  layers.push_back({.forward = [this](const torch::Tensor& tokens) { return embedded(tokens); },
+                    .modules = {wte.ptr(), wpe.ptr()},
+                    .cost = 0});
+  for (const auto& module : *h) {
+    const auto block = std::static_pointer_cast<GPT2Block>(module);
+    layers.push_back(
+        {.forward = [block](const torch::Tensor& x) { return block->forward(x); }, .modules = {block}});
+  }
+  // What its matrix costs beside that of a block: 12 n_embd^2.
+  const auto width = static_cast<double>(options_.n_embd);
+  layers.push_back({.forward = [this](const torch::Tensor& x) { return at::linear(ln_f(x), wte->weight); },
+                    .modules = {ln_f.ptr(), wte.ptr()},
+                    .cost = static_cast<double>(options_.vocab_size) / (12 * width)});
+  return layers;
 }
 
 torch::Tensor GPT2Impl::generate(torch::Tensor tokens, std::int64_t count, double temperature,

@@ -134,6 +134,23 @@ class LlamaDecoder : public nn::Module {
     for (const auto& layer : *layers_) x = std::static_pointer_cast<LlamaLayer>(layer)->forward(x, rotate);
     return norm_(x);
   }
+  /// All but the output layer, and without the norm, which goes with it.
+  [[nodiscard]] parallel::PipelineLayers pipeline_layers() {
+    parallel::PipelineLayers layers;
+    layers.push_back({.forward = [this](const torch::Tensor& tokens) { return embed_tokens(tokens); },
+                      .modules = {embed_tokens.ptr()},
+                      .cost = 0});
+    for (const auto& module : *layers_) {
+      const auto layer = std::static_pointer_cast<LlamaLayer>(module);
+      layers.push_back({.forward =
+                            [layer, head = head_, theta = theta_](const torch::Tensor& x) {
+                              return layer->forward(x, Rotation(x.size(1), head, theta, x));
+                            },
+                        .modules = {layer}});
+    }
+    return layers;
+  }
+  [[nodiscard]] std::shared_ptr<RMSNormImpl> norm() const { return norm_.ptr(); }
 
   nn::Embedding embed_tokens;
 
@@ -166,6 +183,22 @@ torch::Tensor LlamaImpl::forward(const torch::Tensor& tokens) {
   const auto decoder = std::static_pointer_cast<LlamaDecoder>(model);
   const auto x = decoder->forward(tokens);
   return lm_head.is_empty() ? at::linear(x, decoder->embed_tokens->weight) : lm_head(x);
+}
+
+parallel::PipelineLayers LlamaImpl::pipeline_layers() {
+  const auto decoder = std::static_pointer_cast<LlamaDecoder>(model);
+  auto layers = decoder->pipeline_layers();
+  const auto norm = decoder->norm();
+  const auto rows = lm_head.is_empty() ? decoder->embed_tokens->weight : lm_head->weight;
+  double of_a_block = 0;
+  for (const auto& parameter : layers.back().modules.front()->parameters())
+    of_a_block += static_cast<double>(parameter.numel());
+  layers.push_back(
+      {.forward = [norm, rows](const torch::Tensor& x) { return at::linear(norm->forward(x), rows); },
+       .modules = {norm},
+       .tensors = {rows},
+       .cost = static_cast<double>(rows.numel()) / of_a_block});
+  return layers;
 }
 
 }  // namespace rtrain::models

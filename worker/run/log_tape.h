@@ -5,6 +5,7 @@
 
 #include <rtrain/lightning_module.h>
 
+#include <ATen/ops/scalar_tensor.h>
 #include <torch/types.h>
 
 #include <string>
@@ -22,18 +23,26 @@ struct MetricValue {
 /// has written. What is no tensor of the device would stay what it was at the capture: that is a fault.
 class LogTape {
  public:
-  /// kListens: values are logged as always, and looked at. kKeeps: they are kept, and not logged.
-  enum class Mode { kListens, kKeeps };
+  /// kListens: values are logged as always, and looked at. kKeeps: they are kept, and not logged. kCarries:
+  /// the same, also of numbers and of tensors on any device.
+  enum class Mode { kListens, kKeeps, kCarries };
   explicit LogTape(Mode mode, torch::Device device) : mode_(mode), device_(device) {}
 
   struct Line {
     Hook hook;
     std::string name;
-    torch::Tensor value;  ///< a scalar of the device
+    torch::Tensor value;  ///< a scalar of the device; with kCarries of any
     LogOptions options;
   };
   /// @return true: it is kept, and the caller logs nothing.
   bool takes(Hook hook, const std::string& name, const MetricValue& value, const LogOptions& options) {
+    if (mode_ == Mode::kCarries) {
+      lines_.push_back({hook, name,
+                        value.tensor.defined() ? value.tensor.detach().clone()
+                                               : at::scalar_tensor(value.number, at::kDouble),
+                        options});
+      return true;
+    }
     if (!value.tensor.defined())
       add_fault("log(\"" + name +
                 "\") of a number: log a tensor of the device, or log it in on_train_batch_end");
@@ -50,7 +59,7 @@ class LogTape {
   /// @return true: it is not to be logged.
   bool refuses(std::string fault) {
     add_fault(std::move(fault));
-    return mode_ == Mode::kKeeps;
+    return mode_ != Mode::kListens;
   }
   /// The first one counts.
   void add_fault(std::string fault) {

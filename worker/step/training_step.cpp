@@ -52,6 +52,7 @@ torch::Tensor TrainingStep::learn(const Batch& batch, const StepPlace& place, St
     learn_without_batch(place);
     return output.loss;
   }
+  if (auto* stages = stages_of(*run_.plan)) return learn_in_stages(*stages, batch, place, output);
   run_.plan->before_forward(place.sync);
   const SyncBatchNormScope synced(run_.options.sync_batchnorm, run_.strategy());
   output = run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, batch, place.batch_idx);
@@ -71,6 +72,18 @@ torch::Tensor TrainingStep::learn(const Batch& batch, const StepPlace& place, St
   run_backward(run_, loss, place.sync, {}, "training_step returned");
   has_gradients_ = true;
   return loss = loss.detach();
+}
+
+torch::Tensor TrainingStep::learn_in_stages(Stages& stages, const Batch& batch, const StepPlace& place,
+                                            StepOutput& output) {
+  run_.plan->before_forward(place.sync);
+  if (place.first) clear_gradients(place.batch_idx);
+  const SyncBatchNormScope synced(run_.options.sync_batchnorm, run_.strategy());
+  output.loss = staged_.train(stages, batch, place.batch_idx);
+  if (place.sync) run_.plan->reduce_gradients(trained_parameters());
+  has_gradients_ = true;
+  run_.call(Hook::kAfterBackward, &Callback::on_after_backward, &LightningModule::on_after_backward);
+  return output.loss;
 }
 
 void TrainingStep::clear_gradients(std::int64_t batch_idx) {
@@ -95,9 +108,13 @@ void TrainingStep::zero_grad(Optimizer& optimizer) {
 void TrainingStep::reduce_pending_gradients() {
   has_gradients_ = run_.strategy().reduce_boolean_decision(has_gradients_, /*all=*/false);
   if (!has_gradients_) return;
+  run_.plan->reduce_gradients(trained_parameters());
+}
+
+std::vector<torch::Tensor> TrainingStep::trained_parameters() const {
   auto parameters = unique(run_.module->parameters());
   std::erase_if(parameters, [](const torch::Tensor& p) { return !p.requires_grad(); });
-  run_.plan->reduce_gradients(parameters);
+  return parameters;
 }
 
 torch::Tensor TrainingStep::step(Optimizer& optimizer, const Closure& closure) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/run/run_context.h"
+#include "worker/step/staged_pass.h"
 
 #include <rtrain/batch.h>
 #include <rtrain/lightning_optimizer.h>
@@ -10,6 +11,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace rtrain {
 
@@ -25,10 +27,12 @@ struct StepPlace {
 /// Automatic optimization with one optimizer. A batch is before_forward, training_step, zero_grad and
 /// backward; the last batch of an accumulation is the closure of the module's optimizer_step(), which goes on
 /// with on_before_optimizer_step, clipping and the step. Without an optimizer every batch is the first part
-/// alone.
+/// alone. In a pipeline (Plan::stages()) the gradients are cleared before the layers run, because the
+/// backward of a micro-batch begins before the forward of a later one, and on_after_backward follows once a
+/// batch.
 class TrainingStep final : public detail::OptimizerDriver {
  public:
-  explicit TrainingStep(RunContext& run) : run_(run) {}
+  explicit TrainingStep(RunContext& run) : run_(run), staged_(run) {}
 
   /// @return what training_step returned, with the loss detached and divided by the number of batches of the
   /// accumulation.
@@ -46,11 +50,15 @@ class TrainingStep final : public detail::OptimizerDriver {
  private:
   void learn_and_step(const Batch& batch, const StepPlace& place, StepOutput& output);
   torch::Tensor learn(const Batch& batch, const StepPlace& place, StepOutput& output);
+  torch::Tensor learn_in_stages(Stages& stages, const Batch& batch, const StepPlace& place,
+                                StepOutput& output);
   void learn_without_batch(const StepPlace& place);
   void clear_gradients(std::int64_t batch_idx);
   void reduce_pending_gradients();
+  [[nodiscard]] std::vector<torch::Tensor> trained_parameters() const;
 
   RunContext& run_;
+  StagedPass staged_;
   bool has_gradients_ = false;
 };
 

@@ -18,4 +18,11 @@ torch::Tensor clip_global_norm(const std::vector<torch::Tensor>& pieces,
                                const std::vector<torch::Tensor>& whole, Communicator& ranks, double limit,
                                torch::Device device);
 
+/// The sum of the squares of all elements: a scalar of float64 on the device.
+[[nodiscard]] torch::Tensor sum_of_squares(const std::vector<torch::Tensor>& gradients, torch::Device device);
+/// Scales `gradients` in place so that a norm of more than `limit` becomes `limit`. @return `norm`, in their
+/// type.
+torch::Tensor scale_to_norm(const std::vector<torch::Tensor>& gradients, const torch::Tensor& norm,
+                            double limit);
+
 }  // namespace rtrain

@@ -62,9 +62,12 @@ Tensors with_prefix(const Tensors& tensors, const std::string& prefix) {
 /// How many ranks share what. What a rank keeps for itself is only good for the same arrangement.
 inline nlohmann::json arrangement(const RunContext& run) {
   const auto& mesh = run.strategy().mesh();
-  return {{"data", data_ranks(mesh, run.placement.world_size)},
-          {"context", mesh.degrees().context},
-          {"tensor", mesh.degrees().tensor}};
+  nlohmann::json degrees = {{"data", data_ranks(mesh, run.placement.world_size)},
+                            {"context", mesh.degrees().context},
+                            {"tensor", mesh.degrees().tensor}};
+  // Files from before there were pipelines are those of none.
+  if (mesh.degrees().pipeline > 1) degrees["pipeline"] = mesh.degrees().pipeline;
+  return degrees;
 }
 
 }  // namespace rtrain::checkpoint_parts

@@ -56,8 +56,10 @@ TrainerCheckpoint Trainer::Impl::read(const fs::path& path) {
   const auto rank = run.placement.global_rank;
   auto own = run.plan->module_state();
   auto& mesh = run.strategy().mesh();
-  // What the ranks of a tensor group hold is no range of the file in general: they read it whole.
-  if (!is_shared(own) || mesh.degrees().tensor > 1) return read_checkpoint(path, rank, io());
+  // What the ranks of a tensor group hold is no range of the file in general, and what a stage holds is not
+  // spread over a shard group: they read it whole.
+  if (!is_shared(own) || mesh.degrees().tensor > 1 || mesh.degrees().pipeline > 1)
+    return read_checkpoint(path, rank, io());
   auto& ranks = mesh.group(Axis::kShard);
   const auto exchange = [&](std::optional<Crc32cPieces::State> state) {
     const auto numbers = torch::tensor(

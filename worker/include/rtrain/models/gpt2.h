@@ -4,6 +4,7 @@
 #pragma once
 
 #include <rtrain/export.h>
+#include <rtrain/parallel/pipeline.h>
 #include <rtrain/weights.h>
 
 #include <torch/nn/modules/container/modulelist.h>
@@ -32,6 +33,9 @@ class RTRAIN_API GPT2Impl : public torch::nn::Module {
   /// @param tokens int64 [N, T], T at most n_positions. @return logits of the next token [N, T, vocab_size].
   /// @throws std::invalid_argument too many tokens.
   torch::Tensor forward(const torch::Tensor& tokens);
+  /// forward() as layers: the embeddings, each block, and the output layer, which reads the first one's
+  /// embedding. For PipelineModule.
+  [[nodiscard]] parallel::PipelineLayers pipeline_layers();
   /// Continues `tokens` [N, T] by `count` tokens, each drawn from the `top_k` most likely ones (0: all).
   /// @param temperature above 0; the lower, the likelier are the likely ones. Draws from the default
   /// generator
@@ -46,6 +50,7 @@ class RTRAIN_API GPT2Impl : public torch::nn::Module {
   torch::nn::LayerNorm ln_f{nullptr};
 
  private:
+  [[nodiscard]] torch::Tensor embedded(const torch::Tensor& tokens);
   GPT2Options options_;
 };
 TORCH_MODULE(GPT2);

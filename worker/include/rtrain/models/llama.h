@@ -4,6 +4,7 @@
 #pragma once
 
 #include <rtrain/export.h>
+#include <rtrain/parallel/pipeline.h>
 
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
@@ -33,6 +34,8 @@ class RTRAIN_API LlamaImpl : public torch::nn::Module {
   explicit LlamaImpl(const LlamaOptions& options = {});
   /// @param tokens int64 [N, T]. @return logits of the next token [N, T, vocab_size].
   torch::Tensor forward(const torch::Tensor& tokens);
+  /// forward() as layers: the embedding, each block, and the norm with the output layer. For PipelineModule.
+  [[nodiscard]] parallel::PipelineLayers pipeline_layers();
 
   std::shared_ptr<torch::nn::Module> model;
   torch::nn::Linear lm_head{nullptr};  ///< empty with tie_word_embeddings

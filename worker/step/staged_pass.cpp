@@ -1,0 +1,244 @@
+#include "worker/step/staged_pass.h"
+
+#include "worker/runtime/json.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+#include <utility>
+
+namespace rtrain {
+namespace {
+
+/// FNV-1a, cut to the whole numbers that a float64 holds.
+double checksum_of_text(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return static_cast<double>(hash >> 12);
+}
+
+nlohmann::json optional_of(const auto& value) { return value ? nlohmann::json(*value) : nlohmann::json(); }
+
+template <class T>
+std::optional<T> optional_in(const nlohmann::json& json) {
+  return json.is_null() ? std::nullopt : std::optional<T>(json.get<T>());
+}
+
+/// All of a line but its value.
+nlohmann::json json_of(const LogTape::Line& line) {
+  const auto& o = line.options;
+  return {{"hook", static_cast<int>(line.hook)},
+          {"name", line.name},
+          {"type", static_cast<int>(line.value.scalar_type())},
+          {"on_step", optional_of(o.on_step)},
+          {"on_epoch", optional_of(o.on_epoch)},
+          {"prog_bar", o.prog_bar},
+          {"logger", o.logger},
+          {"reduce_fx", static_cast<int>(o.reduce_fx)},
+          {"sync_dist", o.sync_dist},
+          {"batch_size", optional_of(o.batch_size)},
+          {"rank_zero_only", o.rank_zero_only},
+          {"add_dataloader_idx", o.add_dataloader_idx}};
+}
+
+LogTape::Line line_of(const nlohmann::json& json, const torch::Tensor& value) {
+  return {static_cast<Hook>(json.at("hook").get<int>()),
+          json.at("name").get<std::string>(),
+          value.to(static_cast<torch::ScalarType>(json.at("type").get<int>())),
+          {.on_step = optional_in<bool>(json.at("on_step")),
+           .on_epoch = optional_in<bool>(json.at("on_epoch")),
+           .prog_bar = json.at("prog_bar").get<bool>(),
+           .logger = json.at("logger").get<bool>(),
+           .reduce_fx = static_cast<ReduceFx>(json.at("reduce_fx").get<int>()),
+           .sync_dist = json.at("sync_dist").get<bool>(),
+           .batch_size = optional_in<std::int64_t>(json.at("batch_size")),
+           .rank_zero_only = json.at("rank_zero_only").get<bool>(),
+           .add_dataloader_idx = json.at("add_dataloader_idx").get<bool>()}};
+}
+
+torch::Tensor joined(ReduceFx by, const std::vector<torch::Tensor>& values) {
+  if (values.size() == 1) return values.front();
+  std::vector<torch::Tensor> numbers;
+  for (const auto& value : values) numbers.push_back(value.reshape({}));
+  const auto all = torch::stack(numbers);
+  switch (by) {
+    case ReduceFx::kMean: return all.is_floating_point() ? all.mean() : all.to(torch::kDouble).mean();
+    case ReduceFx::kSum: return all.sum();
+    case ReduceFx::kMin: return all.min();
+    case ReduceFx::kMax: return all.max();
+  }
+  return all.mean();
+}
+
+/// One line a metric, in the order in which they were first logged.
+std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all) {
+  std::vector<LogTape::Line> lines;
+  std::vector<std::vector<torch::Tensor>> values;
+  for (const auto& line : all) {
+    const auto found = std::find_if(lines.begin(), lines.end(), [&](const LogTape::Line& other) {
+      return other.hook == line.hook && other.name == line.name;
+    });
+    const auto at = static_cast<std::size_t>(found - lines.begin());
+    if (found == lines.end()) {
+      lines.push_back(line);
+      values.emplace_back();
+    } else if (line.options.batch_size) {  // a sum, as that of the batch
+      lines[at].options.batch_size = lines[at].options.batch_size.value_or(0) + *line.options.batch_size;
+    }
+    values[at].push_back(line.value);
+  }
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    lines[i].value = joined(lines[i].options.reduce_fx, values[i]);
+  return lines;
+}
+
+}  // namespace
+
+/// What the step logs goes to the tape.
+struct StagedPass::Taped {
+  explicit Taped(RunContext& run)
+      : metrics(run.metrics), tape(LogTape::Mode::kCarries, run.placement.device) {
+    metrics.use_tape(&tape);
+  }
+  ~Taped() { metrics.use_tape(nullptr); }
+  Taped(const Taped&) = delete;
+  Taped& operator=(const Taped&) = delete;
+
+  void require_numbers() const {
+    if (tape.fault().empty()) return;
+    throw std::logic_error(
+        "a step of a pipeline logged a metric object, whose state the ranks of the other stages do not have: "
+        "log its value, log(name, metric.compute()), or a number of the batch");
+  }
+  MetricBoard& metrics;
+  LogTape tape;
+};
+
+Stages::Step StagedPass::around(std::function<torch::Tensor(const Batch&)> last) const {
+  return {.last = std::move(last), .forward = [this](const std::function<void()>& layers) {
+            const auto types = run_.precision().forward_scope(run_.placement.device);
+            layers();
+          }};
+}
+
+/// Tells the other ranks what was logged, and the loss. A row of numbers travels with each batch, and the
+/// names only once.
+torch::Tensor StagedPass::share(Stages& stages, const std::vector<LogTape::Line>& all,
+                                const torch::Tensor& loss) {
+  const torch::NoGradGuard no_grad;
+  auto& ranks = stages.ranks();
+  const int last = ranks.world_size() - 1;
+  constexpr std::int64_t kRow = 16;
+  enum Head : std::int64_t { kChecksum, kCount, kLoss, kLossType, kHead };
+  auto row = torch::zeros({kHead + kRow}, torch::kDouble);
+  auto* numbers = row.mutable_data_ptr<double>();
+  std::vector<LogTape::Line> lines;
+  std::vector<double> values;
+  std::string text;
+  if (stages.has_last()) {
+    lines = one_a_metric(all);
+    auto json = nlohmann::json::array();
+    for (const auto& line : lines) {
+      json.push_back(json_of(line));
+      values.push_back(line.value.to(torch::kDouble).item<double>());
+    }
+    text = runtime::dump_json(json);
+    numbers[kChecksum] = checksum_of_text(text);
+    numbers[kCount] = static_cast<double>(values.size());
+    numbers[kLoss] = loss.defined() ? loss.to(torch::kDouble).item<double>() : 0;
+    numbers[kLossType] = loss.defined() ? static_cast<double>(loss.scalar_type()) : -1;
+    for (std::size_t i = 0; i < std::min<std::size_t>(values.size(), kRow); ++i)
+      numbers[kHead + i] = values[i];
+  }
+  ranks.broadcast(row, last);
+  const auto sum = numbers[kChecksum];
+  const auto count = static_cast<std::int64_t>(numbers[kCount]);
+  const auto [known, is_new] = texts_.try_emplace(sum);
+  if (is_new) known->second = ranks.broadcast_text(text, last, run_.placement.device);
+  auto rest = torch::zeros({std::max<std::int64_t>(0, count - kRow)}, torch::kDouble);
+  if (count > kRow) {
+    for (auto i = kRow; stages.has_last() && i < count; ++i)
+      rest[i - kRow] = values[static_cast<std::size_t>(i)];
+    ranks.broadcast(rest, last);
+  }
+  const auto names = runtime::parse_json(known->second);
+  if (!names) throw std::runtime_error("what the last stage logged: " + names.error().message());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto value = i < kRow ? row[kHead + i] : rest[i - kRow];
+    const auto line = line_of(names->at(static_cast<std::size_t>(i)), value.clone());
+    run_.metrics.log(line.hook, line.name, {line.value, 0}, line.options);
+  }
+  if (numbers[kLossType] < 0) return {};
+  return row[kLoss]
+      .clone()
+      .to(run_.placement.device)
+      .to(static_cast<torch::ScalarType>(static_cast<int>(numbers[kLossType])));
+}
+
+torch::Tensor StagedPass::train(Stages& stages, const Batch& batch, std::int64_t batch_idx) {
+  const auto parts = static_cast<double>(stages.micro_batches());
+  torch::Tensor mean;
+  std::vector<LogTape::Line> lines;
+  {
+    const Taped taped(run_);
+    stages.train(
+        batch, around([&](const Batch& micro_batch) {
+          const auto output =
+              run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, micro_batch, batch_idx);
+          if (!output.loss.defined())
+            throw std::logic_error(
+                "training_step returned no loss, and a pipeline needs one of every micro-batch");
+          if (!output.extras.empty())
+            throw std::logic_error("training_step returned \"" + output.extras.begin()->first +
+                                   "\" beside the loss, and the hooks of a pipeline get the loss alone: "
+                                   "log it, or keep it in the module");
+          if (output.loss.numel() != 1 || !output.loss.requires_grad())
+            throw std::logic_error("training_step returned a tensor of " +
+                                   std::to_string(output.loss.numel()) + " elements" +
+                                   (output.loss.requires_grad() ? "" : " that depends on no parameter") +
+                                   ", expected the loss: one element with a graph");
+          const auto part = output.loss / (parts * static_cast<double>(run_.accumulate));
+          mean = mean.defined() ? mean + part.detach() : part.detach();
+          return run_.precision().scale(part);
+        }));
+    taped.require_numbers();
+    lines = taped.tape.lines();
+  }
+  return share(stages, lines, mean);
+}
+
+torch::Tensor StagedPass::evaluate(Stages& stages, Hook at, EvaluationStep step, const Batch& batch,
+                                   std::int64_t batch_idx) {
+  torch::Tensor output;
+  std::vector<LogTape::Line> lines;
+  {
+    const Taped taped(run_);
+    output = stages.evaluate(
+        batch, around([&](const Batch& whole) { return run_.call_step(at, step, whole, batch_idx); }));
+    taped.require_numbers();
+    lines = taped.tape.lines();
+  }
+  (void)share(stages, lines, {});
+  if (at != Hook::kPredictStep) return output;
+  // Predictions are for rank 0, too.
+  auto& ranks = stages.ranks();
+  const int last = ranks.world_size() - 1;
+  nlohmann::json form;
+  if (output.defined())
+    form = {{"type", static_cast<int>(output.scalar_type())}, {"sizes", output.sizes().vec()}};
+  const auto told =
+      runtime::parse_json(ranks.broadcast_text(runtime::dump_json(form), last, run_.placement.device));
+  if (!told) throw std::runtime_error("the form of a prediction: " + told.error().message());
+  if (told->is_null()) return {};
+  auto values = output.defined()
+                    ? output.contiguous()
+                    : torch::empty(told->at("sizes").get<std::vector<std::int64_t>>(),
+                                   torch::TensorOptions(run_.placement.device)
+                                       .dtype(static_cast<torch::ScalarType>(told->at("type").get<int>())));
+  ranks.broadcast(values, last);
+  return values;
+}
+
+}  // namespace rtrain
