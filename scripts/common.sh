@@ -30,6 +30,14 @@ compile_jobs() {
   echo $((cores < by_memory ? cores : by_memory))
 }
 
+# The release of an installed clang++ with a TOOL of the same one; "": there is none.
+clang_release() {
+  local candidate
+  for candidate in 16 17 18 19; do
+    if command -v "clang++-$candidate" >/dev/null && command -v "${1:-clang++}-$candidate" >/dev/null; then echo "$candidate"; return; fi
+  done
+}
+
 # The build folder of a preset: release programs land in build/bin.
 build_dir() {
   case $1 in

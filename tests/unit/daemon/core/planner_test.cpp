@@ -1,6 +1,7 @@
 #include "tests/unit/daemon/core/planner_scene.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/rounds.h"
 
 #include <algorithm>
 #include <random>
@@ -379,9 +380,9 @@ TEST_CASE("planner: after a restart the nodes that are taken again keep their ra
 // ---- what it is told and what it is built from --------------------------------------------------
 
 TEST_CASE("planner: told of every change it answers the same as built from the result") {
-  for (unsigned seed = 1; seed <= 100; ++seed) {
+  for (int seed = 1; seed <= test::rounds(100); ++seed) {
     INFO("seed " << seed);
-    std::mt19937 random(seed);
+    std::mt19937 random(static_cast<unsigned>(seed));
     const auto pick = [&](int low, int high) {
       return std::uniform_int_distribution<int>(low, high)(random);
     };

@@ -1,6 +1,7 @@
 #include "proto/event/event.h"
 #include "tests/support/catch.h"
 #include "tests/support/odd_json.h"
+#include "tests/support/rounds.h"
 
 #include <random>
 #include <set>
@@ -66,7 +67,7 @@ TEST_CASE("event: what is accepted reads back as it was", "[F40]") {
   std::mt19937 random(42);
   test::OddJson odd(random);
   int accepted = 0;
-  for (int i = 0; i < 10'000; ++i) {
+  for (int i = 0; i < test::rounds(10'000); ++i) {
     const auto events = samples();
     auto json = to_json(StampedEvent{1790000000123, events[random() % events.size()]});
     odd.spoil(json);
@@ -79,7 +80,7 @@ TEST_CASE("event: what is accepted reads back as it was", "[F40]") {
     if (!again) FAIL(again.error().message());
     CHECK(dump_json(to_json(*again)) == dump_json(told));
   }
-  CHECK(accepted > 1000);
+  CHECK(accepted > test::rounds(1000));
 }
 
 TEST_CASE("event: errors name the event and the field") {

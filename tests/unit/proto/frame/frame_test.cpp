@@ -1,6 +1,7 @@
 #include "proto/frame/frame.h"
 #include "proto/message/message.h"
 #include "tests/support/catch.h"
+#include "tests/support/rounds.h"
 
 #include <random>
 
@@ -52,7 +53,7 @@ TEST_CASE("frame: random bytes are refused or read within the limits, never more
 
 TEST_CASE("decode: random bytes and broken messages are errors, never a crash") {
   std::mt19937 random(7);
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < test::rounds(20'000); ++i) {
     std::string bytes(random() % 64, '\0');
     for (char& c : bytes) c = static_cast<char>(random());
     CHECK_FALSE(decode({bytes, ""}).has_value());

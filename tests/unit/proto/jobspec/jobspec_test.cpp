@@ -3,6 +3,7 @@
 #include "common/os/file.h"
 #include "proto/jobspec/resources.h"
 #include "tests/support/catch.h"
+#include "tests/support/rounds.h"
 
 #include <filesystem>
 #include <fstream>
@@ -227,7 +228,7 @@ TEST_CASE("nearest: the known key that was meant, or none") {
 TEST_CASE("job spec: no text makes the reader throw") {
   std::mt19937 random(42);
   const std::string base = kFull;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < test::rounds(20'000); ++i) {
     std::string text = base;
     for (auto n = 1 + random() % 3; n > 0; --n) {
       const auto at = random() % text.size();

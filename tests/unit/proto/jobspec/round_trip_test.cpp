@@ -2,6 +2,7 @@
 #include "proto/jobspec/jobspec.h"
 #include "tests/support/catch.h"
 #include "tests/support/odd_json.h"
+#include "tests/support/rounds.h"
 
 #include <random>
 
@@ -126,7 +127,7 @@ class JobMaker {
 TEST_CASE("job spec: what is accepted reads back as it was", "[F40]") {
   JobMaker make(40);
   int accepted = 0;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < test::rounds(20'000); ++i) {
     const Json document = make.job();
     auto reading = read_job_spec(document);
     if (!reading.ok()) continue;
@@ -137,7 +138,7 @@ TEST_CASE("job spec: what is accepted reads back as it was", "[F40]") {
     CHECK(read_job_spec(to_json(reading.spec)).spec == reading.spec);
     CHECK(read_job_spec(std::string_view(dump_json_pretty(document))).spec == reading.spec);
   }
-  CHECK(accepted > 2000);  // else the property says little
+  CHECK(accepted > test::rounds(2000));  // else the property says little
 }
 
 TEST_CASE("job spec: no length of time is none", "[F40]") {

@@ -3,6 +3,7 @@
 #include "common/base/number.h"
 #include "tests/support/catch.h"
 #include "tests/support/odd_json.h"
+#include "tests/support/rounds.h"
 
 #include <cmath>
 #include <limits>
@@ -294,7 +295,7 @@ TEST_CASE("message: what is accepted reads back as it was", "[F40]") {
   std::mt19937 random(41);
   test::OddJson odd(random);
   int accepted = 0;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < test::rounds(20'000); ++i) {
     const auto messages = samples();
     const auto& message = messages[random() % messages.size()];
     auto json = *parse_json(encode(message).json);
@@ -309,7 +310,7 @@ TEST_CASE("message: what is accepted reads back as it was", "[F40]") {
     if (!again) FAIL(again.error().message());
     CHECK(encode(*again).json == told.json);
   }
-  CHECK(accepted > 2000);
+  CHECK(accepted > test::rounds(2000));
 }
 
 TEST_CASE("exit status: told in words") {
