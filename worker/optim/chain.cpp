@@ -1,7 +1,9 @@
 // Several optimizers as one.
-#include <rtrain/optim.h>
-#include <algorithm>
+#include "worker/optim/chain.h"
 
+#include <rtrain/optim.h>
+
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -47,6 +49,12 @@ class Chained final : public Optimizer {
   [[nodiscard]] bool is_elementwise() const override {
     return std::all_of(members_.begin(), members_.end(),
                        [](const auto& member) { return member->is_elementwise(); });
+  }
+  /// "Muon, in a Chain"
+  [[nodiscard]] std::string first_not_elementwise() const {
+    for (const auto& member : members_)
+      if (!member->is_elementwise()) return optim::first_not_elementwise(*member) + ", in a Chain";
+    return type_name();
   }
   void replace_parameter(const std::string& name, const StatePiece& piece) override {
     // The member first: it knows whether the parameter was stepped.
@@ -133,6 +141,11 @@ class Chained final : public Optimizer {
 };
 
 }  // namespace
+
+std::string first_not_elementwise(const Optimizer& optimizer) {
+  const auto* chained = dynamic_cast<const Chained*>(&optimizer);
+  return chained == nullptr ? optimizer.type_name() : chained->first_not_elementwise();
+}
 
 std::shared_ptr<Optimizer> Chain(std::vector<std::shared_ptr<Optimizer>> members) {
   return std::make_shared<Chained>(std::move(members));

@@ -1,6 +1,7 @@
 #include "worker/sharding/sharded_plan.h"
 
 #include "worker/checkpoint/module_state.h"
+#include "worker/optim/chain.h"
 #include "worker/strategies/global_norm.h"
 #include "worker/strategies/module_agreement.h"
 
@@ -41,7 +42,7 @@ void ShardedPlan::take_pieces(Optimizer& optimizer) {
   if (found != adopted_.end() && found->second == optimizer.tensor_changes()) return;
   if (!optimizer.is_elementwise())
     throw std::invalid_argument(
-        who_ + ": " + optimizer.type_name() +
+        who_ + ": " + optim::first_not_elementwise(optimizer) +
         " cannot step a part of a parameter, because what it does to one element depends on the others "
         "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each "
         "element by itself, or DDPStrategy");
