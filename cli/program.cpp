@@ -10,10 +10,11 @@ namespace rtrain::cli {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> all = {
-      run_verb(),     submit_verb(),     validate_verb(), plan_verb(),   list_verb(),    status_verb(),
-      logs_verb(),    metrics_verb(),    events_verb(),   result_verb(), cancel_verb(),  hold_verb(),
-      release_verb(), profile_verb(),    queue_verb(),    nodes_verb(),  node_verb(),    reservation_verb(),
-      prune_verb(),   checkpoint_verb(), sweep_verb(),    doctor_verb(), version_verb(), help_verb()};
+      run_verb(),        submit_verb(), validate_verb(), plan_verb(),        list_verb(),
+      status_verb(),     logs_verb(),   metrics_verb(),  events_verb(),      result_verb(),
+      cancel_verb(),     hold_verb(),   release_verb(),  profile_verb(),     debug_verb(),
+      queue_verb(),      nodes_verb(),  node_verb(),     reservation_verb(), prune_verb(),
+      checkpoint_verb(), sweep_verb(),  doctor_verb(),   version_verb(),     help_verb()};
   return all;
 }
 

@@ -81,6 +81,7 @@ struct Verb {
 [[nodiscard]] Verb hold_verb();     // hold.cpp
 [[nodiscard]] Verb release_verb();  // hold.cpp
 [[nodiscard]] Verb profile_verb();
+[[nodiscard]] Verb debug_verb();
 [[nodiscard]] Verb queue_verb();
 [[nodiscard]] Verb nodes_verb();
 [[nodiscard]] Verb node_verb();

@@ -238,6 +238,7 @@ class Agent::Impl {
       return attempts_.stop(stop->job, stop->attempt, stop->grace_s, stop->reason);
     if (const auto* yield = std::get_if<proto::YieldAttempt>(&message)) return attempts_.yield(*yield);
     if (const auto* profile = std::get_if<proto::ProfileRanks>(&message)) return attempts_.profile(*profile);
+    if (const auto* asked = std::get_if<proto::DebugRanks>(&message)) return attempts_.debug(*asked);
     if (const auto* told = std::get_if<proto::CheckpointValidated>(&message))
       return attempts_.validated(*told);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {

@@ -21,6 +21,7 @@ namespace {
 // a zygote that loads LibTorch from a cold disk needs seconds, not a minute
 constexpr auto kSpawnLimit = 60s;
 constexpr auto kLastWordsLimit = 2s;  // between a process's end and the end of its socket
+constexpr auto kAnswerLimit = 2s;     // for ranks that were asked where they are and are to be stopped
 constexpr auto kUnusedPortLimit = 60s;
 constexpr auto kBoundFailed = 600s;
 constexpr auto kGpuLook = 500ms;
@@ -192,8 +193,25 @@ void Attempts::stop(JobId job, Attempt attempt, double grace_s, const std::strin
     for (auto& [number, rank] : slot.ranks)
       if (!rank.ended && rank.pid == 0 && (*supervisor)->withdraw(key_of(slot, rank)))
         end_without_process(slot, rank, "lost", "was never started: " + reason, true);
-  signal(slot, SIGTERM);
+  terminate(slot);
   forget_ended();
+}
+
+bool Attempts::awaits_answers(const Slot& slot) {
+  return std::ranges::any_of(slot.ranks, [](const auto& one) {
+    return one.second.debugged && one.second.worker && !one.second.ended && !one.second.status;
+  });
+}
+
+void Attempts::terminate(Slot& slot) {
+  const auto now = Clock::now();
+  if (awaits_answers(slot) && now < slot.debugged_at + kAnswerLimit) {
+    if (!slot.held_since) slot.held_since = now;
+    return;
+  }
+  if (slot.held_since) slot.kill_at += now - *slot.held_since;  // its grace begins here
+  slot.held_since.reset();
+  signal(slot, SIGTERM);
 }
 
 void Attempts::yield(const proto::YieldAttempt& request) {
@@ -222,7 +240,10 @@ void Attempts::yield(const proto::YieldAttempt& request) {
 
 void Attempts::stop_all(double grace_s, const std::string& reason) {
   std::vector<Key> keys;
-  for (const auto& [key, slot] : attempts_) keys.push_back(key);
+  for (auto& [key, slot] : attempts_) {
+    keys.push_back(key);
+    for (auto& [number, rank] : slot.ranks) rank.debugged.reset();  // no time is left for answers
+  }
   for (const auto& [job, attempt] : keys) stop(job, attempt, grace_s, reason);
 }
 
@@ -376,7 +397,8 @@ void Attempts::tick() {
   for (const auto& [job, attempt] : late)
     stop(job, attempt, kYieldedGraceS, "did not yield in time: " + attempts_[{job, attempt}].yield->reason);
   for (auto& [key, slot] : attempts_) {
-    if (slot.stopping && !slot.killed && now >= slot.kill_at) {
+    if (slot.held_since) terminate(slot);
+    if (slot.stopping && !slot.killed && now >= slot.kill_at && !slot.held_since) {
       slot.killed = true;
       signal(slot, SIGKILL);
     }

@@ -48,6 +48,8 @@ class Attempts {
   void validated(const proto::CheckpointValidated& told);
   /// Goes on to the workers of the ranks that it names; one that cannot be asked is answered for.
   void profile(const proto::ProfileRanks& request);
+  /// The same for where they are. A stop that follows lets them answer first, for 2 s at most.
+  void debug(const proto::DebugRanks& request);
 
   void spawned(const proto::SpawnResult& result);
   void ended(const proto::SupervisedEnd& end);
@@ -99,9 +101,10 @@ class Attempts {
     [[nodiscard]] bool hears_validations() const { return version >= 4; }
     /// what this connection of the worker said, by the numbers it has towards the head
     std::deque<std::int64_t> unconfirmed;
-    std::int64_t taken = 0;     ///< so many of them the worker was told
-    std::int64_t last_seq = 0;  ///< of its reports
-    bool entered = false;       ///< RankRunning was told
+    std::optional<std::int64_t> debugged;  ///< the request to say where it is that it has not answered
+    std::int64_t taken = 0;                ///< so many of them the worker was told
+    std::int64_t last_seq = 0;             ///< of its reports
+    bool entered = false;                  ///< RankRunning was told
     /// the process is gone, its last words on the socket are still being read
     std::optional<proto::ExitStatus> status;
     Clock::time_point gone_since;
@@ -119,6 +122,9 @@ class Attempts {
     Clock::time_point launched;
     bool stopping = false, killed = false;
     Clock::time_point kill_at;
+    Clock::time_point debugged_at{};  ///< when its ranks were asked where they are
+    /// its SIGTERM waits for their answers since then
+    std::optional<Clock::time_point> held_since;
     std::string reason;
     std::int64_t last_end = 0;  ///< the number of the last RankEnded
   };
@@ -130,6 +136,9 @@ class Attempts {
   Rank* find(const proto::RankKey& key);
   proto::SpawnRank spawn_request(const Slot& slot, const Rank& rank) const;
   void signal(const Slot& slot, int number);
+  /// SIGTERM now, or when its ranks have said where they are.
+  void terminate(Slot& slot);
+  [[nodiscard]] static bool awaits_answers(const Slot& slot);
   void end_without_process(Slot& slot, Rank& rank, const std::string& kind, const std::string& why,
                            bool lost);
   void process_gone(Slot& slot, Rank& rank, const proto::ExitStatus& status);

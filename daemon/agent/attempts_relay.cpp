@@ -63,11 +63,39 @@ void Attempts::profile(const proto::ProfileRanks& request) {
   }
 }
 
+void Attempts::debug(const proto::DebugRanks& request) {
+  const auto found = attempts_.find({request.job, request.attempt});
+  for (const int number : request.ranks) {
+    const proto::RankKey key{request.job, request.attempt, number};
+    const auto refuse = [&](const std::string& why) {
+      tell(proto::RankDebug{key, request.request, {}, why});
+    };
+    Rank* rank = found == attempts_.end() ? nullptr : find(key);
+    if (rank == nullptr || rank->ended || rank->status) {
+      refuse("the rank has ended");
+    } else if (!rank->worker) {
+      refuse(
+          "the rank has no connection to its agent: it runs nothing of rtrain, or is just connecting again");
+    } else if (rank->version < 5) {
+      refuse(
+          "the rank's library was built with an older rtrain, which cannot be asked where it is; build it "
+          "again");
+    } else {
+      rank->debugged = request.request;
+      found->second.debugged_at = Clock::now();
+      proto::send(*rank->worker, request);
+    }
+  }
+}
+
 void Attempts::on_worker_message(const proto::RankKey& key, const net::FrameStream& stream,
                                  const proto::Message& message) {
   Rank* rank = find(key);
   if (rank == nullptr || rank->ended || rank->worker.get() != &stream) return;
   const bool kept = !std::holds_alternative<proto::RankProgress>(message);
+  if (const auto* answer = std::get_if<proto::RankDebug>(&message);
+      answer != nullptr && rank->debugged == answer->request)
+    rank->debugged.reset();
   const auto number = relay(*rank, message);
   if (!kept) return;
   rank->unconfirmed.push_back(number);

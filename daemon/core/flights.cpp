@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
+#include <string_view>
 #include <utility>
 
 namespace rtrain::core {
@@ -16,6 +16,7 @@ using Presence = RankView::Presence;
 
 /// A wait that is shorter says nothing: ranks that work wait for each other all the time.
 constexpr double kLongS = 1;
+constexpr std::string_view kError = "an error in ", kOutside = "outside of any collective";
 
 bool is_over(const Flight& flight) {
   return flight.state == "finished" || flight.state == "queued" || flight.state == "failed";
@@ -115,14 +116,14 @@ class Comparison {
       if (auto on_device = device_wait_of(view)) return *on_device;
     if (flight == nullptr || is_over(*flight)) {
       if (flight != nullptr) {
-        wait.where = "an error in " + words_of(*flight, *view.snapshot);
+        wait.where = std::string(kError) + words_of(*flight, *view.snapshot);
         wait.where_s = std::max(0.0, flight->age_s - flight->took_s);
         note_waits(view, *flight, wait);
       } else if (!view.snapshot->place.empty()) {
         wait.where = view.snapshot->place;
         wait.where_s = view.snapshot->place_s;
       } else {
-        wait.where = "outside of any collective";
+        wait.where = kOutside;
         wait.where_s = view.snapshot->idle_s;
       }
       return wait;
@@ -189,10 +190,13 @@ class Comparison {
     const auto& difference = differing_.begin()->second;
     report.found = true;
     report.verdict = "the ranks do not make the same call in " + difference.where + ": ";
-    std::size_t shown = 0, alone = 0;
-    for (const auto& [call, ranks] : difference.by_call) {
-      report.verdict +=
-          (shown++ > 0 ? "; " : "") + rank_words(ranks) + (ranks.size() == 1 ? " calls " : " call ") + call;
+    std::vector<std::pair<std::vector<int>, std::string>> calls;  // in the order of the ranks
+    for (const auto& [call, ranks] : difference.by_call) calls.emplace_back(ranks, call);
+    std::ranges::sort(calls);
+    std::size_t alone = 0;
+    for (const auto& [ranks, call] : calls) {
+      report.verdict += (&ranks != &calls.front().first ? "; " : "") + rank_words(ranks) +
+                        (ranks.size() == 1 ? " calls " : " call ") + call;
       if (ranks.size() == 1) ++alone;
     }
     if (difference.by_call.size() == 2 && alone == 1)
@@ -205,10 +209,13 @@ class Comparison {
     std::map<int, std::vector<std::size_t>> held_up;  // who holds up whom, by index
     double longest_s = 0;
     for (std::size_t i = 0; i < report.ranks.size(); ++i) {
-      const bool ended = views_[i].presence == Presence::kEnded;
       for (const int other : report.ranks[i].waits_for) {
         held_up[other].push_back(i);
-        longest_s = std::max(longest_s, ended ? kLongS : report.ranks[i].where_s);
+        const auto* view = view_of(other);
+        const bool is_gone = view == nullptr || view->presence != Presence::kAnswered ||
+                             views_[i].presence != Presence::kAnswered ||
+                             report.ranks[i].where.starts_with(kError);
+        longest_s = std::max(longest_s, is_gone ? kLongS : report.ranks[i].where_s);
       }
     }
     if (held_up.empty()) return false;
@@ -258,25 +265,20 @@ class Comparison {
     for (const auto i : waiting)
       if (report.ranks[i].where == report.ranks[first].where) add(there, views_[i].rank);
     const auto* view = view_of(rank);
+    const bool failed = report.ranks[first].where.starts_with(kError);
+    const auto theirs = rank_words(there) + (failed ? " met " : there.size() == 1 ? " waits" : " wait");
     std::string words;
-    if (view == nullptr || view->presence == Presence::kSilent)
-      words = " does not answer";
-    else if (view->presence == Presence::kEnded)
-      words = " has ended";
-    else
-      words = " has not come";
-    words += (view != nullptr && view->presence == Presence::kAnswered ? " to " : ", and ") +
-             report.ranks[first].where;
-    if (view != nullptr && view->presence == Presence::kAnswered)
-      words += ", where " + rank_words(there) + (there.size() == 1 ? " waits" : " wait") + " for " +
-               for_seconds(report.ranks[first].where_s);
-    else
-      words += " on " + rank_words(there) + " waits for it";
+    if (view != nullptr && view->presence == Presence::kAnswered) {
+      words = " has not come to " + report.ranks[first].where + ", where " + rank_words(there) +
+              (there.size() == 1 ? " waits for " : " wait for ") + for_seconds(report.ranks[first].where_s);
+    } else {
+      words = view != nullptr && view->presence == Presence::kEnded ? " has ended: " : " does not answer: ";
+      words += theirs + (failed ? "" : " for it in ") + report.ranks[first].where;
+    }
     if (view == nullptr || view->snapshot == nullptr) return words;
     const auto& own = report.ranks[by_rank_.at(rank)];
-    if (own.where.starts_with("an error")) return words + ": it met " + own.where;
-    words += own.where == "outside of any collective" ? ": it is outside of any collective"
-                                                      : ": it waits for " + own.where;
+    if (own.where.starts_with(kError)) return words + "; it met " + own.where;
+    words += own.where == kOutside ? ": it is outside of any collective" : ": it waits for " + own.where;
     if (const auto last = last_of(*view->snapshot); !last.empty()) words += ", its last was " + last;
     return words;
   }
@@ -309,7 +311,7 @@ class Comparison {
         silent = ranks;
       } else if (where == "ended")
         words += one ? " has ended" : " have ended";
-      else if (where == "outside of any collective")
+      else if (where == kOutside)
         words += std::string(one ? " is " : " are ") + where + ", without a step for " +
                  for_seconds(longest[where]);
       else

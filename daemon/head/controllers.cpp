@@ -5,7 +5,8 @@ namespace rtrain::head {
 Controllers::Controllers(HeadContext& context, Turn& turn, JobRows& rows, std::function<void(JobId)> changed)
     : launcher(context, turn),
       timers(context, turn),
-      hangs(context, turn),
+      debugging(context),
+      hangs(context, turn, debugging),
       profiling(context),
       reservations(context, turn),
       eligibility(context, turn, reservations.all()),
@@ -13,7 +14,10 @@ Controllers::Controllers(HeadContext& context, Turn& turn, JobRows& rows, std::f
       commands(context, turn, reservations.all()),
       validations(context, turn, commands, scheduling),
       node_admin(context, turn, launcher),
-      retention(context, rows, std::move(changed)) {
+      retention(context, rows, [this, changed = std::move(changed)](JobId id) {
+        debugging.forget(id);
+        changed(id);
+      }) {
   reservations.on_change(
       [this](std::vector<core::Reservation> all) { scheduling.set_reservations(std::move(all)); });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/head/attempts/attempt_timers.h"
+#include "daemon/head/attempts/debugging.h"
 #include "daemon/head/attempts/hang_judge.h"
 #include "daemon/head/attempts/launcher.h"
 #include "daemon/head/attempts/profiling.h"
@@ -21,6 +22,7 @@ struct Controllers {
 
   Launcher launcher;
   AttemptTimers timers;
+  Debugging debugging;
   HangJudge hangs;
   Profiling profiling;
   ReservationTable reservations;

@@ -28,8 +28,8 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
 }
 
 void Dispatcher::recover(store::Recovered recovered) {
-  auto& [launcher, timers, hangs, profiling, reservations, eligibility, scheduling, commands, validations,
-         node_admin, retention] = controllers_;
+  auto& [launcher, timers, debugging, hangs, profiling, reservations, eligibility, scheduling, commands,
+         validations, node_admin, retention] = controllers_;
   auto& book = context_.book;
   scheduling.recover(recovered.documents);
   book.recover(std::move(recovered.jobs), recovered.ended, context_.wall());
@@ -43,6 +43,7 @@ void Dispatcher::recover(store::Recovered recovered) {
   for (const auto id : book.validating()) eligibility.adopt(context_.state(id));
   for (const auto id : book.queue()) eligibility.on_queued(id);
   node_admin.recover(recovered.documents);
+  debugging.recover(recovered.documents);
   reservations.recover(recovered.documents);
   for (const auto id : book.queue()) scheduling.sync(id);
   validations.recover();
@@ -68,7 +69,10 @@ void Dispatcher::on(JobId id, const core::LaunchAttempt&) {
   controllers_.launcher.reserve_port(id);
 }
 
-void Dispatcher::on(JobId id, const core::StopRanks& stop) { controllers_.launcher.stop(id, stop); }
+void Dispatcher::on(JobId id, const core::StopRanks& stop) {
+  controllers_.debugging.explain_failure(id);
+  controllers_.launcher.stop(id, stop);
+}
 
 void Dispatcher::on(JobId id, const core::YieldRanks& yield) { controllers_.launcher.yield(id, yield); }
 
@@ -111,6 +115,7 @@ void Dispatcher::on(JobId id, const core::FreeResources&) {
   controllers_.launcher.on_released(id);
   controllers_.timers.on_ended(id);
   controllers_.hangs.on_ended(id);
+  controllers_.debugging.on_attempt_ended(id);
   if (state.phase == core::JobPhase::kValidating) controllers_.validations.await_children(id);
   if (core::is_terminal(state.phase)) {
     controllers_.eligibility.on_ended(id);
@@ -187,6 +192,8 @@ void Dispatcher::on_rank_message(AgentLine& session, RankMessage& m) {
     controllers_.hangs.on_diagnosis(std::move(m));
   } else if constexpr (std::is_same_v<RankMessage, proto::RankProfile>) {
     controllers_.profiling.on_profile(m);
+  } else if constexpr (std::is_same_v<RankMessage, proto::RankDebug>) {
+    if (controllers_.debugging.on_answer(m)) controllers_.hangs.judge(id);
   } else if constexpr (std::is_same_v<RankMessage, proto::RankEnded>) {
     turn_.post(id, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
                                        std::move(m.return_value), m.yielded});

@@ -36,6 +36,7 @@ class Dispatcher : private TurnHandler {
 
   [[nodiscard]] JobCommands& commands() { return controllers_.commands; }
   [[nodiscard]] Profiling& profiling() { return controllers_.profiling; }
+  [[nodiscard]] Debugging& debugging() { return controllers_.debugging; }
   [[nodiscard]] Retention& retention() { return controllers_.retention; }
   [[nodiscard]] NodeAdmin& node_admin() { return controllers_.node_admin; }
   [[nodiscard]] const NodeAdmin& node_admin() const { return controllers_.node_admin; }

@@ -235,6 +235,26 @@ void visit_fields(auto& visit, Is<ProfileDoc> auto& v) {
   visit("state", v.state);
   visit("ranks", v.ranks);
 }
+void visit_fields(auto& visit, Is<DebuggedRankDoc> auto& v) {
+  visit("rank", v.rank);
+  visit("node", v.node);
+  visit("state", v.state);
+  visit("where", v.where);
+  visit("where_s", v.where_s);
+  visit("waits_for", v.waits_for);
+  visit("error", v.error);
+  visit("snapshot", v.snapshot);
+}
+void visit_fields(auto& visit, Is<DebugDoc> auto& v) {
+  visit("job", v.job);
+  visit("attempt", v.attempt);
+  visit("time", Time{v.time_ms});
+  visit("reason", v.reason);
+  visit("state", v.state);
+  visit("verdict", v.verdict);
+  visit("culprit", v.culprit);
+  visit("ranks", v.ranks);
+}
 void visit_fields(auto& visit, Is<PlanDoc> auto& v) {
   visit("would_start", v.would_start);
   visit("feasible", v.feasible);
@@ -266,6 +286,10 @@ void to_json(Json& j, const PruneDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, PruneDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ProfileDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ProfileDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const DebugDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, DebugDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const RankSnapshot& v) { codec::write(j, v); }
+void from_json(const Json& j, RankSnapshot& v) { codec::read(j, v); }
 void to_json(Json& j, const ProgressDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ProgressDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const JobDoc& v) { codec::write(j, v); }

@@ -22,6 +22,8 @@
 //   POST /v1/jobs/{id}/release          JobDoc
 //   POST /v1/jobs/{id}/profile          {"steps":20,"ranks":[0],"timeout_s":300} -> 202 ProfileDoc
 //   GET  /v1/jobs/{id}/profile          ProfileDoc: the last one that was asked for
+//   POST /v1/jobs/{id}/debug            {"ranks":"all","timeout_s":5} -> 202 DebugDoc
+//   GET  /v1/jobs/{id}/debug            DebugDoc: the last one, asked for or kept of a failed attempt
 //   POST /v1/arrays/{id}/cancel         {"indices":"3-7"} or nothing: all -> ArrayReply
 //   POST /v1/arrays/{id}/hold           the same
 //   POST /v1/arrays/{id}/release        the same
@@ -44,6 +46,7 @@
 
 #include "proto/event/event.h"
 #include "proto/frame/frame.h"
+#include "proto/message/flight.h"
 
 namespace rtrain::proto {
 
@@ -282,6 +285,29 @@ struct ProfileDoc {
   std::vector<ProfiledRankDoc> ranks;
 };
 
+/// Where one rank of a diagnosis is.
+struct DebuggedRankDoc {
+  int rank = 0;
+  std::string node;
+  std::string state = "asked";  ///< asked | answered | silent | ended
+  std::string where;            ///< in words: "all_reduce #83 of the job, Float [4, 8]"; "" nothing is known
+  double where_s = 0;           ///< for so long
+  std::vector<int> waits_for;   ///< ranks that have not come to where it waits, or came with another call
+  std::string error;            ///< why there is no snapshot
+  std::optional<RankSnapshot> snapshot;
+};
+/// Which rank waits for whom.
+struct DebugDoc {
+  JobId job;
+  std::int64_t attempt = 0;
+  UnixMs time_ms = 0;            ///< when it was asked for
+  std::string reason = "asked";  ///< asked | hang | failure
+  std::string state = "asking";  ///< asking; done: each rank has answered, or will not
+  std::string verdict;           ///< a sentence: who holds up whom, where
+  std::optional<int> culprit;    ///< the one rank that the others wait for
+  std::vector<DebuggedRankDoc> ranks;
+};
+
 struct PlanDoc {
   bool would_start = false, feasible = true;
   std::vector<RankPlacement> ranks;
@@ -313,6 +339,10 @@ void to_json(Json& j, const PruneDoc& v);
 void from_json(const Json& j, PruneDoc& v);
 void to_json(Json& j, const ProfileDoc& v);
 void from_json(const Json& j, ProfileDoc& v);
+void to_json(Json& j, const DebugDoc& v);
+void from_json(const Json& j, DebugDoc& v);
+void to_json(Json& j, const RankSnapshot& v);
+void from_json(const Json& j, RankSnapshot& v);
 void to_json(Json& j, const ProgressDoc& v);
 void from_json(const Json& j, ProgressDoc& v);
 void to_json(Json& j, const JobDoc& v);

@@ -24,7 +24,9 @@ namespace rtrain::proto {
 ///   1: a heartbeat's answer confirms what came before it
 ///   2: Taken confirms; YieldAttempt, RankDiagnosis, NodeHealth
 ///   3: ProfileRanks, RankProfile
-inline constexpr int kProtocolVersion = 4;
+///   4: CheckpointValidated
+///   5: DebugRanks, RankDebug
+inline constexpr int kProtocolVersion = 5;
 inline constexpr int kProtocolVersionOldest = 1;
 [[nodiscard]] constexpr bool speaks(int version) {
   return version >= kProtocolVersionOldest && version <= kProtocolVersion;

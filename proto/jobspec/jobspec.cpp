@@ -35,6 +35,7 @@ bool is_reserved(const std::string& name) {
   static const std::vector<std::string> kReserved{
       "RANK",      "LOCAL_RANK",  "WORLD_SIZE",  "LOCAL_WORLD_SIZE",     "GROUP_RANK",
       "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"};
+  if (name == "RTRAIN_DEBUG_COLLECTIVES") return false;  // a setting of the user's (worker/comm)
   return name.starts_with("RTRAIN_") ||
          std::find(kReserved.begin(), kReserved.end(), name) != kReserved.end();
 }

@@ -144,6 +144,18 @@ void visit_fields(auto& visit, Is<RankProfile> auto& v) {
   visit("trace", v.trace);
   visit("error", v.error);
 }
+void visit_fields(auto& visit, Is<DebugRanks> auto& v) {
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("request", count(v.request));
+  visit("ranks", v.ranks);
+}
+void visit_fields(auto& visit, Is<RankDebug> auto& v) {
+  visit("key", Required{v.key});
+  visit("request", count(v.request));
+  visit("snapshot", v.snapshot);
+  visit("error", v.error);
+}
 void visit_fields(auto& visit, Is<NodeHealth> auto& v) {
   visit("quarantined_gpus", v.quarantined_gpus);
   visit("reason", v.reason);
@@ -183,7 +195,7 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 27> kNames{"hello",          "welcome",        "refused",
+constexpr std::array<std::string_view, 29> kNames{"hello",          "welcome",        "refused",
                                                   "heartbeat",      "reserve_port",   "launch",
                                                   "stop_attempt",   "log_read",       "port_reserved",
                                                   "rank_started",   "rank_running",   "rank_report",
@@ -191,7 +203,8 @@ constexpr std::array<std::string_view, 27> kNames{"hello",          "welcome",  
                                                   "spawn_rank",     "spawn_result",   "signal_rank",
                                                   "supervised_end", "leaving",        "yield_attempt",
                                                   "taken",          "rank_diagnosis", "node_health",
-                                                  "profile_ranks",  "rank_profile",   "checkpoint_validated"};
+                                                  "profile_ranks",  "rank_profile",   "checkpoint_validated",
+                                                  "debug_ranks",    "rank_debug"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 /// A default-made alternative of the variant, by index.
@@ -213,7 +226,7 @@ std::optional<RankKey> rank_of(const Message& message) {
       []<class T>(const T& m) -> std::optional<RankKey> {
         if constexpr (std::is_same_v<T, RankRunning> || std::is_same_v<T, RankReport> ||
                       std::is_same_v<T, RankProgress> || std::is_same_v<T, RankDiagnosis> ||
-                      std::is_same_v<T, RankProfile>)
+                      std::is_same_v<T, RankProfile> || std::is_same_v<T, RankDebug>)
           return m.key;
         else
           return std::nullopt;

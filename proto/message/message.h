@@ -4,6 +4,7 @@
 #pragma once
 
 #include "proto/frame/frame.h"
+#include "proto/message/flight.h"
 #include "proto/message/types.h"
 
 #include <variant>
@@ -102,6 +103,14 @@ struct ProfileRanks {
   std::vector<int> ranks;
   double timeout_s = 0;  ///< a rank that has not recorded them all by then writes those that it has
 };
+/// Asks ranks of an attempt where they are. Goes on to the worker of each of them as it is; each answers with
+/// RankDebug, also one whose training thread hangs. Since version 5 of the protocol.
+struct DebugRanks {
+  JobId job;
+  Attempt attempt;
+  std::int64_t request = 0;  ///< comes back with the answers; 1 or more
+  std::vector<int> ranks;
+};
 /// What became of the validation of one of the job's checkpoints. Goes on to each worker as it is, and comes
 /// again to one that joins later. Since version 4 of the protocol.
 struct CheckpointValidated {
@@ -185,6 +194,13 @@ struct RankProfile {
   std::string trace;       ///< absolute path of the Chrome trace; "": there is none
   std::string error;
 };
+/// The answer to DebugRanks. A rank that fails says it unasked, before its end.
+struct RankDebug {
+  RankKey key;
+  std::int64_t request = 0;  ///< 0: it was not asked
+  RankSnapshot snapshot;
+  std::string error;  ///< "", or why there is no snapshot
+};
 /// What a node cannot offer any more, all of it each time: GPUs held by a process that cannot be killed.
 struct NodeHealth {
   std::vector<int> quarantined_gpus;
@@ -236,17 +252,18 @@ struct SupervisedEnd {
 };
 
 // ---- worker <-> agent ---------------------------------------------------------------------------
-// worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis, RankProfile. agent -> worker:
-// Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks, CheckpointValidated.
+// worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis, RankProfile, RankDebug. agent
+// -> worker: Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks, DebugRanks,
+// CheckpointValidated.
 
 using Message =
     std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
                  RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank,
                  SpawnResult, SignalRank, SupervisedEnd, Leaving, YieldAttempt, Taken, RankDiagnosis,
-                 NodeHealth, ProfileRanks, RankProfile, CheckpointValidated>;
+                 NodeHealth, ProfileRanks, RankProfile, CheckpointValidated, DebugRanks, RankDebug>;
 
 /// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis,
-/// RankProfile); nothing for any other message.
+/// RankProfile, RankDebug); nothing for any other message.
 [[nodiscard]] std::optional<RankKey> rank_of(const Message& message);
 
 /// "launch", "rank_report", ...

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proto/fields.h"
+#include "proto/message/flight.h"
 #include "proto/message/types.h"
 
 namespace rtrain::proto {
@@ -50,6 +51,39 @@ void visit_fields(auto& visit, Is<JobError> auto& v) {
   visit("attempt", codec::count(v.attempt));
   visit("status", v.status);
   visit("log_tail", v.log_tail);
+}
+void visit_fields(auto& visit, Is<FlightGroup> auto& v) {
+  visit("path", v.path);
+  visit("name", v.name);
+  visit("ranks", v.ranks);
+  visit("started", codec::count(v.started));
+}
+void visit_fields(auto& visit, Is<Flight> auto& v) {
+  visit("group", v.group);
+  visit("seq", codec::count(v.seq));
+  visit("operation", v.operation);
+  visit("purpose", v.purpose);
+  visit("unit", v.unit);
+  visit("dtype", v.dtype);
+  visit("shape", v.shape);
+  visit("bytes", codec::count(v.bytes));
+  visit("detail", v.detail);
+  visit("peer", v.peer);
+  visit("state", v.state);
+  visit("age_s", v.age_s);
+  visit("took_s", v.took_s);
+}
+void visit_fields(auto& visit, Is<RankSnapshot> auto& v) {
+  visit("stage", v.stage);
+  visit("epoch", v.epoch);
+  visit("step", v.step);
+  visit("idle_s", v.idle_s);
+  visit("place", v.place);
+  visit("place_s", v.place_s);
+  visit("groups", v.groups);
+  visit("flights", v.flights);
+  visit("stack", v.stack);
+  visit("stack_error", v.stack_error);
 }
 void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
   visit("id", codec::Required{v.id});

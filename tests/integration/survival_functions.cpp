@@ -1,5 +1,5 @@
 // Training functions that make way, hang, report faster than anybody listens, and are killed between the
-// callbacks of an epoch's end. Loaded by the workers of worker_yield.py, worker_hang.py and
+// callbacks of an epoch's end. Loaded by the workers of worker_yield.py, worker_hang.py, worker_debug.py and
 // worker_trainer.py.
 #include <rtrain/rtrain.h>
 
@@ -273,6 +273,34 @@ void hang(const Config& config) {
   rtrain::process_group().all_reduce(tensor);
 }
 
+/// The last rank sums another tensor than the others: of other shape, type or by another operation.
+void differs(const Config& config) {
+  auto tensor = torch::ones({8});
+  rtrain::process_group().all_reduce(tensor);
+  const bool odd = rank() + 1 == rtrain::process_group().world_size();
+  const auto how = config.at<std::string>("how");
+  if (odd && how == "shape") tensor = torch::ones({1 << 20});
+  if (odd && how == "type") tensor = torch::ones({8}, torch::kDouble);
+  if (odd && how == "operation")
+    rtrain::process_group().broadcast(tensor);
+  else
+    rtrain::process_group().all_reduce(tensor);
+  rtrain::process_group().barrier();
+}
+
+/// Under FSDP; rank 1 does not come out of its third step.
+void sharded_hang(const Config&) {
+  struct Stuck : Scored {
+    rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t i) override {
+      while (rank() == 1 && i == 2) pause(1000);
+      return Scored::training_step(batch, i);
+    }
+  } net;
+  rtrain::Trainer trainer(
+      {.max_epochs = 1, .strategy = rtrain::FSDPStrategy(), .enable_checkpointing = false, .seed = 5});
+  trainer.fit(net, rtrain::DataLoader(rtrain::data::TensorDataset(torch::randn({64, 4})), {.batch_size = 4}));
+}
+
 void sleep_for_ever(const Config&) {
   for (;;) pause(1000);
 }
@@ -302,5 +330,7 @@ RTRAIN_TRAIN_FUNCTION(unsynced);
 RTRAIN_TRAIN_FUNCTION(order_of_data);
 RTRAIN_TRAIN_FUNCTION(throws_in_a_step);
 RTRAIN_TRAIN_FUNCTION(hang);
+RTRAIN_TRAIN_FUNCTION(differs);
+RTRAIN_TRAIN_FUNCTION(sharded_hang);
 RTRAIN_TRAIN_FUNCTION(sleep_for_ever);
 RTRAIN_TRAIN_FUNCTION(flood);

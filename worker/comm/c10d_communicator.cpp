@@ -2,6 +2,7 @@
 
 #include "worker/comm/backends.h"
 #include "worker/comm/job_store.h"
+#include "worker/comm/recorded_group.h"
 #include "worker/comm/stall_publisher.h"
 #include "worker/runtime/roll_call.h"
 #include "worker/runtime/run_within.h"
@@ -13,14 +14,19 @@
 #include <torch/csrc/distributed/c10d/comm.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <thread>
 
 namespace rtrain::comm {
 namespace {
 
+using runtime::FlightOperation;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -37,6 +43,23 @@ c10d::ReduceOp::RedOpType reduce_op(Communicator::Op op) {
     case Communicator::Op::kMean: break;
   }
   return c10d::ReduceOp::SUM;
+}
+
+const char* op_name(Communicator::Op op) {
+  switch (op) {
+    case Communicator::Op::kSum: return "sum";
+    case Communicator::Op::kMean: return "mean";
+    case Communicator::Op::kMin: return "min";
+    case Communicator::Op::kMax: return "max";
+  }
+  return "";
+}
+
+std::vector<int> ranks_of(const GroupOptions& options) {
+  if (!options.ranks.empty()) return options.ranks;
+  std::vector<int> all(static_cast<std::size_t>(options.world_size));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 void require_contiguous(const char* what, const torch::Tensor& tensor) {
@@ -76,12 +99,12 @@ void connect_nccl(const c10::intrusive_ptr<c10d::Backend>& nccl, torch::Device d
 /// run.
 void leak(c10::intrusive_ptr<c10d::Backend> failed) { (void)failed.release(); }
 
-c10::intrusive_ptr<c10d::ProcessGroup> make_group(const GroupOptions& options,
-                                                  const c10::intrusive_ptr<c10d::Store>& store) {
+c10::intrusive_ptr<RecordedGroup> make_group(const GroupOptions& options,
+                                             const c10::intrusive_ptr<c10d::Store>& store) {
   using Type = c10d::ProcessGroup::BackendType;
   const BackendOptions backend{options.rank, options.world_size, options.node_address, options.timeout,
                                options.init_timeout};
-  auto made = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.world_size);
+  auto made = c10::make_intrusive<RecordedGroup>(store, options.rank, options.world_size);
   const auto gloo = make_gloo_backend(c10::make_intrusive<c10d::PrefixStore>("gloo", store), backend);
   made->setBackend(c10::DeviceType::CPU, Type::GLOO, gloo);
   // Ranks that share a GPU: NCCL takes one of them only.
@@ -103,6 +126,16 @@ c10::intrusive_ptr<c10d::ProcessGroup> make_group(const GroupOptions& options,
 
 }  // namespace
 
+bool debugs_collectives() {
+  static const bool debugs = [] {
+    const char* own = std::getenv("RTRAIN_DEBUG_COLLECTIVES");
+    const char* torchs = std::getenv("TORCH_DISTRIBUTED_DEBUG");
+    return (own != nullptr && *own != '\0' && std::string(own) != "0") ||
+           (torchs != nullptr && std::string(torchs) == "DETAIL");
+  }();
+  return debugs;
+}
+
 std::string cause_of(const std::exception& error) {
   const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
   std::string text = c10_error != nullptr ? c10_error->what_without_backtrace() : error.what();
@@ -117,23 +150,32 @@ std::string cause_of(const std::exception& error) {
 /// One collective under way. `then` runs when it is done: the division of a mean.
 class C10dCommunicator::Pending final : public Work::Pending {
  public:
-  Pending(C10dCommunicator& group, const char* what, std::int64_t seq, Waiting waiting,
+  Pending(C10dCommunicator& group, const char* what, Ticket ticket, std::int64_t seq, Waiting waiting,
           c10::intrusive_ptr<c10d::Work> work, std::function<void()> then)
       : group_(group),
         what_(what),
+        ticket_(ticket),
         seq_(seq),
         waiting_(waiting),
         work_(std::move(work)),
         then_(std::move(then)) {}
   [[nodiscard]] bool is_done() const override { return work_->isCompleted(); }
   void wait(std::optional<milliseconds> limit) override {
+    auto& recorder = runtime::flight_recorder();
     try {
       const auto waiting = group_.noted(what_, seq_);
-      group_.finish(*work_, waiting_, what_, seq_, limit.value_or(group_.options_.timeout));
+      recorder.wait(ticket_);
+      group_.finish(*work_, waiting_, what_, ticket_, seq_, limit.value_or(group_.options_.timeout));
+      if (waiting_ == Waiting::kOnDevice)
+        recorder.queued(ticket_);
+      else
+        recorder.finish(ticket_);
       if (then_) then_();
     } catch (const c10::AcceleratorError&) {
+      recorder.failed(ticket_);
       throw;  // a kernel's from before, which this call only met: its code tells whose fault it is
     } catch (const std::exception& error) {
+      recorder.failed(ticket_);
       group_.fail(what_, error);
     }
   }
@@ -141,6 +183,7 @@ class C10dCommunicator::Pending final : public Work::Pending {
  private:
   C10dCommunicator& group_;
   const char* what_;
+  Ticket ticket_;
   std::int64_t seq_;
   Waiting waiting_;
   c10::intrusive_ptr<c10d::Work> work_;
@@ -153,7 +196,19 @@ C10dCommunicator::C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d
       store_(c10::make_intrusive<c10d::PrefixStore>("group/" + std::to_string(number), std::move(store))),
       pulse_(pulse),
       roll_call_(roll_call),
-      group_(make_group(options_, store_)) {}
+      group_(make_group(options_, store_)) {
+  recorded_as_ = runtime::flight_recorder().add_group(options_.path, options_.name, ranks_of(options_));
+  group_->record_with([this](const runtime::FlightCall& flight) {
+    const auto ticket = begin(flight);
+    try {
+      if (debugs_collectives()) compare(ticket, flight);
+    } catch (...) {
+      runtime::flight_recorder().failed(ticket);
+      throw;
+    }
+    return ticket;
+  });
+}
 
 C10dCommunicator::~C10dCommunicator() = default;
 
@@ -168,8 +223,15 @@ void C10dCommunicator::set_timeout(milliseconds timeout) {
 
 void C10dCommunicator::fail(const char* what, const std::exception& error) const {
   const std::string of_group = roll_call_ != nullptr ? "" : " of the group \"" + options_.name + "\"";
+  const auto cause = cause_of(error);
+  // Gloo's check of the length of a message.
+  const bool sizes_differ = cause.find("preamble.length") != std::string::npos;
   throw std::runtime_error(std::string(what) + " on rank " + std::to_string(rank()) + " of " +
-                           std::to_string(world_size()) + of_group + ": " + cause_of(error));
+                           std::to_string(world_size()) + of_group + ": " + cause +
+                           (sizes_differ
+                                ? "; the ranks' tensors differ in size: RTRAIN_DEBUG_COLLECTIVES=1 in "
+                                  "the job's env names the ranks and the shapes"
+                                : ""));
 }
 
 /// Sub-groups differ from rank to rank: what they do is no step of the roll call.
@@ -180,8 +242,8 @@ std::optional<runtime::Pulse::InCollective> C10dCommunicator::noted(const char* 
 
 /// The work's own error if it has one. On the CPU the host waits anyway, and looks now and then whether the
 /// others will ever come.
-void C10dCommunicator::finish(c10d::Work& work, Waiting waiting, const char* what, std::int64_t seq,
-                              milliseconds timeout) {
+void C10dCommunicator::finish(c10d::Work& work, Waiting waiting, const char* what, Ticket ticket,
+                              std::int64_t seq, milliseconds timeout) {
   if (waiting != Waiting::kInSlices) {
     work.wait(waiting == Waiting::kInOne ? timeout : kNoTimeout);
     return;
@@ -196,11 +258,20 @@ void C10dCommunicator::finish(c10d::Work& work, Waiting waiting, const char* wha
       if (work.isCompleted()) throw;
     }
     if (roll_call_ != nullptr) {
-      const auto absent = runtime::RollCall(*roll_call_, rank(), world_size()).absent(seq, what);
-      if (!absent.empty()) throw std::runtime_error("the ranks no longer make the same calls: " + absent);
+      auto here = runtime::flight_recorder().signature(ticket);
+      if (here.empty()) here = what;
+      const auto absent = runtime::RollCall(*roll_call_, rank(), world_size()).absent(seq, here);
+      if (!absent.empty())
+        throw std::runtime_error("the ranks no longer make the same calls: " + absent + "; rank " +
+                                 std::to_string(rank()) + " is in " + here);
     }
-    if (steady_clock::now() > deadline)
-      throw std::runtime_error("the other ranks did not come within " + seconds(timeout));
+    if (steady_clock::now() > deadline) {
+      const auto late = roll_call_ == nullptr
+                            ? std::string()
+                            : runtime::RollCall(*roll_call_, rank(), world_size()).late(seq);
+      throw std::runtime_error("the other ranks did not come within " + seconds(timeout) +
+                               (late.empty() ? "" : ": " + late));
+    }
   }
   work.wait();
 }
@@ -217,25 +288,61 @@ bool C10dCommunicator::through_host(const torch::Tensor& tensor) const {
   return !tensor.is_cpu() && !options_.nccl;
 }
 
+C10dCommunicator::Ticket C10dCommunicator::begin(const runtime::FlightCall& flight) {
+  return runtime::flight_recorder().begin(recorded_as_, flight);
+}
+
+/// By Gloo, which every group has: the ranks can meet in it whatever they are about to call.
+void C10dCommunicator::compare(Ticket ticket, const runtime::FlightCall& flight) {
+  constexpr std::int64_t kTextBytes = 256;
+  auto text = runtime::flight_recorder().signature(ticket);
+  text.resize(std::min<std::size_t>(text.size(), kTextBytes - 1));
+  auto own = torch::zeros({kTextBytes}, torch::kUInt8);
+  std::memcpy(own.data_ptr(), text.data(), text.size());
+  auto all = torch::empty({world_size() * kTextBytes}, torch::kUInt8);
+  const RecordedGroup::Quiet quiet;
+  const auto work = group_->_allgather_base(all, own);
+  finish(*work, Waiting::kInSlices, flight.purpose, ticket, flight.order, options_.timeout);
+  std::vector<std::string> calls;
+  for (int member = 0; member < world_size(); ++member)
+    calls.emplace_back(static_cast<const char*>(all.data_ptr()) + member * kTextBytes);
+  if (std::ranges::all_of(calls, [&](const std::string& call) { return call == text; })) return;
+  throw std::runtime_error("the ranks do not make the same call: " +
+                           runtime::grouped_by_value(calls, ranks_of(options_)));
+}
+
 template <class Call>
-Work C10dCommunicator::start(const char* what, Waiting waiting, Call call) {
+Work C10dCommunicator::start(runtime::FlightCall flight, Waiting waiting, Call call) {
   std::function<void()> then;
   c10::intrusive_ptr<c10d::Work> work;
+  const char* const what = flight.purpose;
   const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
+  flight.order = seq;
+  const bool is_message = flight.peer >= 0;
+  const bool compares = debugs_collectives() && (!is_message || runtime::FlightParts::is_first());
+  const auto joined =
+      is_message ? runtime::FlightParts::join(runtime::flight_recorder(), recorded_as_, seq) : 0;
+  const auto ticket = joined != 0 ? joined : begin(flight);
   try {
     const auto starting = noted(what, seq);  // NCCL connects with the first collective
+    if (compares) compare(ticket, flight);
+    const RecordedGroup::Quiet quiet;
     work = call(then);
   } catch (const c10::AcceleratorError&) {
+    runtime::flight_recorder().failed(ticket);
     throw;
   } catch (const std::exception& error) {
+    runtime::flight_recorder().failed(ticket);
     fail(what, error);
   }
-  return Work(std::make_unique<Pending>(*this, what, seq, waiting, std::move(work), std::move(then)));
+  return Work(std::make_unique<Pending>(*this, what, ticket, seq, waiting, std::move(work), std::move(then)));
 }
 
 Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char* what) {
   require_contiguous(what, tensor);
-  return start(what, collective(tensor), [&](std::function<void()>& then) {
+  auto flight = flight_of(FlightOperation::kAllReduce, what, tensor);
+  flight.detail = op_name(op);
+  return start(flight, collective(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     c10d::AllreduceOptions options;
     options.reduceOp = reduce_op(op);
@@ -251,7 +358,9 @@ Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char*
 Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const char* what) {
   require_rank(what, "root", root);
   require_contiguous(what, tensor);
-  return start(what, collective(tensor), [&](std::function<void()>&) {
+  auto flight = flight_of(FlightOperation::kBroadcast, what, tensor);
+  flight.root = root;
+  return start(flight, collective(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     c10d::BroadcastOptions options;
     options.rootRank = root;
@@ -261,16 +370,19 @@ Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const cha
 
 Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor input, const char* what) {
   require_parts(what, output, input, world_size());
-  return start(what, collective(output), [&](std::function<void()>&) {
-    auto whole = output.detach().view(-1), part = input.detach().view(-1);
-    return group_->_allgather_base(whole, part);
-  });
+  return start(flight_of(FlightOperation::kAllGather, what, input), collective(output),
+               [&](std::function<void()>&) {
+                 auto whole = output.detach().view(-1), part = input.detach().view(-1);
+                 return group_->_allgather_base(whole, part);
+               });
 }
 
 Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op,
                                             const char* what) {
   require_parts(what, input, output, world_size());
-  return start(what, collective(output), [&](std::function<void()>& then) {
+  auto flight = flight_of(FlightOperation::kReduceScatter, what, input);
+  flight.detail = op_name(op);
+  return start(flight, collective(output), [&](std::function<void()>& then) {
     auto part = output.detach().view(-1), whole = input.detach().view(-1);
     c10d::ReduceScatterOptions options;
     options.reduceOp = reduce_op(op);
@@ -286,7 +398,9 @@ Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor 
 Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const char* what) {
   require_rank(what, "the receiver", to);
   require_contiguous(what, tensor);
-  return start(what, message(tensor), [&](std::function<void()>&) {
+  auto flight = flight_of(FlightOperation::kSend, what, tensor);
+  flight.peer = to;
+  return start(flight, message(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{through_host(tensor) ? tensor.detach().cpu() : tensor.detach()};
     return group_->send(tensors, to, tag);
   });
@@ -295,7 +409,9 @@ Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const c
 Work C10dCommunicator::start_recv(torch::Tensor tensor, int from, int tag, const char* what) {
   require_rank(what, "the sender", from);
   require_contiguous(what, tensor);
-  return start(what, message(tensor), [&](std::function<void()>& then) {
+  auto flight = flight_of(FlightOperation::kReceive, what, tensor);
+  flight.peer = from;
+  return start(flight, message(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
     if (through_host(tensor)) {
       tensors[0] = torch::empty(tensor.sizes(), tensor.options().device(torch::kCPU));
@@ -312,20 +428,38 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
   require_rank("broadcast", "root", root);
   if (tensors.empty()) return;
   const torch::NoGradGuard no_grad;
+  constexpr const char* kWhat = "broadcast of parameters or buffers";
   const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
-  const auto waiting = noted("broadcast of parameters or buffers", seq);
+  auto flight = flight_of(FlightOperation::kBroadcast, kWhat, tensors[0]);
+  flight.root = root;
+  flight.order = seq;
   std::vector<torch::Tensor> detached;
-  for (const auto& tensor : tensors) detached.push_back(tensor.detach());
+  flight.bytes = 0;
+  for (const auto& tensor : tensors) {
+    detached.push_back(tensor.detach());
+    flight.bytes += static_cast<std::int64_t>(tensor.nbytes());
+  }
+  auto& recorder = runtime::flight_recorder();
+  const auto ticket = begin(flight);
   try {
+    const auto waiting = noted(kWhat, seq);
+    if (debugs_collectives()) compare(ticket, flight);
+    const RecordedGroup::Quiet quiet;
+    recorder.wait(ticket);
     c10d::broadcast_coalesced(group_, detached, kBroadcastBytes, root);
+    recorder.finish(ticket);
   } catch (const std::exception& error) {
-    fail("broadcast of parameters or buffers", error);
+    recorder.failed(ticket);
+    fail(kWhat, error);
   }
 }
 
 void C10dCommunicator::barrier() {
   // On the CPU also with GPUs: the host waits, and no kernel is launched for it.
-  start("barrier", Waiting::kInSlices, [&](std::function<void()>&) {
+  runtime::FlightCall flight;
+  flight.operation = FlightOperation::kBarrier;
+  flight.purpose = "barrier";
+  start(flight, Waiting::kInSlices, [&](std::function<void()>&) {
     c10d::BarrierOptions options;
     options.device = torch::Device(torch::kCPU);
     return group_->barrier(options);
@@ -356,6 +490,9 @@ std::shared_ptr<Communicator> C10dCommunicator::subgroup(const std::vector<int>&
   const int number = subgroups_++;
   GroupOptions options = options_;
   options.name = name;
+  options.path += "/" + std::to_string(number);
+  options.ranks.clear();
+  const auto of_job = ranks_of(options_);
   options.world_size = static_cast<int>(ranks.size());
   options.rank = -1;
   for (std::size_t i = 0; i < ranks.size(); ++i) {
@@ -363,6 +500,7 @@ std::shared_ptr<Communicator> C10dCommunicator::subgroup(const std::vector<int>&
     if (i > 0 && ranks[i] <= ranks[i - 1])
       throw std::invalid_argument("subgroup \"" + name + "\": its ranks must ascend, each once");
     if (ranks[i] == rank()) options.rank = static_cast<int>(i);
+    options.ranks.push_back(of_job[static_cast<std::size_t>(ranks[i])]);
   }
   if (options.rank < 0) return nullptr;
   if (options.world_size == 1) return alone();

@@ -1,6 +1,7 @@
 // A communicator over c10d's backends: Gloo, and NCCL for CUDA tensors.
 #pragma once
 
+#include "worker/runtime/flight_recorder.h"
 #include "worker/runtime/key_value_store.h"
 #include "worker/runtime/pulse.h"
 
@@ -14,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace c10d {
 class ProcessGroup;
@@ -23,6 +25,8 @@ class Work;
 
 namespace rtrain::comm {
 
+class RecordedGroup;
+
 struct GroupOptions {
   std::string name;  ///< "job", "shard"
   int rank = 0, world_size = 1;
@@ -30,7 +34,13 @@ struct GroupOptions {
   torch::Device device = torch::kCPU;
   std::string node_address;  ///< the local address that Gloo binds to
   std::chrono::milliseconds timeout{}, init_timeout{};
+  std::vector<int> ranks;  ///< of the job, in the order of the group; empty: 0 to world_size - 1
+  std::string path = "0";  ///< the same on every rank of the group, and its alone
 };
+
+/// RTRAIN_DEBUG_COLLECTIVES=1, or TORCH_DISTRIBUTED_DEBUG=DETAIL as in PyTorch: before each collective the
+/// ranks compare what they are about to call. Read once.
+[[nodiscard]] bool debugs_collectives();
 
 /// The message of a library error without its source location ("[pair.cc:525] Connection closed by peer") and
 /// backtrace.
@@ -78,10 +88,14 @@ class C10dCommunicator final : public Communicator {
   [[nodiscard]] Waiting message(const torch::Tensor& tensor) const;
   /// Gloo's messages read and write memory of the host only.
   [[nodiscard]] bool through_host(const torch::Tensor& tensor) const;
+  using Ticket = runtime::FlightRecorder::Ticket;
   template <class Call>
-  Work start(const char* what, Waiting waiting, Call call);
+  Work start(runtime::FlightCall flight, Waiting waiting, Call call);
+  /// @throws std::runtime_error while the ranks compare calls, where they differ.
+  [[nodiscard]] Ticket begin(const runtime::FlightCall& flight);
+  void compare(Ticket ticket, const runtime::FlightCall& flight);
   [[nodiscard]] std::optional<runtime::Pulse::InCollective> noted(const char* what, std::int64_t seq);
-  void finish(c10d::Work& work, Waiting waiting, const char* what, std::int64_t seq,
+  void finish(c10d::Work& work, Waiting waiting, const char* what, Ticket ticket, std::int64_t seq,
               std::chrono::milliseconds timeout);
   [[noreturn]] void fail(const char* what, const std::exception& error) const;
 
@@ -90,7 +104,8 @@ class C10dCommunicator final : public Communicator {
   runtime::Pulse& pulse_;
   runtime::KeyValueStore* roll_call_;
   int subgroups_ = 0;
-  c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  int recorded_as_ = 0;  ///< number of the group in the flight recorder
+  c10::intrusive_ptr<RecordedGroup> group_;
 };
 
 }  // namespace rtrain::comm

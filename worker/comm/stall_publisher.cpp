@@ -1,5 +1,6 @@
 #include "worker/comm/stall_publisher.h"
 
+#include "worker/runtime/flight_recorder.h"
 #include "worker/runtime/roll_call.h"
 
 #include <exception>
@@ -45,8 +46,11 @@ void StallPublisher::run() {
     using Kind = runtime::Whereabouts::Kind;
     try {
       if (!store) store = connect_();
+      // With its tensors, so that a peer in the same collective sees that it has others.
+      auto place = runtime::flight_recorder().signature_in_order(now.collective_seq);
+      if (place.empty()) place = now.collective;
       runtime::RollCall(*store, rank_, world_size_)
-          .say({now.collective_seq, now.in_collective ? Kind::kWaits : Kind::kOutside, now.collective});
+          .say({now.collective_seq, now.in_collective ? Kind::kWaits : Kind::kOutside, place});
     } catch (const std::exception&) {
       store.reset();  // the store is gone, or slow: the next time it may be there
     }

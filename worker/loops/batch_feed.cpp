@@ -1,5 +1,7 @@
 #include "worker/loops/batch_feed.h"
 
+#include "worker/runtime/flight_recorder.h"
+
 #include <utility>
 
 namespace rtrain {
@@ -12,6 +14,7 @@ void BatchFeed::begin() {
 BatchFeed::Taken BatchFeed::take(BatchSource::Iterator& batches) {
   if (next_) return std::exchange(next_, {});
   Taken taken;
+  const runtime::FlightPlace place("the next batch of its loader");
   taken.batch = batches.next();
   return taken;
 }

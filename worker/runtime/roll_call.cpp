@@ -61,6 +61,20 @@ std::string RollCall::absent(std::int64_t seq, const std::string& place) {
   return found;
 }
 
+std::string RollCall::late(std::int64_t seq) {
+  std::string found;
+  for (int rank = 0; rank < world_size_; ++rank) {
+    const auto other = rank == rank_ ? std::nullopt : where(rank);
+    if (!other || other->seq >= seq) continue;
+    if (other->kind == Whereabouts::Kind::kWaits)
+      add(found, rank_name(rank) + " still waits in " + other->place);
+    else
+      add(found, rank_name(rank) + " is outside of any collective" +
+                     (other->place.empty() ? "" : ", its last was " + other->place));
+  }
+  return found;
+}
+
 bool RollCall::is_missed(std::int64_t seq) {
   for (int rank = 0; rank < world_size_; ++rank) {
     const auto other = rank == rank_ ? std::nullopt : where(rank);
@@ -110,7 +124,10 @@ std::string RollCall::meet(std::int64_t seq, const std::string& place,
   return elsewhere;
 }
 
-std::string grouped_by_value(const std::vector<std::string>& values) {
+std::string grouped_by_value(const std::vector<std::string>& values, std::span<const int> names) {
+  const auto name = [&](std::size_t index) {
+    return names.empty() ? std::to_string(index) : std::to_string(names[index]);
+  };
   std::vector<std::pair<std::string, std::vector<std::size_t>>> groups;
   for (std::size_t rank = 0; rank < values.size(); ++rank) {
     const auto group =
@@ -122,9 +139,9 @@ std::string grouped_by_value(const std::vector<std::string>& values) {
   }
   std::string text;
   for (const auto& [value, ranks] : groups) {
-    std::string list = std::to_string(ranks.front());
+    std::string list = name(ranks.front());
     for (std::size_t i = 1; i < ranks.size(); ++i)
-      list += (i + 1 == ranks.size() ? " and " : ", ") + std::to_string(ranks[i]);
+      list += (i + 1 == ranks.size() ? " and " : ", ") + name(ranks[i]);
     text += (text.empty() ? "" : "; ") + value + (ranks.size() == 1 ? " on rank " : " on ranks ") + list;
   }
   return text;

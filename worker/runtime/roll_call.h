@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ class RollCall {
   /// While this rank waits in collective `seq` called `place`: the ranks that will never join it and where
   /// they are, "" while none is known. "rank 1 is in all_reduce of gradients".
   [[nodiscard]] std::string absent(std::int64_t seq, const std::string& place);
+  /// The ranks that are known not to have come to collective `seq` yet, and where they are; "" none is known.
+  [[nodiscard]] std::string late(std::int64_t seq);
   /// Ranks that have entered a collective after `seq`, which this rank will not enter any more because it has
   /// returned: they wait in it, or, on a GPU, for what it gives.
   [[nodiscard]] bool is_missed(std::int64_t seq);
@@ -54,7 +57,8 @@ class RollCall {
 inline constexpr const char* kMeeting = "meeting of the ranks";
 
 /// "5 on ranks 0 and 2; 4 on rank 1": equal values together, in the order of the ranks. @param values by
-/// rank.
-[[nodiscard]] std::string grouped_by_value(const std::vector<std::string>& values);
+/// rank. @param names of the ranks; empty: they are called by their places in `values`.
+[[nodiscard]] std::string grouped_by_value(const std::vector<std::string>& values,
+                                           std::span<const int> names = {});
 
 }  // namespace rtrain::runtime

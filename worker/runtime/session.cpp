@@ -9,7 +9,9 @@
 #include "worker/runtime/outbox_file.h"
 #include "worker/runtime/profile_point.h"
 #include "worker/runtime/pulse.h"
+#include "worker/runtime/rank_snapshot.h"
 #include "worker/runtime/record.h"
+#include "worker/runtime/stack_sample.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -112,7 +114,8 @@ struct Session::Impl {
         outbox_file(environment.rank_dir),
         hang_timeout(hang_timeout_of(environment.launch.spec)),
         watch(Clock::now(), hang_timeout, environment.launch.spec.run_config.hang_timeout_s.has_value()),
-        wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+        wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        debug([this] { ring(); }) {}
 
   const Environment environment;
   // The thread's own:
@@ -134,6 +137,7 @@ struct Session::Impl {
   std::int64_t reported_dropped = 0;     ///< with the last report
   bool connected = true, writing = false, file_ok = true;
   bool stopping = false;
+  DebugAnswers debug;  // after wake
   std::thread thread;
 
   void ring() const {
@@ -153,6 +157,10 @@ struct Session::Impl {
       wait();
       look_for_hang();
       if (const auto late = profile_point().expire(Clock::now())) answer_profile(*late);
+      for (auto& answer : debug.take()) {
+        const std::lock_guard lock(mutex);
+        outbox.push(answer);
+      }
       if (lease.expired(Clock::now()))
         end_process_group(
             environment, "the lease of rank " + std::to_string(environment.rank) +
@@ -204,6 +212,8 @@ struct Session::Impl {
               {profile->request, profile->steps, Clock::now() + to_milliseconds(profile->timeout_s)},
               Clock::now()))
         answer_profile(*refusal);
+    if (const auto* asked = std::get_if<proto::DebugRanks>(&message))
+      debug.ask(environment.key, asked->request);
     if (const auto* welcome = std::get_if<proto::Welcome>(&message))
       lease.renew(Clock::now(), lease_of(welcome->lease_s));
     if (const auto* beat = std::get_if<proto::Heartbeat>(&message))
@@ -314,6 +324,7 @@ Result<std::unique_ptr<Session>> Session::open(const Environment& environment, O
   auto impl = std::make_unique<Impl>(environment, std::move(*connection), std::move(on_yield),
                                      std::move(on_validated));
   if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
+  install_stack_sampler();
   impl->thread = std::thread([raw = impl.get()] {
     sigset_t all;  // signals are for the training thread
     ::sigfillset(&all);

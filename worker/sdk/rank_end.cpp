@@ -1,6 +1,7 @@
 #include "worker/sdk/rank_end.h"
 
 #include "common/base/lost_peer.h"
+#include "worker/runtime/rank_snapshot.h"
 #include "worker/runtime/record.h"
 #include "worker/sdk/job.h"
 #include "worker/sdk/rank_failure.h"
@@ -37,7 +38,12 @@ void end_with_error(const runtime::Environment& environment, const char* kind, c
     if (auto written = runtime::write_error_record(environment.rank_dir, {kind, message, {}}); !written)
       std::fprintf(stderr, "rtrain: %s\n", written.error().message().c_str());
   (void)Job::current().flush_metrics(kFlushAfterFailure);
-  if (auto* session = Job::current().session()) (void)session->flush(kFlushAfterFailure);
+  if (auto* session = Job::current().session()) {
+    // The ranks that are left are asked where they are; this one cannot be any more.
+    if (environment.launch.world_size > 1)
+      session->send(proto::RankDebug{environment.key, 0, runtime::rank_snapshot(), {}});
+    (void)session->flush(kFlushAfterFailure);
+  }
   ::_exit(1);
 }
 

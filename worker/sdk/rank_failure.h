@@ -28,14 +28,14 @@ struct RankFailure {
 /// c10::AcceleratorError with a code of the node, and "timeout" if c10d's watchdog reports that a collective
 /// did not end in time.
 [[nodiscard]] RTRAIN_API RankFailure rank_failure(const std::exception_ptr& failure, const std::string& kind);
-/// True for exceptions of c10d or CUDA, whoever called them: c10::DistError, c10::AcceleratorError,
-/// DeviceError.
+/// True for exceptions of c10d, Gloo or CUDA, whoever called them: c10::DistError, gloo::EnforceNotMet,
+/// c10::AcceleratorError, DeviceError.
 [[nodiscard]] RTRAIN_API bool is_of_torch_runtime(const std::exception_ptr& failure);
 
-/// Installs a terminate handler. It passes an uncaught exception of c10d or CUDA (c10d's watchdog throws out
-/// of its thread; a destructor that frees page-locked memory after a CUDA error may throw) to `end`, which
-/// must not return. All others go to the previous handler: a user's own exception ends the process with
-/// SIGABRT and its stack.
+/// Installs a terminate handler. It passes an uncaught exception of c10d, Gloo or CUDA (c10d's watchdog
+/// throws out of its thread; a destructor that frees page-locked memory after a CUDA error may throw) to
+/// `end`, which must not return. All others go to the previous handler: a user's own exception ends the
+/// process with SIGABRT and its stack.
 /// @thread once, on the training thread or that of main(); `end` is called on the thread that failed.
 RTRAIN_API void install_terminate_handler(std::function<void(const std::exception_ptr&)> end);
 

@@ -1,5 +1,7 @@
 #include "worker/sharding/exchange.h"
 
+#include "worker/runtime/flight_recorder.h"
+
 #include <torch/csrc/autograd/grad_mode.h>
 
 #include <utility>
@@ -13,6 +15,18 @@ enum class Kind : int { kGather = 0, kReduce = 1 };
 int tag_of(Kind kind, int number, std::int64_t round) {
   constexpr int kRounds = 64, kNumbers = 1 << 23;
   return (static_cast<int>(round % kRounds) * kNumbers + number % kNumbers) * 2 + static_cast<int>(kind);
+}
+
+/// The collective that the messages of an exchange make up.
+runtime::FlightCall collective_of(runtime::FlightOperation operation, const char* purpose,
+                                  const torch::Tensor& input) {
+  runtime::FlightCall flight;
+  flight.operation = operation;
+  flight.purpose = purpose;
+  flight.dtype = c10::toString(input.scalar_type());
+  flight.shape = {input.sizes().data(), input.sizes().size()};
+  flight.bytes = static_cast<std::int64_t>(input.nbytes());
+  return flight;
 }
 
 }  // namespace
@@ -38,6 +52,8 @@ Transfer Exchange::gather(const torch::Tensor& whole, int number, std::int64_t r
     transfer.add(ranks_.start_all_gather(whole, own, "gather of parameters"));
     return transfer;
   }
+  const runtime::FlightParts parts(
+      collective_of(runtime::FlightOperation::kAllGather, "gather of parameters", own));
   const auto tag = tag_of(Kind::kGather, number, round);
   for (int k = 1; k < world; ++k) {
     const int from = (rank + world - k) % world;
@@ -62,6 +78,10 @@ Exchange::Reduction Exchange::start_reduction(torch::Tensor whole, int number, s
   }
   reduction.by_messages = true;
   reduction.received = buffers_.tensor(size * (world - 1), reduction.whole.scalar_type());
+  auto flight =
+      collective_of(runtime::FlightOperation::kReduceScatter, "reduction of gradients", reduction.whole);
+  flight.detail = "sum";
+  const runtime::FlightParts parts(flight);
   const auto tag = tag_of(Kind::kReduce, number, round);
   for (int k = 1; k < world; ++k) {
     const int from = (rank + world - k) % world;

@@ -1,5 +1,6 @@
 #include "worker/sharding/sharded_module.h"
 
+#include "worker/runtime/flight_recorder.h"
 #include "worker/sharding/born.h"
 
 #include <torch/csrc/autograd/function_hook.h>
@@ -170,6 +171,7 @@ void ShardedModule::before_use(std::span<const Use> uses, std::string_view op) {
 
 void ShardedModule::gather(int number) {
   const auto& unit = units_[static_cast<std::size_t>(number)];
+  const runtime::FlightUnit named(unit.name);
   try {
     for (const auto group : unit.groups) {
       auto& one = *groups_[static_cast<std::size_t>(group)];
@@ -252,6 +254,7 @@ const std::string& ShardedModule::unit_of(const FlatGroup& group) const {
 void ShardedModule::reduce(FlatGroup& group) {
   finish_reduction();
   const auto readers = shards_.world_size() * replicas_.world_size();
+  const runtime::FlightUnit named(unit_of(group));
   try {
     flight_.emplace(&group, exchange_.start_reduction(group.pack(buffers_, 1.0 / readers), group.number(),
                                                       group.reductions++));
@@ -265,6 +268,7 @@ void ShardedModule::reduce(FlatGroup& group) {
 void ShardedModule::finish_reduction() {
   if (!flight_) return;
   auto flight = std::exchange(flight_, std::nullopt);
+  const runtime::FlightUnit named(unit_of(*flight->group));
   try {
     const auto sum = exchange_.finish(flight->reduction);
     replicas_.all_reduce(sum);

@@ -203,10 +203,10 @@ Reply cancel(const RouteCall& call) {
   return call.json(call.doc(**record));
 }
 
-/// The ranks of a profile: a list of numbers, or "all".
-Result<std::vector<int>> profiled_ranks(const Json& body) {
+/// The ranks of a profile or a diagnosis: a list of numbers, or "all", which is none here.
+Result<std::vector<int>> named_ranks(const Json& body, std::vector<int> without) {
   const auto found = body.find("ranks");
-  if (found == body.end() || found->is_null()) return std::vector<int>{0};
+  if (found == body.end() || found->is_null()) return without;
   if (*found == "all") return std::vector<int>{};
   constexpr std::size_t kListedMax = 1024;
   const Error odd = fail(Errc::kInvalidArgument, "ranks: expected \"all\" or a list of 1 to " +
@@ -231,7 +231,7 @@ Reply profile(const RouteCall& call) {
   if (!steps) return call.error(steps.error());
   const auto timeout_s = field_of<double>(*body, "timeout_s", request.timeout_s);
   if (!timeout_s) return call.error(timeout_s.error());
-  auto ranks = profiled_ranks(*body);
+  auto ranks = named_ranks(*body, {0});
   if (!ranks) return call.error(ranks.error());
   if (*steps < 1 || *steps > kProfileStepsMax)
     return call.error(
@@ -248,6 +248,30 @@ Reply show_profile(const RouteCall& call) {
   const auto record = job_of(call);
   if (!record) return call.error(record.error());
   const auto doc = call.dispatcher.profiling().look((*record)->state.id);
+  return doc ? call.json(*doc) : call.error(doc.error());
+}
+
+Reply debug(const RouteCall& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto body = body_of(call, {"ranks", "timeout_s"});
+  if (!body) return call.error(body.error());
+  DebugRequest request;
+  const auto timeout_s = field_of<double>(*body, "timeout_s", request.timeout_s);
+  if (!timeout_s) return call.error(timeout_s.error());
+  auto ranks = named_ranks(*body, {});
+  if (!ranks) return call.error(ranks.error());
+  if (!(*timeout_s >= 1 && *timeout_s <= kDebugTimeoutMax))
+    return call.error(fail(Errc::kInvalidArgument, "timeout_s: expected 1 to 300 seconds"));
+  request = {std::move(*ranks), *timeout_s};
+  const auto asked = call.dispatcher.debugging().ask((*record)->state, request, call.by());
+  return asked ? Reply(call.json(*asked, http::status::accepted)) : Reply(call.error(asked.error()));
+}
+
+Reply show_debug(const RouteCall& call) {
+  const auto record = job_of(call);
+  if (!record) return call.error(record.error());
+  const auto doc = call.dispatcher.debugging().look((*record)->state);
   return doc ? call.json(*doc) : call.error(doc.error());
 }
 
@@ -282,6 +306,8 @@ std::vector<Handler> job_routes() {
       {{http::verb::post, "/v1/jobs/{id}/cancel"}, cancel},
       {{http::verb::post, "/v1/jobs/{id}/profile"}, profile},
       {{http::verb::get, "/v1/jobs/{id}/profile"}, show_profile},
+      {{http::verb::post, "/v1/jobs/{id}/debug"}, debug},
+      {{http::verb::get, "/v1/jobs/{id}/debug"}, show_debug},
       {{http::verb::post, "/v1/jobs/{id}/hold"}, hold},
       {{http::verb::post, "/v1/jobs/{id}/release"}, release},
   };

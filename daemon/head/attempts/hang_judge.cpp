@@ -20,6 +20,7 @@ void HangJudge::on_progress(const proto::RankProgress& progress) {
     if (diagnosis != heard->second.end() && std::pair(progress.epoch, progress.step) >
                                                 std::pair(diagnosis->second.epoch, diagnosis->second.step)) {
       diagnoses_.erase(heard);
+      debugging_.on_progress(id);
       context_.deadlines.clear(id, DueFor::kHang);
     }
   }
@@ -40,13 +41,16 @@ void HangJudge::on_diagnosis(proto::RankDiagnosis diagnosis) {
 
 void HangJudge::judge(JobId id) {
   context_.deadlines.clear(id, DueFor::kHang);
-  const auto heard = diagnoses_.extract(id);
   const auto& state = context_.state(id);
-  if (heard.empty() || !is_live(state)) return;
+  if (!diagnoses_.contains(id) || !is_live(state)) return;
+  if (debugging_.explain_hang(id))
+    return context_.deadlines.set(id, DueFor::kHang, context_.now() + from_seconds(Debugging::kLastAnswerS));
+  const auto heard = diagnoses_.extract(id);
   std::vector<int> living;
   for (const auto& rank : state.ranks)
     if (rank.phase != core::RankPhase::kEnded) living.push_back(rank.placement.rank);
-  const auto report = core::explain_hang(living, heard.mapped());
+  auto report = core::explain_hang(living, heard.mapped());
+  debugging_.add_explanation(id, report);
   auto failed = core::attempt_failed(state, {"hang", "the ranks hang: " + report.message, {}}, std::nullopt,
                                      context_.wall());
   if (report.culprit) {

@@ -36,11 +36,11 @@ TEST_CASE("verb: the table has every verb once, with a summary, a function and e
     CHECK(verb.examples.size() <= 4);
     CHECK(find_verb(verb.name) == &verb);
   }
-  CHECK(names == std::vector<std::string>{"run",    "submit", "validate",    "plan",    "list",
-                                          "status", "logs",   "metrics",     "events",  "result",
-                                          "cancel", "hold",   "release",     "profile", "queue",
-                                          "nodes",  "node",   "reservation", "prune",   "checkpoint",
-                                          "sweep",  "doctor", "version",     "help"});
+  CHECK(names == std::vector<std::string>{"run",        "submit", "validate", "plan",        "list",
+                                          "status",     "logs",   "metrics",  "events",      "result",
+                                          "cancel",     "hold",   "release",  "profile",     "debug",
+                                          "queue",      "nodes",  "node",     "reservation", "prune",
+                                          "checkpoint", "sweep",  "doctor",   "version",     "help"});
 }
 
 TEST_CASE("verb: options are documented and neither names nor letters collide", "[unit][cli]") {

@@ -105,13 +105,20 @@ TEST_CASE("flights: a rank that does not answer, and one that has ended") {
     ranks.lose(1, Presence::kSilent);
     const auto report = ranks.report();
     CHECK(report.culprit == 1);
-    CHECK(report.verdict ==
-          "rank 1 does not answer, and all_reduce(sum) #1 of Float [8] on rank 0 waits for it");
+    CHECK(report.verdict == "rank 1 does not answer: rank 0 waits for it in all_reduce(sum) #1 of Float [8]");
   }
   SECTION("ended") {
     ranks.lose(1, Presence::kEnded);
     CHECK(ranks.report().culprit == 1);
-    CHECK(ranks.report().verdict.starts_with("rank 1 has ended, and all_reduce"));
+    CHECK(ranks.report().verdict.starts_with("rank 1 has ended: rank 0 waits for it in all_reduce"));
+  }
+  SECTION("ended a moment ago, and its end was an error here") {
+    ranks.lose(1, Presence::kEnded);
+    ranks[0].flights.back().state = "failed";
+    ranks[0].flights.back().age_s = 0.2;
+    CHECK(ranks.report().culprit == 1);
+    CHECK(ranks.report().verdict ==
+          "rank 1 has ended: rank 0 met an error in all_reduce(sum) #1 of Float [8]");
   }
   SECTION("that was not asked: nothing is said of it") {
     ranks.lose(1, Presence::kUnknown);

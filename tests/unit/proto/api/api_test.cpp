@@ -49,6 +49,15 @@ TEST_CASE("api: documents round-trip") {
   round_trip(LogDoc{1, 2, 300, 0, "text\n"});
   round_trip(
       ProfileDoc{JobId(1), 2, 20, 60, "done", {{0, "n", "done", 12, "/r/trace.json", "the fit ended"}}});
+  round_trip(DebugDoc{JobId(1),
+                      2,
+                      1795559400123,
+                      "hang",
+                      "done",
+                      "rank 1 has not come",
+                      1,
+                      {{0, "n", "answered", "all_reduce #3", 2.5, {1}, "", RankSnapshot{"train", 0, 3}},
+                       {1, "n", "silent", "", 0, {}, "did not answer", std::nullopt}}});
   round_trip(NodeDoc{{"n", "10.0.0.1", {{"CPU", 4}}, {}, {{"rack", "1"}}, {}},
                      {{"CPU", 1}},
                      {0},

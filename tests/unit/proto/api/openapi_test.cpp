@@ -69,6 +69,12 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
   checkpoint.validation.emplace();
   ProfileDoc profile;
   profile.ranks.emplace_back();
+  RankSnapshot snapshot;
+  snapshot.groups.emplace_back();
+  snapshot.flights.emplace_back().peer = 1;
+  DebugDoc debug;
+  debug.culprit = 0;
+  debug.ranks.emplace_back().snapshot = snapshot;
   const std::pair<const char*, Json> documents[] = {
       {"Version", VersionDoc{}},
       {"Error", ErrorDoc{}},
@@ -96,7 +102,12 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
       {"Status", StatusDoc{}},
       {"Reservation", ReservationDoc{}},
       {"Profile", profile},
-      {"ProfiledRank", Json(profile).at("ranks")[0]}};
+      {"ProfiledRank", Json(profile).at("ranks")[0]},
+      {"Debug", debug},
+      {"DebuggedRank", Json(debug).at("ranks")[0]},
+      {"RankSnapshot", snapshot},
+      {"FlightGroup", Json(snapshot).at("groups")[0]},
+      {"Flight", Json(snapshot).at("flights")[0]}};
   for (const auto& [name, document] : documents) {
     INFO(name);
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));

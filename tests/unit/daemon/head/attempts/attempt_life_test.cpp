@@ -246,8 +246,51 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
       "waits in allreduce #83 for 30 s, after step 41";
   cluster.dispatcher.agent_says(*a, diagnosis(id, 0, 41, true));
   CHECK(cluster.phase(id) == JobPhase::kRunning);
-  SECTION("all have spoken") {
+  /// A rank says in which of the job's collectives it is.
+  const auto answers = [&](test::FakeAgent& agent, int rank, std::int64_t started, const char* state) {
+    proto::RankDebug answer{{id, k1, rank}, agent.all<proto::DebugRanks>().back().request, {}, {}};
+    answer.snapshot.groups = {{"0", "job", {0, 1}, started}};
+    proto::Flight flight;
+    flight.group = "0";
+    flight.seq = started;
+    flight.operation = "all_reduce";
+    flight.state = state;
+    flight.age_s = 30;
+    answer.snapshot.flights = {flight};
+    cluster.dispatcher.agent_says(agent, answer);
+  };
+  SECTION("all have spoken, and their recorders name the rank that is behind") {
     cluster.dispatcher.agent_says(*b, diagnosis(id, 1, 41, false));
+    CHECK(cluster.phase(id) == JobPhase::kRunning);  // until they have said where they are
+    CHECK(a->all<proto::DebugRanks>().back().ranks == std::vector<int>{0});
+    answers(*a, 0, 83, "waiting");
+    CHECK(cluster.phase(id) == JobPhase::kRunning);
+    answers(*b, 1, 82, "finished");
+    CHECK(cluster.phase(id) == JobPhase::kStopping);
+    CHECK(cluster.state(id).error->message ==
+          both +
+              "; rank 1 has not come to all_reduce #83, where rank 0 waits for 30 s: it is outside of any "
+              "collective, its last was all_reduce #82");
+    CHECK(cluster.state(id).error->rank == 1);
+    CHECK(a->all<proto::StopAttempt>().size() == 1);
+    const auto kept = cluster.dispatcher.debugging().look(cluster.state(id));
+    REQUIRE(kept.has_value());
+    CHECK(kept->reason == "hang");
+    CHECK(kept->culprit == 1);
+    // The next head has it, too.
+    test::Cluster next(cluster.store, cluster.store->recover());
+    const auto again = next.dispatcher.debugging().look(next.state(id));
+    REQUIRE(again.has_value());
+    CHECK(again->verdict == kept->verdict);
+    CHECK(again->ranks.at(0).snapshot->flights.at(0).seq == 83);
+  }
+  SECTION("all have spoken, and none answers where it is") {
+    cluster.dispatcher.agent_says(*b, diagnosis(id, 1, 41, false));
+    cluster.pass(4.9);
+    cluster.dispatcher.tick();
+    CHECK(cluster.phase(id) == JobPhase::kRunning);
+    cluster.pass(0.2);
+    cluster.dispatcher.tick();
     CHECK(cluster.phase(id) == JobPhase::kStopping);
     const auto& error = *cluster.state(id).error;
     CHECK(error.kind == "hang");
@@ -268,6 +311,8 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
     CHECK(cluster.phase(id) == JobPhase::kRunning);
     cluster.pass(0.2);
     cluster.dispatcher.tick();
+    cluster.pass(5.1);
+    cluster.dispatcher.tick();
     CHECK(cluster.phase(id) == JobPhase::kStopping);
     CHECK(cluster.state(id).error->message ==
           "the ranks hang: rank 1 says nothing; rank 0 waits in allreduce #83 for 30 s, after step 41");
@@ -283,6 +328,8 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
   SECTION("the other one has ended well") {
     cluster.end(*b, id, k1, 1, 0);
     cluster.pass(2.1);
+    cluster.dispatcher.tick();
+    cluster.pass(5.1);
     cluster.dispatcher.tick();
     CHECK(cluster.state(id).error->message ==
           "the ranks hang: rank 0 waits in allreduce #83 for 30 s, after step 41");

@@ -1,0 +1,180 @@
+#include "daemon/head/attempts/debugs.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace rtrain::head {
+namespace {
+
+bool runs(const core::JobState& state) {
+  return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning;
+}
+
+const char* reason_text(DebugReason reason) {
+  switch (reason) {
+    case DebugReason::kAsked: return "asked";
+    case DebugReason::kHang: return "hang";
+    case DebugReason::kFailure: return "failure";
+  }
+  return "";
+}
+
+}  // namespace
+
+Result<proto::DebugRanks> Debugs::begin(const core::JobState& state, const DebugRequest& request,
+                                        DebugReason reason, std::int64_t number, SteadyTime now,
+                                        proto::UnixMs wall) {
+  const auto name = core::name_of(state);
+  if (reason == DebugReason::kAsked && !runs(state))
+    return fail(Errc::kConflict,
+                "job " + name + " is " + std::string(core::to_string(state.phase)) +
+                    ": only the ranks of a job that runs can be asked where they are",
+                "rtrain status " + name);
+  auto ranks = request.ranks;
+  if (ranks.empty()) {
+    ranks.resize(state.ranks.size());
+    std::iota(ranks.begin(), ranks.end(), 0);
+  }
+  std::ranges::sort(ranks);
+  ranks.erase(std::ranges::unique(ranks).begin(), ranks.end());
+  for (const int rank : ranks)
+    if (rank < 0 || std::cmp_greater_equal(rank, state.ranks.size()))
+      return fail(Errc::kNotFound, "job " + name + " has no rank " + std::to_string(rank) + ", it has " +
+                                       std::to_string(state.ranks.size()));
+  Debug debug;
+  debug.number = number;
+  debug.until = now + from_seconds(request.timeout_s);
+  debug.doc.job = state.id;
+  debug.doc.attempt = state.attempt.value();
+  debug.doc.time_ms = wall;
+  debug.doc.reason = reason_text(reason);
+  const auto said = last_words_.find(state.id);
+  std::vector<int> asked;
+  for (const int rank : ranks) {
+    const auto& of = state.ranks[static_cast<std::size_t>(rank)];
+    proto::DebuggedRankDoc doc;
+    doc.rank = rank;
+    doc.node = of.placement.node;
+    if (of.phase != core::RankPhase::kEnded) asked.push_back(rank);
+    if (said != last_words_.end())
+      if (const auto word = said->second.find(rank);
+          word != said->second.end() && word->second.key.attempt == state.attempt) {
+        doc.state = "ended";
+        doc.snapshot = word->second.snapshot;
+        if (!asked.empty() && asked.back() == rank) asked.pop_back();  // it is about to end
+      }
+    debug.doc.ranks.push_back(std::move(doc));
+  }
+  debugs_.insert_or_assign(state.id, std::move(debug));
+  forget_oldest();
+  return proto::DebugRanks{state.id, state.attempt, number, std::move(asked)};
+}
+
+void Debugs::hear(const proto::RankDebug& answer) {
+  if (answer.request == 0) {
+    last_words_[answer.key.job][answer.key.rank] = answer;
+    // The ranks were asked before this one came to say so.
+    const auto found = debugs_.find(answer.key.job);
+    if (found == debugs_.end() || found->second.doc.attempt != answer.key.attempt.value()) return;
+    for (auto& rank : found->second.doc.ranks)
+      if (rank.rank == answer.key.rank && !rank.snapshot) {
+        rank.state = "ended";
+        rank.snapshot = answer.snapshot;
+      }
+    return;
+  }
+  const auto found = debugs_.find(answer.key.job);
+  if (found == debugs_.end() || found->second.number != answer.request) return;
+  for (auto& rank : found->second.doc.ranks) {
+    if (rank.rank != answer.key.rank || rank.state != "asked") continue;
+    rank.state = answer.error.empty() ? "answered" : "silent";
+    rank.error = answer.error;
+    if (answer.error.empty()) rank.snapshot = answer.snapshot;
+  }
+}
+
+void Debugs::fail_rank(const proto::RankKey& key, const std::string& why) {
+  const auto found = debugs_.find(key.job);
+  if (found == debugs_.end()) return;
+  for (auto& rank : found->second.doc.ranks)
+    if (rank.rank == key.rank && rank.state == "asked") {
+      rank.state = "silent";
+      rank.error = why;
+    }
+}
+
+void Debugs::settle(Debug& debug, const core::JobState& state, SteadyTime now) {
+  for (auto& rank : debug.doc.ranks) {
+    if (rank.state != "asked") continue;
+    const auto number = static_cast<std::size_t>(rank.rank);
+    const bool same_attempt = state.attempt.value() == debug.doc.attempt && number < state.ranks.size();
+    if (!same_attempt || state.ranks[number].phase == core::RankPhase::kEnded) {
+      rank.state = "ended";
+      if (rank.error.empty()) rank.error = "the rank ended before it had answered";
+    } else if (now >= debug.until) {
+      rank.state = "silent";
+      rank.error =
+          "it did not answer in time: its process is stopped, or its node or its network does not respond";
+    }
+  }
+  judge(debug.doc);
+}
+
+void Debugs::judge(proto::DebugDoc& doc) {
+  doc.state = std::ranges::any_of(doc.ranks, [](const auto& rank) { return rank.state == "asked"; })
+                  ? "asking"
+                  : "done";
+  std::vector<core::RankView> views;
+  for (const auto& rank : doc.ranks) {
+    using Presence = core::RankView::Presence;
+    views.push_back({rank.rank,
+                     rank.state == "answered" ? Presence::kAnswered
+                     : rank.state == "ended"  ? Presence::kEnded
+                     : rank.state == "silent" ? Presence::kSilent
+                                              : Presence::kUnknown,
+                     rank.snapshot ? &*rank.snapshot : nullptr});
+  }
+  const auto report = core::compare_flights(views);
+  for (std::size_t i = 0; i < doc.ranks.size(); ++i) {
+    doc.ranks[i].where = report.ranks[i].where;
+    doc.ranks[i].where_s = report.ranks[i].where_s;
+    doc.ranks[i].waits_for = report.ranks[i].waits_for;
+  }
+  doc.verdict = report.verdict;
+  doc.culprit = report.culprit;
+}
+
+bool Debugs::is_done(const core::JobState& state, SteadyTime now) {
+  const auto doc = look(state, now);
+  return !doc || doc->state == "done";
+}
+
+std::optional<proto::DebugDoc> Debugs::look(const core::JobState& state, SteadyTime now) {
+  const auto found = debugs_.find(state.id);
+  if (found == debugs_.end()) return std::nullopt;
+  settle(found->second, state, now);
+  return found->second.doc;
+}
+
+void Debugs::recover(proto::DebugDoc doc) {
+  const auto id = doc.job;
+  debugs_.insert_or_assign(id, Debug{std::move(doc), 0, {}});
+}
+
+void Debugs::forget(JobId id) {
+  debugs_.erase(id);
+  last_words_.erase(id);
+}
+
+/// The job that was asked first goes first.
+void Debugs::forget_oldest() {
+  while (debugs_.size() > kKept) {
+    const auto oldest =
+        std::ranges::min_element(debugs_, {}, [](const auto& one) { return one.second.doc.time_ms; });
+    dropped_.push_back(oldest->first);
+    debugs_.erase(oldest);
+  }
+}
+
+}  // namespace rtrain::head
