@@ -288,16 +288,18 @@ void differs(const Config& config) {
   rtrain::process_group().barrier();
 }
 
-/// Under FSDP; rank 1 does not come out of its third step.
-void sharded_hang(const Config&) {
+/// Rank 1 does not come out of its third step.
+void stuck_in_a_step(const Config& config) {
   struct Stuck : Scored {
     rtrain::StepOutput training_step(const rtrain::Batch& batch, std::int64_t i) override {
       while (rank() == 1 && i == 2) pause(1000);
       return Scored::training_step(batch, i);
     }
   } net;
-  rtrain::Trainer trainer(
-      {.max_epochs = 1, .strategy = rtrain::FSDPStrategy(), .enable_checkpointing = false, .seed = 5});
+  rtrain::Trainer trainer({.max_epochs = 1,
+                           .strategy = config.at<std::string>("strategy"),
+                           .enable_checkpointing = false,
+                           .seed = 5});
   trainer.fit(net, rtrain::DataLoader(rtrain::data::TensorDataset(torch::randn({64, 4})), {.batch_size = 4}));
 }
 
@@ -331,6 +333,6 @@ RTRAIN_TRAIN_FUNCTION(order_of_data);
 RTRAIN_TRAIN_FUNCTION(throws_in_a_step);
 RTRAIN_TRAIN_FUNCTION(hang);
 RTRAIN_TRAIN_FUNCTION(differs);
-RTRAIN_TRAIN_FUNCTION(sharded_hang);
+RTRAIN_TRAIN_FUNCTION(stuck_in_a_step);
 RTRAIN_TRAIN_FUNCTION(sleep_for_ever);
 RTRAIN_TRAIN_FUNCTION(flood);

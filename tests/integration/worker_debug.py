@@ -88,10 +88,16 @@ class Debug(ClusterTest):
         self.assertIn("did not answer in time", doc["ranks"][1]["error"])
 
     def test_units_of_a_sharded_model_are_named(self):
-        id = self.start("sharded_hang")
+        id = self.start("stuck_in_a_step", {"strategy": "fsdp"})
         doc = self.until_waiting(id)
         self.assertEqual(doc["culprit"], 1)
         self.assertRegex(doc["ranks"][0]["where"], r"^all_gather #\d+ of Float \[\d+\], gather of parameters, unit \S+")
+
+    def test_sums_of_gradients_that_c10d_makes_are_seen(self):
+        id = self.start("stuck_in_a_step", {"strategy": "ddp"})
+        doc = self.until_waiting(id)
+        self.assertEqual(doc["culprit"], 1)
+        self.assertRegex(doc["ranks"][0]["where"], r"^all_reduce #\d+ of Float \[10\], reduction of gradients$")
 
     def test_a_hang_is_explained_and_kept_with_the_attempt(self):
         id = self.cluster.submit("hang", {"good_steps": 2}, hang_timeout_s=2)
