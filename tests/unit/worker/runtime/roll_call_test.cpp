@@ -83,3 +83,20 @@ TEST_CASE("ranks are grouped by their value", "[unit][runtime][F36]") {
   CHECK(grouped_by_value({"5", "4"}) == "5 on rank 0; 4 on rank 1");
   CHECK(grouped_by_value({"5", "4", "5", "5"}) == "5 on ranks 0, 2 and 3; 4 on rank 1");
 }
+
+TEST_CASE("roll call: at a timeout, who has not come and where they are", "[unit][runtime]") {
+  Store store;
+  RollCall one(store, 0, 4);
+  CHECK(one.late(7).empty());
+  RollCall(store, 1, 4).say({6, Kind::kOutside, "all_reduce of Float [8]"});
+  RollCall(store, 2, 4).say({5, Kind::kWaits, "barrier"});
+  RollCall(store, 3, 4).say({7, Kind::kWaits, "barrier"});  // it is here
+  CHECK(one.late(7) ==
+        "rank 1 is outside of any collective, its last was all_reduce of Float [8], rank 2 still waits in "
+        "barrier");
+}
+
+TEST_CASE("roll call: values grouped under the names of their ranks", "[unit][runtime]") {
+  const std::vector<int> names{2, 5, 7};
+  CHECK(grouped_by_value({"a", "b", "a"}, names) == "a on ranks 2 and 7; b on rank 5");
+}
