@@ -3,6 +3,7 @@
 
 #include "worker/runtime/flight_recorder.h"
 
+#include <torch/types.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <functional>
