@@ -41,19 +41,19 @@ void Asha::enter(std::int64_t trial, int rung, double loss) {
   entries.insert(std::ranges::upper_bound(entries, entry, before), entry);
 }
 
-Decision Asha::decide(std::int64_t trial, int rung) const {
+TrialDecision Asha::decide(std::int64_t trial, int rung) const {
   if (rung + 1 == static_cast<int>(rungs_.size()))
-    return {Verdict::kFinish, "it came to the last " + rung_text(rung)};
+    return {TrialVerdict::kFinish, "it came to the last " + rung_text(rung)};
   const auto& entries = entries_[static_cast<std::size_t>(rung)];
   const auto own = std::ranges::find(entries, trial, &Entry::trial);
   const auto better = std::ranges::lower_bound(entries, own->loss, {}, &Entry::loss) - entries.begin();
   const auto rank = "rank " + std::to_string(better + 1) + " of " + std::to_string(entries.size()) + " at " +
                     rung_text(rung) + ", ";
-  if (mode_ == proto::AshaMode::kPromote) return {Verdict::kPause, rank + count_text(go_on(rung))};
+  if (mode_ == proto::AshaMode::kPromote) return {TrialVerdict::kPause, rank + count_text(go_on(rung))};
   const auto among = std::max<std::size_t>(go_on(rung), 1);
   if (!std::isfinite(own->loss))
-    return {Verdict::kPrune, "its value at " + rung_text(rung) + " is no number"};
-  return {static_cast<std::size_t>(better) < among ? Verdict::kGoOn : Verdict::kPrune,
+    return {TrialVerdict::kPrune, "its value at " + rung_text(rung) + " is no number"};
+  return {static_cast<std::size_t>(better) < among ? TrialVerdict::kGoOn : TrialVerdict::kPrune,
           rank + count_text(among)};
 }
 

@@ -33,7 +33,7 @@ class Asha {
   /// The trial has come to the rung with this loss. Once a trial and rung.
   void enter(std::int64_t trial, int rung, double loss);
   /// What becomes of the trial that has just entered the rung.
-  [[nodiscard]] Decision decide(std::int64_t trial, int rung) const;
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
   /// Promote: the paused trial that goes on next, if one may.
   [[nodiscard]] std::optional<Promotion> promotable() const;
   void promote(std::int64_t trial, int rung);

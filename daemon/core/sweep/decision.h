@@ -7,7 +7,7 @@
 
 namespace rtrain::core {
 
-enum class Verdict {
+enum class TrialVerdict {
   kGoOn,
   kPause,   ///< writes a checkpoint, ends, and goes on when it is promoted
   kPrune,   ///< ends for good
@@ -15,8 +15,8 @@ enum class Verdict {
   kClone,   ///< goes on from the checkpoint of another one, with other parameters
 };
 
-struct Decision {
-  Verdict verdict = Verdict::kGoOn;
+struct TrialDecision {
+  TrialVerdict verdict = TrialVerdict::kGoOn;
   std::string reason;       ///< "rank 5 of 9 at rung 2 (27), 3 go on"
   std::int64_t donor = -1;  ///< kClone
 };

@@ -14,7 +14,7 @@ class Median {
  public:
   explicit Median(const proto::ScheduleConfig& config) : startup_trials_(config.startup_trials) {}
   void enter(std::int64_t trial, int rung, double loss) { running_[trial][rung] = loss; }
-  [[nodiscard]] Decision decide(std::int64_t trial, int rung) const;
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
   /// The trial completed: others are compared with it.
   void complete(std::int64_t trial);
   /// It ended in another way, or does not count.

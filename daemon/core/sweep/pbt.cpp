@@ -43,19 +43,20 @@ std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> Pbt::quantiles()
   return both;
 }
 
-Decision Pbt::decide(std::int64_t trial, int rung) const {
+TrialDecision Pbt::decide(std::int64_t trial, int rung) const {
   const auto [lower, upper] = quantiles();
   if (std::ranges::find(lower, trial) == lower.end())
-    return {Verdict::kGoOn, std::ranges::find(upper, trial) != upper.end() ? "it is of the upper quantile"
-                                                                           : "it is of neither quantile"};
+    return {TrialVerdict::kGoOn, std::ranges::find(upper, trial) != upper.end()
+                                     ? "it is of the upper quantile"
+                                     : "it is of neither quantile"};
   std::vector<std::int64_t> donors;
   for (const auto member : upper)
     if (const auto& of = members_.at(member); of.checkpoint && std::isfinite(of.loss))
       donors.push_back(member);
-  if (donors.empty()) return {Verdict::kGoOn, "no member of the upper quantile has a checkpoint"};
+  if (donors.empty()) return {TrialVerdict::kGoOn, "no member of the upper quantile has a checkpoint"};
   Draws draws(seed_, trial, 0, Purpose::kDonor, static_cast<std::uint32_t>(rung));
   const auto donor = donors[draws.below(donors.size())];
-  return {Verdict::kClone,
+  return {TrialVerdict::kClone,
           "it is of the lower " + std::to_string(lower.size()) + " of " + std::to_string(members_.size()) +
               ", trial " + std::to_string(donor) + " of the upper",
           donor};

@@ -18,7 +18,7 @@ class Pbt {
   Pbt(const proto::ScheduleConfig& config, std::uint64_t seed) : config_(config), seed_(seed) {}
   /// A member's newest value; `checkpoint`: others can go on from where it is.
   void enter(std::int64_t trial, double loss, bool checkpoint) { members_[trial] = {loss, checkpoint}; }
-  [[nodiscard]] Decision decide(std::int64_t trial, int rung) const;
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
   /// It is no member any more.
   void withdraw(std::int64_t trial) { members_.erase(trial); }
   /// It may be a donor: its newest checkpoint is pinned.

@@ -51,7 +51,7 @@ void Schedule::enter(std::int64_t trial, int rung, double loss, bool checkpoint)
   if (auto* population = std::get_if<Pbt>(&rule_)) population->enter(trial, loss, checkpoint);
 }
 
-Decision Schedule::decide(std::int64_t trial, int rung) const {
+TrialDecision Schedule::decide(std::int64_t trial, int rung) const {
   if (const auto* halving = std::get_if<Hyperband>(&rule_)) return halving->of(trial).decide(trial, rung);
   if (const auto* median = std::get_if<Median>(&rule_)) return median->decide(trial, rung);
   if (const auto* population = std::get_if<Pbt>(&rule_)) return population->decide(trial, rung);

@@ -18,7 +18,7 @@ class Schedule {
   [[nodiscard]] std::optional<int> rung_at(std::int64_t trial, int last, double resource) const;
   void enter(std::int64_t trial, int rung, double loss, bool checkpoint);
   /// What becomes of the trial that has just entered the rung.
-  [[nodiscard]] Decision decide(std::int64_t trial, int rung) const;
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
   [[nodiscard]] std::optional<Promotion> promotable() const;
   /// When nothing else is left to run: a paused trial that goes on so that some trial comes to the last rung.
   [[nodiscard]] std::optional<Promotion> last_promotion() const;

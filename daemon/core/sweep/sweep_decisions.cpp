@@ -38,15 +38,15 @@ std::map<std::string, double> constrained(const SweepState& state, const Json& m
   return reported;
 }
 
-std::optional<SweepEvent> event_of(const SweepState& state, const Decision& decision) {
+std::optional<SweepEvent> event_of(const SweepState& state, const TrialDecision& decision) {
   const auto number = state.undecided;
   const auto rung = state.trial(number).rung;
   switch (decision.verdict) {
-    case Verdict::kGoOn: return std::nullopt;
-    case Verdict::kPause: return proto::TrialPaused{number, rung, decision.reason};
-    case Verdict::kPrune: return proto::TrialStopped{number, rung, false, decision.reason};
-    case Verdict::kFinish: return proto::TrialStopped{number, rung, true, decision.reason};
-    case Verdict::kClone:
+    case TrialVerdict::kGoOn: return std::nullopt;
+    case TrialVerdict::kPause: return proto::TrialPaused{number, rung, decision.reason};
+    case TrialVerdict::kPrune: return proto::TrialStopped{number, rung, false, decision.reason};
+    case TrialVerdict::kFinish: return proto::TrialStopped{number, rung, true, decision.reason};
+    case TrialVerdict::kClone:
       return proto::TrialCloned{
           number,
           decision.donor,
@@ -63,7 +63,7 @@ std::optional<SweepEvent> decision_at_rung(const SweepState& state) {
   if (state.undecided < 0) return std::nullopt;
   const auto decision = state.schedule.decide(state.undecided, state.trial(state.undecided).rung);
   // A sweep that stops ends each trial at its next rung, whatever its rank.
-  if (state.phase == SweepPhase::kStopping && decision.verdict != Verdict::kFinish)
+  if (state.phase == SweepPhase::kStopping && decision.verdict != TrialVerdict::kFinish)
     return proto::TrialStopped{state.undecided, state.trial(state.undecided).rung, false, state.reason};
   return event_of(state, decision);
 }

@@ -54,11 +54,11 @@ TEST_CASE("asha that stops: every decision is the one of Optuna's rule") {
         asha.enter(trial, rung, loss);
         const auto decision = asha.decide(trial, rung);
         if (rung == last) {
-          CHECK(decision.verdict == Verdict::kFinish);
+          CHECK(decision.verdict == TrialVerdict::kFinish);
           break;
         }
         const bool goes_on = optuna_goes_on(seen[rung], loss, eta);
-        CHECK(decision.verdict == (goes_on ? Verdict::kGoOn : Verdict::kPrune));
+        CHECK(decision.verdict == (goes_on ? TrialVerdict::kGoOn : TrialVerdict::kPrune));
         if (!goes_on) break;
       }
   }
@@ -75,7 +75,7 @@ TEST_CASE("asha that promotes: only the best 1/eta, the highest rung first, each
       const double loss = draws.below(12) == 0 ? kWorstLoss : draws.uniform();
       at[rung][trial] = loss;
       asha.enter(trial, rung, loss);
-      CHECK(asha.decide(trial, rung).verdict == (rung == 4 ? Verdict::kFinish : Verdict::kPause));
+      CHECK(asha.decide(trial, rung).verdict == (rung == 4 ? TrialVerdict::kFinish : TrialVerdict::kPause));
     };
     for (int step = 0; step < 300; ++step) {
       const auto promotion = asha.promotable();
@@ -110,7 +110,7 @@ TEST_CASE("asha: a decision says its rank, and what failed is the worst") {
     schedule.enter(trial, 0, static_cast<double>(trial), false);
   schedule.fail(5, -1);
   CHECK(schedule.decide(4, 0).reason == "rank 5 of 6 at rung 0 (1), 2 go on");
-  CHECK(schedule.decide(1, 0).verdict == Verdict::kGoOn);
+  CHECK(schedule.decide(1, 0).verdict == TrialVerdict::kGoOn);
   schedule.withdraw(0);
   CHECK(schedule.decide(4, 0).reason == "rank 4 of 5 at rung 0 (1), 1 goes on");
 }
@@ -185,7 +185,7 @@ TEST_CASE("median: every decision is the one of Optuna's MedianPruner") {
           const double median = n % 2 == 1 ? there[n / 2] : (there[n / 2 - 1] + there[n / 2]) / 2;
           prune = *std::ranges::min_element(own) > median;
         }
-        CHECK(schedule.decide(trial, *rung).verdict == (prune ? Verdict::kPrune : Verdict::kGoOn));
+        CHECK(schedule.decide(trial, *rung).verdict == (prune ? TrialVerdict::kPrune : TrialVerdict::kGoOn));
         pruned = prune;
       }
       if (!pruned) completed.push_back(own);
@@ -210,10 +210,11 @@ TEST_CASE("pbt: the lower quantile goes on from a donor of the upper one that ha
   // eight members, a quarter: 6 and 7 below, 0 and 1 above, and 0 has no checkpoint
   for (const std::int64_t member : {6, 7}) {
     const auto decision = schedule.decide(member, 1);
-    CHECK(decision.verdict == Verdict::kClone);
+    CHECK(decision.verdict == TrialVerdict::kClone);
     CHECK(decision.donor == 1);
   }
-  for (const std::int64_t member : {0, 1, 2, 5}) CHECK(schedule.decide(member, 1).verdict == Verdict::kGoOn);
+  for (const std::int64_t member : {0, 1, 2, 5})
+    CHECK(schedule.decide(member, 1).verdict == TrialVerdict::kGoOn);
   schedule.end(1);
   CHECK(schedule.decide(7, 1).donor == 2);  // seven are left: two below, and 2 is above now
 }
