@@ -57,18 +57,34 @@ Result<std::vector<tensors::Tensor>> weights_to_write(const CheckpointFiles& in)
   return weights;
 }
 
+/// Whether a folder below `root` is one of those around it.
+bool leads_upwards(const fs::path& folder, const fs::path& root) {
+  std::error_code ignored;
+  if (!fs::is_symlink(fs::symlink_status(folder, ignored))) return false;
+  for (auto around = folder.parent_path();; around = around.parent_path()) {
+    if (fs::equivalent(folder, around, ignored)) return true;
+    if (fs::equivalent(around, root, ignored) || !around.has_relative_path()) return false;
+  }
+}
+
 /// What stands beside the weights of a Trainer's checkpoint, so that fit() goes on from the new one as well.
 Result<Done> copy_rest(const CheckpointFiles& in, const fs::path& to) {
   if (in.kind != CheckpointKind::kTrainer) return ok();
   std::error_code error;
   fs::recursive_directory_iterator entry(in.path, fs::directory_options::follow_directory_symlink, error);
   for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code failed;
+    // OUT may be below IN, and a link may lead to a folder around itself.
+    const bool is_folder = entry->is_directory(failed);
+    if (is_folder && (fs::equivalent(entry->path(), to, failed) || leads_upwards(entry->path(), in.path))) {
+      entry.disable_recursion_pending();
+      continue;
+    }
     const auto name = entry->path().lexically_relative(in.path);
     const bool is_weights = std::ranges::any_of(
         in.groups, [&](const TensorGroup& group) { return group.weights && group.file == name; });
     if (is_weights || name == in.index || name == tensors::kChecksumsFile) continue;
-    std::error_code failed;
-    if (!entry->is_directory()) {
+    if (!is_folder) {
       if (auto done = copy_new_file(entry->path(), to / name); !done) return done;
     } else if (!fs::create_directory(to / name, failed)) {
       return fail_errno("make folder " + (to / name).string(), failed.value());

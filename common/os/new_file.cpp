@@ -16,13 +16,21 @@
 namespace rtrain::os {
 namespace {
 
-/// rename() that fails with EEXIST rather than to replace. File systems without it (NFS) have link().
+/// rename() that fails with EEXIST rather than to replace. File systems without it (NFS) have link(); where
+/// there is neither (object stores in FUSE), what is there is looked for just before.
 int rename_new(const char* from, const char* to) {
   if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
   if (errno != EINVAL && errno != ENOSYS) return -1;
-  if (::link(from, to) != 0) return -1;
-  ::unlink(from);
-  return 0;
+  if (::link(from, to) == 0) {
+    ::unlink(from);
+    return 0;
+  }
+  if (errno == EEXIST) return -1;
+  if (::faccessat(AT_FDCWD, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  return ::rename(from, to);
 }
 
 }  // namespace

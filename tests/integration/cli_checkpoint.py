@@ -339,6 +339,11 @@ open("rich/notes.txt", "w").write("mine")
         self.assertEqual(torch("from safetensors import safe_open; print(safe_open('rich-parts/model-00002-of-00002.safetensors', 'pt').metadata() == {'format': 'pt', 'run': '7'})"), "True\n")
         done = subprocess.run([RTRAIN, "checkpoint", "merge", "rich", "rich.safetensors"], capture_output=True, text=True, cwd=FOLDER.name)
         self.assertIn("not written: 1 tensors of optimizer.safetensors", done.stderr)
+        # OUT below IN, and a link to a folder around it.
+        os.symlink("..", self.path("rich/checkpoint.ckpt/tokens/up"))
+        self.run_ok("merge", "rich/checkpoint.ckpt", "rich/checkpoint.ckpt/inner/")
+        self.assertEqual(sorted(os.listdir(self.path("rich/checkpoint.ckpt/inner"))), ["checksums.json", "loop.json", "model.safetensors", "optimizer.safetensors", "tokens"])
+        self.assertEqual(os.listdir(self.path("rich/checkpoint.ckpt/inner/tokens")), ["deep"])
         os.mkfifo(self.path("rich/checkpoint.ckpt/pipe"))
         self.assertIn("pipe: not a regular file", self.refused("merge", "rich", "rich-again/"))
         for name in ("loop.json", "checksums.json"):
