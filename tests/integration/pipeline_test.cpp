@@ -2,9 +2,12 @@
 #include "tests/support/parallel_gpt.h"
 #include "tests/support/sharded_runs.h"
 
+#include <rtrain/metrics/aggregation.h>
 #include <rtrain/models/gpt2.h>
 #include <rtrain/models/llama.h>
 #include <rtrain/strategies/model_parallel.h>
+
+#include <limits>
 
 using namespace rtrain;
 using Catch::Matchers::Contains;
@@ -71,6 +74,31 @@ struct LlamaNet final : Learner {
                                                                 .num_hidden_layers = kSizes.layers,
                                                                 .num_attention_heads = kSizes.heads,
                                                                 .num_key_value_heads = 2}));
+};
+
+/// Layers that float16 has on CPUs, too, in float32.
+struct Perceptron : Learner {
+  parallel::PipelineLayers pipeline_layers() override {
+    return {parallel::pipeline_layer(in),
+            {.forward = [this](const torch::Tensor& x) { return torch::relu(hidden(x)); },
+             .modules = {hidden.ptr()}},
+            parallel::pipeline_layer(out)};
+  }
+  torch::Tensor loss_of(const torch::Tensor& logits, const torch::Tensor& target) override {
+    const auto loss = Learner::loss_of(logits.to(torch::kFloat32), target);
+    return is_infinite ? loss * std::numeric_limits<float>::infinity() : loss;
+  }
+  StepOutput training_step(const Batch& batch, std::int64_t i) override {
+    is_infinite = i == infinite_at;
+    auto output = Learner::training_step(batch, i);
+    is_infinite = false;
+    return output;
+  }
+  torch::nn::Embedding in = register_module("in", torch::nn::Embedding(kSizes.vocabulary, kSizes.width));
+  torch::nn::Linear hidden = register_module("hidden", torch::nn::Linear(kSizes.width, kSizes.width));
+  torch::nn::Linear out = register_module("out", torch::nn::Linear(kSizes.width, kSizes.vocabulary));
+  std::int64_t infinite_at = -1;  ///< the batch whose loss is infinite; -1: none
+  bool is_infinite = false;
 };
 
 /// Layers that a tensor group shares, in stages.
@@ -280,6 +308,54 @@ TEST_CASE("pipeline: bfloat16 where one process has it", "[integration][pipeline
           0.02);
 }
 
+TEST_CASE("pipeline: 16-mixed scales and unscales on every stage", "[integration][pipeline][precision]") {
+  const Make in_float = [] { return std::make_shared<Perceptron>(); };
+  const Fit how{.precision = "16-mixed"};
+  const auto expected = alone(how, in_float);
+  const auto results = together(kTwo, how, in_float);
+  for (const auto& after : results) {
+    for (const auto& [name, tensor] : after) CHECK(torch::equal(tensor, results[0].at(name)));
+    CHECK(std::abs(after.at("metric loss").item<double>() - expected.at("metric loss").item<double>()) <
+          0.02);
+  }
+}
+
+TEST_CASE("pipeline: an infinity in the last stage leaves the step out in all",
+          "[integration][pipeline][precision]") {
+  CHECK(run_ranks(2, [&](int) {
+          torch::manual_seed(100);
+          Perceptron module;
+          module.infinite_at = 1;
+          Trainer trainer(
+              quiet({.max_epochs = 1,
+                     .precision = MixedPrecision("16-mixed", GradScalerOptions{.init_scale = 256}),
+                     .strategy = ModelParallelStrategy(kTwo.options)}));
+          trainer.fit(module, loader(1));
+          full_parameters(module, [&] {
+            for (const auto& item : module.named_parameters())
+              if (!item.value().isfinite().all().item<bool>())
+                throw std::runtime_error(item.key() + " is not finite");
+          });
+          const auto scale = trainer.precision_plugin().state().at("scale").get<double>();
+          if (scale != 128) throw std::runtime_error("the scale is " + std::to_string(scale));
+        }) == test::kBothEnded);
+}
+
+TEST_CASE("pipeline: a mean counts each micro-batch by its batch_size", "[integration][pipeline]") {
+  struct Uneven final : Gpt {
+    StepOutput training_step(const Batch& batch, std::int64_t i) override {
+      // The first token of the samples, where it is odd: a different number of them in each micro-batch.
+      const auto tokens = batch.input.select(1, 0);
+      const auto odd = tokens.masked_select(tokens.remainder(2) == 1).to(torch::kFloat64);
+      log("odd", odd.numel() > 0 ? odd.mean() : torch::scalar_tensor(0, torch::kFloat64),
+          {.on_step = false, .on_epoch = true, .sync_dist = true, .batch_size = odd.numel()});
+      return Gpt::training_step(batch, i);
+    }
+  };
+  const Make uneven = [] { return std::make_shared<Uneven>(); };
+  check(kTwo, alone({}, uneven), {}, uneven);
+}
+
 TEST_CASE("pipeline: checkpoints are whole, and any number of stages goes on from them",
           "[integration][pipeline]") {
   const Folder folder;
@@ -381,6 +457,19 @@ TEST_CASE("pipeline: what does not fit is refused by name", "[integration][pipel
                trainer.fit(module, loader(1));
              }),
              Contains("the module does not say its layers") && Contains("PipelineModule"));
+  CHECK_THAT(failure_of(
+                 [&] {
+                   struct Counts final : Gpt {
+                     StepOutput training_step(const Batch& batch, std::int64_t i) override {
+                       mean.update(batch.input.to(torch::kFloat64));
+                       return Gpt::training_step(batch, i);
+                     }
+                     metrics::MeanMetric& mean = register_metric("mean", metrics::MeanMetric());
+                   } module;
+                   run(module, {.pipeline_parallel_size = 2});
+                 },
+                 1),
+             Contains("updated the metric \"mean\"") && Contains("reset() it within the step"));
   CHECK_THROWS_WITH(
       ModelParallelStrategy({.pipeline_parallel_size = 2, .num_microbatches = 3, .schedule = "interleaved"}),
       Contains("num_microbatches is 3") && Contains("a multiple of pipeline_parallel_size, 2"));

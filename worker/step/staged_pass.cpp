@@ -5,7 +5,10 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -58,13 +61,26 @@ LogTape::Line line_of(const nlohmann::json& json, const torch::Tensor& value) {
            .add_dataloader_idx = json.at("add_dataloader_idx").get<bool>()}};
 }
 
-torch::Tensor joined(ReduceFx by, const std::vector<torch::Tensor>& values) {
+/// As the mean over a batch: each micro-batch counts by its batch_size. One of size 0 does not count, also if
+/// its value is the mean of nothing.
+torch::Tensor weighted_mean(const torch::Tensor& values, const std::vector<double>& weights) {
+  const auto exact = values.to(torch::kDouble);
+  const auto by = torch::tensor(weights, torch::kDouble).to(values.device());
+  const auto total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const auto mean =
+      total > 0 ? torch::where(by > 0, exact * by, torch::zeros_like(exact)).sum() / total : exact.mean();
+  return values.is_floating_point() ? mean.to(values.scalar_type()) : mean;
+}
+
+/// @param weights those of the values in a mean.
+torch::Tensor joined(ReduceFx by, const std::vector<torch::Tensor>& values,
+                     const std::vector<double>& weights) {
   if (values.size() == 1) return values.front();
   std::vector<torch::Tensor> numbers;
   for (const auto& value : values) numbers.push_back(value.reshape({}));
   const auto all = torch::stack(numbers);
   switch (by) {
-    case ReduceFx::kMean: return all.is_floating_point() ? all.mean() : all.to(torch::kDouble).mean();
+    case ReduceFx::kMean: return weighted_mean(all, weights);
     case ReduceFx::kSum: return all.sum();
     case ReduceFx::kMin: return all.min();
     case ReduceFx::kMax: return all.max();
@@ -72,10 +88,19 @@ torch::Tensor joined(ReduceFx by, const std::vector<torch::Tensor>& values) {
   return all.mean();
 }
 
+/// The first of the losses that is not finite; -1: none.
+std::int64_t first_not_finite(const std::vector<torch::Tensor>& losses) {
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    if (!std::isfinite(losses[i].item<double>())) return static_cast<std::int64_t>(i);
+  return -1;
+}
+
 /// One line a metric, in the order in which they were first logged.
-std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all) {
+/// @param samples of a micro-batch: its weight in a mean, unless the line has a batch_size.
+std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all, std::int64_t samples) {
   std::vector<LogTape::Line> lines;
   std::vector<std::vector<torch::Tensor>> values;
+  std::vector<std::vector<double>> weights;
   for (const auto& line : all) {
     const auto found = std::find_if(lines.begin(), lines.end(), [&](const LogTape::Line& other) {
       return other.hook == line.hook && other.name == line.name;
@@ -84,13 +109,17 @@ std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all) {
     if (found == lines.end()) {
       lines.push_back(line);
       values.emplace_back();
-    } else if (line.options.batch_size) {  // a sum, as that of the batch
-      lines[at].options.batch_size = lines[at].options.batch_size.value_or(0) + *line.options.batch_size;
+      weights.emplace_back();
+    } else if (line.options.batch_size || lines[at].options.batch_size) {  // a sum, as that of the batch
+      const auto before =
+          lines[at].options.batch_size.value_or(samples * static_cast<std::int64_t>(values[at].size()));
+      lines[at].options.batch_size = before + line.options.batch_size.value_or(samples);
     }
     values[at].push_back(line.value);
+    weights[at].push_back(static_cast<double>(line.options.batch_size.value_or(samples)));
   }
   for (std::size_t i = 0; i < lines.size(); ++i)
-    lines[i].value = joined(lines[i].options.reduce_fx, values[i]);
+    lines[i].value = joined(lines[i].options.reduce_fx, values[i], weights[i]);
   return lines;
 }
 
@@ -98,22 +127,37 @@ std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all) {
 
 /// What the step logs goes to the tape.
 struct StagedPass::Taped {
-  explicit Taped(RunContext& run)
+  Taped(RunContext& run, const Stages& stages)
       : metrics(run.metrics), tape(LogTape::Mode::kCarries, run.placement.device) {
+    if (stages.has_last())
+      for (const auto& [name, metric] : run.module->registered_metrics())
+        before.push_back({name, metric, metric->update_count()});
     metrics.use_tape(&tape);
   }
   ~Taped() { metrics.use_tape(nullptr); }
   Taped(const Taped&) = delete;
   Taped& operator=(const Taped&) = delete;
 
+  /// Also of a metric that the step only updates: rank 0 would log that of no data at the end of the epoch.
   void require_numbers() const {
-    if (tape.fault().empty()) return;
-    throw std::logic_error(
-        "a step of a pipeline logged a metric object, whose state the ranks of the other stages do not have: "
-        "log its value, log(name, metric.compute()), or a number of the batch");
+    for (const auto& [name, metric, count] : before)
+      if (metric->update_count() != count) refuse("updated the metric \"" + name + "\"");
+    if (!tape.fault().empty()) refuse("logged a metric object");
   }
+  [[noreturn]] static void refuse(const std::string& what) {
+    throw std::logic_error(
+        "a step of a pipeline " + what +
+        ", whose state the ranks of the other stages do not have: log a number of the batch, or log its "
+        "value, log(name, metric.compute()), and reset() it within the step");
+  }
+  struct Counted {
+    std::string name;
+    std::shared_ptr<Metric> metric;
+    std::int64_t updates;
+  };
   MetricBoard& metrics;
   LogTape tape;
+  std::vector<Counted> before;  ///< the step; empty on ranks without the last stage
 };
 
 Stages::Step StagedPass::around(std::function<torch::Tensor(const Batch&)> last) const {
@@ -125,20 +169,20 @@ Stages::Step StagedPass::around(std::function<torch::Tensor(const Batch&)> last)
 
 /// Tells the other ranks what was logged, and the loss. A row of numbers travels with each batch, and the
 /// names only once.
-torch::Tensor StagedPass::share(Stages& stages, const std::vector<LogTape::Line>& all,
-                                const torch::Tensor& loss) {
+torch::Tensor StagedPass::share(Stages& stages, const Logged& logged, const torch::Tensor& loss,
+                                const std::vector<torch::Tensor>& losses) {
   const torch::NoGradGuard no_grad;
   auto& ranks = stages.ranks();
   const int last = ranks.world_size() - 1;
   constexpr std::int64_t kRow = 16;
-  enum Head : std::int64_t { kChecksum, kCount, kLoss, kLossType, kHead };
+  enum Head : std::int64_t { kChecksum, kCount, kLoss, kLossType, kNotFinite, kHead };
   auto row = torch::zeros({kHead + kRow}, torch::kDouble);
   auto* numbers = row.mutable_data_ptr<double>();
   std::vector<LogTape::Line> lines;
   std::vector<double> values;
   std::string text;
   if (stages.has_last()) {
-    lines = one_a_metric(all);
+    lines = one_a_metric(logged.lines, logged.samples);
     auto json = nlohmann::json::array();
     for (const auto& line : lines) {
       json.push_back(json_of(line));
@@ -149,6 +193,7 @@ torch::Tensor StagedPass::share(Stages& stages, const std::vector<LogTape::Line>
     numbers[kCount] = static_cast<double>(values.size());
     numbers[kLoss] = loss.defined() ? loss.to(torch::kDouble).item<double>() : 0;
     numbers[kLossType] = loss.defined() ? static_cast<double>(loss.scalar_type()) : -1;
+    numbers[kNotFinite] = std::isfinite(numbers[kLoss]) ? -1 : static_cast<double>(first_not_finite(losses));
     for (std::size_t i = 0; i < std::min<std::size_t>(values.size(), kRow); ++i)
       numbers[kHead + i] = values[i];
   }
@@ -170,6 +215,13 @@ torch::Tensor StagedPass::share(Stages& stages, const std::vector<LogTape::Line>
     const auto line = line_of(names->at(static_cast<std::size_t>(i)), value.clone());
     run_.metrics.log(line.hook, line.name, {line.value, 0}, line.options);
   }
+  if (numbers[kNotFinite] >= 0 && !std::exchange(warned_of_loss_, true))
+    warn("training_step, epoch " + std::to_string(run_.epochs.current.completed) + ", batch " +
+         std::to_string(run_.batch_idx) + ": the loss of micro-batch " +
+         std::to_string(static_cast<std::int64_t>(numbers[kNotFinite])) + " of " +
+         std::to_string(stages.micro_batches()) +
+         " (counted from 0) is not finite. If it is a mean over no terms, as with an ignore_index that "
+         "leaves none, divide a sum by a fixed number instead; told once");
   if (numbers[kLossType] < 0) return {};
   return row[kLoss]
       .clone()
@@ -180,9 +232,14 @@ torch::Tensor StagedPass::share(Stages& stages, const std::vector<LogTape::Line>
 torch::Tensor StagedPass::train(Stages& stages, const Batch& batch, std::int64_t batch_idx) {
   const auto parts = static_cast<double>(stages.micro_batches());
   torch::Tensor mean;
+  std::vector<torch::Tensor> losses;
   std::vector<LogTape::Line> lines;
+  // The scaler of every rank unscales and updates, and makes its scale where it first sees a loss.
+  if (!stages.has_last())
+    (void)run_.precision().scale(
+        torch::zeros({}, torch::TensorOptions(run_.placement.device).dtype(torch::kFloat32)));
   {
-    const Taped taped(run_);
+    const Taped taped(run_, stages);
     stages.train(
         batch, around([&](const Batch& micro_batch) {
           const auto output =
@@ -200,13 +257,14 @@ torch::Tensor StagedPass::train(Stages& stages, const Batch& batch, std::int64_t
                                    (output.loss.requires_grad() ? "" : " that depends on no parameter") +
                                    ", expected the loss: one element with a graph");
           const auto part = output.loss / (parts * static_cast<double>(run_.accumulate));
-          mean = mean.defined() ? mean + part.detach() : part.detach();
+          losses.push_back(part.detach());
+          mean = mean.defined() ? mean + losses.back() : losses.back();
           return run_.precision().scale(part);
         }));
     taped.require_numbers();
     lines = taped.tape.lines();
   }
-  return share(stages, lines, mean);
+  return share(stages, {lines, batch.size() / stages.micro_batches()}, mean, losses);
 }
 
 torch::Tensor StagedPass::evaluate(Stages& stages, Hook at, EvaluationStep step, const Batch& batch,
@@ -214,13 +272,13 @@ torch::Tensor StagedPass::evaluate(Stages& stages, Hook at, EvaluationStep step,
   torch::Tensor output;
   std::vector<LogTape::Line> lines;
   {
-    const Taped taped(run_);
+    const Taped taped(run_, stages);
     output = stages.evaluate(
         batch, around([&](const Batch& whole) { return run_.call_step(at, step, whole, batch_idx); }));
     taped.require_numbers();
     lines = taped.tape.lines();
   }
-  (void)share(stages, lines, {});
+  (void)share(stages, {lines, batch.empty() ? 1 : batch.size()}, {}, {});
   if (at != Hook::kPredictStep) return output;
   // Predictions are for rank 0, too.
   auto& ranks = stages.ranks();

@@ -16,7 +16,7 @@
 namespace rtrain {
 
 /// What the step logs of the micro-batches of a batch becomes one value, by the metric's reduce_fx, and is
-/// logged on every rank of the pipeline.
+/// logged on every rank of the pipeline. In a mean each micro-batch counts by its batch_size.
 /// @thread the training thread. Every rank makes the same calls.
 class StagedPass {
  public:
@@ -24,7 +24,9 @@ class StagedPass {
 
   /// Adds the gradients of a batch. @return the mean loss of its micro-batches, divided by the number of
   /// batches of an accumulation; the same on every rank of the pipeline.
-  /// @throws std::logic_error training_step returned no loss, or more than a loss; it logged a metric object.
+  /// Warns once of a loss that is not finite, and names its micro-batch.
+  /// @throws std::logic_error training_step returned no loss, or more than a loss; it logged or updated a
+  ///         metric object.
   torch::Tensor train(Stages& stages, const Batch& batch, std::int64_t batch_idx);
   using EvaluationStep = torch::Tensor (LightningModule::*)(const Batch&, std::int64_t);
   /// @return the output of the step, on the ranks of the last stage; that of predict_step on every rank.
@@ -34,11 +36,18 @@ class StagedPass {
  private:
   struct Taped;
   [[nodiscard]] Stages::Step around(std::function<torch::Tensor(const Batch&)> last) const;
-  torch::Tensor share(Stages& stages, const std::vector<LogTape::Line>& lines, const torch::Tensor& loss);
+  struct Logged {
+    const std::vector<LogTape::Line>& lines;
+    std::int64_t samples;  ///< of a micro-batch
+  };
+  /// @param losses those of the micro-batches, of which `loss` is the sum.
+  torch::Tensor share(Stages& stages, const Logged& logged, const torch::Tensor& loss,
+                      const std::vector<torch::Tensor>& losses);
 
   RunContext& run_;
   std::map<double, std::string>
       texts_;  ///< what sets of metrics are logged, by checksum: every rank knows them
+  bool warned_of_loss_ = false;
 };
 
 }  // namespace rtrain
