@@ -21,6 +21,11 @@ class ModelParallelPlan final : public Plan {
 
   void adopt(Optimizer& optimizer) override;
   void before_forward(bool sync) override { replicas_->before_forward(sync); }
+  /// The layers that groups share sum up and gather in it.
+  [[nodiscard]] bool is_forward_collective() const override {
+    return replicas_->is_forward_collective() || !tensor_group().is_alone() ||
+           !mesh().group(Axis::kContext).is_alone();
+  }
   void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& options) override {
     replicas_->backward(loss, sync, options);
   }

@@ -34,6 +34,8 @@ class PipelinePlan final : public Plan, public PipelineRun {
 
   void adopt(Optimizer& optimizer) override { take_pieces(optimizer); }
   void before_forward(bool sync) override;
+  /// Its messages are: a rank that has no batch leaves the others waiting.
+  [[nodiscard]] bool is_forward_collective() const override { return true; }
   void backward(const torch::Tensor& loss, bool sync, const BackwardOptions& options) override;
   void reduce_gradients(const std::vector<torch::Tensor>& parameters) override;
   torch::Tensor clip(Optimizer& optimizer, const GradientClip& clip) override;

@@ -1,6 +1,7 @@
 // One run of a Trainer, from the first hook to the last.
 #include "proto/tensors/shard_index.h"
 #include "proto/tensors/trainer_folder.h"
+#include "worker/parallel/pipeline_state.h"
 #include "worker/parallel/require_groups.h"
 #include "worker/run/generator_states.h"
 #include "worker/run/seed.h"
@@ -182,6 +183,9 @@ std::filesystem::path Trainer::Impl::resolved(const CheckpointPath& given) {
 
 void Trainer::Impl::make_plan(LightningModule& module, bool fitting) {
   parallel::require_groups_of(run.strategy().name(), run.strategy().mesh(), module);
+  // A run before may have had other layers: the module may have replaced some since.
+  if (auto* layered = dynamic_cast<parallel::PipelineModule*>(&module))
+    parallel::detail::PipelineState::of(*layered).layers.clear();
   run.strategy().model_to_device(module);
   for (const auto& [name, metric] : module.registered_metrics()) metric->to(run.placement.device);
   run.plan = run.strategy().prepare(module, fitting);
