@@ -356,6 +356,24 @@ TEST_CASE("pipeline: a mean counts each micro-batch by its batch_size", "[integr
   check(kTwo, alone({}, uneven), {}, uneven);
 }
 
+TEST_CASE("pipeline: backward() and on_before_backward are the module's", "[integration][pipeline]") {
+  struct Uneven final : Gpt {
+    void on_before_backward(const torch::Tensor& loss) override {
+      log("before", loss,
+          {.on_step = false, .on_epoch = true, .reduce_fx = ReduceFx::kSum, .sync_dist = true});
+    }
+    void backward(const torch::Tensor& loss, const BackwardOptions& options) override {
+      LightningModule::backward(loss * (1.0 + 3.0 * static_cast<double>(global_step() % 2)), options);
+    }
+  };
+  const Make uneven = [] { return std::make_shared<Uneven>(); };
+  const Fit how{.clip = 1e6};
+  const auto expected = alone(how, uneven);
+  CHECK((expected.at("net.ln_f.bias") - alone(how).at("net.ln_f.bias")).abs().max().item<double>() > 1e-6);
+  check(kTwo, expected, how, uneven);
+  check(kInterleaved, expected, how, uneven);
+}
+
 TEST_CASE("pipeline: checkpoints are whole, and any number of stages goes on from them",
           "[integration][pipeline]") {
   const Folder folder;
@@ -457,6 +475,17 @@ TEST_CASE("pipeline: what does not fit is refused by name", "[integration][pipel
                trainer.fit(module, loader(1));
              }),
              Contains("the module does not say its layers") && Contains("PipelineModule"));
+  CHECK_THAT(failure_of(
+                 [&] {
+                   struct Alone final : Gpt {
+                     void backward(const torch::Tensor& loss, const BackwardOptions&) override {
+                       loss.backward();
+                     }
+                   } module;
+                   run(module, {.pipeline_parallel_size = 2});
+                 },
+                 1),
+             Contains("does not call LightningModule::backward(loss, options)"));
   CHECK_THAT(failure_of(
                  [&] {
                    struct Counts final : Gpt {

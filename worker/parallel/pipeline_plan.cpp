@@ -118,7 +118,8 @@ void PipelinePlan::before_forward(bool sync) {
   sync_buffers_next_ = torch::GradMode::is_enabled() && sync;
 }
 
-void PipelinePlan::backward(const torch::Tensor&, bool, const BackwardOptions&) {
+void PipelinePlan::backward(const torch::Tensor& loss, bool, const BackwardOptions& options) {
+  if (is_in_step_backward()) return options.run(loss);
   throw std::logic_error(
       "ModelParallelStrategy: a pipeline computes the gradients of its micro-batches itself: leave "
       "backward() "

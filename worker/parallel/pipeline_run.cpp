@@ -87,6 +87,20 @@ void PipelineRun::forward(const PipelineAction& action, const Batch& micro_batch
         "take the output of the layers from there");
 }
 
+void PipelineRun::run_backward(const PipelineAction& action, const Step& step, const torch::Tensor& output,
+                               const torch::Tensor& gradient) {
+  if (!output.requires_grad()) return;
+  if (!step.backward || action.stage + 1 < cut_->shape().stages())
+    return torch::autograd::backward({output}, {gradient});
+  struct Within {
+    bool& flag;
+    ~Within() { flag = false; }
+  };
+  const Within within{in_step_backward_};
+  in_step_backward_ = true;
+  step.backward(output);
+}
+
 void PipelineRun::train(const Batch& batch, const Step& step) {
   const auto parts = cut_batch(batch, micro_batches());
   links_.begin(words_of_batch(parts.front(), "training"));
@@ -104,7 +118,7 @@ void PipelineRun::train(const Batch& batch, const Step& step) {
       case Kind::kSendActivation: links_.send_activation(action.stage, held.output); break;
       case Kind::kReceiveGradient: gradient = links_.receive_gradient(action.stage); break;
       case Kind::kBackward:
-        if (held.output.requires_grad()) torch::autograd::backward({held.output}, {gradient});
+        run_backward(action, step, held.output, gradient);
         held.output.reset();
         gradient.reset();
         if (action.stage == 0) alive.erase({action.stage, action.micro_batch});

@@ -31,6 +31,7 @@ class PipelineRun : public Stages {
  protected:
   [[nodiscard]] StageCut& cut() const { return *cut_; }
   [[nodiscard]] const StageLinks& links() const { return links_; }
+  [[nodiscard]] bool is_in_step_backward() const { return in_step_backward_; }
 
  private:
   /// What lives between forward and backward of a micro-batch in a stage.
@@ -38,6 +39,8 @@ class PipelineRun : public Stages {
     torch::Tensor input, output;
   };
   void forward(const PipelineAction& action, const Batch& micro_batch, const Step& step, Held& held);
+  void run_backward(const PipelineAction& action, const Step& step, const torch::Tensor& output,
+                    const torch::Tensor& gradient);
   [[nodiscard]] torch::Tensor last_output();
 
   std::shared_ptr<StageCut> cut_;
@@ -45,7 +48,8 @@ class PipelineRun : public Stages {
   StageLinks links_;
   std::vector<PipelineAction> training_, evaluation_;
   std::optional<torch::Tensor>
-      arrived_;  ///< what the last stage is to begin with; none: no step of it goes on
+      arrived_;                    ///< what the last stage is to begin with; none: no step of it goes on
+  bool in_step_backward_ = false;  ///< Step::backward runs
 };
 
 /// The batch in equal parts along the first dimension. A tensor without dimensions is in each.

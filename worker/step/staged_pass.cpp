@@ -2,6 +2,8 @@
 
 #include "worker/runtime/json.h"
 
+#include <rtrain/backward_options.h>
+
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -167,6 +169,19 @@ Stages::Step StagedPass::around(std::function<torch::Tensor(const Batch&)> last)
           }};
 }
 
+/// As in a step without stages, but for the averaging over replicas and on_after_backward, which are the
+/// batch's.
+void StagedPass::backward(const torch::Tensor& scaled) {
+  run_.call(Hook::kBeforeBackward, &Callback::on_before_backward, &LightningModule::on_before_backward,
+            scaled);
+  run_.backward = {.sync = false, .done = false};
+  run_.call_module(Hook::kBackward, &LightningModule::backward, scaled, BackwardOptions());
+  if (!run_.backward.done)
+    throw std::logic_error(
+        "backward() is overridden and does not call LightningModule::backward(loss, options), so the other "
+        "stages of the pipeline would get no gradients; the override can pass it other options");
+}
+
 /// Tells the other ranks what was logged, and the loss. A row of numbers travels with each batch, and the
 /// names only once.
 torch::Tensor StagedPass::share(Stages& stages, const Logged& logged, const torch::Tensor& loss,
@@ -240,27 +255,28 @@ torch::Tensor StagedPass::train(Stages& stages, const Batch& batch, std::int64_t
         torch::zeros({}, torch::TensorOptions(run_.placement.device).dtype(torch::kFloat32)));
   {
     const Taped taped(run_, stages);
-    stages.train(
-        batch, around([&](const Batch& micro_batch) {
-          const auto output =
-              run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, micro_batch, batch_idx);
-          if (!output.loss.defined())
-            throw std::logic_error(
-                "training_step returned no loss, and a pipeline needs one of every micro-batch");
-          if (!output.extras.empty())
-            throw std::logic_error("training_step returned \"" + output.extras.begin()->first +
-                                   "\" beside the loss, and the hooks of a pipeline get the loss alone: "
-                                   "log it, or keep it in the module");
-          if (output.loss.numel() != 1 || !output.loss.requires_grad())
-            throw std::logic_error("training_step returned a tensor of " +
-                                   std::to_string(output.loss.numel()) + " elements" +
-                                   (output.loss.requires_grad() ? "" : " that depends on no parameter") +
-                                   ", expected the loss: one element with a graph");
-          const auto part = output.loss / (parts * static_cast<double>(run_.accumulate));
-          losses.push_back(part.detach());
-          mean = mean.defined() ? mean + losses.back() : losses.back();
-          return run_.precision().scale(part);
-        }));
+    auto step = around([&](const Batch& micro_batch) {
+      const auto output =
+          run_.call_step(Hook::kTrainingStep, &LightningModule::training_step, micro_batch, batch_idx);
+      if (!output.loss.defined())
+        throw std::logic_error(
+            "training_step returned no loss, and a pipeline needs one of every micro-batch");
+      if (!output.extras.empty())
+        throw std::logic_error("training_step returned \"" + output.extras.begin()->first +
+                               "\" beside the loss, and the hooks of a pipeline get the loss alone: "
+                               "log it, or keep it in the module");
+      if (output.loss.numel() != 1 || !output.loss.requires_grad())
+        throw std::logic_error("training_step returned a tensor of " + std::to_string(output.loss.numel()) +
+                               " elements" +
+                               (output.loss.requires_grad() ? "" : " that depends on no parameter") +
+                               ", expected the loss: one element with a graph");
+      const auto part = output.loss / (parts * static_cast<double>(run_.accumulate));
+      losses.push_back(part.detach());
+      mean = mean.defined() ? mean + losses.back() : losses.back();
+      return run_.precision().scale(part);
+    });
+    step.backward = [this](const torch::Tensor& scaled) { backward(scaled); };
+    stages.train(batch, step);
     taped.require_numbers();
     lines = taped.tape.lines();
   }

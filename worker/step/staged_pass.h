@@ -36,6 +36,7 @@ class StagedPass {
  private:
   struct Taped;
   [[nodiscard]] Stages::Step around(std::function<torch::Tensor(const Batch&)> last) const;
+  void backward(const torch::Tensor& scaled);
   struct Logged {
     const std::vector<LogTape::Line>& lines;
     std::int64_t samples;  ///< of a micro-batch

@@ -14,8 +14,9 @@
 namespace rtrain {
 
 /// The stages of a pipeline, as far as this rank has them. A Plan that is Stages, too, has its batches go
-/// through them: its backward() is not called, and its reduce_gradients() completes the gradients behind the
-/// last batch of an accumulation. Every rank of the pipeline makes the same calls with the same batches.
+/// through them: its backward() computes only what Step::backward asks for, and its reduce_gradients()
+/// completes the gradients behind the last batch of an accumulation. Every rank of the pipeline makes the
+/// same calls with the same batches.
 /// @thread the training thread.
 class RTRAIN_API Stages {
  public:
@@ -28,6 +29,9 @@ class RTRAIN_API Stages {
     std::function<torch::Tensor(const Batch& micro_batch)> last{};
     /// Runs `layers` in the number types of the run.
     std::function<void(const std::function<void()>& layers)> forward{};
+    /// On the ranks with the last stage: the backward of a micro-batch from what `last` returned. While it
+    /// runs, the plan's backward() may be called. Null: autograd's.
+    std::function<void(const torch::Tensor& loss)> backward{};
   };
 
   [[nodiscard]] virtual std::int64_t micro_batches() const = 0;  ///< of a batch in training
