@@ -80,7 +80,7 @@ struct LlamaNet final : Learner {
 struct Perceptron : Learner {
   parallel::PipelineLayers pipeline_layers() override {
     return {parallel::pipeline_layer(in),
-            {.forward = [this](const torch::Tensor& x) { return torch::relu(hidden(x)); },
+            {.forward = [this](const torch::Tensor& x) { return torch::relu(hidden(x)).to(torch::kFloat32); },
              .modules = {hidden.ptr()}},
             parallel::pipeline_layer(out)};
   }
