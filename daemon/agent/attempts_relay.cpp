@@ -1,6 +1,7 @@
 // What the workers of the ranks say, on its way to the head.
 #include "daemon/agent/attempts.h"
 
+#include "common/base/clip.h"
 #include "common/log/log.h"
 #include "daemon/agent/secret.h"
 #include "proto/record/rank_files.h"
@@ -115,6 +116,12 @@ std::int64_t Attempts::relay(Rank& rank, const proto::Message& message) {
     rank.last_seq = report->seq;
   } else if (std::holds_alternative<proto::RankRunning>(message)) {
     if (std::exchange(rank.entered, true)) return last_number_;
+  } else if (const auto* said = std::get_if<proto::RankDebug>(&message)) {
+    // The head closes a connection that brings a frame over its limit, and the outbox would send it again.
+    auto answer = *said;
+    proto::bound(answer.snapshot);
+    answer.error = clipped(answer.error, proto::SnapshotBounds::kTextBytes);
+    return tell(answer);
   }
   return tell(message);
 }

@@ -150,8 +150,10 @@ class Comparison {
   }
 
   void note_waits(const RankView& view, const Flight& flight, RankWait& wait) {
-    if (flight.peer) {
-      wait.waits_for = {*flight.peer};
+    if (flight.peer) {  // as the rank says: it may be any number
+      const auto* peer = view_of(*flight.peer);
+      if (peer != nullptr && peer != &view && peer->presence != Presence::kUnknown)
+        wait.waits_for = {*flight.peer};
       return;
     }
     const auto* group = group_at(*view.snapshot, flight.group);

@@ -1,6 +1,7 @@
 // What a rank says of its collectives when it is asked, or when it fails: `rtrain debug` compares the ranks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,5 +48,16 @@ struct RankSnapshot {
   std::vector<std::string> stack;  ///< of the main thread, innermost first
   std::string stack_error;         ///< why there is none
 };
+
+/// What a snapshot has at most after bound(): together less than a frame takes (FrameLimits).
+struct SnapshotBounds {
+  static constexpr std::size_t kFlights = 256, kGroups = 64, kFrames = 64, kDimensions = 8;
+  static constexpr std::size_t kRanks = 1 << 16;  ///< of all groups together
+  static constexpr std::size_t kTextBytes = 512;  ///< of each text, "..." not counted
+};
+/// A rank's library is the user's: a snapshot that an agent passes on, or a head keeps, is cut to the bounds.
+/// The last flights and the first of everything else stay. Texts lose control characters, numbers of seconds
+/// that can be none are 0, and the ranks of a group ascend.
+void bound(RankSnapshot& snapshot);
 
 }  // namespace rtrain::proto

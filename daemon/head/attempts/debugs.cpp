@@ -1,5 +1,7 @@
 #include "daemon/head/attempts/debugs.h"
 
+#include "common/base/clip.h"
+
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -71,7 +73,10 @@ Result<proto::DebugRanks> Debugs::begin(const core::JobState& state, const Debug
   return proto::DebugRanks{state.id, state.attempt, number, std::move(asked)};
 }
 
-void Debugs::hear(const proto::RankDebug& answer) {
+void Debugs::hear(proto::RankDebug answer) {
+  // An agent of another version may pass on what a rank says as it is.
+  proto::bound(answer.snapshot);
+  answer.error = clipped(answer.error, proto::SnapshotBounds::kTextBytes);
   if (answer.request == 0) {
     last_words_[answer.key.job][answer.key.rank] = answer;
     // The ranks were asked before this one came to say so.

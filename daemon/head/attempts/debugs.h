@@ -38,7 +38,7 @@ class Debugs {
                                                 proto::UnixMs wall);
   /// The answer of a rank; of an older request nothing happens. What a failing rank says unasked is kept for
   /// the diagnosis that follows.
-  void hear(const proto::RankDebug& answer);
+  void hear(proto::RankDebug answer);
   /// The rank cannot be asked.
   void fail_rank(const proto::RankKey& key, const std::string& why);
   /// Whether each rank has answered, or will not, by now.

@@ -4,6 +4,7 @@
 #include "daemon/head/attempts/attempt_timers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace rtrain::head {
 namespace {
@@ -53,7 +54,7 @@ void HangJudge::judge(JobId id) {
   debugging_.add_explanation(id, report);
   auto failed = core::attempt_failed(state, {"hang", "the ranks hang: " + report.message, {}}, std::nullopt,
                                      context_.wall());
-  if (report.culprit) {
+  if (report.culprit && *report.culprit >= 0 && std::cmp_less(*report.culprit, state.ranks.size())) {
     failed.error.rank = report.culprit;
     failed.error.node = state.ranks[static_cast<std::size_t>(*report.culprit)].placement.node;
   }

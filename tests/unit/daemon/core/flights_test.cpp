@@ -187,6 +187,20 @@ TEST_CASE("flights: a message waits for its peer") {
   CHECK(report.ranks[0].where == "recv #1 from rank 2 of Float [8]");
 }
 
+TEST_CASE("flights: a peer that is no rank of the job, or was not asked, is not waited for") {
+  Ranks ranks(2);
+  auto& flight = ranks.call(0, "waiting", "recv");
+  ranks[0].groups[0].started = 0;
+  for (const int peer : {-1, 0, 2, 1 << 30}) {
+    flight.peer = peer;
+    CHECK(ranks.report().ranks[0].waits_for.empty());
+    CHECK_FALSE(ranks.report().culprit.has_value());
+  }
+  flight.peer = 1;
+  ranks.lose(1, Presence::kUnknown);
+  CHECK_FALSE(ranks.report().culprit.has_value());
+}
+
 TEST_CASE("flights: what a device waits for is known by the numbers alone") {
   Ranks ranks(2);
   for (int rank = 0; rank < 2; ++rank) ranks.call(rank, "queued");

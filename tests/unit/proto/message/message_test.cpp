@@ -347,3 +347,33 @@ TEST_CASE("exit status: told in words") {
   CHECK_FALSE(ExitStatus{}.success());
   CHECK(to_string(kKey) == "12.2.3");
 }
+
+TEST_CASE("message: a snapshot of any size fits into a frame after bound()") {
+  RankDebug answer{kKey, 1, {}, {}};
+  auto& snapshot = answer.snapshot;
+  const std::string text(4000, '\x01');
+  snapshot.stage = snapshot.place = snapshot.stack_error = text;
+  snapshot.idle_s = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 300; ++i) {
+    FlightGroup group{text, text, std::vector<int>(1000, 1 << 30), 1};
+    group.ranks.back() = 0;
+    snapshot.groups.push_back(group);
+    Flight flight;
+    flight.group = flight.operation = flight.purpose = flight.unit = flight.dtype = flight.detail = text;
+    flight.state = std::string(4000, '"');
+    flight.seq = i;
+    flight.shape.assign(1000, std::numeric_limits<std::int64_t>::max());
+    snapshot.flights.push_back(flight);
+    snapshot.stack.push_back(text);
+  }
+  bound(snapshot);
+  CHECK(encode(answer).json.size() < FrameLimits{}.json_bytes_max);
+  CHECK(snapshot.flights.size() == SnapshotBounds::kFlights);
+  CHECK(snapshot.flights.front().seq == 44);  // the last ones stay
+  CHECK(snapshot.flights.front().shape.size() == SnapshotBounds::kDimensions);
+  CHECK(snapshot.groups.size() == SnapshotBounds::kGroups);
+  CHECK(snapshot.groups.front().ranks == std::vector<int>{0, 1 << 30});
+  CHECK(snapshot.stack.size() == SnapshotBounds::kFrames);
+  CHECK(snapshot.place == std::string(SnapshotBounds::kTextBytes, ' ') + "...");
+  CHECK(snapshot.idle_s == 0);
+}
