@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <set>
 #include <sstream>
+#include <utility>
 
 namespace rtrain::agent {
 using namespace std::chrono_literals;
@@ -245,6 +246,8 @@ void Attempts::stop_all(double grace_s, const std::string& reason) {
     for (auto& [number, rank] : slot.ranks) rank.debugged.reset();  // no time is left for answers
   }
   for (const auto& [job, attempt] : keys) stop(job, attempt, grace_s, reason);
+  for (auto& [key, slot] : attempts_)
+    if (std::exchange(slot.held_since, std::nullopt)) signal(slot, SIGTERM);
 }
 
 void Attempts::signal(const Slot& slot, int number) {

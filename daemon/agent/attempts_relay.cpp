@@ -73,7 +73,7 @@ void Attempts::debug(const proto::DebugRanks& request) {
     };
     Rank* rank = found == attempts_.end() ? nullptr : find(key);
     if (rank == nullptr || rank->ended || rank->status) {
-      refuse("the rank has ended");
+      refuse(std::string(proto::kRankHasEnded));
     } else if (!rank->worker) {
       refuse(
           "the rank has no connection to its agent: it runs nothing of rtrain, or is just connecting again");

@@ -37,12 +37,13 @@ const Flight* flight_at(const RankSnapshot& snapshot, const std::string& path, s
 }
 
 /// What the rank is in: what its host waits for, else what failed last, else the oldest that is under way.
+/// A message that was started is no wait: its end is only noted when somebody waits for it.
 const Flight* current(const RankSnapshot& snapshot) {
   const Flight *waiting = nullptr, *failed = nullptr, *started = nullptr;
   for (const auto& flight : snapshot.flights) {
     if (flight.state == "waiting" && waiting == nullptr) waiting = &flight;
     if (flight.state == "failed") failed = &flight;
-    if (flight.state == "started" && started == nullptr) started = &flight;
+    if (flight.state == "started" && !flight.peer && started == nullptr) started = &flight;
   }
   if (waiting != nullptr) return waiting;
   return failed != nullptr ? failed : started;
@@ -299,6 +300,7 @@ class Comparison {
       auto where = report.ranks[i].where;
       if (views_[i].presence == Presence::kSilent) where = "silent";
       if (views_[i].presence == Presence::kEnded) where = "ended";
+      if (views_[i].presence == Presence::kUnknown) where = "unknown";
       if (where.empty()) continue;
       places[where].push_back(views_[i].rank);
       longest[where] = std::max(longest[where], report.ranks[i].where_s);
@@ -313,6 +315,8 @@ class Comparison {
         silent = ranks;
       } else if (where == "ended")
         words += one ? " has ended" : " have ended";
+      else if (where == "unknown")
+        words += " cannot be asked";
       else if (where == kOutside)
         words += std::string(one ? " is " : " are ") + where + ", without a step for " +
                  for_seconds(longest[where]);

@@ -13,7 +13,7 @@ namespace rtrain::core {
 struct RankView {
   enum class Presence : std::uint8_t {
     kAnswered,
-    kUnknown,  ///< nobody asked it
+    kUnknown,  ///< nobody asked it, or it cannot be asked
     kSilent,   ///< it was asked and does not answer
     kEnded,    ///< its process has ended; it may have left a snapshot
   };

@@ -289,7 +289,7 @@ struct ProfileDoc {
 struct DebuggedRankDoc {
   int rank = 0;
   std::string node;
-  std::string state = "asked";  ///< asked | answered | silent | ended
+  std::string state = "asked";  ///< asked | answered | silent | unknown: it could not be asked | ended
   std::string where;            ///< in words: "all_reduce #83 of the job, Float [4, 8]"; "" nothing is known
   double where_s = 0;           ///< for so long
   std::vector<int> waits_for;   ///< ranks that have not come to where it waits, or came with another call
@@ -303,7 +303,7 @@ struct DebugDoc {
   UnixMs time_ms = 0;            ///< when it was asked for
   std::string reason = "asked";  ///< asked | hang | failure
   std::string state = "asking";  ///< asking; done: each rank has answered, or will not
-  std::string verdict;           ///< a sentence: who holds up whom, where
+  std::string verdict;           ///< a sentence: who holds up whom, where; "" while asking
   std::optional<int> culprit;    ///< the one rank that the others wait for
   std::vector<DebuggedRankDoc> ranks;
 };

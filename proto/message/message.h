@@ -201,6 +201,8 @@ struct RankDebug {
   RankSnapshot snapshot;
   std::string error;  ///< "", or why there is no snapshot
 };
+/// RankDebug::error of a rank that has no process any more: whoever waits for it waits in vain.
+inline constexpr std::string_view kRankHasEnded = "the rank has ended";
 /// What a node cannot offer any more, all of it each time: GPUs held by a process that cannot be killed.
 struct NodeHealth {
   std::vector<int> quarantined_gpus;

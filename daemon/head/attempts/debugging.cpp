@@ -12,6 +12,11 @@ constexpr const char* kDebugKind = "debug";
 /// What is kept of each rank, and of how many: the journal is no place for everything that 1,000 ranks say.
 constexpr std::size_t kFlightsKept = 12, kSnapshotsKept = 32;
 
+bool has_living_ranks(const core::JobState& state) {
+  return std::ranges::any_of(
+      state.ranks, [](const core::RankState& rank) { return rank.phase != core::RankPhase::kEnded; });
+}
+
 /// Without what few will read. Ranks that hold up others come first.
 proto::DebugDoc shortened(proto::DebugDoc doc) {
   std::set<int> of_interest;
@@ -85,8 +90,11 @@ Result<proto::DebugDoc> Debugging::look(const core::JobState& state) {
 }
 
 bool Debugging::on_answer(const proto::RankDebug& answer) {
-  debugs_.hear(answer);
   const auto id = answer.key.job;
+  const auto& at = context_.state(id);
+  // What a rank says unasked is forgotten with its attempt: later words would stay.
+  if (answer.request == 0 && (answer.key.attempt != at.attempt || !has_living_ranks(at))) return false;
+  debugs_.hear(answer);
   return explained_.contains(id) && debugs_.is_done(context_.state(id), context_.now());
 }
 
@@ -97,6 +105,10 @@ bool Debugging::explain_hang(JobId id) {
   if (!explained_.insert(id).second) return false;
   if (!ask_ranks(state, {.ranks = {}, .timeout_s = kLastAnswerS}, DebugReason::kHang)) return false;
   return !debugs_.is_done(state, context_.now());  // else nobody can be asked
+}
+
+bool Debugging::awaits_answers(JobId id) {
+  return explained_.contains(id) && !debugs_.is_done(context_.state(id), context_.now());
 }
 
 void Debugging::add_explanation(JobId id, core::HangReport& report) {
@@ -116,6 +128,10 @@ void Debugging::explain_failure(JobId id) {
   const auto& state = context_.state(id);
   if (state.ranks.size() < 2 || !state.error || state.error->attempt != state.attempt.value()) return;
   if (state.error->kind == "hang" || state.error->kind == "time_limit") return;
+  // A second order to stop: the answers to the first one still come.
+  if (const auto doc = debugs_.look(state, context_.now());
+      doc && doc->reason == "failure" && doc->attempt == state.attempt.value())
+    return;
   const bool any_runs = std::ranges::any_of(
       state.ranks, [](const core::RankState& rank) { return rank.phase == core::RankPhase::kRunning; });
   if (any_runs) (void)ask_ranks(state, {.ranks = {}, .timeout_s = kLastAnswerS}, DebugReason::kFailure);
@@ -125,15 +141,17 @@ void Debugging::keep(JobId id) {
   const auto doc = debugs_.look(context_.state(id), context_.now());
   if (!doc || doc->reason == "asked") return;
   if (std::ranges::none_of(doc->ranks, [](const auto& rank) { return rank.snapshot.has_value(); })) return;
-  context_.store.journal.put({kDebugKind, to_string(id), proto::Json(shortened(*doc))});
+  auto kept = shortened(*doc);
+  context_.store.journal.put({kDebugKind, to_string(id), proto::Json(kept)});
   kept_.insert(id);
+  debugs_.replace(std::move(kept));  // the memory of the head is no place for it all, either
 }
 
 void Debugging::on_attempt_ended(JobId id) {
   explained_.erase(id);
   const auto& state = context_.state(id);
   const auto doc = debugs_.look(state, context_.now());
-  if (doc && doc->reason == "failure") keep(id);
+  if (doc && doc->reason == "failure" && doc->attempt == state.attempt.value()) keep(id);
   debugs_.forget_last_words(id);
 }
 

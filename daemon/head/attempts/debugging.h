@@ -27,6 +27,8 @@ class Debugging {
   /// @return true: the job hangs, and this was the last answer that its verdict waited for.
   [[nodiscard]] bool on_answer(const proto::RankDebug& answer);
 
+  /// The ranks of a hang were asked, and answers are still to come.
+  [[nodiscard]] bool awaits_answers(JobId id);
   /// Before a verdict of a hang, once. @return the ranks were asked, and the verdict waits for them.
   [[nodiscard]] bool explain_hang(JobId id);
   /// What the ranks' recorders say of a hang, after what the ranks said of themselves.

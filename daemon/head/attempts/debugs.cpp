@@ -81,7 +81,9 @@ void Debugs::hear(proto::RankDebug answer) {
     last_words_[answer.key.job][answer.key.rank] = answer;
     // The ranks were asked before this one came to say so.
     const auto found = debugs_.find(answer.key.job);
-    if (found == debugs_.end() || found->second.doc.attempt != answer.key.attempt.value()) return;
+    if (found == debugs_.end() || found->second.closed ||
+        found->second.doc.attempt != answer.key.attempt.value())
+      return;
     for (auto& rank : found->second.doc.ranks)
       if (rank.rank == answer.key.rank && !rank.snapshot) {
         rank.state = "ended";
@@ -93,7 +95,9 @@ void Debugs::hear(proto::RankDebug answer) {
   if (found == debugs_.end() || found->second.number != answer.request) return;
   for (auto& rank : found->second.doc.ranks) {
     if (rank.rank != answer.key.rank || rank.state != "asked") continue;
-    rank.state = answer.error.empty() ? "answered" : "silent";
+    rank.state = answer.error.empty()                   ? "answered"
+                 : answer.error == proto::kRankHasEnded ? "ended"
+                                                        : "unknown";
     rank.error = answer.error;
     if (answer.error.empty()) rank.snapshot = answer.snapshot;
   }
@@ -104,12 +108,13 @@ void Debugs::fail_rank(const proto::RankKey& key, const std::string& why) {
   if (found == debugs_.end()) return;
   for (auto& rank : found->second.doc.ranks)
     if (rank.rank == key.rank && rank.state == "asked") {
-      rank.state = "silent";
+      rank.state = "unknown";  // it may be healthy: nothing of it can be held against it
       rank.error = why;
     }
 }
 
 void Debugs::settle(Debug& debug, const core::JobState& state, SteadyTime now) {
+  if (debug.closed) return;
   for (auto& rank : debug.doc.ranks) {
     if (rank.state != "asked") continue;
     const auto number = static_cast<std::size_t>(rank.rank);
@@ -123,13 +128,13 @@ void Debugs::settle(Debug& debug, const core::JobState& state, SteadyTime now) {
           "it did not answer in time: its process is stopped, or its node or its network does not respond";
     }
   }
+  if (std::ranges::any_of(debug.doc.ranks, [](const auto& rank) { return rank.state == "asked"; })) return;
+  debug.closed = true;
+  debug.doc.state = "done";
   judge(debug.doc);
 }
 
 void Debugs::judge(proto::DebugDoc& doc) {
-  doc.state = std::ranges::any_of(doc.ranks, [](const auto& rank) { return rank.state == "asked"; })
-                  ? "asking"
-                  : "done";
   std::vector<core::RankView> views;
   for (const auto& rank : doc.ranks) {
     using Presence = core::RankView::Presence;
@@ -151,8 +156,10 @@ void Debugs::judge(proto::DebugDoc& doc) {
 }
 
 bool Debugs::is_done(const core::JobState& state, SteadyTime now) {
-  const auto doc = look(state, now);
-  return !doc || doc->state == "done";
+  const auto found = debugs_.find(state.id);
+  if (found == debugs_.end()) return true;
+  settle(found->second, state, now);
+  return found->second.closed;
 }
 
 std::optional<proto::DebugDoc> Debugs::look(const core::JobState& state, SteadyTime now) {
@@ -164,7 +171,18 @@ std::optional<proto::DebugDoc> Debugs::look(const core::JobState& state, SteadyT
 
 void Debugs::recover(proto::DebugDoc doc) {
   const auto id = doc.job;
-  debugs_.insert_or_assign(id, Debug{std::move(doc), 0, {}});
+  if (doc.state != "done") {  // its head ended before the answers came
+    for (auto& rank : doc.ranks)
+      if (rank.state == "asked") rank.state = "unknown";
+    doc.state = "done";
+    judge(doc);
+  }
+  debugs_.insert_or_assign(id, Debug{std::move(doc), 0, {}, true});
+}
+
+void Debugs::replace(proto::DebugDoc doc) {
+  if (const auto found = debugs_.find(doc.job); found != debugs_.end() && found->second.closed)
+    found->second.doc = std::move(doc);
 }
 
 void Debugs::forget(JobId id) {

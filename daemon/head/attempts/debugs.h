@@ -39,12 +39,14 @@ class Debugs {
   /// The answer of a rank; of an older request nothing happens. What a failing rank says unasked is kept for
   /// the diagnosis that follows.
   void hear(proto::RankDebug answer);
-  /// The rank cannot be asked.
+  /// The rank cannot be asked: its state is unknown.
   void fail_rank(const proto::RankKey& key, const std::string& why);
   /// Whether each rank has answered, or will not, by now.
   [[nodiscard]] bool is_done(const core::JobState& state, SteadyTime now);
-  /// The last diagnosis of the job, as it stands. Nothing: none is known.
+  /// The last diagnosis of the job, as it stands; its verdict comes when it is done. Nothing: none is known.
   [[nodiscard]] std::optional<proto::DebugDoc> look(const core::JobState& state, SteadyTime now);
+  /// The diagnosis in a shorter form; nothing happens while its ranks are being asked.
+  void replace(proto::DebugDoc doc);
   /// As it was stored by an earlier head.
   void recover(proto::DebugDoc doc);
   /// The attempt is over: what failing ranks said unasked is no longer needed.
@@ -57,7 +59,8 @@ class Debugs {
   struct Debug {
     proto::DebugDoc doc;
     std::int64_t number = 0;
-    SteadyTime until{};  ///< of the answers
+    SteadyTime until{};   ///< of the answers
+    bool closed = false;  ///< the verdict stands: it is made once, of all answers
   };
   static void settle(Debug& debug, const core::JobState& state, SteadyTime now);
   static void judge(proto::DebugDoc& doc);

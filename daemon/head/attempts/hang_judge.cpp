@@ -33,6 +33,7 @@ void HangJudge::on_diagnosis(proto::RankDiagnosis diagnosis) {
   if (!is_live(state)) return;
   auto& heard = diagnoses_[id];
   heard[diagnosis.key.rank] = std::move(diagnosis);
+  if (debugging_.awaits_answers(id)) return;  // the last answer, or the end of its time, judges
   const auto living = std::ranges::count_if(
       state.ranks, [](const core::RankState& rank) { return rank.phase != core::RankPhase::kEnded; });
   if (std::cmp_greater_equal(heard.size(), living)) return judge(id);

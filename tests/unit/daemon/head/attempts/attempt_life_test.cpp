@@ -265,6 +265,8 @@ TEST_CASE("life: ranks that say they hang fail the attempt with what each of the
     CHECK(a->all<proto::DebugRanks>().back().ranks == std::vector<int>{0});
     answers(*a, 0, 83, "waiting");
     CHECK(cluster.phase(id) == JobPhase::kRunning);
+    cluster.dispatcher.agent_says(*a, diagnosis(id, 0, 41, true));  // again, before the last answer
+    CHECK(cluster.phase(id) == JobPhase::kRunning);
     answers(*b, 1, 82, "finished");
     CHECK(cluster.phase(id) == JobPhase::kStopping);
     CHECK(cluster.state(id).error->message ==

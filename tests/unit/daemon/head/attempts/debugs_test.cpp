@@ -80,6 +80,28 @@ TEST_CASE("debugs: a rank that does not answer is silent when its time is over, 
   CHECK(job.look().ranks.at(1).state == "silent");
 }
 
+TEST_CASE("debugs: a rank that cannot be asked is unknown, and not blamed") {
+  TwoRanks job;
+  REQUIRE(job.debug().has_value());
+  job.says(*job.a, job.answer(0, 3, "waiting"));
+  auto refused = job.answer(1, 0, "started");
+  refused.snapshot = {};
+  SECTION("its library is older") {
+    refused.error = "the rank's library was built with an older rtrain";
+    job.says(*job.b, refused);
+    const auto doc = job.look();
+    CHECK(doc.state == "done");
+    CHECK(doc.ranks.at(1).state == "unknown");
+    CHECK_FALSE(doc.culprit.has_value());
+  }
+  SECTION("its process has ended") {
+    refused.error = proto::kRankHasEnded;
+    job.says(*job.b, refused);
+    CHECK(job.look().ranks.at(1).state == "ended");
+    CHECK(job.look().culprit == 1);
+  }
+}
+
 TEST_CASE("debugs: ranks that are named, ranks that are not there, jobs that do not run") {
   TwoRanks job;
   REQUIRE(job.debug({.ranks = {1}, .timeout_s = 4}).has_value());
