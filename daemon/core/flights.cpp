@@ -28,13 +28,29 @@ const FlightGroup* group_at(const RankSnapshot& snapshot, const std::string& pat
   return found == snapshot.groups.end() ? nullptr : &*found;
 }
 
-/// The collective with this number of the group.
-const Flight* flight_at(const RankSnapshot& snapshot, const std::string& path, std::int64_t seq) {
-  const auto found = std::ranges::find_if(snapshot.flights, [&](const Flight& flight) {
-    return !flight.peer && flight.group == path && flight.seq == seq;
-  });
-  return found == snapshot.flights.end() ? nullptr : &*found;
-}
+/// The number of a collective: path of its group, and Flight::seq.
+using Place = std::pair<std::string_view, std::int64_t>;
+
+/// The collectives of a snapshot. @lifetime the snapshot must outlive it.
+struct FlightIndex {
+  std::map<Place, const Flight*> flights;
+  std::map<std::string_view, const FlightGroup*> groups;
+
+  explicit FlightIndex(const RankSnapshot* snapshot) {
+    if (snapshot == nullptr) return;
+    for (const auto& group : snapshot->groups) groups.try_emplace(group.path, &group);
+    for (const auto& flight : snapshot->flights)
+      if (!flight.peer) flights.try_emplace(Place{flight.group, flight.seq}, &flight);
+  }
+  [[nodiscard]] const FlightGroup* group(std::string_view path) const {
+    const auto found = groups.find(path);
+    return found == groups.end() ? nullptr : found->second;
+  }
+  [[nodiscard]] const Flight* flight(const Place& place) const {
+    const auto found = flights.find(place);
+    return found == flights.end() ? nullptr : found->second;
+  }
+};
 
 /// What the rank is in: what its host waits for, else what failed last, else the oldest that is under way.
 /// A message that was started is no wait: its end is only noted when somebody waits for it.
@@ -63,6 +79,12 @@ std::string signature_of(const Flight& flight) {
   return text;
 }
 
+/// Whether their signatures are the same.
+bool same_call(const Flight& one, const Flight& other) {
+  return one.operation == other.operation && one.detail == other.detail && one.dtype == other.dtype &&
+         one.unit == other.unit && (one.dtype.empty() || one.shape == other.shape);
+}
+
 std::string rank_words(const std::vector<int>& ranks) {
   std::string text;
   for (std::size_t i = 0; i < ranks.size();) {
@@ -84,7 +106,11 @@ std::string words_of(const Flight& flight, const RankSnapshot& snapshot) {
 class Comparison {
  public:
   explicit Comparison(const std::vector<RankView>& views) : views_(views) {
-    for (std::size_t i = 0; i < views.size(); ++i) by_rank_[views[i].rank] = i;
+    indexes_.reserve(views.size());
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      by_rank_[views[i].rank] = i;
+      indexes_.emplace_back(views[i].snapshot);
+    }
   }
 
   FlightReport report() {
@@ -157,8 +183,11 @@ class Comparison {
         wait.waits_for = {*flight.peer};
       return;
     }
-    const auto* group = group_at(*view.snapshot, flight.group);
+    const auto* group = index_of(view).group(flight.group);
     if (group == nullptr) return;
+    const Place place{flight.group, flight.seq};
+    if (const auto met = met_.find(place); met != met_.end() && same_call(*met->second, flight)) return;
+    const std::string* signature = nullptr;
     for (const int other : group->ranks) {
       if (other == view.rank) continue;
       const auto* peer = view_of(other);
@@ -167,20 +196,32 @@ class Comparison {
         wait.waits_for.push_back(other);
         continue;
       }
-      const auto* theirs = group_at(*peer->snapshot, flight.group);
+      const auto* theirs = index_of(*peer).group(flight.group);
       if (theirs == nullptr || theirs->started < flight.seq) {
         wait.waits_for.push_back(other);
         continue;
       }
-      const auto* same = flight_at(*peer->snapshot, flight.group, flight.seq);
-      if (same == nullptr || signature_of(*same) == signature_of(flight)) continue;
+      const auto* same = index_of(*peer).flight(place);
+      if (same == nullptr || same_call(*same, flight)) continue;
       wait.waits_for.push_back(other);
       auto& difference = differing_[{flight.group, flight.seq}];
       difference.where = "collective #" + std::to_string(flight.seq) +
                          (flight.group == "0" ? " of the job" : " of the group " + group->name);
-      add(difference.by_call[signature_of(flight)], view.rank);
-      add(difference.by_call[signature_of(*same)], other);
+      if (signature == nullptr) signature = &signature_at(flight);
+      add(difference.by_call[*signature], view.rank);
+      add(difference.by_call[signature_at(*same)], other);
     }
+    if (wait.waits_for.empty()) met_.try_emplace(place, &flight);
+  }
+
+  [[nodiscard]] const FlightIndex& index_of(const RankView& view) const {
+    return indexes_[static_cast<std::size_t>(&view - views_.data())];
+  }
+
+  const std::string& signature_at(const Flight& flight) {
+    auto& signature = signatures_[&flight];
+    if (signature.empty()) signature = signature_of(flight);
+    return signature;
   }
 
   static void add(std::vector<int>& ranks, int rank) {
@@ -333,6 +374,11 @@ class Comparison {
 
   const std::vector<RankView>& views_;
   std::map<int, std::size_t> by_rank_;
+  std::vector<FlightIndex> indexes_;  ///< of the views
+  /// Collectives that every rank of their group has started, with this call: on a device hundreds of them are
+  /// under way on each rank, and each is compared with the other ranks once.
+  std::map<Place, const Flight*> met_;
+  std::map<const Flight*, std::string> signatures_;  ///< of calls that differ
   std::map<std::pair<std::string, std::int64_t>, Difference> differing_;
 };
 

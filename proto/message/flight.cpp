@@ -8,7 +8,7 @@
 namespace rtrain::proto {
 namespace {
 
-constexpr double kSecondsMax = 1e9;
+constexpr double kSnapshotSecondsMax = 1e9;
 
 /// A control character takes six bytes in JSON: without them a text takes at most twice its length.
 void bound_text(std::string& text) {
@@ -18,7 +18,7 @@ void bound_text(std::string& text) {
 }
 
 void bound_seconds(double& seconds) {
-  seconds = std::isfinite(seconds) ? std::clamp(seconds, 0.0, kSecondsMax) : 0.0;
+  seconds = std::isfinite(seconds) ? std::clamp(seconds, 0.0, kSnapshotSecondsMax) : 0.0;
 }
 
 template <class T>

@@ -187,6 +187,27 @@ TEST_CASE("flights: a message waits for its peer") {
   CHECK(report.ranks[0].where == "recv #1 from rank 2 of Float [8]");
 }
 
+TEST_CASE("flights: a message that nobody waited for is no wait") {
+  Ranks ranks(2);
+  ranks.call(0, "started", "send").peer = 1;
+  ranks[0].groups[0].started = 0;
+  CHECK(ranks.report().ranks[0].waits_for.empty());
+  CHECK(ranks.report().ranks[0].where == "outside of any collective");
+  CHECK_FALSE(ranks.report().culprit.has_value());
+}
+
+TEST_CASE("flights: a collective that all have started is compared once, and a call that differs is found") {
+  Ranks ranks(4);
+  for (int rank = 0; rank < 4; ++rank) ranks.call(rank, "queued");
+  // The ring of rank 1 has lost its own: rank 0 finds nothing to compare.
+  ranks[1].flights.clear();
+  ranks[2].flights.clear();
+  ranks[3].flights.back().shape = {9};
+  const auto report = ranks.report();
+  CHECK(report.found);
+  CHECK(report.verdict.find("rank 3 calls all_reduce(sum) of Float [9]") != std::string::npos);
+}
+
 TEST_CASE("flights: a peer that is no rank of the job, or was not asked, is not waited for") {
   Ranks ranks(2);
   auto& flight = ranks.call(0, "waiting", "recv");
