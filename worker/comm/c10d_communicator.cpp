@@ -159,8 +159,24 @@ class C10dCommunicator::Pending final : public Work::Pending {
         waiting_(waiting),
         work_(std::move(work)),
         then_(std::move(then)) {}
+  /// Nobody has waited for it: a message that went out long ago would look like one under way.
+  ~Pending() override {
+    if (waited_) return;
+    try {
+      if (waiting_ == Waiting::kOnDevice)
+        runtime::flight_recorder().queued(ticket_);
+      else if (work_->isCompleted() && work_->isSuccess())
+        runtime::flight_recorder().finish(ticket_);
+      else if (work_->isCompleted())
+        runtime::flight_recorder().failed(ticket_);
+    } catch (...) {  // the work's own: whoever makes the next call meets it
+    }
+  }
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
   [[nodiscard]] bool is_done() const override { return work_->isCompleted(); }
   void wait(std::optional<milliseconds> limit) override {
+    waited_ = true;
     auto& recorder = runtime::flight_recorder();
     try {
       const auto waiting = group_.noted(what_, seq_);
@@ -188,6 +204,7 @@ class C10dCommunicator::Pending final : public Work::Pending {
   Waiting waiting_;
   c10::intrusive_ptr<c10d::Work> work_;
   std::function<void()> then_;
+  bool waited_ = false;
 };
 
 C10dCommunicator::C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d::Store> store, int number,
@@ -210,7 +227,8 @@ C10dCommunicator::C10dCommunicator(GroupOptions options, c10::intrusive_ptr<c10d
   });
 }
 
-C10dCommunicator::~C10dCommunicator() = default;
+/// Whoever holds the group may call it later, c10d's Reducer for one: those calls are not recorded any more.
+C10dCommunicator::~C10dCommunicator() { group_->record_with({}); }
 
 c10d::ProcessGroup* C10dCommunicator::c10d_group() const { return group_.get(); }
 
@@ -447,7 +465,11 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
     const RecordedGroup::Quiet quiet;
     recorder.wait(ticket);
     c10d::broadcast_coalesced(group_, detached, kBroadcastBytes, root);
-    recorder.finish(ticket);
+    // NCCL's waits only order streams: the host is here before the device is.
+    if (options_.nccl && !tensors[0].is_cpu())
+      recorder.queued(ticket);
+    else
+      recorder.finish(ticket);
   } catch (const std::exception& error) {
     recorder.failed(ticket);
     fail(kWhat, error);

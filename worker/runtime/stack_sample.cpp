@@ -30,6 +30,9 @@ constexpr std::size_t kNameMax = 200, kMapsBytesMax = 8u << 20;
 void* sampled[kSampledMax];
 std::atomic<int> sampled_count{-1};
 std::atomic<std::uintptr_t> sampled_pc{0};
+/// A signal was sent, and its handler has not ended. It may come long after its request has given up: another
+/// one is not sent before, so that nothing is written while somebody reads.
+std::atomic<bool> sample_pending{false};
 std::atomic<pid_t> sampler_owner{0};  ///< 0: there is no handler
 
 int sample_signal() { return SIGRTMAX - 6; }
@@ -45,9 +48,11 @@ std::uintptr_t pc_of([[maybe_unused]] const void* context) {
 }
 
 void on_sample(int, siginfo_t*, void* context) {
+  if (!sample_pending.load(std::memory_order_acquire)) return;  // nobody here has sent it
   const int before = errno;
   sampled_pc.store(pc_of(context), std::memory_order_relaxed);
   sampled_count.store(::backtrace(sampled, kSampledMax), std::memory_order_release);
+  sample_pending.store(false, std::memory_order_release);
   errno = before;
 }
 
@@ -102,6 +107,7 @@ void install_stack_sampler() {
   struct sigaction action {};
   action.sa_sigaction = on_sample;
   action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+  sample_pending = false;  // after a fork: signals of the parent are not the child's
   if (::sigaction(sample_signal(), &action, nullptr) == 0) sampler_owner = ::getpid();
 }
 
@@ -113,21 +119,28 @@ StackSample sample_main_thread(std::chrono::milliseconds limit) {
                    " itself, which rtrain takes stacks with";
     return sample;
   }
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const auto is_handled = [&] {
+    while (sample_pending.load(std::memory_order_acquire)) {
+      if (std::chrono::steady_clock::now() >= deadline) {
+        sample.error = "the main thread did not take a signal within " + std::to_string(limit.count()) +
+                       " ms: it blocks signals, or waits in the kernel for a device or a file server";
+        return false;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
+  };
+  if (!is_handled()) return sample;  // that of an earlier request
   sampled_count.store(-1);
+  sample_pending.store(true, std::memory_order_release);
   if (::syscall(SYS_tgkill, owner, owner, sample_signal()) != 0) {
     sample.error = std::string("the main thread cannot be interrupted: ") + std::strerror(errno);
+    sample_pending.store(false);
     return sample;
   }
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  int count = -1;
-  while ((count = sampled_count.load(std::memory_order_acquire)) < 0) {
-    if (std::chrono::steady_clock::now() >= deadline) {
-      sample.error = "the main thread did not take a signal within " + std::to_string(limit.count()) +
-                     " ms: it blocks signals, or waits in the kernel for a device or a file server";
-      return sample;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  if (!is_handled()) return sample;
+  const int count = std::max(0, sampled_count.load(std::memory_order_acquire));
   for (int i = 0; i < count; ++i) sample.frames.push_back(reinterpret_cast<std::uintptr_t>(sampled[i]));
   const auto pc = sampled_pc.load(std::memory_order_relaxed);
   const auto at = std::ranges::find(sample.frames, pc);

@@ -5,6 +5,8 @@
 #include "worker/runtime/stack_sample.h"
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <memory>
 #include <thread>
 
@@ -176,4 +178,23 @@ TEST_CASE("stack sample: the main thread is seen where it waits, from another th
                             [](const std::string& line) { return line.find("main") != std::string::npos; }));
   CHECK(std::ranges::any_of(
       words, [](const std::string& line) { return line.find("thread::join") != std::string::npos; }));
+}
+
+TEST_CASE("stack sample: no signal is sent while an earlier one has not been taken") {
+  runtime::install_stack_sampler();
+  sigset_t sampling;
+  sigemptyset(&sampling);
+  sigaddset(&sampling, SIGRTMAX - 6);
+  pthread_sigmask(SIG_BLOCK, &sampling, nullptr);
+  runtime::StackSample blocked, again, after;
+  std::thread([&] {
+    blocked = runtime::sample_main_thread(20ms);
+    again = runtime::sample_main_thread(20ms);
+  }).join();
+  pthread_sigmask(SIG_UNBLOCK, &sampling, nullptr);  // takes the one that is late
+  std::thread([&] { after = runtime::sample_main_thread(10s); }).join();
+  CHECK(blocked.error.starts_with("the main thread did not take a signal"));
+  CHECK(again.error == blocked.error);
+  CHECK(after.error.empty());
+  CHECK(after.frames.size() > 3);
 }
