@@ -10,7 +10,7 @@ namespace rtrain::cli {
 namespace {
 
 /// "afterok:1,after:2" -> ["afterok:1","after:2"]
-proto::Json items(const std::vector<std::string>& texts) {
+proto::Json dependency_list(const std::vector<std::string>& texts) {
   proto::Json list = proto::Json::array();
   for (const auto& text : texts)
     for (std::size_t begin = 0; begin <= text.size();) {
@@ -59,7 +59,7 @@ Result<std::vector<Override>> scheduling_overrides(const Arguments& args, std::i
                                       {"reservation", "reservation"}})
     if (const auto text = args.text(option)) add(field, *text, option + (" " + *text));
   if (const auto text = args.text("priority")) add("priority", number_or_text(*text), "priority " + *text);
-  if (args.has("depends-on")) add("depends_on", items(args.texts("depends-on")), "depends-on");
+  if (args.has("depends-on")) add("depends_on", dependency_list(args.texts("depends-on")), "depends-on");
   if (const auto text = args.text("begin")) {
     auto at_ms = parse_moment(*text, now_ms);
     if (!at_ms) return at_ms.error().in("--begin");
