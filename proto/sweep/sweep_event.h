@@ -46,7 +46,7 @@ struct RungReached {
   int rung = 0;
   double resource = 0;                        ///< of the report
   std::optional<double> value;                ///< of the metric; absent: it is no finite number
-  std::map<std::string, double> constraints;  ///< the metrics that have bounds, as far as they were reported
+  std::map<std::string, double> constraints;  ///< the metrics that have bounds, as far as they are finite
   bool checkpoint = false;                    ///< the trial has one
 };
 /// Its job yields and is held.

@@ -10,6 +10,7 @@
 #include "daemon/core/sweep/decision.h"
 #include "proto/sweep/sweep_spec.h"
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -43,8 +44,10 @@ class Asha {
   void withdraw(std::int64_t trial);
   /// The best paused trial of the highest rung that has one, whether or not enough others are worse.
   [[nodiscard]] std::optional<Promotion> best_waiting() const;
-  /// Some trial has come to the last rung.
-  [[nodiscard]] bool has_finisher() const { return !entries_.back().empty(); }
+  /// Some trial has come to the last rung with a value. One that failed on its way there has an entry too.
+  [[nodiscard]] bool has_finisher() const {
+    return !entries_.back().empty() && std::isfinite(entries_.back().front().loss);
+  }
 
  private:
   enum class Place { kWaits, kPromoted, kEnded };

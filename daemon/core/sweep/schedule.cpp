@@ -8,6 +8,7 @@ namespace {
 using proto::ScheduleKind;
 
 constexpr double kRoundingOfResource = 1e-9;
+constexpr int kRungsMax = 1'000'000;  // of what is decided every `interval`
 
 std::variant<std::monostate, Hyperband, Median, Pbt> rule_of(const proto::ScheduleConfig& config,
                                                              std::uint64_t seed) {
@@ -39,10 +40,21 @@ std::optional<int> Schedule::rung_at(std::int64_t trial, int last, double resour
   const bool population = config_.kind == ScheduleKind::kPbt;
   if (reached < (population ? std::max(config_.burn_in, config_.interval) : config_.grace))
     return std::nullopt;
-  constexpr double kRungsMax = 1e6;
   const double beyond = reached - (population ? 0 : config_.grace);
-  const int rung = static_cast<int>(std::min(kRungsMax, std::floor(beyond / config_.interval)));
+  const int rung = static_cast<int>(std::min<double>(kRungsMax, std::floor(beyond / config_.interval)));
   return rung > last ? std::optional(rung) : std::nullopt;
+}
+
+std::optional<double> Schedule::resource_of(std::int64_t trial, int rung) const {
+  if (rung < 0 || std::holds_alternative<std::monostate>(rule_)) return std::nullopt;
+  if (const auto* halving = std::get_if<Hyperband>(&rule_)) {
+    const auto& rungs = halving->of(trial).rungs();
+    const auto at = static_cast<std::size_t>(rung);
+    return at < rungs.size() ? std::optional(rungs[at]) : std::nullopt;
+  }
+  if (rung > kRungsMax) return std::nullopt;
+  const double from = config_.kind == ScheduleKind::kPbt ? 0 : config_.grace;
+  return from + rung * config_.interval;
 }
 
 void Schedule::enter(std::int64_t trial, int rung, double loss, bool checkpoint) {

@@ -16,6 +16,9 @@ class Schedule {
 
   /// The rung that a report at `resource` comes to, of a trial whose last rung was `last` (-1: none).
   [[nodiscard]] std::optional<int> rung_at(std::int64_t trial, int last, double resource) const;
+  /// The resource of a rung of the trial; nothing: the trial has no such rung.
+  [[nodiscard]] std::optional<double> resource_of(std::int64_t trial, int rung) const;
+  /// `rung`: one that the trial has.
   void enter(std::int64_t trial, int rung, double loss, bool checkpoint);
   /// What becomes of the trial that has just entered the rung.
   [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;

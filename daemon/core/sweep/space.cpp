@@ -200,6 +200,14 @@ Point Space::random(std::uint64_t seed, std::int64_t trial) const { return maske
 Result<Point> Space::completed(const Json& values, std::uint64_t seed, std::int64_t trial) const {
   auto fixed = given(values);
   if (!fixed) return fixed;
+  // A parameter brings its condition along. Were that drawn, the same values would be taken once and refused
+  // another time.
+  for (std::size_t i = 0; i < size(); ++i) {
+    const auto& axis = axes_[i];
+    if (!std::isnan((*fixed)[i]) && axis.condition && std::isnan((*fixed)[*axis.condition]) &&
+        !axis.under.empty())
+      (*fixed)[*axis.condition] = axis.under.front();
+  }
   Point point = drawn(seed, trial);
   for (std::size_t i = 0; i < size(); ++i)
     if (!std::isnan((*fixed)[i])) point[i] = (*fixed)[i];

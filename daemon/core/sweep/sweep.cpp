@@ -29,7 +29,8 @@ double violation_of(const SweepState& state, const std::map<std::string, double>
   double sum = 0;
   for (const auto& [metric, constraint] : state.spec->constraints) {
     const auto found = reported.find(metric);
-    if (found == reported.end()) continue;
+    // Nothing says that it is within its bounds.
+    if (found == reported.end() || !std::isfinite(found->second)) return kWorstLoss;
     if (constraint.max) sum += std::max(0.0, found->second - *constraint.max);
     if (constraint.min) sum += std::max(0.0, *constraint.min - found->second);
   }
@@ -48,10 +49,10 @@ TrialPhase phase_of(TrialOutcome outcome) {
 }
 
 /// Better trials first: those that hold their constraints, those that came further, the smaller loss, the
-/// older.
+/// older. Further by resource: brackets count their rungs from different ones.
 auto standing(const SweepState& state, std::int64_t number) {
   const auto& trial = state.trial(number);
-  return std::tuple(trial.violation, -trial.rung, trial.loss, number);
+  return std::tuple(trial.violation, -trial.reached, trial.loss, number);
 }
 
 bool has_standing(const SweepState& state, std::int64_t number) {
@@ -60,8 +61,20 @@ bool has_standing(const SweepState& state, std::int64_t number) {
          trial.phase != TrialPhase::kInvalid;
 }
 
+/// Any trial may hit the target, also one that did not come as far as the best.
+void look_at_target(SweepState& state, std::int64_t number) {
+  const auto& limit = state.spec->limits.target;
+  if (!limit) return;
+  const auto& trial = state.trial(number);
+  const double target = state.spec->maximize ? -*limit : *limit;
+  const bool hit = has_standing(state, number) && trial.violation == 0 && trial.loss <= target;
+  if (hit && state.at_target < 0) state.at_target = number;
+  if (!hit && state.at_target == number) state.at_target = -1;
+}
+
 /// The trial's value or phase changed: is it the best now, or no more?
 void look_at_best(SweepState& state, std::int64_t number) {
+  look_at_target(state, number);
   const auto before = state.best;
   if (number == state.best) {  // it may have become worse
     state.best = -1;
@@ -114,7 +127,10 @@ class Step {
     if (trial == nullptr || trial->phase != TrialPhase::kRunning) return no_such(event.trial);
     if (event.rung <= trial->rung)
       return refused("the trial was at rung " + std::to_string(event.rung) + " before");
+    const auto rung_resource = state_.schedule.resource_of(event.trial, event.rung);
+    if (!rung_resource) return no_rung(event.trial, event.rung);
     trial->rung = event.rung;
+    trial->reached = *rung_resource;
     trial->resource = event.resource;
     trial->loss = loss_of(state_, event.value);
     trial->violation = violation_of(state_, event.constraints);
@@ -138,6 +154,10 @@ class Step {
   Result<Done> operator()(const proto::TrialPromoted& event) {
     auto* trial = find(event.trial);
     if (trial == nullptr || trial->phase != TrialPhase::kPaused) return no_such(event.trial);
+    if (!state_.schedule.resource_of(event.trial, event.rung)) return no_rung(event.trial, event.rung);
+    if (event.rung != trial->rung)
+      return refused("trial " + std::to_string(event.trial) + " is paused at rung " +
+                     std::to_string(trial->rung) + ", not at rung " + std::to_string(event.rung));
     trial->phase = TrialPhase::kRunning;
     trial->reason = event.reason;
     state_.schedule.promote(event.trial, event.rung);
@@ -232,6 +252,10 @@ class Step {
     return refused("trial " + std::to_string(number) +
                    (trial == nullptr ? " does not exist" : " is " + std::string(to_string(trial->phase))));
   }
+  static Error no_rung(std::int64_t number, int rung) {
+    return refused("the schedule has no rung " + std::to_string(rung) + " for trial " +
+                   std::to_string(number));
+  }
 
   void take_value(TrialState& trial, const proto::TrialEnded& event) {
     // A trial that was stopped at a rung is judged by its value there.
@@ -259,8 +283,8 @@ class Step {
     }
     if (event.outcome == TrialOutcome::kCancelled) return;
     state_.failed_in_row = 0;
-    ++state_.not_better_in_row;
     look_at_best(state_, number);
+    if (number != state_.best) ++state_.not_better_in_row;
     if (state_.cmaes && trial.generation >= 0)
       state_.cmaes->on_loss(*state_.space, trial.point, trial.generation,
                             trial.violation > 0 ? kWorstLoss : trial.loss);

@@ -55,9 +55,12 @@ struct TrialState {
   JobId job;  ///< the newest; of a member of a population the last of a chain
   std::int64_t generation = 0;
   int rung = -1;             ///< the last that it came to
+  double reached = 0;        ///< the resource of that rung: rungs of two brackets compare by it
   double resource = 0;       ///< of its last event with a value
   double loss = kWorstLoss;  ///< at that resource; less is better, infinity for what is no number
-  double violation = 0;      ///< sum of what its constraints are off by
+  /// Sum of what its constraints are off by; infinity when one of them was reported as no finite number, or
+  /// not at all.
+  double violation = 0;
   bool finished = false;     ///< STOPPING, because it has all that the schedule gives: it will be COMPLETED
   bool left_paused = false;  ///< PRUNED, because it was paused when the sweep ended
   std::string reason;        ///< of the last decision about it, or its error
@@ -79,6 +82,7 @@ struct SweepState {
   std::int64_t active = 0, invalid = 0, searched = 0;  ///< `searched`: suggested by the search method
   std::int64_t failed_in_row = 0;                      ///< trials that failed since the last that did not
   std::int64_t best = -1;                              ///< the best trial, -1 none: see best_of()
+  std::int64_t at_target = -1;                         ///< a trial as good as limits.target, -1 none
   std::int64_t not_better_in_row = 0;                  ///< trials that ended since the best one changed
   std::int64_t undecided = -1;                         ///< the trial whose RungReached was the last event
   std::string reason;                                  ///< of STOPPING and of the end
@@ -108,8 +112,8 @@ struct TrialReport {
   std::int64_t reports = 0;  ///< so many the trial has made, over all its attempts
   bool checkpoint = false;   ///< it has one
 };
-/// The rung that the report came to; nothing, when it comes to none. A report that is not above the highest
-/// resource seen (work that is done again) comes to none.
+/// The rung that the report came to; nothing, when it comes to none. A report below the highest resource seen
+/// (work that is done again) comes to none; one report may come to several rungs in turn.
 [[nodiscard]] std::optional<proto::RungReached> reached(const SweepState& state, const TrialReport& report);
 /// The end of a trial's job with its last report: the value and the constraints in it. Of a trial that was
 /// STOPPING the outcome is completed when it is `finished`, else pruned.

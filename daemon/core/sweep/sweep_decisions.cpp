@@ -31,6 +31,7 @@ double resource_of(const SweepState& state, const TrialReport& report) {
   return number_in(report.metrics, "epoch").value_or(static_cast<double>(report.reports));
 }
 
+/// What is missing here counts as out of its bounds.
 std::map<std::string, double> constrained(const SweepState& state, const Json& metrics) {
   std::map<std::string, double> reported;
   for (const auto& [metric, ignored] : state.spec->constraints)
@@ -81,14 +82,10 @@ std::optional<proto::SweepStopping> limit_of_results(const SweepState& state) {
               return std::string();
             }(),
         true, proto::SweepOutcome::kFailed};
-  if (limits.target && state.best >= 0) {
-    const auto& best = state.trial(state.best);
-    const double target = state.spec->maximize ? -*limits.target : *limits.target;
-    if (best.violation == 0 && best.loss <= target)
-      return proto::SweepStopping{"trial " + std::to_string(state.best) + " is as good as limits.target, " +
-                                      proto::number_text(*limits.target),
-                                  false, proto::SweepOutcome::kSucceeded};
-  }
+  if (limits.target && state.at_target >= 0)
+    return proto::SweepStopping{"trial " + std::to_string(state.at_target) +
+                                    " is as good as limits.target, " + proto::number_text(*limits.target),
+                                false, proto::SweepOutcome::kSucceeded};
   if (limits.no_better_trials > 0 && state.not_better_in_row >= limits.no_better_trials)
     return proto::SweepStopping{trials_text(limits.no_better_trials) +
                                     " in a row were not better than trial " + std::to_string(state.best),
@@ -143,6 +140,7 @@ std::optional<proto::RungReached> reached(const SweepState& state, const TrialRe
   const auto& trial = state.trial(report.trial);
   if (trial.phase != TrialPhase::kRunning || !has_metric(state, report)) return std::nullopt;
   const double resource = resource_of(state, report);
+  if (resource < trial.resource) return std::nullopt;
   const auto rung = state.schedule.rung_at(report.trial, trial.rung, resource);
   if (!rung) return std::nullopt;
   return proto::RungReached{report.trial,
@@ -177,6 +175,8 @@ std::int64_t running_max(const SweepState& state) {
   // So that it learns something between its suggestions. Of a population all members run.
   if (spec.search.method == SearchMethod::kTpe && spec.schedule.kind != proto::ScheduleKind::kPbt)
     return std::max<std::int64_t>(1, state.trials_max / 4);
+  // More than a generation at once would be drawn from what the generation before has not moved yet.
+  if (state.cmaes) return static_cast<std::int64_t>(state.cmaes->strategy().popsize());
   return proto::kTrialsMax;
 }
 

@@ -100,7 +100,9 @@ TEST_CASE("asha that promotes: only the best 1/eta, the highest rung first, each
       reach(promotion->trial, promotion->rung + 1);
     }
     CHECK(trials >= 150);
-    CHECK(asha.has_finisher());
+    CHECK(asha.count(4) > 0);
+    CHECK(asha.has_finisher() ==
+          std::ranges::any_of(at[4], [](const auto& entry) { return std::isfinite(entry.second); }));
   }
 }
 
@@ -124,6 +126,30 @@ TEST_CASE("asha: nothing that is no number is promoted, and a paused trial that 
   CHECK(asha.promotable()->reason == "rank 1 of 4 at rung 0 (1), 1 goes on");
   asha.end(3);
   CHECK_FALSE(asha.promotable().has_value());
+}
+
+TEST_CASE("asha: a trial that failed on its way to the last rung has not come there") {
+  Asha asha(rungs_between(1, 3, 3), 3, AshaMode::kPromote);
+  asha.enter(0, 0, 1);
+  asha.enter(1, 0, 2);
+  asha.promote(0, 0);
+  asha.enter(0, 1, kWorstLoss);
+  CHECK_FALSE(asha.has_finisher());
+  // So that the next best is trained to its end.
+  const auto next_best = Hyperband(asha).best_waiting();
+  REQUIRE(next_best.has_value());
+  CHECK(next_best->trial == 1);
+  asha.enter(1, 1, 2);
+  CHECK(asha.has_finisher());
+}
+
+TEST_CASE("schedule: the resource of a rung, and rungs that a trial does not have") {
+  const Schedule asha(halving(27, 3, AshaMode::kStop), 0);
+  CHECK(asha.resource_of(0, 1) == 3);
+  CHECK(asha.resource_of(0, 3) == 27);
+  CHECK_FALSE(asha.resource_of(0, 4).has_value());
+  CHECK_FALSE(asha.resource_of(0, -1).has_value());
+  CHECK_FALSE(Schedule({}, 0).resource_of(0, 0).has_value());
 }
 
 TEST_CASE("schedule: a rung is crossed by the first report at or above it, one at a time") {
