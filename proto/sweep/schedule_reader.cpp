@@ -32,6 +32,9 @@ void read_rungs(ObjectReader& reader, ScheduleConfig& schedule) {
     reader.error("max", "missing; the resource of the last rung, say the number of epochs");
   else if (schedule.max > 0 && schedule.min >= schedule.max)
     reader.error("max", number_text(schedule.max) + " is not above min, " + number_text(schedule.min));
+  else if (schedule.max > 0 && !std::isfinite(schedule.max / schedule.min))
+    reader.error("max",
+                 "is more than 1.8e+308 times min, " + number_text(schedule.min) + "; write a larger min");
 }
 
 void read_hyperband(ObjectReader& reader, ScheduleConfig& schedule) {

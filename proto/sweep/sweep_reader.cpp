@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 namespace rtrain::proto {
 namespace {
@@ -44,6 +45,8 @@ void read_range(ObjectReader& reader, const char* key, Domain& domain) {
         key, domain.low > domain.high
                  ? "low stands first: [" + number_text(domain.high) + ", " + number_text(domain.low) + "]"
                  : "has one value; write {\"constant\": " + number_text(domain.low) + "}");
+  if (!std::isfinite(domain.high - domain.low))
+    return reader.error(key, "is wider than the largest number, 1.8e+308; write ends that are closer");
   constexpr double kExactMax = 9007199254740992.0;  // 2^53
   const auto is_whole = [&](double x) { return x == std::floor(x) && std::abs(x) <= kExactMax; };
   if (whole && (!is_whole(domain.low) || !is_whole(domain.high)))
@@ -61,6 +64,9 @@ void read_range(ObjectReader& reader, const char* key, Domain& domain) {
 void read_values(ObjectReader& reader, const char* key, Domain& domain) {
   const Json& values = *reader.raw(key);
   if (!values.is_array() || values.empty()) return reader.error(key, "expected a list of values");
+  if (values.size() > kDomainValuesMax)
+    return reader.error(key, "has " + std::to_string(values.size()) + " values; at most " +
+                                 std::to_string(kDomainValuesMax) + ", or write int or float with a step");
   std::set<Json> seen;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::string place = std::string(key) + "[" + std::to_string(i) + "]";
@@ -95,7 +101,11 @@ bool read_domain(ObjectReader& reader, Domain& domain) {
     case DomainKind::kNormal:
       if (const auto pair = read_pair(reader, key, "[mean, sd]")) {
         domain.mean = (*pair)[0], domain.sd = (*pair)[1];
-        if (domain.sd <= 0) reader.error(key, "sd must be above 0");
+        constexpr double kFarthest = 40;  // no quantile of a double is as far from the mean
+        if (domain.sd <= 0)
+          reader.error(key, "sd must be above 0");
+        else if (!std::isfinite(std::abs(domain.mean) + kFarthest * domain.sd))
+          reader.error(key, "has values above the largest number, 1.8e+308; write a smaller mean or sd");
       }
   }
   return true;
@@ -112,6 +122,10 @@ void read_when(ObjectReader& reader, SweepParameter& parameter) {
   else
     parameter.when->values = {*when->begin()};
   if (parameter.when->values.empty()) reader.error("when", "names no value");
+  if (parameter.when->values.size() > kDomainValuesMax) {
+    reader.error("when", "names more than " + std::to_string(kDomainValuesMax) + " values");
+    parameter.when.reset();
+  }
 }
 
 bool is_path(const std::string& path) {
@@ -160,6 +174,8 @@ void read_parameters(ObjectReader& top, SweepSpec& spec) {
     if (!top.json().contains("parameters")) top.error("parameters", "missing; name at least one");
     return;
   }
+  if (reader->json().size() > kSweepParametersMax)
+    return top.error("parameters", "there are more than " + std::to_string(kSweepParametersMax));
   for (const auto& [path, value] : reader->json().items()) {
     auto one = reader->object(path.c_str());
     if (!one) continue;
@@ -171,14 +187,16 @@ void read_parameters(ObjectReader& top, SweepSpec& spec) {
     spec.parameters.push_back(std::move(parameter));
   }
   if (reader->json().empty()) top.error("parameters", "names no parameter");
-  if (spec.parameters.size() > kSweepParametersMax)
-    top.error("parameters", "there are more than " + std::to_string(kSweepParametersMax));
   check_paths(top, spec);
   check_conditions(top, spec);
 }
 
-/// Whether the job takes the ends of each parameter that is one of the job itself. False: the job is not
-/// valid.
+bool is_of_job_itself(const SweepParameter& parameter) {
+  return std::ranges::find(kJobSections, job_path_of(parameter.path).front()) != kJobSections.end();
+}
+
+/// Whether the job takes the ends of each parameter that is one of the job itself. A train_loop_config takes
+/// every value, if only it is not too deep.
 void check_job_values(ObjectReader& top, const SweepSpec& spec) {
   const Json job = to_json(spec.job);
   for (const auto& parameter : spec.parameters) {
@@ -188,7 +206,11 @@ void check_job_values(ObjectReader& top, const SweepSpec& spec) {
     };
     if (ends.empty() && parameter.domain.kind != DomainKind::kNormal)
       ends = {end(parameter.domain.low), end(parameter.domain.high)};
+    // Numbers and texts in a train_loop_config are all alike to the job: one of them stands for the others.
+    const bool each = is_of_job_itself(parameter);
+    bool alike_seen = false;
     for (const auto& value : ends) {
+      if (!each && !value.is_structured() && std::exchange(alike_seen, true)) continue;
       Json with = job;
       const auto put = put_value(with, job_path_of(parameter.path), value);
       std::string why = put ? "" : put.error().message();
@@ -267,6 +289,7 @@ void read_start_with(ObjectReader& top, SweepSpec& spec) {
   if (list == nullptr) return;
   if (!list->is_array())
     return top.error("start_with", "expected a list of objects, found " + type_words(*list));
+  if (spec.parameters.empty()) return;  // their own error says so
   std::vector<std::string> names;
   for (const auto& parameter : spec.parameters) names.push_back(parameter.path);
   for (std::size_t i = 0; i < list->size(); ++i) {
@@ -301,6 +324,22 @@ void read_seed(ObjectReader& top, SweepSpec& spec) {
   spec.seed = seed->get<std::uint64_t>();
 }
 
+void check_cmaes(ObjectReader& top, const SweepSpec& spec) {
+  const auto searched = std::ranges::count_if(spec.parameters, [](const SweepParameter& parameter) {
+    return parameter.domain.kind != DomainKind::kConstant && parameter.domain.values.size() != 1;
+  });
+  if (searched > static_cast<std::ptrdiff_t>(kCmaesParametersMax))
+    top.error("parameters", "cmaes searches at most " + std::to_string(kCmaesParametersMax) +
+                                " of them, these are " + std::to_string(searched) + "; use tpe");
+  const auto& schedule = spec.schedule;
+  const bool halves = schedule.kind == ScheduleKind::kAsha || schedule.kind == ScheduleKind::kHyperband;
+  // A generation is complete when its trials have ended, and those that are paused do not.
+  if (halves && schedule.mode == AshaMode::kPromote)
+    top.error("schedule." + std::string(to_string(schedule.kind)),
+              "pauses trials, and cmaes learns from those that have ended; write \"mode\": \"stop\", or use "
+              "the search method tpe");
+}
+
 /// What one part of the file asks of another.
 void check_together(ObjectReader& top, const SweepSpec& spec) {
   const auto method = spec.search.method;
@@ -319,6 +358,7 @@ void check_together(ObjectReader& top, const SweepSpec& spec) {
     if (method == SearchMethod::kCmaes && parameter.when)
       top.error(place + ".when", "cmaes has no conditional parameters; use tpe");
   }
+  if (method == SearchMethod::kCmaes) check_cmaes(top, spec);
   const auto limits = top.json().find("limits");
   const bool given = limits != top.json().end() && limits->is_object() && limits->contains("trials");
   if (!given && method != SearchMethod::kGrid)
@@ -364,7 +404,7 @@ void read_top(ObjectReader& top, SweepReading& reading, SpecErrors& errors, cons
     top.error("name", kNameRule);
   if (spec.name.empty()) spec.name = spec.job.name;
   check_together(top, spec);
-  if (has_job && spec.parameters.size() <= kSweepParametersMax) check_job_values(top, spec);
+  if (has_job) check_job_values(top, spec);
 }
 
 void add_notes(SweepReading& reading) {

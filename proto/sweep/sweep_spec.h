@@ -87,8 +87,9 @@ struct ScheduleConfig {
 };
 
 struct SweepLimits {
-  int trials = 0;   ///< so many are suggested; with grid 0: all points
-  int running = 0;  ///< at once; 0: as many as there is room for, with tpe at most a quarter of trials
+  int trials = 0;  ///< so many are suggested; with grid 0: all points
+  /// At once; 0: as many as there is room for, with tpe at most a quarter of trials, with cmaes a generation.
+  int running = 0;
   std::optional<double> hours, gpu_hours;  ///< of the sweep, over all trials; > 0
   std::optional<double> target;            ///< the sweep ends when a trial is as good as this
   int no_better_trials = 0;  ///< it ends when so many trials in a row were not the best; 0: never
@@ -104,6 +105,10 @@ struct Constraint {
 
 inline constexpr int kTrialsMax = 100'000;
 inline constexpr std::size_t kSweepParametersMax = 1000;
+/// Of a domain with a list of values.
+inline constexpr std::size_t kDomainValuesMax = 1000;
+/// CMA-ES takes time and memory with the square and the cube of them.
+inline constexpr std::size_t kCmaesParametersMax = 100;
 
 struct SweepSpec {
   std::string name;                        ///< like a job's; default: the name of the job

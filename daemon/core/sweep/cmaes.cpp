@@ -9,6 +9,8 @@ namespace {
 
 constexpr double kTiny = 1e-8;
 constexpr double kSigmaMax = 1e32;
+// Points closer than this are one point in a double; a smaller step would divide by nothing.
+constexpr double kSigmaMin = 1e-12, kLengthMin = 1e-12;
 
 double norm(const std::vector<double>& x) {
   return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0));
@@ -32,7 +34,7 @@ CmaEs::CmaEs(std::size_t dimensions, double sigma0, int popsize)
       mean_(n_, 0.5),
       p_sigma_(n_),
       p_c_(n_),
-      sigma_(sigma0 > 0 ? sigma0 : 1.0 / 6),
+      sigma_(sigma0 > 0 ? std::max(kSigmaMin, sigma0) : 1.0 / 6),
       c_(Matrix::identity(n_)),
       axes_(Matrix::identity(n_)),
       lengths_(n_, 1.0) {
@@ -112,7 +114,8 @@ void CmaEs::adapt(const std::vector<std::vector<double>>& ys, const std::vector<
   for (std::size_t i = 0; i < n_; ++i)
     p_sigma_[i] = (1 - c_sigma_) * p_sigma_[i] + std::sqrt(c_sigma_ * (2 - c_sigma_) * mu_eff_) * step[i];
   const double length = norm(p_sigma_);
-  sigma_ = std::min(sigma_ * std::exp(c_sigma_ / d_sigma_ * (length / chi_n_ - 1)), kSigmaMax);
+  sigma_ = std::max(kSigmaMin,
+                    std::min(sigma_ * std::exp(c_sigma_ / d_sigma_ * (length / chi_n_ - 1)), kSigmaMax));
   const double left =
       length / std::sqrt(1 - std::pow(1 - c_sigma_, 2 * (static_cast<double>(generation_) + 1)));
   const double h = left < (1.4 + 2 / (n + 1)) * chi_n_ ? 1 : 0;
@@ -140,7 +143,8 @@ void CmaEs::decompose() {
     for (std::size_t j = 0; j < i; ++j) c_(i, j) = c_(j, i) = (c_(i, j) + c_(j, i)) / 2;
   auto eigen = eigen_of(c_);
   axes_ = std::move(eigen.vectors);
-  for (std::size_t i = 0; i < n_; ++i) lengths_[i] = std::sqrt(eigen.values[i] < 0 ? kTiny : eigen.values[i]);
+  for (std::size_t i = 0; i < n_; ++i)
+    lengths_[i] = std::max(kLengthMin, std::sqrt(eigen.values[i] < 0 ? kTiny : eigen.values[i]));
   for (std::size_t i = 0; i < n_; ++i)
     for (std::size_t j = 0; j < n_; ++j) {
       double sum = 0;

@@ -123,6 +123,45 @@ TEST_CASE("sweep file: parts that do not go together") {
   CHECK(errors_with({{"num_samples", 4}}) == Lines{"num_samples: a name of Ray's; write limits.trials"});
 }
 
+TEST_CASE("sweep file: cmaes learns from trials that end, so none may be paused") {
+  for (const std::string kind : {"asha", "hyperband"}) {
+    CHECK(errors_with({{"search", "cmaes"}, {"schedule", {{kind, {{"max", 9}}}}}}) ==
+          Lines{"schedule." + kind +
+                ": pauses trials, and cmaes learns from those that have ended; write \"mode\": \"stop\", or "
+                "use the search method tpe"});
+    CHECK(errors_with({{"search", "cmaes"}, {"schedule", {{kind, {{"max", 9}, {"mode", "stop"}}}}}}).empty());
+  }
+}
+
+TEST_CASE("sweep file: numbers that are too far apart to be searched between") {
+  CHECK(errors_with({{"parameters", {{"lr", {{"float", {-1.5e308, 1.5e308}}}}}}}) ==
+        Lines{"parameters.lr.float: is wider than the largest number, 1.8e+308; write ends that are closer"});
+  CHECK(errors_with({{"parameters", {{"noise", {{"normal", {0, 1e307}}}}}}}) ==
+        Lines{"parameters.noise.normal: has values above the largest number, 1.8e+308; write a smaller mean "
+              "or sd"});
+  CHECK(errors_with({{"schedule", {{"hyperband", {{"min", 1e-300}, {"max", 1e300}}}}}}) ==
+        Lines{"schedule.hyperband.max: is more than 1.8e+308 times min, 1e-300; write a larger min"});
+}
+
+TEST_CASE("sweep file: how much may stand in it") {
+  const auto count = [](int n, const Json& domain) {
+    Json parameters = Json::object();
+    for (int i = 0; i < n; ++i) parameters["p" + std::to_string(i)] = domain;
+    return parameters;
+  };
+  const Json number{{"float", {0, 1}}};
+  CHECK(errors_with({{"parameters", count(1000, number)}, {"start_with", {{{"p0", 2}}}}}) ==
+        Lines{"parameters: there are more than 1000"});  // with lr
+  CHECK(errors_with({{"parameters", count(99, number)}, {"search", "cmaes"}}).empty());
+  CHECK(errors_with({{"parameters", count(100, number)}, {"search", "cmaes"}}) ==
+        Lines{"parameters: cmaes searches at most 100 of them, these are 101; use tpe"});
+  CHECK(errors_with({{"parameters", count(100, {{"constant", 1}})}, {"search", "cmaes"}}).empty());
+  Json values = Json::array();
+  for (int i = 0; i <= 1000; ++i) values.push_back(i);
+  CHECK(errors_with({{"parameters", {{"k", {{"choice", values}}}}}}) ==
+        Lines{"parameters.k.choice: has 1001 values; at most 1000, or write int or float with a step"});
+}
+
 TEST_CASE("sweep file: values that the job itself does not take") {
   CHECK(errors_with({{"parameters", {{"scaling_config.num_workers", {{"int", {0, 4}}}}}}}) ==
         Lines{"parameters.scaling_config.num_workers: with 0 the job has scaling_config.num_workers: 0 runs "

@@ -55,6 +55,16 @@ TEST_CASE("cmaes: mean, sigma and C of told generations are cmaes's") {
   }
 }
 
+TEST_CASE("cmaes: losses that are all alike leave its numbers finite") {
+  CmaEs strategy(2, 1e-300, 6);
+  for (int generation = 0; generation < 300; ++generation) {
+    std::vector<std::pair<std::vector<double>, double>> solutions(6, {strategy.mean(), 0.0});
+    strategy.tell(std::move(solutions));
+    CHECK(strategy.sigma() >= 1e-12);
+    for (const double x : strategy.ask(1, generation)) CHECK(std::isfinite(x));
+  }
+}
+
 TEST_CASE("cmaes: the first results of a generation make the next, late ones count in none") {
   const auto space = space_of(Json{{"x", {{"float", {0, 10}}}}, {"k", {{"int", {1, 64}}, {"log", true}}}});
   CmaEsSearch search(space, {});

@@ -57,7 +57,8 @@ TEST_CASE("plan: it is the same every time, and every search and schedule has on
   for (const char* search : {"random", "sobol", "tpe", "cmaes"})
     for (const Json& schedule : {Json("none"), Json{{"hyperband", {{"max", 9}}}},
                                  Json{{"median", Json::object()}}, Json{{"pbt", {{"interval", 2}}}}}) {
-      if (std::string(search) == "cmaes" && schedule.contains("pbt")) continue;
+      if (std::string(search) == "cmaes" && (schedule.contains("pbt") || schedule.contains("hyperband")))
+        continue;
       INFO(search << " " << proto::dump_json(schedule));
       const Json more{
           {"search", search}, {"schedule", schedule}, {"limits", {{"trials", 24}, {"running", 6}}}};
