@@ -202,9 +202,10 @@ void check_job_values(ObjectReader& top, const SweepSpec& spec) {
   for (const auto& parameter : spec.parameters) {
     std::vector<Json> ends = parameter.domain.values;
     const auto end = [&](double x) {
-      return parameter.domain.kind == DomainKind::kInt ? Json(static_cast<std::int64_t>(x)) : Json(x);
+      const bool whole = parameter.domain.kind == DomainKind::kInt && std::abs(x) < 0x1p63;
+      return whole ? Json(static_cast<std::int64_t>(x)) : Json(x);
     };
-    if (ends.empty() && parameter.domain.kind != DomainKind::kNormal)
+    if (parameter.domain.kind == DomainKind::kFloat || parameter.domain.kind == DomainKind::kInt)
       ends = {end(parameter.domain.low), end(parameter.domain.high)};
     // Numbers and texts in a train_loop_config are all alike to the job: one of them stands for the others.
     const bool each = is_of_job_itself(parameter);
