@@ -105,13 +105,15 @@ nlohmann::json with_trainer(const Config& config) {
   rtrain::Trainer trainer({.max_epochs = config.value<std::int64_t>("epochs", 2),
                            .accumulate_grad_batches = config.value<std::int64_t>("accumulate", 1),
                            .elastic_batch = config.value<std::string>("elastic_batch", "per_worker"),
-                           .strategy = rtrain::DDPStrategy(),
+                           .strategy = config.value<std::string>("strategy", "ddp"),
                            .callbacks = {rtrain::TrainReportCallback()},
                            .use_distributed_sampler = !uneven});
   trainer.fit(net, train, config.value("validate", false) ? val : rtrain::DataLoader(),
               rtrain::get_checkpoint());
   double digest = 0;
-  for (const auto& p : net.parameters()) digest += p.to(torch::kDouble).abs().sum().item<double>();
+  rtrain::full_parameters(net, [&] {
+    for (const auto& p : net.parameters()) digest += p.detach().to(torch::kDouble).abs().sum().item<double>();
+  });
   for (const auto& b : net.buffers()) digest += b.to(torch::kDouble).abs().sum().item<double>();
   return {{"digest", digest},
           {"steps", trainer.global_step()},

@@ -164,8 +164,11 @@ class Grows(Watching):
     """On a node too small for all its workers, until another comes."""
     options = {"agents": ("a",), "cpus": 2}
 
+    strategy = "ddp"
+
     def test_an_elastic_job_sees_each_sample_once_and_keeps_its_batch(self):
-        id = self.cluster.submit("with_trainer", {"samples": 240, "epochs": 1, "batch": 2, "step_ms": 50, "elastic_batch": "keep"}, workers=[1, 4])
+        config = {"samples": 240, "epochs": 1, "batch": 2, "step_ms": 50, "elastic_batch": "keep", "strategy": self.strategy}
+        id = self.cluster.submit("with_trainer", config, workers=[1, 4])
         self.started(id, 12)
         self.cluster.start_agent("b")
         self.cluster.wait_nodes("a", "b")
@@ -178,6 +181,11 @@ class Grows(Watching):
         self.assertEqual((len(taken), set(taken.values())), (240, {1}))
         # 2 ranks took 2 batches a step, 4 ranks take one: a step is of 8 samples throughout.
         self.assertEqual(self.cluster.api("GET", "/v1/jobs/%d/result" % id)[1]["return_value"]["steps"], 240 // 8)
+
+
+class GrowsSharded(Grows):
+    """Each rank holds another part of the model when it goes on."""
+    strategy = "fsdp"
 
 
 if __name__ == "__main__":
