@@ -13,7 +13,7 @@ constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
 
 std::atomic<int> came{0};
 static_assert(std::atomic<int>::is_always_lock_free);  // a signal handler writes it
-std::array<struct sigaction, kSignals.size()> before;
+std::array<struct sigaction, kSignals.size()> replaced;
 
 extern "C" void note_signal(int signal) {
   int none = 0;
@@ -28,12 +28,12 @@ Interruptible::Interruptible() {
   action.sa_handler = note_signal;
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     const bool ignored = not_ignored({kSignals[i]}).empty();
-    ::sigaction(kSignals[i], ignored ? nullptr : &action, &before[i]);
+    ::sigaction(kSignals[i], ignored ? nullptr : &action, &replaced[i]);
   }
 }
 
 Interruptible::~Interruptible() {
-  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
+  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &replaced[i], nullptr);
   came = 0;
 }
 

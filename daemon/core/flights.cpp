@@ -16,7 +16,7 @@ using Presence = RankView::Presence;
 
 /// A wait that is shorter says nothing: ranks that work wait for each other all the time.
 constexpr double kLongS = 1;
-constexpr std::string_view kError = "an error in ", kOutside = "outside of any collective";
+constexpr std::string_view kError = "an error in ", kOutsideText = "outside of any collective";
 
 bool is_over(const Flight& flight) {
   return flight.state == "finished" || flight.state == "queued" || flight.state == "failed";
@@ -150,7 +150,7 @@ class Comparison {
         wait.where = view.snapshot->place;
         wait.where_s = view.snapshot->place_s;
       } else {
-        wait.where = kOutside;
+        wait.where = kOutsideText;
         wait.where_s = view.snapshot->idle_s;
       }
       return wait;
@@ -322,7 +322,7 @@ class Comparison {
     if (view == nullptr || view->snapshot == nullptr) return words;
     const auto& own = report.ranks[by_rank_.at(rank)];
     if (own.where.starts_with(kError)) return words + "; it met " + own.where;
-    words += own.where == kOutside ? ": it is outside of any collective" : ": it waits for " + own.where;
+    words += own.where == kOutsideText ? ": it is outside of any collective" : ": it waits for " + own.where;
     if (const auto last = last_of(*view->snapshot); !last.empty()) words += ", its last was " + last;
     return words;
   }
@@ -358,7 +358,7 @@ class Comparison {
         words += one ? " has ended" : " have ended";
       else if (where == "unknown")
         words += " cannot be asked";
-      else if (where == kOutside)
+      else if (where == kOutsideText)
         words += std::string(one ? " is " : " are ") + where + ", without a step for " +
                  for_seconds(longest[where]);
       else

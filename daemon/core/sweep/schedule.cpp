@@ -33,7 +33,7 @@ std::optional<int> Schedule::rung_at(std::int64_t trial, int last, double resour
   const double reached = resource * (1 + kRoundingOfResource);
   if (const auto* halving = std::get_if<Hyperband>(&rule_)) {
     const auto& rungs = halving->of(trial).rungs();
-    const auto next = static_cast<std::size_t>(last + 1);
+    const auto next = static_cast<std::size_t>(last) + 1;
     return next < rungs.size() && reached >= rungs[next] ? std::optional(last + 1) : std::nullopt;
   }
   // Every `interval`, from `grace` on; of a population every multiple of `interval` from `burn_in` on.

@@ -140,7 +140,7 @@ Json Space::to_json(const Point& point) const {
 
 Result<double> Space::coordinate_of(std::size_t i, const Json& value) const {
   const auto& domain = parameters_[i].domain;
-  const auto at = proto::coordinate_of(domain, value);
+  auto at = proto::coordinate_of(domain, value);
   if (!at || domain.kind != DomainKind::kNormal) return at;
   // The ends have no quantile; a value out there is taken for the last one that has.
   constexpr double kEdge = 0x1p-53;

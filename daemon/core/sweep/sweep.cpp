@@ -10,6 +10,12 @@
 namespace rtrain::core {
 namespace {
 
+/// What is out of its bounds ranks below all that is not.
+double ranked_loss(double violation, double loss) {
+  if (violation > 0) return kWorstLoss;
+  return loss;
+}
+
 using proto::SweepOutcome;
 using proto::TrialOutcome;
 
@@ -134,8 +140,7 @@ class Step {
     trial->resource = event.resource;
     trial->loss = loss_of(state_, event.value);
     trial->violation = violation_of(state_, event.constraints);
-    // What is out of its bounds ranks below all that is not.
-    state_.schedule.enter(event.trial, event.rung, trial->violation > 0 ? kWorstLoss : trial->loss,
+    state_.schedule.enter(event.trial, event.rung, ranked_loss(trial->violation, trial->loss),
                           event.checkpoint);
     look_at_best(state_, event.trial);
     state_.undecided = event.trial;
@@ -287,7 +292,7 @@ class Step {
     if (number != state_.best) ++state_.not_better_in_row;
     if (state_.cmaes && trial.generation >= 0)
       state_.cmaes->on_loss(*state_.space, trial.point, trial.generation,
-                            trial.violation > 0 ? kWorstLoss : trial.loss);
+                            ranked_loss(trial.violation, trial.loss));
   }
 
   SweepState& state_;

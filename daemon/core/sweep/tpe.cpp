@@ -30,7 +30,7 @@ std::vector<const Point*> points_with(const std::vector<const Observation*>& tri
 }
 
 /// Puts the best of the candidates into `point`: the one that is likeliest to be good rather than bad.
-void put_best(const Space& space, std::vector<std::size_t> axes, const TpeSplit& split,
+void put_best(const Space& space, const std::vector<std::size_t>& axes, const TpeSplit& split,
               const proto::SearchConfig& options, std::uint64_t seed, std::int64_t trial, Point& point) {
   if (axes.empty()) return;
   const ParzenEstimator below(space, axes, points_with(split.below, axes));
