@@ -30,7 +30,8 @@ TEST_CASE("symmetric: eigenvectors rebuild the matrix") {
 }
 
 TEST_CASE("cmaes: mean, sigma and C of told generations are cmaes's") {
-  for (const auto& golden : golden_file("cmaes.json").at("cases")) {
+  const auto file = golden_file("cmaes.json");
+  for (const auto& golden : file.at("cases")) {
     const auto dim = golden.at("dim").get<std::size_t>();
     const auto popsize = golden.at("popsize").get<int>();
     INFO(dim << " dimensions, " << popsize << " a generation");

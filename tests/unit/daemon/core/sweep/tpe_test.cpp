@@ -69,7 +69,8 @@ ParzenEstimator check_side(const Space& space, const std::vector<const Observati
 }  // namespace
 
 TEST_CASE("tpe: split, kernels and densities are Optuna's") {
-  for (const auto& golden : golden_file("tpe.json").at("cases")) {
+  const auto file = golden_file("tpe.json");
+  for (const auto& golden : file.at("cases")) {
     INFO(golden.at("name").get<std::string>());
     const auto space = space_of(golden.at("parameters"));
     const auto history = history_of(space, golden);
