@@ -19,6 +19,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace rtrain::proto {
@@ -37,6 +38,12 @@ class FieldError : public Json::exception {
     return FieldError(clipped(step, 64) + (text.starts_with("[") || text.starts_with(":") ? "" : ".") + text);
   }
 };
+
+inline void read_document(const Json& in, JobSpec& spec) {
+  SpecReading reading = read_job_spec(in);
+  if (!reading.ok()) throw FieldError(": not a valid job spec: " + to_string(reading.errors.front()));
+  spec = std::move(reading.spec);
+}
 
 namespace codec {
 
@@ -81,10 +88,25 @@ struct IsPair : std::false_type {};
 template <class A, class B>
 struct IsPair<std::pair<A, B>> : std::true_type {};
 
+/// Documents with a reader of their own, which has errors with places, opt in by `void read_document(const
+/// Json&, T&)`, which throws FieldError, beside their to_json().
+template <class T>
+concept Document = requires(const Json& in, T& v) { read_document(in, v); };
+
 template <class T>
 void write(Json& out, const T& value);
 template <class T>
 void read(const Json& in, T& value);
+
+/// A default-made alternative of a variant, by index.
+template <class Variant>
+[[nodiscard]] Variant alternative(std::size_t index) {
+  return [index]<std::size_t... I>(std::index_sequence<I...>) {
+    Variant variant;
+    ((I == index ? static_cast<void>(variant.template emplace<I>()) : void()), ...);
+    return variant;
+  }(std::make_index_sequence<std::variant_size_v<Variant>>());
+}
 
 /// Milliseconds since 1970 as RFC 3339 text, 0 as null.
 template <class Ms>
@@ -183,7 +205,7 @@ struct Reader {
 
 template <class T>
 void write(Json& out, const T& value) {
-  if constexpr (std::same_as<T, JobSpec>) {
+  if constexpr (Document<T>) {
     out = to_json(value);
   } else if constexpr (std::same_as<T, SharedSpec>) {
     out = value.empty() ? Json() : to_json(*value);
@@ -249,10 +271,8 @@ template <class T>
 void read(const Json& in, T& value) {
   if constexpr (std::same_as<T, Json>) {
     value = in;
-  } else if constexpr (std::same_as<T, JobSpec>) {
-    SpecReading reading = read_job_spec(in);
-    if (!reading.ok()) throw FieldError(": not a valid job spec: " + to_string(reading.errors.front()));
-    value = std::move(reading.spec);
+  } else if constexpr (Document<T>) {
+    read_document(in, value);
   } else if constexpr (std::same_as<T, SharedSpec>) {
     value = {};
     if (in.is_null()) return;

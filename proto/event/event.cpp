@@ -1,8 +1,8 @@
 #include "proto/event/event.h"
 
+#include "proto/event/stamped.h"
 #include "proto/message/type_fields.h"
 
-#include <algorithm>
 #include <array>
 
 namespace rtrain::proto {
@@ -108,42 +108,14 @@ constexpr std::array<std::string_view, 16> kEventNames{
     "yield_requested",  "time_limit_reached", "validation_started", "validation_ended"};
 static_assert(kEventNames.size() == std::variant_size_v<JobEvent>);
 
-template <std::size_t... I>
-JobEvent make_alternative(std::size_t index, std::index_sequence<I...>) {
-  JobEvent event;
-  ((I == index ? static_cast<void>(event.emplace<I>()) : void()), ...);
-  return event;
-}
-
 }  // namespace
 
 std::string_view event_name(const JobEvent& event) { return kEventNames[event.index()]; }
 
-Json to_json(const StampedEvent& event) {
-  Json json;
-  std::visit([&](const auto& value) { codec::write(json, value); }, event.event);
-  json["type"] = event_name(event.event);
-  json["at_ms"] = event.at;
-  return json;
-}
+Json to_json(const StampedEvent& event) { return codec::write_stamped(event, kEventNames); }
 
 Result<StampedEvent> event_from_json(const Json& json) {
-  const auto type = json.find("type");
-  if (!json.is_object() || type == json.end() || !type->is_string())
-    return fail(Errc::kProtocol, "an event without a type");
-  const auto name = type->get<std::string>();
-  const auto known = std::find(kEventNames.begin(), kEventNames.end(), name);
-  if (known == kEventNames.end())
-    return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
-  StampedEvent event{0, make_alternative(static_cast<std::size_t>(known - kEventNames.begin()),
-                                         std::make_index_sequence<kEventNames.size()>())};
-  try {
-    codec::Reader{json}("at_ms", event.at);
-    std::visit([&](auto& value) { codec::read(json, value); }, event.event);
-  } catch (const FieldError& error) {
-    return fail(Errc::kProtocol, error.under(name).what());
-  }
-  return event;
+  return codec::read_stamped<StampedEvent>(json, kEventNames);
 }
 
 }  // namespace rtrain::proto

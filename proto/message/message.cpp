@@ -207,14 +207,6 @@ constexpr std::array<std::string_view, 29> kNames{"hello",          "welcome",  
                                                   "debug_ranks",    "rank_debug"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
-/// A default-made alternative of the variant, by index.
-template <std::size_t... I>
-Message make_alternative(std::size_t index, std::index_sequence<I...>) {
-  Message message;
-  ((I == index ? static_cast<void>(message.emplace<I>()) : void()), ...);
-  return message;
-}
-
 }  // namespace
 
 std::string to_string(const RankKey& key) {
@@ -256,8 +248,7 @@ Result<Message> decode(const Frame& frame) {
   if (known == kNames.end())
     return fail(Errc::kProtocol, "unknown message \"" + name.substr(0, 64) + "\"",
                 "the peer may be of a newer version");
-  Message message = make_alternative(static_cast<std::size_t>(known - kNames.begin()),
-                                     std::make_index_sequence<kNames.size()>());
+  auto message = codec::alternative<Message>(static_cast<std::size_t>(known - kNames.begin()));
   try {
     std::visit([&](auto& value) { codec::read(*json, value); }, message);
   } catch (const FieldError& error) {

@@ -1,9 +1,8 @@
 #include "proto/sweep/sweep_event.h"
 
-#include "proto/fields.h"
+#include "proto/event/stamped.h"
 #include "proto/sweep/sweep_reader.h"
 
-#include <algorithm>
 #include <array>
 
 namespace rtrain::proto {
@@ -22,8 +21,16 @@ std::string_view to_string(SweepOutcome outcome) { return kSweepOutcomes[static_
 using codec::count;
 using codec::Required;
 
-// The spec has a writer and a reader of its own: to_json() and sweep_event_from_json() put it in.
-void visit_fields(auto& visit, Is<SweepSubmitted> auto& v) { visit("user", v.user); }
+void read_document(const Json& in, SweepSpec& spec) {
+  auto reading = read_sweep_document(in);
+  if (!reading.ok()) throw FieldError(": not a valid sweep: " + to_string(reading.errors.front()));
+  spec = std::move(reading.spec);
+}
+
+void visit_fields(auto& visit, Is<SweepSubmitted> auto& v) {
+  visit("spec", Required{v.spec});
+  visit("user", v.user);
+}
 void visit_fields(auto& visit, Is<TrialSuggested> auto& v) {
   visit("trial", Required{v.trial});
   visit("params", Required{v.params});
@@ -102,52 +109,14 @@ constexpr std::array<std::string_view, 15> kSweepEventNames{
     "sweep_held",      "sweep_released",  "sweep_extended",  "sweep_stopping", "sweep_ended"};
 static_assert(kSweepEventNames.size() == std::variant_size_v<SweepEvent>);
 
-template <std::size_t... I>
-SweepEvent make_sweep_event(std::size_t index, std::index_sequence<I...>) {
-  SweepEvent event;
-  ((I == index ? static_cast<void>(event.emplace<I>()) : void()), ...);
-  return event;
-}
-
-void read_spec(const Json& json, SweepSubmitted& event) {
-  const auto found = json.find("spec");
-  if (found == json.end()) throw FieldError("spec: missing");
-  auto reading = read_sweep_document(*found);
-  if (!reading.ok()) throw FieldError("spec: not a valid sweep: " + to_string(reading.errors.front()));
-  event.spec = std::move(reading.spec);
-}
-
 }  // namespace
 
 std::string_view event_name(const SweepEvent& event) { return kSweepEventNames[event.index()]; }
 
-Json to_json(const StampedSweepEvent& event) {
-  Json json;
-  std::visit([&](const auto& value) { codec::write(json, value); }, event.event);
-  if (const auto* submitted = std::get_if<SweepSubmitted>(&event.event))
-    json["spec"] = to_json(submitted->spec);
-  json["type"] = event_name(event.event);
-  json["at_ms"] = event.at;
-  return json;
-}
+Json to_json(const StampedSweepEvent& event) { return codec::write_stamped(event, kSweepEventNames); }
 
 Result<StampedSweepEvent> sweep_event_from_json(const Json& json) {
-  const auto type = json.is_object() ? json.find("type") : json.end();
-  if (type == json.end() || !type->is_string()) return fail(Errc::kProtocol, "an event without a type");
-  const auto name = type->get<std::string>();
-  const auto known = std::ranges::find(kSweepEventNames, name);
-  if (known == kSweepEventNames.end())
-    return fail(Errc::kProtocol, "unknown event \"" + name.substr(0, 64) + "\"");
-  StampedSweepEvent event{0, make_sweep_event(static_cast<std::size_t>(known - kSweepEventNames.begin()),
-                                              std::make_index_sequence<kSweepEventNames.size()>())};
-  try {
-    codec::Reader{json}("at_ms", event.at);
-    std::visit([&](auto& value) { codec::read(json, value); }, event.event);
-    if (auto* submitted = std::get_if<SweepSubmitted>(&event.event)) read_spec(json, *submitted);
-  } catch (const FieldError& error) {
-    return fail(Errc::kProtocol, error.under(name).what());
-  }
-  return event;
+  return codec::read_stamped<StampedSweepEvent>(json, kSweepEventNames);
 }
 
 }  // namespace rtrain::proto
