@@ -1,7 +1,8 @@
-// Where in a job the value of a parameter goes. Private to proto/sweep.
+// Where in a job the value of a parameter goes, and when it is part of a trial. Private to proto/sweep.
 #pragma once
 
 #include "proto/json.h"
+#include "proto/sweep/sweep_spec.h"
 
 #include <array>
 #include <string>
@@ -21,5 +22,9 @@ inline constexpr std::array<std::string_view, 5> kJobSections{"scaling_config", 
 [[nodiscard]] const Json* value_at(const Json& document, const std::vector<std::string>& path);
 /// Objects on the way are made. kInvalidArgument: something there is no object.
 [[nodiscard]] Result<Done> put_value(Json& document, const std::vector<std::string>& path, Json value);
+
+/// Whether the other parameter is among `values`, with one under which the conditional one is part of a
+/// trial.
+[[nodiscard]] bool meets(const Json& values, const When& when);
 
 }  // namespace rtrain::proto

@@ -238,19 +238,19 @@ bool read_job(ObjectReader& top, SweepSpec& spec, SpecErrors& errors, const JobT
     for (const auto& error : reading.errors)
       errors.add(error.path.empty() ? "job" : "job." + error.path, error.message);
   } else if (job->is_string()) {
-    spec.job_path = job->get<std::string>();
+    const auto path = job->get<std::string>();
     if (!job_text) {
       top.error("job", "the job itself must stand here, not the path of its file");
       return false;
     }
-    const auto text = job_text(spec.job_path);
+    const auto text = job_text(path);
     if (!text) {
       top.error("job", text.error().message());
       return false;
     }
     reading = read_job_spec(*text);
     for (const auto& error : reading.errors)
-      top.error("job", spec.job_path + ":" +
+      top.error("job", path + ":" +
                            (error.line == 0
                                 ? std::string()
                                 : std::to_string(error.line) + ":" + std::to_string(error.column) + ":") +
@@ -278,11 +278,6 @@ void read_constraints(ObjectReader& top, SweepSpec& spec) {
     one->finish();
     spec.constraints[metric] = constraint;
   }
-}
-
-bool meets(const Json& values, const When& when) {
-  const auto other = values.find(when.parameter);
-  return other != values.end() && std::ranges::find(when.values, *other) != when.values.end();
 }
 
 void read_start_with(ObjectReader& top, SweepSpec& spec) {

@@ -113,7 +113,6 @@ inline constexpr std::size_t kCmaesParametersMax = 100;
 struct SweepSpec {
   std::string name;                        ///< like a job's; default: the name of the job
   JobSpec job;                             ///< what a trial runs, before its parameters are put in
-  std::string job_path;                    ///< `job` was this path; "" it stands in the file. See with_job()
   std::vector<SweepParameter> parameters;  ///< at least one, in the order of their paths
   std::string metric;                      ///< a reported number
   bool maximize = false;                   ///< mode: "min" (default) or "max"

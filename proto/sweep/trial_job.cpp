@@ -50,6 +50,11 @@ Result<Done> put_value(Json& document, const std::vector<std::string>& path, Jso
   return ok();
 }
 
+bool meets(const Json& values, const When& when) {
+  const auto other = values.find(when.parameter);
+  return other != values.end() && std::ranges::find(when.values, *other) != when.values.end();
+}
+
 Result<JobSpec> job_of(const SweepSpec& spec, const Json& values) {
   Json document = to_json(spec.job);
   for (const auto& [path, value] : values.items())
@@ -67,22 +72,15 @@ Json baseline_of(const SweepSpec& spec) {
       if (coordinate_of(parameter.domain, *value)) values[parameter.path] = *value;
   // A value whose condition is not met is no part of a trial.
   for (const auto& parameter : spec.parameters)
-    if (parameter.when && values.contains(parameter.path)) {
-      const auto other = values.find(parameter.when->parameter);
-      if (other == values.end() ||
-          std::ranges::find(parameter.when->values, *other) == parameter.when->values.end())
-        values.erase(parameter.path);
-    }
+    if (parameter.when && values.contains(parameter.path) && !meets(values, *parameter.when))
+      values.erase(parameter.path);
   return values;
 }
 
 bool is_complete(const SweepSpec& spec, const Json& values) {
   return std::ranges::all_of(spec.parameters, [&](const SweepParameter& parameter) {
     if (parameter.domain.kind == DomainKind::kConstant || values.contains(parameter.path)) return true;
-    if (!parameter.when) return false;
-    const auto other = values.find(parameter.when->parameter);
-    return other != values.end() &&
-           std::ranges::find(parameter.when->values, *other) == parameter.when->values.end();
+    return parameter.when && values.contains(parameter.when->parameter) && !meets(values, *parameter.when);
   });
 }
 

@@ -34,7 +34,6 @@ class CmaEs {
  private:
   void decompose();
   [[nodiscard]] std::vector<double> whitened(const std::vector<double>& y) const;
-  void move_mean(const std::vector<double>& y_w);
   void adapt(const std::vector<std::vector<double>>& ys, const std::vector<double>& y_w);
 
   std::size_t n_, popsize_, mu_;

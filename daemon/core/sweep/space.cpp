@@ -57,9 +57,7 @@ Axis axis_of(const Domain& domain) {
 
 }  // namespace
 
-double Axis::rounded(double x) const {
-  return std::clamp(low + std::nearbyint((x - low) / step) * step, low, high);
-}
+double Axis::rounded(double x) const { return proto::Lattice{low, high, step, count}.nearest_to(x); }
 
 double Axis::from_unit(double u) const {
   switch (kind) {
