@@ -38,8 +38,7 @@ Result<Done> Turn::apply(JobId id, proto::JobEvent event) {
   return done;
 }
 
-void Turn::post(JobId id, proto::JobEvent event) {
-  posted_.push_back({id, std::move(event)});
+void Turn::work_off() {
   if (running_) return;
   {
     const Running turn(*this);
@@ -48,15 +47,15 @@ void Turn::post(JobId id, proto::JobEvent event) {
   handler_.on_end();
 }
 
+void Turn::post(JobId id, proto::JobEvent event) {
+  posted_.push_back({id, std::move(event)});
+  work_off();
+}
+
 void Turn::post(JobId id, std::vector<proto::JobEvent> events) {
   if (events.empty()) return;
   for (auto& event : events) posted_.push_back({id, std::move(event)});
-  if (running_) return;
-  {
-    const Running turn(*this);
-    work();
-  }
-  handler_.on_end();
+  work_off();
 }
 
 Result<JobId> Turn::submit(proto::JobSpec spec, const QueueRoom& room, const std::string& user,
@@ -66,12 +65,7 @@ Result<JobId> Turn::submit(proto::JobSpec spec, const QueueRoom& room, const std
       book_.submit(std::move(spec), clock_.wall(), room, applied_, user, submission, std::move(validates));
   if (!id) return id;
   take_applied();
-  if (running_) return id;
-  {
-    const Running turn(*this);
-    work();
-  }
-  handler_.on_end();
+  work_off();
   return id;
 }
 

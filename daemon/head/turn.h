@@ -65,6 +65,8 @@ class Turn {
   /// What JobBook said is due next.
   void take_applied();
   void work();
+  /// A turn of what was posted; within one it comes later.
+  void work_off();
   void sync();
 
   JobBook& book_;
