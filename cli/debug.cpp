@@ -5,11 +5,11 @@
 #include "cli/settings.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/wait_while.h"
+#include "common/base/runs.h"
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <thread>
 
 namespace rtrain::cli {
 
@@ -17,29 +17,6 @@ namespace {
 
 constexpr double kDebugTimeoutS = 10;
 constexpr std::size_t kFramesShown = 24;
-
-Result<proto::DebugDoc> wait_for_answers(const Client& client, const std::string& target) {
-  for (auto pause = std::chrono::milliseconds(20);;
-       pause = std::min(pause * 2, std::chrono::milliseconds(250))) {
-    auto answer = client.get(target);
-    if (!answer) return answer.error();
-    auto doc = as<proto::DebugDoc>(*answer);
-    if (!doc || doc->state != "asking") return doc;
-    std::this_thread::sleep_for(pause);
-  }
-}
-
-std::string rank_numbers(const std::vector<int>& ranks) {
-  std::string text;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
-    text += (text.empty() ? "" : ",") + std::to_string(ranks[i]);
-    if (last > i) text += (last > i + 1 ? "-" : ",") + std::to_string(ranks[last]);
-    i = last + 1;
-  }
-  return text;
-}
 
 std::string step_words(const proto::RankSnapshot& at) {
   if (at.stage.empty()) return "";
@@ -59,7 +36,7 @@ std::string table_of(const proto::DebugDoc& doc, const Console& console) {
     const bool suspected = doc.culprit == rank.rank;
     table.add({Cell(std::to_string(rank.rank), suspected ? Style::kBold : Style::kPlain), rank.node,
                rank.state, rank.snapshot ? step_words(*rank.snapshot) : "",
-               rank.where.empty() ? "" : seconds_words(rank.where_s), rank_numbers(rank.waits_for),
+               rank.where.empty() ? "" : seconds_words(rank.where_s), runs_text(rank.waits_for, ","),
                rank.where.empty() ? rank.error : rank.where});
   }
   return table.str(0, console.out_colour());
@@ -84,7 +61,7 @@ std::string stacks_of(const proto::DebugDoc& doc) {
       stacks.push_back({rank.snapshot->stack, {rank.rank}});
   }
   for (const auto& [frames, ranks] : stacks) {
-    text += "\nstack of rank" + std::string(ranks.size() > 1 ? "s " : " ") + rank_numbers(ranks) + ":\n";
+    text += "\nstack of rank" + std::string(ranks.size() > 1 ? "s " : " ") + runs_text(ranks, ",") + ":\n";
     for (std::size_t i = 0; i < std::min(frames.size(), kFramesShown); ++i) text += "  " + frames[i] + "\n";
     if (frames.size() > kFramesShown)
       text += "  ... and " + std::to_string(frames.size() - kFramesShown) + " more: -o json\n";
@@ -108,7 +85,8 @@ Result<int> debug(Call& call) {
   const auto asked = client->post(target, body);
   // A job that does not run any more has what was kept of its last attempt.
   if (!asked && asked.error().code() != Errc::kConflict) return asked.error();
-  const auto doc = asked ? wait_for_answers(*client, target) : [&]() -> Result<proto::DebugDoc> {
+  const auto doc =
+      asked ? wait_while<proto::DebugDoc>("asking", *client, target) : [&]() -> Result<proto::DebugDoc> {
     auto answer = client->get(target);
     if (!answer) return answer.error().code() == Errc::kNotFound ? asked.error() : answer.error();
     return as<proto::DebugDoc>(*answer);

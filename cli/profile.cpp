@@ -3,11 +3,10 @@
 #include "cli/parse.h"
 #include "cli/rank_list.h"
 #include "cli/settings.h"
+#include "cli/wait_while.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <system_error>
-#include <thread>
 
 namespace rtrain::cli {
 
@@ -38,18 +37,6 @@ Result<ProfileCall> read_profile_call(const Call& call) {
   return what;
 }
 
-/// Asks until every rank has answered.
-Result<proto::ProfileDoc> wait_for_traces(const Client& client, const std::string& target) {
-  for (auto pause = std::chrono::milliseconds(50);;
-       pause = std::min(pause * 2, std::chrono::milliseconds(500))) {
-    auto answer = client.get(target);
-    if (!answer) return answer.error();
-    auto doc = as<proto::ProfileDoc>(*answer);
-    if (!doc || doc->state != "recording") return doc;
-    std::this_thread::sleep_for(pause);
-  }
-}
-
 Result<Done> copy_trace(const std::string& trace, const std::string& file) {
   std::error_code ec;
   if (!std::filesystem::exists(trace, ec))
@@ -70,7 +57,7 @@ Result<int> profile(Call& call) {
   if (!id) return id.error();
   const auto target = "/v1/jobs/" + std::to_string(*id) + "/profile";
   if (auto asked = client->post(target, what->body); !asked) return asked.error();
-  const auto doc = wait_for_traces(*client, target);
+  const auto doc = wait_while<proto::ProfileDoc>("recording", *client, target);
   if (!doc) return doc.error();
   int status = 0;
   for (const auto& rank : doc->ranks) {

@@ -17,8 +17,6 @@
 #include <cstdlib>
 #include <iostream>
 
-#include <sys/resource.h>
-
 namespace {
 
 namespace asio = boost::asio;

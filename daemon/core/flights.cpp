@@ -1,5 +1,7 @@
 #include "daemon/core/flights.h"
 
+#include "daemon/core/rank_words.h"
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -83,18 +85,6 @@ std::string signature_of(const Flight& flight) {
 bool same_call(const Flight& one, const Flight& other) {
   return one.operation == other.operation && one.detail == other.detail && one.dtype == other.dtype &&
          one.unit == other.unit && (one.dtype.empty() || one.shape == other.shape);
-}
-
-std::string rank_words(const std::vector<int>& ranks) {
-  std::string text;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
-    text += (text.empty() ? "" : ", ") + std::to_string(ranks[i]);
-    if (last > i) text += (last > i + 1 ? "-" : ", ") + std::to_string(ranks[last]);
-    i = last + 1;
-  }
-  return (ranks.size() == 1 ? "rank " : "ranks ") + text;
 }
 
 std::string for_seconds(double seconds) { return std::to_string(std::lround(seconds)) + " s"; }

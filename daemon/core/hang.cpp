@@ -1,5 +1,6 @@
 #include "daemon/core/hang.h"
 
+#include "daemon/core/rank_words.h"
 #include "proto/record/places.h"
 
 #include <algorithm>
@@ -46,22 +47,9 @@ Stand stand_of(const RankDiagnosis& word) {
   return {Stand::kOutside, 0, word.collective_seq > 0 ? collective_of(word) : "", step_of(word)};
 }
 
-/// "rank 3", "ranks 0, 2-7"
-std::string ranks_words(const std::vector<int>& ranks) {
-  std::string text;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1) ++last;
-    text += (text.empty() ? "" : ", ") + std::to_string(ranks[i]);
-    if (last > i) text += (last > i + 1 ? "-" : ", ") + std::to_string(ranks[last]);
-    i = last + 1;
-  }
-  return (ranks.size() == 1 ? "rank " : "ranks ") + text;
-}
-
 std::string words_of(const Stand& stand, const std::vector<int>& ranks, double silent_s) {
   const bool one = ranks.size() == 1;
-  const std::string who = ranks_words(ranks);
+  const std::string who = rank_words(ranks);
   if (stand.kind == Stand::kSilent) return who + (one ? " says nothing" : " say nothing");
   if (stand.step == proto::kLoadStage)
     return who + (one ? " loads its" : " load their") + " training library";

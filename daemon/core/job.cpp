@@ -156,7 +156,7 @@ class Transition {
   }
 
   Result<Done> operator()(const AttemptFailed& e) {
-    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("attempt_failed");
+    if (!is_live(s_.phase)) return illegal("attempt_failed");
     if (e.attempt != s_.attempt || e.error.attempt != e.attempt.value()) return stale(e.attempt);
     s_.phase = JobPhase::kStopping;
     const auto [kind, message] = own_words(e.error);
@@ -172,7 +172,7 @@ class Transition {
   }
 
   Result<Done> operator()(const YieldRequested& e) {
-    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning) return illegal("yield_requested");
+    if (!is_live(s_.phase)) return illegal("yield_requested");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (s_.failed_rank)
       return fail(Errc::kConflict,
@@ -186,8 +186,7 @@ class Transition {
   }
 
   Result<Done> operator()(const TimeLimitReached& e) {
-    if (s_.phase != JobPhase::kStarting && s_.phase != JobPhase::kRunning)
-      return illegal("time_limit_reached");
+    if (!is_live(s_.phase)) return illegal("time_limit_reached");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (s_.failed_rank)
       return fail(Errc::kConflict,
@@ -367,9 +366,9 @@ bool is_terminal(JobPhase phase) {
   return phase == JobPhase::kSucceeded || phase == JobPhase::kFailed || phase == JobPhase::kCancelled;
 }
 
-bool has_attempt(JobPhase phase) {
-  return phase == JobPhase::kStarting || phase == JobPhase::kRunning || phase == JobPhase::kStopping;
-}
+bool is_live(JobPhase phase) { return phase == JobPhase::kStarting || phase == JobPhase::kRunning; }
+
+bool has_attempt(JobPhase phase) { return is_live(phase) || phase == JobPhase::kStopping; }
 
 JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   JobState state;
@@ -476,11 +475,9 @@ const CheckpointRecord* checkpoint_of(const JobState& state, std::int64_t index)
 }
 
 std::optional<JobEvent> follow_up(const JobState& state) {
-  const bool active = state.phase == JobPhase::kStarting || state.phase == JobPhase::kRunning;
-  if (active && state.failed_rank)
+  if (is_live(state.phase) && state.failed_rank)
     return attempt_failed(state, *state.failed_rank_error, state.failed_rank, state.updated_ms);
-  if ((active || state.phase == JobPhase::kStopping) && all_ended(state))
-    return AttemptEnded{state.attempt, state.last_seq};
+  if (has_attempt(state.phase) && all_ended(state)) return AttemptEnded{state.attempt, state.last_seq};
   return std::nullopt;
 }
 

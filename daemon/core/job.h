@@ -35,6 +35,8 @@ enum class JobPhase { kQueued, kStarting, kRunning, kStopping, kValidating, kSuc
 [[nodiscard]] bool is_terminal(JobPhase phase);
 /// STARTING, RUNNING or STOPPING: ranks hold resources.
 [[nodiscard]] bool has_attempt(JobPhase phase);
+/// STARTING or RUNNING: its ranks are to go on.
+[[nodiscard]] bool is_live(JobPhase phase);
 /// Nothing: no phase is called so.
 [[nodiscard]] std::optional<JobPhase> phase_from_string(std::string_view name);
 

@@ -193,7 +193,7 @@ void Dispatcher::on_rank_message(AgentLine& session, RankMessage& m) {
   } else if constexpr (std::is_same_v<RankMessage, proto::RankProfile>) {
     controllers_.profiling.on_profile(m);
   } else if constexpr (std::is_same_v<RankMessage, proto::RankDebug>) {
-    if (controllers_.debugging.on_answer(m)) controllers_.hangs.judge(id);
+    if (controllers_.debugging.on_answer(std::move(m))) controllers_.hangs.judge(id);
   } else if constexpr (std::is_same_v<RankMessage, proto::RankEnded>) {
     turn_.post(id, proto::RankFinished{m.key.attempt, m.key.rank, m.status, std::move(m.error),
                                        std::move(m.return_value), m.yielded});

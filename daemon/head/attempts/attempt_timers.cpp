@@ -23,7 +23,7 @@ void AttemptTimers::on_queued(JobId id) {
 
 void AttemptTimers::on_time_limit(JobId id) {
   const auto& state = context_.state(id);
-  if (!is_live(state)) return;
+  if (!core::is_live(state.phase)) return;
   log::info("time limit reached", {{"job", to_string(id)}, {"attempt", to_string(state.attempt)}});
   turn_.post(id, proto::TimeLimitReached{state.attempt, state.spec->scheduling.time_limit_s.value_or(0)});
 }
@@ -37,7 +37,7 @@ void AttemptTimers::recover(const core::JobState& state) {
                                    core::back_off_s(state.failed_in_row));
     if (wait_s > 0) deadlines.set(state.id, DueFor::kRetry, now + from_seconds(wait_s));
   }
-  if (const auto limit = state.spec->scheduling.time_limit_s; limit && is_live(state)) {
+  if (const auto limit = state.spec->scheduling.time_limit_s; limit && core::is_live(state.phase)) {
     const double ran_s = static_cast<double>(context_.wall() - state.placed_ms) / 1000;
     deadlines.set(state.id, DueFor::kTimeLimit, now + from_seconds(std::clamp(*limit - ran_s, 0.0, *limit)));
   }

@@ -7,11 +7,6 @@
 
 namespace rtrain::head {
 
-/// STARTING or RUNNING.
-[[nodiscard]] inline bool is_live(const core::JobState& state) {
-  return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning;
-}
-
 /// @thread the head's.
 class AttemptTimers {
  public:

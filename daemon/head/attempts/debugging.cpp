@@ -1,6 +1,7 @@
 #include "daemon/head/attempts/debugging.h"
 
 #include "common/log/log.h"
+#include "daemon/head/attempts/ask_ranks.h"
 
 #include <algorithm>
 
@@ -17,8 +18,8 @@ bool has_living_ranks(const core::JobState& state) {
       state.ranks, [](const core::RankState& rank) { return rank.phase != core::RankPhase::kEnded; });
 }
 
-/// Without what few will read. Ranks that hold up others come first.
-proto::DebugDoc shortened(proto::DebugDoc doc) {
+/// Leaves out what few will read. Ranks that hold up others come first.
+void shorten(proto::DebugDoc& doc) {
   std::set<int> of_interest;
   for (const auto& rank : doc.ranks) of_interest.insert(rank.waits_for.begin(), rank.waits_for.end());
   if (doc.culprit) of_interest.insert(*doc.culprit);
@@ -34,7 +35,6 @@ proto::DebugDoc shortened(proto::DebugDoc doc) {
     if (of_interest.contains(rank.rank)) keep(rank);
   for (auto& rank : doc.ranks)
     if (!of_interest.contains(rank.rank)) keep(rank);
-  return doc;
 }
 
 }  // namespace
@@ -43,30 +43,14 @@ proto::DebugDoc shortened(proto::DebugDoc doc) {
 
 Result<Done> Debugging::ask_ranks(const core::JobState& state, const DebugRequest& request,
                                   DebugReason reason) {
-  const auto id = state.id;
   // unlike that of an earlier head, whose answers may still come
   const auto number = std::max(last_number_ + 1, context_.wall() * 1000);
   const auto asked = debugs_.begin(state, request, reason, number, context_.now(), context_.wall());
   for (const auto dropped : debugs_.take_dropped()) forget(dropped);
   if (!asked) return asked.error();
   last_number_ = number;
-  std::map<std::string, std::vector<int>> asked_of;
-  for (const int rank : asked->ranks) {
-    const auto& node = state.ranks[static_cast<std::size_t>(rank)].placement.node;
-    const proto::RankKey key{id, asked->attempt, rank};
-    const auto session = context_.nodes.session(node);
-    if (!session)
-      debugs_.fail_rank(key, "node " + node + " is not connected");
-    else if (session->version() < 5)
-      debugs_.fail_rank(key, "the agent of node " + node + " is older than rtrain debug: upgrade it");
-    else
-      asked_of[node].push_back(rank);
-  }
-  for (auto& [node, ranks] : asked_of) {
-    auto message = *asked;
-    message.ranks = std::move(ranks);
-    send_when_durable(context_.gate, context_.nodes.session(node), message);
-  }
+  head::ask_ranks(context_, state, *asked, 5, "rtrain debug",
+                  [&](const proto::RankKey& key, const std::string& why) { debugs_.fail_rank(key, why); });
   return ok();
 }
 
@@ -79,7 +63,7 @@ Result<proto::DebugDoc> Debugging::ask(const core::JobState& state, const DebugR
 }
 
 Result<proto::DebugDoc> Debugging::look(const core::JobState& state) {
-  if (auto doc = debugs_.look(state, context_.now())) return std::move(*doc);
+  if (const auto* doc = debugs_.look(state, context_.now())) return *doc;
   return fail(
       Errc::kNotFound,
       "job " + core::name_of(state) +
@@ -89,13 +73,13 @@ Result<proto::DebugDoc> Debugging::look(const core::JobState& state) {
                                      : "ask for one: rtrain debug " + core::name_of(state));
 }
 
-bool Debugging::on_answer(const proto::RankDebug& answer) {
+bool Debugging::on_answer(proto::RankDebug answer) {
   const auto id = answer.key.job;
   const auto& at = context_.state(id);
   // What a rank says unasked is forgotten with its attempt: later words would stay.
   if (answer.request == 0 && (answer.key.attempt != at.attempt || !has_living_ranks(at))) return false;
-  debugs_.hear(answer);
-  return explained_.contains(id) && debugs_.is_done(context_.state(id), context_.now());
+  debugs_.hear(std::move(answer));
+  return explained_.contains(id) && debugs_.is_done(at, context_.now());
 }
 
 // ---- attempts that hang or fail -----------------------------------------------------------------
@@ -113,13 +97,13 @@ bool Debugging::awaits_answers(JobId id) {
 
 void Debugging::add_explanation(JobId id, core::HangReport& report) {
   explained_.erase(id);
-  const auto doc = debugs_.look(context_.state(id), context_.now());
+  const auto* doc = debugs_.look(context_.state(id), context_.now());
   const bool answered = doc && doc->reason == "hang" && std::ranges::any_of(doc->ranks, [](const auto& rank) {
                           return rank.state == "answered";
                         });
   if (!answered) return;
   keep(id);
-  if (!doc->culprit && doc->verdict.starts_with("no rank waits")) return;
+  if (!debugs_.has_found(id)) return;
   report.message += "; " + doc->verdict;
   if (doc->culprit) report.culprit = doc->culprit;
 }
@@ -129,7 +113,7 @@ void Debugging::explain_failure(JobId id) {
   if (state.ranks.size() < 2 || !state.error || state.error->attempt != state.attempt.value()) return;
   if (state.error->kind == "hang" || state.error->kind == "time_limit") return;
   // A second order to stop: the answers to the first one still come.
-  if (const auto doc = debugs_.look(state, context_.now());
+  if (const auto* doc = debugs_.look(state, context_.now());
       doc && doc->reason == "failure" && doc->attempt == state.attempt.value())
     return;
   const bool any_runs = std::ranges::any_of(
@@ -138,10 +122,11 @@ void Debugging::explain_failure(JobId id) {
 }
 
 void Debugging::keep(JobId id) {
-  const auto doc = debugs_.look(context_.state(id), context_.now());
-  if (!doc || doc->reason == "asked") return;
+  const auto* doc = debugs_.look(context_.state(id), context_.now());
+  if (doc == nullptr || doc->reason == "asked") return;
   if (std::ranges::none_of(doc->ranks, [](const auto& rank) { return rank.snapshot.has_value(); })) return;
-  auto kept = shortened(*doc);
+  auto kept = *doc;
+  shorten(kept);
   context_.store.journal.put({kDebugKind, to_string(id), proto::Json(kept)});
   kept_.insert(id);
   debugs_.replace(std::move(kept));  // the memory of the head is no place for it all, either
@@ -150,7 +135,7 @@ void Debugging::keep(JobId id) {
 void Debugging::on_attempt_ended(JobId id) {
   explained_.erase(id);
   const auto& state = context_.state(id);
-  const auto doc = debugs_.look(state, context_.now());
+  const auto* doc = debugs_.look(state, context_.now());
   if (doc && doc->reason == "failure" && doc->attempt == state.attempt.value()) keep(id);
   debugs_.forget_last_words(id);
 }

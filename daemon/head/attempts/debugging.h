@@ -25,7 +25,7 @@ class Debugging {
   /// kNotFound: this head knows none.
   [[nodiscard]] Result<proto::DebugDoc> look(const core::JobState& state);
   /// @return true: the job hangs, and this was the last answer that its verdict waited for.
-  [[nodiscard]] bool on_answer(const proto::RankDebug& answer);
+  [[nodiscard]] bool on_answer(proto::RankDebug answer);
 
   /// The ranks of a hang were asked, and answers are still to come.
   [[nodiscard]] bool awaits_answers(JobId id);

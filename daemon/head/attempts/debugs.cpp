@@ -1,17 +1,14 @@
 #include "daemon/head/attempts/debugs.h"
 
+#include "daemon/head/attempts/chosen_ranks.h"
+
 #include "common/base/clip.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace rtrain::head {
 namespace {
-
-bool runs(const core::JobState& state) {
-  return state.phase == core::JobPhase::kStarting || state.phase == core::JobPhase::kRunning;
-}
 
 const char* reason_text(DebugReason reason) {
   switch (reason) {
@@ -28,22 +25,13 @@ Result<proto::DebugRanks> Debugs::begin(const core::JobState& state, const Debug
                                         DebugReason reason, std::int64_t number, SteadyTime now,
                                         proto::UnixMs wall) {
   const auto name = core::name_of(state);
-  if (reason == DebugReason::kAsked && !runs(state))
+  if (reason == DebugReason::kAsked && !core::is_live(state.phase))
     return fail(Errc::kConflict,
                 "job " + name + " is " + std::string(core::to_string(state.phase)) +
                     ": only the ranks of a job that runs can be asked where they are",
                 "rtrain status " + name);
-  auto ranks = request.ranks;
-  if (ranks.empty()) {
-    ranks.resize(state.ranks.size());
-    std::iota(ranks.begin(), ranks.end(), 0);
-  }
-  std::ranges::sort(ranks);
-  ranks.erase(std::ranges::unique(ranks).begin(), ranks.end());
-  for (const int rank : ranks)
-    if (rank < 0 || std::cmp_greater_equal(rank, state.ranks.size()))
-      return fail(Errc::kNotFound, "job " + name + " has no rank " + std::to_string(rank) + ", it has " +
-                                       std::to_string(state.ranks.size()));
+  auto ranks = chosen_ranks(state, request.ranks);
+  if (!ranks) return ranks.error();
   Debug debug;
   debug.number = number;
   debug.until = now + from_seconds(request.timeout_s);
@@ -53,7 +41,7 @@ Result<proto::DebugRanks> Debugs::begin(const core::JobState& state, const Debug
   debug.doc.reason = reason_text(reason);
   const auto said = last_words_.find(state.id);
   std::vector<int> asked;
-  for (const int rank : ranks) {
+  for (const int rank : *ranks) {
     const auto& of = state.ranks[static_cast<std::size_t>(rank)];
     proto::DebuggedRankDoc doc;
     doc.rank = rank;
@@ -99,7 +87,8 @@ void Debugs::hear(proto::RankDebug answer) {
                  : answer.error == proto::kRankHasEnded ? "ended"
                                                         : "unknown";
     rank.error = answer.error;
-    if (answer.error.empty()) rank.snapshot = answer.snapshot;
+    if (answer.error.empty()) rank.snapshot = std::move(answer.snapshot);
+    return;
   }
 }
 
@@ -131,10 +120,11 @@ void Debugs::settle(Debug& debug, const core::JobState& state, SteadyTime now) {
   if (std::ranges::any_of(debug.doc.ranks, [](const auto& rank) { return rank.state == "asked"; })) return;
   debug.closed = true;
   debug.doc.state = "done";
-  judge(debug.doc);
+  judge(debug);
 }
 
-void Debugs::judge(proto::DebugDoc& doc) {
+void Debugs::judge(Debug& debug) {
+  auto& doc = debug.doc;
   std::vector<core::RankView> views;
   for (const auto& rank : doc.ranks) {
     using Presence = core::RankView::Presence;
@@ -153,6 +143,7 @@ void Debugs::judge(proto::DebugDoc& doc) {
   }
   doc.verdict = report.verdict;
   doc.culprit = report.culprit;
+  debug.found = report.found || report.culprit;
 }
 
 bool Debugs::is_done(const core::JobState& state, SteadyTime now) {
@@ -162,22 +153,30 @@ bool Debugs::is_done(const core::JobState& state, SteadyTime now) {
   return found->second.closed;
 }
 
-std::optional<proto::DebugDoc> Debugs::look(const core::JobState& state, SteadyTime now) {
+const proto::DebugDoc* Debugs::look(const core::JobState& state, SteadyTime now) {
   const auto found = debugs_.find(state.id);
-  if (found == debugs_.end()) return std::nullopt;
+  if (found == debugs_.end()) return nullptr;
   settle(found->second, state, now);
-  return found->second.doc;
+  return &found->second.doc;
+}
+
+bool Debugs::has_found(JobId id) const {
+  const auto found = debugs_.find(id);
+  return found != debugs_.end() && found->second.found;
 }
 
 void Debugs::recover(proto::DebugDoc doc) {
   const auto id = doc.job;
-  if (doc.state != "done") {  // its head ended before the answers came
-    for (auto& rank : doc.ranks)
+  Debug debug;
+  debug.doc = std::move(doc);
+  debug.closed = true;
+  if (debug.doc.state != "done") {  // its head ended before the answers came
+    for (auto& rank : debug.doc.ranks)
       if (rank.state == "asked") rank.state = "unknown";
-    doc.state = "done";
-    judge(doc);
+    debug.doc.state = "done";
+    judge(debug);
   }
-  debugs_.insert_or_assign(id, Debug{std::move(doc), 0, {}, true});
+  debugs_.insert_or_assign(id, std::move(debug));
 }
 
 void Debugs::replace(proto::DebugDoc doc) {

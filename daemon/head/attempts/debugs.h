@@ -8,7 +8,7 @@
 #include "proto/message/message.h"
 
 #include <map>
-#include <optional>
+#include <utility>
 #include <vector>
 
 namespace rtrain::head {
@@ -43,8 +43,12 @@ class Debugs {
   void fail_rank(const proto::RankKey& key, const std::string& why);
   /// Whether each rank has answered, or will not, by now.
   [[nodiscard]] bool is_done(const core::JobState& state, SteadyTime now);
-  /// The last diagnosis of the job, as it stands; its verdict comes when it is done. Nothing: none is known.
-  [[nodiscard]] std::optional<proto::DebugDoc> look(const core::JobState& state, SteadyTime now);
+  /// The last diagnosis of the job, as it stands; its verdict comes when it is done. Null: none is known.
+  /// @lifetime until the next begin(), forget() or take_dropped(). It may be megabytes: not to be copied in
+  /// passing.
+  [[nodiscard]] const proto::DebugDoc* look(const core::JobState& state, SteadyTime now);
+  /// Whether the verdict says more than that nobody waits.
+  [[nodiscard]] bool has_found(JobId id) const;
   /// The diagnosis in a shorter form; nothing happens while its ranks are being asked.
   void replace(proto::DebugDoc doc);
   /// As it was stored by an earlier head.
@@ -61,9 +65,10 @@ class Debugs {
     std::int64_t number = 0;
     SteadyTime until{};   ///< of the answers
     bool closed = false;  ///< the verdict stands: it is made once, of all answers
+    bool found = false;   ///< it names a rank, or a collective in which they differ
   };
   static void settle(Debug& debug, const core::JobState& state, SteadyTime now);
-  static void judge(proto::DebugDoc& doc);
+  static void judge(Debug& debug);
   void forget_oldest();
   std::map<JobId, Debug> debugs_;
   std::map<JobId, std::map<int, proto::RankDebug>> last_words_;  ///< by rank, of the attempt that runs

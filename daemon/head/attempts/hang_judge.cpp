@@ -1,7 +1,6 @@
 #include "daemon/head/attempts/hang_judge.h"
 
 #include "common/log/log.h"
-#include "daemon/head/attempts/attempt_timers.h"
 
 #include <algorithm>
 #include <utility>
@@ -30,7 +29,7 @@ void HangJudge::on_progress(const proto::RankProgress& progress) {
 void HangJudge::on_diagnosis(proto::RankDiagnosis diagnosis) {
   const auto id = diagnosis.key.job;
   const auto& state = context_.state(id);
-  if (!is_live(state)) return;
+  if (!core::is_live(state.phase)) return;
   auto& heard = diagnoses_[id];
   heard[diagnosis.key.rank] = std::move(diagnosis);
   if (debugging_.awaits_answers(id)) return;  // the last answer, or the end of its time, judges
@@ -44,7 +43,7 @@ void HangJudge::on_diagnosis(proto::RankDiagnosis diagnosis) {
 void HangJudge::judge(JobId id) {
   context_.deadlines.clear(id, DueFor::kHang);
   const auto& state = context_.state(id);
-  if (!diagnoses_.contains(id) || !is_live(state)) return;
+  if (!diagnoses_.contains(id) || !core::is_live(state.phase)) return;
   if (debugging_.explain_hang(id))
     return context_.deadlines.set(id, DueFor::kHang, context_.now() + from_seconds(Debugging::kLastAnswerS));
   const auto heard = diagnoses_.extract(id);

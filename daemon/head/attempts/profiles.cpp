@@ -1,7 +1,8 @@
 #include "daemon/head/attempts/profiles.h"
 
+#include "daemon/head/attempts/chosen_ranks.h"
+
 #include <algorithm>
-#include <numeric>
 
 namespace rtrain::head {
 namespace {
@@ -24,18 +25,9 @@ Result<proto::ProfileRanks> Profiles::begin(const core::JobState& state, const P
   if (!state.spec->train_func)
     return conflict(state, "runs a command: only the Trainer of a train_func job can be asked for a profile",
                     "give the Trainer of the program a profiler: TrainerOptions::profiler = \"pytorch\"");
-  auto ranks = request.ranks;
-  if (ranks.empty()) {
-    ranks.resize(state.ranks.size());
-    std::iota(ranks.begin(), ranks.end(), 0);
-  }
-  std::ranges::sort(ranks);
-  ranks.erase(std::ranges::unique(ranks).begin(), ranks.end());
-  for (const int rank : ranks)
-    if (rank < 0 || std::cmp_greater_equal(rank, state.ranks.size()))
-      return fail(Errc::kNotFound, "job " + core::name_of(state) + " has no rank " + std::to_string(rank) +
-                                       ", it has " + std::to_string(state.ranks.size()));
-  for (const int rank : ranks)
+  auto ranks = chosen_ranks(state, request.ranks);
+  if (!ranks) return ranks.error();
+  for (const int rank : *ranks)
     if (state.ranks[static_cast<std::size_t>(rank)].phase == core::RankPhase::kEnded)
       return fail(Errc::kConflict,
                   "rank " + std::to_string(rank) + " of job " + core::name_of(state) + " has ended");
@@ -53,7 +45,7 @@ Result<proto::ProfileRanks> Profiles::begin(const core::JobState& state, const P
   profile.doc.attempt = state.attempt.value();
   profile.doc.steps = request.steps;
   profile.doc.timeout_s = request.timeout_s;
-  for (const int rank : ranks) {
+  for (const int rank : *ranks) {
     proto::ProfiledRankDoc doc;
     doc.rank = rank;
     doc.node = state.ranks[static_cast<std::size_t>(rank)].placement.node;
@@ -61,8 +53,8 @@ Result<proto::ProfileRanks> Profiles::begin(const core::JobState& state, const P
   }
   profiles_.insert_or_assign(state.id, std::move(profile));
   forget_oldest();
-  return proto::ProfileRanks{state.id,      state.attempt,    number,
-                             request.steps, std::move(ranks), request.timeout_s};
+  return proto::ProfileRanks{state.id,      state.attempt,     number,
+                             request.steps, std::move(*ranks), request.timeout_s};
 }
 
 void Profiles::hear(const proto::RankProfile& answer) {

@@ -1,6 +1,7 @@
 #include "daemon/head/attempts/profiling.h"
 
 #include "common/log/log.h"
+#include "daemon/head/attempts/ask_ranks.h"
 
 #include <algorithm>
 
@@ -17,23 +18,8 @@ Result<proto::ProfileDoc> Profiling::ask(JobId id, const ProfileRequest& request
   last_number_ = number;
   log::info("job asked for a profile",
             {{"job", to_string(id)}, {"by", by}, {"steps", std::to_string(request.steps)}});
-  std::map<std::string, std::vector<int>> asked_of;
-  for (const int rank : asked->ranks) {
-    const auto& node = record->state.ranks[static_cast<std::size_t>(rank)].placement.node;
-    const proto::RankKey key{id, asked->attempt, rank};
-    const auto session = context_.nodes.session(node);
-    if (!session)
-      profiles_.fail_rank(key, "node " + node + " is not connected");
-    else if (session->version() < 3)
-      profiles_.fail_rank(key, "the agent of node " + node + " is older than rtrain profile: upgrade it");
-    else
-      asked_of[node].push_back(rank);
-  }
-  for (auto& [node, ranks] : asked_of) {
-    auto message = *asked;
-    message.ranks = std::move(ranks);
-    send_when_durable(context_.gate, context_.nodes.session(node), message);
-  }
+  ask_ranks(context_, record->state, *asked, 3, "rtrain profile",
+            [&](const proto::RankKey& key, const std::string& why) { profiles_.fail_rank(key, why); });
   return *profiles_.look(record->state, context_.now());
 }
 

@@ -222,7 +222,7 @@ void NodeAdmin::evacuate(const std::string& node) {
   const auto left_s = drain_left_s(node);
   for (const auto id : launcher_.jobs_on(node)) {
     const auto& state = context_.state(id);
-    if (state.phase != core::JobPhase::kStarting && state.phase != core::JobPhase::kRunning) continue;
+    if (!core::is_live(state.phase)) continue;
     double grace_s = state.spec->scheduling.preempt_grace_s;
     if (left_s) grace_s = std::min(*left_s, grace_s);
     const auto why = "node " + node + " is drained by " + node_setting.by +
