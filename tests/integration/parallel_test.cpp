@@ -1,6 +1,5 @@
 // Ranks that share layers and sequences train what one process trains with LibTorch's own layers.
-#include "tests/support/parallel_gpt.h"
-#include "tests/support/sharded_runs.h"
+#include "tests/support/parallel_runs.h"
 
 #include <rtrain/strategies/model_parallel.h>
 
@@ -18,11 +17,7 @@ namespace {
 constexpr test::GptSizes kSizes;
 constexpr std::int64_t kSamples = 80, kBatch = 8;  // 10 steps an epoch
 
-std::shared_ptr<Dataset> samples() {
-  const auto x = (torch::arange(kSamples * kSizes.length) * 7919 % 104729 % kSizes.vocabulary)
-                     .reshape({kSamples, kSizes.length});
-  return data::TensorDataset(x, (x * 5 + 3) % kSizes.vocabulary);
-}
+DataLoader loader(int ranks) { return test::loader_of(test::sequences(kSamples, kSizes), kBatch, ranks); }
 
 struct Learner : LightningModule {
   virtual torch::Tensor loss_of(const Batch& batch) = 0;
@@ -62,19 +57,6 @@ struct Parallel final : Learner {
   bool in_sequence_;
 };
 
-/// All parameters, whole, and the metrics.
-Tensors result_of(const LightningModule& module, const Trainer& trainer) {
-  Tensors result;
-  for (const auto& item : module.named_parameters())
-    result.emplace(item.key(), item.value().detach().clone());
-  for (const auto& [tensor, partition] : parallel::split_parameters_of(module))
-    for (auto& [name, value] : result)
-      if (module.named_parameters()[name].is_same(tensor)) value = partition.whole_of(tensor);
-  for (const auto& [name, value] : trainer.callback_metrics())
-    result.emplace("metric " + name, torch::scalar_tensor(value, torch::kFloat64));
-  return result;
-}
-
 struct Fit {
   int epochs = 2;
   std::string from{}, to{};
@@ -82,15 +64,6 @@ struct Fit {
   std::int64_t steps = -1;
   bool averages = false;  ///< the weights at the end are averages
 };
-
-/// The loader of one of `ranks` that read different data.
-DataLoader loader(int ranks) {
-  if (ranks > 1) return {samples(), {.batch_size = kBatch / ranks, .shuffle = true}};  // the Trainer cuts it
-  return {samples(),
-          {.batch_size = kBatch,
-           .sampler = std::make_shared<DistributedSampler>(
-               kSamples, DistributedSamplerOptions{.num_replicas = 1, .rank = 0})}};
-}
 
 Tensors fit(Learner& module, AnyStrategy strategy, int data_ranks, const Fit& how) {
   std::vector<AnyCallback> callbacks;
@@ -102,7 +75,7 @@ Tensors fit(Learner& module, AnyStrategy strategy, int data_ranks, const Fit& ho
                          .callbacks = callbacks}));
   trainer.fit(module, loader(data_ranks), {}, how.from.empty() ? CheckpointPath() : CheckpointPath(how.from));
   if (!how.to.empty()) trainer.save_checkpoint(how.to);
-  return result_of(module, trainer);
+  return test::whole_result(module, trainer);
 }
 
 Tensors alone(const Fit& how = {}) {
@@ -119,19 +92,12 @@ struct Case {
 
 /// What each rank has after a fit.
 std::vector<Tensors> together(const Case& one, const Fit& how = {}) {
-  const Folder folder;
-  const auto codes = run_ranks(one.world, [&](int rank) {
+  return test::results_of(one.world, [&](int) {
     torch::manual_seed(100);
     Parallel module(one.in_sequence);
     const auto shared = one.degrees.tensor_parallel_size * one.degrees.context_parallel_size;
-    const auto after = fit(module, ModelParallelStrategy(one.degrees), one.world / shared, how);
-    save_safetensors(folder / std::to_string(rank), {after, {}});
+    return fit(module, ModelParallelStrategy(one.degrees), one.world / shared, how);
   });
-  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(one.world), 0));
-  std::vector<Tensors> all;
-  for (int rank = 0; rank < one.world; ++rank)
-    all.push_back(load_safetensors(folder / std::to_string(rank)).tensors);
-  return all;
 }
 
 void check(const Case& one) {
@@ -140,23 +106,7 @@ void check(const Case& one) {
   auto expected = alone();
   // Of all ranks that compute parts of the loss; those of a tensor group compute the same.
   expected["metric sum"] *= one.world / one.degrees.tensor_parallel_size;
-  const auto results = together(one);
-  for (const auto& after : results) {
-    test::check_close(expected, after, 1e-9);
-    for (const auto& [name, tensor] : after) CHECK(torch::equal(tensor, results[0].at(name)));
-  }
-}
-
-void check_equal(const std::filesystem::path& a, const std::filesystem::path& b) {
-  for (const std::string file : {"model.safetensors", "optimizer.safetensors"}) {
-    const auto before = load_safetensors(a / file).tensors, after = load_safetensors(b / file).tensors;
-    REQUIRE(before.size() == after.size());
-    for (const auto& [name, tensor] : before) {
-      INFO(file << ", " << name);
-      REQUIRE(after.contains(name));
-      CHECK(torch::equal(tensor, after.at(name)));
-    }
-  }
+  test::check_results(expected, together(one));
 }
 
 }  // namespace
@@ -218,15 +168,15 @@ TEST_CASE("parallel: checkpoints are whole, and any numbers of ranks go on from 
   (void)alone({.epochs = 1, .to = path("one")});
   SECTION("nothing is trained: what is loaded is saved again") {
     (void)alone({.epochs = 1, .from = path("two"), .to = path("two as one")});
-    check_equal(path("two"), path("two as one"));
+    test::check_equal_checkpoints(path("two"), path("two as one"));
     (void)together(two, {.epochs = 1, .from = path("one"), .to = path("one as two")});
-    check_equal(path("one"), path("one as two"));
+    test::check_equal_checkpoints(path("one"), path("one as two"));
     (void)together({.degrees = {.tensor_parallel_size = 4}, .world = 4},
                    {.epochs = 1, .from = path("two"), .to = path("two as four")});
-    check_equal(path("two"), path("two as four"));
+    test::check_equal_checkpoints(path("two"), path("two as four"));
     (void)together({.degrees = {.tensor_parallel_size = 2, .context_parallel_size = 2}, .world = 4},
                    {.epochs = 1, .from = path("two"), .to = path("two as two by two")});
-    check_equal(path("two"), path("two as two by two"));
+    test::check_equal_checkpoints(path("two"), path("two as two by two"));
   }
   SECTION("training goes on") {
     const auto expected = alone();

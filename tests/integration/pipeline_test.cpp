@@ -1,6 +1,5 @@
 // Ranks that hold the stages of a pipeline train what one process trains.
-#include "tests/support/parallel_gpt.h"
-#include "tests/support/sharded_runs.h"
+#include "tests/support/parallel_runs.h"
 
 #include <rtrain/metrics/aggregation.h>
 #include <rtrain/models/gpt2.h>
@@ -21,11 +20,7 @@ namespace {
 constexpr test::GptSizes kSizes{.layers = 4};
 constexpr std::int64_t kSamples = 48, kBatch = 8;  // 6 steps an epoch
 
-std::shared_ptr<Dataset> samples() {
-  const auto x = (torch::arange(kSamples * kSizes.length) * 7919 % 104729 % kSizes.vocabulary)
-                     .reshape({kSamples, kSizes.length});
-  return data::TensorDataset(x, (x * 5 + 3) % kSizes.vocabulary);
-}
+DataLoader loader(int ranks) { return test::loader_of(test::sequences(kSamples, kSizes), kBatch, ranks); }
 
 /// Its steps do not know whether there are stages.
 struct Learner : LightningModule, parallel::PipelineModule {
@@ -143,30 +138,6 @@ struct Fit {
   bool seeds_differ = false;  ///< rank r begins with the seed 100 + r
 };
 
-/// All parameters, whole, and the metrics.
-Tensors result_of(LightningModule& module, const Trainer& trainer) {
-  Tensors result;
-  full_parameters(module, [&] {
-    for (const auto& item : module.named_parameters())
-      result.emplace(item.key(), item.value().detach().clone());
-    for (const auto& [tensor, partition] : parallel::split_parameters_of(module))
-      for (auto& [name, value] : result)
-        if (module.named_parameters()[name].is_same(tensor)) value = partition.whole_of(tensor);
-  });
-  for (const auto& [name, value] : trainer.callback_metrics())
-    result.emplace("metric " + name, torch::scalar_tensor(value, torch::kFloat64));
-  return result;
-}
-
-/// The loader of one of `ranks` that read different data.
-DataLoader loader(int ranks) {
-  if (ranks > 1) return {samples(), {.batch_size = kBatch / ranks, .shuffle = true}};  // the Trainer cuts it
-  return {samples(),
-          {.batch_size = kBatch,
-           .sampler = std::make_shared<DistributedSampler>(
-               kSamples, DistributedSamplerOptions{.num_replicas = 1, .rank = 0})}};
-}
-
 Tensors fit(Learner& module, AnyStrategy strategy, int data_ranks, const Fit& how) {
   Trainer trainer(quiet({.max_epochs = how.epochs,
                          .accumulate_grad_batches = how.accumulate,
@@ -176,7 +147,7 @@ Tensors fit(Learner& module, AnyStrategy strategy, int data_ranks, const Fit& ho
   trainer.fit(module, loader(data_ranks), loader(data_ranks),
               how.from.empty() ? CheckpointPath() : CheckpointPath(how.from));
   if (!how.to.empty()) trainer.save_checkpoint(how.to);
-  return result_of(module, trainer);
+  return test::whole_result(module, trainer);
 }
 
 using Make = std::function<std::shared_ptr<Learner>()>;
@@ -199,46 +170,23 @@ struct Case {
 
 /// What each rank has after a fit.
 std::vector<Tensors> together(const Case& one, const Fit& how = {}, const Make& make = gpt()) {
-  const Folder folder;
-  const auto codes = run_ranks(one.world, [&](int rank) {
+  return test::results_of(one.world, [&](int rank) {
     torch::manual_seed(static_cast<std::uint64_t>(how.seeds_differ ? 100 + rank : 100));
     const auto module = make();
-    save_safetensors(folder / std::to_string(rank),
-                     {fit(*module, ModelParallelStrategy(one.options), one.data, how), {}});
+    return fit(*module, ModelParallelStrategy(one.options), one.data, how);
   });
-  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(one.world), 0));
-  std::vector<Tensors> all;
-  for (int rank = 0; rank < one.world; ++rank)
-    all.push_back(load_safetensors(folder / std::to_string(rank)).tensors);
-  return all;
 }
 
 void check(const Case& one, const Tensors& expected, const Fit& how = {}, const Make& make = gpt()) {
   INFO("pipeline " << one.options.pipeline_parallel_size << ", schedule " << one.options.schedule << ", "
                    << one.world << " ranks, data " << one.data);
-  const auto results = together(one, how, make);
-  for (const auto& after : results) {
-    test::check_close(expected, after, 1e-9);
-    for (const auto& [name, tensor] : after) CHECK(torch::equal(tensor, results[0].at(name)));
-  }
+  test::check_results(expected, together(one, how, make));
 }
 
 const Case kTwo{.options = {.pipeline_parallel_size = 2, .num_microbatches = 4}, .world = 2};
 const Case kFour{.options = {.pipeline_parallel_size = 4, .num_microbatches = 8}, .world = 4};
 const Case kInterleaved{
     .options = {.pipeline_parallel_size = 2, .num_microbatches = 4, .schedule = "interleaved"}, .world = 2};
-
-void check_equal(const std::filesystem::path& a, const std::filesystem::path& b) {
-  for (const std::string file : {"model.safetensors", "optimizer.safetensors"}) {
-    const auto before = load_safetensors(a / file).tensors, after = load_safetensors(b / file).tensors;
-    REQUIRE(before.size() == after.size());
-    for (const auto& [name, tensor] : before) {
-      INFO(file << ", " << name);
-      REQUIRE(after.contains(name));
-      CHECK(torch::equal(tensor, after.at(name)));
-    }
-  }
-}
 
 /// What the ranks say that fail. @param rank whose words; others may only see that it is gone.
 std::string failure_of(const std::function<void()>& body, std::size_t rank = 0) {
@@ -381,11 +329,11 @@ TEST_CASE("pipeline: checkpoints are whole, and any number of stages goes on fro
   (void)together(kTwo, {.epochs = 1, .to = path("two")});
   SECTION("nothing is trained: what is loaded is saved again") {
     (void)alone({.epochs = 1, .from = path("two"), .to = path("one")});
-    check_equal(path("two"), path("one"));
+    test::check_equal_checkpoints(path("two"), path("one"));
     (void)together(kFour, {.epochs = 1, .from = path("one"), .to = path("four")});
-    check_equal(path("two"), path("four"));
+    test::check_equal_checkpoints(path("two"), path("four"));
     (void)together(kInterleaved, {.epochs = 1, .from = path("four"), .to = path("interleaved")});
-    check_equal(path("two"), path("interleaved"));
+    test::check_equal_checkpoints(path("two"), path("interleaved"));
   }
   SECTION("training goes on") {
     const auto expected = alone();

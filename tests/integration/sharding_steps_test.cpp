@@ -1,48 +1,34 @@
 // Fifty optimizer steps with everything at once: under every strategy that shards they are those of one
-// process on the joined batches, and those of PyTorch's FSDP2.
+// process on the joined batches.
 #include "tests/support/sharded_runs.h"
-#include "tests/support/small_transformer.h"
+#include "tests/support/small_language.h"
 
 #include <cstdlib>
 
 using namespace rtrain;
-using rtrain::test::check_against_alone;
-using rtrain::test::SmallBlockImpl;
-using rtrain::test::SmallTransformer;
-using rtrain::test::SmallTransformerImpl;
 
 namespace {
 
-constexpr std::int64_t kSteps = 50, kSamples = 96;
+constexpr std::int64_t kSteps = 50;
 
 /// Tied embedding, checkpointed blocks, a frozen block, parameter groups, a scheduler.
-struct Language : LightningModule {
-  Language() {
-    for (auto& parameter : net->blocks[1]->parameters()) parameter.set_requires_grad(false);
-    to(torch::kFloat64);
-  }
+struct Checkpointed : test::Language {
+  Checkpointed() : Language(true) {}
   StepOutput training_step(const Batch& batch, std::int64_t) override {
     auto x = net->wte(batch.input) + net->wpe(torch::arange(batch.input.size(1)));
     for (const auto& block : *net->blocks)
       x = rtrain::checkpoint(
-          [&block](const torch::Tensor& in) { return block->as<SmallBlockImpl>()->forward(in); }, x);
+          [&block](const torch::Tensor& in) { return block->as<test::SmallBlockImpl>()->forward(in); }, x);
     return torch::cross_entropy_loss(torch::linear(net->ln(x), net->wte->weight).flatten(0, 1),
                                      batch.target.flatten());
   }
+  /// The learning rate stays large enough for fifty steps to count.
   Optimizers configure_optimizers() override {
     auto adam = optim::AdamW(optim::split_decay(*this, 0.1), {.lr = 0.01});
     auto scheduler = lr::StepLR(adam, {.step_size = 1, .gamma = 0.9});
     return {{adam}, {scheduler}};
   }
-  SmallTransformer net = register_module("net", SmallTransformer());
 };
-
-std::shared_ptr<Dataset> tokens() {
-  torch::manual_seed(4);
-  const std::vector<std::int64_t> shape{kSamples, SmallTransformerImpl::kLength};
-  const auto x = torch::randint(SmallTransformerImpl::kTokens, shape, torch::kInt64);
-  return data::TensorDataset(x, (x * 3 + 1) % SmallTransformerImpl::kTokens);
-}
 
 /// ResNet's blocks, small: its batch norms see the joined batch.
 struct ResidualBlockImpl : torch::nn::Module {
@@ -83,7 +69,7 @@ struct ResNet : LightningModule {
 
 std::shared_ptr<Dataset> pictures() {
   torch::manual_seed(4);
-  const auto x = torch::randn({kSamples, 1, 6, 6}, torch::kFloat64);
+  const auto x = torch::randn({test::kSamples, 1, 6, 6}, torch::kFloat64);
   return data::TensorDataset(x, x.flatten(1).sum(1).mul(0.5).floor().to(torch::kInt64).remainder(3));
 }
 
@@ -117,44 +103,48 @@ std::vector<Named> strategies(int world, const std::vector<std::string>& units) 
   return all;
 }
 
+/// Under all strategies that shard, in worlds of 1 to 4 ranks. @param units what a unit is made of
+void check_all(test::Comparison one, const std::vector<std::string>& units) {
+  for (const int world : {1, 2, 3, 4}) {
+    const auto expected = test::fitted_alone(one, world);
+    for (const auto& strategy : strategies(world, units)) {
+      INFO(strategy.name << ", " << world << " ranks");
+      one.strategy = strategy.make;
+      test::check_against(expected, one, world);
+    }
+  }
+}
+
+TrainerOptions fifty_steps() {
+  return {.max_epochs = -1, .max_steps = kSteps, .limit_val_batches = std::int64_t{0}};
+}
+
 }  // namespace
 
 TEST_CASE(
     "sharding_steps: a GPT with a tied embedding, accumulation, clipping, checkpointing, a frozen block",
     "[integration][sharding]") {
-  for (const int world : {1, 2, 3, 4})
-    for (const auto& strategy : strategies(world, {"net.blocks.?"})) {
-      INFO(strategy.name << ", " << world << " ranks");
-      check_against_alone({.data = tokens(),
-                           .make = [] { return std::make_shared<Language>(); },
-                           .strategy = strategy.make,
-                           .options =
-                               [] {
-                                 return TrainerOptions{.max_epochs = -1,
-                                                       .max_steps = kSteps,
-                                                       .limit_val_batches = std::int64_t{0},
-                                                       .accumulate_grad_batches = 2,
-                                                       .gradient_clip_val = 0.05};
-                               }},
-                          world);
-    }
+  check_all({.data = test::samples(),
+             .make = [] { return std::make_shared<Checkpointed>(); },
+             .options =
+                 [] {
+                   auto options = fifty_steps();
+                   options.accumulate_grad_batches = 2;
+                   options.gradient_clip_val = 0.05;
+                   return options;
+                 }},
+            {"net.blocks.?"});
 }
 
 TEST_CASE("sharding_steps: a ResNet whose batch norms see the joined batch", "[integration][sharding]") {
-  for (const int world : {1, 2, 3, 4})
-    for (const auto& strategy : strategies(world, {"first", "second"})) {
-      INFO(strategy.name << ", " << world << " ranks");
-      check_against_alone({.data = pictures(),
-                           .make = [] { return std::make_shared<ResNet>(); },
-                           .strategy = strategy.make,
-                           .options =
-                               [] {
-                                 return TrainerOptions{.max_epochs = -1,
-                                                       .max_steps = kSteps,
-                                                       .limit_val_batches = std::int64_t{0},
-                                                       .gradient_clip_val = 0.5,
-                                                       .sync_batchnorm = true};
-                               }},
-                          world);
-    }
+  check_all({.data = pictures(),
+             .make = [] { return std::make_shared<ResNet>(); },
+             .options =
+                 [] {
+                   auto options = fifty_steps();
+                   options.gradient_clip_val = 0.5;
+                   options.sync_batchnorm = true;
+                   return options;
+                 }},
+            {"first", "second"});
 }

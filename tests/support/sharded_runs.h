@@ -48,8 +48,20 @@ struct Comparison {
   double tolerance = 1e-9;
 };
 
-/// `world` ranks under the strategy end with what one process has that trains the joined batches.
-inline void check_against_alone(const Comparison& one, int world) {
+/// What one process has that trains the joined batches of `world` ranks.
+inline Tensors fitted_alone(const Comparison& one, int world) {
+  torch::manual_seed(100);
+  const auto module = one.make();
+  auto options = one.options();
+  options.strategy = "single_device";
+  const auto sampler = std::make_shared<DistributedSampler>(
+      one.data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
+  return fitted(*module, std::move(options),
+                DataLoader(one.data, {.batch_size = one.batch_size * world, .sampler = sampler}));
+}
+
+/// `world` ranks under the strategy end with what is expected.
+inline void check_against(const Tensors& expected, const Comparison& one, int world) {
   const Folder folder;
   const auto codes = run_ranks(world, [&](int rank) {
     torch::manual_seed(static_cast<std::uint64_t>(100 + rank));  // rank 0's parameters count
@@ -62,16 +74,13 @@ inline void check_against_alone(const Comparison& one, int world) {
                       {}});
   });
   REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
-  torch::manual_seed(100);
-  const auto module = one.make();
-  auto options = one.options();
-  options.strategy = "single_device";
-  const auto sampler = std::make_shared<DistributedSampler>(
-      one.data->size(), DistributedSamplerOptions{.num_replicas = 1, .rank = 0});
-  const auto alone = fitted(*module, std::move(options),
-                            DataLoader(one.data, {.batch_size = one.batch_size * world, .sampler = sampler}));
   for (int rank = 0; rank < world; ++rank)
-    check_close(alone, load_safetensors(folder / std::to_string(rank)).tensors, one.tolerance);
+    check_close(expected, load_safetensors(folder / std::to_string(rank)).tensors, one.tolerance);
+}
+
+/// `world` ranks under the strategy end with what one process has that trains the joined batches.
+inline void check_against_alone(const Comparison& one, int world) {
+  check_against(fitted_alone(one, world), one, world);
 }
 
 }  // namespace rtrain::test
