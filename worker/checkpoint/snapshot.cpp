@@ -1,5 +1,7 @@
 #include "worker/checkpoint/snapshot.h"
 
+#include "worker/runtime/block_signals.h"
+
 #include <torch/torch.h>
 
 #include <c10/core/Event.h>
@@ -84,9 +86,7 @@ Snapshot::Snapshot(SaveFiles files, const std::set<const void*>& stable, std::sh
   if (later_.empty()) return;
   copied_ = false;
   copier_ = std::thread([this] {
-    sigset_t all;  // signals are for the training thread
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    runtime::block_signals();
     copy_on_cpu();
   });
 }

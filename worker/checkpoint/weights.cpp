@@ -25,11 +25,11 @@ using Tensors = std::map<std::string, torch::Tensor>;
 }
 
 /// Hugging Face's model.safetensors.index.json.
-Tensors read_index(const fs::path& path, bool may_have_model = true) {
+/// @param has_model model.safetensors is beside it, and might be what is meant
+Tensors read_index(const fs::path& path, bool has_model = false) {
   const auto index = tensors::read_shard_index(path.string());
   if (!index) throw std::runtime_error(index.error().message());
   const CheckedFolder folder(path.has_parent_path() ? path.parent_path() : ".");
-  const bool has_model = !may_have_model && folder.has(tensors::kModelFile);
   if (const auto twice = tensors::second_weights(*index, has_model); !twice.empty()) refuse(path, twice);
   Tensors all;
   for (const auto& file : index->files()) all.merge(folder.load(file));
@@ -65,7 +65,8 @@ Tensors read_weights(const fs::path& path) {
   if (fs::is_directory(path)) {
     for (const auto& within : {path, path / tensors::kReportedFolder}) {
       const CheckedFolder folder(within);
-      if (fs::exists(within / tensors::kIndexFile)) return read_index(within / tensors::kIndexFile, false);
+      if (fs::exists(within / tensors::kIndexFile))
+        return read_index(within / tensors::kIndexFile, folder.has(tensors::kModelFile));
       if (folder.has(tensors::kModelFile)) return folder.load(tensors::kModelFile);
     }
     refuse(path,

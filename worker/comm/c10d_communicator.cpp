@@ -6,6 +6,7 @@
 #include "worker/comm/stall_publisher.h"
 #include "worker/runtime/roll_call.h"
 #include "worker/runtime/run_within.h"
+#include "worker/runtime/size_hint.h"
 
 #include <c10/core/DeviceGuard.h>
 #include <torch/torch.h>
@@ -242,14 +243,9 @@ void C10dCommunicator::set_timeout(milliseconds timeout) {
 void C10dCommunicator::fail(const char* what, const std::exception& error) const {
   const std::string of_group = roll_call_ != nullptr ? "" : " of the group \"" + options_.name + "\"";
   const auto cause = cause_of(error);
-  // Gloo's check of the length of a message.
-  const bool sizes_differ = cause.find("preamble.length") != std::string::npos;
   throw std::runtime_error(std::string(what) + " on rank " + std::to_string(rank()) + " of " +
                            std::to_string(world_size()) + of_group + ": " + cause +
-                           (sizes_differ
-                                ? "; the ranks' tensors differ in size: RTRAIN_DEBUG_COLLECTIVES=1 in "
-                                  "the job's env names the ranks and the shapes"
-                                : ""));
+                           runtime::size_hint(cause));
 }
 
 /// Sub-groups differ from rank to rank: what they do is no step of the roll call.
@@ -329,6 +325,24 @@ void C10dCommunicator::compare(Ticket ticket, const runtime::FlightCall& flight)
                            runtime::grouped_by_value(calls, ranks_of(options_)));
 }
 
+/// Makes a call that `ticket` stands for. @param compares the ranks first hold against each other what they
+/// call.
+template <class Call>
+void C10dCommunicator::attempt(const runtime::FlightCall& flight, Ticket ticket, bool compares, Call call) {
+  try {
+    const auto starting = noted(flight.purpose, flight.order);  // NCCL connects with the first collective
+    if (compares) compare(ticket, flight);
+    const RecordedGroup::Quiet quiet;
+    call();
+  } catch (const c10::AcceleratorError&) {
+    runtime::flight_recorder().failed(ticket);
+    throw;
+  } catch (const std::exception& error) {
+    runtime::flight_recorder().failed(ticket);
+    fail(flight.purpose, error);
+  }
+}
+
 template <class Call>
 Work C10dCommunicator::start(runtime::FlightCall flight, Waiting waiting, Call call) {
   std::function<void()> then;
@@ -341,24 +355,13 @@ Work C10dCommunicator::start(runtime::FlightCall flight, Waiting waiting, Call c
   const auto joined =
       is_message ? runtime::FlightParts::join(runtime::flight_recorder(), recorded_as_, seq) : 0;
   const auto ticket = joined != 0 ? joined : begin(flight);
-  try {
-    const auto starting = noted(what, seq);  // NCCL connects with the first collective
-    if (compares) compare(ticket, flight);
-    const RecordedGroup::Quiet quiet;
-    work = call(then);
-  } catch (const c10::AcceleratorError&) {
-    runtime::flight_recorder().failed(ticket);
-    throw;
-  } catch (const std::exception& error) {
-    runtime::flight_recorder().failed(ticket);
-    fail(what, error);
-  }
+  attempt(flight, ticket, compares, [&] { work = call(then); });
   return Work(std::make_unique<Pending>(*this, what, ticket, seq, waiting, std::move(work), std::move(then)));
 }
 
 Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char* what) {
   require_contiguous(what, tensor);
-  auto flight = flight_of(FlightOperation::kAllReduce, what, tensor);
+  auto flight = runtime::flight_of(FlightOperation::kAllReduce, what, tensor);
   flight.detail = op_name(op);
   return start(flight, collective(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
@@ -376,7 +379,7 @@ Work C10dCommunicator::start_all_reduce(torch::Tensor tensor, Op op, const char*
 Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const char* what) {
   require_rank(what, "root", root);
   require_contiguous(what, tensor);
-  auto flight = flight_of(FlightOperation::kBroadcast, what, tensor);
+  auto flight = runtime::flight_of(FlightOperation::kBroadcast, what, tensor);
   flight.root = root;
   return start(flight, collective(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
@@ -388,7 +391,7 @@ Work C10dCommunicator::start_broadcast(torch::Tensor tensor, int root, const cha
 
 Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor input, const char* what) {
   require_parts(what, output, input, world_size());
-  return start(flight_of(FlightOperation::kAllGather, what, input), collective(output),
+  return start(runtime::flight_of(FlightOperation::kAllGather, what, input), collective(output),
                [&](std::function<void()>&) {
                  auto whole = output.detach().view(-1), part = input.detach().view(-1);
                  return group_->_allgather_base(whole, part);
@@ -398,7 +401,7 @@ Work C10dCommunicator::start_all_gather(torch::Tensor output, torch::Tensor inpu
 Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor input, Op op,
                                             const char* what) {
   require_parts(what, input, output, world_size());
-  auto flight = flight_of(FlightOperation::kReduceScatter, what, input);
+  auto flight = runtime::flight_of(FlightOperation::kReduceScatter, what, input);
   flight.detail = op_name(op);
   return start(flight, collective(output), [&](std::function<void()>& then) {
     auto part = output.detach().view(-1), whole = input.detach().view(-1);
@@ -416,7 +419,7 @@ Work C10dCommunicator::start_reduce_scatter(torch::Tensor output, torch::Tensor 
 Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const char* what) {
   require_rank(what, "the receiver", to);
   require_contiguous(what, tensor);
-  auto flight = flight_of(FlightOperation::kSend, what, tensor);
+  auto flight = runtime::flight_of(FlightOperation::kSend, what, tensor);
   flight.peer = to;
   return start(flight, message(tensor), [&](std::function<void()>&) {
     std::vector<torch::Tensor> tensors{through_host(tensor) ? tensor.detach().cpu() : tensor.detach()};
@@ -427,7 +430,7 @@ Work C10dCommunicator::start_send(torch::Tensor tensor, int to, int tag, const c
 Work C10dCommunicator::start_recv(torch::Tensor tensor, int from, int tag, const char* what) {
   require_rank(what, "the sender", from);
   require_contiguous(what, tensor);
-  auto flight = flight_of(FlightOperation::kReceive, what, tensor);
+  auto flight = runtime::flight_of(FlightOperation::kReceive, what, tensor);
   flight.peer = from;
   return start(flight, message(tensor), [&](std::function<void()>& then) {
     std::vector<torch::Tensor> tensors{tensor.detach()};
@@ -448,7 +451,7 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
   const torch::NoGradGuard no_grad;
   constexpr const char* kWhat = "broadcast of parameters or buffers";
   const auto seq = roll_call_ != nullptr ? pulse_.next_seq() : 0;
-  auto flight = flight_of(FlightOperation::kBroadcast, kWhat, tensors[0]);
+  auto flight = runtime::flight_of(FlightOperation::kBroadcast, kWhat, tensors[0]);
   flight.root = root;
   flight.order = seq;
   std::vector<torch::Tensor> detached;
@@ -459,10 +462,7 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
   }
   auto& recorder = runtime::flight_recorder();
   const auto ticket = begin(flight);
-  try {
-    const auto waiting = noted(kWhat, seq);
-    if (debugs_collectives()) compare(ticket, flight);
-    const RecordedGroup::Quiet quiet;
+  attempt(flight, ticket, debugs_collectives(), [&] {
     recorder.wait(ticket);
     c10d::broadcast_coalesced(group_, detached, kBroadcastBytes, root);
     // NCCL's waits only order streams: the host is here before the device is.
@@ -470,10 +470,7 @@ void C10dCommunicator::broadcast_all(const std::vector<torch::Tensor>& tensors, 
       recorder.queued(ticket);
     else
       recorder.finish(ticket);
-  } catch (const std::exception& error) {
-    recorder.failed(ticket);
-    fail(kWhat, error);
-  }
+  });
 }
 
 void C10dCommunicator::barrier() {

@@ -90,6 +90,8 @@ class C10dCommunicator final : public Communicator {
   [[nodiscard]] bool through_host(const torch::Tensor& tensor) const;
   using Ticket = runtime::FlightRecorder::Ticket;
   template <class Call>
+  void attempt(const runtime::FlightCall& flight, Ticket ticket, bool compares, Call call);
+  template <class Call>
   Work start(runtime::FlightCall flight, Waiting waiting, Call call);
   /// @throws std::runtime_error while the ranks compare calls, where they differ.
   [[nodiscard]] Ticket begin(const runtime::FlightCall& flight);

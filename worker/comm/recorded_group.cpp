@@ -12,17 +12,6 @@ thread_local int quiet_depth = 0;
 RecordedGroup::Quiet::Quiet() noexcept { ++quiet_depth; }
 RecordedGroup::Quiet::~Quiet() { --quiet_depth; }
 
-runtime::FlightCall flight_of(runtime::FlightOperation operation, const char* purpose,
-                              const torch::Tensor& tensor) {
-  runtime::FlightCall flight;
-  flight.operation = operation;
-  flight.purpose = purpose;
-  flight.dtype = c10::toString(tensor.scalar_type());
-  flight.shape = {tensor.sizes().data(), tensor.sizes().size()};
-  flight.bytes = static_cast<std::int64_t>(tensor.nbytes());
-  return flight;
-}
-
 /// Who made the call waits for it sooner or later, in c10d: the end is heard of from the work itself. On a
 /// device the host only hears that it was queued.
 template <class Call>
@@ -57,15 +46,16 @@ c10::intrusive_ptr<c10d::Work> RecordedGroup::allreduce(std::vector<at::Tensor>&
                                                         const c10d::AllreduceOptions& options) {
   const auto call = [&] { return ProcessGroup::allreduce(tensors, options); };
   if (quiet_depth > 0 || !begin_ || tensors.empty()) return call();
-  return recorded(flight_of(runtime::FlightOperation::kAllReduce, "reduction of gradients", tensors[0]),
-                  tensors[0], call);
+  return recorded(
+      runtime::flight_of(runtime::FlightOperation::kAllReduce, "reduction of gradients", tensors[0]),
+      tensors[0], call);
 }
 
 c10::intrusive_ptr<c10d::Work> RecordedGroup::broadcast(std::vector<at::Tensor>& tensors,
                                                         const c10d::BroadcastOptions& options) {
   const auto call = [&] { return ProcessGroup::broadcast(tensors, options); };
   if (quiet_depth > 0 || !begin_ || tensors.empty()) return call();
-  auto flight = flight_of(runtime::FlightOperation::kBroadcast, "broadcast", tensors[0]);
+  auto flight = runtime::flight_of(runtime::FlightOperation::kBroadcast, "broadcast", tensors[0]);
   flight.root = static_cast<int>(options.rootRank);
   return recorded(flight, tensors[0], call);
 }

@@ -12,10 +12,6 @@
 
 namespace rtrain::comm {
 
-/// What stands in the recorder of a tensor. @param purpose a literal. @lifetime the tensor must outlive it.
-[[nodiscard]] runtime::FlightCall flight_of(runtime::FlightOperation operation, const char* purpose,
-                                            const torch::Tensor& tensor);
-
 /// A communicator records its own calls, with their names and the waits for them. What c10d's Reducer and
 /// hooks of communication call is recorded here: sums of gradients, and broadcasts.
 class RecordedGroup final : public c10d::ProcessGroup {

@@ -1,6 +1,7 @@
 #include <rtrain/metrics/sync.h>
 
 #include "worker/metrics/store.h"
+#include "worker/run/text_checksum.h"
 
 #include <torch/torch.h>
 
@@ -65,17 +66,10 @@ struct MetricSyncing {
     }
   }
 
-  /// FNV-1a
-  static std::int64_t checksum(const std::string& text) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    return static_cast<std::int64_t>(hash >> 1);
-  }
-
   /// Ranks with a few metrics more or less still gather rows of one length, and find out.
   void exchange_head() {
     constexpr std::size_t kBlock = 256;
-    std::vector<std::int64_t> own{checksum(layout)};
+    std::vector<std::int64_t> own{static_cast<std::int64_t>(fnv1a(layout) >> 1)};
     for (const auto& unit : units) own.push_back(unit.store->updates);
     for (const auto& part : rows) {
       own.push_back(part.state->value.size(0));

@@ -1,5 +1,6 @@
 #include "worker/parallel/model_parallel_plan.h"
 
+#include "worker/strategies/elementwise.h"
 #include "worker/strategies/global_norm.h"
 
 #include <stdexcept>
@@ -25,12 +26,8 @@ void ModelParallelPlan::take_parts(Optimizer& optimizer) {
     const auto* key = parameters[i].unsafeGetTensorImpl();
     const auto split = split_.find(key);
     if (split == split_.end() || !taken_.emplace(&optimizer, key).second) continue;
-    if (!optimizer.is_elementwise())
-      throw std::invalid_argument(
-          "ModelParallelStrategy: " + optimizer.type_name() + " cannot step " + optimizer.parameter_name(i) +
-          ", of which each rank has a part, because what it does to one element depends on the others "
-          "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each element "
-          "by itself");
+    require_elementwise(optimizer, "ModelParallelStrategy",
+                        "cannot step " + optimizer.parameter_name(i) + ", of which each rank has a part");
     optimizer.replace_parameter(optimizer.parameter_name(i), split->second.piece(parameters[i]));
   }
 }

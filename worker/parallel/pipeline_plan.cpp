@@ -1,6 +1,7 @@
 #include "worker/parallel/pipeline_plan.h"
 
 #include "worker/checkpoint/module_state.h"
+#include "worker/strategies/elementwise.h"
 #include "worker/strategies/global_norm.h"
 #include "worker/strategies/module_agreement.h"
 
@@ -50,13 +51,7 @@ void PipelinePlan::take_over_first_values() {
 void PipelinePlan::take_pieces(Optimizer& optimizer) {
   const auto found = adopted_.find(&optimizer);
   if (found != adopted_.end() && found->second == optimizer.tensor_changes()) return;
-  if (!optimizer.is_elementwise())
-    throw std::invalid_argument(
-        "ModelParallelStrategy: " + optimizer.type_name() +
-        " cannot step the stages of a pipeline, because what it does to one element depends on the others "
-        "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each element "
-        "by "
-        "itself");
+  require_elementwise(optimizer, "ModelParallelStrategy", "cannot step the stages of a pipeline");
   const auto parameters = optimizer.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const auto* member = cut().find(parameters[i]);

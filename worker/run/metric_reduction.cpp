@@ -1,5 +1,7 @@
 #include "worker/run/metric_reduction.h"
 
+#include "worker/run/text_checksum.h"
+
 #include "worker/runtime/roll_call.h"
 
 #include <torch/torch.h>
@@ -23,13 +25,6 @@ const char* name_of(ReduceFx fx) {
     case ReduceFx::kMax: return "max";
   }
   return "";
-}
-
-/// FNV-1a, cut to the whole numbers that a float64 holds.
-double checksum(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return static_cast<double>(hash >> 12);
 }
 
 bool same_checksums(const torch::Tensor& rows) {
@@ -56,7 +51,7 @@ std::vector<torch::Tensor> MetricReduction::run(const std::vector<MetricPart>& p
   auto host = torch::zeros({kHeadSize + 2 * count},
                            torch::TensorOptions().dtype(torch::kFloat64).pinned_memory(device.is_cuda()));
   auto* numbers = host.data_ptr<double>();
-  numbers[kChecksum] = checksum(text);
+  numbers[kChecksum] = checksum_of_text(text);
   numbers[kTextBytes] = static_cast<double>(text.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
     const auto& part = parts[order[k]];
@@ -128,7 +123,7 @@ void MetricReduction::refuse(const std::string& own, const std::vector<torch::Te
   if (!strategy.device().is_cpu()) {
     std::vector<std::string> sums;
     for (const auto& row : rows)
-      sums.push_back(row[kChecksum].item<double>() == checksum(own) ? own : "others");
+      sums.push_back(row[kChecksum].item<double>() == checksum_of_text(own) ? own : "others");
     throw std::runtime_error(rule + runtime::grouped_by_value(sums));
   }
   std::int64_t longest = 0;

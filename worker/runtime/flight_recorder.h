@@ -38,6 +38,20 @@ struct FlightCall {
   std::int64_t order = 0;   ///< of the job's own collectives: Pulse::next_seq(); 0: of another group
 };
 
+/// What stands in the recorder of a tensor of LibTorch. @param purpose a literal. @lifetime the tensor must
+/// outlive it.
+template <class Tensor>
+[[nodiscard]] FlightCall flight_of(FlightOperation operation, const char* purpose, const Tensor& tensor) {
+  FlightCall flight;
+  flight.operation = operation;
+  flight.purpose = purpose;
+  flight.dtype = toString(tensor.scalar_type());
+  flight.shape = {tensor.sizes().data(), tensor.sizes().size()};
+  // A sparse tensor has no bytes of its own, and asking is an error.
+  if (tensor.has_storage()) flight.bytes = static_cast<std::int64_t>(tensor.nbytes());
+  return flight;
+}
+
 /// A ring of entries of fixed size behind one short lock: nothing is allocated for an entry.
 /// (benchmarks/flight_recorder.cpp measures it.)
 /// @thread any. Handlers of signals stay out.

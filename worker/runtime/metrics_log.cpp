@@ -1,5 +1,7 @@
 #include "worker/runtime/metrics_log.h"
 
+#include "worker/runtime/block_signals.h"
+
 #include "common/os/file.h"
 #include "worker/runtime/run_record.h"
 
@@ -53,9 +55,7 @@ std::int64_t MetricsLog::dropped() const {
 }
 
 void MetricsLog::run() {
-  sigset_t all;  // signals are for the training thread
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   std::unique_lock lock(mutex_);
   while (!error_) {
     changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });

@@ -1,5 +1,7 @@
 #include "worker/runtime/rank_snapshot.h"
 
+#include "worker/runtime/block_signals.h"
+
 #include "worker/runtime/flight_recorder.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/stack_sample.h"
@@ -58,9 +60,7 @@ void DebugAnswers::ask(const proto::RankKey& key, std::int64_t request) {
     if (std::exchange(shared_->answering, true)) return;
   }
   const auto answer = [shared = shared_] {
-    sigset_t all;  // signals are for the training thread
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();
     auto snapshot = rank_snapshot();
     const auto stack = sample_main_thread(kSignalLimit);
     snapshot.stack = stack_words(stack.frames);

@@ -1,5 +1,7 @@
 #include "worker/runtime/session.h"
 
+#include "worker/runtime/block_signals.h"
+
 #include "common/base/duration.h"
 #include "common/os/fd.h"
 #include "common/os/file.h"
@@ -326,9 +328,7 @@ Result<std::unique_ptr<Session>> Session::open(const Environment& environment, O
   if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
   install_stack_sampler();
   impl->thread = std::thread([raw = impl.get()] {
-    sigset_t all;  // signals are for the training thread
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();
     raw->run();
   });
   return std::unique_ptr<Session>(new Session(std::move(impl)));

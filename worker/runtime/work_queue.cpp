@@ -1,5 +1,7 @@
 #include "worker/runtime/work_queue.h"
 
+#include "worker/runtime/block_signals.h"
+
 #include <algorithm>
 #include <csignal>
 #include <utility>
@@ -47,9 +49,7 @@ void WorkQueue::add(Item item) {
   waiting_.push_back(std::move(item));
   if (!thread_.joinable()) {
     thread_ = std::thread([this] {
-      sigset_t all;  // signals are for the training thread
-      ::sigfillset(&all);
-      ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      block_signals();
       run();
     });
   }

@@ -1,6 +1,7 @@
 #include "worker/sdk/rank_failure.h"
 
 #include "worker/runtime/failure_place.h"
+#include "worker/runtime/size_hint.h"
 
 #include <c10/util/Exception.h>
 
@@ -89,10 +90,7 @@ RankFailure rank_failure(const std::exception_ptr& failure, const std::string& k
     return {tells_of_watchdogs_timeout(message) ? "timeout" : kind, std::move(message)};
   } catch (...) {
     auto message = place + runtime::failure_text(failure);
-    if (is_of_gloo(failure) && message.find("preamble.length") != std::string::npos)
-      message +=
-          "; the ranks' tensors differ in size: rtrain debug shows what each rank called, and "
-          "RTRAIN_DEBUG_COLLECTIVES=1 in the job's env names them before it happens";
+    if (is_of_gloo(failure)) message += runtime::size_hint(message);
     return {kind, std::move(message)};
   }
 }

@@ -17,18 +17,6 @@ int tag_of(Kind kind, int number, std::int64_t round) {
   return (static_cast<int>(round % kRounds) * kNumbers + number % kNumbers) * 2 + static_cast<int>(kind);
 }
 
-/// The collective that the messages of an exchange make up.
-runtime::FlightCall collective_of(runtime::FlightOperation operation, const char* purpose,
-                                  const torch::Tensor& input) {
-  runtime::FlightCall flight;
-  flight.operation = operation;
-  flight.purpose = purpose;
-  flight.dtype = c10::toString(input.scalar_type());
-  flight.shape = {input.sizes().data(), input.sizes().size()};
-  flight.bytes = static_cast<std::int64_t>(input.nbytes());
-  return flight;
-}
-
 }  // namespace
 
 void Transfer::wait() {
@@ -53,7 +41,7 @@ Transfer Exchange::gather(const torch::Tensor& whole, int number, std::int64_t r
     return transfer;
   }
   const runtime::FlightParts parts(
-      collective_of(runtime::FlightOperation::kAllGather, "gather of parameters", own));
+      runtime::flight_of(runtime::FlightOperation::kAllGather, "gather of parameters", own));
   const auto tag = tag_of(Kind::kGather, number, round);
   for (int k = 1; k < world; ++k) {
     const int from = (rank + world - k) % world;
@@ -79,7 +67,7 @@ Exchange::Reduction Exchange::start_reduction(torch::Tensor whole, int number, s
   reduction.by_messages = true;
   reduction.received = buffers_.tensor(size * (world - 1), reduction.whole.scalar_type());
   auto flight =
-      collective_of(runtime::FlightOperation::kReduceScatter, "reduction of gradients", reduction.whole);
+      runtime::flight_of(runtime::FlightOperation::kReduceScatter, "reduction of gradients", reduction.whole);
   flight.detail = "sum";
   const runtime::FlightParts parts(flight);
   const auto tag = tag_of(Kind::kReduce, number, round);

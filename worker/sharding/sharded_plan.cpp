@@ -1,7 +1,7 @@
 #include "worker/sharding/sharded_plan.h"
 
 #include "worker/checkpoint/module_state.h"
-#include "worker/optim/chain.h"
+#include "worker/strategies/elementwise.h"
 #include "worker/strategies/global_norm.h"
 #include "worker/strategies/module_agreement.h"
 
@@ -40,12 +40,7 @@ void ShardedPlan::adopt(Optimizer& optimizer) { take_pieces(optimizer); }
 void ShardedPlan::take_pieces(Optimizer& optimizer) {
   const auto found = adopted_.find(&optimizer);
   if (found != adopted_.end() && found->second == optimizer.tensor_changes()) return;
-  if (!optimizer.is_elementwise())
-    throw std::invalid_argument(
-        who_ + ": " + optim::first_not_elementwise(optimizer) +
-        " cannot step a part of a parameter, because what it does to one element depends on the others "
-        "(Optimizer::is_elementwise()): use SGD, Adam, AdamW or another optimizer that treats each "
-        "element by itself, or DDPStrategy");
+  require_elementwise(optimizer, who_, "cannot step a part of a parameter", ", or DDPStrategy");
   const auto parameters = optimizer.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const auto held = sharded_->find(parameters[i]);

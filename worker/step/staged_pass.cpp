@@ -1,5 +1,6 @@
 #include "worker/step/staged_pass.h"
 
+#include "worker/run/text_checksum.h"
 #include "worker/runtime/json.h"
 
 #include <rtrain/backward_options.h>
@@ -16,13 +17,6 @@
 
 namespace rtrain {
 namespace {
-
-/// FNV-1a, cut to the whole numbers that a float64 holds.
-double checksum_of_text(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return static_cast<double>(hash >> 12);
-}
 
 nlohmann::json optional_of(const auto& value) { return value ? nlohmann::json(*value) : nlohmann::json(); }
 
@@ -48,10 +42,10 @@ nlohmann::json json_of(const LogTape::Line& line) {
           {"add_dataloader_idx", o.add_dataloader_idx}};
 }
 
-LogTape::Line line_of(const nlohmann::json& json, const torch::Tensor& value) {
+LogTape::Line line_of(const nlohmann::json& json) {
   return {static_cast<Hook>(json.at("hook").get<int>()),
           json.at("name").get<std::string>(),
-          value.to(static_cast<torch::ScalarType>(json.at("type").get<int>())),
+          {},
           {.on_step = optional_in<bool>(json.at("on_step")),
            .on_epoch = optional_in<bool>(json.at("on_epoch")),
            .prog_bar = json.at("prog_bar").get<bool>(),
@@ -126,6 +120,16 @@ std::vector<LogTape::Line> one_a_metric(const std::vector<LogTape::Line>& all, s
 }
 
 }  // namespace
+
+/// What json_of() has written of each line.
+std::vector<StagedPass::NamedValue> StagedPass::lines_in(const std::string& text) {
+  const auto all = runtime::parse_json(text);
+  if (!all) throw std::runtime_error("what the last stage logged: " + all.error().message());
+  std::vector<NamedValue> lines;
+  for (const auto& json : *all)
+    lines.push_back({line_of(json), static_cast<torch::ScalarType>(json.at("type").get<int>())});
+  return lines;
+}
 
 /// What the step logs goes to the tape.
 struct StagedPass::Taped {
@@ -215,20 +219,18 @@ torch::Tensor StagedPass::share(Stages& stages, const Logged& logged, const torc
   ranks.broadcast(row, last);
   const auto sum = numbers[kChecksum];
   const auto count = static_cast<std::int64_t>(numbers[kCount]);
-  const auto [known, is_new] = texts_.try_emplace(sum);
-  if (is_new) known->second = ranks.broadcast_text(text, last, run_.placement.device);
+  const auto [known, is_new] = logged_.try_emplace(sum);
+  if (is_new) known->second = lines_in(ranks.broadcast_text(text, last, run_.placement.device));
   auto rest = torch::zeros({std::max<std::int64_t>(0, count - kRow)}, torch::kDouble);
   if (count > kRow) {
     for (auto i = kRow; stages.has_last() && i < count; ++i)
       rest[i - kRow] = values[static_cast<std::size_t>(i)];
     ranks.broadcast(rest, last);
   }
-  const auto names = runtime::parse_json(known->second);
-  if (!names) throw std::runtime_error("what the last stage logged: " + names.error().message());
   for (std::int64_t i = 0; i < count; ++i) {
+    const auto& [line, type] = known->second.at(static_cast<std::size_t>(i));
     const auto value = i < kRow ? row[kHead + i] : rest[i - kRow];
-    const auto line = line_of(names->at(static_cast<std::size_t>(i)), value.clone());
-    run_.metrics.log(line.hook, line.name, {line.value, 0}, line.options);
+    run_.metrics.log(line.hook, line.name, {value.clone().to(type), 0}, line.options);
   }
   if (numbers[kNotFinite] >= 0 && !std::exchange(warned_of_loss_, true))
     warn("training_step, epoch " + std::to_string(run_.epochs.current.completed) + ", batch " +

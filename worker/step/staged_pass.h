@@ -37,6 +37,11 @@ class StagedPass {
   struct Taped;
   [[nodiscard]] Stages::Step around(std::function<torch::Tensor(const Batch&)> last) const;
   void backward(const torch::Tensor& scaled);
+  struct NamedValue {
+    LogTape::Line line;  ///< without a value
+    torch::ScalarType type;
+  };
+  [[nodiscard]] static std::vector<NamedValue> lines_in(const std::string& text);
   struct Logged {
     const std::vector<LogTape::Line>& lines;
     std::int64_t samples;  ///< of a micro-batch
@@ -46,8 +51,8 @@ class StagedPass {
                       const std::vector<torch::Tensor>& losses);
 
   RunContext& run_;
-  std::map<double, std::string>
-      texts_;  ///< what sets of metrics are logged, by checksum: every rank knows them
+  /// Sets of metrics that are logged together, by the checksum of their text: every rank knows them.
+  std::map<double, std::vector<NamedValue>> logged_;
   bool warned_of_loss_ = false;
 };
 

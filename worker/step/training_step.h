@@ -27,7 +27,7 @@ struct StepPlace {
 /// Automatic optimization with one optimizer. A batch is before_forward, training_step, zero_grad and
 /// backward; the last batch of an accumulation is the closure of the module's optimizer_step(), which goes on
 /// with on_before_optimizer_step, clipping and the step. Without an optimizer every batch is the first part
-/// alone. In a pipeline (Plan::stages()) the gradients are cleared before the layers run, because the
+/// alone. In a pipeline (Stages) the gradients are cleared before the layers run, because the
 /// backward of a micro-batch begins before the forward of a later one, and on_after_backward follows once a
 /// batch.
 class TrainingStep final : public detail::OptimizerDriver {
