@@ -1,5 +1,6 @@
 // Fifty optimizer steps with everything at once: under every strategy that shards they are those of one
-// process on the joined batches.
+// process on the joined batches, and those of PyTorch's FSDP2.
+#include "tests/support/reference.h"
 #include "tests/support/sharded_runs.h"
 #include "tests/support/small_language.h"
 
@@ -147,4 +148,76 @@ TEST_CASE("sharding_steps: a ResNet whose batch norms see the joined batch", "[i
                    return options;
                  }},
             {"first", "second"});
+}
+
+namespace {
+
+/// What tests/reference/fsdp2.py trains.
+struct Plain : LightningModule {
+  explicit Plain(torch::Dtype dtype) { to(dtype); }
+  StepOutput training_step(const Batch& batch, std::int64_t) override {
+    return torch::cross_entropy_loss(net(batch.input).flatten(0, 1), batch.target.flatten());
+  }
+  Optimizers configure_optimizers() override {
+    const bool wide = net->wte->weight.dtype() == torch::kFloat64;
+    return optim::AdamW(parameters(), {.lr = 1e-3, .eps = wide ? 1e-8 : 1e-3, .weight_decay = 0.1});
+  }
+  test::SmallTransformer net = register_module("net", test::SmallTransformer());
+};
+
+test::Tensors parameters_of(torch::nn::Module& module) {
+  test::Tensors all;
+  for (const auto& item : module.named_parameters()) all.emplace(item.key(), item.value().detach().clone());
+  return all;
+}
+
+struct Width {
+  torch::Dtype dtype;
+  double tolerance;
+};
+
+}  // namespace
+
+TEST_CASE("sharding_steps: two ranks train what PyTorch's FSDP2 trains", "[integration][sharding]") {
+  const auto x = torch::randint(test::SmallTransformerImpl::kTokens,
+                                {kSteps * 4, test::SmallTransformerImpl::kLength}, torch::kInt64);
+  const auto y = (x * 3 + 1) % test::SmallTransformerImpl::kTokens;
+  for (const auto& [dtype, tolerance] : {Width{torch::kFloat64, 1e-9}, Width{torch::kFloat32, 1e-5}}) {
+    INFO(c10::toString(dtype));
+    const auto make = [dtype = dtype] {
+      torch::manual_seed(11);
+      return std::make_shared<Plain>(dtype);
+    };
+    const test::Folder folder;
+    const auto before = parameters_of(*make()->net);
+    save_safetensors(folder / "initial.safetensors", {before, {}});
+    save_safetensors(folder / "tokens.safetensors", {{{"x", x}, {"y", y}}, {}});
+    if (!test::make_reference("fsdp2.py", folder.path())) return;
+    const auto theirs = load_safetensors(folder / "final.safetensors").tensors;
+    for (const auto& [name, tensor] : before)  // they did train
+      CHECK((theirs.at(name) - tensor).abs().max().item<double>() > 1e-3);
+    const auto codes = test::run_ranks(2, [&](int rank) {
+      const auto module = make();
+      // Unless it has a sampler for ranks, the Trainer shuffles, as Lightning does.
+      const auto order = std::make_shared<DistributedSampler>(
+          x.size(0), DistributedSamplerOptions{.num_replicas = 2, .rank = rank, .shuffle = false});
+      const DataLoader loader(data::TensorDataset(x, y), {.batch_size = 2, .sampler = order});
+      save_safetensors(
+          folder / std::to_string(rank),
+          {test::fitted(
+               *module,
+               {.max_epochs = 1,
+                .limit_val_batches = std::int64_t{0},
+                .gradient_clip_val = 0.1,
+                .strategy = FSDPStrategy({.auto_wrap_policy = wrap::modules<test::SmallBlockImpl>()})},
+               loader),
+           {}});
+    });
+    REQUIRE(codes == test::kBothEnded);
+    const auto ours = load_safetensors(folder / "0").tensors;
+    for (const auto& [name, tensor] : theirs) {
+      INFO(name);
+      CHECK((ours.at("net." + name) - tensor).abs().max().item<double>() < tolerance);
+    }
+  }
 }
