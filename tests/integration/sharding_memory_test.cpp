@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <functional>
+#include <map>
+#include <string>
 
 using namespace rtrain;
 using rtrain::test::Folder;
@@ -74,7 +77,7 @@ struct Memory {
   double at_start = 0, peak = 0;  ///< above what there was before the fit; in bytes
 };
 
-Memory measure(int world, const FSDPOptions& options, bool born = false) {
+Memory measure(int world, const std::function<AnyStrategy()>& strategy, bool born = false) {
   const Folder folder;
   const auto codes = run_ranks(world, [&](int rank) {
     static Counting counting;
@@ -84,7 +87,7 @@ Memory measure(int world, const FSDPOptions& options, bool born = false) {
     const auto before = Counting::live();
     auto module = born ? born_sharded([] { return std::make_shared<Deep>(); }) : std::make_shared<Deep>();
     std::int64_t at_start = 0, born_peak = 0;
-    TrainerOptions trainer_options{.max_steps = 4, .strategy = FSDPStrategy(options)};
+    TrainerOptions trainer_options{.max_steps = 4, .strategy = strategy()};
     trainer_options.callbacks.push_back(LambdaCallback({.on_train_start = [&](Trainer&, LightningModule&) {
       at_start = Counting::live();
       born_peak = Counting::peak();
@@ -111,9 +114,9 @@ Memory measure(int world, const FSDPOptions& options, bool born = false) {
   return most;
 }
 
-FSDPOptions layers(FSDPOptions options = {}) {
+std::function<AnyStrategy()> layers(FSDPOptions options = {}) {
   options.auto_wrap_policy = wrap::modules<LayerImpl>();
-  return options;
+  return [options] { return FSDPStrategy(options); };
 }
 
 }  // namespace
@@ -139,4 +142,38 @@ TEST_CASE("sharding memory: no rank ever holds a model that is born sharded", "[
     INFO(world << " ranks: " << (born.at_start - Deep::kAll / world) / Deep::kUnit << " units above");
     CHECK(born.at_start <= Deep::kAll / world + 1.5 * Deep::kUnit);
   }
+}
+
+TEST_CASE("sharding memory: the estimate of one process holds for ranks that train",
+          "[integration][sharding]") {
+  const auto estimate = [] {
+    Deep module;
+    const DataLoader loader(data::TensorDataset(torch::randn({32, kWidth})), {.batch_size = 2});
+    return estimate_memory(module, loader,
+                           {.num_ranks = {2, 4}, .auto_wrap_policy = wrap::modules<LayerImpl>()});
+  }();
+  CHECK(estimate.parameters == static_cast<std::int64_t>(Deep::kAll));
+  CHECK(estimate.largest_unit == static_cast<std::int64_t>(Deep::kUnit));
+  const auto zero = [](int stage) {
+    return [stage]() -> AnyStrategy {
+      return DeepSpeedStrategy({.stage = stage, .auto_wrap_policy = wrap::modules<LayerImpl>()});
+    };
+  };
+  const std::map<std::string, std::function<AnyStrategy()>> strategies{
+      {"ddp", []() -> AnyStrategy { return "ddp"; }},
+      {"deepspeed_stage_1", zero(1)},
+      {"deepspeed_stage_2", zero(2)},
+      {"fsdp", layers()}};
+  int compared = 0;
+  for (const auto& rank : estimate.ranks) {
+    const auto strategy = strategies.find(rank.strategy);
+    if (strategy == strategies.end()) continue;
+    ++compared;
+    const auto measured = measure(rank.num_ranks, strategy->second).peak;
+    INFO(rank.strategy << ", " << rank.num_ranks << " ranks: " << measured / Deep::kUnit
+                       << " units, estimate " << static_cast<double>(rank.total()) / Deep::kUnit);
+    CHECK(measured <= 1.02 * static_cast<double>(rank.total()));
+    CHECK(measured >= 0.7 * static_cast<double>(rank.total()));
+  }
+  CHECK(compared == 8);
 }

@@ -18,6 +18,7 @@
 #include <rtrain/lightning_optimizer.h>
 #include <rtrain/load_from_checkpoint.h>
 #include <rtrain/loggers.h>
+#include <rtrain/memory_estimate.h>
 #include <rtrain/mesh.h>
 #include <rtrain/metrics.h>
 #include <rtrain/models.h>
