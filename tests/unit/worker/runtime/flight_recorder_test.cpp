@@ -2,6 +2,7 @@
 #include "worker/runtime/flight_recorder.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 #include "worker/runtime/stack_sample.h"
 
 #include <algorithm>
@@ -176,8 +177,10 @@ TEST_CASE("stack sample: the main thread is seen where it waits, from another th
   REQUIRE(words.size() == sample.frames.size());
   CHECK(std::ranges::any_of(words,
                             [](const std::string& line) { return line.find("main") != std::string::npos; }));
-  CHECK(std::ranges::any_of(
-      words, [](const std::string& line) { return line.find("thread::join") != std::string::npos; }));
+  // The thread sanitizer hands a signal over when the call that waits has come back.
+  CHECK((test::kThreadSanitizer || std::ranges::any_of(words, [](const std::string& line) {
+           return line.find("thread::join") != std::string::npos;
+         })));
 }
 
 TEST_CASE("stack sample: no signal is sent while an earlier one has not been taken") {
