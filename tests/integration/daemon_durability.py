@@ -202,6 +202,7 @@ class Durability(unittest.TestCase):
             self.assertEqual(code, 1, said)
             self.assertIn(self.journal + ": ", said)
             code, said = self.care("recover")
+            recovered = said
             self.assertIn(code, (0, 3), said)
             lost = set(map(int, re.findall(r"^lost: job (\d+): (?!its history)", said, re.M)))
             for first, last in re.findall(r"\b(\d+)(?:-(\d+))?(?=[^:\n]*, if there were any)", said):
@@ -212,7 +213,8 @@ class Durability(unittest.TestCase):
             self.assertEqual(code, 0, said)
         self.restart_head()
         for id in set(jobs) - lost:
-            self.assertEqual(c.job(id)["state"], "SUCCEEDED")
+            job = c.job(id)
+            self.assertEqual(job.get("state"), "SUCCEEDED", f"job {id}: {job}\n{recovered}")
         self.assertGreater(c.submit("true"), jobs[-1])
 
     def test_backups_are_made_beside_the_work_and_bring_jobs_back(self):
