@@ -5,6 +5,7 @@
 #include <rtrain/callbacks/lambda_callback.h>
 #include <rtrain/context.h>
 #include <rtrain/lightning_module.h>
+#include <rtrain/trainer.h>
 
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
@@ -52,6 +53,9 @@ class Counter final : public c10::MemoryReportingInfoBase {
 class Measurement {
  public:
   Measurement(LightningModule& module, MemoryEstimate& estimate) : module_(module), estimate_(estimate) {}
+  ~Measurement() { forget_gradients(); }  // of a step that has failed
+  Measurement(const Measurement&) = delete;
+  Measurement& operator=(const Measurement&) = delete;
 
   [[nodiscard]] LambdaFunctions hooks() {
     return {.on_train_epoch_start = [this](Trainer&, LightningModule&) { start_ = counter_->live; },
@@ -59,7 +63,7 @@ class Measurement {
                                            std::int64_t batch) { batch == 0 ? begin() : after_first(); },
             .on_after_backward =
                 [this](Trainer&, LightningModule&) {
-                  if (estimate_.activations == 0) end_backward();
+                  if (!noted_.empty()) end_backward();
                 }};
   }
   [[nodiscard]] const std::shared_ptr<Counter>& counter() const { return counter_; }
@@ -79,8 +83,12 @@ class Measurement {
 
   void end_backward() {
     estimate_.activations = counter_->highest - start_;  // with the batch
+    forget_gradients();
+  }
+
+  void forget_gradients() {
     for (const auto& [parameter, number] : noted_) parameter.remove_hook(number);
-    counter_->gradients = 0;
+    noted_.clear();
   }
 
   /// The gradients of the first step are still there, and the state that it has made.

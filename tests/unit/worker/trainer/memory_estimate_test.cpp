@@ -91,3 +91,15 @@ TEST_CASE("memory estimate: what cannot be measured is an error", "[unit][worker
   CHECK_THROWS_WITH(estimate_memory(net, loader(), {.num_ranks = {2, 0}}), Contains("num_ranks has 0"));
   CHECK_THROWS_WITH(estimate_memory(net, loader(1)), Contains("two steps"));
 }
+
+TEST_CASE("memory estimate: a step that fails leaves the module as it was", "[unit][worker]") {
+  struct Fails : Net {
+    StepOutput training_step(const Batch&, std::int64_t) override { throw std::runtime_error("no step"); }
+  } net;
+  const auto before = net.a->weight.detach().clone();
+  CHECK_THROWS_WITH(estimate_memory(net, loader()), Contains("no step"));
+  CHECK(torch::equal(net.a->weight, before));
+  const auto hooks = torch::autograd::impl::get_autograd_meta(net.a->weight)->cpp_hooks_list_;
+  REQUIRE(hooks != nullptr);
+  for (const auto& hook : *hooks) CHECK_FALSE(hook);
+}
