@@ -8,7 +8,6 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include <csignal>
 #include <cstring>
 #include <stdexcept>
 #include <thread>

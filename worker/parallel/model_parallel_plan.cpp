@@ -3,8 +3,6 @@
 #include "worker/strategies/elementwise.h"
 #include "worker/strategies/global_norm.h"
 
-#include <stdexcept>
-
 namespace rtrain::parallel {
 
 ModelParallelPlan::ModelParallelPlan(LightningModule& of, Mesh& ranks, torch::Device at,

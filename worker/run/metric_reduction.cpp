@@ -1,7 +1,6 @@
 #include "worker/run/metric_reduction.h"
 
 #include "worker/run/text_checksum.h"
-
 #include "worker/runtime/roll_call.h"
 
 #include <torch/torch.h>

@@ -1,12 +1,10 @@
 #include "worker/runtime/metrics_log.h"
 
-#include "worker/runtime/block_signals.h"
-
 #include "common/os/file.h"
+#include "worker/runtime/block_signals.h"
 #include "worker/runtime/run_record.h"
 
 #include <algorithm>
-#include <csignal>
 
 namespace rtrain::runtime {
 

@@ -1,12 +1,10 @@
 #include "worker/runtime/rank_snapshot.h"
 
 #include "worker/runtime/block_signals.h"
-
 #include "worker/runtime/flight_recorder.h"
 #include "worker/runtime/pulse.h"
 #include "worker/runtime/stack_sample.h"
 
-#include <csignal>
 #include <mutex>
 #include <system_error>
 #include <thread>

@@ -1,12 +1,11 @@
 #include "worker/runtime/session.h"
 
-#include "worker/runtime/block_signals.h"
-
 #include "common/base/duration.h"
 #include "common/os/fd.h"
 #include "common/os/file.h"
 #include "proto/frame/blocking.h"
 #include "proto/message/outbox.h"
+#include "worker/runtime/block_signals.h"
 #include "worker/runtime/lease.h"
 #include "worker/runtime/outbox_file.h"
 #include "worker/runtime/profile_point.h"

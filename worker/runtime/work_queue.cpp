@@ -3,7 +3,6 @@
 #include "worker/runtime/block_signals.h"
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 namespace rtrain::runtime {
