@@ -43,18 +43,6 @@ inline Tensors whole_result(LightningModule& module, const Trainer& trainer) {
   return result;
 }
 
-/// What `fit` returns on each of `world` ranks.
-inline std::vector<Tensors> results_of(int world, const std::function<Tensors(int rank)>& fit) {
-  const Folder folder;
-  const auto codes =
-      run_ranks(world, [&](int rank) { save_safetensors(folder / std::to_string(rank), {fit(rank), {}}); });
-  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
-  std::vector<Tensors> all;
-  for (int rank = 0; rank < world; ++rank)
-    all.push_back(load_safetensors(folder / std::to_string(rank)).tensors);
-  return all;
-}
-
 /// Every rank has what is expected, and the same bits as the others.
 inline void check_results(const Tensors& expected, const std::vector<Tensors>& results) {
   for (const auto& after : results) {

@@ -5,6 +5,7 @@
 
 #include <rtrain/rtrain.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,6 +40,18 @@ inline void check_close(const Tensors& a, const Tensors& b, double tolerance) {
   }
 }
 
+/// What `fit` returns on each of `world` ranks.
+inline std::vector<Tensors> results_of(int world, const std::function<Tensors(int rank)>& fit) {
+  const Folder folder;
+  const auto codes =
+      run_ranks(world, [&](int rank) { save_safetensors(folder / std::to_string(rank), {fit(rank), {}}); });
+  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
+  std::vector<Tensors> all;
+  for (int rank = 0; rank < world; ++rank)
+    all.push_back(load_safetensors(folder / std::to_string(rank)).tensors);
+  return all;
+}
+
 struct Comparison {
   std::shared_ptr<Dataset> data;
   std::function<std::shared_ptr<LightningModule>()> make;  ///< seeded by the caller
@@ -62,20 +75,15 @@ inline Tensors fitted_alone(const Comparison& one, int world) {
 
 /// `world` ranks under the strategy end with what is expected.
 inline void check_against(const Tensors& expected, const Comparison& one, int world) {
-  const Folder folder;
-  const auto codes = run_ranks(world, [&](int rank) {
+  const auto results = results_of(world, [&](int rank) {
     torch::manual_seed(static_cast<std::uint64_t>(100 + rank));  // rank 0's parameters count
     const auto module = one.make();
     auto options = one.options();
     options.strategy = one.strategy();
-    save_safetensors(folder / std::to_string(rank),
-                     {fitted(*module, std::move(options),
-                             DataLoader(one.data, {.batch_size = one.batch_size, .shuffle = true})),
-                      {}});
+    return fitted(*module, std::move(options),
+                  DataLoader(one.data, {.batch_size = one.batch_size, .shuffle = true}));
   });
-  REQUIRE(codes == std::vector<int>(static_cast<std::size_t>(world), 0));
-  for (int rank = 0; rank < world; ++rank)
-    check_close(expected, load_safetensors(folder / std::to_string(rank)).tensors, one.tolerance);
+  for (const auto& after : results) check_close(expected, after, one.tolerance);
 }
 
 /// `world` ranks under the strategy end with what one process has that trains the joined batches.
