@@ -58,7 +58,7 @@ struct RTRAIN_API MemoryEstimate {
 /// Parameters, gradients, state and activations are counted. What the strategies make of them is computed:
 /// docs/guides/sharding.md has the formulas, and a test holds them against ranks that train. Kernels of a GPU
 /// keep other activations than those of the CPU (attention that is fused keeps less), and the allocator, CUDA
-/// itself and the libraries need memory besides: about 1 GiB on an H100. With several backwards in a step
+/// itself and the libraries need memory besides. With several backwards in a step
 /// the activations are those of the first.
 ///
 /// @param module fits into the memory of this host, with gradients and the state of its optimizer.
