@@ -16,6 +16,8 @@
 #include <memory>
 #include <utility>
 
+namespace reference_metrics_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 using nlohmann::json;
@@ -256,3 +258,5 @@ TEST_CASE("reference: metrics are torchmetrics'", "[reference]") {
   }
   for (const auto& [name, count] : wrong) FAIL_CHECK(name << ": " << count << " differ");
 }
+
+}  // namespace reference_metrics_test

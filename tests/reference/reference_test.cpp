@@ -13,6 +13,8 @@
 
 #include <fstream>
 
+namespace reference_test {
+
 using namespace rtrain;
 using nlohmann::json;
 
@@ -252,3 +254,5 @@ TEST_CASE("reference: ResNet-18 learns Fashion-MNIST along PyTorch's losses", "[
     CHECK(loss.item<double>() == Approx(theirs.get<double>()).margin(1e-4));
   }
 }
+
+}  // namespace reference_test

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+namespace layering_test {
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -230,3 +232,5 @@ TEST_CASE("layers: the core and the unit tests neither sleep nor ask for the tim
   CHECK(who_says(kClock, {"daemon/core", "tests/unit"}, kNone) == kNone);
   CHECK(who_says(kClock, kAllCode, {"common"}) == kNone);
 }
+
+}  // namespace layering_test

@@ -3,6 +3,8 @@
 #include "cli/job_rows.h"
 #include "tests/support/catch.h"
 
+namespace array_view_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -93,3 +95,5 @@ TEST_CASE("array: it has one row among other jobs") {
   CHECK(text.find("1 RUNNING, 1 QUEUED, 1 SUCCEEDED\n") != std::string::npos);
   CHECK(text.find("12_0") == std::string::npos);
 }
+
+}  // namespace array_view_test

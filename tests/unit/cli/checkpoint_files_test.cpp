@@ -5,6 +5,8 @@
 #include "proto/tensors/torch_file.h"
 #include "tests/support/tensor_files.h"
 
+namespace checkpoint_files_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using Catch::Matchers::Contains;
@@ -120,3 +122,5 @@ TEST_CASE("checkpoint_files: what is no checkpoint", "[unit][cli]") {
   scene.text("f.pt", "hello");
   CHECK_THAT(scene.refused("f.pt").message(), Contains("no zip archive"));
 }
+
+}  // namespace checkpoint_files_test

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+namespace doctor_host_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using proto::Check;
@@ -185,3 +187,5 @@ TEST_CASE("doctor: a port that a head has is named with the option for another")
   CHECK(check.detail == "Address already in use: a head that is started here cannot listen on it for agents");
   CHECK(check.hint.find("--listen") != std::string::npos);
 }
+
+}  // namespace doctor_host_test

@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+namespace doctor_libtorch_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using proto::Check;
@@ -94,3 +96,5 @@ TEST_CASE("doctor libtorch: a whole answer is no failure, half of one names how 
   answer.last_check = "cpu";
   CHECK(judge_probe(answer, "/w")->detail == "rtrain-worker ended before its last answer (/w) (after cpu)");
 }
+
+}  // namespace doctor_libtorch_test

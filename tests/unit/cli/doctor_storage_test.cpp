@@ -9,6 +9,8 @@
 
 #include <unistd.h>
 
+namespace doctor_storage_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using proto::Health;
@@ -57,3 +59,5 @@ TEST_CASE("doctor storage: what stands in the place of a folder is named") {
   CHECK(why_not_writable(dir.path().string()).empty());
   CHECK(why_not_writable("/nowhere") == "No such file or directory");
 }
+
+}  // namespace doctor_storage_test

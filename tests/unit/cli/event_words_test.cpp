@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace event_words_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using namespace rtrain::proto;
@@ -63,3 +65,5 @@ TEST_CASE("event words: each event is a sentence") {
     CHECK(attempt_of(row.event) == row.attempt);
   }
 }
+
+}  // namespace event_words_test

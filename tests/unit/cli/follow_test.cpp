@@ -6,6 +6,8 @@
 
 #include <deque>
 
+namespace follow_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using namespace std::chrono_literals;
@@ -84,3 +86,5 @@ TEST_CASE("follow: a stream that is lost for good is never a success") {
   CHECK(end.error().message().find("could not be resumed") != std::string::npos);
   CHECK_FALSE(f.result.has_value());
 }
+
+}  // namespace follow_test

@@ -1,6 +1,8 @@
 #include "cli/follow_view.h"
 #include "tests/support/catch.h"
 
+namespace follow_view_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -183,3 +185,5 @@ TEST_CASE("follow_view: without states only logs are shown", "[unit][cli]") {
   CHECK(view.on_report({}, 1).empty());
   CHECK(out(view.on_log(1, 0, "x\n", 1)) == "[r0] x\n");
 }
+
+}  // namespace follow_view_test

@@ -1,6 +1,8 @@
 #include "cli/job_file.h"
 #include "tests/support/catch.h"
 
+namespace job_file_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using proto::Json;
@@ -168,3 +170,5 @@ TEST_CASE("job_file: scheduling options are fields of the job", "[unit][cli]") {
         "--priority high: scheduling.priority: expected a whole number, found a string");
   CHECK(proto::to_string(bad.errors[1]).find("has no unit") != std::string::npos);
 }
+
+}  // namespace job_file_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace job_pages_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -65,3 +67,5 @@ TEST_CASE("job pages: an error ends it, and so does a page that leads nowhere") 
     CHECK(head.read({}).error().code() == Errc::kProtocol);
   }
 }
+
+}  // namespace job_pages_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace job_reference_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -56,3 +58,5 @@ TEST_CASE("job reference: what was done to an array is one line with the number 
         "1 STOPPING, 1 CANCELLED, 1 SUCCEEDED");
   CHECK(stopping.hint() == "wait for the end: rtrain cancel --wait 12");
 }
+
+}  // namespace job_reference_test

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <ctime>
 
+namespace moment_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -52,3 +54,5 @@ TEST_CASE("moment: now, from now, local time and UTC", "[unit][cli]") {
     CHECK_FALSE(parse_moment(text, 5).has_value());
   }
 }
+
+}  // namespace moment_test

@@ -1,6 +1,8 @@
 #include "cli/parse.h"
 #include "tests/support/catch.h"
 
+namespace parse_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -144,3 +146,5 @@ TEST_CASE("parse: a number with a minus is told from an option") {
   CHECK(bad({"cancel", "3", "-12"}).find("; a job's id is a positive number") != std::string::npos);
   CHECK(bad({"list", "-1"}) == "unknown option -1");
 }
+
+}  // namespace parse_test

@@ -12,6 +12,8 @@
 
 #include <unistd.h>
 
+namespace program_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -66,3 +68,5 @@ TEST_CASE("program: an exception that nobody expected is an error with its text"
   CHECK(other.status == static_cast<int>(exit_of(Errc::kInternal)));
   CHECK(other.err == "error: a bug\n");
 }
+
+}  // namespace program_test

@@ -2,6 +2,8 @@
 #include "cli/text.h"
 #include "tests/support/catch.h"
 
+namespace progress_line_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -57,3 +59,5 @@ TEST_CASE("progress_line: stages have Lightning's names; large rates are whole",
   p.stage = "x\x1b[2J";
   CHECK(stage_name(p) == "x");
 }
+
+}  // namespace progress_line_test

@@ -1,6 +1,8 @@
 #include "cli/rank_list.h"
 #include "tests/support/catch.h"
 
+namespace rank_list_test {
+
 using namespace rtrain;
 using rtrain::cli::parse_ranks;
 
@@ -20,3 +22,5 @@ TEST_CASE("rank list: what names no ranks is refused with its text", "[unit][cli
   }
   CHECK(parse_ranks("0-1024").error().message().find("more than 1024") != std::string::npos);
 }
+
+}  // namespace rank_list_test

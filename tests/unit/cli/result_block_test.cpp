@@ -1,6 +1,8 @@
 #include "cli/result_block.h"
 #include "tests/support/catch.h"
 
+namespace result_block_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -88,3 +90,5 @@ TEST_CASE("result_block: reports that were dropped are told", "[unit][cli]") {
   CHECK(result_block(doc, std::nullopt, "", false).find("  reports     30 of 100 were dropped: ") !=
         std::string::npos);
 }
+
+}  // namespace result_block_test

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace cli_resume_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 namespace fs = std::filesystem;
@@ -104,3 +106,5 @@ TEST_CASE("resume: the way on repeats the options that changed the job, in words
   CHECK(resume_command(result, "42", origin_of(call)) ==
         "rtrain submit --resume 42 --time 2h --set 'name=my trial' --set 'env.X=it'\\''s' job.json");
 }
+
+}  // namespace cli_resume_test

@@ -7,6 +7,8 @@
 
 #include <map>
 
+namespace settings_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -86,3 +88,5 @@ TEST_CASE("settings: a refusal says which token was presented, or where none was
   s.variables["RTRAIN_TOKEN_FILE"] = s.home / "none";
   CHECK(s.client().error().code() == Errc::kNotFound);
 }
+
+}  // namespace settings_test

@@ -1,6 +1,8 @@
 #include "cli/sse.h"
 #include "tests/support/catch.h"
 
+namespace sse_test {
+
 using namespace rtrain::cli;
 
 namespace {
@@ -66,3 +68,5 @@ TEST_CASE("sse: an event that is too large ends the reading", "[unit][cli]") {
   REQUIRE(!second.has_value());
   CHECK(second.error().code() == rtrain::Errc::kLimit);
 }
+
+}  // namespace sse_test

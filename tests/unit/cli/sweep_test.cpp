@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+namespace cli_sweep_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 using proto::Json;
@@ -109,3 +111,5 @@ TEST_CASE("sweep: a plan has the figures of the sweep's own rules", "[unit][cli]
   CHECK(run(dir, {"sweep", "validate", "--places", "3", path}).err.find("has no --places") !=
         std::string::npos);
 }
+
+}  // namespace cli_sweep_test

@@ -1,6 +1,8 @@
 #include "cli/table.h"
 #include "tests/support/catch.h"
 
+namespace table_test {
+
 using namespace rtrain::cli;
 
 TEST_CASE("table: columns are as wide as their widest cell, in columns not bytes", "[unit][cli]") {
@@ -33,3 +35,5 @@ TEST_CASE("table: missing cells are shown as such, lines have no trailing spaces
   table.add({"only"});
   CHECK(table.str(0, false) == "A     LONG\nonly  -\n");
 }
+
+}  // namespace table_test

@@ -3,6 +3,8 @@
 
 #include <limits>
 
+namespace text_test {
+
 using namespace rtrain::cli;
 
 TEST_CASE("text: width counts characters as a terminal does", "[unit][cli]") {
@@ -81,3 +83,5 @@ TEST_CASE("text: metrics on one line, with diverged values visible", "[unit][cli
   CHECK(metrics_line({{"loss_epoch", 0.5}, {"global_step", 3}}) == "global_step=3, loss_epoch=0.5");
   CHECK(metrics_line({{"step", 1234567}}) == "step=1234567");
 }
+
+}  // namespace text_test

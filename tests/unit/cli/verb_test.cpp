@@ -5,6 +5,8 @@
 #include <set>
 #include <sstream>
 
+namespace verb_test {
+
 using namespace rtrain;
 using namespace rtrain::cli;
 
@@ -119,3 +121,5 @@ TEST_CASE("exit_code: each error and each state has its documented code", "[unit
   CHECK(exit_of_signal(2) == 130);
   CHECK(exit_of_signal(15) == 143);
 }
+
+}  // namespace verb_test

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 
+namespace json_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -276,3 +278,5 @@ TEST_CASE("json: times are RFC 3339 in UTC and come back") {
     CHECK_FALSE(unix_ms_from_rfc3339(text, untouched));
   CHECK(untouched == 7);
 }
+
+}  // namespace json_test

@@ -8,6 +8,8 @@
 
 #include <vector>
 
+namespace budget_test {
+
 namespace asio = boost::asio;
 using namespace rtrain;
 using namespace std::chrono_literals;
@@ -46,3 +48,5 @@ TEST_CASE("budget: who comes when it is used up waits his turn, and goes without
   CHECK(order == std::vector<int>{1, -2, 3, 4});
   CHECK(budget->left() == 9);
 }
+
+}  // namespace budget_test

@@ -7,6 +7,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+namespace gate_test {
+
 using namespace rtrain;
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
@@ -96,3 +98,5 @@ TEST_CASE("backoff: doubles up to the cap and takes a uniform part of it") {
   CHECK(async::backoff(-5, 100ms, 10s, 1.0) == 100ms);
   CHECK(async::backoff(5, 100ms, 10s, 0.0) == 0ms);
 }
+
+}  // namespace gate_test

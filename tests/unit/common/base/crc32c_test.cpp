@@ -4,6 +4,8 @@
 
 #include <string>
 
+namespace crc32c_test {
+
 using namespace rtrain;
 
 namespace {
@@ -64,3 +66,5 @@ TEST_CASE("crc32c: pieces that several readers have, in any order", "[unit][comm
   halves.add(crc_of(std::string(8, '\0')), 0, 8);
   CHECK(halves.value() == sparse);  // zeros add nothing, wherever they are
 }
+
+}  // namespace crc32c_test

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+namespace lost_peer_test {
+
 using namespace rtrain;
 
 TEST_CASE("lost peer: the words of Gloo, NCCL and c10d are known, those of other failures are not") {
@@ -45,3 +47,5 @@ TEST_CASE("lost peer: the words of Gloo, NCCL and c10d are known, those of other
     CHECK(tells_of_lost_peer(row.message) == row.is);
   }
 }
+
+}  // namespace lost_peer_test

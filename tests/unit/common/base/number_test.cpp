@@ -6,6 +6,8 @@
 
 #include <limits>
 
+namespace number_test {
+
 using namespace rtrain;
 
 TEST_CASE("number: only what is finite is one", "[F40]") {
@@ -49,3 +51,5 @@ TEST_CASE("clip: texts are cut between characters") {
   CHECK(clipped("a\xC3\xA9\xC3\xA9", 2) == "a...");
   CHECK(clipped("\x80\x80\x80", 2) == "...");
 }
+
+}  // namespace number_test

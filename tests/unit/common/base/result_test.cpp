@@ -2,6 +2,8 @@
 #include "common/base/id.h"
 #include "tests/support/catch.h"
 
+namespace result_test {
+
 using namespace rtrain;
 
 TEST_CASE("result: every code has a name and comes back from it") {
@@ -37,3 +39,5 @@ TEST_CASE("id: kinds do not mix") {
   CHECK(JobId(2) > JobId(1));
   CHECK(to_string(JobId(12)) == "12");
 }
+
+}  // namespace result_test

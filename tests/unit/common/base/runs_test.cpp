@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace runs_test {
+
 using namespace rtrain;
 
 TEST_CASE("runs: three and more that follow each other are a run", "[unit][common]") {
@@ -11,3 +13,5 @@ TEST_CASE("runs: three and more that follow each other are a run", "[unit][commo
   CHECK(runs_text({0, 2, 3, 4, 9, 10}) == "0, 2-4, 9, 10");
   CHECK(runs_text({0, 2, 3, 4, 9, 10}, ",") == "0,2-4,9,10");
 }
+
+}  // namespace runs_test

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace delivery_test {
+
 using namespace rtrain;
 
 namespace {
@@ -130,3 +132,5 @@ TEST_CASE("log: lines that strangers cause are limited, and the rest is counted"
   limited.write(now + log::RateLimited::kWindow, "one", {});
   CHECK(limited.suppressed() == 0);
 }
+
+}  // namespace delivery_test

@@ -1,6 +1,8 @@
 #include "common/log/log.h"
 #include "tests/support/catch.h"
 
+namespace log_test {
+
 using namespace rtrain;
 
 TEST_CASE("log: fields follow the message, values with blanks are quoted") {
@@ -19,3 +21,5 @@ TEST_CASE("log: level names") {
   CHECK(log::level_from_string("warn") == log::Level::kWarn);
   CHECK(log::level_from_string("loud") == log::Level::kInfo);
 }
+
+}  // namespace log_test

@@ -1,6 +1,8 @@
 #include "common/net/endpoint.h"
 #include "tests/support/catch.h"
 
+namespace endpoint_test {
+
 using namespace rtrain;
 
 TEST_CASE("endpoint: the three forms are read and written alike") {
@@ -50,3 +52,5 @@ TEST_CASE("endpoint: only loopback and Unix sockets are local") {
   for (const char* text : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.org:1", "localhost.example.org:1"})
     CHECK_FALSE(net::is_local(*net::parse_endpoint(text)));
 }
+
+}  // namespace endpoint_test

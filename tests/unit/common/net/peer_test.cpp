@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace peer_test {
+
 using namespace rtrain;
 
 namespace {
@@ -33,3 +35,5 @@ TEST_CASE("peer: the users who listen on a port of the loopback are read from th
   CHECK(net::listeners_of("", 7338).empty());
   CHECK(net::listeners_of("header\nno table\n", 7338).empty());
 }
+
+}  // namespace peer_test

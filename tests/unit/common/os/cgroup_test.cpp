@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+namespace cgroup_test {
+
 using namespace rtrain;
 
 namespace {
@@ -60,3 +62,5 @@ TEST_CASE("cgroup: a group that does not exist is empty, and nothing to kill") {
   CHECK(os::remove_cgroup("/nowhere/group"));
   CHECK(os::join_cgroup("/nowhere/group/cgroup.procs") == ENOENT);
 }
+
+}  // namespace cgroup_test

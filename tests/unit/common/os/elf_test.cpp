@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+namespace elf_test {
+
 using namespace rtrain;
 
 // Not static: a name that the optimizer keeps.
@@ -88,3 +90,5 @@ TEST_CASE("elf: the function at a place of a file", "[F34]") {
   CHECK_FALSE(os::elf_symbols("/nowhere", {1})[0].has_value());
   CHECK(elf_test_place(1) == 4);
 }
+
+}  // namespace elf_test

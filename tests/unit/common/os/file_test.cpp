@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace file_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 
@@ -92,3 +94,5 @@ TEST_CASE("file: random hex has the length asked for and does not repeat") {
   CHECK(os::random_hex(8).size() == 16);
   CHECK(os::random_hex(16) != os::random_hex(16));
 }
+
+}  // namespace file_test

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace memory_group_test {
+
 using namespace rtrain;
 
 namespace {
@@ -94,3 +96,5 @@ TEST_CASE("memory group: what may be used is at most what the machine has") {
   CHECK(memory.machine_bytes > 0);
   CHECK(memory.bytes() <= memory.machine_bytes);
 }
+
+}  // namespace memory_group_test

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <string>
 
+namespace new_file_test {
+
 using namespace rtrain;
 using os::NewFile;
 using os::OpenFile;
@@ -104,3 +106,5 @@ TEST_CASE("interruptible: after a signal nothing more is read or written", "[uni
   CHECK((*in)->text(0, 5).has_value());
   CHECK_FALSE(std::filesystem::exists(dir / "out"));
 }
+
+}  // namespace new_file_test

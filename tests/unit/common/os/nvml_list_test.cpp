@@ -6,6 +6,8 @@
 #include <numeric>
 #include <vector>
 
+namespace nvml_list_test {
+
 using namespace rtrain;
 
 namespace {
@@ -64,3 +66,5 @@ TEST_CASE("nvml list: answers that cannot be") {
   }));
   CHECK(rooms == std::vector<unsigned>{64, 80, 96, 112, 128});
 }
+
+}  // namespace nvml_list_test

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace process_test {
+
 using namespace rtrain;
 
 namespace {
@@ -83,3 +85,5 @@ TEST_CASE("process: no process") {
   CHECK_FALSE(os::identify(-1));
   CHECK_FALSE(os::signal_group({}, SIGKILL));
 }
+
+}  // namespace process_test

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace startup_test {
+
 using namespace rtrain;
 
 namespace {
@@ -64,3 +66,5 @@ TEST_CASE("startup: signals that were ignored at the start are left out", "[F24]
     return os::not_ignored({SIGINT, SIGTERM, SIGHUP}) == std::vector<int>{SIGINT, SIGTERM};
   }));
 }
+
+}  // namespace startup_test

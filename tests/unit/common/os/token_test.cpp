@@ -10,6 +10,8 @@
 
 #include <sys/stat.h>
 
+namespace token_test {
+
 using namespace rtrain;
 
 namespace {
@@ -78,3 +80,5 @@ TEST_CASE("token: what was shown is the token or is not", "[F21]") {
   CHECK_FALSE(os::is_token("", ""));  // a head without a token lets nobody in by one
   CHECK_FALSE(os::is_token("x", ""));
 }
+
+}  // namespace token_test

@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+namespace trusted_clock_test {
+
 using namespace rtrain;
 using namespace rtrain::os;
 using namespace std::chrono_literals;
@@ -136,3 +138,5 @@ TEST_CASE("trusted clock: what one process leaves, the next one reads; what cann
   std::ofstream(path) << "half";
   CHECK_FALSE(read_clock_record(path));
 }
+
+}  // namespace trusted_clock_test

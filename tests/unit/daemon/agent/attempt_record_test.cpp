@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace attempt_record_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 using namespace std::chrono_literals;
@@ -176,3 +178,5 @@ TEST_CASE("lease file: the last grant of this boot") {
   std::ofstream(state_dir + "/lease") << os::boot_id() << " 1";
   CHECK_FALSE(LeaseFile(state_dir).read());
 }
+
+}  // namespace attempt_record_test

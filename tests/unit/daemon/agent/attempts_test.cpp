@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+namespace attempts_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 
@@ -252,3 +254,5 @@ TEST_CASE("attempts: a supervisor says whose fault it is that a rank is not in i
   CHECK(ends[0].error->kind == "exec");
   CHECK(ends[1].error->kind == "spawn");
 }
+
+}  // namespace attempts_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace bystanders_test {
+
 using rtrain::agent::Bystanders;
 using rtrain::os::GpuProcess;
 
@@ -28,3 +30,5 @@ TEST_CASE("bystanders: a rank that the agent found running") {
   CHECK(bystanders.is_one({1, 7, 1}));
   CHECK_FALSE(bystanders.is_one({2, 7, 1}));
 }
+
+}  // namespace bystanders_test

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+namespace log_bound_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 
@@ -104,3 +106,5 @@ TEST_CASE("log bound: who reads what was cut goes on at the first byte there is"
   CHECK(all.offset == first);
   CHECK(all.data == line(first / 64));
 }
+
+}  // namespace log_bound_test

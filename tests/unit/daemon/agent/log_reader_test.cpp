@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+namespace log_reader_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 
@@ -100,3 +102,5 @@ TEST_CASE("log reader: a piece is at most a frame's body, and lines are found ac
   const auto tail = read_log(log.path, read_of(-20000, 100), false);
   CHECK(tail.data.starts_with("this is line number 20000 of"));
 }
+
+}  // namespace log_reader_test

@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+namespace quarantine_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 
@@ -105,3 +107,5 @@ TEST_CASE("quarantine: a process holds as long as it lives, one of another boot 
   CHECK(quarantine.release());
   CHECK(quarantine.health().quarantined_gpus == std::vector<int>{0});
 }
+
+}  // namespace quarantine_test

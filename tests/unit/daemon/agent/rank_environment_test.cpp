@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+namespace rank_environment_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 
@@ -179,3 +181,5 @@ TEST_CASE("rank environment: nothing of the rank that started the agent goes on 
                                    {"RTRAIN_API", "unix:/a"}});
   CHECK(clean == Names{{"PATH", "/bin"}, {"RTRAIN_FIT_CALL", "1"}, {"RTRAIN_API", "unix:/a"}});
 }
+
+}  // namespace rank_environment_test

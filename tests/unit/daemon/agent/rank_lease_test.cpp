@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+namespace rank_lease_test {
+
 using namespace std::chrono_literals;
 using rtrain::agent::rank_lease;
 
@@ -17,3 +19,5 @@ TEST_CASE("rank_lease: no rank that is left alone outlives what the head counts 
   CHECK(rank_lease(100s, 100s, 60s, 2s, 600s) == 62s);  // worker_lease_s cannot stretch it
   CHECK(rank_lease(100s, 100s, 60s, 2s, 5s) == 5s);
 }
+
+}  // namespace rank_lease_test

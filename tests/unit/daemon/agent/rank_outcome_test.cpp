@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+namespace rank_outcome_test {
+
 using namespace rtrain;
 using namespace rtrain::agent;
 using proto::ExitStatus;
@@ -177,3 +179,5 @@ TEST_CASE("rank outcome: at a crash the last lines are those before the stack", 
   CHECK(end.error->log_tail == std::vector<std::string>{"epoch 3"});
   CHECK(end.error->message == "was killed by signal 11 in f()");
 }
+
+}  // namespace rank_outcome_test

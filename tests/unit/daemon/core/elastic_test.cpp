@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace core_elastic_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -49,3 +51,5 @@ TEST_CASE("planner: an elastic job starts with what there is, grows and shrinks"
     CHECK(scene.last.yields[0].cause == proto::YieldCause::kPreempted);
   }
 }
+
+}  // namespace core_elastic_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace core_failure_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::ExitStatus;
@@ -240,3 +242,5 @@ TEST_CASE("failure: preemptions count apart, drains and changes of size never") 
   CHECK(may_yield({0, 0, -1}, history, YieldCause::kDrain));
   CHECK(may_yield({0, 0, -1}, history, YieldCause::kResize));
 }
+
+}  // namespace core_failure_test

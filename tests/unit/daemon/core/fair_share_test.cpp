@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace fair_share_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 
@@ -40,3 +42,5 @@ TEST_CASE("fair share: it is written and read; what is no record changes nothing
     CHECK(other.used() == share.used());
   }
 }
+
+}  // namespace fair_share_test

@@ -3,6 +3,8 @@
 
 #include "tests/support/catch.h"
 
+namespace flights_test {
+
 using namespace rtrain;
 using core::RankView;
 using Presence = core::RankView::Presence;
@@ -240,3 +242,5 @@ TEST_CASE("flights: ranks that work wait for moments, and nobody is blamed") {
   CHECK_FALSE(report.culprit.has_value());
   CHECK(report.verdict == "no rank waits for another one for longer than 1 s: the ranks go on");
 }
+
+}  // namespace flights_test

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+namespace hang_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::RankDiagnosis;
@@ -114,3 +116,5 @@ TEST_CASE("hang: a library that does not come to an end of loading", "[F07]") {
         "rank 1 loads its training library; rank 0 waits in allreduce #1 for 30 s, after step 0");
   CHECK(report.culprit == 1);
 }
+
+}  // namespace hang_test

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+namespace job_life_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::proto;
@@ -271,3 +273,5 @@ TEST_CASE("job: failures are counted by class and kind, and so are preemptions a
                                                  {"user", {{"exit", 1}, {"time_limit", 1}}},
                                                  {"preemption", {{"preempted", 1}}}});
 }
+
+}  // namespace job_life_test

@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/job_after.h"
 
+namespace job_table_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -283,3 +285,5 @@ TEST_CASE("job: a job file may hold its job from the start") {
   CHECK(apply(fresh, {2, placed(1, 1)}).has_error());
   CHECK(apply(*apply(fresh, {2, release()}), {3, placed(1, 1)}).has_value());
 }
+
+}  // namespace job_table_test

@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/jobs.h"
 
+namespace job_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -471,3 +473,5 @@ TEST_CASE(
   next << placed(2, 1) << threw(2, 0);
   CHECK(phase(next) == "QUEUED");
 }
+
+}  // namespace job_test

@@ -7,6 +7,8 @@
 #include <map>
 #include <random>
 
+namespace placement_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -305,3 +307,5 @@ TEST_CASE("placement: thousands of random arrivals and ends never take what is n
     }
   }
 }
+
+}  // namespace placement_test

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <random>
 
+namespace planner_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -519,3 +521,5 @@ TEST_CASE("planner: told of every change it answers the same as built from the r
     }
   }
 }
+
+}  // namespace planner_test

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+namespace preemption_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -78,3 +80,5 @@ TEST_CASE("planner: room that is being made is nobody else's, however soon he wo
   scene.end(2);
   CHECK(scene.pass() == Ids{9});
 }
+
+}  // namespace preemption_test

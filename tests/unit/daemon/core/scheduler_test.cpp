@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/jobs.h"
 
+namespace core_scheduler_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -77,3 +79,5 @@ TEST_CASE("scheduler: the newest job gets the same answer from the one that hold
     CHECK_FALSE(pair.placement.placed());
   }
 }
+
+}  // namespace core_scheduler_test

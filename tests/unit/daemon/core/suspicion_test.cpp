@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/jobs.h"
 
+namespace suspicion_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -90,3 +92,5 @@ TEST_CASE("suspicion: others are preferred, but a suspected node is better than 
   scaling.num_workers = 2;
   CHECK(place(scaling, {bad}).placed());
 }
+
+}  // namespace suspicion_test

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+namespace validation_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using namespace rtrain::test;
@@ -227,3 +229,5 @@ TEST_CASE("validation: what the end of its job says") {
   CHECK(told.status == ValidationStatus::kTimeout);
   CHECK(told.error == "job 9 ran into its time limit of 60 s");
 }
+
+}  // namespace validation_test

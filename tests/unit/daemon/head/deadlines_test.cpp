@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace deadlines_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 using namespace std::chrono_literals;
@@ -32,3 +34,5 @@ TEST_CASE("deadlines: a new one takes the place of the old one, a cleared one ne
   deadlines.clear(JobId(1), DueFor::kTimeLimit);
   CHECK(deadlines.take_due(start + 100s).empty());
 }
+
+}  // namespace deadlines_test

@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace dispatcher_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -388,3 +390,5 @@ TEST_CASE("dispatcher: an agent that takes the place of a dead connection is ask
   CHECK(a->all<proto::Launch>().size() == 1);
   CHECK(cluster.phase(id) == core::JobPhase::kStarting);
 }
+
+}  // namespace dispatcher_test

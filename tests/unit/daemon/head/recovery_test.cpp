@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace recovery_test {
+
 using namespace rtrain;
 using core::JobPhase;
 using rtrain::test::Cluster;
@@ -80,3 +82,5 @@ TEST_CASE("durability: an agent hears of nothing that is not stored") {
   head.end(*a, id, Attempt(1), 0);
   CHECK(head.phase(id) == JobPhase::kSucceeded);
 }
+
+}  // namespace recovery_test

@@ -3,6 +3,8 @@
 #include "daemon/store/memory_store.h"
 #include "tests/support/catch.h"
 
+namespace turn_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -123,3 +125,5 @@ TEST_CASE("turn: outside of one, a touched job is handed on at once") {
   f.turn.touch(id);
   CHECK(f.notes == Notes{"1 touched"});
 }
+
+}  // namespace turn_test

@@ -12,6 +12,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace backup_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -94,3 +96,5 @@ TEST_CASE("store: what is in the journal and its backups is nobody else's to rea
   disk.open();
   CHECK(open_to_others() == std::vector<std::string>{});
 }
+
+}  // namespace backup_test

@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+namespace job_numbers_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -29,3 +31,5 @@ TEST_CASE("job numbers: a file that holds no number is not guessed at") {
     CHECK(mark.error().message().find("next_job_id") != std::string::npos);
   }
 }
+
+}  // namespace job_numbers_test

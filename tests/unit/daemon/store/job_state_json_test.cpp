@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/jobs.h"
 
+namespace job_state_json_test {
+
 using namespace rtrain;
 
 namespace {
@@ -96,3 +98,5 @@ TEST_CASE("job state: an older snapshot is readable, a wrong one names the field
   REQUIRE(wrong.has_error());
   CHECK(wrong.error().message().find("job state.ranks[0].phase") != std::string::npos);
 }
+
+}  // namespace job_state_json_test

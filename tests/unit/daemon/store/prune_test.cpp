@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+namespace prune_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -201,3 +203,5 @@ TEST_CASE("prune: a step of making the file smaller is small") {
   CHECK(pages < before / 2);
   CHECK(*database->integer("PRAGMA freelist_count") <= pages / 8 + 1);
 }
+
+}  // namespace prune_test

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace recover_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -127,3 +129,5 @@ TEST_CASE("recover: killed before any of its calls it leaves what the next one m
   }
   CHECK(killed > 30);
 }
+
+}  // namespace recover_test

@@ -12,6 +12,8 @@
 #include <map>
 #include <random>
 
+namespace salvage_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 namespace fs = std::filesystem;
@@ -263,3 +265,5 @@ TEST_CASE("salvage: no change of a file makes the reader crash, or go on for lon
   }
   CHECK(rows > 3000 * 20);
 }
+
+}  // namespace salvage_test

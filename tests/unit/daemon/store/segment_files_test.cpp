@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+namespace segment_files_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -102,3 +104,5 @@ TEST_CASE("segment files: without another file descriptor a file makes way for t
   REQUIRE(f.files.sync_all().has_value());
   for (int id = 1; id <= 10; ++id) CHECK(f.points_left(id) == 2);
 }
+
+}  // namespace segment_files_test

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+namespace segment_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -124,3 +126,5 @@ TEST_CASE("segments: more jobs than open files") {
   for (int id = 1; id <= 5; ++id) CHECK(f.files->durable(JobId(id)).back().end() == 3);
   CHECK_FALSE(f.files->dirty());
 }
+
+}  // namespace segment_test

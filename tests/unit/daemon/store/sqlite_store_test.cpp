@@ -16,6 +16,8 @@
 
 #include <sqlite3.h>
 
+namespace sqlite_store_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -464,3 +466,5 @@ TEST_CASE("store: a quota that is used up is a full disk: read-only, and nothing
   disk.open();
   CHECK(disk.found.jobs.size() == 2);
 }
+
+}  // namespace sqlite_store_test

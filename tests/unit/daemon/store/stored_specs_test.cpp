@@ -9,6 +9,8 @@
 
 #include <filesystem>
 
+namespace stored_specs_test {
+
 using namespace rtrain;
 using namespace rtrain::store;
 
@@ -188,3 +190,5 @@ TEST_CASE("specs: a missing one is named", "[F09]") {
   REQUIRE(looked->problems.size() == 3);
   CHECK(looked->problems[0].find("job 1: event 0: its spec, number 1, is missing") != std::string::npos);
 }
+
+}  // namespace stored_specs_test

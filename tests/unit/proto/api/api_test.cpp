@@ -1,6 +1,8 @@
 #include "proto/api/api.h"
 #include "tests/support/catch.h"
 
+namespace api_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -136,3 +138,5 @@ TEST_CASE("api: an error survives the way to the user") {
   CHECK(http_status(Errc::kNotFound) == 404);
   CHECK(http_status(Errc::kUnplaceable) == 422);
 }
+
+}  // namespace api_test

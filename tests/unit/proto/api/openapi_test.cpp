@@ -6,6 +6,8 @@
 #include <regex>
 #include <set>
 
+namespace openapi_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -113,3 +115,5 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
     CHECK(keys(schemas.at(name).at("properties")) == keys(document));
   }
 }
+
+}  // namespace openapi_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace stream_position_test {
+
 using namespace rtrain;
 using proto::StreamPosition;
 
@@ -38,3 +40,5 @@ TEST_CASE("stream position: anything else is refused") {
     CHECK(proto::parse_stream_position(text).has_error());
   }
 }
+
+}  // namespace stream_position_test

@@ -5,6 +5,8 @@
 
 #include <set>
 
+namespace config_config_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -99,3 +101,5 @@ TEST_CASE("config: a lease must be longer than two heartbeats") {
   REQUIRE(check(config).size() == 1);
   CHECK(check(config)[0].path == "lease_s");
 }
+
+}  // namespace config_config_test

@@ -3,6 +3,8 @@
 #include "proto/config/config.h"
 #include "tests/support/catch.h"
 
+namespace queues_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -52,3 +54,5 @@ TEST_CASE("queues: what is wrong is named with its queue and key") {
   REQUIRE(errors.size() == 1);
   CHECK(to_string(errors[0]) == "queues: q.wieght: unknown key; did you mean weight?");
 }
+
+}  // namespace queues_test

@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+namespace event_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -133,3 +135,5 @@ TEST_CASE("event: a class or a cause that is not known is named") {
       event_from_json({{"type", "attempt_failed"}, {"attempt", 1}, {"failure_class", 3}}).error().message() ==
       "attempt_failed.failure_class: expected a string, found number");
 }
+
+}  // namespace event_test

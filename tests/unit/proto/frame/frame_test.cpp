@@ -5,6 +5,8 @@
 
 #include <random>
 
+namespace frame_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -73,3 +75,5 @@ TEST_CASE("decode: random bytes and broken messages are errors, never a crash") 
   for (std::size_t size = 0; size < good.size(); ++size)
     CHECK_FALSE(decode({good.substr(0, size), ""}).has_value());
 }
+
+}  // namespace frame_test

@@ -10,6 +10,8 @@
 
 #include <array>
 
+namespace wire_test {
+
 using namespace rtrain;
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
@@ -195,3 +197,5 @@ TEST_CASE("blocking frames: whole frames both ways, time limits and ends") {
   CHECK(proto::read_frame(fds[0], {}).error().code() == Errc::kUnavailable);
   ::close(fds[0]);
 }
+
+}  // namespace wire_test

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+namespace jobspec_golden_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 
@@ -44,3 +46,5 @@ TEST_CASE("job files: each broken one is refused with the messages written besid
     CHECK(messages == *expected);
   }
 }
+
+}  // namespace jobspec_golden_test

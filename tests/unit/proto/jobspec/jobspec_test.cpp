@@ -9,6 +9,8 @@
 #include <fstream>
 #include <random>
 
+namespace jobspec_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 namespace fs = std::filesystem;
@@ -242,3 +244,5 @@ TEST_CASE("job spec: no text makes the reader throw") {
   }
   SUCCEED();
 }
+
+}  // namespace jobspec_test

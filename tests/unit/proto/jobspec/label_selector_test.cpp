@@ -1,6 +1,8 @@
 #include "proto/jobspec/label_selector.h"
 #include "tests/support/catch.h"
 
+namespace label_selector_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -43,3 +45,5 @@ TEST_CASE("label selector: names of labels") {
   for (const char* key : {"a", "rtrain/node", "ray.io/gpu-domain", "A_b.c-d", "0"}) CHECK(is_label_key(key));
   for (const char* key : {"", "/a", "a/", "A/b", "a b", "-a", "a/b/c"}) CHECK_FALSE(is_label_key(key));
 }
+
+}  // namespace label_selector_test

@@ -6,6 +6,8 @@
 
 #include <random>
 
+namespace round_trip_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 using test::OddJson;
@@ -209,3 +211,5 @@ TEST_CASE("job spec: a job waits for a bounded number of others", "[F42]") {
   single.erase(10'000);
   CHECK(read_job_spec(Json{{"command", {"true"}}, {"scheduling", {{"depends_on", single}}}}).ok());
 }
+
+}  // namespace round_trip_test

@@ -1,6 +1,8 @@
 #include "proto/jobspec/scheduling.h"
 #include "tests/support/catch.h"
 
+namespace jobspec_scheduling_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -59,3 +61,5 @@ TEST_CASE("array: indices, step and how many at a time") {
     CHECK_FALSE(parse_array(text).has_value());
   }
 }
+
+}  // namespace jobspec_scheduling_test

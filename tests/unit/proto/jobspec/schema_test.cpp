@@ -16,6 +16,8 @@
 #include <map>
 #include <set>
 
+namespace schema_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 namespace fs = std::filesystem;
@@ -83,7 +85,7 @@ namespace {
 
 class Checker {
  public:
-  Checker() : document_(::schema()) {
+  Checker() : document_(schema_test::schema()) {
     valijson::adapters::NlohmannJsonAdapter adapter(document_);
     valijson::SchemaParser(valijson::SchemaParser::kDraft7).populateSchema(adapter, schema_);
   }
@@ -139,3 +141,5 @@ TEST_CASE("job schema: it refuses most broken files that are JSON at all") {
   CHECK(refused >= 20);
 }
 #endif
+
+}  // namespace schema_test

@@ -10,6 +10,8 @@
 #include <random>
 #include <set>
 
+namespace message_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -377,3 +379,5 @@ TEST_CASE("message: a snapshot of any size fits into a frame after bound()") {
   CHECK(snapshot.place == std::string(SnapshotBounds::kTextBytes, ' ') + "...");
   CHECK(snapshot.idle_s == 0);
 }
+
+}  // namespace message_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace outbox_test {
+
 using namespace rtrain;
 using rtrain::proto::Outbox;
 
@@ -129,3 +131,5 @@ TEST_CASE("outbox: what was dropped on its way is still counted by the head") {
   outbox.disconnected();
   CHECK(send_all(outbox) == Seqs{3, 4});
 }
+
+}  // namespace outbox_test

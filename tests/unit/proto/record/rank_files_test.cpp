@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+namespace rank_files_test {
+
 using namespace rtrain;
 
 TEST_CASE("rank files: the process that a rank is") {
@@ -34,3 +36,5 @@ TEST_CASE("rank files: what a rank said, without a line that was cut off or is n
   CHECK(proto::rank_of(said[0]) == key);
   CHECK(std::get<proto::RankReport>(said[1]).seq == 7);
 }
+
+}  // namespace rank_files_test

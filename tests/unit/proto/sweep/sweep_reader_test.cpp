@@ -5,6 +5,8 @@
 
 #include "common/os/file.h"
 
+namespace sweep_reader_test {
+
 using namespace rtrain;
 using namespace rtrain::proto;
 
@@ -245,3 +247,5 @@ TEST_CASE("sweep events: each survives the way to JSON and back") {
   }
   CHECK(sweep_event_from_json({{"type", "trial_paused"}}).error().message() == "trial_paused.trial: missing");
 }
+
+}  // namespace sweep_reader_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/tensor_files.h"
 
+namespace checksums_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 
@@ -103,3 +105,5 @@ TEST_CASE("checksums: what is known is not read again", "[unit][proto]") {
   CHECK(make_checksums(folder)->files.at("link/a") == checksum_of_text("abc"));
   CHECK_FALSE(make_checksums(folder)->files.contains("dangling"));
 }
+
+}  // namespace checksums_test

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace compare_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 
@@ -78,3 +80,5 @@ TEST_CASE("compare: numbers of several dtypes", "[unit][proto]") {
   CHECK(same(distance<std::int32_t, double>("I32", {-5, 7}, "F64", {-5, 7})));
   CHECK(same(distance<U8, std::int8_t>("BOOL", {0, 1}, "I8", {0, 1})));
 }
+
+}  // namespace compare_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace pickle_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 using Catch::Matchers::Contains;
@@ -204,3 +206,5 @@ TEST_CASE("pickle: a state_dict that is written is read", "[unit][proto]") {
   CHECK(pickle->tensors[3].dtype->name == "F8_E4M3");
   CHECK(pickle->tensors[3].storage_bytes == 140000);
 }
+
+}  // namespace pickle_test

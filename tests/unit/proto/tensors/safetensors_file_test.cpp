@@ -2,6 +2,8 @@
 
 #include "tests/support/tensor_files.h"
 
+namespace safetensors_file_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 using Catch::Matchers::Contains;
@@ -50,3 +52,5 @@ TEST_CASE("safetensors_file: what the format cannot hold, and what is no such fi
   refuse(std::string("\x09\0\0\0\0\0\0\0{}", 10), "ends within its header");
   refuse(std::string("\x02\0\0\0\0\0\0\0{}x", 11), "the file has 1");
 }
+
+}  // namespace safetensors_file_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/tensor_files.h"
 
+namespace shard_index_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 
@@ -61,3 +63,5 @@ TEST_CASE("shard_index: sizes as Hugging Face writes them", "[unit][proto]") {
     CHECK(parse_shard_size(text).error().code() == Errc::kInvalidArgument);
   }
 }
+
+}  // namespace shard_index_test

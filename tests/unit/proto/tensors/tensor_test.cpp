@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+namespace tensor_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 using Catch::Matchers::Contains;
@@ -97,3 +99,5 @@ TEST_CASE("tensor: sizes that cannot be are told", "[unit][proto]") {
   CHECK(check_cost(std::vector(1000, tensor)).has_value());
   CHECK(check_cost({}).has_value());
 }
+
+}  // namespace tensor_test

@@ -3,6 +3,8 @@
 #include "proto/tensors/safetensors_file.h"
 #include "tests/support/tensor_files.h"
 
+namespace torch_file_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 using Catch::Matchers::Contains;
@@ -158,3 +160,5 @@ TEST_CASE("torch_file: names that read alike are refused", "[unit][proto]") {
   REQUIRE(file.has_value());
   CHECK_THAT(content_of(*file).error().message(), Contains("two tensors are named \"opt.a.b\""));
 }
+
+}  // namespace torch_file_test

@@ -3,6 +3,8 @@
 #include "proto/tensors/little_endian.h"
 #include "tests/support/tensor_files.h"
 
+namespace zip_file_test {
+
 using namespace rtrain;
 using namespace rtrain::tensors;
 using Catch::Matchers::Contains;
@@ -99,3 +101,5 @@ TEST_CASE("zip_file: more than 65,535 members", "[unit][proto]") {
   REQUIRE(zip.has_value());
   CHECK(zip->members().size() == 70'000);
 }
+
+}  // namespace zip_file_test

@@ -13,6 +13,8 @@
 #include <set>
 #include <sstream>
 
+namespace finders_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::det;
@@ -218,3 +220,5 @@ TEST_CASE("BatchSizeFinder: the fit goes on with what fits, from where it was", 
   Trainer other(quiet({.max_epochs = 1, .callbacks = {BatchSizeFinder()}}));
   CHECK_THROWS_WITH(other.fit(passed, swept_data()), Contains("the loaders were passed to fit()"));
 }
+
+}  // namespace finders_test

@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+namespace gradient_accumulation_scheduler_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -34,3 +36,5 @@ TEST_CASE("GradientAccumulationScheduler: what cannot be used is told", "[unit][
                          .callbacks = {GradientAccumulationScheduler({{0, 2}})}}));
   CHECK_THROWS_WITH(trainer.fit(model, boring_loader(2)), Catch::Contains("accumulate_grad_batches is 2"));
 }
+
+}  // namespace gradient_accumulation_scheduler_test

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <set>
 
+namespace lightning_golden_test {
+
 using namespace rtrain;
 using rtrain::test::det;
 using rtrain::test::quiet;
@@ -430,3 +432,5 @@ TEST_CASE("BackboneFinetuning: Lightning's learning rates and weights, also resu
   CHECK_THROWS_WITH(trainer.fit(none, test::boring_loader(2)),
                     Catch::Contains("no child called \"backbone\""));
 }
+
+}  // namespace lightning_golden_test

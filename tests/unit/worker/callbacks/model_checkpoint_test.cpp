@@ -7,6 +7,8 @@
 #include <set>
 #include <stdexcept>
 
+namespace model_checkpoint_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -366,3 +368,5 @@ TEST_CASE("EarlyStopping: a missing metric is an error that lists those there ar
   CHECK(first.best_score() == 0.5);
   CHECK(first.state_key() == "EarlyStopping{monitor=m, mode=min}");
 }
+
+}  // namespace model_checkpoint_test

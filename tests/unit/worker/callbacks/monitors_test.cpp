@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 
+namespace monitors_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
@@ -156,3 +158,5 @@ TEST_CASE("ModelCheckpoint: without a dirpath the folder of the first logger", "
   CHECK(std::filesystem::path(checkpoint->best_model_path()).parent_path() ==
         folder / "runs" / "7" / "checkpoints");
 }
+
+}  // namespace monitors_test

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <set>
 
+namespace small_callbacks_test {
+
 using namespace rtrain;
 using namespace std::chrono_literals;
 using rtrain::test::boring_loader;
@@ -348,3 +350,5 @@ TEST_CASE("SpikeDetection: a jump of the loss ends the fit, and its batches are 
   CHECK_THROWS_WITH(SpikeDetection({.mode = "least", .window = 0}),
                     Catch::Contains("mode is \"least\"") && Catch::Contains("window is 0"));
 }
+
+}  // namespace small_callbacks_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace async_checkpoint_io_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
@@ -321,3 +323,5 @@ TEST_CASE("async saves: a CheckpointIO of one's own may write later, too", "[uni
   CHECK_THROWS_WITH(AsyncCheckpointIO({.checkpoint_io = io}),
                     Catch::Contains("MemoryIO, which writes later itself"));
 }
+
+}  // namespace async_checkpoint_io_test

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <fstream>
 
+namespace checkpoint_io_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
@@ -143,3 +145,5 @@ TEST_CASE("checkpoint io: at most one, by name or as an object", "[unit][checkpo
   CHECK_THROWS_WITH(Trainer(quiet({.max_epochs = 1, .plugins = {LocalCheckpointIO(), LocalCheckpointIO()}})),
                     Catch::Contains("plugins holds more than one CheckpointIO"));
 }
+
+}  // namespace checkpoint_io_test

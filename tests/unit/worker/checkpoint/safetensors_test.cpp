@@ -9,6 +9,8 @@
 #include <fstream>
 #include <random>
 
+namespace safetensors_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 using Catch::Matchers::Contains;
@@ -203,3 +205,5 @@ TEST_CASE("safetensors: every cut and any flipped bit is refused or gives tensor
     survives(text);
   }
 }
+
+}  // namespace safetensors_test

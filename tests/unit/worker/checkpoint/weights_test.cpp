@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+namespace weights_test {
+
 using namespace rtrain;
 using rtrain::test::Folder;
 using rtrain::test::quiet;
@@ -168,3 +170,5 @@ TEST_CASE("load_weights: a damaged checkpoint is named, and nothing is loaded", 
   CHECK_THROWS_WITH(load_weights(other, folder / "c"), Catch::Contains("the file is damaged"));
   CHECK(torch::equal(other.layer->weight, before));
 }
+
+}  // namespace weights_test

@@ -12,6 +12,8 @@
 
 #include <fstream>
 
+namespace weights_torch_file_test {
+
 using namespace rtrain;
 
 TEST_CASE("load_weights: a file of torch.save", "[unit][checkpoint]") {
@@ -29,3 +31,5 @@ TEST_CASE("load_weights: a file of torch.save", "[unit][checkpoint]") {
   std::ofstream(path("broken.pt")) << "PK\x03\x04 and no more";
   CHECK_THROWS_WITH(load_weights(*to, path("broken.pt")), Catch::Contains("broken.pt"));
 }
+
+}  // namespace weights_torch_file_test

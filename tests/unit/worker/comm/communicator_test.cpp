@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/fake_ranks.h"
 
+namespace communicator_test {
+
 using namespace rtrain;
 using rtrain::test::run_fake_ranks;
 
@@ -52,3 +54,5 @@ TEST_CASE("communicator: work that was started is done when it was waited for", 
       throw std::runtime_error("values");
   });
 }
+
+}  // namespace communicator_test

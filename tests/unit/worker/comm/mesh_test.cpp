@@ -5,6 +5,8 @@
 
 #include <mutex>
 
+namespace mesh_test {
+
 using namespace rtrain;
 using rtrain::test::run_fake_ranks;
 
@@ -58,3 +60,5 @@ TEST_CASE("mesh: degrees that do not make the world are told with both numbers",
       "(scaling_config.num_workers)");
   CHECK_THROWS_WITH(Mesh(Communicator::alone(), {.tensor = 0}), Catch::Contains("degrees of 1 or more"));
 }
+
+}  // namespace mesh_test

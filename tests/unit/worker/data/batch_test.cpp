@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+namespace batch_test {
+
 using namespace rtrain;
 
 namespace {
@@ -83,3 +85,5 @@ TEST_CASE("batch: a model trains on batches of its own type", "[unit][data][trai
   trainer.fit(model, DataLoader(std::make_shared<Boxes>(), {.batch_size = 4}));
   CHECK(trainer.callback_metrics().at("loss") < 1e-4);
 }
+
+}  // namespace batch_test

@@ -14,6 +14,8 @@
 #include <iterator>
 #include <sstream>
 
+namespace image_folder_test {
+
 using namespace rtrain;
 using namespace rtrain::data;
 using Catch::Matchers::Contains;
@@ -213,3 +215,5 @@ TEST_CASE("ImageFolder: folders without images", "[unit][data]") {
   fs::create_directory_symlink(folder.path(), folder / "a/again");  // a circle
   CHECK(ImageFolder(folder.path(), {.allow_empty = true}).size() >= 1);
 }
+
+}  // namespace image_folder_test

@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <thread>
 
+namespace iterable_dataset_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -254,3 +256,5 @@ TEST_CASE("streams: options, and a length that is known", "[unit][data]") {
   CHECK(unknown.with_ranks(0, 2).size() == 3);
   CHECK(DataLoader(set, {.batch_size = 2, .drop_last = true}).size() == 5);
 }
+
+}  // namespace iterable_dataset_test

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+namespace lead_test {
+
 using namespace rtrain;
 
 namespace {
@@ -27,3 +29,5 @@ TEST_CASE("lead: the host waits for the batch of eight before, and for no later 
     CHECK(waited.back() == batch - 8);
   }
 }
+
+}  // namespace lead_test

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <thread>
 
+namespace loader_test {
+
 using namespace rtrain;
 
 namespace {
@@ -146,3 +148,5 @@ TEST_CASE("tensor data set: samples and targets stay together", "[unit][worker][
   CHECK_THROWS_AS(data::TensorDataset(torch::zeros({2}), torch::zeros({3})), std::invalid_argument);
   CHECK_THROWS_AS(data::TensorDataset(torch::tensor(1)), std::invalid_argument);
 }
+
+}  // namespace loader_test

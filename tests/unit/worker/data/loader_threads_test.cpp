@@ -14,6 +14,8 @@
 #include <set>
 #include <stdexcept>
 
+namespace loader_threads_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -256,3 +258,5 @@ TEST_CASE("loader: what PyTorch's DataLoader refuses is refused by name", "[unit
   CHECK_THROWS_WITH(DataLoader(set, {.timeout_s = NAN}), Contains("timeout_s is"));
   CHECK_THROWS_WITH(DataLoader(set, {}).epoch(0, -1), Contains("first batch is -1"));
 }
+
+}  // namespace loader_threads_test

@@ -8,6 +8,8 @@
 
 #include <functional>
 
+namespace map_dataset_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -208,3 +210,5 @@ TEST_CASE("torch::data: each thread has a copy to itself", "[unit][worker][data]
   };
   CHECK_THROWS_WITH(data::from_torch(Endless()), Contains("does not know its size"));
 }
+
+}  // namespace map_dataset_test

@@ -8,6 +8,8 @@
 
 #include <fstream>
 
+namespace mnist_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 using Catch::Matchers::Contains;
@@ -174,3 +176,5 @@ TEST_CASE("mnist: a random transform draws by seed, epoch and sample", "[unit][w
   CHECK(flipped);
   CHECK(set->get_batch(std::vector<std::int64_t>{0}).input.scalar_type() == torch::kByte);
 }
+
+}  // namespace mnist_test

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <sstream>
 
+namespace sampler_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -207,3 +209,5 @@ TEST_CASE("splits: parts of a data set, and several as one", "[unit][worker][dat
       Contains("the input of two data sets differ: shape [1] of Long, and shape [1, 3] of Float"));
   CHECK(other->get_batch(std::vector<std::int64_t>{10, 11}).input.dim() == 2);
 }
+
+}  // namespace sampler_test

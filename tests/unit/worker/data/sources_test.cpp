@@ -15,6 +15,8 @@
 #include <set>
 #include <sstream>
 
+namespace sources_test {
+
 using namespace rtrain;
 using namespace rtrain::data;
 using Catch::Matchers::Contains;
@@ -217,3 +219,5 @@ TEST_CASE("CSV: types, quotes, and rows that are broken", "[unit][data]") {
   CHECK_THROWS_WITH(read_csv(write(folder / "d.csv", "a,b\n\"1,2\n")), Contains("line 2 is not closed"));
   CHECK_THROWS_WITH(read_csv(folder / "none.csv"), Contains("none.csv: could not be read"));
 }
+
+}  // namespace sources_test

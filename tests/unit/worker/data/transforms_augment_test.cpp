@@ -7,6 +7,8 @@
 
 #include <numeric>
 
+namespace transforms_augment_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 using Catch::Matchers::Contains;
@@ -141,3 +143,5 @@ TEST_CASE("transforms: augmentation refuses what it does not know", "[unit][work
   CHECK_THROWS_WITH(RandAugment()->apply(torch::zeros({3, 4, 4}, torch::kInt), one),
                     Contains("expected uint8"));
 }
+
+}  // namespace transforms_augment_test

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+namespace transforms_color_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 namespace F = rtrain::data::transforms::functional;
@@ -111,3 +113,5 @@ TEST_CASE("transforms: colours that make no sense are refused", "[unit][worker][
   CHECK_THROWS_WITH(ColorJitter({.hue = 0.7}), Contains("ColorJitter: hue is {-0.7"));
   CHECK_THROWS_WITH(ColorJitter({.saturation = {2, 1}}), Contains("two rising numbers"));
 }
+
+}  // namespace transforms_color_test

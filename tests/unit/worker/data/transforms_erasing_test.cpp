@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+namespace transforms_erasing_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 namespace F = rtrain::data::transforms::functional;
@@ -60,3 +62,5 @@ TEST_CASE("transforms: erasing refuses what is not there", "[unit][worker][data]
   CHECK_THROWS_WITH(RandomErasing({.ratio = {0, 1}}), Contains("ratio begins at 0"));
   CHECK_THROWS_WITH(RandomErasing({.p = -1}), Contains("expected a probability"));
 }
+
+}  // namespace transforms_erasing_test

@@ -3,6 +3,8 @@
 
 #include <rtrain/data.h>
 
+namespace transforms_geometry_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 namespace F = rtrain::data::transforms::functional;
@@ -223,3 +225,5 @@ TEST_CASE("transforms: a data set with random transforms reads the same samples 
   CHECK(set->get_batch(std::vector<std::int64_t>{4}).target.item<std::int64_t>() == 4);
   CHECK_THROWS_WITH(data::Transformed(nullptr, ToTensor()), Contains("data set is null"));
 }
+
+}  // namespace transforms_geometry_test

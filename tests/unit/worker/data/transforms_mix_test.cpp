@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+namespace transforms_mix_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 using Catch::Matchers::Contains;
@@ -112,3 +114,5 @@ TEST_CASE("transforms: what cannot be mixed is named", "[unit][worker][data]") {
   CHECK_THROWS_WITH(RandomChoice({MixUp(), CutMix()}, {1, -1}), Contains("a weight is -1"));
   CHECK_THROWS_WITH(RandomChoice({MixUp(), CutMix()}, {1}), Contains("1 weights for 2 transforms"));
 }
+
+}  // namespace transforms_mix_test

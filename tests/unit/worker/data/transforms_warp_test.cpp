@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+namespace transforms_warp_test {
+
 using namespace rtrain;
 using namespace rtrain::data::transforms;
 namespace F = rtrain::data::transforms::functional;
@@ -131,3 +133,5 @@ TEST_CASE("transforms: warps refuse what they cannot do", "[unit][worker][data]"
   CHECK_THROWS_WITH(RandomRotation(40, {.canvas = Canvas::kExpand})->apply(torch::stack({image, image}), two),
                     Contains("became different in size"));
 }
+
+}  // namespace transforms_warp_test

@@ -13,6 +13,8 @@
 #include <iterator>
 #include <set>
 
+namespace web_dataset_test {
+
 using namespace rtrain;
 using namespace rtrain::data;
 using Catch::Matchers::Contains;
@@ -178,3 +180,5 @@ TEST_CASE("WebDataset: what is broken is named, or left out", "[unit][data]") {
   CHECK_THROWS_WITH(images({"a{x..3}.tar"}), Contains("expected two numbers"));
   CHECK_THROWS_AS(images(kAll, {.shuffle_buffer = -1}), std::invalid_argument);
 }
+
+}  // namespace web_dataset_test

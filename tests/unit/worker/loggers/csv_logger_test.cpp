@@ -6,6 +6,8 @@
 #include <fstream>
 #include <limits>
 
+namespace csv_logger_test {
+
 using namespace rtrain;
 using rtrain::test::Folder;
 
@@ -86,3 +88,5 @@ TEST_CASE("CSVLogger: a run's rows carry the epoch, a metric called step is the 
         "1,1,5,,\n1,3,7,,\n,,2,,0\n,,3,,1\n1,,7,0.5,\n");
   CHECK(rows(true, {}) == "i,step\n1,101\n3,103\n1,101\n3,103\n");
 }
+
+}  // namespace csv_logger_test

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <string>
 
+namespace event_file_test {
+
 using namespace rtrain;
 using namespace std::string_literals;
 using loggers::ProtoMessage;
@@ -123,3 +125,5 @@ TEST_CASE("JSONLLogger: an object a line", "[unit][loggers]") {
   CHECK(rows[0] == nlohmann::json{{"step", 3}, {"p-loss", 0.5}, {"p-bad", "NaN"}});
   CHECK(rows[1] == nlohmann::json{{"step", 4}, {"text", {{"p-note", "hello"}}}});
 }
+
+}  // namespace event_file_test

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+namespace logger_calls_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::Folder;
@@ -100,3 +102,5 @@ TEST_CASE("hyperparameters: in the module, its copies and its checkpoints", "[un
   std::ifstream in(folder / "c/loop.json");
   CHECK(nlohmann::json::parse(in).at("hyper_parameters") == model.hparams());
 }
+
+}  // namespace logger_calls_test

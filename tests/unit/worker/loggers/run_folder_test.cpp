@@ -3,6 +3,8 @@
 
 #include <rtrain/loggers/run_folder.h>
 
+namespace run_folder_test {
+
 using namespace rtrain;
 using rtrain::test::Folder;
 
@@ -38,3 +40,5 @@ TEST_CASE("run folder: a job's is named by its run", "[unit][loggers]") {
   CHECK(found[0] == found[2]);
   CHECK(found[1] == found[2].get<std::string>() + "-1");
 }
+
+}  // namespace run_folder_test

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace batch_feed_test {
+
 using namespace rtrain;
 using rtrain::test::quiet;
 using rtrain::test::same_bits;
@@ -147,3 +149,5 @@ TEST_CASE("batch feed: an evaluation sends its batches ahead, too, and predicts 
   CHECK(torch::equal(predict(), expected));
   CHECK(torch::equal(expected, torch::arange(Rows::kRows)));
 }
+
+}  // namespace batch_feed_test

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace batch_source_test {
+
 using namespace rtrain;
 
 namespace {
@@ -158,3 +160,5 @@ TEST_CASE("DataLoaders: from one, from several, with names", "[unit][data]") {
                     Catch::Contains("two loaders are called \"x\""));
   CHECK_THROWS_WITH(DataLoaders({numbers(0, 3), DataLoader()}), Catch::Contains("\"1\" has no data set"));
 }
+
+}  // namespace batch_source_test

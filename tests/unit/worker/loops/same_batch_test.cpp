@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+namespace same_batch_test {
+
 using namespace rtrain;
 
 TEST_CASE("same batch: a checksum tells elements, shapes and types apart", "[unit][loops]") {
@@ -17,3 +19,5 @@ TEST_CASE("same batch: a checksum tells elements, shapes and types apart", "[uni
   CHECK(checksum_of(Batch(torch::zeros({2}, torch::kInt32))) !=
         checksum_of(Batch(torch::zeros({2}, torch::kFloat32))));
 }
+
+}  // namespace same_batch_test

@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/worker/metrics/many.h"
 
+namespace collection_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 using Catch::Matchers::Contains;
@@ -15,7 +17,7 @@ TEST_CASE("metric collection: names, and equal states are updated once", "[unit]
   const auto shared = std::make_shared<Specificity>(three(Average::kMacro));
   MetricCollection collection(
       {{"acc", Accuracy(three(Average::kMicro))},
-       {"precision", Precision(three(Average::kMacro))},
+       {"precision", metrics::Precision(three(Average::kMacro))},
        {"recall", Recall(three(Average::kMacro))},
        {"specificity", shared},
        {"roc", ROC({.num_classes = 3, .thresholds = 3})},
@@ -63,3 +65,5 @@ TEST_CASE("metric collection: refusals", "[unit][worker][metrics]") {
   mean.update(target, target);
   CHECK_THROWS_WITH(mean.compute(), Contains("its average must be kNone"));
 }
+
+}  // namespace collection_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace metrics_golden_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 
@@ -71,17 +73,17 @@ std::map<std::string, Case> classification() {
   for (const auto& [name, average] : kAverages) {
     const auto o = four(average);
     all["Accuracy " + name] = fed(Accuracy(o), two);
-    all["Precision " + name] = fed(Precision(o), two);
+    all["Precision " + name] = fed(metrics::Precision(o), two);
     all["Recall " + name] = fed(Recall(o), two);
     all["F1Score " + name] = fed(F1(o), two);
     all["Specificity " + name] = fed(Specificity(o), two);
     all[no_classes + "Accuracy " + name] = fed(Accuracy(o), unseen);
-    all[no_classes + "Precision " + name] = fed(Precision(o), unseen);
+    all[no_classes + "Precision " + name] = fed(metrics::Precision(o), unseen);
     all[no_classes + "Recall " + name] = fed(Recall(o), unseen);
     all[no_classes + "F1Score " + name] = fed(F1(o), unseen);
     const ClassificationOptions m{.task = Task::kMultilabel, .num_labels = 3, .average = average};
     all["multilabel Accuracy " + name] = fed(Accuracy(m), three);
-    all["multilabel Precision " + name] = fed(Precision(m), three);
+    all["multilabel Precision " + name] = fed(metrics::Precision(m), three);
     all["multilabel Recall " + name] = fed(Recall(m), three);
     all["multilabel F1Score " + name] = fed(F1(m), three);
   }
@@ -101,7 +103,7 @@ std::map<std::string, Case> classification() {
   for (const int zero_division : {0, 1}) {
     o = four(Average::kNone);
     o.zero_division = zero_division;
-    all["Precision none zero_division=" + std::to_string(zero_division)] = fed(Precision(o), unseen);
+    all["Precision none zero_division=" + std::to_string(zero_division)] = fed(metrics::Precision(o), unseen);
   }
   all["Accuracy default average of task multiclass"] = fed(Accuracy({.num_classes = 4}), two);
   all["FBeta 2 macro"] = fed(FBeta(2, four(Average::kMacro)), two);
@@ -120,7 +122,7 @@ std::map<std::string, Case> classification() {
 
   const ClassificationOptions b{.task = Task::kBinary};
   all["binary Accuracy"] = fed(Accuracy(b), binary);
-  all["binary Precision"] = fed(Precision(b), binary);
+  all["binary Precision"] = fed(metrics::Precision(b), binary);
   all["binary Recall"] = fed(Recall(b), binary);
   all["binary F1Score"] = fed(F1(b), binary);
   all["binary Specificity"] = fed(Specificity(b), binary);
@@ -308,3 +310,5 @@ TEST_CASE("metrics: the golden values of torchmetrics", "[unit][worker][metrics]
   }
   CHECK(met.size() > 140);
 }
+
+}  // namespace metrics_golden_test

@@ -2,6 +2,8 @@
 #include "tests/support/training.h"
 #include "tests/unit/worker/metrics/many.h"
 
+namespace metric_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 using Catch::Matchers::Contains;
@@ -195,3 +197,5 @@ TEST_CASE("metrics: a perplexity from losses", "[unit][worker][metrics]") {
     from_losses.update_loss(torch::nn::functional::cross_entropy(logits[i], tokens[i]), 5);
   CHECK(from_losses.compute().item() == Approx(from_logits.compute().item()));
 }
+
+}  // namespace metric_test

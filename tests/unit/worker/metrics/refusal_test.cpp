@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+namespace refusal_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 using Catch::Matchers::Contains;
@@ -26,7 +28,7 @@ std::string error_of(F f) {
 TEST_CASE("metrics: all problems of the options at once", "[unit][worker][metrics]") {
   CHECK_THAT(
       error_of([] {
-        Precision(
+        metrics::Precision(
             {.task = Task::kBinary, .num_classes = 3, .top_k = 2, .threshold = 1.5, .zero_division = 2});
       }),
       Equals("Precision:\n"
@@ -119,3 +121,5 @@ TEST_CASE("metrics: states that are not this metric's", "[unit][worker][metrics]
   CHECK_THAT(error_of([] { Odd("a.b"); }), Contains("without a dot"));
   CHECK_THAT(error_of([] { Odd(); }), Contains("begins without rows"));
 }
+
+}  // namespace refusal_test

@@ -2,6 +2,8 @@
 #include "tests/unit/worker/metrics/fake_ranks.h"
 #include "tests/unit/worker/metrics/many.h"
 
+namespace sync_test {
+
 using namespace rtrain;
 using namespace rtrain::metrics;
 using Catch::Matchers::Contains;
@@ -139,3 +141,5 @@ TEST_CASE("metrics sync: ranks with other metrics are named, nobody hangs", "[un
   CHECK_THAT(errors[0], Contains("the ranks' metrics differ") && Contains("rank(s) 1"));
   CHECK_THAT(errors[1], Contains("rank(s) 0"));
 }
+
+}  // namespace sync_test

@@ -9,6 +9,8 @@
 
 #include <functional>
 
+namespace models_golden_test {
+
 using namespace rtrain;
 using namespace rtrain::models;
 using Catch::Matchers::WithinAbs;
@@ -216,3 +218,5 @@ TEST_CASE("models: GPT-2 generates, and reads the files of others", "[unit][work
   GPT2 deeper(GPT2Options{.vocab_size = 11, .n_positions = 4, .n_embd = 8, .n_layer = 2, .n_head = 2});
   CHECK_THROWS_WITH(load_gpt2(*deeper, folder.path()), Catch::Contains("h.1.ln_1.weight: missing"));
 }
+
+}  // namespace models_golden_test

@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+namespace resnet_test {
+
 using namespace rtrain;
 
 TEST_CASE("resnet: sizes are the published ones", "[unit][worker][models]") {
@@ -27,3 +29,5 @@ TEST_CASE("resnet: gradients reach every parameter", "[unit][worker][models]") {
     CHECK(p.value().grad().abs().sum().item<double>() > 0);
   }
 }
+
+}  // namespace resnet_test

@@ -13,6 +13,8 @@
 #include <regex>
 #include <set>
 
+namespace optim_golden_test {
+
 using namespace rtrain;
 using rtrain::test::det;
 
@@ -172,3 +174,5 @@ TEST_CASE("optim: torch.optim's refusals are refused", "[unit][worker][optim]") 
   p.mutable_grad() = torch::ones({1}).to_sparse();
   CHECK_THROWS_WITH(sparse->step(), Contains("sparse gradients are not supported (parameter \"0\")"));
 }
+
+}  // namespace optim_golden_test

@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+namespace group_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -109,3 +111,5 @@ TEST_CASE("optim: a chain steps its members with the options of its groups", "[u
   CHECK_THROWS_WITH(optim::Chain({optim::LBFGS({vector})}), Contains("wants a closure"));
   CHECK_THROWS_AS(chain->add_param_group({{parameter()}}), std::logic_error);
 }
+
+}  // namespace group_test

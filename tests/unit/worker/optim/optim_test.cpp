@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+namespace optim_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -164,3 +166,5 @@ TEST_CASE("optim: wrong arguments are refused by name", "[unit][worker][optim]")
   CHECK_THROWS_AS(optim::SGD(p)->set_lr(-1), std::invalid_argument);
   CHECK_THROWS_AS(optim::SGD(p)->set_lr(NAN), std::invalid_argument);
 }
+
+}  // namespace optim_test

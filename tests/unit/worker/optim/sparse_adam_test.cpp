@@ -8,6 +8,8 @@
 
 #include <sstream>
 
+namespace sparse_adam_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::det;
@@ -53,3 +55,5 @@ TEST_CASE("SparseAdam: dense gradients are refused, and others refuse sparse one
   p.mutable_grad() = torch::ones({3, 2}).to_sparse(1);
   CHECK_THROWS_WITH(optim::AdamW({p})->step(), Contains("SparseAdam takes them"));
 }
+
+}  // namespace sparse_adam_test

@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+namespace state_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -203,3 +205,5 @@ TEST_CASE("optim: the state of a part of a parameter is that part of the state",
   other.tensors["first.weight.exp_avg"] = torch::zeros({1, 2});
   CHECK_THROWS_WITH(loaded->load_state_dict(other), Contains("has shape [1, 2], the parameter has"));
 }
+
+}  // namespace state_test

@@ -8,6 +8,8 @@
 
 #include <functional>
 
+namespace torch_optimizer_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 using rtrain::test::det;
@@ -158,3 +160,5 @@ TEST_CASE("optim: LBFGS goes on from its state, with parameters in another order
   CHECK_THROWS_WITH(resumed->load_state_dict(wrong),
                     Contains("some parameters lack \"old_dirs\"") && Contains("\"a.d\" has shape [5]"));
 }
+
+}  // namespace torch_optimizer_test

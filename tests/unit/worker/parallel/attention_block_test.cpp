@@ -2,6 +2,8 @@
 
 #include <ATen/Context.h>
 
+namespace attention_block_test {
+
 using rtrain::test::check_attention_blocks;
 
 TEST_CASE("attention blocks: LibTorch's kernel for the CPU", "[unit][parallel]") {
@@ -18,3 +20,5 @@ TEST_CASE("attention blocks: plain products where there is no kernel", "[unit][p
   check_attention_blocks(torch::kCPU, torch::kFloat64, 1e-12);
   check_attention_blocks(torch::kCPU, torch::kBFloat16, 0.1);
 }
+
+}  // namespace attention_block_test

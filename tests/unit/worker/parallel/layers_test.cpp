@@ -6,6 +6,8 @@
 
 #include <mutex>
 
+namespace layers_test {
+
 using namespace rtrain;
 using namespace rtrain::parallel;
 using rtrain::test::run_fake_ranks;
@@ -256,3 +258,5 @@ TEST_CASE("context parallel: a batch is cut along its length", "[unit][parallel]
     if (lengths.find("lengths 8 and 4") == std::string::npos) throw std::runtime_error(lengths);
   });
 }
+
+}  // namespace layers_test

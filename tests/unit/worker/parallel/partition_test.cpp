@@ -6,6 +6,8 @@
 #include <rtrain/parallel/linear.h>
 #include <rtrain/parallel/vocabulary.h>
 
+namespace partition_test {
+
 using namespace rtrain;
 using namespace rtrain::parallel;
 using Catch::Matchers::Contains;
@@ -92,3 +94,5 @@ TEST_CASE("parallel layers: sizes that the ranks cannot share are told with laye
     require(none.find("the group is null") != std::string::npos, none);
   });
 }
+
+}  // namespace partition_test

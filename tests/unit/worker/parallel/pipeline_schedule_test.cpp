@@ -9,6 +9,8 @@
 #include <set>
 #include <utility>
 
+namespace pipeline_schedule_test {
+
 using namespace rtrain::parallel;
 using Catch::Matchers::Contains;
 using Kind = PipelineAction::Kind;
@@ -224,3 +226,5 @@ TEST_CASE("pipeline stages: the most expensive one costs as little as possible",
   CHECK(cut_into_stages({3}, 1) == Cuts{0, 1});
   CHECK_THROWS_WITH(cut_into_stages({1, 1}, 3), Contains("2 layers cannot be cut into 3 stages"));
 }
+
+}  // namespace pipeline_schedule_test

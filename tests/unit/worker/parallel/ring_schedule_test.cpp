@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+namespace ring_schedule_test {
+
 using namespace rtrain::parallel;
 
 namespace {
@@ -56,3 +58,5 @@ TEST_CASE("ring schedule: zigzag gives every rank the same work in every step", 
         CHECK((length - block.first_query) * block.keys == length * length / 2);
       }
 }
+
+}  // namespace ring_schedule_test

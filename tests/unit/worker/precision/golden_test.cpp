@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace precision_golden_test {
+
 using namespace rtrain;
 using rtrain::test::det;
 using rtrain::test::quiet;
@@ -134,3 +136,5 @@ TEST_CASE("precision: types and losses are Lightning's", "[unit][precision]") {
           (section.title.starts_with("precision=16:") || section.title.starts_with("precision='bf16':")));
   }
 }
+
+}  // namespace precision_golden_test

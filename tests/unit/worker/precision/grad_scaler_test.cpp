@@ -14,6 +14,8 @@
 #include <regex>
 #include <string>
 
+namespace grad_scaler_test {
+
 using namespace rtrain;
 
 namespace {
@@ -147,3 +149,5 @@ TEST_CASE("GradScaler: what cannot be is refused", "[unit][precision]") {
   CHECK_THROWS_WITH(scaler.load_state(state), Contains("no number \"scale\""));
   CHECK_THROWS_WITH(scaler.load_state(nullptr), Contains("no number"));
 }
+
+}  // namespace grad_scaler_test

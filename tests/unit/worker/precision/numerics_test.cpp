@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 
+namespace numerics_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
@@ -84,3 +86,5 @@ TEST_CASE("numerics: detect_anomaly names the operation whose gradient is NaN, d
                     Catch::Contains("returned nan values in its 0th output"));
   CHECK_FALSE(torch::autograd::AnomalyMode::is_enabled());
 }
+
+}  // namespace numerics_test

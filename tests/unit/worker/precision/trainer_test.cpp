@@ -10,6 +10,8 @@
 #include <map>
 #include <string>
 
+namespace trainer_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
@@ -267,3 +269,5 @@ TEST_CASE("precision: what cannot be used is refused by name", "[unit][precision
   CHECK_THROWS_WITH(trainer.fit(model, boring_loader(2)),
                     Contains("LBFGS cannot be used with precision \"16-mixed\""));
 }
+
+}  // namespace trainer_test

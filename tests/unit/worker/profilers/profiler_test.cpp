@@ -9,6 +9,8 @@
 #include <set>
 #include <sstream>
 
+namespace profiler_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::Folder;
@@ -208,3 +210,5 @@ TEST_CASE("PyTorchProfiler: a trace that cannot be written fails the run, with i
   CHECK_THROWS_WITH(trainer.fit(model, boring_loader(2)),
                     Catch::Contains("file/below/fit-0.0.pt.trace.json"));
 }
+
+}  // namespace profiler_test

@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+namespace read_together_test {
+
 using namespace rtrain;
 
 TEST_CASE("read_together: the values in their order, of any type and shape", "[unit][trainer]") {
@@ -13,3 +15,5 @@ TEST_CASE("read_together: the values in their order, of any type and shape", "[u
   CHECK(read_together({torch::tensor(0.1, torch::kFloat64)}) == std::vector<double>{0.1});
   CHECK_THROWS_AS(read_together({torch::tensor({1.0, 2.0})}), c10::Error);
 }
+
+}  // namespace read_together_test

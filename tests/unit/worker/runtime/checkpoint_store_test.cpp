@@ -8,6 +8,8 @@
 #include <iterator>
 #include <map>
 
+namespace checkpoint_store_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 
@@ -253,3 +255,5 @@ TEST_CASE("checkpoint store: files of the run's own disk move, and what is not t
   CHECK(fs::exists(dir / "far/model"));
   CHECK_FALSE(fs::exists(store.path(0)));
 }
+
+}  // namespace checkpoint_store_test

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace crash_handler_test {
+
 using namespace rtrain;
 
 namespace {
@@ -117,3 +119,5 @@ TEST_CASE("crash handler: whose action is set already keeps it, and a forked chi
   CHECK(left.signal == 0);
   CHECK(left.text.empty());
 }
+
+}  // namespace crash_handler_test

@@ -4,6 +4,8 @@
 
 #include <map>
 
+namespace environment_test {
+
 using namespace rtrain;
 
 namespace {
@@ -97,3 +99,5 @@ TEST_CASE("environment: a fault names the variable", "[unit][runtime]") {
   CHECK(environment(variables(), elsewhere).error().message() ==
         "the launch file does not place rank 3 on this node");
 }
+
+}  // namespace environment_test

@@ -11,6 +11,8 @@
 #include <memory>
 #include <thread>
 
+namespace flight_recorder_test {
+
 using namespace rtrain;
 using namespace std::chrono_literals;
 using runtime::FlightCall;
@@ -201,3 +203,5 @@ TEST_CASE("stack sample: no signal is sent while an earlier one has not been tak
   CHECK(after.error.empty());
   CHECK(after.frames.size() > 3);
 }
+
+}  // namespace flight_recorder_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace lease_test {
+
 using namespace std::chrono_literals;
 using rtrain::runtime::Lease;
 
@@ -36,3 +38,5 @@ TEST_CASE("lease: a process that was asleep looks once more before it believes",
   renewed.renew(start + 60s, 1000ms);
   CHECK_FALSE(renewed.expired(start + 60s + 100ms));
 }
+
+}  // namespace lease_test

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+namespace metrics_log_test {
+
 using namespace rtrain;
 using namespace std::chrono_literals;
 
@@ -75,3 +77,5 @@ TEST_CASE("metrics log: an error comes out at the next line and at the end", "[u
   CHECK_FALSE(log.flush(10s).has_value());
   CHECK_FALSE(log.append(report(2)).has_value());
 }
+
+}  // namespace metrics_log_test

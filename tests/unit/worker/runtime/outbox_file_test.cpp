@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+namespace outbox_file_test {
+
 using namespace rtrain;
 
 namespace {
@@ -46,3 +48,5 @@ TEST_CASE("outbox: a folder that is not there is reported, and nothing else happ
   outbox.append("{}");
   CHECK_FALSE(outbox.wants_rewrite(0));
 }
+
+}  // namespace outbox_file_test

@@ -8,6 +8,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
 
+namespace payload_test {
+
 using namespace rtrain;
 using namespace rtrain::runtime;
 
@@ -79,3 +81,5 @@ TEST_CASE("payload: an exception of megabytes can be read by the agent", "[unit]
   CHECK(error->message.starts_with("the cause; "));
   CHECK(error->message.find("(5242891 bytes, of which the first 65536 are kept") != std::string::npos);
 }
+
+}  // namespace payload_test

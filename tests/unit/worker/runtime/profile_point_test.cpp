@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace profile_point_test {
+
 using namespace rtrain::runtime;
 using namespace std::chrono_literals;
 
@@ -65,3 +67,5 @@ TEST_CASE(
   CHECK(point.take());
   CHECK(!point.expire(kNow + 1h));
 }
+
+}  // namespace profile_point_test

@@ -3,6 +3,8 @@
 #include "proto/record/places.h"
 #include "tests/support/catch.h"
 
+namespace pulse_test {
+
 using namespace rtrain;
 using namespace std::chrono_literals;
 using runtime::HangWatch;
@@ -119,3 +121,5 @@ TEST_CASE(
   REQUIRE(word.has_value());
   CHECK(word->stage == proto::kLoadStage);
 }
+
+}  // namespace pulse_test

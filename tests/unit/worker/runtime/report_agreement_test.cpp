@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+namespace report_agreement_test {
+
 using namespace rtrain;
 
 namespace {
@@ -211,3 +213,5 @@ TEST_CASE("report agreement: a rank that brings nothing can wait for what rank 0
   rank0.agreement.finish();
   CHECK_FALSE(rank1.agreement.await_rank_0(3));
 }
+
+}  // namespace report_agreement_test

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace runtime_retention_test {
+
 using namespace rtrain;
 
 namespace {
@@ -92,3 +94,5 @@ TEST_CASE("retention: best first", "[unit][runtime]") {
         Indices{2, 0, 3, 4, 1});
   CHECK(indices(runtime::by_score(with_loss({2, 1, 3}), {})) == Indices{2, 1, 0});
 }
+
+}  // namespace runtime_retention_test

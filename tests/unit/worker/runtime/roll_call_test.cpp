@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/memory_store.h"
 
+namespace roll_call_test {
+
 using namespace rtrain::runtime;
 using Kind = Whereabouts::Kind;
 
@@ -100,3 +102,5 @@ TEST_CASE("roll call: values grouped under the names of their ranks", "[unit][ru
   const std::vector<int> names{2, 5, 7};
   CHECK(grouped_by_value({"a", "b", "a"}, names) == "a on ranks 2 and 7; b on rank 5");
 }
+
+}  // namespace roll_call_test

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <iterator>
 
+namespace run_record_test {
+
 using namespace rtrain;
 
 namespace {
@@ -72,3 +74,5 @@ TEST_CASE("rank record: the first word counts", "[unit][runtime]") {
   CHECK(proto::parse_json(text_of(dir / "outcome.json")).value() ==
         proto::Json{{"return_value", {1, 2}}, {"yielded", false}});
 }
+
+}  // namespace run_record_test

@@ -5,6 +5,8 @@
 #include <future>
 #include <stdexcept>
 
+namespace run_within_test {
+
 using namespace rtrain::runtime;
 using namespace std::chrono_literals;
 
@@ -18,3 +20,5 @@ TEST_CASE("run_within: waits, throws what the work threw, and gives up in time",
   CHECK_THROWS_WITH(run_within(20ms, "too late", [waits = never.get_future().share()] { waits.wait(); }),
                     "too late");
 }
+
+}  // namespace run_within_test

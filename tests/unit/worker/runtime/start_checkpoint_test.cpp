@@ -7,6 +7,8 @@
 
 #include <fstream>
 
+namespace start_checkpoint_test {
+
 using namespace rtrain;
 using namespace rtrain::runtime;
 using Catch::Matchers::Contains;
@@ -101,3 +103,5 @@ TEST_CASE("start checkpoint: the other ranks hear what rank 0 chose", "[unit][ru
   REQUIRE(damaged.has_error());
   CHECK(damaged.error().message() == "all damaged (a way out)");
 }
+
+}  // namespace start_checkpoint_test

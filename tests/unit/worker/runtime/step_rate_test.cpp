@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace step_rate_test {
+
 using rtrain::runtime::StepRate;
 using namespace std::chrono_literals;
 
@@ -18,3 +20,5 @@ TEST_CASE("step rate: measured from the steps that a loop says it has done", "[u
   CHECK(rate.at("validate", 1, 1, begin + 1300ms) == 0);  // another kind of step
   CHECK(rate.at("validate", 1, 3, begin + 1400ms) == Approx(20));
 }
+
+}  // namespace step_rate_test

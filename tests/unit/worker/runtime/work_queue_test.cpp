@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+namespace work_queue_test {
+
 using rtrain::runtime::WorkQueue;
 
 TEST_CASE("work queue: in order, with room for what has a name", "[unit][runtime]") {
@@ -60,3 +62,5 @@ TEST_CASE("work queue: its end does what waits", "[unit][runtime]") {
   }
   CHECK(done == 4);
 }
+
+}  // namespace work_queue_test

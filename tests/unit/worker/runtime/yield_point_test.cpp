@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+namespace yield_point_test {
+
 using namespace rtrain;
 using runtime::YieldPoint;
 
@@ -111,3 +113,5 @@ TEST_CASE("yield point: as long as a rank has not said where it is there is no a
   CHECK(looks == 5);
   CHECK_FALSE(store.values.contains("yield/at"));
 }
+
+}  // namespace yield_point_test

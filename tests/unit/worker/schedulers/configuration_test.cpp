@@ -5,6 +5,8 @@
 #include <rtrain/optim.h>
 #include <rtrain/schedulers.h>
 
+namespace configuration_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -81,3 +83,5 @@ TEST_CASE("configure_optimizers: what is hardly meant is doubted", "[unit][worke
                  .at(0),
              Contains("\"loss\" is not read"));
 }
+
+}  // namespace configuration_test

@@ -12,6 +12,8 @@
 #include <map>
 #include <set>
 
+namespace schedulers_golden_test {
+
 using namespace rtrain;
 
 namespace {
@@ -205,3 +207,5 @@ TEST_CASE("schedulers: OneCycleLR past its end stays where the cycle ended", "[u
     }
   }
 }
+
+}  // namespace schedulers_golden_test

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <numbers>
 
+namespace schedulers_scheduler_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -138,3 +140,5 @@ TEST_CASE("schedulers: closed forms and recursions agree", "[unit][worker][sched
     CHECK_THROWS_AS(other->step_to(-1), std::invalid_argument);
   }
 }
+
+}  // namespace schedulers_scheduler_test

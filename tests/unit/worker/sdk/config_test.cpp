@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace sdk_config_test {
+
 using rtrain::Config;
 using rtrain::ConfigError;
 
@@ -121,3 +123,5 @@ TEST_CASE("config: what was never read is listed, with the nearest path that was
   CHECK(words(config).empty());
   CHECK(words(Config()).empty());
 }
+
+}  // namespace sdk_config_test

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <fstream>
 
+namespace context_test {
+
 using namespace rtrain;
 
 TEST_CASE("context: outside a job a process is rank 0 of 1", "[unit][sdk]") {
@@ -96,3 +98,5 @@ TEST_CASE("torch trainer: a wrong configuration is told with its path", "[unit][
     CHECK(message.find("run_config.failure_config.max_failures") != std::string::npos);
   }
 }
+
+}  // namespace context_test

@@ -5,6 +5,8 @@
 #include <rtrain/loggers.h>
 #include <rtrain/names.h>
 
+namespace names_test {
+
 using namespace rtrain;
 using rtrain::test::Folder;
 
@@ -170,3 +172,5 @@ TEST_CASE("names: a user's own class with options", "[unit][names]") {
   CHECK(mine.options.path == "a");
   CHECK(mine.options.every == 2);
 }
+
+}  // namespace names_test

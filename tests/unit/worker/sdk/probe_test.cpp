@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <system_error>
 
+namespace probe_test {
+
 using namespace rtrain;
 
 TEST_CASE("probe: what a check throws becomes its line, with a way out", "[unit][sdk]") {
@@ -30,3 +32,5 @@ TEST_CASE("probe: what a check throws becomes its line, with a way out", "[unit]
   CHECK(of_c10.hint == "the hint");
   CHECK(check_of(3).hint == "the hint");
 }
+
+}  // namespace probe_test

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace rank_failure_test {
+
 using namespace rtrain;
 
 namespace {
@@ -97,3 +99,5 @@ TEST_CASE("rank failure: an exception of c10d that nobody catches is handed over
                           end_of([] { throw c10::Error(kPlace, "x"); }), end_of([] { std::terminate(); })})
     CHECK((WIFSIGNALED(users) && WTERMSIG(users) == SIGABRT));
 }
+
+}  // namespace rank_failure_test

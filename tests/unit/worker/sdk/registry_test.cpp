@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+namespace registry_test {
+
 using namespace rtrain;
 
 namespace {
@@ -98,3 +100,5 @@ TEST_CASE("registry: a foreign tag is found wherever it stands in a large file",
     CHECK(load_error((dir / "ours.so").string()).find("no ELF file") != std::string::npos);
   }
 }
+
+}  // namespace registry_test

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <future>
 
+namespace sdk_reports_test {
+
 using namespace rtrain;
 namespace fs = std::filesystem;
 
@@ -233,3 +235,5 @@ TEST_CASE("reports: what cannot be validated is refused", "[unit][sdk][reports]"
                       Contains("num_workers 0 has none"));
   });
 }
+
+}  // namespace sdk_reports_test

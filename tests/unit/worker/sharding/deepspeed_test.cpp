@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+namespace deepspeed_test {
+
 using Catch::Matchers::Contains;
 using nlohmann::json;
 using rtrain::DeepSpeedOptions;
@@ -69,3 +71,5 @@ TEST_CASE("deepspeed: each stage has a name", "[sharding]") {
     CHECK(rtrain::Names<rtrain::Strategy>::make(name) != nullptr);
   }
 }
+
+}  // namespace deepspeed_test

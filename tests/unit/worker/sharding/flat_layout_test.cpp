@@ -1,6 +1,8 @@
 #include "worker/sharding/flat_layout.h"
 #include "tests/support/catch.h"
 
+namespace flat_layout_test {
+
 using rtrain::sharding::FlatLayout;
 
 TEST_CASE("sharding: every element of every parameter is held by one rank", "[sharding]") {
@@ -32,3 +34,5 @@ TEST_CASE("sharding: parts are equal, and no larger than they have to be", "[sha
   CHECK(layout.whole() == 48);
   CHECK(FlatLayout({}, 16, 4).part() == 0);
 }
+
+}  // namespace flat_layout_test

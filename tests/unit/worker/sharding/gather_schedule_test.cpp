@@ -3,6 +3,8 @@
 
 #include <string>
 
+namespace gather_schedule_test {
+
 using rtrain::sharding::GatherSchedule;
 using rtrain::sharding::Prefetch;
 using rtrain::sharding::ScheduleOptions;
@@ -100,3 +102,5 @@ TEST_CASE("sharding: an evaluation between two steps does not disturb the predic
   engine.schedule.dropped(0);
   CHECK(step(engine) == "+0-0+1-1+2 >1>0");
 }
+
+}  // namespace gather_schedule_test

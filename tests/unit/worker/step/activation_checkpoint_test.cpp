@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+namespace activation_checkpoint_test {
+
 using Catch::Matchers::Contains;
 using rtrain::checkpoint;
 
@@ -111,3 +113,5 @@ TEST_CASE("checkpoint: an error of the second run leaves backward", "[step]") {
   CHECK_THROWS_WITH(y.sum().backward(), Contains("no second time"));
   CHECK_THROWS_AS(checkpoint(rtrain::CheckpointedFunction(), Tensors{x}), std::invalid_argument);
 }
+
+}  // namespace activation_checkpoint_test

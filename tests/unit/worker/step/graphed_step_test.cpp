@@ -8,6 +8,8 @@
 
 #include <torch/torch.h>
 
+namespace graphed_step_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::FakeRecorder;
@@ -266,3 +268,5 @@ TEST_CASE("an operation that cannot be captured ends the fit with its cause", "[
                     Contains("cannot be captured: operation not permitted when stream is capturing") &&
                         Contains("item()") && Contains("cuda_graph = false"));
 }
+
+}  // namespace graphed_step_test

@@ -8,6 +8,8 @@
 
 #include <charconv>
 
+namespace lr_stepping_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::Folder;
@@ -174,3 +176,5 @@ TEST_CASE("schedulers: a resumed run goes on with the same learning rates", "[un
     }
   }
 }
+
+}  // namespace lr_stepping_test

@@ -9,6 +9,8 @@
 
 #include <cmath>
 
+namespace manual_step_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
@@ -453,3 +455,5 @@ TEST_CASE(
   CHECK(precision->calls == expected);
   CHECK(net.norm == Approx(0.5).epsilon(1e-4));
 }
+
+}  // namespace manual_step_test

@@ -7,6 +7,8 @@
 
 #include <rtrain/schedulers.h>
 
+namespace training_step_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
@@ -282,3 +284,5 @@ TEST_CASE("step: a module knows its rank and its Trainer's loggers", "[unit][ste
   CHECK(model.local_rank() == 0);
   CHECK(torch::equal(model.all_gather(torch::ones({2})), torch::ones({1, 2})));
 }
+
+}  // namespace training_step_test

@@ -4,6 +4,8 @@
 
 #include <rtrain/names.h>
 
+namespace diloco_test {
+
 using namespace rtrain;
 
 namespace {
@@ -142,3 +144,5 @@ TEST_CASE("strategies: options come from JSON", "[unit][strategies]") {
   CHECK_THROWS_WITH(Names<Strategy>::from_json({{"name", "diloco"}, {"outer_lrr", 1}}),
                     Catch::Contains("outer_lr"));
 }
+
+}  // namespace diloco_test

@@ -5,6 +5,8 @@
 
 #include <array>
 
+namespace model_averaging_test {
+
 using namespace rtrain;
 
 namespace {
@@ -89,3 +91,5 @@ TEST_CASE("model averagers: what does not fit is told at once", "[unit][strategi
           Catch::Contains("the last group_size is 3, expected all 6 ranks"));
   CHECK_THROWS_WITH(HierarchicalModelAverager({}, six), Catch::Contains("there is no level"));
 }
+
+}  // namespace model_averaging_test

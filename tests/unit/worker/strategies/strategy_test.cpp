@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/training.h"
 
+namespace strategy_test {
+
 using namespace rtrain;
 
 TEST_CASE("DDPStrategy: wrong options are named at once", "[unit][strategies]") {
@@ -74,3 +76,5 @@ TEST_CASE("strategies: gradients are cleared by absence, so that an unused param
   plan->zero_grad({parameter});
   CHECK_FALSE(parameter.grad().defined());
 }
+
+}  // namespace strategy_test

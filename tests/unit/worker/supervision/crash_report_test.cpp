@@ -10,6 +10,8 @@
 #include <csignal>
 #include <fstream>
 
+namespace crash_report_test {
+
 using namespace rtrain;
 using namespace rtrain::supervision;
 
@@ -147,3 +149,5 @@ TEST_CASE("oom: limit and peak are named where the group has them", "[F29]") {
         "was killed by the kernel: out of memory: the machine has none left, or a group above /g has reached "
         "its limit, its peak was 4.0 KiB");
 }
+
+}  // namespace crash_report_test

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+namespace device_links_test {
+
 using namespace rtrain;
 using rtrain::supervision::open_gpu_files;
 
@@ -24,3 +26,5 @@ TEST_CASE("device links: files of the GPU's driver are found among the open ones
   CHECK(open_gpu_files((dir.path() / "none").string()).empty());
   CHECK(open_gpu_files().empty());
 }
+
+}  // namespace device_links_test

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace fork_rank_test {
+
 using namespace rtrain;
 using namespace rtrain::supervision;
 
@@ -112,3 +114,5 @@ TEST_CASE("fork_rank: what stands in the way is told with its place, and the chi
   no_name.env = {{"", "1"}};
   CHECK(start_error_of(run(no_name, never).trouble).kind == "exec");
 }
+
+}  // namespace fork_rank_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace load_time_test {
+
 using namespace rtrain::supervision;
 
 TEST_CASE("load time: which variables a forked rank would never see", "[F25]") {
@@ -35,3 +37,5 @@ TEST_CASE("load time: LibTorch is found where it was, after the job's own folder
   CHECK(library_path({{"LD_LIBRARY_PATH", "/opt/torch/lib"}}, loaded) == "/opt/torch/lib");
   CHECK(library_path({}, {}).empty());
 }
+
+}  // namespace load_time_test

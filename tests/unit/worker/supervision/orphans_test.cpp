@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+namespace orphans_test {
+
 using namespace rtrain;
 using namespace rtrain::supervision;
 
@@ -120,3 +122,5 @@ TEST_CASE("orphans: all below a rank, whatever its session") {
   Family::end(rank);
   CHECK(Family::was_killed(child));
 }
+
+}  // namespace orphans_test

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+namespace start_error_test {
+
 using namespace rtrain;
 using namespace rtrain::supervision;
 
@@ -117,3 +119,5 @@ TEST_CASE("start error: told through a pipe and back") {
   CHECK(back.message == "enter working_dir /x\ny: No such file or directory");
   CHECK(start_error_of("half a word").kind == "spawn");
 }
+
+}  // namespace start_error_test

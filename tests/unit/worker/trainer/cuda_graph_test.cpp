@@ -8,6 +8,8 @@
 #include <rtrain/callbacks.h>
 #include <rtrain/schedulers.h>
 
+namespace cuda_graph_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::BoringModel;
@@ -223,3 +225,5 @@ TEST_CASE("channels_last lays weights and batches of images out as NHWC and lear
   };
   CHECK(torch::allclose(run(true), run(false), 1e-4, 1e-6));
 }
+
+}  // namespace cuda_graph_test

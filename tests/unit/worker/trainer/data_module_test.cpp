@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 
+namespace data_module_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::det;
@@ -40,8 +42,8 @@ struct DM : LightningDataModule {
   void say(const std::string& text) const { events.push_back("dm." + text); }
   [[nodiscard]] std::string epoch() const { return " e" + std::to_string(trainer().current_epoch()); }
   void prepare_data() override { say("prepare_data"); }
-  void setup(Stage stage) override { say(std::string("setup ") + ::name_of(stage)); }
-  void teardown(Stage stage) override { say(std::string("teardown ") + ::name_of(stage)); }
+  void setup(Stage stage) override { say(std::string("setup ") + data_module_test::name_of(stage)); }
+  void teardown(Stage stage) override { say(std::string("teardown ") + data_module_test::name_of(stage)); }
   DataLoaders train_dataloader() override { return say("train_dataloader" + epoch()), loader(8, 4); }
   DataLoaders val_dataloader() override { return say("val_dataloader" + epoch()), loader(4, 4); }
   DataLoaders test_dataloader() override { return say("test_dataloader"), loader(4, 4); }
@@ -90,8 +92,8 @@ struct M : Lin {
     return say("configure_callbacks"), std::vector<std::shared_ptr<Callback>>{};
   }
   void prepare_data() override { say("prepare_data"); }
-  void setup(Stage stage) override { say(std::string("setup ") + ::name_of(stage)); }
-  void teardown(Stage stage) override { say(std::string("teardown ") + ::name_of(stage)); }
+  void setup(Stage stage) override { say(std::string("setup ") + data_module_test::name_of(stage)); }
+  void teardown(Stage stage) override { say(std::string("teardown ") + data_module_test::name_of(stage)); }
   void configure_model() override { say("configure_model"); }
   void on_fit_start() override { say("on_fit_start"); }
   void on_train_start() override { say("on_train_start"); }
@@ -399,3 +401,5 @@ TEST_CASE("estimated_stepping_batches: in configure_optimizers, with the data of
     CHECK_THROWS_AS(trainer.estimated_stepping_batches(), std::logic_error);
   }
 }
+
+}  // namespace data_module_test

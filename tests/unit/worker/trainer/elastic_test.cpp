@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+namespace trainer_elastic_test {
+
 using namespace rtrain;
 using rtrain::test::quiet;
 
@@ -139,3 +141,5 @@ TEST_CASE("elastic: a sampler that starts later pads like a whole epoch", "[unit
   CHECK(seen == std::vector<std::int64_t>{0, 1, 6, 7, 8, 9});
   CHECK_FALSE(RandomSampler(10, 1).start_after(3));
 }
+
+}  // namespace trainer_elastic_test

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <regex>
 
+namespace entry_points_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
@@ -178,3 +180,5 @@ TEST_CASE("TrainerOptions::from_json: what cannot be used is told at once", "[tr
   CHECK_THAT(text, Contains("plugins: expected no plugins"));
   CHECK_THROWS_WITH(TrainerOptions::from_json({1, 2}), Contains("expected an object"));
 }
+
+}  // namespace entry_points_test

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+namespace trainer_failure_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -141,3 +143,5 @@ TEST_CASE("TrainReportCallback: outside of a job a TMPDIR that is not there is f
   else
     ::unsetenv("TMPDIR");
 }
+
+}  // namespace trainer_failure_test

@@ -6,6 +6,8 @@
 #include <set>
 #include <vector>
 
+namespace fit_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -427,3 +429,5 @@ TEST_CASE("trainer: callbacks of the module run with the Trainer's, and replace 
   brings.mine = {nullptr};
   CHECK_THROWS_WITH(trainer.fit(brings, boring_loader(1)), Catch::Contains("configure_callbacks"));
 }
+
+}  // namespace fit_test

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+namespace hook_order_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -258,3 +260,5 @@ TEST_CASE("trainer: saving in a hook and resuming there calls Lightning's hooks"
   validation_end.callback->at_validation_end = saves_at(2);
   check(validation_end, "validation_end");
 }
+
+}  // namespace hook_order_test

@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+namespace memory_estimate_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 
@@ -103,3 +105,5 @@ TEST_CASE("memory estimate: a step that fails leaves the module as it was", "[un
   REQUIRE(hooks != nullptr);
   for (const auto& hook : *hooks) CHECK_FALSE(hook);
 }
+
+}  // namespace memory_estimate_test

@@ -5,6 +5,8 @@
 #include <functional>
 #include <optional>
 
+namespace trainer_metrics_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -217,3 +219,5 @@ TEST_CASE("loggers: steps every log_every_n_steps, an epoch's metrics at its las
   CHECK(rows->rows[1] == std::pair<std::int64_t, Metrics>{3, {{"epoch", 0}, {"i_step", 3}}});
   CHECK(rows->rows[2] == std::pair<std::int64_t, Metrics>{4, {{"epoch", 0}, {"i_epoch", 2}}});
 }
+
+}  // namespace trainer_metrics_test

@@ -5,6 +5,8 @@
 #include <rtrain/callbacks.h>
 #include <rtrain/metrics.h>
 
+namespace registered_metrics_test {
+
 using namespace rtrain;
 using Catch::Contains;
 using rtrain::test::boring_loader;
@@ -232,3 +234,5 @@ TEST_CASE("example_input(): sizes of the layers in the summary", "[trainer]") {
   CHECK_THAT(text.str(), Contains("| ?            | ?"));
   CHECK(net.is_training());
 }
+
+}  // namespace registered_metrics_test

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+namespace trainer_reports_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::Folder;
@@ -204,3 +206,5 @@ TEST_CASE("reports: an interval of validations counts for nothing where there is
   trainer.fit(model, boring_loader(3), boring_loader(2));
   CHECK(model.lines == Lines{"t0", "t1", "t2"});
 }
+
+}  // namespace trainer_reports_test

@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+namespace residency_test {
+
 using namespace rtrain;
 using rtrain::test::quiet;
 
@@ -85,3 +87,5 @@ TEST_CASE("residency: nothing is copied that did not ask for it", "[unit][traine
   CHECK_THROWS_WITH(asks.with_dataset(data::TensorDataset(torch::zeros({5}))),
                     Catch::Contains("with_dataset() takes a data set of the same size"));
 }
+
+}  // namespace residency_test

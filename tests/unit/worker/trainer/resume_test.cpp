@@ -8,6 +8,8 @@
 #include <string>
 #include <tuple>
 
+namespace trainer_resume_test {
+
 using namespace rtrain;
 using rtrain::test::quiet;
 using rtrain::test::same_bits;
@@ -337,3 +339,5 @@ TEST_CASE("checkpoint: callbacks and the module keep what they want", "[unit][tr
   CHECK(again->count == 6);
   CHECK(fresh.note == "kept");
 }
+
+}  // namespace trainer_resume_test

@@ -6,6 +6,8 @@
 #include <limits>
 #include <sstream>
 
+namespace step_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::BoringModel;
@@ -131,3 +133,5 @@ TEST_CASE("step: a buffer that checkpoints cannot hold is refused before the fir
   without.fit(model, boring_loader(2));
   CHECK(model.steps == 2);
 }
+
+}  // namespace step_test

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+namespace stream_test {
+
 using namespace rtrain;
 using Catch::Matchers::Contains;
 using rtrain::test::quiet;
@@ -154,3 +156,5 @@ TEST_CASE("streams: from any step, the parameters are those of the run that neve
     }
   }
 }
+
+}  // namespace stream_test

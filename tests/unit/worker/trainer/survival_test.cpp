@@ -6,6 +6,8 @@
 #include <set>
 #include <string>
 
+namespace survival_test {
+
 using namespace rtrain;
 using rtrain::test::boring_loader;
 using rtrain::test::quiet;
@@ -156,3 +158,5 @@ TEST_CASE("survival: a stop by a hook is part of the state, until the limits are
   CHECK(epochs_of({.max_epochs = 6}) == 6);
   CHECK(epochs_of({.max_epochs = 5, .min_epochs = 3}) == 3);
 }
+
+}  // namespace survival_test

@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+namespace version_2_test {
+
 using namespace rtrain;
 using rtrain::test::det;
 
@@ -94,3 +96,5 @@ TEST_CASE("resume: a checkpoint of another optimizer is refused with all that do
                         Catch::Contains("SGD: the state lacks \"weight.momentum_buffer\"") &&
                         Catch::Contains("unknown entry \"bias.exp_avg\""));
 }
+
+}  // namespace version_2_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace cmaes_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::Json;
@@ -84,3 +86,5 @@ TEST_CASE("cmaes: the first results of a generation make the next, late ones cou
   CHECK(search.generation() == 1);
   CHECK(search.strategy().mean() == mean);
 }
+
+}  // namespace cmaes_test

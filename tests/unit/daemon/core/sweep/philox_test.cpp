@@ -5,6 +5,8 @@
 #include <cmath>
 #include <set>
 
+namespace philox_test {
+
 using namespace rtrain::core;
 
 TEST_CASE("philox: the known answers of Random123") {
@@ -63,3 +65,5 @@ TEST_CASE("normal: masses and quantiles in the middle and in the tails") {
   CHECK(log_normal_mass(40, 41) == log_normal_mass(-41, -40));
   CHECK(log_normal_mass(40, 41) == Approx(log_normal_cdf(-40)).epsilon(1e-14));
 }
+
+}  // namespace philox_test

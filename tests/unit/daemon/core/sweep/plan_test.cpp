@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace plan_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::Json;
@@ -83,3 +85,5 @@ TEST_CASE("plan: limits end it, and what cannot be planned says why") {
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().message() == "nothing says how long a trial is: the schedule has no last rung");
 }
+
+}  // namespace plan_test

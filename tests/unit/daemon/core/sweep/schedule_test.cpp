@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 
+namespace schedule_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::AshaMode;
@@ -270,3 +272,5 @@ TEST_CASE("pbt: changed parameters stay in their domains, by Ray's rules") {
     rates.insert(perturbed(space, config, 1, trial, 3, donor)[2]);
   CHECK(rates.size() == 60);
 }
+
+}  // namespace schedule_test

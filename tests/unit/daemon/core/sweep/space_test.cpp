@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+namespace space_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::Domain;
@@ -158,3 +160,5 @@ TEST_CASE("sobol: a seed shifts it, and every 2^k points fill 2^k cells") {
   CHECK(sobol_point(space, 1, 5) == sobol_point(space, 1, 5));
   CHECK(sobol_point(space, 1, 5) != sobol_point(space, 2, 5));
 }
+
+}  // namespace space_test

@@ -7,6 +7,8 @@
 #include <functional>
 #include <set>
 
+namespace sweep_sweep_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::Json;
@@ -593,3 +595,5 @@ TEST_CASE("sweep: events that are not legal change nothing") {
     CHECK(harness.phase(0) == TrialPhase::kPaused);
   }
 }
+
+}  // namespace sweep_sweep_test

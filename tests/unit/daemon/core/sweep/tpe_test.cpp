@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+namespace tpe_test {
+
 using namespace rtrain;
 using namespace rtrain::core;
 using proto::Json;
@@ -132,3 +134,5 @@ TEST_CASE("tpe: the same history gives the same point, and a running trial chang
   history.push_back({40, next, ObservedState::kRunning, 0, 0, 0});
   CHECK(space.to_json(suggest_tpe(space, {}, 9, 41, history)) != space.to_json(next));
 }
+
+}  // namespace tpe_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace documents_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -93,3 +95,5 @@ TEST_CASE("documents: a result without a report has empty metrics and no checkpo
   CHECK(doc.checkpoint->index == 3);
   CHECK(doc.best_checkpoints.size() == 2);
 }
+
+}  // namespace documents_test

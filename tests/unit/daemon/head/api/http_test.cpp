@@ -4,6 +4,8 @@
 #include "daemon/head/api/log_follower.h"
 #include "tests/support/catch.h"
 
+namespace http_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -102,3 +104,5 @@ TEST_CASE("http: a piece of a log ends with a line, or at least with a character
   CHECK(whole_text(euro.substr(0, 1), false) == 0);
   CHECK(whole_text("\x80\x80\x80\x80", false) == 4);  // no character at all: shown as it is
 }
+
+}  // namespace http_test

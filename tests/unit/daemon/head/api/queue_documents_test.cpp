@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace queue_documents_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -71,3 +73,5 @@ TEST_CASE("queue documents: what runs, waits, is held and was used, by queue and
   CHECK(all[1].users[1].running == 0);
   CHECK(all[1].users[1].waiting == 1);
 }
+
+}  // namespace queue_documents_test

@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace routes_debug_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -52,3 +54,5 @@ TEST_CASE("routes: what a diagnosis cannot be is refused, and no rank is asked")
   CHECK(job.ask(http::verb::post, {}, "7").result_int() == 404);
   CHECK(job.a->all<proto::DebugRanks>().empty());
 }
+
+}  // namespace routes_debug_test

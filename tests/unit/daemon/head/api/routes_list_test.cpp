@@ -6,6 +6,8 @@
 
 #include <numeric>
 
+namespace routes_list_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -172,3 +174,5 @@ TEST_CASE("routes: a page that is full at the last job says that nothing follows
   CHECK(ask(cluster, "?limit=2")["next"] == 2);
   CHECK(ask(cluster, "?before=1")["more"] == false);
 }
+
+}  // namespace routes_list_test

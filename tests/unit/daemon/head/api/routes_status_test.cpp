@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace routes_status_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -98,3 +100,5 @@ TEST_CASE("status: failures are counted by class since the head started") {
   CHECK(status(next)["failures_by_class"] == proto::Json::object());
   CHECK(status(next)["since"] == proto::rfc3339(next.wall));
 }
+
+}  // namespace routes_status_test

@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace routes_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -619,3 +621,5 @@ TEST_CASE("routes: a node that falls silent says for how long") {
   CHECK(node["silent_s"] == 40);
   CHECK(node["reason"] == "nothing was heard of its agent for 40 s; it is lost after 64 s");
 }
+
+}  // namespace routes_test

@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace attempt_life_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -412,3 +414,5 @@ TEST_CASE("life: a head that starts again knows the limits, graces and waits of 
   for (int i = 0; i < 40; ++i) pass(1);
   CHECK(after.phase(limited) == JobPhase::kStopping);
 }
+
+}  // namespace attempt_life_test

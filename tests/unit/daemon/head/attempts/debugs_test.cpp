@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace debugs_test {
+
 using namespace rtrain;
 using core::JobPhase;
 using head::DebugRequest;
@@ -140,3 +142,5 @@ TEST_CASE("debugs: a failure asks the other ranks before they are stopped, and w
   CHECK(doc.culprit == 1);
   CHECK(doc.verdict.starts_with("rank 1 has ended: rank 0 waits for it in all_reduce #4"));
 }
+
+}  // namespace debugs_test

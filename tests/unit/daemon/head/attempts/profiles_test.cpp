@@ -4,6 +4,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace profiles_test {
+
 using namespace rtrain;
 using head::ProfileRequest;
 
@@ -117,3 +119,5 @@ TEST_CASE("profiles: the agent of the rank's node is away") {
   CHECK(doc->state == "failed");
   CHECK(doc->ranks[0].error == "node a is not connected");
 }
+
+}  // namespace profiles_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace array_turns_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -62,3 +64,5 @@ TEST_CASE("array turns: without a limit everybody has a turn") {
   CHECK(turns.has_turn(JobId(1), task));
   CHECK(turns.has_turn(JobId(9), task));
 }
+
+}  // namespace array_turns_test

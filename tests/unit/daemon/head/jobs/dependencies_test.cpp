@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace dependencies_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 using proto::DependencyKind;
@@ -113,3 +115,5 @@ TEST_CASE("dependencies: of an array all jobs count, and one that failed is enou
   dependencies.add(k3, {{DependencyKind::kAfterAny, k1}}, all({3, 3, 2, 1}));
   CHECK(dependencies.reached(k1, {3, 3, 3, 1}) == std::vector{k3});
 }
+
+}  // namespace dependencies_test

@@ -3,6 +3,8 @@
 #include "daemon/store/memory_store.h"
 #include "tests/support/catch.h"
 
+namespace job_book_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -263,3 +265,5 @@ TEST_CASE("job book: an end that was due when the head died is applied at the st
                                             {core::JobPhase::kFailed, 3}, {core::JobPhase::kSucceeded, 1}});
   CHECK(next.store.events(id, 0, 10)->size() == 1);
 }
+
+}  // namespace job_book_test

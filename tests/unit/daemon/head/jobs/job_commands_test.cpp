@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace job_commands_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -346,3 +348,5 @@ TEST_CASE("submit: a time to begin that is past is no wait, and a plan tells of 
   CHECK_FALSE(later.placement.placed());
   CHECK(later.reason == "begins at " + proto::rfc3339(cluster.wall + 1000));
 }
+
+}  // namespace job_commands_test

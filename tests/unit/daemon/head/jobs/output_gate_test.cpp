@@ -3,6 +3,8 @@
 #include "daemon/store/memory_store.h"
 #include "tests/support/catch.h"
 
+namespace output_gate_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -66,3 +68,5 @@ TEST_CASE("output gate: what is told may lead to events and further words") {
   f.store.commit();
   CHECK(f.told == "abc");
 }
+
+}  // namespace output_gate_test

@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace jobs_retention_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -131,3 +133,5 @@ TEST_CASE("retention: 0 is no limit") {
   cluster.dispatcher.tick();
   CHECK(cluster.store->ended_jobs(JobId(1000), 100)->size() == 1);
 }
+
+}  // namespace jobs_retention_test

@@ -3,6 +3,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace start_rules_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -71,3 +73,5 @@ TEST_CASE("start rules: their order is what users read first") {
   CHECK(names(eligibility.rules()) ==
         std::vector<std::string>{"held", "retry", "begin_at", "dependency", "reservation", "array"});
 }
+
+}  // namespace start_rules_test

@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace validations_test {
+
 using namespace rtrain;
 using core::JobPhase;
 using proto::ValidationStatus;
@@ -244,3 +246,5 @@ TEST_CASE("dispatcher: the next attempt begins with what was validated, and what
   CHECK(launch.checkpoints[0].metrics["accuracy"] == 0.9);
   CHECK(launch.checkpoints[1].pinned());
 }
+
+}  // namespace validations_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace admission_test {
+
 using namespace rtrain;
 using head::Admission;
 
@@ -29,3 +31,5 @@ TEST_CASE("admission: members of the group need no token", "[F21]") {
 TEST_CASE("admission: without a token nobody gets in over TCP", "[F21][F45]") {
   CHECK_FALSE(Admission{"", 1000, std::nullopt}.admits(std::nullopt, ""));
 }
+
+}  // namespace admission_test

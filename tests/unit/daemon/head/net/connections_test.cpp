@@ -4,6 +4,8 @@
 
 #include <vector>
 
+namespace connections_test {
+
 using namespace rtrain::head;
 using Kind = Connections::Kind;
 
@@ -104,3 +106,5 @@ TEST_CASE("connections: a stranger has a moment to say what he wants, the next o
   CHECK(listeners.closed == std::vector<std::string>{"first"});
   CHECK(listeners.connections->room(Kind::kAgent, listeners.now) == Connections::Room::kNo);
 }
+
+}  // namespace connections_test

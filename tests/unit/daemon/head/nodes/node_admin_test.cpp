@@ -2,6 +2,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace node_admin_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -272,3 +274,5 @@ TEST_CASE("nodes: a job waits for its reservation to begin; one that there is no
   CHECK(disk->recover().documents.empty());
   CHECK(cluster.dispatcher.reservations().remove("night", "ann").error().code() == Errc::kNotFound);
 }
+
+}  // namespace node_admin_test

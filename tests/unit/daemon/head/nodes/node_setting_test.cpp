@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace node_setting_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -45,3 +47,5 @@ TEST_CASE("node setting: labels lie over those of the agent") {
   CHECK(setting.over({{"rack", "r1"}, {"old", "1"}, {"zone", "z"}}) ==
         std::map<std::string, std::string>{{"rack", "r2"}, {"new", "x"}, {"zone", "z"}});
 }
+
+}  // namespace node_setting_test

@@ -2,6 +2,8 @@
 
 #include "tests/support/catch.h"
 
+namespace reservations_test {
+
 using namespace rtrain;
 using namespace rtrain::head;
 
@@ -68,3 +70,5 @@ TEST_CASE("reservations: why a job waits for one") {
   CHECK(kept_by_reservation("day", "ann", all, 150) ==
         "waits for reservation day, which there is not (any more)");
 }
+
+}  // namespace reservations_test

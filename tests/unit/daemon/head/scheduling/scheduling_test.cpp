@@ -1,6 +1,8 @@
 #include "tests/support/catch.h"
 #include "tests/unit/daemon/head/fake_agent.h"
 
+namespace scheduling_scheduling_test {
+
 using namespace rtrain;
 using core::JobPhase;
 
@@ -162,3 +164,5 @@ TEST_CASE("schedule: deferred passes are asked for once, however much changes") 
   cluster.submit(1);
   CHECK(due == 2);
 }
+
+}  // namespace scheduling_scheduling_test
