@@ -166,8 +166,14 @@ class Recover {
       if (!found) return found.error();
       auto& job = *found;
       if (!job.state) {
-        if (!known && (!old_ || !job.problem.empty())) unknown.push_back(id);
-        if (known && !job.problem.empty()) lost("job " + to_string(id) + ": " + job.problem);
+        // That a broken database finds no row of a job, without an error, does not say that there was none. A
+        // number that nobody was given is of a broken page.
+        if (!was_given(id)) continue;
+        if (!known)
+          unknown.push_back(id);
+        else
+          lost("job " + to_string(id) + ": " +
+               (job.problem.empty() ? "nothing of it can be read" : job.problem));
         continue;
       }
       if (!job.problem.empty()) lost(what_is_lost(id, job));
@@ -223,6 +229,11 @@ class Recover {
     if (const auto mark = JobNumbers::read(state_dir_); !whole && (old_ || salvaged_) && mark)
       for (std::int64_t id = 1; id < *mark; ++id) ids.emplace(JobId(id), false);
     return ids;
+  }
+
+  [[nodiscard]] bool was_given(JobId id) const {
+    const auto mark = JobNumbers::read(state_dir_);
+    return id.value() >= 1 && (!mark || *mark <= 1 || id.value() < *mark);
   }
 
   static std::string what_is_lost(JobId id, const FoundJob& job) {

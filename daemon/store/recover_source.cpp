@@ -4,6 +4,7 @@
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 
+#include <limits>
 #include <tuple>
 
 namespace rtrain::store {
@@ -60,21 +61,33 @@ void RecoverSource::look_at_snapshot(JobId id, FoundJob& found) {
 
 FoundIds RecoverSource::ids() {
   FoundIds found;
-  // An index has the numbers as well: the broken one of the two does no harm.
-  for (const char* sql : {"SELECT id FROM jobs NOT INDEXED", "SELECT id FROM jobs INDEXED BY jobs_ended"})
-    found.jobs_whole = read_ids(sql, found.jobs) || found.jobs_whole;
-  found.events_whole = read_ids("SELECT DISTINCT job FROM events", found.in_events);
+  // An index has the numbers as well: the broken one of the two does no harm. Where both look whole and
+  // differ, neither is believed.
+  std::set<JobId> by_table, by_index;
+  const bool table = read_ids("SELECT 0, id FROM jobs NOT INDEXED", by_table);
+  const bool index = read_ids("SELECT ended, id FROM jobs INDEXED BY jobs_ended", by_index);
+  found.jobs_whole = table && index ? by_table == by_index : table || index;
+  found.jobs = std::move(by_table);
+  found.jobs.merge(by_index);
+  found.events_whole = read_ids("SELECT DISTINCT 0, job FROM events", found.in_events);
   return found;
 }
 
+/// SQLite does not look whether the cells of a page are in order: a number out of its turn is of a broken
+/// one.
 bool RecoverSource::read_ids(std::string_view sql, std::set<JobId>& into) {
   auto rows = db_->prepare(sql);
   if (!rows) return false;
+  std::pair<std::int64_t, std::int64_t> last{std::numeric_limits<std::int64_t>::min(), 0};
+  bool in_order = true;
   for (;;) {
     auto row = rows->step();
     if (!row) return false;
-    if (!*row) return true;
-    into.insert(JobId(rows->integer(0)));
+    if (!*row) return in_order;
+    const std::pair next{rows->integer(0), rows->integer(1)};
+    in_order = in_order && last < next;
+    last = next;
+    into.insert(JobId(next.second));
   }
 }
 

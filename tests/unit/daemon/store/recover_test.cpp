@@ -130,4 +130,42 @@ TEST_CASE("recover: killed before any of its calls it leaves what the next one m
   CHECK(killed > 30);
 }
 
+TEST_CASE("recover: a job whose rows a broken page hides without an error is named as lost") {
+  const Crashed crashed;
+  const auto& dir = crashed.dir_after;
+  {
+    // The events of two jobs are gone, and their rows of the table of jobs have numbers that are out of
+    // order.
+    const auto journal = *Database::open(journal_path(dir), Database::Mode::kReadWrite);
+    for (const char* sql : {"DELETE FROM events WHERE job IN (4, 5)",
+                            "DELETE FROM segments WHERE job IN (4, 5)", "PRAGMA wal_checkpoint(TRUNCATE)"})
+      REQUIRE(journal->execute(sql).has_value());
+    const auto root = *journal->integer("SELECT rootpage FROM sqlite_schema WHERE name='jobs'");
+    const auto page_bytes = *journal->integer("PRAGMA page_size");
+    std::fstream file(journal_path(dir), std::ios::in | std::ios::out | std::ios::binary);
+    std::string page(static_cast<std::size_t>(page_bytes), '\0');
+    file.seekg((root - 1) * page_bytes);
+    file.read(page.data(), page_bytes);
+    REQUIRE(page[0] == 0x0d);  // a leaf: there are few jobs
+    for (const std::size_t job : {4, 5}) {
+      const auto pointer = 8 + 2 * (job - 1);
+      const auto cell = static_cast<std::size_t>(static_cast<unsigned char>(page[pointer]) * 256 +
+                                                 static_cast<unsigned char>(page[pointer + 1]));
+      REQUIRE(page[cell + 1] == static_cast<char>(job));  // the row's number, behind its length of one byte
+      page[cell + 1] = 0x7f;
+    }
+    file.seekp((root - 1) * page_bytes);
+    file.write(page.data(), page_bytes);
+  }
+  const auto report = store::recover(dir);
+  REQUIRE(report.has_value());
+  CHECK(report->jobs == 3);
+  std::string lost;
+  for (const auto& line : report->lost) lost += line + "\n";
+  INFO(lost);
+  CHECK(lost.find("job 5: nothing of it can be read\n") != std::string::npos);
+  CHECK(lost.find("job 4: nothing of it can be read\n") != std::string::npos);
+  CHECK(lost.find("127") == std::string::npos);
+}
+
 }  // namespace recover_test
