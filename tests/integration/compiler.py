@@ -1,7 +1,7 @@
 """Compiles text with the flags, and the precompiled header, of a target of this build that uses the SDK."""
 import json, os, re, shlex, subprocess
 
-LIBRARY_SOURCE = "tests/integration/train_functions.cpp"  # of a target that links rtrain::rtrain as a user's library does
+LIBRARY_SOURCE = "tests/integration/survival_functions.cpp"  # of a target that links rtrain::rtrain as a user's library does
 
 
 def flags(build):
@@ -17,7 +17,7 @@ def flags(build):
             skip = False
         elif word in ("-o", "-c"):
             skip = True
-        elif not word.startswith("-Dtrain_functions_EXPORTS"):
+        elif not word.startswith("-Dsurvival_functions_EXPORTS"):
             kept.append(word)
     return kept, entry["directory"]
 
