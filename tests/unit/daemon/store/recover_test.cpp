@@ -147,7 +147,7 @@ TEST_CASE("recover: a job whose rows a broken page hides without an error is nam
     file.seekg((root - 1) * page_bytes);
     file.read(page.data(), page_bytes);
     REQUIRE(page[0] == 0x0d);  // a leaf: there are few jobs
-    for (const std::size_t job : {4, 5}) {
+    for (const std::size_t job : {4U, 5U}) {
       const auto pointer = 8 + 2 * (job - 1);
       const auto cell = static_cast<std::size_t>(static_cast<unsigned char>(page[pointer]) * 256 +
                                                  static_cast<unsigned char>(page[pointer + 1]));
