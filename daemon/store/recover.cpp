@@ -166,12 +166,10 @@ class Recover {
       if (!found) return found.error();
       auto& job = *found;
       if (!job.state) {
-        // That a broken database finds no row of a job, without an error, does not say that there was none. A
-        // number that nobody was given is of a broken page.
-        if (!was_given(id)) continue;
+        // That a broken database finds no row of a job, without an error, does not say that there was none.
         if (!known)
           unknown.push_back(id);
-        else
+        else if (!job.problem.empty() || was_given(id))
           lost("job " + to_string(id) + ": " +
                (job.problem.empty() ? "nothing of it can be read" : job.problem));
         continue;
@@ -226,14 +224,14 @@ class Recover {
       if (auto done = salvage_pages(); !done) return done.error();
     // A list that is whole is the truth: what pages tell of other jobs is of some that were forgotten.
     if (!whole && salvaged_) add(salvaged_->ids());
-    if (const auto mark = JobNumbers::read(state_dir_); !whole && (old_ || salvaged_) && mark)
-      for (std::int64_t id = 1; id < *mark; ++id) ids.emplace(JobId(id), false);
+    if (!whole && (old_ || salvaged_) && mark_)
+      for (std::int64_t id = 1; id < *mark_; ++id) ids.emplace(JobId(id), false);
     return ids;
   }
 
+  /// A number that no job was given is of a broken page. Without the mark, which then reads as 1, any may do.
   [[nodiscard]] bool was_given(JobId id) const {
-    const auto mark = JobNumbers::read(state_dir_);
-    return id.value() >= 1 && (!mark || *mark <= 1 || id.value() < *mark);
+    return id.value() >= 1 && (!mark_ || *mark_ <= 1 || id.value() < *mark_);
   }
 
   static std::string what_is_lost(JobId id, const FoundJob& job) {
@@ -366,10 +364,9 @@ class Recover {
   Result<Done> go_on_with_numbers() {
     std::error_code ec;
     const bool known = fs::exists(state_dir_ + "/next_job_id", ec);
-    const auto mark = JobNumbers::read(state_dir_);
     report_.next_id = newest_ + 1;
-    if (known && mark) {
-      report_.next_id = std::max(report_.next_id, *mark);
+    if (known && mark_) {
+      report_.next_id = std::max(report_.next_id, *mark_);
     } else {
       report_.next_id += kNumbersSkipped;
       lost("next_job_id, the mark of the numbers that were given: they go on at " +
@@ -380,6 +377,8 @@ class Recover {
 
   const std::string& state_dir_;
   const std::string& from_;
+  /// Of the numbers that were given; one that cannot be read is an error here.
+  const Result<std::int64_t> mark_ = JobNumbers::read(state_dir_);
   /// salvaged_: of the pages of the old one, and of the backup
   std::unique_ptr<RecoverSource> old_, salvaged_, backup_;
   bool salvage_tried_ = false;

@@ -73,8 +73,7 @@ FoundIds RecoverSource::ids() {
   return found;
 }
 
-/// SQLite does not look whether the cells of a page are in order: a number out of its turn is of a broken
-/// one.
+/// SQLite does not look whether the cells of a page are in order; out of order they are of a broken page.
 bool RecoverSource::read_ids(std::string_view sql, std::set<JobId>& into) {
   auto rows = db_->prepare(sql);
   if (!rows) return false;

@@ -36,8 +36,7 @@ struct FoundJob {
 struct FoundIds {
   std::set<JobId> jobs;  ///< in the table of jobs
   std::set<JobId> in_events;
-  bool jobs_whole =
-      false;  ///< that table, or an index of it, was read to its end, and nothing speaks against it
+  bool jobs_whole = false;  ///< that table, or an index of it, was read to its end and is in order
   bool events_whole = false;
 };
 
@@ -61,8 +60,7 @@ class RecoverSource {
         snapshot_(std::move(snapshot)),
         specs_(std::move(specs)) {}
   void look_at_snapshot(JobId id, FoundJob& found);
-  /// @param sql  selects what the rows are in order of, then the number of a job. True: read to the end, in
-  /// order
+  /// True: read to the end, in order. @param sql  selects what the rows are ordered by, then the job
   [[nodiscard]] bool read_ids(std::string_view sql, std::set<JobId>& into);
 
   std::unique_ptr<Database> db_;
