@@ -23,6 +23,8 @@ struct BackendOptions {
 /// Connects to all other ranks before it returns.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_gloo_backend(
     const c10::intrusive_ptr<c10d::Store>& store, const BackendOptions& options);
+/// What Gloo itself gives up after: a little later than a host that waits no longer than `limit`.
+void limit_gloo(c10d::Backend& gloo, std::chrono::milliseconds limit);
 /// Connects in eagerConnectSingleDevice() or in the first collective. @throws std::runtime_error if this
 /// LibTorch has no NCCL.
 [[nodiscard]] c10::intrusive_ptr<c10d::Backend> make_nccl_backend(

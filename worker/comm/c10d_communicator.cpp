@@ -3,6 +3,7 @@
 #include "worker/comm/backends.h"
 #include "worker/comm/job_store.h"
 #include "worker/comm/recorded_group.h"
+#include "worker/comm/sliced_wait.h"
 #include "worker/comm/stall_publisher.h"
 #include "worker/runtime/roll_call.h"
 #include "worker/runtime/run_within.h"
@@ -237,7 +238,8 @@ void C10dCommunicator::shutdown() { group_->shutdown(); }
 
 void C10dCommunicator::set_timeout(milliseconds timeout) {
   options_.timeout = timeout;
-  group_->setTimeout(timeout);
+  limit_gloo(*group_->getBackend(c10::DeviceType::CPU), timeout);
+  if (options_.nccl) group_->getBackend(c10::DeviceType::CUDA)->setTimeout(timeout);
 }
 
 void C10dCommunicator::fail(const char* what, const std::exception& error) const {
@@ -262,32 +264,20 @@ void C10dCommunicator::finish(c10d::Work& work, Waiting waiting, const char* wha
     work.wait(waiting == Waiting::kInOne ? timeout : kNoTimeout);
     return;
   }
-  const auto deadline = steady_clock::now() + timeout;
-  for (auto pause = kStallAfter; !work.isCompleted(); pause = std::min(pause * 2, milliseconds(10'000))) {
-    const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
-    try {
-      work.wait(std::clamp(left, milliseconds(1), pause));
-      return;
-    } catch (const std::exception&) {
-      if (work.isCompleted()) throw;
-    }
-    if (roll_call_ != nullptr) {
-      auto here = runtime::flight_recorder().signature(ticket);
-      if (here.empty()) here = what;
-      const auto absent = runtime::RollCall(*roll_call_, rank(), world_size()).absent(seq, here);
-      if (!absent.empty())
-        throw std::runtime_error("the ranks no longer make the same calls: " + absent + "; rank " +
-                                 std::to_string(rank()) + " is in " + here);
-    }
-    if (steady_clock::now() > deadline) {
-      const auto late = roll_call_ == nullptr
-                            ? std::string()
-                            : runtime::RollCall(*roll_call_, rank(), world_size()).late(seq);
-      throw std::runtime_error("the other ranks did not come within " + seconds(timeout) +
-                               (late.empty() ? "" : ": " + late));
-    }
-  }
-  work.wait();
+  const bool came = wait_in_slices(work, timeout, kStallAfter, [&] {
+    if (roll_call_ == nullptr) return;
+    auto here = runtime::flight_recorder().signature(ticket);
+    if (here.empty()) here = what;
+    const auto absent = runtime::RollCall(*roll_call_, rank(), world_size()).absent(seq, here);
+    if (!absent.empty())
+      throw std::runtime_error("the ranks no longer make the same calls: " + absent + "; rank " +
+                               std::to_string(rank()) + " is in " + here);
+  });
+  if (came) return;
+  const auto late =
+      roll_call_ == nullptr ? std::string() : runtime::RollCall(*roll_call_, rank(), world_size()).late(seq);
+  throw std::runtime_error("the other ranks did not come within " + seconds(timeout) +
+                           (late.empty() ? "" : ": " + late));
 }
 
 C10dCommunicator::Waiting C10dCommunicator::collective(const torch::Tensor& tensor) {
