@@ -1,6 +1,8 @@
 // A wait for a collective that looks up now and then.
 #pragma once
 
+#include <rtrain/export.h>
+
 #include <chrono>
 #include <functional>
 
@@ -14,7 +16,8 @@ namespace rtrain::comm {
 /// called after each, and may throw.
 /// @return false if the limit passed first.
 /// @throws whatever `look` throws, and the error of the work itself, whichever slice it failed in.
-[[nodiscard]] bool wait_in_slices(c10d::Work& work, std::chrono::milliseconds limit,
-                                  std::chrono::milliseconds first, const std::function<void()>& look);
+[[nodiscard]] RTRAIN_API bool wait_in_slices(c10d::Work& work, std::chrono::milliseconds limit,
+                                             std::chrono::milliseconds first,
+                                             const std::function<void()>& look);
 
 }  // namespace rtrain::comm
