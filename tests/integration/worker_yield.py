@@ -132,7 +132,8 @@ class Yields(Watching):
         second, more = self.stage(self.cluster.submit("with_trainer", config, workers=2, resume=first), 2)
         seen += more
         id = self.cluster.submit("with_trainer", {**config, "step_ms": 0}, workers=3, resume=second)
-        self.assertEqual(self.cluster.wait_end(id, 30)["state"], "SUCCEEDED")
+        job = self.cluster.wait_end(id, 30)
+        self.assertEqual(job["state"], "SUCCEEDED", job)
         seen += [text for lines in self.cluster.seen(id).values() for text in lines]
         taken = collections.Counter(text for text in seen)
         self.assertEqual(len(taken), 240)

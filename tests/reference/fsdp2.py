@@ -70,6 +70,8 @@ def work(rank, port):
     if rank == 0:
         save_file(final, path("final.safetensors"))
     dist.destroy_process_group()
+    # Threads of PyTorch's that still run at the end of the interpreter abort the process now and then.
+    os._exit(0)
 
 
 if __name__ == "__main__":
