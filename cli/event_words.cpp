@@ -22,6 +22,8 @@ struct Words {
     if (e.validates)
       text += ", validates checkpoint " + std::to_string(e.validates->index) + " of job " +
               rtrain::to_string(e.validates->job);
+    if (e.sweep)
+      text += ", trial " + std::to_string(e.sweep->trial) + " of sweep " + rtrain::to_string(e.sweep->sweep);
     return text + "; results go to " + e.run_dir;
   }
   std::string operator()(const AttemptPlaced& e) const {
@@ -52,6 +54,7 @@ struct Words {
     return "failed: " + e.error.message + "; " + e.reason;
   }
   std::string operator()(const YieldRequested& e) const {
+    if (!e.checkpoint) return "stopped (" + std::string(to_string(e.cause)) + "): " + e.reason;
     return "asked to write a checkpoint and to yield within " + duration(e.grace_s) + " (" +
            std::string(to_string(e.cause)) + "): " + e.reason;
   }

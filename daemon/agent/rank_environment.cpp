@@ -36,7 +36,9 @@ constexpr std::array kOfRank{"RANK",
                              "RTRAIN_ARRAY_MAX",
                              "RTRAIN_ARRAY_STEP",
                              "RTRAIN_VALIDATED_JOB_ID",
-                             "RTRAIN_VALIDATED_CHECKPOINT"};
+                             "RTRAIN_VALIDATED_CHECKPOINT",
+                             "RTRAIN_SWEEP_ID",
+                             "RTRAIN_TRIAL"};
 
 /// The union of the job's GPUs on this node, in order: every worker of the node sees all of them (NCCL needs
 /// it for peer access, and so does Ray), and its own are those at its place.
@@ -101,6 +103,10 @@ EnvironmentList rank_environment(const proto::Launch& launch, const proto::RankP
   if (launch.validates) {
     env["RTRAIN_VALIDATED_JOB_ID"] = to_string(launch.validates->job);
     env["RTRAIN_VALIDATED_CHECKPOINT"] = launch.validates->path;
+  }
+  if (launch.sweep) {
+    env["RTRAIN_SWEEP_ID"] = to_string(launch.sweep->sweep);
+    env["RTRAIN_TRIAL"] = std::to_string(launch.sweep->trial);
   }
   env["RTRAIN_JOB_ID"] = to_string(launch.job);
   env["RTRAIN_JOB_NAME"] = launch.spec.name;

@@ -24,6 +24,11 @@ bool all_ended(const JobState& state) {
   return std::ranges::all_of(state.ranks, [](const RankState& r) { return r.phase == RankPhase::kEnded; });
 }
 
+/// Who holds the job of a trial that is paused.
+std::string holder_of(const JobState& state) {
+  return state.sweep ? "sweep " + to_string(state.sweep->sweep) : "its sweep";
+}
+
 std::string seconds(double s) {
   std::ostringstream text;
   text << s << " s";
@@ -178,10 +183,17 @@ class Transition {
       return fail(Errc::kConflict,
                   "yield_requested: a rank of attempt " + to_string(e.attempt) + " has failed");
     s_.phase = JobPhase::kStopping;
-    s_.yield = Yield{e.cause, e.reason, e.grace_s, e.retry};
-    ++(e.cause == YieldCause::kPreempted ? s_.preemptions
-       : e.cause == YieldCause::kDrain   ? s_.drains
-                                         : s_.resizes);
+    s_.yield = Yield{e.cause, e.reason, e.grace_s, e.retry, e.checkpoint};
+    switch (e.cause) {
+      case YieldCause::kPreempted: ++s_.preemptions; break;
+      case YieldCause::kDrain: ++s_.drains; break;
+      case YieldCause::kResize: ++s_.resizes; break;
+      case YieldCause::kPruned: break;
+      case YieldCause::kPaused:
+        s_.held = true;
+        s_.held_by = holder_of(s_);
+        break;
+    }
     return ok();
   }
 
@@ -269,6 +281,11 @@ class Transition {
       return ok();
     }
     if (!s_.yield || s_.yield->retry) return wait();
+    if (s_.yield->cause == YieldCause::kPruned) {
+      s_.error.reset();
+      s_.verdict = "pruned: " + s_.yield->reason;
+      return end(JobPhase::kCancelled);
+    }
     s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
     s_.failure_class = FailureClass::kPreemption;
     s_.verdict = "preemption " + std::to_string(s_.preemptions) + ", max_preemption_failures is " +
@@ -380,6 +397,7 @@ JobState submitted(JobId id, UnixMs at, const JobSubmitted& event) {
   state.user = event.user;
   state.array = event.array;
   state.validates = event.validates;
+  state.sweep = event.sweep;
   state.submitted_ms = state.updated_ms = at;
   state.held = event.spec->scheduling.hold;
   if (state.held) state.held_by = "its job file";
@@ -446,7 +464,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
     result.emplace_back(
         StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
   if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
-    result.emplace_back(YieldRanks{after.attempt, yield->grace_s, yield->reason});
+    result.push_back(yield->checkpoint ? Action(YieldRanks{after.attempt, yield->grace_s, yield->reason})
+                                       : Action(StopRanks{after.attempt, yield->grace_s, yield->reason}));
   if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, after.error->message});
   if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued)
@@ -534,8 +553,29 @@ AttemptFailed attempt_failed(const JobState& state, const RankError& error, std:
 }
 
 YieldRequested yield_requested(const JobState& state, YieldCause cause, std::string reason, double grace_s) {
-  return {state.attempt, cause, std::move(reason), grace_s,
-          may_yield(state.spec->run_config.failure_config, failure_history(state), cause)};
+  return {state.attempt,
+          cause,
+          std::move(reason),
+          grace_s,
+          may_yield(state.spec->run_config.failure_config, failure_history(state), cause),
+          true};
+}
+
+bool is_held_by_sweep(const JobState& state) {
+  return state.sweep && state.held && state.held_by == holder_of(state);
+}
+
+JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint) {
+  if (!is_live(state.phase) || state.failed_rank) return CancelRequested{holder_of(state) + ": " + reason};
+  auto yield = yield_requested(state, YieldCause::kPruned, std::move(reason), 0);
+  yield.grace_s = state.spec->run_config.stop_grace_s;
+  yield.checkpoint = checkpoint;
+  return yield;
+}
+
+JobEvent trial_paused(const JobState& state, std::string reason) {
+  if (!is_live(state.phase) || state.failed_rank) return JobHeld{holder_of(state)};
+  return yield_requested(state, YieldCause::kPaused, std::move(reason), state.spec->run_config.stop_grace_s);
 }
 
 }  // namespace rtrain::core

@@ -16,7 +16,9 @@
 //   AttemptEnded --> VALIDATING -- the last ValidationEnded --> SUCCEEDED
 //                        |-- CancelRequested --> CANCELLED
 //
-// A held job keeps its phase; QUEUED and held is not placed.
+// A held job keeps its phase; QUEUED and held is not placed. An attempt that yields because its trial is
+// paused is held by the same event, so that nothing can start it in between; one that yields because its
+// trial is pruned ends as CANCELLED.
 //
 // No clock, no I/O, no randomness: the same function runs live and in replay.
 #pragma once
@@ -58,6 +60,7 @@ struct Yield {
   std::string reason;
   double grace_s = 0;
   bool retry = true;
+  bool checkpoint = true;
 };
 
 /// How far back the nodes of an attempt are remembered: a job that restarts for ever must not grow for ever.
@@ -110,6 +113,7 @@ struct JobState {
   bool cancel_requested = false;
   std::string cancelled_by;
   std::optional<proto::ValidatedCheckpoint> validates;  ///< it validates a checkpoint of another job
+  std::optional<proto::SweepTrial> sweep;               ///< it trains a trial of a sweep
 };
 
 /// The state of a job that was just submitted.
@@ -214,6 +218,15 @@ void count_failure(proto::FailureCounts& counts, const proto::JobEvent& event);
 /// The request to the current attempt to give its place back.
 [[nodiscard]] proto::YieldRequested yield_requested(const JobState& state, proto::YieldCause cause,
                                                     std::string reason, double grace_s);
+/// The request to a job's attempt to end for good because its trial was stopped, or to end and be held
+/// because its trial is paused, with the job's stop_grace_s; of a job without an attempt that goes on, what
+/// has the same effect. `checkpoint`: it writes one before. The job must train a trial and must not have
+/// ended.
+[[nodiscard]] proto::JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint);
+[[nodiscard]] proto::JobEvent trial_paused(const JobState& state, std::string reason);
+
+/// Its trial is paused: the sweep releases it when it is promoted.
+[[nodiscard]] bool is_held_by_sweep(const JobState& state);
 
 /// After a failure: how long the ranks of the attempt that still live may take to end before SIGKILL.
 inline constexpr double kFailureGraceS = 0.5;

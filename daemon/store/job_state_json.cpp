@@ -34,11 +34,12 @@ void visit_fields(auto& visit, proto::Is<RankState> auto& v) {
   visit("yielded", yielded);
 }
 void visit_fields(auto& visit, proto::Is<Yield> auto& v) {
-  auto& [cause, reason, grace_s, retry] = v;
+  auto& [cause, reason, grace_s, retry, checkpoint] = v;
   visit("cause", cause);
   visit("reason", reason);
   visit("grace_s", grace_s);
   visit("retry", retry);
+  visit("checkpoint", checkpoint);
 }
 void visit_fields(auto& visit, proto::Is<PastFailure> auto& v) {
   auto& [failure_class, kind, message, before_first_step] = v;
@@ -54,7 +55,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
          controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure,
          first_step, yield, last_seq, metrics, reports, made_before, checkpoints, next_checkpoint_index,
          return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
-         cancelled_by, validates] = v;
+         cancelled_by, validates, sweep] = v;
   static_cast<void>(nodes);
   visit("id", id);
   visit("spec", spec);
@@ -100,6 +101,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   visit("cancel_requested", cancel_requested);
   visit("cancelled_by", cancelled_by);
   visit("validates", validates);
+  visit("sweep", sweep);
 }
 
 }  // namespace rtrain::core

@@ -9,7 +9,7 @@ namespace rtrain::proto {
 
 namespace {
 constexpr std::array<std::string_view, 3> kFailureClasses{"user", "infrastructure", "preemption"};
-constexpr std::array<std::string_view, 3> kYieldCauses{"preempted", "drain", "resize"};
+constexpr std::array<std::string_view, 5> kYieldCauses{"preempted", "drain", "resize", "pruned", "paused"};
 }  // namespace
 
 std::span<const std::string_view> enum_names(FailureClass) { return kFailureClasses; }
@@ -30,6 +30,7 @@ void visit_fields(auto& visit, Is<JobSubmitted> auto& v) {
   visit("array", v.array);
   visit("submission", v.submission);
   visit("validates", v.validates);
+  visit("sweep", v.sweep);
 }
 void visit_fields(auto& visit, Is<AttemptPlaced> auto& v) {
   visit("attempt", Required{v.attempt});
@@ -83,6 +84,7 @@ void visit_fields(auto& visit, Is<YieldRequested> auto& v) {
   visit("reason", v.reason);
   visit("grace_s", v.grace_s);
   visit("retry", v.retry);
+  visit("checkpoint", v.checkpoint);
 }
 void visit_fields(auto& visit, Is<TimeLimitReached> auto& v) {
   visit("attempt", Required{v.attempt});

@@ -21,8 +21,15 @@ enum class FailureClass { kUser, kInfrastructure, kPreemption };
 /// "lost", "hang", ...).
 using FailureCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
-/// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize".
-enum class YieldCause { kPreempted, kDrain, kResize };
+/// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize", "pruned",
+/// "paused".
+enum class YieldCause {
+  kPreempted,
+  kDrain,
+  kResize,
+  kPruned,  ///< its trial was stopped: the job ends as CANCELLED when its ranks are gone
+  kPaused,  ///< its trial waits to be promoted: the job is held from here on
+};
 [[nodiscard]] std::string_view to_string(YieldCause cause);
 [[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);
 
@@ -34,6 +41,7 @@ struct JobSubmitted {
   std::optional<ArrayTask> array;
   std::string submission = {};  ///< the client's key of this submit; of an array in its first job; "" none
   std::optional<ValidatedCheckpoint> validates = {};  ///< it validates a checkpoint of another job
+  std::optional<SweepTrial> sweep = {};               ///< it trains a trial of a sweep
 };
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
 struct JobHeld {
@@ -94,8 +102,9 @@ struct YieldRequested {
   YieldCause cause = YieldCause::kPreempted;
   std::string reason;
   double grace_s = 0;  ///< then its ranks are stopped
-  /// false: it was preempted oftener than max_preemption_failures allows, and ends for good
+  /// false: it was preempted oftener than max_preemption_failures allows, or was pruned, and ends for good
   bool retry = true;
+  bool checkpoint = true;  ///< false: it writes none, and its ranks are stopped at once
 };
 /// The attempt ran for as long as the job may. Its ranks are being stopped, the job ends.
 struct TimeLimitReached {

@@ -56,6 +56,7 @@ void visit_fields(auto& visit, Is<Launch> auto& v) {
   visit("next_checkpoint_index", count(v.next_checkpoint_index));
   visit("array", v.array);
   visit("validates", v.validates);
+  visit("sweep", v.sweep);
 }
 void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
   visit("job", Required{v.job});

@@ -76,6 +76,7 @@ struct Launch {
   std::int64_t next_checkpoint_index = 0;
   std::optional<ArrayTask> array;                     ///< the job is one of an array
   std::optional<ValidatedCheckpoint> validates = {};  ///< the job validates a checkpoint of another one
+  std::optional<SweepTrial> sweep = {};               ///< the job trains a trial of a sweep
 };
 /// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
 struct StopAttempt {

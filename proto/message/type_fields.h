@@ -94,6 +94,10 @@ void visit_fields(auto& visit, Is<ArrayTask> auto& v) {
   visit("step", v.step);
   visit("max_running", v.max_running);
 }
+void visit_fields(auto& visit, Is<SweepTrial> auto& v) {
+  visit("sweep", codec::Required{v.sweep});
+  visit("trial", codec::count(v.trial));
+}
 void visit_fields(auto& visit, Is<CheckpointValidation> auto& v) {
   visit("status", v.status);
   visit("fn_kwargs", v.fn_kwargs);

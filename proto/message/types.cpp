@@ -15,6 +15,10 @@ std::string_view to_string(ValidationStatus status) {
   return kValidationStatuses[static_cast<std::size_t>(status)];
 }
 
+std::string to_string(const SweepTrial& trial) {
+  return rtrain::to_string(trial.sweep) + "/" + std::to_string(trial.trial);
+}
+
 std::string to_string(const ArrayTask& task) {
   return rtrain::to_string(task.id) + "_" + std::to_string(task.index);
 }
@@ -41,6 +45,8 @@ void to_json(Json& j, const RankError& v) { codec::write(j, v); }
 void from_json(const Json& j, RankError& v) { codec::read(j, v); }
 void to_json(Json& j, const JobError& v) { codec::write(j, v); }
 void from_json(const Json& j, JobError& v) { codec::read(j, v); }
+void to_json(Json& j, const SweepTrial& v) { codec::write(j, v); }
+void from_json(const Json& j, SweepTrial& v) { codec::read(j, v); }
 void to_json(Json& j, const ValidatedCheckpoint& v) { codec::write(j, v); }
 void from_json(const Json& j, ValidatedCheckpoint& v) { codec::read(j, v); }
 void to_json(Json& j, const CheckpointRecord& v) { codec::write(j, v); }

@@ -100,6 +100,15 @@ struct ValidatedCheckpoint {
   std::string path;
 };
 
+/// Which trial of a sweep a job trains. The jobs of a member of a population have the same.
+struct SweepTrial {
+  JobId sweep;             ///< its number, from the same counter as those of jobs
+  std::int64_t trial = 0;  ///< from 0
+  friend bool operator==(const SweepTrial&, const SweepTrial&) = default;
+};
+/// "7/12": sweep and trial.
+[[nodiscard]] std::string to_string(const SweepTrial& trial);
+
 /// The place of a job within an array of jobs that were submitted together. Their numbers follow each other
 /// as their indices do.
 struct ArrayTask {
@@ -125,6 +134,8 @@ void to_json(Json& j, const RankError& v);
 void from_json(const Json& j, RankError& v);
 void to_json(Json& j, const JobError& v);
 void from_json(const Json& j, JobError& v);
+void to_json(Json& j, const SweepTrial& v);
+void from_json(const Json& j, SweepTrial& v);
 void to_json(Json& j, const ValidatedCheckpoint& v);
 void from_json(const Json& j, ValidatedCheckpoint& v);
 void to_json(Json& j, const CheckpointRecord& v);

@@ -41,7 +41,7 @@ void AttemptTimers::recover(const core::JobState& state) {
     const double ran_s = static_cast<double>(context_.wall() - state.placed_ms) / 1000;
     deadlines.set(state.id, DueFor::kTimeLimit, now + from_seconds(std::clamp(*limit - ran_s, 0.0, *limit)));
   }
-  if (state.phase == core::JobPhase::kStopping && state.yield)
+  if (state.phase == core::JobPhase::kStopping && state.yield && state.yield->checkpoint)
     deadlines.set(state.id, DueFor::kYieldGrace, now + from_seconds(state.yield->grace_s));
 }
 

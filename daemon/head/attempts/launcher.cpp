@@ -51,6 +51,7 @@ proto::Launch launch_of(const core::JobState& state, int master_port, const std:
   launch.next_checkpoint_index = state.next_checkpoint_index;
   launch.array = state.array;
   launch.validates = state.validates;
+  launch.sweep = state.sweep;
   return launch;
 }
 
@@ -167,6 +168,8 @@ proto::Message Launcher::stop_again(const core::JobState& state, const std::stri
   if (state.cancel_requested)
     return proto::StopAttempt{state.id, state.attempt, state.spec->run_config.stop_grace_s,
                               "cancelled by " + state.cancelled_by};
+  if (state.yield && !state.yield->checkpoint)
+    return proto::StopAttempt{state.id, state.attempt, state.yield->grace_s, state.yield->reason};
   if (const auto until = context_.deadlines.at(state.id, DueFor::kYieldGrace); state.yield && until)
     return proto::YieldAttempt{state.id, state.attempt,
                                std::max(0.0, Seconds(*until - context_.now()).count()), state.yield->reason};

@@ -46,6 +46,10 @@ TEST_CASE("event words: each event is a sentence") {
        1},
       {YieldRequested{Attempt(1), YieldCause::kPreempted, "job 9 needs its place", 20, true},
        "asked to write a checkpoint and to yield within 20s (preempted): job 9 needs its place", 1},
+      {YieldRequested{Attempt(1), YieldCause::kPruned, "rank 5 of 9 at rung 2", 10, false, false},
+       "stopped (pruned): rank 5 of 9 at rung 2", 1},
+      {JobSubmitted{{}, "run", "/r/run", "", {}, "", {}, SweepTrial{JobId(7), 12}},
+       "submitted, trial 12 of sweep 7; results go to /r/run", 0},
       {TimeLimitReached{Attempt(1), 60}, "stopped: the time limit of 60 s is reached", 1},
       {JobSubmitted{
            {}, "run", "/r/run", "", {}, "", ValidatedCheckpoint{JobId(4), 3, "/r/checkpoint_000003"}},

@@ -153,6 +153,74 @@ TEST_CASE("job: an attempt that yields goes back into the queue and has not fail
   CHECK_FALSE(next.yield.has_value());
 }
 
+TEST_CASE("job: a trial that is paused is held by the event that makes it yield") {
+  const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
+  const auto pause = yield(1, proto::YieldCause::kPaused);
+  auto state = after(running + std::vector<JobEvent>{pause});
+  CHECK(state.phase == JobPhase::kStopping);
+  CHECK(state.held);
+  state = after(running + std::vector<JobEvent>{pause, yielded(1, 0), yielded(1, 1)});
+  CHECK(state.phase == JobPhase::kQueued);
+  REQUIRE(state.held);
+  CHECK(state.preemptions + state.drains + state.resizes == 0);
+  CHECK(advance(state, {5000, placed(2, 2)}).error().code() == Errc::kConflict);
+  REQUIRE(advance(state, {5000, release()}).has_value());
+  CHECK(advance(state, {5000, placed(2, 2)}).has_value());
+  // Released while it still yields: it goes back into the queue like any other.
+  state = after(running + std::vector<JobEvent>{pause, release(), yielded(1, 0), yielded(1, 1)});
+  CHECK(state.phase == JobPhase::kQueued);
+  CHECK_FALSE(state.held);
+  // Through before it heard of it.
+  state = after(running + std::vector<JobEvent>{pause, exited(1, 0), exited(1, 1)});
+  CHECK(state.phase == JobPhase::kSucceeded);
+  CHECK_FALSE(state.held);
+}
+
+TEST_CASE("job: a trial that is pruned ends as cancelled, with the reason") {
+  const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
+  const proto::YieldRequested prune{
+      Attempt(1), proto::YieldCause::kPruned, "rank 5 of 9 at rung 2", 20, false, false};
+  auto state = after(running + std::vector<JobEvent>{prune});
+  CHECK(state.phase == JobPhase::kStopping);
+  const auto due = actions(JobPhase::kRunning, state, prune);
+  REQUIRE(due.size() == 1);
+  CHECK(std::get<StopRanks>(due[0]).grace_s == 20);
+  CHECK(std::get<StopRanks>(due[0]).reason == "rank 5 of 9 at rung 2");
+  auto with_checkpoint = prune;
+  with_checkpoint.checkpoint = true;
+  CHECK(std::holds_alternative<YieldRanks>(actions(JobPhase::kRunning, state, with_checkpoint).at(0)));
+
+  state = after(running + std::vector<JobEvent>{prune, killed(1, 0, 15), killed(1, 1, 15)});
+  CHECK(state.phase == JobPhase::kCancelled);
+  CHECK(state.verdict == "pruned: rank 5 of 9 at rung 2");
+  CHECK_FALSE(state.error.has_value());
+  CHECK(state.failures == 0);
+  state = after(running + std::vector<JobEvent>{prune, exited(1, 0), exited(1, 1)});
+  CHECK(state.phase == JobPhase::kSucceeded);
+}
+
+TEST_CASE("job: what ends or pauses a trial depends on whether its attempt goes on") {
+  const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
+  auto live = after(running);
+  live.sweep = proto::SweepTrial{JobId(3), 4};
+  const auto prune = std::get<proto::YieldRequested>(trial_stopped(live, "worst", false));
+  CHECK(prune.cause == proto::YieldCause::kPruned);
+  CHECK_FALSE(prune.retry);
+  CHECK_FALSE(prune.checkpoint);
+  CHECK(prune.grace_s == live.spec->run_config.stop_grace_s);
+  const auto pause = std::get<proto::YieldRequested>(trial_paused(live, "rung 0"));
+  CHECK(pause.cause == proto::YieldCause::kPaused);
+  CHECK(pause.retry);
+  CHECK(pause.checkpoint);
+  auto waits = after({});
+  waits.sweep = live.sweep;
+  CHECK(std::get<proto::CancelRequested>(trial_stopped(waits, "worst", false)).by == "sweep 3: worst");
+  CHECK(std::get<proto::JobHeld>(trial_paused(waits, "rung 0")).by == "sweep 3");
+  REQUIRE(advance(waits, {5000, trial_paused(waits, "rung 0")}).has_value());
+  CHECK(is_held_by_sweep(waits));
+  CHECK_FALSE(is_held_by_sweep(after({hold()})));
+}
+
 TEST_CASE("job: what a yield, a time limit and a release make happen") {
   const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
   auto state = after(running + std::vector<JobEvent>{yield(1)});

@@ -48,7 +48,7 @@ core::JobState full() {
   s.failed_in_row = 6;
   s.last_failure = core::PastFailure{proto::FailureClass::kInfrastructure, "signal", "killed", true};
   s.first_step = true;
-  s.yield = core::Yield{proto::YieldCause::kResize, "room", 2.5, false};
+  s.yield = core::Yield{proto::YieldCause::kResize, "room", 2.5, false, false};
   s.last_seq = 12;
   s.metrics = {{"loss", 0.5}};
   s.reports = 13;
@@ -64,6 +64,7 @@ core::JobState full() {
   s.cancel_requested = true;
   s.cancelled_by = "eve";
   s.validates = proto::ValidatedCheckpoint{JobId(3), 2, "/runs/job_3/checkpoint_000002"};
+  s.sweep = proto::SweepTrial{JobId(7), 12};
   s.checkpoints.front().validation =
       proto::CheckpointValidation{proto::ValidationStatus::kFailed, {{"folds", 3}}, 60, JobId(8), "no good"};
   return s;

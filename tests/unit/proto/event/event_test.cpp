@@ -23,7 +23,7 @@ std::vector<JobEvent> samples() {
       CheckpointValidation{ValidationStatus::kFailed, {{"folds", 3}}, 60, JobId(8), "job 8 failed"}};
   return {
       JobSubmitted{reading.spec, "run", "/r/run", "alice", ArrayTask{JobId(4), 3, 10, 2}, "key",
-                   ValidatedCheckpoint{JobId(2), 1, "/r/checkpoint_000001"}},
+                   ValidatedCheckpoint{JobId(2), 1, "/r/checkpoint_000001"}, SweepTrial{JobId(7), 12}},
       AttemptPlaced{Attempt(1), {{0, "a", 0, 0, {1}}, {1, "b", 1, 0, {}}}},
       RankForked{Attempt(1), 1, 99},
       RankEntered{Attempt(1), 1},
@@ -38,7 +38,7 @@ std::vector<JobEvent> samples() {
       JobHeld{"alice"},
       JobReleased{"bob"},
       FirstStep{Attempt(1)},
-      YieldRequested{Attempt(1), YieldCause::kDrain, "node a is drained", 30, false},
+      YieldRequested{Attempt(1), YieldCause::kDrain, "node a is drained", 30, false, false},
       TimeLimitReached{Attempt(1), 3600},
       ValidationStarted{3, JobId(9)},
       ValidationEnded{3, ValidationStatus::kTimeout, {{"accuracy", 0.5}}, "too slow"},
@@ -109,6 +109,10 @@ TEST_CASE("event: a journal of an older version is readable, and so is one of a 
   const auto submitted = event_from_json({{"type", "job_submitted"}, {"spec", {{"command", {"true"}}}}});
   REQUIRE(submitted.has_value());
   CHECK_FALSE(std::get<JobSubmitted>(submitted->event).array.has_value());
+  CHECK_FALSE(std::get<JobSubmitted>(submitted->event).sweep.has_value());
+  const auto yield = event_from_json({{"type", "yield_requested"}, {"attempt", 1}, {"cause", "drain"}});
+  REQUIRE(yield.has_value());
+  CHECK(std::get<YieldRequested>(yield->event).checkpoint);
 }
 
 TEST_CASE("event: without what makes it up it is refused, and so is a number that a sum could overflow",
