@@ -168,8 +168,10 @@ int run_fsck(const std::vector<std::string>& args) {
   auto found = store::fsck(args[0]);
   if (!found) return report(found.error());
   for (const auto& line : found->problems) std::cout << line << "\n";
-  std::cout << args[0] << ": " << found->jobs << " jobs with " << found->events << " events, "
-            << found->points << " metric points; "
+  for (const auto& line : found->notes) std::cout << "note: " << line << "\n";
+  std::cout << args[0] << ": " << found->jobs << " jobs";
+  if (found->sweeps > 0) std::cout << " and " << found->sweeps << " sweeps";
+  std::cout << " with " << found->events << " events, " << found->points << " metric points; "
             << (found->problems.empty() ? "sound" : std::to_string(found->problems.size()) + " problems")
             << "\n";
   if (!found->problems.empty()) std::cerr << "hint:  rtraind recover " << args[0] << "\n";

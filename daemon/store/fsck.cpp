@@ -4,6 +4,7 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/segment.h"
 #include "daemon/store/state_lock.h"
+#include "daemon/store/stored_sweeps.h"
 #include "proto/event/event.h"
 
 #include <filesystem>
@@ -13,11 +14,14 @@ namespace {
 
 class Fsck {
  public:
-  Fsck(Database& database, const std::string& state_dir) : db_(database), state_dir_(state_dir) {}
+  /// @param version  of the schema: an older one has no table of sweeps
+  Fsck(Database& database, const std::string& state_dir, int version)
+      : db_(database), state_dir_(state_dir), has_sweeps_(version >= 4) {}
 
   FsckReport run() {
     if (auto done = integrity(); !done) report(done.error().message());
     if (auto done = jobs(); !done) report(done.error().message());
+    if (auto done = sweeps(); !done) report(done.error().message());
     if (auto done = documents(); !done) report(done.error().message());
     if (auto done = metrics(); !done) report(done.error().message());
     return std::move(report_);
@@ -67,7 +71,8 @@ class Fsck {
         ++report_.jobs;
     }
     auto strays =
-        db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)");
+        db_.integer("SELECT count(DISTINCT job) FROM events WHERE job NOT IN (SELECT id FROM jobs)" +
+                    std::string(has_sweeps_ ? " AND job NOT IN (SELECT id FROM sweeps)" : ""));
     if (!strays) return strays.error();
     if (*strays > 0)
       report(db_.path() + ": events of " + std::to_string(*strays) + " jobs that are not there");
@@ -80,6 +85,30 @@ class Fsck {
     if (!json) return json.error().message();
     const auto state = job_state_from_json(*json);
     return state ? "" : state.error().message();
+  }
+
+  Result<Done> sweeps() {
+    if (!has_sweeps_) return ok();
+    auto rows = db_.prepare("SELECT id, ended FROM sweeps ORDER BY id");
+    auto events = db_.prepare(kEventsOfSweep);
+    if (!rows || !events) return rows ? events.error() : rows.error();
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      const JobId id(rows->integer(0));
+      auto found = replay_stored_sweep(*events, id, SearchAgain::kYes);
+      const std::string place = db_.path() + ": sweep " + to_string(id);
+      report_.events += static_cast<std::int64_t>(found.events.size());
+      if (!found.problem.empty())
+        report(place + ": " + found.problem);
+      else if (core::is_terminal(found.record->state.phase) != (rows->integer(1) != 0))
+        report(place + ": its events lead to " + std::string(core::to_string(found.record->state.phase)) +
+               ", and it is stored as one that " + (rows->integer(1) != 0 ? "ended" : "goes on"));
+      else
+        ++report_.sweeps;
+      if (auto note = other_suggestions(found); !note.empty()) report_.notes.push_back(place + ": " + note);
+    }
   }
 
   Result<Done> documents() {
@@ -137,6 +166,7 @@ class Fsck {
 
   Database& db_;
   const std::string& state_dir_;
+  bool has_sweeps_;
   FsckReport report_;
 };
 
@@ -189,10 +219,10 @@ Result<FsckReport> fsck(const std::string& state_dir) {
   auto lock = StateLock::take(state_dir);
   if (!lock) return fail(lock.error().code(), lock.error().message(), "stop the head first");
   auto database = Database::open(journal_path(state_dir), Database::Mode::kReadOnly);
-  if (!database) return FsckReport{0, 0, 0, {database.error().message()}};
-  if (auto version = check_version(**database, state_dir); !version)
-    return FsckReport{0, 0, 0, {version.error().message()}};
-  return Fsck(**database, state_dir).run();
+  if (!database) return FsckReport{.problems = {database.error().message()}};
+  auto version = check_version(**database, state_dir);
+  if (!version) return FsckReport{.problems = {version.error().message()}};
+  return Fsck(**database, state_dir, *version).run();
 }
 
 }  // namespace rtrain::store

@@ -14,11 +14,14 @@ namespace rtrain::store {
 struct FsckReport {
   std::int64_t jobs = 0, events = 0, points = 0;  ///< that are sound
   std::vector<std::string> problems;              ///< each one line: the place and what is wrong
+  std::int64_t sweeps = 0;                        ///< that are sound
+  /// each one line, no damage: a sweep whose searcher gives other parameters on this machine
+  std::vector<std::string> notes = {};
 };
 
 /// Reads everything and changes nothing: the database's integrity and schema, every job's events (they must
-/// replay, and lead to the phase that is stored), every record of every metric file against its CRC and the
-/// index. kConflict while a head uses the folder; kNotFound: no journal there.
+/// replay, and lead to the phase that is stored), every sweep's, every record of every metric file against
+/// its CRC and the index. kConflict while a head uses the folder; kNotFound: no journal there.
 [[nodiscard]] Result<FsckReport> fsck(const std::string& state_dir);
 
 /// "" or what is wrong with a database file as a whole, and whether it is a journal that this program knows.

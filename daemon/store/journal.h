@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/core/job.h"
+#include "daemon/core/sweep/sweep.h"
 #include "proto/api/api.h"
 
 #include <functional>
@@ -53,6 +54,7 @@ struct Pruned {
   bool over = false;                                     ///< nothing more comes
   std::string problem;                                   ///< why it is over before its end; "" else
   std::map<core::JobPhase, std::int64_t> ended_as = {};  ///< how many of `gone` had ended so
+  std::vector<JobId> sweeps_gone = {};                   ///< sweeps that ended no later than those jobs
 };
 
 /// Whether the store takes writes at the moment.
@@ -71,6 +73,9 @@ class Journal {
   /// when many events passed.
   virtual void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) = 0;
   virtual void append(JobId id, const proto::MetricPoint& point) = 0;
+  /// An event of a sweep, whose number is from the counter of the jobs. `row`: with the event that ends it,
+  /// what ended_sweeps() gives of it from then on; null with every other.
+  virtual void append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) = 0;
   virtual void put(const Document& document) = 0;
   [[nodiscard]] virtual Mark appended() const = 0;
   [[nodiscard]] virtual Mark durable() const = 0;
@@ -85,6 +90,12 @@ class Journal {
   /// is called after each step, perhaps before this returns; never after the store is gone. One request after
   /// the other.
   virtual void prune(PruneRequest request, std::function<void(const Pruned&)> told) = 0;
+};
+
+/// A sweep by its events.
+struct SweepRecord {
+  core::SweepState state;
+  proto::UnixMs submitted_ms = 0, ended_ms = 0;  ///< 0: it has not
 };
 
 /// Where a page of a job's metric points begins: after so many points, counted over all attempts.
@@ -113,12 +124,18 @@ class History {
   [[nodiscard]] virtual Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
                                                                         int limit) = 0;
   [[nodiscard]] virtual Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) = 0;
+  /// A sweep that ended, by all its events: some milliseconds for a thousand trials. Nothing: there is none
+  /// of that number.
+  [[nodiscard]] virtual Result<std::optional<SweepRecord>> ended_sweep(JobId id) = 0;
+  /// The rows of ended sweeps below `before` by number, newest first, at most `limit`.
+  [[nodiscard]] virtual Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
+                                                                                        int limit) = 0;
 };
 
 /// A record that a start could not read. It stays on the disk as it is; the head works without it.
 struct SetAside {
-  JobId job;         ///< 0: a document
-  std::string what;  ///< "job 7", "document node a"
+  JobId job;         ///< 0: a document; of a sweep its number
+  std::string what;  ///< "job 7", "sweep 8", "document node a"
   std::string why;
 };
 
@@ -126,7 +143,8 @@ struct SetAside {
 struct Recovered {
   /// those that have not ended, by number; reports, last_seq and metrics taken from the points
   std::vector<core::JobState> jobs;
-  std::vector<Document> documents;                    ///< by kind and name
+  std::vector<SweepRecord> sweeps = {};               ///< those that have not ended, by number
+  std::vector<Document> documents = {};               ///< by kind and name
   std::map<core::JobPhase, std::int64_t> ended = {};  ///< how many have ended so
   std::vector<SetAside> set_aside = {};
   proto::UnixMs newest_ms = 0;  ///< the newest time that is stored of a job; 0: there is none

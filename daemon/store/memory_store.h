@@ -28,6 +28,14 @@ class MemoryStore : public Journal, public History {
     ++appended_.points;
     settle();
   }
+  void append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) override {
+    auto& stored = sweeps_[sweep];
+    stored.events.push_back(event);
+    if (!row.is_null()) stored.row = row;
+    next_job_id_ = std::max(next_job_id_, sweep.value() + 1);
+    ++appended_.events;
+    settle();
+  }
   void put(const Document& document) override {
     documents_.insert_or_assign({document.kind, document.name}, document);
     ++appended_.events;
@@ -55,6 +63,12 @@ class MemoryStore : public Journal, public History {
       pruned.gone.push_back(id);
       ++pruned.ended_as[jobs_.at(id).state.phase];
       jobs_.erase(id);
+    }
+    for (auto it = sweeps_.begin(); it != sweeps_.end();) {
+      const bool gone = !request.dry_run && !it->second.row.is_null() && request.ended_before_ms &&
+                        it->second.events.back().at < *request.ended_before_ms;
+      if (gone) pruned.sweeps_gone.push_back(it->first);
+      it = gone ? sweeps_.erase(it) : std::next(it);
     }
     pruned.over = true;
     told(pruned);
@@ -96,6 +110,24 @@ class MemoryStore : public Journal, public History {
     return result;
   }
 
+  [[nodiscard]] Result<std::optional<SweepRecord>> ended_sweep(JobId id) override {
+    const auto found = sweeps_.find(id);
+    if (found == sweeps_.end() || found->second.row.is_null()) return std::optional<SweepRecord>();
+    return std::optional(replayed(id, found->second));
+  }
+  [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
+                                                                                int limit) override {
+    std::vector<std::pair<JobId, proto::Json>> rows;
+    for (auto it = std::make_reverse_iterator(sweeps_.lower_bound(before));
+         it != sweeps_.rend() && static_cast<int>(rows.size()) < limit; ++it)
+      if (!it->second.row.is_null()) rows.emplace_back(it->first, it->second.row);
+    return rows;
+  }
+  /// All events of a sweep.
+  [[nodiscard]] const std::vector<proto::StampedSweepEvent>& sweep_events(JobId id) {
+    return sweeps_[id].events;
+  }
+
   /// Everything appended so far becomes durable.
   void commit() {
     if (durable_ == appended_) return;
@@ -111,6 +143,8 @@ class MemoryStore : public Journal, public History {
         ++recovered.ended[job.state.phase];
       else
         recovered.jobs.push_back(job.state);
+    for (const auto& [id, sweep] : sweeps_)
+      if (sweep.row.is_null()) recovered.sweeps.push_back(replayed(id, sweep));
     for (const auto& [key, document] : documents_)
       if (!document.value.is_null()) recovered.documents.push_back(document);
     return recovered;
@@ -122,6 +156,15 @@ class MemoryStore : public Journal, public History {
     std::vector<proto::StampedEvent> events;
     std::vector<proto::MetricPoint> points;
   };
+  struct Sweep {
+    std::vector<proto::StampedSweepEvent> events;
+    proto::Json row;  ///< null: it has not ended
+  };
+  /// A log that was appended event by event replays: anything else is a bug of who appended it.
+  static SweepRecord replayed(JobId id, const Sweep& sweep) {
+    return {core::replay_sweep(id.value(), sweep.events).value(), sweep.events.front().at,
+            sweep.row.is_null() ? 0 : sweep.events.back().at};
+  }
   template <class T>
   static std::vector<T> page(const std::vector<T>& all, std::int64_t from, int limit) {
     const auto size = static_cast<std::int64_t>(all.size());
@@ -135,6 +178,7 @@ class MemoryStore : public Journal, public History {
   bool at_once_;
   std::int64_t next_job_id_ = 1;
   std::map<JobId, Job> jobs_;
+  std::map<JobId, Sweep> sweeps_;
   std::map<std::pair<std::string, std::string>, Document> documents_;
   Mark appended_, durable_;
   Health health_;

@@ -46,6 +46,8 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
            {drop_spec_, "DELETE FROM specs WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE spec=?1)"},
            {drop_events_, "DELETE FROM events WHERE job=?"},
            {drop_segments_, "DELETE FROM segments WHERE job=?"},
+           {old_sweeps_, "SELECT id FROM sweeps WHERE ended>0 AND ended<=? ORDER BY id"},
+           {drop_sweep_, "DELETE FROM sweeps WHERE id=? AND ended>0"},
            {note_, "INSERT OR REPLACE INTO meta VALUES('pruned', ?)"}}) {
     auto prepared = database.prepare(sql);
     if (!prepared) return prepared.error();
@@ -75,11 +77,13 @@ Result<Done> Pruner::begin(PruneRequest request) {
   }
   busy_ = true;
   left_ = last_ended_ = 0;
+  sweeps_until_ = request_.ended_before_ms ? *request_.ended_before_ms - 1 : 0;
   if (due <= 0) return ok();
   auto last = database_->integer("SELECT ended FROM jobs WHERE ended>0 ORDER BY ended, id LIMIT 1 OFFSET " +
                                  std::to_string(due - 1));
   if (!last) return last.error();
   last_ended_ = *last;
+  sweeps_until_ = std::max(sweeps_until_, last_ended_);
   left_ = due;
   return ok();
 }
@@ -143,9 +147,28 @@ Result<Pruned> Pruner::step() {
     pruned.gone = std::move(going);
     pruned.ended_as = std::move(ended_as);
   }
+  if (pruned.over && !request_.dry_run)
+    if (auto removed = remove_sweeps(pruned.sweeps_gone); !removed) return removed.error();
   busy_ = !pruned.over;
   may_shrink_ = may_shrink_ || !pruned.gone.empty();
   return pruned;
+}
+
+Result<Done> Pruner::remove_sweeps(std::vector<JobId>& gone) {
+  old_sweeps_.bind(sweeps_until_);
+  for (;;) {
+    auto row = old_sweeps_.step();
+    if (!row) return row.error();
+    if (!*row) break;
+    gone.emplace_back(old_sweeps_.integer(0));
+  }
+  if (gone.empty()) return ok();
+  return database_->transaction([&]() -> Result<Done> {
+    for (const auto id : gone)
+      for (auto* statement : {&drop_sweep_, &drop_events_})
+        if (auto dropped = statement->bind(id.value()).run(); !dropped) return dropped;
+    return ok();
+  });
 }
 
 Result<Done> Pruner::shrink() {

@@ -42,17 +42,20 @@ class Pruner {
   };
   [[nodiscard]] Result<std::vector<Candidate>> next();
   [[nodiscard]] Result<std::int64_t> bytes_of(JobId id);
+  /// Those that ended no later than the last job that was due.
+  [[nodiscard]] Result<Done> remove_sweeps(std::vector<JobId>& gone);
   [[nodiscard]] Result<Done> remove_rows(const std::vector<JobId>& ids, const std::set<std::int64_t>& specs);
 
   Database* database_ = nullptr;
   SegmentFiles* segments_ = nullptr;
   Statement next_, event_bytes_, segment_bytes_, spec_bytes_, drop_job_, drop_spec_, drop_events_,
-      drop_segments_, note_;
+      drop_segments_, old_sweeps_, drop_sweep_, note_;
   PruneRequest request_;
   bool busy_ = false, may_shrink_ = false;
-  std::int64_t left_ = 0;        ///< so many are still to be looked at
-  std::int64_t last_ended_ = 0;  ///< no job that ended later goes
-  Candidate at_;                 ///< the last one that was looked at
+  std::int64_t left_ = 0;          ///< so many are still to be looked at
+  std::int64_t last_ended_ = 0;    ///< no job that ended later goes
+  std::int64_t sweeps_until_ = 0;  ///< sweeps that ended no later go
+  Candidate at_;                   ///< the last one that was looked at
   std::int64_t jobs_ = 0, bytes_ = 0;
 };
 

@@ -162,6 +162,10 @@ class Recover {
     std::set<std::int64_t> specs;
     std::vector<JobId> unknown;
     for (const auto& [id, known] : *ids) {
+      if (auto sweep = best_sweep(id)) {
+        if (auto stored = copy_sweep(id, *sweep, *insert_event); !stored) return stored;
+        continue;
+      }
       auto found = best(id);
       if (!found) return found.error();
       auto& job = *found;
@@ -206,6 +210,44 @@ class Recover {
     }
     if (!unknown.empty())
       lost("jobs " + ranges(unknown) + ", if there were any: nothing of them can be read");
+    return ok();
+  }
+
+  /// Of all databases that one which knows more of the sweep; nothing: no sweep has that number.
+  std::optional<FoundSweep> best_sweep(JobId id) {
+    std::optional<FoundSweep> sweep;
+    for (auto* source : {old_.get(), salvaged_.get(), backup_.get()}) {
+      if (source == nullptr || (sweep && sweep->problem.empty())) continue;
+      auto other = source->sweep(id);
+      if (!other || !other->record || (sweep && other->events.size() <= sweep->events.size())) continue;
+      // What goes on after a backup was made is in no backup.
+      if (sweep && other->problem.empty()) other->problem = "what came after the backup: " + sweep->problem;
+      sweep = std::move(other);
+    }
+    return sweep;
+  }
+
+  /// By its events as far as they replay: where they are cut off, the head goes on with it from there. What a
+  /// list shows of a sweep that ended is made anew by whoever asks.
+  Result<Done> copy_sweep(JobId id, const FoundSweep& found, Statement& insert_event) {
+    auto insert = db_->prepare("INSERT INTO sweeps VALUES(?, ?, ?)");
+    if (!insert) return insert.error();
+    for (std::size_t number = 0; number < found.events.size(); ++number) {
+      const auto& [at, json] = found.events[number];
+      insert_event.bind(id.value()).bind(static_cast<std::int64_t>(number)).bind(at).bind(json);
+      if (auto stored = insert_event.run(); !stored) return stored;
+    }
+    if (!found.problem.empty()) lost("sweep " + to_string(id) + ": everything from " + found.problem);
+    const bool ended = core::is_terminal(found.record->state.phase);
+    insert->bind(id.value()).bind(ended ? std::max<std::int64_t>(found.record->ended_ms, 1) : 0);
+    const std::string row = "{}";
+    if (ended)
+      insert->bind(row);
+    else
+      insert->bind_null();
+    if (auto stored = insert->run(); !stored) return stored;
+    ++report_.sweeps;
+    newest_ = std::max(newest_, id.value());
     return ok();
   }
 

@@ -15,6 +15,7 @@ struct RecoverReport {
   std::int64_t jobs = 0, points = 0;  ///< in the new journal
   std::int64_t next_id = 1;           ///< of the next job
   std::vector<std::string> lost;      ///< each one line: what is not there any more
+  std::int64_t sweeps = 0;            ///< in the new journal
 };
 
 /// Without `from`: each job is taken from the old database as far as it can be read and its events replay,

@@ -59,6 +59,12 @@ void RecoverSource::look_at_snapshot(JobId id, FoundJob& found) {
     found.problem = "it is missing";
 }
 
+std::optional<FoundSweep> RecoverSource::sweep(JobId id) {
+  const auto is = is_sweep(events_, id);
+  if (!is || !*is) return std::nullopt;
+  return replay_stored_sweep(events_, id);
+}
+
 FoundIds RecoverSource::ids() {
   FoundIds found;
   // An index has the numbers as well: the broken one of the two does no harm. Where both look whole and

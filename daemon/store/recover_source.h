@@ -4,6 +4,7 @@
 #include "daemon/core/job.h"
 #include "daemon/store/database.h"
 #include "daemon/store/stored_specs.h"
+#include "daemon/store/stored_sweeps.h"
 
 #include <array>
 #include <memory>
@@ -47,6 +48,8 @@ class RecoverSource {
   [[nodiscard]] static std::unique_ptr<RecoverSource> open(const std::string& path);
 
   [[nodiscard]] FoundJob job(JobId id);
+  /// Nothing: the events of that number, if there are any, are not those of a sweep.
+  [[nodiscard]] std::optional<FoundSweep> sweep(JobId id);
   [[nodiscard]] FoundIds ids();
   /// True: the log that belongs to it is gone. @param has_log  its file was there before this was opened
   [[nodiscard]] bool lacks_log(bool has_log);

@@ -6,6 +6,7 @@
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/stored_specs.h"
+#include "daemon/store/stored_sweeps.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -57,6 +58,7 @@ class Replay {
       recovery_.found.jobs.push_back(std::move(*state));
     }
     if (auto done = ended(); !done) return done.error().in("the journal");
+    if (auto done = sweeps(); !done) return done.error().in("the journal");
     if (auto done = documents(); !done) return done.error().in("the journal");
     auto last_end = db_.integer("SELECT ifnull(max(ended), 0) FROM jobs");
     if (!last_end) return last_end.error().in("the journal");
@@ -64,7 +66,8 @@ class Replay {
     for (const auto& state : recovery_.found.jobs)
       recovery_.found.newest_ms = std::max(recovery_.found.newest_ms, state.updated_ms);
     auto newest = db_.integer(
-        "SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0))");
+        "SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(job) FROM events), 0), "
+        "ifnull((SELECT max(id) FROM sweeps), 0))");
     if (!newest) return newest.error().in("the journal");
     recovery_.next_id = *newest + 1;
     return std::move(recovery_);
@@ -167,6 +170,24 @@ class Replay {
         return fail(Errc::kIo, "a job has ended as \"" + std::string(rows->text(0)) + "\"",
                     repair_hint(state_dir_));
       recovery_.found.ended[*phase] = rows->integer(1);
+    }
+  }
+
+  /// One that does not replay is set aside: its jobs go on, and nothing new starts.
+  Result<Done> sweeps() {
+    auto rows = db_.prepare("SELECT id FROM sweeps WHERE ended=0 ORDER BY id");
+    auto events = db_.prepare(kEventsOfSweep);
+    if (!rows || !events) return rows ? events.error() : rows.error();
+    for (;;) {
+      auto row = rows->step();
+      if (!row) return row.error();
+      if (!*row) return ok();
+      const JobId id(rows->integer(0));
+      auto found = replay_stored_sweep(*events, id);
+      if (!found.record || !found.problem.empty())
+        set_aside(id, "sweep " + to_string(id), fail(Errc::kProtocol, found.problem));
+      else
+        recovery_.found.sweeps.push_back(std::move(*found.record));
     }
   }
 

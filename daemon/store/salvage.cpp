@@ -44,6 +44,9 @@ class Salvage {
               " snapshot=excluded.snapshot, snapshot_events=excluded.snapshot_events"
               " WHERE excluded.ended>jobs.ended OR (excluded.ended=jobs.ended AND "
               "excluded.snapshot_events>jobs.snapshot_events)"},
+             {sweep_,
+              "INSERT INTO sweeps VALUES(?, ?, ?) ON CONFLICT(id) DO UPDATE SET ended=excluded.ended, "
+              "row=excluded.row WHERE excluded.ended>sweeps.ended"},
              {spec_, "INSERT OR IGNORE INTO specs VALUES(?, ?)"},
              {event_, "INSERT OR IGNORE INTO events VALUES(?, ?, ?, ?)"},
              {document_, "INSERT OR IGNORE INTO documents VALUES(?, ?, ?)"}}) {
@@ -77,6 +80,9 @@ class Salvage {
       for (std::size_t i = 1; i < values.size(); ++i) bind(job_, values[i]);
       for (std::size_t i = values.size(); i < 7; ++i) job_.bind_null();
       into = &job_;
+    } else if (row.of_table && row.rowid >= 1 && (shape == "nit" || shape == "nin")) {
+      into = &sweep_.bind(row.rowid);
+      for (std::size_t i = 1; i < values.size(); ++i) bind(sweep_, values[i]);
     } else if (!row.of_table && shape == "iiit" && values[0].integer >= 1 && values[1].integer >= 0 &&
                values[3].text.starts_with('{')) {
       for (const auto& value : values) bind(event_, value);
@@ -102,7 +108,7 @@ class Salvage {
 
   RawPages pages_;
   Database& db_;
-  Statement job_, spec_, event_, document_;
+  Statement job_, sweep_, spec_, event_, document_;
   std::int64_t rows_ = 0;
 };
 
@@ -112,6 +118,9 @@ Result<Done> add_rows_of(const std::string& backup, Database& into) {
   if (auto attached = attach->bind(backup).run(); !attached) return attached;
   auto specs = into.integer("SELECT count(*) FROM backup.sqlite_schema WHERE type='table' AND name='specs'");
   if (!specs) return specs.error();
+  auto sweeps =
+      into.integer("SELECT count(*) FROM backup.sqlite_schema WHERE type='table' AND name='sweeps'");
+  if (!sweeps) return sweeps.error();
   std::string sql =
       "INSERT OR IGNORE INTO events SELECT job, number, at, json FROM backup.events;"
       "INSERT OR IGNORE INTO documents SELECT kind, name, value FROM backup.documents;";
@@ -121,6 +130,7 @@ Result<Done> add_rows_of(const std::string& backup, Database& into) {
                       "submission FROM backup.jobs"
                     : "INSERT OR IGNORE INTO jobs SELECT id, ended, phase, snapshot, snapshot_events, NULL, "
                       "NULL FROM backup.jobs";
+  if (*sweeps > 0) sql += ";INSERT OR IGNORE INTO sweeps SELECT id, ended, row FROM backup.sweeps";
   return into.transaction([&] { return into.execute(sql); });
 }
 

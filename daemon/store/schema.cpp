@@ -35,7 +35,9 @@ constexpr std::array<const char*, kSchemaVersion> kMigrations{
     "ALTER TABLE jobs ADD COLUMN spec INTEGER;"
     "ALTER TABLE jobs ADD COLUMN submission TEXT;"
     "CREATE INDEX jobs_spec ON jobs(spec) WHERE spec IS NOT NULL;"
-    "CREATE INDEX jobs_submission ON jobs(submission) WHERE submission IS NOT NULL;"};
+    "CREATE INDEX jobs_submission ON jobs(submission) WHERE submission IS NOT NULL;",
+    // Their events stand beside those of jobs: numbers come from one counter.
+    "CREATE TABLE sweeps(id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, row TEXT);"};
 
 Error broken(const std::string& state_dir, const std::string& what) {
   return fail(Errc::kIo, "the journal " + journal_path(state_dir) + " is broken: " + what,

@@ -5,6 +5,7 @@
 #include "daemon/store/job_state_json.h"
 #include "daemon/store/recovery.h"
 #include "daemon/store/schema.h"
+#include "daemon/store/stored_sweeps.h"
 
 #include <boost/asio/post.hpp>
 
@@ -81,6 +82,9 @@ Result<Done> SqliteStore::prepare() {
             "SELECT id, snapshot, phase FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {ended_ids_, "SELECT id FROM jobs WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {events_, "SELECT json FROM events WHERE job=? AND number>=? ORDER BY number LIMIT ?"},
+           {ended_sweep_, "SELECT ended FROM sweeps WHERE id=? AND ended>0"},
+           {ended_sweeps_, "SELECT id, row FROM sweeps WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
+           {all_events_, kEventsOfSweep},
            {submission_, "SELECT id FROM jobs WHERE submission=? ORDER BY id LIMIT 1"},
            {segments_,
             "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment"}}) {
@@ -99,7 +103,8 @@ SqliteStore::~SqliteStore() {
   if (!writer_) return;
   hand_over();
   // Before the writer: the last connection removes the log, and only one that writes can.
-  for (auto* statement : {&ended_job_, &ended_jobs_, &ended_ids_, &events_, &segments_, &submission_})
+  for (auto* statement : {&ended_job_, &ended_jobs_, &ended_ids_, &events_, &segments_, &submission_,
+                          &ended_sweep_, &ended_sweeps_, &all_events_})
     *statement = {};
   specs_ = {};
   reader_.reset();
@@ -136,6 +141,13 @@ void SqliteStore::append(JobId id, const proto::MetricPoint& point) {
   ++points.count;
   ++batch_.count.points;
   ++appended_.points;
+  hand_over_soon();
+}
+
+void SqliteStore::append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) {
+  batch_.records.emplace_back(Batch::SweepEvent{sweep, event, row});
+  ++batch_.count.events;
+  ++appended_.events;
   hand_over_soon();
 }
 
@@ -268,6 +280,38 @@ Result<std::vector<proto::StampedEvent>> SqliteStore::events(JobId id, std::int6
                     "the journal: event 0 of job " + to_string(id) + ": " + done.error().message());
       }
     found.push_back(std::move(*event));
+  }
+}
+
+Result<std::optional<SweepRecord>> SqliteStore::ended_sweep(JobId id) {
+  auto row = ended_sweep_.bind(id.value()).step();
+  if (!row) return row.error().in("the journal");
+  if (!*row) return std::optional<SweepRecord>();
+  const auto ended_ms = ended_sweep_.integer(0);
+  ended_sweep_.reset();
+  auto found = replay_stored_sweep(all_events_, id);
+  if (!found.record)
+    return fail(Errc::kIo, "the journal: sweep " + to_string(id) + " cannot be read back: " + found.problem,
+                repair_hint(options_.state_dir));
+  found.record->ended_ms = ended_ms;
+  return std::optional(std::move(*found.record));
+}
+
+Result<std::vector<std::pair<JobId, proto::Json>>> SqliteStore::ended_sweeps(JobId before, int limit) {
+  std::vector<std::pair<JobId, proto::Json>> rows;
+  ended_sweeps_.bind(before.value()).bind(limit);
+  for (;;) {
+    auto row = ended_sweeps_.step();
+    if (!row) return row.error().in("the journal");
+    if (!*row) return rows;
+    const JobId id(ended_sweeps_.integer(0));
+    auto json = proto::parse_json(ended_sweeps_.text(1), kStoredJson);
+    if (!json) {
+      ended_sweeps_.reset();
+      return fail(Errc::kIo, "the journal: the row of sweep " + to_string(id) + ": " + json.error().message(),
+                  repair_hint(options_.state_dir));
+    }
+    rows.emplace_back(id, std::move(*json));
   }
 }
 

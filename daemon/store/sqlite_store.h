@@ -36,6 +36,7 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] JobId next_job_id() const override { return JobId(next_id_); }
   void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) override;
   void append(JobId id, const proto::MetricPoint& point) override;
+  void append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) override;
   void put(const Document& document) override;
   [[nodiscard]] Mark appended() const override { return appended_; }
   [[nodiscard]] Mark durable() const override { return durable_; }
@@ -50,6 +51,9 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
                                                                 int limit) override;
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
+  [[nodiscard]] Result<std::optional<SweepRecord>> ended_sweep(JobId id) override;
+  [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
+                                                                                int limit) override;
 
  private:
   /// What handlers of the executor and the writer's thread hold: the store may be gone when they run.
@@ -76,7 +80,8 @@ class SqliteStore final : public Journal, public History {
   std::function<void()> grown_;
   std::unique_ptr<Database> reader_;
   std::set<JobId> unreadable_;  ///< ended jobs that were logged as such
-  Statement ended_job_, ended_jobs_, ended_ids_, events_, segments_, submission_;
+  Statement ended_job_, ended_jobs_, ended_ids_, events_, segments_, submission_, ended_sweep_, ended_sweeps_,
+      all_events_;
   StoredSpecs specs_;
   std::unique_ptr<Writer> writer_;
 };

@@ -59,6 +59,8 @@ Result<Done> Writer::prepare() {
            {put_document_, "INSERT OR REPLACE INTO documents VALUES(?, ?, ?)"},
            {drop_document_, "DELETE FROM documents WHERE kind=? AND name=?"},
            {put_segment_, "INSERT OR REPLACE INTO segments VALUES(?, ?, ?, ?, ?, ?)"},
+           {insert_sweep_, "INSERT INTO sweeps VALUES(?, 0, NULL)"},
+           {end_sweep_, "UPDATE sweeps SET ended=?, row=? WHERE id=?"},
            {last_event_, "SELECT ifnull(max(number), -1) FROM events WHERE job=?"}})
     if (auto prepared = prepare(statement, sql); !prepared) return prepared;
   sqlite3_wal_hook(
@@ -204,9 +206,14 @@ Result<Done> Writer::write_points() {
 }
 
 Result<Done> Writer::commit() {
-  std::set<JobId> jobs;
+  std::set<JobId> jobs, sweeps;
   std::int64_t newest = 0;
   for (const auto& record : records_) {
+    if (const auto* of_sweep = std::get_if<Batch::SweepEvent>(&record)) {
+      sweeps.insert(of_sweep->id);
+      if (std::holds_alternative<proto::SweepSubmitted>(of_sweep->event.event))
+        newest = std::max(newest, of_sweep->id.value());
+    }
     const auto* event = std::get_if<Batch::Event>(&record);
     if (event == nullptr) continue;
     jobs.insert(event->id);
@@ -223,12 +230,16 @@ Result<Done> Writer::commit() {
     return store_rows();
   });
   if (!done) {
-    for (const auto id : jobs) start_.next_event.erase(id);  // asked for again
+    for (const auto* ids : {&jobs, &sweeps})
+      for (const auto id : *ids) start_.next_event.erase(id);  // asked for again
     return done;
   }
   start_.segments->rows_stored();
   start_.next_id = std::max(start_.next_id, newest + 1);
   for (const auto& record : records_) {
+    if (const auto* of_sweep = std::get_if<Batch::SweepEvent>(&record);
+        of_sweep != nullptr && !of_sweep->row.is_null())
+      start_.next_event.erase(of_sweep->id);
     const auto* event = std::get_if<Batch::Event>(&record);
     if (event == nullptr || event->snapshot == nullptr || !core::is_terminal(event->snapshot->phase))
       continue;
@@ -240,16 +251,37 @@ Result<Done> Writer::commit() {
   return wal_pages_ < kCheckpointPages ? ok() : checkpoint();
 }
 
-Result<Done> Writer::store(const Batch::Event& event) {
-  const auto id = event.id.value();
-  auto next = start_.next_event.find(event.id);
+Result<std::int64_t> Writer::take_event_number(JobId id) {
+  auto next = start_.next_event.find(id);
   if (next == start_.next_event.end()) {
-    auto row = last_event_.bind(id).step();
+    auto row = last_event_.bind(id.value()).step();
     if (!row) return row.error();
-    next = start_.next_event.emplace(event.id, last_event_.integer(0) + 1).first;
+    next = start_.next_event.emplace(id, last_event_.integer(0) + 1).first;
     last_event_.reset();
   }
-  const auto number = next->second++;
+  return next->second++;
+}
+
+Result<Done> Writer::store(const Batch::SweepEvent& event) {
+  const auto id = event.id.value();
+  const auto number = take_event_number(event.id);
+  if (!number) return number.error();
+  if (std::holds_alternative<proto::SweepSubmitted>(event.event.event))
+    if (auto stored = insert_sweep_.bind(id).run(); !stored) return stored;
+  const auto json = proto::dump_json(proto::to_json(event.event));
+  if (auto stored = insert_event_.bind(id).bind(*number).bind(event.event.at).bind(json).run(); !stored)
+    return stored;
+  if (event.row.is_null()) return ok();
+  const auto row = proto::dump_json(event.row);
+  // 0 means that it goes on: as with jobs.
+  return end_sweep_.bind(std::max<std::int64_t>(event.event.at, 1)).bind(row).bind(id).run();
+}
+
+Result<Done> Writer::store(const Batch::Event& event) {
+  const auto id = event.id.value();
+  const auto taken = take_event_number(event.id);
+  if (!taken) return taken.error();
+  const auto number = *taken;
   std::string json;
   if (const auto* submitted = std::get_if<proto::JobSubmitted>(&event.event.event)) {
     const auto spec = spec_number(event.id, submitted->array);

@@ -28,12 +28,17 @@ struct Batch {
     std::unique_ptr<core::JobState>
         snapshot;  ///< when one is due; of a job that ended, always. Without its spec, which is stored apart
   };
+  struct SweepEvent {
+    JobId id;
+    proto::StampedSweepEvent event;
+    proto::Json row;  ///< of a sweep that this event ends, else null
+  };
   struct Points {
     std::string records;  ///< not sealed
     std::int64_t count = 0;
     std::size_t last_at = 0;
   };
-  std::vector<std::variant<Event, Document>> records;
+  std::vector<std::variant<Event, SweepEvent, Document>> records;
   std::unordered_map<JobId, Points> points;
   Mark count;
 };
@@ -80,6 +85,9 @@ class Writer {
   [[nodiscard]] Result<Done> write_points();
   [[nodiscard]] Result<Done> commit();
   [[nodiscard]] Result<Done> store(const Batch::Event& event);
+  [[nodiscard]] Result<Done> store(const Batch::SweepEvent& event);
+  /// The number of the next event of a job or sweep, which it takes.
+  [[nodiscard]] Result<std::int64_t> take_event_number(JobId id);
   /// The spec of a job that is new, where no other job of its array has stored it.
   [[nodiscard]] Result<Done> store_spec(std::int64_t number, const proto::SharedSpec& spec);
   [[nodiscard]] Result<Done> store(const Document& document);
@@ -98,12 +106,12 @@ class Writer {
 
   Start start_;
   Statement insert_event_, insert_job_, insert_spec_, has_spec_, update_job_, put_document_, drop_document_,
-      put_segment_, last_event_;
+      put_segment_, last_event_, insert_sweep_, end_sweep_;
   Ballast ballast_;
   Pruner pruner_;
   std::function<void(Pruned)> pruned_;  ///< who asked for what is under way
   // What is being written.
-  std::vector<std::variant<Batch::Event, Document>> records_;
+  std::vector<std::variant<Batch::Event, Batch::SweepEvent, Document>> records_;
   std::unordered_map<JobId, Batch::Points> points_;
   Mark taken_, written_;
   Clock::time_point oldest_point_{};  ///< that is not durable

@@ -30,6 +30,7 @@ void read_document(const Json& in, SweepSpec& spec) {
 void visit_fields(auto& visit, Is<SweepSubmitted> auto& v) {
   visit("spec", Required{v.spec});
   visit("user", v.user);
+  visit("submission", v.submission);
 }
 void visit_fields(auto& visit, Is<TrialSuggested> auto& v) {
   visit("trial", Required{v.trial});

@@ -28,6 +28,7 @@ enum class SweepOutcome { kSucceeded, kFailed, kCancelled };
 struct SweepSubmitted {
   SweepSpec spec;
   std::string user;
+  std::string submission = {};  ///< the client's key of this submit; "" none
 };
 /// The trial has its parameters. Durable before its job is submitted.
 struct TrialSuggested {

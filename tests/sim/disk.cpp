@@ -22,8 +22,10 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
   }
   if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
   if (std::holds_alternative<proto::JobReleased>(event.event)) job.held = false;
-  if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event))
+  if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event)) {
     job.stopping = yield->attempt.value();
+    job.held = job.held || yield->cause == proto::YieldCause::kPaused;
+  }
   if (const auto* limit = std::get_if<proto::TimeLimitReached>(&event.event))
     job.stopping = limit->attempt.value();
   if (const auto* placed = std::get_if<proto::AttemptPlaced>(&event.event))
@@ -47,6 +49,20 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
 void Disk::write(JobId id, const proto::MetricPoint& point) {
   if (watch.point) watch.point(id, point);
   jobs_[id].points.push_back(point);
+}
+
+void Disk::write(JobId id, const proto::StampedSweepEvent& event, const proto::Json& row) {
+  if (watch.sweep_event) watch.sweep_event(id, event);
+  auto& sweep = sweeps_[id];
+  sweep.events.push_back(event);
+  if (!row.is_null()) sweep.row = row;
+}
+
+store::SweepRecord Disk::sweep(JobId id) const {
+  const auto& sweep = sweeps_.at(id);
+  auto state = core::replay_sweep(id.value(), sweep.events);
+  if (!state) throw std::runtime_error("replay of sweep " + to_string(id) + ": " + state.error().message());
+  return {std::move(*state), sweep.events.front().at, sweep.row.is_null() ? 0 : sweep.events.back().at};
 }
 
 core::JobState Disk::replayed(JobId id, const Job& job) {
@@ -103,6 +119,8 @@ store::Recovered Disk::recover() {
     cut_points(id, job);
     recovered.jobs.push_back(state(id));
   }
+  for (const auto& [id, stored] : sweeps_)
+    if (stored.row.is_null()) recovered.sweeps.push_back(sweep(id));
   for (const auto& [key, document] : documents_)
     if (!document.value.is_null()) recovered.documents.push_back(document);
   return recovered;
@@ -125,6 +143,12 @@ void SimJournal::append(JobId id, const proto::StampedEvent& event, const core::
 void SimJournal::append(JobId id, const proto::MetricPoint& point) {
   points_.push_back({id, point});
   ++appended_.points;
+  arm();
+}
+
+void SimJournal::append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) {
+  events_.push_back(SweepEvent{sweep, event, row});
+  ++appended_.events;
   arm();
 }
 
@@ -175,6 +199,8 @@ void SimJournal::commit() {
     auto& record = events_.front();
     if (auto* event = std::get_if<Event>(&record))
       disk_.write(event->id, event->event, std::move(event->snapshot));
+    else if (const auto* of_sweep = std::get_if<SweepEvent>(&record))
+      disk_.write(of_sweep->id, of_sweep->event, of_sweep->row);
     else
       disk_.write(std::get<store::Document>(record));
     events_.pop_front();
@@ -254,6 +280,21 @@ Result<store::MetricPage> SimJournal::metrics(JobId id, std::int64_t from, int l
     page.points.push_back(job->points[static_cast<std::size_t>(page.next)]);
   page.more = job != nullptr && page.next < static_cast<std::int64_t>(job->points.size());
   return page;
+}
+
+Result<std::optional<store::SweepRecord>> SimJournal::ended_sweep(JobId id) {
+  const auto found = disk_.sweeps().find(id);
+  if (found == disk_.sweeps().end() || found->second.row.is_null())
+    return std::optional<store::SweepRecord>();
+  return std::optional(disk_.sweep(id));
+}
+
+Result<std::vector<std::pair<JobId, proto::Json>>> SimJournal::ended_sweeps(JobId before, int limit) {
+  std::vector<std::pair<JobId, proto::Json>> rows;
+  for (auto it = disk_.sweeps().rbegin();
+       it != disk_.sweeps().rend() && static_cast<int>(rows.size()) < limit; ++it)
+    if (it->first < before && !it->second.row.is_null()) rows.emplace_back(it->first, it->second.row);
+  return rows;
 }
 
 }  // namespace rtrain::sim

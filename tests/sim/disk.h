@@ -19,6 +19,7 @@ namespace rtrain::sim {
 struct DiskWatch {
   std::function<void(JobId, const proto::StampedEvent&)> event;
   std::function<void(JobId, const proto::MetricPoint&)> point;
+  std::function<void(JobId, const proto::StampedSweepEvent&)> sweep_event;
   std::function<void(JobId)> cut;  ///< a start has cut points off the end
 };
 
@@ -39,6 +40,12 @@ class Disk {
   };
   [[nodiscard]] const Job* find(JobId id) const;
   [[nodiscard]] const std::map<JobId, Job>& jobs() const { return jobs_; }
+  struct Sweep {
+    std::vector<proto::StampedSweepEvent> events;
+    proto::Json row;  ///< null: it has not ended
+  };
+  [[nodiscard]] const std::map<JobId, Sweep>& sweeps() const { return sweeps_; }
+  [[nodiscard]] store::SweepRecord sweep(JobId id) const;
   /// What the next head finds. Cuts off what a crash left half: a point whose report is an event as well that
   /// is not there, and what follows it.
   [[nodiscard]] store::Recovered recover();
@@ -46,11 +53,14 @@ class Disk {
   /// The newest value; null when there is none.
   [[nodiscard]] proto::Json document(const std::string& kind, const std::string& name) const;
   [[nodiscard]] JobId next_job_id() const {
-    return jobs_.empty() ? JobId(1) : JobId(jobs_.rbegin()->first.value() + 1);
+    const auto job = jobs_.empty() ? 0 : jobs_.rbegin()->first.value();
+    const auto sweep = sweeps_.empty() ? 0 : sweeps_.rbegin()->first.value();
+    return JobId(std::max(job, sweep) + 1);
   }
 
   void write(JobId id, const proto::StampedEvent& event, std::optional<core::JobState> snapshot);
   void write(JobId id, const proto::MetricPoint& point);
+  void write(JobId id, const proto::StampedSweepEvent& event, const proto::Json& row);
   void write(const store::Document& document) {
     documents_.insert_or_assign({document.kind, document.name}, document);
   }
@@ -65,6 +75,7 @@ class Disk {
   void cut_points(JobId id, Job& job);
 
   std::map<JobId, Job> jobs_;
+  std::map<JobId, Sweep> sweeps_;
   std::map<std::pair<std::string, std::string>, store::Document> documents_;
 };
 
@@ -79,6 +90,7 @@ class SimJournal final : public store::Journal,
   [[nodiscard]] JobId next_job_id() const override { return disk_.next_job_id(); }
   void append(JobId id, const proto::StampedEvent& event, const core::JobState& after) override;
   void append(JobId id, const proto::MetricPoint& point) override;
+  void append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) override;
   void put(const store::Document& document) override;
   [[nodiscard]] store::Mark appended() const override { return appended_; }
   [[nodiscard]] store::Mark durable() const override { return durable_; }
@@ -96,6 +108,9 @@ class SimJournal final : public store::Journal,
   [[nodiscard]] Result<std::vector<proto::StampedEvent>> events(JobId id, std::int64_t from,
                                                                 int limit) override;
   [[nodiscard]] Result<store::MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
+  [[nodiscard]] Result<std::optional<store::SweepRecord>> ended_sweep(JobId id) override;
+  [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
+                                                                                int limit) override;
 
   /// The head died: what waits is gone, but for metric points that had reached the disk.
   void crash();
@@ -107,6 +122,11 @@ class SimJournal final : public store::Journal,
     JobId id;
     proto::StampedEvent event;
     std::optional<core::JobState> snapshot;
+  };
+  struct SweepEvent {
+    JobId id;
+    proto::StampedSweepEvent event;
+    proto::Json row;
   };
   struct Point {
     JobId id;
@@ -120,7 +140,7 @@ class SimJournal final : public store::Journal,
   World& world_;
   Disk& disk_;
   std::function<void()> sync_failed_, grown_;
-  std::deque<std::variant<Event, store::Document>> events_;  ///< not on disk yet
+  std::deque<std::variant<Event, SweepEvent, store::Document>> events_;  ///< not on disk yet
   std::deque<Point> points_;
   std::size_t batch_ = 0;  ///< of events_, those of the commit under way
   store::Mark appended_, written_, durable_;

@@ -21,7 +21,7 @@ inline void make_old_journal(const std::string& state_dir, int schema = 2) {
       "UPDATE jobs SET snapshot=json_remove(json_set(snapshot, '$.spec', json((SELECT"
       " json_extract(events.json, '$.spec') FROM events WHERE events.job=jobs.id AND number=0))),"
       " '$.submission') WHERE snapshot IS NOT NULL;"
-      "DROP INDEX jobs_spec; DROP INDEX jobs_submission; DROP TABLE specs;"
+      "DROP TABLE sweeps; DROP INDEX jobs_spec; DROP INDEX jobs_submission; DROP TABLE specs;"
       "ALTER TABLE jobs DROP COLUMN spec; ALTER TABLE jobs DROP COLUMN submission;";
   if (schema < 2) sql += "DROP INDEX jobs_ended_as;";
   const auto done = database->execute(sql + "PRAGMA user_version=" + std::to_string(schema));

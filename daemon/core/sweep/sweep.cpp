@@ -319,6 +319,7 @@ SweepState submitted_sweep(std::int64_t id, const proto::SweepSubmitted& event) 
                    .space = space,
                    .grid = {},
                    .user = event.user,
+                   .submission = event.submission,
                    .trials = {},
                    .queue = {},
                    .trials_max = spec->limits.trials,
@@ -344,6 +345,14 @@ Result<Done> fold(SweepState& state, const proto::SweepEvent& event) {
   auto applied = std::visit(Step(state), event);
   if (!applied) state.undecided = undecided;
   return applied;
+}
+
+std::vector<std::int64_t> ranked_trials(const SweepState& state) {
+  std::vector<std::int64_t> ranked;
+  for (std::int64_t number = 0; number < static_cast<std::int64_t>(state.trials.size()); ++number)
+    if (has_standing(state, number)) ranked.push_back(number);
+  std::ranges::sort(ranked, {}, [&](std::int64_t number) { return standing(state, number); });
+  return ranked;
 }
 
 Result<SweepState> replay_sweep(std::int64_t id, std::span<const proto::StampedSweepEvent> log) {

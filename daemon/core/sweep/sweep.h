@@ -75,6 +75,7 @@ struct SweepState {
   std::shared_ptr<const Space> space;
   std::shared_ptr<const Grid> grid;  ///< search method grid
   std::string user;
+  std::string submission;  ///< the key of the request that submitted it; "" none
   SweepPhase phase = SweepPhase::kRunning;
   std::vector<TrialState> trials;                      ///< by number
   std::deque<proto::TrialEnqueued> queue;              ///< what was given, to be tried first
@@ -101,6 +102,10 @@ struct SweepState {
 /// Applies an event, or refuses it: kConflict for one that is not legal in this state, which is unchanged
 /// then.
 [[nodiscard]] Result<Done> fold(SweepState& state, const proto::SweepEvent& event);
+
+/// The trials that have a value, the best first: those that hold their constraints, those that came further,
+/// the better value, the older. Trials that failed or are invalid are not among them.
+[[nodiscard]] std::vector<std::int64_t> ranked_trials(const SweepState& state);
 
 /// Folds a whole log; its first event must be SweepSubmitted. The error names the event's position.
 [[nodiscard]] Result<SweepState> replay_sweep(std::int64_t id, std::span<const proto::StampedSweepEvent> log);
