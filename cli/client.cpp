@@ -203,8 +203,8 @@ Result<proto::Json> Client::post(const std::string& target, const proto::Json& b
                                  std::chrono::milliseconds timeout) const {
   return document(target, request("POST", target, proto::dump_json(body), timeout));
 }
-Result<proto::Json> Client::submit(const proto::Json& spec) const {
-  const std::string target = "/v1/jobs", body = proto::dump_json(spec), key = os::random_hex(16);
+Result<proto::Json> Client::submit(const proto::Json& spec, const std::string& target) const {
+  const std::string body = proto::dump_json(spec), key = os::random_hex(16);
   auto tried = exchange("POST", target, body, kSubmitTimeout, key);
   if (tried.unanswered) tried = exchange("POST", target, body, kSubmitTimeout, key);
   return document(target, tried.reply);

@@ -46,9 +46,10 @@ class Client {
                                          const proto::Json& body = proto::Json::object(),
                                          std::chrono::milliseconds timeout = std::chrono::seconds(30)) const;
 
-  /// Submits a job. An answer that does not come is asked for again, once: the head knows the request by its
-  /// key and makes no second job.
-  [[nodiscard]] Result<proto::Json> submit(const proto::Json& spec) const;
+  /// Submits a job, or a sweep to another target. An answer that does not come is asked for again, once: the
+  /// head knows the request by its key and makes no second one.
+  [[nodiscard]] Result<proto::Json> submit(const proto::Json& spec,
+                                           const std::string& target = "/v1/jobs") const;
 
   /// A DELETE; what was deleted comes back.
   [[nodiscard]] Result<proto::Json> remove(const std::string& target) const;

@@ -42,7 +42,9 @@ void add_job(Table& table, const proto::JobDoc& job, std::int64_t now_ms, bool w
   std::vector<Cell> row{job_name_of(job), {job.name, Style::kBold}};
   if (wide)
     row.insert(row.end(), {job.user, job.queue, std::to_string(job.priority),
-                           job.validates ? rtrain::to_string(job.validates->job) : ""});
+                           job.validates ? rtrain::to_string(job.validates->job)
+                           : job.sweep   ? proto::to_string(*job.sweep)
+                                         : ""});
   row.insert(row.end(),
              {Cell(job.state, state_style(job.state)), std::to_string(job.num_workers),
               job.attempt > 0 ? rtrain::to_string(Attempt(job.attempt)) : "", ago(job.submitted_ms, now_ms),

@@ -131,7 +131,8 @@ Verb list_verb() {
       .description =
           "The jobs of an array share one row that counts them by state; --expand gives each "
           "its own, --array shows one array.\n"
-          "A job that validates a checkpoint of another one has that job as its parent (wide).\n"
+          "A job that validates a checkpoint of another one has that job as its parent (wide), a trial 7/12 "
+          "its sweep and its number there.\n"
           "json and name have each job.",
       .outputs = {"table", "wide", "json", "name"},
       .options = {{"state", 's', "STATE",

@@ -139,6 +139,9 @@ void print_job(const Call& call, const proto::JobDoc& job) {
   if (job.validates)
     row("validates", job.validates->path.substr(job.validates->path.rfind('/') + 1) + " of job " +
                          rtrain::to_string(job.validates->job));
+  if (job.sweep)
+    row("trial", std::to_string(job.sweep->trial) + " of sweep " + rtrain::to_string(job.sweep->sweep) +
+                     "; rtrain sweep show " + rtrain::to_string(job.sweep->sweep));
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
   if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");

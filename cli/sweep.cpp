@@ -1,68 +1,15 @@
-// rtrain sweep: what can be said of a sweep file without a head.
-#include "cli/job_file.h"
+// rtrain sweep: the verb, and what can be said of a sweep file without a head.
+#include "cli/sweep_file.h"
 #include "cli/text.h"
 #include "common/base/number.h"
-#include "common/os/file.h"
 #include "daemon/core/sweep/plan.h"
-#include "proto/sweep/sweep_reader.h"
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 namespace rtrain::cli {
 
-namespace fs = std::filesystem;
-
 namespace {
-
-constexpr std::size_t kSweepBytesMax = 4u << 20;
-
-struct SweepFile {
-  std::string shown;
-  proto::SweepReading reading;
-};
-
-/// The sweep file of the call with its --set options; the job of a path is read from the folder of the file.
-Result<SweepFile> load_sweep(const Call& call) {
-  const std::string& path = call.args.positionals[1];
-  const auto text = os::read_file(path, kSweepBytesMax);
-  if (!text) return text.error();
-  const auto folder = fs::path(path).parent_path();
-  const proto::JobText job_text = [&](const std::string& job) {
-    return os::read_file((folder / job).string(), kSweepBytesMax);
-  };
-  SweepFile file{path, {}};
-  const auto overrides = call.args.texts("set");
-  const auto document = proto::parse_json(*text);
-  if (overrides.empty() || !document) {
-    file.reading = proto::read_sweep_spec(*text, job_text);
-  } else {
-    proto::Json changed = *document;
-    for (const auto& set : overrides) {
-      auto with = with_override(std::move(changed), Override(set));
-      if (!with) return with.error();
-      changed = std::move(*with);
-    }
-    file.reading = proto::read_sweep_document(changed, job_text, *text);
-  }
-  // What a reader cannot know: how many points a grid has.
-  if (file.reading.ok() && file.reading.spec.search.method == proto::SearchMethod::kGrid)
-    if (const auto grid = core::Grid::of(core::Space(file.reading.spec.parameters)); !grid)
-      file.reading.errors.push_back({"parameters", grid.error().message()});
-  return file;
-}
-
-std::string error_line(const SweepFile& file, const proto::SpecError& error) {
-  std::string place = file.shown;
-  if (error.line > 0) place += ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
-  return place + ": " + proto::to_string(error);
-}
-
-bool report_errors(const SweepFile& file, const Console& console) {
-  for (const auto& error : file.reading.errors) console.note(error_line(file, error));
-  return file.reading.ok();
-}
 
 std::string count_of(const proto::SweepSpec& spec) {
   auto trials = static_cast<std::int64_t>(spec.limits.trials);
@@ -192,23 +139,70 @@ Result<int> plan(const Call& call, const SweepFile& file) {
   return 0;
 }
 
-Result<int> sweep(Call& call) {
-  const std::string& action = call.args.positionals[0];
-  const std::vector<std::string> known = {"validate", "plan"};
-  if (std::ranges::find(known, action) == known.end()) {
-    const auto near = proto::nearest(action, known);
-    return fail(Errc::kInvalidArgument,
-                "rtrain sweep: unknown action '" + action + "'" +
-                    (near.empty() ? "" : "; did you mean " + near + "?"),
-                "rtrain help sweep");
+/// What follows an action on the command line.
+enum class Operand { kNone, kFile, kSweep };
+struct Action {
+  std::string name;
+  Operand operand;
+  std::vector<std::string> options;  ///< those of the verb that it takes
+};
+
+const std::vector<Action>& sweep_actions() {
+  static const std::vector<Action> kActions{
+      {"validate", Operand::kFile, {"set"}},
+      {"plan", Operand::kFile, {"set", "places", "unit-time", "start-time", "trial-resource"}},
+      {"submit", Operand::kFile, {"set"}},
+      {"list", Operand::kNone, {}},
+      {"show", Operand::kSweep, {}},
+      {"trials", Operand::kSweep, {}},
+      {"best", Operand::kSweep, {}},
+      {"stop", Operand::kSweep, {"now"}},
+      {"pause", Operand::kSweep, {}},
+      {"resume", Operand::kSweep, {}}};
+  return kActions;
+}
+
+Result<Action> action_of(const Call& call) {
+  const std::string& name = call.args.positionals[0];
+  std::vector<std::string> known;
+  for (const auto& action : sweep_actions()) {
+    if (action.name == name) return action;
+    known.push_back(action.name);
   }
-  for (const char* option : {"places", "unit-time", "start-time", "trial-resource"})
-    if (action != "plan" && call.args.has(option))
-      return fail(Errc::kInvalidArgument, "rtrain sweep " + action + " has no --" + option,
+  const auto near = proto::nearest(name, known);
+  return fail(
+      Errc::kInvalidArgument,
+      "rtrain sweep: unknown action '" + name + "'" + (near.empty() ? "" : "; did you mean " + near + "?"),
+      "rtrain help sweep");
+}
+
+Result<Done> check_arguments(const Call& call, const Action& action) {
+  const bool takes_one = action.operand != Operand::kNone;
+  if (call.args.positionals.size() != (takes_one ? 2U : 1U))
+    return fail(Errc::kInvalidArgument,
+                "rtrain sweep " + action.name +
+                    (action.operand == Operand::kFile    ? " takes one FILE"
+                     : action.operand == Operand::kSweep ? " takes the number of one sweep"
+                                                         : " takes nothing more"),
+                "rtrain help sweep");
+  for (const auto& option : call.verb.options)
+    if (call.args.has(option.name) && std::ranges::find(action.options, option.name) == action.options.end())
+      return fail(Errc::kInvalidArgument, "rtrain sweep " + action.name + " has no --" + option.name,
                   "rtrain help sweep");
+  return ok();
+}
+
+Result<int> sweep(Call& call) {
+  const auto action = action_of(call);
+  if (!action) return action.error();
+  if (auto checked = check_arguments(call, *action); !checked) return checked.error();
+  if (action->name != "validate" && action->name != "plan") return run_sweep_action(call, action->name);
+  if (call.output == "name")
+    return fail(Errc::kInvalidArgument, "rtrain sweep " + action->name + " has no -o name",
+                "use table or json");
   auto file = load_sweep(call);
   if (!file) return file.error();
-  return action == "plan" ? plan(call, *file) : validate(call, *file);
+  return action->name == "plan" ? plan(call, *file) : validate(call, *file);
 }
 
 }  // namespace
@@ -216,19 +210,31 @@ Result<int> sweep(Call& call) {
 Verb sweep_verb() {
   return {
       .name = "sweep",
-      .usage = "validate FILE | plan FILE",
-      .summary = "check a sweep file, and plan what it would cost",
+      .usage =
+          "validate FILE | plan FILE | submit FILE | list | show ID | trials ID | best ID | stop ID | pause "
+          "ID "
+          "| resume ID",
+      .summary = "search hyperparameters: train many variants of a job, keep the best",
       .description =
           "validate prints every error of a sweep file at once as FILE:LINE:COLUMN: PATH: MESSAGE and ends "
           "with "
           "status 2.\n"
-          "plan runs the sweep on virtual time against an assumed learning curve. Neither needs a head.",
-      .positionals_min = 2,
+          "plan runs the sweep on virtual time against an assumed learning curve. Neither needs a head.\n"
+          "submit hands the sweep to the head, which runs each trial as a job. show tells how it stands, "
+          "with its "
+          "best trials;\n"
+          "trials lists all of them; best prints the parameters of the best one, its checkpoint, and the "
+          "options "
+          "that train it.\n"
+          "pause starts nothing new until resume. stop ends each running trial at its next rung, with --now "
+          "at "
+          "once.",
+      .positionals_min = 1,
       .positionals_max = 2,
-      .outputs = {"table", "json"},
-      .needs_head = false,
+      .outputs = {"table", "json", "name"},
       .options = {{"set", 0, "PATH=VALUE",
                    "override a field of the file, e.g. limits.trials=50 (may be repeated)"},
+                  {"now", 0, "", "stop: running trials end at once"},
                   {"places", 0, "N", "plan: trials that the cluster runs at once (default: limits.running)"},
                   {"unit-time", 0, "SECONDS", "plan: how long a trial takes for one unit of its resource"},
                   {"start-time", 0, "SECONDS",
@@ -238,8 +244,8 @@ Verb sweep_verb() {
       .examples = {{"rtrain sweep validate sweep.json", "check it"},
                    {"rtrain sweep plan --unit-time 45 --places 8 sweep.json",
                     "eight trials at once, 45 s an epoch"},
-                   {"rtrain sweep plan --unit-time 45 --set limits.trials=200 sweep.json",
-                    "with more trials"}},
+                   {"id=$(rtrain sweep submit -o name sweep.json)", "run it, with its number for a script"},
+                   {"rtrain sweep best 7", "the parameters that did best so far"}},
       .run = sweep};
 }
 

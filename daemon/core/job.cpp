@@ -481,6 +481,8 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
       result.emplace_back(FreeResources{after.attempt});
   }
   add_validation_actions(result, before, after, event);
+  if (after.sweep && std::holds_alternative<MetricsReported>(event)) result.emplace_back(JudgeReport{});
+  if (after.sweep && !is_terminal(before) && is_terminal(after.phase)) result.emplace_back(EndTrial{});
   return result;
 }
 

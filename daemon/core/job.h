@@ -174,8 +174,13 @@ struct TellValidated {
 struct CancelValidations {};
 /// it was QUEUED or VALIDATING and has ended; with an attempt, FreeResources says so
 struct EndJob {};
-using Action = std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode,
-                            StartValidation, TellValidated, CancelValidations, LeaveQueue, EndJob>;
+/// a report of a job that trains a trial
+struct JudgeReport {};
+/// a job that trains a trial has ended
+struct EndTrial {};
+using Action =
+    std::variant<LaunchAttempt, StopRanks, FreeResources, EnterQueue, YieldRanks, BlameNode, StartValidation,
+                 TellValidated, CancelValidations, LeaveQueue, EndJob, JudgeReport, EndTrial>;
 
 [[nodiscard]] std::vector<Action> actions(JobPhase before, const JobState& after,
                                           const proto::JobEvent& event);

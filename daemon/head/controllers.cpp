@@ -13,11 +13,15 @@ Controllers::Controllers(HeadContext& context, Turn& turn, JobRows& rows, std::f
       scheduling(context, turn, eligibility),
       commands(context, turn, reservations.all()),
       validations(context, turn, commands, scheduling),
+      sweeps(context, turn, commands),
       node_admin(context, turn, launcher),
-      retention(context, rows, [this, changed = std::move(changed)](JobId id) {
-        debugging.forget(id);
-        changed(id);
-      }) {
+      retention(context, rows,
+                {[this, changed = std::move(changed)](JobId id) {
+                   debugging.forget(id);
+                   changed(id);
+                 },
+                 [this] { return sweeps.needed_jobs(); },
+                 [this](const std::vector<JobId>& gone) { sweeps.forget(gone); }}) {
   reservations.on_change(
       [this](std::vector<core::Reservation> all) { scheduling.set_reservations(std::move(all)); });
 }

@@ -13,6 +13,7 @@
 #include "daemon/head/nodes/node_admin.h"
 #include "daemon/head/nodes/reservation_table.h"
 #include "daemon/head/scheduling/scheduling.h"
+#include "daemon/head/sweeps/sweeps.h"
 
 namespace rtrain::head {
 
@@ -30,6 +31,7 @@ struct Controllers {
   Scheduling scheduling;
   JobCommands commands;
   Validations validations;
+  Sweeps sweeps;
   NodeAdmin node_admin;
   Retention retention;
 };

@@ -29,7 +29,7 @@ Dispatcher::Dispatcher(proto::HeadConfig config, JobBook::Store store, store::Re
 
 void Dispatcher::recover(store::Recovered recovered) {
   auto& [launcher, timers, debugging, hangs, profiling, reservations, eligibility, scheduling, commands,
-         validations, node_admin, retention] = controllers_;
+         validations, sweeps, node_admin, retention] = controllers_;
   auto& book = context_.book;
   scheduling.recover(recovered.documents);
   book.recover(std::move(recovered.jobs), recovered.ended, context_.wall());
@@ -47,6 +47,7 @@ void Dispatcher::recover(store::Recovered recovered) {
   reservations.recover(recovered.documents);
   for (const auto id : book.queue()) scheduling.sync(id);
   validations.recover();
+  sweeps.recover(std::move(recovered.sweeps), recovered.documents);
   scheduling.open();
   recovering_ = false;
 }
@@ -67,6 +68,7 @@ void Dispatcher::on(JobId id, const core::LaunchAttempt&) {
   controllers_.eligibility.on_started(id);
   controllers_.timers.on_placed(id);
   controllers_.launcher.reserve_port(id);
+  controllers_.sweeps.on_started(id);
 }
 
 void Dispatcher::on(JobId id, const core::StopRanks& stop) {
@@ -107,8 +109,13 @@ void Dispatcher::on(JobId id, const core::EndJob&) {
   turn_.request_pass();
 }
 
+void Dispatcher::on(JobId id, const core::JudgeReport&) { controllers_.sweeps.on_report(id); }
+
+void Dispatcher::on(JobId id, const core::EndTrial&) { controllers_.sweeps.on_ended(id); }
+
 void Dispatcher::on(JobId id, const core::FreeResources&) {
   const auto& state = context_.state(id);
+  controllers_.sweeps.on_released(id);
   controllers_.scheduling.on_released(id);
   if (fault::on(fault::Fault::kDoubleFree))
     context_.nodes.release_twice(placements_of(state), state.spec->scaling_config.resources());
@@ -261,6 +268,7 @@ void Dispatcher::tick() {
   controllers_.reservations.expire();
   controllers_.eligibility.release_begin_times();
   controllers_.validations.tick();
+  controllers_.sweeps.tick();
   controllers_.scheduling.tick();
   controllers_.retention.tick();
   const auto now = context_.now();

@@ -37,6 +37,8 @@ class Dispatcher : private TurnHandler {
   [[nodiscard]] JobCommands& commands() { return controllers_.commands; }
   [[nodiscard]] Profiling& profiling() { return controllers_.profiling; }
   [[nodiscard]] Debugging& debugging() { return controllers_.debugging; }
+  [[nodiscard]] Sweeps& sweeps() { return controllers_.sweeps; }
+  [[nodiscard]] const Sweeps& sweeps() const { return controllers_.sweeps; }
   [[nodiscard]] Retention& retention() { return controllers_.retention; }
   [[nodiscard]] NodeAdmin& node_admin() { return controllers_.node_admin; }
   [[nodiscard]] const NodeAdmin& node_admin() const { return controllers_.node_admin; }
@@ -80,6 +82,8 @@ class Dispatcher : private TurnHandler {
   void on(JobId id, const core::TellValidated& validated);
   void on(JobId id, const core::CancelValidations& cancelled);
   void on(JobId id, const core::EndJob& end);
+  void on(JobId id, const core::JudgeReport& report);
+  void on(JobId id, const core::EndTrial& end);
 
   HeadContext context_;
   ChangeSink changed_;

@@ -59,10 +59,10 @@ void Turn::post(JobId id, std::vector<proto::JobEvent> events) {
 }
 
 Result<JobId> Turn::submit(proto::JobSpec spec, const QueueRoom& room, const std::string& user,
-                           const std::string& submission,
-                           std::optional<proto::ValidatedCheckpoint> validates) {
-  auto id =
-      book_.submit(std::move(spec), clock_.wall(), room, applied_, user, submission, std::move(validates));
+                           const std::string& submission, std::optional<proto::ValidatedCheckpoint> validates,
+                           std::optional<proto::SweepTrial> sweep) {
+  auto id = book_.submit(std::move(spec), clock_.wall(), room, applied_, user, submission,
+                         std::move(validates), sweep);
   if (!id) return id;
   take_applied();
   work_off();

@@ -47,7 +47,8 @@ class Turn {
   /// JobBook::submit(), and what follows; within a turn this comes later, as with post().
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const QueueRoom& room, const std::string& user,
                                      const std::string& submission,
-                                     std::optional<proto::ValidatedCheckpoint> validates);
+                                     std::optional<proto::ValidatedCheckpoint> validates,
+                                     std::optional<proto::SweepTrial> sweep);
   /// TurnHandler::on_touched() at the end of this turn; outside of one, at once.
   void touch(std::span<const JobId> ids);
   void touch(JobId id) { touch(std::span(&id, 1)); }

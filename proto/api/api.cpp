@@ -97,6 +97,7 @@ void visit_fields(auto& visit, Is<JobDoc> auto& v) {
   visit("run_dir", v.run_dir);
   visit("validates", v.validates);
   visit("validations", v.validations);
+  visit("sweep", v.sweep);
 }
 void visit_fields(auto& visit, Is<ResultDoc> auto& v) {
   visit("id", v.id);
@@ -205,6 +206,37 @@ void visit_fields(auto& visit, Is<StatusDoc> auto& v) {
   visit("active_jobs", v.active_jobs);
   visit("set_aside", v.set_aside);
 }
+void visit_fields(auto& visit, Is<SweepDoc> auto& v) {
+  visit("id", v.id);
+  visit("name", v.name);
+  visit("state", v.state);
+  visit("reason", v.reason);
+  visit("user", v.user);
+  visit("metric", v.metric);
+  visit("mode", v.mode);
+  visit("search", v.search);
+  visit("schedule", v.schedule);
+  visit("submitted_at", Time{v.submitted_ms});
+  visit("ended_at", Time{v.ended_ms});
+  visit("trials", v.trials);
+  visit("trials_max", v.trials_max);
+  visit("trials_by_state", v.trials_by_state);
+  visit("gpu_hours", v.gpu_hours);
+  visit("best_trial", v.best_trial);
+  visit("best_value", v.best_value);
+}
+void visit_fields(auto& visit, Is<TrialDoc> auto& v) {
+  visit("trial", v.trial);
+  visit("state", v.state);
+  visit("job", v.job);
+  visit("by", v.by);
+  visit("params", v.params);
+  visit("value", v.value);
+  visit("resource", v.resource);
+  visit("rung", v.rung);
+  visit("violation", v.violation);
+  visit("reason", v.reason);
+}
 void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
   visit("name", v.name);
   visit("nodes", v.nodes);
@@ -280,6 +312,10 @@ void to_json(Json& j, const QueueUserDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, QueueUserDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const QueueDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, QueueDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const SweepDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, SweepDoc& v) { codec::read(j, v); }
+void to_json(Json& j, const TrialDoc& v) { codec::write(j, v); }
+void from_json(const Json& j, TrialDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const ReservationDoc& v) { codec::write(j, v); }
 void from_json(const Json& j, ReservationDoc& v) { codec::read(j, v); }
 void to_json(Json& j, const PruneDoc& v) { codec::write(j, v); }

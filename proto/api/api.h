@@ -39,6 +39,13 @@
 //   GET  /v1/reservations               {"reservations":[ReservationDoc]}
 //   POST /v1/reservations               ReservationDoc -> 201 ReservationDoc
 //   DELETE /v1/reservations/{name}      ReservationDoc
+//   POST /v1/sweeps                     sweep spec (paths absolute) -> 201 SweepDoc | 400 ErrorDoc
+//   GET  /v1/sweeps[?state=RUNNING&user=ann&limit=100&before=13]   {"sweeps":[SweepDoc],"next":..,"more":..}, newest first
+//   GET  /v1/sweeps/{id}                SweepDoc
+//   GET  /v1/sweeps/{id}/trials?order=best&state=PAUSED&from=0&limit=1000   {"trials":[TrialDoc],"next":..,"more":..}
+//   POST /v1/sweeps/{id}/stop           {"now":true} or nothing: each running trial ends at its next rung -> SweepDoc
+//   POST /v1/sweeps/{id}/pause          SweepDoc
+//   POST /v1/sweeps/{id}/resume         SweepDoc
 //   POST /v1/prune                      {"older_than_s":..,"keep":..,"dry_run":..} -> PruneDoc
 // {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who
 // asks; on a Unix socket the head asks the kernel. Errors: ErrorDoc with the HTTP status of http_status().
@@ -139,6 +146,7 @@ struct JobDoc {
   std::string run_dir;
   std::optional<ValidatedCheckpoint> validates;  ///< whose checkpoint it validates; null for most
   std::vector<ValidationDoc> validations;        ///< of its own checkpoints that are kept, oldest first
+  std::optional<SweepTrial> sweep;               ///< which trial of a sweep it trains; null for most
 };
 
 struct ResultDoc {
@@ -251,6 +259,38 @@ struct StatusDoc {
   static constexpr int kSetAsideShown = 100;
 };
 
+/// A hyperparameter search.
+struct SweepDoc {
+  JobId id;                  ///< from the same counter as the numbers of jobs
+  std::string name, state;   ///< RUNNING | PAUSED | STOPPING | SUCCEEDED | FAILED | CANCELLED
+  std::string reason;        ///< why it stops, or how it ended; "" while it runs
+  std::string user;          ///< who submitted it; "" unknown
+  std::string metric, mode;  ///< mode: min | max
+  std::string search, schedule;
+  UnixMs submitted_ms = 0, ended_ms = 0;                ///< RFC 3339 in JSON, null when 0
+  std::int64_t trials = 0;                              ///< suggested so far
+  std::int64_t trials_max = 0;                          ///< so many that can be trained are suggested at most
+  std::map<std::string, std::int64_t> trials_by_state;  ///< states without a trial are left out
+  double gpu_hours = 0;                                 ///< of the attempts of its jobs that have ended
+  std::optional<std::int64_t> best_trial;               ///< null in JSON: no trial has a value
+  std::optional<double> best_value;
+};
+
+/// A trial of a sweep.
+struct TrialDoc {
+  std::int64_t trial = 0;
+  /// SUGGESTED | RUNNING | PAUSED | STOPPING | COMPLETED | PRUNED | FAILED | INVALID | CANCELLED
+  std::string state;
+  JobId job;       ///< that trains it, the newest; 0: none yet
+  std::string by;  ///< who suggested it: "baseline", "start_with", "enqueued", or a search method
+  Json params = Json::object();
+  std::optional<double> value;  ///< of the metric, at `resource`; null in JSON: it has none
+  double resource = 0;
+  std::optional<std::int64_t> rung;  ///< the last that it came to; null in JSON: none
+  double violation = 0;              ///< by how much it is out of its constraints
+  std::string reason;                ///< of the last decision about it, or its error
+};
+
 /// Nodes kept for those who may use them.
 struct ReservationDoc {
   std::string name;
@@ -333,6 +373,10 @@ void to_json(Json& j, const QueueUserDoc& v);
 void from_json(const Json& j, QueueUserDoc& v);
 void to_json(Json& j, const QueueDoc& v);
 void from_json(const Json& j, QueueDoc& v);
+void to_json(Json& j, const SweepDoc& v);
+void from_json(const Json& j, SweepDoc& v);
+void to_json(Json& j, const TrialDoc& v);
+void from_json(const Json& j, TrialDoc& v);
 void to_json(Json& j, const ReservationDoc& v);
 void from_json(const Json& j, ReservationDoc& v);
 void to_json(Json& j, const PruneDoc& v);

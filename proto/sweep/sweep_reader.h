@@ -31,6 +31,10 @@ using JobText = std::function<Result<std::string>(const std::string& path)>;
 /// kInvalidArgument: the result is no valid job.
 [[nodiscard]] Result<JobSpec> job_of(const SweepSpec& spec, const Json& values);
 
+/// Where a parameter goes in a job, as `--set` names it: "train_loop_config.lr" for "lr", "env.X" for
+/// "env.X".
+[[nodiscard]] std::string job_path_text(const std::string& parameter);
+
 /// The values that the job has at the paths of the parameters, of those that are in their domains. A complete
 /// one is trial 0.
 [[nodiscard]] Json baseline_of(const SweepSpec& spec);

@@ -23,6 +23,12 @@ std::vector<std::string> job_path_of(const std::string& parameter) {
   return steps;
 }
 
+std::string job_path_text(const std::string& parameter) {
+  std::string text;
+  for (const auto& step : job_path_of(parameter)) text += (text.empty() ? "" : ".") + step;
+  return text;
+}
+
 const Json* value_at(const Json& document, const std::vector<std::string>& path) {
   const Json* at = &document;
   for (const auto& step : path) {

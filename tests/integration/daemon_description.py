@@ -26,6 +26,9 @@ class Description(ClusterTest):
         for scheduling in ({"array": "0-3"}, {"hold": True}):
             status, reply = c.api("POST", "/v1/jobs", {**c.spec("sleep 1"), "scheduling": scheduling})
             self.assertEqual(status, 201, reply)
+        status, reply = c.api("POST", "/v1/sweeps", {"job": c.spec("sleep 1"), "metric": "loss", "search": "random", "limits": {"trials": 4},
+                                                     "parameters": {"lr": {"float": [0, 1]}}})
+        self.assertEqual((status, reply.get("id")), (201, 8), reply)  # the example of the description
         # Streams of jobs that wait have no end.
         tester = subprocess.run([SCHEMATHESIS, "run", DESCRIPTION, "--url", "http://" + c.api_address, "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing",
                                  "--max-examples", "25", "--seed", os.environ.get("RTRAIN_TEST_SEED", "51"), "--max-time", SECONDS, "--no-shrink", "--request-timeout", "20",

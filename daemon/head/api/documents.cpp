@@ -98,6 +98,7 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.run_dir = s.run_dir;
   doc.validates = s.validates;
   doc.validations = validation_docs(s);
+  doc.sweep = s.sweep;
   return doc;
 }
 

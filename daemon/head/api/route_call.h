@@ -47,6 +47,9 @@ template <class T>
   return value;
 }
 
+/// The Idempotency-Key of a submit; "" without one. kInvalidArgument: it is too long, or no visible ASCII.
+[[nodiscard]] Result<std::string> idempotency_key(const HttpRequest& request);
+
 /// Of one resource each, in the file of that name.
 [[nodiscard]] std::vector<Handler> job_routes();
 [[nodiscard]] std::vector<Handler> list_routes();
@@ -56,5 +59,6 @@ template <class T>
 [[nodiscard]] std::vector<Handler> node_routes();
 [[nodiscard]] std::vector<Handler> reservation_routes();
 [[nodiscard]] std::vector<Handler> prune_routes();
+[[nodiscard]] std::vector<Handler> sweep_routes();
 
 }  // namespace rtrain::head

@@ -26,7 +26,7 @@ const std::vector<Handler>& handlers() {
         {{http::verb::get, "/v1/version"}, version},
     };
     for (const auto& resource : {job_routes(), list_routes(), array_routes(), queue_routes(), status_routes(),
-                                 node_routes(), reservation_routes(), prune_routes()})
+                                 node_routes(), reservation_routes(), prune_routes(), sweep_routes()})
       all.insert(all.end(), resource.begin(), resource.end());
     return all;
   }();
@@ -87,6 +87,15 @@ Result<proto::Json> body_of(const RouteCall& call, const std::vector<std::string
                   clipped(key, 64) + ": unknown key" + (near.empty() ? "" : "; did you mean " + near + "?"));
     }
   return body;
+}
+
+Result<std::string> idempotency_key(const HttpRequest& request) {
+  constexpr std::size_t kIdempotencyKeyMax = 128;
+  const auto key = request["Idempotency-Key"];
+  if (key.size() > kIdempotencyKeyMax || std::ranges::any_of(key, [](char c) { return c < '!' || c > '~'; }))
+    return fail(Errc::kInvalidArgument, "Idempotency-Key: at most " + std::to_string(kIdempotencyKeyMax) +
+                                            " visible ASCII characters");
+  return std::string(key.data(), key.size());
 }
 
 bool is_public(const HttpRequest& request) { return target_of(request) == "/healthz"; }

@@ -12,7 +12,6 @@ using proto::Json;
 
 constexpr std::int64_t kMetricsMax = 10'000, kEventsDefault = 1000, kEventsMax = 10'000, kRankMax = 1'000'000;
 constexpr const char* kHidden = "***";
-constexpr std::size_t kIdempotencyKeyMax = 128;
 
 /// "12", or "12_3": index 3 of array 12.
 Result<const JobRecord*> job_of(const RouteCall& call) {
@@ -48,22 +47,18 @@ Reply with_spec(const RouteCall& call, Use use) {
 }
 
 Reply submit(const RouteCall& call) {
-  const auto key = call.request["Idempotency-Key"];
-  if (key.size() > kIdempotencyKeyMax || std::ranges::any_of(key, [](char c) { return c < '!' || c > '~'; }))
-    return call.error(
-        fail(Errc::kInvalidArgument,
-             "Idempotency-Key: at most " + std::to_string(kIdempotencyKeyMax) + " visible ASCII characters"));
-  return with_spec(
-      call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user](proto::JobSpec spec) {
-        const auto sent_key = request["Idempotency-Key"];
-        auto id = dispatcher.commands().submit(std::move(spec), user, {sent_key.data(), sent_key.size()});
-        if (!id) return error_response(id.error(), request);
-        const auto& state = dispatcher.jobs().find(*id)->state;
-        return json_response(
-            http::status::created,
-            proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1},
-            request);
-      });
+  auto sent_key = idempotency_key(call.request);
+  if (!sent_key) return call.error(sent_key.error());
+  return with_spec(call, [&dispatcher = call.dispatcher, &request = call.request, user = call.user,
+                          key = std::move(*sent_key)](proto::JobSpec spec) {
+    auto id = dispatcher.commands().submit(std::move(spec), user, key);
+    if (!id) return error_response(id.error(), request);
+    const auto& state = dispatcher.jobs().find(*id)->state;
+    return json_response(
+        http::status::created,
+        proto::SubmitReply{*id, state.spec->name, state.run_dir, state.array ? state.array->count : 1},
+        request);
+  });
 }
 
 Reply plan(const RouteCall& call) {

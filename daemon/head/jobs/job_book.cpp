@@ -42,7 +42,8 @@ void JobBook::recover(std::vector<core::JobState> jobs, const std::map<core::Job
 
 Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const QueueRoom& room,
                               Applied& applied, const std::string& user, const std::string& submission,
-                              std::optional<proto::ValidatedCheckpoint> validates) {
+                              std::optional<proto::ValidatedCheckpoint> validates,
+                              std::optional<proto::SweepTrial> sweep) {
   const auto array = std::exchange(job_spec.scheduling.array,
                                    std::nullopt);  // each job bears its own index, not the list of all
   const std::size_t count = array ? array->indices.size() : 1;
@@ -66,7 +67,7 @@ Result<JobId> JobBook::submit(proto::JobSpec job_spec, proto::UnixMs now, const 
   const JobId first(next_id_);
   next_id_ += static_cast<std::int64_t>(count);
   if (!array) {
-    enter(first, spec, now, applied, user, std::nullopt, submission, std::move(validates));
+    enter(first, spec, now, applied, user, std::nullopt, submission, std::move(validates), sweep);
     return first;
   }
   proto::ArrayTask task{first,
@@ -131,7 +132,8 @@ Result<std::optional<JobId>> JobBook::submitted_before(const std::string& submis
 
 void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, Applied& applied,
                     const std::string& user, std::optional<proto::ArrayTask> array,
-                    const std::string& submission, std::optional<proto::ValidatedCheckpoint> validates) {
+                    const std::string& submission, std::optional<proto::ValidatedCheckpoint> validates,
+                    std::optional<proto::SweepTrial> sweep) {
   proto::JobSubmitted event;
   event.run_name = run_name(spec->name, now, id, origin_);
   event.run_dir = spec->run_config.storage_path + "/" + event.run_name;
@@ -141,6 +143,7 @@ void JobBook::enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, 
   if (!submission.empty()) submissions_.emplace(submission, id);
   event.array = array;
   event.validates = std::move(validates);
+  event.sweep = sweep;
   auto& record = jobs_[id];
   record.state = core::submitted(id, now, event);
   record.state_version = 1;

@@ -73,11 +73,14 @@ class JobBook {
 
   /// Gives the job its number and run folder and puts it into the queue; of an array all jobs, and the first
   /// one's number comes back. kUnavailable when there is no room for it, or when the store takes no writes.
-  /// `submission`: see submitted_before(). `validates`: of a job that is no array.
+  /// `submission`: see submitted_before(). `validates`, `sweep`: of a job that is no array.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, proto::UnixMs now, const QueueRoom& room,
                                      Applied& applied, const std::string& user = {},
                                      const std::string& submission = {},
-                                     std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
+                                     std::optional<proto::ValidatedCheckpoint> validates = std::nullopt,
+                                     std::optional<proto::SweepTrial> sweep = std::nullopt);
+  /// A number from the counter of the jobs, for something that is none.
+  [[nodiscard]] JobId take_number() { return JobId(next_id_++); }
   /// The job, of an array the first one, that was submitted with this key; nothing when there is none.
   /// kConflict: that was another spec, or another user's.
   [[nodiscard]] Result<std::optional<JobId>> submitted_before(const std::string& submission,
@@ -114,7 +117,8 @@ class JobBook {
   [[nodiscard]] bool has_indices(JobId first, const std::vector<int>& indices) const;
   void enter(JobId id, const proto::SharedSpec& spec, proto::UnixMs now, Applied& applied,
              const std::string& user, std::optional<proto::ArrayTask> array, const std::string& submission,
-             std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
+             std::optional<proto::ValidatedCheckpoint> validates = std::nullopt,
+             std::optional<proto::SweepTrial> sweep = std::nullopt);
   void journal(const JobRecord& record, const proto::StampedEvent& event);
   void keep_metrics(JobRecord& record, const proto::MetricsReported& report, proto::UnixMs now);
   void drop_old();

@@ -9,7 +9,8 @@
 namespace rtrain::head {
 
 Result<JobId> JobCommands::submit(proto::JobSpec spec, const std::string& user, const std::string& submission,
-                                  std::optional<proto::ValidatedCheckpoint> validates) {
+                                  std::optional<proto::ValidatedCheckpoint> validates,
+                                  std::optional<proto::SweepTrial> sweep) {
   auto before = context_.book.submitted_before(submission, spec, user);
   if (!before) return before.error();
   if (*before) return **before;
@@ -24,7 +25,7 @@ Result<JobId> JobCommands::submit(proto::JobSpec spec, const std::string& user, 
   spec.scheduling.time_limit_s = core::time_limit_s(context_.config.queues, spec.scheduling);
   auto id = turn_.submit(std::move(spec),
                          {context_.config.queue_max, std::int64_t{context_.config.spec_memory_mib} << 20},
-                         user, submission, std::move(validates));
+                         user, submission, std::move(validates), sweep);
   if (!id) return id;
   const auto& state = context_.state(*id);
   log::info("job submitted", {{"job", to_string(*id)},
@@ -56,6 +57,15 @@ Result<Done> JobCommands::hold(JobId id, const std::string& by) {
 }
 
 Result<Done> JobCommands::release(JobId id, const std::string& by) {
+  if (const auto* record = context_.book.find(id);
+      record != nullptr && core::is_held_by_sweep(record->state)) {
+    const auto& trial = *record->state.sweep;
+    return fail(Errc::kConflict,
+                "job " + to_string(id) + " is trial " + std::to_string(trial.trial) + " of sweep " +
+                    to_string(trial.sweep) +
+                    ", which has paused it and releases it when it is among the best",
+                "rtrain cancel " + to_string(id) + " ends the trial");
+  }
   auto done = turn_.apply(id, proto::JobReleased{by});
   if (done) {
     log::info("job released", {{"job", to_string(id)}, {"by", by}});

@@ -17,13 +17,15 @@ class JobCommands {
   /// kNotFound: it depends on a job that nobody knows. kInvalidArgument: its queue does not take it. A job
   /// without a time limit gets that of its queue. `submission`: the client's key; the number that was given
   /// out when it was used first comes back, and nothing is submitted (JobBook::submitted_before()).
-  /// `validates`: of a job that the head submits itself.
+  /// `validates`, `sweep`: of a job that the head submits itself.
   [[nodiscard]] Result<JobId> submit(proto::JobSpec spec, const std::string& user = {},
                                      const std::string& submission = {},
-                                     std::optional<proto::ValidatedCheckpoint> validates = std::nullopt);
+                                     std::optional<proto::ValidatedCheckpoint> validates = std::nullopt,
+                                     std::optional<proto::SweepTrial> sweep = std::nullopt);
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
+  /// kConflict as well for the job of a trial that is paused: its sweep releases it.
   [[nodiscard]] Result<Done> release(JobId id, const std::string& by);
   /// request_yield()
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason,

@@ -10,11 +10,11 @@ constexpr double kDayMs = 24.0 * 3600 * 1000;
 
 }  // namespace
 
-Retention::Retention(HeadContext& context, JobRows& rows, std::function<void(JobId)> changed)
-    : context_(context), rows_(rows), changed_(std::move(changed)), due_at_(context.now() + kAfterStart) {}
+Retention::Retention(HeadContext& context, JobRows& rows, Others others)
+    : context_(context), rows_(rows), others_(std::move(others)), due_at_(context.now() + kAfterStart) {}
 
 std::set<JobId> Retention::needed_by_others() const {
-  std::set<JobId> needed;
+  std::set<JobId> needed = others_.needed();
   const auto whole = [&](const proto::ArrayTask& array) {
     for (int i = 0; i < array.count; ++i) needed.emplace(array.id.value() + i);
   };
@@ -42,7 +42,8 @@ void Retention::prune(store::PruneRequest request, std::function<void(const stor
                                  for (const auto id : pruned.gone) rows_.forget(id);
                                  ++context_.epoch;
                                  for (const auto id : pruned.gone)
-                                   changed_(id);  // who follows one is told that it is gone
+                                   others_.changed(id);  // who follows one is told that it is gone
+                                 others_.sweeps_gone(pruned.sweeps_gone);
                                  done(pruned);
                                });
 }

@@ -31,6 +31,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"daemon/head/nodes", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
     {"daemon/head/attempts", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
     {"daemon/head/scheduling", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
+    {"daemon/head/sweeps", {"daemon/head", "daemon/store", "daemon/core", "proto", "common"}},
     {"daemon/head/net", {"common"}},
     {"daemon/agent", {"daemon/core", "proto", "common"}},
     {"daemon/embedded", {"daemon/head", "daemon/agent", "daemon/core", "proto", "common"}},
@@ -72,6 +73,7 @@ const std::map<std::string, std::vector<std::string>> kMayNotInclude{
     {"daemon/head/nodes", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
     {"daemon/head/attempts", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
     {"daemon/head/scheduling", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
+    {"daemon/head/sweeps", {"daemon/head/api/", "daemon/head/dispatcher.h", "daemon/head/controllers.h"}},
 };
 
 struct SourceFile {

@@ -112,4 +112,25 @@ TEST_CASE("sweep: a plan has the figures of the sweep's own rules", "[unit][cli]
         std::string::npos);
 }
 
+TEST_CASE("sweep: each action takes what it is about, and its own options", "[unit][cli]") {
+  const test::TempDir dir;
+  const auto path = write(dir, "sweep.json", R"({"job": {"command": ["true"]}, "metric": "loss",
+      "parameters": {"lr": {"float": [0, 1]}}, "limits": {"trials": 2}})");
+  const auto refused = [&](std::vector<std::string> args, const char* what) {
+    args.insert(args.begin(), "sweep");
+    const auto end = run(dir, args);
+    INFO(end.err);
+    CHECK(end.status == 2);
+    CHECK(end.err.find(what) != std::string::npos);
+  };
+  refused({"show"}, "rtrain sweep show takes the number of one sweep");
+  refused({"show", "seven"}, "'seven' is no number of a sweep");
+  refused({"list", "7"}, "rtrain sweep list takes nothing more");
+  refused({"submit"}, "rtrain sweep submit takes one FILE");
+  refused({"pause", "--now", "7"}, "rtrain sweep pause has no --now");
+  refused({"stop", "--set", "seed=1", "7"}, "rtrain sweep stop has no --set");
+  refused({"validate", "-o", "name", path}, "rtrain sweep validate has no -o name");
+  refused({"submit", "--set", "metric=", path}, "name the reported number that is searched by");
+}
+
 }  // namespace cli_sweep_test

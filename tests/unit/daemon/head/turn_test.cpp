@@ -34,7 +34,7 @@ struct Fixture final : TurnHandler {
   void on_pass_requested() override { notes.emplace_back("pass"); }
   void on_end() override { notes.emplace_back("end"); }
 
-  JobId submit() { return *turn.submit(spec(), {}, {}, {}, std::nullopt); }
+  JobId submit() { return *turn.submit(spec(), {}, {}, {}, std::nullopt, std::nullopt); }
   static proto::AttemptPlaced placed(int ranks) {
     proto::AttemptPlaced event{Attempt(1), {}};
     for (int rank = 0; rank < ranks; ++rank) event.ranks.push_back({rank, "a", 0, rank, {}});

@@ -67,6 +67,7 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
   job.array.emplace();
   job.validates.emplace();
   job.validations.emplace_back();
+  job.sweep.emplace();
   CheckpointRecord checkpoint;
   checkpoint.validation.emplace();
   ProfileDoc profile;
@@ -94,6 +95,7 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
       {"Checkpoint", checkpoint},
       {"CheckpointValidation", Json(checkpoint).at("validation")},
       {"ValidatedCheckpoint", Json(job).at("validates")},
+      {"SweepTrial", Json(job).at("sweep")},
       {"Validation", Json(job).at("validations")[0]},
       {"Gpu", GpuInfo{}},
       {"ArrayTask", Json(job).at("array")},
@@ -103,6 +105,8 @@ TEST_CASE("openapi: the fields of each document are those that are written") {
       {"QueueUser", QueueUserDoc{}},
       {"Status", StatusDoc{}},
       {"Reservation", ReservationDoc{}},
+      {"Sweep", SweepDoc{}},
+      {"Trial", TrialDoc{}},
       {"Profile", profile},
       {"ProfiledRank", Json(profile).at("ranks")[0]},
       {"Debug", debug},

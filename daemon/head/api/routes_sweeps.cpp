@@ -1,0 +1,203 @@
+// /v1/sweeps.
+#include "common/base/clip.h"
+#include "daemon/head/api/route_call.h"
+#include "daemon/head/sweeps/sweep_documents.h"
+#include "proto/sweep/sweep_reader.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace rtrain::head {
+namespace {
+
+using proto::Json;
+
+constexpr std::int64_t kSweepsDefault = 100, kSweepsMax = 1000, kTrialsDefault = 1000,
+                       kTrialsAtOnceMax = 10'000;
+constexpr std::int64_t kAllSweeps = std::numeric_limits<std::int64_t>::max();
+/// A sweep file of a thousand parameters, and a job.
+constexpr std::size_t kSweepBytesMax = 1u << 20;
+
+Error no_such_sweep(const std::string& text) {
+  return fail(Errc::kNotFound, "sweep " + clipped(text, 64) + ": no such sweep",
+              "rtrain sweep list shows the sweeps");
+}
+
+Result<JobId> sweep_id(const RouteCall& call) {
+  const auto number = whole_number(call.arguments[0]);
+  if (!number || *number < 1) return no_such_sweep(call.arguments[0]);
+  return JobId(*number);
+}
+
+Result<const SweepEntry*> sweep_of(const RouteCall& call) {
+  const auto id = sweep_id(call);
+  if (!id) return id.error();
+  auto entry = call.dispatcher.sweeps().book().find(*id);
+  if (!entry || *entry != nullptr) return entry;
+  if (const auto* aside = call.dispatcher.start_report().find(*id))
+    return fail(Errc::kConflict,
+                "sweep " + to_string(*id) +
+                    " was set aside when the head started, its record cannot be read: " + aside->why,
+                "stop the head; rtraind fsck and rtraind recover of its state_dir help");
+  return no_such_sweep(call.arguments[0]);
+}
+
+HttpResponse refused_sweep(const RouteCall& call, std::vector<proto::SpecError> errors) {
+  const auto count = errors.size();
+  return error_response(
+      proto::ErrorDoc{std::string(to_string(Errc::kInvalidArgument)),
+                      "the sweep file has " + std::to_string(count) + (count == 1 ? " error" : " errors"),
+                      "rtrain sweep validate sweep.json shows them with their places", std::move(errors)},
+      http::status::bad_request, call.request);
+}
+
+Reply submit_sweep(const RouteCall& call) {
+  const auto key = idempotency_key(call.request);
+  if (!key) return call.error(key.error());
+  const auto& body = call.request.body();
+  if (body.size() > kSweepBytesMax)
+    return call.error(fail(Errc::kLimit, "the sweep file has " + std::to_string(body.size()) +
+                                             " bytes; at most " + std::to_string(kSweepBytesMax) +
+                                             " are read here"));
+  auto reading = proto::read_sweep_spec(body);
+  if (!reading.ok()) return refused_sweep(call, std::move(reading.errors));
+  auto errors = proto::check_resolved(reading.spec.job);
+  for (auto& error : errors) error.path = "job." + error.path;
+  // What a reader cannot know: how many points a grid has.
+  if (reading.spec.search.method == proto::SearchMethod::kGrid)
+    if (const auto grid = core::Grid::of(core::Space(reading.spec.parameters)); !grid)
+      errors.push_back({"parameters", grid.error().message()});
+  if (!errors.empty()) return refused_sweep(call, std::move(errors));
+  if (auto storable = proto::reads_back(reading.spec.job); !storable)
+    return call.error(storable.error().in("job"));
+  auto id = call.dispatcher.sweeps().submit(std::move(reading.spec), call.user, *key);
+  if (!id) return call.error(id.error());
+  const auto entry = call.dispatcher.sweeps().book().find(*id);
+  if (!entry) return call.error(entry.error());
+  return call.json(sweep_doc(**entry), http::status::created);
+}
+
+Reply show_sweep(const RouteCall& call) {
+  const auto entry = sweep_of(call);
+  return entry ? call.json(sweep_doc(**entry)) : call.error(entry.error());
+}
+
+// ---- lists --------------------------------------------------------------------------------------
+
+std::vector<std::string> sweep_states() {
+  std::vector<std::string> names;
+  for (int phase = 0; phase <= static_cast<int>(core::SweepPhase::kCancelled); ++phase)
+    names.emplace_back(core::to_string(static_cast<core::SweepPhase>(phase)));
+  return names;
+}
+
+std::vector<std::string> trial_states() {
+  std::vector<std::string> names;
+  for (int phase = 0; phase <= static_cast<int>(core::TrialPhase::kCancelled); ++phase)
+    names.emplace_back(core::to_string(static_cast<core::TrialPhase>(phase)));
+  return names;
+}
+
+Reply list_sweeps(const RouteCall& call) {
+  const auto limit = query_number(call.target, "limit", kSweepsDefault, 1, kSweepsMax);
+  const auto before = query_number(call.target, "before", kAllSweeps, 1, kAllSweeps);
+  for (const auto* number : {&limit, &before})
+    if (!*number) return call.error(number->error());
+  static const auto kStates = sweep_states();
+  const auto state = query_choice(call.target, "state", kStates);
+  if (!state) return call.error(state.error());
+  const auto user = call.target.query.find("user");
+  const auto& book = call.dispatcher.sweeps().book();
+  // One more tells whether there is more.
+  auto rows = book.ended(JobId(*before), static_cast<int>(*limit) + 1);
+  if (!rows) return call.error(rows.error());
+  for (const auto& [id, entry] : book.all_live())
+    if (id.value() < *before) rows->emplace_back(id, sweep_doc(entry));
+  std::ranges::sort(*rows, std::greater<>(), [](const auto& row) { return row.first; });
+  const bool more = std::cmp_greater(rows->size(), *limit);
+  if (more) rows->resize(static_cast<std::size_t>(*limit));
+  Json sweeps = Json::array();
+  for (auto& [id, row] : *rows) {
+    if (*state && row.value("state", "") != kStates[**state]) continue;
+    if (user != call.target.query.end() && row.value("user", "") != user->second) continue;
+    sweeps.push_back(std::move(row));
+  }
+  return call.json(
+      {{"sweeps", std::move(sweeps)}, {"next", more ? rows->back().first.value() : 0}, {"more", more}});
+}
+
+Reply list_trials(const RouteCall& call) {
+  const auto found = sweep_of(call);
+  if (!found) return call.error(found.error());
+  const auto from = query_number(call.target, "from", 0, 0),
+             limit = query_number(call.target, "limit", kTrialsDefault, 1, kTrialsAtOnceMax);
+  for (const auto* number : {&from, &limit})
+    if (!*number) return call.error(number->error());
+  static const auto kStates = trial_states();
+  const auto state = query_choice(call.target, "state", kStates);
+  if (!state) return call.error(state.error());
+  const auto order = query_choice(call.target, "order", {"number", "best"});
+  if (!order) return call.error(order.error());
+  const auto& sweep = (*found)->state;
+  std::vector<std::int64_t> numbers;
+  if (order->value_or(0) == 1)
+    numbers = core::ranked_trials(sweep);
+  else
+    for (std::size_t i = 0; i < sweep.trials.size(); ++i) numbers.push_back(static_cast<std::int64_t>(i));
+  if (*state)
+    std::erase_if(numbers, [&](std::int64_t number) {
+      return static_cast<std::size_t>(sweep.trial(number).phase) != **state;
+    });
+  Json list = Json::array();
+  const auto count = static_cast<std::int64_t>(numbers.size());
+  const auto end = std::min(count, std::min(*from, count) + *limit);
+  for (auto at = std::min(*from, count); at < end; ++at)
+    list.push_back(trial_doc(sweep, numbers[static_cast<std::size_t>(at)]));
+  return call.json({{"trials", std::move(list)}, {"next", end}, {"more", end < count}});
+}
+
+// ---- what is done to one ------------------------------------------------------------------------
+
+/// @param done  the action, which was carried out
+Reply shown_after(const RouteCall& call, const Result<Done>& done) {
+  return done ? show_sweep(call) : Reply(call.error(done.error()));
+}
+
+Reply stop_sweep(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  const auto body = body_of(call, {"now"});
+  if (!body) return call.error(body.error());
+  const auto now = field_of<bool>(*body, "now", false);
+  if (!now) return call.error(now.error());
+  const auto when = *now ? Sweeps::StopWhen::kNow : Sweeps::StopWhen::kNextRung;
+  return shown_after(call, call.dispatcher.sweeps().stop(JobId((*sweep)->state.id), when, call.by()));
+}
+
+Reply pause_sweep(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  return shown_after(call, call.dispatcher.sweeps().pause(JobId((*sweep)->state.id), call.by()));
+}
+
+Reply resume_sweep(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  return shown_after(call, call.dispatcher.sweeps().resume(JobId((*sweep)->state.id), call.by()));
+}
+
+}  // namespace
+
+std::vector<Handler> sweep_routes() {
+  return {
+      {{http::verb::post, "/v1/sweeps"}, submit_sweep},
+      {{http::verb::get, "/v1/sweeps"}, list_sweeps, {"state", "user", "limit", "before"}},
+      {{http::verb::get, "/v1/sweeps/{id}"}, show_sweep},
+      {{http::verb::get, "/v1/sweeps/{id}/trials"}, list_trials, {"order", "state", "from", "limit"}},
+      {{http::verb::post, "/v1/sweeps/{id}/stop"}, stop_sweep},
+      {{http::verb::post, "/v1/sweeps/{id}/pause"}, pause_sweep},
+      {{http::verb::post, "/v1/sweeps/{id}/resume"}, resume_sweep},
+  };
+}
+
+}  // namespace rtrain::head

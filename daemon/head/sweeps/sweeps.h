@@ -1,0 +1,100 @@
+// Sweeps: what jobs say of their trials goes into the fold of their sweep, and what follows is carried out.
+#pragma once
+
+#include "daemon/head/jobs/job_commands.h"
+#include "daemon/head/sweeps/sweep_book.h"
+
+#include <deque>
+
+namespace rtrain::head {
+
+/// Decides nothing: reports and ends of jobs go in, core::follow_up() and core::next() say what is due, and
+/// each event is stored with what it makes happen to jobs, by the same turn. A head that dies anywhere goes
+/// on from what is stored: what a trial's job has said and the fold has not heard is told again.
+/// @thread the head's.
+class Sweeps {
+ public:
+  Sweeps(HeadContext& context, Turn& turn, JobCommands& commands)
+      : context_(context), turn_(turn), commands_(commands), book_(context.store) {}
+
+  /// The sweep's number; its first jobs are submitted. `submission`: the client's key; the sweep that was
+  /// submitted with it comes back. kConflict: the key was used for another sweep. kInvalidArgument: its queue
+  /// does not take its jobs, or this head cannot run its schedule. kNotFound: the jobs depend on one that
+  /// nobody knows. kUnavailable: the store takes no writes.
+  [[nodiscard]] Result<JobId> submit(proto::SweepSpec spec, const std::string& user = {},
+                                     const std::string& submission = {});
+  /// Nothing new starts until it is resumed; what runs goes on. kConflict: it does not run.
+  [[nodiscard]] Result<Done> pause(JobId id, const std::string& by);
+  /// kConflict: it is not paused.
+  [[nodiscard]] Result<Done> resume(JobId id, const std::string& by);
+  enum class StopWhen { kNextRung, kNow };
+  /// Nothing new starts, and each running trial ends at its next rung or at once. Then it is CANCELLED.
+  /// kConflict: it stops already, and this does not make it sooner.
+  [[nodiscard]] Result<Done> stop(JobId id, StopWhen when, const std::string& by);
+
+  // What happens to a job. Those of no sweep are ignored.
+  void on_report(JobId job);
+  void on_started(JobId job);   ///< it left the queue
+  void on_released(JobId job);  ///< an attempt of it has ended
+  void on_ended(JobId job);
+  /// Some times a second: jobs that found no room, and limits of time.
+  void tick();
+
+  /// After a start of the head; the jobs are there.
+  void recover(std::vector<store::SweepRecord> sweeps, const std::vector<store::Document>& documents);
+
+  [[nodiscard]] const SweepBook& book() const { return book_; }
+  /// Ended jobs of sweeps that go on: whoever asks for the best trial wants its checkpoint.
+  [[nodiscard]] std::set<JobId> needed_jobs() const;
+  void forget(const std::vector<JobId>& gone) { book_.forget(gone); }
+
+ private:
+  struct Report {
+    JobId sweep;
+    std::int64_t trial = 0;
+    proto::Json metrics;
+    std::int64_t reports = 0;
+    bool checkpoint = false;
+  };
+  /// Runs `work`, or leaves it to who is at work: what is carried out may come back here.
+  void enter(std::function<void()> work);
+  /// The sweep and trial of a job that is the trial's newest; nothing: of no sweep that goes on.
+  [[nodiscard]] std::optional<proto::SweepTrial> trial_of(JobId job) const;
+  [[nodiscard]] Report report_of(const core::JobState& job) const;
+
+  /// One event with all that follows from it. False: it was refused, which is a bug where no user asked.
+  bool take(JobId id, proto::SweepEvent event);
+  [[nodiscard]] Result<Done> ask(JobId id, proto::SweepEvent event);
+  void carry_out(JobId id, const core::SweepState& state, const proto::SweepEvent& event);
+  void on(JobId id, const core::SubmitTrial& submit);
+  void on(JobId id, const core::PauseTrial& pause);
+  void on(JobId id, const core::ReleaseTrial& release);
+  void on(JobId id, const core::StopTrial& stop);
+  void on(JobId id, const core::CloneTrial& clone);
+  void judge(const Report& report);
+  void judge_again(JobId id, std::int64_t trial, const core::JobState& job);
+  void end_trial(JobId id, std::int64_t trial, JobId job);
+  void follow(JobId id);
+  /// Promotes and suggests what may start.
+  void refill(JobId id);
+  /// The jobs of the sweep that found no room. False: there is none yet.
+  bool submit_waiting(JobId id);
+  void cancel_unknown();
+  void recover_trial(JobId id, std::int64_t trial);
+  [[nodiscard]] std::int64_t waiting(const core::SweepState& state) const;
+  [[nodiscard]] const core::TrialState* trial(JobId id, std::int64_t number) const;
+  /// The state of a trial's job that has not ended; null: there is none.
+  [[nodiscard]] const core::JobState* living_job(JobId id, std::int64_t number) const;
+  [[nodiscard]] core::SweepUsage usage(const SweepEntry& entry) const;
+
+  HeadContext& context_;
+  Turn& turn_;
+  JobCommands& commands_;
+  SweepBook book_;
+  std::set<std::pair<JobId, std::int64_t>> unsubmitted_;  ///< trials whose jobs found no room
+  std::deque<std::function<void()>> due_;
+  bool working_ = false;
+  SteadyTime limits_looked_{};
+};
+
+}  // namespace rtrain::head

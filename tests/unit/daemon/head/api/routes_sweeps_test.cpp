@@ -1,0 +1,119 @@
+// /v1/sweeps.
+#include "daemon/head/api/routes.h"
+#include "tests/support/catch.h"
+#include "tests/unit/daemon/head/fake_agent.h"
+
+namespace routes_sweeps_test {
+
+using namespace rtrain;
+using namespace rtrain::head;
+
+namespace {
+
+proto::Json json_of(const HttpResponse& response) { return *proto::parse_json(response.body()); }
+
+struct Api {
+  test::Cluster cluster;
+
+  HttpResponse ask(http::verb method, const std::string& target, const std::string& body = {},
+                   const std::string& key = {}) {
+    HttpRequest request{method, target, 11};
+    request.set("Rtrain-User", "ann");
+    if (!key.empty()) request.set("Idempotency-Key", key);
+    request.body() = body;
+    return std::get<HttpResponse>(answer(cluster.dispatcher, request));
+  }
+  HttpResponse get(const std::string& target) { return ask(http::verb::get, target); }
+  HttpResponse post(const std::string& target, const std::string& body = {}) {
+    return ask(http::verb::post, target, body);
+  }
+  static std::string sweep(const proto::Json& more = proto::Json::object()) {
+    proto::Json document = {
+        {"name", "search"},
+        {"job",
+         {{"command", {"train"}}, {"working_dir", "/"}, {"run_config", {{"storage_path", "/results"}}}}},
+        {"metric", "loss"},
+        {"search", "random"},
+        {"parameters", {{"lr", {{"float", {0.001, 1}}}}}},
+        {"limits", {{"trials", 4}}}};
+    document.update(more);
+    return proto::dump_json(document);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("routes: a sweep is submitted, shown and listed, and so are its trials") {
+  Api api;
+  const auto made = api.post("/v1/sweeps", Api::sweep());
+  REQUIRE(made.result_int() == 201);
+  CHECK(json_of(made)["id"] == 1);
+  CHECK(json_of(made)["state"] == "RUNNING");
+  CHECK(json_of(made)["user"] == "ann");
+  CHECK(json_of(made)["trials_max"] == 4);
+  CHECK(json_of(made)["best_trial"].is_null());
+  CHECK(json_of(api.get("/v1/sweeps/1")) == json_of(made));
+  const auto trials = json_of(api.get("/v1/sweeps/1/trials"));
+  REQUIRE(trials["trials"].size() == 2);
+  CHECK(trials["trials"][0]["state"] == "RUNNING");
+  CHECK(trials["trials"][0]["job"] == 2);
+  CHECK(trials["trials"][0]["value"].is_null());
+  CHECK(trials["more"] == false);
+  CHECK(json_of(api.get("/v1/sweeps/1/trials?limit=1"))["more"] == true);
+  CHECK(json_of(api.get("/v1/sweeps/1/trials?from=1&limit=1"))["trials"][0]["trial"] == 1);
+  CHECK(json_of(api.get("/v1/sweeps/1/trials?order=best"))["trials"].empty());
+  CHECK(json_of(api.get("/v1/sweeps/1/trials?state=PAUSED"))["trials"].empty());
+  CHECK(json_of(api.get("/v1/jobs/2"))["sweep"] == proto::Json{{"sweep", 1}, {"trial", 0}});
+
+  REQUIRE(api.post("/v1/sweeps", Api::sweep({{"name", "second"}})).result_int() == 201);
+  auto list = json_of(api.get("/v1/sweeps"));
+  REQUIRE(list["sweeps"].size() == 2);
+  CHECK(list["sweeps"][0]["name"] == "second");
+  CHECK(list["more"] == false);
+  list = json_of(api.get("/v1/sweeps?limit=1"));
+  CHECK(list["more"] == true);
+  list = json_of(api.get("/v1/sweeps?limit=1&before=" + std::to_string(list["next"].get<int>())));
+  CHECK(list["sweeps"][0]["id"] == 1);
+  CHECK(json_of(api.get("/v1/sweeps?user=bob"))["sweeps"].empty());
+  CHECK(json_of(api.get("/v1/sweeps?state=PAUSED"))["sweeps"].empty());
+}
+
+TEST_CASE("routes: a sweep is paused, resumed and stopped") {
+  Api api;
+  REQUIRE(api.post("/v1/sweeps", Api::sweep()).result_int() == 201);
+  CHECK(json_of(api.post("/v1/sweeps/1/pause"))["state"] == "PAUSED");
+  CHECK(api.post("/v1/sweeps/1/pause").result_int() == 409);
+  CHECK(json_of(api.post("/v1/sweeps/1/resume"))["state"] == "RUNNING");
+  CHECK(api.post("/v1/sweeps/1/stop", R"({"now": 1})").result_int() == 400);
+  CHECK(api.post("/v1/sweeps/1/stop", R"({"nwo": true})").result_int() == 400);
+  // Its jobs wait, and are gone at once.
+  const auto stopped = json_of(api.post("/v1/sweeps/1/stop", R"({"now": true})"));
+  CHECK(stopped["state"] == "CANCELLED");
+  CHECK(stopped["reason"] == "stopped by ann");
+  CHECK(json_of(api.get("/v1/jobs/2"))["state"] == "CANCELLED");
+  CHECK(json_of(api.get("/v1/sweeps?state=CANCELLED"))["sweeps"].size() == 1);
+  CHECK(api.post("/v1/sweeps/1/stop").result_int() == 409);
+}
+
+TEST_CASE("routes: what is no sweep is refused with all its errors, and the same request makes one") {
+  Api api;
+  const auto wrong = api.post("/v1/sweeps", Api::sweep({{"metric", ""}, {"limits", {{"trials", 0}}}}));
+  CHECK(wrong.result_int() == 400);
+  CHECK(json_of(wrong)["errors"].size() == 2);
+  const auto relative =
+      api.post("/v1/sweeps", Api::sweep({{"job", {{"command", {"train"}}, {"working_dir", "here"}}}}));
+  CHECK(relative.result_int() == 400);
+  CHECK(json_of(relative)["errors"][0]["path"].get<std::string>().starts_with("job."));
+  CHECK(api.post("/v1/sweeps", "{").result_int() == 400);
+  CHECK(api.post("/v1/sweeps", std::string(2 << 20, ' ')).result_int() == 413);
+  for (const char* target : {"/v1/sweeps/1", "/v1/sweeps/x", "/v1/sweeps/0", "/v1/sweeps/1/trials"})
+    CHECK(api.get(target).result_int() == 404);
+  CHECK(api.post("/v1/sweeps/1/stop").result_int() == 404);
+  const auto first = api.ask(http::verb::post, "/v1/sweeps", Api::sweep(), "key");
+  const auto again = api.ask(http::verb::post, "/v1/sweeps", Api::sweep(), "key");
+  CHECK(first.result_int() == 201);
+  CHECK(json_of(again)["id"] == json_of(first)["id"]);
+  CHECK(api.ask(http::verb::post, "/v1/sweeps", Api::sweep({{"seed", 9}}), "key").result_int() == 409);
+}
+
+}  // namespace routes_sweeps_test

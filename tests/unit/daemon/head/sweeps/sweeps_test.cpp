@@ -1,0 +1,362 @@
+// Sweeps of the head: trials as jobs, decisions as events, and a head that dies anywhere.
+#include "daemon/head/sweeps/sweep_documents.h"
+#include "proto/sweep/sweep_reader.h"
+#include "tests/support/catch.h"
+#include "tests/unit/daemon/head/fake_agent.h"
+
+#include <map>
+
+namespace sweeps_test {
+
+using namespace rtrain;
+using core::JobPhase;
+using core::SweepPhase;
+using core::TrialPhase;
+using proto::Json;
+
+namespace {
+
+/// A sweep whose trials run on agents a and b; each has one rank.
+proto::SweepSpec sweep_spec(const Json& more = Json::object()) {
+  Json document = {
+      {"name", "search"},
+      {"job", {{"command", {"train"}}, {"working_dir", "/"}, {"run_config", {{"storage_path", "/results"}}}}},
+      {"metric", "loss"},
+      {"search", "random"},
+      {"seed", 3},
+      {"baseline", false},
+      {"parameters", {{"lr", {{"float", {0.001, 1}}}}}},
+      {"limits", {{"trials", 4}, {"running", 2}}}};
+  document.update(more);
+  auto reading = proto::read_sweep_document(document);
+  REQUIRE(reading.ok());
+  return std::move(reading.spec);
+}
+
+const Json kAsha = {{"schedule", {{"asha", {{"min", 1}, {"max", 4}, {"eta", 2}}}}}};
+
+struct Scene {
+  explicit Scene(std::shared_ptr<store::MemoryStore> disk = std::make_shared<store::MemoryStore>())
+      : cluster(disk, disk->recover()) {}
+
+  void connect(std::vector<proto::RankKey> running = {}) { a = cluster.connect("a", 8, std::move(running)); }
+  JobId submit(const Json& more = Json::object()) {
+    id = *cluster.dispatcher.sweeps().submit(sweep_spec(more), "ann");
+    return id;
+  }
+  const core::SweepState& state() {
+    const auto entry = cluster.dispatcher.sweeps().book().find(id);
+    REQUIRE(entry.has_value());
+    REQUIRE(*entry != nullptr);
+    return (*entry)->state;
+  }
+  const core::TrialState& trial(std::int64_t number) { return state().trial(number); }
+  JobId job(std::int64_t number) { return trial(number).job; }
+  const core::JobState& job_state(std::int64_t number) { return cluster.state(job(number)); }
+  /// Ports are reserved and ranks run of every job that was placed since.
+  void start_all() {
+    for (const auto jobs = cluster.dispatcher.jobs().active(); const auto one : jobs) {
+      const auto& placed = cluster.state(one);
+      if (placed.phase != JobPhase::kStarting) continue;
+      cluster.dispatcher.agent_says(*a, proto::PortReserved{one, placed.attempt, 4000, ""});
+      cluster.start(*a, one, placed.attempt, 0);
+    }
+  }
+  void report(std::int64_t number, double epoch, double loss, bool checkpoint = false) {
+    const auto& on = job_state(number);
+    proto::RankReport report{
+        .key = {on.id, on.attempt, 0}, .seq = on.last_seq + 1, .metrics = {{"loss", loss}, {"epoch", epoch}}};
+    if (checkpoint)
+      report.checkpoint =
+          proto::CheckpointRecord{on.run_dir + "/checkpoint_" + std::to_string(on.next_checkpoint_index),
+                                  on.next_checkpoint_index, report.metrics};
+    cluster.dispatcher.agent_says(*a, report);
+  }
+  void end(std::int64_t number, int exit_code = 0, bool yielded = false) {
+    const auto& on = job_state(number);
+    proto::RankEnded end;
+    end.key = {on.id, on.attempt, 0};
+    end.status.exit_code = exit_code;
+    end.yielded = yielded;
+    if (exit_code != 0) end.error = proto::RankError{"exit", "exited with code 1", {}};
+    cluster.dispatcher.agent_says(*a, end);
+  }
+  void tick(double seconds = 1) {
+    cluster.pass(seconds);
+    cluster.dispatcher.agent_says(*a, proto::Heartbeat{});
+    cluster.dispatcher.tick();
+  }
+  std::vector<std::string> events() {
+    std::vector<std::string> names;
+    for (const auto& event : cluster.store->sweep_events(id)) names.emplace_back(event_name(event.event));
+    return names;
+  }
+
+  test::Cluster cluster;
+  std::shared_ptr<test::FakeAgent> a;
+  JobId id;
+};
+
+}  // namespace
+
+TEST_CASE("sweeps: a trial is a job with its parameters, and no more wait than the searcher can bear") {
+  Scene scene;
+  scene.submit({{"limits", {{"trials", 4}}}});
+  CHECK(scene.id == JobId(1));
+  // Nobody is there to run them: two wait.
+  REQUIRE(scene.state().trials.size() == 2);
+  const auto& job = scene.job_state(0);
+  CHECK(job.id == JobId(2));
+  CHECK(job.user == "ann");
+  CHECK(job.spec->name == "search-0");
+  REQUIRE(job.sweep.has_value());
+  CHECK(*job.sweep == proto::SweepTrial{scene.id, 0});
+  CHECK(job.spec->train_loop_config.at("lr") == scene.state().space->to_json(scene.trial(0).point).at("lr"));
+  CHECK(scene.events() == std::vector<std::string>{"sweep_submitted", "trial_suggested", "trial_submitted",
+                                                   "trial_suggested", "trial_submitted"});
+  scene.connect();
+  CHECK(scene.state().trials.size() == 4);
+  scene.start_all();
+  const auto launch = scene.a->all<proto::Launch>().front();
+  CHECK(launch.sweep == proto::SweepTrial{scene.id, 0});
+}
+
+TEST_CASE("sweeps: trials run to their end, the best is known, and the sweep succeeds") {
+  Scene scene;
+  scene.connect();
+  scene.submit();
+  CHECK(scene.state().trials.size() == 2);  // limits.running
+  for (std::int64_t number = 0; number < 4; ++number) {
+    REQUIRE(std::cmp_less(number, scene.state().trials.size()));
+    scene.start_all();
+    scene.report(number, 1, number == 2 ? 0.1 : 0.5);
+    scene.end(number);
+  }
+  CHECK(scene.state().phase == SweepPhase::kSucceeded);
+  CHECK(scene.state().best == 2);
+  CHECK(scene.trial(2).phase == TrialPhase::kCompleted);
+  const auto doc = head::sweep_doc(**scene.cluster.dispatcher.sweeps().book().find(scene.id));
+  CHECK(doc.best_value == 0.1);
+  CHECK(doc.trials_by_state == std::map<std::string, std::int64_t>{{"COMPLETED", 4}});
+  // It is in no memory of the next head, and read from the store.
+  test::Cluster next(scene.cluster.store, scene.cluster.store->recover());
+  CHECK(next.dispatcher.sweeps().book().all_live().empty());
+  const auto stored = next.dispatcher.sweeps().book().find(scene.id);
+  REQUIRE((stored.has_value() && *stored != nullptr));
+  CHECK(Json(head::sweep_doc(**stored)) == Json(doc));
+  const auto rows = next.dispatcher.sweeps().book().ended(JobId(100), 10);
+  REQUIRE(rows->size() == 1);
+  CHECK(rows->front().second == Json(doc));
+}
+
+TEST_CASE("sweeps: a trial at a rung yields and is held, and goes on when it is among the best") {
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  scene.report(0, 1, 0.5, true);
+  CHECK(scene.trial(0).phase == TrialPhase::kPaused);
+  const auto& first = scene.job_state(0);
+  CHECK(first.phase == JobPhase::kStopping);
+  CHECK(first.held);
+  CHECK(first.yield->cause == proto::YieldCause::kPaused);
+  CHECK(scene.a->all<proto::YieldAttempt>().size() == 1);
+  // Its place in the sweep is free for the next trial.
+  CHECK(scene.state().trials.size() == 3);
+  scene.end(0, 0, true);
+  CHECK(scene.job_state(0).phase == JobPhase::kQueued);
+  CHECK(scene.cluster.dispatcher.commands().release(scene.job(0), "ann").error().code() == Errc::kConflict);
+  // The second is better: of two one goes on.
+  scene.start_all();
+  scene.report(1, 1, 0.2, true);
+  CHECK(scene.trial(1).phase == TrialPhase::kRunning);
+  CHECK(scene.trial(0).phase == TrialPhase::kPaused);
+  CHECK_FALSE(scene.job_state(1).held);
+  scene.end(1, 0, true);
+  CHECK(scene.job_state(1).phase == JobPhase::kStarting);
+  CHECK(scene.job_state(1).attempt == Attempt(2));
+}
+
+TEST_CASE("sweeps: a trial that is stopped ends as cancelled with the reason, and without a checkpoint") {
+  Scene scene;
+  scene.connect();
+  scene.submit({{"schedule", {{"asha", {{"min", 1}, {"max", 4}, {"eta", 2}, {"mode", "stop"}}}}}});
+  scene.start_all();
+  scene.report(0, 1, 0.2);
+  CHECK(scene.trial(0).phase == TrialPhase::kRunning);
+  scene.report(1, 1, 0.5);
+  CHECK(scene.trial(1).phase == TrialPhase::kStopping);
+  CHECK(scene.a->all<proto::YieldAttempt>().empty());
+  REQUIRE(scene.a->all<proto::StopAttempt>().size() == 1);
+  scene.end(1, 143);
+  CHECK(scene.job_state(1).phase == JobPhase::kCancelled);
+  CHECK(scene.job_state(1).verdict == "pruned: " + scene.trial(1).reason);
+  CHECK(scene.trial(1).phase == TrialPhase::kPruned);
+  CHECK(scene.trial(1).value(false) == 0.5);
+  // At the last rung it has all: its checkpoint is asked for.
+  scene.report(0, 4, 0.1);
+  CHECK(scene.trial(0).phase == TrialPhase::kStopping);
+  CHECK(scene.a->all<proto::YieldAttempt>().size() == 1);
+  scene.end(0, 0, true);
+  CHECK(scene.trial(0).phase == TrialPhase::kCompleted);
+}
+
+TEST_CASE("sweeps: failures, and what users do to a trial's job") {
+  Scene scene;
+  scene.connect();
+  scene.submit({{"limits", {{"trials", 20}, {"running", 2}, {"failed_max", 3}}}});
+  scene.start_all();
+  REQUIRE(scene.cluster.dispatcher.commands().cancel(scene.job(0), "ann").has_value());
+  scene.end(0, 143);
+  CHECK(scene.trial(0).phase == TrialPhase::kCancelled);
+  CHECK(scene.trial(0).reason == "cancelled by ann");
+  for (std::int64_t number = 1; number <= 3; ++number) {
+    scene.start_all();
+    scene.end(number, 1);
+    CHECK(scene.trial(number).phase == TrialPhase::kFailed);
+  }
+  // The third in a row before any success ends the sweep, and what runs.
+  CHECK(scene.state().phase == SweepPhase::kStopping);
+  scene.end(4, 143);
+  CHECK(scene.state().phase == SweepPhase::kFailed);
+  CHECK_THAT(scene.state().reason, Catch::Matchers::Contains("exited with code 1"));
+}
+
+TEST_CASE("sweeps: pause starts nothing new, resume goes on, stop ends what runs") {
+  Scene scene;
+  scene.connect();
+  scene.submit();
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.pause(scene.id, "ann").has_value());
+  CHECK(sweeps.pause(scene.id, "ann").error().code() == Errc::kConflict);
+  scene.start_all();
+  scene.report(0, 1, 0.5);
+  scene.end(0);
+  CHECK(scene.state().trials.size() == 2);
+  REQUIRE(sweeps.resume(scene.id, "ann").has_value());
+  CHECK(scene.state().trials.size() == 3);
+  scene.start_all();
+  REQUIRE(sweeps.stop(scene.id, head::Sweeps::StopWhen::kNow, "ann").has_value());
+  CHECK(scene.trial(1).phase == TrialPhase::kStopping);
+  CHECK(scene.job_state(1).phase == JobPhase::kStopping);
+  scene.end(1, 143);
+  scene.end(2, 143);
+  CHECK(scene.state().phase == SweepPhase::kCancelled);
+  CHECK(scene.state().reason == "stopped by ann");
+  CHECK(scene.trial(1).phase == TrialPhase::kPruned);
+  CHECK(sweeps.stop(scene.id, head::Sweeps::StopWhen::kNow, "ann").error().code() == Errc::kConflict);
+  CHECK(sweeps.pause(JobId(99), "ann").error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("sweeps: paused trials are let go when the sweep has ended") {
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  scene.report(0, 1, 0.5, true);
+  scene.end(0, 0, true);
+  REQUIRE(scene.cluster.phase(scene.job(0)) == JobPhase::kQueued);
+  REQUIRE(scene.cluster.dispatcher.sweeps().stop(scene.id, head::Sweeps::StopWhen::kNow, "ann").has_value());
+  for (const std::int64_t number : {1, 2}) scene.end(number, 143);
+  CHECK(scene.state().phase == SweepPhase::kCancelled);
+  CHECK(scene.trial(0).phase == TrialPhase::kPruned);
+  CHECK(scene.cluster.phase(scene.job(0)) == JobPhase::kCancelled);
+}
+
+TEST_CASE("sweeps: a queue that is full keeps a trial waiting, and its parameters with it") {
+  proto::HeadConfig config;
+  config.queue_max = 1;
+  test::Cluster cluster(std::move(config));
+  const auto id = *cluster.dispatcher.sweeps().submit(sweep_spec(), "ann");
+  const auto& state = cluster.dispatcher.sweeps().book().live(id)->state;
+  REQUIRE(state.trials.size() == 2);
+  CHECK(state.trial(1).phase == TrialPhase::kSuggested);
+  const auto point = state.trial(1).point;
+  REQUIRE(cluster.dispatcher.commands().cancel(state.trial(0).job, "ann").has_value());
+  cluster.dispatcher.tick();
+  CHECK(state.trial(1).phase == TrialPhase::kRunning);
+  CHECK(state.trial(1).point == point);
+}
+
+TEST_CASE("sweeps: limits of time stop the sweep, and GPU-hours survive the head") {
+  Scene scene;
+  scene.connect();
+  scene.submit({{"limits", {{"trials", 4}, {"running", 2}, {"hours", 1}}}});
+  scene.start_all();
+  scene.tick(3000);
+  CHECK(scene.state().phase == SweepPhase::kRunning);
+  scene.tick(700);
+  CHECK(scene.state().phase == SweepPhase::kStopping);
+  CHECK(scene.state().reason == "limits.hours of 1 is used up");
+}
+
+TEST_CASE("sweeps: what cannot run is refused, and the same request makes no second sweep") {
+  Scene scene;
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  const auto pbt = sweeps.submit(sweep_spec({{"schedule", {{"pbt", {{"interval", 1}}}}}}), "ann");
+  CHECK(pbt.error().code() == Errc::kInvalidArgument);
+  auto spec = sweep_spec();
+  spec.job.scheduling.queue = "no-such-queue";
+  CHECK(sweeps.submit(spec, "ann").has_error());
+  const auto first = sweeps.submit(sweep_spec(), "ann", "key");
+  REQUIRE(first.has_value());
+  CHECK(sweeps.submit(sweep_spec(), "ann", "key").value() == *first);
+  CHECK(sweeps.submit(sweep_spec({{"seed", 4}}), "ann", "key").error().code() == Errc::kConflict);
+  CHECK(sweeps.book().all_live().size() == 1);
+}
+
+TEST_CASE("sweeps: a head that dies after any event goes on with the same trials, and submits none twice") {
+  // Without a fault: the parameters of all trials.
+  std::vector<core::Point> points;
+  const auto run = [&](int heads_die_every) {
+    auto disk = std::make_shared<store::MemoryStore>();
+    auto scene = std::make_unique<Scene>(disk);
+    scene->connect();
+    const auto id = scene->submit(kAsha);
+    int steps = 0;
+    const auto maybe_die = [&] {
+      if (heads_die_every == 0 || ++steps % heads_die_every != 0) return;
+      auto next = std::make_unique<Scene>(disk);
+      std::vector<proto::RankKey> running;
+      for (const auto one : next->cluster.dispatcher.jobs().active()) {
+        const auto& on = next->cluster.state(one);
+        if (on.phase != JobPhase::kStarting) running.push_back({one, on.attempt, 0});
+      }
+      next->id = id;
+      scene = std::move(next);
+      scene->connect(running);
+    };
+    for (int round = 0; round < 60 && !core::is_terminal(scene->state().phase); ++round) {
+      scene->start_all();
+      maybe_die();
+      scene->tick(60);  // what a dead head had not launched is placed again after a while
+      scene->start_all();
+      std::map<JobId, int> trained;
+      for (std::int64_t number = 0; std::cmp_less(number, scene->state().trials.size()); ++number) {
+        const auto& trial = scene->trial(number);
+        if (trial.job.value() != 0) CHECK(++trained[trial.job] == 1);
+        if (trial.phase == TrialPhase::kRunning && scene->job_state(number).phase == JobPhase::kRunning) {
+          const double epoch = trial.rung < 0 ? 1 : trial.rung == 0 ? 2 : 4;
+          scene->report(number, epoch, 1.0 / static_cast<double>(1 + number) / epoch, true);
+          maybe_die();
+        }
+        if (scene->job_state(number).phase == JobPhase::kStopping) {
+          scene->end(number, 0, true);
+          maybe_die();
+        }
+      }
+    }
+    CHECK(scene->state().phase == SweepPhase::kSucceeded);
+    std::vector<core::Point> found;
+    for (const auto& trial : scene->state().trials) found.push_back(trial.point);
+    return found;
+  };
+  points = run(0);
+  CHECK(points.size() == 4);
+  for (const int every : {1, 2, 3, 5}) {
+    INFO("the head dies after every " << every << ". step");
+    CHECK(run(every) == points);
+  }
+}
+
+}  // namespace sweeps_test
