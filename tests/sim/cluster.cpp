@@ -4,6 +4,8 @@
 #include "tests/sim/trouble.h"
 #include "tests/sim/users.h"
 
+#include <algorithm>
+
 namespace rtrain::sim {
 namespace {
 
@@ -79,8 +81,18 @@ bool Cluster::calm(std::size_t node) const {
 }
 
 bool Cluster::may_stay(const head::JobRecord& record) const {
+  // A trial that is paused waits for its sweep, which may stay for its own reason.
+  if (core::is_held_by_sweep(record.state) && record.state.phase == core::JobPhase::kQueued) return true;
   return core::is_terminal(record.state.phase) || (record.state.phase == core::JobPhase::kQueued &&
                                                    referee_.rules().may_wait_for_ever(record.state.id));
+}
+
+bool Cluster::may_stay(const head::SweepEntry& entry) const {
+  const auto* head = head_.dispatcher();
+  return std::ranges::any_of(entry.state.trials, [&](const core::TrialState& trial) {
+    const auto* record = trial.phase == core::TrialPhase::kRunning ? head->jobs().find(trial.job) : nullptr;
+    return record != nullptr && !core::is_terminal(record->state.phase) && may_stay(*record);
+  });
 }
 
 bool Cluster::at_rest() const {
@@ -94,6 +106,8 @@ bool Cluster::at_rest() const {
       return false;
   for (const auto& [id, record] : head->jobs().all())
     if (!may_stay(record)) return false;
+  for (const auto& [id, entry] : head->sweeps().book().all_live())
+    if (!may_stay(entry)) return false;
   return true;
 }
 
@@ -106,6 +120,9 @@ std::string Cluster::unrest() const {
       text += "job " + to_string(id) + " is " + std::string(core::to_string(record.state.phase)) +
               " (attempt " + to_string(record.state.attempt) + ", " + head->scheduling().waiting(id).reason +
               "); ";
+  for (const auto& [id, entry] : head->sweeps().book().all_live())
+    if (!may_stay(entry))
+      text += "sweep " + to_string(id) + " is " + std::string(core::to_string(entry.state.phase)) + "; ";
   for (std::size_t node = 0; node < agents_.size(); ++node)
     if (!agents_[node] || !agents_[node]->connected() || !agents_[node]->idle())
       text += "the agent of " + infos_[node].name +

@@ -55,6 +55,8 @@ class Cluster {
   [[nodiscard]] bool at_rest() const;
   /// The job may be as it is for ever.
   [[nodiscard]] bool may_stay(const head::JobRecord& record) const;
+  /// A sweep that goes on because none of the jobs that it waits for can ever start.
+  [[nodiscard]] bool may_stay(const head::SweepEntry& entry) const;
   /// What is still going on, for a person.
   [[nodiscard]] std::string unrest() const;
   void check_rest();

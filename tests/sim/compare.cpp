@@ -86,4 +86,23 @@ std::string difference(const core::JobState& a, const core::JobState& b) {
   return same.found;
 }
 
+std::string difference(const core::SweepState& memory, const core::SweepState& disk) {
+  Finder same;
+  same("phase", memory.phase, disk.phase);
+  same("trials", memory.trials.size(), disk.trials.size());
+  same("active", memory.active, disk.active);
+  same("best", memory.best, disk.best);
+  same("undecided", memory.undecided, disk.undecided);
+  for (std::size_t i = 0; i < std::min(memory.trials.size(), disk.trials.size()); ++i) {
+    const auto& mine = memory.trials[i];
+    const auto& stored = disk.trials[i];
+    same("phase of a trial", mine.phase, stored.phase);
+    same("job of a trial", mine.job.value(), stored.job.value());
+    same("rung of a trial", mine.rung, stored.rung);
+    same("loss of a trial", mine.loss, stored.loss);
+    same("parameters of a trial", memory.space->to_json(mine.point), disk.space->to_json(stored.point));
+  }
+  return same.found;
+}
+
 }  // namespace rtrain::sim

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proto/message/types.h"
+#include "proto/sweep/sweep_spec.h"
 #include "tests/sim/random.h"
 
 #include <map>
@@ -67,10 +68,22 @@ struct ReservationPlan {
   double delete_s = -1;              ///< after it was acknowledged; below 0: never
 };
 
+struct SweepPlan {
+  proto::SweepSpec spec;  ///< its name is unique within the run
+  std::string user;
+  double submit_s = 0;
+  /// a user pauses it so long after the submit was acknowledged, for so long; -1: never
+  double pause_s = -1, paused_s = 1;
+  double stop_s = -1;  ///< after the submit was acknowledged; -1: never
+  bool stop_now = false;
+};
+
 struct Workload {
   std::vector<JobPlan> jobs;
   /// what the jobs do that the head submits to validate checkpoints of `jobs`; by name, as those
   std::vector<JobPlan> validations;
+  std::vector<SweepPlan> sweeps;
+  std::vector<JobPlan> trials;  ///< what the jobs of `sweeps` do
   std::vector<NodeOrderPlan> orders;
   std::vector<ReservationPlan> reservations;
   std::map<std::string, const JobPlan*> by_name;

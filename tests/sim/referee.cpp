@@ -34,6 +34,7 @@ Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector
       rules_(world, *this, disk, workload, nodes_) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
+  disk_.watch.sweep_event = [this](JobId id, const proto::StampedSweepEvent& event) { stored(id, event); };
   disk_.watch.cut = [this](JobId id) { points_cut(id); };
 }
 
@@ -111,6 +112,12 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
               (known == acknowledged_.end() || known->second == submitted->spec->name),
           "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec->name; });
+    if (const auto& of = submitted->sweep) {
+      const auto by = trial_jobs_.try_emplace({of->sweep, of->trial}, id).first->second;
+      check(by == id, "a trial is submitted once", [&] {
+        return "trial " + to_string(*of) + " is job " + to_string(by) + " and job " + to_string(id);
+      });
+    }
     if (const auto& of = submitted->validates) {
       const auto by = validated_by_.try_emplace({of->job, of->index}, id).first->second;
       check(by == id, "a checkpoint is validated by one job", [&] {
@@ -151,6 +158,30 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
         "every stored report was made", [&] {
           return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers";
         });
+}
+
+void Referee::stored(JobId id, const proto::StampedSweepEvent& event) {
+  if (const auto* submitted = std::get_if<proto::TrialSubmitted>(&event.event)) {
+    // Both are of one turn, and the job's event was appended before.
+    const auto* job = disk_.find(submitted->job);
+    const auto known = trial_jobs_.find({id, submitted->trial});
+    check(job != nullptr && known != trial_jobs_.end() && known->second == submitted->job,
+          "a trial's job is durable with the trial", [&] {
+            return "trial " + std::to_string(submitted->trial) + " of sweep " + to_string(id) + " has job " +
+                   to_string(submitted->job);
+          });
+  }
+}
+
+void Referee::sweep_acknowledged(JobId id, const std::string& name) {
+  const auto before = sweep_numbers_.try_emplace(name, id).first->second;
+  check(before == id, "what is submitted again with its key is one sweep",
+        [&] { return name + " is sweep " + to_string(before) + " and sweep " + to_string(id); });
+  check(disk_.sweeps().contains(id), "nothing is told before it is durable",
+        [&] { return "sweep " + to_string(id) + " is acknowledged and not on disk"; });
+  check(disk_.find(id) == nullptr, "no job number is used twice",
+        [&] { return "number " + to_string(id) + " is a sweep's and a job's"; });
+  acknowledged_sweeps_.emplace(id, name);
 }
 
 void Referee::points_cut(JobId id) {
@@ -376,7 +407,59 @@ void Referee::check_validations(JobId id, const core::JobState& state) {
   }
 }
 
+/// What the disk says of a sweep: its searcher gives the same trials again, each decision is the one that its
+/// schedule takes, and what its trials were is what their jobs were.
+void Referee::check_sweep(JobId id, const Disk::Sweep& sweep) {
+  const auto described = [&](const std::string& what) {
+    return [=] { return "sweep " + to_string(id) + ": " + what; };
+  };
+  auto state = core::submitted_sweep(id.value(), std::get<proto::SweepSubmitted>(sweep.events.front().event));
+  std::optional<proto::SweepEvent> due;
+  for (std::size_t i = 1; i < sweep.events.size(); ++i) {
+    const auto& event = sweep.events[i].event;
+    const std::string name(event_name(event));
+    if (const auto* suggested = std::get_if<proto::TrialSuggested>(&event)) {
+      const auto again = core::suggest(state);
+      check(again && again->params == suggested->params, "a searcher gives the same trial again",
+            described("trial " + std::to_string(suggested->trial)));
+    }
+    if (const auto* reached = std::get_if<proto::RungReached>(&event))
+      check(reached->rung == state.trial(reached->trial).rung + 1 ||
+                state.spec->schedule.kind != proto::ScheduleKind::kAsha,
+            "no rung is skipped", described("trial " + std::to_string(reached->trial)));
+    if (due)
+      check(event_name(*due) == name, "what a rung decides is stored next",
+            described(std::string(event_name(*due)) + " was due, and " + name + " came"));
+    const auto done = core::fold(state, event);
+    check(done.has_value(), "a sweep replays", described(name + ": " + (done ? "" : done.error().message())));
+    if (!done) return;
+    due = state.undecided >= 0 ? core::follow_up(state) : std::nullopt;
+  }
+  check(core::is_terminal(state.phase) == !sweep.row.is_null(), "a sweep is stored as it ended",
+        described(""));
+  for (std::size_t i = 0; i < state.trials.size(); ++i) {
+    const auto& trial = state.trials[i];
+    const auto number = static_cast<std::int64_t>(i);
+    const auto* job = disk_.find(trial.job);
+    if (trial.job.value() == 0) continue;
+    check(job != nullptr, "a trial's job is durable with the trial",
+          described("trial " + std::to_string(number)));
+    if (job == nullptr || !core::is_terminal(state.phase)) continue;
+    check(job->end.has_value(), "no job outlives its sweep",
+          described("job " + to_string(trial.job) + " of trial " + std::to_string(number) + ", which is " +
+                    std::string(core::to_string(trial.phase)) + ", is " +
+                    std::string(core::to_string(disk_.state(trial.job).phase))));
+    if (trial.phase == core::TrialPhase::kFailed)
+      check(job->end == core::JobPhase::kFailed, "a trial ends as its job does",
+            described("trial " + std::to_string(number)));
+  }
+}
+
 void Referee::check_disk() {
+  for (const auto& [id, name] : acknowledged_sweeps_)
+    check(disk_.sweeps().contains(id), "no acknowledged sweep is lost",
+          [&, id = id, name = name] { return "sweep " + to_string(id) + " (" + name + ") is gone"; });
+  for (const auto& [id, sweep] : disk_.sweeps()) check_sweep(id, sweep);
   for (const auto& [id, name] : acknowledged_) {
     const auto* job = disk_.find(id);
     check(job != nullptr && job->name == name, "no acknowledged job is lost",
@@ -413,8 +496,8 @@ void Referee::check_disk() {
       check(all_succeeded && ends.size() == state.ranks.size(), "a job ends with its right result",
             described);
     if (state.phase == core::JobPhase::kCancelled)
-      check(cancels_.contains(state.spec->name) || state.validates, "a job ends with its right result",
-            described);
+      check(cancels_.contains(state.spec->name) || state.validates || state.sweep,
+            "a job ends with its right result", described);
     check_validations(id, state);
     if (state.phase == core::JobPhase::kFailed)
       check((!all_succeeded || out_of_time) && state.error && may_fail(id, state),

@@ -49,6 +49,7 @@ class Referee {
   void confirmed(const proto::Message& message);
   /// A submit was answered, perhaps once more: of an array the first of its numbers, and how many there are.
   void acknowledged(JobId first, std::int64_t jobs, const std::string& name);
+  void sweep_acknowledged(JobId id, const std::string& name);
   void cancel_sent(const std::string& name) { cancels_.insert(name); }
   void cancel_acknowledged(JobId id);
   void hold_acknowledged(JobId id);
@@ -73,6 +74,8 @@ class Referee {
   };
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
+  void stored(JobId id, const proto::StampedSweepEvent& event);
+  void check_sweep(JobId id, const Disk::Sweep& sweep);
   void points_cut(JobId id);
   void stored_placement(JobId id, const proto::AttemptPlaced& placed);
   void stored_end(JobId id, const proto::RankFinished& end);
@@ -92,6 +95,9 @@ class Referee {
   std::vector<proto::Resources> used_;
   std::map<std::pair<std::size_t, int>, proto::RankKey> gpus_;
   std::map<JobId, std::string> acknowledged_;
+  std::map<JobId, std::string> acknowledged_sweeps_;
+  std::map<std::string, JobId> sweep_numbers_;  ///< of each name the first that was acknowledged
+  std::map<std::pair<JobId, std::int64_t>, JobId> trial_jobs_;  ///< by sweep and trial
   std::map<std::string, JobId> numbers_;  ///< of each name the first that was acknowledged
   std::set<std::string> acknowledged_names_, cancels_;
   std::map<JobId, core::JobPhase> shown_end_;

@@ -167,6 +167,11 @@ void SimHead::Process::check_recovery() {
     referee.check(differs.empty(), "a replay gives the same state",
                   [&, id = id] { return "job " + to_string(id) + ": " + differs; });
   }
+  for (const auto& [id, entry] : dispatcher.sweeps().book().all_live()) {
+    const auto differs = difference(entry.state, disk.sweep(id).state);
+    referee.check(differs.empty(), "a replay gives the same state",
+                  [&, id = id] { return "sweep " + to_string(id) + ": " + differs; });
+  }
 }
 
 void SimHead::start() {

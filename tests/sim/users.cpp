@@ -16,6 +16,10 @@ Users::Users(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) {
     ++open_;
     world_.at(seconds(plan.submit_s), [this, &plan] { submit(plan); });
   }
+  for (const auto& plan : cluster.workload().sweeps) {
+    ++open_;
+    world_.at(seconds(plan.submit_s), [this, &plan] { submit_sweep(plan); });
+  }
   world_.after(seconds(kLookEveryS), [this] { look(); });
   world_.after(seconds(kCleanUpEveryS), [this] { clean_up(); });
   if (world_.random().chance(0.5)) want_a_place();
@@ -138,6 +142,63 @@ void Users::release(JobId id) {
       [this, again](const Result<std::vector<JobId>>& changed) {
         if (!changed && changed.error().code() != Errc::kConflict) return again();
         --open_;
+      },
+      again);
+}
+
+void Users::submit_sweep(const SweepPlan& plan) {
+  const auto again = [this, &plan] { later([this, &plan] { submit_sweep(plan); }); };
+  ask<JobId>(
+      cluster_,
+      [&plan](head::Dispatcher& head) { return head.sweeps().submit(plan.spec, plan.user, plan.spec.name); },
+      [this, &plan](const Result<JobId>& id) {
+        if (id) cluster_.referee().sweep_acknowledged(*id, plan.spec.name);
+      },
+      [this, &plan, again](const Result<JobId>& id) {
+        if (!id) return again();
+        world_.note("sweep acknowledged", *id, plan.spec.name);
+        const auto sweep = *id;
+        const auto done = [this] { --open_; };
+        const auto resume = [this, sweep, done] {
+          change_sweep(
+              sweep, [](head::Sweeps& sweeps, JobId one) { return sweeps.resume(one, kUser); }, done);
+        };
+        if (plan.pause_s >= 0) {
+          ++open_;
+          world_.after(seconds(plan.pause_s), [this, sweep, resume, paused_s = plan.paused_s] {
+            change_sweep(
+                sweep, [](head::Sweeps& sweeps, JobId one) { return sweeps.pause(one, kUser); },
+                [this, resume, paused_s] { world_.after(seconds(paused_s), resume); });
+          });
+        }
+        if (plan.stop_s >= 0) {
+          ++open_;
+          const auto when = plan.stop_now ? head::Sweeps::StopWhen::kNow : head::Sweeps::StopWhen::kNextRung;
+          world_.after(seconds(plan.stop_s), [this, sweep, when, done] {
+            change_sweep(
+                sweep, [when](head::Sweeps& sweeps, JobId one) { return sweeps.stop(one, when, kUser); },
+                done);
+          });
+        }
+        --open_;
+      },
+      again);
+}
+
+void Users::change_sweep(JobId id, std::function<Result<Done>(head::Sweeps&, JobId)> change,
+                         std::function<void()> then) {
+  const auto again = [this, id, change, then] {
+    later([this, id, change, then] { change_sweep(id, change, then); });
+  };
+  ask<Done>(
+      cluster_, [id, change](head::Dispatcher& head) { return change(head.sweeps(), id); },
+      [](const Result<Done>&) {},
+      [this, id, then, again](const Result<Done>& done) {
+        if (done || done.error().code() == Errc::kConflict) return then();
+        cluster_.referee().check(
+            done.error().code() != Errc::kNotFound, "no acknowledged sweep is lost",
+            [&] { return "a change of sweep " + to_string(id) + ": " + done.error().message(); });
+        again();
       },
       again);
 }

@@ -17,6 +17,10 @@ class Users {
   void cancel(JobId id, const std::string& name);
   void hold(JobId id, double held_s);
   void release(JobId id);
+  void submit_sweep(const SweepPlan& plan);
+  /// Until it is answered, then `then`; that the sweep does not change so, or has ended, is an answer.
+  void change_sweep(JobId id, std::function<Result<Done>(head::Sweeps&, JobId)> change,
+                    std::function<void()> then);
   void look();
   void want_a_place();
   /// An operator ends what runs far longer than any job does: those that hang, and whose acknowledgement was
