@@ -313,6 +313,8 @@ class Transition {
   }
   /// The attempt made way with work left, rather than to have come to its end before it heard of it.
   bool gave_way() const {
+    // Stopped at once, like a cancelled one: a program may end with 0 when it gets SIGTERM.
+    if (s_.yield && !s_.yield->checkpoint) return true;
     return std::ranges::any_of(
         s_.ranks, [&](const RankState& r) { return r.yielded || (s_.yield && !r.status.success()); });
   }
