@@ -105,6 +105,7 @@ class MemoryStore : public Journal, public History {
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override {
     MetricPage result;
     result.points = page(jobs_[id].points, from, limit);
+    points_read += static_cast<std::int64_t>(result.points.size());
     result.next = from + static_cast<std::int64_t>(result.points.size());
     result.more = result.next < static_cast<std::int64_t>(jobs_[id].points.size());
     return result;
@@ -149,6 +150,8 @@ class MemoryStore : public Journal, public History {
       if (!document.value.is_null()) recovered.documents.push_back(document);
     return recovered;
   }
+
+  std::int64_t points_read = 0;  ///< by metrics(), of all jobs
 
  private:
   struct Job {

@@ -49,6 +49,7 @@ void visit_fields(auto& visit, Is<RungReached> auto& v) {
   visit("value", v.value);
   visit("constraints", v.constraints);
   visit("checkpoint", v.checkpoint);
+  visit("reports", count(v.reports));
 }
 void visit_fields(auto& visit, Is<TrialPaused> auto& v) {
   visit("trial", Required{v.trial});

@@ -49,6 +49,7 @@ struct RungReached {
   std::optional<double> value;                ///< of the metric; absent: it is no finite number
   std::map<std::string, double> constraints;  ///< the metrics that have bounds, as far as they are finite
   bool checkpoint = false;                    ///< the trial has one
+  std::int64_t reports = 0;  ///< that the trial had made with this one, over all its attempts; 0: not known
 };
 /// Its job yields and is held.
 struct TrialPaused {

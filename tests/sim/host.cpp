@@ -170,7 +170,8 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
   report.key = key;
   report.seq = ++process->seq;
   report.time_ms = world_.wall_ms();
-  report.metrics = {{"loss", metric(process->plan->spec.name, key.attempt, report.seq)}};
+  report.metrics = {{"loss", metric(process->plan->spec.name, key.attempt, report.seq)},
+                    {"epoch", process->launch->next_checkpoint_index + report.seq}};
   if (with_checkpoint) {
     proto::CheckpointRecord checkpoint;
     checkpoint.index = process->checkpoint++;

@@ -14,6 +14,8 @@ class Schedule {
  public:
   Schedule(const proto::ScheduleConfig& config, std::uint64_t seed);
 
+  /// False: trials are never compared.
+  [[nodiscard]] bool has_rungs() const { return !std::holds_alternative<std::monostate>(rule_); }
   /// The rung that a report at `resource` comes to, of a trial whose last rung was `last` (-1: none).
   [[nodiscard]] std::optional<int> rung_at(std::int64_t trial, int last, double resource) const;
   /// The resource of a rung of the trial; nothing: the trial has no such rung.

@@ -138,6 +138,7 @@ class Step {
     trial->rung = event.rung;
     trial->reached = *rung_resource;
     trial->resource = event.resource;
+    trial->reports = event.reports;
     trial->loss = loss_of(state_, event.value);
     trial->violation = violation_of(state_, event.constraints);
     state_.schedule.enter(event.trial, event.rung, ranked_loss(trial->violation, trial->loss),

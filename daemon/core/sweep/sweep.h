@@ -57,6 +57,7 @@ struct TrialState {
   int rung = -1;             ///< the last that it came to
   double reached = 0;        ///< the resource of that rung: rungs of two brackets compare by it
   double resource = 0;       ///< of its last event with a value
+  std::int64_t reports = 0;  ///< that it had made when it came to its last rung
   double loss = kWorstLoss;  ///< at that resource; less is better, infinity for what is no number
   /// Sum of what its constraints are off by; infinity when one of them was reported as no finite number, or
   /// not at all.
@@ -121,7 +122,8 @@ struct TrialReport {
 /// (work that is done again) comes to none; one report may come to several rungs in turn.
 [[nodiscard]] std::optional<proto::RungReached> reached(const SweepState& state, const TrialReport& report);
 /// The end of a trial's job with its last report: the value and the constraints in it. Of a trial that was
-/// STOPPING the outcome is completed when it is `finished`, else pruned.
+/// STOPPING the outcome is completed when it is `finished`, else pruned. One that completed without having
+/// ever said how far it is, where a schedule measures that, has failed: nobody could judge it.
 [[nodiscard]] proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last,
                                             proto::TrialOutcome outcome, std::string error);
 
@@ -129,6 +131,8 @@ struct TrialReport {
 /// that was hit, the end of the sweep.
 [[nodiscard]] std::optional<proto::SweepEvent> follow_up(const SweepState& state);
 
+/// Whether one more trial may be active. It asks for nothing, so that it is cheap to ask before next().
+[[nodiscard]] bool has_room(const SweepState& state);
 /// What may start now: TrialPromoted or TrialSuggested. `waiting`: jobs of the sweep that are in the queue.
 [[nodiscard]] std::optional<proto::SweepEvent> next(const SweepState& state, std::int64_t waiting);
 /// So many jobs of a sweep wait in the queue at most, so that the searcher sees results first.

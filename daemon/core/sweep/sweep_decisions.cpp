@@ -26,9 +26,29 @@ bool has_metric(const SweepState& state, const TrialReport& report) {
   return report.metrics.is_object() && report.metrics.contains(state.spec->metric);
 }
 
-double resource_of(const SweepState& state, const TrialReport& report) {
-  if (!state.spec->resource.empty()) return number_in(report.metrics, state.spec->resource).value_or(0);
-  return number_in(report.metrics, "epoch").value_or(static_cast<double>(report.reports));
+/// What the resource of the sweep's trials is called in their reports.
+std::string resource_name(const SweepState& state) {
+  return state.spec->resource.empty() ? "epoch" : state.spec->resource;
+}
+
+/// Nothing: the report does not say it. The number of reports does not stand for it where rungs are measured
+/// by it: it counts work that is done again, and a program may report each step and each epoch.
+std::optional<double> resource_of(const SweepState& state, const TrialReport& report) {
+  if (auto told = number_in(report.metrics, resource_name(state))) return told;
+  const bool counted = state.spec->resource.empty() && !state.schedule.has_rungs();
+  return counted ? std::optional(static_cast<double>(report.reports)) : std::nullopt;
+}
+
+/// Why a trial that came to its end is none: its schedule could not judge it. Empty: it could.
+std::string unjudged(const SweepState& state, const TrialReport& last) {
+  const auto& trial = state.trial(last.trial);
+  const bool blind = trial.phase == TrialPhase::kRunning && trial.rung < 0 && state.schedule.has_rungs() &&
+                     last.reports > 0 && !resource_of(state, last);
+  if (!blind) return "";
+  return "it came to no rung, and its last report has no number \"" + resource_name(state) +
+         "\", which rungs are measured in: report it, or name in `resource` of the sweep file a number that "
+         "is "
+         "reported and only grows";
 }
 
 /// What is missing here counts as out of its bounds.
@@ -139,24 +159,30 @@ std::optional<SweepEvent> suggestion(const SweepState& state) {
 std::optional<proto::RungReached> reached(const SweepState& state, const TrialReport& report) {
   const auto& trial = state.trial(report.trial);
   if (trial.phase != TrialPhase::kRunning || !has_metric(state, report)) return std::nullopt;
-  const double resource = resource_of(state, report);
-  if (resource < trial.resource) return std::nullopt;
-  const auto rung = state.schedule.rung_at(report.trial, trial.rung, resource);
+  const auto resource = resource_of(state, report);
+  if (!resource || *resource < trial.resource) return std::nullopt;
+  const auto rung = state.schedule.rung_at(report.trial, trial.rung, *resource);
   if (!rung) return std::nullopt;
   return proto::RungReached{report.trial,
                             *rung,
-                            resource,
+                            *resource,
                             number_in(report.metrics, state.spec->metric),
                             constrained(state, report.metrics),
-                            report.checkpoint};
+                            report.checkpoint,
+                            report.reports};
 }
 
 proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last, proto::TrialOutcome outcome,
                               std::string error) {
+  if (outcome == proto::TrialOutcome::kCompleted)
+    if (auto why = unjudged(state, last); !why.empty()) {
+      outcome = proto::TrialOutcome::kFailed;
+      error = std::move(why);
+    }
   return {last.trial,
           outcome,
           number_in(last.metrics, state.spec->metric),
-          last.reports > 0 ? resource_of(state, last) : 0,
+          last.reports > 0 ? resource_of(state, last).value_or(0) : 0,
           constrained(state, last.metrics),
           std::move(error)};
 }
@@ -180,9 +206,12 @@ std::int64_t running_max(const SweepState& state) {
   return proto::kTrialsMax;
 }
 
+bool has_room(const SweepState& state) {
+  return state.phase == SweepPhase::kRunning && state.active < running_max(state);
+}
+
 std::optional<SweepEvent> next(const SweepState& state, std::int64_t waiting) {
-  if (state.phase != SweepPhase::kRunning || waiting >= kWaitingMax || state.active >= running_max(state))
-    return std::nullopt;
+  if (!has_room(state) || waiting >= kWaitingMax) return std::nullopt;
   if (const auto promotion = state.schedule.promotable())
     return proto::TrialPromoted{promotion->trial, promotion->rung, promotion->reason};
   if (may_suggest(state))

@@ -141,7 +141,9 @@ Sweeps::Report Sweeps::report_of(const core::JobState& job) const {
 
 void Sweeps::on_report(JobId job) {
   if (!trial_of(job)) return;
-  enter([this, report = report_of(context_.state(job))] { judge(report); });
+  enter([this, report = report_of(context_.state(job))] {
+    if (judge(report)) refill(report.sweep);  // a report that decides nothing makes no room
+  });
 }
 
 void Sweeps::on_started(JobId job) {
@@ -163,16 +165,16 @@ void Sweeps::on_ended(JobId job) {
   if (of) enter([this, of = *of, job] { end_trial(of.sweep, of.trial, job); });
 }
 
-void Sweeps::judge(const Report& report) {
+bool Sweeps::judge(const Report& report) {
   const core::TrialReport told{report.trial, report.metrics, report.reports, report.checkpoint};
-  for (;;) {
+  for (bool came = false;;) {
     const auto* known = trial(report.sweep, report.trial);
-    if (known == nullptr) return;
+    if (known == nullptr) return came;
     auto reached = core::reached(book_.live(report.sweep)->state, told);
-    if (!reached || !take(report.sweep, std::move(*reached))) break;
+    if (!reached || !take(report.sweep, std::move(*reached))) return came;
+    came = true;
     follow(report.sweep);
   }
-  refill(report.sweep);
 }
 
 void Sweeps::end_trial(JobId id, std::int64_t number, JobId job) {
@@ -293,11 +295,15 @@ void Sweeps::follow(JobId id) {
   }
 }
 
+/// The newest first, since those are the likeliest to wait, and no further than the answer needs.
 std::int64_t Sweeps::waiting(const core::SweepState& state) const {
-  std::int64_t count = 0;
-  for (const auto& trial : state.trials) {
-    if (trial.phase != core::TrialPhase::kRunning && trial.phase != core::TrialPhase::kSuggested) continue;
-    const auto* record = context_.book.find(trial.job);
+  std::int64_t count = 0, active = 0;
+  for (auto trial = state.trials.rbegin();
+       trial != state.trials.rend() && active < state.active && count < core::kWaitingMax; ++trial) {
+    if (!core::is_active(trial->phase)) continue;
+    ++active;
+    if (trial->phase == core::TrialPhase::kStopping) continue;
+    const auto* record = context_.book.find(trial->job);
     if (record == nullptr || (record->state.phase == core::JobPhase::kQueued && !record->state.held)) ++count;
   }
   return count;
@@ -329,6 +335,7 @@ bool Sweeps::submit_waiting(JobId id) {
 void Sweeps::refill(JobId id) {
   if (!submit_waiting(id)) return;
   while (const auto* entry = book_.live(id)) {
+    if (!core::has_room(entry->state)) return;
     auto event = core::next(entry->state, waiting(entry->state));
     if (!event || !take(id, std::move(*event))) return;
     follow(id);
@@ -420,11 +427,13 @@ void Sweeps::recover_trial(JobId id, std::int64_t number) {
   if (core::is_terminal(state.phase)) end_trial(id, number, job);
 }
 
-/// A report may be durable that no rung was reached by before the head died. All of the job are told again:
-/// those that came to no new rung are ignored.
+/// A report may be durable that no rung was reached by before the head died. Those since the last rung are
+/// told again; what may start then is seen to once for the whole sweep.
 void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& job) {
   constexpr int kPage = 1000;
-  Report report{id, number, {}, 0, false};
+  const auto& state = book_.live(id)->state;
+  if (!state.schedule.has_rungs()) return;
+  Report report{id, number, {}, state.trial(number).reports, !job.checkpoints.empty()};
   for (bool more = true; more;) {
     auto page = context_.store.history.metrics(job.id, report.reports, kPage);
     if (!page) {
@@ -435,7 +444,6 @@ void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& jo
     for (auto& point : page->points) {
       report.metrics = std::move(point.metrics);
       ++report.reports;
-      report.checkpoint = report.checkpoint || !point.checkpoint.empty();
       judge(report);
     }
     more = page->more && !page->points.empty();

@@ -71,7 +71,8 @@ class Sweeps {
   void on(JobId id, const core::ReleaseTrial& release);
   void on(JobId id, const core::StopTrial& stop);
   void on(JobId id, const core::CloneTrial& clone);
-  void judge(const Report& report);
+  /// Whether it came to a rung.
+  bool judge(const Report& report);
   void judge_again(JobId id, std::int64_t trial, const core::JobState& job);
   void end_trial(JobId id, std::int64_t trial, JobId job);
   void follow(JobId id);
@@ -81,6 +82,7 @@ class Sweeps {
   bool submit_waiting(JobId id);
   void cancel_unknown();
   void recover_trial(JobId id, std::int64_t trial);
+  /// How many jobs of the sweep wait, as far as core::next() wants to know it.
   [[nodiscard]] std::int64_t waiting(const core::SweepState& state) const;
   [[nodiscard]] const core::TrialState* trial(JobId id, std::int64_t number) const;
   /// The state of a trial's job that has not ended; null: there is none.

@@ -225,7 +225,7 @@ TEST_CASE("sweep events: each survives the way to JSON and back") {
   const std::vector<SweepEvent> events{SweepSubmitted{read_sweep_spec(kWhole).spec, "ada"},
                                        TrialSuggested{3, {{"lr", 0.1}}, "tpe", 2},
                                        TrialSubmitted{3, JobId(17)},
-                                       RungReached{3, 1, 3.0, std::nullopt, {{"params_m", 4}}, true},
+                                       RungReached{3, 1, 3.0, std::nullopt, {{"params_m", 4}}, true, 12},
                                        TrialPaused{3, 1, "rank 2 of 5"},
                                        TrialPromoted{3, 1, "rank 1 of 9"},
                                        TrialStopped{3, 1, true, "done"},

@@ -328,6 +328,44 @@ TEST_CASE("sweep: one report may cross several rungs") {
   CHECK(harness.state->trial(0).finished);
 }
 
+TEST_CASE("sweep: a report that does not say how far the trial is comes to no rung") {
+  const Json median{{"median", {{"startup_trials", 1}}}}, asha{{"asha", {{"max", 9}, {"mode", "stop"}}}};
+  for (const auto& schedule : {median, asha}) {
+    INFO(schedule.dump());
+    Harness harness(Json{{"schedule", schedule}});
+    harness.start();
+    // Of every step, among those of the epochs: many, and each after work that may be done again.
+    for (int step = 0; step < 20; ++step) harness.report(0, {{"loss", 1}});
+    CHECK(harness.state->trial(0).rung == -1);
+    harness.report(0, {{"loss", 0.5}, {"epoch", 1}});
+    CHECK(harness.state->trial(0).resource == 1);
+    CHECK(harness.state->trial(0).reports == 21);
+    const int rung = harness.state->trial(0).rung;
+    harness.report(0, {{"loss", 1}});
+    CHECK(harness.state->trial(0).rung == rung);
+    harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+    CHECK(harness.phase(0) == TrialPhase::kCompleted);
+  }
+}
+
+TEST_CASE("sweep: a trial that never said how far it is has failed where a schedule measures it") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}}}}}, {"limits", {{"trials", 5}}}});
+  harness.start();
+  harness.report(0, {{"loss", 1}});
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+  CHECK(harness.phase(0) == TrialPhase::kFailed);
+  CHECK(
+      harness.state->trial(0).reason ==
+      "it came to no rung, and its last report has no number \"epoch\", which rungs are measured in: report "
+      "it, or name in `resource` of the sweep file a number that is reported and only grows");
+  // Without a schedule reports are counted.
+  Harness plain(Json{{"limits", {{"trials", 5}}}});
+  plain.start();
+  plain.end(0, TrialOutcome::kCompleted, {{"loss", 1}});
+  CHECK(plain.phase(0) == TrialPhase::kCompleted);
+  CHECK(plain.state->trial(0).resource == 1);
+}
+
 TEST_CASE("sweep: what is no number is the worst, and a report without the metric decides nothing") {
   Harness harness(Json{{"schedule", {{"asha", {{"max", 9}, {"mode", "stop"}}}}},
                        {"limits", {{"trials", 3}, {"running", 3}}}});

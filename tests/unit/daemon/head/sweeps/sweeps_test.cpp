@@ -305,6 +305,27 @@ TEST_CASE("sweeps: what cannot run is refused, and the same request makes no sec
   CHECK(sweeps.book().all_live().size() == 1);
 }
 
+TEST_CASE("sweeps: a start tells again only what was reported since the last rung") {
+  auto disk = std::make_shared<store::MemoryStore>();
+  const auto points_read = [&](const Json& more) {
+    Scene scene(disk);
+    scene.connect();
+    scene.submit(more);
+    scene.start_all();
+    for (int report = 0; report < 50; ++report) scene.report(0, 0.5, 0.1);
+    scene.report(0, 1, 0.1);
+    for (int report = 0; report < 3; ++report) scene.report(0, 1.5, 0.1);
+    CHECK(scene.trial(0).phase == TrialPhase::kRunning);
+    disk->points_read = 0;
+    const Scene next(disk);
+    return disk->points_read;
+  };
+  const Json stop = {{"schedule", {{"asha", {{"min", 1}, {"max", 4}, {"eta", 2}, {"mode", "stop"}}}}}};
+  CHECK(points_read(stop) == 3);
+  disk = std::make_shared<store::MemoryStore>();
+  CHECK(points_read(Json::object()) == 0);
+}
+
 TEST_CASE("sweeps: a head that dies after any event goes on with the same trials, and submits none twice") {
   // Without a fault: the parameters of all trials.
   std::vector<core::Point> points;
