@@ -144,7 +144,9 @@ void print_job(const Call& call, const proto::JobDoc& job) {
                      "; rtrain sweep show " + rtrain::to_string(job.sweep->sweep));
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
-  if (job.held) row("held", "by " + job.held_by + "; rtrain release " + job_name_of(job) + " lets it start");
+  if (job.held)
+    row("held",
+        "by " + job.held_by + (job.sweep ? "" : "; rtrain release " + job_name_of(job) + " lets it start"));
   if (job.attempt == 0 && job.begin_at_ms > now)
     row("begin", "not before " + proto::rfc3339(job.begin_at_ms));
   if (job.retry_at_ms > now) row("retry", "not before " + proto::rfc3339(job.retry_at_ms));

@@ -122,7 +122,7 @@ Verdict decide(const proto::FailureConfig& config, const FailureHistory& history
 }
 
 bool may_yield(const proto::FailureConfig& config, const FailureHistory& history, proto::YieldCause cause) {
-  if (cause == proto::YieldCause::kPruned) return false;
+  if (cause == proto::YieldCause::kPruned || cause == proto::YieldCause::kFinished) return false;
   return cause != proto::YieldCause::kPreempted || config.max_preemption_failures < 0 ||
          history.preemptions < config.max_preemption_failures;
 }

@@ -24,11 +24,6 @@ bool all_ended(const JobState& state) {
   return std::ranges::all_of(state.ranks, [](const RankState& r) { return r.phase == RankPhase::kEnded; });
 }
 
-/// Who holds the job of a trial that is paused.
-std::string holder_of(const JobState& state) {
-  return state.sweep ? "sweep " + to_string(state.sweep->sweep) : "its sweep";
-}
-
 std::string seconds(double s) {
   std::ostringstream text;
   text << s << " s";
@@ -41,6 +36,17 @@ bool before_first_step(const JobState& state, bool reported, const std::string& 
   return !state.first_step && !reported && (state.spec->train_func || kind == "exception" || kind == "load");
 }
 
+bool is_end_of_trial(const YieldRequested& e) {
+  return (e.cause == YieldCause::kPruned || e.cause == YieldCause::kFinished) && e.checkpoint;
+}
+
+/// Its attempt yields already, with a checkpoint, and was to go on: it need only not be placed again.
+bool may_still_end(const JobState& state) {
+  return state.phase == JobPhase::kStopping && state.yield && state.yield->checkpoint &&
+         state.yield->cause != YieldCause::kPruned && state.yield->cause != YieldCause::kFinished &&
+         !state.cancel_requested;
+}
+
 /// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
 class Transition {
  public:
@@ -51,8 +57,8 @@ class Transition {
   Result<Done> operator()(const AttemptPlaced& e) {
     if (s_.phase != JobPhase::kQueued) return illegal("attempt_placed");
     if (e.attempt.value() != s_.attempt.value() + 1) return stale(e.attempt);
-    if (s_.held)
-      return fail(Errc::kConflict, "attempt_placed: job " + name_of(s_) + " is held by " + s_.held_by);
+    if (is_held(s_))
+      return fail(Errc::kConflict, "attempt_placed: job " + name_of(s_) + " is held by " + holders_of(s_));
     const auto& scaling = s_.spec->scaling_config;
     if (std::cmp_greater(e.ranks.size(), scaling.num_workers) ||
         std::cmp_less(e.ranks.size(), scaling.least_workers()))
@@ -177,7 +183,7 @@ class Transition {
   }
 
   Result<Done> operator()(const YieldRequested& e) {
-    if (!is_live(s_.phase)) return illegal("yield_requested");
+    if (!is_live(s_.phase) && !(is_end_of_trial(e) && may_still_end(s_))) return illegal("yield_requested");
     if (e.attempt != s_.attempt) return stale(e.attempt);
     if (s_.failed_rank)
       return fail(Errc::kConflict,
@@ -188,11 +194,9 @@ class Transition {
       case YieldCause::kPreempted: ++s_.preemptions; break;
       case YieldCause::kDrain: ++s_.drains; break;
       case YieldCause::kResize: ++s_.resizes; break;
-      case YieldCause::kPruned: break;
-      case YieldCause::kPaused:
-        s_.held = true;
-        s_.held_by = holder_of(s_);
-        break;
+      case YieldCause::kPruned:
+      case YieldCause::kFinished: break;
+      case YieldCause::kPaused: s_.paused = true; break;
     }
     return ok();
   }
@@ -214,14 +218,24 @@ class Transition {
 
   Result<Done> operator()(const JobHeld& e) {
     if (is_terminal(s_.phase)) return has_ended();
+    if (e.by_sweep) {
+      if (s_.paused) return fail(Errc::kConflict, "job " + name_of(s_) + " is paused already, by " + e.by);
+      s_.paused = true;
+      return ok();
+    }
     if (s_.held) return fail(Errc::kConflict, "job " + name_of(s_) + " is held already, by " + s_.held_by);
     s_.held = true;
     s_.held_by = e.by;
     return ok();
   }
 
-  Result<Done> operator()(const JobReleased&) {
+  Result<Done> operator()(const JobReleased& e) {
     if (is_terminal(s_.phase)) return has_ended();
+    if (e.by_sweep) {
+      if (!s_.paused) return fail(Errc::kConflict, "job " + name_of(s_) + " is not paused by its sweep");
+      s_.paused = false;
+      return ok();
+    }
     if (!s_.held) return fail(Errc::kConflict, "job " + name_of(s_) + " is not held");
     s_.held = false;
     s_.held_by.clear();
@@ -281,9 +295,17 @@ class Transition {
       return ok();
     }
     if (!s_.yield || s_.yield->retry) return wait();
-    if (s_.yield->cause == YieldCause::kPruned) {
+    if (s_.yield->cause == YieldCause::kFinished &&
+        std::ranges::all_of(s_.ranks, [](const RankState& r) { return r.status.success(); })) {
       s_.error.reset();
-      s_.verdict = "pruned: " + s_.yield->reason;
+      s_.verdict = "finished: " + s_.yield->reason;
+      if (!awaits_validation(s_)) return end(JobPhase::kSucceeded);
+      s_.phase = JobPhase::kValidating;
+      return ok();
+    }
+    if (s_.yield->cause == YieldCause::kPruned || s_.yield->cause == YieldCause::kFinished) {
+      s_.error.reset();
+      s_.verdict = std::string(to_string(s_.yield->cause)) + ": " + s_.yield->reason;
       return end(JobPhase::kCancelled);
     }
     s_.error = JobError{"preempted", s_.yield->reason, {}, {}, e.attempt.value(), {}, {}};
@@ -335,7 +357,7 @@ class Transition {
     s_.phase = phase;
     s_.ended_ms = at_;
     s_.not_before_ms = 0;
-    s_.held = false;
+    s_.held = s_.paused = false;
     s_.held_by.clear();
     if (phase != JobPhase::kSucceeded) s_.return_value = nullptr;
     for (auto& checkpoint : s_.checkpoints)
@@ -443,7 +465,10 @@ void add_validation_actions(std::vector<Action>& result, JobPhase before, const 
       result.emplace_back(StartValidation{kept->index});
   if (const auto* ended = std::get_if<ValidationEnded>(&event); ended != nullptr && has_attempt(after.phase))
     result.emplace_back(TellValidated{ended->index});
-  const bool given_up = std::holds_alternative<CancelRequested>(event) || after.phase == JobPhase::kFailed;
+  const bool pruned = std::holds_alternative<AttemptEnded>(event) && after.phase == JobPhase::kCancelled &&
+                      !after.cancel_requested;
+  const bool given_up =
+      std::holds_alternative<CancelRequested>(event) || pruned || after.phase == JobPhase::kFailed;
   if (given_up && std::ranges::any_of(after.checkpoints, [](const CheckpointRecord& checkpoint) {
         return checkpoint.validation && checkpoint.validation->job.value() != 0;
       }))
@@ -465,12 +490,13 @@ std::vector<Action> actions(JobPhase before, const JobState& after, const JobEve
   if (std::holds_alternative<CancelRequested>(event) && has_attempt(before))
     result.emplace_back(
         StopRanks{after.attempt, after.spec->run_config.stop_grace_s, "cancelled by " + after.cancelled_by});
-  if (const auto* yield = std::get_if<YieldRequested>(&event); yield != nullptr && !all_ended(after))
+  if (const auto* yield = std::get_if<YieldRequested>(&event);
+      yield != nullptr && is_live(before) && !all_ended(after))
     result.push_back(yield->checkpoint ? Action(YieldRanks{after.attempt, yield->grace_s, yield->reason})
                                        : Action(StopRanks{after.attempt, yield->grace_s, yield->reason}));
   if (std::holds_alternative<TimeLimitReached>(event) && !all_ended(after))
     result.emplace_back(StopRanks{after.attempt, after.spec->run_config.stop_grace_s, after.error->message});
-  if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued)
+  if (std::holds_alternative<JobReleased>(event) && after.phase == JobPhase::kQueued && !is_held(after))
     result.emplace_back(EnterQueue{});
   if (std::holds_alternative<JobHeld>(event) && after.phase == JobPhase::kQueued)
     result.emplace_back(LeaveQueue{});
@@ -565,20 +591,29 @@ YieldRequested yield_requested(const JobState& state, YieldCause cause, std::str
           true};
 }
 
-bool is_held_by_sweep(const JobState& state) {
-  return state.sweep && state.held && state.held_by == holder_of(state);
+bool is_held(const JobState& state) { return state.held || state.paused; }
+
+std::string sweep_name(const JobState& state) {
+  return state.sweep ? "sweep " + to_string(state.sweep->sweep) : "its sweep";
 }
 
-JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint) {
-  if (!is_live(state.phase) || state.failed_rank) return CancelRequested{holder_of(state) + ": " + reason};
-  auto yield = yield_requested(state, YieldCause::kPruned, std::move(reason), 0);
+std::string holders_of(const JobState& state) {
+  if (!state.paused) return state.held_by;
+  return (state.held ? state.held_by + " and " : "") + sweep_name(state);
+}
+
+JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint, bool finished) {
+  const bool live = is_live(state.phase) || (checkpoint && may_still_end(state));
+  if (!live || state.failed_rank) return CancelRequested{sweep_name(state) + ": " + reason};
+  auto yield =
+      yield_requested(state, finished ? YieldCause::kFinished : YieldCause::kPruned, std::move(reason), 0);
   yield.grace_s = state.spec->run_config.stop_grace_s;
   yield.checkpoint = checkpoint;
   return yield;
 }
 
 JobEvent trial_paused(const JobState& state, std::string reason) {
-  if (!is_live(state.phase) || state.failed_rank) return JobHeld{holder_of(state)};
+  if (!is_live(state.phase) || state.failed_rank) return JobHeld{sweep_name(state), true};
   return yield_requested(state, YieldCause::kPaused, std::move(reason), state.spec->run_config.stop_grace_s);
 }
 

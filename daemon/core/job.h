@@ -16,9 +16,10 @@
 //   AttemptEnded --> VALIDATING -- the last ValidationEnded --> SUCCEEDED
 //                        |-- CancelRequested --> CANCELLED
 //
-// A held job keeps its phase; QUEUED and held is not placed. An attempt that yields because its trial is
-// paused is held by the same event, so that nothing can start it in between; one that yields because its
-// trial is pruned ends as CANCELLED.
+// A held job keeps its phase; QUEUED and held is not placed. A user holds a job, and so does its sweep, each
+// for itself. An attempt that yields because its trial is paused is held by the same event, so that nothing
+// can start it in between; one that yields because its trial is pruned ends as CANCELLED, and one whose trial
+// is finished as SUCCEEDED.
 //
 // No clock, no I/O, no randomness: the same function runs live and in replay.
 #pragma once
@@ -83,6 +84,7 @@ struct JobState {
   proto::UnixMs not_before_ms = 0;  ///< QUEUED: the next attempt waits until then; 0: it does not
   bool held = false;                ///< not placed until it is released
   std::string held_by;
+  bool paused = false;           ///< nor until its sweep lets it: its trial is paused, or the sweep is
   Attempt attempt{0};            ///< the current or last one; 0: none yet
   std::vector<RankState> ranks;  ///< of that attempt, index = rank
   /// of the newest kAttemptsKept attempts, index = rank: where their logs lie
@@ -225,13 +227,18 @@ void count_failure(proto::FailureCounts& counts, const proto::JobEvent& event);
                                                     std::string reason, double grace_s);
 /// The request to a job's attempt to end for good because its trial was stopped, or to end and be held
 /// because its trial is paused, with the job's stop_grace_s; of a job without an attempt that goes on, what
-/// has the same effect. `checkpoint`: it writes one before. The job must train a trial and must not have
-/// ended.
-[[nodiscard]] proto::JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint);
+/// has the same effect. `checkpoint`: it writes one before. `finished`: its trial has all that its
+/// schedule gives, and the job succeeds. The job must train a trial and must not have ended.
+[[nodiscard]] proto::JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint,
+                                            bool finished = false);
 [[nodiscard]] proto::JobEvent trial_paused(const JobState& state, std::string reason);
 
-/// Its trial is paused: the sweep releases it when it is promoted.
-[[nodiscard]] bool is_held_by_sweep(const JobState& state);
+/// By a user, or by its sweep.
+[[nodiscard]] bool is_held(const JobState& state);
+/// Who holds it: "ann", "sweep 7", "ann and sweep 7"; "" nobody.
+[[nodiscard]] std::string holders_of(const JobState& state);
+/// As what its sweep is named in events of its jobs.
+[[nodiscard]] std::string sweep_name(const JobState& state);
 
 /// After a failure: how long the ranks of the attempt that still live may take to end before SIGKILL.
 inline constexpr double kFailureGraceS = 0.5;

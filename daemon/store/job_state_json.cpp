@@ -51,7 +51,7 @@ void visit_fields(auto& visit, proto::Is<PastFailure> auto& v) {
 /// All but `nodes`, whose keys are numbers.
 void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   auto& [id, spec, run_name, run_dir, user, array, submission, phase, submitted_ms, started_ms, ended_ms,
-         placed_ms, updated_ms, not_before_ms, held, held_by, attempt, ranks, nodes, failures,
+         placed_ms, updated_ms, not_before_ms, held, held_by, paused, attempt, ranks, nodes, failures,
          controller_failures, preemptions, drains, resizes, failures_by_class, failed_in_row, last_failure,
          first_step, yield, last_seq, metrics, reports, made_before, checkpoints, next_checkpoint_index,
          return_value, error, verdict, failure_class, retry, failed_rank, failed_rank_error, cancel_requested,
@@ -73,6 +73,7 @@ void visit_fields(auto& visit, proto::Is<JobState> auto& v) {
   visit("not_before_ms", not_before_ms);
   visit("held", held);
   visit("held_by", held_by);
+  visit("paused", paused);
   visit("attempt", attempt);
   visit("ranks", ranks);
   visit("failures", failures);

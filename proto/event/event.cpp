@@ -9,7 +9,8 @@ namespace rtrain::proto {
 
 namespace {
 constexpr std::array<std::string_view, 3> kFailureClasses{"user", "infrastructure", "preemption"};
-constexpr std::array<std::string_view, 5> kYieldCauses{"preempted", "drain", "resize", "pruned", "paused"};
+constexpr std::array<std::string_view, 6> kYieldCauses{"preempted", "drain",  "resize",
+                                                       "pruned",    "paused", "finished"};
 }  // namespace
 
 std::span<const std::string_view> enum_names(FailureClass) { return kFailureClasses; }
@@ -75,8 +76,14 @@ void visit_fields(auto& visit, Is<AttemptEnded> auto& v) {
   visit("attempt", Required{v.attempt});
   visit("last_seq", count(v.last_seq));
 }
-void visit_fields(auto& visit, Is<JobHeld> auto& v) { visit("by", v.by); }
-void visit_fields(auto& visit, Is<JobReleased> auto& v) { visit("by", v.by); }
+void visit_fields(auto& visit, Is<JobHeld> auto& v) {
+  visit("by", v.by);
+  visit("by_sweep", v.by_sweep);
+}
+void visit_fields(auto& visit, Is<JobReleased> auto& v) {
+  visit("by", v.by);
+  visit("by_sweep", v.by_sweep);
+}
 void visit_fields(auto& visit, Is<FirstStep> auto& v) { visit("attempt", v.attempt); }
 void visit_fields(auto& visit, Is<YieldRequested> auto& v) {
   visit("attempt", Required{v.attempt});

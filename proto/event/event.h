@@ -22,13 +22,14 @@ enum class FailureClass { kUser, kInfrastructure, kPreemption };
 using FailureCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 /// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize", "pruned",
-/// "paused".
+/// "paused", "finished".
 enum class YieldCause {
   kPreempted,
   kDrain,
   kResize,
-  kPruned,  ///< its trial was stopped: the job ends as CANCELLED when its ranks are gone
-  kPaused,  ///< its trial waits to be promoted: the job is held from here on
+  kPruned,    ///< its trial was stopped: the job ends as CANCELLED when its ranks are gone
+  kPaused,    ///< its trial waits to be promoted: the job is held from here on
+  kFinished,  ///< its trial has all that its schedule gives: the job succeeds when its ranks are gone
 };
 [[nodiscard]] std::string_view to_string(YieldCause cause);
 [[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);
@@ -46,9 +47,13 @@ struct JobSubmitted {
 /// The job keeps its place in the queue and is not started until it is released. What runs goes on.
 struct JobHeld {
   std::string by;
+  /// By its sweep, because its trial is paused, or the sweep is: beside a user's hold, and neither lifts the
+  /// other.
+  bool by_sweep = false;
 };
 struct JobReleased {
   std::string by;
+  bool by_sweep = false;  ///< what its sweep held
 };
 /// The scheduler gave every rank its place. Starts an attempt.
 struct AttemptPlaced {
@@ -102,7 +107,7 @@ struct YieldRequested {
   YieldCause cause = YieldCause::kPreempted;
   std::string reason;
   double grace_s = 0;  ///< then its ranks are stopped
-  /// false: it was preempted oftener than max_preemption_failures allows, or was pruned, and ends for good
+  /// false: it was preempted oftener than max_preemption_failures allows, or its trial ends, and it with it
   bool retry = true;
   bool checkpoint = true;  ///< false: it writes none, and its ranks are stopped at once
 };

@@ -87,7 +87,10 @@ void visit_fields(auto& visit, Is<TrialEnqueued> auto& v) {
   visit("params", Required{v.params});
   visit("by", v.by);
 }
-void visit_fields(auto& visit, Is<SweepHeld> auto& v) { visit("by", v.by); }
+void visit_fields(auto& visit, Is<SweepHeld> auto& v) {
+  visit("by", v.by);
+  visit("reason", v.reason);
+}
 void visit_fields(auto& visit, Is<SweepReleased> auto& v) { visit("by", v.by); }
 void visit_fields(auto& visit, Is<SweepExtended> auto& v) {
   visit("trials", count(v.trials));

@@ -95,6 +95,7 @@ struct TrialEnqueued {
 /// Nothing new starts until it is released. What runs goes on.
 struct SweepHeld {
   std::string by;
+  std::string reason;  ///< why the head held it; "" when a user did
 };
 struct SweepReleased {
   std::string by;

@@ -262,6 +262,9 @@ bool read_job(ObjectReader& top, SweepSpec& spec, SpecErrors& errors, const JobT
   spec.job = std::move(reading.spec);
   if (reading.ok() && spec.job.scheduling.array)
     top.error("job", "is an array; a sweep runs one job a trial, so leave scheduling.array out");
+  // Of jobs that nobody may start the next would be drawn for ever.
+  if (reading.ok() && spec.job.scheduling.hold)
+    top.error("job", "is held; leave scheduling.hold out, and pause the sweep: rtrain sweep pause");
   return reading.ok();
 }
 

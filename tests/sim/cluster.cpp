@@ -82,7 +82,7 @@ bool Cluster::calm(std::size_t node) const {
 
 bool Cluster::may_stay(const head::JobRecord& record) const {
   // A trial that is paused waits for its sweep, which may stay for its own reason.
-  if (core::is_held_by_sweep(record.state) && record.state.phase == core::JobPhase::kQueued) return true;
+  if (record.state.paused && record.state.phase == core::JobPhase::kQueued) return true;
   return core::is_terminal(record.state.phase) || (record.state.phase == core::JobPhase::kQueued &&
                                                    referee_.rules().may_wait_for_ever(record.state.id));
 }

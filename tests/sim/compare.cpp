@@ -55,6 +55,7 @@ std::string difference(const core::JobState& a, const core::JobState& b) {
   same("placed_ms", a.placed_ms, b.placed_ms);
   same("not_before_ms", a.not_before_ms, b.not_before_ms);
   same("held", a.held, b.held);
+  same("paused", a.paused, b.paused);
   same("failures", a.failures, b.failures);
   same("controller_failures", a.controller_failures, b.controller_failures);
   same("preemptions", a.preemptions, b.preemptions);

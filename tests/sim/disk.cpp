@@ -20,11 +20,13 @@ void Disk::write(JobId id, const proto::StampedEvent& event, std::optional<core:
     job.submission = submitted->submission;
     job.held = submitted->spec->scheduling.hold;
   }
-  if (std::holds_alternative<proto::JobHeld>(event.event)) job.held = true;
-  if (std::holds_alternative<proto::JobReleased>(event.event)) job.held = false;
+  if (const auto* held = std::get_if<proto::JobHeld>(&event.event))
+    (held->by_sweep ? job.paused : job.held) = true;
+  if (const auto* released = std::get_if<proto::JobReleased>(&event.event))
+    (released->by_sweep ? job.paused : job.held) = false;
   if (const auto* yield = std::get_if<proto::YieldRequested>(&event.event)) {
     job.stopping = yield->attempt.value();
-    job.held = job.held || yield->cause == proto::YieldCause::kPaused;
+    job.paused = job.paused || yield->cause == proto::YieldCause::kPaused;
   }
   if (const auto* limit = std::get_if<proto::TimeLimitReached>(&event.event))
     job.stopping = limit->attempt.value();

@@ -35,7 +35,7 @@ class Disk {
     /// the newest attempt that was placed, is to be stopped, has ended
     std::int64_t placed = 0, stopping = 0, over = 0;
     std::set<std::pair<std::int64_t, int>> finished;  ///< (attempt, rank)
-    bool cancelled = false, held = false;
+    bool cancelled = false, held = false, paused = false;
     std::optional<core::JobPhase> end;
   };
   [[nodiscard]] const Job* find(JobId id) const;

@@ -191,7 +191,7 @@ void Referee::points_cut(JobId id) {
 
 void Referee::stored_placement(JobId id, const proto::AttemptPlaced& placed) {
   const auto& job = disk_.jobs().at(id);
-  check(!job.held, "a held job is not placed",
+  check(!job.held && !job.paused, "a held job is not placed",
         [&] { return "job " + to_string(id) + " is placed and held"; });
   const auto& spec = workload_.plan(job.name).spec;
   const auto workers = static_cast<int>(placed.ranks.size());
@@ -337,7 +337,8 @@ void Referee::cancel_acknowledged(JobId id) {
 void Referee::hold_acknowledged(JobId id) {
   const auto* job = disk_.find(id);
   const auto held = [](const proto::StampedEvent& event) {
-    return std::holds_alternative<proto::JobHeld>(event.event);
+    const auto* one = std::get_if<proto::JobHeld>(&event.event);
+    return one != nullptr && !one->by_sweep;
   };
   check(job != nullptr && std::ranges::any_of(job->events, held), "nothing is told before it is durable",
         [&] { return "the hold of job " + to_string(id) + " is acknowledged and not on disk"; });
@@ -444,14 +445,30 @@ void Referee::check_sweep(JobId id, const Disk::Sweep& sweep) {
     if (trial.job.value() == 0) continue;
     check(job != nullptr, "a trial's job is durable with the trial",
           described("trial " + std::to_string(number)));
-    if (job == nullptr || !core::is_terminal(state.phase)) continue;
+    if (job == nullptr) continue;
+    if (!core::is_terminal(state.phase) && !job->end) {
+      // Decisions and what they make of jobs are durable together.
+      const bool waits = trial.phase == core::TrialPhase::kPaused || state.phase == core::SweepPhase::kPaused;
+      check(
+          trial.phase == core::TrialPhase::kPaused ? job->paused : waits || !job->paused,
+          "a job is paused as long as its trial or its sweep is",
+          described("job " + to_string(trial.job) + " of trial " + std::to_string(number) + ", which is " +
+                    std::string(core::to_string(trial.phase)) + (job->paused ? ", is paused" : ", is not")));
+    }
+    if (!core::is_terminal(state.phase)) continue;
     check(job->end.has_value(), "no job outlives its sweep",
           described("job " + to_string(trial.job) + " of trial " + std::to_string(number) + ", which is " +
                     std::string(core::to_string(trial.phase)) + ", is " +
                     std::string(core::to_string(disk_.state(trial.job).phase))));
-    if (trial.phase == core::TrialPhase::kFailed)
-      check(job->end == core::JobPhase::kFailed, "a trial ends as its job does",
-            described("trial " + std::to_string(number)));
+    const bool agree = trial.phase == core::TrialPhase::kFailed ? job->end == core::JobPhase::kFailed
+                       : trial.phase == core::TrialPhase::kCompleted
+                           ? trial.finished || job->end == core::JobPhase::kSucceeded
+                       : trial.phase == core::TrialPhase::kCancelled ? job->end == core::JobPhase::kCancelled
+                                                                     : true;
+    check(agree, "a trial ends as its job does",
+          described("trial " + std::to_string(number) + " is " + std::string(core::to_string(trial.phase)) +
+                    ", job " + to_string(trial.job) + " is " +
+                    (job->end ? std::string(core::to_string(*job->end)) : "not at its end")));
   }
 }
 
@@ -488,8 +505,9 @@ void Referee::check_disk() {
                    (replayed ? std::string(core::to_string(replayed->phase)) : replayed.error().message());
           });
     bool all_succeeded = state.attempt.value() > 0;
+    const bool finished = state.yield && state.yield->cause == proto::YieldCause::kFinished;
     for (const auto& [rank, end] : ends)
-      all_succeeded = all_succeeded && end.status.success() && !end.error && !end.yielded;
+      all_succeeded = all_succeeded && end.status.success() && !end.error && (!end.yielded || finished);
     // its ranks may have come to their end all the same
     const bool out_of_time = state.error && state.error->kind == "time_limit";
     if (state.phase == core::JobPhase::kSucceeded)

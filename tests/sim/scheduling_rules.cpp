@@ -218,7 +218,7 @@ bool SchedulingRules::fits_when_idle(const proto::ScalingConfig& scaling) const 
 
 bool SchedulingRules::may_wait_for_ever(JobId id) const {
   const auto* job = disk_.find(id);
-  if (job == nullptr || job->end || job->placed > job->over || job->held) return false;
+  if (job == nullptr || job->end || job->placed > job->over || job->held || job->paused) return false;
   const auto& job_submitted = submitted(id);
   const auto& spec = *job_submitted.spec;
   if (can_never_start(id)) return true;

@@ -246,7 +246,7 @@ void Users::clean_up() {
     const bool runs_for_ever =
         state.phase == core::JobPhase::kRunning && world_.wall_ms() - state.placed_ms > 60'000;
     // The answer to its submit was lost, and whoever held it knows only of its second copy.
-    const bool held_for_ever = state.phase == core::JobPhase::kQueued && state.held &&
+    const bool held_for_ever = state.phase == core::JobPhase::kQueued && core::is_held(state) &&
                                world_.wall_ms() - state.submitted_ms > 120'000;
     if (runs_for_ever || held_for_ever) forgotten.push_back(id);
   }

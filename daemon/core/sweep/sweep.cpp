@@ -208,14 +208,16 @@ class Step {
     state_.queue.push_back(event);
     return ok();
   }
-  Result<Done> operator()(const proto::SweepHeld&) {
+  Result<Done> operator()(const proto::SweepHeld& event) {
     if (state_.phase != SweepPhase::kRunning) return refused("the sweep does not run");
     state_.phase = SweepPhase::kPaused;
+    state_.reason = event.reason;
     return ok();
   }
   Result<Done> operator()(const proto::SweepReleased&) {
     if (state_.phase != SweepPhase::kPaused) return refused("the sweep is not paused");
     state_.phase = SweepPhase::kRunning;
+    state_.reason.clear();
     return ok();
   }
   Result<Done> operator()(const proto::SweepExtended& event) {

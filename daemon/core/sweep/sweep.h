@@ -87,7 +87,7 @@ struct SweepState {
   std::int64_t at_target = -1;                         ///< a trial as good as limits.target, -1 none
   std::int64_t not_better_in_row = 0;                  ///< trials that ended since the best one changed
   std::int64_t undecided = -1;                         ///< the trial whose RungReached was the last event
-  std::string reason;                                  ///< of STOPPING and of the end
+  std::string reason;  ///< of STOPPING, of the end, and of a pause by the head
   proto::SweepOutcome outcome = proto::SweepOutcome::kSucceeded;  ///< STOPPING: how it will end
   Schedule schedule;
   std::optional<CmaEsSearch> cmaes;
@@ -179,6 +179,7 @@ struct StopTrial {
   std::int64_t trial = 0;
   bool checkpoint = false;  ///< it writes one before
   std::string reason;
+  bool finished = false;  ///< the trial has all that the schedule gives
 };
 /// A new job of the member goes on from the checkpoint; the old one ends.
 struct CloneTrial {

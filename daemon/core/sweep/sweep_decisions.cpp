@@ -297,7 +297,8 @@ std::vector<SweepAction> actions(const SweepState& state, const SweepEvent& even
   if (const auto* promoted = std::get_if<proto::TrialPromoted>(&event))
     return {ReleaseTrial{promoted->trial}};
   if (const auto* stopped = std::get_if<proto::TrialStopped>(&event))
-    return {StopTrial{stopped->trial, stopped->finished || state.spec->checkpoint_pruned, stopped->reason}};
+    return {StopTrial{stopped->trial, stopped->finished || state.spec->checkpoint_pruned, stopped->reason,
+                      stopped->finished}};
   if (const auto* cloned = std::get_if<proto::TrialCloned>(&event))
     return {CloneTrial{cloned->trial, cloned->checkpoint}};
   std::vector<SweepAction> all;

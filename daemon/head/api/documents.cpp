@@ -80,8 +80,8 @@ proto::JobDoc job_doc(const JobRecord& record, const Waiting& waiting) {
   doc.drains = s.drains;
   doc.resizes = s.resizes;
   doc.failures_by_class = s.failures_by_class;
-  doc.held = s.held;
-  doc.held_by = s.held_by;
+  doc.held = core::is_held(s);
+  doc.held_by = core::holders_of(s);
   doc.retry_at_ms = s.not_before_ms;
   doc.num_workers = s.spec->scaling_config.num_workers;
   for (const auto& rank : s.ranks) {

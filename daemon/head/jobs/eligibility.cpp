@@ -13,9 +13,13 @@ StartRules Eligibility::make_rules(const Reservations& reservations) {
   return StartRules({
       {"held",
        [](const Candidate& job) -> std::string {
-         if (job.state == nullptr || !job.state->held) return "";
-         return "held by " + job.state->held_by + "; `rtrain release " + core::name_of(*job.state) +
-                "` lets it start";
+         if (job.state == nullptr || !core::is_held(*job.state)) return "";
+         const auto& state = *job.state;
+         if (!state.held)
+           return "paused by " + core::sweep_name(state) +
+                  ", which lets it start when its trial is among the best, or when it is resumed itself";
+         return "held by " + core::holders_of(state) + "; `rtrain release " + core::name_of(state) +
+                (state.paused ? "` leaves it to its sweep" : "` lets it start");
        }},
       {"retry",
        [this](const Candidate& job) -> std::string {
@@ -87,7 +91,8 @@ void Eligibility::on_queued(JobId id) {
       note_standing(id, {.stuck = 1});  // at a start of the head, those behind it may be queued already
   }
   if (is_new && scheduling.begin_at_ms > context_.wall()) begins_.emplace(scheduling.begin_at_ms, id);
-  if (state.array) recheck(state.held ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
+  if (state.array)
+    recheck(core::is_held(state) ? turns_.leaves(id, *state.array) : turns_.waits(id, *state.array));
 }
 
 void Eligibility::on_held(JobId id) { give_up_turn(id); }

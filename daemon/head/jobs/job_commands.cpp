@@ -20,8 +20,7 @@ Result<JobId> JobCommands::submit(proto::JobSpec spec, const std::string& user, 
                   "job " + to_string(dependency.job) + ", which scheduling.depends_on names: no such job",
                   "rtrain list shows the jobs");
   if (auto may = core::may_enter(context_.config.queues, spec.scheduling); !may) return may.error();
-  if (const auto& name = spec.scheduling.reservation; !name.empty())
-    if (auto may = may_name_reservation(name, user, reservations_); !may) return may.error();
+  if (auto may = may_name_reservation_of(spec, user); !may) return may.error();
   spec.scheduling.time_limit_s = core::time_limit_s(context_.config.queues, spec.scheduling);
   auto id = turn_.submit(std::move(spec),
                          {context_.config.queue_max, std::int64_t{context_.config.spec_memory_mib} << 20},
@@ -34,6 +33,11 @@ Result<JobId> JobCommands::submit(proto::JobSpec spec, const std::string& user, 
                               {"jobs", std::to_string(state.array ? state.array->count : 1)}});
   turn_.request_pass();
   return id;
+}
+
+Result<Done> JobCommands::may_name_reservation_of(const proto::JobSpec& spec, const std::string& user) const {
+  const auto& name = spec.scheduling.reservation;
+  return name.empty() ? ok() : may_name_reservation(name, user, reservations_);
 }
 
 // ---- one job ------------------------------------------------------------------------------------
@@ -57,16 +61,22 @@ Result<Done> JobCommands::hold(JobId id, const std::string& by) {
 }
 
 Result<Done> JobCommands::release(JobId id, const std::string& by) {
-  if (const auto* record = context_.book.find(id);
-      record != nullptr && core::is_held_by_sweep(record->state)) {
+  const auto* record = context_.book.find(id);
+  // Of a sweep that was set aside nobody else releases it any more.
+  bool left_paused = false;
+  if (record != nullptr && record->state.paused && record->state.sweep) {
     const auto& trial = *record->state.sweep;
-    return fail(Errc::kConflict,
-                "job " + to_string(id) + " is trial " + std::to_string(trial.trial) + " of sweep " +
-                    to_string(trial.sweep) +
-                    ", which has paused it and releases it when it is among the best",
-                "rtrain cancel " + to_string(id) + " ends the trial");
+    left_paused = !sweep_goes_on_(trial.sweep);
+    if (!left_paused && !record->state.held)
+      return fail(Errc::kConflict,
+                  "job " + to_string(id) + " is trial " + std::to_string(trial.trial) + " of sweep " +
+                      to_string(trial.sweep) +
+                      ", which has paused it and releases it when it is among the best",
+                  "rtrain cancel " + to_string(id) + " ends the trial");
   }
-  auto done = turn_.apply(id, proto::JobReleased{by});
+  const bool held = record == nullptr || record->state.held || !left_paused;
+  Result<Done> done = left_paused ? turn_.apply(id, proto::JobReleased{by, true}) : ok();
+  if (done && held) done = turn_.apply(id, proto::JobReleased{by});
   if (done) {
     log::info("job released", {{"job", to_string(id)}, {"by", by}});
     turn_.request_pass();

@@ -5,6 +5,8 @@
 #include "daemon/head/nodes/reservations.h"
 #include "daemon/head/turn.h"
 
+#include <functional>
+
 namespace rtrain::head {
 
 /// @thread the head's.
@@ -22,11 +24,17 @@ class JobCommands {
                                      const std::string& submission = {},
                                      std::optional<proto::ValidatedCheckpoint> validates = std::nullopt,
                                      std::optional<proto::SweepTrial> sweep = std::nullopt);
+  /// Whether the reservation that the job names is there for the user; a job that names none may.
+  [[nodiscard]] Result<Done> may_name_reservation_of(const proto::JobSpec& spec,
+                                                     const std::string& user) const;
   [[nodiscard]] Result<Done> cancel(JobId id, const std::string& by);
   /// A held job that waits does not start until it is released; one that runs goes on.
   [[nodiscard]] Result<Done> hold(JobId id, const std::string& by);
-  /// kConflict as well for the job of a trial that is paused: its sweep releases it.
+  /// What a user held. kConflict as well for the job of a trial that is paused: its sweep releases it, as
+  /// long as that goes on.
   [[nodiscard]] Result<Done> release(JobId id, const std::string& by);
+  /// Who is asked whether a sweep goes on; nobody: none does.
+  void ask_of_sweeps(std::function<bool(JobId)> goes_on) { sweep_goes_on_ = std::move(goes_on); }
   /// request_yield()
   [[nodiscard]] Result<Done> yield(JobId id, proto::YieldCause cause, const std::string& reason,
                                    double grace_s);
@@ -45,6 +53,7 @@ class JobCommands {
   HeadContext& context_;
   Turn& turn_;
   const Reservations& reservations_;
+  std::function<bool(JobId)> sweep_goes_on_ = [](JobId) { return false; };
 };
 
 }  // namespace rtrain::head

@@ -61,7 +61,9 @@ std::vector<std::pair<std::int64_t, JobId>> Validations::children_of(JobId paren
 
 void Validations::cancel_all(JobId parent) {
   const auto& state = context_.state(parent);
-  const auto by = state.cancel_requested ? state.cancelled_by : "the failure of job " + core::name_of(state);
+  const auto by = state.cancel_requested                   ? state.cancelled_by
+                  : state.phase == core::JobPhase::kFailed ? "the failure of job " + core::name_of(state)
+                                                           : "the end of job " + core::name_of(state);
   std::erase_if(unstarted_, [&](const auto& waiting) { return waiting.first == parent; });
   const auto validations = children_of(parent);
   for (const auto& [index, child] : validations) turn_.post(child, proto::CancelRequested{by});

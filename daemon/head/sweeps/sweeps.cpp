@@ -2,19 +2,29 @@
 
 #include "common/log/log.h"
 #include "daemon/core/queue_rules.h"
+#include "daemon/core/sweep/trial_job.h"
 #include "daemon/head/sweeps/trial_spec.h"
 #include "proto/sweep/sweep_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace rtrain::head {
 namespace {
 
 constexpr std::chrono::seconds kLimitsStep{1};
+/// Trials of a sweep that one call starts; the next tick goes on.
+constexpr int kStartsMax = 32;
 
 Error no_such(JobId id) {
   return fail(Errc::kNotFound, "sweep " + to_string(id) + ": no such sweep",
               "rtrain sweep list shows the sweeps");
+}
+
+bool searches_scheduling(const proto::SweepSpec& spec) {
+  return std::ranges::any_of(spec.parameters, [](const proto::SweepParameter& parameter) {
+    return parameter.path.starts_with("scheduling.");
+  });
 }
 
 }  // namespace
@@ -45,6 +55,7 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
                   "rtrain list shows the jobs");
   if (auto may = core::may_enter(context_.config.queues, spec.job.scheduling); !may)
     return may.error().in("job");
+  if (auto may = commands_.may_name_reservation_of(spec.job, user); !may) return may.error().in("job");
   if (const auto health = context_.health(); !health.writable)
     return fail(Errc::kUnavailable, "the head takes no sweeps at the moment: " + health.why,
                 "running jobs continue; submit again when there is room");
@@ -157,6 +168,11 @@ void Sweeps::on_released(JobId job) {
   for (const auto& rank : state.ranks) gpus += rank.placement.gpus.size();
   const auto held_ms = std::max<proto::UnixMs>(0, context_.wall() - state.placed_ms);
   book_.charge(state.sweep->sweep, static_cast<double>(gpus) * static_cast<double>(held_ms) / 1000);
+  if (const auto of = trial_of(job); of && state.phase == core::JobPhase::kQueued)
+    enter([this, of = *of] {
+      settle(of.sweep, of.trial);
+      follow(of.sweep);
+    });
 }
 
 void Sweeps::on_ended(JobId job) {
@@ -223,6 +239,30 @@ bool Sweeps::take(JobId id, proto::SweepEvent event) {
 void Sweeps::carry_out(JobId id, const core::SweepState& state, const proto::SweepEvent& event) {
   for (const auto& action : core::actions(state, event))
     std::visit([&](const auto& one) { on(id, one); }, action);
+  // Jobs that wait in the queue may not start under a sweep that is paused or stops.
+  if (std::holds_alternative<proto::SweepHeld>(event) ||
+      std::holds_alternative<proto::SweepReleased>(event) ||
+      std::holds_alternative<proto::SweepStopping>(event))
+    settle(id);
+}
+
+void Sweeps::settle(JobId id) {
+  for (std::int64_t number = 0; trial(id, number) != nullptr; ++number) settle(id, number);
+}
+
+void Sweeps::settle(JobId id, std::int64_t number) {
+  const auto* known = trial(id, number);
+  const auto* record = known == nullptr ? nullptr : context_.book.find(known->job);
+  if (record == nullptr || core::is_terminal(record->state.phase)) return;
+  const auto& state = book_.live(id)->state;
+  if (auto stopped = core::given_up(state, number, record->state)) {
+    take(id, std::move(*stopped));
+    return;
+  }
+  if (auto due = core::due_for_job(state, number, record->state)) {
+    turn_.post(record->state.id, std::move(*due));
+    turn_.request_pass();
+  }
 }
 
 const core::JobState* Sweeps::living_job(JobId id, std::int64_t number) const {
@@ -242,6 +282,17 @@ void Sweeps::on(JobId id, const core::SubmitTrial& submit) {
                   : Result<JobId>(spec.error());
   if (job) {
     take(id, proto::TrialSubmitted{submit.trial, *job});
+    return;
+  }
+  // Queue, reservation and what they depend on are all trials' own, unless they are searched: the next would
+  // be refused as well.
+  const bool shared = spec.has_value() && !searches_scheduling(*entry->state.spec);
+  if (shared && job.error().code() != Errc::kUnavailable) {
+    unsubmitted_.insert({id, submit.trial});
+    log::warn("a sweep is paused: its jobs are refused",
+              {{"sweep", to_string(id)}, {"cause", job.error().message()}});
+    take(id, proto::SweepHeld{"the head", "its jobs are refused: " + job.error().message() +
+                                              "; mend it, then rtrain sweep resume " + to_string(id)});
     return;
   }
   if (job.error().code() == Errc::kUnavailable) {
@@ -265,7 +316,7 @@ void Sweeps::on(JobId id, const core::PauseTrial& pause) {
 
 void Sweeps::on(JobId id, const core::ReleaseTrial& release) {
   if (const auto* job = living_job(id, release.trial)) {
-    turn_.post(job->id, proto::JobReleased{"sweep " + to_string(id)});
+    turn_.post(job->id, proto::JobReleased{"sweep " + to_string(id), true});
     turn_.request_pass();
   }
 }
@@ -278,7 +329,7 @@ void Sweeps::on(JobId id, const core::StopTrial& stop) {
   const bool was_paused = (*entry)->state.trial(stop.trial).left_paused;
   turn_.post(job->id, was_paused ? proto::JobEvent(
                                        proto::CancelRequested{"sweep " + to_string(id) + ": " + stop.reason})
-                                 : core::trial_stopped(*job, stop.reason, stop.checkpoint));
+                                 : core::trial_stopped(*job, stop.reason, stop.checkpoint, stop.finished));
   turn_.request_pass();
 }
 
@@ -304,13 +355,14 @@ std::int64_t Sweeps::waiting(const core::SweepState& state) const {
     ++active;
     if (trial->phase == core::TrialPhase::kStopping) continue;
     const auto* record = context_.book.find(trial->job);
-    if (record == nullptr || (record->state.phase == core::JobPhase::kQueued && !record->state.held)) ++count;
+    if (record == nullptr || (record->state.phase == core::JobPhase::kQueued && !record->state.paused))
+      ++count;
   }
   return count;
 }
 
 bool Sweeps::submit_waiting(JobId id) {
-  for (;;) {
+  while (book_.live(id) == nullptr || book_.live(id)->state.phase != core::SweepPhase::kPaused) {
     const auto first = unsubmitted_.lower_bound({id, 0});
     if (first == unsubmitted_.end() || first->first != id) return true;
     const auto number = first->second;
@@ -330,11 +382,17 @@ bool Sweeps::submit_waiting(JobId id) {
     }
     follow(id);
   }
+  return false;
 }
 
 void Sweeps::refill(JobId id) {
   if (!submit_waiting(id)) return;
-  while (const auto* entry = book_.live(id)) {
+  // A trial whose job is refused makes room for the next at once, and agents wait for this thread.
+  for (int started = 0; const auto* entry = book_.live(id); ++started) {
+    if (started == kStartsMax) {
+      cut_short_.insert(id);
+      return;
+    }
     if (!core::has_room(entry->state)) return;
     auto event = core::next(entry->state, waiting(entry->state));
     if (!event || !take(id, std::move(*event))) return;
@@ -358,7 +416,7 @@ core::SweepUsage Sweeps::usage(const SweepEntry& entry) const {
 }
 
 void Sweeps::tick() {
-  std::set<JobId> waiting_for_room;
+  auto waiting_for_room = std::exchange(cut_short_, {});
   for (const auto& [id, number] : unsubmitted_) waiting_for_room.insert(id);
   for (const auto id : waiting_for_room) enter([this, id] { refill(id); });
   if (context_.now() - limits_looked_ < kLimitsStep) return;
@@ -424,7 +482,9 @@ void Sweeps::recover_trial(JobId id, std::int64_t number) {
   }
   const auto state = record->state;
   if (known->phase == core::TrialPhase::kRunning) judge_again(id, number, state);
-  if (core::is_terminal(state.phase)) end_trial(id, number, job);
+  if (core::is_terminal(state.phase)) return end_trial(id, number, job);
+  // They part when `rtraind recover` found the events of one and not those of the other.
+  settle(id, number);
 }
 
 /// A report may be durable that no rung was reached by before the head died. Those since the last rung are
@@ -452,9 +512,12 @@ void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& jo
 
 std::set<JobId> Sweeps::needed_jobs() const {
   std::set<JobId> needed;
-  for (const auto& [id, entry] : book_.all_live())
+  for (const auto& [id, entry] : book_.all_live()) {
     for (const auto& trial : entry.state.trials)
       if (trial.job.value() != 0) needed.insert(trial.job);
+    // Each trial that is still to come names them again.
+    for (const auto& dependency : entry.state.spec->job.scheduling.depends_on) needed.insert(dependency.job);
+  }
   return needed;
 }
 

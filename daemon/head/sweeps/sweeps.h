@@ -44,7 +44,8 @@ class Sweeps {
   void recover(std::vector<store::SweepRecord> sweeps, const std::vector<store::Document>& documents);
 
   [[nodiscard]] const SweepBook& book() const { return book_; }
-  /// Ended jobs of sweeps that go on: whoever asks for the best trial wants its checkpoint.
+  /// Ended jobs of sweeps that go on: whoever asks for the best trial wants its checkpoint. With them those
+  /// that their trials depend on.
   [[nodiscard]] std::set<JobId> needed_jobs() const;
   void forget(const std::vector<JobId>& gone) { book_.forget(gone); }
 
@@ -75,10 +76,13 @@ class Sweeps {
   bool judge(const Report& report);
   void judge_again(JobId id, std::int64_t trial, const core::JobState& job);
   void end_trial(JobId id, std::int64_t trial, JobId job);
+  /// Tells the jobs of the sweep, or of one trial, what they do not do yet of what it says.
+  void settle(JobId id);
+  void settle(JobId id, std::int64_t trial);
   void follow(JobId id);
   /// Promotes and suggests what may start.
   void refill(JobId id);
-  /// The jobs of the sweep that found no room. False: there is none yet.
+  /// The jobs of the sweep that found no room. False: there is none yet, or the sweep is paused.
   bool submit_waiting(JobId id);
   void cancel_unknown();
   void recover_trial(JobId id, std::int64_t trial);
@@ -94,6 +98,7 @@ class Sweeps {
   JobCommands& commands_;
   SweepBook book_;
   std::set<std::pair<JobId, std::int64_t>> unsubmitted_;  ///< trials whose jobs found no room
+  std::set<JobId> cut_short_;  ///< of which more may start than one call is allowed
   std::deque<std::function<void()>> due_;
   bool working_ = false;
   SteadyTime limits_looked_{};

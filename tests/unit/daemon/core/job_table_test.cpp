@@ -156,24 +156,50 @@ TEST_CASE("job: an attempt that yields goes back into the queue and has not fail
 TEST_CASE("job: a trial that is paused is held by the event that makes it yield") {
   const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
   const auto pause = yield(1, proto::YieldCause::kPaused);
+  const JobEvent let_go = proto::JobReleased{"sweep 3", true};
   auto state = after(running + std::vector<JobEvent>{pause});
   CHECK(state.phase == JobPhase::kStopping);
-  CHECK(state.held);
+  CHECK(state.paused);
   state = after(running + std::vector<JobEvent>{pause, yielded(1, 0), yielded(1, 1)});
   CHECK(state.phase == JobPhase::kQueued);
-  REQUIRE(state.held);
+  REQUIRE(state.paused);
   CHECK(state.preemptions + state.drains + state.resizes == 0);
   CHECK(advance(state, {5000, placed(2, 2)}).error().code() == Errc::kConflict);
-  REQUIRE(advance(state, {5000, release()}).has_value());
+  REQUIRE(advance(state, {5000, let_go}).has_value());
   CHECK(advance(state, {5000, placed(2, 2)}).has_value());
   // Released while it still yields: it goes back into the queue like any other.
-  state = after(running + std::vector<JobEvent>{pause, release(), yielded(1, 0), yielded(1, 1)});
+  state = after(running + std::vector<JobEvent>{pause, let_go, yielded(1, 0), yielded(1, 1)});
   CHECK(state.phase == JobPhase::kQueued);
-  CHECK_FALSE(state.held);
+  CHECK_FALSE(state.paused);
   // Through before it heard of it.
   state = after(running + std::vector<JobEvent>{pause, exited(1, 0), exited(1, 1)});
   CHECK(state.phase == JobPhase::kSucceeded);
-  CHECK_FALSE(state.held);
+  CHECK_FALSE(state.paused);
+}
+
+TEST_CASE("job: a user and a sweep hold a job each for itself") {
+  const std::vector<JobEvent> running{placed(1, 2), entered(1, 0), entered(1, 1)};
+  const JobEvent pause = proto::JobHeld{"sweep 3", true}, let_go = proto::JobReleased{"sweep 3", true};
+  const std::vector<JobEvent> back{yield(1, proto::YieldCause::kPaused), yielded(1, 0), yielded(1, 1)};
+  // The user's hold outlives the promotion ...
+  auto state = after(running + std::vector<JobEvent>{hold("ann")} + back);
+  CHECK(holders_of(state) == "ann and its sweep");
+  REQUIRE(advance(state, {5000, let_go}).has_value());
+  CHECK(actions(JobPhase::kQueued, state, let_go).empty());
+  CHECK(holders_of(state) == "ann");
+  CHECK(advance(state, {5000, placed(2, 2)}).error().code() == Errc::kConflict);
+  REQUIRE(advance(state, {5000, release()}).has_value());
+  CHECK(holders_of(state).empty());
+  CHECK(advance(state, {5000, placed(2, 2)}).has_value());
+  // ... and the pause outlives the user's release.
+  state = after({hold("ann"), pause, release()});
+  CHECK(state.paused);
+  CHECK(advance(state, {5000, placed(1, 2)}).error().message() ==
+        "attempt_placed: job " + name_of(state) + " is held by its sweep");
+  CHECK(advance(state, {5000, pause}).error().code() == Errc::kConflict);
+  REQUIRE(advance(state, {5000, let_go}).has_value());
+  CHECK(advance(state, {5000, let_go}).error().code() == Errc::kConflict);
+  CHECK(std::holds_alternative<EnterQueue>(actions(JobPhase::kQueued, state, let_go).at(0)));
 }
 
 TEST_CASE("job: a trial that is pruned ends as cancelled, with the reason") {
@@ -220,8 +246,8 @@ TEST_CASE("job: what ends or pauses a trial depends on whether its attempt goes 
   CHECK(std::get<proto::CancelRequested>(trial_stopped(waits, "worst", false)).by == "sweep 3: worst");
   CHECK(std::get<proto::JobHeld>(trial_paused(waits, "rung 0")).by == "sweep 3");
   REQUIRE(advance(waits, {5000, trial_paused(waits, "rung 0")}).has_value());
-  CHECK(is_held_by_sweep(waits));
-  CHECK_FALSE(is_held_by_sweep(after({hold()})));
+  CHECK(waits.paused);
+  CHECK_FALSE(after({hold()}).paused);
 }
 
 TEST_CASE("job: what a yield, a time limit and a release make happen") {

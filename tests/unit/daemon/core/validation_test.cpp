@@ -230,4 +230,21 @@ TEST_CASE("validation: what the end of its job says") {
   CHECK(told.error == "job 9 ran into its time limit of 60 s");
 }
 
+TEST_CASE("validation: a finished trial waits for it, and a pruned one gives it up") {
+  const auto ends = [](proto::YieldCause cause, const JobEvent& rank) {
+    return then(kRuns, {proto::YieldRequested{Attempt(1), cause, "rung 3", 20, false, true}, rank});
+  };
+  auto state = state_after(ends(proto::YieldCause::kFinished, yielded(1, 0)));
+  CHECK(state.phase == JobPhase::kValidating);
+  CHECK(state.verdict == "finished: rung 3");
+  REQUIRE(advance(state, {5000, validated(0, {{"accuracy", 0.9}})}).has_value());
+  CHECK(state.phase == JobPhase::kSucceeded);
+  // A rank that was killed has not finished.
+  state = state_after(ends(proto::YieldCause::kFinished, killed(1, 0, 9)));
+  CHECK(state.phase == JobPhase::kCancelled);
+  state = state_after(ends(proto::YieldCause::kPruned, yielded(1, 0)));
+  CHECK(state.phase == JobPhase::kCancelled);
+  CHECK(number_of<CancelValidations>(actions(JobPhase::kStopping, state, ended(1))) == 1);
+}
+
 }  // namespace validation_test

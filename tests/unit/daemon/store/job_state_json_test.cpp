@@ -28,6 +28,7 @@ core::JobState full() {
   s.not_before_ms = 6;
   s.held = true;
   s.held_by = "bob";
+  s.paused = true;
   s.attempt = Attempt(11);
   core::RankState rank;
   rank.placement = {1, "n1", 2, 3, {4, 5}};

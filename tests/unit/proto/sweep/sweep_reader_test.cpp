@@ -117,6 +117,8 @@ TEST_CASE("sweep file: parts that do not go together") {
   CHECK(errors_with({{"start_with", {{{"lrr", 1}}, {{"lr", 2}}}}}) ==
         Lines{"start_with[0].lrr: no parameter of the sweep; did you mean lr?",
               "start_with[1].lr: 2 is not in [0, 1]"});
+  CHECK(errors_with({{"job", {{"command", {"train"}}, {"scheduling", {{"hold", true}}}}}}) ==
+        Lines{"job: is held; leave scheduling.hold out, and pause the sweep: rtrain sweep pause"});
   CHECK(errors_with({{"schedule", "asha"}}) ==
         Lines{"schedule: expected \"none\" or an object with one key, like {\"asha\": {\"max\": 81}}"});
   CHECK(errors_with({{"schedule", {{"pbt", {{"perturbation_interval", 4}}}}}}) ==
@@ -232,7 +234,7 @@ TEST_CASE("sweep events: each survives the way to JSON and back") {
                                        TrialCloned{3, 4, 2, {{"lr", 0.2}}, "/runs/x", "lower"},
                                        TrialEnded{3, TrialOutcome::kInvalid, 0.5, 9, {}, "too wide"},
                                        TrialEnqueued{{{"lr", 0.3}}, "ada"},
-                                       SweepHeld{"ada"},
+                                       SweepHeld{"ada", "no such job"},
                                        SweepReleased{"ada"},
                                        SweepExtended{50, "ada"},
                                        SweepStopping{"limits.hours", true, SweepOutcome::kCancelled},

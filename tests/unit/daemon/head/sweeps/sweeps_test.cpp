@@ -158,7 +158,7 @@ TEST_CASE("sweeps: a trial at a rung yields and is held, and goes on when it is 
   CHECK(scene.trial(0).phase == TrialPhase::kPaused);
   const auto& first = scene.job_state(0);
   CHECK(first.phase == JobPhase::kStopping);
-  CHECK(first.held);
+  CHECK(first.paused);
   CHECK(first.yield->cause == proto::YieldCause::kPaused);
   CHECK(scene.a->all<proto::YieldAttempt>().size() == 1);
   // Its place in the sweep is free for the next trial.
@@ -171,7 +171,7 @@ TEST_CASE("sweeps: a trial at a rung yields and is held, and goes on when it is 
   scene.report(1, 1, 0.2, true);
   CHECK(scene.trial(1).phase == TrialPhase::kRunning);
   CHECK(scene.trial(0).phase == TrialPhase::kPaused);
-  CHECK_FALSE(scene.job_state(1).held);
+  CHECK_FALSE(scene.job_state(1).paused);
   scene.end(1, 0, true);
   CHECK(scene.job_state(1).phase == JobPhase::kStarting);
   CHECK(scene.job_state(1).attempt == Attempt(2));
@@ -324,6 +324,224 @@ TEST_CASE("sweeps: a start tells again only what was reported since the last run
   CHECK(points_read(stop) == 3);
   disk = std::make_shared<store::MemoryStore>();
   CHECK(points_read(Json::object()) == 0);
+}
+
+TEST_CASE("sweeps: a sweep that stops gives up what waits in the queue") {
+  Scene scene;
+  scene.submit();  // no node: both jobs wait
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.stop(scene.id, head::Sweeps::StopWhen::kNextRung, "ann").has_value());
+  CHECK(scene.state().phase == SweepPhase::kCancelled);
+  for (const std::int64_t number : {0, 1}) {
+    CHECK(scene.trial(number).phase == TrialPhase::kPruned);
+    CHECK(scene.job_state(number).phase == JobPhase::kCancelled);
+  }
+}
+
+TEST_CASE("sweeps: a trial that is preempted while its sweep stops does not start again") {
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.stop(scene.id, head::Sweeps::StopWhen::kNextRung, "ann").has_value());
+  CHECK(scene.trial(0).phase == TrialPhase::kRunning);
+  REQUIRE(scene.cluster.dispatcher.commands()
+              .yield(scene.job(0), proto::YieldCause::kDrain, "node a is drained", 1)
+              .has_value());
+  scene.end(0, 0, true);
+  CHECK(scene.trial(0).phase == TrialPhase::kPruned);
+  CHECK(scene.job_state(0).phase == JobPhase::kCancelled);
+}
+
+TEST_CASE("sweeps: no job of a sweep that is paused starts, and all go on with it") {
+  Scene scene;
+  scene.submit();
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.pause(scene.id, "ann").has_value());
+  scene.connect();
+  CHECK(scene.job_state(0).phase == JobPhase::kQueued);
+  CHECK(scene.job_state(0).paused);
+  // A head that starts meanwhile leaves it so.
+  Scene next(scene.cluster.store);
+  next.id = scene.id;
+  next.connect();
+  CHECK(next.job_state(0).phase == JobPhase::kQueued);
+  REQUIRE(next.cluster.dispatcher.sweeps().resume(next.id, "ann").has_value());
+  CHECK(next.job_state(0).phase == JobPhase::kStarting);
+  CHECK(next.job_state(1).phase == JobPhase::kStarting);
+}
+
+TEST_CASE("sweeps: a sweep that is paused submits nothing that had found no room") {
+  proto::HeadConfig config;
+  config.queue_max = 1;
+  test::Cluster cluster(std::move(config));
+  auto& sweeps = cluster.dispatcher.sweeps();
+  const auto id = *sweeps.submit(sweep_spec(), "ann");
+  const auto& state = sweeps.book().live(id)->state;
+  REQUIRE(state.trial(1).phase == TrialPhase::kSuggested);
+  REQUIRE(sweeps.pause(id, "ann").has_value());
+  REQUIRE(cluster.dispatcher.commands().cancel(state.trial(0).job, "ann").has_value());
+  cluster.dispatcher.tick();
+  CHECK(state.trial(1).phase == TrialPhase::kSuggested);
+  REQUIRE(sweeps.resume(id, "ann").has_value());
+  CHECK(state.trial(1).phase == TrialPhase::kRunning);
+}
+
+TEST_CASE("sweeps: a user's hold outlives the pause and the promotion of a trial") {
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  auto& commands = scene.cluster.dispatcher.commands();
+  REQUIRE(commands.hold(scene.job(1), "ann").has_value());
+  scene.report(0, 1, 0.5, true);
+  scene.end(0, 0, true);
+  scene.report(1, 1, 0.2, true);  // pauses, and goes on as the better of two
+  scene.end(1, 0, true);
+  CHECK(scene.trial(1).phase == TrialPhase::kRunning);
+  CHECK(scene.job_state(1).phase == JobPhase::kQueued);
+  CHECK(scene.job_state(1).held);
+  CHECK_FALSE(scene.job_state(1).paused);
+  REQUIRE(commands.release(scene.job(1), "ann").has_value());
+  CHECK(scene.job_state(1).phase == JobPhase::kStarting);
+  // The other way round: the release of a user does not start a trial that is paused.
+  REQUIRE(commands.hold(scene.job(0), "ann").has_value());
+  REQUIRE(commands.release(scene.job(0), "ann").has_value());
+  CHECK(scene.job_state(0).paused);
+  CHECK(scene.job_state(0).phase == JobPhase::kQueued);
+}
+
+TEST_CASE("sweeps: the last report of a preempted, held trial pauses it all the same") {
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  auto& commands = scene.cluster.dispatcher.commands();
+  REQUIRE(commands.yield(scene.job(0), proto::YieldCause::kDrain, "node a is drained", 1).has_value());
+  REQUIRE(commands.hold(scene.job(0), "ann").has_value());
+  scene.report(0, 1, 0.5, true);
+  CHECK(scene.trial(0).phase == TrialPhase::kPaused);
+  scene.end(0, 0, true);
+  REQUIRE(commands.release(scene.job(0), "ann").has_value());
+  CHECK(scene.job_state(0).phase == JobPhase::kQueued);
+  CHECK(commands.release(scene.job(0), "ann").error().code() == Errc::kConflict);
+}
+
+TEST_CASE("sweeps: the paused jobs of a sweep that is set aside are a user's to release") {
+  auto disk = std::make_shared<store::MemoryStore>();
+  Scene scene(disk);
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  scene.report(0, 1, 0.5, true);
+  scene.end(0, 0, true);
+  const auto job = scene.job(0);
+  auto found = disk->recover();
+  found.sweeps.clear();
+  test::Cluster next(disk, std::move(found));
+  REQUIRE(next.state(job).paused);
+  REQUIRE(next.dispatcher.commands().release(job, "ann").has_value());
+  CHECK_FALSE(next.state(job).paused);
+}
+
+TEST_CASE("sweeps: trials and jobs that parted come together again") {
+  auto disk = std::make_shared<store::MemoryStore>();
+  Scene scene(disk);
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  scene.report(0, 1, 0.5, true);
+  const auto waits = scene.job(0), runs = scene.job(1);
+  auto found = disk->recover();
+  const auto change = [&](JobId id, auto how) {
+    for (auto& job : found.jobs)
+      if (job.id == id) how(job);
+  };
+  SECTION("the job of a paused trial runs") {
+    change(waits, [](core::JobState& job) {
+      job.phase = JobPhase::kRunning;
+      job.paused = false;
+      job.yield.reset();
+    });
+    test::Cluster next(disk, std::move(found));
+    CHECK(next.state(waits).paused);
+    CHECK(next.phase(waits) == JobPhase::kStopping);
+  }
+  SECTION("the job of a trial that runs is paused") {
+    change(runs, [](core::JobState& job) {
+      job.phase = JobPhase::kQueued;
+      job.ranks.clear();
+      job.paused = true;
+    });
+    test::Cluster next(disk, std::move(found));
+    CHECK_FALSE(next.state(runs).paused);
+  }
+  SECTION("the job of a trial that stops runs") {
+    REQUIRE(core::fold(found.sweeps.at(0).state, proto::TrialStopped{1, -1, false, "worst"}).has_value());
+    test::Cluster next(disk, std::move(found));
+    CHECK(next.phase(runs) == JobPhase::kStopping);
+  }
+}
+
+TEST_CASE("sweeps: what its trials depend on is kept") {
+  Scene scene;
+  const auto before = scene.cluster.submit(1);
+  auto spec = sweep_spec();
+  spec.job.scheduling.depends_on = {{proto::DependencyKind::kAfterOk, before}};
+  scene.id = *scene.cluster.dispatcher.sweeps().submit(spec, "ann");
+  CHECK(scene.cluster.dispatcher.sweeps().needed_jobs().contains(before));
+}
+
+TEST_CASE("sweeps: a job that is refused for what all trials share pauses the sweep with the reason") {
+  proto::HeadConfig config;
+  test::Cluster cluster(std::move(config));
+  const auto before = cluster.submit(1);
+  auto spec = sweep_spec({{"limits", {{"trials", 4000}}}});
+  spec.job.scheduling.depends_on = {{proto::DependencyKind::kAfterOk, before}};
+  auto& sweeps = cluster.dispatcher.sweeps();
+  const auto id = *sweeps.submit(spec, "ann");
+  const auto& state = sweeps.book().live(id)->state;
+  REQUIRE(state.trials.size() == 2);
+  // Somebody prunes what it depends on, whatever the head spares.
+  auto found = cluster.store->recover();
+  std::erase_if(found.jobs, [&](const core::JobState& job) { return job.id == before; });
+  test::Cluster next(cluster.store, std::move(found));
+  auto& later = next.dispatcher.sweeps();
+  REQUIRE(next.dispatcher.commands().cancel(state.trial(0).job, "ann").has_value());
+  const auto& now = later.book().live(id)->state;
+  CHECK(now.phase == SweepPhase::kPaused);
+  CHECK_THAT(now.reason, Catch::Matchers::Contains("no such job"));
+  CHECK(now.trials.size() == 3);
+  CHECK(now.trial(2).phase == TrialPhase::kSuggested);
+  // Tried again when a user resumes it.
+  REQUIRE(later.resume(id, "ann").has_value());
+  CHECK(now.phase == SweepPhase::kPaused);
+  CHECK(now.trials.size() == 3);
+}
+
+TEST_CASE("sweeps: a reservation that the jobs cannot use is refused with the sweep") {
+  Scene scene;
+  auto spec = sweep_spec();
+  spec.job.scheduling.reservation = "no-such-reservation";
+  CHECK(scene.cluster.dispatcher.sweeps().submit(spec, "ann").has_error());
+}
+
+TEST_CASE("sweeps: a trial that is finished while its attempt yields writes its checkpoint and succeeds") {
+  Scene scene;
+  scene.connect();
+  scene.submit({{"schedule", {{"asha", {{"min", 1}, {"max", 4}, {"eta", 2}, {"mode", "stop"}}}}}});
+  scene.start_all();
+  REQUIRE(scene.cluster.dispatcher.commands()
+              .yield(scene.job(0), proto::YieldCause::kDrain, "node a is drained", 1)
+              .has_value());
+  scene.report(0, 4, 0.1);
+  CHECK(scene.trial(0).finished);
+  CHECK(scene.a->all<proto::StopAttempt>().empty());
+  CHECK(scene.a->all<proto::YieldAttempt>().size() == 1);
+  scene.end(0, 0, true);
+  CHECK(scene.trial(0).phase == TrialPhase::kCompleted);
+  CHECK(scene.job_state(0).phase == JobPhase::kSucceeded);
 }
 
 TEST_CASE("sweeps: a head that dies after any event goes on with the same trials, and submits none twice") {
