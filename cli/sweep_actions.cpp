@@ -207,12 +207,17 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
+/// A text that is JSON of its own ("8", "true", "1e-3") is quoted, so that it stays a text.
+std::string set_text(const proto::Json& value) {
+  const bool bare = value.is_string() && !proto::parse_json(value.get<std::string>());
+  return bare ? value.get<std::string>() : proto::dump_json(value);
+}
+
 /// The --set options that make a trial of the job file.
 std::vector<std::string> overrides_of(const proto::Json& params) {
   std::vector<std::string> sets;
   for (const auto& [path, value] : params.items())
-    sets.push_back(proto::job_path_text(path) + "=" +
-                   (value.is_string() ? value.get<std::string>() : proto::dump_json(value)));
+    sets.push_back(proto::job_path_text(path) + "=" + set_text(value));
   return sets;
 }
 

@@ -12,8 +12,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kSweepBytesMax = 4u << 20;
-
 std::string place_of(const SweepFile& file, const proto::SpecError& error) {
   std::string place = file.shown;
   if (error.line > 0) place += ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
@@ -24,13 +22,13 @@ std::string place_of(const SweepFile& file, const proto::SpecError& error) {
 
 Result<SweepFile> load_sweep(const Call& call) {
   const std::string& path = call.args.positionals[1];
-  const auto text = os::read_file(path, kSweepBytesMax);
+  const auto text = os::read_file(path, proto::kSweepBytesMax);
   if (!text) return text.error();
   const auto folder = fs::path(path).parent_path();
   SweepFile file{path, folder.string(), {}};
   const proto::JobText job_text = [&](const std::string& job) {
     file.job_dir = (folder / job).parent_path().string();
-    return os::read_file((folder / job).string(), kSweepBytesMax);
+    return os::read_file((folder / job).string(), proto::kSweepBytesMax);
   };
   const auto overrides = call.args.texts("set");
   const auto document = proto::parse_json(*text);

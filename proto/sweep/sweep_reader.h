@@ -15,6 +15,9 @@ struct SweepReading {
   [[nodiscard]] bool ok() const { return errors.empty(); }
 };
 
+/// A larger sweep file is not read, by the command line as by a head.
+inline constexpr std::size_t kSweepBytesMax = 1u << 20;
+
 /// The text of a job file by the path that the sweep file has for it.
 using JobText = std::function<Result<std::string>(const std::string& path)>;
 

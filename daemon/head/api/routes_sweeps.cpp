@@ -16,7 +16,6 @@ constexpr std::int64_t kSweepsDefault = 100, kSweepsMax = 1000, kTrialsDefault =
                        kTrialsAtOnceMax = 10'000;
 constexpr std::int64_t kAllSweeps = std::numeric_limits<std::int64_t>::max();
 /// A sweep file of a thousand parameters, and a job.
-constexpr std::size_t kSweepBytesMax = 1u << 20;
 
 Error no_such_sweep(const std::string& text) {
   return fail(Errc::kNotFound, "sweep " + clipped(text, 64) + ": no such sweep",
@@ -55,10 +54,11 @@ Reply submit_sweep(const RouteCall& call) {
   const auto key = idempotency_key(call.request);
   if (!key) return call.error(key.error());
   const auto& body = call.request.body();
-  if (body.size() > kSweepBytesMax)
-    return call.error(fail(Errc::kLimit, "the sweep file has " + std::to_string(body.size()) +
-                                             " bytes; at most " + std::to_string(kSweepBytesMax) +
-                                             " are read here"));
+  if (body.size() > proto::kSweepBytesMax)
+    return call.error(fail(Errc::kLimit,
+                           "the sweep file has " + std::to_string(body.size()) + " bytes; at most " +
+                               std::to_string(proto::kSweepBytesMax) + " are read here",
+                           "shorten start_with, or give domains as ranges instead of lists"));
   auto reading = proto::read_sweep_spec(body);
   if (!reading.ok()) return refused_sweep(call, std::move(reading.errors));
   auto errors = proto::check_resolved(reading.spec.job);
