@@ -290,7 +290,8 @@ Result<std::optional<SweepRecord>> SqliteStore::ended_sweep(JobId id) {
   const auto ended_ms = ended_sweep_.integer(0);
   ended_sweep_.reset();
   auto found = replay_stored_sweep(all_events_, id);
-  if (!found.record)
+  // A part of its events would show a sweep that goes on, with fewer trials and another best one.
+  if (!found.record || !found.problem.empty())
     return fail(Errc::kIo, "the journal: sweep " + to_string(id) + " cannot be read back: " + found.problem,
                 repair_hint(options_.state_dir));
   found.record->ended_ms = ended_ms;

@@ -96,6 +96,17 @@ TEST_CASE("stored sweeps: one that ended is read when somebody asks, and its row
   CHECK_FALSE(disk.store->ended_sweep(JobId(1)).value().has_value());
 }
 
+TEST_CASE("stored sweeps: one that ended and does not replay to its end is told as such") {
+  SweepDisk disk;
+  disk.end();
+  disk.store.reset();
+  disk.sql("UPDATE events SET json=replace(json, '\"lr\":', '\"lr\":0.5,\"was\":') WHERE job=2 AND number=1");
+  disk.open();
+  const auto ended = disk.store->ended_sweep(JobId(2));
+  REQUIRE(ended.has_error());
+  CHECK_THAT(ended.error().message(), Catch::Matchers::Contains("sweep 2 cannot be read back"));
+}
+
 TEST_CASE("stored sweeps: fsck replays them, and notes suggestions that the searcher does not give") {
   SweepDisk disk;
   disk.store.reset();
