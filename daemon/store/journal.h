@@ -127,6 +127,8 @@ class History {
   /// A sweep that ended, by all its events: some milliseconds for a thousand trials. Nothing: there is none
   /// of that number.
   [[nodiscard]] virtual Result<std::optional<SweepRecord>> ended_sweep(JobId id) = 0;
+  /// The sweep that a request with this key submitted. Nothing: none that is stored.
+  [[nodiscard]] virtual Result<std::optional<JobId>> sweep_of_submission(const std::string& submission) = 0;
   /// The rows of ended sweeps below `before` by number, newest first, at most `limit`.
   [[nodiscard]] virtual Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
                                                                                         int limit) = 0;

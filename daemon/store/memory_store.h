@@ -31,9 +31,12 @@ class MemoryStore : public Journal, public History {
   void append(JobId sweep, const proto::StampedSweepEvent& event, const proto::Json& row) override {
     auto& stored = sweeps_[sweep];
     stored.events.push_back(event);
-    if (!row.is_null()) stored.row = row;
     next_job_id_ = std::max(next_job_id_, sweep.value() + 1);
     ++appended_.events;
+    if (!row.is_null()) {
+      stored.row = row;
+      stored.ended = appended_;
+    }
     settle();
   }
   void put(const Document& document) override {
@@ -113,15 +116,21 @@ class MemoryStore : public Journal, public History {
 
   [[nodiscard]] Result<std::optional<SweepRecord>> ended_sweep(JobId id) override {
     const auto found = sweeps_.find(id);
-    if (found == sweeps_.end() || found->second.row.is_null()) return std::optional<SweepRecord>();
+    if (found == sweeps_.end() || !has_ended(found->second)) return std::optional<SweepRecord>();
     return std::optional(replayed(id, found->second));
+  }
+  [[nodiscard]] Result<std::optional<JobId>> sweep_of_submission(const std::string& submission) override {
+    for (const auto& [id, sweep] : sweeps_)
+      if (std::get<proto::SweepSubmitted>(sweep.events.front().event).submission == submission)
+        return std::optional(id);
+    return std::optional<JobId>();
   }
   [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
                                                                                 int limit) override {
     std::vector<std::pair<JobId, proto::Json>> rows;
     for (auto it = std::make_reverse_iterator(sweeps_.lower_bound(before));
          it != sweeps_.rend() && static_cast<int>(rows.size()) < limit; ++it)
-      if (!it->second.row.is_null()) rows.emplace_back(it->first, it->second.row);
+      if (has_ended(it->second)) rows.emplace_back(it->first, it->second.row);
     return rows;
   }
   /// All events of a sweep.
@@ -162,7 +171,12 @@ class MemoryStore : public Journal, public History {
   struct Sweep {
     std::vector<proto::StampedSweepEvent> events;
     proto::Json row;  ///< null: it has not ended
+    Mark ended;
   };
+  /// And is durable.
+  [[nodiscard]] bool has_ended(const Sweep& sweep) const {
+    return !sweep.row.is_null() && durable_.covers(sweep.ended);
+  }
   /// A log that was appended event by event replays: anything else is a bug of who appended it.
   static SweepRecord replayed(JobId id, const Sweep& sweep) {
     return {core::replay_sweep(id.value(), sweep.events).value(), sweep.events.front().at,

@@ -230,7 +230,7 @@ class Recover {
   /// By its events as far as they replay: where they are cut off, the head goes on with it from there. What a
   /// list shows of a sweep that ended is made anew by whoever asks.
   Result<Done> copy_sweep(JobId id, const FoundSweep& found, Statement& insert_event) {
-    auto insert = db_->prepare("INSERT INTO sweeps VALUES(?, ?, ?)");
+    auto insert = db_->prepare("INSERT INTO sweeps VALUES(?, ?, ?, ?)");
     if (!insert) return insert.error();
     for (std::size_t number = 0; number < found.events.size(); ++number) {
       const auto& [at, json] = found.events[number];
@@ -245,6 +245,10 @@ class Recover {
       insert->bind(row);
     else
       insert->bind_null();
+    if (const auto& submission = found.record->state.submission; submission.empty())
+      insert->bind_null();
+    else
+      insert->bind(submission);
     if (auto stored = insert->run(); !stored) return stored;
     ++report_.sweeps;
     newest_ = std::max(newest_, id.value());

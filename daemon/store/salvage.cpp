@@ -32,6 +32,10 @@ bool is_job(std::string_view shape) {
          (shape.size() == 5 || (one_of(5, "in") && one_of(6, "tn")));
 }
 
+bool is_sweep(std::string_view shape) {
+  return shape == "nitt" || shape == "nitn" || shape == "nint" || shape == "ninn";
+}
+
 class Salvage {
  public:
   Salvage(RawPages pages, Database& into) : pages_(std::move(pages)), db_(into) {}
@@ -45,7 +49,7 @@ class Salvage {
               " WHERE excluded.ended>jobs.ended OR (excluded.ended=jobs.ended AND "
               "excluded.snapshot_events>jobs.snapshot_events)"},
              {sweep_,
-              "INSERT INTO sweeps VALUES(?, ?, ?) ON CONFLICT(id) DO UPDATE SET ended=excluded.ended, "
+              "INSERT INTO sweeps VALUES(?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET ended=excluded.ended, "
               "row=excluded.row WHERE excluded.ended>sweeps.ended"},
              {spec_, "INSERT OR IGNORE INTO specs VALUES(?, ?)"},
              {event_, "INSERT OR IGNORE INTO events VALUES(?, ?, ?, ?)"},
@@ -80,7 +84,7 @@ class Salvage {
       for (std::size_t i = 1; i < values.size(); ++i) bind(job_, values[i]);
       for (std::size_t i = values.size(); i < 7; ++i) job_.bind_null();
       into = &job_;
-    } else if (row.of_table && row.rowid >= 1 && (shape == "nit" || shape == "nin")) {
+    } else if (row.of_table && row.rowid >= 1 && is_sweep(shape)) {
       into = &sweep_.bind(row.rowid);
       for (std::size_t i = 1; i < values.size(); ++i) bind(sweep_, values[i]);
     } else if (!row.of_table && shape == "iiit" && values[0].integer >= 1 && values[1].integer >= 0 &&
@@ -130,7 +134,8 @@ Result<Done> add_rows_of(const std::string& backup, Database& into) {
                       "submission FROM backup.jobs"
                     : "INSERT OR IGNORE INTO jobs SELECT id, ended, phase, snapshot, snapshot_events, NULL, "
                       "NULL FROM backup.jobs";
-  if (*sweeps > 0) sql += ";INSERT OR IGNORE INTO sweeps SELECT id, ended, row FROM backup.sweeps";
+  if (*sweeps > 0)
+    sql += ";INSERT OR IGNORE INTO sweeps SELECT id, ended, row, submission FROM backup.sweeps";
   return into.transaction([&] { return into.execute(sql); });
 }
 

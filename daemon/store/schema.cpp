@@ -37,7 +37,8 @@ constexpr std::array<const char*, kSchemaVersion> kMigrations{
     "CREATE INDEX jobs_spec ON jobs(spec) WHERE spec IS NOT NULL;"
     "CREATE INDEX jobs_submission ON jobs(submission) WHERE submission IS NOT NULL;",
     // Their events stand beside those of jobs: numbers come from one counter.
-    "CREATE TABLE sweeps(id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, row TEXT);"};
+    "CREATE TABLE sweeps(id INTEGER PRIMARY KEY, ended INTEGER NOT NULL, row TEXT, submission TEXT);"
+    "CREATE INDEX sweeps_submission ON sweeps(submission) WHERE submission IS NOT NULL;"};
 
 Error broken(const std::string& state_dir, const std::string& what) {
   return fail(Errc::kIo, "the journal " + journal_path(state_dir) + " is broken: " + what,

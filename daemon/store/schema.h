@@ -4,7 +4,8 @@
 //   jobs      (id, ended, phase, snapshot, snapshot_events, spec, submission)  ended: when, 0 for a job that lives; snapshot: JobState after so many
 //                                                       events; spec: its row in specs, null when event 0 holds it; submission: the client's key
 //   specs     (id, json)                                of a job, or of all jobs of an array; id: the job's, the array's
-//   sweeps    (id, ended, row)                          ended: when, 0 for one that goes on; row: what a list shows of one that ended
+//   sweeps    (id, ended, row, submission)              ended: when, 0 for one that goes on; row: what a list shows of one that ended;
+//                                                       submission: the client's key
 //   events    (job, number, at, json)                   number: 0, 1, ... within the job or sweep; job_submitted is without its spec
 //   documents (kind, name, value)                       the newest value of each
 //   segments  (job, segment, first, points, bytes, last_at)   what is durable in a metric file (segment.h)

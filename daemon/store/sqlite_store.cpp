@@ -86,6 +86,7 @@ Result<Done> SqliteStore::prepare() {
            {ended_sweeps_, "SELECT id, row FROM sweeps WHERE id<? AND ended>0 ORDER BY id DESC LIMIT ?"},
            {all_events_, kEventsOfSweep},
            {submission_, "SELECT id FROM jobs WHERE submission=? ORDER BY id LIMIT 1"},
+           {submission_of_sweep_, "SELECT id FROM sweeps WHERE submission=? ORDER BY id LIMIT 1"},
            {segments_,
             "SELECT segment, first, points, bytes, last_at FROM segments WHERE job=? ORDER BY segment"}}) {
     auto prepared = reader_->prepare(sql);
@@ -104,7 +105,7 @@ SqliteStore::~SqliteStore() {
   hand_over();
   // Before the writer: the last connection removes the log, and only one that writes can.
   for (auto* statement : {&ended_job_, &ended_jobs_, &ended_ids_, &events_, &segments_, &submission_,
-                          &ended_sweep_, &ended_sweeps_, &all_events_})
+                          &ended_sweep_, &ended_sweeps_, &all_events_, &submission_of_sweep_})
     *statement = {};
   specs_ = {};
   reader_.reset();
@@ -250,11 +251,20 @@ Result<std::vector<JobId>> SqliteStore::ended_ids(JobId before, int limit) {
 }
 
 Result<std::optional<JobId>> SqliteStore::job_of_submission(const std::string& submission) {
-  auto row = submission_.bind(submission).step();
+  return submitted_with(submission_, submission);
+}
+
+Result<std::optional<JobId>> SqliteStore::sweep_of_submission(const std::string& submission) {
+  return submitted_with(submission_of_sweep_, submission);
+}
+
+Result<std::optional<JobId>> SqliteStore::submitted_with(Statement& statement,
+                                                         const std::string& submission) {
+  auto row = statement.bind(submission).step();
   if (!row) return row.error().in("the journal");
   if (!*row) return std::optional<JobId>();
-  const JobId id(submission_.integer(0));
-  submission_.reset();
+  const JobId id(statement.integer(0));
+  statement.reset();
   return std::optional(id);
 }
 

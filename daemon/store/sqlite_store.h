@@ -52,6 +52,7 @@ class SqliteStore final : public Journal, public History {
                                                                 int limit) override;
   [[nodiscard]] Result<MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
   [[nodiscard]] Result<std::optional<SweepRecord>> ended_sweep(JobId id) override;
+  [[nodiscard]] Result<std::optional<JobId>> sweep_of_submission(const std::string& submission) override;
   [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
                                                                                 int limit) override;
 
@@ -62,6 +63,8 @@ class SqliteStore final : public Journal, public History {
   [[nodiscard]] Result<Done> prepare();
   [[nodiscard]] Result<core::JobState> state_of(JobId id, std::string_view snapshot);
   [[nodiscard]] core::JobState unreadable(JobId id, std::string_view phase, const Error& why);
+  [[nodiscard]] Result<std::optional<JobId>> submitted_with(Statement& statement,
+                                                            const std::string& submission);
   [[nodiscard]] Result<std::vector<SegmentRow>> segments(JobId id);
   [[nodiscard]] Result<MetricPage> read_metrics(JobId id, const std::vector<SegmentRow>& rows,
                                                 std::int64_t from, int limit) const;
@@ -81,7 +84,7 @@ class SqliteStore final : public Journal, public History {
   std::unique_ptr<Database> reader_;
   std::set<JobId> unreadable_;  ///< ended jobs that were logged as such
   Statement ended_job_, ended_jobs_, ended_ids_, events_, segments_, submission_, ended_sweep_, ended_sweeps_,
-      all_events_;
+      all_events_, submission_of_sweep_;
   StoredSpecs specs_;
   std::unique_ptr<Writer> writer_;
 };

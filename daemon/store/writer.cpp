@@ -59,7 +59,7 @@ Result<Done> Writer::prepare() {
            {put_document_, "INSERT OR REPLACE INTO documents VALUES(?, ?, ?)"},
            {drop_document_, "DELETE FROM documents WHERE kind=? AND name=?"},
            {put_segment_, "INSERT OR REPLACE INTO segments VALUES(?, ?, ?, ?, ?, ?)"},
-           {insert_sweep_, "INSERT INTO sweeps VALUES(?, 0, NULL)"},
+           {insert_sweep_, "INSERT INTO sweeps VALUES(?, 0, NULL, ?)"},
            {end_sweep_, "UPDATE sweeps SET ended=?, row=? WHERE id=?"},
            {last_event_, "SELECT ifnull(max(number), -1) FROM events WHERE job=?"}})
     if (auto prepared = prepare(statement, sql); !prepared) return prepared;
@@ -266,8 +266,14 @@ Result<Done> Writer::store(const Batch::SweepEvent& event) {
   const auto id = event.id.value();
   const auto number = take_event_number(event.id);
   if (!number) return number.error();
-  if (std::holds_alternative<proto::SweepSubmitted>(event.event.event))
-    if (auto stored = insert_sweep_.bind(id).run(); !stored) return stored;
+  if (const auto* submitted = std::get_if<proto::SweepSubmitted>(&event.event.event)) {
+    insert_sweep_.bind(id);
+    if (submitted->submission.empty())
+      insert_sweep_.bind_null();
+    else
+      insert_sweep_.bind(submitted->submission);
+    if (auto stored = insert_sweep_.run(); !stored) return stored;
+  }
   const auto json = proto::dump_json(proto::to_json(event.event));
   if (auto stored = insert_event_.bind(id).bind(*number).bind(event.event.at).bind(json).run(); !stored)
     return stored;

@@ -291,6 +291,13 @@ Result<std::optional<store::SweepRecord>> SimJournal::ended_sweep(JobId id) {
   return std::optional(disk_.sweep(id));
 }
 
+Result<std::optional<JobId>> SimJournal::sweep_of_submission(const std::string& submission) {
+  for (const auto& [id, sweep] : disk_.sweeps())
+    if (std::get<proto::SweepSubmitted>(sweep.events.front().event).submission == submission)
+      return std::optional(id);
+  return std::optional<JobId>();
+}
+
 Result<std::vector<std::pair<JobId, proto::Json>>> SimJournal::ended_sweeps(JobId before, int limit) {
   std::vector<std::pair<JobId, proto::Json>> rows;
   for (auto it = disk_.sweeps().rbegin();

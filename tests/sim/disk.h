@@ -109,6 +109,7 @@ class SimJournal final : public store::Journal,
                                                                 int limit) override;
   [[nodiscard]] Result<store::MetricPage> metrics(JobId id, std::int64_t from, int limit) override;
   [[nodiscard]] Result<std::optional<store::SweepRecord>> ended_sweep(JobId id) override;
+  [[nodiscard]] Result<std::optional<JobId>> sweep_of_submission(const std::string& submission) override;
   [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended_sweeps(JobId before,
                                                                                 int limit) override;
 

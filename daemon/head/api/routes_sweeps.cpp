@@ -15,7 +15,6 @@ using proto::Json;
 constexpr std::int64_t kSweepsDefault = 100, kSweepsMax = 1000, kTrialsDefault = 1000,
                        kTrialsAtOnceMax = 10'000;
 constexpr std::int64_t kAllSweeps = std::numeric_limits<std::int64_t>::max();
-/// A sweep file of a thousand parameters, and a job.
 
 Error no_such_sweep(const std::string& text) {
   return fail(Errc::kNotFound, "sweep " + clipped(text, 64) + ": no such sweep",

@@ -51,7 +51,7 @@ Result<Done> SweepBook::apply(JobId id, proto::SweepEvent event, proto::UnixMs n
   entry.ended_ms = now;
   store_.journal.append(id, stamped, proto::Json(sweep_doc(entry)));
   if (entry.gpu_s > 0) store_.journal.put({kUsageDocument, to_string(id), nullptr});
-  keep_ended(std::move(entry));
+  keep_ended({std::move(entry), store_.journal.appended()});
   live_.erase(found);
   return ok();
 }
@@ -71,9 +71,9 @@ const SweepEntry* SweepBook::live(JobId id) const {
 Result<const SweepEntry*> SweepBook::find(JobId id) const {
   if (const auto* entry = live(id)) return entry;
   for (auto it = ended_.begin(); it != ended_.end(); ++it)
-    if (it->state.id == id.value()) {
+    if (it->entry.state.id == id.value()) {
       ended_.splice(ended_.begin(), ended_, it);
-      return &ended_.front();
+      return &ended_.front().entry;
     }
   auto stored = store_.history.ended_sweep(id);
   if (!stored) return stored.error();
@@ -84,24 +84,26 @@ Result<const SweepEntry*> SweepBook::find(JobId id) const {
   if (row && !row->empty() && row->front().first == id && row->front().second.contains("gpu_hours") &&
       proto::json_number(row->front().second.at("gpu_hours"), gpu_hours))
     entry.gpu_s = gpu_hours * 3600;
-  keep_ended(std::move(entry));
-  return &ended_.front();
+  return &keep_ended({std::move(entry), {}});
 }
 
-const SweepEntry* SweepBook::submitted_with(const std::string& submission) const {
-  if (submission.empty()) return nullptr;
+Result<const SweepEntry*> SweepBook::submitted_with(const std::string& submission) const {
+  const SweepEntry* none = nullptr;
+  if (submission.empty()) return none;
   for (const auto& [id, entry] : live_)
     if (entry.state.submission == submission) return &entry;
-  for (const auto& entry : ended_)
-    if (entry.state.submission == submission) return &entry;
-  return nullptr;
+  for (const auto& ended : ended_)
+    if (ended.entry.state.submission == submission) return &ended.entry;
+  const auto stored = store_.history.sweep_of_submission(submission);
+  if (!stored) return stored.error();
+  return *stored ? find(**stored) : none;
 }
 
 Result<std::vector<std::pair<JobId, proto::Json>>> SweepBook::ended(JobId before, int limit) const {
   auto rows = store_.history.ended_sweeps(before, limit);
   if (!rows) return rows.error();
   // One that has just ended may not be durable yet.
-  for (const auto& entry : ended_) {
+  for (const auto& [entry, stored] : ended_) {
     const JobId id(entry.state.id);
     const bool within = id < before && (std::cmp_less(rows->size(), limit) || id > rows->back().first);
     if (within && std::ranges::find(*rows, id, [](const auto& row) { return row.first; }) == rows->end())
@@ -120,12 +122,16 @@ Result<std::vector<std::pair<JobId, proto::Json>>> SweepBook::ended(JobId before
 
 void SweepBook::forget(const std::vector<JobId>& gone) {
   for (const auto id : gone)
-    std::erase_if(ended_, [&](const SweepEntry& entry) { return entry.state.id == id.value(); });
+    std::erase_if(ended_, [&](const Ended& ended) { return ended.entry.state.id == id.value(); });
 }
 
-void SweepBook::keep_ended(SweepEntry entry) const {
-  ended_.push_front(std::move(entry));
-  if (ended_.size() > kEndedSweepsMax) ended_.pop_back();
+const SweepEntry& SweepBook::keep_ended(Ended ended) const {
+  ended_.push_front(std::move(ended));
+  // One that is dropped is read from the store when somebody asks, so it must be there.
+  const auto durable = store_.journal.durable();
+  for (auto it = ended_.end(); ended_.size() > kEndedSweepsMax && --it != ended_.begin();)
+    if (durable.covers(it->stored)) it = ended_.erase(it);
+  return ended_.front().entry;
 }
 
 }  // namespace rtrain::head

@@ -40,19 +40,23 @@ class SweepBook {
   [[nodiscard]] Result<const SweepEntry*> find(JobId id) const;
   /// Those that have not ended, by number.
   [[nodiscard]] const std::map<JobId, SweepEntry>& all_live() const { return live_; }
-  /// The sweep in memory that was submitted with this key.
-  [[nodiscard]] const SweepEntry* submitted_with(const std::string& submission) const;
+  /// The sweep that was submitted with this key; good as of find(). Null: there is none.
+  [[nodiscard]] Result<const SweepEntry*> submitted_with(const std::string& submission) const;
   /// SweepDocs of those that ended below `before`, newest first, at most `limit`.
   [[nodiscard]] Result<std::vector<std::pair<JobId, proto::Json>>> ended(JobId before, int limit) const;
   /// Sweeps of which the store knows nothing any more.
   void forget(const std::vector<JobId>& gone);
 
  private:
-  void keep_ended(SweepEntry entry) const;
+  struct Ended {
+    SweepEntry entry;
+    store::Mark stored;  ///< its end is durable when the store has come to that mark
+  };
+  const SweepEntry& keep_ended(Ended ended) const;
 
   JobBook::Store store_;
   std::map<JobId, SweepEntry> live_;
-  mutable std::list<SweepEntry> ended_;  ///< newest use first
+  mutable std::list<Ended> ended_;  ///< newest use first
 };
 
 }  // namespace rtrain::head

@@ -32,7 +32,9 @@ bool searches_scheduling(const proto::SweepSpec& spec) {
 // ---- what users ask -----------------------------------------------------------------------------
 
 Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, const std::string& submission) {
-  if (const auto* before = book_.submitted_with(submission)) {
+  const auto known = book_.submitted_with(submission);
+  if (!known) return known.error();
+  if (const auto* before = *known) {
     if (before->state.user == user && *before->state.spec == spec) return JobId(before->state.id);
     return fail(Errc::kConflict,
                 "the Idempotency-Key was used before, for sweep " + std::to_string(before->state.id) +

@@ -27,14 +27,15 @@ proto::SweepSpec spec_of_sweep() {
 /// A store with a job, number 1, and a sweep, number 2.
 struct SweepDisk : test::DiskStore {
   Recovered found;
-  core::SweepState sweep = core::submitted_sweep(2, {spec_of_sweep(), "ada"});
+  core::SweepState sweep = core::submitted_sweep(2, {spec_of_sweep(), "ada", "key"});
   proto::UnixMs now = 1000;
 
   SweepDisk() : found(store->take_recovered()) {
     proto::JobSubmitted job{test::command_spec(1, 3), "run", "/runs/run", "ada", {}};
     job.sweep = proto::SweepTrial{JobId(2), 0};
     store->append(JobId(1), {++now, job}, core::submitted(JobId(1), now, job));
-    store->append(JobId(2), proto::StampedSweepEvent{++now, proto::SweepSubmitted{spec_of_sweep(), "ada"}},
+    store->append(JobId(2),
+                  proto::StampedSweepEvent{++now, proto::SweepSubmitted{spec_of_sweep(), "ada", "key"}},
                   proto::Json());
     apply(*core::suggest(sweep));
     apply(proto::TrialSubmitted{0, JobId(1)});
@@ -105,6 +106,22 @@ TEST_CASE("stored sweeps: one that ended and does not replay to its end is told 
   const auto ended = disk.store->ended_sweep(JobId(2));
   REQUIRE(ended.has_error());
   CHECK_THAT(ended.error().message(), Catch::Matchers::Contains("sweep 2 cannot be read back"));
+}
+
+TEST_CASE("stored sweeps: the key that one was submitted with is known for as long as it is") {
+  SweepDisk disk;
+  CHECK(disk.store->sweep_of_submission("key").value() == JobId(2));
+  CHECK_FALSE(disk.store->sweep_of_submission("other").value().has_value());
+  CHECK_FALSE(disk.store->sweep_of_submission("").value().has_value());
+  disk.end();
+  disk.open();
+  CHECK(disk.store->sweep_of_submission("key").value() == JobId(2));
+  CHECK(*disk.store->ended_sweep(JobId(2)).value()->state.spec == spec_of_sweep());
+  CHECK_FALSE(disk.store->job_of_submission("key").value().has_value());
+  disk.store.reset();
+  REQUIRE(recover(disk.dir).has_value());
+  disk.open();
+  CHECK(disk.store->sweep_of_submission("key").value() == JobId(2));
 }
 
 TEST_CASE("stored sweeps: fsck replays them, and notes suggestions that the searcher does not give") {

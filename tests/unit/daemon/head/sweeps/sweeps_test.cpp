@@ -121,6 +121,41 @@ TEST_CASE("sweeps: a trial is a job with its parameters, and no more wait than t
   CHECK(launch.sweep == proto::SweepTrial{scene.id, 0});
 }
 
+TEST_CASE(
+    "sweeps: a key gives the same sweep again, also when it has ended and others were looked at since") {
+  Scene scene;
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  const auto submit = [](head::Sweeps& to, const std::string& key) {
+    return to.submit(sweep_spec(), "ann", key).value();
+  };
+  const auto stop = [&](JobId id) {
+    REQUIRE(sweeps.stop(id, head::Sweeps::StopWhen::kNow, "ann").has_value());
+    CHECK(sweeps.book().live(id) == nullptr);
+  };
+  const auto first = submit(sweeps, "key");
+  CHECK(submit(sweeps, "key") == first);
+  stop(first);
+  for (std::size_t i = 0; i <= head::kEndedSweepsMax; ++i) stop(submit(sweeps, "key " + std::to_string(i)));
+  CHECK(submit(sweeps, "key") == first);
+  CHECK(sweeps.submit(sweep_spec({{"name", "other"}}), "ann", "key").error().code() == Errc::kConflict);
+  test::Cluster next(scene.cluster.store, scene.cluster.store->recover());
+  CHECK(submit(next.dispatcher.sweeps(), "key") == first);
+  CHECK(next.dispatcher.sweeps().submit(sweep_spec(), "bob", "key").error().code() == Errc::kConflict);
+  CHECK(next.dispatcher.sweeps().book().all_live().empty());
+}
+
+TEST_CASE("sweeps: one whose end is not durable yet is not dropped from memory") {
+  const auto disk = std::make_shared<store::MemoryStore>(false);
+  Scene scene(disk);
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  std::vector<JobId> ids;
+  for (std::size_t i = 0; i < head::kEndedSweepsMax + 2; ++i) {
+    ids.push_back(*sweeps.submit(sweep_spec(), "ann", "key " + std::to_string(i)));
+    REQUIRE(sweeps.stop(ids.back(), head::Sweeps::StopWhen::kNow, "ann").has_value());
+  }
+  CHECK(*sweeps.submit(sweep_spec(), "ann", "key 0") == ids.front());
+}
+
 TEST_CASE("sweeps: trials run to their end, the best is known, and the sweep succeeds") {
   Scene scene;
   scene.connect();
