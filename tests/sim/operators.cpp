@@ -2,6 +2,8 @@
 
 #include "tests/sim/question.h"
 
+#include <utility>
+
 namespace rtrain::sim {
 namespace {
 
@@ -120,8 +122,11 @@ void Operators::unreserve(const std::string& name) {
 
 void Operators::look() {
   world_.after(seconds(kLookEveryS), [this] { look(); });
+  // A head that starts counts each grace anew, also when it was away only between two looks.
+  const int starts = cluster_.head().starts();
+  const bool same_head = std::exchange(head_starts_, starts) == starts;
   for (std::size_t node = 0; node < cluster_.nodes(); ++node)
-    cluster_.referee().rules().look_at(cluster_.node_name(node), cluster_.calm(node));
+    cluster_.referee().rules().look_at(cluster_.node_name(node), same_head && cluster_.calm(node));
 }
 
 }  // namespace rtrain::sim

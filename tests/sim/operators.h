@@ -24,6 +24,7 @@ class Operators {
   Cluster& cluster_;
   World& world_;
   int open_ = 0;
+  int head_starts_ = 0;  ///< until the last look
 };
 
 }  // namespace rtrain::sim
