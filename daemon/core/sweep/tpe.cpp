@@ -58,6 +58,8 @@ TpeSplit split_for_tpe(std::span<const Observation> history) {
   split.above.insert(split.above.end(), middle, ended.end());
   std::ranges::sort(split.below, {}, &Observation::trial);
   std::ranges::sort(split.above, {}, &Observation::trial);
+  if (split.above.size() > kTpeAboveMax)
+    split.above.erase(split.above.begin(), split.above.end() - static_cast<std::ptrdiff_t>(kTpeAboveMax));
   return split;
 }
 

@@ -13,9 +13,13 @@ namespace rtrain::core {
 struct TpeSplit {
   std::vector<const Observation*> below, above;
 };
+/// See split_for_tpe().
+inline constexpr std::size_t kTpeAboveMax = 2000;
+
 /// Below are min(ceil(0.1 n), 25) of the n trials that have ended: complete ones by their loss, then pruned
 /// ones by (how far they came, loss), then those that violate constraints, by how much. Running ones are
-/// above.
+/// above. Of those above the newest kTpeAboveMax count: the older ones weigh least, and each takes its time
+/// at each suggestion.
 [[nodiscard]] TpeSplit split_for_tpe(std::span<const Observation> history);
 
 /// The point of trial `trial`. Before options.startup trials have ended, Sobol point `trial`. Parameters

@@ -135,4 +135,21 @@ TEST_CASE("tpe: the same history gives the same point, and a running trial chang
   CHECK(space.to_json(suggest_tpe(space, {}, 9, 41, history)) != space.to_json(next));
 }
 
+TEST_CASE("tpe: of very many trials the best and the newest count") {
+  std::vector<Observation> history;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(kTpeAboveMax) + 500; ++i) {
+    Observation trial;
+    trial.trial = i;
+    trial.state = i == 499 ? ObservedState::kRunning : ObservedState::kComplete;
+    trial.loss = static_cast<double>(i % 100 == 0 ? 0 : 1);
+    history.push_back(trial);
+  }
+  const auto split = split_for_tpe(history);
+  CHECK(split.below.size() == 25);
+  CHECK(split.below.front()->trial == 0);  // as old as it is
+  REQUIRE(split.above.size() == kTpeAboveMax);
+  CHECK(split.above.front()->trial == 480);  // five of those before it are good
+  CHECK(split.above.back()->trial == history.back().trial);
+}
+
 }  // namespace tpe_test
