@@ -51,6 +51,13 @@ Table trial_table(const std::vector<proto::TrialDoc>& trials) {
   return table;
 }
 
+/// A line below a heading; nothing where there is no text.
+std::string labelled(std::string label, const std::string& text, bool colour) {
+  if (text.empty()) return {};
+  label.resize(12, ' ');
+  return "  " + styled(label, Style::kDim, colour) + printable(text, false) + "\n";
+}
+
 void print_sweep(const Call& call, const proto::SweepDoc& sweep) {
   const auto& console = call.console;
   const bool colour = console.out_colour();
@@ -58,12 +65,7 @@ void print_sweep(const Call& call, const proto::SweepDoc& sweep) {
                     "): " + styled(sweep.state, state_style(sweep.state), colour);
   if (!sweep.reason.empty()) out += ": " + printable(sweep.reason, false);
   out += "\n";
-  const auto row = [&](const char* label, const std::string& text) {
-    if (text.empty()) return;
-    std::string name = label;
-    name.resize(12, ' ');
-    out += "  " + styled(name, Style::kDim, colour) + printable(text, false) + "\n";
-  };
+  const auto row = [&](const char* label, const std::string& text) { out += labelled(label, text, colour); };
   row("submitted",
       ago(sweep.submitted_ms, os::unix_ms_now()) + (sweep.user.empty() ? "" : " by " + sweep.user));
   if (sweep.ended_ms > 0)
@@ -153,7 +155,10 @@ Result<std::vector<proto::TrialDoc>> best_trials(const Client& client, const std
   return as_list<proto::TrialDoc>(*answer, "trials");
 }
 
-Result<int> show_sweep(const Call& call, const Client& client, const std::string& target) {
+Result<int> show_sweep(const Call& call, const Client& client) {
+  const auto named = sweep_target(call);
+  if (!named) return named.error();
+  const auto& target = *named;
   auto answer = client.get(target);
   if (!answer) return answer.error();
   auto sweep = as<proto::SweepDoc>(*answer);
@@ -171,7 +176,10 @@ Result<int> show_sweep(const Call& call, const Client& client, const std::string
   return 0;
 }
 
-Result<int> list_trials(const Call& call, const Client& client, const std::string& target) {
+Result<int> list_trials(const Call& call, const Client& client) {
+  const auto named = sweep_target(call);
+  if (!named) return named.error();
+  const auto& target = *named;
   proto::Json all = proto::Json::array();
   std::vector<proto::TrialDoc> list;
   for (std::int64_t from = 0;;) {
@@ -221,7 +229,10 @@ std::vector<std::string> overrides_of(const proto::Json& params) {
   return sets;
 }
 
-Result<int> best_of_sweep(const Call& call, const Client& client, const std::string& target) {
+Result<int> best_of_sweep(const Call& call, const Client& client) {
+  const auto named = sweep_target(call);
+  if (!named) return named.error();
+  const auto& target = *named;
   auto answer = client.get(target);
   if (!answer) return answer.error();
   auto sweep = as<proto::SweepDoc>(*answer);
@@ -260,10 +271,7 @@ Result<int> best_of_sweep(const Call& call, const Client& client, const std::str
                     printable(sweep->name, false) + "): " + sweep->metric + " " + value_text(trial.value) +
                     " at " + number(trial.resource) + ", " + trial.state + "\n";
   const auto row = [&](const char* label, const std::string& text) {
-    if (text.empty()) return;
-    std::string name = label;
-    name.resize(12, ' ');
-    out += "  " + styled(name, Style::kDim, call.console.out_colour()) + printable(text, false) + "\n";
+    out += labelled(label, text, call.console.out_colour());
   };
   row("parameters", params_line(trial.params));
   row("job", rtrain::to_string(trial.job));
@@ -273,11 +281,13 @@ Result<int> best_of_sweep(const Call& call, const Client& client, const std::str
   return 0;
 }
 
-Result<int> change_sweep(const Call& call, const Client& client, const std::string& target,
-                         const std::string& action) {
+/// stop, pause, resume
+Result<int> change_sweep(const Call& call, const Client& client, const std::string& action) {
+  const auto target = sweep_target(call);
+  if (!target) return target.error();
   auto body = proto::Json::object();
   if (call.args.has("now")) body["now"] = true;
-  auto answer = client.post(target + "/" + action, body);
+  auto answer = client.post(*target + "/" + action, body);
   if (!answer) return answer.error();
   auto sweep = as<proto::SweepDoc>(*answer);
   if (!sweep) return sweep.error();
@@ -287,19 +297,19 @@ Result<int> change_sweep(const Call& call, const Client& client, const std::stri
   return 0;
 }
 
+const std::map<std::string_view, Result<int> (*)(const Call&, const Client&)> kSweepRequests{
+    {"submit", submit_sweep}, {"list", list_sweeps},   {"show", show_sweep},
+    {"trials", list_trials},  {"best", best_of_sweep},
+};
+
 }  // namespace
 
 Result<int> run_sweep_action(const Call& call, const std::string& action) {
   auto client = client_of(call);
   if (!client) return client.error();
-  if (action == "submit") return submit_sweep(call, *client);
-  if (action == "list") return list_sweeps(call, *client);
-  const auto target = sweep_target(call);
-  if (!target) return target.error();
-  if (action == "show") return show_sweep(call, *client, *target);
-  if (action == "trials") return list_trials(call, *client, *target);
-  if (action == "best") return best_of_sweep(call, *client, *target);
-  return change_sweep(call, *client, *target, action);
+  const auto handler = kSweepRequests.find(action);
+  if (handler == kSweepRequests.end()) return change_sweep(call, *client, action);
+  return handler->second(call, *client);
 }
 
 }  // namespace rtrain::cli

@@ -1,0 +1,87 @@
+// Sweeps at a start of the head.
+#include "common/log/log.h"
+#include "daemon/core/sweep/trial_job.h"
+#include "daemon/head/sweeps/sweeps.h"
+
+#include <utility>
+
+namespace rtrain::head {
+
+void Sweeps::recover(std::vector<store::SweepRecord> sweeps, const std::vector<store::Document>& documents) {
+  book_.recover(std::move(sweeps), documents);
+  std::vector<JobId> ids;
+  for (const auto& [id, entry] : book_.all_live()) ids.push_back(id);
+  enter([this, ids] {
+    cancel_unknown();
+    for (const auto id : ids) {
+      for (std::int64_t number = 0; trial(id, number) != nullptr; ++number) recover_trial(id, number);
+      follow(id);
+      refill(id);
+    }
+  });
+}
+
+/// Submission of a job and its place in the sweep are stored together; they part only when `rtraind recover`
+/// could not read all of the sweep.
+void Sweeps::cancel_unknown() {
+  std::vector<JobId> unknown;
+  for (const auto& [id, record] : context_.book.all()) {
+    const auto& of = record.state.sweep;
+    if (of && !core::is_terminal(record.state.phase) && book_.live(of->sweep) != nullptr && !trial_of(id))
+      unknown.push_back(id);
+  }
+  for (const auto id : unknown) {
+    const auto sweep = to_string(context_.state(id).sweep->sweep);
+    log::warn("a job that its sweep does not know of is cancelled",
+              {{"job", to_string(id)}, {"sweep", sweep}});
+    turn_.post(id, proto::CancelRequested{"sweep " + sweep + ", which does not know of it any more"});
+  }
+}
+
+void Sweeps::recover_trial(JobId id, std::int64_t number) {
+  const auto* known = trial(id, number);
+  if (core::has_ended(known->phase)) return;
+  if (known->phase == core::TrialPhase::kSuggested) {
+    unsubmitted_.insert({id, number});
+    return;
+  }
+  const auto job = known->job;
+  const auto* record = context_.book.find(job);
+  if (record == nullptr) {
+    const proto::Json nothing;
+    take(id,
+         core::trial_ended(book_.live(id)->state, {number, nothing, 0, false}, proto::TrialOutcome::kFailed,
+                           "nothing is known of job " + to_string(job) + ", which trained it"));
+    return follow(id);
+  }
+  const auto state = record->state;
+  if (known->phase == core::TrialPhase::kRunning) judge_again(id, number, state);
+  if (core::is_terminal(state.phase)) return end_trial(id, number, job);
+  // They part when `rtraind recover` found the events of one and not those of the other.
+  settle(id, number);
+}
+
+/// A report may be durable that no rung was reached by before the head died. Those since the last rung are
+/// told again; what may start then is seen to once for the whole sweep.
+void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& job) {
+  constexpr int kPage = 1000;
+  const auto& state = book_.live(id)->state;
+  if (!state.schedule.has_rungs()) return;
+  Report report{id, number, {}, state.trial(number).reports, !job.checkpoints.empty()};
+  for (bool more = true; more;) {
+    auto page = context_.store.history.metrics(job.id, report.reports, kPage);
+    if (!page) {
+      log::error("the reports of a trial cannot be read, so that it is judged by its next one",
+                 {{"job", to_string(job.id)}, {"cause", page.error().message()}});
+      return;
+    }
+    for (auto& point : page->points) {
+      report.metrics = std::move(point.metrics);
+      ++report.reports;
+      judge(report);
+    }
+    more = page->more && !page->points.empty();
+  }
+}
+
+}  // namespace rtrain::head
