@@ -14,6 +14,8 @@ using proto::Json;
 
 constexpr std::int64_t kSweepsDefault = 100, kSweepsMax = 1000, kTrialsDefault = 1000,
                        kTrialsAtOnceMax = 10'000;
+// ended sweeps that one request looks at: what is rare must not stall the head
+constexpr std::int64_t kSweepsLookedAt = 1000;
 constexpr std::int64_t kAllSweeps = std::numeric_limits<std::int64_t>::max();
 
 Error no_such_sweep(const std::string& text) {
@@ -107,22 +109,33 @@ Reply list_sweeps(const RouteCall& call) {
   if (!state) return call.error(state.error());
   const auto user = call.target.query.find("user");
   const auto& book = call.dispatcher.sweeps().book();
+  const auto takes = [&](const Json& row) {
+    return (!*state || row.value("state", "") == kStates[**state]) &&
+           (user == call.target.query.end() || row.value("user", "") == user->second);
+  };
+  const bool takes_all = !*state && user == call.target.query.end();
   // One more tells whether there is more.
-  auto rows = book.ended(JobId(*before), static_cast<int>(*limit) + 1);
+  const auto looked_at = takes_all ? *limit + 1 : kSweepsLookedAt;
+  auto rows = book.ended(JobId(*before), static_cast<int>(looked_at));
   if (!rows) return call.error(rows.error());
+  const bool more_in_store = std::cmp_equal(rows->size(), looked_at);
+  const JobId last = more_in_store ? rows->back().first : JobId(0);
   for (const auto& [id, entry] : book.all_live())
-    if (id.value() < *before) rows->emplace_back(id, sweep_doc(entry));
+    if (id.value() < *before && id > last) rows->emplace_back(id, sweep_doc(entry));
   std::ranges::sort(*rows, std::greater<>(), [](const auto& row) { return row.first; });
-  const bool more = std::cmp_greater(rows->size(), *limit);
-  if (more) rows->resize(static_cast<std::size_t>(*limit));
   Json sweeps = Json::array();
-  for (auto& [id, row] : *rows) {
-    if (*state && row.value("state", "") != kStates[**state]) continue;
-    if (user != call.target.query.end() && row.value("user", "") != user->second) continue;
-    sweeps.push_back(std::move(row));
+  bool more = more_in_store;
+  std::int64_t next = last.value();
+  for (std::int64_t below = *before; auto& [id, row] : *rows) {
+    if (std::cmp_equal(sweeps.size(), *limit)) {
+      more = true;
+      next = below;
+      break;
+    }
+    below = id.value();
+    if (takes(row)) sweeps.push_back(std::move(row));
   }
-  return call.json(
-      {{"sweeps", std::move(sweeps)}, {"next", more ? rows->back().first.value() : 0}, {"more", more}});
+  return call.json({{"sweeps", std::move(sweeps)}, {"next", more ? next : 0}, {"more", more}});
 }
 
 Reply list_trials(const RouteCall& call) {

@@ -15,10 +15,12 @@ proto::Json json_of(const HttpResponse& response) { return *proto::parse_json(re
 struct Api {
   test::Cluster cluster;
 
+  std::string user = "ann";
+
   HttpResponse ask(http::verb method, const std::string& target, const std::string& body = {},
                    const std::string& key = {}) {
     HttpRequest request{method, target, 11};
-    request.set("Rtrain-User", "ann");
+    request.set("Rtrain-User", user);
     if (!key.empty()) request.set("Idempotency-Key", key);
     request.body() = body;
     return std::get<HttpResponse>(answer(cluster.dispatcher, request));
@@ -76,6 +78,40 @@ TEST_CASE("routes: a sweep is submitted, shown and listed, and so are its trials
   CHECK(list["sweeps"][0]["id"] == 1);
   CHECK(json_of(api.get("/v1/sweeps?user=bob"))["sweeps"].empty());
   CHECK(json_of(api.get("/v1/sweeps?state=PAUSED"))["sweeps"].empty());
+}
+
+TEST_CASE("routes: a page of sweeps is full of those that were asked for") {
+  Api api;
+  std::vector<std::int64_t> of_ann;
+  for (int i = 0; i < 12; ++i) {
+    api.user = i % 4 == 0 ? "ann" : "bob";
+    const auto made = json_of(api.post("/v1/sweeps", Api::sweep()));
+    const auto id = made["id"].get<std::int64_t>();
+    if (api.user == "ann") of_ann.insert(of_ann.begin(), id);
+    if (i != 8) api.post("/v1/sweeps/" + std::to_string(id) + "/stop", R"({"now": true})");
+  }
+  const auto ids = [](const proto::Json& list) {
+    std::vector<std::int64_t> found;
+    for (const auto& sweep : list["sweeps"]) found.push_back(sweep["id"].get<std::int64_t>());
+    return found;
+  };
+  REQUIRE(of_ann.size() == 3);
+  auto list = json_of(api.get("/v1/sweeps?user=ann&limit=2"));
+  CHECK(ids(list) == std::vector{of_ann[0], of_ann[1]});
+  CHECK(list["more"] == true);
+  list = json_of(api.get("/v1/sweeps?user=ann&limit=2&before=" + std::to_string(list["next"].get<int>())));
+  CHECK(ids(list) == std::vector{of_ann[2]});
+  CHECK(list["more"] == false);
+  CHECK(ids(json_of(api.get("/v1/sweeps?state=RUNNING&limit=1"))) == std::vector{of_ann[0]});
+  std::vector<std::int64_t> all;
+  for (std::string before;;) {
+    list = json_of(api.get("/v1/sweeps?limit=5" + before));
+    for (const auto id : ids(list)) all.push_back(id);
+    if (list["more"] == false) break;
+    before = "&before=" + std::to_string(list["next"].get<int>());
+  }
+  CHECK(all.size() == 12);
+  CHECK(std::ranges::is_sorted(all, std::greater<>()));
 }
 
 TEST_CASE("routes: a sweep is paused, resumed and stopped") {
