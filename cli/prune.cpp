@@ -26,8 +26,12 @@ Result<proto::Json> limits_of(const Arguments& args) {
   return body;
 }
 
-std::string counted(std::int64_t jobs, const std::string& which = "") {
-  return std::to_string(jobs) + which + (jobs == 1 ? " job" : " jobs");
+/// "2 ended jobs and 1 sweep"
+std::string counted(const proto::PruneDoc& pruned, const std::string& which = "") {
+  std::string text = std::to_string(pruned.jobs) + which + (pruned.jobs == 1 ? " job" : " jobs");
+  if (pruned.sweeps > 0)
+    text += " and " + std::to_string(pruned.sweeps) + (pruned.sweeps == 1 ? " sweep" : " sweeps");
+  return text;
 }
 
 Result<proto::PruneDoc> ask(const Client& client, proto::Json body, bool dry_run) {
@@ -50,8 +54,9 @@ Result<int> prune(Call& call) {
   if (asks) {
     const auto would = ask(*client, *body, true);
     if (!would) return would.error();
-    if (would->jobs > 0 && !call.console.confirm("Delete the records of " + counted(would->jobs, " ended") +
-                                                 " (" + bytes(static_cast<double>(would->bytes)) + ")?"))
+    if (would->jobs + would->sweeps > 0 &&
+        !call.console.confirm("Delete the records of " + counted(*would, " ended") + " (" +
+                              bytes(static_cast<double>(would->bytes)) + ")?"))
       return nobody;
   }
   const auto done = ask(*client, *body, dry_run);
@@ -59,7 +64,7 @@ Result<int> prune(Call& call) {
   if (call.json())
     call.console.out(proto::dump_json(*done) + "\n");
   else
-    call.console.out(counted(done->jobs) + (dry_run ? " would be deleted, " : " deleted, ") +
+    call.console.out(counted(*done) + (dry_run ? " would be deleted, " : " deleted, ") +
                      bytes(static_cast<double>(done->bytes)) + "\n");
   return 0;
 }

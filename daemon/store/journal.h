@@ -54,7 +54,8 @@ struct Pruned {
   bool over = false;                                     ///< nothing more comes
   std::string problem;                                   ///< why it is over before its end; "" else
   std::map<core::JobPhase, std::int64_t> ended_as = {};  ///< how many of `gone` had ended so
-  std::vector<JobId> sweeps_gone = {};                   ///< sweeps that ended no later than those jobs
+  std::vector<JobId> sweeps_gone = {};                   ///< since the last call; none on a dry run
+  std::int64_t sweeps = 0;                               ///< so far: those that ended no later than the jobs
 };
 
 /// Whether the store takes writes at the moment.

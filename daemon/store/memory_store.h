@@ -68,8 +68,10 @@ class MemoryStore : public Journal, public History {
       jobs_.erase(id);
     }
     for (auto it = sweeps_.begin(); it != sweeps_.end();) {
-      const bool gone = !request.dry_run && !it->second.row.is_null() && request.ended_before_ms &&
-                        it->second.events.back().at < *request.ended_before_ms;
+      const bool old = !it->second.row.is_null() && request.ended_before_ms &&
+                       it->second.events.back().at < *request.ended_before_ms;
+      const bool gone = old && !request.dry_run;
+      if (old) ++pruned.sweeps;
       if (gone) pruned.sweeps_gone.push_back(it->first);
       it = gone ? sweeps_.erase(it) : std::next(it);
     }

@@ -46,7 +46,9 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
            {drop_spec_, "DELETE FROM specs WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE spec=?1)"},
            {drop_events_, "DELETE FROM events WHERE job=?"},
            {drop_segments_, "DELETE FROM segments WHERE job=?"},
-           {old_sweeps_, "SELECT id FROM sweeps WHERE ended>0 AND ended<=? ORDER BY id"},
+           {next_sweep_,
+            "SELECT id, ifnull(length(row), 0) FROM sweeps WHERE ended>0 AND ended<=? AND id>? ORDER BY id "
+            "LIMIT 1"},
            {drop_sweep_, "DELETE FROM sweeps WHERE id=? AND ended>0"},
            {note_, "INSERT OR REPLACE INTO meta VALUES('pruned', ?)"}}) {
     auto prepared = database.prepare(sql);
@@ -62,7 +64,8 @@ Result<Done> Pruner::prepare(Database& database, SegmentFiles& segments) {
 Result<Done> Pruner::begin(PruneRequest request) {
   request_ = std::move(request);
   at_ = {};
-  jobs_ = bytes_ = 0;
+  sweep_at_ = {};
+  jobs_ = sweeps_ = bytes_ = 0;
   std::int64_t due = 0;
   if (request_.ended_before_ms) {
     auto old = database_->integer("SELECT count(*) FROM jobs WHERE ended>0 AND ended<" +
@@ -147,28 +150,44 @@ Result<Pruned> Pruner::step() {
     pruned.gone = std::move(going);
     pruned.ended_as = std::move(ended_as);
   }
-  if (pruned.over && !request_.dry_run)
-    if (auto removed = remove_sweeps(pruned.sweeps_gone); !removed) return removed.error();
+  if (pruned.over)
+    if (auto taken = take_sweeps(pruned, until); !taken) return taken.error();
+  pruned.sweeps = sweeps_;
+  pruned.bytes = bytes_;
   busy_ = !pruned.over;
-  may_shrink_ = may_shrink_ || !pruned.gone.empty();
+  may_shrink_ = may_shrink_ || !pruned.gone.empty() || !pruned.sweeps_gone.empty();
   return pruned;
 }
 
-Result<Done> Pruner::remove_sweeps(std::vector<JobId>& gone) {
-  old_sweeps_.bind(sweeps_until_);
+Result<Done> Pruner::take_sweeps(Pruned& pruned, Clock::time_point until) {
   for (;;) {
-    auto row = old_sweeps_.step();
+    auto row = next_sweep_.bind(sweeps_until_).bind(sweep_at_.value()).step();
     if (!row) return row.error();
-    if (!*row) break;
-    gone.emplace_back(old_sweeps_.integer(0));
+    if (!*row) return ok();
+    if (Clock::now() >= until) {
+      next_sweep_.reset();
+      pruned.over = false;
+      return ok();
+    }
+    const JobId id(next_sweep_.integer(0));
+    std::int64_t bytes = next_sweep_.integer(1);
+    next_sweep_.reset();
+    if (auto events = event_bytes_.bind(id.value()).step(); !events) return events.error();
+    bytes += event_bytes_.integer(0);
+    event_bytes_.reset();
+    if (!request_.dry_run) {
+      auto removed = database_->transaction([&]() -> Result<Done> {
+        for (auto* statement : {&drop_sweep_, &drop_events_})
+          if (auto dropped = statement->bind(id.value()).run(); !dropped) return dropped;
+        return ok();
+      });
+      if (!removed) return removed;
+      pruned.sweeps_gone.push_back(id);
+    }
+    sweep_at_ = id;
+    ++sweeps_;
+    bytes_ += bytes;
   }
-  if (gone.empty()) return ok();
-  return database_->transaction([&]() -> Result<Done> {
-    for (const auto id : gone)
-      for (auto* statement : {&drop_sweep_, &drop_events_})
-        if (auto dropped = statement->bind(id.value()).run(); !dropped) return dropped;
-    return ok();
-  });
 }
 
 Result<Done> Pruner::shrink() {

@@ -6,6 +6,8 @@
 #include "daemon/store/journal.h"
 #include "daemon/store/segment_files.h"
 
+#include <chrono>
+
 namespace rtrain::store {
 
 /// One request at a time. Rows go in a transaction, then the files of the same jobs; what a crash leaves
@@ -30,7 +32,7 @@ class Pruner {
   /// Leaves the rest. How far it came.
   Pruned stop() {
     busy_ = false;
-    return {{}, jobs_, bytes_, true, ""};
+    return {.gone = {}, .jobs = jobs_, .bytes = bytes_, .over = true, .problem = "", .sweeps = sweeps_};
   }
 
  private:
@@ -42,21 +44,22 @@ class Pruner {
   };
   [[nodiscard]] Result<std::vector<Candidate>> next();
   [[nodiscard]] Result<std::int64_t> bytes_of(JobId id);
-  /// Those that ended no later than the last job that was due.
-  [[nodiscard]] Result<Done> remove_sweeps(std::vector<JobId>& gone);
+  /// Those that ended no later than the last job that was due, until `until`; then `pruned` is not over.
+  [[nodiscard]] Result<Done> take_sweeps(Pruned& pruned, std::chrono::steady_clock::time_point until);
   [[nodiscard]] Result<Done> remove_rows(const std::vector<JobId>& ids, const std::set<std::int64_t>& specs);
 
   Database* database_ = nullptr;
   SegmentFiles* segments_ = nullptr;
   Statement next_, event_bytes_, segment_bytes_, spec_bytes_, drop_job_, drop_spec_, drop_events_,
-      drop_segments_, old_sweeps_, drop_sweep_, note_;
+      drop_segments_, next_sweep_, drop_sweep_, note_;
   PruneRequest request_;
   bool busy_ = false, may_shrink_ = false;
   std::int64_t left_ = 0;          ///< so many are still to be looked at
   std::int64_t last_ended_ = 0;    ///< no job that ended later goes
   std::int64_t sweeps_until_ = 0;  ///< sweeps that ended no later go
   Candidate at_;                   ///< the last one that was looked at
-  std::int64_t jobs_ = 0, bytes_ = 0;
+  JobId sweep_at_;                 ///< the last sweep that was looked at
+  std::int64_t jobs_ = 0, sweeps_ = 0, bytes_ = 0;
 };
 
 }  // namespace rtrain::store

@@ -248,6 +248,7 @@ void visit_fields(auto& visit, Is<ReservationDoc> auto& v) {
 }
 void visit_fields(auto& visit, Is<PruneDoc> auto& v) {
   visit("jobs", v.jobs);
+  visit("sweeps", v.sweeps);
   visit("bytes", v.bytes);
   visit("dry_run", v.dry_run);
 }

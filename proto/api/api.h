@@ -300,9 +300,9 @@ struct ReservationDoc {
   bool active = false;  ///< it has begun
 };
 
-/// Jobs that ended and are forgotten, or would be.
+/// Jobs and sweeps that ended and are forgotten, or would be.
 struct PruneDoc {
-  std::int64_t jobs = 0, bytes = 0;
+  std::int64_t jobs = 0, sweeps = 0, bytes = 0;
   bool dry_run = false;
 };
 

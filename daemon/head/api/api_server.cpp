@@ -329,7 +329,8 @@ asio::awaitable<HttpResponse> ApiServer::async_prune(PruneJobs prune, const Http
     co_return error_response(fail(Errc::kUnavailable, "the prune stopped after " + std::to_string(last.jobs) +
                                                           " jobs: " + last.problem),
                              request);
-  co_return json_response(http::status::ok, proto::PruneDoc{last.jobs, last.bytes, dry_run}, request);
+  co_return json_response(http::status::ok, proto::PruneDoc{last.jobs, last.sweeps, last.bytes, dry_run},
+                          request);
 }
 
 std::optional<Error> ApiServer::refuse(const Visitor& visitor, const HttpRequest& request) const {

@@ -33,7 +33,8 @@ struct SweepDisk : test::DiskStore {
   SweepDisk() : found(store->take_recovered()) {
     proto::JobSubmitted job{test::command_spec(1, 3), "run", "/runs/run", "ada", {}};
     job.sweep = proto::SweepTrial{JobId(2), 0};
-    store->append(JobId(1), {++now, job}, core::submitted(JobId(1), now, job));
+    ++now;
+    store->append(JobId(1), {now, job}, core::submitted(JobId(1), now, job));
     store->append(JobId(2),
                   proto::StampedSweepEvent{++now, proto::SweepSubmitted{spec_of_sweep(), "ada", "key"}},
                   proto::Json());
@@ -122,6 +123,9 @@ TEST_CASE("stored sweeps: the key that one was submitted with is known for as lo
   REQUIRE(recover(disk.dir).has_value());
   disk.open();
   CHECK(disk.store->sweep_of_submission("key").value() == JobId(2));
+  const auto rows = disk.store->ended_sweeps(JobId(100), 10).value();
+  REQUIRE(rows.size() == 1);
+  CHECK(rows.front().second == proto::Json{{"id", 2}, {"name", "s"}});  // not made anew
 }
 
 TEST_CASE("stored sweeps: fsck replays them, and notes suggestions that the searcher does not give") {
@@ -169,11 +173,13 @@ TEST_CASE("stored sweeps: one that ended goes with the jobs that are forgotten")
   SweepDisk disk;
   disk.end();
   std::vector<JobId> gone;
+  Pruned last;
   PruneRequest request;
   request.ended_before_ms = disk.now;
   const auto prune = [&] {
     bool over = false;
     disk.store->prune(request, [&](const Pruned& pruned) {
+      last = pruned;
       gone.insert(gone.end(), pruned.sweeps_gone.begin(), pruned.sweeps_gone.end());
       over = over || pruned.over;
     });
@@ -181,9 +187,19 @@ TEST_CASE("stored sweeps: one that ended goes with the jobs that are forgotten")
   };
   prune();
   CHECK(gone.empty());
+  CHECK(last.sweeps == 0);
   request.ended_before_ms = disk.now + 1;
+  request.dry_run = true;
+  prune();
+  CHECK(gone.empty());
+  CHECK(last.sweeps == 1);
+  const auto bytes = last.bytes;
+  CHECK(bytes > 0);
+  request.dry_run = false;
   prune();
   CHECK(gone == std::vector{JobId(2)});
+  CHECK(last.sweeps == 1);
+  CHECK(last.bytes == bytes);
   CHECK_FALSE(disk.store->ended_sweep(JobId(2)).value().has_value());
   disk.store.reset();
   CHECK(fsck(disk.dir).value().problems.empty());
