@@ -227,8 +227,7 @@ class Recover {
     return sweep;
   }
 
-  /// By its events as far as they replay: where they are cut off, the head goes on with it from there. What a
-  /// list shows of a sweep that ended is made anew by whoever asks.
+  /// By its events as far as they replay: where they are cut off, the head goes on with it from there.
   Result<Done> copy_sweep(JobId id, const FoundSweep& found, Statement& insert_event) {
     auto insert = db_->prepare("INSERT INTO sweeps VALUES(?, ?, ?, ?)");
     if (!insert) return insert.error();
@@ -240,7 +239,7 @@ class Recover {
     if (!found.problem.empty()) lost("sweep " + to_string(id) + ": everything from " + found.problem);
     const bool ended = core::is_terminal(found.record->state.phase);
     insert->bind(id.value()).bind(ended ? std::max<std::int64_t>(found.record->ended_ms, 1) : 0);
-    const std::string row = "{}";
+    const std::string row = ended ? row_of_sweep(id) : "";
     if (ended)
       insert->bind(row);
     else
@@ -253,6 +252,14 @@ class Recover {
     ++report_.sweeps;
     newest_ = std::max(newest_, id.value());
     return ok();
+  }
+
+  /// Where no database has it, "{}": whoever asks makes it of the events.
+  std::string row_of_sweep(JobId id) {
+    for (auto* source : {old_.get(), salvaged_.get(), backup_.get()})
+      if (source != nullptr)
+        if (auto row = source->row_of_sweep(id); !row.empty()) return row;
+    return "{}";
   }
 
   /// The jobs that some database names; and when the old one's list cannot be read, with `false`, every other

@@ -65,6 +65,18 @@ std::optional<FoundSweep> RecoverSource::sweep(JobId id) {
   return replay_stored_sweep(events_, id);
 }
 
+std::string RecoverSource::row_of_sweep(JobId id) {
+  auto rows = db_->prepare("SELECT row FROM sweeps WHERE id=? AND ended>0");  // an older schema has no sweeps
+  if (!rows) return {};
+  auto row = rows->bind(id.value()).step();
+  if (!row || !*row) return {};
+  const auto json = proto::parse_json(rows->text(0), kStoredJson);
+  double number = 0;
+  const bool good = json && json->is_object() && json->contains("id") &&
+                    proto::json_number(json->at("id"), number) && number == static_cast<double>(id.value());
+  return good ? std::string(rows->text(0)) : std::string();
+}
+
 FoundIds RecoverSource::ids() {
   FoundIds found;
   // An index has the numbers as well: the broken one of the two does no harm. Where both look whole and

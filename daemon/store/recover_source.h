@@ -50,6 +50,8 @@ class RecoverSource {
   [[nodiscard]] FoundJob job(JobId id);
   /// Nothing: the events of that number, if there are any, are not those of a sweep.
   [[nodiscard]] std::optional<FoundSweep> sweep(JobId id);
+  /// What a list shows of a sweep that ended; "" when it is not known.
+  [[nodiscard]] std::string row_of_sweep(JobId id);
   [[nodiscard]] FoundIds ids();
   /// True: the log that belongs to it is gone. @param has_log  its file was there before this was opened
   [[nodiscard]] bool lacks_log(bool has_log);

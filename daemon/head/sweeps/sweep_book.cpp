@@ -112,17 +112,24 @@ Result<std::vector<std::pair<JobId, proto::Json>>> SweepBook::ended(JobId before
   std::ranges::sort(*rows, std::greater<>(), [](const auto& row) { return row.first; });
   if (std::cmp_greater(rows->size(), limit)) rows->resize(static_cast<std::size_t>(limit));
   for (auto& [id, row] : *rows) {
-    if (!row.empty()) continue;  // `rtraind recover` made none
+    if (!row.empty()) continue;  // `rtraind recover` found none
+    const auto made = made_rows_.find(id);
+    if (made != made_rows_.end()) {
+      row = made->second;
+      continue;
+    }
     auto entry = find(id);
     if (!entry) return entry.error();
-    if (*entry != nullptr) row = sweep_doc(**entry);
+    if (*entry != nullptr) row = made_rows_[id] = sweep_doc(**entry);
   }
   return rows;
 }
 
 void SweepBook::forget(const std::vector<JobId>& gone) {
-  for (const auto id : gone)
+  for (const auto id : gone) {
+    made_rows_.erase(id);
     std::erase_if(ended_, [&](const Ended& ended) { return ended.entry.state.id == id.value(); });
+  }
 }
 
 const SweepEntry& SweepBook::keep_ended(Ended ended) const {

@@ -56,7 +56,8 @@ class SweepBook {
 
   JobBook::Store store_;
   std::map<JobId, SweepEntry> live_;
-  mutable std::list<Ended> ended_;  ///< newest use first
+  mutable std::list<Ended> ended_;                  ///< newest use first
+  mutable std::map<JobId, proto::Json> made_rows_;  ///< of ended sweeps that have none in the store
 };
 
 }  // namespace rtrain::head
