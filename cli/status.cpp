@@ -119,6 +119,14 @@ std::string validation_counts(const proto::JobDoc& job) {
   return out + (jobs.empty() ? "" : " (" + jobs + ")");
 }
 
+/// What ends the hold of a user; its sweep pauses a trial, and lets it go on, by itself.
+std::string release_of(const proto::JobDoc& job) {
+  const auto sweep = job.sweep ? "sweep " + rtrain::to_string(job.sweep->sweep) : "";
+  if (job.sweep && job.held_by == sweep) return "";
+  const bool paused = job.sweep && job.held_by.ends_with(" and " + sweep);
+  return "; rtrain release " + job_name_of(job) + (paused ? " leaves it to its sweep" : " lets it start");
+}
+
 void print_job(const Call& call, const proto::JobDoc& job) {
   const bool colour = call.console.out_colour();
   const std::int64_t now = os::unix_ms_now();
@@ -144,9 +152,7 @@ void print_job(const Call& call, const proto::JobDoc& job) {
                      "; rtrain sweep show " + rtrain::to_string(job.sweep->sweep));
   row("submitted", ago(job.submitted_ms, now) + (job.user.empty() ? "" : " by " + job.user));
   row("queue", job.queue + (job.priority != 0 ? ", priority " + std::to_string(job.priority) : ""));
-  if (job.held)
-    row("held",
-        "by " + job.held_by + (job.sweep ? "" : "; rtrain release " + job_name_of(job) + " lets it start"));
+  if (job.held) row("held", "by " + job.held_by + release_of(job));
   if (job.attempt == 0 && job.begin_at_ms > now)
     row("begin", "not before " + proto::rfc3339(job.begin_at_ms));
   if (job.retry_at_ms > now) row("retry", "not before " + proto::rfc3339(job.retry_at_ms));
