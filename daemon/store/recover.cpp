@@ -174,7 +174,7 @@ class Recover {
         if (!known)
           unknown.push_back(id);
         else if (!job.problem.empty() || was_given(id))
-          lost("job " + to_string(id) + ": " +
+          lost((sweeps_.contains(id) ? "sweep " : "job ") + to_string(id) + ": " +
                (job.problem.empty() ? "nothing of it can be read" : job.problem));
         continue;
       }
@@ -267,8 +267,9 @@ class Recover {
   Result<std::map<JobId, bool>> known_ids() {
     std::map<JobId, bool> ids;
     const auto add = [&](const FoundIds& found) {
-      for (const auto* list : {&found.jobs, &found.in_events})
+      for (const auto* list : {&found.jobs, &found.in_events, &found.sweeps})
         for (const auto id : *list) ids.emplace(id, true);
+      sweeps_.insert(found.sweeps.begin(), found.sweeps.end());
       return found.jobs_whole;
     };
     if (backup_) add(backup_->ids());
@@ -437,6 +438,7 @@ class Recover {
   bool salvage_tried_ = false;
   std::unique_ptr<Database> db_;
   std::int64_t newest_ = 0;
+  std::set<JobId> sweeps_;  ///< that some database names
   RecoverReport report_;
 };
 

@@ -87,6 +87,7 @@ FoundIds RecoverSource::ids() {
   found.jobs_whole = table && index ? by_table == by_index : table || index;
   found.jobs = std::move(by_table);
   found.jobs.merge(by_index);
+  (void)read_ids("SELECT 0, id FROM sweeps", found.sweeps);  // an older schema has none
   found.events_whole = read_ids("SELECT DISTINCT 0, job FROM events", found.in_events);
   return found;
 }

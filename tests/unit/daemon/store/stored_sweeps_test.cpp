@@ -169,6 +169,17 @@ TEST_CASE("stored sweeps: one that cannot be read is set aside, and recover take
   CHECK(disk.found.sweeps.front().state.trial(0).phase == core::TrialPhase::kSuggested);
 }
 
+TEST_CASE("stored sweeps: one of which nothing is left but its number is named as lost") {
+  SweepDisk disk;
+  disk.store.reset();
+  disk.sql("DELETE FROM events WHERE job=2");
+  const auto recovered = recover(disk.dir).value();
+  CHECK(recovered.sweeps == 0);
+  CHECK(recovered.jobs == 1);
+  REQUIRE(recovered.lost.size() == 1);
+  CHECK_THAT(recovered.lost.front(), Catch::Matchers::StartsWith("sweep 2: "));
+}
+
 TEST_CASE("stored sweeps: one that ended goes with the jobs that are forgotten") {
   SweepDisk disk;
   disk.end();
