@@ -191,10 +191,11 @@ asio::awaitable<bool> ApiServer::async_exchange(Visitor& visitor) {
     http::response<http::empty_body> go_on{http::status::continue_, 11};
     co_await http::async_write(client, go_on, asio::as_tuple(asio::use_awaitable));
   }
-  if (!parser.is_done() && parser.content_length().value_or(0) > kReadBytes) buffer.reserve(kBodyReadBytes);
-  if (!ec && !parser.is_done())
+  if (!ec && !parser.is_done()) {
+    if (parser.content_length().value_or(0) > kReadBytes) buffer.reserve(kBodyReadBytes);
     std::tie(ec, header_size) =
         co_await http::async_read(client, buffer, parser, asio::as_tuple(asio::use_awaitable));
+  }
   if (ec) {
     if (const auto refusal = unreadable(ec)) co_await async_refuse_rest(client, *refusal);
     co_return false;
