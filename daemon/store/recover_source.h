@@ -37,7 +37,7 @@ struct FoundJob {
 struct FoundIds {
   std::set<JobId> jobs;  ///< in the table of jobs
   std::set<JobId> in_events;
-  std::set<JobId> sweeps;  ///< in the table of sweeps, as far as it can be read
+  std::set<JobId> sweeps;   ///< in the table of sweeps, as far as it can be read
   bool jobs_whole = false;  ///< that table, or an index of it, was read to its end and is in order
   bool events_whole = false;
 };

@@ -46,6 +46,10 @@
 //   POST /v1/sweeps/{id}/stop           {"now":true} or nothing: each running trial ends at its next rung -> SweepDoc
 //   POST /v1/sweeps/{id}/pause          SweepDoc
 //   POST /v1/sweeps/{id}/resume         SweepDoc
+//   POST /v1/sweeps/{id}/extend         {"trials":50}: so many more -> SweepDoc
+//   POST /v1/sweeps/{id}/retry          {"trials":[3,8]} or nothing: those that failed -> 201 {"trials":[64,65],"sweep":SweepDoc}
+//   POST /v1/sweeps/{id}/trials         {"params":{"lr":0.003},"trial":64} is tried next -> 201 {"trial":64,"sweep":SweepDoc}
+//   POST /v1/sweeps/{id}/trials/{trial}/stop   SweepDoc
 //   POST /v1/prune                      {"older_than_s":..,"keep":..,"dry_run":..} -> PruneDoc
 // {id} of a job may be "12_3", the job with index 3 of array 12. Over TCP the header Rtrain-User says who
 // asks; on a Unix socket the head asks the kernel. Errors: ErrorDoc with the HTTP status of http_status().

@@ -86,6 +86,7 @@ void visit_fields(auto& visit, Is<TrialEnded> auto& v) {
 void visit_fields(auto& visit, Is<TrialEnqueued> auto& v) {
   visit("params", Required{v.params});
   visit("by", v.by);
+  visit("retry_of", v.retry_of);
 }
 void visit_fields(auto& visit, Is<SweepHeld> auto& v) {
   visit("by", v.by);

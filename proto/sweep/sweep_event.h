@@ -34,7 +34,7 @@ struct SweepSubmitted {
 struct TrialSuggested {
   std::int64_t trial = 0;  ///< from 0, without gaps
   Json params = Json::object();
-  std::string by;               ///< "baseline", "start_with", "enqueued", or a search method
+  std::string by;               ///< "baseline", "start_with", "enqueued", "retry of 3", or a search method
   std::int64_t generation = 0;  ///< cmaes
 };
 struct TrialSubmitted {
@@ -91,6 +91,7 @@ struct TrialEnded {
 struct TrialEnqueued {
   Json params = Json::object();
   std::string by;
+  std::int64_t retry_of = -1;  ///< a trial that ended, whose parameters these are; -1: none
 };
 /// Nothing new starts until it is released. What runs goes on.
 struct SweepHeld {

@@ -203,7 +203,10 @@ class Step {
   }
 
   Result<Done> operator()(const proto::TrialEnqueued& event) {
-    if (is_terminal(state_.phase)) return refused("the sweep has ended");
+    if (auto open = still_open(); !open) return open;
+    if (trials_to_give(state_) == 0)
+      return refused("all of its " + std::to_string(state_.trials_max) +
+                     " trials (limits.trials) have their parameters or wait for their turn");
     if (const auto point = state_.space->completed(event.params, 0, 0); !point) return point.error();
     state_.queue.push_back(event);
     return ok();
@@ -221,7 +224,10 @@ class Step {
     return ok();
   }
   Result<Done> operator()(const proto::SweepExtended& event) {
-    if (is_terminal(state_.phase) || state_.phase == SweepPhase::kStopping) return refused("the sweep ends");
+    if (auto open = still_open(); !open) return open;
+    const auto most = proto::kTrialsMax - state_.trials_max;
+    if (event.trials < 1 || event.trials > most)
+      return refused("it can be extended by 1 to " + std::to_string(most) + " trials");
     state_.trials_max += event.trials;
     return ok();
   }
@@ -250,6 +256,11 @@ class Step {
   }
 
  private:
+  Result<Done> still_open() const {
+    if (is_terminal(state_.phase)) return refused("the sweep has ended");
+    if (state_.phase == SweepPhase::kStopping) return refused("the sweep stops");
+    return ok();
+  }
   TrialState* find(std::int64_t number) {
     return number >= 0 && number < static_cast<std::int64_t>(state_.trials.size())
                ? &state_.trials[static_cast<std::size_t>(number)]
@@ -263,6 +274,16 @@ class Step {
   static Error no_rung(std::int64_t number, int rung) {
     return refused("the schedule has no rung " + std::to_string(rung) + " for trial " +
                    std::to_string(number));
+  }
+
+  /// What a trial that completed came to, rung by rung: it may have been told to pause and was quicker.
+  void come_to_rungs(std::int64_t number) {
+    auto& trial = state_.trials[static_cast<std::size_t>(number)];
+    while (const auto rung = state_.schedule.rung_at(number, trial.rung, trial.resource)) {
+      trial.rung = *rung;
+      trial.reached = state_.schedule.resource_of(number, *rung).value_or(trial.reached);
+      state_.schedule.enter(number, *rung, ranked_loss(trial.violation, trial.loss), false);
+    }
   }
 
   void take_value(TrialState& trial, const proto::TrialEnded& event) {
@@ -285,7 +306,10 @@ class Step {
         ++state_.failed_in_row;
         state_.schedule.fail(number, trial.rung);
         return look_at_best(state_, number);
-      case TrialOutcome::kCompleted: state_.schedule.complete(number); break;
+      case TrialOutcome::kCompleted:
+        come_to_rungs(number);
+        state_.schedule.complete(number);
+        break;
       case TrialOutcome::kPruned:
       case TrialOutcome::kCancelled: state_.schedule.end(number); break;
     }
@@ -312,6 +336,11 @@ bool is_active(TrialPhase phase) { return !has_ended(phase) && phase != TrialPha
 double TrialState::value(bool maximize) const {
   if (!std::isfinite(loss)) return std::numeric_limits<double>::quiet_NaN();
   return maximize ? -loss : loss;
+}
+
+std::int64_t trials_to_give(const SweepState& state) {
+  const auto given = static_cast<std::int64_t>(state.trials.size() + state.queue.size()) - state.invalid;
+  return std::max<std::int64_t>(0, state.trials_max - given);
 }
 
 SweepState submitted_sweep(std::int64_t id, const proto::SweepSubmitted& event) {

@@ -97,6 +97,9 @@ struct SweepState {
   }
 };
 
+/// So many trials have no parameters yet.
+[[nodiscard]] std::int64_t trials_to_give(const SweepState& state);
+
 /// The state of a sweep that was just submitted.
 [[nodiscard]] SweepState submitted_sweep(std::int64_t id, const proto::SweepSubmitted& event);
 

@@ -145,7 +145,10 @@ std::optional<SweepEvent> suggestion(const SweepState& state) {
     // What was taken into the queue was checked by the reader, or by whoever took the user's request.
     if (point) {
       const bool from_file = given.by == "baseline" || given.by == "start_with";
-      return proto::TrialSuggested{number, state.space->to_json(*point), from_file ? given.by : "enqueued",
+      return proto::TrialSuggested{number, state.space->to_json(*point),
+                                   given.retry_of >= 0 ? "retry of " + std::to_string(given.retry_of)
+                                   : from_file         ? given.by
+                                                       : "enqueued",
                                    0};
     }
   }

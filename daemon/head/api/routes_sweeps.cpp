@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 namespace rtrain::head {
 namespace {
@@ -198,6 +199,82 @@ Reply resume_sweep(const RouteCall& call) {
   return shown_after(call, call.dispatcher.sweeps().resume(JobId((*sweep)->state.id), call.by()));
 }
 
+/// "sweep" and what was made beside it, or the error.
+Reply shown_with(const RouteCall& call, JobId id, const char* name, Json made, http::status status) {
+  const auto entry = call.dispatcher.sweeps().book().find(id);
+  if (!entry) return call.error(entry.error());
+  return call.json({{name, std::move(made)}, {"sweep", sweep_doc(**entry)}}, status);
+}
+
+Reply enqueue_trial(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  const auto body = body_of(call, {"params", "trial"});
+  if (!body) return call.error(body.error());
+  const auto found = body->find("params");
+  const Json params = found == body->end() || found->is_null() ? Json::object() : *found;
+  if (!params.is_object())
+    return call.error(fail(Errc::kInvalidArgument, "params: must be an object with parameters of the sweep"));
+  const auto expected = field_of<std::int64_t>(*body, "trial", -1);
+  if (!expected) return call.error(expected.error());
+  const JobId id((*sweep)->state.id);
+  const auto trial = call.dispatcher.sweeps().enqueue(id, params, *expected, call.by());
+  return trial ? shown_with(call, id, "trial", *trial, http::status::created)
+               : Reply(call.error(trial.error()));
+}
+
+Reply extend_sweep(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  const auto body = body_of(call, {"trials"});
+  if (!body) return call.error(body.error());
+  const auto trials = field_of<std::int64_t>(*body, "trials", 0);
+  if (!trials) return call.error(trials.error());
+  return shown_after(call, call.dispatcher.sweeps().extend(JobId((*sweep)->state.id), *trials, call.by()));
+}
+
+/// The trials that a request names, each once; without names those that failed.
+Result<std::vector<std::int64_t>> to_retry(const core::SweepState& sweep, const Json& body) {
+  if (body.contains("trials")) {
+    const auto& named = body.at("trials");
+    if (!named.is_array()) return fail(Errc::kInvalidArgument, "trials: must be a list of numbers of trials");
+    std::set<std::int64_t> once;
+    for (const auto& one : named) {
+      std::int64_t number = 0;
+      if (auto read = proto::read_value(one, number); !read) return read.error().in("trials");
+      once.insert(number);
+    }
+    return std::vector(once.begin(), once.end());
+  }
+  std::vector<std::int64_t> failed;
+  for (std::size_t i = 0; i < sweep.trials.size(); ++i)
+    if (sweep.trials[i].phase == core::TrialPhase::kFailed) failed.push_back(static_cast<std::int64_t>(i));
+  return failed;
+}
+
+Reply retry_trials(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  const auto body = body_of(call, {"trials"});
+  if (!body) return call.error(body.error());
+  const auto trials = to_retry((*sweep)->state, *body);
+  if (!trials) return call.error(trials.error());
+  const JobId id((*sweep)->state.id);
+  const auto made = call.dispatcher.sweeps().retry(id, *trials, call.by());
+  return made ? shown_with(call, id, "trials", *made, http::status::created)
+              : Reply(call.error(made.error()));
+}
+
+Reply stop_trial(const RouteCall& call) {
+  const auto sweep = sweep_of(call);
+  if (!sweep) return call.error(sweep.error());
+  const auto number = whole_number(call.arguments[1]);
+  if (!number || *number < 0)
+    return call.error(fail(Errc::kNotFound, "trial " + clipped(call.arguments[1], 64) + ": no such trial"));
+  return shown_after(call,
+                     call.dispatcher.sweeps().stop_trial(JobId((*sweep)->state.id), *number, call.by()));
+}
+
 }  // namespace
 
 std::vector<Handler> sweep_routes() {
@@ -209,6 +286,10 @@ std::vector<Handler> sweep_routes() {
       {{http::verb::post, "/v1/sweeps/{id}/stop"}, stop_sweep},
       {{http::verb::post, "/v1/sweeps/{id}/pause"}, pause_sweep},
       {{http::verb::post, "/v1/sweeps/{id}/resume"}, resume_sweep},
+      {{http::verb::post, "/v1/sweeps/{id}/extend"}, extend_sweep},
+      {{http::verb::post, "/v1/sweeps/{id}/retry"}, retry_trials},
+      {{http::verb::post, "/v1/sweeps/{id}/trials"}, enqueue_trial},
+      {{http::verb::post, "/v1/sweeps/{id}/trials/{trial}/stop"}, stop_trial},
   };
 }
 

@@ -35,10 +35,6 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
         Errc::kInvalidArgument,
         "schedule: this head does not run pbt: it cannot keep the checkpoint of one member for another",
         "use asha, hyperband or median; rtrain sweep plan works with pbt");
-  if (spec.search.method == proto::SearchMethod::kExternal)
-    return fail(Errc::kInvalidArgument,
-                "search: this head takes no trials from outside, so external finds none",
-                "use tpe, random, sobol, grid or cmaes");
   for (const auto& dependency : spec.job.scheduling.depends_on)
     if (context_.book.find(dependency.job) == nullptr)
       return fail(Errc::kNotFound,
@@ -60,27 +56,36 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
   return id;
 }
 
-Result<Done> Sweeps::ask(JobId id, proto::SweepEvent event) {
-  if (book_.live(id) == nullptr) {
-    auto ended = book_.find(id);
-    if (!ended) return ended.error();
-    if (*ended == nullptr) return no_such(id);
-    return fail(Errc::kConflict, "sweep " + to_string(id) + " has already ended: " +
-                                     std::string(core::to_string((*ended)->state.phase)));
-  }
+Result<const core::SweepState*> Sweeps::going_on(JobId id) const {
+  if (const auto* entry = book_.live(id)) return &entry->state;
+  const auto ended = book_.find(id);
+  if (!ended) return ended.error();
+  if (*ended == nullptr) return no_such(id);
+  return fail(Errc::kConflict, "sweep " + to_string(id) + " has already ended: " +
+                                   std::string(core::to_string((*ended)->state.phase)));
+}
+
+Result<Done> Sweeps::ask(JobId id, const std::vector<proto::SweepEvent>& events) {
+  if (const auto state = going_on(id); !state) return state.error();
   Result<Done> done = ok();
   // Users ask outside of a turn, so that nobody is at work here.
   enter([&] {
-    done = book_.apply(id, event, context_.wall());
-    if (!done) {
-      done = done.error().in("sweep " + to_string(id));
-      return;
+    for (const auto& event : events) {
+      done = book_.apply(id, event, context_.wall());
+      if (!done) {
+        done = done.error().in("sweep " + to_string(id));
+        break;
+      }
+      if (const auto* entry = book_.live(id)) carry_out(id, entry->state, event);
     }
-    if (const auto* entry = book_.live(id)) carry_out(id, entry->state, event);
     follow(id);
     refill(id);
   });
   return done;
+}
+
+Result<Done> Sweeps::ask(JobId id, proto::SweepEvent event) {
+  return ask(id, std::vector<proto::SweepEvent>{std::move(event)});
 }
 
 Result<Done> Sweeps::pause(JobId id, const std::string& by) {
@@ -100,6 +105,71 @@ Result<Done> Sweeps::stop(JobId id, StopWhen when, const std::string& by) {
       id, proto::SweepStopping{"stopped by " + by, when == StopWhen::kNow, proto::SweepOutcome::kCancelled});
   if (done) log::info("sweep stops", {{"sweep", to_string(id)}, {"by", by}});
   return done;
+}
+
+Result<std::int64_t> Sweeps::enqueue(JobId id, proto::Json params, std::int64_t expected,
+                                     const std::string& by) {
+  const auto state = going_on(id);
+  if (!state) return state.error();
+  // Those that are given come before those that are searched, so the number is known.
+  const auto number = static_cast<std::int64_t>((*state)->trials.size() + (*state)->queue.size());
+  if (expected >= 0 && expected != number)
+    return fail(Errc::kConflict,
+                "the next trial of sweep " + to_string(id) + " is " + std::to_string(number) + ", not " +
+                    std::to_string(expected),
+                "read its trials again: rtrain sweep trials " + to_string(id));
+  if (auto done = ask(id, proto::TrialEnqueued{std::move(params), by}); !done) return done.error();
+  log::info("trial enqueued", {{"sweep", to_string(id)}, {"trial", std::to_string(number)}, {"by", by}});
+  return number;
+}
+
+Result<Done> Sweeps::extend(JobId id, std::int64_t trials, const std::string& by) {
+  auto done = ask(id, proto::SweepExtended{trials, by});
+  if (done)
+    log::info("sweep extended", {{"sweep", to_string(id)}, {"trials", std::to_string(trials)}, {"by", by}});
+  return done;
+}
+
+Result<std::vector<std::int64_t>> Sweeps::retry(JobId id, const std::vector<std::int64_t>& trials,
+                                                const std::string& by) {
+  const auto state = going_on(id);
+  if (!state) return state.error();
+  const auto most = proto::kTrialsMax - (*state)->trials_max;
+  if (std::cmp_greater(trials.size(), most))
+    return fail(Errc::kConflict, "sweep " + to_string(id) + " can have " + std::to_string(most) +
+                                     " more trials, not " + std::to_string(trials.size()));
+  std::vector<proto::SweepEvent> events;
+  std::vector<std::int64_t> numbers;
+  for (const auto number : trials) {
+    const auto* known = trial(id, number);
+    const auto name = "trial " + std::to_string(number) + " of sweep " + to_string(id);
+    if (known == nullptr)
+      return fail(Errc::kNotFound, name + ": no such trial", "rtrain sweep trials " + to_string(id));
+    if (!core::has_ended(known->phase))
+      return fail(Errc::kConflict,
+                  name + " has not ended: it is " + std::string(core::to_string(known->phase)));
+    numbers.push_back(
+        static_cast<std::int64_t>((*state)->trials.size() + (*state)->queue.size() + numbers.size()));
+    events.emplace_back(proto::SweepExtended{1, by});
+    events.emplace_back(proto::TrialEnqueued{(*state)->space->to_json(known->point), by, number});
+  }
+  if (auto done = ask(id, events); !done) return done.error();
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    log::info("trial retried", {{"sweep", to_string(id)},
+                                {"trial", std::to_string(trials[i])},
+                                {"as", std::to_string(numbers[i])},
+                                {"by", by}});
+  return numbers;
+}
+
+Result<Done> Sweeps::stop_trial(JobId id, std::int64_t number, const std::string& by) {
+  if (const auto state = going_on(id); !state) return state.error();
+  const auto* known = trial(id, number);
+  if (known == nullptr)
+    return fail(Errc::kNotFound,
+                "trial " + std::to_string(number) + " of sweep " + to_string(id) + ": no such trial",
+                "rtrain sweep trials " + to_string(id));
+  return ask(id, proto::TrialStopped{number, known->rung, false, "stopped by " + by});
 }
 
 // ---- what happens to jobs -----------------------------------------------------------------------

@@ -32,6 +32,21 @@ class Sweeps {
   /// kConflict: it stops already, and this does not make it sooner.
   [[nodiscard]] Result<Done> stop(JobId id, StopWhen when, const std::string& by);
 
+  /// These parameters are tried next, in the order of the calls; what they leave out is drawn. The number
+  /// that the trial will have. `expected`: that number, so that a request which is sent twice is taken once;
+  /// -1: any. kConflict: no trial is left to give, or it would have another number; kInvalidArgument names
+  /// the parameter.
+  [[nodiscard]] Result<std::int64_t> enqueue(JobId id, proto::Json params, std::int64_t expected,
+                                             const std::string& by);
+  /// kConflict: it has ended, stops, or would have too many.
+  [[nodiscard]] Result<Done> extend(JobId id, std::int64_t trials, const std::string& by);
+  /// Each trial is tried once more, with the same parameters and a new number, beyond limits.trials. The new
+  /// numbers. kNotFound: no such trial; kConflict: one of them goes on.
+  [[nodiscard]] Result<std::vector<std::int64_t>> retry(JobId id, const std::vector<std::int64_t>& trials,
+                                                        const std::string& by);
+  /// A trial that runs ends as one that is stopped by its schedule. kConflict: it does not run.
+  [[nodiscard]] Result<Done> stop_trial(JobId id, std::int64_t trial, const std::string& by);
+
   // What happens to a job. Those of no sweep are ignored.
   void on_report(JobId job);
   void on_started(JobId job);   ///< it left the queue
@@ -66,6 +81,10 @@ class Sweeps {
   /// One event with all that follows from it. False: it was refused, which is a bug where no user asked.
   bool take(JobId id, proto::SweepEvent event);
   [[nodiscard]] Result<Done> ask(JobId id, proto::SweepEvent event);
+  /// Several together; after the first that is refused none is applied.
+  [[nodiscard]] Result<Done> ask(JobId id, const std::vector<proto::SweepEvent>& events);
+  /// The state of a sweep that goes on; kNotFound, kConflict: there is none.
+  [[nodiscard]] Result<const core::SweepState*> going_on(JobId id) const;
   void carry_out(JobId id, const core::SweepState& state, const proto::SweepEvent& event);
   void on(JobId id, const core::SubmitTrial& submit);
   void on(JobId id, const core::PauseTrial& pause);

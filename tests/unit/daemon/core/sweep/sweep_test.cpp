@@ -318,6 +318,22 @@ TEST_CASE("sweep: asha pauses, promotes, and keeps what is paused pinned") {
   CHECK(stopped == 1 + 3);
 }
 
+TEST_CASE("sweep: a trial that ran past its pause to its end has come to the rungs on the way") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}}}}}, {"limits", {{"trials", 2}, {"running", 1}}}});
+  harness.start();
+  harness.report(0, {{"loss", 1}, {"epoch", 1}});
+  CHECK(harness.phase(0) == TrialPhase::kPaused);
+  // Its job was asked to yield, and was quicker.
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 0.2}, {"epoch", 9}});
+  CHECK(harness.state->trial(0).rung == 2);
+  CHECK(harness.state->trial(0).reached == 9);
+  CHECK(harness.start() == std::vector<std::int64_t>{1});
+  harness.report(1, {{"loss", 0.5}, {"epoch", 1}});
+  // One has come to the last rung, so nobody else must.
+  CHECK(harness.state->phase == SweepPhase::kSucceeded);
+  CHECK(harness.state->best == 0);
+}
+
 TEST_CASE("sweep: one report may cross several rungs") {
   Harness harness(Json{{"schedule", {{"asha", {{"max", 9}, {"mode", "stop"}}}}}});
   harness.start();
@@ -576,6 +592,51 @@ TEST_CASE("sweep: parameters that are enqueued bring the condition of theirs alo
           Json{{"momentum", 0.5}, {"optimizer", "sgd"}});
     CHECK(harness.state->queue.empty());
   }
+}
+
+TEST_CASE("sweep: what is enqueued counts as a trial, and says whose parameters it has again") {
+  Harness harness(Json{{"limits", {{"trials", 1}}}, {"baseline", false}});
+  harness.put(proto::TrialEnqueued{{{"lr", 0.5}}, "ada"});
+  CHECK(trials_to_give(*harness.state) == 0);
+  const auto full = fold(*harness.state, proto::TrialEnqueued{{{"lr", 0.25}}, "ada"});
+  REQUIRE_FALSE(full.has_value());
+  CHECK(full.error().code() == Errc::kConflict);
+  CHECK(full.error().message() ==
+        "all of its 1 trials (limits.trials) have their parameters or wait for their turn");
+  harness.start();
+  harness.end(0, TrialOutcome::kFailed, {}, "no memory");
+  CHECK_FALSE(fold(*harness.state, proto::SweepExtended{0, "ada"}).has_value());
+  CHECK(harness.state->phase == SweepPhase::kFailed);
+  CHECK_FALSE(fold(*harness.state, proto::SweepExtended{1, "ada"}).has_value());
+}
+
+TEST_CASE("sweep: a trial is tried again with the same parameters and a new number") {
+  Harness harness(Json{{"limits", {{"trials", 2}, {"running", 1}}}, {"baseline", false}});
+  harness.start();
+  harness.end(0, TrialOutcome::kFailed, {}, "no memory");
+  harness.put(proto::SweepExtended{1, "ada"});
+  harness.put(proto::TrialEnqueued{harness.state->space->to_json(harness.state->trial(0).point), "ada", 0});
+  CHECK(harness.start() == std::vector<std::int64_t>{1});
+  CHECK(harness.state->trial(1).by == "retry of 0");
+  CHECK(harness.state->trial(1).point == harness.state->trial(0).point);
+  harness.end(1, TrialOutcome::kCompleted, {{"loss", 1}, {"epoch", 1}});
+  CHECK(harness.start() == std::vector<std::int64_t>{2});
+  CHECK(harness.state->trial(2).by == "random");
+}
+
+TEST_CASE("sweep: an external search waits for its trials, and ends with the last") {
+  Harness harness(Json{{"search", "external"}, {"limits", {{"trials", 2}}}, {"baseline", false}});
+  CHECK(harness.start().empty());
+  CHECK_FALSE(follow_up(*harness.state).has_value());
+  harness.put(proto::TrialEnqueued{{{"lr", 0.5}, {"width", 16}}, "searcher"});
+  CHECK(harness.start() == std::vector<std::int64_t>{0});
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 1}, {"epoch", 1}});
+  CHECK(harness.state->phase == SweepPhase::kRunning);
+  harness.put(proto::TrialEnqueued{{{"lr", 0.25}, {"width", 16}}, "searcher"});
+  harness.start();
+  harness.end(1, TrialOutcome::kCompleted, {{"loss", 2}, {"epoch", 1}});
+  CHECK(harness.state->phase == SweepPhase::kSucceeded);
+  CHECK(harness.state->best == 0);
 }
 
 TEST_CASE("sweep: hold, release, extend, stop") {

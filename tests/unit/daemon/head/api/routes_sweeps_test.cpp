@@ -152,4 +152,28 @@ TEST_CASE("routes: what is no sweep is refused with all its errors, and the same
   CHECK(api.ask(http::verb::post, "/v1/sweeps", Api::sweep({{"seed", 9}}), "key").result_int() == 409);
 }
 
+TEST_CASE("routes: trials are given, extended, retried and stopped") {
+  Api api;
+  REQUIRE(api.post("/v1/sweeps", Api::sweep({{"search", "external"}, {"limits", {{"trials", 2}}}}))
+              .result_int() == 201);
+  auto made = api.post("/v1/sweeps/1/trials", R"({"params": {"lr": 0.5}, "trial": 0})");
+  REQUIRE(made.result_int() == 201);
+  CHECK(json_of(made)["trial"] == 0);
+  CHECK(json_of(made)["sweep"]["trials"] == 1);
+  CHECK(api.post("/v1/sweeps/1/trials", R"({"params": {"lr": 0.5}, "trial": 0})").result_int() == 409);
+  CHECK(api.post("/v1/sweeps/1/trials", R"({"params": {"lr": 5}})").result_int() == 400);
+  CHECK(api.post("/v1/sweeps/1/trials", R"({"params": [1]})").result_int() == 400);
+  CHECK(api.post("/v1/sweeps/1/trials", R"({"param": {}})").result_int() == 400);
+  CHECK(api.post("/v1/sweeps/1/extend", R"({"trials": 0})").result_int() == 409);
+  CHECK(api.post("/v1/sweeps/1/extend", R"({"trials": "3"})").result_int() == 400);
+  CHECK(json_of(api.post("/v1/sweeps/1/extend", R"({"trials": 3})"))["trials_max"] == 5);
+  CHECK(json_of(api.post("/v1/sweeps/1/retry"))["trials"].empty());
+  CHECK(api.post("/v1/sweeps/1/retry", R"({"trials": [0]})").result_int() == 409);
+  CHECK(api.post("/v1/sweeps/1/retry", R"({"trials": 0})").result_int() == 400);
+  CHECK(api.post("/v1/sweeps/1/retry", R"({"trials": [7]})").result_int() == 404);
+  CHECK(api.post("/v1/sweeps/1/trials/7/stop").result_int() == 404);
+  CHECK(api.post("/v1/sweeps/1/trials/x/stop").result_int() == 404);
+  CHECK(api.post("/v1/sweeps/1/trials/0/stop").result_int() == 200);
+}
+
 }  // namespace routes_sweeps_test

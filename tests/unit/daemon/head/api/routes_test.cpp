@@ -37,7 +37,7 @@ proto::Json json(const HttpResponse& response) { return *proto::parse_json(respo
 
 TEST_CASE("routes: each one is known by its path, other methods are 405 and say what is allowed") {
   test::Cluster cluster;
-  CHECK(routes().size() == 42);
+  CHECK(routes().size() == 46);
   for (const auto& route : routes()) {
     std::string path = route.pattern;
     if (const auto name = path.find('{'); name != std::string::npos)

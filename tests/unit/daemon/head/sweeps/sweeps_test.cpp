@@ -340,6 +340,47 @@ TEST_CASE("sweeps: what cannot run is refused, and the same request makes no sec
   CHECK(sweeps.book().all_live().size() == 1);
 }
 
+TEST_CASE("sweeps: users give trials, more of them, and try some again") {
+  Scene scene;
+  scene.submit({{"limits", {{"trials", 2}, {"failed_max", 0}}}});
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(scene.state().trials.size() == 2);  // nobody runs them: both wait
+  CHECK(sweeps.enqueue(scene.id, {{"lr", 0.5}}, -1, "ann").error().code() == Errc::kConflict);
+  CHECK(sweeps.extend(JobId(9), 1, "ann").error().code() == Errc::kNotFound);
+  REQUIRE(sweeps.extend(scene.id, 1, "ann").has_value());
+  CHECK(sweeps.enqueue(scene.id, {{"rate", 0.5}}, -1, "ann").error().code() == Errc::kInvalidArgument);
+  CHECK(sweeps.enqueue(scene.id, {{"lr", 0.5}}, 3, "ann").error().code() == Errc::kConflict);
+  CHECK(sweeps.enqueue(scene.id, {{"lr", 0.5}}, 2, "ann").value() == 2);
+  scene.connect();
+  scene.start_all();
+  REQUIRE(scene.state().trials.size() == 3);
+  CHECK(scene.trial(2).by == "enqueued");
+  scene.end(0, 1);
+  const auto again = sweeps.retry(scene.id, {0}, "ann");
+  REQUIRE(again.has_value());
+  CHECK(*again == std::vector<std::int64_t>{3});
+  CHECK(sweeps.retry(scene.id, {1}, "ann").error().code() == Errc::kConflict);
+  CHECK(sweeps.retry(scene.id, {17}, "ann").error().code() == Errc::kNotFound);
+  REQUIRE(scene.state().trials.size() == 4);
+  CHECK(scene.trial(3).by == "retry of 0");
+  CHECK(scene.trial(3).point == scene.trial(0).point);
+}
+
+TEST_CASE("sweeps: a user stops one trial that runs") {
+  Scene scene;
+  scene.submit({{"limits", {{"trials", 2}}}});
+  scene.connect();
+  scene.start_all();
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.stop_trial(scene.id, 0, "ann").has_value());
+  CHECK(scene.trial(0).phase == core::TrialPhase::kStopping);
+  CHECK(sweeps.stop_trial(scene.id, 0, "ann").error().code() == Errc::kConflict);
+  CHECK(sweeps.stop_trial(scene.id, 9, "ann").error().code() == Errc::kNotFound);
+  scene.end(0, 0, true);
+  CHECK(scene.trial(0).phase == core::TrialPhase::kPruned);
+  CHECK(scene.trial(0).reason == "stopped by ann");
+}
+
 TEST_CASE("sweeps: a start tells again only what was reported since the last rung") {
   auto disk = std::make_shared<store::MemoryStore>();
   const auto points_read = [&](const Json& more) {
