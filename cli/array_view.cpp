@@ -87,19 +87,7 @@ Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
     printed_s_ = now_s;
     lines.push_back(now);
   }
-  return flush(lines, options_.live && !over ? fit(now, width_ - 1) : "");
-}
-
-Pieces ArrayView::on_note(std::string_view line) { return flush({std::string(line)}, live_shown_); }
-Pieces ArrayView::finish() { return flush({}, ""); }
-
-Pieces ArrayView::flush(const std::vector<std::string>& lines, const std::string& live) {
-  if (lines.empty() && live == live_shown_) return {};
-  std::string text = live_shown_.empty() ? "" : "\r\x1b[K";
-  for (const auto& line : lines) text += line + "\n";
-  text += live;
-  live_shown_ = live;
-  return {{true, std::move(text)}};
+  return line_.show(lines, options_.live && !over ? fit(now, width_ - 1) : "");
 }
 
 std::string array_block(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, int width, bool colour) {

@@ -2,7 +2,7 @@
 // pieces of text to write.
 #pragma once
 
-#include "cli/follow_view.h"
+#include "cli/live_line.h"
 #include "cli/table.h"
 
 #include <map>
@@ -46,19 +46,16 @@ class ArrayView {
   void set_width(int columns) { width_ = columns; }
   /// All jobs of the array, by index. A job that has ended since the last call is told in a line.
   [[nodiscard]] Pieces on_jobs(std::span<const proto::JobDoc> jobs, double now_s);
-  [[nodiscard]] Pieces on_note(std::string_view line);
-  /// Takes the live line away.
-  [[nodiscard]] Pieces finish();
+  /// The line below, for what else there is to say.
+  [[nodiscard]] LiveLine& line() { return line_; }
 
  private:
-  [[nodiscard]] Pieces flush(const std::vector<std::string>& lines, const std::string& live);
-
   Options options_;
   int width_ = 80;
   std::set<JobId> printed_;  ///< whose ends were told
   std::string counts_printed_;
   double printed_s_ = -1e9;
-  std::string live_shown_;
+  LiveLine line_;
 };
 
 /// The results of an array in a table, then one line with the counts. `width` 0: not cut.

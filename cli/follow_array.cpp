@@ -7,18 +7,6 @@
 
 namespace rtrain::cli {
 
-using namespace std::chrono_literals;
-
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds kLookMin = 100ms, kLookMax = 5000ms;
-constexpr int kShare = 20;  // a look that takes long is taken more rarely: it has a twentieth of the time
-constexpr auto kRetry = 500ms;
-
-}  // namespace
-
 Result<std::vector<proto::JobDoc>> jobs_of_array(const Get& get, JobId array) {
   std::vector<proto::JobDoc> jobs;
   auto read =
@@ -35,58 +23,16 @@ Result<std::vector<proto::JobDoc>> jobs_of_array(const Get& get, JobId array) {
   return jobs;
 }
 
-void ArrayFollower::write(const Pieces& pieces) const {
-  for (const auto& piece : pieces) piece.to_stderr ? console_.err(piece.text) : console_.out(piece.text);
-}
-
-void ArrayFollower::pause(std::chrono::milliseconds duration) {
-  auto until = Clock::now() + duration;
-  if (options_.deadline) until = std::min(until, *options_.deadline);
-  while (Clock::now() < until && interrupts_.count() == interrupts_seen_) {
-    if (io_.stopped()) io_.restart();
-    io_.run_one_until(until);
-  }
-}
-
 Result<Follower::End> ArrayFollower::run() {
-  std::optional<Clock::time_point> lost_at;
-  const auto leave = [&](auto what) -> Result<Follower::End> {
-    write(view_.finish());
-    return what;
-  };
-  for (;;) {
-    interrupts_.poll();
-    if (interrupts_.count() > interrupts_seen_) {
-      interrupts_seen_ = interrupts_.count();
-      return leave(Follower::End::kInterrupted);
-    }
-    if (options_.deadline && Clock::now() >= *options_.deadline) return leave(Follower::End::kTimeout);
+  return poller_.run([&]() -> Result<bool> {
     view_.set_width(console_.live() ? console_.width() : 0);
-    const auto begun = Clock::now();
     auto jobs = jobs_of_array(get_, array_);
-    if (!jobs) {
-      const auto code = jobs.error().code();
-      if (code != Errc::kUnavailable && code != Errc::kTimeout) return leave(jobs.error());
-      if (!lost_at) {
-        lost_at = begun;
-        write(view_.on_note("the connection to the head was lost; reconnecting..."));
-      }
-      if (Clock::now() - *lost_at >= options_.resume_within)
-        return leave(
-            fail(Errc::kUnavailable, "the head is still unreachable: " + jobs.error().message(),
-                 "the jobs do not depend on this program; wait for them again: rtrain result --wait " +
-                     rtrain::to_string(array_)));
-      pause(kRetry);
-      continue;
-    }
-    if (std::exchange(lost_at, std::nullopt)) write(view_.on_note("connected again"));
+    if (!jobs) return jobs.error();
     jobs_ = std::move(*jobs);
-    write(view_.on_jobs(jobs_, std::chrono::duration<double>(begun.time_since_epoch()).count()));
-    if (std::ranges::all_of(jobs_, [](const auto& job) { return has_ended(job.state); }))
-      return leave(Follower::End::kEnded);
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
-    pause(std::clamp(kShare * took, kLookMin, kLookMax));
-  }
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    poller_.write(view_.on_jobs(jobs_, std::chrono::duration<double>(now).count()));
+    return std::ranges::all_of(jobs_, [](const auto& job) { return has_ended(job.state); });
+  });
 }
 
 Result<int> show_array_end(const Console& console, const std::string& output, const Get& get,

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "cli/array_view.h"
-#include "cli/follow.h"
 #include "cli/job_pages.h"
+#include "cli/poller.h"
 
 namespace rtrain::cli {
 
@@ -12,31 +12,24 @@ class ArrayFollower {
   /// Of `options` deadline and resume_within count.
   ArrayFollower(boost::asio::io_context& io, Interrupts& interrupts, Get get, const Console& console,
                 ArrayView& view, JobId array, Follower::Options options)
-      : io_(io),
-        interrupts_(interrupts),
-        get_(std::move(get)),
+      : get_(std::move(get)),
         console_(console),
         view_(view),
         array_(array),
-        options_(options),
-        interrupts_seen_(interrupts.count()) {}
+        poller_(io, interrupts, console, view.line(), options,
+                "the jobs do not depend on this program; wait for them again: rtrain result --wait " +
+                    rtrain::to_string(array)) {}
   /// As Follower::run().
   [[nodiscard]] Result<Follower::End> run();
   /// By index, as they were last heard of.
   [[nodiscard]] const std::vector<proto::JobDoc>& jobs() const { return jobs_; }
 
  private:
-  void pause(std::chrono::milliseconds duration);
-  void write(const Pieces& pieces) const;
-
-  boost::asio::io_context& io_;
-  Interrupts& interrupts_;
   Get get_;
   const Console& console_;
   ArrayView& view_;
   JobId array_;
-  Follower::Options options_;
-  int interrupts_seen_;
+  Poller poller_;
   std::vector<proto::JobDoc> jobs_;
 };
 

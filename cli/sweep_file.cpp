@@ -55,4 +55,12 @@ bool report_errors(const SweepFile& file, const Console& console) {
   return file.reading.ok();
 }
 
+void resolve_paths(SweepFile& file, const Call& call) {
+  const auto base = path_base(call.getenv);
+  const auto job_dir = file.job_dir.starts_with('/') ? file.job_dir
+                       : file.job_dir.empty()        ? base.cwd
+                                                     : base.cwd + "/" + file.job_dir;
+  proto::resolve_paths(file.reading.spec.job, job_dir, base.cwd, base.home, base.library_dir);
+}
+
 }  // namespace rtrain::cli

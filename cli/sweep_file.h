@@ -19,7 +19,7 @@ struct SweepFile {
 /// Prints the errors to stderr; false when there are any.
 [[nodiscard]] bool report_errors(const SweepFile& file, const Console& console);
 
-/// submit, list, show, trials, best, stop, pause, resume: what asks the head.
-[[nodiscard]] Result<int> run_sweep_action(const Call& call, const std::string& action);
+/// Makes the paths of its job absolute.
+void resolve_paths(SweepFile& file, const Call& call);
 
 }  // namespace rtrain::cli

@@ -46,7 +46,7 @@ for seq in range(1, 100):
 """
 
 
-class Sweep(ClusterTest):
+class SweepCluster(ClusterTest):
     options = {"agents": ("a", "b"), "cpus": 2}
 
     def cli(self, *args):
@@ -80,6 +80,8 @@ class Sweep(ClusterTest):
     def wait(self, id, *states, seconds=90):
         return wait_for("sweep that is " + " or ".join(states), lambda: (doc := self.sweep(id))["state"] in states and doc, seconds)
 
+
+class Sweep(SweepCluster):
     def test_trials_are_promoted_under_a_head_that_is_killed(self):
         c = self.cluster
         id = self.submit(schedule={"asha": {"min": 1, "max": 4, "eta": 2}})

@@ -63,8 +63,8 @@ TEST_CASE("array: on a terminal one line is redrawn and taken away", "[F13]") {
   ArrayView view({.live = true});
   CHECK(text_of(view.on_jobs(array_of({"RUNNING", "QUEUED"}), 0)) == "array 12: 1 RUNNING, 1 QUEUED");
   CHECK(text_of(view.on_jobs(array_of({"RUNNING", "RUNNING"}), 1)) == "\r\x1b[Karray 12: 2 RUNNING");
-  CHECK(text_of(view.finish()) == "\r\x1b[K");
-  CHECK(text_of(view.finish()).empty());
+  CHECK(text_of(view.line().finish()) == "\r\x1b[K");
+  CHECK(text_of(view.line().finish()).empty());
 }
 
 TEST_CASE("array: the results stand in a table with the counts below", "[F13]") {

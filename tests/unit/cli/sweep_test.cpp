@@ -130,6 +130,14 @@ TEST_CASE("sweep: each action takes what it is about, and its own options", "[un
   refused({"pause", "--now", "7"}, "rtrain sweep pause has no --now");
   refused({"stop", "--set", "seed=1", "7"}, "rtrain sweep stop has no --set");
   refused({"validate", "-o", "name", path}, "rtrain sweep validate has no -o name");
+  refused({"run", "-o", "name", path}, "rtrain sweep run has no -o name");
+  refused({"show", "7", "8"}, "rtrain sweep show takes the number of one sweep");
+  refused({"extend", "7"}, "rtrain sweep extend needs --trials, how many more");
+  refused({"extend", "--trials", "0", "7"}, "--trials");
+  refused({"enqueue", "--set", "lr", "7"}, "--set lr: must be PARAMETER=VALUE");
+  refused({"retry", "7"}, "rtrain sweep retry takes numbers of trials, or --failed");
+  refused({"retry", "--failed", "7", "3"}, "rtrain sweep retry takes numbers of trials, or --failed");
+  refused({"retry", "7", "x"}, "'x' is no number of a trial");
   refused({"submit", "--set", "metric=", path}, "name the reported number that is searched by");
 }
 
