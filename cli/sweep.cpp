@@ -25,7 +25,7 @@ const std::vector<SweepAction>& sweep_actions() {
       {"validate", Operand::kFile, {"set"}, validate_sweep, false},
       {"plan",
        Operand::kFile,
-       {"set", "places", "unit-time", "start-time", "trial-resource"},
+       {"set", "places", "unit-time", "start-time", "trial-resource", "like"},
        plan_sweep_file,
        false},
       {"run", Operand::kFile, {"set", "state-dir", "verbose"}, run_sweep, false},
@@ -103,7 +103,8 @@ Verb sweep_verb() {
           "ends "
           "with status 2.\n"
           "plan FILE runs the sweep on virtual time against an assumed learning curve. Neither needs a "
-          "head.\n"
+          "head, but for\n"
+          "plan --like ID, which takes learning curves and times from a sweep of the past.\n"
           "run FILE runs the sweep on this machine, with nothing to set up: a head and an agent inside the "
           "process. Ctrl-C stops it.\n"
           "submit FILE hands the sweep to the head, which runs each trial as a job.\n"
@@ -130,6 +131,8 @@ Verb sweep_verb() {
            {"wait", 'w', "", "result: wait for the end of the sweep"},
            {"timeout", 0, "SECONDS", "result --wait: return after this long with exit status 6"},
            resume_option(),
+           {"like", 0, "ID",
+            "plan: with learning curves, times and places as sweep ID and the cluster have them"},
            {"places", 0, "N", "plan: trials that the cluster runs at once (default: limits.running)"},
            {"unit-time", 0, "SECONDS", "plan: how long a trial takes for one unit of its resource"},
            {"start-time", 0, "SECONDS", "plan: from the start of a trial to its first step (default: 10)"},

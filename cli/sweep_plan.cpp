@@ -1,6 +1,9 @@
 // rtrain sweep validate, plan: what can be said of a sweep file without a head.
+#include "cli/settings.h"
 #include "cli/sweep_actions.h"
 #include "cli/sweep_file.h"
+#include "cli/sweep_past.h"
+#include "cli/sweep_requests.h"
 #include "cli/text.h"
 #include "common/base/number.h"
 #include "daemon/core/sweep/plan.h"
@@ -68,11 +71,27 @@ Result<core::PlanAssumptions> assumptions_of(const Call& call, const proto::Swee
   if (!start) return start.error();
   const auto whole = amount(call, "trial-resource");
   if (!whole) return whole.error();
-  if (!*unit)
+  std::optional<PastSweep> past;
+  std::optional<std::int64_t> fit;
+  if (const auto like = call.args.text("like")) {
+    const auto target = sweep_target(*like);
+    if (!target) return target.error();
+    const auto get = get_of_head(call);
+    if (!get) return get.error();
+    auto read = past_sweep(*get, *target, spec);
+    if (!read) return read.error().in("sweep " + *like);
+    past = std::move(*read);
+    if (!*places && spec.limits.running == 0) {
+      const auto found = places_for(*get, spec.job);
+      if (!found) return found.error();
+      fit = *found;
+    }
+  }
+  if (!*unit && !past)
     return fail(Errc::kInvalidArgument,
                 "rtrain sweep plan needs --unit-time, the seconds of one unit of the resource",
-                "time an epoch of the job, and give that");
-  if (!*places && spec.limits.running == 0)
+                "time an epoch of the job, and give that; or --like ID, a sweep of the past");
+  if (!*places && spec.limits.running == 0 && !fit)
     return fail(Errc::kInvalidArgument,
                 "rtrain sweep plan needs --places, how many trials the cluster runs at once",
                 "or limits.running in the file");
@@ -80,10 +99,11 @@ Result<core::PlanAssumptions> assumptions_of(const Call& call, const proto::Swee
     return fail(Errc::kInvalidArgument,
                 "rtrain sweep plan needs --trial-resource: the schedule does not say how long a trial is",
                 "give the number of epochs that the job trains");
-  assumptions.places = places->value_or(spec.limits.running);
-  assumptions.resource_s = **unit;
-  assumptions.start_s = start->value_or(assumptions.start_s);
+  assumptions.places = places->value_or(fit.value_or(spec.limits.running));
+  assumptions.resource_s = unit->value_or(past ? past->resource_s : 0);
+  assumptions.start_s = start->value_or(past ? past->start_s : assumptions.start_s);
   assumptions.trial_resource = whole->value_or(0);
+  if (past) assumptions.curves = std::move(past->curves);
   const auto resources = spec.job.scaling_config.resources();
   if (const auto gpus = resources.find("GPU"); gpus != resources.end())
     assumptions.gpus = gpus->second * spec.job.scaling_config.num_workers;
@@ -116,9 +136,13 @@ void print_plan(const Call& call, const core::SweepPlan& plan, const core::PlanA
     call.console.print(rungs);
   }
   call.console.out("\nends: " + printable(plan.reason, false) + "\n");
-  call.console.out("assumed: " + two_digits(assumptions.resource_s) + " s a unit of the resource, " +
-                   two_digits(assumptions.start_s) +
-                   " s for a start, and losses q + (1 - q) / sqrt(1 + 9 r / R) + noise with q uniform\n");
+  call.console.out(
+      "assumed: " + two_digits(assumptions.resource_s) + " s a unit of the resource, " +
+      two_digits(assumptions.start_s) + " s for a start, and " +
+      (assumptions.curves.empty()
+           ? std::string("losses q + (1 - q) / sqrt(1 + 9 r / R) + noise with q uniform")
+           : "the learning curves of " + std::to_string(assumptions.curves.size()) + " past trials") +
+      "\n");
 }
 
 }  // namespace
@@ -147,6 +171,10 @@ Result<int> plan_sweep_file(const Call& call) {
                                      {"resource", planned->resource},
                                      {"resource_whole", planned->resource_whole},
                                      {"at_rung", planned->at_rung},
+                                     {"places", assumptions->places},
+                                     {"unit_time_s", assumptions->resource_s},
+                                     {"start_time_s", assumptions->start_s},
+                                     {"curves", assumptions->curves.size()},
                                      {"reason", planned->reason}}) +
                    "\n");
   return 0;

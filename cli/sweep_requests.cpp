@@ -8,8 +8,9 @@ namespace rtrain::cli {
 
 std::string sweep_target(JobId sweep) { return "/v1/sweeps/" + rtrain::to_string(sweep); }
 
-Result<std::string> sweep_target(const Call& call) {
-  const auto& text = call.args.positionals[1];
+Result<std::string> sweep_target(const Call& call) { return sweep_target(call.args.positionals[1]); }
+
+Result<std::string> sweep_target(const std::string& text) {
   const auto id = whole_number(text);
   if (!id || *id < 1)
     return fail(Errc::kInvalidArgument, "'" + printable(text, false) + "' is no number of a sweep",

@@ -7,7 +7,9 @@
 
 namespace rtrain::cli {
 
-/// "/v1/sweeps/7" of the second positional. kInvalidArgument: it is no number.
+/// "/v1/sweeps/7" of "7". kInvalidArgument: it is no number.
+[[nodiscard]] Result<std::string> sweep_target(const std::string& text);
+/// Of the second positional.
 [[nodiscard]] Result<std::string> sweep_target(const Call& call);
 [[nodiscard]] std::string sweep_target(JobId sweep);
 

@@ -109,6 +109,21 @@ class Changes(SweepCluster):
         self.assertEqual(self.sweep(id)["state"], "FAILED" if self.trials(id)[0]["state"] == "FAILED" else "SUCCEEDED")
         self.assertEqual(self.cli("sweep", "retry", "--failed", id).returncode, 7)
 
+    def test_a_plan_takes_curves_and_times_of_the_past(self):
+        id = self.submit(schedule={"asha": {"min": 1, "max": 4, "eta": 2}})
+        self.wait(id, "SUCCEEDED")
+        path = self.cluster.root + "/sweep.json"
+        plan = self.document("sweep", "plan", "--like", id, "--set", 'limits={"trials": 8}', path)
+        self.assertEqual((plan["trials"], plan["curves"] > 0, plan["places"]), (8, True, 4))  # two nodes of two CPUs
+        self.assertGreater(plan["unit_time_s"], 0.1)
+        self.assertLess(plan["unit_time_s"], 10)
+        self.assertEqual(self.document("sweep", "plan", "--like", id, path)["places"], 3)
+        shown = self.cli("sweep", "plan", "--like", id, path)
+        self.assertIn("the learning curves of", shown.stdout)
+        other = self.cli("sweep", "plan", "--like", id, "--set", "metric=accuracy", path)
+        self.assertEqual(other.returncode, 3)
+        self.assertIn('has reported "accuracy" and "epoch"', other.stderr)
+
     def test_failed_trials_are_tried_again_while_it_runs(self):
         c = self.cluster
         id = self.submit(limits={"trials": 3, "running": 1, "failed_max": 0}, search="external")

@@ -98,7 +98,7 @@ class VirtualRun {
     const auto trial = moment.trial;
     plan_.resource += moment.resource - reached_[static_cast<std::size_t>(trial)];
     reached_[static_cast<std::size_t>(trial)] = moment.resource;
-    const double loss = assumed_loss(state_.spec->seed, trial, moment.resource, whole_);
+    const double loss = loss_of(trial, moment.resource);
     Json metrics{{state_.spec->metric, state_.spec->maximize ? -loss : loss}};
     metrics[state_.spec->resource.empty() ? "epoch" : state_.spec->resource] = moment.resource;
     const TrialReport report{trial, metrics, 1, true};
@@ -119,6 +119,22 @@ class VirtualRun {
     --running_;
     put(trial_ended(state_, report,
                     completed ? proto::TrialOutcome::kCompleted : proto::TrialOutcome::kPruned, ""));
+  }
+
+  /// Every run of as many trials as there are curves has each of them once.
+  double loss_of(std::int64_t trial, double resource) {
+    const auto count = assumptions_.curves.size();
+    if (count == 0) return assumed_loss(state_.spec->seed, trial, resource, whole_);
+    const auto at = static_cast<std::size_t>(trial) % count;
+    if (order_of_curves_.empty()) {
+      for (std::size_t i = 0; i < count; ++i) order_of_curves_.push_back(i);
+      for (std::size_t i = count - 1; i > 0; --i)
+        std::swap(
+            order_of_curves_[i],
+            order_of_curves_[Draws(state_.spec->seed, static_cast<std::int64_t>(i), 2, Purpose::kAssumed)
+                                 .below(i + 1)]);
+    }
+    return assumptions_.curves[order_of_curves_[at]].at(resource);
   }
 
   void pass_time(double to_s) {
@@ -151,7 +167,8 @@ class VirtualRun {
   SweepPlan plan_;
   double now_s_ = 0, gpu_s_ = 0;
   std::int64_t running_ = 0, order_ = 0;
-  std::vector<double> reached_;           ///< resource, by trial
+  std::vector<double> reached_;  ///< resource, by trial
+  std::vector<std::size_t> order_of_curves_;
   std::map<std::int64_t, double> delay_;  ///< of trials that go on from another one's checkpoint
   std::priority_queue<Moment, std::vector<Moment>, std::greater<>> moments_;
 };
@@ -169,6 +186,8 @@ Result<SweepPlan> plan_sweep(const proto::SweepSpec& spec, const PlanAssumptions
   if (assumptions.places < 1) return bad("a plan needs at least one place");
   if (!(assumptions.resource_s > 0)) return bad("the seconds for one unit of the resource must be above 0");
   if (!(assumptions.start_s >= 0) || !(assumptions.gpus >= 0)) return bad("an assumption is below 0");
+  if (std::ranges::any_of(assumptions.curves, &LearningCurve::empty))
+    return bad("a learning curve has no point");
   const double whole = assumptions.trial_resource > 0 ? assumptions.trial_resource : spec.schedule.max;
   if (!(whole > 0)) return bad("nothing says how long a trial is: the schedule has no last rung");
   if (spec.search.method == proto::SearchMethod::kExternal)

@@ -2,6 +2,7 @@
 // learning curve. Pure.
 #pragma once
 
+#include "daemon/core/sweep/learning_curve.h"
 #include "daemon/core/sweep/sweep.h"
 
 namespace rtrain::core {
@@ -13,6 +14,9 @@ struct PlanAssumptions {
   double start_s = 10;        ///< from the start of a job to its first step, also of one that goes on; >= 0
   double trial_resource = 0;  ///< at which a trial's job ends by itself; 0: at the schedule's last rung
   double gpus = 0;            ///< of a trial
+  /// Of trials of the past. Each trial of the plan has one of them, in an order that the sweep's seed gives;
+  /// a curve that ended early goes on with its last loss. Empty: assumed_loss().
+  std::vector<LearningCurve> curves;
 };
 
 /// The assumed curve: trial k has a quality q of its own, uniform in [0, 1), and at resource r the loss

@@ -86,4 +86,27 @@ TEST_CASE("plan: limits end it, and what cannot be planned says why") {
   CHECK(refused.error().message() == "nothing says how long a trial is: the schedule has no last rung");
 }
 
+TEST_CASE("plan: trials have the curves of the past, each as often as the others") {
+  PlanAssumptions assumptions{.places = 1, .resource_s = 1, .start_s = 0, .trial_resource = 4};
+  LearningCurve good, bad;
+  for (int epoch = 1; epoch <= 4; ++epoch) good.add(epoch, 1.0 / epoch);
+  bad.add(1, 5);
+  bad.add(1, 0);  // work that was done again
+  CHECK(good.at(0.5) == 1);
+  CHECK(good.at(2.5) == 0.5);
+  CHECK(bad.at(4) == 5);
+  assumptions.curves = {good, bad};
+  const auto plan = plan_of(
+      {{"limits", {{"trials", 10}}}, {"schedule", {{"asha", {{"max", 4}, {"eta", 2}, {"mode", "stop"}}}}}},
+      assumptions);
+  CHECK(plan.trials == 10);
+  CHECK(plan.at_rung.at(0) == 10);
+  // The five that learn go on; of the others the first may, since nobody was better yet.
+  CHECK(plan.completed >= 5);
+  CHECK(plan.pruned >= 4);
+  assumptions.curves.emplace_back();
+  CHECK(plan_sweep(sweep_of(kOneNumber, {{"limits", {{"trials", 2}}}}), assumptions).error().code() ==
+        Errc::kInvalidArgument);
+}
+
 }  // namespace plan_test
