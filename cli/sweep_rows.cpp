@@ -78,6 +78,7 @@ std::string sweep_block(const proto::SweepDoc& sweep, bool colour) {
                     (sweep.mode == "max" ? "most " : "least ") + sweep.metric);
   row("trials", std::to_string(sweep.trials) + " of " + std::to_string(sweep.trials_max) +
                     (sweep.trials > 0 ? ": " + states_line(sweep.trials_by_state) : ""));
+  if (sweep.known > 0) row("known", std::to_string(sweep.known) + " trials of earlier sweeps");
   if (sweep.gpu_hours > 0) row("GPU-hours", number(sweep.gpu_hours));
   if (sweep.best_trial)
     row("best", "trial " + std::to_string(*sweep.best_trial) + ": " + value_text(sweep.best_value));

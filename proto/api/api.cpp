@@ -219,6 +219,7 @@ void visit_fields(auto& visit, Is<SweepDoc> auto& v) {
   visit("submitted_at", Time{v.submitted_ms});
   visit("ended_at", Time{v.ended_ms});
   visit("trials", v.trials);
+  visit("known", v.known);
   visit("trials_max", v.trials_max);
   visit("trials_by_state", v.trials_by_state);
   visit("gpu_hours", v.gpu_hours);

@@ -273,6 +273,7 @@ struct SweepDoc {
   std::string search, schedule;
   UnixMs submitted_ms = 0, ended_ms = 0;                ///< RFC 3339 in JSON, null when 0
   std::int64_t trials = 0;                              ///< suggested so far
+  std::int64_t known = 0;                               ///< trials of earlier sweeps that the searcher knows
   std::int64_t trials_max = 0;                          ///< so many that can be trained are suggested at most
   std::map<std::string, std::int64_t> trials_by_state;  ///< states without a trial are left out
   double gpu_hours = 0;                                 ///< of the attempts of its jobs that have ended

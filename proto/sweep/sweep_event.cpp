@@ -27,10 +27,18 @@ void read_document(const Json& in, SweepSpec& spec) {
   spec = std::move(reading.spec);
 }
 
+void visit_fields(auto& visit, Is<KnownTrial> auto& v) {
+  visit("params", Required{v.params});
+  visit("complete", v.complete);
+  visit("value", v.value);
+  visit("resource", v.resource);
+  visit("violation", v.violation);
+}
 void visit_fields(auto& visit, Is<SweepSubmitted> auto& v) {
   visit("spec", Required{v.spec});
   visit("user", v.user);
   visit("submission", v.submission);
+  visit("known", v.known);
 }
 void visit_fields(auto& visit, Is<TrialSuggested> auto& v) {
   visit("trial", Required{v.trial});

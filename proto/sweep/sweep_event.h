@@ -25,10 +25,19 @@ enum class SweepOutcome { kSucceeded, kFailed, kCancelled };
 [[nodiscard]] std::string_view to_string(SweepOutcome outcome);
 [[nodiscard]] std::span<const std::string_view> enum_names(SweepOutcome);
 
+/// A trial of an earlier sweep, as the searcher is told of it.
+struct KnownTrial {
+  Json params = Json::object();
+  bool complete = false;        ///< else it was stopped early
+  std::optional<double> value;  ///< of the metric; absent: it was no number
+  double resource = 0;          ///< to which `value` belongs
+  double violation = 0;         ///< of the constraints of this sweep
+};
 struct SweepSubmitted {
   SweepSpec spec;
   std::string user;
-  std::string submission = {};  ///< the client's key of this submit; "" none
+  std::string submission = {};         ///< the client's key of this submit; "" none
+  std::vector<KnownTrial> known = {};  ///< of the sweeps that spec.from names, the oldest first
 };
 /// The trial has its parameters. Durable before its job is submitted.
 struct TrialSuggested {

@@ -314,6 +314,25 @@ void read_start_with(ObjectReader& top, SweepSpec& spec) {
   }
 }
 
+void read_from(ObjectReader& top, SweepSpec& spec) {
+  const Json* list = top.raw("from");
+  if (list == nullptr) return;
+  if (!list->is_array() || list->size() > kFromMax)
+    return top.error("from", "expected a list of at most " + std::to_string(kFromMax) + " numbers of sweeps");
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    std::int64_t number = 0;
+    const std::string place = "from[" + std::to_string(i) + "]";
+    if (!(*list)[i].is_number_integer() || (number = (*list)[i].get<std::int64_t>()) < 1)
+      top.error(place, "expected the number of a sweep");
+    else if (std::ranges::find(spec.from, number) != spec.from.end())
+      top.error(place, "sweep " + std::to_string(number) + " is named twice");
+    else
+      spec.from.push_back(number);
+  }
+  if (!spec.from.empty() && spec.search.method != SearchMethod::kTpe)
+    top.error("from", "only tpe learns from the trials of other sweeps");
+}
+
 void read_seed(ObjectReader& top, SweepSpec& spec) {
   const Json* seed = top.raw("seed");
   if (seed == nullptr) return;
@@ -388,10 +407,11 @@ void read_top(ObjectReader& top, SweepReading& reading, SpecErrors& errors, cons
   read_limits(top, spec.limits);
   read_constraints(top, spec);
   read_start_with(top, spec);
+  read_from(top, spec);
   top.read("baseline", spec.baseline);
   top.read("checkpoint_pruned", spec.checkpoint_pruned);
   top.read("idle", spec.idle);
-  for (const char* key : {"from", "seeds"}) top.refuse(key, "not supported in this version");
+  top.refuse("seeds", "not supported in this version");
   for (const char* key : {"time_attr", "num_samples", "max_concurrent_trials", "time_budget_s"})
     top.refuse(key, std::string("a name of Ray's; write ") +
                         (key == std::string_view("time_attr")       ? "resource"

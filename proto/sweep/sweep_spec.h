@@ -107,6 +107,9 @@ inline constexpr int kTrialsMax = 100'000;
 inline constexpr std::size_t kSweepParametersMax = 1000;
 /// Of a domain with a list of values.
 inline constexpr std::size_t kDomainValuesMax = 1000;
+inline constexpr std::size_t kFromMax = 100;
+/// Trials of earlier sweeps that are taken, the newest: TPE looks at no more.
+inline constexpr std::size_t kKnownTrialsMax = 2000;
 /// CMA-ES takes time and memory with the square and the cube of them.
 inline constexpr std::size_t kCmaesParametersMax = 100;
 
@@ -123,7 +126,9 @@ struct SweepSpec {
   SweepLimits limits;
   std::map<std::string, Constraint> constraints;
   std::vector<Json> start_with;  ///< objects: parameters of the first trials; what one leaves out is searched
-  bool baseline = true;          ///< trial 0 has the values that the job file has
+  /// Numbers of earlier sweeps whose trials the searcher knows from the start; with tpe only.
+  std::vector<std::int64_t> from;
+  bool baseline = true;            ///< trial 0 has the values that the job file has
   bool checkpoint_pruned = false;  ///< a pruned trial writes a checkpoint before it ends
   bool idle = false;               ///< trials only fill holes of the cluster
   friend bool operator==(const SweepSpec&, const SweepSpec&) = default;

@@ -42,6 +42,7 @@ Json to_json(const SweepSpec& spec) {
   for (const auto& parameter : spec.parameters) j["parameters"][parameter.path] = parameter_json(parameter);
   if (!spec.resource.empty()) j["resource"] = spec.resource;
   if (!spec.start_with.empty()) j["start_with"] = spec.start_with;
+  if (!spec.from.empty()) j["from"] = spec.from;
   for (const auto& [metric, constraint] : spec.constraints) {
     Json& one = j["constraints"][metric] = Json::object();
     if (constraint.min) one["min"] = plain_number(*constraint.min);

@@ -1,5 +1,6 @@
 #include "daemon/core/sweep/sweep.h"
 
+#include "daemon/core/sweep/warm_start.h"
 #include "proto/sweep/sweep_reader.h"
 
 #include <algorithm>
@@ -354,6 +355,8 @@ SweepState submitted_sweep(std::int64_t id, const proto::SweepSubmitted& event) 
                    .submission = event.submission,
                    .trials = {},
                    .queue = {},
+                   .known = std::make_shared<const std::vector<Observation>>(
+                       observations_of(event.known, *space, spec->maximize)),
                    .trials_max = spec->limits.trials,
                    .reason = {},
                    .schedule = Schedule(spec->schedule, spec->seed),

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "daemon/core/sweep/cmaes.h"
+#include "daemon/core/sweep/observation.h"
 #include "daemon/core/sweep/schedule.h"
 #include "proto/sweep/sweep_event.h"
 
@@ -78,8 +79,10 @@ struct SweepState {
   std::string user;
   std::string submission;  ///< the key of the request that submitted it; "" none
   SweepPhase phase = SweepPhase::kRunning;
-  std::vector<TrialState> trials;                      ///< by number
-  std::deque<proto::TrialEnqueued> queue;              ///< what was given, to be tried first
+  std::vector<TrialState> trials;          ///< by number
+  std::deque<proto::TrialEnqueued> queue;  ///< what was given, to be tried first
+  /// Trials of earlier sweeps.
+  std::shared_ptr<const std::vector<Observation>> known = std::make_shared<const std::vector<Observation>>();
   std::int64_t trials_max = 0;                         ///< that count: those found invalid are replaced
   std::int64_t active = 0, invalid = 0, searched = 0;  ///< `searched`: suggested by the search method
   std::int64_t failed_in_row = 0;                      ///< trials that failed since the last that did not

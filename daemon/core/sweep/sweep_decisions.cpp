@@ -226,7 +226,7 @@ std::optional<SweepEvent> next(const SweepState& state, std::int64_t waiting) {
 }
 
 std::vector<Observation> history_of(const SweepState& state) {
-  std::vector<Observation> history;
+  std::vector<Observation> history = *state.known;
   for (std::size_t i = 0; i < state.trials.size(); ++i) {
     const auto& trial = state.trials[i];
     // A trial that failed tells nothing of its parameters; one that a user ended was judged by nobody.

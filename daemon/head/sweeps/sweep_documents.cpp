@@ -21,6 +21,7 @@ proto::SweepDoc sweep_doc(const SweepEntry& entry) {
   doc.ended_ms = entry.ended_ms;
   doc.trials = static_cast<std::int64_t>(state.trials.size());
   doc.trials_max = state.trials_max;
+  doc.known = static_cast<std::int64_t>(state.known->size());
   for (const auto& trial : state.trials) ++doc.trials_by_state[std::string(core::to_string(trial.phase))];
   doc.gpu_hours = entry.gpu_s / 3600;
   if (state.best >= 0) {

@@ -2,8 +2,10 @@
 
 #include "common/log/log.h"
 #include "daemon/core/queue_rules.h"
+#include "daemon/core/sweep/warm_start.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace rtrain::head {
@@ -21,9 +23,9 @@ Error no_such(JobId id) {
 // ---- what users ask -----------------------------------------------------------------------------
 
 Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, const std::string& submission) {
-  const auto known = book_.submitted_with(submission);
-  if (!known) return known.error();
-  if (const auto* before = *known) {
+  const auto submitted = book_.submitted_with(submission);
+  if (!submitted) return submitted.error();
+  if (const auto* before = *submitted) {
     if (before->state.user == user && *before->state.spec == spec) return JobId(before->state.id);
     return fail(Errc::kConflict,
                 "the Idempotency-Key was used before, for sweep " + std::to_string(before->state.id) +
@@ -46,14 +48,31 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
   if (const auto health = context_.health(); !health.writable)
     return fail(Errc::kUnavailable, "the head takes no sweeps at the moment: " + health.why,
                 "running jobs continue; submit again when there is room");
+  auto known = known_to(spec);
+  if (!known) return known.error();
   const auto id = context_.book.take_number();
   log::info("sweep submitted", {{"sweep", to_string(id)}, {"name", spec.name}, {"user", user}});
-  book_.submit(id, {std::move(spec), user, submission}, context_.wall());
+  book_.submit(id, {std::move(spec), user, submission, std::move(*known)}, context_.wall());
   enter([this, id] {
     follow(id);
     refill(id);
   });
   return id;
+}
+
+Result<std::vector<proto::KnownTrial>> Sweeps::known_to(const proto::SweepSpec& spec) const {
+  std::vector<proto::KnownTrial> all;
+  for (const auto number : spec.from) {
+    const auto entry = book_.find(JobId(number));
+    if (!entry) return entry.error().in("from");
+    if (*entry == nullptr) return no_such(JobId(number)).in("from");
+    auto known = core::known_trials((*entry)->state, spec);
+    if (!known) return known;
+    std::ranges::move(*known, std::back_inserter(all));
+  }
+  if (all.size() > proto::kKnownTrialsMax)
+    all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(proto::kKnownTrialsMax));
+  return all;
 }
 
 Result<const core::SweepState*> Sweeps::going_on(JobId id) const {

@@ -72,6 +72,8 @@ class Sweeps {
     std::int64_t reports = 0;
     bool checkpoint = false;
   };
+  /// Of the sweeps that it names, the newest trials.
+  [[nodiscard]] Result<std::vector<proto::KnownTrial>> known_to(const proto::SweepSpec& spec) const;
   /// Runs `work`, or leaves it to who is at work: what is carried out may come back here.
   void enter(std::function<void()> work);
   /// The sweep and trial of a job that is the trial's newest; nothing: of no sweep that goes on.

@@ -154,6 +154,11 @@ TEST_CASE("sweep file: how much may stand in it") {
     return parameters;
   };
   const Json number{{"float", {0, 1}}};
+  CHECK(errors_with({{"from", {3, 3}}, {"search", "random"}}) ==
+        Lines{"from[1]: sweep 3 is named twice", "from: only tpe learns from the trials of other sweeps"});
+  CHECK(errors_with({{"from", {0, "5"}}}) ==
+        Lines{"from[0]: expected the number of a sweep", "from[1]: expected the number of a sweep"});
+  CHECK(errors_with({{"from", 5}}) == Lines{"from: expected a list of at most 100 numbers of sweeps"});
   CHECK(errors_with({{"parameters", count(1000, number)}, {"start_with", {{{"p0", 2}}}}}) ==
         Lines{"parameters: there are more than 1000"});  // with lr
   CHECK(errors_with({{"parameters", count(99, number)}, {"search", "cmaes"}}).empty());

@@ -366,6 +366,24 @@ TEST_CASE("sweeps: users give trials, more of them, and try some again") {
   CHECK(scene.trial(3).point == scene.trial(0).point);
 }
 
+TEST_CASE("sweeps: the trials of earlier ones are known, also after they are gone") {
+  Scene scene;
+  scene.submit({{"limits", {{"trials", 2}}}});
+  scene.connect();
+  scene.start_all();
+  scene.report(0, 1, 0.5);
+  scene.end(0);
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  CHECK(sweeps.submit(sweep_spec({{"search", "tpe"}, {"from", {99}}}), "ann", "").error().code() ==
+        Errc::kNotFound);
+  const auto next = sweeps.submit(sweep_spec({{"search", "tpe"}, {"from", {scene.id.value()}}}), "ann", "");
+  REQUIRE(next.has_value());
+  const auto known_after = [&](head::Sweeps& of) { return of.book().live(*next)->state.known->size(); };
+  CHECK(known_after(sweeps) == 1);
+  test::Cluster again(scene.cluster.store, scene.cluster.store->recover());
+  CHECK(known_after(again.dispatcher.sweeps()) == 1);
+}
+
 TEST_CASE("sweeps: a user stops one trial that runs") {
   Scene scene;
   scene.submit({{"limits", {{"trials", 2}}}});
