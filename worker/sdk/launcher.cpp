@@ -68,6 +68,45 @@ std::string last_line(std::string text) {
   return text.substr(text.rfind('\n') + 1);
 }
 
+/// Runs `rtrain` with `document` on its stdin. Its answer is the last line of its output, an object with
+/// `key`.
+nlohmann::json answer_of(std::vector<std::string> arguments, const nlohmann::json& document,
+                         const std::vector<std::string>& environment, const char* key) {
+  const std::string program = find_rtrain();
+  const UnnamedFile input("input.json", proto::dump_json(document));
+  Pipe output;
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, input.fd(), STDIN_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, output.fds[1], STDOUT_FILENO);
+  std::string called = "rtrain";
+  std::vector<char*> argv{called.data()};
+  for (auto& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  std::vector<const char*> envp;
+  for (const auto& variable : environment) envp.push_back(variable.c_str());
+  for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
+  envp.push_back(nullptr);
+  pid_t pid = 0;
+  const int error =
+      ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv.data(), const_cast<char**>(envp.data()));
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) throw std::runtime_error("could not start " + program + ": " + std::strerror(error));
+
+  output.close_write();
+  const std::string text = read_all(output.fds[0]);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  auto answer = proto::parse_json(last_line(text), {.bytes_max = kResultBytesMax});
+  if (answer && answer->is_object() && answer->contains(key)) return std::move(*answer);
+  const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
+                                              : "ended with code " + std::to_string(WEXITSTATUS(status));
+  const bool sweeps = arguments.front() == "sweep";
+  throw std::runtime_error(std::string(sweeps ? "rtrain sweep run " : "rtrain run ") + how +
+                           " and returned no result; its output is on stderr");
+}
+
 }  // namespace
 
 UnnamedFile::UnnamedFile(const char* purpose, const std::string& text)
@@ -91,6 +130,18 @@ std::string UnnamedFile::path() const {
   return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_);
 }
 
+std::string UnnamedFile::text() const {
+  std::string text;
+  for (char chunk[8192];;) {
+    const auto got = ::pread(fd_, chunk, sizeof chunk, static_cast<off_t>(text.size()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0)
+      throw std::runtime_error(std::string("could not read what was handed over: ") + std::strerror(errno));
+    if (got == 0) return text;
+    text.append(chunk, static_cast<std::size_t>(got));
+  }
+}
+
 std::string find_rtrain() {
   if (const char* named = std::getenv("RTRAIN_BIN"); named != nullptr && *named != '\0') {
     if (is_program(named)) return named;
@@ -108,34 +159,11 @@ std::string find_rtrain() {
 }
 
 nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment) {
-  const std::string program = find_rtrain();
-  const UnnamedFile input("job.json", proto::dump_json(spec));
-  Pipe output;
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, input.fd(), STDIN_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, output.fds[1], STDOUT_FILENO);
-  std::vector<const char*> argv{"rtrain", "run", "-", "-o", "json", nullptr};
-  std::vector<const char*> envp;
-  for (const auto& variable : environment) envp.push_back(variable.c_str());
-  for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
-  envp.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv.data()),
-                                  const_cast<char**>(envp.data()));
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw std::runtime_error("could not start " + program + ": " + std::strerror(error));
+  return answer_of({"run", "-", "-o", "json"}, spec, environment, "state");
+}
 
-  output.close_write();
-  const std::string text = read_all(output.fds[0]);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  auto document = proto::parse_json(last_line(text), {.bytes_max = kResultBytesMax});
-  if (document && document->is_object() && document->contains("state")) return std::move(*document);
-  const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
-                                              : "ended with code " + std::to_string(WEXITSTATUS(status));
-  throw std::runtime_error("rtrain run " + how + " and returned no result; its output is on stderr");
+nlohmann::json run_sweep(const nlohmann::json& spec, const std::vector<std::string>& environment) {
+  return answer_of({"sweep", "run", "/dev/stdin", "-o", "json"}, spec, environment, "trials");
 }
 
 TrainingResult result_of(const nlohmann::json& document) {

@@ -21,6 +21,8 @@ class UnnamedFile {
   [[nodiscard]] int fd() const { return fd_; }
   /// The path by which others open it while this object exists.
   [[nodiscard]] std::string path() const;
+  /// What is in it now. @throws std::runtime_error
+  [[nodiscard]] std::string text() const;
 
  private:
   int fd_;
@@ -33,6 +35,10 @@ class UnnamedFile {
 /// inherited.
 /// @throws std::runtime_error if it cannot be started or ends without a result.
 [[nodiscard]] nlohmann::json run_job(const nlohmann::json& spec, const std::vector<std::string>& environment);
+
+/// The same with `rtrain sweep run`; {"sweep": ..., "trials": [...]}.
+[[nodiscard]] nlohmann::json run_sweep(const nlohmann::json& spec,
+                                       const std::vector<std::string>& environment);
 
 /// Converts the document of `rtrain run -o json`.
 [[nodiscard]] TrainingResult result_of(const nlohmann::json& document);
