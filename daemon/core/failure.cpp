@@ -67,6 +67,7 @@ std::string in_seconds(double delay_s) {
 
 Cause classify(const proto::RankError& error, const proto::ExitStatus& status, bool any_started) {
   const auto& kind = error.kind;
+  if (kind == proto::kInvalidHyperparameters) return user();
   if (kind == "exception" || kind == "load") {
     if (tells_of_lost_peer(error.message))
       return of_network("it lost a connection, as when another rank dies");
@@ -108,7 +109,11 @@ Verdict decide(const proto::FailureConfig& config, const FailureHistory& history
                      history.last && history.last->before_first_step &&
                      history.last->failure_class == FailureClass::kUser &&
                      history.last->kind == failure.kind && history.last->message == failure.message;
-  if (verdict.retry && again) {
+  if (failure.kind == proto::kInvalidHyperparameters) {
+    verdict.retry = false;
+    verdict.reason =
+        what + ": not restarted, the training function says that its hyperparameters cannot be trained";
+  } else if (verdict.retry && again) {
     verdict.retry = false;
     verdict.reason = what +
                      ": not restarted, the same error came twice running before the first step, so another "

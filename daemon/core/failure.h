@@ -20,6 +20,7 @@ struct Cause {
 ///   or of broken hardware signal                        infrastructure for one that comes from outside: 9,
 ///   15, 1 and 2, which speak against nobody; also 6
 ///                                 where NCCL gave up on a peer; else user
+///   invalid_hyperparameters       user, whatever the message says: the rank itself has judged
 ///   oom                           user: the kernel killed it for its memory
 ///   exec                          user: its program, folder or arguments cannot be used
 ///   spawn                         infrastructure: the node could not make the process
@@ -62,7 +63,7 @@ struct Verdict {
 
 /// Ray's FailureConfig: retry while the failures before this one are below the limit of their kind, -1 for
 /// ever. Beyond Ray: a user error before the first step that comes twice running in the same words ends the
-/// job.
+/// job, and so do hyperparameters that cannot be trained.
 [[nodiscard]] Verdict decide(const proto::FailureConfig& config, const FailureHistory& history,
                              const Failure& failure);
 

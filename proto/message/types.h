@@ -49,6 +49,10 @@ struct ExitStatus {
 /// "exited with code 3", "was killed by signal 9 (Killed)", "was lost: ..."
 [[nodiscard]] std::string to_string(const ExitStatus& status);
 
+/// The kind of a rank that says that its hyperparameters cannot be trained: a retry would come to the same,
+/// and a sweep tries others.
+inline constexpr std::string_view kInvalidHyperparameters = "invalid_hyperparameters";
+
 /// Why a rank failed, from the rank's own last words where it had any.
 struct RankError {
   std::string kind;                   ///< exception | exit | signal | load | lost | spawn | lease | timeout

@@ -130,6 +130,32 @@ class Sweep(SweepCluster):
             job = self.cluster.job(trial["job"])
             self.assertEqual((job["state"], job["reason"]), ("CANCELLED", "pruned: " + trial["reason"]))
 
+    def test_a_program_says_that_its_hyperparameters_cannot_be_trained(self):
+        program = """
+import json, os, sys
+with open(os.environ["RTRAIN_LAUNCH_FILE"]) as file:
+    width = json.load(file)["spec"]["train_loop_config"]["width"]
+if width % 2 == 1:
+    path = os.path.join(os.environ["RTRAIN_RANK_DIR"], "error.json")
+    with open(path + ".new", "w") as file:
+        json.dump({"kind": "invalid_hyperparameters", "message": "width %d is odd" % width}, file)
+    os.rename(path + ".new", path)
+    sys.exit(1)
+"""
+        id = self.submit(job=self.cluster.spec([sys.executable, "-c", program], max_failures=-1), parameters={"width": {"int": [1, 1000]}}, limits={"trials": 4})
+        # No trial reports anything, so that the sweep has no best one at its end.
+        ended = self.wait(id, "FAILED")
+        self.assertEqual(ended["reason"], "no trial of 4 trials has a value")
+        trials = self.trials(id)
+        self.assertEqual(sum(trial["state"] != "INVALID" for trial in trials), 4, trials)
+        odd = [trial for trial in trials if trial["params"]["width"] % 2 == 1]
+        self.assertTrue(odd, trials)
+        for trial in odd:
+            said = "rank 0 on node %s: width %d is odd" % (self.cluster.job(trial["job"])["ranks"][0]["node"], trial["params"]["width"])
+            self.assertEqual((trial["state"], trial["reason"]), ("INVALID", said))
+            result = self.cluster.api("GET", "/v1/jobs/%d/result" % trial["job"])[1]
+            self.assertEqual((result["state"], result["error"]["kind"], result["attempts"]), ("FAILED", "invalid_hyperparameters", 1))
+
     def test_pause_resume_and_stop(self):
         id = self.submit(limits={"trials": 50, "running": 2})
         wait_for("a trial that runs", lambda: any(trial["state"] == "RUNNING" and trial["job"] for trial in self.trials(id)))

@@ -1,7 +1,10 @@
 #include "worker/sdk/rank_failure.h"
 
+#include "proto/message/types.h"
 #include "worker/runtime/failure_place.h"
 #include "worker/runtime/size_hint.h"
+
+#include <rtrain/invalid_hyperparameters.h>
 
 #include <c10/util/Exception.h>
 
@@ -82,6 +85,8 @@ RankFailure rank_failure(const std::exception_ptr& failure, const std::string& k
     std::rethrow_exception(failure);
   } catch (const DeviceError& error) {
     return {"hardware", error.what()};
+  } catch (const InvalidHyperparameters& error) {
+    return {std::string(proto::kInvalidHyperparameters), place + error.what()};
   } catch (const c10::AcceleratorError& error) {
     return {is_of_node(error.get_error_code()) ? "hardware" : kind,
             place + without_stacks(error.what_without_backtrace())};

@@ -24,7 +24,8 @@ struct RankFailure {
 /// True for CUDA error codes (cudaError_t) that point to the driver, broken hardware, a GPU held by another
 /// process, or the node's MPS server, and that a training function cannot cause.
 [[nodiscard]] RTRAIN_API bool is_of_node(std::int32_t cuda_code);
-/// `kind`: the kind of the phase in which it was thrown. It becomes "hardware" for a DeviceError and for a
+/// `kind`: the kind of the phase in which it was thrown. It becomes "invalid_hyperparameters" for an
+/// InvalidHyperparameters, "hardware" for a DeviceError and for a
 /// c10::AcceleratorError with a code of the node, and "timeout" if c10d's watchdog reports that a collective
 /// did not end in time.
 [[nodiscard]] RTRAIN_API RankFailure rank_failure(const std::exception_ptr& failure, const std::string& kind);

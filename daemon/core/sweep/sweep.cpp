@@ -298,9 +298,11 @@ class Step {
   void count_outcome(const proto::TrialEnded& event) {
     const auto number = event.trial;
     const auto& trial = state_.trial(number);
+    if (event.outcome != TrialOutcome::kInvalid) state_.invalid_in_row = 0;
     switch (event.outcome) {
       case TrialOutcome::kInvalid:
         ++state_.invalid;
+        ++state_.invalid_in_row;
         state_.schedule.withdraw(number);
         return look_at_best(state_, number);
       case TrialOutcome::kFailed:

@@ -86,6 +86,7 @@ struct SweepState {
   std::int64_t trials_max = 0;                         ///< that count: those found invalid are replaced
   std::int64_t active = 0, invalid = 0, searched = 0;  ///< `searched`: suggested by the search method
   std::int64_t failed_in_row = 0;                      ///< trials that failed since the last that did not
+  std::int64_t invalid_in_row = 0;                     ///< trials found invalid since the last that was not
   std::int64_t best = -1;                              ///< the best trial, -1 none: see best_of()
   std::int64_t at_target = -1;                         ///< a trial as good as limits.target, -1 none
   std::int64_t not_better_in_row = 0;                  ///< trials that ended since the best one changed

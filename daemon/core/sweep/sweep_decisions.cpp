@@ -91,16 +91,29 @@ std::optional<SweepEvent> decision_at_rung(const SweepState& state) {
 
 std::string trials_text(std::int64_t n) { return std::to_string(n) + (n == 1 ? " trial" : " trials"); }
 
+/// Why the newest trial that ended so did.
+std::string last_reason(const SweepState& state, TrialPhase phase) {
+  for (auto trial = state.trials.rbegin(); trial != state.trials.rend(); ++trial)
+    if (trial->phase == phase) return trial->reason;
+  return "";
+}
+
+/// Invalid trials are replaced, which would go on for ever where nothing of the space can be trained. A few
+/// in a row are luck also where a sweep has few trials.
+constexpr std::int64_t kInvalidInRowMin = 10;
+
 std::optional<proto::SweepStopping> limit_of_results(const SweepState& state) {
   const auto& limits = state.spec->limits;
+  if (state.invalid_in_row >= std::max(kInvalidInRowMin, state.trials_max))
+    return proto::SweepStopping{
+        trials_text(state.invalid_in_row) +
+            " in a row have parameters that cannot be trained: narrow `parameters`. The last: " +
+            last_reason(state, TrialPhase::kInvalid),
+        false, state.best < 0 ? proto::SweepOutcome::kFailed : proto::SweepOutcome::kSucceeded};
   if (limits.failed_max > 0 && state.failed_in_row >= limits.failed_max && state.best < 0)
     return proto::SweepStopping{
-        trials_text(state.failed_in_row) + " failed before any succeeded, the last with: " +
-            [&] {
-              for (auto trial = state.trials.rbegin(); trial != state.trials.rend(); ++trial)
-                if (trial->phase == TrialPhase::kFailed) return trial->reason;
-              return std::string();
-            }(),
+        trials_text(state.failed_in_row) +
+            " failed before any succeeded, the last with: " + last_reason(state, TrialPhase::kFailed),
         true, proto::SweepOutcome::kFailed};
   if (limits.target && state.at_target >= 0)
     return proto::SweepStopping{"trial " + std::to_string(state.at_target) +

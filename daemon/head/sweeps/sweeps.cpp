@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::chrono::seconds kLimitsStep{1};
 
+/// What the end of its job says of a trial that is not STOPPING.
+proto::TrialOutcome outcome_of(const core::JobState& job) {
+  using enum proto::TrialOutcome;
+  if (job.phase == core::JobPhase::kSucceeded) return kCompleted;
+  if (job.phase == core::JobPhase::kCancelled) return kCancelled;
+  return job.error && job.error->kind == proto::kInvalidHyperparameters ? kInvalid : kFailed;
+}
+
 Error no_such(JobId id) {
   return fail(Errc::kNotFound, "sweep " + to_string(id) + ": no such sweep",
               "rtrain sweep list shows the sweeps");
@@ -278,15 +286,12 @@ void Sweeps::end_trial(JobId id, std::int64_t number, JobId job) {
   if (known == nullptr || known->job != job || core::has_ended(known->phase)) return;
   const auto& state = context_.state(job);
   const auto report = report_of(state);
-  auto outcome = proto::TrialOutcome::kFailed;
+  auto outcome = outcome_of(state);
   if (known->phase == core::TrialPhase::kStopping)
     outcome = known->finished ? proto::TrialOutcome::kCompleted : proto::TrialOutcome::kPruned;
-  else if (state.phase == core::JobPhase::kSucceeded)
-    outcome = proto::TrialOutcome::kCompleted;
-  else if (state.phase == core::JobPhase::kCancelled)
-    outcome = proto::TrialOutcome::kCancelled;
   std::string error;
-  if (outcome == proto::TrialOutcome::kFailed && state.error) error = state.error->message;
+  if ((outcome == proto::TrialOutcome::kFailed || outcome == proto::TrialOutcome::kInvalid) && state.error)
+    error = state.error->message;
   if (outcome == proto::TrialOutcome::kCancelled) error = "cancelled by " + state.cancelled_by;
   if (!take(id, core::trial_ended(book_.live(id)->state,
                                   {number, report.metrics, report.reports, report.checkpoint}, outcome,

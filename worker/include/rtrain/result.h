@@ -16,7 +16,7 @@ namespace rtrain {
 
 /// Why a run failed: the first rank that failed, and where it ran.
 struct RTRAIN_API TrainingError {
-  std::string kind;     ///< exception | exit | signal | load | lost | spawn | lease | timeout; "cancelled"
+  std::string kind;     ///< of docs/reference/errors.md: exception, exit, signal, ...; or "cancelled"
   std::string message;  ///< "rank 1 on node b: was killed by signal 9 (Killed)"
   std::optional<int> rank;
   std::string node;

@@ -14,6 +14,7 @@
 #include <rtrain/data.h>
 #include <rtrain/generators.h>
 #include <rtrain/hyperparameters_mixin.h>
+#include <rtrain/invalid_hyperparameters.h>
 #include <rtrain/lightning_module.h>
 #include <rtrain/lightning_optimizer.h>
 #include <rtrain/load_from_checkpoint.h>

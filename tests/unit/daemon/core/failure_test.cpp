@@ -114,6 +114,10 @@ TEST_CASE("failure: whose fault it is") {
        {"timeout", "the ranks did not meet within 300 s", {}},
        exit_code(1),
        kInfra},
+      {"hyperparameters that nobody can train",
+       {"invalid_hyperparameters", "the width is no multiple of the heads. Connection closed by peer", {}},
+       exit_code(1),
+       kUser},
       {"lease", {"lease", "nothing was heard of the agent for 15 s", {}}, exit_code(1), kInfra},
       {"hang", {"hang", "rank 1 stands at step 41", {}}, {}, kInfra},
       {"a kind of a newer agent", {"meltdown", "", {}}, exit_code(1), kUser},
@@ -214,6 +218,20 @@ TEST_CASE("failure: the same user error twice running before the first step ends
   CHECK(decide(forever, history, infrastructure_error()).retry);  // nobody's error
   history.last.reset();
   CHECK(decide(forever, history, user_error("no file data.bin")).retry);  // the first of its kind
+}
+
+TEST_CASE("failure: hyperparameters that cannot be trained are not tried again, whatever max_failures says") {
+  const Failure failure{{}, "invalid_hyperparameters", "width 7 is no multiple of 2 heads", true, false};
+  for (const int max_failures : {0, 3, -1}) {
+    const auto verdict = decide({max_failures, -1, -1}, {}, failure);
+    CHECK_FALSE(verdict.retry);
+    CHECK(verdict.counted);
+    CHECK(verdict.delay_s == 0);
+    CHECK(verdict.reason ==
+          "user failure 1, max_failures is " +
+              std::string(max_failures < 0 ? "-1: for ever" : std::to_string(max_failures)) +
+              ": not restarted, the training function says that its hyperparameters cannot be trained");
+  }
 }
 
 TEST_CASE("failure: back-off") {

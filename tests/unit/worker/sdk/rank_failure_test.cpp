@@ -1,5 +1,7 @@
 #include "worker/sdk/rank_failure.h"
 
+#include <rtrain/invalid_hyperparameters.h>
+
 #include "tests/support/catch.h"
 
 #include <c10/util/Exception.h>
@@ -39,6 +41,8 @@ TEST_CASE("rank failure: kind and text of what a rank throws", "[unit][sdk]") {
       {"the user's", thrown(std::runtime_error("loss is NaN")), "exception", "loss is NaN", false},
       {"no exception", thrown(std::string("a string")), "exception",
        "threw a string, not a std::exception: a string", false},
+      {"hyperparameters", thrown(InvalidHyperparameters("width 7 is odd")), "invalid_hyperparameters",
+       "width 7 is odd", false},
       {"LibTorch's", thrown(c10::Error(kPlace, "shapes differ")), "exception", "shapes differ", false},
       {"out of memory", thrown(c10::OutOfMemoryError(kPlace, "CUDA out of memory")), "exception",
        "CUDA out of memory", false},

@@ -451,6 +451,22 @@ TEST_CASE("sweep: trials that fail") {
     CHECK(harness.state->phase == SweepPhase::kSucceeded);
     CHECK(harness.state->reason == "2 trials, the best is 1");
   }
+  SECTION("a space of which nothing can be trained is not searched for ever") {
+    Harness harness(Json{{"limits", {{"trials", 12}, {"running", 1}}}});
+    harness.start();
+    harness.end(0, TrialOutcome::kInvalid);
+    harness.start();
+    harness.end(1, TrialOutcome::kCompleted, {{"loss", 1}});
+    for (std::int64_t trial = 2; trial < 14; ++trial) {
+      REQUIRE(harness.start() == std::vector<std::int64_t>{trial});
+      harness.end(trial, TrialOutcome::kInvalid, Json::object(), "width 7 is odd");
+    }
+    CHECK(harness.start().empty());
+    CHECK(harness.state->phase == SweepPhase::kSucceeded);
+    CHECK(harness.state->reason ==
+          "12 trials in a row have parameters that cannot be trained: narrow `parameters`. The last: width 7 "
+          "is odd");
+  }
 }
 
 TEST_CASE("sweep: limits") {

@@ -72,13 +72,13 @@ struct Scene {
                                   on.next_checkpoint_index, report.metrics};
     cluster.dispatcher.agent_says(*a, report);
   }
-  void end(std::int64_t number, int exit_code = 0, bool yielded = false) {
+  void end(std::int64_t number, int exit_code = 0, bool yielded = false, const std::string& kind = "exit") {
     const auto& on = job_state(number);
     proto::RankEnded end;
     end.key = {on.id, on.attempt, 0};
     end.status.exit_code = exit_code;
     end.yielded = yielded;
-    if (exit_code != 0) end.error = proto::RankError{"exit", "exited with code 1", {}};
+    if (exit_code != 0) end.error = proto::RankError{kind, "exited with code 1", {}};
     cluster.dispatcher.agent_says(*a, end);
   }
   void tick(double seconds = 1) {
@@ -182,6 +182,27 @@ TEST_CASE("sweeps: trials run to their end, the best is known, and the sweep suc
   const auto rows = next.dispatcher.sweeps().book().ended(JobId(100), 10);
   REQUIRE(rows->size() == 1);
   CHECK(rows->front().second == Json(doc));
+}
+
+TEST_CASE("sweeps: a trial whose hyperparameters cannot be trained does not count, and another is drawn") {
+  Scene scene;
+  scene.connect();
+  auto job = proto::to_json(sweep_spec().job);
+  job["run_config"]["failure_config"]["max_failures"] = -1;
+  scene.submit({{"job", job}, {"limits", {{"trials", 1}}}});
+  scene.start_all();
+  scene.end(0, 1, false, "invalid_hyperparameters");
+  CHECK(scene.job_state(0).phase == JobPhase::kFailed);
+  CHECK(scene.trial(0).phase == TrialPhase::kInvalid);
+  CHECK(scene.trial(0).reason == "rank 0 on node a: exited with code 1");
+  REQUIRE(scene.state().trials.size() == 2);
+  scene.start_all();
+  scene.report(1, 1, 0.5);
+  scene.end(1);
+  CHECK(scene.state().phase == SweepPhase::kSucceeded);
+  CHECK(scene.state().best == 1);
+  CHECK(head::sweep_doc(**scene.cluster.dispatcher.sweeps().book().find(scene.id)).trials_by_state ==
+        std::map<std::string, std::int64_t>{{"COMPLETED", 1}, {"INVALID", 1}});
 }
 
 TEST_CASE("sweeps: a trial at a rung yields and is held, and goes on when it is among the best") {
