@@ -43,5 +43,6 @@
 #include <rtrain/strategies.h>
 #include <rtrain/torch_trainer.h>
 #include <rtrain/trainer.h>
+#include <rtrain/tuner.h>
 #include <rtrain/version.h>
 #include <rtrain/weights.h>
