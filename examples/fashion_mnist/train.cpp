@@ -45,6 +45,11 @@ struct ImageClassifier : rtrain::LightningModule {
                                 "\", expected constant, linear or one_cycle");
   }
 
+  /// A checkpoint has the rate of the run that wrote it: in a population that is another member's.
+  void on_train_start() override {
+    if (lr_schedule == "constant") optimizer().optimizer().set_lr(lr);
+  }
+
   double lr;
   std::string lr_schedule;
   rtrain::models::ResNet model =

@@ -11,24 +11,28 @@
 #include <chrono>
 #include <iostream>
 #include <stdexcept>
+#include <string>
 
 namespace nn = torch::nn;
 namespace transforms = rtrain::data::transforms;
 
 namespace {
 
-nn::Sequential small_cnn() {
+nn::Sequential small_cnn(std::int64_t width) {
   return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 16, 3).stride(2)),
                         nn::ReLU(nn::ReLUOptions(/*inplace=*/true)), nn::Flatten(),
-                        nn::Linear(16 * 13 * 13, 256), nn::ReLU(nn::ReLUOptions(/*inplace=*/true)),
-                        nn::Linear(256, 10));
+                        nn::Linear(16 * 13 * 13, width), nn::ReLU(nn::ReLUOptions(/*inplace=*/true)),
+                        nn::Linear(width, 10));
 }
 
 class Classifier : public rtrain::LightningModule {
  public:
-  Classifier(const std::string& kind, double lr) : lr_(lr) {
+  Classifier(const std::string& kind, std::int64_t width, double lr) : lr_(lr) {
+    if (width < 1)
+      throw rtrain::InvalidHyperparameters("train_loop_config.width is " + std::to_string(width) +
+                                           ", expected 1 or more");
     if (kind == "cnn") {
-      model_ = register_module("model", small_cnn());
+      model_ = register_module("model", small_cnn(width));
     } else if (kind == "resnet18") {
       model_ = register_module("model", nn::Sequential(rtrain::models::resnet18(10, 1)));
     } else {
@@ -40,6 +44,12 @@ class Classifier : public rtrain::LightningModule {
     auto loss = nn::functional::cross_entropy(model_->forward(batch.input), batch.target);
     log("loss", loss, {.on_step = true, .prog_bar = true});
     return loss;
+  }
+  torch::Tensor validation_step(const rtrain::Batch& batch, std::int64_t) override {
+    const auto logits = model_->forward(batch.input);
+    log("val_loss", nn::functional::cross_entropy(logits, batch.target), {.sync_dist = true});
+    log("accuracy", logits.argmax(1).eq(batch.target).to(torch::kFloat).mean(), {.sync_dist = true});
+    return {};
   }
   rtrain::Optimizers configure_optimizers() override {
     return rtrain::optim::Adam(parameters(), {.lr = lr_});
@@ -82,12 +92,13 @@ class Speed : public rtrain::Callback {
 }  // namespace
 
 void train_func(const rtrain::Config& config) {
+  const auto data_dir = config.value("data_dir", "");
+  const auto transform = transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)});
+  const auto val_batches = config.value<std::int64_t>("val_batches", 0);
   const auto batch_size = config.value<std::int64_t>("batch_size", 128);
   const auto steps = config.value<std::int64_t>("steps", 400);
   const rtrain::DataLoader train(
-      rtrain::data::FashionMNIST(
-          config.value("data_dir", ""), /*train=*/true,
-          transforms::Compose({transforms::ToTensor(), transforms::Normalize(0.5, 0.5)})),
+      rtrain::data::FashionMNIST(data_dir, /*train=*/true, transform),
       {.batch_size = batch_size,
        .shuffle = true,
        .drop_last = true,
@@ -95,6 +106,7 @@ void train_func(const rtrain::Config& config) {
        .residency = config.value("resident", false) ? rtrain::Residency::kAuto : rtrain::Residency::kHost});
   rtrain::Trainer trainer({.max_epochs = -1,
                            .max_steps = steps,
+                           .limit_val_batches = val_batches,
                            .precision = config.value("precision", "32-true"),
                            .cuda_graph = config.value("cuda_graph", false),
                            .channels_last = config.value("channels_last", false),
@@ -103,7 +115,13 @@ void train_func(const rtrain::Config& config) {
                            .callbacks = {Speed(std::max<std::int64_t>(2, steps / 10), batch_size)},
                            .enable_checkpointing = false,  // its writing would be measured, too
                            .seed = config.value<std::uint64_t>("seed", 0)});
-  rtrain::prepare_trainer(trainer).fit(Classifier(config.value("model", "cnn"), config.value("lr", 1e-3)),
-                                       train);
+  Classifier model(config.value("model", "cnn"), config.value<std::int64_t>("width", 256),
+                   config.value("lr", 1e-3));
+  rtrain::prepare_trainer(trainer).fit(model, train);
+  if (val_batches == 0) return;
+  const rtrain::DataLoader test(rtrain::data::FashionMNIST(data_dir, /*train=*/false, transform),
+                                {.batch_size = 500});
+  const auto measured = trainer.validate(model, test, {}, /*verbose=*/false);
+  rtrain::report({{"val_loss", measured.at("val_loss")}, {"accuracy", measured.at("accuracy")}});
 }
 RTRAIN_TRAIN_FUNCTION(train_func);
