@@ -62,6 +62,7 @@ void fail_one(const Config& config) {
   }
   std::cout << "now: " << how << '\n';
   if (how == "throw") throw std::runtime_error("the data is gone");
+  if (how == "hyperparameters") throw rtrain::InvalidHyperparameters("width 7 is odd");
   if (how == "throw_torch") (void)torch::ones({2, 3}).matmul(torch::ones({2, 3}));
   if (how == "throw_int") throw 7;
   if (how == "exit0") std::exit(0);

@@ -92,6 +92,11 @@ class Jobs(ClusterTest):
     def test_anything_can_be_thrown(self):
         self.fails("exception", "not a std::exception", function="fail_one", config={"how": "throw_int"})
 
+    def test_hyperparameters_that_cannot_be_trained_are_not_tried_again(self):
+        for peers in ("wait", "collective"):
+            result = self.fails("invalid_hyperparameters", "width 7 is odd", function="fail_one", config={"how": "hyperparameters", "peers": peers}, max_failures=3)
+            self.assertEqual(result["attempts"], 1, result)
+
     def test_a_wrong_config_names_its_path(self):
         self.fails("exception", "train_loop_config.how: expected a number, found a string", function="fail_one", config={"how": "config"})
 

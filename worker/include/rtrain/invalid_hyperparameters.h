@@ -10,8 +10,7 @@ namespace rtrain {
 
 /// Ends the job as FAILED with the kind `invalid_hyperparameters`, without a retry, whatever
 /// failure_config.max_failures says. In a sweep the trial is INVALID: it does not count, and another is
-/// drawn. With several ranks it is enough that one of them throws it; throw it before the first collective,
-/// so that the others need not find out by a lost connection.
+/// drawn. With several ranks it is enough that one of them throws it.
 class RTRAIN_API InvalidHyperparameters : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
