@@ -48,6 +48,11 @@ int main(int argc, char** argv) {
            .run_config = {.name = "search", .storage_path = storage, .failure_config = {.max_failures = 1}},
            .train_loop_config = {{"epochs", 2}}})
           .fit();
+  // A worker of the third call finds the grid of the second.
+  const auto again =
+      rtrain::TorchTrainer(train, {.num_workers = 1}, {.name = "again", .storage_path = storage},
+                           grid.get_best_result().config)
+          .fit();
   auto trials = nlohmann::json::array();
   for (const auto& trial : grid) trials.push_back(answer(trial));
   std::cout << nlohmann::json{{"state", grid.state()},
@@ -57,6 +62,7 @@ int main(int argc, char** argv) {
                               {"worst", grid.get_best_result("loss", "max", "last").params},
                               {"errors", grid.num_errors()},
                               {"terminated", grid.num_terminated()},
+                              {"again", again.metrics},
                               {"rows", grid.get_dataframe().size()}}
                    .dump()
             << std::endl;

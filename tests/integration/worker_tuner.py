@@ -35,6 +35,7 @@ class Program(unittest.TestCase):
         self.assertIn("model.width is 13, no multiple of 2", trials[13]["error"]["message"])
         self.assertIn("out of luck", trials[14]["error"]["message"])
         self.assertEqual((answer["errors"], answer["terminated"], answer["rows"]), (1, 2, 4))
+        self.assertEqual(answer["again"], trials[2]["metrics"])
         self.assertEqual((answer["best"]["model.width"], answer["worst"]["model.width"]), (2, 4))
 
     def test_without_the_launcher_it_says_where_it_looked(self):
