@@ -288,8 +288,9 @@ class Step {
   }
 
   void take_value(TrialState& trial, const proto::TrialEnded& event) {
-    // A trial that was stopped at a rung is judged by its value there.
-    if (trial.rung >= 0 && event.outcome != TrialOutcome::kCompleted) return;
+    // A trial that was stopped at a rung is judged by its value there, also when it was stopped because it
+    // has all: how much further it came before it yielded depends on its worker.
+    if (trial.rung >= 0 && (trial.finished || event.outcome != TrialOutcome::kCompleted)) return;
     trial.loss = loss_of(state_, event.value);
     trial.resource = std::max(trial.resource, event.resource);
     trial.violation = violation_of(state_, event.constraints);

@@ -128,6 +128,7 @@ void Sweeps::on(JobId id, const core::CloneTrial& clone) {
 
 // ---- what may start -----------------------------------------------------------------------------
 
+/// The newest first, since those are the likeliest to wait, and no further than the answer needs.
 std::int64_t Sweeps::waiting(const core::SweepState& state) const {
   std::int64_t count = 0, active = 0;
   for (auto trial = state.trials.rbegin();
@@ -176,8 +177,12 @@ void Sweeps::refill(JobId id) {
     }
     if (!core::has_room(entry->state)) return;
     auto event = core::next(entry->state, waiting(entry->state));
-    if (!event || !take(id, std::move(*event))) return;
+    if (!event) return;
+    const auto* promoted = std::get_if<proto::TrialPromoted>(&*event);
+    const auto goes_on = promoted == nullptr ? std::nullopt : std::optional(promoted->trial);
+    if (!take(id, std::move(*event))) return;
     follow(id);
+    if (goes_on) judge_unheard(id, *goes_on);
   }
 }
 

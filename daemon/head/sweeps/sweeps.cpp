@@ -241,7 +241,11 @@ Sweeps::Report Sweeps::report_of(const core::JobState& job) const {
 void Sweeps::on_report(JobId job) {
   if (!trial_of(job)) return;
   enter([this, report = report_of(context_.state(job))] {
-    if (judge(report)) refill(report.sweep);  // a report that decides nothing makes no room
+    const auto* known = trial(report.sweep, report.trial);
+    if (known != nullptr && known->phase == core::TrialPhase::kPaused)
+      unheard_[{report.sweep, report.trial}].push_back(report);
+    else if (judge(report))
+      refill(report.sweep);  // a report that decides nothing makes no room
   });
 }
 
@@ -284,6 +288,7 @@ bool Sweeps::judge(const Report& report) {
 void Sweeps::end_trial(JobId id, std::int64_t number, JobId job) {
   const auto* known = trial(id, number);
   if (known == nullptr || known->job != job || core::has_ended(known->phase)) return;
+  unheard_.erase({id, number});
   const auto& state = context_.state(job);
   const auto report = report_of(state);
   auto outcome = outcome_of(state);
@@ -313,10 +318,12 @@ bool Sweeps::take(JobId id, proto::SweepEvent event) {
   auto entry = book_.find(id);
   if (!entry || *entry == nullptr) return true;
   const auto& state = (*entry)->state;
-  if (core::is_terminal(state.phase))
+  if (core::is_terminal(state.phase)) {
     log::info("sweep ended", {{"sweep", to_string(id)},
                               {"state", std::string(core::to_string(state.phase))},
                               {"reason", state.reason}});
+    std::erase_if(unheard_, [&](const auto& of) { return of.first.first == id; });
+  }
   carry_out(id, state, event);
   return true;
 }
@@ -327,8 +334,6 @@ void Sweeps::follow(JobId id) {
     if (!event || !take(id, std::move(*event))) return;
   }
 }
-
-/// The newest first, since those are the likeliest to wait, and no further than the answer needs.
 
 // ---- time ---------------------------------------------------------------------------------------
 
@@ -345,6 +350,13 @@ core::SweepUsage Sweeps::usage(const SweepEntry& entry) const {
   return {static_cast<double>(context_.wall() - entry.submitted_ms) / 3'600'000, gpu_s / 3600};
 }
 
+void Sweeps::look_at_limits(JobId id) {
+  const auto* entry = book_.live(id);
+  if (entry == nullptr) return;
+  if (auto stopping = core::limit_hit(entry->state, usage(*entry)))
+    if (take(id, std::move(*stopping))) follow(id);
+}
+
 void Sweeps::tick() {
   auto waiting_for_room = std::exchange(cut_short_, {});
   for (const auto& [id, number] : unsubmitted_) waiting_for_room.insert(id);
@@ -354,11 +366,7 @@ void Sweeps::tick() {
   std::vector<JobId> limited;
   for (const auto& [id, entry] : book_.all_live())
     if (entry.state.spec->limits.hours || entry.state.spec->limits.gpu_hours) limited.push_back(id);
-  for (const auto id : limited)
-    if (auto stopping = core::limit_hit(book_.live(id)->state, usage(*book_.live(id))))
-      enter([this, id, stopping = *stopping] {
-        if (take(id, stopping)) follow(id);
-      });
+  for (const auto id : limited) enter([this, id] { look_at_limits(id); });
 }
 
 std::set<JobId> Sweeps::needed_jobs() const {

@@ -95,7 +95,11 @@ class Sweeps {
   void on(JobId id, const core::CloneTrial& clone);
   /// Whether it came to a rung.
   bool judge(const Report& report);
-  void judge_again(JobId id, std::int64_t trial, const core::JobState& job);
+  /// What the store has of the reports since its last rung. How many it has of all.
+  std::int64_t judge_again(JobId id, std::int64_t trial, const core::JobState& job);
+  /// Of a trial that goes on: what it reported until it had yielded, so that the first report that comes to a
+  /// rung decides there, however long a worker takes to yield and whenever a head dies.
+  void judge_unheard(JobId id, std::int64_t trial);
   void end_trial(JobId id, std::int64_t trial, JobId job);
   /// Tells the jobs of the sweep, or of one trial, what they do not do yet of what it says.
   void settle(JobId id);
@@ -113,12 +117,15 @@ class Sweeps {
   /// The state of a trial's job that has not ended; null: there is none.
   [[nodiscard]] const core::JobState* living_job(JobId id, std::int64_t number) const;
   [[nodiscard]] core::SweepUsage usage(const SweepEntry& entry) const;
+  /// Stops it when a limit of time is hit.
+  void look_at_limits(JobId id);
 
   HeadContext& context_;
   Turn& turn_;
   JobCommands& commands_;
   SweepBook book_;
   std::set<std::pair<JobId, std::int64_t>> unsubmitted_;  ///< trials whose jobs found no room
+  std::map<std::pair<JobId, std::int64_t>, std::vector<Report>> unheard_;  ///< of trials that are paused
   std::set<JobId> cut_short_;  ///< of which more may start than one call is allowed
   std::deque<std::function<void()>> due_;
   bool working_ = false;

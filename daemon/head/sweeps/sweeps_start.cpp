@@ -15,6 +15,7 @@ void Sweeps::recover(std::vector<store::SweepRecord> sweeps, const std::vector<s
     cancel_unknown();
     for (const auto id : ids) {
       for (std::int64_t number = 0; trial(id, number) != nullptr; ++number) recover_trial(id, number);
+      look_at_limits(id);  // it may have been hit while no head was there
       follow(id);
       refill(id);
     }
@@ -63,17 +64,17 @@ void Sweeps::recover_trial(JobId id, std::int64_t number) {
 
 /// A report may be durable that no rung was reached by before the head died. Those since the last rung are
 /// told again; what may start then is seen to once for the whole sweep.
-void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& job) {
+std::int64_t Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& job) {
   constexpr int kPage = 1000;
   const auto& state = book_.live(id)->state;
-  if (!state.schedule.has_rungs()) return;
+  if (!state.schedule.has_rungs()) return job.reports;
   Report report{id, number, {}, state.trial(number).reports, !job.checkpoints.empty()};
   for (bool more = true; more;) {
     auto page = context_.store.history.metrics(job.id, report.reports, kPage);
     if (!page) {
       log::error("the reports of a trial cannot be read, so that it is judged by its next one",
                  {{"job", to_string(job.id)}, {"cause", page.error().message()}});
-      return;
+      break;
     }
     for (auto& point : page->points) {
       report.metrics = std::move(point.metrics);
@@ -82,6 +83,25 @@ void Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& jo
     }
     more = page->more && !page->points.empty();
   }
+  return report.reports;
+}
+
+void Sweeps::judge_unheard(JobId id, std::int64_t number) {
+  const auto* known = trial(id, number);
+  if (known == nullptr || known->phase != core::TrialPhase::kRunning) return;
+  const auto reports = std::exchange(unheard_[{id, number}], {});
+  unheard_.erase({id, number});
+  const auto* job = living_job(id, number);
+  if (job == nullptr) return;
+  // The newest ones may be on their way to the store.
+  const auto told = judge_again(id, number, *job);
+  for (const auto& report : reports)
+    if (report.reports > told) judge(report);
+  // It may have paused again, and go on with what none of its rungs has taken.
+  known = trial(id, number);
+  if (known == nullptr || known->phase != core::TrialPhase::kPaused) return;
+  for (const auto& report : reports)
+    if (report.reports > known->reports) unheard_[{id, number}].push_back(report);
 }
 
 }  // namespace rtrain::head

@@ -344,6 +344,17 @@ TEST_CASE("sweep: one report may cross several rungs") {
   CHECK(harness.state->trial(0).finished);
 }
 
+TEST_CASE("sweep: a trial that has all that its schedule gives keeps the value of the last rung") {
+  Harness harness(Json{{"schedule", {{"asha", {{"max", 9}, {"mode", "stop"}}}}}});
+  harness.start();
+  harness.report(0, {{"loss", 0.5}, {"epoch", 9}});
+  REQUIRE(harness.state->trial(0).finished);
+  // Its worker made one more epoch before it yielded, and another one would have made none.
+  harness.end(0, TrialOutcome::kCompleted, {{"loss", 0.75}, {"epoch", 10}});
+  CHECK(harness.phase(0) == TrialPhase::kCompleted);
+  CHECK(harness.state->trial(0).value(false) == 0.5);
+}
+
 TEST_CASE("sweep: a report that does not say how far the trial is comes to no rung") {
   const Json median{{"median", {{"startup_trials", 1}}}}, asha{{"asha", {{"max", 9}, {"mode", "stop"}}}};
   for (const auto& schedule : {median, asha}) {

@@ -233,6 +233,26 @@ TEST_CASE("sweeps: a trial at a rung yields and is held, and goes on when it is 
   CHECK(scene.job_state(1).attempt == Attempt(2));
 }
 
+TEST_CASE("sweeps: what a trial reports until it has yielded decides when it goes on") {
+  // Rungs at 1, 2 and 4. The first makes epochs 2 and 3 before it yields.
+  Scene scene;
+  scene.connect();
+  scene.submit(kAsha);
+  scene.start_all();
+  scene.report(0, 1, 0.5, true);
+  scene.report(0, 2, 0.4, true);
+  scene.report(0, 3, 0.3, true);
+  scene.end(0, 0, true);
+  CHECK(scene.trial(0).rung == 0);
+  scene.report(1, 1, 0.9, true);  // the first is the better of two
+  CHECK(scene.trial(0).rung == 1);
+  CHECK(scene.trial(0).resource == 2);
+  CHECK(scene.trial(0).loss == 0.4);
+  CHECK(scene.trial(0).phase == TrialPhase::kPaused);
+  CHECK(scene.job_state(0).paused);
+  CHECK(scene.job_state(0).phase == JobPhase::kQueued);
+}
+
 TEST_CASE("sweeps: a trial that is stopped ends as cancelled with the reason, and without a checkpoint") {
   Scene scene;
   scene.connect();
