@@ -10,36 +10,49 @@
 namespace rtrain::fault {
 
 enum class Fault {
-  kAckBeforeCommit,       ///< what follows from an event is told before the event is durable
-  kConfirmBeforeCommit,   ///< an agent's messages are confirmed before they are durable
-  kIdReuse,               ///< after a restart numbers count on from the jobs that live
-  kAttemptNotChecked,     ///< a message of an older attempt counts for the current one
-  kSeqNotChecked,         ///< a report that was seen before is taken again
-  kDoubleFree,            ///< the resources of an attempt are freed twice
-  kFreeEarly,             ///< they are free as soon as the attempt failed
-  kNoLeaseStop,           ///< an agent whose lease ran out lets its ranks run
-  kLeaseTooShort,         ///< the head gives a silent node up before its agent does
-  kLoseOnDisconnect,      ///< ranks are given up when their agent's connection ends
-  kLostIsSuccess,         ///< a rank without an exit record succeeded
-  kRejoinNotCompared,     ///< ranks that their agent does not have any more are not missed
-  kCancelNotStored,       ///< a cancel is applied and not journalled
-  kReportNotStored,       ///< one report in five is applied and not journalled
-  kOutboxForgets,         ///< what a broken connection swallowed is not sent again
-  kOneRetryTooMany,       ///< max_failures is off by one
-  kCordonIgnored,         ///< the scheduler does not hear of cordons and drains
-  kNodeSettingNotStored,  ///< what operators say of a node is applied and not journalled
-  kDrainDeadlineOff,      ///< nothing happens at the deadline of a drain
-  kReservationIgnored,    ///< the scheduler does not hear of reservations
-  kReservationNotStored,  ///< a reservation is applied and not journalled
-  kDependencyNotChecked,  ///< a job does not wait for those that it depends on
-  kArrayLimitOff,         ///< all jobs of an array may run at once
-  kValidationForgotten,   ///< the end of a validation is not told to the job whose checkpoint it was
+  kAckBeforeCommit,        ///< what follows from an event is told before the event is durable
+  kConfirmBeforeCommit,    ///< an agent's messages are confirmed before they are durable
+  kIdReuse,                ///< after a restart numbers count on from the jobs that live
+  kAttemptNotChecked,      ///< a message of an older attempt counts for the current one
+  kSeqNotChecked,          ///< a report that was seen before is taken again
+  kDoubleFree,             ///< the resources of an attempt are freed twice
+  kFreeEarly,              ///< they are free as soon as the attempt failed
+  kNoLeaseStop,            ///< an agent whose lease ran out lets its ranks run
+  kLeaseTooShort,          ///< the head gives a silent node up before its agent does
+  kLoseOnDisconnect,       ///< ranks are given up when their agent's connection ends
+  kLostIsSuccess,          ///< a rank without an exit record succeeded
+  kRejoinNotCompared,      ///< ranks that their agent does not have any more are not missed
+  kCancelNotStored,        ///< a cancel is applied and not journalled
+  kReportNotStored,        ///< one report in five is applied and not journalled
+  kOutboxForgets,          ///< what a broken connection swallowed is not sent again
+  kOneRetryTooMany,        ///< max_failures is off by one
+  kCordonIgnored,          ///< the scheduler does not hear of cordons and drains
+  kNodeSettingNotStored,   ///< what operators say of a node is applied and not journalled
+  kDrainDeadlineOff,       ///< nothing happens at the deadline of a drain
+  kReservationIgnored,     ///< the scheduler does not hear of reservations
+  kReservationNotStored,   ///< a reservation is applied and not journalled
+  kDependencyNotChecked,   ///< a job does not wait for those that it depends on
+  kArrayLimitOff,          ///< all jobs of an array may run at once
+  kValidationForgotten,    ///< the end of a validation is not told to the job whose checkpoint it was
+  kPromotionReleasesNone,  ///< a trial of a sweep is promoted and its job is not released
+  kPauseKeepsPlace,        ///< a trial that is paused is held and does not yield
+  kStopKeepsPlace,         ///< a trial that is stopped trains on
+  kTrialSubmittedTwice,    ///< a head that starts submits the trials that run once more
+  kSuggestionNotStored,    ///< the parameters of a trial are applied and not journalled
+  kRungSkipped,            ///< a trial comes to a rung and is judged at the one after it
+  kRedoneWorkDecides,      ///< a report of work that is done again comes to its rung again
+  kStoppedSweepStarts,     ///< a sweep that stops still starts trials
+  kFinishedIsPruned,       ///< a trial that has all that its schedule gives counts as pruned
+  kPromotionLiftsHold,     ///< a promotion lifts the hold of a user, too
+  kSweepLimitOff,          ///< no limit of a sweep is ever hit
+  kPausedSweepPlaces,      ///< the jobs of a sweep that is paused start
+  kReportsNotJudgedAgain,  ///< reports that a dead head had stored and not judged are passed over
   // In what the simulation leaves out: planted by tests/faults.
   kFolderNotSynced,      ///< the entry of a new metric file is not forced to the disk
   kLostStreamIsSuccess,  ///< a follower whose stream is lost for good says that the job succeeded
 };
-inline constexpr std::size_t kSimulated = 24;  ///< the first so many are in what is simulated
-inline constexpr std::array<std::string_view, 26> kNames{"ack_before_commit",
+inline constexpr std::size_t kSimulated = 37;  ///< the first so many are in what is simulated
+inline constexpr std::array<std::string_view, 39> kNames{"ack_before_commit",
                                                          "confirm_before_commit",
                                                          "id_reuse",
                                                          "attempt_not_checked",
@@ -63,6 +76,19 @@ inline constexpr std::array<std::string_view, 26> kNames{"ack_before_commit",
                                                          "dependency_not_checked",
                                                          "array_limit_off",
                                                          "validation_forgotten",
+                                                         "promotion_releases_none",
+                                                         "pause_keeps_place",
+                                                         "stop_keeps_place",
+                                                         "trial_submitted_twice",
+                                                         "suggestion_not_stored",
+                                                         "rung_skipped",
+                                                         "redone_work_decides",
+                                                         "stopped_sweep_starts",
+                                                         "finished_is_pruned",
+                                                         "promotion_lifts_hold",
+                                                         "sweep_limit_off",
+                                                         "paused_sweep_places",
+                                                         "reports_not_judged_again",
                                                          "folder_not_synced",
                                                          "lost_stream_is_success"};
 

@@ -234,6 +234,7 @@ class Transition {
     if (e.by_sweep) {
       if (!s_.paused) return fail(Errc::kConflict, "job " + name_of(s_) + " is not paused by its sweep");
       s_.paused = false;
+      if (fault::on(fault::Fault::kPromotionLiftsHold)) s_.held = false;
       return ok();
     }
     if (!s_.held) return fail(Errc::kConflict, "job " + name_of(s_) + " is not held");

@@ -179,6 +179,8 @@ RunResult run(const RunOptions& options) {
   result.events = world.events();
   result.ended = world.now();
   result.jobs = static_cast<int>(referee.acknowledged_jobs().size());
+  result.sweeps = static_cast<int>(cluster.disk().sweeps().size());
+  result.decisions_compared = referee.sweeps().compared();
   result.head_starts = cluster.head().starts();
   result.last_lines = world.last_lines();
   return result;

@@ -20,7 +20,8 @@ struct RunResult {
   std::uint64_t trace_hash = 0;
   std::int64_t events = 0;
   Time ended = 0;
-  int jobs = 0, head_starts = 0;
+  int jobs = 0, head_starts = 0, sweeps = 0;
+  std::int64_t decisions_compared = 0;  ///< of sweeps, with those of a run in which nothing goes wrong
   std::deque<std::string> last_lines;
 };
 

@@ -207,6 +207,7 @@ void SimJournal::commit() {
       disk_.write(std::get<store::Document>(record));
     events_.pop_front();
   }
+  if (disk_.watch.committed) disk_.watch.committed();
   tell(written_);
 }
 

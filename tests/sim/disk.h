@@ -20,7 +20,8 @@ struct DiskWatch {
   std::function<void(JobId, const proto::StampedEvent&)> event;
   std::function<void(JobId, const proto::MetricPoint&)> point;
   std::function<void(JobId, const proto::StampedSweepEvent&)> sweep_event;
-  std::function<void(JobId)> cut;  ///< a start has cut points off the end
+  std::function<void()> committed;  ///< what was appended together is written
+  std::function<void(JobId)> cut;   ///< a start has cut points off the end
 };
 
 class Disk {

@@ -119,6 +119,8 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   process->connected = agent_up_;
   process->leased_until = agent_up_ ? world_.now() + listener_.rank_lease() : supervisor_leased_until_;
   double runs = plan.run_s * random.between(0.95, 1.05);
+  if (plan.epochs > 0)
+    runs = static_cast<double>(epochs_left(*process)) * plan.report_every_s + random.between(0.005, 0.05);
   if (odd_one && attempt.end != AttemptPlan::End::kSuccess) {
     runs *= attempt.fraction;
     if (attempt.end == AttemptPlan::End::kExit) process->end = exited(attempt.code);
@@ -138,6 +140,11 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   watch_lease(process);
   if (odd_one && attempt.end == AttemptPlan::End::kHang) return;
   world_.at(process->ends, [this, process] { end(process, process->end); });
+}
+
+std::int64_t Host::epochs_left(const Process& process) {
+  const auto begun = process.launch->next_checkpoint_index + process.seq;
+  return std::max<std::int64_t>(0, process.plan->epochs - begun);
 }
 
 void Host::say(const ProcessPtr& process, proto::Message message) {
@@ -170,8 +177,11 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
   report.key = key;
   report.seq = ++process->seq;
   report.time_ms = world_.wall_ms();
-  report.metrics = {{"loss", metric(process->plan->spec.name, key.attempt, report.seq)},
-                    {"epoch", process->launch->next_checkpoint_index + report.seq}};
+  const auto epoch = process->launch->next_checkpoint_index + report.seq;
+  report.metrics = {
+      {"loss", process->plan->epochs > 0 ? loss(process->plan->spec.name, epoch)
+                                         : metric(process->plan->spec.name, key.attempt, report.seq)},
+      {"epoch", epoch}};
   if (with_checkpoint) {
     proto::CheckpointRecord checkpoint;
     checkpoint.index = process->checkpoint++;
@@ -212,7 +222,8 @@ void Host::ask_to_yield(const proto::RankKey& key) {
   world_.after(seconds(takes), [this, process] {
     if (!process->alive || process->ending) return;
     process->yielding = true;  // agreed by all ranks at a step; the reports stop with it
-    if (process->key.rank == 0) say_report(process, true);
+    const bool over = process->plan->epochs > 0 && epochs_left(*process) == 0;
+    if (process->key.rank == 0 && !over) say_report(process, true);
     world_.after(seconds(world_.random().between(0.001, 0.1)), [this, process] {
       if (process->alive) yielded_.insert(process->key);
       end(process, exited(0));

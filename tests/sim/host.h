@@ -86,6 +86,8 @@ class Host {
   using ProcessPtr = std::shared_ptr<Process>;
   void start(const proto::RankKey& key, std::shared_ptr<const proto::Launch> launch,
              const proto::RankPlacement& placement);
+  /// Of a trial's rank, which goes on from its last checkpoint.
+  [[nodiscard]] static std::int64_t epochs_left(const Process& process);
   void say(const ProcessPtr& process, proto::Message message);
   void deliver(const ProcessPtr& process, proto::Message message, Time delay);
   void connect_worker(const ProcessPtr& process);

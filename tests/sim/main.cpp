@@ -23,8 +23,9 @@ void print_violation(const sim::RunOptions& options, const sim::Violation& viola
                violation.invariant.c_str(), violation.what.c_str(), replay.last_lines.size());
   for (const auto& line : replay.last_lines) std::fprintf(stderr, "  %s\n", line.c_str());
   std::fprintf(
-      stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d%s%s --trace\n",
+      stderr, "Again: rtrain-sim --seed %llu --runs 1 --jobs %d --nodes %d%s%s%s --trace\n",
       static_cast<unsigned long long>(options.seed), options.size.jobs, options.size.nodes,
+      options.size.sweeps < 0 ? "" : (" --sweeps " + std::to_string(options.size.sweeps)).c_str(),
       options.fault ? " --fault " : "",
       options.fault ? std::string(fault::kNames[static_cast<std::size_t>(*options.fault)]).c_str() : "");
 }
@@ -45,6 +46,8 @@ int main(int argc, char** argv) {
   add("runs", po::value(&runs)->default_value(runs), "how many");
   add("jobs", po::value(&options.size.jobs)->default_value(options.size.jobs), "of each run");
   add("nodes", po::value(&options.size.nodes)->default_value(options.size.nodes), "of each run");
+  add("sweeps", po::value(&options.size.sweeps),
+      "of each run, as many as this; without it two runs of five have one or two");
   add("stop-after", po::value(&violations_max)->default_value(violations_max),
       "end after so many runs that broke a rule; 0: never");
   add("fault", po::value(&fault_name),
@@ -82,7 +85,7 @@ int main(int argc, char** argv) {
   options.print = options.tracing = trace;
 
   const auto began = std::chrono::steady_clock::now();
-  std::int64_t events = 0, jobs = 0, head_starts = 0;
+  std::int64_t events = 0, jobs = 0, head_starts = 0, sweeps = 0, decisions = 0;
   int done = 0;
   std::vector<std::uint64_t> failed;
   for (; done < runs && (violations_max == 0 || static_cast<int>(failed.size()) < violations_max); ++done) {
@@ -91,6 +94,8 @@ int main(int argc, char** argv) {
     events += result.events;
     jobs += result.jobs;
     head_starts += result.head_starts;
+    sweeps += result.sweeps;
+    decisions += result.decisions_compared;
     if (hashes)
       std::printf("%llu %016llx %lld\n", static_cast<unsigned long long>(options.seed),
                   static_cast<unsigned long long>(result.trace_hash), static_cast<long long>(result.events));
@@ -105,15 +110,19 @@ int main(int argc, char** argv) {
                             {"nodes", options.size.nodes},
                             {"events", events},
                             {"head_starts", head_starts},
+                            {"sweeps", sweeps},
+                            {"decisions_compared", decisions},
                             {"seconds", took},
                             {"runs_per_s", took > 0 ? done / took : 0.0},
                             {"seeds_failed", failed},
                             {"fault", fault_name}};
   if (output.empty()) {
     std::printf(
-        "%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second\n",
+        "%d runs from seed %llu, %.1f jobs each on %d nodes: %zu broke a rule; %.1f s, %.0f runs a second; "
+        "%lld sweeps, of which %lld decisions are those of runs without faults\n",
         done, static_cast<unsigned long long>(seed), summary["jobs_per_run"].get<double>(),
-        options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>());
+        options.size.nodes, failed.size(), took, summary["runs_per_s"].get<double>(),
+        static_cast<long long>(sweeps), static_cast<long long>(decisions));
   } else if (output == "json") {
     std::printf("%s\n", summary.dump().c_str());
   } else if (!(std::ofstream(output) << summary.dump() << "\n")) {

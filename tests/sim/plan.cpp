@@ -1,9 +1,9 @@
 #include "tests/sim/plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace rtrain::sim {
-namespace {
 
 AttemptPlan make_attempt(Random& random, int workers) {
   AttemptPlan plan;
@@ -24,6 +24,8 @@ AttemptPlan make_attempt(Random& random, int workers) {
   }
   return plan;
 }
+
+namespace {
 
 JobPlan make_job(Random& random, int number, int nodes, double window_s) {
   JobPlan plan;
@@ -166,79 +168,6 @@ void make_validations(Random& random, Workload& workload) {
   }
 }
 
-proto::ScheduleConfig make_schedule(Random& random) {
-  proto::ScheduleConfig schedule;
-  schedule.max = random.between(2, 6);
-  schedule.eta = random.between(2, 3);
-  if (random.chance(0.6)) {
-    schedule.kind = random.chance(0.8) ? proto::ScheduleKind::kAsha : proto::ScheduleKind::kHyperband;
-    schedule.mode = random.chance(0.7) ? proto::AshaMode::kPromote : proto::AshaMode::kStop;
-  } else if (random.chance(0.5)) {
-    schedule.kind = proto::ScheduleKind::kMedian;
-    schedule.startup_trials = 1;
-  }
-  return schedule;
-}
-
-/// A sweep over jobs that report, and what each of its trials does.
-void make_sweep(Random& random, int number, Workload& workload) {
-  SweepPlan plan;
-  auto& spec = plan.spec;
-  spec.name = "sweep-" + std::to_string(number);
-  plan.user = random.chance(0.5) ? "ann" : "bob";
-  auto& job = spec.job;
-  job.name = spec.name;
-  job.train_func = proto::TrainFunc{"/lib/libtrain.so", "train"};
-  job.scaling_config.num_workers = random.chance(0.7) ? 1 : 2;
-  job.run_config.storage_path = "/results";
-  job.run_config.failure_config.max_failures = random.between(0, 20);
-  job.run_config.stop_grace_s = random.between(0.2, 3.0);
-  job.working_dir = "/";
-  if (random.chance(0.3)) job.scheduling.queue = "small";
-  proto::SweepParameter rate;
-  rate.path = "lr";
-  rate.domain.low = 0.001;
-  rate.domain.high = 1;
-  rate.domain.log = true;
-  spec.parameters = {rate};
-  spec.metric = "loss";
-  spec.maximize = random.chance(0.3);
-  spec.seed = static_cast<std::uint64_t>(random.between(0, 1000));
-  spec.search.method = random.chance(0.5)   ? proto::SearchMethod::kRandom
-                       : random.chance(0.5) ? proto::SearchMethod::kSobol
-                                            : proto::SearchMethod::kTpe;
-  spec.search.startup = 2;
-  spec.schedule = make_schedule(random);
-  spec.limits.trials = random.between(2, 7);
-  if (random.chance(0.7)) spec.limits.running = random.between(1, 3);
-  spec.baseline = false;
-  spec.checkpoint_pruned = random.chance(0.3);
-  plan.submit_s = random.between(0.0, 30.0);
-  if (random.chance(0.2)) plan.pause_s = random.between(0.0, 20.0);
-  plan.paused_s = random.between(0.1, 10.0);
-  if (random.chance(0.25)) plan.stop_s = random.between(0.0, 30.0);
-  plan.stop_now = random.chance(0.5);
-  for (int trial = 0; trial < spec.limits.trials; ++trial) {
-    JobPlan its;
-    its.spec = job;
-    its.spec.name = spec.name + "-" + std::to_string(trial);
-    its.user = plan.user;
-    its.run_s = random.between(0.5, 8.0);
-    its.report_every_s = its.run_s / random.between(3, 9);
-    its.checkpoint_every = random.chance(0.7) ? 1 : random.between(0, 2);
-    its.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);
-    its.yields_after_s = random.chance(0.3) ? -1 : random.between(0.01, 1.5);
-    for (int attempt = 0; attempt < 3; ++attempt) {
-      its.attempts.push_back(make_attempt(random, job.scaling_config.num_workers));
-      if (its.attempts.back().end == AttemptPlan::End::kHang)
-        its.attempts.back().end = AttemptPlan::End::kSuccess;
-    }
-    its.attempts.emplace_back();
-    workload.trials.push_back(std::move(its));
-  }
-  workload.sweeps.push_back(std::move(plan));
-}
-
 }  // namespace
 
 double score(std::int64_t index) { return 1000.0 + static_cast<double>(index); }
@@ -246,6 +175,14 @@ double score(std::int64_t index) { return 1000.0 + static_cast<double>(index); }
 const AttemptPlan& JobPlan::attempt(Attempt number) const {
   return attempts[std::min(static_cast<std::size_t>(std::max<std::int64_t>(number.value(), 1)) - 1,
                            attempts.size() - 1)];
+}
+
+double loss(const std::string& name, std::int64_t epoch) {
+  std::uint64_t seed = 0xcbf29ce484222325ULL;
+  for (const char c : name) seed = (seed ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  const double quality = Random(seed).uniform();
+  const double noise = 0.1 * Random(seed ^ static_cast<std::uint64_t>(epoch) << 32).uniform();
+  return quality + (1 - quality) / std::sqrt(static_cast<double>(epoch)) + noise;
 }
 
 double metric(const std::string& name, Attempt attempt, std::int64_t seq) {
@@ -285,9 +222,9 @@ Workload make_workload(Random& random, const WorkloadSize& size) {
   if (random.chance(0.5)) make_validations(random, workload);
   // From a copy: what else a seed does is the same with sweeps and without them.
   Random of_sweeps = Random(random).fork();
-  if (of_sweeps.chance(0.4))
-    for (int number = 0, last = of_sweeps.between(0, 1); number <= last; ++number)
-      make_sweep(of_sweeps, number, workload);
+  const int drawn = of_sweeps.chance(0.4) ? of_sweeps.between(1, 2) : 0;
+  for (int number = 0; number < (size.sweeps < 0 ? drawn : size.sweeps); ++number)
+    make_sweep(of_sweeps, number, workload);
   for (const auto& job : workload.trials) workload.by_name[job.spec.name] = &job;
   for (const auto& job : workload.jobs) workload.by_name[job.spec.name] = &job;
   for (const auto& job : workload.validations) workload.by_name[job.spec.name] = &job;

@@ -36,6 +36,9 @@ struct JobPlan {
   double run_s = 1;                        ///< of a rank that succeeds
   double report_every_s = 0;               ///< rank 0; 0: never
   int checkpoint_every = 0;                ///< every n-th report has one; 0: none
+  /// of a trial: a rank ends after so many, each `report_every_s` long, those before its last checkpoint
+  /// among them; 0: after `run_s`
+  std::int64_t epochs = 0;
   /// a user holds it so long after the submit was acknowledged, for so long; -1: never
   double hold_s = -1, held_s = 1;
   /// what a worker takes to write a checkpoint and to end when it is asked for its place; below 0: it does
@@ -50,6 +53,8 @@ struct JobPlan {
 [[nodiscard]] double score(std::int64_t index);
 /// The metric that report number `seq` of an attempt carries.
 [[nodiscard]] double metric(const std::string& name, Attempt attempt, std::int64_t seq);
+/// What a trial reports after this epoch, in whichever attempt.
+[[nodiscard]] double loss(const std::string& name, std::int64_t epoch);
 
 /// What an operator says of a node; at most one a node.
 struct NodeOrderPlan {
@@ -75,6 +80,8 @@ struct SweepPlan {
   /// a user pauses it so long after the submit was acknowledged, for so long; -1: never
   double pause_s = -1, paused_s = 1;
   double stop_s = -1;  ///< after the submit was acknowledged; -1: never
+  /// a user holds jobs of trials that are paused, from so long after the submit was acknowledged; -1: never
+  double hold_s = -1, held_s = 1;
   bool stop_now = false;
 };
 
@@ -92,8 +99,12 @@ struct Workload {
 
 struct WorkloadSize {
   int jobs = 24, nodes = 10;
+  int sweeps = -1;  ///< below 0: two runs of five have one or two
 };
 [[nodiscard]] std::vector<proto::NodeInfo> make_nodes(Random& random, int nodes);
+[[nodiscard]] AttemptPlan make_attempt(Random& random, int workers);
+/// A sweep over jobs that report, and what each of its trials does.
+void make_sweep(Random& random, int number, Workload& workload);
 [[nodiscard]] Workload make_workload(Random& random, const WorkloadSize& size);
 
 }  // namespace rtrain::sim

@@ -31,10 +31,14 @@ Referee::Referee(World& world, Disk& disk, const Workload& workload, std::vector
       nodes_(std::move(nodes)),
       queues_(std::move(queues)),
       used_(nodes_.size()),
-      rules_(world, *this, disk, workload, nodes_) {
+      rules_(world, *this, disk, workload, nodes_),
+      sweeps_(*this, disk, workload) {
   disk_.watch.event = [this](JobId id, const proto::StampedEvent& event) { stored(id, event); };
   disk_.watch.point = [this](JobId id, const proto::MetricPoint& point) { stored(id, point); };
-  disk_.watch.sweep_event = [this](JobId id, const proto::StampedSweepEvent& event) { stored(id, event); };
+  disk_.watch.sweep_event = [this](JobId id, const proto::StampedSweepEvent& event) {
+    sweeps_.stored(id, event);
+  };
+  disk_.watch.committed = [this] { sweeps_.committed(); };
   disk_.watch.cut = [this](JobId id) { points_cut(id); };
 }
 
@@ -112,12 +116,7 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
               (known == acknowledged_.end() || known->second == submitted->spec->name),
           "no job number is used twice",
           [&] { return "number " + to_string(id) + " is given to " + submitted->spec->name; });
-    if (const auto& of = submitted->sweep) {
-      const auto by = trial_jobs_.try_emplace({of->sweep, of->trial}, id).first->second;
-      check(by == id, "a trial is submitted once", [&] {
-        return "trial " + to_string(*of) + " is job " + to_string(by) + " and job " + to_string(id);
-      });
-    }
+    if (submitted->sweep) sweeps_.job_stored(id, *submitted->sweep);
     if (const auto& of = submitted->validates) {
       const auto by = validated_by_.try_emplace({of->job, of->index}, id).first->second;
       check(by == id, "a checkpoint is validated by one job", [&] {
@@ -128,6 +127,7 @@ void Referee::stored(JobId id, const proto::StampedEvent& event) {
   } else if (std::holds_alternative<proto::AttemptPlaced>(event.event)) {
     stored_placement(id, std::get<proto::AttemptPlaced>(event.event));
     rules_.placed(id, event.at, std::get<proto::AttemptPlaced>(event.event));
+    sweeps_.placed(id);
   } else if (const auto* end = std::get_if<proto::RankFinished>(&event.event)) {
     stored_end(id, *end);
   } else if (const auto* failed = std::get_if<proto::AttemptFailed>(&event.event)) {
@@ -154,23 +154,12 @@ void Referee::stored(JobId id, const proto::MetricPoint& point) {
   const auto* rank = life({id, attempt, 0});
   check(rank != nullptr && point.seq <= rank->reports, "every stored report was made", described);
   const auto value = point.metrics.find("loss");
-  check(value != point.metrics.end() && value->get<double>() == metric(name, attempt, point.seq),
-        "every stored report was made", [&] {
-          return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers";
-        });
-}
-
-void Referee::stored(JobId id, const proto::StampedSweepEvent& event) {
-  if (const auto* submitted = std::get_if<proto::TrialSubmitted>(&event.event)) {
-    // Both are of one turn, and the job's event was appended before.
-    const auto* job = disk_.find(submitted->job);
-    const auto known = trial_jobs_.find({id, submitted->trial});
-    check(job != nullptr && known != trial_jobs_.end() && known->second == submitted->job,
-          "a trial's job is durable with the trial", [&] {
-            return "trial " + std::to_string(submitted->trial) + " of sweep " + to_string(id) + " has job " +
-                   to_string(submitted->job);
-          });
-  }
+  const bool of_trial = workload_.plan(name).epochs > 0;
+  const auto made =
+      of_trial ? loss(name, point.metrics.value("epoch", std::int64_t{0})) : metric(name, attempt, point.seq);
+  check(value != point.metrics.end() && value->get<double>() == made, "every stored report was made", [&] {
+    return name_of(id, attempt) + ": report " + std::to_string(point.seq) + " holds other numbers";
+  });
 }
 
 void Referee::sweep_acknowledged(JobId id, const std::string& name) {
@@ -408,75 +397,11 @@ void Referee::check_validations(JobId id, const core::JobState& state) {
   }
 }
 
-/// What the disk says of a sweep: its searcher gives the same trials again, each decision is the one that its
-/// schedule takes, and what its trials were is what their jobs were.
-void Referee::check_sweep(JobId id, const Disk::Sweep& sweep) {
-  const auto described = [&](const std::string& what) {
-    return [=] { return "sweep " + to_string(id) + ": " + what; };
-  };
-  auto state = core::submitted_sweep(id.value(), std::get<proto::SweepSubmitted>(sweep.events.front().event));
-  std::optional<proto::SweepEvent> due;
-  for (std::size_t i = 1; i < sweep.events.size(); ++i) {
-    const auto& event = sweep.events[i].event;
-    const std::string name(event_name(event));
-    if (const auto* suggested = std::get_if<proto::TrialSuggested>(&event)) {
-      const auto again = core::suggest(state);
-      check(again && again->params == suggested->params, "a searcher gives the same trial again",
-            described("trial " + std::to_string(suggested->trial)));
-    }
-    if (const auto* reached = std::get_if<proto::RungReached>(&event))
-      check(reached->rung == state.trial(reached->trial).rung + 1 ||
-                state.spec->schedule.kind != proto::ScheduleKind::kAsha,
-            "no rung is skipped", described("trial " + std::to_string(reached->trial)));
-    if (due)
-      check(event_name(*due) == name, "what a rung decides is stored next",
-            described(std::string(event_name(*due)) + " was due, and " + name + " came"));
-    const auto done = core::fold(state, event);
-    check(done.has_value(), "a sweep replays", described(name + ": " + (done ? "" : done.error().message())));
-    if (!done) return;
-    due = state.undecided >= 0 ? core::follow_up(state) : std::nullopt;
-  }
-  check(core::is_terminal(state.phase) == !sweep.row.is_null(), "a sweep is stored as it ended",
-        described(""));
-  for (std::size_t i = 0; i < state.trials.size(); ++i) {
-    const auto& trial = state.trials[i];
-    const auto number = static_cast<std::int64_t>(i);
-    const auto* job = disk_.find(trial.job);
-    if (trial.job.value() == 0) continue;
-    check(job != nullptr, "a trial's job is durable with the trial",
-          described("trial " + std::to_string(number)));
-    if (job == nullptr) continue;
-    if (!core::is_terminal(state.phase) && !job->end) {
-      // Decisions and what they make of jobs are durable together.
-      const bool waits = trial.phase == core::TrialPhase::kPaused || state.phase == core::SweepPhase::kPaused;
-      check(
-          trial.phase == core::TrialPhase::kPaused ? job->paused : waits || !job->paused,
-          "a job is paused as long as its trial or its sweep is",
-          described("job " + to_string(trial.job) + " of trial " + std::to_string(number) + ", which is " +
-                    std::string(core::to_string(trial.phase)) + (job->paused ? ", is paused" : ", is not")));
-    }
-    if (!core::is_terminal(state.phase)) continue;
-    check(job->end.has_value(), "no job outlives its sweep",
-          described("job " + to_string(trial.job) + " of trial " + std::to_string(number) + ", which is " +
-                    std::string(core::to_string(trial.phase)) + ", is " +
-                    std::string(core::to_string(disk_.state(trial.job).phase))));
-    const bool agree = trial.phase == core::TrialPhase::kFailed ? job->end == core::JobPhase::kFailed
-                       : trial.phase == core::TrialPhase::kCompleted
-                           ? trial.finished || job->end == core::JobPhase::kSucceeded
-                       : trial.phase == core::TrialPhase::kCancelled ? job->end == core::JobPhase::kCancelled
-                                                                     : true;
-    check(agree, "a trial ends as its job does",
-          described("trial " + std::to_string(number) + " is " + std::string(core::to_string(trial.phase)) +
-                    ", job " + to_string(trial.job) + " is " +
-                    (job->end ? std::string(core::to_string(*job->end)) : "not at its end")));
-  }
-}
-
 void Referee::check_disk() {
   for (const auto& [id, name] : acknowledged_sweeps_)
     check(disk_.sweeps().contains(id), "no acknowledged sweep is lost",
           [&, id = id, name = name] { return "sweep " + to_string(id) + " (" + name + ") is gone"; });
-  for (const auto& [id, sweep] : disk_.sweeps()) check_sweep(id, sweep);
+  sweeps_.check_disk();
   for (const auto& [id, name] : acknowledged_) {
     const auto* job = disk_.find(id);
     check(job != nullptr && job->name == name, "no acknowledged job is lost",

@@ -7,6 +7,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/scheduling_rules.h"
+#include "tests/sim/sweep_rules.h"
 
 #include <map>
 #include <set>
@@ -60,6 +61,8 @@ class Referee {
   [[nodiscard]] SchedulingRules& rules() { return rules_; }
   [[nodiscard]] const SchedulingRules& rules() const { return rules_; }
 
+  [[nodiscard]] const SweepRules& sweeps() const { return sweeps_; }
+
   // ---- at rest ----------------------------------------------------------------------------------
   void check(bool rule, const char* invariant, const std::function<std::string()>& what);
   [[nodiscard]] const std::map<JobId, std::string>& acknowledged_jobs() const { return acknowledged_; }
@@ -74,8 +77,6 @@ class Referee {
   };
   void stored(JobId id, const proto::StampedEvent& event);
   void stored(JobId id, const proto::MetricPoint& point);
-  void stored(JobId id, const proto::StampedSweepEvent& event);
-  void check_sweep(JobId id, const Disk::Sweep& sweep);
   void points_cut(JobId id);
   void stored_placement(JobId id, const proto::AttemptPlaced& placed);
   void stored_end(JobId id, const proto::RankFinished& end);
@@ -97,8 +98,7 @@ class Referee {
   std::map<JobId, std::string> acknowledged_;
   std::map<JobId, std::string> acknowledged_sweeps_;
   std::map<std::string, JobId> sweep_numbers_;  ///< of each name the first that was acknowledged
-  std::map<std::pair<JobId, std::int64_t>, JobId> trial_jobs_;  ///< by sweep and trial
-  std::map<std::string, JobId> numbers_;  ///< of each name the first that was acknowledged
+  std::map<std::string, JobId> numbers_;        ///< of each name the first that was acknowledged
   std::set<std::string> acknowledged_names_, cancels_;
   std::map<JobId, core::JobPhase> shown_end_;
   std::map<JobId, Stored> stored_;
@@ -107,6 +107,7 @@ class Referee {
   std::map<std::pair<JobId, std::int64_t>, JobId> validated_by_;  ///< by job and index of the checkpoint
   std::optional<Violation> violation_;
   SchedulingRules rules_;
+  SweepRules sweeps_;
 };
 
 }  // namespace rtrain::sim

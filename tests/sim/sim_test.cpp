@@ -8,13 +8,15 @@ using namespace rtrain;
 
 namespace {
 
-sim::RunResult run(std::uint64_t seed, bool tracing = false, std::optional<fault::Fault> fault = {}) {
+sim::RunResult run(std::uint64_t seed, bool tracing = false, std::optional<fault::Fault> fault = {},
+                   int sweeps = -1) {
   static const bool quiet = (log::init("sim", log::Level::kOff), true);
   sim::RunOptions options;
   (void)quiet;
   options.seed = seed;
   options.tracing = tracing;
   options.fault = fault;
+  options.size.sweeps = sweeps;
   return sim::run(options);
 }
 
@@ -34,16 +36,21 @@ TEST_CASE("simulation: a seed replays exactly, with and without its trace") {
 
 TEST_CASE("simulation: no rule is broken in 300 runs, and things went wrong in them") {
   constexpr int kRuns = test::kSanitized ? 30 : 300;
-  int head_starts = 0, jobs = 0;
+  int head_starts = 0, jobs = 0, sweeps = 0;
+  std::int64_t decisions = 0;
   for (std::uint64_t seed = 10'001; seed <= 10'000 + kRuns; ++seed) {
     const auto result = run(seed);
     if (result.violation)
       FAIL_CHECK("seed " << seed << ": " << result.violation->invariant << ": " << result.violation->what);
     head_starts += result.head_starts;
     jobs += result.jobs;
+    sweeps += result.sweeps;
+    decisions += result.decisions_compared;
   }
   CHECK(head_starts > 2 * kRuns);
   CHECK(jobs >= kRuns * 20);
+  CHECK(sweeps >= kRuns / 3);
+  CHECK(decisions >= 3 * kRuns);  // that were those of a run without faults
 }
 
 TEST_CASE("simulation: each rule that is broken on purpose is noticed within 200 seeds") {
@@ -51,7 +58,9 @@ TEST_CASE("simulation: each rule that is broken on purpose is noticed within 200
   for (std::size_t number = 0; number < fault::kSimulated; ++number) {
     std::optional<sim::Violation> noticed;
     std::uint64_t seed = 0;
-    while (!noticed && ++seed <= 200) noticed = run(seed, false, static_cast<fault::Fault>(number)).violation;
+    const bool of_sweeps = number >= static_cast<std::size_t>(fault::Fault::kPromotionReleasesNone);
+    while (!noticed && ++seed <= 200)
+      noticed = run(seed, false, static_cast<fault::Fault>(number), of_sweeps ? 2 : -1).violation;
     INFO(fault::kNames[number]);
     CHECK(noticed.has_value());
     if (noticed) UNSCOPED_INFO(fault::kNames[number] << ": seed " << seed << ", " << noticed->invariant);

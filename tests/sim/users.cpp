@@ -6,7 +6,8 @@ namespace rtrain::sim {
 namespace {
 
 constexpr const char* kUser = "a user";
-constexpr double kLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
+constexpr double kUsersLookEveryS = 1, kCleanUpEveryS = 60, kWantEveryS = 4;
+constexpr int kHolds = 20;                // looks for a trial of a sweep to hold
 constexpr int kTriesForReservation = 20;  // then the job does without
 
 }  // namespace
@@ -20,7 +21,7 @@ Users::Users(Cluster& cluster) : cluster_(cluster), world_(cluster.world()) {
     ++open_;
     world_.at(seconds(plan.submit_s), [this, &plan] { submit_sweep(plan); });
   }
-  world_.after(seconds(kLookEveryS), [this] { look(); });
+  world_.after(seconds(kUsersLookEveryS), [this] { look(); });
   world_.after(seconds(kCleanUpEveryS), [this] { clean_up(); });
   if (world_.random().chance(0.5)) want_a_place();
 }
@@ -171,6 +172,8 @@ void Users::submit_sweep(const SweepPlan& plan) {
                 [this, resume, paused_s] { world_.after(seconds(paused_s), resume); });
           });
         }
+        if (plan.hold_s >= 0)
+          world_.after(seconds(plan.hold_s), [this, sweep, &plan] { hold_paused(sweep, plan, kHolds); });
         if (plan.stop_s >= 0) {
           ++open_;
           const auto when = plan.stop_now ? head::Sweeps::StopWhen::kNow : head::Sweeps::StopWhen::kNextRung;
@@ -183,6 +186,21 @@ void Users::submit_sweep(const SweepPlan& plan) {
         --open_;
       },
       again);
+}
+
+void Users::hold_paused(JobId sweep, const SweepPlan& plan, int times) {
+  if (times == 0 || cluster_.healed()) return;
+  world_.after(seconds(world_.random().between(0.2, 2.0)),
+               [this, sweep, &plan, times] { hold_paused(sweep, plan, times - 1); });
+  const auto* head = cluster_.head().dispatcher();
+  const auto* entry = head == nullptr ? nullptr : head->sweeps().book().live(sweep);
+  if (entry == nullptr) return;
+  for (const auto& trial : entry->state.trials) {
+    const auto* record = trial.phase == core::TrialPhase::kPaused ? head->jobs().find(trial.job) : nullptr;
+    if (record == nullptr || record->state.held || core::is_terminal(record->state.phase)) continue;
+    ++open_;
+    return hold(trial.job, plan.held_s);
+  }
 }
 
 void Users::change_sweep(JobId id, std::function<Result<Done>(head::Sweeps&, JobId)> change,
@@ -216,7 +234,7 @@ void Users::want_a_place() {
 }
 
 void Users::look() {
-  world_.after(seconds(kLookEveryS), [this] { look(); });
+  world_.after(seconds(kUsersLookEveryS), [this] { look(); });
   const auto& known = cluster_.referee().acknowledged_jobs();
   if (known.empty()) return;
   const auto id =
@@ -246,7 +264,7 @@ void Users::clean_up() {
     const bool runs_for_ever =
         state.phase == core::JobPhase::kRunning && world_.wall_ms() - state.placed_ms > 60'000;
     // The answer to its submit was lost, and whoever held it knows only of its second copy.
-    const bool held_for_ever = state.phase == core::JobPhase::kQueued && core::is_held(state) &&
+    const bool held_for_ever = state.phase == core::JobPhase::kQueued && state.held &&
                                world_.wall_ms() - state.submitted_ms > 120'000;
     if (runs_for_ever || held_for_ever) forgotten.push_back(id);
   }

@@ -19,6 +19,8 @@ class Users {
   void release(JobId id);
   void submit_sweep(const SweepPlan& plan);
   /// Until it is answered, then `then`; that the sweep does not change so, or has ended, is an answer.
+  /// Jobs of trials that are paused: what their sweep does must leave a user's hold alone.
+  void hold_paused(JobId sweep, const SweepPlan& plan, int times);
   void change_sweep(JobId id, std::function<Result<Done>(head::Sweeps&, JobId)> change,
                     std::function<void()> then);
   void look();

@@ -1,5 +1,7 @@
 #include "daemon/core/sweep/schedule.h"
 
+#include "common/base/fault.h"
+
 #include <cmath>
 
 namespace rtrain::core {
@@ -34,7 +36,8 @@ std::optional<int> Schedule::rung_at(std::int64_t trial, int last, double resour
   if (const auto* halving = std::get_if<Hyperband>(&rule_)) {
     const auto& rungs = halving->of(trial).rungs();
     const auto next = static_cast<std::size_t>(last) + 1;
-    return next < rungs.size() && reached >= rungs[next] ? std::optional(last + 1) : std::nullopt;
+    if (next >= rungs.size() || reached < rungs[next]) return std::nullopt;
+    return fault::on(fault::Fault::kRungSkipped) && next + 1 < rungs.size() ? last + 2 : last + 1;
   }
   // Every `interval`, from `grace` on; of a population every multiple of `interval` from `burn_in` on.
   const bool population = config_.kind == ScheduleKind::kPbt;

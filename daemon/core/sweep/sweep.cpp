@@ -1,5 +1,6 @@
 #include "daemon/core/sweep/sweep.h"
 
+#include "common/base/fault.h"
 #include "daemon/core/sweep/warm_start.h"
 #include "proto/sweep/sweep_reader.h"
 
@@ -104,7 +105,8 @@ class Step {
   Result<Done> operator()(const proto::SweepSubmitted&) { return refused("the sweep was submitted already"); }
 
   Result<Done> operator()(const proto::TrialSuggested& event) {
-    if (state_.phase != SweepPhase::kRunning) return refused("nothing new starts in this phase");
+    if (state_.phase != SweepPhase::kRunning && !fault::on(fault::Fault::kStoppedSweepStarts))
+      return refused("nothing new starts in this phase");
     if (event.trial != static_cast<std::int64_t>(state_.trials.size()))
       return refused("trial " + std::to_string(event.trial) + " is not the next");
     auto point = state_.space->point_of(event.params);
@@ -132,7 +134,7 @@ class Step {
   Result<Done> operator()(const proto::RungReached& event) {
     auto* trial = find(event.trial);
     if (trial == nullptr || trial->phase != TrialPhase::kRunning) return no_such(event.trial);
-    if (event.rung <= trial->rung)
+    if (event.rung <= trial->rung && !fault::on(fault::Fault::kRedoneWorkDecides))
       return refused("the trial was at rung " + std::to_string(event.rung) + " before");
     const auto rung_resource = state_.schedule.resource_of(event.trial, event.rung);
     if (!rung_resource) return no_rung(event.trial, event.rung);

@@ -1,4 +1,5 @@
 // What follows from the state of a sweep: rungs, limits, the next trial, effects.
+#include "common/base/fault.h"
 #include "daemon/core/sweep/sweep.h"
 #include "daemon/core/sweep/tpe.h"
 
@@ -103,6 +104,7 @@ std::string last_reason(const SweepState& state, TrialPhase phase) {
 constexpr std::int64_t kInvalidInRowMin = 10;
 
 std::optional<proto::SweepStopping> limit_of_results(const SweepState& state) {
+  if (fault::on(fault::Fault::kSweepLimitOff)) return std::nullopt;
   const auto& limits = state.spec->limits;
   if (state.invalid_in_row >= std::max(kInvalidInRowMin, state.trials_max))
     return proto::SweepStopping{
@@ -176,8 +178,11 @@ std::optional<proto::RungReached> reached(const SweepState& state, const TrialRe
   const auto& trial = state.trial(report.trial);
   if (trial.phase != TrialPhase::kRunning || !has_metric(state, report)) return std::nullopt;
   const auto resource = resource_of(state, report);
-  if (!resource || *resource < trial.resource) return std::nullopt;
-  const auto rung = state.schedule.rung_at(report.trial, trial.rung, *resource);
+  if (!resource) return std::nullopt;
+  const bool done_again = *resource < trial.resource;
+  if (done_again && !(fault::on(fault::Fault::kRedoneWorkDecides) && trial.rung >= 0)) return std::nullopt;
+  const auto rung =
+      done_again ? std::optional(trial.rung) : state.schedule.rung_at(report.trial, trial.rung, *resource);
   if (!rung) return std::nullopt;
   return proto::RungReached{report.trial,
                             *rung,
@@ -223,7 +228,9 @@ std::int64_t running_max(const SweepState& state) {
 }
 
 bool has_room(const SweepState& state) {
-  return state.phase == SweepPhase::kRunning && state.active < running_max(state);
+  const bool starts = state.phase == SweepPhase::kRunning ||
+                      (state.phase == SweepPhase::kStopping && fault::on(fault::Fault::kStoppedSweepStarts));
+  return starts && state.active < running_max(state);
 }
 
 std::optional<SweepEvent> next(const SweepState& state, std::int64_t waiting) {
@@ -284,6 +291,7 @@ std::optional<proto::TrialSuggested> suggest(const SweepState& state) {
 
 std::optional<proto::SweepStopping> limit_hit(const SweepState& state, const SweepUsage& usage) {
   if (state.phase == SweepPhase::kStopping || is_terminal(state.phase)) return std::nullopt;
+  if (fault::on(fault::Fault::kSweepLimitOff)) return std::nullopt;
   const auto over = [](const std::optional<double>& limit, double used, const char* name) {
     return limit && used >= *limit
                ? std::optional(proto::SweepStopping{

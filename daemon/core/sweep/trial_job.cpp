@@ -1,5 +1,7 @@
 #include "daemon/core/sweep/trial_job.h"
 
+#include "common/base/fault.h"
+
 namespace rtrain::core {
 namespace {
 
@@ -24,7 +26,7 @@ std::optional<proto::JobEvent> due_for_job(const SweepState& sweep, std::int64_t
       return trial_paused(job, state.reason);
     case TrialPhase::kRunning:
       // What runs goes on while its sweep is paused; what comes back into the queue waits with the others.
-      if (sweep.phase == SweepPhase::kPaused)
+      if (sweep.phase == SweepPhase::kPaused && !fault::on(fault::Fault::kPausedSweepPlaces))
         return job.paused || job.phase != JobPhase::kQueued ? std::nullopt
                                                             : event(proto::JobHeld{sweep_name(job), true});
       return job.paused ? event(proto::JobReleased{sweep_name(job), true}) : std::nullopt;

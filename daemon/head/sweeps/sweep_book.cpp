@@ -1,5 +1,6 @@
 #include "daemon/head/sweeps/sweep_book.h"
 
+#include "common/base/fault.h"
 #include "daemon/head/sweeps/sweep_documents.h"
 
 #include <algorithm>
@@ -43,6 +44,8 @@ Result<Done> SweepBook::apply(JobId id, proto::SweepEvent event, proto::UnixMs n
                 "rtrain sweep list shows the sweeps");
   auto& entry = found->second;
   if (auto done = core::fold(entry.state, event); !done) return done;
+  if (fault::on(fault::Fault::kSuggestionNotStored) && std::holds_alternative<proto::TrialSuggested>(event))
+    return ok();
   const proto::StampedSweepEvent stamped{now, std::move(event)};
   if (!core::is_terminal(entry.state.phase)) {
     store_.journal.append(id, stamped, proto::Json());

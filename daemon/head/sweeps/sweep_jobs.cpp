@@ -1,4 +1,5 @@
 // What a sweep does to the jobs of its trials.
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/core/sweep/trial_job.h"
 #include "daemon/head/sweeps/sweeps.h"
@@ -96,12 +97,15 @@ void Sweeps::on(JobId id, const core::SubmitTrial& submit) {
 
 void Sweeps::on(JobId id, const core::PauseTrial& pause) {
   if (const auto* job = living_job(id, pause.trial)) {
-    turn_.post(job->id, core::trial_paused(*job, pause.reason));
+    turn_.post(job->id, fault::on(fault::Fault::kPauseKeepsPlace)
+                            ? proto::JobEvent(proto::JobHeld{core::sweep_name(*job), true})
+                            : core::trial_paused(*job, pause.reason));
     turn_.request_pass();
   }
 }
 
 void Sweeps::on(JobId id, const core::ReleaseTrial& release) {
+  if (fault::on(fault::Fault::kPromotionReleasesNone)) return;
   if (const auto* job = living_job(id, release.trial)) {
     turn_.post(job->id, proto::JobReleased{"sweep " + to_string(id), true});
     turn_.request_pass();
@@ -110,7 +114,7 @@ void Sweeps::on(JobId id, const core::ReleaseTrial& release) {
 
 void Sweeps::on(JobId id, const core::StopTrial& stop) {
   const auto* job = living_job(id, stop.trial);
-  if (job == nullptr) return;
+  if (job == nullptr || fault::on(fault::Fault::kStopKeepsPlace)) return;
   // What pauses it may be posted and not applied yet: no attempt is asked twice.
   const auto entry = book_.find(id);
   const bool was_paused = (*entry)->state.trial(stop.trial).left_paused;

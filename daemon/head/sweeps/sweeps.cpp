@@ -1,5 +1,6 @@
 #include "daemon/head/sweeps/sweeps.h"
 
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/core/queue_rules.h"
 #include "daemon/core/sweep/warm_start.h"
@@ -293,7 +294,8 @@ void Sweeps::end_trial(JobId id, std::int64_t number, JobId job) {
   const auto report = report_of(state);
   auto outcome = outcome_of(state);
   if (known->phase == core::TrialPhase::kStopping)
-    outcome = known->finished ? proto::TrialOutcome::kCompleted : proto::TrialOutcome::kPruned;
+    outcome = known->finished && !fault::on(fault::Fault::kFinishedIsPruned) ? proto::TrialOutcome::kCompleted
+                                                                             : proto::TrialOutcome::kPruned;
   std::string error;
   if ((outcome == proto::TrialOutcome::kFailed || outcome == proto::TrialOutcome::kInvalid) && state.error)
     error = state.error->message;

@@ -1,4 +1,5 @@
 // Sweeps at a start of the head.
+#include "common/base/fault.h"
 #include "common/log/log.h"
 #include "daemon/core/sweep/trial_job.h"
 #include "daemon/head/sweeps/sweeps.h"
@@ -46,6 +47,7 @@ void Sweeps::recover_trial(JobId id, std::int64_t number) {
     unsubmitted_.insert({id, number});
     return;
   }
+  if (fault::on(fault::Fault::kTrialSubmittedTwice)) on(id, core::SubmitTrial{number});
   const auto job = known->job;
   const auto* record = context_.book.find(job);
   if (record == nullptr) {
@@ -67,7 +69,7 @@ void Sweeps::recover_trial(JobId id, std::int64_t number) {
 std::int64_t Sweeps::judge_again(JobId id, std::int64_t number, const core::JobState& job) {
   constexpr int kPage = 1000;
   const auto& state = book_.live(id)->state;
-  if (!state.schedule.has_rungs()) return job.reports;
+  if (!state.schedule.has_rungs() || fault::on(fault::Fault::kReportsNotJudgedAgain)) return job.reports;
   Report report{id, number, {}, state.trial(number).reports, !job.checkpoints.empty()};
   for (bool more = true; more;) {
     auto page = context_.store.history.metrics(job.id, report.reports, kPage);
