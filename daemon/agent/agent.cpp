@@ -241,6 +241,7 @@ class Agent::Impl {
     if (const auto* asked = std::get_if<proto::DebugRanks>(&message)) return attempts_.debug(*asked);
     if (const auto* told = std::get_if<proto::CheckpointValidated>(&message))
       return attempts_.validated(*told);
+    if (const auto* pins = std::get_if<proto::CheckpointPins>(&message)) return attempts_.pin(*pins);
     if (const auto* read = std::get_if<proto::LogRead>(&message)) {
       asio::awaitable<void> reading = async_read_log(*read);
       gate_.spawn(std::move(reading));

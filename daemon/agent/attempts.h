@@ -46,6 +46,8 @@ class Attempts {
   void stop_all(double grace_s, const std::string& reason);
   /// Goes on to each worker, also to one that joins later.
   void validated(const proto::CheckpointValidated& told);
+  /// Goes on to the worker of rank 0, also when it joins later.
+  void pin(const proto::CheckpointPins& pins);
   /// Goes on to the workers of the ranks that it names; one that cannot be asked is answered for.
   void profile(const proto::ProfileRanks& request);
   /// The same for where they are. A stop that follows lets them answer first, for 2 s at most.
@@ -99,6 +101,7 @@ class Attempts {
     int version = 1;  ///< of the protocol, as the worker speaks it
     [[nodiscard]] bool confirms() const { return version >= 2; }  ///< it wants to hear Taken
     [[nodiscard]] bool hears_validations() const { return version >= 4; }
+    [[nodiscard]] bool hears_pins() const { return version >= 6 && placement.rank == 0; }
     /// what this connection of the worker said, by the numbers it has towards the head
     std::deque<std::int64_t> unconfirmed;
     std::optional<std::int64_t> debugged;  ///< the request to say where it is that it has not answered
@@ -115,6 +118,7 @@ class Attempts {
     std::string cgroup_tree;
     std::optional<proto::YieldAttempt> yield;
     std::map<std::int64_t, proto::CheckpointValidated> validated;  ///< by index of the checkpoint
+    std::optional<proto::CheckpointPins> pins;                     ///< as the head said last
     /// its ranks wait for GPUs that a process still uses, at the latest until then
     std::optional<Clock::time_point> held_until;
     std::optional<Clock::time_point> stop_at;  ///< when the time to yield is over

@@ -32,6 +32,7 @@ void Attempts::on_worker_welcomed(const proto::RankKey& key) {
   if (slot.yield) proto::send(*rank->worker, *slot.yield);
   if (!rank->hears_validations()) return;
   for (const auto& [index, told] : slot.validated) proto::send(*rank->worker, told);
+  if (slot.pins && rank->hears_pins()) proto::send(*rank->worker, *slot.pins);
 }
 
 void Attempts::validated(const proto::CheckpointValidated& told) {
@@ -40,6 +41,14 @@ void Attempts::validated(const proto::CheckpointValidated& told) {
   found->second.validated.insert_or_assign(told.checkpoint.index, told);
   for (const auto& [number, rank] : found->second.ranks)
     if (rank.worker && rank.hears_validations()) proto::send(*rank.worker, told);
+}
+
+void Attempts::pin(const proto::CheckpointPins& pins) {
+  const auto found = attempts_.find({pins.job, pins.attempt});
+  if (found == attempts_.end()) return;
+  found->second.pins = pins;
+  for (const auto& [number, rank] : found->second.ranks)
+    if (rank.worker && rank.hears_pins()) proto::send(*rank.worker, pins);
 }
 
 void Attempts::profile(const proto::ProfileRanks& request) {

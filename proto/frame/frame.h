@@ -26,7 +26,8 @@ namespace rtrain::proto {
 ///   3: ProfileRanks, RankProfile
 ///   4: CheckpointValidated
 ///   5: DebugRanks, RankDebug
-inline constexpr int kProtocolVersion = 5;
+///   6: CheckpointPins
+inline constexpr int kProtocolVersion = 6;
 inline constexpr int kProtocolVersionOldest = 1;
 [[nodiscard]] constexpr bool speaks(int version) {
   return version >= kProtocolVersionOldest && version <= kProtocolVersion;

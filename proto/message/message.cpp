@@ -57,6 +57,7 @@ void visit_fields(auto& visit, Is<Launch> auto& v) {
   visit("array", v.array);
   visit("validates", v.validates);
   visit("sweep", v.sweep);
+  visit("pins", v.pins);
 }
 void visit_fields(auto& visit, Is<StopAttempt> auto& v) {
   visit("job", Required{v.job});
@@ -118,6 +119,11 @@ void visit_fields(auto& visit, Is<CheckpointValidated> auto& v) {
   visit("job", Required{v.job});
   visit("attempt", Required{v.attempt});
   visit("checkpoint", Required{v.checkpoint});
+}
+void visit_fields(auto& visit, Is<CheckpointPins> auto& v) {
+  visit("job", Required{v.job});
+  visit("attempt", Required{v.attempt});
+  visit("paths", Required{v.paths});
 }
 void visit_fields(auto& visit, Is<Taken> auto& v) { visit("count", count(v.count)); }
 void visit_fields(auto& visit, Is<RankDiagnosis> auto& v) {
@@ -196,7 +202,7 @@ void visit_fields(auto& visit, Is<SupervisedEnd> auto& v) {
 namespace {
 
 /// By Message::index(). The static_assert and the test "every alternative round-trips" keep it in step.
-constexpr std::array<std::string_view, 29> kNames{"hello",          "welcome",        "refused",
+constexpr std::array<std::string_view, 30> kNames{"hello",          "welcome",        "refused",
                                                   "heartbeat",      "reserve_port",   "launch",
                                                   "stop_attempt",   "log_read",       "port_reserved",
                                                   "rank_started",   "rank_running",   "rank_report",
@@ -205,7 +211,7 @@ constexpr std::array<std::string_view, 29> kNames{"hello",          "welcome",  
                                                   "supervised_end", "leaving",        "yield_attempt",
                                                   "taken",          "rank_diagnosis", "node_health",
                                                   "profile_ranks",  "rank_profile",   "checkpoint_validated",
-                                                  "debug_ranks",    "rank_debug"};
+                                                  "debug_ranks",    "rank_debug",     "checkpoint_pins"};
 static_assert(kNames.size() == std::variant_size_v<Message>);
 
 }  // namespace

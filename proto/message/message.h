@@ -77,6 +77,7 @@ struct Launch {
   std::optional<ArrayTask> array;                     ///< the job is one of an array
   std::optional<ValidatedCheckpoint> validates = {};  ///< the job validates a checkpoint of another one
   std::optional<SweepTrial> sweep = {};               ///< the job trains a trial of a sweep
+  std::vector<std::string> pins = {};                 ///< as in CheckpointPins
 };
 /// Ends the local ranks of an attempt: SIGTERM, after grace_s SIGKILL, to each rank's process group.
 struct StopAttempt {
@@ -118,6 +119,16 @@ struct CheckpointValidated {
   JobId job;
   Attempt attempt;
   CheckpointRecord checkpoint;  ///< with the metrics of its validation
+};
+/// The checkpoints of the job, by path, that other jobs are to go on from: rank 0 deletes none of them. All
+/// of them each time, instead of what was said before. Goes on to the worker of rank 0 as it is, and comes
+/// again when that joins later. What confirms the report that made a checkpoint superfluous comes on the same
+/// connection and after the pins that were set before it, so that no deletion overtakes a pin. Since version
+/// 6 of the protocol.
+struct CheckpointPins {
+  JobId job;
+  Attempt attempt;
+  std::vector<std::string> paths;
 };
 /// The first `count` messages of this connection are stored and need not be sent again. Hello, Heartbeat,
 /// RankProgress and LogData are not counted.
@@ -257,13 +268,13 @@ struct SupervisedEnd {
 // ---- worker <-> agent ---------------------------------------------------------------------------
 // worker -> agent: Hello, RankRunning, RankReport, RankProgress, RankDiagnosis, RankProfile, RankDebug. agent
 // -> worker: Welcome, Heartbeat (renews the lease), YieldAttempt, ProfileRanks, DebugRanks,
-// CheckpointValidated.
+// CheckpointValidated, CheckpointPins.
 
-using Message =
-    std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead, PortReserved,
-                 RankStarted, RankRunning, RankReport, RankProgress, RankEnded, LogData, SpawnRank,
-                 SpawnResult, SignalRank, SupervisedEnd, Leaving, YieldAttempt, Taken, RankDiagnosis,
-                 NodeHealth, ProfileRanks, RankProfile, CheckpointValidated, DebugRanks, RankDebug>;
+using Message = std::variant<Hello, Welcome, Refused, Heartbeat, ReservePort, Launch, StopAttempt, LogRead,
+                             PortReserved, RankStarted, RankRunning, RankReport, RankProgress, RankEnded,
+                             LogData, SpawnRank, SpawnResult, SignalRank, SupervisedEnd, Leaving,
+                             YieldAttempt, Taken, RankDiagnosis, NodeHealth, ProfileRanks, RankProfile,
+                             CheckpointValidated, DebugRanks, RankDebug, CheckpointPins>;
 
 /// The rank that a worker's own message is of (RankRunning, RankReport, RankProgress, RankDiagnosis,
 /// RankProfile, RankDebug); nothing for any other message.

@@ -110,6 +110,7 @@ void visit_fields(auto& visit, Is<CheckpointRecord> auto& v) {
   visit("index", codec::count(v.index));
   visit("metrics", v.metrics);
   visit("validation", v.validation);
+  visit("pinnable", v.pinnable);
 }
 void visit_fields(auto& visit, Is<ValidatedCheckpoint> auto& v) {
   visit("job", codec::Required{v.job});

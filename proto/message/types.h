@@ -93,6 +93,9 @@ struct CheckpointRecord {
   std::int64_t index = 0;         ///< 3: counts the checkpoint reports of the job over all attempts, from 0
   Json metrics = Json::object();  ///< reported with it, and what its validation gave
   std::optional<CheckpointValidation> validation = {};  ///< absent: its report asked for none
+  /// Rank 0 deletes it only when it has heard which checkpoints are pinned, so that another job can go on
+  /// from it. False: it was written by a library that knows of no pins.
+  bool pinnable = false;
   /// Not to be deleted: a job may be reading it.
   [[nodiscard]] bool pinned() const { return validation && validation->pending(); }
 };

@@ -54,9 +54,9 @@ class Versions(ClusterTest):
         self.take(agent, "heartbeat")
 
     def test_other_versions_are_refused_with_both_numbers(self):
-        for version in (0, 6, -1, 1000):
+        for version in (0, 7, -1, 1000):
             refused = self.take(self.dial(version, "stranger"), "refused")
-            self.assertIn("protocol version %d, this head version 5 and down to 1" % version, refused["message"])
+            self.assertIn("protocol version %d, this head version 6 and down to 1" % version, refused["message"])
 
 
 if __name__ == "__main__":

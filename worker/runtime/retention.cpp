@@ -54,7 +54,7 @@ bool can_rank(const std::vector<proto::CheckpointRecord>& checkpoints,
 }
 
 std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::CheckpointRecord>& checkpoints,
-                                               const proto::CheckpointConfig& config) {
+                                               const proto::CheckpointConfig& config, const Pins& pins) {
   if (!config.num_to_keep || checkpoints.empty() || !can_rank(checkpoints, config)) return {};
   const auto best = by_score(checkpoints, config);
   std::set<std::int64_t> kept;
@@ -62,7 +62,7 @@ std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::Checkpoi
        ++i)
     kept.insert(best[i].index);
   for (const auto& checkpoint : checkpoints)
-    if (checkpoint.pinned()) kept.insert(checkpoint.index);
+    if (checkpoint.pinned() || pins.contains(checkpoint.path)) kept.insert(checkpoint.index);
   const auto older = [](const auto& a, const auto& b) { return a.index < b.index; };
   kept.insert(std::max_element(checkpoints.begin(), checkpoints.end(), older)->index);
   std::vector<proto::CheckpointRecord> dropped;
@@ -70,6 +70,22 @@ std::vector<proto::CheckpointRecord> to_delete(const std::vector<proto::Checkpoi
     if (!kept.contains(checkpoint.index)) dropped.push_back(checkpoint);
   std::sort(dropped.begin(), dropped.end(), older);
   return dropped;
+}
+
+std::vector<proto::CheckpointRecord> not_pinned(std::vector<proto::CheckpointRecord> dropped,
+                                                const Pins& pins) {
+  std::erase_if(dropped, [&](const auto& one) { return pins.contains(one.path); });
+  return dropped;
+}
+
+std::vector<proto::CheckpointRecord> left_pinned(const std::vector<proto::CheckpointRecord>& kept,
+                                                 const proto::CheckpointConfig& config, const Pins& pins) {
+  std::vector<proto::CheckpointRecord> left;
+  if (!config.num_to_keep) return left;
+  for (const auto& path : pins)
+    if (std::none_of(kept.begin(), kept.end(), [&](const auto& one) { return one.path == path; }))
+      left.push_back({.path = path});
+  return left;
 }
 
 }  // namespace rtrain::runtime

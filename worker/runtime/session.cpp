@@ -106,10 +106,11 @@ milliseconds hang_timeout_of(const proto::JobSpec& spec) {
 }  // namespace
 
 struct Session::Impl {
-  Impl(Environment env, Connection connection, OnYield yield, OnValidated validated)
+  Impl(Environment env, Connection connection, OnYield yield, OnValidated validated, OnPins pins)
       : environment(std::move(env)),
         on_yield(std::move(yield)),
         on_validated(std::move(validated)),
+        on_pins(std::move(pins)),
         socket(std::move(connection.fd)),
         lease(Clock::now(), lease_of(connection.welcome.lease_s)),
         outbox_file(environment.rank_dir),
@@ -122,6 +123,7 @@ struct Session::Impl {
   // The thread's own:
   OnYield on_yield;
   OnValidated on_validated;
+  OnPins on_pins;
   Fd socket;
   Lease lease;
   Clock::time_point next_dial{};
@@ -208,6 +210,9 @@ struct Session::Impl {
     if (const auto* told = std::get_if<proto::CheckpointValidated>(&message);
         told != nullptr && on_validated && told->attempt == environment.key.attempt)
       on_validated(told->checkpoint);
+    if (const auto* pins = std::get_if<proto::CheckpointPins>(&message);
+        pins != nullptr && on_pins && pins->attempt == environment.key.attempt)
+      on_pins(pins->paths);
     if (const auto* profile = std::get_if<proto::ProfileRanks>(&message))
       if (const auto refusal = profile_point().ask(
               {profile->request, profile->steps, Clock::now() + to_milliseconds(profile->timeout_s)},
@@ -314,7 +319,7 @@ struct Session::Impl {
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<Session>> Session::open(const Environment& environment, OnYield on_yield,
-                                               OnValidated on_validated) {
+                                               OnValidated on_validated, OnPins on_pins) {
   const auto deadline = Clock::now() + kDialTimeout;
   auto connection = dial(environment, kDialTimeout);
   while (!connection && connection.error().code() == Errc::kUnavailable && Clock::now() < deadline) {
@@ -323,7 +328,7 @@ Result<std::unique_ptr<Session>> Session::open(const Environment& environment, O
   }
   if (!connection) return connection.error();
   auto impl = std::make_unique<Impl>(environment, std::move(*connection), std::move(on_yield),
-                                     std::move(on_validated));
+                                     std::move(on_validated), std::move(on_pins));
   if (!impl->wake.is_open()) return fail_errno("eventfd", errno);
   install_stack_sampler();
   impl->thread = std::thread([raw = impl.get()] {

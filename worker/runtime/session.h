@@ -24,12 +24,16 @@ class Session {
  public:
   using OnYield = std::function<void(const proto::YieldAttempt&)>;
   using OnValidated = std::function<void(const proto::CheckpointRecord&)>;
+  using OnPins = std::function<void(const std::vector<std::string>&)>;
   /// Dials the agent and waits for Welcome (at most 10 s). `on_yield`: the first time that the job is asked
   /// for its place, on the session's thread; it must not wait.
   /// `on_validated`: what became of the validation of a checkpoint, perhaps more than once; likewise.
+  /// `on_pins`: the checkpoints that are pinned from now on, by path; likewise. What wait_stored() waits for
+  /// comes after it.
   [[nodiscard]] static Result<std::unique_ptr<Session>> open(const Environment& environment,
                                                              OnYield on_yield = {},
-                                                             OnValidated on_validated = {});
+                                                             OnValidated on_validated = {},
+                                                             OnPins on_pins = {});
   ~Session();
   /// Queues it; never blocks. A report carries how many reports before it were dropped for want of space.
   void send(proto::Message message);

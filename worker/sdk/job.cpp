@@ -59,7 +59,10 @@ void Job::adopt(runtime::Environment environment) {
   kept_ = launch.checkpoints;
   reports_ = 0;
   metrics_log_ = std::make_unique<runtime::MetricsLog>(launch.run_dir);
-  to_drop_.clear();
+  pins_ = {launch.pins.begin(), launch.pins.end()};
+  to_drop_ = environment_.rank == 0
+                 ? runtime::left_pinned(kept_, launch.spec.run_config.checkpoint_config, pins_)
+                 : std::vector<proto::CheckpointRecord>();
   latest_.reset();
   preemption_.reset();
   validated_.clear();
@@ -86,7 +89,8 @@ void Job::connect() {
   if (!environment_.in_job || session_) return;
   auto session = runtime::Session::open(
       environment_, [this](const proto::YieldAttempt& request) { on_yield_request(request); },
-      [this](const proto::CheckpointRecord& checkpoint) { on_validated(checkpoint); });
+      [this](const proto::CheckpointRecord& checkpoint) { on_validated(checkpoint); },
+      [this](const std::vector<std::string>& paths) { on_pins(paths); });
   if (!session) throw_error(session.error());
   session_ = std::move(*session);
   static const pid_t connected = ::getpid();

@@ -6,6 +6,7 @@
 #include "worker/runtime/environment.h"
 #include "worker/runtime/metrics_log.h"
 #include "worker/runtime/report_agreement.h"
+#include "worker/runtime/retention.h"
 #include "worker/runtime/session.h"
 #include "worker/runtime/start_checkpoint.h"
 #include "worker/runtime/step_rate.h"
@@ -128,6 +129,9 @@ class Job {
   void on_yield_request(const proto::YieldAttempt& request);
   /// @thread the session's
   void on_validated(const proto::CheckpointRecord& checkpoint);
+  /// @thread the session's
+  void on_pins(const std::vector<std::string>& paths);
+  [[nodiscard]] runtime::Pins pins() const;
   [[nodiscard]] std::vector<proto::CheckpointRecord> stored_checkpoints(
       std::optional<std::chrono::milliseconds> limit);
   void choose_for_all();
@@ -151,8 +155,9 @@ class Job {
   std::vector<proto::CheckpointRecord> to_drop_;
   bool printed_unranked_ = false;
   std::function<void(const proto::RankReport&)> on_stored_;
-  mutable std::mutex stored_mutex_;  // of the next four
+  mutable std::mutex stored_mutex_;  // of the next five
   std::vector<proto::CheckpointRecord> kept_;
+  runtime::Pins pins_;
   /// by index, as the head told of them: every rank hears it, and kept_ is rank 0's alone
   std::map<std::int64_t, proto::CheckpointRecord> validated_;
   std::optional<std::string> latest_;

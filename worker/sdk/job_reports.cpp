@@ -301,6 +301,7 @@ Result<std::string> Job::publish(proto::RankReport& report, const Brought& broug
     if (auto published = store_->publish(report.seq, next_index_, name, kept); !published)
       return published.error();
   }
+  record.pinnable = true;
   ++next_index_;
   std::erase_if(kept, [&](const auto& one) { return one.path == record.path; });
   kept.push_back(record);
@@ -315,7 +316,7 @@ Result<std::string> Job::publish(proto::RankReport& report, const Brought& broug
                  "one has: %s): checkpoints cannot be ranked, so none is deleted\n",
                  config.checkpoint_score_attribute.c_str(), names.empty() ? "nothing" : names.c_str());
   }
-  for (auto& old : runtime::to_delete(kept, environment_.launch.spec.run_config.checkpoint_config)) {
+  for (auto& old : runtime::to_delete(kept, environment_.launch.spec.run_config.checkpoint_config, pins())) {
     std::erase_if(kept, [&](const auto& one) { return one.index == old.index; });
     report.deleted_checkpoints.push_back(old.path);
     to_drop_.push_back(std::move(old));
@@ -342,10 +343,21 @@ void Job::on_validated(const proto::CheckpointRecord& checkpoint) {
   validated_changed_.notify_all();
 }
 
+void Job::on_pins(const std::vector<std::string>& paths) {
+  const std::lock_guard lock(stored_mutex_);
+  pins_ = {paths.begin(), paths.end()};
+}
+
+runtime::Pins Job::pins() const {
+  const std::lock_guard lock(stored_mutex_);
+  return pins_;
+}
+
 void Job::drop_old_checkpoints(milliseconds patience) {
-  if (to_drop_.empty()) return;
+  if (runtime::not_pinned(to_drop_, pins()).empty()) return;
   if (session_ && !session_->wait_stored(patience)) return;  // with a later report
-  const auto gone = store_->remove(to_drop_);
+  // The head may have pinned one before it stored the report that dropped it: it said so before.
+  const auto gone = store_->remove(runtime::not_pinned(to_drop_, pins()));
   std::erase_if(to_drop_, [&](const auto& dropped) {
     return std::find(gone.begin(), gone.end(), dropped.path) != gone.end();
   });

@@ -19,7 +19,7 @@ namespace {
 
 const RankKey kKey{JobId(12), Attempt(2), 3};
 
-CheckpointRecord checkpoint() { return {"/r/checkpoint_000003", 3, {{"loss", 0.5}}}; }
+CheckpointRecord checkpoint() { return {"/r/checkpoint_000003", 3, {{"loss", 0.5}}, {}, true}; }
 
 JobSpec spec() {
   auto reading = read_job_spec(
@@ -64,7 +64,8 @@ std::vector<Message> samples() {
              4,
              ArrayTask{JobId(1), 3, 10, 2, 1, 9, 2},
              ValidatedCheckpoint{JobId(2), 1, "/r/checkpoint_000001"},
-             SweepTrial{JobId(7), 12}},
+             SweepTrial{JobId(7), 12},
+             {"/r/checkpoint_000003"}},
       StopAttempt{JobId(1), Attempt(2), 2.5, "cancelled"},
       LogRead{9, kKey, -20, 1000, 1.5},
       PortReserved{JobId(1), Attempt(2), 40001, "no port"},
@@ -129,6 +130,7 @@ std::vector<Message> samples() {
                              {"main (train.so + 0x12)"},
                              "no signal"},
                 "the rank has ended"},
+      CheckpointPins{JobId(1), Attempt(2), {"/r/checkpoint_000003", "/r/best"}},
   };
 }
 

@@ -89,6 +89,24 @@ TEST_CASE("retention: which checkpoints go", "[unit][runtime]") {
   }
 }
 
+TEST_CASE("retention: what another job is to go on from stays until it is not pinned any more",
+          "[unit][runtime]") {
+  const proto::CheckpointConfig newest{.num_to_keep = 1};
+  const auto records = with_loss({3, 2, 1, 0});
+  const runtime::Pins pins{records[1].path, "/other/checkpoint_0"};
+  CHECK(indices(runtime::to_delete(records, newest, pins)) == Indices{0, 2});
+  // A pin that came after the decision, and before the deletion.
+  CHECK(indices(runtime::not_pinned(runtime::to_delete(records, newest), pins)) == Indices{0, 2});
+  CHECK(indices(runtime::not_pinned(records, {})) == Indices{0, 1, 2, 3});
+
+  // An attempt that begins deletes later what the one before had dropped and could not delete.
+  CHECK(runtime::left_pinned(records, newest, {records[1].path}).empty());
+  CHECK(runtime::left_pinned({records[3]}, {}, {records[1].path}).empty());
+  const auto left = runtime::left_pinned({records[3]}, newest, {records[1].path});
+  REQUIRE(left.size() == 1);
+  CHECK(left[0].path == records[1].path);
+}
+
 TEST_CASE("retention: best first", "[unit][runtime]") {
   CHECK(indices(runtime::by_score(with_loss({2, nullptr, 1, 3, nullptr}), {3, "loss", false})) ==
         Indices{2, 0, 3, 4, 1});
