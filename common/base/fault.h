@@ -47,12 +47,13 @@ enum class Fault {
   kSweepLimitOff,          ///< no limit of a sweep is ever hit
   kPausedSweepPlaces,      ///< the jobs of a sweep that is paused start
   kReportsNotJudgedAgain,  ///< reports that a dead head had stored and not judged are passed over
+  kPinNotSent,  ///< the rank that wrote a checkpoint does not hear that another job is to go on from it
   // In what the simulation leaves out: planted by tests/faults.
   kFolderNotSynced,      ///< the entry of a new metric file is not forced to the disk
   kLostStreamIsSuccess,  ///< a follower whose stream is lost for good says that the job succeeded
 };
-inline constexpr std::size_t kSimulated = 37;  ///< the first so many are in what is simulated
-inline constexpr std::array<std::string_view, 39> kNames{"ack_before_commit",
+inline constexpr std::size_t kSimulated = 38;  ///< the first so many are in what is simulated
+inline constexpr std::array<std::string_view, 40> kNames{"ack_before_commit",
                                                          "confirm_before_commit",
                                                          "id_reuse",
                                                          "attempt_not_checked",
@@ -89,6 +90,7 @@ inline constexpr std::array<std::string_view, 39> kNames{"ack_before_commit",
                                                          "sweep_limit_off",
                                                          "paused_sweep_places",
                                                          "reports_not_judged_again",
+                                                         "pin_not_sent",
                                                          "folder_not_synced",
                                                          "lost_stream_is_success"};
 

@@ -127,7 +127,9 @@ Verdict decide(const proto::FailureConfig& config, const FailureHistory& history
 }
 
 bool may_yield(const proto::FailureConfig& config, const FailureHistory& history, proto::YieldCause cause) {
-  if (cause == proto::YieldCause::kPruned || cause == proto::YieldCause::kFinished) return false;
+  if (cause == proto::YieldCause::kPruned || cause == proto::YieldCause::kFinished ||
+      cause == proto::YieldCause::kReplaced)
+    return false;
   return cause != proto::YieldCause::kPreempted || config.max_preemption_failures < 0 ||
          history.preemptions < config.max_preemption_failures;
 }

@@ -36,15 +36,17 @@ bool before_first_step(const JobState& state, bool reported, const std::string& 
   return !state.first_step && !reported && (state.spec->train_func || kind == "exception" || kind == "load");
 }
 
-bool is_end_of_trial(const YieldRequested& e) {
-  return (e.cause == YieldCause::kPruned || e.cause == YieldCause::kFinished) && e.checkpoint;
+/// The attempt is not to be followed by another one.
+bool ends_job(YieldCause cause) {
+  return cause == YieldCause::kPruned || cause == YieldCause::kFinished || cause == YieldCause::kReplaced;
 }
+
+bool is_end_of_trial(const YieldRequested& e) { return ends_job(e.cause) && e.checkpoint; }
 
 /// Its attempt yields already, with a checkpoint, and was to go on: it need only not be placed again.
 bool may_still_end(const JobState& state) {
   return state.phase == JobPhase::kStopping && state.yield && state.yield->checkpoint &&
-         state.yield->cause != YieldCause::kPruned && state.yield->cause != YieldCause::kFinished &&
-         !state.cancel_requested;
+         !ends_job(state.yield->cause) && !state.cancel_requested;
 }
 
 /// One overload per event: a forgotten event does not compile. Each checks all before it changes anything.
@@ -195,7 +197,8 @@ class Transition {
       case YieldCause::kDrain: ++s_.drains; break;
       case YieldCause::kResize: ++s_.resizes; break;
       case YieldCause::kPruned:
-      case YieldCause::kFinished: break;
+      case YieldCause::kFinished:
+      case YieldCause::kReplaced: break;
       case YieldCause::kPaused: s_.paused = true; break;
     }
     return ok();
@@ -304,7 +307,7 @@ class Transition {
       s_.phase = JobPhase::kValidating;
       return ok();
     }
-    if (s_.yield->cause == YieldCause::kPruned || s_.yield->cause == YieldCause::kFinished) {
+    if (ends_job(s_.yield->cause)) {
       s_.error.reset();
       s_.verdict = std::string(to_string(s_.yield->cause)) + ": " + s_.yield->reason;
       return end(JobPhase::kCancelled);
@@ -610,6 +613,15 @@ JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoin
       yield_requested(state, finished ? YieldCause::kFinished : YieldCause::kPruned, std::move(reason), 0);
   yield.grace_s = state.spec->run_config.stop_grace_s;
   yield.checkpoint = checkpoint;
+  return yield;
+}
+
+JobEvent trial_replaced(const JobState& state, std::string reason) {
+  if (!is_live(state.phase) || state.failed_rank)
+    return CancelRequested{sweep_name(state) + ", replaced: " + reason};
+  auto yield =
+      yield_requested(state, YieldCause::kReplaced, std::move(reason), state.spec->run_config.stop_grace_s);
+  yield.checkpoint = false;
   return yield;
 }
 

@@ -232,6 +232,8 @@ void count_failure(proto::FailureCounts& counts, const proto::JobEvent& event);
 [[nodiscard]] proto::JobEvent trial_stopped(const JobState& state, std::string reason, bool checkpoint,
                                             bool finished = false);
 [[nodiscard]] proto::JobEvent trial_paused(const JobState& state, std::string reason);
+/// The same for a job whose trial goes on in another one: it writes no checkpoint, and ends as CANCELLED.
+[[nodiscard]] proto::JobEvent trial_replaced(const JobState& state, std::string reason);
 
 /// By a user, or by its sweep.
 [[nodiscard]] bool is_held(const JobState& state);

@@ -22,6 +22,7 @@ Controllers::Controllers(HeadContext& context, Turn& turn, JobRows& rows, std::f
                  },
                  [this] { return sweeps.needed_jobs(); },
                  [this](const std::vector<JobId>& gone) { sweeps.forget(gone); }}) {
+  launcher.ask_for_pins([this](JobId job) { return sweeps.pins_of(job); });
   commands.ask_of_sweeps([this](JobId sweep) { return sweeps.book().live(sweep) != nullptr; });
   reservations.on_change(
       [this](std::vector<core::Reservation> all) { scheduling.set_reservations(std::move(all)); });

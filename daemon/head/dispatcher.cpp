@@ -158,8 +158,9 @@ void Dispatcher::agent_joined(const std::shared_ptr<AgentLine>& session, const p
   for (const auto& key : running) {
     if (!seen.insert({key.job, key.attempt}).second) continue;
     launcher.stop_unwanted(session, key.job, key.attempt, controllers_.node_admin.is_drain_over(name));
-    if (context_.book.is_current(key.job, key.attempt))
-      controllers_.validations.send_all_validated(key.job, name);
+    if (!context_.book.is_current(key.job, key.attempt)) continue;
+    controllers_.validations.send_all_validated(key.job, name);
+    controllers_.sweeps.send_pins(key.job);
   }
   controllers_.node_admin.evacuate(name);  // a head that died in the middle of a drain has not asked all
   turn_.request_pass();

@@ -9,8 +9,8 @@ namespace rtrain::proto {
 
 namespace {
 constexpr std::array<std::string_view, 3> kFailureClasses{"user", "infrastructure", "preemption"};
-constexpr std::array<std::string_view, 6> kYieldCauses{"preempted", "drain",  "resize",
-                                                       "pruned",    "paused", "finished"};
+constexpr std::array<std::string_view, 7> kYieldCauses{"preempted", "drain",    "resize",  "pruned",
+                                                       "paused",    "finished", "replaced"};
 }  // namespace
 
 std::span<const std::string_view> enum_names(FailureClass) { return kFailureClasses; }

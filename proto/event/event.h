@@ -22,7 +22,7 @@ enum class FailureClass { kUser, kInfrastructure, kPreemption };
 using FailureCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 /// Why an attempt is asked to give its place back. Written as "preempted", "drain", "resize", "pruned",
-/// "paused", "finished".
+/// "paused", "finished", "replaced".
 enum class YieldCause {
   kPreempted,
   kDrain,
@@ -30,6 +30,8 @@ enum class YieldCause {
   kPruned,    ///< its trial was stopped: the job ends as CANCELLED when its ranks are gone
   kPaused,    ///< its trial waits to be promoted: the job is held from here on
   kFinished,  ///< its trial has all that its schedule gives: the job succeeds when its ranks are gone
+  kReplaced,  ///< its trial goes on from another one's checkpoint, in a job of its own: this one ends as
+              ///< CANCELLED
 };
 [[nodiscard]] std::string_view to_string(YieldCause cause);
 [[nodiscard]] std::span<const std::string_view> enum_names(YieldCause);

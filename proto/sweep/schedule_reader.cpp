@@ -66,6 +66,7 @@ void read_pbt(ObjectReader& reader, ScheduleConfig& schedule) {
   if (!reader.json().contains("interval"))
     reader.error("interval", "missing; the resource between two changes of a member, say 2 epochs");
   reader.read("burn_in", schedule.burn_in, 0, kAnyMax);
+  reader.read("max", schedule.max, 0, kAnyMax, true);
   reader.read("quantile_fraction", schedule.quantile_fraction, 0, 0.5);
   reader.read("resample_probability", schedule.resample_probability, 0, 1);
   read_factors(reader, schedule);

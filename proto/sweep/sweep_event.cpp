@@ -82,6 +82,7 @@ void visit_fields(auto& visit, Is<TrialCloned> auto& v) {
   visit("params", Required{v.params});
   visit("checkpoint", v.checkpoint);
   visit("reason", v.reason);
+  visit("resource", v.resource);
 }
 void visit_fields(auto& visit, Is<TrialEnded> auto& v) {
   visit("trial", Required{v.trial});

@@ -83,10 +83,11 @@ struct TrialStopped {
 struct TrialCloned {
   std::int64_t trial = 0;
   std::int64_t donor = 0;
-  int rung = 0;
+  int rung = 0;  ///< at which it was decided
   Json params = Json::object();
-  std::string checkpoint;  ///< the head fills it in
+  std::string checkpoint;  ///< its path
   std::string reason;
+  double resource = 0;  ///< of the checkpoint: the member goes on from there
 };
 struct TrialEnded {
   std::int64_t trial = 0;

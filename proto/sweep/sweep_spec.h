@@ -68,8 +68,10 @@ enum class BracketMode { kAggressive, kStandard, kConservative };
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kNone;
   // asha and hyperband
-  double min = 1, max = 0;  ///< resource of the first and of the last rung; 0 < min < max
-  double eta = 3;           ///< one of so many goes on; >= 2
+  /// Resource of the first and of the last rung; 0 < min < max. pbt has no min, and its max is the resource
+  /// at which members end; 0: not known.
+  double min = 1, max = 0;
+  double eta = 3;  ///< one of so many goes on; >= 2
   AshaMode mode = AshaMode::kPromote;
   BracketMode brackets = BracketMode::kStandard;  ///< hyperband
   int max_rungs = 5;                              ///< hyperband: of its longest bracket

@@ -32,7 +32,7 @@ Cluster::Cluster(const RunOptions& options)
       agents_(infos_.size()) {
   if (options.print) world_.print_trace();
   for (std::size_t node = 0; node < infos_.size(); ++node)
-    hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, node));
+    hosts_.push_back(std::make_unique<Host>(world_, referee_, workload_, storage_, node));
 }
 
 Cluster::~Cluster() = default;

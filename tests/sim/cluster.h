@@ -71,6 +71,7 @@ class Cluster {
   proto::HeadConfig config_;
   Referee referee_;
   SimHead head_;
+  Storage storage_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<SimAgent>> agents_;
   bool healed_ = false;

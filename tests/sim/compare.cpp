@@ -101,6 +101,10 @@ std::string difference(const core::SweepState& memory, const core::SweepState& d
     same("job of a trial", mine.job.value(), stored.job.value());
     same("rung of a trial", mine.rung, stored.rung);
     same("loss of a trial", mine.loss, stored.loss);
+    same("resource of a trial", mine.resource, stored.resource);
+    same("what a trial goes on from", mine.from ? mine.from->checkpoint : "",
+         stored.from ? stored.from->checkpoint : "");
+    same("the job before of a trial", mine.replaced.value(), stored.replaced.value());
     same("parameters of a trial", memory.space->to_json(mine.point), disk.space->to_json(stored.point));
   }
   return same.found;

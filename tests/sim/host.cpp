@@ -61,7 +61,14 @@ void Host::heartbeat() {
 void Host::connect_worker(const ProcessPtr& process) {
   process->connected = true;
   process->leased_until = world_.now() + listener_.rank_lease();
+  listener_.worker_joined(process->key);
   for (const auto& message : process->unconfirmed) deliver(process, message, seconds(0.0001));
+}
+
+void Host::pin(const proto::RankKey& key, const std::vector<std::string>& paths) {
+  const auto found = processes_.find(key);
+  if (found != processes_.end() && found->second->connected && found->second->kept)
+    found->second->kept->pin(paths);
 }
 
 void Host::confirm(const proto::RankKey& key, std::size_t count) {
@@ -72,6 +79,8 @@ void Host::confirm(const proto::RankKey& key, std::size_t count) {
   if (unconfirmed == nullptr) return;
   unconfirmed->erase(unconfirmed->begin(), unconfirmed->begin() + static_cast<std::ptrdiff_t>(
                                                                       std::min(count, unconfirmed->size())));
+  if (found != processes_.end() && found->second->kept && unconfirmed->empty())
+    found->second->kept->on_stored();
 }
 
 std::optional<proto::ExitStatus> Host::exit_record(const proto::RankKey& key) const {
@@ -115,6 +124,16 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
   process->plan = &plan;
   process->checkpoint = process->launch->next_checkpoint_index;
   process->pid = ++last_pid_;
+  const auto& given = *process->launch;
+  const auto& from = given.spec.resume_from_checkpoint;
+  process->first_epoch = given.next_checkpoint_index + storage_.epoch(from);
+  if (key.rank == 0) {
+    process->kept.emplace(storage_, given.spec.run_config.checkpoint_config, given.checkpoints, given.pins);
+    referee_.check(!given.sweep || from.empty() || !given.checkpoints.empty() || storage_.contains(from),
+                   "what a clone goes on from is there", [&] {
+                     return "job " + to_string(key.job) + " begins with " + from + ", which is deleted";
+                   });
+  }
   process->end = exited(0);
   process->connected = agent_up_;
   process->leased_until = agent_up_ ? world_.now() + listener_.rank_lease() : supervisor_leased_until_;
@@ -137,13 +156,14 @@ void Host::start(const proto::RankKey& key, std::shared_ptr<const proto::Launch>
       if (process->alive) say(process, proto::RankRunning{process->key});
     });
   if (key.rank == 0 && plan.report_every_s > 0 && process->launch->spec.train_func) report_later(process);
+  if (process->connected) listener_.worker_joined(key);
   watch_lease(process);
   if (odd_one && attempt.end == AttemptPlan::End::kHang) return;
   world_.at(process->ends, [this, process] { end(process, process->end); });
 }
 
 std::int64_t Host::epochs_left(const Process& process) {
-  const auto begun = process.launch->next_checkpoint_index + process.seq;
+  const auto begun = process.first_epoch + process.seq;
   return std::max<std::int64_t>(0, process.plan->epochs - begun);
 }
 
@@ -177,7 +197,7 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
   report.key = key;
   report.seq = ++process->seq;
   report.time_ms = world_.wall_ms();
-  const auto epoch = process->launch->next_checkpoint_index + report.seq;
+  const auto epoch = process->first_epoch + report.seq;
   report.metrics = {
       {"loss", process->plan->epochs > 0 ? loss(process->plan->spec.name, epoch)
                                          : metric(process->plan->spec.name, key.attempt, report.seq)},
@@ -187,6 +207,9 @@ void Host::say_report(const ProcessPtr& process, bool with_checkpoint) {
     checkpoint.index = process->checkpoint++;
     checkpoint.path = process->launch->run_dir + "/checkpoint_" + std::to_string(checkpoint.index);
     if (process->launch->spec.validation) checkpoint.validation.emplace();
+    if (process->launch->sweep) checkpoint.metrics = report.metrics;
+    checkpoint.pinnable = true;
+    report.deleted_checkpoints = process->kept->add(checkpoint, epoch);
     report.checkpoint = std::move(checkpoint);
   }
   referee_.reported(key, report.seq);

@@ -8,6 +8,7 @@
 
 #include "tests/sim/plan.h"
 #include "tests/sim/referee.h"
+#include "tests/sim/storage.h"
 #include "tests/sim/world.h"
 
 #include <deque>
@@ -35,12 +36,14 @@ class Host {
     /// RankRunning, RankReport: from the worker's own socket
     std::function<void(const proto::RankKey&, proto::Message)> on_message;
     std::function<void(const proto::RankKey&, const proto::ExitStatus&)> ended;
+    /// It may be told something: before it hears that anything is stored
+    std::function<void(const proto::RankKey&)> worker_joined;
     std::function<Time()> rank_lease;  ///< for how long from now a rank may be left alone
     std::function<void()> supervisor_joined;
     std::function<void()> supervisor_died;
   };
-  Host(World& world, Referee& referee, const Workload& workload, std::size_t node)
-      : world_(world), referee_(referee), workload_(workload), node_(node) {}
+  Host(World& world, Referee& referee, const Workload& workload, Storage& storage, std::size_t node)
+      : world_(world), referee_(referee), workload_(workload), storage_(storage), node_(node) {}
 
   // ---- the agent
   /// A new agent: supervisors and workers dial it after a while.
@@ -53,6 +56,8 @@ class Host {
   void signal(const proto::RankKey& key, int number);
   /// The worker is told that its place is wanted.
   void ask_to_yield(const proto::RankKey& key);
+  /// The checkpoints that the worker, rank 0 of its attempt, does not delete.
+  void pin(const proto::RankKey& key, const std::vector<std::string>& paths);
   /// The worker's first `count` unconfirmed messages need not be sent again.
   void confirm(const proto::RankKey& key, std::size_t count);
   [[nodiscard]] bool in_hand(const proto::RankKey& key) const {
@@ -80,6 +85,8 @@ class Host {
     std::int64_t seq = 0, checkpoint = 0, pid = 0;
     Time ends = 0, leased_until = 0;
     proto::ExitStatus end;
+    std::int64_t first_epoch = 0;  ///< of what it began with
+    std::optional<KeptCheckpoints> kept;
     std::deque<proto::Message> unconfirmed;
     Time last_word = 0;  ///< when the last of them arrives at the agent
   };
@@ -103,6 +110,7 @@ class Host {
   World& world_;
   Referee& referee_;
   const Workload& workload_;
+  Storage& storage_;
   std::size_t node_;
   Listener listener_;
   bool agent_up_ = false, supervisor_up_ = true;

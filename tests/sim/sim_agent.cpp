@@ -35,6 +35,10 @@ SimAgent::SimAgent(World& world, Network& network, Host& host, proto::NodeInfo i
          process_gone(key, status);
          forget_ended();
        },
+       [this](const proto::RankKey& key) {
+         const Slot* slot = find(key);
+         if (slot != nullptr && slot->pins && key.rank == 0) host_.pin(key, slot->pins->paths);
+       },
        [this] { return rank_lease(); }, [this] { supervisor_joined(); }, [this] { supervisor_died(); }});
   recover();
   beat_workers();
@@ -142,6 +146,12 @@ void SimAgent::head_says(const proto::Message& message) {
     stop({stopping->job, stopping->attempt}, stopping->grace_s, stopping->reason);
   } else if (const auto* yielding = std::get_if<proto::YieldAttempt>(&message)) {
     yield({yielding->job, yielding->attempt});
+  } else if (const auto* pins = std::get_if<proto::CheckpointPins>(&message)) {
+    const proto::RankKey key{pins->job, pins->attempt, 0};
+    if (Slot* slot = find(key)) {
+      slot->pins = *pins;
+      host_.pin(key, pins->paths);
+    }
   }
 }
 

@@ -46,6 +46,7 @@ class SimAgent {
   struct Slot {
     std::shared_ptr<const proto::Launch> launch;
     std::map<int, Rank> ranks;
+    std::optional<proto::CheckpointPins> pins;
     bool stopping = false, killed = false;
     Time kill_at = 0;
     std::string reason;

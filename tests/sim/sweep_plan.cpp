@@ -7,7 +7,12 @@ proto::ScheduleConfig make_schedule(Random& random) {
   proto::ScheduleConfig schedule;
   schedule.max = random.between(2, 6);
   schedule.eta = random.between(2, 3);
-  if (random.chance(0.6)) {
+  if (random.chance(0.3)) {
+    schedule.kind = proto::ScheduleKind::kPbt;
+    schedule.interval = random.chance(0.8) ? 1 : 2;
+    schedule.quantile_fraction = random.chance(0.8) ? 0.5 : 0.25;
+    schedule.max += 4;
+  } else if (random.chance(0.6)) {
     schedule.kind = random.chance(0.8) ? proto::ScheduleKind::kAsha : proto::ScheduleKind::kHyperband;
     schedule.mode = random.chance(0.7) ? proto::AshaMode::kPromote : proto::AshaMode::kStop;
   } else if (random.chance(0.5)) {
@@ -22,7 +27,11 @@ void make_search(Random& random, proto::SweepSpec& spec) {
   static const std::vector<SearchMethod> kMethods{
       SearchMethod::kRandom, SearchMethod::kRandom, SearchMethod::kSobol, SearchMethod::kTpe,
       SearchMethod::kTpe,    SearchMethod::kGrid,   SearchMethod::kCmaes};
-  spec.search.method = random.pick(kMethods);
+  // A population changes its parameters itself.
+  static const std::vector<SearchMethod> kOfPopulations{SearchMethod::kRandom, SearchMethod::kSobol,
+                                                        SearchMethod::kTpe};
+  spec.search.method =
+      random.pick(spec.schedule.kind == proto::ScheduleKind::kPbt ? kOfPopulations : kMethods);
   spec.search.startup = 2;
   spec.search.popsize = 3;
   proto::SweepParameter rate;
@@ -45,6 +54,10 @@ void make_search(Random& random, proto::SweepSpec& spec) {
 void make_limits(Random& random, proto::SweepSpec& spec) {
   auto& limits = spec.limits;
   limits.trials = random.between(2, 9);
+  const bool population = spec.schedule.kind == proto::ScheduleKind::kPbt;
+  if (population) limits.trials += 2;
+  if (population && random.chance(0.9)) spec.job.run_config.checkpoint_config.num_to_keep = 1;
+  if (population && random.chance(0.8)) return;  // its members run together
   if (random.chance(0.4))
     limits.running = 1;  // what it decides depends on nothing but its results
   else if (random.chance(0.6))
@@ -63,7 +76,9 @@ JobPlan make_trial(Random& random, const SweepPlan& sweep, int number, bool fail
   its.spec.name = sweep.spec.name + "-" + std::to_string(number);
   its.user = sweep.user;
   // Mostly it ends where its schedule does; a job may know less, and more.
-  its.epochs = halving && random.chance(0.7) ? static_cast<std::int64_t>(schedule.max) : random.between(1, 8);
+  its.epochs = schedule.kind == proto::ScheduleKind::kPbt ? random.between(3, 12)
+               : halving && random.chance(0.7)            ? static_cast<std::int64_t>(schedule.max)
+                                                          : random.between(1, 8);
   its.report_every_s = random.between(0.1, 1.5);
   its.checkpoint_every = random.chance(0.5) ? 1 : random.between(0, 3);
   its.end_after_term_s = random.chance(0.2) ? -1 : random.between(0.001, 1.0);

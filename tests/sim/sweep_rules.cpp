@@ -31,8 +31,9 @@ const JobPlan& SweepRules::plan(const Known& known, std::int64_t trial) const {
 
 void SweepRules::job_stored(JobId job, const proto::SweepTrial& of) {
   trials_.emplace(job, of);
+  if (cloned_.erase({of.sweep, of.trial}) > 0) trial_jobs_.erase({of.sweep, of.trial});
   const auto by = trial_jobs_.try_emplace({of.sweep, of.trial}, job).first->second;
-  referee_.check(by == job, "a trial is submitted once", [&] {
+  referee_.check(by == job, "a trial is submitted once, and again for each clone", [&] {
     return name_of(of.sweep, of.trial) + " is job " + to_string(by) + " and job " + to_string(job);
   });
 }
@@ -73,6 +74,8 @@ void SweepRules::on(JobId id, Known& known, proto::UnixMs at, const proto::Sweep
   } else if (const auto* stopped = std::get_if<proto::TrialStopped>(&event)) {
     known.stopped[stopped->trial] = stopped->finished;
     decided(stopped->trial);
+  } else if (const auto* cloned = std::get_if<proto::TrialCloned>(&event)) {
+    cloned_.insert({id, cloned->trial});
   } else if (const auto* end = std::get_if<proto::TrialEnded>(&event)) {
     ended(id, known, *end);
     decisions_.erase({id, end->trial});
@@ -197,7 +200,6 @@ void SweepRules::check_sweep(JobId id, const Disk::Sweep& sweep) {
     return [=] { return "sweep " + to_string(id) + ": " + what; };
   };
   auto state = core::submitted_sweep(id.value(), std::get<proto::SweepSubmitted>(sweep.events.front().event));
-  std::optional<proto::SweepEvent> due;
   for (std::size_t i = 1; i < sweep.events.size(); ++i) {
     const auto& event = sweep.events[i].event;
     const std::string name(event_name(event));
@@ -211,16 +213,28 @@ void SweepRules::check_sweep(JobId id, const Disk::Sweep& sweep) {
     }
     if (const auto* rung = std::get_if<proto::RungReached>(&event))
       referee_.check(rung->rung == state.trial(rung->trial).rung + 1 ||
-                         state.spec->schedule.kind == proto::ScheduleKind::kMedian,
+                         state.spec->schedule.kind == proto::ScheduleKind::kMedian ||
+                         state.spec->schedule.kind == proto::ScheduleKind::kPbt,
                      "no rung is skipped", described("trial " + std::to_string(rung->trial)));
+    const auto* cloned = std::get_if<proto::TrialCloned>(&event);
+    // Which checkpoint there is for another member, the jobs know: the one that was taken, or none.
+    const auto find = [&](std::int64_t, std::int64_t donor) {
+      if (cloned == nullptr || cloned->donor != donor) return std::optional<proto::CheckpointRecord>();
+      const auto& resource = state.spec->resource.empty() ? "epoch" : state.spec->resource;
+      return std::optional(proto::CheckpointRecord{cloned->checkpoint, 0, {{resource, cloned->resource}}});
+    };
+    const auto due = state.undecided >= 0 ? core::follow_up(state, find) : std::nullopt;
     if (due)
       referee_.check(event_name(*due) == name, "what a rung decides is stored next",
                      described(std::string(event_name(*due)) + " was due, and " + name + " came"));
+    if (cloned != nullptr)
+      referee_.check(due && proto::to_json(proto::StampedSweepEvent{0, *due}) ==
+                                proto::to_json(proto::StampedSweepEvent{0, event}),
+                     "a clone is drawn the same again", described("trial " + std::to_string(cloned->trial)));
     const auto done = core::fold(state, event);
     referee_.check(done.has_value(), "a sweep replays",
                    described(name + ": " + (done ? "" : done.error().message())));
     if (!done) return;
-    due = state.undecided >= 0 ? core::follow_up(state) : std::nullopt;
   }
   referee_.check(core::is_terminal(state.phase) == !sweep.row.is_null(), "a sweep is stored as it ended",
                  described(""));
@@ -261,6 +275,8 @@ void SweepRules::check_job(const std::string& sweep, const core::SweepState& sta
 
 void SweepRules::compare(JobId id, const Disk::Sweep& sweep) {
   const auto& known = sweeps_.at(id);
+  // Whether a donor has a checkpoint when it is asked for depends on when its job wrote one.
+  if (known.spec->schedule.kind == proto::ScheduleKind::kPbt) return;
   const auto comparison = compare_with_undisturbed(
       sweep.events, [&](std::int64_t trial) -> const JobPlan& { return plan(known, trial); });
   compared_ += comparison.decisions;

@@ -57,8 +57,9 @@ class SweepRules {
   const Disk& disk_;
   const Workload& workload_;
   std::map<JobId, Known> sweeps_;
-  std::map<std::pair<JobId, std::int64_t>, JobId> trial_jobs_;  ///< by sweep and trial
-  std::map<JobId, proto::SweepTrial> trials_;                   ///< by job
+  std::map<std::pair<JobId, std::int64_t>, JobId> trial_jobs_;  ///< the newest, by sweep and trial
+  std::set<std::pair<JobId, std::int64_t>> cloned_;  ///< trials that go on in a job that is not submitted yet
+  std::map<JobId, proto::SweepTrial> trials_;        ///< by job
   /// Of the commit under way the newest about each trial.
   std::map<std::pair<JobId, std::int64_t>, proto::SweepEvent> decisions_;
   std::int64_t compared_ = 0;

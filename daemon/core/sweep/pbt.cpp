@@ -43,7 +43,7 @@ std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> Pbt::quantiles()
   return both;
 }
 
-TrialDecision Pbt::decide(std::int64_t trial, int rung) const {
+TrialDecision Pbt::decide(std::int64_t trial, int draw) const {
   const auto [lower, upper] = quantiles();
   if (std::ranges::find(lower, trial) == lower.end())
     return {TrialVerdict::kGoOn, std::ranges::find(upper, trial) != upper.end()
@@ -54,7 +54,7 @@ TrialDecision Pbt::decide(std::int64_t trial, int rung) const {
     if (const auto& of = members_.at(member); of.checkpoint && std::isfinite(of.loss))
       donors.push_back(member);
   if (donors.empty()) return {TrialVerdict::kGoOn, "no member of the upper quantile has a checkpoint"};
-  Draws draws(seed_, trial, 0, Purpose::kDonor, static_cast<std::uint32_t>(rung));
+  Draws draws(seed_, trial, 0, Purpose::kDonor, static_cast<std::uint32_t>(draw));
   const auto donor = donors[draws.below(donors.size())];
   return {TrialVerdict::kClone,
           "it is of the lower " + std::to_string(lower.size()) + " of " + std::to_string(members_.size()) +
@@ -62,16 +62,15 @@ TrialDecision Pbt::decide(std::int64_t trial, int rung) const {
           donor};
 }
 
-bool Pbt::may_donate(std::int64_t trial) const {
-  const auto found = members_.find(trial);
-  return found != members_.end() && found->second.checkpoint;
+void Pbt::cloned(std::int64_t trial) {
+  if (const auto found = members_.find(trial); found != members_.end()) found->second.checkpoint = false;
 }
 
 Point perturbed(const Space& space, const proto::ScheduleConfig& config, std::uint64_t seed,
-                std::int64_t trial, int rung, const Point& donor) {
+                std::int64_t trial, int draw, const Point& donor) {
   Point point(space.size());
   const auto one = [&](std::size_t i) {
-    Draws draws(seed, trial, i, Purpose::kPerturb, static_cast<std::uint32_t>(rung));
+    Draws draws(seed, trial, i, Purpose::kPerturb, static_cast<std::uint32_t>(draw));
     const bool anew = draws.uniform() < config.resample_probability || std::isnan(donor[i]);
     if (anew) return space[i].from_unit(draws.inner());
     return changed(space[i], space.parameters()[i].domain, config, donor[i], draws);

@@ -18,11 +18,13 @@ class Pbt {
   Pbt(const proto::ScheduleConfig& config, std::uint64_t seed) : config_(config), seed_(seed) {}
   /// A member's newest value; `checkpoint`: others can go on from where it is.
   void enter(std::int64_t trial, double loss, bool checkpoint) { members_[trial] = {loss, checkpoint}; }
-  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
+  /// `draw`: numbers the decisions about the member, so that each draws anew.
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int draw) const;
   /// It is no member any more.
   void withdraw(std::int64_t trial) { members_.erase(trial); }
-  /// It may be a donor: its newest checkpoint is pinned.
-  [[nodiscard]] bool may_donate(std::int64_t trial) const;
+  /// It goes on from another one's checkpoint. It keeps the value that it had, which is what Ray compares
+  /// others with, but is no donor until it enters again: its new parameters were not tried.
+  void cloned(std::int64_t trial);
 
  private:
   struct Member {
@@ -37,10 +39,10 @@ class Pbt {
   std::map<std::int64_t, Member> members_;
 };
 
-/// The parameters that a member which goes on from a donor gets at `rung`. A parameter is drawn anew with
-/// config.resample_probability; else a number is multiplied by one of config.factors, and of values a
-/// neighbour is taken. All stay in their domains.
+/// The parameters that a member which goes on from a donor gets; `draw` as in Pbt::decide(). A parameter is
+/// drawn anew with config.resample_probability; else a number is multiplied by one of config.factors, and of
+/// values a neighbour is taken. All stay in their domains.
 [[nodiscard]] Point perturbed(const Space& space, const proto::ScheduleConfig& config, std::uint64_t seed,
-                              std::int64_t trial, int rung, const Point& donor);
+                              std::int64_t trial, int draw, const Point& donor);
 
 }  // namespace rtrain::core

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <queue>
+#include <set>
 
 namespace rtrain::core {
 namespace {
@@ -57,7 +58,13 @@ class VirtualRun {
     for (const auto& action : actions(state_, event)) carry_out(action);
   }
   void follow() {
-    while (auto event = follow_up(state_)) put(std::move(*event));
+    // A trial writes a checkpoint with each of its reports.
+    const auto newest = [this](std::int64_t, std::int64_t donor) {
+      const double resource = reached_[static_cast<std::size_t>(donor)];
+      return std::optional(proto::CheckpointRecord{
+          "the newest", 0, {{state_.spec->resource.empty() ? "epoch" : state_.spec->resource, resource}}});
+    };
+    while (auto event = follow_up(state_, newest)) put(std::move(*event));
   }
   void start_what_may() {
     while (running_ < assumptions_.places) {
@@ -78,7 +85,9 @@ class VirtualRun {
     } else if (std::holds_alternative<PauseTrial>(action)) {
       --running_;
     } else if (const auto* clone = std::get_if<CloneTrial>(&action)) {
-      delay_[clone->trial] = assumptions_.start_s;
+      put(proto::TrialSubmitted{clone->trial, clone->replaced});
+      reached_[static_cast<std::size_t>(clone->trial)] = state_.trial(clone->trial).resource;
+      cloned_.insert(clone->trial);
     }
   }
 
@@ -102,19 +111,15 @@ class VirtualRun {
     Json metrics{{state_.spec->metric, state_.spec->maximize ? -loss : loss}};
     metrics[state_.spec->resource.empty() ? "epoch" : state_.spec->resource] = moment.resource;
     const TrialReport report{trial, metrics, 1, true};
-    while (auto event = reached(state_, report)) {
+    while (auto event = cloned_.contains(trial) ? std::nullopt : reached(state_, report)) {
       put(std::move(*event));
       follow();
     }
     const auto& now = state_.trial(trial);
     if (now.phase == TrialPhase::kPaused || has_ended(now.phase)) return;
+    if (cloned_.erase(trial) > 0) return after(trial, assumptions_.start_s);
     const bool through = moment.resource >= whole_;
-    if (now.phase == TrialPhase::kRunning && !through) {
-      const auto delay = delay_.find(trial);
-      after(trial, delay == delay_.end() ? 0 : delay->second);
-      delay_.erase(trial);
-      return;
-    }
+    if (now.phase == TrialPhase::kRunning && !through) return after(trial, 0);
     const bool completed = now.phase == TrialPhase::kRunning || now.finished;
     --running_;
     put(trial_ended(state_, report,
@@ -167,9 +172,9 @@ class VirtualRun {
   SweepPlan plan_;
   double now_s_ = 0, gpu_s_ = 0;
   std::int64_t running_ = 0, order_ = 0;
-  std::vector<double> reached_;  ///< resource, by trial
+  std::vector<double> reached_;    ///< resource, by trial
+  std::set<std::int64_t> cloned_;  ///< go on from another one's checkpoint, and have not started
   std::vector<std::size_t> order_of_curves_;
-  std::map<std::int64_t, double> delay_;  ///< of trials that go on from another one's checkpoint
   std::priority_queue<Moment, std::vector<Moment>, std::greater<>> moments_;
 };
 

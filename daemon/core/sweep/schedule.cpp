@@ -66,10 +66,15 @@ void Schedule::enter(std::int64_t trial, int rung, double loss, bool checkpoint)
   if (auto* population = std::get_if<Pbt>(&rule_)) population->enter(trial, loss, checkpoint);
 }
 
-TrialDecision Schedule::decide(std::int64_t trial, int rung) const {
+TrialDecision Schedule::decide(std::int64_t trial, int rung, int draw) const {
   if (const auto* halving = std::get_if<Hyperband>(&rule_)) return halving->of(trial).decide(trial, rung);
   if (const auto* median = std::get_if<Median>(&rule_)) return median->decide(trial, rung);
-  if (const auto* population = std::get_if<Pbt>(&rule_)) return population->decide(trial, rung);
+  if (const auto* population = std::get_if<Pbt>(&rule_)) {
+    const bool at_end =
+        config_.max > 0 && *resource_of(trial, rung) >= config_.max * (1 - kRoundingOfResource);
+    if (at_end) return {TrialVerdict::kGoOn, "it is at its end, max"};
+    return population->decide(trial, draw);
+  }
   return {};
 }
 
@@ -111,9 +116,8 @@ void Schedule::withdraw(std::int64_t trial) {
   end(trial);
 }
 
-bool Schedule::may_donate(std::int64_t trial) const {
-  const auto* population = std::get_if<Pbt>(&rule_);
-  return population != nullptr && population->may_donate(trial);
+void Schedule::cloned(std::int64_t trial) {
+  if (auto* population = std::get_if<Pbt>(&rule_)) population->cloned(trial);
 }
 
 }  // namespace rtrain::core

@@ -22,8 +22,9 @@ class Schedule {
   [[nodiscard]] std::optional<double> resource_of(std::int64_t trial, int rung) const;
   /// `rung`: one that the trial has.
   void enter(std::int64_t trial, int rung, double loss, bool checkpoint);
-  /// What becomes of the trial that has just entered the rung.
-  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung) const;
+  /// What becomes of the trial that has just entered the rung. `draw`: so many rungs it came to, which
+  /// numbers what is drawn for the decision.
+  [[nodiscard]] TrialDecision decide(std::int64_t trial, int rung, int draw) const;
   [[nodiscard]] std::optional<Promotion> promotable() const;
   /// When nothing else is left to run: a paused trial that goes on so that some trial comes to the last rung.
   [[nodiscard]] std::optional<Promotion> last_promotion() const;
@@ -36,8 +37,8 @@ class Schedule {
   void fail(std::int64_t trial, int last);
   /// It does not count.
   void withdraw(std::int64_t trial);
-  /// Others may go on from its checkpoint (a population), which is pinned for that.
-  [[nodiscard]] bool may_donate(std::int64_t trial) const;
+  /// It goes on from the checkpoint of another one, and has none of its own until it comes to a rung.
+  void cloned(std::int64_t trial);
 
  private:
   proto::ScheduleConfig config_;

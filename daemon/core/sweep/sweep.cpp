@@ -139,6 +139,7 @@ class Step {
     const auto rung_resource = state_.schedule.resource_of(event.trial, event.rung);
     if (!rung_resource) return no_rung(event.trial, event.rung);
     trial->rung = event.rung;
+    ++trial->rungs;
     trial->reached = *rung_resource;
     trial->resource = event.resource;
     trial->reports = event.reports;
@@ -186,11 +187,30 @@ class Step {
   Result<Done> operator()(const proto::TrialCloned& event) {
     auto* trial = find(event.trial);
     if (trial == nullptr || trial->phase != TrialPhase::kRunning) return no_such(event.trial);
-    if (find(event.donor) == nullptr || event.donor == event.trial) return no_such(event.donor);
+    const auto* donor = find(event.donor);
+    if (donor == nullptr || event.donor == event.trial) return no_such(event.donor);
+    if (donor->job.value() == 0 || event.checkpoint.empty())
+      return refused("trial " + std::to_string(event.donor) + " has no checkpoint");
     auto point = state_.space->point_of(event.params);
     if (!point) return point.error().in("trial " + std::to_string(event.trial));
+    trial->from = CloneSource{event.donor, donor->job, event.checkpoint};
+    trial->replaced = std::exchange(trial->job, JobId());
+    trial->phase = TrialPhase::kSuggested;
     trial->point = std::move(*point);
     trial->reason = event.reason;
+    // It is where the checkpoint is, before or behind of where it was, and nobody knows what its parameters
+    // are worth.
+    trial->resource = event.resource;
+    // Its rungs go on: one that is thrown back comes to a new rung before it is judged again. Members whose
+    // values get worse as they train, because they overfit, would clone each other for ever.
+    trial->rung =
+        std::max(trial->rung, state_.schedule.rung_at(event.trial, -1, event.resource).value_or(-1));
+    trial->reached = state_.schedule.resource_of(event.trial, trial->rung).value_or(0);
+    trial->reports = 0;
+    trial->loss = kWorstLoss;
+    trial->violation = 0;
+    state_.schedule.cloned(event.trial);
+    look_at_best(state_, event.trial);
     return ok();
   }
 

@@ -7,6 +7,7 @@
 // and of a trial:
 //
 //   SUGGESTED --TrialSubmitted--> RUNNING --TrialPaused--> PAUSED --TrialPromoted--> RUNNING
+//   RUNNING --TrialCloned--> SUGGESTED --TrialSubmitted--> RUNNING, with another job
 //   RUNNING --TrialStopped--> STOPPING;  any of them --TrialEnded--> COMPLETED | PRUNED | FAILED | INVALID | CANCELLED
 //
 // No clock, no I/O, no generator with a state: the same functions run live, in replay and in a plan.
@@ -23,6 +24,7 @@
 #include "proto/sweep/sweep_event.h"
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -49,13 +51,24 @@ enum class TrialPhase {
 [[nodiscard]] bool is_active(TrialPhase phase);
 [[nodiscard]] bool has_ended(TrialPhase phase);
 
+/// What a member of a population goes on from.
+struct CloneSource {
+  std::int64_t donor = 0;
+  JobId job;  ///< that wrote the checkpoint: the donor's at that time
+  std::string checkpoint;
+  friend bool operator==(const CloneSource&, const CloneSource&) = default;
+};
+
 struct TrialState {
   Point point;
   std::string by;  ///< who suggested it
   TrialPhase phase = TrialPhase::kSuggested;
-  JobId job;  ///< the newest; of a member of a population the last of a chain
+  JobId job;  ///< the newest; of a member of a population the last of a chain. 0: not submitted yet
+  std::optional<CloneSource> from;  ///< what `job` begins with; nothing: it begins anew
+  JobId replaced;                   ///< the job before, which ends; 0: there was none
   std::int64_t generation = 0;
-  int rung = -1;             ///< the last that it came to
+  int rung = -1;             ///< the last that it came to, or, of a clone, that its checkpoint came to
+  int rungs = 0;             ///< that it came to, also before it was cloned: numbers what is drawn for it
   double reached = 0;        ///< the resource of that rung: rungs of two brackets compare by it
   double resource = 0;       ///< of its last event with a value
   std::int64_t reports = 0;  ///< that it had made when it came to its last rung
@@ -134,9 +147,15 @@ struct TrialReport {
 [[nodiscard]] proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last,
                                             proto::TrialOutcome outcome, std::string error);
 
+/// The checkpoint of `donor` that `trial` can go on from, which stays until it has; nothing: there is none.
+/// Whoever knows the jobs answers it.
+using FindCheckpoint =
+    std::function<std::optional<proto::CheckpointRecord>(std::int64_t trial, std::int64_t donor)>;
+
 /// The event that follows from the state by policy: the decision about a trial that came to a rung, a limit
-/// that was hit, the end of the sweep.
-[[nodiscard]] std::optional<proto::SweepEvent> follow_up(const SweepState& state);
+/// that was hit, the end of the sweep. `find`: empty, no trial has a checkpoint for another.
+[[nodiscard]] std::optional<proto::SweepEvent> follow_up(const SweepState& state,
+                                                         const FindCheckpoint& find = {});
 
 /// Whether one more trial may be active. It asks for nothing, so that it is cheap to ask before next().
 [[nodiscard]] bool has_room(const SweepState& state);
@@ -158,9 +177,6 @@ struct SweepUsage {
 };
 /// The limit of time that is hit.
 [[nodiscard]] std::optional<proto::SweepStopping> limit_hit(const SweepState& state, const SweepUsage& usage);
-
-/// Trials whose newest checkpoint somebody may still need: paused ones, and donors of a population.
-[[nodiscard]] std::vector<std::int64_t> pinned_trials(const SweepState& state);
 
 /// How many trials may be active at once.
 [[nodiscard]] std::int64_t running_max(const SweepState& state);
@@ -188,12 +204,16 @@ struct StopTrial {
   std::string reason;
   bool finished = false;  ///< the trial has all that the schedule gives
 };
-/// A new job of the member goes on from the checkpoint; the old one ends.
+/// Its job ends without a checkpoint, and a new one goes on from that of its donor: it is submitted as by
+/// SubmitTrial.
 struct CloneTrial {
   std::int64_t trial = 0;
-  std::string checkpoint;
+  JobId replaced;
 };
 using SweepAction = std::variant<SubmitTrial, PauseTrial, ReleaseTrial, StopTrial, CloneTrial>;
+
+/// "trial 3 goes on from <path>, the checkpoint of trial 5"; the trial must have been cloned.
+[[nodiscard]] std::string clone_text(const SweepState& state, std::int64_t trial);
 
 [[nodiscard]] std::vector<SweepAction> actions(const SweepState& state, const proto::SweepEvent& event);
 

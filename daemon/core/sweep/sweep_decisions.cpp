@@ -60,7 +60,25 @@ std::map<std::string, double> constrained(const SweepState& state, const Json& m
   return reported;
 }
 
-std::optional<SweepEvent> event_of(const SweepState& state, const TrialDecision& decision) {
+/// Nothing: there is no checkpoint to go on from, and the member goes on as it is.
+std::optional<SweepEvent> clone_of(const SweepState& state, const TrialDecision& decision,
+                                   const FindCheckpoint& find) {
+  const auto number = state.undecided;
+  const auto& trial = state.trial(number);
+  const auto& donor = state.trial(decision.donor);
+  const auto checkpoint = find ? find(number, decision.donor) : std::nullopt;
+  if (!checkpoint) return std::nullopt;
+  return proto::TrialCloned{
+      number, decision.donor, trial.rung,
+      state.space->to_json(
+          perturbed(*state.space, state.spec->schedule, state.spec->seed, number, trial.rungs, donor.point)),
+      checkpoint->path, decision.reason,
+      // A report without the resource was made after its last rung.
+      number_in(checkpoint->metrics, resource_name(state)).value_or(donor.resource)};
+}
+
+std::optional<SweepEvent> event_of(const SweepState& state, const TrialDecision& decision,
+                                   const FindCheckpoint& find) {
   const auto number = state.undecided;
   const auto rung = state.trial(number).rung;
   switch (decision.verdict) {
@@ -68,26 +86,19 @@ std::optional<SweepEvent> event_of(const SweepState& state, const TrialDecision&
     case TrialVerdict::kPause: return proto::TrialPaused{number, rung, decision.reason};
     case TrialVerdict::kPrune: return proto::TrialStopped{number, rung, false, decision.reason};
     case TrialVerdict::kFinish: return proto::TrialStopped{number, rung, true, decision.reason};
-    case TrialVerdict::kClone:
-      return proto::TrialCloned{
-          number,
-          decision.donor,
-          rung,
-          state.space->to_json(perturbed(*state.space, state.spec->schedule, state.spec->seed, number, rung,
-                                         state.trial(decision.donor).point)),
-          "",
-          decision.reason};
+    case TrialVerdict::kClone: return clone_of(state, decision, find);
   }
   return std::nullopt;
 }
 
-std::optional<SweepEvent> decision_at_rung(const SweepState& state) {
+std::optional<SweepEvent> decision_at_rung(const SweepState& state, const FindCheckpoint& find) {
   if (state.undecided < 0) return std::nullopt;
-  const auto decision = state.schedule.decide(state.undecided, state.trial(state.undecided).rung);
+  const auto& trial = state.trial(state.undecided);
+  const auto decision = state.schedule.decide(state.undecided, trial.rung, trial.rungs);
   // A sweep that stops ends each trial at its next rung, whatever its rank.
   if (state.phase == SweepPhase::kStopping && decision.verdict != TrialVerdict::kFinish)
     return proto::TrialStopped{state.undecided, state.trial(state.undecided).rung, false, state.reason};
-  return event_of(state, decision);
+  return event_of(state, decision, find);
 }
 
 std::string trials_text(std::int64_t n) { return std::to_string(n) + (n == 1 ? " trial" : " trials"); }
@@ -208,9 +219,9 @@ proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last, 
           std::move(error)};
 }
 
-std::optional<SweepEvent> follow_up(const SweepState& state) {
+std::optional<SweepEvent> follow_up(const SweepState& state, const FindCheckpoint& find) {
   if (is_terminal(state.phase)) return std::nullopt;
-  if (auto decided = decision_at_rung(state)) return decided;
+  if (auto decided = decision_at_rung(state, find)) return decided;
   if (state.phase != SweepPhase::kStopping)
     if (auto stopping = limit_of_results(state)) return std::move(*stopping);
   return end_of_sweep(state);
@@ -303,14 +314,10 @@ std::optional<proto::SweepStopping> limit_hit(const SweepState& state, const Swe
   return over(state.spec->limits.gpu_hours, usage.gpu_hours, "limits.gpu_hours");
 }
 
-std::vector<std::int64_t> pinned_trials(const SweepState& state) {
-  std::vector<std::int64_t> pinned;
-  for (std::size_t i = 0; i < state.trials.size(); ++i) {
-    const auto number = static_cast<std::int64_t>(i);
-    if (state.trials[i].phase == TrialPhase::kPaused || state.schedule.may_donate(number))
-      pinned.push_back(number);
-  }
-  return pinned;
+std::string clone_text(const SweepState& state, std::int64_t trial) {
+  const auto& from = *state.trial(trial).from;
+  return "trial " + std::to_string(trial) + " goes on from " + from.checkpoint +
+         ", the checkpoint of trial " + std::to_string(from.donor);
 }
 
 std::vector<SweepAction> actions(const SweepState& state, const SweepEvent& event) {
@@ -324,7 +331,7 @@ std::vector<SweepAction> actions(const SweepState& state, const SweepEvent& even
     return {StopTrial{stopped->trial, stopped->finished || state.spec->checkpoint_pruned, stopped->reason,
                       stopped->finished}};
   if (const auto* cloned = std::get_if<proto::TrialCloned>(&event))
-    return {CloneTrial{cloned->trial, cloned->checkpoint}};
+    return {CloneTrial{cloned->trial, state.trial(cloned->trial).replaced}};
   std::vector<SweepAction> all;
   // What was paused has no more to wait for, and what runs may have been told to end at once.
   const auto* stopping = std::get_if<proto::SweepStopping>(&event);

@@ -34,6 +34,12 @@ std::optional<proto::JobEvent> due_for_job(const SweepState& sweep, std::int64_t
   }
 }
 
+std::optional<proto::JobEvent> due_for_replaced(const SweepState& sweep, std::int64_t trial,
+                                                const JobState& job) {
+  if (is_terminal(job.phase) || ends(job)) return std::nullopt;
+  return trial_replaced(job, clone_text(sweep, trial));
+}
+
 std::optional<proto::TrialStopped> given_up(const SweepState& sweep, std::int64_t trial,
                                             const JobState& job) {
   const auto& state = sweep.trial(trial);

@@ -14,6 +14,10 @@ namespace rtrain::core {
 [[nodiscard]] std::optional<proto::JobEvent> due_for_job(const SweepState& sweep, std::int64_t trial,
                                                          const JobState& job);
 
+/// The same for the job that the trial had before it was cloned, which has not ended.
+[[nodiscard]] std::optional<proto::JobEvent> due_for_replaced(const SweepState& sweep, std::int64_t trial,
+                                                              const JobState& job);
+
 /// A sweep that stops gives up its trials that wait in the queue: they would start only to be stopped.
 /// Nothing: this one goes on to its next rung.
 [[nodiscard]] std::optional<proto::TrialStopped> given_up(const SweepState& sweep, std::int64_t trial,

@@ -86,6 +86,7 @@ void Launcher::launch(JobId id, int master_port) {
   const auto& state = context_.state(id);
   unlaunched_.erase(id);
   auto launch = launch_of(state, master_port, context_.nodes.find(first_node(state))->view.info.address);
+  if (pins_of_) launch.pins = pins_of_(id);
   std::map<int, std::vector<proto::RankPlacement>> by_node;
   for (const auto& rank : state.ranks) by_node[rank.placement.node_rank].push_back(rank.placement);
   launch.num_nodes = static_cast<int>(by_node.size());

@@ -40,6 +40,9 @@ class Launcher {
   void agent_left(const std::string& node);
   void on_node_lost(const std::string& node);
 
+  /// What the launch of a job says of pins (proto::CheckpointPins).
+  void ask_for_pins(std::function<std::vector<std::string>(JobId)> pins_of) { pins_of_ = std::move(pins_of); }
+
   /// The nodes with ranks of the current attempt that have not ended.
   [[nodiscard]] std::set<std::string> living_nodes(JobId id) const;
   /// Jobs with a rank on the node that has not ended.
@@ -61,6 +64,7 @@ class Launcher {
 
   HeadContext& context_;
   Turn& turn_;
+  std::function<std::vector<std::string>(JobId)> pins_of_;
   std::map<JobId, Attempt> unlaunched_;  ///< placed, waiting for the port of rank 0's node
 };
 

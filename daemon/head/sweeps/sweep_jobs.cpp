@@ -64,6 +64,10 @@ void Sweeps::on(JobId id, const core::SubmitTrial& submit) {
   unsubmitted_.erase({id, submit.trial});
   const auto* entry = book_.live(id);
   if (entry == nullptr) return;
+  if (entry->state.phase == core::SweepPhase::kPaused) {
+    unsubmitted_.insert({id, submit.trial});  // a clone: it is not to start before its sweep goes on
+    return;
+  }
   auto spec = trial_spec(entry->state, submit.trial);
   auto job = spec ? commands_.submit(std::move(*spec), entry->state.user, {}, std::nullopt,
                                      proto::SweepTrial{id, submit.trial})
@@ -124,10 +128,20 @@ void Sweeps::on(JobId id, const core::StopTrial& stop) {
   turn_.request_pass();
 }
 
-/// submit() takes no schedule that clones.
 void Sweeps::on(JobId id, const core::CloneTrial& clone) {
-  log::error("a trial is not cloned: this head does not run pbt",
-             {{"sweep", to_string(id)}, {"trial", std::to_string(clone.trial)}});
+  update_pins(trial(id, clone.trial)->from->job);
+  settle_replaced(id, clone.trial);
+  on(id, core::SubmitTrial{clone.trial});
+}
+
+void Sweeps::settle_replaced(JobId id, std::int64_t number) {
+  const auto& state = book_.live(id)->state;
+  const auto* record = context_.book.find(state.trial(number).replaced);
+  if (record == nullptr) return;
+  if (auto due = core::due_for_replaced(state, number, record->state)) {
+    turn_.post(record->state.id, std::move(*due));
+    turn_.request_pass();
+  }
 }
 
 // ---- what may start -----------------------------------------------------------------------------

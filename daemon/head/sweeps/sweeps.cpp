@@ -41,11 +41,6 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
                     ", which is another one",
                 "use a new key for each sweep file that is submitted");
   }
-  if (spec.schedule.kind == proto::ScheduleKind::kPbt)
-    return fail(
-        Errc::kInvalidArgument,
-        "schedule: this head does not run pbt: it cannot keep the checkpoint of one member for another",
-        "use asha, hyperband or median; rtrain sweep plan works with pbt");
   for (const auto& dependency : spec.job.scheduling.depends_on)
     if (context_.book.find(dependency.job) == nullptr)
       return fail(Errc::kNotFound,
@@ -236,12 +231,15 @@ std::optional<proto::SweepTrial> Sweeps::trial_of(JobId job) const {
 }
 
 Sweeps::Report Sweeps::report_of(const core::JobState& job) const {
-  return {job.sweep->sweep, job.sweep->trial, job.metrics, job.reports, !job.checkpoints.empty()};
+  return {job.sweep->sweep, job.sweep->trial, job.id, job.metrics, job.reports, pinnable(job) != nullptr};
 }
 
 void Sweeps::on_report(JobId job) {
-  if (!trial_of(job)) return;
-  enter([this, report = report_of(context_.state(job))] {
+  const auto of = trial_of(job);
+  if (!of) return;
+  const auto from = trial(of->sweep, of->trial)->from;
+  enter([this, from, report = report_of(context_.state(job))] {
+    if (from) update_pins(from->job);
     const auto* known = trial(report.sweep, report.trial);
     if (known != nullptr && known->phase == core::TrialPhase::kPaused)
       unheard_[{report.sweep, report.trial}].push_back(report);
@@ -278,7 +276,7 @@ bool Sweeps::judge(const Report& report) {
   const core::TrialReport told{report.trial, report.metrics, report.reports, report.checkpoint};
   for (bool came = false;;) {
     const auto* known = trial(report.sweep, report.trial);
-    if (known == nullptr) return came;
+    if (known == nullptr || known->job != report.job) return came;
     auto reached = core::reached(book_.live(report.sweep)->state, told);
     if (!reached || !take(report.sweep, std::move(*reached))) return came;
     came = true;
@@ -326,13 +324,17 @@ bool Sweeps::take(JobId id, proto::SweepEvent event) {
                               {"reason", state.reason}});
     std::erase_if(unheard_, [&](const auto& of) { return of.first.first == id; });
   }
+  if (const auto* ended = std::get_if<proto::TrialEnded>(&event))
+    if (const auto& from = state.trial(ended->trial).from) update_pins(from->job);
   carry_out(id, state, event);
   return true;
 }
 
 void Sweeps::follow(JobId id) {
   while (const auto* entry = book_.live(id)) {
-    auto event = core::follow_up(entry->state);
+    auto event = core::follow_up(entry->state, [&](std::int64_t trial, std::int64_t donor) {
+      return find_checkpoint(id, trial, donor);
+    });
     if (!event || !take(id, std::move(*event))) return;
   }
 }
@@ -374,8 +376,11 @@ void Sweeps::tick() {
 std::set<JobId> Sweeps::needed_jobs() const {
   std::set<JobId> needed;
   for (const auto& [id, entry] : book_.all_live()) {
-    for (const auto& trial : entry.state.trials)
+    for (const auto& trial : entry.state.trials) {
       if (trial.job.value() != 0) needed.insert(trial.job);
+      // Whose checkpoint it has not replaced by one of its own yet.
+      if (trial.from && !core::has_ended(trial.phase)) needed.insert(trial.from->job);
+    }
     // Each trial that is still to come names them again.
     for (const auto& dependency : entry.state.spec->job.scheduling.depends_on) needed.insert(dependency.job);
   }

@@ -19,7 +19,7 @@ class Sweeps {
 
   /// The sweep's number; its first jobs are submitted. `submission`: the client's key; the sweep that was
   /// submitted with it comes back. kConflict: the key was used for another sweep. kInvalidArgument: its queue
-  /// does not take its jobs, or this head cannot run its schedule. kNotFound: the jobs depend on one that
+  /// does not take its jobs, or its trials come from outside. kNotFound: the jobs depend on one that
   /// nobody knows. kUnavailable: the store takes no writes.
   [[nodiscard]] Result<JobId> submit(proto::SweepSpec spec, const std::string& user = {},
                                      const std::string& submission = {});
@@ -52,6 +52,11 @@ class Sweeps {
   void on_started(JobId job);   ///< it left the queue
   void on_released(JobId job);  ///< an attempt of it has ended
   void on_ended(JobId job);
+  /// Checkpoints of the job that others are to go on from, and have not written one of their own: its rank 0
+  /// keeps them.
+  [[nodiscard]] std::vector<std::string> pins_of(JobId job) const;
+  /// To the node of its rank 0, which has come back.
+  void send_pins(JobId job);
   /// Some times a second: jobs that found no room, and limits of time.
   void tick();
 
@@ -68,6 +73,7 @@ class Sweeps {
   struct Report {
     JobId sweep;
     std::int64_t trial = 0;
+    JobId job;
     proto::Json metrics;
     std::int64_t reports = 0;
     bool checkpoint = false;
@@ -93,7 +99,7 @@ class Sweeps {
   void on(JobId id, const core::ReleaseTrial& release);
   void on(JobId id, const core::StopTrial& stop);
   void on(JobId id, const core::CloneTrial& clone);
-  /// Whether it came to a rung.
+  /// Whether it came to a rung. That of a job which the trial does not have any more comes to none.
   bool judge(const Report& report);
   /// What the store has of the reports since its last rung. How many it has of all.
   std::int64_t judge_again(JobId id, std::int64_t trial, const core::JobState& job);
@@ -104,6 +110,8 @@ class Sweeps {
   /// Tells the jobs of the sweep, or of one trial, what they do not do yet of what it says.
   void settle(JobId id);
   void settle(JobId id, std::int64_t trial);
+  /// Likewise the job that the trial had before it was cloned.
+  void settle_replaced(JobId id, std::int64_t trial);
   void follow(JobId id);
   /// Promotes and suggests what may start.
   void refill(JobId id);
@@ -116,6 +124,13 @@ class Sweeps {
   [[nodiscard]] const core::TrialState* trial(JobId id, std::int64_t number) const;
   /// The state of a trial's job that has not ended; null: there is none.
   [[nodiscard]] const core::JobState* living_job(JobId id, std::int64_t number) const;
+  /// That another trial can go on from: it stays until rank 0 has heard of pins.
+  [[nodiscard]] static const proto::CheckpointRecord* pinnable(const core::JobState& job);
+  [[nodiscard]] std::optional<proto::CheckpointRecord> find_checkpoint(JobId id, std::int64_t trial,
+                                                                       std::int64_t donor) const;
+  /// Tells rank 0 of the donor, and of those that had pins, when they are others than it was told last.
+  void update_pins(JobId donor);
+  void update_pins_of(JobId donor);
   [[nodiscard]] core::SweepUsage usage(const SweepEntry& entry) const;
   /// Stops it when a limit of time is hit.
   void look_at_limits(JobId id);
@@ -126,7 +141,8 @@ class Sweeps {
   SweepBook book_;
   std::set<std::pair<JobId, std::int64_t>> unsubmitted_;  ///< trials whose jobs found no room
   std::map<std::pair<JobId, std::int64_t>, std::vector<Report>> unheard_;  ///< of trials that are paused
-  std::set<JobId> cut_short_;  ///< of which more may start than one call is allowed
+  std::map<JobId, std::vector<std::string>> pinned_;  ///< by job, as its rank 0 was told last
+  std::set<JobId> cut_short_;                         ///< of which more may start than one call is allowed
   std::deque<std::function<void()>> due_;
   bool working_ = false;
   SteadyTime limits_looked_{};

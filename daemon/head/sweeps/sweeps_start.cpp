@@ -29,8 +29,12 @@ void Sweeps::cancel_unknown() {
   std::vector<JobId> unknown;
   for (const auto& [id, record] : context_.book.all()) {
     const auto& of = record.state.sweep;
-    if (of && !core::is_terminal(record.state.phase) && book_.live(of->sweep) != nullptr && !trial_of(id))
-      unknown.push_back(id);
+    if (!of || core::is_terminal(record.state.phase) || trial_of(id)) continue;
+    const auto* entry = book_.live(of->sweep);
+    const auto* known = trial(of->sweep, of->trial);
+    const bool was_replaced = known != nullptr && known->replaced == id;
+    const bool ends = record.state.yield && record.state.yield->cause == proto::YieldCause::kReplaced;
+    if (entry != nullptr && !was_replaced && !ends) unknown.push_back(id);
   }
   for (const auto id : unknown) {
     const auto sweep = to_string(context_.state(id).sweep->sweep);
@@ -43,6 +47,11 @@ void Sweeps::cancel_unknown() {
 void Sweeps::recover_trial(JobId id, std::int64_t number) {
   const auto* known = trial(id, number);
   if (core::has_ended(known->phase)) return;
+  if (const auto& from = known->from) {
+    // What its agent hears when it comes back.
+    if (auto pins = pins_of(from->job); !pins.empty()) pinned_.insert_or_assign(from->job, std::move(pins));
+  }
+  settle_replaced(id, number);
   if (known->phase == core::TrialPhase::kSuggested) {
     unsubmitted_.insert({id, number});
     return;
@@ -70,7 +79,7 @@ std::int64_t Sweeps::judge_again(JobId id, std::int64_t number, const core::JobS
   constexpr int kPage = 1000;
   const auto& state = book_.live(id)->state;
   if (!state.schedule.has_rungs() || fault::on(fault::Fault::kReportsNotJudgedAgain)) return job.reports;
-  Report report{id, number, {}, state.trial(number).reports, !job.checkpoints.empty()};
+  Report report{id, number, job.id, {}, state.trial(number).reports, pinnable(job) != nullptr};
   for (bool more = true; more;) {
     auto page = context_.store.history.metrics(job.id, report.reports, kPage);
     if (!page) {

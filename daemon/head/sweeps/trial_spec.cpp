@@ -13,6 +13,7 @@ Result<proto::JobSpec> trial_spec(const core::SweepState& state, std::int64_t tr
   if (!spec) return spec.error();
   const auto suffix = "-" + std::to_string(trial);
   spec->name = state.spec->name.substr(0, kNameMax - suffix.size()) + suffix;
+  if (const auto& from = state.trial(trial).from) spec->resume_from_checkpoint = from->checkpoint;
   if (state.spec->idle) spec->scheduling.priority = kIdlePriority;
   if (auto storable = proto::reads_back(*spec); !storable) return storable.error();
   return spec;

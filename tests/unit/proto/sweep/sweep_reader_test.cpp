@@ -236,7 +236,7 @@ TEST_CASE("sweep events: each survives the way to JSON and back") {
                                        TrialPaused{3, 1, "rank 2 of 5"},
                                        TrialPromoted{3, 1, "rank 1 of 9"},
                                        TrialStopped{3, 1, true, "done"},
-                                       TrialCloned{3, 4, 2, {{"lr", 0.2}}, "/runs/x", "lower"},
+                                       TrialCloned{3, 4, 2, {{"lr", 0.2}}, "/runs/x", "lower", 6},
                                        TrialEnded{3, TrialOutcome::kInvalid, 0.5, 9, {}, "too wide"},
                                        TrialEnqueued{{{"lr", 0.3}}, "ada"},
                                        SweepHeld{"ada", "no such job"},

@@ -113,10 +113,10 @@ TEST_CASE("asha: a decision says its rank, and what failed is the worst") {
   for (std::int64_t trial = 0; trial < 5; ++trial)
     schedule.enter(trial, 0, static_cast<double>(trial), false);
   schedule.fail(5, -1);
-  CHECK(schedule.decide(4, 0).reason == "rank 5 of 6 at rung 0 (1), 2 go on");
-  CHECK(schedule.decide(1, 0).verdict == TrialVerdict::kGoOn);
+  CHECK(schedule.decide(4, 0, 1).reason == "rank 5 of 6 at rung 0 (1), 2 go on");
+  CHECK(schedule.decide(1, 0, 1).verdict == TrialVerdict::kGoOn);
   schedule.withdraw(0);
-  CHECK(schedule.decide(4, 0).reason == "rank 4 of 5 at rung 0 (1), 1 goes on");
+  CHECK(schedule.decide(4, 0, 1).reason == "rank 4 of 5 at rung 0 (1), 1 goes on");
 }
 
 TEST_CASE("asha: nothing that is no number is promoted, and a paused trial that ended is not") {
@@ -213,7 +213,8 @@ TEST_CASE("median: every decision is the one of Optuna's MedianPruner") {
           const double median = n % 2 == 1 ? there[n / 2] : (there[n / 2 - 1] + there[n / 2]) / 2;
           prune = *std::ranges::min_element(own) > median;
         }
-        CHECK(schedule.decide(trial, *rung).verdict == (prune ? TrialVerdict::kPrune : TrialVerdict::kGoOn));
+        CHECK(schedule.decide(trial, *rung, 1).verdict ==
+              (prune ? TrialVerdict::kPrune : TrialVerdict::kGoOn));
         pruned = prune;
       }
       if (!pruned) completed.push_back(own);
@@ -233,18 +234,28 @@ TEST_CASE("pbt: the lower quantile goes on from a donor of the upper one that ha
 
   for (std::int64_t member = 0; member < 8; ++member)
     schedule.enter(member, 1, static_cast<double>(member), member != 0);
-  CHECK(schedule.may_donate(1));
-  CHECK_FALSE(schedule.may_donate(0));
   // eight members, a quarter: 6 and 7 below, 0 and 1 above, and 0 has no checkpoint
   for (const std::int64_t member : {6, 7}) {
-    const auto decision = schedule.decide(member, 1);
+    const auto decision = schedule.decide(member, 1, 1);
     CHECK(decision.verdict == TrialVerdict::kClone);
     CHECK(decision.donor == 1);
   }
   for (const std::int64_t member : {0, 1, 2, 5})
-    CHECK(schedule.decide(member, 1).verdict == TrialVerdict::kGoOn);
+    CHECK(schedule.decide(member, 1, 1).verdict == TrialVerdict::kGoOn);
   schedule.end(1);
-  CHECK(schedule.decide(7, 1).donor == 2);  // seven are left: two below, and 2 is above now
+  CHECK(schedule.decide(7, 1, 1).donor == 2);  // seven are left: two below, and 2 is above now
+  // One that goes on from another one's checkpoint is no donor before it has come to a rung.
+  schedule.cloned(2);
+  CHECK(schedule.decide(7, 1, 1).reason == "no member of the upper quantile has a checkpoint");
+  schedule.enter(2, 2, 2, true);
+  CHECK(schedule.decide(7, 1, 1).donor == 2);
+
+  config.max = 4;
+  Schedule ends(config, 7);
+  for (std::int64_t member = 0; member < 4; ++member)
+    ends.enter(member, 1, static_cast<double>(member), true);
+  CHECK(ends.decide(3, 1, 1).verdict == TrialVerdict::kClone);
+  CHECK(ends.decide(3, 2, 2).verdict == TrialVerdict::kGoOn);
 }
 
 TEST_CASE("pbt: changed parameters stay in their domains, by Ray's rules") {

@@ -36,8 +36,24 @@ class Harness {
     log.push_back({0, event});
     for (const auto& action : actions(*state, event)) done.push_back(action);
   }
+  /// The trial's newest checkpoint, of its job.
+  std::optional<proto::CheckpointRecord> newest(std::int64_t trial) const {
+    const auto found = checkpoints.find(trial);
+    if (found == checkpoints.end()) return std::nullopt;
+    return proto::CheckpointRecord{"/runs/" + std::to_string(trial), 0, found->second};
+  }
   void follow() {
-    while (auto event = follow_up(*state)) put(std::move(*event));
+    const auto find = [this](std::int64_t, std::int64_t donor) { return newest(donor); };
+    while (auto event = follow_up(*state, find)) put(std::move(*event));
+  }
+  /// Jobs of clones are submitted.
+  void submit_clones() {
+    for (std::int64_t trial = 0; trial < static_cast<std::int64_t>(state->trials.size()); ++trial) {
+      if (phase(trial) != TrialPhase::kSuggested) continue;
+      reports[trial] = 0;
+      checkpoints.erase(trial);
+      put(proto::TrialSubmitted{trial, JobId(1000 + static_cast<std::int64_t>(log.size()))});
+    }
   }
   /// Starts what may start while `places` are free; the numbers of the trials.
   std::vector<std::int64_t> start(std::int64_t places = 1) {
@@ -57,6 +73,7 @@ class Harness {
   }
   void report(std::int64_t trial, const Json& metrics, bool checkpoint = true) {
     ++reports[trial];
+    if (checkpoint) checkpoints[trial] = metrics;
     const TrialReport report{trial, metrics, reports[trial], checkpoint};
     while (auto event = reached(*state, report)) {
       put(*event);
@@ -74,6 +91,7 @@ class Harness {
   std::vector<StampedSweepEvent> log;
   std::vector<SweepAction> done;
   std::map<std::int64_t, std::int64_t> reports;
+  std::map<std::int64_t, Json> checkpoints;  ///< what was reported with the newest
 };
 
 /// Runs the sweep to its end: trial by trial an epoch in turn, `places` at once. The loss is a function of
@@ -97,7 +115,10 @@ void run(Harness& harness, std::int64_t places, int epochs,
         const int at = ++epoch[trial];
         const Json metrics{{"loss", loss(harness.state->trial(trial).point, at)}, {"epoch", at}};
         harness.report(trial, metrics);
-        if (at == epochs && harness.phase(trial) == TrialPhase::kRunning)
+        if (harness.phase(trial) == TrialPhase::kSuggested) {
+          epoch[trial] = static_cast<int>(harness.state->trial(trial).resource);
+          harness.submit_clones();
+        } else if (at == epochs && harness.phase(trial) == TrialPhase::kRunning)
           harness.end(trial, TrialOutcome::kCompleted, metrics);
         moved = true;
       }
@@ -178,7 +199,13 @@ TEST_CASE("sweep: every search with every schedule comes to its end, and its log
         CHECK(again->trials[i].phase == state.trials[i].phase);
         CHECK(again->trials[i].loss == state.trials[i].loss);
         CHECK(again->trials[i].rung == state.trials[i].rung);
+        CHECK(again->trials[i].job == state.trials[i].job);
+        CHECK(again->trials[i].from == state.trials[i].from);
       }
+      const auto clones = std::ranges::count_if(harness.log, [](const StampedSweepEvent& stamped) {
+        return std::holds_alternative<proto::TrialCloned>(stamped.event);
+      });
+      CHECK((clones > 0) == (schedule.is_object() && schedule.contains("pbt")));
     }
 }
 
@@ -255,12 +282,16 @@ TEST_CASE("sweep: faults in any order lose nothing, and the log gives the sweep 
         case 4: harness.report(trial, Json{{"loss", "NaN"}, {"epoch", ++epoch[trial]}}); break;
         default: harness.report(trial, metrics(++epoch[trial])); break;
       }
+      if (harness.phase(trial) == TrialPhase::kSuggested) {
+        epoch[trial] = static_cast<int>(state.trial(trial).resource);
+        harness.submit_clones();
+        continue;
+      }
       CHECK(state.trial(trial).rung >= rung);
       if (epoch[trial] >= kEpochs && harness.phase(trial) == TrialPhase::kRunning)
         harness.end(trial, TrialOutcome::kCompleted, metrics(epoch[trial]));
     }
     for (const auto& trial : state.trials) CHECK(has_ended(trial.phase));
-    CHECK(pinned_trials(state).empty());
 
     const auto again = replay_sweep(1, harness.log);
     REQUIRE(again.has_value());
@@ -283,7 +314,7 @@ TEST_CASE("sweep: suggestions of random do not depend on the order in which tria
   CHECK(suggestions(one.log) == suggestions(other.log));
 }
 
-TEST_CASE("sweep: asha pauses, promotes, and keeps what is paused pinned") {
+TEST_CASE("sweep: asha pauses and promotes") {
   Harness harness(Json{{"schedule", {{"asha", {{"max", 9}}}}}, {"limits", {{"trials", 4}, {"running", 1}}}});
   for (std::int64_t trial = 0; trial < 3; ++trial) {
     CHECK(harness.start() == std::vector<std::int64_t>{trial});
@@ -291,7 +322,6 @@ TEST_CASE("sweep: asha pauses, promotes, and keeps what is paused pinned") {
     CHECK(harness.phase(trial) == TrialPhase::kPaused);
   }
   CHECK(harness.state->trial(1).reason == "rank 1 of 2 at rung 0 (1), 0 go on");
-  CHECK(pinned_trials(*harness.state) == std::vector<std::int64_t>{0, 1, 2});
   CHECK(std::holds_alternative<PauseTrial>(harness.done.back()));
   // The best of three goes on before a new trial starts.
   CHECK(harness.start() == std::vector<std::int64_t>{2});
@@ -332,6 +362,81 @@ TEST_CASE("sweep: a trial that ran past its pause to its end has come to the run
   // One has come to the last rung, so nobody else must.
   CHECK(harness.state->phase == SweepPhase::kSucceeded);
   CHECK(harness.state->best == 0);
+}
+
+TEST_CASE("sweep: a clone is where its checkpoint is, ahead of the member or behind it") {
+  Harness harness(Json{{"schedule", {{"pbt", {{"interval", 2}, {"max", 9}}}}},
+                       {"limits", {{"trials", 4}, {"running", 4}, {"no_better_trials", 0}}}});
+  harness.start(4);
+  for (const std::int64_t trial : {1, 2}) harness.report(trial, {{"loss", 2}, {"epoch", 2}});
+  harness.report(0, {{"loss", 1}, {"epoch", 2}});
+  for (int epoch : {3, 4, 5}) harness.report(0, {{"loss", 1}, {"epoch", epoch}});
+  CHECK(harness.state->trial(0).rung == 2);
+
+  // Member 3 is the worst, and the donor is ahead.
+  const auto before = harness.state->trial(3);
+  harness.report(3, {{"loss", 9}, {"epoch", 2}});
+  const auto& member = harness.state->trial(3);
+  CHECK(member.phase == TrialPhase::kSuggested);
+  CHECK(member.job == JobId(0));
+  CHECK(member.replaced == before.job);
+  CHECK(member.from == CloneSource{0, harness.state->trial(0).job, "/runs/0"});
+  CHECK(member.rung == 2);
+  CHECK(member.resource == 5);
+  CHECK(member.point != before.point);
+  CHECK(std::isnan(member.value(false)));
+  CHECK(harness.state->active == 4);
+  const auto& clone = std::get<CloneTrial>(harness.done.back());
+  CHECK(clone.trial == 3);
+  CHECK(clone.replaced == before.job);
+  CHECK(clone_text(*harness.state, 3) == "trial 3 goes on from /runs/0, the checkpoint of trial 0");
+  // The report of a job that it has no more comes to nothing.
+  harness.report(3, {{"loss", 9}, {"epoch", 4}});
+  CHECK(harness.phase(3) == TrialPhase::kSuggested);
+  harness.submit_clones();
+  CHECK(harness.phase(3) == TrialPhase::kRunning);
+  CHECK(harness.state->trial(3).job != before.job);
+  harness.report(3, {{"loss", 1.5}, {"epoch", 6}});
+  CHECK(harness.state->trial(3).rung == 3);
+  CHECK(harness.state->trial(3).resource == 6);
+
+  // Member 3 was the furthest, and is behind now: its old value is nobody's, and it is not judged again
+  // before it has come further than it was.
+  CHECK(harness.state->best == 3);
+  const auto point = harness.state->trial(3).point;
+  harness.report(3, {{"loss", 8}, {"epoch", 8}});
+  REQUIRE(harness.phase(3) == TrialPhase::kSuggested);
+  CHECK(harness.state->trial(3).rung == 4);
+  CHECK(harness.state->trial(3).resource == 5);
+  CHECK(harness.state->best == 0);
+  CHECK(harness.state->trial(3).point != point);
+  harness.submit_clones();
+  for (const int epoch : {6, 8}) harness.report(3, {{"loss", 9}, {"epoch", epoch}});
+  CHECK(harness.phase(3) == TrialPhase::kRunning);
+  CHECK(harness.state->trial(3).rung == 4);
+  harness.report(3, {{"loss", 0.5}, {"epoch", 10}});
+  CHECK(harness.state->trial(3).rung == 5);
+  CHECK(harness.state->trial(3).rungs == 4);
+}
+
+TEST_CASE("sweep: a population whose members get worse as they train comes to its end") {
+  Harness harness(Json{{"schedule", {{"pbt", {{"interval", 1}, {"quantile_fraction", 0.5}}}}},
+                       {"limits", {{"trials", 4}, {"running", 4}}}});
+  run(harness, 4, 9, [](const Point&, int epoch) { return 1.0 * epoch; });
+  CHECK(harness.state->phase == SweepPhase::kSucceeded);
+}
+
+TEST_CASE("sweep: a member whose donor has no checkpoint for it goes on as it is") {
+  Harness harness(
+      Json{{"schedule", {{"pbt", {{"interval", 2}}}}}, {"limits", {{"trials", 2}, {"running", 2}}}});
+  harness.start(2);
+  harness.report(0, {{"loss", 1}, {"epoch", 2}});
+  harness.checkpoints.clear();
+  harness.report(1, {{"loss", 9}, {"epoch", 2}});
+  CHECK(harness.phase(1) == TrialPhase::kRunning);
+  for (const std::int64_t trial : {0, 1})
+    harness.end(trial, TrialOutcome::kCompleted, {{"loss", 1}, {"epoch", 3}});
+  CHECK(harness.state->phase == SweepPhase::kSucceeded);
 }
 
 TEST_CASE("sweep: one report may cross several rungs") {
@@ -702,7 +807,7 @@ TEST_CASE("sweep: events that are not legal change nothing") {
                                         proto::RungReached{0, -2, 1, 0.5, {}, true},
                                         proto::RungReached{0, 3, 9, 0.5, {}, true},
                                         proto::TrialPaused{7, 0, ""},
-                                        proto::TrialCloned{0, 0, 0, {{"lr", 0.1}, {"width", 9}}, "", ""},
+                                        proto::TrialCloned{0, 0, 0, {{"lr", 0.1}, {"width", 9}}, "/c", "", 0},
                                         proto::SweepReleased{"ada"},
                                         proto::SweepEnded{},
                                         harness.log.front().event};
