@@ -34,7 +34,7 @@ with open(os.environ["RTRAIN_LAUNCH_FILE"]) as file:
     config = json.load(file)["spec"]["train_loop_config"]
 connection.settimeout(120)  # the head may be away
 for epoch in range(1, 5):
-    time.sleep(0.01)
+    time.sleep(0.03)
     if asked:
         break
     loss = (config["lr"] - 0.3) ** 2 + abs(config["depth"] - 5) / 20 + 1 / epoch + (config["lr"] * 1000 * epoch % 1) / 10
@@ -104,6 +104,7 @@ class SweepKills(unittest.TestCase):
         try:
             work(run)
             result = run.end()
+            self.assertEqual(result["state"], "SUCCEEDED", result["reason"])
             looked = run.fsck()
             self.assertEqual(looked.returncode, 0, looked.stdout)
             self.assertNotIn("note:", looked.stdout)  # the searcher gives the same trials again
@@ -128,7 +129,7 @@ class SweepKills(unittest.TestCase):
 
         def kill(run):
             for number in range(KILLS):
-                time.sleep(moments.uniform(0, 0.4))
+                time.sleep(moments.uniform(0, 0.25))
                 self.assertEqual(run.document()["state"], "RUNNING", "the sweep ended before kill %d" % number)
                 run.kill_head()
 
