@@ -66,6 +66,7 @@ struct ScheduleOf {
             {"resample_probability", pbt.resample_probability},
             {"factors", pbt.perturbation_factors}};
     if (pbt.perturbation_interval != 0) of["interval"] = pbt.perturbation_interval;
+    if (pbt.max_t != 0) of["max"] = pbt.max_t;
     return {{"pbt", std::move(of)}};
   }
 };
@@ -93,6 +94,7 @@ constexpr Renamed kPlaces[]{{"parameters", "param_space"},
                             {"schedule.median.grace", "tune_config.scheduler.grace_period"},
                             {"schedule.pbt.interval", "tune_config.scheduler.perturbation_interval"},
                             {"schedule.pbt.burn_in", "tune_config.scheduler.burn_in_period"},
+                            {"schedule.pbt.max", "tune_config.scheduler.max_t"},
                             {"schedule.pbt.factors", "tune_config.scheduler.perturbation_factors"},
                             {"schedule", "tune_config.scheduler: schedule"}};
 

@@ -129,6 +129,7 @@ struct RTRAIN_API MedianStoppingRule {
 struct RTRAIN_API PopulationBasedTraining {
   double perturbation_interval = 0;  ///< between two changes of a member; > 0
   double burn_in_period = 0;         ///< no member changes below this
+  double max_t = 0;                  ///< where members end, and nobody is replaced; 0: nowhere
   double quantile_fraction = 0.25;   ///< so many copy from as many; 0 to 0.5
   double resample_probability = 0.25;
   std::array<double, 2> perturbation_factors{1.2, 0.8};

@@ -129,6 +129,16 @@ TEST_CASE("tune: every search algorithm and scheduler is one of the sweep file",
   }
 }
 
+TEST_CASE("tune: where the members of a population end", "[unit][sdk]") {
+  const auto document =
+      document_of({{"lr", tune::uniform(0, 1)}},
+                  {.metric = "loss",
+                   .num_samples = 8,
+                   .scheduler = tune::PopulationBasedTraining{.perturbation_interval = 2, .max_t = 20}});
+  CHECK(document.at("schedule").at("pbt").at("max") == 20.0);
+  CHECK(proto::read_sweep_document(document).ok());
+}
+
 TEST_CASE("tune: a grid_search makes a grid, each point of which is tried once", "[unit][sdk]") {
   const tune::ParamSpace space{{"lr", tune::grid_search({0.1, 0.2})}, {"width", tune::randint(1, 3)}};
   const auto document = document_of(space);
