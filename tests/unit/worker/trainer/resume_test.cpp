@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -269,6 +270,33 @@ TEST_CASE("resume: more epochs after the end continue the run", "[unit][trainer]
   const auto whole = run({.max_epochs = 4}, 1);
   (void)run({.max_epochs = 2}, 1, {}, folder / "c", "epoch_end", 12);
   CHECK(same_bits(whole.end, run({.max_epochs = 4}, 7, folder / "c").end));
+}
+
+TEST_CASE("resume: a learning rate that on_train_start sets wins over that of the checkpoint",
+          "[unit][trainer]") {
+  struct Rated : Net {
+    double rate = 0;  ///< 0: that of the checkpoint
+    std::set<double> seen;
+    void on_train_start() override {
+      if (rate > 0) optimizer().optimizer().set_lr(rate);
+    }
+    StepOutput training_step(const Batch& batch, std::int64_t number) override {
+      seen.insert(optimizer().optimizer().lr());
+      return Net::training_step(batch, number);
+    }
+    Optimizers configure_optimizers() override { return optim::Adam(parameters(), {.lr = 0.25}); }
+  };
+  const test::Folder folder;
+  (void)run({.max_epochs = 1}, 1, {}, folder / "c", "after_fit");
+  const auto rates_of_member = [&](double rate) {
+    auto train = data_of(22, true);
+    Rated member;
+    member.rate = rate;
+    Trainer(quiet({.max_epochs = 2})).fit(member, train, DataLoader(), folder / "c");
+    return member.seen;
+  };
+  CHECK(rates_of_member(0) == std::set<double>{0.01});
+  CHECK(rates_of_member(0.5) == std::set<double>{0.5});
 }
 
 TEST_CASE(
