@@ -186,6 +186,7 @@ Json schedule_json(const ScheduleConfig& schedule) {
       break;
     case ScheduleKind::kPbt:
       of["interval"] = plain_number(schedule.interval);
+      if (schedule.max > 0) of["max"] = plain_number(schedule.max);
       of["burn_in"] = plain_number(schedule.burn_in);
       of["quantile_fraction"] = schedule.quantile_fraction;
       of["resample_probability"] = schedule.resample_probability;

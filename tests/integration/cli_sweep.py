@@ -159,7 +159,11 @@ class Searcher(SweepCluster):
         exec(program, names)
         names["search"](id, lambda trials: asked.append(len(trials)) or {"lr": 0.5 / (1 + len(trials))}, at_once=1)
         self.assertEqual(self.wait(id, "SUCCEEDED")["best_trial"], 0)
-        self.assertEqual(asked, [0, 1, 2])
+        self.assertEqual(sorted(set(asked)), [0, 1, 2])
+        # More at once than there are places, and than there are trials left.
+        id = self.submit(limits={"trials": 4}, search="external")
+        names["search"](id, lambda trials: {"lr": 0.5 / (1 + len(trials))}, at_once=9)
+        self.assertEqual([trial["params"]["lr"] for trial in self.trials(id)], [0.5, 0.25, 0.5 / 3, 0.125])
 
 
 if __name__ == "__main__":

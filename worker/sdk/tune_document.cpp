@@ -102,12 +102,10 @@ constexpr Renamed kPlaces[]{{"parameters", "param_space"},
 std::string in_tuner(const std::string& path) {
   const Renamed* found = nullptr;
   for (const auto& place : kPlaces) {
-    const bool whole = path.size() == place.in_file.size() ||
-                       path[std::min(path.size() - 1, place.in_file.size())] == '.' ||
-                       path[std::min(path.size() - 1, place.in_file.size())] == '[';
-    if (path.starts_with(place.in_file) && whole &&
-        (found == nullptr || place.in_file.size() > found->in_file.size()))
-      found = &place;
+    if (!path.starts_with(place.in_file)) continue;
+    const auto rest = path.substr(place.in_file.size());
+    const bool whole = rest.empty() || rest.front() == '.' || rest.front() == '[';
+    if (whole && (found == nullptr || place.in_file.size() > found->in_file.size())) found = &place;
   }
   if (found == nullptr) return path.starts_with("job.") ? path.substr(4) : path;
   return std::string(found->in_tuner) + path.substr(found->in_file.size());

@@ -227,10 +227,12 @@ class Step {
 
   Result<Done> operator()(const proto::TrialEnqueued& event) {
     if (auto open = still_open(); !open) return open;
-    if (trials_to_give(state_) == 0)
+    // A grid tries each of its points once: what is enqueued comes beside them.
+    if (!state_.grid && trials_to_give(state_) == 0)
       return refused("all of its " + std::to_string(state_.trials_max) +
                      " trials (limits.trials) have their parameters or wait for their turn");
     if (const auto point = state_.space->completed(event.params, 0, 0); !point) return point.error();
+    if (state_.grid) ++state_.trials_max;
     state_.queue.push_back(event);
     return ok();
   }
@@ -248,7 +250,8 @@ class Step {
   }
   Result<Done> operator()(const proto::SweepExtended& event) {
     if (auto open = still_open(); !open) return open;
-    const auto most = proto::kTrialsMax - state_.trials_max;
+    const auto most = std::max<std::int64_t>(
+        0, (state_.grid ? state_.grid->size() : proto::kTrialsMax) - state_.trials_max);
     if (event.trials < 1 || event.trials > most)
       return refused("it can be extended by 1 to " + std::to_string(most) + " trials");
     state_.trials_max += event.trials;

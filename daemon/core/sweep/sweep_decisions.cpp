@@ -264,7 +264,14 @@ std::vector<Observation> history_of(const SweepState& state) {
     if (trial.phase == TrialPhase::kFailed || trial.phase == TrialPhase::kInvalid ||
         trial.phase == TrialPhase::kCancelled)
       continue;
+    // Nobody knows what the parameters of a clone are worth before it has come to a rung with them.
+    const bool unjudged = trial.from && trial.reports == 0 && !std::isfinite(trial.loss);
+    if (unjudged && has_ended(trial.phase)) continue;
     auto observed = ObservedState::kRunning;
+    if (unjudged) {
+      history.push_back({static_cast<std::int64_t>(i), trial.point, observed, trial.loss, trial.resource, 0});
+      continue;
+    }
     if (trial.phase == TrialPhase::kCompleted)
       observed = ObservedState::kComplete;
     else if (trial.rung >= 0 || has_ended(trial.phase))
@@ -333,6 +340,9 @@ std::vector<SweepAction> actions(const SweepState& state, const SweepEvent& even
   if (const auto* cloned = std::get_if<proto::TrialCloned>(&event))
     return {CloneTrial{cloned->trial, state.trial(cloned->trial).replaced}};
   std::vector<SweepAction> all;
+  if (!std::holds_alternative<proto::SweepStopping>(event) &&
+      !std::holds_alternative<proto::SweepEnded>(event))
+    return all;
   // What was paused has no more to wait for, and what runs may have been told to end at once.
   const auto* stopping = std::get_if<proto::SweepStopping>(&event);
   const bool ended = std::holds_alternative<proto::SweepEnded>(event);

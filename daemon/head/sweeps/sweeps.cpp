@@ -6,6 +6,7 @@
 #include "daemon/core/sweep/warm_start.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -65,14 +66,17 @@ Result<JobId> Sweeps::submit(proto::SweepSpec spec, const std::string& user, con
 }
 
 Result<std::vector<proto::KnownTrial>> Sweeps::known_to(const proto::SweepSpec& spec) const {
+  auto newest_first = spec.from;
+  std::ranges::sort(newest_first, std::greater<>());
   std::vector<proto::KnownTrial> all;
-  for (const auto number : spec.from) {
+  for (const auto number : newest_first) {
+    if (all.size() >= proto::kKnownTrialsMax) break;  // each is read from the store, and agents wait
     const auto entry = book_.find(JobId(number));
     if (!entry) return entry.error().in("from");
     if (*entry == nullptr) return no_such(JobId(number)).in("from");
     auto known = core::known_trials((*entry)->state, spec);
     if (!known) return known;
-    std::ranges::move(*known, std::back_inserter(all));
+    all.insert(all.begin(), std::make_move_iterator(known->begin()), std::make_move_iterator(known->end()));
   }
   if (all.size() > proto::kKnownTrialsMax)
     all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(proto::kKnownTrialsMax));
@@ -89,7 +93,12 @@ Result<const core::SweepState*> Sweeps::going_on(JobId id) const {
 }
 
 Result<Done> Sweeps::ask(JobId id, const std::vector<proto::SweepEvent>& events) {
-  if (const auto state = going_on(id); !state) return state.error();
+  const auto state = going_on(id);
+  if (!state) return state.error();
+  // All of them or none.
+  auto tried = **state;
+  for (const auto& event : events)
+    if (auto folded = core::fold(tried, event); !folded) return folded.error().in("sweep " + to_string(id));
   Result<Done> done = ok();
   // Users ask outside of a turn, so that nobody is at work here.
   enter([&] {
@@ -173,7 +182,7 @@ Result<std::vector<std::int64_t>> Sweeps::retry(JobId id, const std::vector<std:
                   name + " has not ended: it is " + std::string(core::to_string(known->phase)));
     numbers.push_back(
         static_cast<std::int64_t>((*state)->trials.size() + (*state)->queue.size() + numbers.size()));
-    events.emplace_back(proto::SweepExtended{1, by});
+    if (!(*state)->grid) events.emplace_back(proto::SweepExtended{1, by});
     events.emplace_back(proto::TrialEnqueued{(*state)->space->to_json(known->point), by, number});
   }
   if (auto done = ask(id, events); !done) return done.error();
@@ -192,6 +201,11 @@ Result<Done> Sweeps::stop_trial(JobId id, std::int64_t number, const std::string
     return fail(Errc::kNotFound,
                 "trial " + std::to_string(number) + " of sweep " + to_string(id) + ": no such trial",
                 "rtrain sweep trials " + to_string(id));
+  if (known->phase == core::TrialPhase::kPaused)
+    return fail(
+        Errc::kConflict,
+        "trial " + std::to_string(number) + " of sweep " + to_string(id) + " is PAUSED, and holds nothing",
+        "rtrain cancel " + to_string(known->job) + " ends it");
   return ask(id, proto::TrialStopped{number, known->rung, false, "stopped by " + by});
 }
 
@@ -239,7 +253,7 @@ void Sweeps::on_report(JobId job) {
   if (!of) return;
   const auto from = trial(of->sweep, of->trial)->from;
   enter([this, from, report = report_of(context_.state(job))] {
-    if (from) update_pins(from->job);
+    if (from && pinned_.contains(from->job)) update_pins(from->job);
     const auto* known = trial(report.sweep, report.trial);
     if (known != nullptr && known->phase == core::TrialPhase::kPaused)
       unheard_[{report.sweep, report.trial}].push_back(report);

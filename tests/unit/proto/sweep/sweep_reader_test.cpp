@@ -182,6 +182,33 @@ TEST_CASE("sweep file: values that the job itself does not take") {
               "put into it"});
 }
 
+TEST_CASE("sweep file: what is written is read again, each field of each schedule") {
+  for (const auto& schedule :
+       {Json{{"asha", {{"min", 2}, {"max", 18}, {"eta", 4}, {"mode", "stop"}}}},
+        Json{{"hyperband", {{"max", 81}, {"eta", 3}, {"brackets", "conservative"}, {"max_rungs", 4}}}},
+        Json{{"median", {{"startup_trials", 3}, {"grace", 2}, {"interval", 5}}}},
+        Json{{"pbt",
+              {{"interval", 2},
+               {"max", 20},
+               {"burn_in", 4},
+               {"quantile_fraction", 0.5},
+               {"resample_probability", 0.125},
+               {"factors", {1.5, 0.5}}}}}}) {
+    const Json document{
+        {"job", {{"command", {"true"}}}}, {"metric", "loss"}, {"parameters", {{"lr", {{"float", {0, 1}}}}}},
+        {"limits", {{"trials", 4}}},      {"from", {5, 6}},   {"schedule", schedule}};
+    const auto read = read_sweep_document(document);
+    INFO(schedule.dump());
+    REQUIRE(read.ok());
+    const auto written = to_json(read.spec);
+    const auto again = read_sweep_document(written);
+    REQUIRE(again.ok());
+    CHECK(again.spec == read.spec);
+    for (const auto& [key, value] : schedule.front().items())
+      CHECK(written["schedule"].front()[key] == value);
+  }
+}
+
 TEST_CASE("sweep file: the job may be a file") {
   const std::string text =
       R"({"job": "job.json", "metric": "loss", "parameters": {"lr": {"float": [0, 1]}}, "limits": {"trials": 1}})";

@@ -742,6 +742,32 @@ TEST_CASE("sweep: what is enqueued counts as a trial, and says whose parameters 
   CHECK_FALSE(fold(*harness.state, proto::SweepExtended{1, "ada"}).has_value());
 }
 
+TEST_CASE("sweep: what is enqueued comes beside the points of a grid, and a grid has no more of its own") {
+  Harness harness(Json{{"search", "grid"}, {"limits", Json::object()}},
+                  {{"a", {{"grid", {1, 2}}}}, {"b", {{"choice", {"x", "y"}}}}});
+  harness.put(proto::TrialEnqueued{{{"a", 2}, {"b", "y"}}, "ada"});
+  CHECK(fold(*harness.state, proto::SweepExtended{1, "ada"}).error().code() == Errc::kConflict);
+  CHECK(harness.start(9).size() == 5);
+  std::set<std::string> points;
+  for (const auto& trial : harness.state->trials)
+    points.insert(harness.state->space->to_json(trial.point).dump());
+  CHECK(points.size() == 4);
+}
+
+TEST_CASE("sweep: a searcher does not take a clone that nobody has judged for a bad one") {
+  Harness harness(Json{{"schedule", {{"pbt", {{"interval", 1}}}}},
+                       {"search", "tpe"},
+                       {"limits", {{"trials", 4}, {"running", 4}}}});
+  harness.start(4);
+  for (const std::int64_t trial : {0, 1, 2}) harness.report(trial, {{"loss", 1}, {"epoch", 1}});
+  harness.report(3, {{"loss", 9}, {"epoch", 1}});
+  REQUIRE(harness.phase(3) == TrialPhase::kSuggested);
+  const auto history = history_of(*harness.state);
+  REQUIRE(history.size() == 4);
+  CHECK(history[0].state == ObservedState::kPruned);
+  CHECK(history[3].state == ObservedState::kRunning);
+}
+
 TEST_CASE("sweep: a trial is tried again with the same parameters and a new number") {
   Harness harness(Json{{"limits", {{"trials", 2}, {"running", 1}}}, {"baseline", false}});
   harness.start();

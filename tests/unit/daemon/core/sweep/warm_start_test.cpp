@@ -86,7 +86,7 @@ TEST_CASE("warm start: what measured something else, or fits nowhere, is refused
   };
   CHECK(why(earlier, kLr, {{"metric", "accuracy"}, {"mode", "max"}}) ==
         "from: sweep 5: it searched for the least loss, not the most accuracy");
-  CHECK(why(earlier, kLr, {{"resource", "step"}}) == "from: sweep 5: its resource is another one");
+  CHECK(why(earlier, kLr, {{"resource", "step"}}) == "from: sweep 5: its resource is epoch, not step");
   CHECK(why(earlier, kLr, {{"constraints", {{"params_m", {{"max", 25}}}}}}) ==
         "from: sweep 5: its constraints are others");
   CHECK(why(earlier_sweep({std::nan("")}), kLr, Json::object()) ==

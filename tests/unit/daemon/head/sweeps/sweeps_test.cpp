@@ -405,6 +405,22 @@ TEST_CASE("sweeps: users give trials, more of them, and try some again") {
   CHECK(scene.trial(3).point == scene.trial(0).point);
 }
 
+TEST_CASE("sweeps: of what is asked together all is done or nothing") {
+  Scene scene;
+  scene.submit({{"limits", {{"trials", 1}, {"failed_max", 0}}},
+                {"start_with", {{{"lr", 0.25}}, {{"lr", 0.5}}, {{"lr", 0.75}}}}});
+  scene.connect();
+  scene.start_all();
+  auto& sweeps = scene.cluster.dispatcher.sweeps();
+  REQUIRE(sweeps.extend(scene.id, 1, "ann").has_value());
+  scene.start_all();
+  scene.end(0, 1);
+  const auto before = scene.events();
+  CHECK(sweeps.retry(scene.id, {0}, "ann").error().code() == Errc::kConflict);
+  CHECK(scene.events() == before);
+  CHECK(scene.state().trials_max == 2);
+}
+
 TEST_CASE("sweeps: the trials of earlier ones are known, also after they are gone") {
   Scene scene;
   scene.submit({{"limits", {{"trials", 2}}}});
