@@ -320,9 +320,9 @@ void read_from(ObjectReader& top, SweepSpec& spec) {
   if (!list->is_array() || list->size() > kFromMax)
     return top.error("from", "expected a list of at most " + std::to_string(kFromMax) + " numbers of sweeps");
   for (std::size_t i = 0; i < list->size(); ++i) {
-    std::int64_t number = 0;
     const std::string place = "from[" + std::to_string(i) + "]";
-    if (!(*list)[i].is_number_integer() || (number = (*list)[i].get<std::int64_t>()) < 1)
+    const auto number = (*list)[i].is_number_integer() ? (*list)[i].get<std::int64_t>() : 0;
+    if (number < 1)
       top.error(place, "expected the number of a sweep");
     else if (std::ranges::find(spec.from, number) != spec.from.end())
       top.error(place, "sweep " + std::to_string(number) + " is named twice");
