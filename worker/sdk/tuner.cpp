@@ -72,7 +72,8 @@ ResultGrid Tuner::fit() {
   const auto reading = proto::read_sweep_document(document);
   if (!reading.ok()) throw std::invalid_argument(sdk::tuner_errors(reading.errors));
   const sdk::UnnamedFile told("runs.jsonl", "");
-  auto given = with_runs(sdk::run_sweep(document, call.variables(told.path())), reading.spec, runs_in(told));
+  auto swept = sdk::run_sweep(document, call.variables(told.path()));
+  auto given = with_runs(std::move(swept), reading.spec, runs_in(told));  // told by now
   auto grid = ResultGrid::from_document(given);
   sdk::FitCall::gave(std::move(given));
   return grid;
