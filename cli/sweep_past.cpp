@@ -16,14 +16,6 @@ struct PastTrial {
   double resource_s = 0, start_s = 0;
 };
 
-std::optional<double> finite_in(const proto::Json& metrics, const std::string& name) {
-  double value = 0;
-  const auto found = metrics.is_object() ? metrics.find(name) : metrics.end();
-  if (found == metrics.end() || !proto::json_number(*found, value) || !std::isfinite(value))
-    return std::nullopt;
-  return value;
-}
-
 Result<std::vector<proto::MetricPoint>> points_of(const Get& get, JobId job) {
   std::vector<proto::MetricPoint> points;
   for (std::int64_t from = 0;;) {
@@ -41,7 +33,7 @@ Result<std::vector<proto::MetricPoint>> points_of(const Get& get, JobId job) {
 /// Nothing: it says too little.
 std::optional<PastTrial> past_trial(const std::vector<proto::MetricPoint>& points, proto::UnixMs started_ms,
                                     const proto::SweepSpec& planned) {
-  const std::string resource_name = planned.resource.empty() ? "epoch" : planned.resource;
+  const auto resource_name = proto::resource_name(planned);
   PastTrial trial;
   double seconds = 0, units = 0, first_resource = 0;
   proto::UnixMs first_ms = 0;
@@ -52,8 +44,8 @@ std::optional<PastTrial> past_trial(const std::vector<proto::MetricPoint>& point
   };
   std::optional<Before> before;
   for (const auto& point : points) {
-    const auto resource = finite_in(point.metrics, resource_name),
-               value = finite_in(point.metrics, planned.metric);
+    const auto resource = proto::reported_number(point.metrics, resource_name),
+               value = proto::reported_number(point.metrics, planned.metric);
     if (!resource) continue;
     if (value) trial.curve.add(*resource, planned.maximize ? -*value : *value);
     if (before && before->attempt == point.attempt && *resource > before->resource) {
@@ -102,7 +94,7 @@ Result<PastSweep> past_sweep(const Get& get, const std::string& target, const pr
   if (past.curves.empty())
     return fail(Errc::kNotFound,
                 "no trial of that sweep has reported \"" + planned.metric + "\" and \"" +
-                    (planned.resource.empty() ? "epoch" : planned.resource) + "\" more than once",
+                    proto::resource_name(planned) + "\" more than once",
                 "plan without --like, or name a sweep of the same job");
   past.resource_s = median_of(std::move(resource_s));
   past.start_s = median_of(std::move(start_s));

@@ -1,5 +1,7 @@
 #include "proto/sweep/sweep_spec.h"
 
+#include <cmath>
+
 namespace rtrain::proto {
 namespace {
 
@@ -23,5 +25,15 @@ std::string_view to_string(SearchMethod method) { return name_in(kSearchMethods,
 std::string_view to_string(ScheduleKind kind) { return name_in(kScheduleKinds, kind); }
 std::string_view to_string(AshaMode mode) { return name_in(kAshaModes, mode); }
 std::string_view to_string(BracketMode mode) { return name_in(kBracketModes, mode); }
+
+std::string resource_name(const SweepSpec& spec) { return spec.resource.empty() ? "epoch" : spec.resource; }
+
+std::optional<double> reported_number(const Json& metrics, const std::string& name) {
+  if (!metrics.is_object()) return std::nullopt;
+  const auto found = metrics.find(name);
+  double value = 0;
+  if (found == metrics.end() || !json_number(*found, value) || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
 
 }  // namespace rtrain::proto

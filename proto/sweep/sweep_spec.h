@@ -136,4 +136,9 @@ struct SweepSpec {
   friend bool operator==(const SweepSpec&, const SweepSpec&) = default;
 };
 
+/// What the resource of the sweep's trials is called in their reports.
+[[nodiscard]] std::string resource_name(const SweepSpec& spec);
+/// A number of a report; nothing when it is missing or not finite.
+[[nodiscard]] std::optional<double> reported_number(const Json& metrics, const std::string& name);
+
 }  // namespace rtrain::proto

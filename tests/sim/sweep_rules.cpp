@@ -220,7 +220,7 @@ void SweepRules::check_sweep(JobId id, const Disk::Sweep& sweep) {
     // Which checkpoint there is for another member, the jobs know: the one that was taken, or none.
     const auto find = [&](std::int64_t, std::int64_t donor) {
       if (cloned == nullptr || cloned->donor != donor) return std::optional<proto::CheckpointRecord>();
-      const auto& resource = state.spec->resource.empty() ? "epoch" : state.spec->resource;
+      const auto resource = proto::resource_name(*state.spec);
       return std::optional(proto::CheckpointRecord{cloned->checkpoint, 0, {{resource, cloned->resource}}});
     };
     const auto due = state.undecided >= 0 ? core::follow_up(state, find) : std::nullopt;

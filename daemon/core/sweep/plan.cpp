@@ -61,8 +61,8 @@ class VirtualRun {
     // A trial writes a checkpoint with each of its reports.
     const auto newest = [this](std::int64_t, std::int64_t donor) {
       const double resource = reached_[static_cast<std::size_t>(donor)];
-      return std::optional(proto::CheckpointRecord{
-          "the newest", 0, {{state_.spec->resource.empty() ? "epoch" : state_.spec->resource, resource}}});
+      return std::optional(
+          proto::CheckpointRecord{"the newest", 0, {{proto::resource_name(*state_.spec), resource}}});
     };
     while (auto event = follow_up(state_, newest)) put(std::move(*event));
   }
@@ -109,7 +109,7 @@ class VirtualRun {
     reached_[static_cast<std::size_t>(trial)] = moment.resource;
     const double loss = loss_of(trial, moment.resource);
     Json metrics{{state_.spec->metric, state_.spec->maximize ? -loss : loss}};
-    metrics[state_.spec->resource.empty() ? "epoch" : state_.spec->resource] = moment.resource;
+    metrics[proto::resource_name(*state_.spec)] = moment.resource;
     const TrialReport report{trial, metrics, 1, true};
     while (auto event = cloned_.contains(trial) ? std::nullopt : reached(state_, report)) {
       put(std::move(*event));

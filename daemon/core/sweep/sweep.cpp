@@ -362,6 +362,8 @@ bool is_terminal(SweepPhase phase) { return phase > SweepPhase::kStopping; }
 bool has_ended(TrialPhase phase) { return phase > TrialPhase::kStopping; }
 bool is_active(TrialPhase phase) { return !has_ended(phase) && phase != TrialPhase::kPaused; }
 
+bool TrialState::is_unjudged_clone() const { return from && reports == 0 && !std::isfinite(loss); }
+
 double TrialState::value(bool maximize) const {
   if (!std::isfinite(loss)) return std::numeric_limits<double>::quiet_NaN();
   return maximize ? -loss : loss;

@@ -81,6 +81,9 @@ struct TrialState {
   std::string reason;        ///< of the last decision about it, or its error
   /// The value as it was reported, NaN when there is none.
   [[nodiscard]] double value(bool maximize) const;
+  /// It goes on from another one's checkpoint, and has not come to a rung since: nobody knows what its
+  /// parameters are worth.
+  [[nodiscard]] bool is_unjudged_clone() const;
 };
 
 /// All that is known of a sweep. Copyable; a value.

@@ -13,29 +13,14 @@ using proto::Json;
 using proto::SearchMethod;
 using proto::SweepEvent;
 
-/// A reported number; nothing when it is missing or not finite.
-std::optional<double> number_in(const Json& metrics, const std::string& name) {
-  if (!metrics.is_object()) return std::nullopt;
-  const auto found = metrics.find(name);
-  double value = 0;
-  if (found == metrics.end() || !proto::json_number(*found, value) || !std::isfinite(value))
-    return std::nullopt;
-  return value;
-}
-
 bool has_metric(const SweepState& state, const TrialReport& report) {
   return report.metrics.is_object() && report.metrics.contains(state.spec->metric);
-}
-
-/// What the resource of the sweep's trials is called in their reports.
-std::string resource_name(const SweepState& state) {
-  return state.spec->resource.empty() ? "epoch" : state.spec->resource;
 }
 
 /// Nothing: the report does not say it. The number of reports does not stand for it where rungs are measured
 /// by it: it counts work that is done again, and a program may report each step and each epoch.
 std::optional<double> resource_of(const SweepState& state, const TrialReport& report) {
-  if (auto told = number_in(report.metrics, resource_name(state))) return told;
+  if (auto told = proto::reported_number(report.metrics, proto::resource_name(*state.spec))) return told;
   const bool counted = state.spec->resource.empty() && !state.schedule.has_rungs();
   return counted ? std::optional(static_cast<double>(report.reports)) : std::nullopt;
 }
@@ -46,7 +31,7 @@ std::string unjudged(const SweepState& state, const TrialReport& last) {
   const bool blind = trial.phase == TrialPhase::kRunning && trial.rung < 0 && state.schedule.has_rungs() &&
                      last.reports > 0 && !resource_of(state, last);
   if (!blind) return "";
-  return "it came to no rung, and its last report has no number \"" + resource_name(state) +
+  return "it came to no rung, and its last report has no number \"" + proto::resource_name(*state.spec) +
          "\", which rungs are measured in: report it, or name in `resource` of the sweep file a number that "
          "is "
          "reported and only grows";
@@ -56,7 +41,7 @@ std::string unjudged(const SweepState& state, const TrialReport& last) {
 std::map<std::string, double> constrained(const SweepState& state, const Json& metrics) {
   std::map<std::string, double> reported;
   for (const auto& [metric, ignored] : state.spec->constraints)
-    if (const auto value = number_in(metrics, metric)) reported[metric] = *value;
+    if (const auto value = proto::reported_number(metrics, metric)) reported[metric] = *value;
   return reported;
 }
 
@@ -74,7 +59,8 @@ std::optional<SweepEvent> clone_of(const SweepState& state, const TrialDecision&
           perturbed(*state.space, state.spec->schedule, state.spec->seed, number, trial.rungs, donor.point)),
       checkpoint->path, decision.reason,
       // A report without the resource was made after its last rung.
-      number_in(checkpoint->metrics, resource_name(state)).value_or(donor.resource)};
+      proto::reported_number(checkpoint->metrics, proto::resource_name(*state.spec))
+          .value_or(donor.resource)};
 }
 
 std::optional<SweepEvent> event_of(const SweepState& state, const TrialDecision& decision,
@@ -198,7 +184,7 @@ std::optional<proto::RungReached> reached(const SweepState& state, const TrialRe
   return proto::RungReached{report.trial,
                             *rung,
                             *resource,
-                            number_in(report.metrics, state.spec->metric),
+                            proto::reported_number(report.metrics, state.spec->metric),
                             constrained(state, report.metrics),
                             report.checkpoint,
                             report.reports};
@@ -213,7 +199,7 @@ proto::TrialEnded trial_ended(const SweepState& state, const TrialReport& last, 
     }
   return {last.trial,
           outcome,
-          number_in(last.metrics, state.spec->metric),
+          proto::reported_number(last.metrics, state.spec->metric),
           last.reports > 0 ? resource_of(state, last).value_or(0) : 0,
           constrained(state, last.metrics),
           std::move(error)};
@@ -264,17 +250,12 @@ std::vector<Observation> history_of(const SweepState& state) {
     if (trial.phase == TrialPhase::kFailed || trial.phase == TrialPhase::kInvalid ||
         trial.phase == TrialPhase::kCancelled)
       continue;
-    // Nobody knows what the parameters of a clone are worth before it has come to a rung with them.
-    const bool unjudged = trial.from && trial.reports == 0 && !std::isfinite(trial.loss);
+    const bool unjudged = trial.is_unjudged_clone();
     if (unjudged && has_ended(trial.phase)) continue;
     auto observed = ObservedState::kRunning;
-    if (unjudged) {
-      history.push_back({static_cast<std::int64_t>(i), trial.point, observed, trial.loss, trial.resource, 0});
-      continue;
-    }
     if (trial.phase == TrialPhase::kCompleted)
       observed = ObservedState::kComplete;
-    else if (trial.rung >= 0 || has_ended(trial.phase))
+    else if (!unjudged && (trial.rung >= 0 || has_ended(trial.phase)))
       observed = ObservedState::kPruned;  // what it had at its last rung is known
     history.push_back(
         {static_cast<std::int64_t>(i), trial.point, observed, trial.loss, trial.resource, trial.violation});

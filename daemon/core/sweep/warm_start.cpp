@@ -12,18 +12,14 @@ std::string difference(const proto::SweepSpec& earlier, const proto::SweepSpec& 
   if (earlier.metric != spec.metric || earlier.maximize != spec.maximize)
     return "it searched for the " + mode_of(earlier) + earlier.metric + ", not the " + mode_of(spec) +
            spec.metric;
-  const auto resource_of = [](const proto::SweepSpec& of) {
-    return of.resource.empty() ? "epoch" : of.resource;
-  };
-  if (resource_of(earlier) != resource_of(spec))
-    return "its resource is " + resource_of(earlier) + ", not " + resource_of(spec);
+  if (const auto its = resource_name(earlier), ours = resource_name(spec); its != ours)
+    return "its resource is " + its + ", not " + ours;
   if (earlier.constraints != spec.constraints) return "its constraints are others";
   return "";
 }
 
 std::optional<proto::KnownTrial> known_trial(const SweepState& earlier, const TrialState& trial) {
-  const bool unjudged_clone = trial.from && trial.reports == 0 && !std::isfinite(trial.loss);
-  const bool judged = (trial.rung >= 0 || has_ended(trial.phase)) && !unjudged_clone;
+  const bool judged = (trial.rung >= 0 || has_ended(trial.phase)) && !trial.is_unjudged_clone();
   if (!judged || trial.phase == TrialPhase::kFailed || trial.phase == TrialPhase::kInvalid ||
       trial.phase == TrialPhase::kCancelled || !std::isfinite(trial.violation))
     return std::nullopt;

@@ -95,10 +95,11 @@ Result<const core::SweepState*> Sweeps::going_on(JobId id) const {
 Result<Done> Sweeps::ask(JobId id, const std::vector<proto::SweepEvent>& events) {
   const auto state = going_on(id);
   if (!state) return state.error();
-  // All of them or none.
-  auto tried = **state;
-  for (const auto& event : events)
-    if (auto folded = core::fold(tried, event); !folded) return folded.error().in("sweep " + to_string(id));
+  if (events.size() > 1) {  // all of them or none
+    auto tried = **state;
+    for (const auto& event : events)
+      if (auto folded = core::fold(tried, event); !folded) return folded.error().in("sweep " + to_string(id));
+  }
   Result<Done> done = ok();
   // Users ask outside of a turn, so that nobody is at work here.
   enter([&] {
