@@ -70,7 +70,7 @@ Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
   for (const auto& job : jobs) {
     if (!has_ended(job.state) || !printed_.insert(job.id).second) continue;
     std::string line = "job " + job_name_of(job) + " (" + printable(job.name, false) +
-                       "): " + styled(job.state, state_style(job.state), options_.colour);
+                       "): " + styled(job.state, state_style(job.state), line_.colour());
     if (job.started_ms > 0) line += " in " + duration(run_seconds(job, job.ended_ms));
     if (const auto detail = printable(job_detail(job), false); !detail.empty()) line += ": " + detail;
     lines.push_back(std::move(line));
@@ -82,12 +82,7 @@ Pieces ArrayView::on_jobs(std::span<const proto::JobDoc> jobs, double now_s) {
           ? ""
           : "array " + rtrain::to_string(jobs.front().array ? jobs.front().array->id : jobs.front().id) +
                 ": " + counts;
-  if (!options_.live && !over && counts != counts_printed_ && now_s - printed_s_ >= options_.plain_every_s) {
-    counts_printed_ = counts;
-    printed_s_ = now_s;
-    lines.push_back(now);
-  }
-  return line_.show(lines, options_.live && !over ? fit(now, width_ - 1) : "");
+  return line_.show(std::move(lines), now, over, now_s);
 }
 
 std::string array_block(std::span<const proto::JobDoc> jobs, std::int64_t now_ms, int width, bool colour) {

@@ -36,25 +36,17 @@ class StateCounts {
 
 class ArrayView {
  public:
-  struct Options {
-    bool live = false;          ///< stderr is a terminal: one line is redrawn
-    bool colour = false;        ///< of stderr
-    double plain_every_s = 10;  ///< without a terminal: at most one line with the counts in this time
-  };
-  explicit ArrayView(Options options) : options_(options) {}
+  using Options = LiveLine::Options;
+  explicit ArrayView(Options options) : line_(options) {}
 
-  void set_width(int columns) { width_ = columns; }
+  void set_width(int columns) { line_.set_width(columns); }
   /// All jobs of the array, by index. A job that has ended since the last call is told in a line.
   [[nodiscard]] Pieces on_jobs(std::span<const proto::JobDoc> jobs, double now_s);
   /// The line below, for what else there is to say.
   [[nodiscard]] LiveLine& line() { return line_; }
 
  private:
-  Options options_;
-  int width_ = 80;
   std::set<JobId> printed_;  ///< whose ends were told
-  std::string counts_printed_;
-  double printed_s_ = -1e9;
   LiveLine line_;
 };
 

@@ -1,6 +1,7 @@
 // The actions of rtrain sweep, each in the file that is named.
 #pragma once
 
+#include "cli/job_pages.h"
 #include "cli/verb.h"
 #include "proto/api/api.h"
 
@@ -17,6 +18,9 @@ namespace rtrain::cli {
 [[nodiscard]] Result<int> show_sweep(const Call& call);
 [[nodiscard]] Result<int> list_trials(const Call& call);
 [[nodiscard]] Result<int> best_of_sweep(const Call& call);
+/// How the sweep stands, and a table of its best trials, which are returned.
+[[nodiscard]] Result<std::vector<proto::TrialDoc>> print_with_best(const Call& call, const Get& get,
+                                                                   const proto::SweepDoc& sweep, int most);
 // sweep_changes.cpp
 [[nodiscard]] Result<int> submit_sweep(const Call& call);
 [[nodiscard]] Result<int> stop_sweep(const Call& call);

@@ -16,7 +16,7 @@ std::string named(const proto::SweepDoc& sweep) {
 }
 
 Result<proto::Json> post_to_sweep(const Call& call, const std::string& action, const proto::Json& body) {
-  const auto target = sweep_target(call);
+  const auto target = sweep_target(call.args.positionals[1]);
   if (!target) return target.error();
   auto client = client_of(call);
   if (!client) return client.error();

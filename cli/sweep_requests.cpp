@@ -1,6 +1,7 @@
 #include "cli/sweep_requests.h"
 
 #include "cli/client.h"
+#include "cli/settings.h"
 #include "cli/text.h"
 #include "common/base/number.h"
 
@@ -8,7 +9,13 @@ namespace rtrain::cli {
 
 std::string sweep_target(JobId sweep) { return "/v1/sweeps/" + rtrain::to_string(sweep); }
 
-Result<std::string> sweep_target(const Call& call) { return sweep_target(call.args.positionals[1]); }
+Result<AskedSweep> asked_sweep(const Call& call) {
+  auto target = sweep_target(call.args.positionals[1]);
+  if (!target) return target.error();
+  auto get = get_of_head(call);
+  if (!get) return get.error();
+  return AskedSweep{std::move(*target), std::move(*get)};
+}
 
 Result<std::string> sweep_target(const std::string& text) {
   const auto id = whole_number(text);

@@ -9,9 +9,14 @@ namespace rtrain::cli {
 
 /// "/v1/sweeps/7" of "7". kInvalidArgument: it is no number.
 [[nodiscard]] Result<std::string> sweep_target(const std::string& text);
-/// Of the second positional.
-[[nodiscard]] Result<std::string> sweep_target(const Call& call);
 [[nodiscard]] std::string sweep_target(JobId sweep);
+
+/// The sweep of the second positional, and the head that knows it.
+struct AskedSweep {
+  std::string target;
+  Get get;
+};
+[[nodiscard]] Result<AskedSweep> asked_sweep(const Call& call);
 
 // `sweep`: its target.
 [[nodiscard]] Result<proto::SweepDoc> read_sweep(const Get& get, const std::string& sweep);

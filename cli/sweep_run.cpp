@@ -29,16 +29,12 @@ Result<int> show_sweep_end(const Call& call, const Get& get, JobId id) {
                      "\n");
     return status;
   }
-  const auto best = best_trials(get, target, kBestOfResult);
+  const auto best = print_with_best(call, get, *sweep, kBestOfResult);
   if (!best) return best.error();
-  const bool colour = call.console.out_colour();
-  call.console.out(sweep_block(*sweep, colour));
   if (best->empty()) return status;
-  call.console.out("\n");
-  call.console.print(trial_table(*best));
   const auto checkpoint = best_checkpoint(get, best->front().job);
   if (!checkpoint) return checkpoint.error();
-  call.console.out("\n" + best_block(*sweep, best->front(), *checkpoint, colour));
+  call.console.out("\n" + best_block(*sweep, best->front(), *checkpoint, call.console.out_colour()));
   return status;
 }
 
@@ -87,13 +83,11 @@ Result<int> run_sweep(const Call& call) {
 }
 
 Result<int> result_of_sweep(const Call& call) {
-  const auto target = sweep_target(call);
-  if (!target) return target.error();
-  auto get = get_of_head(call);
-  if (!get) return get.error();
-  auto sweep = read_sweep(*get, *target);
+  const auto asked = asked_sweep(call);
+  if (!asked) return asked.error();
+  auto sweep = read_sweep(asked->get, asked->target);
   if (!sweep) return sweep.error();
-  if (has_ended(sweep->state)) return show_sweep_end(call, *get, sweep->id);
+  if (has_ended(sweep->state)) return show_sweep_end(call, asked->get, sweep->id);
   const auto id = rtrain::to_string(sweep->id);
   if (!call.args.has("wait"))
     return fail(Errc::kConflict, "sweep " + id + " has not ended: it is " + sweep->state,
@@ -106,11 +100,11 @@ Result<int> result_of_sweep(const Call& call) {
   boost::asio::io_context io{1};
   Interrupts interrupts(io);
   SweepView view({.live = call.console.live(), .colour = call.console.err_colour()});
-  SweepFollower follower(io, interrupts, *get, call.console, view, sweep->id, options);
+  SweepFollower follower(io, interrupts, asked->get, call.console, view, sweep->id, options);
   auto end = follower.run();
   if (!end) return end.error();
   if (*end == Follower::End::kInterrupted) return exit_of_signal(interrupts.signal());
-  if (*end == Follower::End::kEnded) return show_sweep_end(call, *get, sweep->id);
+  if (*end == Follower::End::kEnded) return show_sweep_end(call, asked->get, sweep->id);
   call.console.note("--timeout reached; sweep " + id + " continues to run");
   return static_cast<int>(Exit::kTimeout);
 }

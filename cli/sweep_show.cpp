@@ -54,32 +54,34 @@ Result<int> list_sweeps(const Call& call) {
   return 0;
 }
 
+Result<std::vector<proto::TrialDoc>> print_with_best(const Call& call, const Get& get,
+                                                     const proto::SweepDoc& sweep, int most) {
+  auto best = best_trials(get, sweep_target(sweep.id), most);
+  if (!best) return best.error();
+  call.console.out(sweep_block(sweep, call.console.out_colour()));
+  if (best->empty()) return best;
+  call.console.out("\n");
+  call.console.print(trial_table(*best));
+  return best;
+}
+
 Result<int> show_sweep(const Call& call) {
-  const auto target = sweep_target(call);
-  if (!target) return target.error();
-  auto get = get_of_head(call);
-  if (!get) return get.error();
-  auto sweep = read_sweep(*get, *target);
+  const auto asked = asked_sweep(call);
+  if (!asked) return asked.error();
+  auto sweep = read_sweep(asked->get, asked->target);
   if (!sweep) return sweep.error();
   if (call.output != "table") {
     print_changed(call, *sweep, "");
     return 0;
   }
-  auto best = best_trials(*get, *target, kBestShown);
-  if (!best) return best.error();
-  call.console.out(sweep_block(*sweep, call.console.out_colour()));
-  if (best->empty()) return 0;
-  call.console.out("\n");
-  call.console.print(trial_table(*best));
-  return 0;
+  const auto best = print_with_best(call, asked->get, *sweep, kBestShown);
+  return best ? Result<int>(0) : best.error();
 }
 
 Result<int> list_trials(const Call& call) {
-  const auto target = sweep_target(call);
-  if (!target) return target.error();
-  auto get = get_of_head(call);
-  if (!get) return get.error();
-  const auto list = trials_of(*get, *target);
+  const auto asked = asked_sweep(call);
+  if (!asked) return asked.error();
+  const auto list = trials_of(asked->get, asked->target);
   if (!list) return list.error();
   if (call.json())
     call.console.out(proto::dump_json({{"trials", proto::Json(*list)}}) + "\n");
@@ -93,20 +95,18 @@ Result<int> list_trials(const Call& call) {
 }
 
 Result<int> best_of_sweep(const Call& call) {
-  const auto target = sweep_target(call);
-  if (!target) return target.error();
-  auto get = get_of_head(call);
-  if (!get) return get.error();
-  auto sweep = read_sweep(*get, *target);
+  const auto asked = asked_sweep(call);
+  if (!asked) return asked.error();
+  auto sweep = read_sweep(asked->get, asked->target);
   if (!sweep) return sweep.error();
-  auto found = best_trials(*get, *target, 1);
+  auto found = best_trials(asked->get, asked->target, 1);
   if (!found) return found.error();
   const auto id = rtrain::to_string(sweep->id);
   if (found->empty())
     return fail(Errc::kNotFound, "sweep " + id + ": no trial has a value of " + sweep->metric + " yet",
                 "rtrain sweep trials " + id);
   const auto& trial = found->front();
-  const auto checkpoint = best_checkpoint(*get, trial.job);
+  const auto checkpoint = best_checkpoint(asked->get, trial.job);
   if (!checkpoint) return checkpoint.error();
   if (call.json()) {
     proto::Json json = trial;

@@ -34,7 +34,7 @@ Pieces SweepView::on_sweep(const proto::SweepDoc& sweep, std::span<const proto::
   bool all_before = true;
   for (const auto& trial : trials) {
     const bool ended = trial_has_ended(trial);
-    if (ended && !told_.contains(trial.trial)) lines.push_back(ended_line(sweep, trial, options_.colour));
+    if (ended && !told_.contains(trial.trial)) lines.push_back(ended_line(sweep, trial, line_.colour()));
     all_before = all_before && ended;
     if (all_before) {
       first_open_ = trial.trial + 1;
@@ -49,13 +49,7 @@ Pieces SweepView::on_sweep(const proto::SweepDoc& sweep, std::span<const proto::
   if (sweep.best_trial)
     now += "; best trial " + std::to_string(*sweep.best_trial) + ", " + sweep.metric + " " +
            value_text(sweep.best_value);
-  const bool over = has_ended(sweep.state);
-  if (!options_.live && !over && now != plain_ && now_s - plain_s_ >= options_.plain_every_s) {
-    plain_ = now;
-    plain_s_ = now_s;
-    lines.push_back(now);
-  }
-  return line_.show(lines, options_.live && !over ? fit(now, width_ - 1) : "");
+  return line_.show(std::move(lines), now, has_ended(sweep.state), now_s);
 }
 
 }  // namespace rtrain::cli
